@@ -1,0 +1,1 @@
+//! The lab that the kernel tests share.

@@ -1,0 +1,1 @@
+//! The vtep daemon, its API and its command line, as a library so that the kernel tests can use its parts.

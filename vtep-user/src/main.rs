@@ -1,0 +1,2 @@
+//! The `vtep` binary.
+fn main() {}
