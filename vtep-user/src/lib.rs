@@ -1,1 +1,4 @@
 //! The vtep daemon, its API and its command line, as a library so that the kernel tests can use its parts.
+
+pub mod api;
+pub mod netlink;
