@@ -1,1 +1,24 @@
 //! The lab that the kernel tests share.
+
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "in a lab whatever goes wrong is a failed test"
+)]
+
+pub mod binary;
+pub mod capture;
+pub mod checks;
+pub mod daemon;
+pub mod dump;
+pub mod frame;
+pub mod kernel;
+pub mod lab;
+pub mod link;
+pub mod ns;
+pub mod offload;
+pub mod skip;
+pub mod tap;
+pub mod traffic;
+pub mod underlay;
+pub mod wait;
+pub mod wire;

@@ -1,0 +1,307 @@
+//! A `vtep run` process and the command line that talks to it.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::binary;
+use crate::ns::{self, Ns};
+use crate::wait::{poll, until};
+
+const START: Duration = Duration::from_secs(30);
+
+/// One instance: what runs, what it is called, what it said.
+#[derive(Debug)]
+pub struct Daemon {
+    instance: String,
+    args: Vec<String>,
+    namespace: PathBuf,
+    child: RefCell<Option<Child>>,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `vtep run ARGS` in `ns` and waits until it answers.
+    #[must_use]
+    pub fn start(ns: &Ns, args: &[&str]) -> Self {
+        let daemon = Self::named(ns, &ns::unique("i"), args);
+        daemon.run();
+        daemon
+    }
+
+    /// An instance that does not run yet.
+    ///
+    /// # Panics
+    ///
+    /// If bpffs is missing and cannot be mounted.
+    #[must_use]
+    pub fn named(ns: &Ns, instance: &str, args: &[&str]) -> Self {
+        mount_bpffs();
+        Self {
+            instance: instance.to_owned(),
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            namespace: ns.path(),
+            child: RefCell::new(None),
+            log: std::env::temp_dir().join(format!("{instance}.log")),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// The socket that it serves.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        PathBuf::from("/run/vtep").join(format!("{}.sock", self.instance))
+    }
+
+    /// The directory of its pins.
+    #[must_use]
+    pub fn pins(&self) -> PathBuf {
+        PathBuf::from("/sys/fs/bpf/vtep").join(&self.instance)
+    }
+
+    /// The command that runs it, not started.
+    #[must_use]
+    pub fn run_command(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net={}", self.namespace.display()))
+            .arg(binary::vtep());
+        command
+            .arg("run")
+            .args(&self.args)
+            .args(["--instance", &self.instance]);
+        command
+    }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// If it ends or does not answer in time.
+    #[track_caller]
+    pub fn run(&self) {
+        let log = || {
+            File::options()
+                .create(true)
+                .append(true)
+                .open(&self.log)
+                .expect("a log")
+        };
+        let mut command = self.run_command();
+        command
+            .stdin(std::process::Stdio::null())
+            .stdout(log())
+            .stderr(log());
+        // SAFETY: prctl is safe to call between fork and exec; a daemon must not outlive its test.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
+        let child = command.spawn().expect("start the daemon");
+        *self.child.borrow_mut() = Some(child);
+        let answered = poll(START, || {
+            if let Some(status) = self.ended() {
+                panic!("vtep run ended with {status}:\n{}", self.log());
+            }
+            self.vtep("vni show -j").status.success().then_some(())
+        });
+        assert!(
+            answered.is_some(),
+            "vtep run did not answer in {START:?}:\n{}",
+            self.log()
+        );
+    }
+
+    /// How it ended, if it did.
+    #[must_use]
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child
+            .borrow_mut()
+            .as_mut()?
+            .try_wait()
+            .expect("ask for the child's state")
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.borrow().as_ref().expect("a running daemon").id()
+    }
+
+    /// Kills it as a crash would.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    pub fn kill(&self) {
+        let mut child = self.child.borrow_mut().take().expect("a running daemon");
+        child.kill().expect("kill the daemon");
+        child.wait().expect("wait for the daemon");
+    }
+
+    /// Asks it to stop and waits until it has.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run or does not stop.
+    pub fn stop(&self) -> ExitStatus {
+        let pid = i32::try_from(self.pid()).expect("a process id");
+        // SAFETY: plain call on a child that has not been waited for, so the id is still its own.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        let status = until("the daemon to stop", || self.ended());
+        self.child.borrow_mut().take();
+        status
+    }
+
+    /// What it wrote so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Runs `vtep ARGS` for this instance; the arguments are one string, parted at spaces.
+    #[must_use]
+    pub fn vtep(&self, args: &str) -> Output {
+        self.vtep_input(args, "")
+    }
+
+    /// Runs `vtep ARGS` with something on its standard input.
+    #[must_use]
+    pub fn vtep_input(&self, args: &str, input: &str) -> Output {
+        let mut command = Command::new(binary::vtep());
+        command
+            .args(args.split_whitespace())
+            .args(["--instance", &self.instance]);
+        ns::with_input(&mut command, input)
+    }
+
+    /// Runs `vtep ARGS` and insists on success.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn ok(&self, args: &str) -> String {
+        let out = self.vtep(args);
+        let [stdout, stderr] =
+            [&out.stdout, &out.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        assert!(
+            out.status.success(),
+            "vtep {args}: {}: {stderr}{stdout}",
+            out.status
+        );
+        stdout
+    }
+
+    /// The rows that `vtep ARGS -j` prints.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused or does not print a JSON array.
+    #[must_use]
+    #[track_caller]
+    pub fn rows(&self, args: &str) -> Vec<Value> {
+        let text = self.ok(&format!("{args} -j"));
+        match serde_json::from_str(&text) {
+            Ok(Value::Array(rows)) => rows,
+            other => panic!("vtep {args} -j printed no array: {other:?}: {text}"),
+        }
+    }
+
+    /// Every table, for comparing before and after.
+    #[must_use]
+    #[track_caller]
+    pub fn tables(&self) -> Vec<(&'static str, Vec<Value>)> {
+        ["vni", "port", "fdb", "peer"]
+            .map(|table| {
+                let mut rows = self.rows(&format!("{table} show"));
+                rows.sort_by_key(ToString::to_string);
+                (table, rows)
+            })
+            .into()
+    }
+
+    /// Packets counted under a reason at every hook, wherever they were not split further.
+    #[must_use]
+    #[track_caller]
+    pub fn dropped(&self, reason: &str) -> u64 {
+        let rows = self.rows("drops");
+        rows.iter()
+            .filter(|row| row["reason"] == reason)
+            .map(|row| row["packets"].as_u64().expect("packets is a number"))
+            .sum()
+    }
+
+    /// Waits until `reason` has been counted `want` times.
+    ///
+    /// # Panics
+    ///
+    /// If it has not in time, or more often.
+    #[track_caller]
+    pub fn expect_dropped(&self, reason: &str, want: u64) {
+        let reached = poll(Duration::from_secs(3), || {
+            (self.dropped(reason) >= want).then_some(())
+        });
+        let now = self.dropped(reason);
+        assert!(
+            reached.is_some() && now == want,
+            "{reason} was counted {now} times, not {want}: {}",
+            Value::from(self.rows("drops")),
+        );
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.borrow_mut().take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        if std::thread::panicking() {
+            eprintln!("---- {} ----\n{}", self.instance, self.log());
+        }
+        let teardown = Command::new(binary::vtep())
+            .args(["teardown", "--instance", &self.instance])
+            .output();
+        if std::thread::panicking() {
+            eprintln!("teardown: {teardown:?}");
+        }
+        drop(fs::remove_dir_all(self.pins()));
+        drop(fs::remove_file(self.socket()));
+        drop(fs::remove_file(&self.log));
+    }
+}
+
+/// Mounts bpffs where it belongs, unless it is there.
+///
+/// # Panics
+///
+/// If it cannot be mounted.
+pub fn mount_bpffs() {
+    let mounts = fs::read_to_string("/proc/mounts").expect("read the mounts");
+    if !mounts
+        .lines()
+        .any(|line| line.split(' ').nth(1) == Some("/sys/fs/bpf"))
+    {
+        ns::done(
+            Command::new("mount").args(["-t", "bpf", "bpf", "/sys/fs/bpf"]),
+            "",
+        );
+    }
+}
