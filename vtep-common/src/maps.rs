@@ -1,0 +1,431 @@
+//! The BPF maps: names, keys and values. Their layout is ABI between the kernel side, the daemon and the next daemon.
+//!
+//! All numbers are in host byte order unless a name ends in `_be`; padding is zero.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::addr::{MacAddr, VtepAddr};
+
+/// Version of everything in this file. A daemon refuses pinned maps of another version.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// VNIs that one instance can carry; segment numbers are below this.
+pub const MAX_SEGMENTS: u32 = 16_384;
+/// Port mappings (interface and VLAN) of one instance.
+pub const MAX_PORTS: u32 = 4_096;
+/// VTEPs that one instance can send to.
+pub const MAX_PEERS: u32 = 8_192;
+/// Local VTEP addresses.
+pub const MAX_LOCALS: u32 = 256;
+/// Flood lists: one per VNI and one per multicast MAC with VTEPs of its own.
+pub const MAX_FLOOD_LISTS: u32 = 65_536;
+/// FDB entries, unless the daemon is told otherwise.
+pub const DEFAULT_FDB_ENTRIES: u32 = 262_144;
+/// Targets of one flood list, local ports and VTEPs together.
+pub const MAX_FLOOD_TARGETS: usize = 510;
+
+/// Names of the maps as they are pinned.
+pub mod name {
+    /// One [`Config`](super::Config).
+    pub const CONFIG: &str = "CONFIG";
+    /// Local VTEP address to [`u32`] 1.
+    pub const LOCALS: &str = "LOCALS";
+    /// VNI to segment number.
+    pub const VNIS: &str = "VNIS";
+    /// Segment number to [`Segment`](super::Segment).
+    pub const SEGMENTS: &str = "SEGMENTS";
+    /// [`PortKey`](super::PortKey) to slot in `PORTS`.
+    pub const PORT_INDEX: &str = "PORT_INDEX";
+    /// Slot to [`Port`](super::Port).
+    pub const PORTS: &str = "PORTS";
+    /// [`FdbKey`](super::FdbKey) to [`FdbValue`](super::FdbValue).
+    pub const FDB: &str = "FDB";
+    /// Flood list number to [`FloodList`](super::FloodList).
+    pub const FLOOD: &str = "FLOOD";
+    /// Peer number to [`Peer`](super::Peer).
+    pub const PEERS: &str = "PEERS";
+    /// VTEP address to peer number.
+    pub const PEER_INDEX: &str = "PEER_INDEX";
+    /// Frames per hook and reason, per CPU: [`Counter`](super::Counter).
+    pub const REASON_COUNTERS: &str = "REASON_COUNTERS";
+    /// Frames per segment and direction, per CPU.
+    pub const SEGMENT_COUNTERS: &str = "SEGMENT_COUNTERS";
+    /// Frames per port and direction, per CPU.
+    pub const PORT_COUNTERS: &str = "PORT_COUNTERS";
+    /// Frames per peer and direction, per CPU.
+    pub const PEER_COUNTERS: &str = "PEER_COUNTERS";
+
+    /// All of them.
+    pub const ALL: [&str; 14] = [
+        CONFIG,
+        LOCALS,
+        VNIS,
+        SEGMENTS,
+        PORT_INDEX,
+        PORTS,
+        FDB,
+        FLOOD,
+        PEERS,
+        PEER_INDEX,
+        REASON_COUNTERS,
+        SEGMENT_COUNTERS,
+        PORT_COUNTERS,
+        PEER_COUNTERS,
+    ];
+}
+
+/// What holds for the whole instance: 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Config {
+    /// [`LAYOUT_VERSION`] of the daemon that made the maps.
+    pub layout: u32,
+    /// Interface number of the kernel device.
+    pub device: u32,
+    /// UDP port of VXLAN.
+    pub udp_port: u16,
+    /// [`Config::PARTIAL_CHECKSUMS`].
+    pub flags: u16,
+    /// Zero.
+    pub pad: u32,
+}
+
+impl Config {
+    /// Frames can reach the uplink's XDP hook with inner checksums still to be filled in by offload (the uplink is a veth):
+    /// XDP leaves those to TC, where the kernel remembers the offload.
+    pub const PARTIAL_CHECKSUMS: u16 = 1;
+}
+
+const _: () = assert!(size_of::<Config>() == 16);
+
+/// A VNI and its settings: 48 bytes. A slot that is not in use is all zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Segment {
+    /// The VNI.
+    pub vni: u32,
+    /// The `IN_USE` … bits below.
+    pub flags: u32,
+    /// Outer TTL or hop limit, where not inherited.
+    pub ttl: u8,
+    /// Outer TOS or traffic class (DSCP; the ECN bits come from the inner packet), where not inherited.
+    pub tos: u8,
+    /// The mode as the user named it: for the daemon alone.
+    pub mode: u8,
+    /// The way of flooding as the user named it: for the daemon alone.
+    pub flood: u8,
+    /// Smallest outer UDP source port.
+    pub source_port_min: u16,
+    /// Largest outer UDP source port.
+    pub source_port_max: u16,
+    /// Seconds until a learned entry ages out, 0 for never: for the daemon alone.
+    pub ageing_s: u32,
+    /// Largest number of FDB entries, 0 for no limit: for the daemon alone.
+    pub max_macs: u32,
+    /// Multicast group, or all zero: for the daemon alone.
+    pub group: [u8; 16],
+    /// Zero.
+    pub pad: [u32; 2],
+}
+
+impl Segment {
+    /// The slot holds a VNI.
+    pub const IN_USE: u32 = 1;
+    /// Broadcast, multicast and unknown unicast are flooded.
+    pub const FLOODS: u32 = 1 << 1;
+    /// Inner VLAN tags are carried.
+    pub const INNER_VLAN_PASS: u32 = 1 << 2;
+    /// Packets with reserved header bits set are dropped.
+    pub const RESERVED_STRICT: u32 = 1 << 3;
+    /// The outer TTL is the inner one.
+    pub const TTL_INHERIT: u32 = 1 << 4;
+    /// The outer DSCP is the inner one.
+    pub const TOS_INHERIT: u32 = 1 << 5;
+    /// DF is set on outer IPv4.
+    pub const DF_SET: u32 = 1 << 6;
+    /// DF is set on outer IPv4 where the inner packet has it or is IPv6.
+    pub const DF_INHERIT: u32 = 1 << 7;
+    /// Learning is wanted: for the daemon alone.
+    pub const LEARNING: u32 = 1 << 8;
+    /// ARP/ND suppression is wanted: for the daemon alone.
+    pub const SUPPRESS: u32 = 1 << 9;
+
+    /// True if `flag` is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+const _: () = assert!(size_of::<Segment>() == 48);
+
+/// Key of `PORT_INDEX`: an interface and a VLAN on it, 8 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct PortKey {
+    /// Interface number.
+    pub ifindex: u32,
+    /// VLAN ID, 0 for untagged frames.
+    pub vlan: u16,
+    /// Zero: the kernel hashes every byte of a key.
+    pub pad: u16,
+}
+
+const _: () = assert!(size_of::<PortKey>() == 8);
+
+impl PortKey {
+    /// The key of VLAN `vlan` at interface `ifindex`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(ifindex: u32, vlan: u16) -> Self {
+        Self {
+            ifindex,
+            vlan,
+            pad: 0,
+        }
+    }
+}
+
+/// A port: 24 bytes. A slot that is not in use is all zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Port {
+    /// Interface number.
+    pub ifindex: u32,
+    /// Number of the segment that it belongs to.
+    pub segment: u32,
+    /// The `IN_USE` … bits below.
+    pub flags: u32,
+    /// VLAN ID that its frames carry, 0 for none.
+    pub vlan: u16,
+    /// The hook as the user named it: for the daemon alone.
+    pub hook: u16,
+    /// MTU of the interface, in bytes: the largest frame without its Ethernet header and tag.
+    pub mtu: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+impl Port {
+    /// The slot holds a port.
+    pub const IN_USE: u32 = 1;
+    /// XDP can redirect to the interface, without a frame being lost silently.
+    pub const XDP_TARGET: u32 = 1 << 1;
+    /// TC can hand frames straight to the interface's other end, which lies in another network namespace.
+    pub const PEER_TARGET: u32 = 1 << 2;
+
+    /// True if `flag` is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+const _: () = assert!(size_of::<Port>() == 24);
+
+/// Key of the FDB: 8 bytes, the segment number in the upper 16 bits and the MAC below.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct FdbKey(u64);
+
+const _: () = assert!(size_of::<FdbKey>() == 8 && MAX_SEGMENTS <= 1 << 16);
+
+impl FdbKey {
+    /// The key of `mac` in the segment with number `segment`.
+    #[must_use]
+    #[inline(always)]
+    pub fn new(segment: u32, mac: MacAddr) -> Self {
+        Self((u64::from(segment) << 48) | mac.get())
+    }
+
+    /// Number of the segment.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "16 bits are left after the shift"
+    )]
+    pub const fn segment(self) -> u32 {
+        (self.0 >> 48) as u32
+    }
+
+    /// The MAC.
+    #[must_use]
+    pub const fn mac(self) -> MacAddr {
+        let [_, _, a, b, c, d, e, f] = self.0.to_be_bytes();
+        MacAddr::from_bytes([a, b, c, d, e, f])
+    }
+}
+
+/// Where an FDB entry points: 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct FdbValue {
+    /// Number of the peer, port or flood list.
+    pub target: u32,
+    /// [`FdbValue::PEER`], [`FdbValue::PORT`] or [`FdbValue::LIST`].
+    pub kind: u8,
+    /// Who made the entry: [`FdbValue::STATIC`]. For the daemon alone.
+    pub origin: u8,
+    /// Zero.
+    pub pad: u16,
+    /// When traffic last refreshed the entry; not used by static entries.
+    pub last_seen: u64,
+}
+
+impl FdbValue {
+    /// `target` is a peer number.
+    pub const PEER: u8 = 1;
+    /// `target` is a slot of `PORTS`.
+    pub const PORT: u8 = 2;
+    /// `target` is a flood list: a multicast MAC with VTEPs of its own.
+    pub const LIST: u8 = 3;
+    /// Made by the user; never ages.
+    pub const STATIC: u8 = 1;
+}
+
+const _: () = assert!(size_of::<FdbValue>() == 16);
+
+/// Where a frame is copied to: 2048 bytes. The first `ports` targets are slots of `PORTS`, the others peer numbers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct FloodList {
+    /// Targets in all.
+    pub len: u32,
+    /// Of them, local ports.
+    pub ports: u32,
+    /// The targets.
+    pub targets: [u32; MAX_FLOOD_TARGETS],
+}
+
+const _: () = assert!(size_of::<FloodList>() == 2048);
+
+/// A remote VTEP: 128 bytes. A slot that is not in use is all zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Peer {
+    /// Its underlay address.
+    pub addr: VtepAddr,
+    /// Our own underlay address towards it.
+    pub local: VtepAddr,
+    /// The `IN_USE` … bits below.
+    pub flags: u32,
+    /// Interface by which packets to it leave.
+    pub ifindex: u32,
+    /// Largest IP packet that the path to it carries, in bytes.
+    pub mtu: u32,
+    /// Bytes of `template` that are used: [`crate::template::LEN_V4`] or [`crate::template::LEN_V6`].
+    pub template_len: u32,
+    /// The outer headers, with what changes per packet left zero.
+    pub template: [u8; 80],
+}
+
+impl Peer {
+    /// The slot holds a peer.
+    pub const IN_USE: u32 = 1;
+    /// Route and next hop are known: `ifindex`, `mtu` and `template` hold.
+    pub const RESOLVED: u32 = 1 << 1;
+    /// The underlay to this peer is IPv6.
+    pub const IPV6: u32 = 1 << 2;
+    /// The outer UDP checksum is correct rather than zero.
+    pub const CHECKSUM: u32 = 1 << 3;
+    /// The user asked for zero checksums over IPv6: for the daemon alone.
+    pub const CSUM6_OFF: u32 = 1 << 4;
+
+    /// True if `flag` is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+const _: () = assert!(size_of::<Peer>() == 128);
+
+/// Frames and bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Counter {
+    /// Frames; a super-frame counts once.
+    pub packets: u64,
+    /// Bytes of those frames.
+    pub bytes: u64,
+}
+
+const _: () = assert!(size_of::<Counter>() == 16);
+
+/// Where in the data path a frame is looked at. The numbers index the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum Hook {
+    /// XDP on an uplink.
+    UplinkXdp = 0,
+    /// TC ingress on an uplink.
+    Uplink = 1,
+    /// TC ingress on the kernel device.
+    Tunnel = 2,
+    /// TC ingress on a port.
+    Port = 3,
+    /// XDP on a port.
+    PortXdp = 4,
+}
+
+impl Hook {
+    /// Every hook, in the order of the numbers.
+    pub const ALL: [Self; 5] = [
+        Self::UplinkXdp,
+        Self::Uplink,
+        Self::Tunnel,
+        Self::Port,
+        Self::PortXdp,
+    ];
+
+    /// The name in metrics and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UplinkXdp => "uplink_xdp",
+            Self::Uplink => "uplink",
+            Self::Tunnel => "tunnel",
+            Self::Port => "port",
+            Self::PortXdp => "port_xdp",
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+}
+
+/// Marks the PODs as usable by aya, which has a marker of its own.
+#[cfg(feature = "user")]
+mod user {
+    use super::{Config, Counter, FdbKey, FdbValue, FloodList, Peer, Port, PortKey, Segment};
+    use crate::addr::VtepAddr;
+
+    macro_rules! pod {
+        ($($type:ty),+) => {$(
+            // SAFETY: the type is `bytemuck::Pod` (derived, so checked): any bit pattern is valid and there is no padding.
+            unsafe impl aya::Pod for $type {}
+        )+};
+    }
+    pod!(
+        Config, Counter, FdbKey, FdbValue, FloodList, Peer, Port, PortKey, Segment, VtepAddr
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_fdb_key_keeps_its_parts() {
+        let mac = MacAddr::from_bytes([0x02, 1, 2, 3, 4, 5]);
+        let key = FdbKey::new(MAX_SEGMENTS - 1, mac);
+        assert_eq!((key.segment(), key.mac()), (MAX_SEGMENTS - 1, mac));
+    }
+}
