@@ -1,0 +1,355 @@
+//! What changes in the kernel, as it changes.
+
+use std::{collections::VecDeque, io, net::IpAddr};
+
+use netlink_packet_core::{NLMSG_OVERRUN, NetlinkBuffer, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage, address::AddressMessage, link::LinkMessage,
+    neighbour::NeighbourMessage,
+};
+use rtnetlink::{
+    MulticastGroup,
+    sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
+};
+
+use super::{Address, Error, Link, Mac, Neighbour, NeighbourState};
+
+/// Messages start at multiples of this many bytes (`NLMSG_ALIGNTO`).
+const MESSAGE_ALIGN: usize = 4;
+
+/// The kernel's own limit for one datagram of notifications is half of this.
+const DATAGRAM_CAPACITY: usize = 64 * 1024;
+
+/// How many bytes of changes the kernel may hold back for us, bookkeeping included; `net.core.rmem_max` is often less.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+const GROUPS: [MulticastGroup; 9] = [
+    MulticastGroup::Link,
+    MulticastGroup::Neigh,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
+    MulticastGroup::Nexthop,
+];
+
+/// `RTM_*` message types that are told apart here before anything is decoded.
+mod kind {
+    pub(super) const NEW_LINK: u16 = 16;
+    pub(super) const DEL_LINK: u16 = 17;
+    pub(super) const NEW_ADDR: u16 = 20;
+    pub(super) const DEL_ADDR: u16 = 21;
+    pub(super) const NEW_ROUTE: u16 = 24;
+    pub(super) const DEL_ROUTE: u16 = 25;
+    pub(super) const NEW_NEIGH: u16 = 28;
+    pub(super) const DEL_NEIGH: u16 = 29;
+    pub(super) const NEW_RULE: u16 = 32;
+    pub(super) const DEL_RULE: u16 = 33;
+    pub(super) const NEW_NEXTHOP: u16 = 104;
+    pub(super) const DEL_NEXTHOP: u16 = 105;
+}
+
+/// A change in the kernel.
+///
+/// The kernel takes IPv4 routes away without a word when their link goes down or their address goes: whoever keeps
+/// the result of a route look-up asks again upon [`Event::Link`] and [`Event::Address`] too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An interface is new, changed, or gone.
+    Link {
+        /// Its number.
+        index: u32,
+        /// What it is now; `None` when it has gone, also to another namespace.
+        link: Option<Link>,
+    },
+    /// An address came or changed, or went.
+    Address {
+        /// The interface.
+        ifindex: u32,
+        /// The address.
+        addr: IpAddr,
+        /// Whether it is there now.
+        added: bool,
+    },
+    /// Some route, routing rule or next-hop object changed.
+    Route,
+    /// An entry of the neighbour table changed.
+    Neighbour {
+        /// The interface.
+        ifindex: u32,
+        /// Its address.
+        ip: IpAddr,
+        /// Its Ethernet address, if known.
+        mac: Option<Mac>,
+        /// Its state.
+        state: NeighbourState,
+        /// Whether it has gone.
+        removed: bool,
+    },
+    /// Changes were lost: read everything again.
+    Overrun,
+}
+
+/// Reports changes: `ip monitor link address route rule nexthop neigh`.
+pub struct Monitor {
+    socket: TokioSocket,
+    datagram: Vec<u8>,
+    pending: VecDeque<Event>,
+}
+
+impl Monitor {
+    /// Starts to listen in the calling thread's network namespace. Must be called within a tokio runtime.
+    pub fn open() -> Result<Self, Error> {
+        Self::with_receive_buffer(RECEIVE_BUFFER)
+    }
+
+    /// As [`Monitor::open`], with `bytes` as the most that the kernel holds back before changes are lost, as far as
+    /// `net.core.rmem_max` allows.
+    pub fn with_receive_buffer(bytes: usize) -> Result<Self, Error> {
+        let mut socket = TokioSocket::new(NETLINK_ROUTE).map_err(Error::Open)?;
+        let inner = socket.socket_mut();
+        inner
+            .set_rx_buf_sz(bytes_as_int(bytes))
+            .map_err(Error::Open)?;
+        inner.bind(&SocketAddr::new(0, 0)).map_err(Error::Open)?;
+        for group in GROUPS {
+            inner.add_membership(group as u32).map_err(Error::Open)?;
+        }
+        Ok(Self {
+            socket,
+            datagram: Vec::with_capacity(DATAGRAM_CAPACITY),
+            pending: VecDeque::new(),
+        })
+    }
+
+    /// Waits for the next change. Nothing is lost when the future is dropped before it is ready.
+    pub async fn next(&mut self) -> Result<Event, Error> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Ok(event);
+            }
+            self.datagram.clear();
+            self.datagram.reserve(DATAGRAM_CAPACITY);
+            match self.socket.recv_from(&mut self.datagram).await {
+                // Port 0 is the kernel.
+                Ok(from) if from.port_number() == 0 => {
+                    self.pending.extend(events_in(&self.datagram));
+                }
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.drain()?;
+                    return Ok(Event::Overrun);
+                }
+                Err(error) => return Err(Error::Monitor(error)),
+            }
+        }
+    }
+
+    /// Throws away what waits. Once changes were lost the kernel says so no second time before everything is read:
+    /// were the rest left in place, further losses would go unnoticed, and everything may be read again only after
+    /// them.
+    fn drain(&mut self) -> Result<(), Error> {
+        loop {
+            self.datagram.clear();
+            match self
+                .socket
+                .socket_ref()
+                .recv(&mut self.datagram, libc::MSG_DONTWAIT)
+            {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) => return Err(Error::Monitor(error)),
+            }
+        }
+    }
+}
+
+fn bytes_as_int(bytes: usize) -> libc::c_int {
+    libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX)
+}
+
+/// The changes that one datagram reports. Route changes that follow each other count once.
+fn events_in(datagram: &[u8]) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let Ok(message) = NetlinkBuffer::new_checked(rest) else {
+            events.push(Event::Overrun);
+            break;
+        };
+        let len = usize::try_from(message.length()).unwrap_or(usize::MAX);
+        let event = event_in(message.message_type(), rest.get(..len).unwrap_or(rest));
+        if let Some(event) = event
+            && !(event == Event::Route && events.last() == Some(&Event::Route))
+        {
+            events.push(event);
+        }
+        let next = len
+            .checked_next_multiple_of(MESSAGE_ALIGN)
+            .unwrap_or(usize::MAX);
+        rest = rest.get(next..).unwrap_or_default();
+    }
+    events
+}
+
+fn event_in(kind: u16, message: &[u8]) -> Option<Event> {
+    match kind {
+        kind::NEW_ROUTE
+        | kind::DEL_ROUTE
+        | kind::NEW_RULE
+        | kind::DEL_RULE
+        | kind::NEW_NEXTHOP
+        | kind::DEL_NEXTHOP => return Some(Event::Route),
+        NLMSG_OVERRUN => return Some(Event::Overrun),
+        kind::NEW_LINK
+        | kind::DEL_LINK
+        | kind::NEW_ADDR
+        | kind::DEL_ADDR
+        | kind::NEW_NEIGH
+        | kind::DEL_NEIGH => {}
+        _ => return None,
+    }
+    match NetlinkMessage::deserialize(message).map(|message| message.payload) {
+        Ok(NetlinkPayload::InnerMessage(message)) => match message {
+            RouteNetlinkMessage::NewLink(link) => new_link(link),
+            RouteNetlinkMessage::DelLink(link) => del_link(&link),
+            RouteNetlinkMessage::NewAddress(address) => address_event(&address, true),
+            RouteNetlinkMessage::DelAddress(address) => address_event(&address, false),
+            RouteNetlinkMessage::NewNeighbour(entry) => neighbour_event(&entry, false),
+            RouteNetlinkMessage::DelNeighbour(entry) => neighbour_event(&entry, true),
+            _ => None,
+        },
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!(kind, %error, "a change that the kernel reports cannot be read");
+            Some(Event::Overrun)
+        }
+    }
+}
+
+fn new_link(message: LinkMessage) -> Option<Event> {
+    let link = Link::from_message(message)?;
+    Some(Event::Link {
+        index: link.index,
+        link: Some(link),
+    })
+}
+
+/// A bridge also reports a link as deleted, under its own family, when that link merely leaves the bridge.
+fn del_link(message: &LinkMessage) -> Option<Event> {
+    let gone = message.header.interface_family == AddressFamily::Unspec;
+    gone.then_some(Event::Link {
+        index: message.header.index,
+        link: None,
+    })
+}
+
+fn address_event(message: &AddressMessage, added: bool) -> Option<Event> {
+    let address = Address::from_message(message)?;
+    Some(Event::Address {
+        ifindex: address.ifindex,
+        addr: address.ip,
+        added,
+    })
+}
+
+fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<Event> {
+    let Neighbour {
+        ifindex,
+        ip,
+        mac,
+        state,
+        managed: _,
+    } = Neighbour::from_message(message)?;
+    Some(Event::Neighbour {
+        ifindex,
+        ip,
+        mac,
+        state,
+        removed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::{
+        link::LinkAttribute, neighbour::NeighbourAttribute, route::RouteMessage,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_datagram_of_several_messages_gives_several_events() {
+        let ip: IpAddr = "192.0.2.2".parse().unwrap();
+        let mut entry = NeighbourMessage::default();
+        entry.header.family = AddressFamily::Inet;
+        entry.header.ifindex = 3;
+        entry
+            .attributes
+            .push(NeighbourAttribute::Destination(ip.into()));
+        let mut gone = LinkMessage::default();
+        gone.header.index = 9;
+
+        let datagram = datagram([
+            RouteNetlinkMessage::NewRoute(RouteMessage::default()),
+            RouteNetlinkMessage::DelRoute(RouteMessage::default()),
+            RouteNetlinkMessage::DelNeighbour(entry),
+            RouteNetlinkMessage::DelLink(gone),
+        ]);
+
+        assert_eq!(
+            events_in(&datagram),
+            [
+                Event::Route,
+                Event::Neighbour {
+                    ifindex: 3,
+                    ip,
+                    mac: None,
+                    state: NeighbourState::None,
+                    removed: true
+                },
+                Event::Link {
+                    index: 9,
+                    link: None
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_link_that_leaves_a_bridge_is_not_gone() {
+        let mut left = LinkMessage::default();
+        left.header.interface_family = AddressFamily::Bridge;
+        left.attributes.push(LinkAttribute::Mtu(1500));
+
+        assert_eq!(
+            events_in(&datagram([RouteNetlinkMessage::DelLink(left)])),
+            []
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_asks_for_everything_again() {
+        let whole = datagram([RouteNetlinkMessage::NewLink(LinkMessage::default())]);
+
+        for len in 1..whole.len() {
+            assert_eq!(events_in(&whole[..len]), [Event::Overrun], "{len} bytes");
+        }
+    }
+
+    fn datagram<const N: usize>(messages: [RouteNetlinkMessage; N]) -> Vec<u8> {
+        let mut all = Vec::new();
+        for message in messages {
+            let mut message = NetlinkMessage::from(message);
+            message.finalize();
+            let mut bytes = vec![0; message.buffer_len()];
+            message.serialize(&mut bytes);
+            bytes.resize(bytes.len().next_multiple_of(MESSAGE_ALIGN), 0);
+            all.extend(bytes);
+        }
+        all
+    }
+}

@@ -1,0 +1,170 @@
+//! Where the kernel would send a packet.
+
+use std::net::IpAddr;
+
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia},
+};
+
+use super::{Error, Netlink};
+
+/// The way to one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The interface that packets leave by.
+    pub oif: u32,
+    /// The router to hand them to; `None` where the destination is on the link. It may be of the other family.
+    pub gateway: Option<IpAddr>,
+    /// The limit on the packet's size that the route sets, or that was learnt for this path, in bytes.
+    pub mtu: Option<u32>,
+    /// The source address that the kernel would choose.
+    pub prefsrc: Option<IpAddr>,
+    /// Whether the destination is this host itself.
+    pub local: bool,
+}
+
+impl Route {
+    /// Reads a route message; `None` for one that leads nowhere.
+    fn from_message(message: &RouteMessage) -> Option<Self> {
+        let local = match message.header.kind {
+            RouteType::Unicast | RouteType::Multicast => false,
+            RouteType::Local | RouteType::Anycast => true,
+            _ => return None,
+        };
+        let (mut oif, mut gateway, mut mtu, mut prefsrc) = (None, None, None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Oif(index) => oif = Some(*index),
+                RouteAttribute::Gateway(address) => gateway = ip_of(address),
+                RouteAttribute::Via(RouteVia::Inet(ip)) => gateway = Some(IpAddr::V4(*ip)),
+                RouteAttribute::Via(RouteVia::Inet6(ip)) => gateway = Some(IpAddr::V6(*ip)),
+                RouteAttribute::PrefSource(address) => prefsrc = ip_of(address),
+                RouteAttribute::Metrics(metrics) => {
+                    mtu = metrics.iter().find_map(|metric| match metric {
+                        RouteMetric::Mtu(bytes) if *bytes != 0 => Some(*bytes),
+                        _ => None,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Some(Self {
+            oif: oif?,
+            gateway,
+            mtu,
+            prefsrc,
+            local,
+        })
+    }
+
+    /// The address whose Ethernet address packets for `dst` are sent to.
+    #[must_use]
+    pub fn next_hop(&self, dst: IpAddr) -> IpAddr {
+        self.gateway.unwrap_or(dst)
+    }
+}
+
+fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
+        RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    }
+}
+
+impl Netlink {
+    /// Where a packet for `dst` would go: `ip route get DST [from SRC]`. `None` where there is no way: no route, one
+    /// that says unreachable, prohibit or blackhole, or a `from` that this host does not have. Of several equal
+    /// next hops the kernel picks one.
+    pub async fn resolve(&self, dst: IpAddr, from: Option<IpAddr>) -> Result<Option<Route>, Error> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = match dst {
+            IpAddr::V4(_) => AddressFamily::Inet,
+            IpAddr::V6(_) => AddressFamily::Inet6,
+        };
+        message.header.destination_prefix_length = prefix_len(dst);
+        message
+            .attributes
+            .push(RouteAttribute::Destination(dst.into()));
+        if let Some(from) = from {
+            message.header.source_prefix_length = prefix_len(from);
+            message.attributes.push(RouteAttribute::Source(from.into()));
+        }
+        let question = RouteNetlinkMessage::GetRoute(message);
+        match self
+            .request("look up the route to", &dst.to_string(), question, 0)
+            .await
+        {
+            Ok(messages) => Ok(messages.iter().find_map(|message| match message {
+                RouteNetlinkMessage::NewRoute(route) => Route::from_message(route),
+                _ => None,
+            })),
+            Err(error) if error.errno().is_some_and(means_no_route) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Host routes: the length of the whole address, in bits.
+fn prefix_len(ip: IpAddr) -> u8 {
+    match ip {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+/// The error numbers by which a lookup says that there is no way: unreachable, prohibit (`EACCES`), and blackhole or
+/// a foreign source (`EINVAL`).
+fn means_no_route(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ENETUNREACH
+            | libc::EHOSTUNREACH
+            | libc::ENETDOWN
+            | libc::ENODEV
+            | libc::EACCES
+            | libc::EINVAL
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blackhole_is_no_route() {
+        let mut message = unicast();
+        message.header.kind = RouteType::BlackHole;
+
+        assert_eq!(Route::from_message(&message), None);
+    }
+
+    #[test]
+    fn a_gateway_of_the_other_family_is_the_next_hop() {
+        let mut message = unicast();
+        message.attributes.push(RouteAttribute::Via(RouteVia::Inet6(
+            "fe80::1".parse().unwrap(),
+        )));
+
+        let route = Route::from_message(&message).unwrap();
+
+        let next_hop = route.next_hop("192.0.2.9".parse().unwrap());
+        assert_eq!(next_hop, "fe80::1".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn a_route_without_a_gateway_leads_to_the_destination_itself() {
+        let dst: IpAddr = "192.0.2.9".parse().unwrap();
+
+        assert_eq!(Route::from_message(&unicast()).unwrap().next_hop(dst), dst);
+    }
+
+    fn unicast() -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.header.kind = RouteType::Unicast;
+        message.attributes.push(RouteAttribute::Oif(4));
+        message
+    }
+}
