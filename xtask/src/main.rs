@@ -1,2 +1,99 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: everything that is done with this repository is one of these.
+
+mod bench;
+mod build;
+mod ci;
+mod demo;
+mod lab;
+mod progress;
+mod run;
+mod setup;
+mod shell;
+mod test;
+mod toolchain;
+mod traffic;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser;
+
+/// Set up, build, run, test and measure vtep.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Verb {
+    /// Install what building and running needs; what is there already is left alone.
+    Setup {
+        /// Install nothing: only say what is missing, and fail if anything is.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Set up, then build both sides in release mode.
+    Build,
+    /// Set up, build, and run the daemon: `cargo xtask run --iface eth0`.
+    #[command(disable_help_flag = true)]
+    Run {
+        /// Options of `vtep run`, passed on as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Set up, then run every test; without root those that need it are skipped aloud.
+    Test {
+        /// Run only the tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// What a change must pass: formatting, lints, documentation, and every test without a skip.
+    Ci,
+    /// Show two hypervisors whose virtual machines share a segment, in network namespaces.
+    Demo {
+        /// Leave it running, and say how to look around.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Measure TCP between virtual machines and compare it with the kernel's own vxlan device.
+    Bench(bench::Options),
+    /// One end of a TCP transfer; `demo` and `bench` start it inside namespaces.
+    #[command(subcommand, hide = true)]
+    Traffic(traffic::End),
+}
+
+fn main() -> ExitCode {
+    let done = match Verb::parse() {
+        Verb::Setup { check } => setup::run(check),
+        Verb::Build => build::run(),
+        Verb::Run { args } => run::run(&args),
+        Verb::Test { filter } => test::run(filter.as_deref()),
+        Verb::Ci => ci::run(),
+        Verb::Demo { keep } => demo::run(keep),
+        Verb::Bench(options) => bench::run(&options),
+        Verb::Traffic(end) => traffic::run(&end),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_passes_every_option_on() {
+        let verb = Verb::parse_from([
+            "xtask", "run", "--iface", "eth0", "--local", "::1", "--help",
+        ]);
+
+        let Verb::Run { args } = verb else {
+            panic!("{verb:?}")
+        };
+        assert_eq!(args, ["--iface", "eth0", "--local", "::1", "--help"]);
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        <Verb as clap::CommandFactory>::command().debug_assert();
+    }
+}

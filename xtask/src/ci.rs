@@ -1,0 +1,50 @@
+//! `cargo xtask ci`: what a change must pass.
+
+use std::process::Command;
+
+use crate::{
+    setup,
+    shell::{Result, cargo, cargo_command, command, quiet, repository, shown, text},
+    test,
+};
+
+/// Runs the verb.
+pub(crate) fn run() -> Result<()> {
+    setup::ensure()?;
+    lint_tools()?;
+    for mut command in lints() {
+        println!("\n==> {}", text(&command));
+        shown(&mut command)?;
+    }
+    test::every(None, true)
+}
+
+/// Installs rustfmt and clippy, which rustup's minimal profile leaves out.
+fn lint_tools() -> Result<()> {
+    for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if quiet(Command::new(cargo()).args([tool, "--version"])).is_err() {
+            shown(&mut command(&format!("rustup component add {component}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn lints() -> Vec<Command> {
+    let mut lines = vec![
+        "fmt --all --check",
+        "fmt --manifest-path vtep-ebpf/Cargo.toml --check",
+        "clippy --workspace --all-targets -- -D warnings",
+        // For the host's target: clippy belongs to a compiler, and the one that builds for BPF may
+        // come without.
+        "clippy --manifest-path vtep-ebpf/Cargo.toml -- -D warnings",
+    ];
+    if repository().join("fuzz/Cargo.toml").is_file() {
+        lines.push("fmt --manifest-path fuzz/Cargo.toml --check");
+        lines.push("clippy --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings");
+    }
+    let mut commands: Vec<_> = lines.into_iter().map(cargo_command).collect();
+    let mut doc = cargo_command("doc --workspace --no-deps");
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    commands.push(doc);
+    commands
+}

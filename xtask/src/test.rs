@@ -1,0 +1,215 @@
+//! `cargo xtask test`: every test there is, and an honest sum.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    ops::AddAssign,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    build::{self, Profile},
+    setup,
+    shell::{Result, cargo_command, doing, is_root, repository, said, starting, target_dir, text},
+};
+
+/// A skipped test fails the run where this is `1`.
+const REQUIRE_ALL: &str = "VTEP_REQUIRE_ALL";
+
+/// Names the file that a test which skips itself adds a line to.
+const SKIP_LOG: &str = "VTEP_SKIP_LOG";
+
+/// Names the `vtep` binary to the tests that run it.
+const BINARY: &str = "VTEP_BIN";
+
+/// Runs the verb.
+pub(crate) fn run(filter: Option<&str>) -> Result<()> {
+    every(
+        filter,
+        env::var(REQUIRE_ALL).is_ok_and(|value| value == "1"),
+    )
+}
+
+/// Runs every test whose name contains `filter`; with `require_all`, a skip is a failure.
+pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
+    setup::ensure()?;
+    if is_root() {
+        setup::bpffs()?;
+    }
+    let vtep = build::vtep(Profile::Dev)?;
+    let log = target_dir()?.join(format!("skipped-{}.log", std::process::id()));
+    let mut sum = Sum::default();
+    let mut broken = false;
+    for mut command in commands(filter) {
+        command.env(SKIP_LOG, &log).env(BINARY, &vtep);
+        if require_all {
+            command.env(REQUIRE_ALL, "1");
+        }
+        let (counted, success) = counted(&mut command)?;
+        sum += counted;
+        broken |= !success;
+    }
+    let skips = skips(&log)?;
+    // To libtest a test that skips itself has passed, or, where all are required, failed.
+    let from = if require_all {
+        &mut sum.failed
+    } else {
+        &mut sum.passed
+    };
+    *from = from.saturating_sub(skips.len());
+    sum.skipped += skips.len();
+
+    println!();
+    for skip in &skips {
+        println!("{skip}");
+    }
+    println!("{sum}");
+    if broken || sum.failed > 0 {
+        said("not every test passed")
+    } else if require_all && sum.skipped > 0 {
+        said(format!("{REQUIRE_ALL} is set, and tests were skipped"))
+    } else {
+        Ok(())
+    }
+}
+
+/// The test runs, cheapest first.
+fn commands(filter: Option<&str>) -> Vec<Command> {
+    let mut commands = vec![
+        cargo_command("test --no-fail-fast"),
+        // One at a time: they share the kernel.
+        cargo_command("test --no-fail-fast --package vtep-tests"),
+    ];
+    if repository().join("fuzz/tests").is_dir() {
+        commands.push(cargo_command(
+            "test --no-fail-fast --manifest-path fuzz/Cargo.toml",
+        ));
+    }
+    for (nth, command) in commands.iter_mut().enumerate() {
+        command.args(filter);
+        if nth == 1 {
+            command.args(["--", "--test-threads=1"]);
+        }
+    }
+    commands
+}
+
+/// Runs one `cargo test`, shows what it prints, and adds up its results.
+fn counted(command: &mut Command) -> Result<(Sum, bool)> {
+    println!("\n==> {}", text(command));
+    let start = starting(command);
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(start)?;
+    let mut sum = Sum::default();
+    for line in child
+        .stdout
+        .take()
+        .into_iter()
+        .flat_map(|pipe| BufReader::new(pipe).lines())
+    {
+        let line = line.map_err(doing("read what the tests print"))?;
+        println!("{line}");
+        if let Some(part) = Sum::parse(&line) {
+            sum += part;
+        }
+    }
+    let status = child.wait().map_err(doing("wait for the tests"))?;
+    Ok((sum, status.success()))
+}
+
+/// Takes the lines that tests left in `log`.
+fn skips(log: &Path) -> Result<Vec<String>> {
+    if !log.exists() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(log).map_err(doing("read the list of skipped tests"))?;
+    fs::remove_file(log).map_err(doing("remove the list of skipped tests"))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// How many tests ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Sum {
+    /// Reads a result line of libtest; what libtest ignores was skipped.
+    fn parse(line: &str) -> Option<Self> {
+        let counts = line.strip_prefix("test result: ")?.split_once(". ")?.1;
+        let count = |what| {
+            counts
+                .split("; ")
+                .find_map(|part| part.strip_suffix(what)?.trim().parse().ok())
+        };
+        Some(Self {
+            passed: count("passed")?,
+            failed: count("failed")?,
+            skipped: count("ignored")?,
+        })
+    }
+}
+
+impl AddAssign for Sum {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = other;
+        self.passed += passed;
+        self.failed += failed;
+        self.skipped += skipped;
+    }
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_are_added_up() {
+        let lines = [
+            "test result: ok. 7 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s",
+            "test tests::result: ok. 7 passed",
+        ];
+
+        let mut sum = Sum::default();
+        lines
+            .iter()
+            .filter_map(|line| Sum::parse(line))
+            .for_each(|part| sum += part);
+
+        assert_eq!(
+            sum,
+            Sum {
+                passed: 9,
+                failed: 3,
+                skipped: 1
+            }
+        );
+        assert_eq!(sum.to_string(), "9 passed, 3 failed, 1 skipped");
+    }
+
+    #[test]
+    fn the_kernel_tests_run_one_at_a_time() {
+        let commands = commands(Some("arp"));
+
+        assert!(text(&commands[0]).ends_with("test --no-fail-fast arp"));
+        assert!(text(&commands[1]).ends_with("--package vtep-tests arp -- --test-threads=1"));
+    }
+}

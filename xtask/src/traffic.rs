@@ -1,0 +1,126 @@
+//! The two ends of a TCP transfer; each runs in a namespace of its own.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+use clap::Subcommand;
+
+use crate::shell::{Result, doing, said};
+
+/// What one end does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum End {
+    /// Take one connection and print how many bytes came, in how many nanoseconds.
+    Sink {
+        /// Where to listen.
+        at: SocketAddr,
+        /// Stop this long after the first byte; without it, when the other end closes.
+        #[arg(long)]
+        seconds: Option<u64>,
+    },
+    /// Connect and send.
+    Source {
+        /// Where the sink listens.
+        to: SocketAddr,
+        /// How much; without it, until the sink closes.
+        #[arg(long)]
+        bytes: Option<u64>,
+    },
+}
+
+/// What a sink prints before it takes a connection.
+pub(crate) const LISTENING: &str = "listening";
+
+/// Bytes handed to one system call.
+const CHUNK: usize = 128 * 1024;
+
+/// Runs the verb.
+pub(crate) fn run(end: &End) -> Result<()> {
+    match *end {
+        End::Sink { at, seconds } => sink(at, seconds.map(Duration::from_secs)),
+        End::Source { to, bytes } => source(to, bytes.unwrap_or(u64::MAX)),
+    }
+}
+
+/// The byte that stands at `position` of every transfer.
+const fn pattern(position: u64) -> u8 {
+    (position % 251) as u8
+}
+
+fn sink(at: SocketAddr, limit: Option<Duration>) -> Result<()> {
+    let listener = TcpListener::bind(at).map_err(doing(format!("listen on {at}")))?;
+    println!("{LISTENING}");
+    let (mut stream, _) = listener.accept().map_err(doing("take the connection"))?;
+    let mut buffer = vec![0; CHUNK];
+    let mut total: u64 = 0;
+    let mut first = None;
+    let mut last = Duration::ZERO;
+    while limit.is_none_or(|limit| last < limit) {
+        let got = stream.read(&mut buffer).map_err(doing("receive"))?;
+        if got == 0 {
+            break;
+        }
+        last = first.get_or_insert_with(Instant::now).elapsed();
+        // Only a transfer of a fixed size is checked: looking at each byte would slow a measurement.
+        if limit.is_none() {
+            let right = (total..)
+                .zip(&buffer[..got])
+                .all(|(position, byte)| *byte == pattern(position));
+            if !right {
+                return said("the bytes that came are not those that were sent");
+            }
+        }
+        total += got as u64;
+    }
+    println!("{total} {}", last.as_nanos());
+    Ok(())
+}
+
+fn source(to: SocketAddr, bytes: u64) -> Result<()> {
+    let mut stream = TcpStream::connect(to).map_err(doing(format!("connect to {to}")))?;
+    // A whole number of patterns, so that each chunk starts the same.
+    let chunk: Vec<u8> = (0..(CHUNK / 251 * 251) as u64).map(pattern).collect();
+    let mut left = bytes;
+    while left > 0 {
+        let now = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+        match stream.write_all(&chunk[..now]) {
+            Ok(()) => left -= now as u64,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+                ) =>
+            {
+                break;
+            }
+            Err(error) => return Err(doing("send")(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Reads what a sink printed: bytes, and how long they took.
+pub(crate) fn parse(text: &str) -> Option<(u64, Duration)> {
+    let (bytes, nanoseconds) = text.lines().last()?.split_once(' ')?;
+    Some((
+        bytes.parse().ok()?,
+        Duration::from_nanos(nanoseconds.parse().ok()?),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_sink_prints_is_read_back() {
+        assert_eq!(
+            parse("listening\n1000 2000000\n"),
+            Some((1000, Duration::from_millis(2)))
+        );
+        assert_eq!(parse("listening\n"), None);
+    }
+}
