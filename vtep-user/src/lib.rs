@@ -1,4 +1,6 @@
 //! The vtep daemon, its API and its command line, as a library so that the kernel tests can use its parts.
 
 pub mod api;
+pub mod cli;
+pub mod daemon;
 pub mod netlink;

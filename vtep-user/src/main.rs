@@ -1,2 +1,7 @@
 //! The `vtep` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vtep_user::cli::main(std::env::args_os())
+}

@@ -1,5 +1,46 @@
-//! The daemon's HTTP/JSON API.
+//! The daemon's HTTP/JSON API on a Unix socket, and the client that the command line uses.
+//!
+//! [`server`] turns requests into [`command::Command`]s and sends them to the core through a [`command::Handle`]; it
+//! holds no state of its own. [`client`] is the way back.
 
+pub mod client;
 pub mod command;
 pub mod model;
+pub mod server;
+pub mod socket;
+#[cfg(test)]
+mod tests;
 mod value;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use command::Op;
+
+/// The body of every answer that is a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ErrorBody {
+    /// What was wrong and what to do instead.
+    pub error: String,
+    /// The line of the batch that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+}
+
+/// One line of the body of a batch, which is newline-delimited JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchLine {
+    /// The line number to name in a refusal; absent for the number of the line in the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// The change.
+    pub command: Op,
+}
+
+/// What a batch did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BatchDone {
+    /// How many changes were made.
+    pub applied: u64,
+}

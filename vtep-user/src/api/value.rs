@@ -686,21 +686,21 @@ mod tests {
 
     #[test]
     fn values_read_back_from_json_as_they_were_written() {
-        fn round_trip<T>(value: T, json: &str)
+        fn round_trip<T>(value: &T, json: &str)
         where
             T: Serialize + serde::de::DeserializeOwned + PartialEq + fmt::Debug,
         {
-            assert_eq!(serde_json::to_string(&value).unwrap(), json);
-            assert_eq!(serde_json::from_str::<T>(json).unwrap(), value);
+            assert_eq!(serde_json::to_string(value).unwrap(), json);
+            assert_eq!(serde_json::from_str::<T>(json).unwrap(), *value);
         }
-        round_trip(Vni(100), "100");
-        round_trip(Mac([2, 0, 0, 0, 0, 0xb]), "\"02:00:00:00:00:0b\"");
-        round_trip(VlanId(4094), "4094");
-        round_trip::<Ttl>("64".parse().unwrap(), "64");
-        round_trip::<Tos>(OrInherit::Inherit, "\"inherit\"");
-        round_trip(PortRange::DYNAMIC, "[49152,65535]");
-        round_trip(Mode::L2, "\"l2\"");
-        round_trip(Flood::Her, "\"her\"");
+        round_trip(&Vni(100), "100");
+        round_trip(&Mac([2, 0, 0, 0, 0, 0xb]), "\"02:00:00:00:00:0b\"");
+        round_trip(&VlanId(4094), "4094");
+        round_trip::<Ttl>(&"64".parse().unwrap(), "64");
+        round_trip::<Tos>(&OrInherit::Inherit, "\"inherit\"");
+        round_trip(&PortRange::DYNAMIC, "[49152,65535]");
+        round_trip(&Mode::L2, "\"l2\"");
+        round_trip(&Flood::Her, "\"her\"");
     }
 
     #[test]

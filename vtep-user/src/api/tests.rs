@@ -1,0 +1,749 @@
+//! The API from end to end: a client, a socket, the server, and a core that plays along.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use futures::stream;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+use super::client::{Client, ClientError, Show};
+use super::command::{Command, Handle, Op, Refusal, Reply, channel};
+use super::model::{
+    Df, DropsRow, EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, InnerVlan, Mac, Mode,
+    PeerRow, PeerSpec, PeerState, PortChange, PortHook, PortPart, PortRange, PortRow, PortSpec,
+    Reserved, StatsFilter, StatsRow, VlanId, Vni, VniRow, VniSpec,
+};
+use super::socket::Socket;
+use super::{BatchLine, server};
+
+#[tokio::test]
+async fn every_change_reaches_the_core_as_it_was_sent() {
+    let daemon = Daemon::start("changes", |_| Ok(Reply::Done));
+    let mut client = daemon.client().await;
+
+    for op in every_op() {
+        client.change(&op).await.unwrap();
+
+        assert_eq!(daemon.take_heard(), [Command::Do(op)]);
+    }
+}
+
+#[tokio::test]
+async fn every_question_reaches_the_core_as_it_was_asked() {
+    let daemon = Daemon::start("questions", |_| Ok(Reply::Fdb(Vec::new())));
+    let mut client = daemon.client().await;
+    let mac = mac("02:00:00:00:00:0b");
+    let ip = "2001:db8::1".parse().unwrap();
+    let filter = FdbFilter {
+        vni: vni(0),
+        dst: Some(ip),
+        dev: Some(dev()),
+        learned: true,
+    };
+    let stats = StatsFilter {
+        vni: vni(7),
+        dev: Some(dev()),
+        peer: Some(ip),
+    };
+    let questions = [
+        (Show::Vnis(None), Command::VniShow(None)),
+        (Show::Vnis(vni(5)), Command::VniShow(vni(5))),
+        (Show::Ports(None), Command::PortShow(None)),
+        (Show::Ports(Some(dev())), Command::PortShow(Some(dev()))),
+        (
+            Show::Fdb(FdbFilter::default()),
+            Command::FdbShow(FdbFilter::default()),
+        ),
+        (Show::Fdb(filter.clone()), Command::FdbShow(filter)),
+        (
+            Show::FdbGet {
+                mac,
+                vni: vni(5).unwrap(),
+            },
+            Command::FdbGet {
+                mac,
+                vni: vni(5).unwrap(),
+            },
+        ),
+        (Show::Peers(None), Command::PeerShow(None)),
+        (Show::Peers(Some(ip)), Command::PeerShow(Some(ip))),
+        (Show::Stats(stats.clone()), Command::Stats(stats)),
+        (Show::Drops, Command::Drops),
+    ];
+
+    for (show, command) in questions {
+        assert_eq!(
+            client.rows::<Value>(&show).await.unwrap(),
+            Vec::<Value>::new()
+        );
+        assert_eq!(daemon.take_heard(), [command]);
+    }
+}
+
+#[tokio::test]
+async fn rows_arrive_whole_however_many_there_are() {
+    for count in [0, 1, 511, 512, 513, 5000] {
+        let rows: Vec<_> = (0..count).map(fdb_row).collect();
+        let answer = rows.clone();
+        let daemon = Daemon::start("rows", move |_| Ok(Reply::Fdb(answer.clone())));
+        let mut client = daemon.client().await;
+
+        let show = Show::Fdb(FdbFilter::default());
+        assert_eq!(client.rows::<FdbRow>(&show).await.unwrap(), rows);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_the_client_as_its_sentence() {
+    let sentence = "vni 100 does not exist; create it with: vtep vni add 100";
+    let daemon = Daemon::start("refusal", move |_| Err(Refusal::not_found(sentence)));
+    let mut client = daemon.client().await;
+
+    let error = client
+        .rows::<Value>(&Show::Vnis(vni(100)))
+        .await
+        .unwrap_err();
+
+    assert_eq!(error.to_string(), sentence);
+}
+
+#[tokio::test]
+async fn a_batch_arrives_in_order_with_its_line_numbers() {
+    let daemon = Daemon::start("batch", |_| Ok(Reply::Done));
+    let text = batch_text(10_000);
+
+    let applied = daemon
+        .client()
+        .await
+        .batch(stream::iter(pieces(&text)))
+        .await
+        .unwrap();
+
+    assert_eq!(applied, 10_000);
+    let mut heard = Vec::new();
+    for command in daemon.take_heard() {
+        let Command::Batch(ops) = command else {
+            panic!("{command:?}")
+        };
+        heard.extend(ops);
+    }
+    let expected: Vec<_> = (1..=10_000)
+        .map(|line| (line * 2, flood_op(line)))
+        .collect();
+    assert_eq!(heard, expected);
+}
+
+#[tokio::test]
+async fn a_batch_ends_at_the_line_that_the_core_refuses() {
+    let daemon = Daemon::start("refused-batch", |command| match command {
+        Command::Batch(ops) if ops.iter().any(|(line, _)| *line == 9000) => {
+            Err(Refusal::full("the FDB is full").at_line(9000))
+        }
+        _ => Ok(Reply::Done),
+    });
+    let text = batch_text(100_000);
+
+    let error = daemon
+        .client()
+        .await
+        .batch(stream::iter(pieces(&text)))
+        .await
+        .unwrap_err();
+
+    assert_eq!(error.to_string(), "line 9000: the FDB is full");
+    assert_eq!(
+        daemon.take_heard().len(),
+        2,
+        "nothing is sent to the core after a refusal"
+    );
+}
+
+#[tokio::test]
+async fn a_batch_line_that_cannot_be_read_is_named_and_what_was_before_it_is_done() {
+    let daemon = Daemon::start("bad-batch", |_| Ok(Reply::Done));
+    let good = serde_json::to_string(&BatchLine {
+        line: None,
+        command: flood_op(1),
+    })
+    .unwrap();
+    let text = format!("{good}\n\n{{\"command\":{{\"fdb_add\":{{}}}}}}\n{good}\n").into_bytes();
+
+    let error = daemon
+        .client()
+        .await
+        .batch(stream::iter([text]))
+        .await
+        .unwrap_err();
+
+    assert!(
+        error.to_string().starts_with("line 3: missing field"),
+        "{error}"
+    );
+    assert_eq!(
+        daemon.take_heard(),
+        [Command::Batch(vec![(1, flood_op(1))])]
+    );
+}
+
+#[tokio::test]
+async fn where_no_daemon_answers_the_client_says_how_to_start_one() {
+    let socket = scratch("absent").join("main.sock");
+
+    let error = Client::connect_at(&socket, "main").await.unwrap_err();
+
+    assert!(matches!(error, ClientError::NoDaemon { .. }));
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "no vtep daemon answers at {}; start it with: vtep run --iface <uplink>",
+            socket.display()
+        )
+    );
+    let error = Client::connect_at(&socket, "blue")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("vtep run --iface <uplink> --instance blue"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_core_that_is_gone_is_a_refusal_and_not_a_hang() {
+    let (handle, asks) = channel();
+    drop(asks);
+
+    let error = handle.ask(Command::Status).await.unwrap_err();
+
+    assert_eq!(error, Refusal::internal("the daemon is shutting down"));
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_in_json_before_the_core_hears_of_it() {
+    let daemon = Daemon::start("nonsense", |_| Ok(Reply::Done));
+    let cases = [
+        (
+            "GET",
+            "/v1/vnis/16777216",
+            "",
+            400,
+            "VNI 16777216 does not fit in 24 bits",
+        ),
+        (
+            "POST",
+            "/v1/vnis/1",
+            r#"{"mode":"l4"}"#,
+            400,
+            "unknown variant `l4`",
+        ),
+        (
+            "POST",
+            "/v1/vnis/1",
+            r#"{"mood":"l2"}"#,
+            400,
+            "unknown field `mood`",
+        ),
+        (
+            "POST",
+            "/v1/vnis/1",
+            r#"{"ttl":0}"#,
+            400,
+            "a number from 1 to 255",
+        ),
+        (
+            "POST",
+            "/v1/ports",
+            r#"{"dev":"x","vni":1,"vlan":4095}"#,
+            400,
+            "is not a VLAN ID",
+        ),
+        (
+            "POST",
+            "/v1/fdb",
+            r#"{"mac":"02","vni":1}"#,
+            400,
+            "`02` is not a MAC address",
+        ),
+        ("POST", "/v1/fdb", "", 400, "the body is not what is wanted"),
+        ("GET", "/v1/fdb?vni=x", "", 400, "invalid digit"),
+        ("GET", "/v1/fdb?vnj=1", "", 400, "unknown field `vnj`"),
+        ("GET", "/v1/fdb/1/02", "", 400, "`02` is not a MAC address"),
+        (
+            "GET",
+            "/v1/peers/1.2.3",
+            "",
+            400,
+            "`1.2.3` is not an IP address",
+        ),
+        ("GET", "/v2", "", 404, "there is no /v2"),
+        ("PUT", "/v1/vnis", "", 405, "/v1/vnis has no PUT"),
+    ];
+
+    for (method, path, body, status, sentence) in cases {
+        let (got, text) = exchange(daemon.raw().await, method, path, body).await;
+
+        let error: Value = serde_json::from_str(&text).unwrap();
+        let error = error["error"].as_str().unwrap();
+        assert!(error.contains(sentence), "{method} {path} {body}: {error}");
+        assert_eq!(got, status, "{method} {path} {body}: {error}");
+    }
+    assert_eq!(daemon.take_heard(), []);
+}
+
+#[tokio::test]
+async fn metrics_are_served_over_tcp_and_nothing_else_is() {
+    let (handle, mut asks) = channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(server::serve_metrics(
+        listener,
+        handle,
+        std::future::pending(),
+    ));
+    tokio::spawn(async move {
+        while let Some(ask) = asks.recv().await {
+            assert_eq!(ask.command, Command::Metrics);
+            ask.answer(Ok(Reply::Text("vtep_up 1\n".into())));
+        }
+    });
+    let connect = || async { TcpStream::connect(address).await.unwrap() };
+
+    let metrics = exchange(connect().await, "GET", "/metrics", "").await;
+    let (status, _) = exchange(connect().await, "GET", "/v1/vnis", "").await;
+
+    assert_eq!(metrics, (200, "vtep_up 1\n".into()));
+    assert_eq!(status, 404);
+}
+
+#[tokio::test]
+async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served() {
+    let daemon = Daemon::start("openapi", |_| Ok(Reply::Done));
+    let (status, text) = exchange(daemon.raw().await, "GET", "/v1/openapi.json", "").await;
+    assert_eq!(status, 200);
+    let document: Value = serde_json::from_str(&text).unwrap();
+
+    let mut listed = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            listed.insert(format!("{} {path}", method.to_uppercase()));
+        }
+    }
+
+    let expected = [
+        "DELETE /v1/fdb",
+        "DELETE /v1/ports/{dev}",
+        "DELETE /v1/vnis/{vni}",
+        "GET /metrics",
+        "GET /v1/drops",
+        "GET /v1/fdb",
+        "GET /v1/fdb/{vni}/{mac}",
+        "GET /v1/openapi.json",
+        "GET /v1/peers",
+        "GET /v1/peers/{ip}",
+        "GET /v1/ports",
+        "GET /v1/ports/{dev}",
+        "GET /v1/stats",
+        "GET /v1/status",
+        "GET /v1/vnis",
+        "GET /v1/vnis/{vni}",
+        "PATCH /v1/peers/{ip}",
+        "PATCH /v1/ports/{dev}",
+        "PATCH /v1/vnis/{vni}",
+        "POST /v1/batch",
+        "POST /v1/fdb",
+        "POST /v1/fdb/append",
+        "POST /v1/fdb/flush",
+        "POST /v1/ports",
+        "POST /v1/teardown",
+        "POST /v1/vnis/{vni}",
+        "PUT /v1/fdb",
+    ];
+    assert_eq!(listed, expected.map(String::from).into());
+    for route in listed {
+        let (method, path) = route.split_once(' ').unwrap();
+        let path = path.replace("{vni}", "1").replace("{dev}", "x");
+        let path = path
+            .replace("{mac}", "02:00:00:00:00:01")
+            .replace("{ip}", "192.0.2.1");
+        let (status, text) = exchange(daemon.raw().await, method, &path, "").await;
+        assert!(![404, 405].contains(&status), "{route}: {text}");
+    }
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        assert!(schema.is_object(), "{name}");
+        assert!(
+            !text_of_refs(schema)
+                .iter()
+                .any(|to| document.pointer(to).is_none()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_keys_of_a_vni_are_there_in_the_promised_order() {
+    let row = VniRow {
+        vni: vni(100).unwrap(),
+        mode: Mode::L2,
+        flood: Flood::Her,
+        group: None,
+        learning: false,
+        suppress: true,
+        ageing_s: 300,
+        max_macs: None,
+        inner_vlan: InnerVlan::Drop,
+        ports: vec!["tap0".into()],
+        remotes: vec!["192.0.2.2".parse().unwrap(), "2001:db8::2".parse().unwrap()],
+        ttl: "64".parse().unwrap(),
+        tos: "inherit".parse().unwrap(),
+        df: Df::Set,
+        srcport: PortRange::DYNAMIC,
+        reserved: Reserved::Ignore,
+    };
+
+    assert_json(
+        &row,
+        concat!(
+            r#"{"vni":100,"mode":"l2","flood":"her","group":null,"learning":false,"suppress":true,"#,
+            r#""ageing_s":300,"max_macs":null,"inner_vlan":"drop","ports":["tap0"],"#,
+            r#""remotes":["192.0.2.2","2001:db8::2"],"ttl":64,"tos":"inherit","df":"set","#,
+            r#""srcport":[49152,65535],"reserved":"ignore"}"#,
+        ),
+    );
+}
+
+#[test]
+fn the_keys_of_a_port_are_there_in_the_promised_order() {
+    let row = PortRow {
+        dev: "tap0".into(),
+        vni: vni(100).unwrap(),
+        vlan: None,
+        hook: PortHook::Tc,
+        ifindex: Some(7),
+        delivery: None,
+        macs: vec![mac("02:00:00:00:00:0B")],
+        ips: vec![],
+        max_macs: None,
+    };
+
+    assert_json(
+        &row,
+        concat!(
+            r#"{"dev":"tap0","vni":100,"vlan":null,"hook":"tc","ifindex":7,"delivery":null,"#,
+            r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null}"#,
+        ),
+    );
+}
+
+#[test]
+fn the_keys_of_an_fdb_entry_are_there_in_the_promised_order() {
+    assert_json(
+        &fdb_row(11),
+        concat!(
+            r#"{"vni":1,"mac":"02:00:00:00:00:0b","dst":"192.0.2.2","dev":null,"#,
+            r#""state":"static","age_s":null}"#,
+        ),
+    );
+}
+
+#[test]
+fn the_keys_of_a_peer_are_there_in_the_promised_order() {
+    let row = PeerRow {
+        ip: "192.0.2.2".parse().unwrap(),
+        dev: None,
+        mac: None,
+        state: PeerState::Resolving,
+        mtu: None,
+        csum6: None,
+        via: None,
+    };
+
+    assert_json(
+        &row,
+        concat!(
+            r#"{"ip":"192.0.2.2","dev":null,"mac":null,"state":"resolving","mtu":null,"#,
+            r#""csum6":null,"via":null}"#,
+        ),
+    );
+}
+
+#[test]
+fn the_keys_of_counters_are_there_in_the_promised_order() {
+    let row = StatsRow {
+        hook: None,
+        reason: None,
+        vni: None,
+        dev: None,
+        peer: None,
+        packets: 1,
+        bytes: 2,
+    };
+    let drops = DropsRow {
+        hook: "xdp_uplink".into(),
+        reason: "truncated".into(),
+        packets: 1,
+        bytes: 2,
+        meaning: "fewer bytes than the headers need".into(),
+    };
+
+    assert_json(
+        &row,
+        concat!(
+            r#"{"hook":null,"reason":null,"vni":null,"dev":null,"peer":null,"#,
+            r#""packets":1,"bytes":2}"#,
+        ),
+    );
+    assert_json(
+        &drops,
+        concat!(
+            r#"{"hook":"xdp_uplink","reason":"truncated","packets":1,"bytes":2,"#,
+            r#""meaning":"fewer bytes than the headers need"}"#,
+        ),
+    );
+}
+
+fn assert_json(row: &impl Serialize, expected: &str) {
+    assert_eq!(serde_json::to_string(row).unwrap(), expected);
+}
+
+/// A daemon whose core answers everything with one function and remembers what it heard.
+struct Daemon {
+    path: PathBuf,
+    heard: Arc<Mutex<Vec<Command>>>,
+}
+
+impl Daemon {
+    fn start(
+        name: &str,
+        answer: impl Fn(&Command) -> Result<Reply, Refusal> + Send + 'static,
+    ) -> Self {
+        let path = scratch(name).join("main.sock");
+        let socket = Socket::bind_at(&path, "main").unwrap();
+        let (handle, mut asks): (Handle, _) = channel();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hear = Arc::clone(&heard);
+        tokio::spawn(server::serve(socket, handle, std::future::pending()));
+        tokio::spawn(async move {
+            while let Some(ask) = asks.recv().await {
+                let reply = answer(&ask.command);
+                hear.lock().unwrap().push(ask.command.clone());
+                ask.answer(reply);
+            }
+        });
+        Self { path, heard }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect_at(&self.path, "main").await.unwrap()
+    }
+
+    async fn raw(&self) -> UnixStream {
+        UnixStream::connect(&self.path).await.unwrap()
+    }
+
+    fn take_heard(&self) -> Vec<Command> {
+        std::mem::take(&mut self.heard.lock().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(self.path.parent().unwrap()));
+    }
+}
+
+/// Sends one request as plain text; returns the status and the body.
+async fn exchange(
+    mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, String) {
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.0\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all((head + body).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (
+        head.split(' ').nth(1).unwrap().parse().unwrap(),
+        body.to_owned(),
+    )
+}
+
+fn text_of_refs(schema: &Value) -> Vec<String> {
+    match schema {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(key, value)| match value {
+                Value::String(to) if key == "$ref" => vec![to.trim_start_matches('#').to_owned()],
+                other => text_of_refs(other),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(text_of_refs).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// `count` changes, each after an empty line, numbered by their own `line`.
+fn batch_text(count: u64) -> Vec<u8> {
+    let mut text = Vec::new();
+    for line in 1..=count {
+        text.push(b'\n');
+        let line = BatchLine {
+            line: Some(line * 2),
+            command: flood_op(line),
+        };
+        serde_json::to_writer(&mut text, &line).unwrap();
+        text.push(b'\n');
+    }
+    text.pop();
+    text
+}
+
+/// The text in pieces that end anywhere.
+fn pieces(text: &[u8]) -> Vec<Vec<u8>> {
+    text.chunks(997).map(<[u8]>::to_vec).collect()
+}
+
+fn flood_op(number: u64) -> Op {
+    let host = u32::try_from(number).unwrap();
+    let dst = Some(std::net::Ipv4Addr::from(0x0a00_0000 + host).into());
+    Op::FdbAppend(FdbSpec {
+        mac: Mac::ZERO,
+        vni: vni(100).unwrap(),
+        dst,
+        dev: None,
+    })
+}
+
+fn fdb_row(number: u32) -> FdbRow {
+    let [_, b, c, d] = number.to_be_bytes();
+    FdbRow {
+        vni: vni(1).unwrap(),
+        mac: Mac([2, 0, 0, b, c, d]),
+        dst: Some("192.0.2.2".parse().unwrap()),
+        dev: None,
+        state: EntryState::Static,
+        age_s: None,
+    }
+}
+
+fn every_op() -> Vec<Op> {
+    let json = json!({
+        "mode": "l2", "flood": "none", "group": "ff05::1", "learning": false, "suppress": true,
+        "ageing_s": 0, "max_macs": 7, "inner_vlan": "pass", "ttl": "inherit", "tos": 184,
+        "df": "unset", "srcport": [1024, 2048], "reserved": "strict",
+    });
+    let full: Box<VniSpec> = serde_json::from_value(json).unwrap();
+    let mode = Box::new(VniSpec {
+        mode: Some(Mode::Flood),
+        ..VniSpec::default()
+    });
+    let vni = vni(16_777_215).unwrap();
+    let vlan = VlanId::new(10);
+    let mac = mac("02:00:00:00:00:0b");
+    let ip = "2001:db8:2::1".parse().unwrap();
+    let dst = FdbSpec {
+        mac,
+        vni,
+        dst: Some(ip),
+        dev: None,
+    };
+    let name = dev();
+    let dev = FdbSpec {
+        mac,
+        vni,
+        dst: None,
+        dev: Some(dev()),
+    };
+
+    let port = PortSpec {
+        dev: name.clone(),
+        vni,
+        vlan,
+        hook: Some(PortHook::Tc),
+        macs: vec![mac],
+        ips: vec![ip],
+        max_macs: Some(1),
+    };
+    let change = PortChange {
+        vlan,
+        vni: Some(vni),
+        macs: Some(vec![]),
+        ..PortChange::default()
+    };
+    let piece = PortPart {
+        vlan,
+        vni: Some(vni),
+    };
+    vec![
+        Op::VniAdd { vni, spec: full },
+        Op::VniAdd {
+            vni,
+            spec: Box::default(),
+        },
+        Op::VniSet { vni, spec: mode },
+        Op::VniDel { vni },
+        Op::PortAdd(Box::new(port)),
+        Op::PortSet {
+            dev: name.clone(),
+            change: Box::new(change),
+        },
+        Op::PortDel {
+            dev: name.clone(),
+            part: PortPart::default(),
+        },
+        Op::PortDel {
+            dev: name.clone(),
+            part: piece,
+        },
+        Op::FdbAdd(dst.clone()),
+        Op::FdbAppend(dst.clone()),
+        Op::FdbReplace(dev),
+        Op::FdbDel(FdbDel {
+            mac,
+            vni,
+            dst: Some(ip),
+            dev: None,
+        }),
+        Op::FdbDel(FdbDel {
+            mac,
+            vni,
+            dst: None,
+            dev: Some(name),
+        }),
+        Op::FdbFlush(FdbFilter {
+            vni: Some(vni),
+            learned: true,
+            ..FdbFilter::default()
+        }),
+        Op::PeerSet {
+            ip,
+            spec: PeerSpec { csum6: Some(false) },
+        },
+    ]
+}
+
+fn vni(raw: u32) -> Option<Vni> {
+    Vni::new(raw)
+}
+
+fn mac(text: &str) -> Mac {
+    text.parse().unwrap()
+}
+
+/// A device name that needs encoding in a path.
+fn dev() -> String {
+    "tap%2f?#.é".into()
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("vtep-api-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}

@@ -1,0 +1,84 @@
+//! Values that only the command line has, and checks for those that are plain text elsewhere.
+
+use std::net::IpAddr;
+
+use clap::ValueEnum;
+
+/// Longest name of an instance.
+const INSTANCE_MAX: usize = 32;
+
+/// Longest name of a network device (`IFNAMSIZ` less the terminating zero).
+const DEV_MAX: usize = 15;
+
+/// `on` or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Switch {
+    On,
+    Off,
+}
+
+impl From<Switch> for bool {
+    fn from(switch: Switch) -> Self {
+        switch == Switch::On
+    }
+}
+
+/// Reads the name of an instance, which becomes part of file names.
+///
+/// There is no dot: the BPF file system refuses directories with one.
+pub(super) fn instance(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if (1..=INSTANCE_MAX).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.into())
+    } else {
+        Err(format!(
+            "an instance is named by 1 to {INSTANCE_MAX} letters, digits, `_` and `-`"
+        ))
+    }
+}
+
+/// Reads the name of a network device, which need not exist.
+pub(super) fn dev(text: &str) -> Result<String, String> {
+    let refused = |c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0';
+    if text.is_empty() || matches!(text, "." | "..") || text.contains(refused) {
+        Err("not the name of a network device".into())
+    } else if text.len() > DEV_MAX {
+        Err(format!(
+            "no network device has a name of more than {DEV_MAX} bytes"
+        ))
+    } else {
+        Ok(text.into())
+    }
+}
+
+/// Reads an IP address.
+pub(super) fn ip(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not an IP address; write it like 192.0.2.2 or 2001:db8::2")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_name_is_safe_as_part_of_a_path() {
+        for good in ["main", "a", "Blue_2-x", &"x".repeat(32)] {
+            assert_eq!(instance(good).as_deref(), Ok(good));
+        }
+        for bad in ["", ".", "..", "a.b", "a/b", "a b", "é", &"x".repeat(33)] {
+            assert!(instance(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_device_name_is_one_that_the_kernel_allows() {
+        for good in ["eth0", "eth0.10", "tap-1", "123456789012345"] {
+            assert_eq!(dev(good).as_deref(), Ok(good));
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "a:b", "1234567890123456"] {
+            assert!(dev(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! `vtep batch`
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use clap::error::ErrorKind;
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
+use futures::{Stream, stream};
+use tokio::sync::mpsc;
+
+use super::{Failure, Request, block_on, fdb, peer, port, vni};
+use crate::api::BatchLine;
+use crate::api::client::Client;
+use crate::api::command::Op;
+
+/// Bytes that go to the daemon at a time, about.
+const PIECE: usize = 64 << 10;
+
+/// Pieces that may wait for the daemon.
+const PIECES_AHEAD: usize = 4;
+
+#[derive(Debug, Args)]
+pub(super) struct BatchArgs {
+    /// The commands; `-` for standard input. Blank lines and lines that begin with `#` are skipped
+    #[arg(default_value = "-")]
+    file: PathBuf,
+}
+
+/// What a line may hold. Its own parser, so that no line can name another instance.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vtep",
+    disable_help_flag = true,
+    disable_help_subcommand = true
+)]
+enum Line {
+    #[command(subcommand)]
+    Vni(vni::VniVerb),
+    #[command(subcommand)]
+    Port(port::PortVerb),
+    #[command(subcommand)]
+    Fdb(fdb::FdbVerb),
+    #[command(subcommand)]
+    Peer(peer::PeerVerb),
+}
+
+/// A line that is no change.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {sentence}")]
+struct BadLine {
+    line: u64,
+    sentence: String,
+}
+
+pub(super) fn run(args: &BatchArgs, instance: &str) -> Result<(), Failure> {
+    let input = open(&args.file)?;
+    block_on(async {
+        let mut client = Client::connect(instance).await?;
+        let (pieces, reader) = send_ahead(input);
+        // What the daemon refuses comes before a line that could not be read, since the reader stops there.
+        let sent = client.batch(pieces).await;
+        let read = reader
+            .await
+            .map_err(|panic| Failure::Failed(panic.into()))?;
+        sent?;
+        read
+    })
+}
+
+fn open(file: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
+    if file == Path::new("-") {
+        return Ok(Box::new(BufReader::new(io::stdin())));
+    }
+    match File::open(file) {
+        Ok(file) => Ok(Box::new(BufReader::new(file))),
+        Err(error) => Err(Failure::Failed(
+            format!("cannot read {}: {error}", file.display()).into(),
+        )),
+    }
+}
+
+/// Reads, on a thread of its own, lines into pieces of a request's body.
+fn send_ahead(
+    input: impl BufRead + Send + 'static,
+) -> (
+    impl Stream<Item = Vec<u8>> + Send,
+    tokio::task::JoinHandle<Result<(), Failure>>,
+) {
+    let (sender, mut receiver) = mpsc::channel::<Vec<u8>>(PIECES_AHEAD);
+    let reader = tokio::task::spawn_blocking(move || {
+        let mut piece = Vec::with_capacity(2 * PIECE);
+        let read = read_lines(input, |line, command| {
+            serde_json::to_writer(
+                &mut piece,
+                &BatchLine {
+                    line: Some(line),
+                    command,
+                },
+            )?;
+            piece.push(b'\n');
+            if piece.len() < PIECE {
+                return Ok(());
+            }
+            let full = std::mem::replace(&mut piece, Vec::with_capacity(2 * PIECE));
+            // The other end is gone only if the connection is, of which the sender tells.
+            sender
+                .blocking_send(full)
+                .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        });
+        drop(sender.blocking_send(piece));
+        read
+    });
+    (
+        stream::poll_fn(move |context| receiver.poll_recv(context)),
+        reader,
+    )
+}
+
+/// Reads lines up to the first that is no change.
+fn read_lines(
+    mut input: impl BufRead,
+    mut take: impl FnMut(u64, Op) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut parser = LineParser::new();
+    let mut text = String::new();
+    for line in 1.. {
+        text.clear();
+        let bad = |sentence| Failure::Failed(BadLine { line, sentence }.into());
+        match input.read_line(&mut text) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(bad("not UTF-8".into()));
+            }
+            Err(error) => return Err(bad(error.to_string())),
+        }
+        if let Some(op) = parser.parse(&text).map_err(bad)? {
+            take(line, op)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads lines one at a time; the grammar is built once.
+struct LineParser {
+    grammar: Command,
+}
+
+impl fmt::Debug for LineParser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineParser").finish_non_exhaustive()
+    }
+}
+
+impl LineParser {
+    fn new() -> Self {
+        Self {
+            grammar: Line::command().no_binary_name(true),
+        }
+    }
+
+    /// Returns the change that a line asks for, or `None` if it is blank or a comment.
+    fn parse(&mut self, text: &str) -> Result<Option<Op>, String> {
+        let text = text.trim();
+        if text.is_empty() || text.starts_with('#') {
+            return Ok(None);
+        }
+        let text = text
+            .strip_prefix("vtep")
+            .filter(|rest| rest.starts_with(char::is_whitespace))
+            .unwrap_or(text);
+        if let Some(op) = fdb::read_plain_entry(text.split_whitespace()) {
+            return Ok(Some(op));
+        }
+        let line = self
+            .grammar
+            .try_get_matches_from_mut(text.split_whitespace())
+            .and_then(|matches| Line::from_arg_matches(&matches))
+            .map_err(|error| sentence(&error))?;
+        let request = match line {
+            Line::Vni(verb) => verb.request(),
+            Line::Port(verb) => verb.request(),
+            Line::Fdb(verb) => Ok(verb.request()),
+            Line::Peer(verb) => verb.request(),
+        };
+        match request {
+            Ok(Request::Change(op)) => Ok(Some(op)),
+            Ok(Request::Show(_)) => {
+                Err("this only shows something; a batch is for what changes something".into())
+            }
+            Err(Failure::Usage(error)) => Err(sentence(&error)),
+            Err(Failure::Failed(error)) => Err(error.to_string()),
+            Err(Failure::Unread) => Err("it cannot be read".into()),
+        }
+    }
+}
+
+/// Puts what clap says into one line: its first paragraph, without the `error: ` and the hints behind it.
+fn sentence(error: &clap::Error) -> String {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        return "the command is not complete".into();
+    }
+    let text = error.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let paragraph = paragraph.strip_prefix("error: ").unwrap_or(paragraph);
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_and_blank_lines_are_skipped_and_still_counted() {
+        let text = "# flood list\n\n  vni add 100 --mode l2\n\t\n#\nvtep vni del 7\nvtepx\n";
+
+        let (lines, error) = read(text);
+
+        assert_eq!(
+            lines,
+            [(3, "vni_add"), (6, "vni_del")].map(|(n, name)| (n, name.to_owned()))
+        );
+        assert!(
+            error
+                .unwrap()
+                .starts_with("line 7: unrecognized subcommand 'vtepx'")
+        );
+    }
+
+    #[test]
+    fn the_fast_way_and_the_grammar_agree() {
+        let mut grammar = Line::command().no_binary_name(true);
+        for text in [
+            "fdb add 02:00:00:00:00:0b --vni 100 --dst 192.0.2.2",
+            "fdb append 00:00:00:00:00:00 --dst 2001:db8::2 --vni 0",
+            "fdb replace 02-00-00-00-00-0B --dev tap0 --vni 16777215",
+        ] {
+            let words = || text.split_whitespace();
+            let matches = grammar.try_get_matches_from_mut(words()).unwrap();
+            let Line::Fdb(verb) = Line::from_arg_matches(&matches).unwrap() else {
+                panic!("{text}")
+            };
+
+            let fast = fdb::read_plain_entry(words()).unwrap();
+
+            assert_eq!(Request::Change(fast), verb.request(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_fast_way_cannot_read_is_left_to_the_grammar() {
+        let mut parser = LineParser::new();
+        for text in [
+            "fdb add 02:00:00:00:00:0b --vni=100 --dst=192.0.2.2",
+            "fdb add --vni 100 --dst 192.0.2.2 02:00:00:00:00:0b",
+            "fdb del 02:00:00:00:00:0b --vni 100",
+            "fdb flush --vni 100 --learned",
+            "port add tap0 --vni 100 --vlan 10",
+            "port del tap0 --vlan 10",
+            "peer set 2001:db8::2 --csum6 off",
+        ] {
+            assert!(
+                fdb::read_plain_entry(text.split_whitespace()).is_none(),
+                "{text}"
+            );
+            assert!(parser.parse(text).unwrap().is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_named_in_one_line() {
+        let mut parser = LineParser::new();
+        let entry = "fdb add 02:00:00:00:00:0b";
+        let cases = [
+            (
+                format!("{entry} --vni 16777216 --dst 192.0.2.2"),
+                "VNI 16777216 does not fit in 24 bits",
+            ),
+            (
+                format!("{entry} --vni 100 --dst 192.0.2"),
+                "`192.0.2` is not an IP address",
+            ),
+            (
+                format!("{entry} --vni 100"),
+                "required arguments were not provided: <--dst",
+            ),
+            (
+                format!("{entry} --dst 192.0.2.2"),
+                "required arguments were not provided: --vni",
+            ),
+            (
+                format!("{entry} --vni 1 --dst 192.0.2.2 --dev tap0"),
+                "cannot be used with",
+            ),
+            (
+                "fdb add 02:00:00 --vni 1 --dst 192.0.2.2".into(),
+                "`02:00:00` is not a MAC address",
+            ),
+            ("fdb add --help".into(), "unexpected argument '--help'"),
+            ("fdb".into(), "the command is not complete"),
+            ("fdb show".into(), "this only shows something"),
+            ("vni set 100".into(), "nothing to set"),
+            (
+                "vni add 100 --instance blue".into(),
+                "unexpected argument '--instance'",
+            ),
+            ("stats".into(), "unrecognized subcommand 'stats'"),
+        ];
+        for (text, expected) in cases {
+            let error = parser.parse(&text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+            assert!(
+                !error.contains('\n') && !error.starts_with("error"),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_a_bad_line() {
+        let input: &[u8] = b"vni add 1\nvni add \xff\n";
+
+        let error = read_lines(input, |_, _| Ok(())).unwrap_err();
+
+        let Failure::Failed(error) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(error.to_string(), "line 2: not UTF-8");
+    }
+
+    #[test]
+    fn a_hundred_thousand_entries_are_read_in_a_moment() {
+        let entry = "fdb add 02:00:00:00:00:0b --vni 100 --dst 192.0.2.2\n";
+        let text = entry.repeat(100_000);
+        let start = std::time::Instant::now();
+
+        let mut count = 0;
+        read_lines(text.as_bytes(), |_, _| {
+            count += 1;
+            Ok(())
+        })
+        .unwrap();
+
+        assert_eq!(count, 100_000);
+        // The grammar alone would take many times as long, even optimised.
+        assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());
+    }
+
+    /// The lines that were read, each with the name of its change, and the mistake at the end.
+    fn read(text: &str) -> (Vec<(u64, String)>, Option<String>) {
+        let mut lines = Vec::new();
+        let end = read_lines(text.as_bytes(), |line, op| {
+            let json = serde_json::to_value(&op)?;
+            lines.push((
+                line,
+                json.as_object().unwrap().keys().next().unwrap().clone(),
+            ));
+            Ok(())
+        });
+        let error = end.err().map(|failure| match failure {
+            Failure::Failed(error) => error.to_string(),
+            other => panic!("{other:?}"),
+        });
+        (lines, error)
+    }
+}

@@ -1,0 +1,358 @@
+//! How rows are printed: as JSON, as tables for people on a terminal, or plain for a pipe.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use serde::de::DeserializeOwned;
+
+use super::Failure;
+use crate::api::client::{Client, Show};
+use crate::api::model::{DropsRow, FdbRow, PeerRow, PortRow, StatsRow, VniRow};
+
+/// The form that rows are printed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// A JSON array of objects.
+    Json,
+    /// For people.
+    Terminal {
+        /// Whether colour is wanted.
+        colour: bool,
+    },
+    /// For other programs.
+    Plain,
+}
+
+impl Output {
+    pub(super) fn new(json: bool) -> Self {
+        if json {
+            Self::Json
+        } else if io::stdout().is_terminal() {
+            Self::Terminal {
+                colour: std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()),
+            }
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// Reads rows and prints them.
+    pub(super) async fn show(self, client: &mut Client, show: &Show) -> Result<(), Failure> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        if self == Self::Json {
+            client
+                .rows_text(show, |piece| out.write_all(piece))
+                .await??;
+            writeln!(out)?;
+        } else {
+            match show {
+                Show::Fdb(_) | Show::FdbGet { .. } => {
+                    for row in client.rows::<FdbRow>(show).await? {
+                        writeln!(out, "{}", fdb_line(&row, self))?;
+                    }
+                }
+                Show::Vnis(Some(_)) => {
+                    for row in client.rows::<VniRow>(show).await? {
+                        write!(out, "{}", vni_lines(&row))?;
+                    }
+                }
+                Show::Vnis(None) => self.table::<VniRow>(client, show, &mut out).await?,
+                Show::Ports(_) => self.table::<PortRow>(client, show, &mut out).await?,
+                Show::Peers(_) => self.table::<PeerRow>(client, show, &mut out).await?,
+                Show::Stats(_) => self.table::<StatsRow>(client, show, &mut out).await?,
+                Show::Drops => self.table::<DropsRow>(client, show, &mut out).await?,
+            }
+        }
+        Ok(out.flush()?)
+    }
+
+    async fn table<R: Row + DeserializeOwned>(
+        self,
+        client: &mut Client,
+        show: &Show,
+        out: &mut impl Write,
+    ) -> Result<(), Failure> {
+        let rows = client.rows::<R>(show).await?;
+        if !rows.is_empty() {
+            write!(out, "{}", self.lay_out(&rows))?;
+        }
+        Ok(())
+    }
+
+    /// Lays rows out under a heading, in columns on a terminal and separated by tabs in a pipe.
+    fn lay_out<R: Row>(self, rows: &[R]) -> String {
+        let Self::Terminal { colour } = self else {
+            let heading = R::HEADING.join("\t") + "\n";
+            return rows
+                .iter()
+                .fold(heading, |text, row| text + &row.cells().join("\t") + "\n");
+        };
+        let mut table = Table::new();
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(R::HEADING.iter().map(|name| {
+            let cell = Cell::new(name.to_uppercase());
+            if colour {
+                cell.add_attribute(Attribute::Bold)
+            } else {
+                cell
+            }
+        }));
+        table.add_rows(rows.iter().map(Row::cells));
+        for (column, name) in table.column_iter_mut().zip(R::HEADING) {
+            column.set_padding((0, 2));
+            if matches!(*name, "packets" | "bytes") {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.trim_fmt() + "\n"
+    }
+}
+
+/// A row that can stand in a table.
+trait Row {
+    const HEADING: &'static [&'static str];
+
+    fn cells(&self) -> Vec<String>;
+}
+
+impl Row for VniRow {
+    const HEADING: &'static [&'static str] = &[
+        "vni",
+        "mode",
+        "flood",
+        "group",
+        "learning",
+        "suppress",
+        "ageing_s",
+        "max_macs",
+        "inner_vlan",
+        "ports",
+        "remotes",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.vni.to_string(),
+            self.mode.to_string(),
+            self.flood.to_string(),
+            optional(self.group.as_ref()),
+            on_off(self.learning),
+            on_off(self.suppress),
+            self.ageing_s.to_string(),
+            optional(self.max_macs.as_ref()),
+            self.inner_vlan.to_string(),
+            list(&self.ports),
+            list(&self.remotes),
+        ]
+    }
+}
+
+impl Row for PortRow {
+    const HEADING: &'static [&'static str] = &[
+        "dev", "vni", "vlan", "hook", "ifindex", "delivery", "macs", "ips", "max_macs",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            printable(&self.dev),
+            self.vni.to_string(),
+            optional(self.vlan.as_ref()),
+            self.hook.to_string(),
+            optional(self.ifindex.as_ref()),
+            optional(self.delivery.as_ref()),
+            list(&self.macs),
+            list(&self.ips),
+            optional(self.max_macs.as_ref()),
+        ]
+    }
+}
+
+impl Row for PeerRow {
+    const HEADING: &'static [&'static str] = &["ip", "dev", "mac", "state", "mtu", "csum6", "via"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.ip.to_string(),
+            optional(self.dev.as_ref()),
+            optional(self.mac.as_ref()),
+            self.state.to_string(),
+            optional(self.mtu.as_ref()),
+            optional(self.csum6.map(on_off).as_ref()),
+            optional(self.via.as_ref()),
+        ]
+    }
+}
+
+impl Row for StatsRow {
+    const HEADING: &'static [&'static str] =
+        &["hook", "reason", "vni", "dev", "peer", "packets", "bytes"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            optional(self.hook.as_ref()),
+            optional(self.reason.as_ref()),
+            optional(self.vni.as_ref()),
+            optional(self.dev.as_ref()),
+            optional(self.peer.as_ref()),
+            self.packets.to_string(),
+            self.bytes.to_string(),
+        ]
+    }
+}
+
+impl Row for DropsRow {
+    const HEADING: &'static [&'static str] = &["hook", "reason", "packets", "bytes", "meaning"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            printable(&self.hook),
+            printable(&self.reason),
+            self.packets.to_string(),
+            self.bytes.to_string(),
+            printable(&self.meaning),
+        ]
+    }
+}
+
+/// Everything about one VNI, one setting a line.
+fn vni_lines(row: &VniRow) -> String {
+    let more = [
+        ("ttl", row.ttl.to_string()),
+        ("tos", row.tos.to_string()),
+        ("df", row.df.to_string()),
+        ("srcport", row.srcport.to_string()),
+        ("reserved", row.reserved.to_string()),
+    ];
+    let settings = VniRow::HEADING.iter().copied().zip(row.cells()).chain(more);
+    settings.fold(String::new(), |text, (name, value)| {
+        text + &format!("{name:<10} {value}\n")
+    })
+}
+
+/// An FDB entry as `bridge fdb show` would put it.
+fn fdb_line(row: &FdbRow, output: Output) -> String {
+    let paint = |code: &str, text: &dyn Display| match output {
+        Output::Terminal { colour: true } => format!("\x1b[{code}m{text}\x1b[0m"),
+        _ => text.to_string(),
+    };
+    let mut words = vec![paint("33", &row.mac), format!("vni {}", row.vni)];
+    words.extend(row.dst.map(|dst| format!("dst {}", paint("35", &dst))));
+    words.extend(
+        row.dev
+            .as_ref()
+            .map(|dev| format!("dev {}", paint("36", &printable(dev)))),
+    );
+    words.push(row.state.to_string());
+    words.extend(row.age_s.map(|age| format!("age {age}s")));
+    words.join(" ")
+}
+
+fn on_off(on: bool) -> String {
+    if on { "on".into() } else { "off".into() }
+}
+
+fn optional(value: Option<&impl Display>) -> String {
+    value.map_or_else(|| "-".into(), printable)
+}
+
+fn list(values: &[impl Display]) -> String {
+    if values.is_empty() {
+        return "-".into();
+    }
+    values.iter().map(printable).collect::<Vec<_>>().join(",")
+}
+
+/// The text without control characters: a device's name may hold some, and they would reach the terminal.
+fn printable(value: &(impl Display + ?Sized)) -> String {
+    let text = value.to_string();
+    if text.contains(char::is_control) {
+        text.escape_debug().to_string()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::model::{EntryState, Mac, Vni};
+
+    #[test]
+    fn an_fdb_entry_reads_like_that_of_the_bridge_tool() {
+        assert_eq!(
+            fdb_line(&entry(), Output::Plain),
+            "02:00:00:00:00:0b vni 100 dst 192.0.2.2 static"
+        );
+        let local = FdbRow {
+            dst: None,
+            dev: Some("tap0".into()),
+            state: EntryState::Learned,
+            age_s: Some(5),
+            ..entry()
+        };
+        assert_eq!(
+            fdb_line(&local, Output::Plain),
+            "02:00:00:00:00:0b vni 100 dev tap0 learned age 5s"
+        );
+    }
+
+    #[test]
+    fn only_a_terminal_gets_colour() {
+        assert!(!fdb_line(&entry(), Output::Plain).contains('\x1b'));
+        assert!(!fdb_line(&entry(), Output::Terminal { colour: false }).contains('\x1b'));
+        assert!(fdb_line(&entry(), Output::Terminal { colour: true }).contains('\x1b'));
+    }
+
+    #[test]
+    fn a_pipe_gets_a_heading_and_one_line_a_row_with_tabs() {
+        let text = Output::Plain.lay_out(&[drops("truncated"), drops("unknown_vni")]);
+
+        assert_eq!(
+            text,
+            "hook\treason\tpackets\tbytes\tmeaning\n\
+             xdp_uplink\ttruncated\t1\t2\tfew bytes\n\
+             xdp_uplink\tunknown_vni\t1\t2\tfew bytes\n"
+        );
+    }
+
+    #[test]
+    fn a_terminal_gets_aligned_columns() {
+        let text = Output::Terminal { colour: false }.lay_out(&[drops("truncated"), drops("x")]);
+
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        let column = lines[0].find("MEANING").unwrap();
+        for line in &lines[1..] {
+            assert_eq!(line.find("few bytes"), Some(column), "{text}");
+        }
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(printable("tap\x1b[2J"), "tap\\u{1b}[2J");
+    }
+
+    fn entry() -> FdbRow {
+        FdbRow {
+            vni: Vni::new(100).unwrap(),
+            mac: Mac([2, 0, 0, 0, 0, 0xb]),
+            dst: Some("192.0.2.2".parse().unwrap()),
+            dev: None,
+            state: EntryState::Static,
+            age_s: None,
+        }
+    }
+
+    fn drops(reason: &str) -> DropsRow {
+        DropsRow {
+            hook: "xdp_uplink".into(),
+            reason: reason.into(),
+            packets: 1,
+            bytes: 2,
+            meaning: "few bytes".into(),
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The grammar.
+
+use clap::CommandFactory;
+
+use super::*;
+use crate::api::model::{
+    FdbDel, FdbFilter, FdbSpec, Mac, PeerSpec, PortChange, PortHook, PortPart, PortSpec,
+    StatsFilter, VlanId, Vni, VniSpec,
+};
+use run::{RunOptions, UplinkHook, XdpMode};
+
+#[test]
+fn the_grammar_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn vni_add_and_set_take_every_option() {
+    let options = "--mode l2 --flood none --group 239.1.1.1 --learning off --suppress on --ageing 60 --max-macs 9 \
+                   --inner-vlan pass --ttl inherit --tos 0xb8 --df unset --srcport 1000-2000 --reserved strict";
+    let spec: Box<VniSpec> = serde_json::from_str(
+        r#"{"mode":"l2","flood":"none","group":"239.1.1.1","learning":false,"suppress":true,
+            "ageing_s":60,"max_macs":9,"inner_vlan":"pass","ttl":"inherit","tos":184,"df":"unset",
+            "srcport":[1000,2000],"reserved":"strict"}"#,
+    )
+    .unwrap();
+
+    let vni = vni(100);
+    let add = Op::VniAdd {
+        vni,
+        spec: spec.clone(),
+    };
+    assert_eq!(
+        request(&format!("vni add 100 {options}")),
+        Request::Change(add)
+    );
+    let set = Op::VniSet { vni, spec };
+    assert_eq!(
+        request(&format!("vni set 100 {options}")),
+        Request::Change(set)
+    );
+    let plain = Op::VniAdd {
+        vni,
+        spec: Box::default(),
+    };
+    assert_eq!(request("vni add 100"), Request::Change(plain));
+}
+
+#[test]
+fn vni_del_and_show_take_a_vni() {
+    assert_eq!(
+        request("vni del 0"),
+        Request::Change(Op::VniDel { vni: vni(0) })
+    );
+    assert_eq!(request("vni show"), Request::Show(Show::Vnis(None)));
+    assert_eq!(
+        request("vni show 16777215"),
+        Request::Show(Show::Vnis(Some(vni(16_777_215))))
+    );
+}
+
+#[test]
+fn port_verbs_take_their_options() {
+    let spec = PortSpec {
+        dev: "tap0".into(),
+        vni: vni(100),
+        vlan: VlanId::new(10),
+        hook: Some(PortHook::Xdp),
+        macs: vec![mac(1), mac(2)],
+        ips: vec![ip("10.0.0.1"), ip("fd00::1")],
+        max_macs: Some(5),
+    };
+    assert_eq!(
+        request(
+            "port add tap0 --vni 100 --vlan 10 --hook xdp --mac 02:00:00:00:00:01 --mac 02:00:00:00:00:02 \
+             --ip 10.0.0.1 --ip fd00::1 --max-macs 5"
+        ),
+        Request::Change(Op::PortAdd(Box::new(spec)))
+    );
+    let change = PortChange {
+        hook: Some(PortHook::Auto),
+        ..PortChange::default()
+    };
+    assert_eq!(
+        request("port set tap0 --hook auto"),
+        Request::Change(Op::PortSet {
+            dev: "tap0".into(),
+            change: Box::new(change)
+        })
+    );
+    let del = |part| {
+        Request::Change(Op::PortDel {
+            dev: "tap0".into(),
+            part,
+        })
+    };
+    assert_eq!(request("port del tap0"), del(PortPart::default()));
+    let part = PortPart {
+        vlan: VlanId::new(10),
+        vni: Some(vni(100)),
+    };
+    assert_eq!(request("port del tap0 --vlan 10 --vni 100"), del(part));
+    assert_eq!(request("port show"), Request::Show(Show::Ports(None)));
+    assert_eq!(
+        request("port show tap0"),
+        Request::Show(Show::Ports(Some("tap0".into())))
+    );
+}
+
+#[test]
+fn fdb_verbs_take_a_vtep_or_a_port() {
+    let dst = FdbSpec {
+        mac: mac(0xb),
+        vni: vni(100),
+        dst: Some(ip("192.0.2.2")),
+        dev: None,
+    };
+    let dev = FdbSpec {
+        dst: None,
+        dev: Some("tap0".into()),
+        ..dst.clone()
+    };
+    let entry = "02:00:00:00:00:0B --vni 100";
+    for (verb, op) in [
+        ("add", Op::FdbAdd as fn(FdbSpec) -> Op),
+        ("append", Op::FdbAppend),
+        ("replace", Op::FdbReplace),
+    ] {
+        let line = format!("fdb {verb} {entry} --dst 192.0.2.2");
+        assert_eq!(request(&line), Request::Change(op(dst.clone())));
+        let line = format!("fdb {verb} {entry} --dev tap0");
+        assert_eq!(request(&line), Request::Change(op(dev.clone())));
+    }
+    let del = FdbDel {
+        mac: mac(0xb),
+        vni: vni(100),
+        dst: None,
+        dev: None,
+    };
+    assert_eq!(
+        request(&format!("fdb del {entry}")),
+        Request::Change(Op::FdbDel(del.clone()))
+    );
+    let del = FdbDel {
+        dst: Some(ip("::1")),
+        ..del
+    };
+    assert_eq!(
+        request(&format!("fdb del {entry} --dst ::1")),
+        Request::Change(Op::FdbDel(del))
+    );
+    let get = Show::FdbGet {
+        mac: mac(0xb),
+        vni: vni(100),
+    };
+    assert_eq!(request(&format!("fdb get {entry}")), Request::Show(get));
+}
+
+#[test]
+fn fdb_show_and_flush_take_a_filter() {
+    assert_eq!(
+        request("fdb show"),
+        Request::Show(Show::Fdb(FdbFilter::default()))
+    );
+    let filter = FdbFilter {
+        vni: Some(vni(100)),
+        dst: Some(ip("192.0.2.2")),
+        dev: Some("tap0".into()),
+        learned: false,
+    };
+    let options = "--vni 100 --dst 192.0.2.2 --dev tap0";
+    let show = Show::Fdb(filter.clone());
+    assert_eq!(request(&format!("fdb show {options}")), Request::Show(show));
+    let flush = Op::FdbFlush(FdbFilter {
+        learned: true,
+        ..filter
+    });
+    assert_eq!(
+        request(&format!("fdb flush {options} --learned")),
+        Request::Change(flush)
+    );
+}
+
+#[test]
+fn peer_verbs_take_an_ip() {
+    assert_eq!(request("peer show"), Request::Show(Show::Peers(None)));
+    assert_eq!(
+        request("peer show ::1"),
+        Request::Show(Show::Peers(Some(ip("::1"))))
+    );
+    let spec = PeerSpec { csum6: Some(false) };
+    assert_eq!(
+        request("peer set 2001:db8::2 --csum6 off"),
+        Request::Change(Op::PeerSet {
+            ip: ip("2001:db8::2"),
+            spec
+        })
+    );
+}
+
+#[test]
+fn stats_take_one_filter_and_drops_none() {
+    let none = StatsFilter::default();
+    assert_eq!(request("stats"), Request::Show(Show::Stats(none.clone())));
+    let filter = StatsFilter {
+        vni: Some(vni(1)),
+        ..none.clone()
+    };
+    assert_eq!(request("stats --vni 1"), Request::Show(Show::Stats(filter)));
+    let filter = StatsFilter {
+        peer: Some(ip("192.0.2.2")),
+        ..none
+    };
+    assert_eq!(
+        request("stats --peer 192.0.2.2"),
+        Request::Show(Show::Stats(filter))
+    );
+    assert_eq!(usage("stats --vni 1 --dev tap0").0, 2);
+    assert_eq!(request("drops"), Request::Show(Show::Drops));
+}
+
+#[test]
+fn run_takes_every_option() {
+    let options = |line: &str| match parse(line).map(|cli| (cli.verb, cli.globals.instance)) {
+        Ok((Verb::Run(args), instance)) => args.options(instance),
+        other => panic!("{line}: {other:?}"),
+    };
+    let least = RunOptions {
+        ifaces: vec!["eth0".into()],
+        locals: vec![],
+        udp_port: 4789,
+        instance: "main".into(),
+        config: None,
+        uplink_hook: UplinkHook::Auto,
+        xdp_mode: XdpMode::Auto,
+        metrics: None,
+        teardown: false,
+        fdb_max: None,
+    };
+    let most = RunOptions {
+        ifaces: vec!["eth0".into(), "eth1".into()],
+        locals: vec![ip("192.0.2.1"), ip("2001:db8::1")],
+        udp_port: 8472,
+        instance: "blue".into(),
+        config: Some("/etc/vtep.toml".into()),
+        uplink_hook: UplinkHook::Tc,
+        xdp_mode: XdpMode::Generic,
+        metrics: Some("[::1]:9100".parse().unwrap()),
+        teardown: true,
+        fdb_max: Some(65536),
+    };
+
+    assert_eq!(options("run --iface eth0"), least);
+    assert_eq!(
+        options(
+            "run --iface eth0 --iface eth1 --local 192.0.2.1 --local 2001:db8::1 --udp-port 8472 --instance blue \
+             --config /etc/vtep.toml --uplink-hook tc --xdp-mode generic --metrics [::1]:9100 --teardown \
+             --fdb-max 65536"
+        ),
+        most
+    );
+}
+
+#[test]
+fn the_global_options_stand_before_or_behind_any_verb() {
+    for verb in [
+        "vni show",
+        "port show",
+        "fdb show",
+        "peer show",
+        "stats",
+        "drops",
+        "teardown",
+        "vni add 1",
+    ] {
+        for line in [
+            format!("-j --instance blue {verb}"),
+            format!("{verb} -j --instance blue"),
+            format!("--json {verb} --instance=blue"),
+        ] {
+            let globals = parse(&line).unwrap().globals;
+            assert!(globals.json && globals.instance == "blue", "{line}");
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_with_a_sentence() {
+    let entry = "fdb add 02:00:00:00:00:0b";
+    let cases = [
+        (
+            "vni add 16777216",
+            "VNI 16777216 does not fit in 24 bits; give a number from 0 to 16777215",
+        ),
+        ("vni add x", "`x` is not a VNI"),
+        ("vni add", "<VNI>"),
+        (
+            "vni add 1 --mode l4",
+            "[possible values: multicast, flood, l2, l3]",
+        ),
+        (
+            "vni add 1 --ttl 256",
+            "`256` is neither a number from 1 to 255 nor `inherit`",
+        ),
+        (
+            "vni add 1 --group 239.1.1",
+            "`239.1.1` is not an IP address",
+        ),
+        ("vni set 1", "nothing to set; give at least one option"),
+        ("port add tap0", "--vni <VNI>"),
+        (
+            "port add tap0 --vni 1 --vlan 4095",
+            "`4095` is not a VLAN ID",
+        ),
+        ("port add tap/0 --vni 1", "not the name of a network device"),
+        ("port set tap0 --vlan 10", "nothing to set"),
+        (
+            "peer set 192.0.2.2",
+            "nothing to set; give --csum6 on or --csum6 off",
+        ),
+        ("fdb flush", "--vni <VNI>"),
+        (
+            "fdb add 02:00 --vni 1 --dst 192.0.2.2",
+            "`02:00` is not a MAC address; write it like",
+        ),
+        ("run", "--iface <DEV>"),
+        ("run --iface eth0 --udp-port 0", "0 is not in 1..=65535"),
+        ("run --iface eth0 --fdb-max 0", "0 is not in 1"),
+        (
+            "drops --instance a/b",
+            "an instance is named by 1 to 32 letters",
+        ),
+        ("neigh show", "unrecognized subcommand"),
+        ("nexthop show", "unrecognized subcommand"),
+        ("monitor", "unrecognized subcommand"),
+        ("", "Usage: vtep"),
+    ];
+    for (line, expected) in cases {
+        let (code, text) = usage(line);
+        assert_eq!(code, 2, "{line}: {text}");
+        assert!(text.contains(expected), "{line}: {text}");
+    }
+    for rest in [
+        "--vni 1",
+        "--dst 192.0.2.2",
+        "--vni 1 --dst 192.0.2.2 --dev tap0",
+    ] {
+        assert_eq!(usage(&format!("{entry} {rest}")).0, 2, "{rest}");
+    }
+}
+
+#[test]
+fn an_error_is_printed_with_its_causes() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("attach xdp_uplink to eth0")]
+    struct Attach(#[source] std::io::Error);
+
+    let error = Attach(std::io::Error::other("no memory"));
+
+    assert_eq!(with_causes(&error), "attach xdp_uplink to eth0: no memory");
+}
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("vtep").chain(line.split_whitespace()))
+}
+
+/// What a line asks for.
+fn request(line: &str) -> Request {
+    let cli = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    match cli.verb {
+        Verb::Vni(verb) => verb.request().unwrap(),
+        Verb::Port(verb) => verb.request().unwrap(),
+        Verb::Fdb(verb) => verb.request(),
+        Verb::Peer(verb) => verb.request().unwrap(),
+        Verb::Stats(args) => args.request(),
+        Verb::Drops => drops::request(),
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// The exit code and the text of a line that is wrong usage.
+fn usage(line: &str) -> (i32, String) {
+    let asked = parse(line)
+        .map_err(Failure::Usage)
+        .and_then(|cli| match cli.verb {
+            Verb::Vni(verb) => verb.request(),
+            Verb::Port(verb) => verb.request(),
+            Verb::Peer(verb) => verb.request(),
+            other => panic!("{line}: {other:?}"),
+        });
+    match asked {
+        Err(Failure::Usage(error)) => (error.exit_code(), error.to_string()),
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn vni(raw: u32) -> Vni {
+    Vni::new(raw).unwrap()
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, last])
+}
+
+fn ip(text: &str) -> std::net::IpAddr {
+    text.parse().unwrap()
+}
