@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::capture::Capture;
 use crate::dump;
 use crate::frame::{Frame, Mac, eth, pattern};
+use crate::inner::every_sort;
 use crate::lab::Vm;
 use crate::link::Link as _;
 use crate::traffic::{ping, tcp_transfer, udp_sizes};
@@ -83,6 +84,29 @@ pub fn non_ip_crosses(a: &Vm, b: &Vm) {
                     .build();
                 near.send(&frame);
                 far.expect(&frame);
+            }
+        }
+    }
+}
+
+/// Frames of every sort cross as sent, to a station and to everybody.
+#[track_caller]
+pub fn every_sort_crosses(a: &Vm, b: &Vm) {
+    // So that whoever learns knows both.
+    ping_both_ways(a, b);
+    for (from, to) in [(a, b), (b, a)] {
+        let (near, far) = (from.link(), to.link());
+        for dst in [to.mac, Mac::BROADCAST] {
+            for (what, frame) in every_sort(from.mac, dst) {
+                eprintln!("{what} from {} to {dst}", from.mac);
+                near.send(&frame);
+                // The kernel's GRO cuts padding off, which is then no loss.
+                let least = if what.contains("padded") {
+                    frame.len() - 18
+                } else {
+                    frame.len()
+                };
+                far.wait_for(what, |got| got.len() >= least && frame.starts_with(got));
             }
         }
     }

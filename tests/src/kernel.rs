@@ -8,6 +8,14 @@ use crate::underlay::Family;
 
 /// Makes VNI `vni` at a hypervisor whose underlay address is `local`, with the device's defaults.
 pub fn add_vni(ns: &Ns, vni: u32, local: IpAddr, mtu: u32) {
+    // With this a bridge drops and trims what is no good IP packet, like a router.
+    for tables in ["iptables", "ip6tables"] {
+        ns.run(|| {
+            let key = format!("/proc/sys/net/bridge/bridge-nf-call-{tables}");
+            // Not there where the module is not loaded.
+            drop(std::fs::write(key, "0"));
+        });
+    }
     ns.ip(&format!(
         "link add vx{vni} type vxlan id {vni} local {local} dstport 4789
          link set vx{vni} mtu {mtu} addrgenmode none

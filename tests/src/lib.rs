@@ -11,6 +11,7 @@ pub mod checks;
 pub mod daemon;
 pub mod dump;
 pub mod frame;
+pub mod inner;
 pub mod kernel;
 pub mod lab;
 pub mod link;

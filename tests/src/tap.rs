@@ -75,6 +75,23 @@ impl Tap {
         }
     }
 
+    /// Sends a TCP super-frame as a guest does: to be cut into segments of `mss` bytes of payload,
+    /// with the checksum still to be filled in `sum_offset` bytes after `l4`.
+    pub fn send_super(&self, frame: &[u8], ipv6: bool, mss: u16, l4: usize, sum_offset: u16) {
+        let l4 = u16::try_from(l4).expect("a short header");
+        let mut framed = vec![1, if ipv6 { 4 } else { 1 }];
+        for word in [l4 + 20, mss, l4, sum_offset] {
+            framed.extend(word.to_ne_bytes());
+        }
+        framed.extend(frame);
+        let sent = self.write(&framed);
+        assert!(
+            sent.as_ref().is_ok_and(|n| *n == framed.len()),
+            "send on {}: {sent:?}",
+            self.name
+        );
+    }
+
     /// Reads one frame with its header, if there is one.
     fn read(&self, buffer: &mut [u8]) -> Option<usize> {
         (&self.file).read(buffer).ok()

@@ -57,23 +57,41 @@ impl Wire {
     #[must_use]
     pub fn with(family: Family, vni_args: &str, run_args: &[&str]) -> Self {
         let wire = Self::without_peer(family, vni_args, run_args);
-        wire.ns.ip(&format!(
-            "neigh replace {} lladdr {FAR_MAC} dev {UPLINK} nud permanent",
-            wire.far_ip
-        ));
-        wire.daemon.ok(&format!(
-            "fdb add {FAR_VM} --vni {GREEN} --dst {}",
-            wire.far_ip
-        ));
-        wire.resolved();
+        wire.add_far(GREEN);
+        wire
+    }
+
+    /// One whose port is a tap with virtio's offloads.
+    #[must_use]
+    pub fn with_vnet_port(family: Family) -> Self {
+        let wire = Self::build(family, GREEN, "", &[], Tap::with_vnet_header);
+        wire.add_far(GREEN);
+        wire
+    }
+
+    /// One with another VNI in place of [`GREEN`].
+    #[must_use]
+    pub fn with_vni(family: Family, vni: u32) -> Self {
+        let wire = Self::build(family, vni, "", &[], Tap::new);
+        wire.add_far(vni);
         wire
     }
 
     /// One that knows nothing yet of the far VTEP.
     #[must_use]
     pub fn without_peer(family: Family, vni_args: &str, run_args: &[&str]) -> Self {
+        Self::build(family, GREEN, vni_args, run_args, Tap::new)
+    }
+
+    fn build(
+        family: Family,
+        vni: u32,
+        vni_args: &str,
+        run_args: &[&str],
+        open_port: fn(&Ns, &str) -> Tap,
+    ) -> Self {
         let ns = Ns::new("wire");
-        let (uplink, port) = (Tap::new(&ns, UPLINK), Tap::new(&ns, PORT));
+        let (uplink, port) = (Tap::new(&ns, UPLINK), open_port(&ns, PORT));
         let (ip, far_ip) = (family.address(0, 1), family.address(0, 2));
         ns.ip(&format!(
             "addr add {ip}/{} dev {UPLINK} {}",
@@ -82,9 +100,9 @@ impl Wire {
         ));
         let mac = ns.mac(UPLINK);
         let daemon = Daemon::start(&ns, &[&["--iface", UPLINK], run_args].concat());
-        daemon.ok(&format!("vni add {GREEN} {vni_args}"));
-        daemon.ok(&format!("port add {PORT} --vni {GREEN}"));
-        daemon.ok(&format!("fdb add {VM} --vni {GREEN} --dev {PORT}"));
+        daemon.ok(&format!("vni add {vni} {vni_args}"));
+        daemon.ok(&format!("port add {PORT} --vni {vni}"));
+        daemon.ok(&format!("fdb add {VM} --vni {vni} --dev {PORT}"));
         Self {
             daemon,
             uplink,
@@ -95,6 +113,18 @@ impl Wire {
             mac,
             far_ip,
         }
+    }
+
+    fn add_far(&self, vni: u32) {
+        self.ns.ip(&format!(
+            "neigh replace {} lladdr {FAR_MAC} dev {UPLINK} nud permanent",
+            self.far_ip
+        ));
+        self.daemon.ok(&format!(
+            "fdb add {FAR_VM} --vni {vni} --dst {}",
+            self.far_ip
+        ));
+        self.resolved();
     }
 
     /// Waits until the far VTEP's next hop is known.
@@ -112,7 +142,13 @@ impl Wire {
     /// The outer headers of a packet from the far VTEP, up to UDP.
     #[must_use]
     pub fn from_far(&self) -> Frame {
-        let outer = eth(FAR_MAC, self.mac).ip(self.far_ip, self.ip);
+        self.from_far_with_tos(0)
+    }
+
+    /// The same with a TOS byte.
+    #[must_use]
+    pub fn from_far_with_tos(&self, tos: u8) -> Frame {
+        let outer = eth(FAR_MAC, self.mac).ip(self.far_ip, self.ip).tos(tos);
         match self.family {
             Family::V4 => outer.udp_unchecked(50000, 4789),
             Family::V6 => outer.udp(50000, 4789),

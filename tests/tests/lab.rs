@@ -35,6 +35,7 @@ fn the_kernel_device_passes_every_check(underlay: Underlay) {
     checks::udp_every_size(&a, &b);
     checks::arp_crosses(&a, &b);
     checks::non_ip_crosses(&a, &b);
+    checks::every_sort_crosses(&a, &b);
 }
 
 fn the_kernel_device_floods_exactly_once(underlay: Underlay) {

@@ -1,0 +1,484 @@
+//! VMs across a routed underlay behave as if they shared one layer-2 segment.
+
+use std::time::Duration;
+
+use vtep_tests::capture::Capture;
+use vtep_tests::checks::{self, marked, reaches_exactly_once};
+use vtep_tests::frame::{Mac, eth};
+use vtep_tests::lab::{Attach, BLUE, GREEN, Kind, Lab, Vm};
+use vtep_tests::link::Link as _;
+use vtep_tests::ns::Ns;
+use vtep_tests::offload::set_offloads;
+use vtep_tests::traffic::{ping, tcp_transfer, udp_sizes};
+use vtep_tests::underlay::{Family, Topology, Underlay};
+use vtep_tests::{lab, over_each_family, over_each_underlay};
+
+const TWO: [Kind; 2] = [Kind::Vtep; 2];
+const THREE: [Kind; 3] = [Kind::Vtep; 3];
+
+over_each_underlay! {
+    pings_are_answered_both_ways,
+    tcp_carries_a_mebibyte_both_ways,
+    udp_of_every_size_arrives_as_sent,
+    arp_is_asked_and_answered,
+    frames_that_are_not_ip_cross_as_sent,
+    a_jumbo_underlay_carries_jumbo_frames,
+    floods_reach_every_other_vm_exactly_once,
+    two_vnis_with_the_same_macs_and_ips_stay_apart,
+    the_hosts_own_traffic_is_untouched,
+}
+
+over_each_family! {
+    vms_without_static_entries_find_each_other_by_flooding,
+    frames_between_ports_of_one_host_stay_there,
+    super_frames_leave_as_one,
+    every_kind_of_port_works,
+    hosts_behind_one_access_port_are_reached,
+    tagged_frames_cross_where_the_vni_passes_them,
+    tagged_frames_are_dropped_by_default,
+    a_trunk_maps_each_vlan_to_its_vni,
+    a_trunk_floods_with_the_tag_of_each_vlan,
+}
+
+fn flat(family: Family) -> Underlay {
+    Underlay {
+        family,
+        topology: Topology::Flat,
+    }
+}
+
+fn pings_are_answered_both_ways(underlay: Underlay) {
+    let lab = Lab::green(underlay, &TWO);
+    let (a, b) = lab.pair();
+
+    checks::ping_both_ways(&a, &b);
+}
+
+fn tcp_carries_a_mebibyte_both_ways(underlay: Underlay) {
+    let lab = Lab::green(underlay, &TWO);
+    let (a, b) = lab.pair();
+
+    checks::tcp_both_ways(&a, &b);
+}
+
+fn udp_of_every_size_arrives_as_sent(underlay: Underlay) {
+    let lab = Lab::green(underlay, &TWO);
+    let (a, b) = lab.pair();
+
+    checks::udp_every_size(&a, &b);
+}
+
+fn arp_is_asked_and_answered(underlay: Underlay) {
+    let lab = Lab::green(underlay, &TWO);
+    let (a, b) = lab.pair();
+
+    checks::arp_crosses(&a, &b);
+    checks::arp_crosses(&b, &a);
+}
+
+fn frames_that_are_not_ip_cross_as_sent(underlay: Underlay) {
+    let lab = Lab::green(underlay, &TWO);
+    let (a, b) = lab.pair();
+
+    checks::non_ip_crosses(&a, &b);
+}
+
+fn a_jumbo_underlay_carries_jumbo_frames(underlay: Underlay) {
+    let lab = Lab::with(underlay, &TWO, 9000, &[]);
+    lab.segment(GREEN);
+    let (a, b) = lab.pair();
+    let largest = usize::try_from(lab.inner_mtu()).unwrap() - 20 - 8;
+
+    checks::tcp_both_ways(&a, &b);
+    udp_sizes(
+        (&a.ns, a.v4),
+        (&b.ns, b.v4),
+        [1451, 4000, largest - 1, largest].into_iter(),
+    );
+}
+
+fn floods_reach_every_other_vm_exactly_once(underlay: Underlay) {
+    let lab = Lab::green(underlay, &THREE);
+    let vms: Vec<Vm> = (0_u8..6)
+        .map(|n| lab.vm(usize::from(n / 2), n + 1, GREEN))
+        .collect();
+    for vm in &vms {
+        lab.teach(GREEN, vm);
+    }
+    let links: Vec<Capture> = vms.iter().map(Vm::link).collect();
+    let sent: Vec<Capture> = (0..3)
+        .map(|at| Capture::arriving(&lab.fabric, &format!("hv{at}")))
+        .collect();
+    let unknown = Mac::nth(0x99);
+    let group = Mac([0x33, 0x33, 0, 0, 0x12, 0x34]);
+
+    for (mark, dst) in (1..).zip([Mac::BROADCAST, group, unknown]) {
+        for sender in [0, 3] {
+            let frame = marked(vms[sender].mac, dst, mark).build();
+            lab::drain(&sent);
+            let receivers: Vec<&Capture> = (0..6)
+                .filter(|at| *at != sender)
+                .map(|at| &links[at])
+                .collect();
+            reaches_exactly_once(&links[sender], &frame, &receivers, &[&links[sender]]);
+            for (at, uplink) in sent.iter().enumerate() {
+                let seen = uplink.collect(Duration::from_millis(20), |_| false);
+                let copies = seen.iter().filter(|outer| outer.ends_with(&frame)).count();
+                let want = if at == sender / 2 { 2 } else { 0 };
+                assert_eq!(
+                    copies, want,
+                    "copies that hypervisor {at} sent of a frame to {dst}"
+                );
+            }
+        }
+    }
+}
+
+fn two_vnis_with_the_same_macs_and_ips_stay_apart(underlay: Underlay) {
+    let lab = Lab::green(underlay, &TWO);
+    lab.segment(BLUE);
+    let (green_a, green_b) = lab.pair();
+    let (blue_a, blue_b) = (lab.vm(0, 1, BLUE), lab.vm(1, 2, BLUE));
+    lab.teach(BLUE, &blue_a);
+    lab.teach(BLUE, &blue_b);
+    assert_eq!((green_a.mac, green_b.v4), (blue_a.mac, blue_b.v4));
+
+    checks::ping_both_ways(&green_a, &green_b);
+    checks::ping_both_ways(&blue_a, &blue_b);
+    for ((a, b), (other_a, other_b)) in [
+        ((&green_a, &green_b), (&blue_a, &blue_b)),
+        ((&blue_a, &blue_b), (&green_a, &green_b)),
+    ] {
+        let [near, far, other_near, other_far] = [a, b, other_a, other_b].map(Vm::link);
+        for dst in [Mac::BROADCAST, b.mac, Mac::nth(0x99)] {
+            let frame = marked(a.mac, dst, 5).build();
+            reaches_exactly_once(&near, &frame, &[&far], &[&other_near, &other_far]);
+        }
+    }
+    tcp_transfer(&green_a.ns, &green_b.ns, green_b.v4, 1 << 20);
+    tcp_transfer(&blue_a.ns, &blue_b.ns, blue_b.v4, 1 << 20);
+}
+
+fn the_hosts_own_traffic_is_untouched(underlay: Underlay) {
+    let lab = Lab::green(underlay, &TWO);
+    let (a, b) = (&lab.hypervisors[0], &lab.hypervisors[1]);
+
+    ping(&a.ns, b.ip);
+    ping(&b.ns, a.ip);
+    tcp_transfer(&a.ns, &b.ns, b.ip, 1 << 20);
+    tcp_transfer(&b.ns, &a.ns, a.ip, 1 << 20);
+    // The sizes past the MTU leave as fragments.
+    let sizes = [0, 1, 8, 64, 1400, 1472, 1473, 3000, 9000, 40_000];
+    udp_sizes((&a.ns, a.ip), (&b.ns, b.ip), sizes.into_iter());
+}
+
+fn vms_without_static_entries_find_each_other_by_flooding(family: Family) {
+    let lab = Lab::green(flat(family), &THREE);
+    let (a, b, c) = (
+        lab.vm(0, 1, GREEN),
+        lab.vm(1, 2, GREEN),
+        lab.vm(2, 3, GREEN),
+    );
+
+    checks::ping_both_ways(&a, &b);
+    checks::ping_both_ways(&b, &c);
+    checks::tcp_both_ways(&a, &c);
+}
+
+fn frames_between_ports_of_one_host_stay_there(family: Family) {
+    let lab = Lab::green(flat(family), &TWO);
+    let (a, b) = (lab.vm(0, 1, GREEN), lab.vm(0, 2, GREEN));
+    lab.teach(GREEN, &a);
+    lab.teach(GREEN, &b);
+    checks::tcp_both_ways(&a, &b);
+    checks::arp_crosses(&a, &b);
+    let (near, far) = (a.link(), b.link());
+    let underlay = Capture::arriving(&lab.fabric, "hv0");
+
+    let frame = marked(a.mac, b.mac, 1).build();
+    near.send(&frame);
+
+    far.expect(&frame);
+    let left = underlay.collect(Duration::from_millis(50), |_| false);
+    assert!(
+        !left.iter().any(|outer| outer.ends_with(&frame)),
+        "it left the host"
+    );
+}
+
+fn super_frames_leave_as_one(family: Family) {
+    let lab = Lab::green(flat(family), &TWO);
+    let (a, b) = lab.pair();
+    for vm in [&a, &b] {
+        set_offloads(&vm.ns, lab::VM_DEV, true);
+    }
+    checks::ping_both_ways(&a, &b);
+    let underlay = Capture::arriving(&lab.fabric, "hv0");
+
+    for ip in b.ips() {
+        tcp_transfer(&a.ns, &b.ns, ip, 8 << 20);
+
+        let seen = underlay.collect(Duration::from_millis(50), |_| false);
+        let longest = seen.iter().map(Vec::len).max().unwrap_or(0);
+        assert!(
+            longest > 8000,
+            "the longest frame on the uplink had {longest} bytes"
+        );
+    }
+}
+
+fn every_kind_of_port_works(family: Family) {
+    let lab = Lab::green(flat(family), &TWO);
+    let kinds = [Attach::Veth, Attach::TapVnet, Attach::TapPlain];
+    let at = |hv: usize, base: u8| {
+        let vms = (base..)
+            .zip(kinds)
+            .map(|(number, kind)| lab.vm_by(kind, hv, number, GREEN));
+        vms.inspect(|vm| lab.teach(GREEN, vm)).collect::<Vec<Vm>>()
+    };
+    let (near, far) = (at(0, 1), at(1, 11));
+
+    for here in &near {
+        for there in &far {
+            checks::tcp_both_ways(here, there);
+            udp_sizes(
+                (&here.ns, here.v4),
+                (&there.ns, there.v4),
+                (0..=1450).step_by(29),
+            );
+        }
+    }
+    // And on one host, from each kind to each other.
+    for (here, there) in [(0, 1), (1, 2), (2, 0)] {
+        checks::tcp_both_ways(&near[here], &near[there]);
+    }
+}
+
+/// Two hosts behind a switch behind the access port, as behind a physical NIC of the hypervisor.
+fn hosts_behind_one_access_port_are_reached(family: Family) {
+    let lab = Lab::green(flat(family), &TWO);
+    let remote = lab.vm(1, 9, GREEN);
+    lab.teach(GREEN, &remote);
+    let switch = Ns::new("switch");
+    switch.ip("link add sw0 type bridge stp_state 0 mcast_snooping 0
+         link set sw0 addrgenmode none
+         link set sw0 up");
+    let hypervisor = &lab.hypervisors[0];
+    hypervisor.ns.veth("nic0", &switch, "trunk");
+    switch.ip("link set trunk addrgenmode none master sw0");
+    hypervisor
+        .daemon()
+        .ok(&format!("port add nic0 --vni {GREEN}"));
+    let hosts: Vec<Vm> = (1_u8..=2)
+        .map(|number| {
+            let host = lab.vm_unattached(Attach::Veth, 0, number);
+            hypervisor
+                .ns
+                .ip(&format!("link set {} netns {}", host.port, switch.name()));
+            switch.ip(&format!("link set {} master sw0 up", host.port));
+            host
+        })
+        .collect();
+
+    for host in &hosts {
+        hypervisor
+            .daemon()
+            .ok(&format!("fdb add {} --vni {GREEN} --dev nic0", host.mac));
+        checks::tcp_both_ways(host, &remote);
+    }
+    // What the two say to each other is no business of ours and must not come back to them.
+    let (near, far) = (hosts[0].link(), hosts[1].link());
+    let frame = marked(hosts[0].mac, Mac::BROADCAST, 3).build();
+    reaches_exactly_once(&near, &frame, &[&far, &remote.link()], &[&near]);
+}
+
+fn tagged_frames_cross_where_the_vni_passes_them(family: Family) {
+    let lab = Lab::new(flat(family), &TWO);
+    lab.segment_with(GREEN, "--inner-vlan pass");
+    let (a, b) = lab.pair();
+    let (near, far) = (a.link(), b.link());
+
+    for dst in [b.mac, Mac::BROADCAST, Mac::nth(0x99)] {
+        for tci in [0x0001, 0x0fff, 0xe00a, 0x0000] {
+            let tagged = eth(a.mac, dst).vlan(tci);
+            for frame in [
+                tagged.clone().ethertype(0x88cc).payload(1, 100).build(),
+                tagged
+                    .clone()
+                    .vlan(7)
+                    .ethertype(0x88cc)
+                    .payload(2, 100)
+                    .build(),
+                tagged
+                    .ipv4("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap())
+                    .udp(1, 2)
+                    .payload(3, 333)
+                    .build(),
+            ] {
+                near.send(&frame);
+                far.expect(&frame);
+            }
+        }
+    }
+}
+
+fn tagged_frames_are_dropped_by_default(family: Family) {
+    let lab = Lab::green(flat(family), &TWO);
+    let (a, b) = lab.pair();
+    let (near, far) = (a.link(), b.link());
+
+    near.send(
+        &eth(a.mac, b.mac)
+            .vlan(10)
+            .ethertype(0x88cc)
+            .payload(1, 100)
+            .build(),
+    );
+    lab.daemon(0).expect_dropped("vlan_unmapped", 1);
+    near.send(
+        &eth(a.mac, Mac::BROADCAST)
+            .vlan(10)
+            .ethertype(0x88cc)
+            .payload(1, 100)
+            .build(),
+    );
+    lab.daemon(0).expect_dropped("vlan_unmapped", 2);
+
+    let plain = marked(a.mac, b.mac, 4).build();
+    near.send(&plain);
+    let seen = far.collect(Duration::from_secs(5), |seen| seen.last() == Some(&plain));
+    assert!(
+        seen.iter().all(|frame| frame[12..14] != [0x81, 0x00]),
+        "a tag came through"
+    );
+}
+
+/// A trunk with VLAN 10 in [`GREEN`] and 20 in [`BLUE`] at the first hypervisor, and a VM of each
+/// VNI, without a tag, at the second.
+fn trunk_lab(family: Family) -> (Lab, Vm, [(u16, u32, Vm); 2]) {
+    let lab = Lab::green(flat(family), &TWO);
+    lab.segment(BLUE);
+    let trunk = lab.vm_unattached(Attach::Veth, 0, 1);
+    let access = [(10, GREEN), (20, BLUE)].map(|(vlan, vni)| {
+        lab.daemon(0).ok(&format!(
+            "port add {} --vni {vni} --vlan {vlan}",
+            trunk.port
+        ));
+        lab.teach(vni, &trunk);
+        let vm = lab.vm(1, 2, vni);
+        lab.teach(vni, &vm);
+        (vlan, vni, vm)
+    });
+    (lab, trunk, access)
+}
+
+fn a_trunk_maps_each_vlan_to_its_vni(family: Family) {
+    let (lab, trunk, access) = trunk_lab(family);
+    let near = trunk.link();
+    let links: Vec<Capture> = access.iter().map(|(_, _, vm)| vm.link()).collect();
+
+    for (which, (vlan, _, vm)) in access.iter().enumerate() {
+        let (far, other) = (&links[which], &links[1 - which]);
+        lab::drain(&links);
+        // The priority bits of a tag are lost with it: they are not the tag's identity.
+        for (mark, dst) in [(1, vm.mac), (2, Mac::BROADCAST), (3, Mac::nth(0x99))] {
+            let body = mark_bytes(mark);
+            let tagged = eth(trunk.mac, dst)
+                .vlan(*vlan)
+                .ethertype(0x88b6)
+                .bytes(&body)
+                .build();
+            near.send(&tagged);
+            far.expect(&eth(trunk.mac, dst).ethertype(0x88b6).bytes(&body).build());
+        }
+        let strays = other.collect(Duration::from_millis(50), |_| false);
+        let strays = strays
+            .iter()
+            .filter(|frame| frame[12..14] == [0x88, 0xb6])
+            .count();
+        assert_eq!(strays, 0, "frames of VLAN {vlan} came to the other VNI");
+        for (mark, dst) in [(4, trunk.mac), (5, Mac::BROADCAST), (6, Mac::nth(0x99))] {
+            let body = mark_bytes(mark);
+            far.send(&eth(vm.mac, dst).ethertype(0x88b6).bytes(&body).build());
+            near.expect(
+                &eth(vm.mac, dst)
+                    .vlan(*vlan)
+                    .ethertype(0x88b6)
+                    .bytes(&body)
+                    .build(),
+            );
+        }
+    }
+    // A VLAN without a mapping, and frames without a tag, belong nowhere.
+    let body = mark_bytes(7);
+    near.send(
+        &eth(trunk.mac, access[0].2.mac)
+            .vlan(30)
+            .ethertype(0x88b6)
+            .bytes(&body)
+            .build(),
+    );
+    lab.daemon(0).expect_dropped("vlan_unmapped", 1);
+    let before = lab.daemon(0).dropped("not_a_port");
+    near.send(
+        &eth(trunk.mac, access[0].2.mac)
+            .ethertype(0x88b6)
+            .bytes(&body)
+            .build(),
+    );
+    vtep_tests::wait::until_true("the frame without a tag to be counted", || {
+        lab.daemon(0).dropped("not_a_port") > before
+    });
+}
+
+fn a_trunk_floods_with_the_tag_of_each_vlan(family: Family) {
+    let (lab, trunk, access) = trunk_lab(family);
+    let beside = lab.vm(0, 5, GREEN);
+    let (near, side) = (trunk.link(), beside.link());
+    let far = access[0].2.link();
+
+    let body = mark_bytes(1);
+    near.send(
+        &eth(trunk.mac, Mac::BROADCAST)
+            .vlan(10)
+            .ethertype(0x88b6)
+            .bytes(&body)
+            .build(),
+    );
+    side.expect(
+        &eth(trunk.mac, Mac::BROADCAST)
+            .ethertype(0x88b6)
+            .bytes(&body)
+            .build(),
+    );
+    far.expect(
+        &eth(trunk.mac, Mac::BROADCAST)
+            .ethertype(0x88b6)
+            .bytes(&body)
+            .build(),
+    );
+
+    side.send(
+        &eth(beside.mac, Mac::BROADCAST)
+            .ethertype(0x88b6)
+            .bytes(&body)
+            .build(),
+    );
+    near.expect(
+        &eth(beside.mac, Mac::BROADCAST)
+            .vlan(10)
+            .ethertype(0x88b6)
+            .bytes(&body)
+            .build(),
+    );
+    far.expect(
+        &eth(beside.mac, Mac::BROADCAST)
+            .ethertype(0x88b6)
+            .bytes(&body)
+            .build(),
+    );
+}
+
+fn mark_bytes(mark: u32) -> Vec<u8> {
+    vtep_tests::frame::pattern(mark, 90)
+}
