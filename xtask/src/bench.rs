@@ -10,7 +10,7 @@ use crate::{
     demo::gigabits,
     lab::{Family, Lab, Side, Size},
     setup,
-    shell::{Failure, Result, doing, said, uninterrupted},
+    shell::{Failure, Result, doing, need_root, said, uninterrupted},
 };
 
 /// The most instructions that the verifier may walk through in one of our programs.
@@ -32,9 +32,12 @@ pub(crate) struct Options {
 
 /// Runs the verb.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    need_root("bench")?;
     setup::ensure()?;
     setup::bpffs()?;
-    let binary = build::vtep(Profile::Release)?;
+    let binary = (!options.kernel_only)
+        .then(|| build::vtep(Profile::Release))
+        .transpose()?;
     let before: HashSet<_> = programs()?.into_iter().map(|program| program.id).collect();
 
     println!(
@@ -47,8 +50,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         kernel.connect_by_kernel()?;
         kernel.wait_until_connected(Side::A)?;
         let mut ours = Lab::new(&format!("v{}", family.name()), family, false)?;
-        if !options.kernel_only {
-            ours.connect_by_vtep(&binary, |_, _| ())?;
+        if let Some(binary) = &binary {
+            ours.connect_by_vtep(binary, |_, _| ())?;
             ours.wait_until_connected(Side::A)?;
         }
         let mut ratios = Vec::new();

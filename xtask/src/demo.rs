@@ -4,7 +4,7 @@ use crate::{
     build::{self, Profile},
     lab::{Family, Lab, PORT, Side, Size, inside},
     setup,
-    shell::{Result, text, uninterrupted},
+    shell::{Result, need_root, text, uninterrupted},
 };
 
 /// How much the machines exchange by TCP.
@@ -12,6 +12,7 @@ const TRANSFER: u64 = 100_000_000;
 
 /// Runs the verb.
 pub(crate) fn run(keep: bool) -> Result<()> {
+    need_root("demo")?;
     setup::ensure()?;
     setup::bpffs()?;
     let binary = build::vtep(Profile::Release)?;

@@ -5,14 +5,12 @@ use std::{ffi::OsString, os::unix::process::CommandExt as _, process::Command};
 use crate::{
     build::{self, Profile},
     setup,
-    shell::{Result, is_root, said, starting},
+    shell::{Result, need_root, starting},
 };
 
 /// Runs the verb; returns only if the daemon cannot be started.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
-    if !is_root() {
-        return said("the daemon needs root; type: sudo -E env PATH=$PATH cargo xtask run ...");
-    }
+    need_root("run ...")?;
     setup::ensure()?;
     setup::bpffs()?;
     let mut daemon = Command::new(build::vtep(Profile::Release)?);

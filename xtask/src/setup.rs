@@ -54,7 +54,17 @@ fn missing(set: &Set) -> Result<()> {
         gaps.push(gap);
     }
     match set.compiler() {
-        Err(gap) => gaps.push(gap),
+        Err(gap) => {
+            gaps.push(gap);
+            if toolchain::find_linker(&Machine::from_env()).is_none() {
+                // Which LLVM it needs depends on the compiler.
+                gaps.push(Gap {
+                    what: "bpf-linker".to_owned(),
+                    commands: vec!["cargo xtask setup   # once the compiler is there".to_owned()],
+                    why: None,
+                });
+            }
+        }
         Ok(compiler) => {
             if let Err(gap) = set.linker(&compiler) {
                 gaps.push(gap);
@@ -151,12 +161,13 @@ struct Set {
 }
 
 impl Set {
-    /// Returns what `find` finds, after trying `ways` one after the other.
+    /// Returns what `find` finds, after trying `ways` one after the other, or at last `otherwise`.
     fn item<T>(
         &self,
         what: &str,
         find: impl Fn(&Machine) -> Option<(T, String)>,
         ways: Vec<Way>,
+        otherwise: impl Fn(&Machine) -> Option<(T, String)>,
     ) -> std::result::Result<T, Gap> {
         let mut why = None;
         let machine = Machine::from_env();
@@ -192,7 +203,7 @@ impl Set {
                 }
                 shell::uninterrupted()?;
             }
-            said("missing")
+            otherwise(&machine).map_or_else(|| said("missing"), Ok)
         })
         .map_err(|_| Gap {
             what: what.to_owned(),
@@ -222,7 +233,7 @@ impl Set {
                 .is_empty()
                 .then(|| ((), PROGRAMS.map(|(name, _)| name).join(" ")))
         };
-        self.item(&what, find, vec![Way::apt(&packages)])
+        self.item(&what, find, vec![Way::apt(&packages)], |_| None)
     }
 
     fn compiler(&self) -> std::result::Result<Compiler, Gap> {
@@ -242,7 +253,7 @@ impl Set {
             Way::rustup("component add rust-src"),
             Way::rustup("toolchain install nightly --profile minimal --component rust-src"),
         ];
-        self.item("Rust's core library for BPF", find, ways)
+        self.item("Rust's core library for BPF", find, ways, |_| None)
     }
 
     fn linker(&self, compiler: &Compiler) -> std::result::Result<(), Gap> {
@@ -250,22 +261,22 @@ impl Set {
             toolchain::find_linker(machine).map(|linker| ((), linker.display().to_string()))
         };
         if find(&Machine::from_env()).is_some() {
-            return self.item("bpf-linker", find, Vec::new());
+            return self.item("bpf-linker", find, Vec::new(), |_| None);
         }
         let oldest = compiler.version.llvm;
         let major = oldest.max(*LINKER_LLVM.start());
+        let found = |llvm: Llvm| {
+            let word = llvm.prefix.display().to_string();
+            (llvm, word)
+        };
         let llvm = self.item(
             &format!("LLVM {major} or newer"),
-            |machine| {
-                let found = installed_llvm(machine, oldest)?;
-                let word = found.prefix.display().to_string();
-                Some((found, word))
-            },
+            |machine| installed_llvm(machine, oldest).map(found),
             vec![Way::apt(&[format!("llvm-{major}-dev")])],
-        );
-        // rustup's compilers bring the same library, only without a name that a linker finds.
-        let llvm = llvm.or_else(|gap| rustup_llvm(&Machine::from_env(), compiler).ok_or(gap))?;
-        self.item("bpf-linker", find, vec![linker_way(&llvm)])
+            // rustup's compilers bring the same library, only without a name that a linker finds.
+            |machine| rustup_llvm(machine, oldest).map(found),
+        )?;
+        self.item("bpf-linker", find, vec![linker_way(&llvm)], |_| None)
     }
 }
 
@@ -324,13 +335,13 @@ fn installed_llvm(machine: &Machine, oldest: u32) -> Option<Llvm> {
 }
 
 /// Gives the LLVM inside one of rustup's compilers a directory that a linker understands.
-fn rustup_llvm(machine: &Machine, compiler: &Compiler) -> Option<Llvm> {
+fn rustup_llvm(machine: &Machine, oldest: u32) -> Option<Llvm> {
     let toolchains = fs::read_dir(machine.rustup_home.join("toolchains")).ok()?;
     let roots = toolchains.flatten().map(|dir| dir.path());
     roots.into_iter().find_map(|root| {
         let version = quiet(Command::new(root.join("bin/rustc")).arg("-vV")).ok()?;
         let major = toolchain::Version::parse(&version)?.llvm;
-        if major < compiler.version.llvm || !LINKER_LLVM.contains(&major) {
+        if major < oldest || !LINKER_LLVM.contains(&major) {
             return None;
         }
         let library = fs::read_dir(root.join("lib"))

@@ -189,6 +189,16 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
+/// Fails unless this process runs as root, with the command that does.
+pub(crate) fn need_root(verb: &str) -> Result<()> {
+    if is_root() {
+        return Ok(());
+    }
+    said(format!(
+        "this needs root; type: sudo -E env PATH=\"$PATH\" cargo xtask {verb}"
+    ))
+}
+
 /// Returns the cargo that runs this.
 pub(crate) fn cargo() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
