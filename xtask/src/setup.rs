@@ -20,7 +20,7 @@ const LINKER_VERSION: &str = "0.13.0";
 const LINKER_LLVM: std::ops::RangeInclusive<u32> = 21..=23;
 
 /// Programs that the verbs and the tests call, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("cc", "gcc"),
     ("ip", "iproute2"),
     ("bridge", "iproute2"),
