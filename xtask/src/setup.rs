@@ -25,7 +25,6 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("bridge", "iproute2"),
     ("ping", "iputils-ping"),
-    ("ethtool", "ethtool"),
     ("mount", "mount"),
     ("nsenter", "util-linux"),
 ];
