@@ -1,0 +1,14 @@
+//! The kernel side on the host: tables in ordinary maps, what a verdict does to the bytes, counters, and frames to try it on.
+//!
+//! Tests, fuzz targets and the comparison with the kernel share it; it is in no program.
+
+mod apply;
+pub mod build;
+pub mod check;
+mod counters;
+pub mod frames;
+mod tables;
+
+pub use apply::{Action, Outcome, apply_port, apply_tunnel, apply_uplink};
+pub use counters::HostCounters;
+pub use tables::{HostTables, peer_entry};

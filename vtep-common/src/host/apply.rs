@@ -1,0 +1,180 @@
+//! What the kernel shell does to a frame, told in slices: the model that the kernel is compared with.
+
+use crate::{
+    packet::{Meta, PacketRead as _, Tag},
+    port,
+    reason::{Class, Reason},
+    tables::Tables,
+    template, tunnel,
+    verdict::{Decision, Deliver, TagEdit, Verdict},
+    wire::{ethernet, vlan},
+};
+
+/// What the hook returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The frame goes to another interface.
+    Redirect,
+    /// The frame ends here. For a flood too: its copies have left.
+    Drop,
+    /// The frame goes on its way through the host.
+    Pass,
+}
+
+/// What became of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the hook returns.
+    pub action: Action,
+    /// The bytes of the frame when the hook returns.
+    pub frame: Vec<u8>,
+    /// The tag that the kernel then keeps beside them.
+    pub tag_beside: Option<Tag>,
+}
+
+/// Carries out a decision on a frame from a port.
+#[must_use]
+pub fn apply_port<T: Tables>(
+    frame: &[u8],
+    meta: &Meta,
+    stage: port::Stage,
+    decision: &Decision,
+    tables: &T,
+) -> Outcome {
+    let xdp = stage == port::Stage::Xdp;
+    match &decision.verdict {
+        Verdict::Encap(encap) => {
+            let peer = tables.peer(encap.peer).expect("the peer was there");
+            let mut out = if encap.v6 {
+                template::render_v6(&peer.template, &encap.fields).to_vec()
+            } else {
+                template::render_v4(&peer.template, &encap.fields).to_vec()
+            };
+            let mut inner = edit(frame, meta, encap.tag, xdp);
+            inner.push_beside_into_bytes();
+            out.extend(inner.frame);
+            Outcome {
+                action: Action::Redirect,
+                frame: out,
+                tag_beside: None,
+            }
+        }
+        Verdict::ViaKernel(via) => edit(frame, meta, via.tag, xdp),
+        Verdict::Deliver(deliver) => {
+            deliver_from(edit(frame, meta, deliver.tag, xdp), deliver, xdp)
+        }
+        Verdict::Flood(flood) => Outcome {
+            action: Action::Drop,
+            ..edit(frame, meta, flood.outer.tag, xdp)
+        },
+        Verdict::Leave(reason) => leave(frame, meta, *reason),
+    }
+}
+
+/// Carries out a decision on a frame from an uplink.
+#[must_use]
+pub fn apply_uplink(
+    frame: &[u8],
+    meta: &Meta,
+    stage: tunnel::Stage,
+    decision: &Decision,
+) -> Outcome {
+    match &decision.verdict {
+        Verdict::Deliver(deliver) => {
+            let xdp = stage == tunnel::Stage::Xdp;
+            let inner = edit(&frame[deliver.strip..], meta, deliver.tag, xdp);
+            deliver_from(inner, deliver, xdp)
+        }
+        Verdict::Flood(flood) => Outcome {
+            action: Action::Drop,
+            ..edit(frame, meta, flood.outer.tag, false)
+        },
+        Verdict::Encap(_) | Verdict::ViaKernel(_) => {
+            unreachable!("never from the underlay back to it")
+        }
+        Verdict::Leave(reason) => leave(frame, meta, *reason),
+    }
+}
+
+/// Carries out a decision on a frame that the kernel device has decapsulated.
+#[must_use]
+pub fn apply_tunnel(frame: &[u8], meta: &Meta, decision: &Decision) -> Outcome {
+    apply_uplink(frame, meta, tunnel::Stage::Device, decision)
+}
+
+/// The frame as it is, with the action of the reason's class.
+fn leave(frame: &[u8], meta: &Meta, reason: Reason) -> Outcome {
+    let action = match reason.class() {
+        Class::Passed | Class::Continued => Action::Pass,
+        Class::Dropped | Class::Aborted => Action::Drop,
+        Class::Delivered => unreachable!("a frame that is left alone is not delivered"),
+    };
+    Outcome {
+        action,
+        frame: frame.to_vec(),
+        tag_beside: meta.tag,
+    }
+}
+
+/// The frame with its tag edited. A carried tag stays beside the frame until the bytes are needed.
+///
+/// Where TC takes a tag away, the kernel moves the next one, if there is one, out of the bytes and beside the frame
+/// (`skb_vlan_pop`, kernel `net/core/skbuff.c`).
+fn edit(frame: &[u8], meta: &Meta, tag: TagEdit, xdp: bool) -> Outcome {
+    let mut out = Outcome {
+        action: Action::Redirect,
+        frame: frame.to_vec(),
+        tag_beside: meta.tag,
+    };
+    match tag {
+        TagEdit::Leave => {}
+        TagEdit::Carry(tag) => out.tag_beside = Some(tag),
+        TagEdit::StripBeside => out.tag_beside = out.take_from_bytes(),
+        TagEdit::StripInBytes => {
+            out.take_from_bytes();
+            if !xdp {
+                out.tag_beside = out.take_from_bytes();
+            }
+        }
+    }
+    out
+}
+
+/// Tags the frame as its port wants it: beside the frame in TC, in its bytes in XDP.
+fn deliver_from(mut out: Outcome, deliver: &Deliver, xdp: bool) -> Outcome {
+    if deliver.vlan != 0 {
+        out.push_beside_into_bytes();
+        out.tag_beside = Some(Tag {
+            tpid: vlan::TYPE_8021Q,
+            tci: deliver.vlan,
+        });
+        if xdp {
+            out.push_beside_into_bytes();
+        }
+    }
+    out
+}
+
+impl Outcome {
+    /// Takes the tag out of the bytes, if there is one.
+    fn take_from_bytes(&mut self) -> Option<Tag> {
+        let tpid = self.frame.as_slice().be16(ethernet::TYPE_OFFSET)?;
+        let tci = self.frame.as_slice().be16(ethernet::LEN)?;
+        if !vlan::is_tag(tpid) {
+            return None;
+        }
+        let tag = ethernet::TYPE_OFFSET..ethernet::TYPE_OFFSET + vlan::LEN;
+        self.frame.drain(tag);
+        Some(Tag { tpid, tci })
+    }
+
+    /// Moves the tag beside the frame into its bytes.
+    fn push_beside_into_bytes(&mut self) {
+        if let Some(tag) = self.tag_beside.take() {
+            let [a, b] = tag.tpid.to_be_bytes();
+            let [c, d] = tag.tci.to_be_bytes();
+            let at = ethernet::TYPE_OFFSET;
+            self.frame.splice(at..at, [a, b, c, d]);
+        }
+    }
+}

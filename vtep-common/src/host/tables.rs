@@ -1,0 +1,184 @@
+//! The tables of an instance in ordinary maps.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
+
+use crate::{
+    addr::{MacAddr, VtepAddr},
+    maps::{
+        Config, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, MAX_FLOOD_TARGETS, Peer, Port,
+        PortKey, Segment,
+    },
+    tables::Tables,
+    template, wire,
+};
+
+/// One field per BPF map, with the same keys and values, so that a test can load them into the kernel as they are.
+#[derive(Clone, Debug, Default)]
+pub struct HostTables {
+    /// `CONFIG`.
+    pub config: Config,
+    /// `LOCALS`.
+    pub locals: HashSet<VtepAddr>,
+    /// `VNIS`.
+    pub vnis: HashMap<u32, u32>,
+    /// `SEGMENTS`.
+    pub segments: HashMap<u32, Segment>,
+    /// `PORT_INDEX`.
+    pub port_index: HashMap<PortKey, u32>,
+    /// `PORTS`.
+    pub ports: HashMap<u32, Port>,
+    /// `FDB`.
+    pub fdb: HashMap<FdbKey, FdbValue>,
+    /// `FLOOD`.
+    pub flood: HashMap<u32, FloodList>,
+    /// `PEERS`.
+    pub peers: HashMap<u32, Peer>,
+    /// `PEER_INDEX`.
+    pub peer_index: HashMap<VtepAddr, u32>,
+}
+
+impl HostTables {
+    /// Empty tables of an instance on the assigned UDP port.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            config: Config {
+                layout: LAYOUT_VERSION,
+                udp_port: wire::vxlan::PORT,
+                ..Config::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Adds a local VTEP address.
+    pub fn add_local(&mut self, addr: IpAddr) {
+        self.locals.insert(addr.into());
+    }
+
+    /// Adds a segment under its VNI; it is marked as in use.
+    pub fn add_segment(&mut self, number: u32, segment: Segment) {
+        self.vnis.insert(segment.vni, number);
+        let flags = segment.flags | Segment::IN_USE;
+        self.segments.insert(number, Segment { flags, ..segment });
+    }
+
+    /// Adds a port under its interface and VLAN; it is marked as in use.
+    pub fn add_port(&mut self, slot: u32, port: Port) {
+        self.port_index
+            .insert(PortKey::new(port.ifindex, port.vlan), slot);
+        let flags = port.flags | Port::IN_USE;
+        self.ports.insert(slot, Port { flags, ..port });
+    }
+
+    /// Adds a peer under its address; it is marked as in use.
+    pub fn add_peer(&mut self, number: u32, peer: Peer) {
+        self.peer_index.insert(peer.addr, number);
+        let flags = peer.flags | Peer::IN_USE;
+        self.peers.insert(number, Peer { flags, ..peer });
+    }
+
+    /// Adds a static FDB entry of `kind`, one of the constants of [`FdbValue`].
+    pub fn add_fdb(&mut self, segment: u32, mac: MacAddr, kind: u8, target: u32) {
+        let value = FdbValue {
+            target,
+            kind,
+            origin: FdbValue::STATIC,
+            ..FdbValue::default()
+        };
+        self.fdb.insert(FdbKey::new(segment, mac), value);
+    }
+
+    /// Adds a flood list of port slots and peer numbers.
+    pub fn add_flood(&mut self, number: u32, ports: &[u32], peers: &[u32]) {
+        let mut list = FloodList {
+            len: u32::try_from(ports.len() + peers.len()).expect("a short list"),
+            ports: u32::try_from(ports.len()).expect("a short list"),
+            targets: [0; MAX_FLOOD_TARGETS],
+        };
+        let targets = ports.iter().chain(peers);
+        assert!(targets.clone().count() <= MAX_FLOOD_TARGETS);
+        for (slot, target) in list.targets.iter_mut().zip(targets) {
+            *slot = *target;
+        }
+        self.flood.insert(number, list);
+    }
+}
+
+/// An entry for the peer `remote`, reached from `local` by interface `ifindex`. `flags` are those of [`Peer`];
+/// [`Peer::IPV6`] is set by the address.
+#[must_use]
+pub fn peer_entry(remote: IpAddr, local: IpAddr, ifindex: u32, mtu: u32, flags: u32) -> Peer {
+    const NEXT_HOP: MacAddr = MacAddr::from_bytes([0x02, 0, 0, 0, 0, 0xfe]);
+    const OWN: MacAddr = MacAddr::from_bytes([0x02, 0, 0, 0, 0, 0xfd]);
+    let v6 = remote.is_ipv6();
+    let template = template::build(
+        (NEXT_HOP, OWN),
+        local.into(),
+        remote.into(),
+        wire::vxlan::PORT,
+    );
+    let len = if v6 {
+        template::LEN_V6
+    } else {
+        template::LEN_V4
+    };
+    Peer {
+        addr: remote.into(),
+        local: local.into(),
+        flags: flags | if v6 { Peer::IPV6 } else { 0 },
+        ifindex,
+        mtu,
+        template_len: u32::try_from(len).expect("at most 80"),
+        template,
+    }
+}
+
+impl Tables for HostTables {
+    fn config(&self) -> Config {
+        self.config
+    }
+
+    fn is_local(&self, addr: &VtepAddr) -> bool {
+        self.locals.contains(addr)
+    }
+
+    fn segment_number(&self, vni: u32) -> Option<u32> {
+        self.vnis.get(&vni).copied()
+    }
+
+    fn segment(&self, number: u32) -> Option<&Segment> {
+        self.segments
+            .get(&number)
+            .filter(|segment| segment.has(Segment::IN_USE))
+    }
+
+    fn port_slot(&self, key: &PortKey) -> Option<u32> {
+        self.port_index.get(key).copied()
+    }
+
+    fn port(&self, slot: u32) -> Option<&Port> {
+        self.ports.get(&slot).filter(|port| port.has(Port::IN_USE))
+    }
+
+    fn fdb(&self, key: &FdbKey) -> Option<FdbValue> {
+        self.fdb.get(key).copied()
+    }
+
+    fn flood_list(&self, number: u32) -> Option<&FloodList> {
+        self.flood.get(&number)
+    }
+
+    fn peer(&self, number: u32) -> Option<&Peer> {
+        self.peers
+            .get(&number)
+            .filter(|peer| peer.has(Peer::IN_USE))
+    }
+
+    fn peer_number(&self, addr: &VtepAddr) -> Option<u32> {
+        self.peer_index.get(addr).copied()
+    }
+}
