@@ -1,6 +1,5 @@
 //! `vtep batch`
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -146,12 +145,6 @@ fn read_lines(
 /// Reads lines one at a time; the grammar is built once.
 struct LineParser {
     grammar: Command,
-}
-
-impl fmt::Debug for LineParser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LineParser").finish_non_exhaustive()
-    }
 }
 
 impl LineParser {

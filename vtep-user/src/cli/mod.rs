@@ -1,7 +1,7 @@
 //! The command line: one file for each verb.
 //!
 //! A verb is parsed into checked values first; only then is anything done. What changes something becomes an
-//! [`Op`](crate::api::command::Op), what shows something a [`Show`], and both go to the daemon by its API.
+//! [`Op`], what shows something a [`Show`], and both go to the daemon by its API.
 
 mod args;
 mod batch;
@@ -38,6 +38,7 @@ struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
 struct Globals {
     /// Print rows as a JSON array of objects
     #[arg(short, long, global = true)]

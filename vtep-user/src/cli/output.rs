@@ -10,6 +10,9 @@ use super::Failure;
 use crate::api::client::{Client, Show};
 use crate::api::model::{DropsRow, FdbRow, PeerRow, PortRow, StatsRow, VniRow};
 
+/// Narrowest terminal, in columns, that a table is made to fit.
+const WRAP_FROM: u16 = 60;
+
 /// The form that rows are printed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Output {
@@ -89,9 +92,11 @@ impl Output {
                 .fold(heading, |text, row| text + &row.cells().join("\t") + "\n");
         };
         let mut table = Table::new();
-        table
-            .load_style(presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_style(presets::NOTHING);
+        // Some terminals say that they are 0 wide; on these and on very narrow ones nothing is wrapped.
+        if table.width().is_some_and(|width| width >= WRAP_FROM) {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        }
         table.set_header(R::HEADING.iter().map(|name| {
             let cell = Cell::new(name.to_uppercase());
             if colour {
