@@ -2,5 +2,6 @@
 
 pub mod api;
 pub mod cli;
+pub mod control;
 pub mod daemon;
 pub mod netlink;

@@ -1,0 +1,387 @@
+//! Taking over what an earlier daemon left in the maps, and repairing what it had half done.
+//!
+//! A VNI without its key in `VNIS`, and a port without its key in `PORT_INDEX`, were half made or half deleted: either way
+//! they go, with everything in them. What then points to nothing goes too.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    net::IpAddr,
+};
+
+use bytemuck::Zeroable;
+use vtep_common::{
+    addr::{MacAddr, Vni, VtepAddr},
+    maps::{
+        self, FdbKey, FdbValue, FloodList, MAX_FLOOD_LISTS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS,
+        PortKey,
+    },
+};
+
+use super::{
+    Limits, LinkFacts, State, Write,
+    fdb::{Entry, Kind},
+    flood::{self, Group},
+    peer::Peer,
+    settings,
+    state::{Port, Segment},
+};
+use crate::api::model::PeerState;
+
+/// What the pinned maps hold. Slots that are not in use may be left out.
+#[derive(Clone, Debug, Default)]
+pub struct Dump {
+    /// `VNIS`.
+    pub vnis: Vec<(u32, u32)>,
+    /// `SEGMENTS`.
+    pub segments: Vec<(u32, maps::Segment)>,
+    /// `PORT_INDEX`.
+    pub port_index: Vec<(PortKey, u32)>,
+    /// `PORTS`.
+    pub ports: Vec<(u32, maps::Port)>,
+    /// `FDB`.
+    pub fdb: Vec<(FdbKey, FdbValue)>,
+    /// `FLOOD`.
+    pub flood: Vec<(u32, FloodList)>,
+    /// `PEERS`.
+    pub peers: Vec<(u32, maps::Peer)>,
+    /// `PEER_INDEX`.
+    pub peer_index: Vec<(VtepAddr, u32)>,
+    /// `LOCALS`.
+    pub locals: Vec<VtepAddr>,
+}
+
+/// A state taken over from the maps.
+#[derive(Clone, Debug)]
+pub struct Adopted {
+    /// The state.
+    pub state: State,
+    /// What is to be written so that the maps hold just that state. Empty where nothing was half done or has changed.
+    pub writes: Vec<Write>,
+    /// What was taken away, a sentence each, for the log.
+    pub notes: Vec<String>,
+}
+
+impl State {
+    /// Takes over what the maps hold. `links` are the interfaces that exist now, by number: ports of others go.
+    ///
+    /// Peers that were resolved stay so, until [`State::resolved`] says otherwise.
+    #[must_use]
+    pub fn adopt(
+        dump: &Dump,
+        locals: Vec<IpAddr>,
+        udp_port: u16,
+        limits: Limits,
+        links: &HashMap<u32, LinkFacts>,
+    ) -> Adopted {
+        let mut adoption = Adoption {
+            state: Self::new(limits, locals, udp_port),
+            early: Vec::new(),
+            late: Vec::new(),
+            notes: Vec::new(),
+        };
+        adoption.locals(dump);
+        adoption.segments(dump);
+        adoption.ports(dump, links);
+        adoption.peers(dump, links);
+        let lists = adoption.lists(dump);
+        adoption.fdb(dump, lists);
+        adoption.flood(dump);
+        adoption.unused_peers(dump);
+        adoption.late.reverse();
+        adoption.early.append(&mut adoption.late);
+        Adopted {
+            state: adoption.state,
+            writes: adoption.early,
+            notes: adoption.notes,
+        }
+    }
+}
+
+struct Adoption {
+    state: State,
+    /// Writes that take references away or bring records up to date.
+    early: Vec<Write>,
+    /// Writes that take targets away, those that are referred to last coming first.
+    late: Vec<Write>,
+    notes: Vec<String>,
+}
+
+impl Adoption {
+    fn locals(&mut self, dump: &Dump) {
+        let wanted: Vec<_> = self
+            .state
+            .locals
+            .iter()
+            .copied()
+            .map(VtepAddr::from)
+            .collect();
+        let came = wanted.iter().filter(|addr| !dump.locals.contains(addr));
+        let went = dump.locals.iter().filter(|addr| !wanted.contains(addr));
+        self.early
+            .extend(came.map(|&addr| Write::Local(addr, true)));
+        self.late
+            .extend(went.map(|&addr| Write::Local(addr, false)));
+    }
+
+    fn segments(&mut self, dump: &Dump) {
+        let pods: HashMap<u32, &maps::Segment> = in_use(&dump.segments, MAX_SEGMENTS, |segment| {
+            segment.has(maps::Segment::IN_USE)
+        });
+        let state = &mut self.state;
+        for &(vni, number) in &dump.vnis {
+            match pods.get(&number) {
+                Some(&&pod) if pod.vni == vni && Vni::new(vni).is_some() => {
+                    state.segments.put(number, Segment::new(pod));
+                    state.vnis.insert(vni, number);
+                }
+                _ => self.early.push(Write::Vni(vni, None)),
+            }
+        }
+        for (&number, pod) in &pods {
+            if state.segments.get(number).is_none() {
+                self.notes.push(format!(
+                    "vni {}: cleared away, for it was half made or half deleted",
+                    pod.vni
+                ));
+                self.late.push(Write::Segment(number, Box::default()));
+            }
+        }
+    }
+
+    fn ports(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
+        let pods: HashMap<u32, &maps::Port> =
+            in_use(&dump.ports, MAX_PORTS, |port| port.has(maps::Port::IN_USE));
+        let mut index: Vec<_> = dump.port_index.clone();
+        index.sort_unstable_by_key(|(key, _)| (key.ifindex, key.vlan));
+        for (key, slot) in index {
+            let pod = pods
+                .get(&slot)
+                .filter(|pod| PortKey::new(pod.ifindex, pod.vlan) == key)
+                .filter(|pod| self.state.segments.get(pod.segment).is_some());
+            let Some(&&pod) = pod else {
+                self.early.push(Write::PortIndex(key, None));
+                continue;
+            };
+            let Some(facts) = links.get(&key.ifindex) else {
+                let vni = self.state.segments[pod.segment].vni();
+                self.notes.push(format!(
+                    "a port of vni {vni} was taken away, for its interface (number {}) is gone",
+                    key.ifindex
+                ));
+                self.early.push(Write::PortIndex(key, None));
+                continue;
+            };
+            let state = &mut self.state;
+            let hook = settings::hook(pod.hook);
+            state.segments[pod.segment].ports.insert(slot);
+            state.ports.put(
+                slot,
+                Port {
+                    pod,
+                    macs: BTreeSet::new(),
+                },
+            );
+            state.register(key.ifindex, key.vlan, slot, facts.name.clone(), hook);
+        }
+        // All ports of an interface have its one hook; a daemon that was killed may have changed only some.
+        for (&ifindex, device) in &self.state.devices {
+            for &slot in device.slots.values() {
+                let port = &mut self.state.ports[slot];
+                let old = port.pod;
+                port.pod.hook = settings::hook_code(device.hook);
+                port.take_facts(&links[&ifindex]);
+                if port.pod != old {
+                    self.early.push(Write::Port(slot, port.pod));
+                }
+            }
+        }
+        for &slot in pods.keys() {
+            if self.state.ports.get(slot).is_none() {
+                self.late.push(Write::Port(slot, maps::Port::default()));
+            }
+        }
+    }
+
+    fn peers(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
+        for &(number, pod) in &dump.peers {
+            let ip = IpAddr::from(pod.addr);
+            if !pod.has(maps::Peer::IN_USE) || number >= MAX_PEERS {
+                continue;
+            }
+            let state = &mut self.state;
+            if state.peer_index.contains_key(&ip) {
+                self.late
+                    .push(Write::Peer(number, Box::new(maps::Peer::zeroed())));
+                continue;
+            }
+            let resolved = pod.has(maps::Peer::RESOLVED);
+            let peer = Peer {
+                ip,
+                pod,
+                refs: 0,
+                dev: links
+                    .get(&pod.ifindex)
+                    .filter(|_| resolved)
+                    .map(|facts| facts.name.clone()),
+                via: None,
+                state: if resolved {
+                    PeerState::Resolved
+                } else {
+                    PeerState::Resolving
+                },
+            };
+            state.peers.put(number, peer);
+            state.peer_index.insert(ip, number);
+            let writes = state.rewrite_peer(number, |_| ());
+            self.early.extend(writes);
+        }
+    }
+
+    /// The peers of every flood list, those that are there, each once.
+    fn lists(&self, dump: &Dump) -> HashMap<u32, Vec<u32>> {
+        let remotes = |list: &FloodList| {
+            let len = (list.len as usize).min(list.targets.len());
+            let ports = (list.ports as usize).min(len);
+            let mut seen = HashSet::new();
+            list.targets[ports..len]
+                .iter()
+                .copied()
+                .filter(|&peer| self.state.peers.get(peer).is_some() && seen.insert(peer))
+                .collect()
+        };
+        dump.flood
+            .iter()
+            .map(|(number, list)| (*number, remotes(list)))
+            .collect()
+    }
+
+    fn fdb(&mut self, dump: &Dump, mut lists: HashMap<u32, Vec<u32>>) {
+        let state = &mut self.state;
+        let numbers: Vec<_> = state.vnis.values().copied().collect();
+        for number in numbers {
+            for peer in lists.remove(&number).unwrap_or_default() {
+                state.peers[peer].refs += 1;
+                state.segments[number].remotes.push(peer);
+            }
+        }
+        for (key, pod) in &dump.fdb {
+            let (number, mac) = (key.segment(), key.mac());
+            let entry = Entry::from_pod(pod)
+                .filter(|_| state.segments.get(number).is_some())
+                .filter(|entry| adopt_entry(state, &mut lists, number, mac, *entry));
+            match entry {
+                Some(entry) => {
+                    state.segments[number].fdb.insert(mac, entry);
+                    state.fdb_len += 1;
+                }
+                None => self.early.push(Write::Fdb(*key, None)),
+            }
+        }
+    }
+
+    /// Brings the flood lists in line with the state.
+    fn flood(&mut self, dump: &Dump) {
+        let mut wanted = BTreeMap::new();
+        for (number, segment) in self.state.segments.iter() {
+            wanted.extend(flood::list(&segment.ports, &segment.remotes).map(|list| (number, list)));
+            for group in segment.groups.values() {
+                let list = flood::list(&segment.ports, &group.remotes);
+                wanted.extend(list.map(|list| (group.list(), list)));
+            }
+        }
+        for (number, found) in &dump.flood {
+            match wanted.remove(number) {
+                Some(list) if *list == *found => {}
+                list => self.early.push(Write::Flood(*number, list)),
+            }
+        }
+        let missing = wanted.into_iter();
+        self.early
+            .extend(missing.map(|(number, list)| Write::Flood(number, Some(list))));
+    }
+
+    /// Takes away the peers that nothing points to, and puts the index right.
+    fn unused_peers(&mut self, dump: &Dump) {
+        let unused: Vec<_> = self
+            .state
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.refs == 0)
+            .map(|(number, peer)| (number, peer.ip))
+            .collect();
+        for (number, ip) in unused {
+            self.state.peers.remove(number);
+            self.state.peer_index.remove(&ip);
+            self.late
+                .push(Write::Peer(number, Box::new(maps::Peer::zeroed())));
+        }
+        let mut wanted: HashMap<_, _> = self
+            .state
+            .peer_index
+            .iter()
+            .map(|(&ip, &number)| (VtepAddr::from(ip), number))
+            .collect();
+        for (addr, number) in &dump.peer_index {
+            match wanted.remove(addr) {
+                Some(wanted) if wanted == *number => {}
+                wanted => self.early.push(Write::PeerIndex(*addr, wanted)),
+            }
+        }
+        let missing = wanted.into_iter();
+        self.early
+            .extend(missing.map(|(addr, number)| Write::PeerIndex(addr, Some(number))));
+    }
+}
+
+/// True if an entry points to something; if so that is told.
+fn adopt_entry(
+    state: &mut State,
+    lists: &mut HashMap<u32, Vec<u32>>,
+    number: u32,
+    mac: MacAddr,
+    entry: Entry,
+) -> bool {
+    match entry.kind {
+        _ if mac.is_zero() || mac.is_group() != (entry.kind == Kind::List) => false,
+        Kind::Peer => match state.peers.get_mut(entry.target) {
+            Some(peer) => {
+                peer.refs += 1;
+                true
+            }
+            None => false,
+        },
+        Kind::Port => match state.ports.get_mut(entry.target) {
+            Some(port) if port.pod.segment == number => port.macs.insert(mac),
+            _ => false,
+        },
+        Kind::List => {
+            let own = entry
+                .target
+                .checked_sub(MAX_SEGMENTS)
+                .filter(|_| entry.target < MAX_FLOOD_LISTS);
+            let remotes = own.and_then(|_| lists.remove(&entry.target));
+            let (Some(own), Some(remotes)) = (own, remotes.filter(|list| !list.is_empty())) else {
+                return false;
+            };
+            for &peer in &remotes {
+                state.peers[peer].refs += 1;
+            }
+            state.groups.put(own, ());
+            let group = Group {
+                number: own,
+                remotes,
+            };
+            state.segments[number].groups.insert(mac, group);
+            true
+        }
+    }
+}
+
+/// The slots that are in use, of those that there can be.
+fn in_use<T>(slots: &[(u32, T)], limit: u32, used: impl Fn(&T) -> bool) -> HashMap<u32, &T> {
+    slots
+        .iter()
+        .filter(|(number, value)| *number < limit && used(value))
+        .map(|(number, value)| (*number, value))
+        .collect()
+}

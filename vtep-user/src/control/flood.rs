@@ -1,0 +1,143 @@
+//! Flood lists: that of a VNI, and those of multicast MACs with VTEPs of their own.
+//!
+//! A list names all ports of its VNI, the one a frame came from included (the data path skips it), and then its VTEPs.
+
+use std::collections::BTreeSet;
+
+use bytemuck::Zeroable;
+use vtep_common::{
+    addr::MacAddr,
+    maps::{FloodList, MAX_SEGMENTS},
+};
+
+use super::{Effect, State, Write, refuse};
+use crate::api::{command::Refusal, model::Mac};
+
+/// A multicast MAC with VTEPs of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Group {
+    /// Which of the lists that are no VNI's own.
+    pub(super) number: u32,
+    /// Numbers of its peers.
+    pub(super) remotes: Vec<u32>,
+}
+
+impl Group {
+    /// Number of its flood list.
+    pub(super) const fn list(&self) -> u32 {
+        MAX_SEGMENTS + self.number
+    }
+}
+
+/// The list of these ports and peers; `None` if there are none, for an empty list is not kept.
+pub(super) fn list(ports: &BTreeSet<u32>, remotes: &[u32]) -> Option<Box<FloodList>> {
+    let len = ports.len() + remotes.len();
+    if len == 0 {
+        return None;
+    }
+    let mut list = Box::new(FloodList::zeroed());
+    list.len = u32::try_from(len).expect("limited");
+    list.ports = u32::try_from(ports.len()).expect("limited");
+    for (target, number) in list.targets.iter_mut().zip(ports.iter().chain(remotes)) {
+        *target = *number;
+    }
+    Some(list)
+}
+
+impl State {
+    /// The peers of the flood list of `mac` in segment `number`; the zero MAC names the VNI's own.
+    pub(super) fn remotes(&self, number: u32, mac: MacAddr) -> &[u32] {
+        let segment = &self.segments[number];
+        if mac.is_zero() {
+            &segment.remotes
+        } else {
+            segment
+                .groups
+                .get(&mac)
+                .map_or(&[], |group| group.remotes.as_slice())
+        }
+    }
+
+    fn remotes_mut(&mut self, number: u32, mac: MacAddr) -> &mut Vec<u32> {
+        let segment = &mut self.segments[number];
+        if mac.is_zero() {
+            return &mut segment.remotes;
+        }
+        let group = segment.groups.get_mut(&mac);
+        &mut group.expect("checked by the caller").remotes
+    }
+
+    /// Refuses if the list of `mac` has no room for one more.
+    pub(super) fn check_list_room(&self, number: u32, mac: MacAddr) -> Result<(), Refusal> {
+        let segment = &self.segments[number];
+        let limit = self.limits.flood_targets;
+        if segment.ports.len() + self.remotes(number, mac).len() >= limit {
+            return Err(refuse::list_full(Mac::from(mac), segment.vni(), limit));
+        }
+        Ok(())
+    }
+
+    /// Refuses if one of the lists of a segment has no room for one more port.
+    pub(super) fn check_lists_room(&self, number: u32) -> Result<(), Refusal> {
+        self.check_list_room(number, MacAddr::ZERO)?;
+        self.segments[number]
+            .groups
+            .keys()
+            .try_for_each(|&mac| self.check_list_room(number, mac))
+    }
+
+    /// Writes the list of `mac`.
+    fn write_list(&self, number: u32, mac: MacAddr, out: &mut Effect) {
+        let segment = &self.segments[number];
+        let at = segment.groups.get(&mac).map_or(number, Group::list);
+        out.write(Write::Flood(
+            at,
+            list(&segment.ports, self.remotes(number, mac)),
+        ));
+    }
+
+    /// Writes all lists of a segment, after its ports changed.
+    pub(super) fn write_lists(&self, number: u32, out: &mut Effect) {
+        self.write_list(number, MacAddr::ZERO, out);
+        for &mac in self.segments[number].groups.keys() {
+            self.write_list(number, mac, out);
+        }
+    }
+
+    /// Puts a peer, which the caller acquired, on the list of `mac`.
+    pub(super) fn list_push(&mut self, number: u32, mac: MacAddr, peer: u32, out: &mut Effect) {
+        self.remotes_mut(number, mac).push(peer);
+        self.write_list(number, mac, out);
+    }
+
+    /// Makes `peer`, which the caller acquired, the only one on the list of `mac`.
+    pub(super) fn list_set(&mut self, number: u32, mac: MacAddr, peer: u32, out: &mut Effect) {
+        let old = std::mem::replace(self.remotes_mut(number, mac), vec![peer]);
+        if old != [peer] {
+            self.write_list(number, mac, out);
+        }
+        for peer in old {
+            self.release_peer(peer, out);
+        }
+    }
+
+    /// Takes those peers off the list of `mac` that `goes` says.
+    pub(super) fn list_remove(
+        &mut self,
+        number: u32,
+        mac: MacAddr,
+        goes: impl Fn(u32) -> bool,
+        out: &mut Effect,
+    ) {
+        let remotes = self.remotes_mut(number, mac);
+        let (gone, kept): (Vec<_>, Vec<_>) = remotes.drain(..).partition(|&peer| goes(peer));
+        *remotes = kept;
+        if gone.is_empty() {
+            return;
+        }
+        self.write_list(number, mac, out);
+        for peer in gone {
+            self.release_peer(peer, out);
+        }
+    }
+}

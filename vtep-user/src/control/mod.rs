@@ -1,0 +1,28 @@
+//! What the daemon knows and decides: VNIs, ports, FDB, flood lists and peers, and what is to be written for a change.
+//!
+//! A pure state machine. It asks and touches nothing: the daemon looks links and routes up, hands in what it found, and
+//! carries out the [`Effect`] that comes back. The BPF maps hold everything a user has set, so that [`State::adopt`]
+//! makes the same state again from what an earlier daemon left, and repairs what that one had half done.
+//!
+//! Writes come in an order that never lets a table entry point at one that is not there: targets are made before what
+//! refers to them, and go after it.
+
+mod adopt;
+mod fdb;
+mod flood;
+mod peer;
+mod port;
+mod refuse;
+mod rows;
+mod settings;
+mod slots;
+mod state;
+#[cfg(test)]
+mod tests;
+mod vni;
+mod write;
+
+pub use adopt::{Adopted, Dump};
+pub use peer::Resolution;
+pub use state::{Limits, LinkFacts, Links, Reserved, State, Totals};
+pub use write::{Attach, Effect, Write};

@@ -1,0 +1,449 @@
+//! Ports: interfaces, or single VLANs of them, that belong to a VNI.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vtep_common::{
+    addr::MacAddr,
+    maps::{self, PortKey},
+};
+
+use super::{
+    Attach, Effect, LinkFacts, Links, Reserved, State, Write,
+    fdb::{Entry, Kind},
+    refuse, settings,
+    state::{Device, Port},
+};
+use crate::api::{
+    command::{Op, Refusal},
+    model::{Mac, PortChange, PortHook, PortPart, PortSpec, VlanId},
+};
+
+impl Port {
+    /// Most MACs behind it, 0 for no limit. It stands in the last word of the record, which only the daemon reads.
+    pub(super) const fn max_macs(&self) -> u32 {
+        self.pod.pad
+    }
+
+    /// Takes on what is known about the interface.
+    pub(super) fn take_facts(&mut self, facts: &LinkFacts) {
+        let pod = &mut self.pod;
+        pod.mtu = facts.mtu;
+        pod.flags = maps::Port::IN_USE;
+        if facts.xdp_target {
+            pod.flags |= maps::Port::XDP_TARGET;
+        }
+        if facts.peer_target {
+            pod.flags |= maps::Port::PEER_TARGET;
+        }
+    }
+
+    /// Its key in `PORT_INDEX`.
+    pub(super) fn key(&self) -> PortKey {
+        PortKey::new(self.pod.ifindex, self.pod.vlan)
+    }
+}
+
+/// The VLAN as it stands in the maps.
+fn vlan_number(vlan: Option<VlanId>) -> u16 {
+    vlan.map_or(0, VlanId::get)
+}
+
+/// The MACs of a list, which must be stations.
+fn stations(macs: &[Mac]) -> Result<BTreeSet<MacAddr>, Refusal> {
+    if let Some(mac) = macs.iter().find(|mac| mac.is_zero() || mac.is_multicast()) {
+        return Err(Refusal::invalid(format!(
+            "{mac} is no station's MAC; give one that is neither zero nor multicast with: --mac"
+        )));
+    }
+    Ok(macs.iter().copied().map(MacAddr::from).collect())
+}
+
+fn no_ips() -> Refusal {
+    Refusal::unsupported(
+        "--ip is not in this version, which answers no ARP or ND; leave it out, and let ARP and ND be flooded",
+    )
+}
+
+impl State {
+    /// An interface with ports, by name.
+    pub(super) fn device(&self, dev: &str) -> Result<(u32, &Device), Refusal> {
+        let ifindex = self.names.get(dev).ok_or_else(|| refuse::no_port(dev))?;
+        Ok((*ifindex, &self.devices[ifindex]))
+    }
+
+    /// Every interface with ports, and how its frames are taken.
+    pub fn attachments(&self) -> impl Iterator<Item = Attach> {
+        self.devices.iter().map(|(&ifindex, device)| Attach {
+            ifindex,
+            name: device.name.clone(),
+            hook: device.hook,
+        })
+    }
+
+    pub(super) fn port_add(
+        &mut self,
+        spec: &PortSpec,
+        links: &dyn Links,
+    ) -> Result<Effect, Refusal> {
+        let PortSpec {
+            dev,
+            vni,
+            vlan,
+            hook,
+            macs,
+            ips,
+            max_macs,
+        } = spec;
+        let facts = links.link(dev).ok_or_else(|| {
+            Refusal::not_found(format!(
+                "interface {dev} does not exist; create it with: ip tuntap add dev {dev} mode tap"
+            ))
+        })?;
+        let number = self.segment_of(*vni)?;
+        if !ips.is_empty() {
+            return Err(no_ips());
+        }
+        self.check_not_reserved(&facts)?;
+        let (ifindex, name) = (facts.ifindex, facts.name.clone());
+        let device = self.devices.get(&ifindex);
+        if let Some(&slot) = device.and_then(|device| device.slots.get(&vlan_number(*vlan))) {
+            return Err(Refusal::conflict(format!(
+                "port {} is already in vni {}; take it away first with: vtep port del {dev}{}",
+                refuse::port_name(dev, *vlan),
+                self.segments[self.ports[slot].pod.segment].vni(),
+                refuse::vlan_option(*vlan)
+            )));
+        }
+        if let (Some(device), Some(hook)) = (device, *hook)
+            && device.hook != hook
+        {
+            return Err(Refusal::conflict(format!(
+                "port {dev} is taken at hook {}, which all its VLANs share; leave --hook out, or change it first with: vtep port set {dev} --hook {hook}",
+                device.hook
+            )));
+        }
+        if self.ports.len() >= self.limits.ports {
+            return Err(Refusal::full(format!(
+                "there is room for {} ports and no more; take one away with: vtep port del DEV",
+                self.limits.ports
+            )));
+        }
+        self.check_lists_room(number)?;
+        let max_macs = max_macs.unwrap_or(0);
+        let macs = stations(macs)?;
+        self.check_macs(number, &macs, None, max_macs, (dev, *vlan))?;
+
+        let new_device = device.is_none();
+        let hook = match device {
+            Some(device) => device.hook,
+            None => hook.unwrap_or(PortHook::Auto),
+        };
+        let mut out = Effect {
+            writes: self.link_changed(&facts),
+            ..Effect::default()
+        };
+        if new_device {
+            out.attach.push(Attach {
+                ifindex,
+                name: name.clone(),
+                hook,
+            });
+            out.undo = Some(Op::PortDel {
+                dev: name,
+                part: PortPart::default(),
+            });
+        }
+        let mut port = Port {
+            pod: maps::Port {
+                ifindex,
+                segment: number,
+                vlan: vlan_number(*vlan),
+                hook: settings::hook_code(hook),
+                pad: max_macs,
+                ..maps::Port::default()
+            },
+            macs: BTreeSet::new(),
+        };
+        port.take_facts(&facts);
+        let (pod, key) = (port.pod, port.key());
+        let slot = self.map(port, facts.name, hook);
+        out.write(Write::ClearPortCounters(slot));
+        out.write(Write::Port(slot, pod));
+        self.enter(slot, macs, &mut out);
+        out.write(Write::PortIndex(key, Some(slot)));
+        Ok(out)
+    }
+
+    pub(super) fn port_set(&mut self, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {
+        let PortChange {
+            vlan,
+            vni,
+            hook,
+            macs,
+            ips,
+            max_macs,
+        } = change;
+        let (ifindex, device) = self.device(dev)?;
+        let &slot = device.slots.get(&vlan_number(*vlan)).ok_or_else(|| {
+            let known: Vec<_> = device.slots.keys().copied().collect();
+            refuse::no_vlan(dev, *vlan, &known)
+        })?;
+        let old_hook = device.hook;
+        let old = self.ports[slot].clone();
+        let number = match vni {
+            Some(vni) => self.segment_of(*vni)?,
+            None => old.pod.segment,
+        };
+        if ips.as_ref().is_some_and(|ips| !ips.is_empty()) {
+            return Err(no_ips());
+        }
+        let moves = number != old.pod.segment;
+        if moves {
+            self.check_lists_room(number)?;
+        }
+        let macs = match macs {
+            Some(macs) => stations(macs)?,
+            None => old.macs.clone(),
+        };
+        let max_macs = max_macs.unwrap_or(old.max_macs());
+        self.check_macs(number, &macs, Some(&old), max_macs, (dev, *vlan))?;
+
+        let mut out = Effect::default();
+        if moves {
+            self.leave(slot, &mut out);
+        } else {
+            for &mac in old.macs.difference(&macs) {
+                self.remove_entry(number, mac, &mut out);
+            }
+        }
+        let pod = &mut self.ports[slot].pod;
+        pod.segment = number;
+        pod.pad = max_macs;
+        if *pod != old.pod {
+            out.write(Write::Port(slot, *pod));
+        }
+        if moves {
+            self.enter(slot, macs, &mut out);
+        } else {
+            self.add_macs(slot, macs, &mut out);
+        }
+        if let Some(hook) = *hook
+            && hook != old_hook
+        {
+            self.set_hook(ifindex, hook, &mut out);
+            out.undo = Some(Op::PortSet {
+                dev: dev.to_owned(),
+                change: Box::new(PortChange {
+                    vlan: *vlan,
+                    vni: Some(self.segments[old.pod.segment].vni()),
+                    hook: Some(old_hook),
+                    macs: Some(old.macs.iter().copied().map(Mac::from).collect()),
+                    ips: None,
+                    max_macs: Some(old.max_macs()),
+                }),
+            });
+        }
+        Ok(out)
+    }
+
+    /// Takes ports away with the FDB entries behind them; the interface is let go with the last.
+    pub(super) fn port_del(&mut self, dev: &str, part: &PortPart) -> Result<Effect, Refusal> {
+        let (_, device) = self.device(dev)?;
+        let number = part.vni.map(|vni| self.segment_of(vni)).transpose()?;
+        let slots: Vec<_> = device
+            .slots
+            .iter()
+            .filter(|&(&at, &slot)| {
+                part.vlan.is_none_or(|vlan| at == vlan.get())
+                    && number.is_none_or(|number| self.ports[slot].pod.segment == number)
+            })
+            .map(|(_, &slot)| slot)
+            .collect();
+        if slots.is_empty() {
+            let known: Vec<_> = device.slots.keys().copied().collect();
+            return Err(match *part {
+                PortPart {
+                    vlan: Some(vlan), ..
+                } if !known.contains(&vlan.get()) => refuse::no_vlan(dev, Some(vlan), &known),
+                PortPart { vni: Some(vni), .. } => refuse::not_in_vni(dev, vni),
+                PortPart { vni: None, .. } => refuse::no_port(dev),
+            });
+        }
+        let mut out = Effect::default();
+        for slot in slots {
+            self.remove_port(slot, &mut out);
+        }
+        Ok(out)
+    }
+
+    /// Takes away the ports of an interface that is gone.
+    pub fn link_gone(&mut self, ifindex: u32) -> Effect {
+        let mut out = Effect::default();
+        if let Some(device) = self.devices.get(&ifindex) {
+            for slot in device.slots.values().copied().collect::<Vec<_>>() {
+                self.remove_port(slot, &mut out);
+            }
+        }
+        out
+    }
+
+    /// Takes on what changed about an interface: its name, MTU, and how frames can be handed to it.
+    pub fn link_changed(&mut self, facts: &LinkFacts) -> Vec<Write> {
+        let Some(device) = self.devices.get_mut(&facts.ifindex) else {
+            return Vec::new();
+        };
+        if device.name != facts.name {
+            let old = std::mem::replace(&mut device.name, facts.name.clone());
+            if self.names.get(&old) == Some(&facts.ifindex) {
+                self.names.remove(&old);
+            }
+            self.names.insert(facts.name.clone(), facts.ifindex);
+        }
+        let mut writes = Vec::new();
+        for &slot in device.slots.values() {
+            let port = &mut self.ports[slot];
+            let old = port.pod;
+            port.take_facts(facts);
+            if port.pod != old {
+                writes.push(Write::Port(slot, port.pod));
+            }
+        }
+        writes
+    }
+
+    fn check_not_reserved(&self, facts: &LinkFacts) -> Result<(), Refusal> {
+        let name = &facts.name;
+        match self.reserved.get(&facts.ifindex) {
+            Some(Reserved::Uplink) => Err(Refusal::conflict(format!(
+                "{name} is the uplink and cannot be a port; give the interface of a VM or container, or start vtep with another --iface"
+            ))),
+            Some(Reserved::Tunnel) => Err(Refusal::conflict(format!(
+                "{name} is vtep's own tunnel device and cannot be a port; give the interface of a VM or container"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses if a port, `old` so far, cannot have `macs` in segment `number`.
+    fn check_macs(
+        &self,
+        number: u32,
+        macs: &BTreeSet<MacAddr>,
+        old: Option<&Port>,
+        max_macs: u32,
+        (dev, vlan): (&str, Option<VlanId>),
+    ) -> Result<(), Refusal> {
+        let segment = &self.segments[number];
+        let vni = segment.vni();
+        let freed = old.map_or(0, |old| old.macs.len());
+        let here = old.filter(|old| old.pod.segment == number);
+        let is_new = |mac: &&MacAddr| here.is_none_or(|old| !old.macs.contains(mac));
+        let taken = |mac: &&MacAddr| segment.fdb.contains_key(mac);
+        if let Some(mac) = macs.iter().filter(is_new).find(taken) {
+            return Err(Refusal::conflict(format!(
+                "{mac} exists already in vni {vni}; delete it first with: vtep fdb del {mac} --vni {vni}"
+            )));
+        }
+        if max_macs != 0 && macs.len() > max_macs as usize {
+            return Err(refuse::port_full(dev, vlan, max_macs));
+        }
+        self.check_fdb_room(macs.len().saturating_sub(freed))?;
+        let freed_here = here.map_or(0, |old| old.macs.len());
+        self.check_vni_room(number, macs.len().saturating_sub(freed_here))
+    }
+
+    /// Takes a port into the tables of ports and interfaces.
+    pub(super) fn map(&mut self, port: Port, name: String, hook: PortHook) -> u32 {
+        let PortKey { ifindex, vlan, .. } = port.key();
+        let slot = self.ports.insert(port);
+        self.register(ifindex, vlan, slot, name, hook);
+        slot
+    }
+
+    /// Takes slot `slot` into the table of interfaces.
+    pub(super) fn register(
+        &mut self,
+        ifindex: u32,
+        vlan: u16,
+        slot: u32,
+        name: String,
+        hook: PortHook,
+    ) {
+        self.names.insert(name.clone(), ifindex);
+        self.devices
+            .entry(ifindex)
+            .or_insert_with(|| Device {
+                name,
+                hook,
+                slots: BTreeMap::new(),
+            })
+            .slots
+            .insert(vlan, slot);
+    }
+
+    /// Takes no more frames for a port, and lets its interface go if that was its last.
+    pub(super) fn unmap(&mut self, slot: u32, out: &mut Effect) {
+        let key = self.ports[slot].key();
+        out.write(Write::PortIndex(key, None));
+        let Some(device) = self.devices.get_mut(&key.ifindex) else {
+            return;
+        };
+        device.slots.remove(&key.vlan);
+        if device.slots.is_empty() {
+            if self.names.get(&device.name) == Some(&key.ifindex) {
+                self.names.remove(&device.name);
+            }
+            self.devices.remove(&key.ifindex);
+            out.detach.push(key.ifindex);
+        }
+    }
+
+    /// Puts a port on the lists of its VNI, and `macs` behind it.
+    fn enter(&mut self, slot: u32, macs: BTreeSet<MacAddr>, out: &mut Effect) {
+        let number = self.ports[slot].pod.segment;
+        self.segments[number].ports.insert(slot);
+        self.write_lists(number, out);
+        self.add_macs(slot, macs, out);
+    }
+
+    fn add_macs(&mut self, slot: u32, macs: BTreeSet<MacAddr>, out: &mut Effect) {
+        let number = self.ports[slot].pod.segment;
+        for mac in macs {
+            self.set_entry(number, mac, Entry::fixed(Kind::Port, slot), out);
+        }
+    }
+
+    /// Takes a port off the lists of its VNI, with the MACs behind it.
+    fn leave(&mut self, slot: u32, out: &mut Effect) {
+        let port = &self.ports[slot];
+        let number = port.pod.segment;
+        for mac in port.macs.clone() {
+            self.remove_entry(number, mac, out);
+        }
+        self.segments[number].ports.remove(&slot);
+        self.write_lists(number, out);
+    }
+
+    fn remove_port(&mut self, slot: u32, out: &mut Effect) {
+        self.unmap(slot, out);
+        self.leave(slot, out);
+        self.ports.remove(slot);
+        out.write(Write::Port(slot, maps::Port::default()));
+    }
+
+    /// Takes the frames of an interface at another hook.
+    fn set_hook(&mut self, ifindex: u32, hook: PortHook, out: &mut Effect) {
+        let device = self.devices.get_mut(&ifindex).expect("looked up before");
+        device.hook = hook;
+        out.attach.push(Attach {
+            ifindex,
+            name: device.name.clone(),
+            hook,
+        });
+        for &slot in device.slots.values() {
+            let pod = &mut self.ports[slot].pod;
+            pod.hook = settings::hook_code(hook);
+            out.write(Write::Port(slot, *pod));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The state as rows, in a fixed order.
+
+use std::net::IpAddr;
+
+use vtep_common::{
+    addr::MacAddr,
+    maps::{self, Segment as Pod},
+};
+
+use super::{
+    State,
+    fdb::{Entry, Kind},
+    refuse, settings,
+    state::{Segment, distinct},
+};
+use crate::api::{
+    command::Refusal,
+    model::{
+        EntryState, FdbFilter, FdbRow, InnerVlan, Mac, PeerRow, PeerState, PortRow, Reserved,
+        VlanId, Vni, VniRow,
+    },
+};
+
+impl State {
+    /// One VNI, or all by number.
+    pub fn vni_rows(&self, vni: Option<Vni>) -> Result<Vec<VniRow>, Refusal> {
+        let row = |number: u32| self.vni_row(&self.segments[number]);
+        Ok(match vni {
+            Some(vni) => vec![row(self.segment_of(vni)?)],
+            None => self.vnis.values().copied().map(row).collect(),
+        })
+    }
+
+    fn vni_row(&self, segment: &Segment) -> VniRow {
+        let pod = &segment.pod;
+        let name = |slot: &u32| self.devices[&self.ports[*slot].pod.ifindex].name.clone();
+        let mut ports: Vec<_> = segment.ports.iter().map(name).collect();
+        ports.sort_unstable();
+        let mut remotes = self.ips(&segment.remotes);
+        remotes.sort_unstable();
+        VniRow {
+            vni: segment.vni(),
+            mode: settings::mode(pod),
+            flood: settings::flood(pod),
+            group: None,
+            learning: pod.has(Pod::LEARNING),
+            suppress: pod.has(Pod::SUPPRESS),
+            ageing_s: pod.ageing_s,
+            max_macs: (pod.max_macs != 0).then_some(pod.max_macs),
+            inner_vlan: if pod.has(Pod::INNER_VLAN_PASS) {
+                InnerVlan::Pass
+            } else {
+                InnerVlan::Drop
+            },
+            ports: distinct(ports),
+            remotes,
+            ttl: settings::ttl(pod),
+            tos: settings::tos(pod),
+            df: settings::df(pod),
+            srcport: settings::srcport(pod),
+            reserved: if pod.has(Pod::RESERVED_STRICT) {
+                Reserved::Strict
+            } else {
+                Reserved::Ignore
+            },
+        }
+    }
+
+    /// The ports of one interface, or all, by name and VLAN.
+    pub fn port_rows(&self, dev: Option<&str>) -> Result<Vec<PortRow>, Refusal> {
+        let mut devices: Vec<_> = match dev {
+            Some(dev) => vec![self.device(dev)?],
+            None => self
+                .devices
+                .iter()
+                .map(|(at, device)| (*at, device))
+                .collect(),
+        };
+        devices.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        let mut rows = Vec::new();
+        for (ifindex, device) in devices {
+            for &slot in device.slots.values() {
+                let port = &self.ports[slot];
+                let max_macs = port.max_macs();
+                let delivery = if port.pod.has(maps::Port::XDP_TARGET) {
+                    "xdp"
+                } else {
+                    "tc"
+                };
+                rows.push(PortRow {
+                    dev: device.name.clone(),
+                    vni: self.segments[port.pod.segment].vni(),
+                    vlan: VlanId::new(port.pod.vlan),
+                    hook: device.hook,
+                    ifindex: Some(ifindex),
+                    delivery: Some(delivery.to_owned()),
+                    macs: port.macs.iter().copied().map(Mac::from).collect(),
+                    ips: Vec::new(),
+                    max_macs: (max_macs != 0).then_some(max_macs),
+                });
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The FDB entries that match, by VNI, MAC and VTEP; a flood list is a row with the zero MAC for each VTEP.
+    pub fn fdb_rows(&self, filter: &FdbFilter) -> Result<Vec<FdbRow>, Refusal> {
+        let FdbFilter {
+            vni,
+            dst,
+            dev,
+            learned,
+        } = filter;
+        let numbers = match vni {
+            Some(vni) => vec![self.segment_of(*vni)?],
+            None => self.vnis.values().copied().collect(),
+        };
+        if let Some(dev) = dev {
+            self.device(dev)?;
+        }
+        if *learned {
+            return Ok(Vec::new());
+        }
+        let mut rows = Vec::new();
+        for number in numbers {
+            let segment = &self.segments[number];
+            let start = rows.len();
+            for (&mac, &entry) in &segment.fdb {
+                if entry.kind != Kind::List && self.points_to(entry, *dst, dev.as_deref()) {
+                    rows.push(self.entry_row(segment, mac, entry));
+                }
+            }
+            if dev.is_none() {
+                let lists = segment
+                    .groups
+                    .iter()
+                    .map(|(&mac, group)| (mac, &group.remotes))
+                    .chain([(MacAddr::ZERO, &segment.remotes)]);
+                for (mac, remotes) in lists {
+                    let mut ips = self.ips(remotes);
+                    ips.retain(|&ip| dst.is_none_or(|dst| dst == ip));
+                    rows.extend(ips.into_iter().map(|ip| list_row(segment, mac, ip)));
+                }
+            }
+            rows[start..].sort_unstable_by_key(|row| (row.mac, row.dst));
+        }
+        Ok(rows)
+    }
+
+    /// The entries of one MAC; of the zero MAC the VTEPs on the flood list.
+    pub fn fdb_get(&self, mac: Mac, vni: Vni) -> Result<Vec<FdbRow>, Refusal> {
+        let number = self.segment_of(vni)?;
+        let segment = &self.segments[number];
+        let at = MacAddr::from(mac);
+        let rows = match segment.fdb.get(&at) {
+            Some(&entry) if entry.kind != Kind::List => vec![self.entry_row(segment, at, entry)],
+            _ => {
+                let mut ips = self.ips(self.remotes(number, at));
+                ips.sort_unstable();
+                ips.into_iter()
+                    .map(|ip| list_row(segment, at, ip))
+                    .collect()
+            }
+        };
+        if rows.is_empty() {
+            return Err(refuse::no_entry(mac, vni));
+        }
+        Ok(rows)
+    }
+
+    fn entry_row(&self, segment: &Segment, mac: MacAddr, entry: Entry) -> FdbRow {
+        let device = |slot| &self.devices[&self.ports[slot].pod.ifindex];
+        FdbRow {
+            vni: segment.vni(),
+            mac: mac.into(),
+            dst: entry.peer().map(|peer| self.peers[peer].ip),
+            dev: entry.port().map(|slot| device(slot).name.clone()),
+            state: entry.origin,
+            age_s: None,
+        }
+    }
+
+    /// One peer, or all by address.
+    pub fn peer_rows(&self, ip: Option<IpAddr>) -> Result<Vec<PeerRow>, Refusal> {
+        if let Some(ip) = ip.filter(|ip| !self.peer_index.contains_key(ip)) {
+            return Err(refuse::no_peer(ip));
+        }
+        let mut rows: Vec<_> = self
+            .peers
+            .iter()
+            .map(|(_, peer)| peer)
+            .filter(|peer| ip.is_none_or(|ip| ip == peer.ip))
+            .map(|peer| {
+                let resolved = peer.state == PeerState::Resolved;
+                let csum6 = !peer.pod.has(maps::Peer::CSUM6_OFF);
+                PeerRow {
+                    ip: peer.ip,
+                    dev: peer.dev.clone(),
+                    mac: resolved.then(|| peer.macs().0.into()),
+                    state: peer.state,
+                    mtu: resolved.then_some(peer.pod.mtu),
+                    csum6: peer.ip.is_ipv6().then_some(csum6),
+                    via: peer.via,
+                }
+            })
+            .collect();
+        rows.sort_unstable_by_key(|row| row.ip);
+        Ok(rows)
+    }
+
+    /// The addresses of peers.
+    fn ips(&self, numbers: &[u32]) -> Vec<IpAddr> {
+        numbers
+            .iter()
+            .map(|&number| self.peers[number].ip)
+            .collect()
+    }
+}
+
+/// One VTEP of a list.
+fn list_row(segment: &Segment, mac: MacAddr, ip: IpAddr) -> FdbRow {
+    FdbRow {
+        vni: segment.vni(),
+        mac: mac.into(),
+        dst: Some(ip),
+        dev: None,
+        state: EntryState::Static,
+        age_s: None,
+    }
+}
