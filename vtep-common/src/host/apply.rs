@@ -1,7 +1,7 @@
 //! What the kernel shell does to a frame, told in slices: the model that the kernel is compared with.
 
 use crate::{
-    packet::{Meta, PacketRead as _, Tag},
+    packet::{Meta, Tag},
     port,
     reason::{Class, Reason},
     tables::Tables,
@@ -158,14 +158,17 @@ fn deliver_from(mut out: Outcome, deliver: &Deliver, xdp: bool) -> Outcome {
 impl Outcome {
     /// Takes the tag out of the bytes, if there is one.
     fn take_from_bytes(&mut self) -> Option<Tag> {
-        let tpid = self.frame.as_slice().be16(ethernet::TYPE_OFFSET)?;
-        let tci = self.frame.as_slice().be16(ethernet::LEN)?;
-        if !vlan::is_tag(tpid) {
+        let place = ethernet::TYPE_OFFSET..ethernet::TYPE_OFFSET + vlan::LEN;
+        let [a, b, c, d] = <[u8; vlan::LEN]>::try_from(self.frame.get(place.clone())?).ok()?;
+        let tag = Tag {
+            tpid: u16::from_be_bytes([a, b]),
+            tci: u16::from_be_bytes([c, d]),
+        };
+        if !vlan::is_tag(tag.tpid) {
             return None;
         }
-        let tag = ethernet::TYPE_OFFSET..ethernet::TYPE_OFFSET + vlan::LEN;
-        self.frame.drain(tag);
-        Some(Tag { tpid, tci })
+        self.frame.drain(place);
+        Some(tag)
     }
 
     /// Moves the tag beside the frame into its bytes.
