@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -81,6 +81,30 @@ impl Daemon {
             .args(&self.args)
             .args(["--instance", &self.instance]);
         command
+    }
+
+    /// Runs a command that should start the daemon and should be refused; returns how it ended.
+    ///
+    /// # Panics
+    ///
+    /// If it starts.
+    #[track_caller]
+    pub fn refused_start(&self, mut command: Command) -> Output {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start the daemon");
+        let ended = poll(START, || {
+            child.try_wait().expect("ask for the child's state")
+        });
+        if ended.is_none() {
+            drop(child.kill());
+        }
+        let out = child.wait_with_output().expect("read what the daemon said");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(ended.is_some(), "{command:?} was not refused:\n{said}");
+        out
     }
 
     /// Starts it and waits until it answers.

@@ -6,6 +6,7 @@
 )]
 
 pub mod binary;
+pub mod bpf;
 pub mod capture;
 pub mod checks;
 pub mod daemon;
@@ -18,6 +19,7 @@ pub mod link;
 pub mod ns;
 pub mod offload;
 pub mod skip;
+pub mod stream;
 pub mod tap;
 pub mod traffic;
 pub mod underlay;

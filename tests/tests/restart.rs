@@ -1,0 +1,418 @@
+//! The data path outlives the daemon: crashes, restarts, teardown.
+
+use std::fs;
+use std::net::Shutdown;
+use std::os::unix::net::UnixListener;
+
+use serde_json::Value;
+use vtep_tests::bpf;
+use vtep_tests::checks;
+use vtep_tests::daemon::Daemon;
+use vtep_tests::frame::Mac;
+use vtep_tests::inner::udp4;
+use vtep_tests::lab::{GREEN, Kind, Lab, UPLINK, Vm};
+use vtep_tests::ns::Ns;
+use vtep_tests::stream::Stream;
+use vtep_tests::traffic::ping;
+use vtep_tests::underlay::{Family, Topology, Underlay};
+use vtep_tests::wait::until_true;
+use vtep_tests::wire::{FAR_VM, PORT, VM, Wire};
+use vtep_tests::{need_root, over_each_family};
+
+over_each_family! {
+    a_crash_and_a_restart_lose_no_packet,
+    a_clean_stop_and_a_restart_lose_no_packet,
+    floods_go_on_without_a_daemon,
+    a_restarted_daemon_goes_on_where_the_last_one_stopped,
+    teardown_removes_everything,
+    teardown_of_a_dead_daemon_removes_everything,
+    a_clean_stop_with_teardown_removes_everything,
+    a_newer_layout_is_refused_and_forwarding_goes_on,
+    ports_that_vanished_meanwhile_do_no_harm,
+    ports_that_vanish_do_no_harm,
+}
+
+const TWO: [Kind; 2] = [Kind::Vtep; 2];
+
+fn lab(family: Family) -> (Lab, Vm, Vm) {
+    let lab = Lab::green(
+        Underlay {
+            family,
+            topology: Topology::Flat,
+        },
+        &TWO,
+    );
+    let (a, b) = lab.pair();
+    checks::ping_both_ways(&a, &b);
+    (lab, a, b)
+}
+
+/// Streams between the VMs while `event` happens; nothing may be lost.
+fn loses_nothing(family: Family, end: impl Fn(&Daemon)) {
+    let (lab, a, b) = lab(family);
+    let there = Stream::start((&a.ns, a.v4), (&b.ns, b.v4));
+    let back = Stream::start((&b.ns, b.v6), (&a.ns, a.v6));
+    let before: Vec<_> = (0..2).map(|at| lab.daemon(at).tables()).collect();
+
+    there.wait_for(200);
+    for at in 0..2 {
+        end(lab.daemon(at));
+        there.wait_for(500);
+        back.wait_for(10);
+    }
+    for (at, before) in before.into_iter().enumerate() {
+        lab.daemon(at).run();
+        there.wait_for(300);
+        assert_eq!(lab.daemon(at).tables(), before, "tables of daemon {at}");
+    }
+
+    for (what, stream) in [("there", there), ("back", back)] {
+        let (sent, lost) = stream.finish();
+        assert!(sent > 1800, "{sent} packets sent {what}");
+        assert_eq!(lost, 0, "{lost} of {sent} packets lost {what}");
+    }
+}
+
+fn a_crash_and_a_restart_lose_no_packet(family: Family) {
+    loses_nothing(family, Daemon::kill);
+}
+
+fn a_clean_stop_and_a_restart_lose_no_packet(family: Family) {
+    loses_nothing(family, |daemon| {
+        assert!(daemon.stop().success(), "a clean stop ends with 0");
+        assert!(
+            !daemon.socket().exists(),
+            "a clean stop takes the socket along"
+        );
+    });
+}
+
+fn floods_go_on_without_a_daemon(family: Family) {
+    let wire = Wire::new(family);
+    wire.daemon.ok(&format!(
+        "fdb append {} --vni {GREEN} --dst {}",
+        Mac::ZERO,
+        wire.far_ip
+    ));
+
+    wire.daemon.kill();
+
+    let out = udp4(VM, Mac::BROADCAST).build();
+    wire.encap(&out);
+    let inside = udp4(FAR_VM, Mac::BROADCAST).build();
+    wire.delivers(&wire.tunnelled(GREEN, &inside), &inside);
+}
+
+/// Packets of every counter, by what it counts.
+fn counters(daemon: &Daemon) -> Vec<(String, u64)> {
+    let rows = daemon.rows("stats");
+    let name = |row: &Value| {
+        ["hook", "reason", "vni", "dev", "peer"]
+            .map(|key| row[key].to_string())
+            .join(" ")
+    };
+    rows.iter()
+        .map(|row| (name(row), row["packets"].as_u64().unwrap()))
+        .collect()
+}
+
+fn a_restarted_daemon_goes_on_where_the_last_one_stopped(family: Family) {
+    let wire = Wire::with(
+        family,
+        "--ttl 99 --srcport 40000-40001 --inner-vlan pass",
+        &[],
+    );
+    let daemon = &wire.daemon;
+    daemon.ok("vni add 200 --mode l2 --max-macs 7 --reserved strict --df unset");
+    daemon.ok(&format!("port add {PORT} --vni 200 --vlan 20"));
+    daemon.ok(&format!(
+        "fdb append {} --vni 200 --dst {}",
+        Mac::ZERO,
+        wire.far_ip
+    ));
+    if family == Family::V6 {
+        daemon.ok(&format!("peer set {} --csum6 off", wire.far_ip));
+    }
+    for _ in 0..5 {
+        wire.encap(&udp4(VM, FAR_VM).build());
+        wire.refuses(
+            &wire.tunnelled(999, &udp4(FAR_VM, VM).build()),
+            "unknown_vni",
+        );
+    }
+    let (tables, counted) = (daemon.tables(), counters(daemon));
+
+    daemon.kill();
+    daemon.run();
+
+    assert_eq!(daemon.tables(), tables);
+    let now = counters(daemon);
+    for (name, packets) in counted {
+        let after = now
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map(|(_, packets)| *packets);
+        assert!(
+            after >= Some(packets),
+            "{name}: {packets} before, {after:?} after"
+        );
+    }
+    // And it is in charge again.
+    daemon.ok(&format!("vni set {GREEN} --srcport 40002-40002"));
+    let got = wire.encap(&udp4(VM, FAR_VM).build());
+    let udp = family.outer_len() - 16;
+    assert_eq!(got[udp..udp + 2], 40002_u16.to_be_bytes());
+    daemon.ok(&format!("fdb del {FAR_VM} --vni {GREEN}"));
+    daemon.ok("vni del 200");
+    daemon.ok(&format!("port del {PORT}"));
+}
+
+/// Nothing of the instance is left in the namespace and on the machine.
+#[track_caller]
+fn assert_gone(wire: &Wire) {
+    let daemon = &wire.daemon;
+    assert!(
+        !daemon.pins().exists(),
+        "pins are left: {:?}",
+        fs::read_dir(daemon.pins())
+    );
+    assert!(!daemon.socket().exists(), "the socket is left");
+    let links = wire.ns.ip_output("-d link show");
+    assert!(!links.contains("vxlan"), "a device is left:\n{links}");
+    assert!(!links.contains("xdp"), "an XDP program is left:\n{links}");
+    for dev in [UPLINK, PORT] {
+        assert!(
+            matches!(bpf::tcx_programs(&wire.ns, dev), None | Some(0)),
+            "tcx at {dev}"
+        );
+        let tc = vtep_tests::ns::done(
+            wire.ns
+                .command("tc")
+                .args(["filter", "show", "dev", dev, "ingress"]),
+            "",
+        );
+        assert!(
+            tc.stdout.is_empty(),
+            "filters at {dev}: {}",
+            String::from_utf8_lossy(&tc.stdout)
+        );
+    }
+    // And the hypervisor can start again from nothing.
+    daemon.run();
+    assert!(
+        daemon.tables().iter().all(|(_, rows)| rows.is_empty()),
+        "{:?}",
+        daemon.tables()
+    );
+}
+
+fn teardown_removes_everything(family: Family) {
+    let wire = Wire::new(family);
+
+    wire.daemon.ok("teardown");
+
+    until_true("the daemon to end", || wire.daemon.ended().is_some());
+    assert_gone(&wire);
+}
+
+fn teardown_of_a_dead_daemon_removes_everything(family: Family) {
+    let wire = Wire::new(family);
+    wire.daemon.kill();
+
+    let mut command = wire.ns.command(vtep_tests::binary::vtep());
+    command.args(["teardown", "--instance", wire.daemon.instance()]);
+    vtep_tests::ns::done(&mut command, "");
+
+    assert_gone(&wire);
+}
+
+fn a_clean_stop_with_teardown_removes_everything(family: Family) {
+    let wire = Wire::with(family, "", &["--teardown"]);
+
+    assert!(wire.daemon.stop().success());
+
+    assert_gone(&wire);
+}
+
+fn a_newer_layout_is_refused_and_forwarding_goes_on(family: Family) {
+    let wire = Wire::new(family);
+    wire.daemon.kill();
+    bpf::set_first_word(&wire.daemon.pins().join("CONFIG"), 4711);
+
+    let out = wire.daemon.refused_start(wire.daemon.run_command());
+
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("layout") && said.contains("4711"), "{said}");
+    wire.encap(&udp4(VM, FAR_VM).build());
+    let inner = udp4(FAR_VM, VM).build();
+    wire.delivers(&wire.tunnelled(GREEN, &inner), &inner);
+    wire.encap(&udp4(VM, FAR_VM).tos(1).build());
+}
+
+fn ports_that_vanished_meanwhile_do_no_harm(family: Family) {
+    let (lab, a, b) = lab(family);
+    let extra = lab.vm(0, 7, GREEN);
+    lab.teach(GREEN, &extra);
+    lab.daemon(0).kill();
+    lab.hypervisors[0]
+        .ns
+        .ip(&format!("link del {}", extra.port));
+
+    lab.daemon(0).run();
+
+    checks::ping_both_ways(&a, &b);
+    lab.daemon(0).ok(&format!("port del {}", extra.port));
+    checks::arp_crosses(&b, &a);
+}
+
+fn ports_that_vanish_do_no_harm(family: Family) {
+    let (lab, a, b) = lab(family);
+    let extra = lab.vm(0, 7, GREEN);
+    lab.teach(GREEN, &extra);
+    lab.hypervisors[0]
+        .ns
+        .ip(&format!("link del {}", extra.port));
+
+    checks::ping_both_ways(&a, &b);
+    checks::arp_crosses(&b, &a);
+    assert!(lab.daemon(0).ended().is_none());
+    // A VM that comes back under the same name is a port again, if need be by the same command.
+    let again = lab.vm_unattached(vtep_tests::lab::Attach::Veth, 0, 7);
+    assert_eq!(again.port, extra.port);
+    until_true("the port to be taken again", || {
+        let rows = lab.daemon(0).rows("port show");
+        let there = rows
+            .iter()
+            .any(|row| row["dev"] == again.port && row["ifindex"].is_u64());
+        there
+            || lab
+                .daemon(0)
+                .vtep(&format!("port add {} --vni {GREEN}", again.port))
+                .status
+                .success()
+    });
+    ping(&again.ns, b.v4);
+}
+
+#[test]
+fn a_foreign_layout_is_refused_and_left_alone() {
+    need_root!();
+    let ns = Ns::new("layout");
+    let daemon = {
+        ns.ip("link add name up0 type veth peer name far0\nlink set up0 up\naddr add 198.18.0.1/24 dev up0");
+        Daemon::named(&ns, &vtep_tests::ns::unique("i"), &["--iface", UPLINK])
+    };
+    fs::create_dir_all(daemon.pins()).unwrap();
+    for name in ["FDB", "CONFIG"] {
+        bpf::pin_new_array(&daemon.pins().join(name), 4);
+    }
+
+    let out = daemon.refused_start(daemon.run_command());
+
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("layout") && said.contains("vtep teardown"),
+        "{said}"
+    );
+    assert!(
+        daemon.pins().join("FDB").exists(),
+        "what was there before is there after"
+    );
+    assert!(
+        !ns.ip_output("-d link show").contains("vxlan"),
+        "nothing half-done"
+    );
+}
+
+#[test]
+fn the_socket_of_a_dead_daemon_is_taken_over() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    wire.daemon.kill();
+    assert!(wire.daemon.socket().exists());
+    drop(fs::remove_file(wire.daemon.socket()));
+    // A socket that nobody listens on any more.
+    drop(UnixListener::bind(wire.daemon.socket()).unwrap());
+
+    wire.daemon.run();
+
+    assert_eq!(wire.daemon.rows("vni show").len(), 1);
+    let metadata = fs::metadata(wire.daemon.socket()).unwrap();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777,
+        0o660
+    );
+}
+
+#[test]
+fn a_second_daemon_of_an_instance_is_refused() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let before = wire.daemon.tables();
+
+    let out = wire.daemon.refused_start(wire.daemon.run_command());
+
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(wire.daemon.instance()) && said.contains("running"),
+        "{said}"
+    );
+    assert_eq!(wire.daemon.tables(), before);
+    wire.encap(&udp4(VM, FAR_VM).build());
+}
+
+#[test]
+fn two_instances_live_side_by_side() {
+    need_root!();
+    let (one, two) = (Wire::new(Family::V4), Wire::new(Family::V4));
+    one.daemon.ok("vni add 7");
+
+    assert_eq!(two.daemon.rows("vni show").len(), 1);
+    for wire in [&one, &two] {
+        wire.encap(&udp4(VM, FAR_VM).build());
+        let inner = udp4(FAR_VM, VM).build();
+        wire.delivers(&wire.tunnelled(GREEN, &inner), &inner);
+    }
+    one.daemon.ok("teardown");
+    two.encap(&udp4(VM, FAR_VM).build());
+    assert_eq!(two.daemon.rows("vni show").len(), 1);
+}
+
+#[test]
+fn teardown_of_a_dead_daemon_touches_no_other_instance() {
+    need_root!();
+    let (dead, alive) = (Wire::new(Family::V4), Wire::new(Family::V4));
+    dead.daemon.kill();
+
+    // In the namespace of the other, whose device has the same name.
+    let mut command = alive.ns.command(vtep_tests::binary::vtep());
+    command.args(["teardown", "--instance", dead.daemon.instance()]);
+    vtep_tests::ns::with_input(&mut command, "");
+
+    assert!(!dead.daemon.pins().exists(), "the pins are left");
+    assert!(
+        alive.ns.ip_output("-d link show").contains("vxlan"),
+        "the other's device is gone"
+    );
+    alive.daemon.ok(&format!(
+        "fdb append {} --vni {GREEN} --dst {}",
+        Mac::ZERO,
+        alive.far_ip
+    ));
+    alive.encap(&udp4(VM, Mac::BROADCAST).build());
+}
+
+#[test]
+fn a_client_that_hangs_up_does_no_harm() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    for _ in 0..20 {
+        let stream = std::os::unix::net::UnixStream::connect(wire.daemon.socket()).unwrap();
+        stream.shutdown(Shutdown::Both).unwrap();
+    }
+
+    assert_eq!(wire.daemon.rows("vni show").len(), 1);
+}
