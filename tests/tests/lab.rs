@@ -1,19 +1,22 @@
 //! The lab itself: everything that is asked of vtep holds of the kernel's own device, and the
 //! checks fail where they should.
 
+use std::net::IpAddr;
 use std::panic::catch_unwind;
 use std::time::Duration;
 
 use vtep_tests::capture::Capture;
 use vtep_tests::checks::{self, marked};
-use vtep_tests::frame::{Mac, eth};
+use vtep_tests::frame::{Mac, checksum, eth, pseudo};
+use vtep_tests::inner::every_sort;
 use vtep_tests::lab::{Attach, GREEN, Kind, Lab};
 use vtep_tests::link::Link as _;
 use vtep_tests::ns::Ns;
+use vtep_tests::stream::Stream;
 use vtep_tests::tap::Tap;
-use vtep_tests::traffic::{inner_v4, ping_once, pings};
+use vtep_tests::traffic::{inner_v4, ping, ping_once, pings};
 use vtep_tests::underlay::{Family, Topology, Underlay};
-use vtep_tests::{need_root, over_each_underlay};
+use vtep_tests::{kernel, need_root, over_each_underlay};
 
 const KERNELS: [Kind; 2] = [Kind::Kernel; 2];
 const FLAT: Underlay = Underlay {
@@ -133,4 +136,95 @@ fn nobody_answers_for_an_address_that_is_not_there() {
         1,
         Duration::from_millis(50)
     ));
+}
+
+#[test]
+fn a_stream_counts_what_is_lost_and_nothing_else() {
+    need_root!();
+    let (near, far) = (Ns::new("near"), Ns::new("far"));
+    near.veth("v0", &far, "v0");
+    let ips = [198, 199].map(|last| IpAddr::from([10, 0, 0, last]));
+    for (ns, ip) in [(&near, ips[0]), (&far, ips[1])] {
+        ns.ip(&format!("addr add {ip}/24 dev v0"));
+    }
+    ping(&near, ips[1]);
+
+    let whole = Stream::start((&near, ips[0]), (&far, ips[1]));
+    whole.wait_for(300);
+    let (sent, lost) = whole.finish();
+    assert!(sent >= 300 && lost == 0, "{lost} of {sent}");
+
+    let holed = Stream::start((&near, ips[0]), (&far, ips[1]));
+    holed.wait_for(100);
+    far.ip("link set v0 down");
+    std::thread::sleep(Duration::from_millis(100));
+    far.ip("link set v0 up");
+    holed.wait_for(100);
+    assert!(
+        holed.finish().1 > 20,
+        "a link that was down for 100 ms lost next to nothing"
+    );
+}
+
+#[test]
+fn the_kernel_device_takes_every_packet_of_the_builder() {
+    need_root!();
+    for family in Family::BOTH {
+        let ns = Ns::new("builder");
+        let (uplink, port) = (Tap::new(&ns, "up0"), Tap::new(&ns, "port0"));
+        let (ip, far) = (family.address(0, 1), family.address(0, 2));
+        ns.ip(&format!(
+            "addr add {ip}/{} dev up0 {}",
+            family.prefix(),
+            family.nodad()
+        ));
+        kernel::add_vni(&ns, GREEN, ip, 1500);
+        kernel::add_port(&ns, GREEN, "port0");
+        let head = eth(Mac::nth(0x66), ns.mac("up0")).ip(far, ip);
+
+        for (what, inner) in every_sort(Mac::nth(1), Mac::nth(2)) {
+            let packet = head
+                .clone()
+                .udp(50000, 4789)
+                .vxlan(GREEN)
+                .bytes(&inner)
+                .build();
+            uplink.send(&packet);
+            port.wait_for(what, |got| got == inner);
+        }
+    }
+}
+
+#[test]
+fn a_super_frame_written_to_a_tap_is_cut_as_told() {
+    need_root!();
+    let ns = Ns::new("super");
+    let (guest, wire) = (Tap::with_vnet_header(&ns, "guest"), Tap::new(&ns, "wire"));
+    ns.ip("link add sw0 type bridge stp_state 0 mcast_snooping 0
+         link set guest master sw0
+         link set wire master sw0
+         link set sw0 up");
+    let ips = [inner_v4(1), inner_v4(2)];
+    let big = eth(Mac::nth(1), Mac::nth(2))
+        .ipv4(ips[0], ips[1])
+        .tcp(1, 2, 0)
+        .payload(1, 2500);
+    let mut frame = big.build();
+    let sum = !checksum(&[&pseudo(ips[0].into(), ips[1].into(), 6, 2520)]);
+    frame[50..52].copy_from_slice(&sum.to_be_bytes());
+
+    guest.send_super(&frame, false, 1000, 34, 16);
+
+    for (seq, len) in [(0, 1000), (1000, 1000), (2000, 500)] {
+        let segment = wire.wait_for("a segment", |got| got[..12] == frame[..12]);
+        assert_eq!(segment.len(), 54 + len);
+        assert_eq!(segment[38..42], u32::to_be_bytes(seq));
+        let head = pseudo(
+            ips[0].into(),
+            ips[1].into(),
+            6,
+            u32::try_from(20 + len).unwrap(),
+        );
+        assert_eq!(checksum(&[&head, &segment[34..]]), 0);
+    }
 }
