@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::{
     setup,
-    shell::{Result, cargo, cargo_command, command, quiet, repository, shown, text},
+    shell::{Result, cargo, cargo_command, command, headline, quiet, repository, shown},
     test,
 };
 
@@ -13,7 +13,7 @@ pub(crate) fn run() -> Result<()> {
     setup::ensure()?;
     lint_tools()?;
     for mut command in lints() {
-        println!("\n==> {}", text(&command));
+        headline(&command);
         shown(&mut command)?;
     }
     test::every(None, true)

@@ -82,6 +82,17 @@ pub(crate) fn text(command: &Command) -> String {
         .join(" ")
 }
 
+/// Prints which cargo command comes now.
+pub(crate) fn headline(command: &Command) {
+    let cargo = cargo();
+    println!(
+        "\n==> cargo {}",
+        text(command)
+            .trim_start_matches(&*cargo.to_string_lossy())
+            .trim()
+    );
+}
+
 /// Runs `command` without showing its output, and returns what it printed to stdout.
 pub(crate) fn quiet(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output();

@@ -11,7 +11,10 @@ use std::{
 use crate::{
     build::{self, Profile},
     setup,
-    shell::{Result, cargo_command, doing, is_root, repository, said, starting, target_dir, text},
+    shell::{
+        Result, cargo_command, doing, headline, is_root, repository, said, starting, target_dir,
+        text,
+    },
 };
 
 /// A skipped test fails the run where this is `1`.
@@ -40,7 +43,7 @@ pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
     let vtep = build::vtep(Profile::Dev)?;
     let log = target_dir()?.join(format!("skipped-{}.log", std::process::id()));
     let mut sum = Sum::default();
-    let mut broken = false;
+    let mut broken = Vec::new();
     for mut command in commands(filter) {
         command.env(SKIP_LOG, &log).env(BINARY, &vtep);
         if require_all {
@@ -48,7 +51,9 @@ pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
         }
         let (counted, success) = counted(&mut command)?;
         sum += counted;
-        broken |= !success;
+        if !success {
+            broken.push(text(&command));
+        }
     }
     let skips = skips(&log)?;
     // To libtest a test that skips itself has passed, or, where all are required, failed.
@@ -65,8 +70,10 @@ pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
         println!("{skip}");
     }
     println!("{sum}");
-    if broken || sum.failed > 0 {
-        said("not every test passed")
+    if !broken.is_empty() {
+        said(format!("failed: {}", broken.join(", ")))
+    } else if let (Some(filter), true) = (filter, sum == Sum::default()) {
+        said(format!("no test's name contains {filter}"))
     } else if require_all && sum.skipped > 0 {
         said(format!("{REQUIRE_ALL} is set, and tests were skipped"))
     } else {
@@ -97,7 +104,7 @@ fn commands(filter: Option<&str>) -> Vec<Command> {
 
 /// Runs one `cargo test`, shows what it prints, and adds up its results.
 fn counted(command: &mut Command) -> Result<(Sum, bool)> {
-    println!("\n==> {}", text(command));
+    headline(command);
     let start = starting(command);
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(start)?;
     let mut sum = Sum::default();
