@@ -1,1 +1,7 @@
-//! Tests of the whole state machine.
+//! Tests of the whole state machine: each of its writes is replayed on a model of the maps.
+
+mod adoption;
+mod lab;
+mod model;
+mod random;
+mod rules;

@@ -1,0 +1,203 @@
+//! A new daemon and what an earlier one left.
+
+use vtep_common::maps::{FdbKey, FdbValue, Peer};
+
+use super::{
+    super::{Limits, State},
+    lab::*,
+    model::Model,
+};
+use crate::api::{
+    command::Op,
+    model::{
+        Df, Flood, InnerVlan, Mode, OrInherit, PeerSpec, PeerState, PortHook, PortRange, PortSpec,
+        Reserved, VniSpec,
+    },
+};
+
+/// A lab with something of everything.
+fn full() -> Lab {
+    let mut lab = Lab::new();
+    lab.done(&vni_add_with(
+        100,
+        VniSpec {
+            mode: Some(Mode::L2),
+            flood: Some(Flood::None),
+            learning: Some(true),
+            ageing_s: Some(17),
+            max_macs: Some(9),
+            inner_vlan: Some(InnerVlan::Pass),
+            ttl: Some(OrInherit::Inherit),
+            tos: Some(OrInherit::Value(0x20)),
+            df: Some(Df::Inherit),
+            srcport: PortRange::new(5, 6),
+            reserved: Some(Reserved::Strict),
+            ..VniSpec::default()
+        },
+    ));
+    lab.done(&vni_add(200));
+    lab.done(&Op::PortAdd(Box::new(PortSpec {
+        hook: Some(PortHook::Xdp),
+        macs: vec![mac("02:00:00:00:00:01")],
+        max_macs: Some(3),
+        ..port_spec("tap0", 100)
+    })));
+    lab.done(&Op::PortAdd(Box::new(PortSpec {
+        vlan: vlan(10),
+        ..port_spec("tap0", 200)
+    })));
+    lab.done(&port_add("tap1", 200));
+    for (at, to) in [
+        ("02:00:00:00:00:0a", "192.0.2.2"),
+        ("00:00:00:00:00:00", "192.0.2.3"),
+        ("00:00:00:00:00:00", "2001:db8::2"),
+        ("01:00:5e:00:00:01", "192.0.2.2"),
+    ] {
+        lab.done(&Op::FdbReplace(entry(at, 100, to)));
+        lab.done(&Op::FdbReplace(entry(at, 200, to)));
+    }
+    lab.done(&Op::PeerSet {
+        ip: ip("2001:db8::2"),
+        spec: PeerSpec { csum6: Some(false) },
+    });
+    lab.resolve("192.0.2.2");
+    lab
+}
+
+#[test]
+fn everything_that_was_set_is_read_back_from_the_maps() {
+    let lab = full();
+
+    let adopted = lab.adopt();
+
+    assert_eq!(
+        (&adopted.writes[..], &adopted.notes[..]),
+        (&[][..], &[][..])
+    );
+    assert_eq!(rows(&adopted.state), lab.rows());
+    let attachments: Vec<_> = adopted
+        .state
+        .attachments()
+        .map(|at| (at.ifindex, at.hook))
+        .collect();
+    assert_eq!(attachments, [(10, PortHook::Xdp), (11, PortHook::Auto)]);
+    assert_eq!(adopted.state.peer_ips().count(), lab.peers().len());
+}
+
+#[test]
+fn a_resolved_peer_stays_resolved() {
+    let lab = full();
+    let adopted = lab.adopt();
+    let row = &adopted.state.peer_rows(Some(ip("192.0.2.2"))).unwrap()[0];
+    assert_eq!(
+        (row.state, row.dev.as_deref()),
+        (PeerState::Resolved, Some("eth0"))
+    );
+}
+
+#[test]
+fn empty_maps_make_an_empty_state() {
+    let dump = Model::default().dump();
+    let adopted = State::adopt(&dump, Vec::new(), UDP_PORT, Limits::default(), &[].into());
+    assert_eq!(adopted.writes, []);
+    assert!(adopted.state == State::new(Limits::default(), Vec::new(), UDP_PORT));
+}
+
+#[test]
+fn ports_whose_interface_is_gone_are_taken_away_and_that_is_told() {
+    let mut lab = full();
+    lab.links.remove("tap0");
+
+    let adopted = lab.adopt();
+    lab.state = adopted.state;
+    lab.replay(&adopted.writes);
+
+    assert_eq!(adopted.notes.len(), 2);
+    assert!(adopted.notes[0].contains("vni 100"), "{}", adopted.notes[0]);
+    assert_eq!(lab.state.port_rows(None).unwrap().len(), 1);
+    assert!(!lab.fdb(100).iter().any(|row| row.ends_with("tap0")));
+    assert_eq!(lab.adopt().writes, []);
+}
+
+#[test]
+fn what_changed_while_no_daemon_ran_is_brought_up_to_date() {
+    let mut lab = full();
+    lab.links.get_mut("tap1").unwrap().mtu = 9000;
+    let links = lab
+        .links
+        .values()
+        .map(|facts| (facts.ifindex, facts.clone()))
+        .collect();
+
+    let adopted = State::adopt(
+        &lab.maps.dump(),
+        vec![ip("192.0.2.9")],
+        8472,
+        Limits::default(),
+        &links,
+    );
+    lab.state = adopted.state;
+    lab.replay(&adopted.writes);
+
+    assert_eq!(lab.port("tap1").mtu, 9000);
+    let v4 = lab
+        .maps
+        .peers
+        .values()
+        .find(|peer| peer.has(Peer::RESOLVED))
+        .unwrap();
+    assert_eq!(&v4.template[26..30], [192, 0, 2, 9]);
+    assert_eq!(&v4.template[36..38], 8472_u16.to_be_bytes());
+}
+
+#[test]
+fn entries_that_point_nowhere_or_are_not_understood_are_taken_away() {
+    let mut lab = full();
+    let value = |kind, target, origin| FdbValue {
+        kind,
+        target,
+        origin,
+        ..FdbValue::default()
+    };
+    let bad = [
+        value(FdbValue::PEER, 99, 1),
+        value(FdbValue::PORT, 99, 1),
+        value(FdbValue::PORT, 2, 1),
+        value(FdbValue::LIST, 0, 1),
+        value(FdbValue::LIST, u32::MAX, 1),
+        value(FdbValue::PEER, 0, 77),
+        value(77, 0, 1),
+    ];
+    for (last, value) in (0x80..).zip(bad) {
+        let at = mac("02:00:00:00:00:00").0;
+        let at = crate::api::model::Mac([at[0], 0, 0, 0, 0, last]);
+        lab.maps.fdb.insert(FdbKey::new(0, at.into()), value);
+    }
+    let before = lab.rows();
+
+    let adopted = lab.adopt();
+
+    assert_eq!(adopted.writes.len(), bad.len());
+    assert_eq!(rows(&adopted.state), before);
+}
+
+#[test]
+fn hostile_numbers_in_the_maps_do_no_harm() {
+    let mut lab = full();
+    let mut segment = lab.maps.segments[&0];
+    (segment.mode, segment.flood, segment.source_port_min) = (99, 99, 0);
+    lab.maps.segments.insert(0, segment);
+    let mut port = lab.maps.ports[&0];
+    port.hook = 99;
+    lab.maps.ports.insert(0, port);
+    lab.maps.ports.insert(u32::MAX, port);
+    lab.maps.vnis.insert(0x0100_0000, 0);
+    lab.maps.vnis.insert(7, u32::MAX);
+    let list = lab.maps.flood.get_mut(&0).unwrap();
+    (list.len, list.ports) = (u32::MAX, u32::MAX);
+
+    let adopted = lab.adopt();
+
+    rows(&adopted.state);
+    assert!(!adopted.writes.is_empty());
+}

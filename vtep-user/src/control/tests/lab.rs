@@ -1,0 +1,299 @@
+//! A state, the interfaces around it, and the maps that it writes.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use vtep_common::{
+    addr::MacAddr,
+    maps::{Peer, Port},
+};
+
+use super::{
+    super::{Adopted, Effect, Limits, LinkFacts, Reserved, Resolution, State, Write},
+    model::Model,
+};
+use crate::api::{
+    command::{Op, Refusal},
+    model::{
+        FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, PeerRow, PortRow, PortSpec, VlanId, Vni, VniRow,
+        VniSpec,
+    },
+};
+
+pub(super) const UDP_PORT: u16 = 4789;
+pub(super) const UPLINK: u32 = 1;
+pub(super) const TUNNEL: u32 = 2;
+/// Interfaces that exist, `tap0` having number 10.
+pub(super) const TAPS: [&str; 4] = ["tap0", "tap1", "tap2", "tap3"];
+
+/// Everything that the user sees.
+pub(super) type Rows = (Vec<VniRow>, Vec<PortRow>, Vec<FdbRow>, Vec<PeerRow>);
+
+#[derive(Clone)]
+pub(super) struct Lab {
+    pub(super) state: State,
+    pub(super) maps: Model,
+    pub(super) links: HashMap<String, LinkFacts>,
+}
+
+impl Lab {
+    pub(super) fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    pub(super) fn with(limits: Limits) -> Self {
+        let mut state = State::new(limits, locals(), UDP_PORT);
+        state.set_reserved(reserved());
+        let mut maps = Model::default();
+        maps.replay(&state.start(TUNNEL, 0));
+        let taps = (10..)
+            .zip(TAPS)
+            .map(|(ifindex, name)| (ifindex, name.to_owned()));
+        let others = [(UPLINK, "eth0".to_owned()), (TUNNEL, "vtep4789".to_owned())];
+        let links = taps
+            .chain(others)
+            .map(|(ifindex, name)| (name.clone(), facts(ifindex, &name)));
+        Self {
+            state,
+            maps,
+            links: links.collect(),
+        }
+    }
+
+    /// Makes a change and its writes. What is refused leaves everything as it was.
+    pub(super) fn apply(&mut self, op: &Op) -> Result<Effect, Refusal> {
+        let before = self.state.clone();
+        let result = self.state.apply(op, &self.links);
+        match &result {
+            Ok(effect) => {
+                self.maps.replay(&effect.writes);
+                self.check();
+            }
+            Err(_) => assert!(
+                self.state == before,
+                "{op:?} was refused and changed something"
+            ),
+        }
+        result
+    }
+
+    /// Makes a change that is not refused.
+    pub(super) fn done(&mut self, op: &Op) -> Effect {
+        self.apply(op)
+            .unwrap_or_else(|refusal| panic!("{op:?}: {refusal}"))
+    }
+
+    /// The sentence with which a change is refused.
+    pub(super) fn refused(&mut self, op: &Op) -> String {
+        match self.apply(op) {
+            Ok(_) => panic!("{op:?} was not refused"),
+            Err(refusal) => refusal.message,
+        }
+    }
+
+    /// Makes writes that belong to no change of the user's.
+    pub(super) fn replay(&mut self, writes: &[Write]) {
+        self.maps.replay(writes);
+        self.check();
+    }
+
+    pub(super) fn resolve(&mut self, peer: &str) {
+        let writes = self.state.resolved(ip(peer), resolved());
+        self.replay(&writes);
+    }
+
+    /// Checks that the maps are whole, and that a new daemon would make just this state of them again.
+    fn check(&self) {
+        self.maps.check_whole(self.state.locals());
+        let known = |ifindex| self.links.values().any(|facts| facts.ifindex == ifindex);
+        if !self.state.devices.keys().copied().all(known) {
+            return;
+        }
+        let mut adopted = self.adopt();
+        assert_eq!(
+            (&adopted.writes[..], &adopted.notes[..]),
+            (&[][..], &[][..])
+        );
+        for (number, peer) in self.state.peers.iter() {
+            // How an unresolved peer came to be so is asked of the kernel again.
+            if !peer.pod.has(Peer::RESOLVED) {
+                let new = &mut adopted.state.peers[number];
+                (new.state, new.dev, new.via) = (peer.state, peer.dev.clone(), peer.via);
+            }
+        }
+        assert_eq!(rows(&adopted.state), self.rows());
+        assert!(
+            adopted.state == self.state,
+            "{:#?} is not {:#?}",
+            adopted.state,
+            self.state
+        );
+    }
+
+    /// What a new daemon makes of the maps.
+    pub(super) fn adopt(&self) -> Adopted {
+        let links = self
+            .links
+            .values()
+            .map(|facts| (facts.ifindex, facts.clone()));
+        let mut adopted = State::adopt(
+            &self.maps.dump(),
+            self.state.locals().to_vec(),
+            self.state.udp_port,
+            self.state.limits,
+            &links.collect(),
+        );
+        adopted.state.set_reserved(self.state.reserved.clone());
+        adopted
+    }
+
+    pub(super) fn rows(&self) -> Rows {
+        rows(&self.state)
+    }
+
+    pub(super) fn vni(&self, vni: u32) -> VniRow {
+        self.state.vni_rows(Some(self::vni(vni))).unwrap().remove(0)
+    }
+
+    /// `MAC dst` or `MAC dev` of each entry of a VNI.
+    pub(super) fn fdb(&self, vni: u32) -> Vec<String> {
+        let filter = FdbFilter {
+            vni: Some(self::vni(vni)),
+            ..FdbFilter::default()
+        };
+        let text = |row: FdbRow| {
+            let dst = row.dst.map(|ip| ip.to_string());
+            format!("{} {}", row.mac, dst.or(row.dev).unwrap())
+        };
+        self.state
+            .fdb_rows(&filter)
+            .unwrap()
+            .into_iter()
+            .map(text)
+            .collect()
+    }
+
+    pub(super) fn peers(&self) -> Vec<String> {
+        let rows = self.state.peer_rows(None).unwrap();
+        rows.iter().map(|row| row.ip.to_string()).collect()
+    }
+
+    /// The record of the one port of `dev`.
+    pub(super) fn port(&self, dev: &str) -> Port {
+        let ifindex = self.links[dev].ifindex;
+        *self
+            .maps
+            .ports
+            .values()
+            .find(|port| port.ifindex == ifindex)
+            .unwrap()
+    }
+}
+
+pub(super) fn rows(state: &State) -> Rows {
+    (
+        state.vni_rows(None).unwrap(),
+        state.port_rows(None).unwrap(),
+        state.fdb_rows(&FdbFilter::default()).unwrap(),
+        state.peer_rows(None).unwrap(),
+    )
+}
+
+fn reserved() -> HashMap<u32, Reserved> {
+    HashMap::from([(UPLINK, Reserved::Uplink), (TUNNEL, Reserved::Tunnel)])
+}
+
+pub(super) fn locals() -> Vec<IpAddr> {
+    vec![ip("192.0.2.1"), ip("2001:db8::1")]
+}
+
+pub(super) fn facts(ifindex: u32, name: &str) -> LinkFacts {
+    LinkFacts {
+        ifindex,
+        name: name.to_owned(),
+        mtu: 1500,
+        xdp_target: false,
+        peer_target: false,
+    }
+}
+
+pub(super) fn resolved() -> Resolution {
+    Resolution::Resolved {
+        oif: UPLINK,
+        dev: "eth0".to_owned(),
+        src_mac: MacAddr::from_bytes([2, 0, 0, 0, 0, 1]),
+        dst_mac: MacAddr::from_bytes([2, 0, 0, 0, 0, 2]),
+        mtu: 1500,
+        via: None,
+    }
+}
+
+pub(super) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(super) fn mac(text: &str) -> Mac {
+    text.parse().unwrap()
+}
+
+pub(super) fn vni(number: u32) -> Vni {
+    Vni::new(number).unwrap()
+}
+
+pub(super) fn vlan(number: u16) -> Option<VlanId> {
+    VlanId::new(number)
+}
+
+pub(super) fn vni_add(number: u32) -> Op {
+    vni_add_with(number, VniSpec::default())
+}
+
+pub(super) fn vni_add_with(number: u32, spec: VniSpec) -> Op {
+    Op::VniAdd {
+        vni: vni(number),
+        spec: Box::new(spec),
+    }
+}
+
+pub(super) fn vni_set(number: u32, spec: VniSpec) -> Op {
+    Op::VniSet {
+        vni: vni(number),
+        spec: Box::new(spec),
+    }
+}
+
+pub(super) fn port_spec(dev: &str, number: u32) -> PortSpec {
+    PortSpec {
+        dev: dev.to_owned(),
+        vni: vni(number),
+        vlan: None,
+        hook: None,
+        macs: Vec::new(),
+        ips: Vec::new(),
+        max_macs: None,
+    }
+}
+
+pub(super) fn port_add(dev: &str, number: u32) -> Op {
+    Op::PortAdd(Box::new(port_spec(dev, number)))
+}
+
+/// `to` is a VTEP's address or a port.
+pub(super) fn entry(at: &str, number: u32, to: &str) -> FdbSpec {
+    let dst = to.parse().ok();
+    FdbSpec {
+        mac: mac(at),
+        vni: vni(number),
+        dst,
+        dev: dst.is_none().then(|| to.to_owned()),
+    }
+}
+
+pub(super) fn fdb_del(at: &str, number: u32, to: Option<&str>) -> Op {
+    let spec = to.map(|to| entry(at, number, to));
+    Op::FdbDel(FdbDel {
+        mac: mac(at),
+        vni: vni(number),
+        dst: spec.as_ref().and_then(|spec| spec.dst),
+        dev: spec.and_then(|spec| spec.dev),
+    })
+}

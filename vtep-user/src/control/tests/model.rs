@@ -1,0 +1,266 @@
+//! The BPF maps as ordinary ones, and what must hold of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    net::IpAddr,
+};
+
+use vtep_common::{
+    addr::VtepAddr,
+    maps::{
+        Config, FdbKey, FdbValue, FloodList, MAX_FLOOD_LISTS, MAX_SEGMENTS, Peer, Port, PortKey,
+        Segment,
+    },
+};
+
+use super::super::{Dump, Write};
+
+/// What the maps hold.
+#[derive(Clone, Default)]
+pub(super) struct Model {
+    pub(super) config: Config,
+    pub(super) locals: HashSet<VtepAddr>,
+    pub(super) vnis: HashMap<u32, u32>,
+    pub(super) segments: BTreeMap<u32, Segment>,
+    pub(super) port_index: HashMap<PortKey, u32>,
+    pub(super) ports: BTreeMap<u32, Port>,
+    pub(super) fdb: HashMap<FdbKey, FdbValue>,
+    pub(super) flood: BTreeMap<u32, Box<FloodList>>,
+    pub(super) peers: BTreeMap<u32, Peer>,
+    pub(super) peer_index: HashMap<VtepAddr, u32>,
+    /// Slots whose counters were zeroed since they were last given out.
+    pub(super) cleared: HashSet<(char, u32)>,
+}
+
+impl Model {
+    /// Makes the writes one by one, and checks after each that nothing points to what is not there.
+    pub(super) fn replay(&mut self, writes: &[Write]) {
+        for write in writes {
+            self.write(write);
+            self.check_references(write);
+        }
+    }
+
+    fn write(&mut self, write: &Write) {
+        match write {
+            Write::Config(config) => self.config = *config,
+            Write::Local(addr, true) => drop(self.locals.insert(*addr)),
+            Write::Local(addr, false) => assert!(self.locals.remove(addr)),
+            Write::Vni(vni, number) => set(&mut self.vnis, *vni, *number),
+            Write::Segment(number, segment) => {
+                let used = segment.has(Segment::IN_USE).then_some(**segment);
+                self.give_out(
+                    's',
+                    *number,
+                    used.is_some(),
+                    self.segments.contains_key(number),
+                );
+                slot(&mut self.segments, *number, used);
+            }
+            Write::PortIndex(key, slot) => set(&mut self.port_index, *key, *slot),
+            Write::Port(number, port) => {
+                let used = port.has(Port::IN_USE).then_some(*port);
+                self.give_out(
+                    'p',
+                    *number,
+                    used.is_some(),
+                    self.ports.contains_key(number),
+                );
+                slot(&mut self.ports, *number, used);
+            }
+            Write::Fdb(key, value) => set(&mut self.fdb, *key, *value),
+            Write::Flood(number, list) => {
+                assert!(*number < MAX_FLOOD_LISTS);
+                slot(&mut self.flood, *number, list.clone());
+            }
+            Write::Peer(number, peer) => {
+                let used = peer.has(Peer::IN_USE).then_some(**peer);
+                self.give_out(
+                    'r',
+                    *number,
+                    used.is_some(),
+                    self.peers.contains_key(number),
+                );
+                slot(&mut self.peers, *number, used);
+            }
+            Write::PeerIndex(addr, number) => set(&mut self.peer_index, *addr, *number),
+            Write::ClearSegmentCounters(number) => drop(self.cleared.insert(('s', *number))),
+            Write::ClearPortCounters(slot) => drop(self.cleared.insert(('p', *slot))),
+            Write::ClearPeerCounters(number) => drop(self.cleared.insert(('r', *number))),
+        }
+    }
+
+    /// A slot that is given out counts from zero.
+    fn give_out(&mut self, kind: char, number: u32, used: bool, was_used: bool) {
+        if used && !was_used {
+            assert!(self.cleared.remove(&(kind, number)), "{kind}{number}");
+        }
+    }
+
+    fn check_references(&self, after: &Write) {
+        let has =
+            |ok: bool, what: &dyn std::fmt::Debug| assert!(ok, "{what:?} dangles after {after:?}");
+        for (vni, number) in &self.vnis {
+            let segment = self.segments.get(number);
+            has(segment.is_some_and(|segment| segment.vni == *vni), vni);
+        }
+        for (key, slot) in &self.port_index {
+            let port = self.ports.get(slot);
+            has(
+                port.is_some_and(|port| (port.ifindex, port.vlan) == (key.ifindex, key.vlan)),
+                key,
+            );
+        }
+        for port in self.ports.values() {
+            has(self.segments.contains_key(&port.segment), port);
+        }
+        for (key, value) in &self.fdb {
+            let number = key.segment();
+            has(self.segments.contains_key(&number), key);
+            has(
+                match value.kind {
+                    FdbValue::PEER => self.peers.contains_key(&value.target),
+                    FdbValue::PORT => self.in_segment(value.target, number),
+                    FdbValue::LIST => {
+                        value.target >= MAX_SEGMENTS && self.flood.contains_key(&value.target)
+                    }
+                    _ => false,
+                },
+                value,
+            );
+        }
+        for (number, list) in &self.flood {
+            let (ports, remotes) = split(list);
+            for slot in ports {
+                let group = *number >= MAX_SEGMENTS;
+                has(
+                    self.ports.contains_key(slot) && (group || self.in_segment(*slot, *number)),
+                    slot,
+                );
+            }
+            for peer in remotes {
+                has(self.peers.contains_key(peer), peer);
+            }
+        }
+        for (addr, number) in &self.peer_index {
+            has(
+                self.peers
+                    .get(number)
+                    .is_some_and(|peer| peer.addr == *addr),
+                addr,
+            );
+        }
+    }
+
+    fn in_segment(&self, slot: u32, number: u32) -> bool {
+        self.ports
+            .get(&slot)
+            .is_some_and(|port| port.segment == number)
+    }
+
+    /// Checks what must hold between changes: nothing is left over, and everything is where it belongs.
+    pub(super) fn check_whole(&self, locals: &[IpAddr]) {
+        assert_eq!(
+            self.locals,
+            locals.iter().copied().map(VtepAddr::from).collect()
+        );
+        assert_eq!(self.vnis.len(), self.segments.len());
+        assert_eq!(self.port_index.len(), self.ports.len());
+        assert_eq!(self.peer_index.len(), self.peers.len());
+
+        let mut lists = BTreeSet::new();
+        let mut referred = BTreeSet::new();
+        for (key, value) in &self.fdb {
+            match value.kind {
+                FdbValue::PEER => drop(referred.insert(value.target)),
+                FdbValue::LIST => {
+                    assert!(lists.insert(value.target), "one entry for each list");
+                    self.check_ports(value.target, key.segment());
+                    assert!(!split(&self.flood[&value.target]).1.is_empty());
+                }
+                _ => {}
+            }
+        }
+        for number in self.segments.keys() {
+            self.check_ports(*number, *number);
+            lists.insert(*number);
+        }
+        for (number, list) in &self.flood {
+            assert!(lists.contains(number), "list {number} is nobody's");
+            let (_, remotes) = split(list);
+            let distinct: BTreeSet<_> = remotes.iter().copied().collect();
+            assert_eq!(distinct.len(), remotes.len(), "each peer once");
+            referred.extend(distinct);
+        }
+        assert_eq!(referred, self.peers.keys().copied().collect());
+
+        let mut hooks = HashMap::new();
+        for port in self.ports.values() {
+            let hook = *hooks.entry(port.ifindex).or_insert(port.hook);
+            assert_eq!(port.hook, hook, "an interface has one hook");
+        }
+        for peer in self.peers.values() {
+            let v6 = peer.addr.is_v6();
+            assert_eq!(peer.has(Peer::IPV6), v6);
+            assert_eq!(peer.has(Peer::CHECKSUM), v6 && !peer.has(Peer::CSUM6_OFF));
+            if peer.has(Peer::RESOLVED) {
+                assert!(self.locals.contains(&peer.local));
+                assert_eq!(peer.local.is_v6(), v6);
+            }
+        }
+    }
+
+    /// The ports on a list are those of its VNI, all of them, each once.
+    fn check_ports(&self, list: u32, segment: u32) {
+        let wanted: Vec<_> = self
+            .ports
+            .iter()
+            .filter(|(_, port)| port.segment == segment)
+            .map(|(slot, _)| *slot)
+            .collect();
+        let found = self.flood.get(&list).map_or(&[][..], |list| split(list).0);
+        assert_eq!(found, wanted, "ports on list {list}");
+    }
+
+    /// What a new daemon reads.
+    pub(super) fn dump(&self) -> Dump {
+        Dump {
+            vnis: pairs(&self.vnis),
+            segments: pairs(&self.segments),
+            port_index: pairs(&self.port_index),
+            ports: pairs(&self.ports),
+            fdb: pairs(&self.fdb),
+            flood: self.flood.iter().map(|(at, list)| (*at, **list)).collect(),
+            peers: pairs(&self.peers),
+            peer_index: pairs(&self.peer_index),
+            locals: self.locals.iter().copied().collect(),
+        }
+    }
+}
+
+/// The ports and the peers of a list.
+pub(super) fn split(list: &FloodList) -> (&[u32], &[u32]) {
+    list.targets[..list.len as usize].split_at(list.ports as usize)
+}
+
+fn pairs<'a, K: Copy + 'a, V: Copy + 'a>(
+    map: impl IntoIterator<Item = (&'a K, &'a V)>,
+) -> Vec<(K, V)> {
+    map.into_iter().map(|(key, value)| (*key, *value)).collect()
+}
+
+/// Writes or deletes a key; only one that is there is deleted.
+fn set<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => assert!(map.remove(&key).is_some()),
+    }
+}
+
+/// Writes or frees a slot; only one that is in use is freed.
+fn slot<V>(map: &mut BTreeMap<u32, V>, number: u32, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(number, value)),
+        None => assert!(map.remove(&number).is_some()),
+    }
+}

@@ -1,0 +1,273 @@
+//! Random changes, with daemons that are killed in between.
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use super::{super::Limits, super::Resolution, lab::*};
+use crate::api::{
+    command::Op,
+    model::{
+        FdbDel, FdbFilter, FdbSpec, Flood, Mode, PeerSpec, PortChange, PortHook, PortPart,
+        PortSpec, VlanId, Vni, VniSpec,
+    },
+};
+
+/// Tables so small that they fill up.
+const LIMITS: Limits = Limits {
+    fdb: 6,
+    segments: 2,
+    ports: 4,
+    peers: 3,
+    flood_targets: 4,
+    groups: 2,
+};
+
+/// What happens to a daemon.
+#[derive(Clone, Debug)]
+enum Step {
+    Do(Op),
+    Resolved(&'static str, bool),
+    LinkGone(u32),
+    Mtu(&'static str, u32),
+    Locals(bool, bool),
+    /// The daemon is killed when it has made this share of a change's writes, in percent.
+    Killed(Op, usize),
+}
+
+const MACS: [&str; 6] = [
+    "00:00:00:00:00:00",
+    "02:00:00:00:00:01",
+    "02:00:00:00:00:02",
+    "02:00:00:00:00:03",
+    "01:00:5e:00:00:01",
+    "01:00:5e:00:00:02",
+];
+const VTEPS: [&str; 4] = ["192.0.2.2", "192.0.2.3", "2001:db8::2", "2001:db8::3"];
+
+fn any_vni() -> impl Strategy<Value = Vni> {
+    select(&[1, 2, 3][..]).prop_map(vni)
+}
+
+fn any_dev() -> impl Strategy<Value = String> {
+    select(&TAPS[..3]).prop_map(str::to_owned)
+}
+
+fn any_vlan() -> impl Strategy<Value = Option<VlanId>> {
+    select(&[0, 10][..]).prop_map(vlan)
+}
+
+fn any_macs() -> impl Strategy<Value = Vec<crate::api::model::Mac>> {
+    vec(select(&MACS[1..4]).prop_map(mac), 0..3)
+}
+
+fn any_entry() -> impl Strategy<Value = FdbSpec> {
+    let dst = select(&VTEPS[..]).prop_map(|text| (Some(ip(text)), None));
+    let dev = any_dev().prop_map(|dev| (None, Some(dev)));
+    (
+        select(&MACS[..]),
+        any_vni(),
+        prop_oneof![3 => dst, 1 => dev],
+    )
+        .prop_map(|(at, vni, (dst, dev))| FdbSpec {
+            mac: mac(at),
+            vni,
+            dst,
+            dev,
+        })
+}
+
+fn any_hook() -> impl Strategy<Value = Option<PortHook>> {
+    option::of(select(&[PortHook::Auto, PortHook::Tc, PortHook::Xdp][..]))
+}
+
+fn any_spec() -> impl Strategy<Value = Box<VniSpec>> {
+    (
+        option::of(select(&[Mode::Flood, Mode::L2, Mode::L3][..])),
+        option::of(select(&[Flood::Her, Flood::None][..])),
+        option::of(0_u32..4),
+    )
+        .prop_map(|(mode, flood, max_macs)| {
+            Box::new(VniSpec {
+                mode,
+                flood,
+                max_macs,
+                ..VniSpec::default()
+            })
+        })
+}
+
+fn any_port() -> impl Strategy<Value = Op> {
+    let spec = (
+        any_dev(),
+        any_vni(),
+        any_vlan(),
+        any_hook(),
+        any_macs(),
+        option::of(0_u32..3),
+    );
+    spec.prop_map(|(dev, vni, vlan, hook, macs, max_macs)| {
+        Op::PortAdd(Box::new(PortSpec {
+            dev,
+            vni,
+            vlan,
+            hook,
+            macs,
+            ips: Vec::new(),
+            max_macs,
+        }))
+    })
+}
+
+fn any_port_change() -> impl Strategy<Value = Op> {
+    let change = (
+        any_dev(),
+        option::of(any_vni()),
+        any_vlan(),
+        any_hook(),
+        option::of(any_macs()),
+        option::of(0_u32..3),
+    );
+    change.prop_map(|(dev, vni, vlan, hook, macs, max_macs)| Op::PortSet {
+        dev,
+        change: Box::new(PortChange {
+            vlan,
+            vni,
+            hook,
+            macs,
+            ips: None,
+            max_macs,
+        }),
+    })
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let del = (any_entry(), any::<bool>()).prop_map(|(spec, anywhere)| {
+        Op::FdbDel(FdbDel {
+            mac: spec.mac,
+            vni: spec.vni,
+            dst: spec.dst.filter(|_| !anywhere),
+            dev: spec.dev.filter(|_| !anywhere),
+        })
+    });
+    let flush = (any_vni(), option::of(any_entry())).prop_map(|(vni, entry)| {
+        let (dst, dev) = entry.map_or((None, None), |entry| (entry.dst, entry.dev));
+        Op::FdbFlush(FdbFilter {
+            vni: Some(vni),
+            dst,
+            dev,
+            learned: false,
+        })
+    });
+    prop_oneof![
+        4 => (any_vni(), any_spec()).prop_map(|(vni, spec)| Op::VniAdd { vni, spec }),
+        1 => (any_vni(), any_spec()).prop_map(|(vni, spec)| Op::VniSet { vni, spec }),
+        1 => any_vni().prop_map(|vni| Op::VniDel { vni }),
+        6 => any_port(),
+        3 => any_port_change(),
+        1 => (any_dev(), any_vlan(), option::of(any_vni()))
+            .prop_map(|(dev, vlan, vni)| Op::PortDel { dev, part: PortPart { vlan, vni } }),
+        6 => any_entry().prop_map(Op::FdbAdd),
+        6 => any_entry().prop_map(Op::FdbAppend),
+        3 => any_entry().prop_map(Op::FdbReplace),
+        3 => del,
+        1 => flush,
+        1 => (select(&VTEPS[..]), any::<bool>()).prop_map(|(text, csum6)| Op::PeerSet {
+            ip: ip(text),
+            spec: PeerSpec { csum6: Some(csum6) },
+        }),
+    ]
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => any_op().prop_map(Step::Do),
+        3 => (select(&VTEPS[..]), any::<bool>()).prop_map(|(ip, is)| Step::Resolved(ip, is)),
+        1 => (10_u32..13).prop_map(Step::LinkGone),
+        1 => (select(&TAPS[..]), 1400_u32..1403).prop_map(|(dev, mtu)| Step::Mtu(dev, mtu)),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(v4, v6)| Step::Locals(v4, v6)),
+        5 => (any_op(), 0_usize..100).prop_map(|(op, share)| Step::Killed(op, share)),
+    ]
+}
+
+fn run(lab: &mut Lab, step: Step) {
+    match step {
+        Step::Do(op) => {
+            let before = lab.rows();
+            let Ok(effect) = lab.apply(&op) else { return };
+            assert_eq!(effect.undo.is_some(), !effect.attach.is_empty());
+            if let Some(undo) = effect.undo {
+                let mut other = lab.clone();
+                if other.apply(&undo).is_ok() {
+                    assert_eq!(other.rows(), before, "{op:?} was not undone");
+                }
+            }
+        }
+        Step::Resolved(peer, true) => lab.resolve(peer),
+        Step::Resolved(peer, false) => {
+            let dev = "eth0".to_owned();
+            let writes = lab
+                .state
+                .resolved(ip(peer), Resolution::Pending { dev, via: None });
+            lab.replay(&writes);
+        }
+        Step::LinkGone(ifindex) => {
+            let effect = lab.state.link_gone(ifindex);
+            lab.replay(&effect.writes);
+        }
+        Step::Mtu(dev, mtu) => {
+            let facts = lab.links.get_mut(dev).unwrap();
+            facts.mtu = mtu;
+            let writes = lab.state.link_changed(facts);
+            lab.replay(&writes);
+        }
+        Step::Locals(v4, v6) => {
+            let wanted = locals()
+                .into_iter()
+                .filter(|ip| if ip.is_ipv4() { v4 } else { v6 });
+            let writes = lab.state.set_locals(wanted.collect());
+            lab.replay(&writes);
+        }
+        Step::Killed(op, share) => kill(lab, &op, share),
+    }
+}
+
+/// Makes a part of a change's writes and lets a new daemon take over.
+fn kill(lab: &mut Lab, op: &Op, share: usize) {
+    let (before, mut state) = (lab.rows(), lab.state.clone());
+    let Ok(effect) = state.apply(op, &lab.links) else {
+        return;
+    };
+    let after = rows(&state);
+    lab.maps
+        .replay(&effect.writes[..effect.writes.len() * share / 100]);
+
+    let adopted = lab.adopt();
+    lab.state = adopted.state;
+    lab.replay(&adopted.writes);
+
+    assert_eq!(lab.adopt().writes, [], "{op:?} was not repaired");
+    let (vnis, ports, fdb, _) = lab.rows();
+    let is = |rows: &Rows| (&rows.0, &rows.1, &rows.2) == (&vnis, &ports, &fdb);
+    let several = match op {
+        Op::PortSet { .. } | Op::FdbFlush(_) => true,
+        Op::PortDel { .. } => before.1.len() > after.1.len() + 1,
+        _ => false,
+    };
+    assert!(
+        several || is(&before) || is(&after),
+        "{op:?} was left half done"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_write_ever_leaves_a_dangling_reference_and_what_is_half_done_is_repaired(
+        steps in vec(any_step(), 1..60)
+    ) {
+        let mut lab = Lab::with(LIMITS);
+        for step in steps {
+            run(&mut lab, step);
+        }
+    }
+}
