@@ -290,16 +290,22 @@ impl Lab {
 
     /// Tells every vtep hypervisor where a VM is.
     pub fn teach(&self, vni: u32, vm: &Vm) {
-        let home = self.hypervisors[vm.at].ip;
-        for here in &self.hypervisors {
-            let Some(vtep) = &here.vtep else { continue };
-            let place = if here.ip == home {
-                format!("--dev {}", vm.port)
-            } else {
-                format!("--dst {home}")
-            };
-            vtep.ok(&format!("fdb add {} --vni {vni} {place}", vm.mac));
+        for at in 0..self.hypervisors.len() {
+            self.teach_at(at, vni, vm);
         }
+    }
+
+    /// Tells the vtep at hypervisor `at`, if there is one, where a VM is.
+    pub fn teach_at(&self, at: usize, vni: u32, vm: &Vm) {
+        let Some(vtep) = &self.hypervisors[at].vtep else {
+            return;
+        };
+        let place = if at == vm.at {
+            format!("--dev {}", vm.port)
+        } else {
+            format!("--dst {}", self.hypervisors[vm.at].ip)
+        };
+        vtep.ok(&format!("fdb add {} --vni {vni} {place}", vm.mac));
     }
 
     /// Two VMs in [`GREEN`], behind the first and the second hypervisor, known to both.

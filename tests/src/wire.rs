@@ -21,6 +21,9 @@ pub const FAR_MAC: Mac = Mac([0x02, 0xaa, 0, 0, 0, 0x02]);
 /// The device that is the port.
 pub const PORT: &str = "vm0";
 
+/// A second uplink, there if the daemon is started with it.
+pub const SECOND: &str = "up1";
+
 /// The hypervisor.
 #[derive(Debug)]
 pub struct Wire {
@@ -28,6 +31,8 @@ pub struct Wire {
     pub daemon: Daemon,
     /// The underlay's end of the uplink.
     pub uplink: Tap,
+    /// The underlay's end of a second uplink, if the daemon was told of [`SECOND`].
+    pub second: Option<Tap>,
     /// The VM's end of the port.
     pub port: Tap,
     /// Its namespace.
@@ -92,6 +97,7 @@ impl Wire {
     ) -> Self {
         let ns = Ns::new("wire");
         let (uplink, port) = (Tap::new(&ns, UPLINK), open_port(&ns, PORT));
+        let second = run_args.contains(&SECOND).then(|| Tap::new(&ns, SECOND));
         let (ip, far_ip) = (family.address(0, 1), family.address(0, 2));
         ns.ip(&format!(
             "addr add {ip}/{} dev {UPLINK} {}",
@@ -106,6 +112,7 @@ impl Wire {
         Self {
             daemon,
             uplink,
+            second,
             port,
             ns,
             family,

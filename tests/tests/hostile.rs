@@ -1,5 +1,6 @@
 //! Frames that nobody should send: each is counted under its reason, and good traffic goes on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vtep_tests::frame::{Mac, checksum, eth, pattern};
@@ -7,6 +8,7 @@ use vtep_tests::inner::{every_sort, udp4};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::over_each_family;
+use vtep_tests::tap::Tap;
 use vtep_tests::underlay::Family;
 use vtep_tests::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
 
@@ -28,6 +30,7 @@ over_each_family! {
     garbage_from_a_vm_harms_nobody,
     what_a_vm_must_not_send_is_refused,
     a_vni_that_does_not_flood_says_so,
+    every_frame_ends_in_exactly_one_reason,
 }
 
 /// The reason counts, nothing of it reached the VM, and a good packet still does.
@@ -419,4 +422,69 @@ fn a_vni_that_does_not_flood_says_so(family: Family) {
     refused(&wire, &far(Mac::BROADCAST), "flood_off");
     refused(&wire, &far(Mac::nth(0x99)), "no_fdb_entry");
     assert_eq!(wire.daemon.rows(&format!("port show {PORT}")).len(), 1);
+}
+
+/// How many frames ended with each reason, at whichever hook; stops on the way left out.
+fn ends(wire: &Wire) -> BTreeMap<String, u64> {
+    let mut ends = BTreeMap::new();
+    for row in wire.daemon.rows("stats") {
+        if let Some(reason) = row["reason"]
+            .as_str()
+            .filter(|reason| !reason.starts_with("left_to"))
+        {
+            *ends.entry(reason.to_owned()).or_default() += row["packets"].as_u64().unwrap();
+        }
+    }
+    ends.retain(|_, packets| *packets != 0);
+    ends
+}
+
+fn every_frame_ends_in_exactly_one_reason(family: Family) {
+    let wire = Wire::new(family);
+    let beside = Tap::new(&wire.ns, "vm1");
+    wire.daemon.ok(&format!("port add vm1 --vni {GREEN}"));
+    let far = |dst| udp4(FAR_VM, dst).build();
+    let other_port = eth(FAR_MAC, wire.mac)
+        .ip(wire.far_ip, wire.ip)
+        .udp(5, 6)
+        .build();
+    let before = ends(&wire);
+
+    for _ in 0..30 {
+        wire.uplink.send(&wire.tunnelled(GREEN, &far(VM)));
+        wire.uplink
+            .send(&wire.tunnelled(GREEN, &far(Mac::BROADCAST)));
+        wire.uplink.send(&wire.tunnelled(999, &far(VM)));
+        wire.uplink.send(&other_port);
+        wire.port.send(&udp4(VM, FAR_VM).build());
+        wire.port.send(&udp4(VM, Mac::BROADCAST).build());
+        wire.port.send(&udp4(VM, VM).build());
+    }
+    // The last of what takes the longest way: a flood through the kernel's device.
+    let last = eth(FAR_VM, Mac::BROADCAST)
+        .ethertype(0x88b6)
+        .payload(3, 99)
+        .build();
+    wire.delivers(&wire.tunnelled(GREEN, &last), &last);
+    beside.expect(&last);
+
+    let mut now = ends(&wire);
+    for (reason, packets) in before {
+        *now.get_mut(&reason).expect("counters never go back") -= packets;
+    }
+    now.retain(|_, packets| *packets != 0);
+    let want = [
+        ("decapsulated", 30),
+        ("encapsulated", 30),
+        ("flooded", 30),
+        ("flooded_locally", 31),
+        ("not_vxlan", 30),
+        ("same_port", 30),
+        ("unknown_vni", 30),
+    ];
+    assert_eq!(
+        now,
+        want.map(|(reason, packets)| (reason.to_owned(), packets))
+            .into()
+    );
 }

@@ -9,7 +9,7 @@ use vtep_tests::lab::{Attach, BLUE, GREEN, Kind, Lab, Vm};
 use vtep_tests::link::Link as _;
 use vtep_tests::ns::Ns;
 use vtep_tests::offload::set_offloads;
-use vtep_tests::traffic::{ping, tcp_transfer, udp_sizes};
+use vtep_tests::traffic::{ping, pings, tcp_transfer, udp_sizes};
 use vtep_tests::underlay::{Family, Topology, Underlay};
 use vtep_tests::{lab, over_each_family, over_each_underlay};
 
@@ -38,6 +38,11 @@ over_each_family! {
     tagged_frames_are_dropped_by_default,
     a_trunk_maps_each_vlan_to_its_vni,
     a_trunk_floods_with_the_tag_of_each_vlan,
+    a_multicast_mac_goes_to_the_vteps_that_are_named_for_it,
+    a_vtep_that_is_taken_off_the_flood_list_gets_no_more,
+    an_entry_that_moves_takes_effect_at_once,
+    a_port_that_is_taken_away_is_cut_off,
+    every_way_of_attaching_works,
 }
 
 fn flat(family: Family) -> Underlay {
@@ -481,4 +486,106 @@ fn a_trunk_floods_with_the_tag_of_each_vlan(family: Family) {
 
 fn mark_bytes(mark: u32) -> Vec<u8> {
     vtep_tests::frame::pattern(mark, 90)
+}
+
+fn a_multicast_mac_goes_to_the_vteps_that_are_named_for_it(family: Family) {
+    let lab = Lab::green(flat(family), &THREE);
+    let vms = [(0, 1), (0, 2), (1, 3), (2, 4)].map(|(at, number)| lab.vm(at, number, GREEN));
+    let [near, beside, named, other] = [0, 1, 2, 3].map(|at: usize| vms[at].link());
+    let group = Mac([0x01, 0x00, 0x5e, 0x01, 0x02, 0x03]);
+    let append = |at: usize| {
+        let ip = lab.hypervisors[at].ip;
+        lab.daemon(0)
+            .ok(&format!("fdb append {group} --vni {GREEN} --dst {ip}"));
+    };
+    let frame = |mark| marked(vms[0].mac, group, mark).build();
+
+    append(1);
+    reaches_exactly_once(&near, &frame(1), &[&beside, &named], &[&near, &other]);
+    append(2);
+    reaches_exactly_once(&near, &frame(2), &[&beside, &named, &other], &[&near]);
+    lab.daemon(0).ok(&format!("fdb del {group} --vni {GREEN}"));
+    reaches_exactly_once(&near, &frame(3), &[&beside, &named, &other], &[&near]);
+}
+
+fn a_vtep_that_is_taken_off_the_flood_list_gets_no_more(family: Family) {
+    let lab = Lab::green(flat(family), &THREE);
+    let vms = [0, 1, 2].map(|at| lab.vm(at, u8::try_from(at).unwrap() + 1, GREEN));
+    let [near, kept, gone] = [0, 1, 2].map(|at: usize| vms[at].link());
+    let entry = format!(
+        "{} --vni {GREEN} --dst {}",
+        Mac::ZERO,
+        lab.hypervisors[2].ip
+    );
+    let frame = |mark| marked(vms[0].mac, Mac::BROADCAST, mark).build();
+
+    lab.daemon(0).ok(&format!("fdb del {entry}"));
+    reaches_exactly_once(&near, &frame(1), &[&kept], &[&near, &gone]);
+    lab.daemon(0).ok(&format!("fdb append {entry}"));
+    reaches_exactly_once(&near, &frame(2), &[&kept, &gone], &[&near]);
+}
+
+fn an_entry_that_moves_takes_effect_at_once(family: Family) {
+    let lab = Lab::green(flat(family), &THREE);
+    let (a, b, c) = (
+        lab.vm(0, 1, GREEN),
+        lab.vm(1, 2, GREEN),
+        lab.vm(2, 3, GREEN),
+    );
+    let [near, first, second] = [&a, &b, &c].map(Vm::link);
+    let wanderer = Mac::nth(0x42);
+    for at in [1, 2] {
+        let port = if at == 1 { &b.port } else { &c.port };
+        lab.daemon(at)
+            .ok(&format!("fdb add {wanderer} --vni {GREEN} --dev {port}"));
+    }
+
+    for (mark, at) in [(1, 1), (2, 2), (3, 1)] {
+        let ip = lab.hypervisors[at].ip;
+        lab.daemon(0)
+            .ok(&format!("fdb replace {wanderer} --vni {GREEN} --dst {ip}"));
+        let frame = marked(a.mac, wanderer, mark).build();
+        let (to, not_to) = if at == 1 {
+            (&first, &second)
+        } else {
+            (&second, &first)
+        };
+        reaches_exactly_once(&near, &frame, &[to], &[not_to]);
+    }
+}
+
+fn a_port_that_is_taken_away_is_cut_off(family: Family) {
+    let lab = Lab::green(flat(family), &TWO);
+    let (a, b) = lab.pair();
+    checks::ping_both_ways(&a, &b);
+
+    lab.daemon(0).ok(&format!("port del {}", a.port));
+    assert!(!pings(&b.ns, a.v4, Duration::from_millis(500)));
+    assert!(!pings(&a.ns, b.v4, Duration::from_millis(500)));
+    lab.daemon(0)
+        .ok(&format!("port add {} --vni {GREEN}", a.port));
+    lab.teach_at(0, GREEN, &a);
+    checks::ping_both_ways(&a, &b);
+
+    lab.daemon(1).ok(&format!("vni del {GREEN}"));
+    assert!(!pings(&a.ns, b.v4, Duration::from_millis(500)));
+}
+
+fn every_way_of_attaching_works(family: Family) {
+    for args in [
+        &["--uplink-hook", "tc"][..],
+        &["--uplink-hook", "xdp", "--xdp-mode", "generic"],
+        &["--uplink-hook", "xdp", "--xdp-mode", "native"],
+    ] {
+        eprintln!("{args:?}");
+        let lab = Lab::with(flat(family), &TWO, 1500, args);
+        lab.segment(GREEN);
+        let (a, b) = lab.pair();
+        let tap = lab.vm_by(Attach::TapVnet, 0, 3, GREEN);
+        lab.teach(GREEN, &tap);
+
+        checks::tcp_both_ways(&a, &b);
+        checks::tcp_both_ways(&tap, &b);
+        checks::every_sort_crosses(&a, &b);
+    }
 }

@@ -11,7 +11,7 @@ use vtep_tests::link::Link as _;
 use vtep_tests::stream::Stream;
 use vtep_tests::underlay::{Family, Underlay};
 use vtep_tests::wait::{until, until_true};
-use vtep_tests::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
+use vtep_tests::wire::{FAR_MAC, FAR_VM, PORT, SECOND, VM, Wire};
 use vtep_tests::{over_each_family, over_each_underlay};
 
 over_each_family! {
@@ -25,6 +25,8 @@ over_each_family! {
     a_peer_whose_route_goes_and_comes_back_is_reached_again,
     a_smaller_route_mtu_is_heeded,
     the_larger_frames_of_a_raised_mtu_pass,
+    two_uplinks_carry,
+    one_vni_floods_over_both_families,
 }
 
 over_each_underlay! {
@@ -312,6 +314,89 @@ fn the_larger_frames_of_a_raised_mtu_pass(family: Family) {
     wire.encap(&frame);
     let inner = eth(FAR_VM, VM).ethertype(0x88b6).payload(9, 8000).build();
     wire.delivers(&wire.tunnelled(GREEN, &inner), &inner);
+}
+
+fn two_uplinks_carry(family: Family) {
+    let wire = Wire::with(family, "", &["--iface", SECOND]);
+    let second = wire.second.as_ref().unwrap();
+    let (near, far) = (family.address(7, 1), family.address(7, 2));
+    wire.ns.ip(&format!(
+        "addr add {near}/{} dev {SECOND} {}
+         neigh replace {far} lladdr {} dev {SECOND} nud permanent",
+        family.prefix(),
+        family.nodad(),
+        GATEWAYS[0]
+    ));
+    let other = Mac::nth(0x0c);
+    wire.daemon
+        .ok(&format!("fdb add {other} --vni {GREEN} --dst {far}"));
+
+    // Out by the uplink that the route names.
+    wire.encap(&udp4(VM, FAR_VM).build());
+    let frame = udp4(VM, other).build();
+    let leaves = |packet: &Vec<u8>| wire.is_vxlan(packet) && packet.ends_with(&frame);
+    until("a packet at the second uplink", || {
+        wire.port.send(&frame);
+        second
+            .collect(Duration::from_millis(50), |seen| seen.iter().any(leaves))
+            .into_iter()
+            .find(leaves)
+    });
+    // And in by both.
+    let inner = udp4(FAR_VM, VM).build();
+    wire.delivers(&wire.tunnelled(GREEN, &inner), &inner);
+    let inner = udp4(other, VM).build();
+    let mac = wire.ns.mac(SECOND);
+    let head = eth(GATEWAYS[0], mac).ip(far, wire.ip).udp(50000, 4789);
+    second.send(&head.vxlan(GREEN).bytes(&inner).build());
+    wire.port.expect(&inner);
+}
+
+fn one_vni_floods_over_both_families(family: Family) {
+    let wire = Wire::new(family);
+    let other = if family == Family::V4 {
+        Family::V6
+    } else {
+        Family::V4
+    };
+    let (near, far) = (other.address(0, 1), other.address(0, 2));
+    wire.ns.ip(&format!(
+        "addr add {near}/{} dev {UPLINK} {}
+         neigh replace {far} lladdr {} dev {UPLINK} nud permanent",
+        other.prefix(),
+        other.nodad(),
+        GATEWAYS[0]
+    ));
+    wire.daemon.ok(&format!(
+        "fdb append {} --vni {GREEN} --dst {}",
+        Mac::ZERO,
+        wire.far_ip
+    ));
+    until_true("the new family to be usable", || {
+        wire.daemon
+            .vtep(&format!(
+                "fdb append {} --vni {GREEN} --dst {far}",
+                Mac::ZERO
+            ))
+            .status
+            .success()
+    });
+
+    let frame = udp4(VM, Mac::BROADCAST).build();
+    wire.port.send(&frame);
+
+    let copies = wire.uplink.collect(Duration::from_millis(500), |_| false);
+    let mut to: Vec<[u8; 2]> = copies
+        .iter()
+        .filter(|packet| packet.ends_with(&frame))
+        .map(|packet| packet[12..14].try_into().unwrap())
+        .collect();
+    to.sort_unstable();
+    assert_eq!(
+        to,
+        [[0x08, 0x00], [0x86, 0xdd]],
+        "one copy over each family"
+    );
 }
 
 const TWO: [Kind; 2] = [Kind::Vtep; 2];
