@@ -94,8 +94,9 @@ impl Peer {
                 self.pod.flags |= maps::Peer::RESOLVED;
                 self.pod.ifindex = oif;
                 self.pod.mtu = mtu;
-                self.pod.template[..6].copy_from_slice(&dst_mac.bytes());
-                self.pod.template[6..12].copy_from_slice(&src_mac.bytes());
+                let bytes = bytemuck::bytes_of_mut(&mut self.pod.template);
+                bytes[..6].copy_from_slice(&dst_mac.bytes());
+                bytes[6..12].copy_from_slice(&src_mac.bytes());
                 (Some(dev), via, PeerState::Resolved)
             }
             Resolution::Pending { dev, via } => (Some(dev), via, PeerState::Resolving),
@@ -136,9 +137,10 @@ impl Peer {
 
     /// The MACs of the next hop and of the interface towards it.
     pub(super) fn macs(&self) -> (MacAddr, MacAddr) {
+        let template = bytemuck::bytes_of(&self.pod.template);
         let mac = |at: usize| {
             let mut bytes = [0; 6];
-            bytes.copy_from_slice(&self.pod.template[at..at + 6]);
+            bytes.copy_from_slice(&template[at..at + 6]);
             MacAddr::from_bytes(bytes)
         };
         (mac(0), mac(6))

@@ -146,8 +146,9 @@ fn what_changed_while_no_daemon_ran_is_brought_up_to_date() {
         .values()
         .find(|peer| peer.has(Peer::RESOLVED))
         .unwrap();
-    assert_eq!(&v4.template[26..30], [192, 0, 2, 9]);
-    assert_eq!(&v4.template[36..38], 8472_u16.to_be_bytes());
+    let header = bytemuck::bytes_of(&v4.template);
+    assert_eq!(&header[26..30], [192, 0, 2, 9]);
+    assert_eq!(&header[36..38], 8472_u16.to_be_bytes());
 }
 
 #[test]

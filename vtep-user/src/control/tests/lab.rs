@@ -104,6 +104,11 @@ impl Lab {
     /// Checks that the maps are whole, and that a new daemon would make just this state of them again.
     fn check(&self) {
         self.maps.check_whole(self.state.locals());
+        let limits = self.state.limits;
+        let mut lists = self.maps.flood.values();
+        assert!(lists.all(|list| list.len as usize <= limits.flood_targets));
+        assert!(self.maps.fdb.len() <= limits.fdb as usize);
+        assert!(self.maps.peers.len() <= limits.peers as usize);
         let known = |ifindex| self.links.values().any(|facts| facts.ifindex == ifindex);
         if !self.state.devices.keys().copied().all(known) {
             return;

@@ -1180,7 +1180,7 @@ fn a_new_local_address_is_in_the_outer_headers_at_once() {
 
     let peer = lab.maps.peers[&0];
     assert_eq!(
-        (peer.local, &peer.template[26..30]),
+        (peer.local, &bytemuck::bytes_of(&peer.template)[26..30]),
         (ip("192.0.2.7").into(), &[192, 0, 2, 7][..])
     );
     assert!(matches!(
