@@ -1,8 +1,8 @@
 //! Whom a frame is counted for. The same rules in the kernel and on the host.
 
 use crate::{
-    reason::{Class, Reason},
-    verdict::{Decision, Verdict},
+    reason::Reason,
+    verdict::{Decision, NONE, Verdict, Who},
 };
 
 /// The two directions of a counter.
@@ -39,35 +39,88 @@ pub trait Counters {
     fn peer(&self, number: u32, direction: Direction, bytes: usize);
 }
 
-/// Counts one frame of `frame_len` bytes that ended with `reason`: that of its verdict, or of what failed.
+/// What became of one frame.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Whom it is counted for.
+    pub who: Who,
+    /// Its reason: that of its verdict, or of what failed.
+    pub reason: Reason,
+    /// Slot of the one port that it went to, or [`NONE`].
+    pub to_port: u32,
+    /// Number of the one peer that it went to, or [`NONE`].
+    pub to_peer: u32,
+}
+
+/// Counts one frame of `frame_len` bytes.
 ///
 /// Segments, ports and peers count what went through. The copies of a flood are counted as they are made, with
 /// [`Counters::port`] and [`Counters::peer`], by whoever makes them.
 #[inline(always)]
-pub fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, counters: &C) {
+pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C) {
+    let End {
+        who,
+        reason,
+        to_port,
+        to_peer,
+    } = *end;
     counters.reason(reason, frame_len);
-    if reason.class() != Class::Delivered {
+    if !reason.is_delivered() {
         return;
     }
-    let bytes = decision.inner_len;
-    let direction = if decision.from_port.is_some() {
+    let bytes = who.inner_len;
+    let from_port = who.from_port != NONE;
+    let direction = if from_port {
         Direction::Encap
     } else {
         Direction::Decap
     };
-    if let Some(number) = decision.segment {
-        counters.segment(number, direction, bytes);
+    if who.segment != NONE {
+        counters.segment(who.segment, direction, bytes);
     }
-    if let Some(slot) = decision.from_port {
-        counters.port(slot, Direction::Encap, bytes);
+    if from_port {
+        counters.port(who.from_port, Direction::Encap, bytes);
     }
-    if let Some(number) = decision.from_peer {
-        counters.peer(number, Direction::Decap, bytes);
+    if who.from_peer != NONE {
+        counters.peer(who.from_peer, Direction::Decap, bytes);
     }
-    match &decision.verdict {
-        Verdict::Encap(encap) => counters.peer(encap.peer, Direction::Encap, bytes),
-        Verdict::ViaKernel(via) => counters.peer(via.peer, Direction::Encap, bytes),
-        Verdict::Deliver(deliver) => counters.port(deliver.slot, Direction::Decap, bytes),
-        Verdict::Flood(_) | Verdict::Leave(_) => {}
+    if to_port != NONE {
+        counters.port(to_port, Direction::Decap, bytes);
     }
+    if to_peer != NONE {
+        counters.peer(to_peer, Direction::Encap, bytes);
+    }
+}
+
+/// Counts one frame of `frame_len` bytes for which this was decided and which ended with `reason`.
+pub fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, counters: &C) {
+    let Decision {
+        verdict,
+        segment,
+        from_port,
+        from_peer,
+        inner_len,
+    } = *decision;
+    let (to_port, to_peer) = match verdict {
+        Verdict::Encap(encap) => (NONE, encap.peer),
+        Verdict::ViaKernel(via) => (NONE, via.peer),
+        Verdict::Deliver(deliver) => (deliver.slot, NONE),
+        Verdict::Flood(_) | Verdict::Leave(_) => (NONE, NONE),
+    };
+    let who = Who {
+        segment,
+        from_port,
+        from_peer,
+        inner_len,
+    };
+    count_end(
+        &End {
+            who,
+            reason,
+            to_port,
+            to_peer,
+        },
+        frame_len,
+        counters,
+    );
 }

@@ -20,25 +20,37 @@ pub const fn outer_tos(tos: u8, inner_ecn: u8) -> u8 {
 
 /// What decapsulation does to the inner ECN field (§4.2, figure 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Merge {
+pub struct Merge(u32);
+
+impl Merge {
     /// It stays as it is.
-    Keep,
-    /// It must change.
-    Set(u8),
+    pub const KEEP: Self = Self(0);
+    /// It must change, to the outer field.
+    pub const SET: Self = Self(1);
     /// The packet must be dropped: congestion would be hidden from a sender that cannot be told.
-    Drop,
+    pub const DROP: Self = Self(2);
+
+    /// Two bits for each pair of fields, the outer one in the upper bits of the index.
+    const FIGURE_4: u32 = Self::at(CE, NOT_ECT, Self::DROP)
+        | Self::at(CE, ECT_0, Self::SET)
+        | Self::at(CE, ECT_1, Self::SET)
+        | Self::at(ECT_1, ECT_0, Self::SET);
+
+    const fn at(outer: u8, inner: u8, merge: Self) -> u32 {
+        merge.0 << Self::shift(outer, inner)
+    }
+
+    #[inline(always)]
+    const fn shift(outer: u8, inner: u8) -> u32 {
+        ((((outer & MASK) << 2) | (inner & MASK)) << 1) as u32
+    }
 }
 
-/// The table of §4.2: what becomes of the inner field, given the outer one.
+/// The table of §4.2: what becomes of the inner field, given the outer one. Without a branch.
 #[must_use]
 #[inline(always)]
 pub const fn merge(outer: u8, inner: u8) -> Merge {
-    match (outer & MASK, inner & MASK) {
-        (CE, NOT_ECT) => Merge::Drop,
-        (CE, ECT_0 | ECT_1) => Merge::Set(CE),
-        (ECT_1, ECT_0) => Merge::Set(ECT_1),
-        _ => Merge::Keep,
-    }
+    Merge((Merge::FIGURE_4 >> Merge::shift(outer, inner)) & 0b11)
 }
 
 #[cfg(test)]
@@ -52,15 +64,18 @@ mod tests {
         }
     }
 
-    /// Figure 4 of RFC 6040, row by row: inner Not-ECT, ECT(0), ECT(1), CE; columns outer Not-ECT, ECT(0), ECT(1), CE.
+    /// Figure 4 of RFC 6040, row by row: inner Not-ECT, ECT(0), ECT(1), CE; columns outer Not-ECT, ECT(0), ECT(1), CE. Where the
+    /// inner field changes, it becomes the outer one.
     #[test]
     fn decapsulation_follows_figure_4() {
-        use Merge::{Drop, Keep, Set};
+        const KEEP: Merge = Merge::KEEP;
+        const SET: Merge = Merge::SET;
+        const DROP: Merge = Merge::DROP;
         let figure = [
-            (NOT_ECT, [Keep, Keep, Keep, Drop]),
-            (ECT_0, [Keep, Keep, Set(ECT_1), Set(CE)]),
-            (ECT_1, [Keep, Keep, Keep, Set(CE)]),
-            (CE, [Keep, Keep, Keep, Keep]),
+            (NOT_ECT, [KEEP, KEEP, KEEP, DROP]),
+            (ECT_0, [KEEP, KEEP, SET, SET]),
+            (ECT_1, [KEEP, KEEP, KEEP, SET]),
+            (CE, [KEEP, KEEP, KEEP, KEEP]),
         ];
         for (inner, row) in figure {
             for (outer, want) in [NOT_ECT, ECT_0, ECT_1, CE].into_iter().zip(row) {

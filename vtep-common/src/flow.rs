@@ -1,84 +1,41 @@
 //! From the inner flow to the outer UDP source port (RFC 7348 §5: a hash of inner fields, in the dynamic range).
 
-use crate::{
-    addr::MacAddr,
-    inner::InnerIp,
-    packet::PacketRead,
-    wire::{ipv4, ipv6, tcp, udp},
-};
-
 /// First port of the dynamic range (RFC 6335 §6).
 pub const DEFAULT_PORT_MIN: u16 = 49_152;
 /// Last port of the dynamic range.
 pub const DEFAULT_PORT_MAX: u16 = 65_535;
 
-/// IP protocol number of SCTP, whose ports stand where those of TCP do.
-const SCTP: u8 = 132;
-
 /// A 64-bit mixer after Murmur3's finalizer: one multiplication a step, every input bit reaches every output bit.
-#[derive(Clone, Copy)]
-struct Mix(u64);
+#[derive(Clone, Copy, Debug)]
+pub struct Mix(u64);
 
 impl Mix {
+    /// Starts with one number.
+    #[must_use]
     #[inline(always)]
-    fn add(self, word: u64) -> Self {
+    pub const fn new(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// Mixes in another.
+    #[must_use]
+    #[inline(always)]
+    pub fn add(self, word: u64) -> Self {
         let mixed = (self.0 ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);
         Self(mixed ^ (mixed >> 32))
     }
 
+    /// The hash.
+    #[must_use]
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the upper half is folded into the lower before"
     )]
-    fn finish(self) -> u32 {
+    pub fn finish(self) -> u32 {
         let mixed = self.0.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
         (mixed ^ (mixed >> 32)) as u32
     }
-}
-
-/// Hash of the inner flow: addresses, protocol and ports for TCP, UDP and SCTP; without ports for fragments and other
-/// protocols; MACs and `EtherType` for what is not IP.
-#[inline(always)]
-pub fn hash<P: PacketRead + ?Sized>(
-    frame: &P,
-    ip: Option<&InnerIp>,
-    macs: (MacAddr, MacAddr),
-    ethertype: u16,
-) -> u32 {
-    ip.and_then(|ip| hash_ip(frame, ip)).unwrap_or_else(|| {
-        let (destination, source) = macs;
-        Mix(u64::from(ethertype))
-            .add(destination.get())
-            .add(source.get())
-            .finish()
-    })
-}
-
-#[inline(always)]
-fn hash_ip<P: PacketRead + ?Sized>(frame: &P, ip: &InnerIp) -> Option<u32> {
-    let mut mix = Mix(u64::from(ip.protocol));
-    let pair = |at: usize| -> Option<u64> {
-        Some((u64::from(frame.be32(at)?) << 32) | u64::from(frame.be32(at.wrapping_add(4))?))
-    };
-    if ip.v6 {
-        let at = ip.l3.wrapping_add(ipv6::SOURCE_OFFSET);
-        mix = mix
-            .add(pair(at)?)
-            .add(pair(at.wrapping_add(8))?)
-            .add(pair(at.wrapping_add(16))?)
-            .add(pair(at.wrapping_add(24))?);
-    } else {
-        mix = mix.add(pair(ip.l3.wrapping_add(ipv4::SOURCE_OFFSET))?);
-    }
-    let has_ports =
-        ip.protocol == tcp::PROTOCOL || ip.protocol == udp::PROTOCOL || ip.protocol == SCTP;
-    if has_ports && !ip.fragment {
-        if let Some(ports) = frame.be32(ip.l4) {
-            mix = mix.add(u64::from(ports));
-        }
-    }
-    Some(mix.finish())
 }
 
 /// Spreads `hash` evenly over the ports `min..=max`.
@@ -158,7 +115,13 @@ mod tests {
     #[test]
     fn ports_of_many_flows_spread() {
         let ports: HashSet<u16> = (0..1000u64)
-            .map(|n| port(Mix(17).add(n).finish(), DEFAULT_PORT_MIN, DEFAULT_PORT_MAX))
+            .map(|n| {
+                port(
+                    Mix::new(17).add(n).finish(),
+                    DEFAULT_PORT_MIN,
+                    DEFAULT_PORT_MAX,
+                )
+            })
             .collect();
         assert!(ports.len() > 950, "{} of 1000", ports.len());
     }

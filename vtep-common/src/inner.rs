@@ -1,190 +1,325 @@
-//! The inner frame, as far as the tunnel depends on it.
+//! The inner frame, as far as the tunnel depends on it: read once, into plain numbers.
 
 use crate::{
-    packet::{PacketRead, Tag},
+    addr::MacAddr,
+    ecn,
+    flow::Mix,
+    packet::{PacketRead, Tag, Window as _},
     wire::{checksum::Sum, ethernet, ipv4, ipv6, tcp, udp, vlan},
 };
 
-/// What an inner IP header says.
+/// What the headers of an inner frame say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InnerIp {
-    /// IPv6 rather than IPv4.
-    pub v6: bool,
+pub struct Inner {
+    /// Destination address.
+    pub destination: MacAddr,
+    /// Source address.
+    pub source: MacAddr,
+    /// `EtherType`, behind the outermost tag if there is one.
+    pub ethertype: u16,
+    /// The outermost tag, if [`TAGGED`](Self::TAGGED).
+    pub tag: Tag,
+    /// The `TAGGED` … bits below.
+    pub flags: u8,
     /// TOS or traffic class: DSCP and ECN.
     pub tos: u8,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// The packet must not be fragmented: DF is set, or it is IPv6.
-    pub dont_fragment: bool,
-    /// Identification, 0 for IPv6.
+    /// IPv4 identification.
     pub id: u16,
-    /// Protocol, or the first next header.
-    pub protocol: u8,
-    /// A fragment, of which only the first has ports: flows are told by addresses alone.
-    pub fragment: bool,
-    /// Offset of the IP header in the frame, bytes.
-    pub l3: usize,
-    /// Offset of what follows the IP header, bytes.
-    pub l4: usize,
-    /// Bytes from `l4` to the end of the packet, as the header says.
-    pub l4_len: usize,
+    /// Hash of the flow: addresses, protocol and ports for TCP, UDP and SCTP; without ports for fragments and other
+    /// protocols; MACs and `EtherType` for what is not IP.
+    pub hash: u32,
+    /// Bytes of headers from the Ethernet header on that each segment of a super-frame repeats, tag in the bytes included;
+    /// where that cannot be told, the whole frame.
+    pub headers_len: u32,
+    /// Where [`PENDING`](Self::PENDING): the folded sum over the whole frame, without any tag, once the checksum is filled in.
+    ///
+    /// The transport segment then sums to the complement of its pseudo header (the kernel's "local checksum offload"), so only
+    /// the headers before it are read.
+    pub sum: u16,
 }
 
-impl InnerIp {
-    /// Reads the IP header at `l3`; `None` where `ethertype` is not IP or the header is not sound.
+/// IP protocol number of SCTP, whose ports stand where those of TCP do.
+const SCTP: u32 = 132;
+
+impl Inner {
+    /// There is a tag.
+    pub const TAGGED: u8 = 1;
+    /// The tag stands in the bytes of the frame.
+    pub const TAG_IN_BYTES: u8 = 1 << 1;
+    /// The payload is an IPv4 packet.
+    pub const V4: u8 = 1 << 2;
+    /// The payload is an IPv6 packet.
+    pub const V6: u8 = 1 << 3;
+    /// The packet must not be fragmented: DF is set, or it is IPv6.
+    pub const DONT_FRAGMENT: u8 = 1 << 4;
+    /// The transport checksum is still to be filled in by offload (`CHECKSUM_PARTIAL` in the kernel): its field holds the sum
+    /// of the pseudo header, which is how it can be told. Never where the frame is of a kind that hides it: IP options,
+    /// fragments, bytes behind the packet, other protocols.
+    pub const PENDING: u8 = 1 << 5;
+
+    /// True if any of the bits `flag` is set.
+    #[must_use]
     #[inline(always)]
-    pub fn read<P: PacketRead + ?Sized>(frame: &P, ethertype: u16, l3: usize) -> Option<Self> {
-        if ethertype == ethernet::TYPE_IPV4 {
-            Self::read_v4(frame, l3)
-        } else if ethertype == ethernet::TYPE_IPV6 {
-            Self::read_v6(frame, l3)
-        } else {
-            None
-        }
+    pub const fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
     }
 
+    /// True if the payload is an IP packet.
+    #[must_use]
     #[inline(always)]
-    fn read_v4<P: PacketRead + ?Sized>(frame: &P, l3: usize) -> Option<Self> {
-        let [first, tos] = frame.load::<2>(l3)?;
-        let header_len = ipv4::header_len(first)?;
-        let total_len = usize::from(frame.be16(l3.wrapping_add(ipv4::TOTAL_LEN_OFFSET))?);
-        let id = frame.be16(l3.wrapping_add(ipv4::ID_OFFSET))?;
-        let fragment = frame.be16(l3.wrapping_add(ipv4::FRAGMENT_OFFSET))?;
-        let [ttl, protocol] = frame.load::<2>(l3.wrapping_add(ipv4::TTL_OFFSET))?;
-        Some(Self {
-            v6: false,
-            tos,
-            ttl,
-            dont_fragment: fragment & ipv4::DF != 0,
-            id,
-            protocol,
-            fragment: fragment & (ipv4::MF | ipv4::FRAGMENT_MASK) != 0,
-            l3,
-            l4: l3.wrapping_add(header_len),
-            l4_len: total_len.saturating_sub(header_len),
-        })
+    pub const fn is_ip(&self) -> bool {
+        self.has(Self::V4 | Self::V6)
     }
 
+    /// Reads the headers of the frame that starts at `base`; `beside` is the tag that the kernel keeps beside it. `None`
+    /// where the frame ends within its Ethernet header or tag.
     #[inline(always)]
-    fn read_v6<P: PacketRead + ?Sized>(frame: &P, l3: usize) -> Option<Self> {
-        let first_two = frame.be16(l3)?;
-        let [first, _] = first_two.to_be_bytes();
-        if !ipv6::is_version_6(first) {
-            return None;
-        }
-        let payload_len = usize::from(frame.be16(l3.wrapping_add(ipv6::PAYLOAD_LEN_OFFSET))?);
-        let [protocol, ttl] = frame.load::<2>(l3.wrapping_add(ipv6::NEXT_HEADER_OFFSET))?;
-        Some(Self {
-            v6: true,
-            tos: ipv6::traffic_class(first_two),
-            ttl,
-            dont_fragment: true,
-            id: 0,
-            protocol,
-            fragment: protocol == ipv6::FRAGMENT,
-            l3,
-            l4: l3.wrapping_add(ipv6::LEN),
-            l4_len: payload_len,
-        })
-    }
-
-    /// Bytes of headers that each segment of a super-frame repeats after the Ethernet header: IP and TCP or UDP.
-    #[inline(always)]
-    pub fn segment_headers_len<P: PacketRead + ?Sized>(&self, frame: &P) -> Option<usize> {
-        let ip_len = self.l4.wrapping_sub(self.l3);
-        match self.protocol {
-            tcp::PROTOCOL => {
-                let words = frame.byte(self.l4.wrapping_add(tcp::DATA_OFFSET))? >> 4;
-                Some(ip_len.wrapping_add(usize::from(words).wrapping_mul(4)))
-            }
-            udp::PROTOCOL => Some(ip_len.wrapping_add(udp::LEN)),
-            _ => None,
-        }
-    }
-
-    /// If the transport checksum is still to be filled in by offload, the sum of the pseudo header, which its field then holds.
-    ///
-    /// That is how checksum offload leaves a packet (`CHECKSUM_PARTIAL` in the kernel). `None` also where the frame is of a
-    /// kind that this cannot tell: IP options, fragments, bytes behind the packet, other protocols.
-    #[inline(always)]
-    pub fn pending_checksum<P: PacketRead + ?Sized>(&self, frame: &P) -> Option<u16> {
-        let offset = match self.protocol {
-            tcp::PROTOCOL => tcp::CHECKSUM_OFFSET,
-            udp::PROTOCOL => udp::CHECKSUM_OFFSET,
-            _ => return None,
-        };
-        let plain_len = if self.v6 { ipv6::LEN } else { ipv4::LEN };
-        if self.fragment
-            || self.l4.wrapping_sub(self.l3) != plain_len
-            || self.l4.wrapping_add(self.l4_len) != frame.frame_len()
-            || self.l4_len > usize::from(u16::MAX)
-        {
-            return None;
-        }
-        let field = frame.be16(self.l4.wrapping_add(offset))?;
-        let mut sum = Sum::default()
-            .word(u16::from(self.protocol))
-            .word(u16::try_from(self.l4_len).ok()?);
-        if self.v6 {
-            let at = self.l3.wrapping_add(ipv6::SOURCE_OFFSET);
-            sum = sum
-                .dword(frame.be32(at)?)
-                .dword(frame.be32(at.wrapping_add(4))?)
-                .dword(frame.be32(at.wrapping_add(8))?)
-                .dword(frame.be32(at.wrapping_add(12))?)
-                .dword(frame.be32(at.wrapping_add(16))?)
-                .dword(frame.be32(at.wrapping_add(20))?)
-                .dword(frame.be32(at.wrapping_add(24))?)
-                .dword(frame.be32(at.wrapping_add(28))?);
-        } else {
-            let at = self.l3.wrapping_add(ipv4::SOURCE_OFFSET);
-            sum = sum
-                .dword(frame.be32(at)?)
-                .dword(frame.be32(at.wrapping_add(4))?);
-        }
-        let pseudo = sum.fold();
-        if field == pseudo { Some(pseudo) } else { None }
-    }
-
-    /// The sum over the whole inner frame once offload has filled in the transport checksum `pending`, tag `carried` included.
-    ///
-    /// The transport segment then sums to the complement of its pseudo header (the kernel's "local checksum offload"), so the
-    /// headers before it are all that is read. Not folded with anything outside.
-    #[inline(always)]
-    pub fn completed_sum<P: PacketRead + ?Sized>(
-        &self,
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "frames are shorter than 2^32 bytes"
+    )]
+    pub fn read<P: PacketRead + ?Sized>(
         frame: &P,
-        pending: u16,
-        carried: Option<Tag>,
-        strip: bool,
-    ) -> Option<u16> {
-        let ethertype_at = self.l3.wrapping_sub(2);
-        let mut sum = Sum::default()
-            .word(!pending)
-            .dword(frame.be32(0)?)
-            .dword(frame.be32(4)?)
-            .dword(frame.be32(8)?)
-            .word(frame.be16(ethertype_at)?);
-        if let Some(tag) = carried {
-            sum = sum.word(tag.tpid).word(tag.tci);
-        } else if !strip && self.l3 == ethernet::LEN.wrapping_add(vlan::LEN) {
-            sum = sum.dword(frame.be32(ethernet::TYPE_OFFSET)?);
+        base: usize,
+        beside: Option<Tag>,
+    ) -> Option<Self> {
+        let window = frame.window::<{ ethernet::LEN }>(base)?;
+        let mut inner = Self {
+            destination: window.mac(ethernet::DESTINATION_OFFSET),
+            source: window.mac(ethernet::SOURCE_OFFSET),
+            ethertype: window.be16(ethernet::TYPE_OFFSET),
+            tag: beside.unwrap_or(Tag { tpid: 0, tci: 0 }),
+            flags: if beside.is_some() { Self::TAGGED } else { 0 },
+            tos: 0,
+            ttl: 0,
+            id: 0,
+            hash: 0,
+            headers_len: frame.frame_len() as u32,
+            sum: 0,
+        };
+        let mut l3 = base.wrapping_add(ethernet::LEN);
+        let macs = Sum::default()
+            .dword(window.be32(0))
+            .dword(window.be32(4))
+            .dword(window.be32(8));
+        if !inner.has(Self::TAGGED) && vlan::is_tag(inner.ethertype) {
+            let behind = frame.window::<{ vlan::LEN }>(l3)?;
+            inner.tag = Tag {
+                tpid: inner.ethertype,
+                tci: behind.be16(0),
+            };
+            inner.flags |= Self::TAGGED | Self::TAG_IN_BYTES;
+            inner.ethertype = behind.be16(2);
+            l3 = l3.wrapping_add(vlan::LEN);
         }
-        let at = self.l3;
-        sum = sum
-            .dword(frame.be32(at)?)
-            .dword(frame.be32(at.wrapping_add(4))?)
-            .dword(frame.be32(at.wrapping_add(8))?)
-            .dword(frame.be32(at.wrapping_add(12))?)
-            .dword(frame.be32(at.wrapping_add(16))?);
-        if self.v6 {
-            sum = sum
-                .dword(frame.be32(at.wrapping_add(20))?)
-                .dword(frame.be32(at.wrapping_add(24))?)
-                .dword(frame.be32(at.wrapping_add(28))?)
-                .dword(frame.be32(at.wrapping_add(32))?)
-                .dword(frame.be32(at.wrapping_add(36))?);
+        let macs = macs.word(inner.ethertype);
+        if inner.ethertype == ethernet::TYPE_IPV4 {
+            inner.read_v4(frame, base, l3, macs);
+        } else if inner.ethertype == ethernet::TYPE_IPV6 {
+            inner.read_v6(frame, base, l3, macs);
         }
-        Some(sum.fold())
+        if !inner.is_ip() {
+            let mix = Mix::new(u64::from(inner.ethertype));
+            inner.hash = mix
+                .add(inner.destination.get())
+                .add(inner.source.get())
+                .finish();
+        }
+        inner.flags = frame.blur(inner.flags);
+        Some(inner)
+    }
+
+    #[inline(always)]
+    fn read_v4<P: PacketRead + ?Sized>(&mut self, frame: &P, base: usize, l3: usize, macs: Sum) {
+        let Some(window) = frame.window::<{ ipv4::LEN }>(l3) else {
+            return;
+        };
+        let Some(header_len) = ipv4::header_len(window.byte(0)) else {
+            return;
+        };
+        let fragment = window.be16(ipv4::FRAGMENT_OFFSET);
+        self.flags |= Self::V4 | dont_fragment_flag(fragment);
+        self.tos = window.byte(ipv4::TOS_OFFSET);
+        self.ttl = window.byte(ipv4::TTL_OFFSET);
+        self.id = window.be16(ipv4::ID_OFFSET);
+        let protocol = window.byte(ipv4::PROTOCOL_OFFSET);
+        let source = window.be32(ipv4::SOURCE_OFFSET);
+        let destination = window.be32(ipv4::DESTINATION_OFFSET);
+        let total_len = usize::from(window.be16(ipv4::TOTAL_LEN_OFFSET));
+        let segment_len = total_len.wrapping_sub(header_len);
+        let end = l3.wrapping_add(total_len);
+        let transport = Transport {
+            protocol: whole_protocol(protocol, fragment & (ipv4::MF | ipv4::FRAGMENT_MASK)),
+            offset: l3.wrapping_add(header_len),
+            odd: (header_len ^ ipv4::LEN) | (end ^ frame.frame_len()),
+            pseudo: Sum::default()
+                .word(u16::from(protocol))
+                .length(segment_len)
+                .dword(source)
+                .dword(destination),
+            before: macs
+                .dword(window.be32(0))
+                .dword(window.be32(4))
+                .dword(window.be32(8))
+                .dword(source)
+                .dword(destination),
+            mix: Mix::new(u64::from(protocol))
+                .add((u64::from(source) << 32) | u64::from(destination)),
+        };
+        self.read_transport(frame, base, &transport);
+    }
+
+    #[inline(always)]
+    fn read_v6<P: PacketRead + ?Sized>(&mut self, frame: &P, base: usize, l3: usize, macs: Sum) {
+        let Some(window) = frame.window::<{ ipv6::LEN }>(l3) else {
+            return;
+        };
+        if !ipv6::is_version_6(window.byte(0)) {
+            return;
+        }
+        self.flags |= Self::V6 | Self::DONT_FRAGMENT;
+        self.tos = ipv6::traffic_class(window.be16(0));
+        self.ttl = window.byte(ipv6::HOP_LIMIT_OFFSET);
+        let protocol = window.byte(ipv6::NEXT_HEADER_OFFSET);
+        let segment_len = usize::from(window.be16(ipv6::PAYLOAD_LEN_OFFSET));
+        let mut mix = Mix::new(u64::from(protocol));
+        let mut addresses = Sum::default();
+        // Four pairs of words: the two addresses.
+        for pair in 0..4 {
+            let at = ipv6::SOURCE_OFFSET.wrapping_add(8_usize.wrapping_mul(pair));
+            let (first, second) = (window.be32(at), window.be32(at.wrapping_add(4)));
+            mix = mix.add((u64::from(first) << 32) | u64::from(second));
+            addresses = addresses.dword(first).dword(second);
+        }
+        let offset = l3.wrapping_add(ipv6::LEN);
+        let transport = Transport {
+            // A fragment has the fragment header's number, which is none of those with ports.
+            protocol: u32::from(protocol),
+            offset,
+            odd: offset.wrapping_add(segment_len) ^ frame.frame_len(),
+            pseudo: addresses.word(u16::from(protocol)).length(segment_len),
+            before: addresses
+                .plus(macs)
+                .dword(window.be32(0))
+                .dword(window.be32(4)),
+            mix,
+        };
+        self.read_transport(frame, base, &transport);
+    }
+
+    /// Ports, length of the header and whether its checksum is pending.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "offsets within the headers are below 256"
+    )]
+    fn read_transport<P: PacketRead + ?Sized>(
+        &mut self,
+        frame: &P,
+        base: usize,
+        transport: &Transport,
+    ) {
+        let Transport {
+            protocol,
+            offset,
+            odd,
+            pseudo,
+            before,
+            mix,
+        } = *transport;
+        let pseudo = pseudo.fold();
+        let mut ports = 0;
+        // What no checksum field holds.
+        let mut checksum = u32::MAX;
+        if protocol == u32::from(tcp::PROTOCOL) {
+            if let Some(window) = frame.window::<{ tcp::LEN }>(offset) {
+                ports = window.be32(0);
+                checksum = u32::from(window.be16(tcp::CHECKSUM_OFFSET));
+                let header_len = usize::from(window.byte(tcp::DATA_OFFSET) >> 4).wrapping_mul(4);
+                self.headers_len = offset.wrapping_sub(base).wrapping_add(header_len) as u32;
+            }
+        } else if protocol == u32::from(udp::PROTOCOL) {
+            if let Some(window) = frame.window::<{ udp::LEN }>(offset) {
+                ports = window.be32(0);
+                checksum = u32::from(window.be16(udp::CHECKSUM_OFFSET));
+                self.headers_len = offset.wrapping_sub(base).wrapping_add(udp::LEN) as u32;
+            }
+        } else if protocol == SCTP {
+            if let Some(window) = frame.window::<4>(offset) {
+                ports = window.be32(0);
+            }
+        }
+        self.hash = mix.add(u64::from(ports)).finish();
+        self.sum = before.word(!pseudo).fold();
+        if odd == 0 && checksum == u32::from(pseudo) {
+            self.flags |= Self::PENDING;
+        }
+    }
+}
+
+/// The flag [`Inner::DONT_FRAGMENT`] out of the IPv4 DF bit, without a branch.
+#[inline(always)]
+const fn dont_fragment_flag(fragment: u16) -> u8 {
+    const { assert!(ipv4::DF == 1 << 14 && Inner::DONT_FRAGMENT == 1 << 4) };
+    ((fragment >> 14 & 1) << 4) as u8
+}
+
+/// The protocol of a whole packet; a number that is none for a fragment. Without a branch.
+#[inline(always)]
+fn whole_protocol(protocol: u8, fragment: u16) -> u32 {
+    u32::from(protocol) | (u32::from(fragment) << 8)
+}
+
+/// What the IP header says of the transport segment.
+struct Transport {
+    protocol: u32,
+    /// Where it starts, bytes from the start of the frame.
+    offset: usize,
+    /// Not zero where there are IP options, or where the packet does not end with the frame.
+    odd: usize,
+    pseudo: Sum,
+    /// Sum over the Ethernet header without a tag and the IP header.
+    before: Sum,
+    mix: Mix,
+}
+
+/// What a receiver needs of the inner frame: less than [`Inner`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Destination address.
+    pub destination: MacAddr,
+    /// Source address.
+    pub source: MacAddr,
+    /// The frame has a tag in its bytes.
+    pub tagged: bool,
+    /// TOS or traffic class of an IP packet without a tag, else as if the inner field were congestion experienced: nothing
+    /// then has to change.
+    pub tos: u8,
+}
+
+impl Received {
+    /// Reads the frame that starts at `base`. `None` where it ends within its Ethernet header.
+    #[inline(always)]
+    pub fn read<P: PacketRead + ?Sized>(frame: &P, base: usize) -> Option<Self> {
+        let window = frame.window::<{ ethernet::LEN }>(base)?;
+        let ethertype = window.be16(ethernet::TYPE_OFFSET);
+        let mut tos = ecn::CE;
+        let l3 = base.wrapping_add(ethernet::LEN);
+        if let Some(ip) = frame.window::<2>(l3) {
+            let first_two = ip.be16(0);
+            if ethertype == ethernet::TYPE_IPV4 && first_two >> 12 == 4 {
+                tos = ip.byte(1);
+            } else if ethertype == ethernet::TYPE_IPV6 && first_two >> 12 == 6 {
+                tos = ipv6::traffic_class(first_two);
+            }
+        }
+        Some(Self {
+            destination: window.mac(ethernet::DESTINATION_OFFSET),
+            source: window.mac(ethernet::SOURCE_OFFSET),
+            tagged: vlan::is_tag(ethertype),
+            tos,
+        })
     }
 }

@@ -4,7 +4,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::addr::{MacAddr, VtepAddr};
+use crate::{
+    addr::{MacAddr, VtepAddr},
+    template::TEMPLATE_WORDS,
+};
 
 /// Version of everything in this file. A daemon refuses pinned maps of another version.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -318,7 +321,7 @@ pub struct Peer {
     /// Bytes of `template` that are used: [`crate::template::LEN_V4`] or [`crate::template::LEN_V6`].
     pub template_len: u32,
     /// The outer headers, with what changes per packet left zero.
-    pub template: [u8; 80],
+    pub template: [u64; TEMPLATE_WORDS],
 }
 
 impl Peer {
@@ -332,6 +335,8 @@ impl Peer {
     pub const CHECKSUM: u32 = 1 << 3;
     /// The user asked for zero checksums over IPv6: for the daemon alone.
     pub const CSUM6_OFF: u32 = 1 << 4;
+    /// XDP can redirect to the egress interface, without a frame being lost silently.
+    pub const XDP_TARGET: u32 = 1 << 5;
 
     /// True if `flag` is set.
     #[must_use]

@@ -2,9 +2,10 @@
 
 use crate::{
     addr::VtepAddr,
-    packet::PacketRead,
+    packet::{PacketRead, Window},
     reason::Reason,
     tables::Tables,
+    template::{LEN_V4, LEN_V6},
     wire::{checksum::Sum, ethernet, ipv4, ipv6, udp, vxlan},
 };
 
@@ -17,106 +18,156 @@ pub struct Outer {
     pub v6: bool,
     /// TOS or traffic class.
     pub tos: u8,
-    /// The VXLAN header.
-    pub vxlan: vxlan::Vxlan,
+    /// The VNI.
+    pub vni: u32,
+    /// A header bit is set that RFC 7348 reserves.
+    pub reserved: bool,
     /// Where the inner frame starts, bytes.
     pub inner_offset: usize,
     /// Where it ends by what the UDP header says, bytes.
     pub end: usize,
 }
 
-/// Where the UDP header is, and what the IP header said on the way.
-struct Ip {
-    source: VtepAddr,
-    v6: bool,
-    tos: u8,
-    udp: usize,
-    /// End of the packet by what the IP header says.
-    end: usize,
+impl Outer {
+    /// What [`parse_into`] fills in.
+    #[must_use]
+    #[inline(always)]
+    pub const fn unread() -> Self {
+        Self {
+            source: VtepAddr::from_v4_be(0),
+            v6: false,
+            tos: 0,
+            vni: 0,
+            reserved: false,
+            inner_offset: 0,
+            end: 0,
+        }
+    }
 }
 
-/// Reads the outer headers of a frame. `merged` says that it is a super-frame, whose lengths are those before cutting.
+/// Offset of the IP header.
+const IP: usize = ethernet::LEN;
+/// Offset of the UDP header over IPv4 without options.
+const UDP_V4: usize = IP + ipv4::LEN;
+/// Offset of the UDP header over IPv6 without extension headers.
+const UDP_V6: usize = IP + ipv6::LEN;
+/// Bytes of UDP and VXLAN header.
+const TUNNEL_LEN: usize = udp::LEN + vxlan::LEN;
+
+/// Reads the outer headers of a frame: [`parse_into`] with the result returned.
+///
+/// # Errors
+///
+/// As there.
+pub fn parse<P, T>(frame: &P, merged: bool, tables: &T) -> Result<Outer, Reason>
+where
+    P: PacketRead + ?Sized,
+    T: Tables,
+{
+    let mut outer = Outer::unread();
+    parse_into(frame, merged, tables, &mut outer)?;
+    Ok(outer)
+}
+
+/// Reads the outer headers of a frame into `outer`. `merged` says that it is a super-frame, whose lengths are those before cutting.
 ///
 /// # Errors
 ///
 /// The reason why the frame is not to be decapsulated here: of class `Passed` or `Continued` where it is left untouched, of
 /// class `Dropped` where it is ours but bad.
 #[inline(always)]
-pub fn parse<P, T>(frame: &P, merged: bool, tables: &T) -> Result<Outer, Reason>
+pub fn parse_into<P, T>(
+    frame: &P,
+    merged: bool,
+    tables: &T,
+    outer: &mut Outer,
+) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    let ip = match frame.be16(ethernet::TYPE_OFFSET) {
-        Some(ethernet::TYPE_IPV4) => parse_v4(frame, merged, tables)?,
-        Some(ethernet::TYPE_IPV6) => parse_v6(frame, tables)?,
-        _ => return Err(Reason::NotVxlan),
+    // A packet with UDP ports over IPv4 is at least this long.
+    let Some(window) = frame.window::<{ UDP_V4 + udp::LEN }>(0) else {
+        return Err(Reason::NotVxlan);
     };
-    let headers = udp::LEN.wrapping_add(vxlan::LEN);
-    if !merged && (ip.end > frame.frame_len() || ip.udp.wrapping_add(headers) > ip.end) {
+    match window.be16(ethernet::TYPE_OFFSET) {
+        ethernet::TYPE_IPV4 => parse_v4(frame, window, merged, tables, outer),
+        ethernet::TYPE_IPV6 => parse_v6(frame, merged, tables, outer),
+        _ => Err(Reason::NotVxlan),
+    }
+}
+
+/// Checks the lengths and reads the VXLAN header. `ip_end` and `udp_len` are what the headers say.
+#[inline(always)]
+fn finish<P, W>(
+    frame: &P,
+    window: Option<W>,
+    outer: &mut Outer,
+    merged: bool,
+    ip_end: usize,
+    udp_len: usize,
+) -> Result<(), Reason>
+where
+    P: PacketRead + ?Sized,
+    W: Window,
+{
+    let udp = outer.inner_offset.wrapping_sub(TUNNEL_LEN);
+    if !merged && (ip_end > frame.frame_len() || outer.inner_offset > ip_end) {
         return Err(Reason::Truncated);
     }
-    let udp_len = usize::from(
-        frame
-            .be16(ip.udp.wrapping_add(udp::LEN_OFFSET))
-            .ok_or(Reason::Truncated)?,
-    );
-    let end = if merged {
-        frame.frame_len()
-    } else {
-        ip.udp.wrapping_add(udp_len)
-    };
-    if !merged && (udp_len < headers || end > ip.end) {
+    outer.end = udp.wrapping_add(udp_len);
+    if merged {
+        outer.end = frame.frame_len();
+    } else if udp_len < TUNNEL_LEN || outer.end > ip_end {
         return Err(Reason::UdpLength);
     }
-    let vxlan_offset = ip.udp.wrapping_add(udp::LEN);
-    let first = frame.be32(vxlan_offset).ok_or(Reason::Truncated)?;
-    let second = frame
-        .be32(vxlan_offset.wrapping_add(4))
-        .ok_or(Reason::Truncated)?;
-    let vxlan = vxlan::decode(first, second).ok_or(Reason::VniFlagClear)?;
-    Ok(Outer {
-        source: ip.source,
-        v6: ip.v6,
-        tos: ip.tos,
-        vxlan,
-        inner_offset: vxlan_offset.wrapping_add(vxlan::LEN),
-        end,
-    })
-}
-
-/// True if the packet whose UDP header is at `udp` goes to the VXLAN port.
-#[inline(always)]
-fn is_vxlan_port<P: PacketRead + ?Sized, T: Tables>(frame: &P, udp: usize, tables: &T) -> bool {
-    frame.be16(udp.wrapping_add(udp::DESTINATION_OFFSET)) == Some(tables.config().udp_port)
+    let Some(window) = window else {
+        return Err(Reason::Truncated);
+    };
+    let first = window.be32(0);
+    let second = window.be32(4);
+    if first & vxlan::FLAG_I == 0 {
+        return Err(Reason::VniFlagClear);
+    }
+    outer.vni = second >> 8;
+    outer.reserved = first & !vxlan::FLAG_I != 0 || second & 0xff != 0;
+    Ok(())
 }
 
 #[inline(always)]
-fn parse_v4<P, T>(frame: &P, merged: bool, tables: &T) -> Result<Ip, Reason>
+fn parse_v4<P, T>(
+    frame: &P,
+    window: P::Window<'_>,
+    merged: bool,
+    tables: &T,
+    outer: &mut Outer,
+) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    const IP: usize = ethernet::LEN;
-    let foreign = Reason::NotVxlan;
-    let first = frame.be32(IP).ok_or(foreign)?;
-    let second = frame.be32(IP + ipv4::ID_OFFSET).ok_or(foreign)?;
-    let third = frame.be32(IP + ipv4::TTL_OFFSET).ok_or(foreign)?;
-    let [version, tos, ..] = first.to_be_bytes();
-    let [_, protocol, ..] = third.to_be_bytes();
-    let header_len = ipv4::header_len(version).ok_or(foreign)?;
-    let [_, _, flags_high, flags_low] = second.to_be_bytes();
-    let fragment = u16::from_be_bytes([flags_high, flags_low]);
-    let udp = IP.wrapping_add(header_len);
-    if protocol != udp::PROTOCOL
+    let Some(header_len) = ipv4::header_len(window.byte(IP)) else {
+        return Err(Reason::NotVxlan);
+    };
+    let fragment = window.be16(IP + ipv4::FRAGMENT_OFFSET);
+    if window.byte(IP + ipv4::PROTOCOL_OFFSET) != udp::PROTOCOL
         || fragment & ipv4::FRAGMENT_MASK != 0
-        || !is_vxlan_port(frame, udp, tables)
     {
-        return Err(foreign);
+        return Err(Reason::NotVxlan);
     }
-    let source_be = frame.be32(IP + ipv4::SOURCE_OFFSET).ok_or(foreign)?;
-    let destination_be = frame.be32(IP + ipv4::DESTINATION_OFFSET).ok_or(foreign)?;
-    if !tables.is_local(&VtepAddr::from_v4_be(destination_be.to_be())) {
+    let destination = VtepAddr::from_v4_be(window.be32(IP + ipv4::DESTINATION_OFFSET).to_be());
+    let port = tables.config().udp_port;
+    if header_len != ipv4::LEN {
+        let Some(udp) = frame.window::<{ udp::LEN }>(IP.wrapping_add(header_len)) else {
+            return Err(Reason::NotVxlan);
+        };
+        if udp.be16(udp::DESTINATION_OFFSET) != port {
+            return Err(Reason::NotVxlan);
+        }
+    } else if window.be16(UDP_V4 + udp::DESTINATION_OFFSET) != port {
+        return Err(Reason::NotVxlan);
+    }
+    if !tables.is_local(&destination) {
         return Err(Reason::NotOurAddress);
     }
     if fragment & ipv4::MF != 0 {
@@ -125,105 +176,101 @@ where
     if header_len != ipv4::LEN {
         return Err(Reason::LeftToStack);
     }
+    let source = window.be32(IP + ipv4::SOURCE_OFFSET);
     let sum = Sum::default()
-        .dword(first)
-        .dword(second)
-        .dword(third)
-        .dword(source_be)
-        .dword(destination_be);
+        .dword(window.be32(IP))
+        .dword(window.be32(IP + ipv4::ID_OFFSET))
+        .dword(window.be32(IP + ipv4::TTL_OFFSET))
+        .dword(source)
+        .dword(window.be32(IP + ipv4::DESTINATION_OFFSET));
     if !merged && sum.fold() != 0xffff {
         return Err(Reason::OuterChecksum);
     }
-    let [_, _, len_high, len_low] = first.to_be_bytes();
-    let total_len = usize::from(u16::from_be_bytes([len_high, len_low]));
-    Ok(Ip {
-        source: VtepAddr::from_v4_be(source_be.to_be()),
-        v6: false,
-        tos,
-        udp,
-        end: IP.wrapping_add(total_len),
-    })
+    outer.source = VtepAddr::from_v4_be(source.to_be());
+    outer.tos = window.byte(IP + ipv4::TOS_OFFSET);
+    outer.inner_offset = LEN_V4;
+    let ip_end = IP.wrapping_add(usize::from(window.be16(IP + ipv4::TOTAL_LEN_OFFSET)));
+    let udp_len = usize::from(window.be16(UDP_V4 + udp::LEN_OFFSET));
+    finish(
+        frame,
+        frame.window::<{ vxlan::LEN }>(UDP_V4 + udp::LEN),
+        outer,
+        merged,
+        ip_end,
+        udp_len,
+    )
 }
 
 #[inline(always)]
-fn parse_v6<P, T>(frame: &P, tables: &T) -> Result<Ip, Reason>
+fn parse_v6<P, T>(frame: &P, merged: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    const IP: usize = ethernet::LEN;
-    const UDP: usize = IP + ipv6::LEN;
-    let foreign = Reason::NotVxlan;
-    let first = frame.be32(IP).ok_or(foreign)?;
-    let second = frame.be32(IP + ipv6::PAYLOAD_LEN_OFFSET).ok_or(foreign)?;
-    let [version, low, ..] = first.to_be_bytes();
-    if !ipv6::is_version_6(version) {
-        return Err(foreign);
-    }
-    let address = |at: usize| -> Option<VtepAddr> {
-        Some(VtepAddr::from_v6_be([
-            frame.be32(at)?.to_be(),
-            frame.be32(at.wrapping_add(4))?.to_be(),
-            frame.be32(at.wrapping_add(8))?.to_be(),
-            frame.be32(at.wrapping_add(12))?.to_be(),
-        ]))
+    // Fixed header, and the UDP header or what stands in its place.
+    let Some(window) = frame.window::<{ UDP_V6 + udp::LEN }>(0) else {
+        return Err(Reason::NotVxlan);
     };
-    let [len_high, len_low, next_header, _] = second.to_be_bytes();
-    match next_header {
+    if !ipv6::is_version_6(window.byte(IP)) {
+        return Err(Reason::NotVxlan);
+    }
+    let address = |at: usize| {
+        VtepAddr::from_v6_be([
+            window.be32(at).to_be(),
+            window.be32(at.wrapping_add(4)).to_be(),
+            window.be32(at.wrapping_add(8)).to_be(),
+            window.be32(at.wrapping_add(12)).to_be(),
+        ])
+    };
+    let destination = address(IP + ipv6::DESTINATION_OFFSET);
+    let port = tables.config().udp_port;
+    match window.byte(IP + ipv6::NEXT_HEADER_OFFSET) {
         udp::PROTOCOL => {}
         ipv6::FRAGMENT => {
-            return Err(parse_v6_fragment(
-                frame,
-                tables,
-                address(IP + ipv6::DESTINATION_OFFSET),
-            ));
+            // Only the first fragment says that it is VXLAN.
+            let first = window.be16(UDP_V6 + ipv6::FRAGMENT_OFFSET_OFFSET) >> 3 == 0;
+            if !first || window.byte(UDP_V6) != udp::PROTOCOL {
+                return Err(Reason::NotVxlan);
+            }
+            let Some(udp) = frame.window::<{ udp::LEN }>(UDP_V6 + ipv6::FRAGMENT_LEN) else {
+                return Err(Reason::NotVxlan);
+            };
+            if udp.be16(udp::DESTINATION_OFFSET) != port {
+                return Err(Reason::NotVxlan);
+            }
+            return Err(if tables.is_local(&destination) {
+                Reason::OuterFragment
+            } else {
+                Reason::NotOurAddress
+            });
         }
         ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::DESTINATION_OPTIONS => {
-            let ours =
-                address(IP + ipv6::DESTINATION_OFFSET).is_some_and(|to| tables.is_local(&to));
-            return Err(if ours { Reason::LeftToStack } else { foreign });
+            return Err(if tables.is_local(&destination) {
+                Reason::LeftToStack
+            } else {
+                Reason::NotVxlan
+            });
         }
-        _ => return Err(foreign),
+        _ => return Err(Reason::NotVxlan),
     }
-    if !is_vxlan_port(frame, UDP, tables) {
-        return Err(foreign);
+    if window.be16(UDP_V6 + udp::DESTINATION_OFFSET) != port {
+        return Err(Reason::NotVxlan);
     }
-    let source = address(IP + ipv6::SOURCE_OFFSET).ok_or(foreign)?;
-    let destination = address(IP + ipv6::DESTINATION_OFFSET).ok_or(foreign)?;
     if !tables.is_local(&destination) {
         return Err(Reason::NotOurAddress);
     }
-    let payload_len = usize::from(u16::from_be_bytes([len_high, len_low]));
-    Ok(Ip {
-        source,
-        v6: true,
-        tos: ipv6::traffic_class(u16::from_be_bytes([version, low])),
-        udp: UDP,
-        end: UDP.wrapping_add(payload_len),
-    })
-}
-
-/// Why a packet with a fragment header is left or dropped: only the first fragment says that it is VXLAN.
-#[inline(always)]
-fn parse_v6_fragment<P, T>(frame: &P, tables: &T, destination: Option<VtepAddr>) -> Reason
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-{
-    const FRAGMENT: usize = ethernet::LEN + ipv6::LEN;
-    const UDP: usize = FRAGMENT + ipv6::FRAGMENT_LEN;
-    let next_header = frame.byte(FRAGMENT);
-    let offset = frame.be16(FRAGMENT + ipv6::FRAGMENT_OFFSET_OFFSET);
-    let (Some(udp::PROTOCOL), Some(offset), Some(destination)) = (next_header, offset, destination)
-    else {
-        return Reason::NotVxlan;
-    };
-    if offset >> 3 != 0 || !is_vxlan_port(frame, UDP, tables) {
-        return Reason::NotVxlan;
-    }
-    if tables.is_local(&destination) {
-        Reason::OuterFragment
-    } else {
-        Reason::NotOurAddress
-    }
+    outer.source = address(IP + ipv6::SOURCE_OFFSET);
+    outer.v6 = true;
+    outer.tos = ipv6::traffic_class(window.be16(IP));
+    outer.inner_offset = LEN_V6;
+    let ip_end = UDP_V6.wrapping_add(usize::from(window.be16(IP + ipv6::PAYLOAD_LEN_OFFSET)));
+    let udp_len = usize::from(window.be16(UDP_V6 + udp::LEN_OFFSET));
+    finish(
+        frame,
+        frame.window::<{ vxlan::LEN }>(UDP_V6 + udp::LEN),
+        outer,
+        merged,
+        ip_end,
+        udp_len,
+    )
 }

@@ -1,52 +1,92 @@
 //! Reading a frame, whatever memory it lies in.
+//!
+//! A frame is read through *windows*: one check that so many bytes lie at an offset, and then reads at constant places
+//! within. That is what the verifier follows cheaply, and it keeps the checks few.
 
 use crate::addr::MacAddr;
 
-/// A frame that can be read at an offset. Every read is checked; nothing here can panic.
+/// Bytes of a frame that are known to be there. Reads are at constant offsets below the window's length.
+pub trait Window: Copy {
+    /// One byte.
+    fn byte(self, at: usize) -> u8;
+    /// A 16-bit word in network byte order, returned in host byte order.
+    fn be16(self, at: usize) -> u16;
+    /// A 32-bit word in network byte order, returned in host byte order.
+    fn be32(self, at: usize) -> u32;
+
+    /// The Ethernet address at `at`.
+    #[inline(always)]
+    fn mac(self, at: usize) -> MacAddr {
+        MacAddr::from_parts(self.be16(at), self.be32(at.wrapping_add(2)))
+    }
+}
+
+/// A frame that can be read at an offset. Every window is checked; nothing here can panic.
 ///
 /// Offsets are bytes from the first byte of the Ethernet header.
 pub trait PacketRead {
-    /// Length of the frame in bytes, also of the part that [`load`](Self::load) cannot reach.
+    /// What [`window`](Self::window) returns.
+    type Window<'a>: Window
+    where
+        Self: 'a;
+
+    /// Length of the frame in bytes, also of the part that [`window`](Self::window) cannot reach.
     fn frame_len(&self) -> usize;
 
-    /// Copies `N` bytes at `offset`, or `None` where they do not all lie in readable memory.
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+    /// The `N` bytes at `offset`, or `None` where they do not all lie in readable memory.
+    fn window<const N: usize>(&self, offset: usize) -> Option<Self::Window<'_>>;
 
-    /// A 16-bit word in network byte order, returned in host byte order.
+    /// Returns `bits`, below 128, as they are.
+    ///
+    /// The kernel side hides from the verifier which bits they are. It follows every constant down every path on its own, so a
+    /// few flags found on the way would have it walk through all that comes after them once for each combination.
     #[inline(always)]
-    fn be16(&self, offset: usize) -> Option<u16> {
-        self.load(offset).map(u16::from_be_bytes)
+    fn blur(&self, bits: u8) -> u8 {
+        bits
+    }
+}
+
+/// A window on a slice.
+#[derive(Clone, Copy, Debug)]
+pub struct SliceWindow<'a>(&'a [u8]);
+
+impl SliceWindow<'_> {
+    /// `N` bytes, zero where they lie outside the window: the callers' constants rule that out.
+    fn bytes<const N: usize>(self, at: usize) -> [u8; N] {
+        debug_assert!(
+            at.saturating_add(N) <= self.0.len(),
+            "a read at {at} leaves the window"
+        );
+        at.checked_add(N)
+            .and_then(|end| self.0.get(at..end)?.try_into().ok())
+            .unwrap_or([0; N])
+    }
+}
+
+impl Window for SliceWindow<'_> {
+    fn byte(self, at: usize) -> u8 {
+        let [byte] = self.bytes(at);
+        byte
     }
 
-    /// A 32-bit word in network byte order, returned in host byte order.
-    #[inline(always)]
-    fn be32(&self, offset: usize) -> Option<u32> {
-        self.load(offset).map(u32::from_be_bytes)
+    fn be16(self, at: usize) -> u16 {
+        u16::from_be_bytes(self.bytes(at))
     }
 
-    /// One byte.
-    #[inline(always)]
-    fn byte(&self, offset: usize) -> Option<u8> {
-        self.load::<1>(offset).map(|[byte]| byte)
-    }
-
-    /// The Ethernet address at `offset`.
-    #[inline(always)]
-    fn mac(&self, offset: usize) -> Option<MacAddr> {
-        let high = self.be16(offset)?;
-        let low = self.be32(offset.wrapping_add(2))?;
-        Some(MacAddr::from_parts(high, low))
+    fn be32(self, at: usize) -> u32 {
+        u32::from_be_bytes(self.bytes(at))
     }
 }
 
 impl PacketRead for [u8] {
+    type Window<'a> = SliceWindow<'a>;
+
     fn frame_len(&self) -> usize {
         self.len()
     }
 
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let end = offset.checked_add(N)?;
-        self.get(offset..end)?.try_into().ok()
+    fn window<const N: usize>(&self, offset: usize) -> Option<SliceWindow<'_>> {
+        self.get(offset..offset.checked_add(N)?).map(SliceWindow)
     }
 }
 
@@ -84,21 +124,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_past_the_end_is_none_at_every_length() {
+    fn a_window_past_the_end_is_none_at_every_length() {
         let frame = [7u8; 20];
         for len in 0..=frame.len() {
             let cut = &frame[..len];
             for offset in 0..30 {
-                assert_eq!(cut.load::<4>(offset).is_some(), offset + 4 <= len);
+                assert_eq!(cut.window::<4>(offset).is_some(), offset + 4 <= len);
             }
         }
-        assert_eq!(frame[..].load::<4>(usize::MAX), None);
+        assert!(frame[..].window::<4>(usize::MAX).is_none());
     }
 
     #[test]
     fn words_are_read_in_network_byte_order() {
         let frame = [0x02, 0, 0, 0, 0, 0x0b, 0x12, 0x34];
-        assert_eq!(frame[..].be16(6), Some(0x1234));
-        assert_eq!(frame[..].mac(0).unwrap().to_string(), "02:00:00:00:00:0b");
+        let window = frame[..].window::<8>(0).unwrap();
+        assert_eq!(window.be16(6), 0x1234);
+        assert_eq!(window.mac(0).to_string(), "02:00:00:00:00:0b");
     }
 }

@@ -3,14 +3,14 @@
 use crate::{
     addr::{Vni, VtepAddr},
     ecn, flow,
-    inner::InnerIp,
+    inner::Inner,
     maps::{FdbKey, FdbValue, Peer, Port, PortKey, Segment},
-    packet::{Meta, PacketRead, Tag},
+    packet::{Meta, PacketRead},
     reason::Reason,
     tables::Tables,
     template::{self, Fields},
-    verdict::{Decision, Deliver, Encap, Flood, TagEdit, Verdict, ViaKernel},
-    wire::{ethernet, vlan},
+    verdict::{Act, Decision, Deliver, Encap, Flood, NONE, Record, TagEdit, ViaKernel, Who},
+    wire::{checksum::Sum, ethernet, vlan},
 };
 
 /// Where the frame is looked at, which says what can be done there.
@@ -26,344 +26,370 @@ pub enum Stage {
 struct Arrival<'a> {
     stage: Stage,
     slot: u32,
-    number: u32,
+
     segment: &'a Segment,
-    tag: TagEdit,
-    merged: bool,
+    inner: &'a Inner,
+    edit: Edit,
     gso_size: u32,
-    ip: Option<InnerIp>,
-    hash: u32,
     /// Bytes of the frame as it is carried.
     carried_len: usize,
 }
 
-/// Decides on a frame at a port: encapsulate, deliver, flood or drop.
-#[inline(always)]
+/// What happens to the outermost tag, as bits: see [`TagEdit`].
+#[derive(Clone, Copy)]
+struct Edit(u8);
+
+impl Edit {
+    /// The tag goes.
+    const STRIP: u8 = 1;
+    /// The tag stands beside the frame and is carried in its bytes.
+    const CARRY: u8 = 1 << 1;
+    /// The tag stands in the bytes of the frame.
+    const IN_BYTES: u8 = 1 << 2;
+    /// There is a tag that stays.
+    const STAYS: u8 = 1 << 3;
+    /// Behind the tag stands another one.
+    const SECOND: u8 = 1 << 4;
+
+    #[inline(always)]
+    const fn has(self, bits: u8) -> bool {
+        self.0 & bits != 0
+    }
+
+    #[inline(always)]
+    const fn strips(self) -> bool {
+        self.has(Self::STRIP)
+    }
+
+    /// The bits, with what the frame adds to them.
+    #[inline(always)]
+    const fn with_frame(self, inner: &Inner, second_tag: bool) -> u8 {
+        let mut bits = self.0;
+        if inner.has(Inner::TAG_IN_BYTES) {
+            bits |= Self::IN_BYTES;
+        }
+        if inner.has(Inner::TAGGED) && !self.strips() {
+            bits |= Self::STAYS;
+            if !inner.has(Inner::TAG_IN_BYTES) {
+                bits |= Self::CARRY;
+            }
+        }
+        if second_tag {
+            bits |= Self::SECOND;
+        }
+        bits
+    }
+
+    /// Bytes by which the carried frame is longer.
+    #[inline(always)]
+    const fn longer(self) -> usize {
+        if self.has(Self::CARRY) { vlan::LEN } else { 0 }
+    }
+
+    /// Bytes by which the carried frame is shorter.
+    #[inline(always)]
+    const fn shorter(self) -> usize {
+        if self.strips() && self.has(Self::IN_BYTES) {
+            vlan::LEN
+        } else {
+            0
+        }
+    }
+
+    #[inline(always)]
+    const fn verdict(self) -> TagEdit {
+        if self.has(Self::CARRY) {
+            TagEdit::Carry
+        } else if !self.strips() {
+            TagEdit::Leave
+        } else if self.has(Self::IN_BYTES) {
+            TagEdit::StripInBytes
+        } else {
+            TagEdit::StripBeside
+        }
+    }
+}
+
+impl Arrival<'_> {
+    /// The frame is a super-frame.
+    #[inline(always)]
+    const fn merged(&self) -> bool {
+        self.gso_size != 0
+    }
+}
+
+/// Decides on a frame at a port.
 pub fn decide_port<P, T>(frame: &P, meta: &Meta, stage: Stage, tables: &T) -> Decision
 where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    let mut decision = Decision::leave(Reason::Truncated);
-    decision.inner_len = frame.frame_len();
-    decision.verdict = match decide(frame, meta, stage, tables, &mut decision) {
-        Ok(verdict) => verdict,
-        Err(reason) => Verdict::Leave(reason),
-    };
-    decision
+    decide(frame, meta, stage, tables, &Record)
 }
 
-/// The VLAN tag of a frame, and whether it stands in its bytes.
+/// Decides on a frame at a port, and acts: encapsulate, deliver, flood or drop.
 #[inline(always)]
-fn outermost_tag<P: PacketRead + ?Sized>(
-    frame: &P,
-    meta: &Meta,
-    ethertype: u16,
-) -> Option<(Tag, bool)> {
-    match meta.tag {
-        Some(tag) => Some((tag, false)),
-        None if vlan::is_tag(ethertype) => {
-            let tci = frame.be16(ethernet::LEN)?;
-            Some((
-                Tag {
-                    tpid: ethertype,
-                    tci,
-                },
-                true,
-            ))
-        }
-        None => None,
-    }
-}
-
-#[inline(always)]
-fn decide<P, T>(
-    frame: &P,
-    meta: &Meta,
-    stage: Stage,
-    tables: &T,
-    decision: &mut Decision,
-) -> Result<Verdict, Reason>
+pub fn decide<P, T, A>(frame: &P, meta: &Meta, stage: Stage, tables: &T, act: &A) -> A::Outcome
 where
     P: PacketRead + ?Sized,
     T: Tables,
+    A: Act,
 {
-    let destination = frame
-        .mac(ethernet::DESTINATION_OFFSET)
-        .ok_or(Reason::Truncated)?;
-    let source = frame
-        .mac(ethernet::SOURCE_OFFSET)
-        .ok_or(Reason::Truncated)?;
-    let mut ethertype = frame.be16(ethernet::TYPE_OFFSET).ok_or(Reason::Truncated)?;
-    let tag = outermost_tag(frame, meta, ethertype);
-    if tag.is_none() && vlan::is_tag(ethertype) {
-        return Err(Reason::Truncated);
-    }
+    let mut who = Who::nobody(frame.frame_len());
+    let Some(inner) = Inner::read(frame, 0, meta.tag) else {
+        return act.leave(&who, Reason::Truncated);
+    };
+    let Some(inner) = tables.put_down(&inner) else {
+        return act.leave(&who, Reason::TableGap);
+    };
 
     // Which mapping covers the frame: the VLAN's own, else the port's untagged one where its VNI carries tags.
-    let by_vlan = match tag {
-        Some((tag, _)) if tag.tpid == vlan::TYPE_8021Q => {
-            tables.port_slot(&PortKey::new(meta.ifindex, tag.vid()))
+    let tagged = inner.has(Inner::TAGGED);
+    let mut slot = NONE;
+    let mut edit = 0;
+    if tagged && inner.tag.tpid == vlan::TYPE_8021Q {
+        slot = tables
+            .port_slot(&PortKey::new(meta.ifindex, inner.tag.vid()))
+            .unwrap_or(NONE);
+        if slot != NONE {
+            edit = Edit::STRIP;
         }
-        Some(_) => None,
-        None => tables.port_slot(&PortKey::new(meta.ifindex, 0)),
-    };
-    let unmapped = if tag.is_some() {
+    }
+    if slot == NONE {
+        slot = tables
+            .port_slot(&PortKey::new(meta.ifindex, 0))
+            .unwrap_or(NONE);
+    }
+    let edit = Edit(frame.blur(edit));
+    let unmapped = if tagged {
         Reason::VlanUnmapped
     } else {
         Reason::NotAPort
     };
-    let (slot, strip) = match (by_vlan, tag) {
-        (Some(slot), tag) => (slot, tag.is_some()),
-        (None, Some(_)) => (
-            tables
-                .port_slot(&PortKey::new(meta.ifindex, 0))
-                .ok_or(unmapped)?,
-            false,
-        ),
-        (None, None) => return Err(unmapped),
+    let Some(port) = tables.port(slot) else {
+        return act.leave(&who, unmapped);
     };
-    let port = tables.port(slot).ok_or(unmapped)?;
     let number = port.segment;
-    let segment = tables.segment(number).ok_or(unmapped)?;
-    decision.from_port = Some(slot);
-    decision.segment = Some(number);
-    let passes = segment.has(Segment::INNER_VLAN_PASS);
+    let Some(segment) = tables.segment(number) else {
+        return act.leave(&who, unmapped);
+    };
+    who.from_port = slot;
+    who.segment = number;
 
-    let mut l3 = ethernet::LEN;
-    let mut carried_len = frame.frame_len();
-    let mut edit = TagEdit::Leave;
-    if let Some((tag, in_bytes)) = tag {
-        if !strip && !passes {
-            return Err(Reason::VlanUnmapped);
-        }
-        if in_bytes {
-            l3 = l3.wrapping_add(vlan::LEN);
-            ethertype = frame.be16(l3.wrapping_sub(2)).ok_or(Reason::Truncated)?;
-        }
-        edit = match (strip, in_bytes) {
-            (true, true) => {
-                carried_len = carried_len.wrapping_sub(vlan::LEN);
-                TagEdit::StripInBytes
-            }
-            (true, false) => TagEdit::StripBeside,
-            (false, true) => TagEdit::Leave,
-            (false, false) => {
-                carried_len = carried_len.wrapping_add(vlan::LEN);
-                TagEdit::Carry(tag)
-            }
-        };
-        // A second tag behind the one that the mapping covers.
-        if vlan::is_tag(ethertype) && !passes {
-            return Err(Reason::VlanUnmapped);
-        }
+    let second_tag = tagged && vlan::is_tag(inner.ethertype);
+    // A tag that no mapping covers, or a second one behind the one that is covered.
+    if tagged && (!edit.strips() || second_tag) && !segment.has(Segment::INNER_VLAN_PASS) {
+        return act.leave(&who, Reason::VlanUnmapped);
     }
-    if source.is_group() || source.is_zero() {
-        return Err(Reason::InvalidSourceMac);
+    if inner.source.is_group() || inner.source.is_zero() {
+        return act.leave(&who, Reason::InvalidSourceMac);
     }
 
-    let ip = InnerIp::read(frame, ethertype, l3);
+    let edit = Edit(frame.blur(edit.with_frame(inner, second_tag)));
+    let carried_len = frame
+        .frame_len()
+        .wrapping_add(edit.longer())
+        .wrapping_sub(edit.shorter());
     let arrival = Arrival {
         stage,
         slot,
-        number,
         segment,
-        tag: edit,
-        merged: meta.gso_size != 0,
+        inner,
+        edit,
         gso_size: meta.gso_size,
-        ip,
-        hash: flow::hash(frame, ip.as_ref(), (destination, source), ethertype),
         carried_len,
     };
-    let found = tables.fdb(&FdbKey::new(number, destination));
-    match found {
-        Some(FdbValue {
-            kind: FdbValue::PEER,
-            target,
-            ..
-        }) => {
-            let peer = tables.peer(target).ok_or(Reason::TableGap)?;
-            encap(frame, &arrival, target, peer)
+    let group = inner.destination.is_group();
+    let mut list = number;
+    if let Some(found) = tables.fdb(&FdbKey::new(number, inner.destination)) {
+        match found.kind {
+            FdbValue::PEER => {
+                return match tables.peer(found.target) {
+                    Some(peer) => encap(&arrival, &who, found.target, peer, act),
+                    None => act.leave(&who, Reason::TableGap),
+                };
+            }
+            FdbValue::PORT => {
+                return match tables.port(found.target) {
+                    Some(port) => deliver(&arrival, &who, found.target, port, meta.ifindex, act),
+                    None => act.leave(&who, Reason::TableGap),
+                };
+            }
+            _ => list = found.target,
         }
-        Some(FdbValue {
-            kind: FdbValue::PORT,
-            target,
-            ..
-        }) => {
-            let port = tables.port(target).ok_or(Reason::TableGap)?;
-            deliver(&arrival, target, port, meta.ifindex)
-        }
-        _ if !destination.is_group() && !segment.has(Segment::FLOODS) => Err(Reason::NoFdbEntry),
-        found => flood(&arrival, found, tables),
     }
+    if !segment.has(Segment::FLOODS) {
+        return act.leave(
+            &who,
+            if group {
+                Reason::FloodOff
+            } else {
+                Reason::NoFdbEntry
+            },
+        );
+    }
+    flood(&arrival, &who, list, tables, act)
 }
 
 /// To a local port of the VNI.
 #[inline(always)]
-fn deliver(
+fn deliver<A: Act>(
     arrival: &Arrival<'_>,
+    who: &Who,
     slot: u32,
     port: &Port,
     from_ifindex: u32,
-) -> Result<Verdict, Reason> {
+    act: &A,
+) -> A::Outcome {
     if slot == arrival.slot {
-        return Err(Reason::SamePort);
+        return act.leave(who, Reason::SamePort);
     }
-    if !arrival.merged
+    if !arrival.merged()
         && arrival.carried_len > (port.mtu as usize).wrapping_add(ethernet::LEN + vlan::LEN)
     {
-        return Err(Reason::TooBig);
+        return act.leave(who, Reason::TooBig);
     }
     // Redirected back to the interface it came from (another VLAN of a trunk), and to whatever XDP cannot reach, TC does it.
     if arrival.stage == Stage::Xdp {
-        return Err(Reason::LeftToTc);
+        return act.leave(who, Reason::LeftToTc);
     }
-    Ok(Verdict::Deliver(Deliver {
-        slot,
-        ifindex: port.ifindex,
-        vlan: port.vlan,
-        to_other_end: port.has(Port::PEER_TARGET) && port.ifindex != from_ifindex,
-        strip: 0,
-        tag: arrival.tag,
-    }))
+    act.deliver(
+        who,
+        &Deliver {
+            slot,
+            ifindex: port.ifindex,
+            vlan: port.vlan,
+            to_other_end: port.has(Port::PEER_TARGET) && port.ifindex != from_ifindex,
+            strip: 0,
+            tag: arrival.edit.verdict(),
+        },
+    )
 }
 
 /// Outer TTL, TOS and DF, as the VNI's settings and the inner packet say.
 #[inline(always)]
 fn outer_header(arrival: &Arrival<'_>) -> (u8, u8, bool) {
-    let segment = arrival.segment;
-    let (mut ttl, mut tos, mut dont_fragment) =
-        (segment.ttl, segment.tos, segment.has(Segment::DF_SET));
-    let mut inner_ecn = ecn::NOT_ECT;
-    if let Some(ip) = &arrival.ip {
-        if segment.has(Segment::TTL_INHERIT) {
-            ttl = ip.ttl;
-        }
-        if segment.has(Segment::TOS_INHERIT) {
-            tos = ip.tos;
-        }
-        if segment.has(Segment::DF_INHERIT) {
-            dont_fragment = ip.dont_fragment;
-        }
-        inner_ecn = ip.tos;
+    let Arrival { segment, inner, .. } = arrival;
+    if !inner.is_ip() {
+        return (
+            segment.ttl,
+            segment.tos & !ecn::MASK,
+            segment.has(Segment::DF_SET),
+        );
     }
-    (ttl, ecn::outer_tos(tos, inner_ecn), dont_fragment)
+    let ttl = if segment.has(Segment::TTL_INHERIT) {
+        inner.ttl
+    } else {
+        segment.ttl
+    };
+    let tos = if segment.has(Segment::TOS_INHERIT) {
+        inner.tos
+    } else {
+        segment.tos
+    };
+    let dont_fragment = if segment.has(Segment::DF_INHERIT) {
+        inner.has(Inner::DONT_FRAGMENT)
+    } else {
+        segment.has(Segment::DF_SET)
+    };
+    (ttl, ecn::outer_tos(tos, inner.tos), dont_fragment)
 }
 
 /// True if the packet that encapsulation makes is within `mtu`; of a super-frame, each packet that it is cut into.
 #[inline(always)]
-fn fits<P: PacketRead + ?Sized>(frame: &P, arrival: &Arrival<'_>, v6: bool, mtu: u32) -> bool {
-    let carried = if arrival.merged {
-        let headers = arrival.ip.as_ref().and_then(|ip| {
-            ip.segment_headers_len(frame)
-                .map(|len| len.wrapping_add(ip.l3))
-        });
-        match headers {
-            Some(len) => len.wrapping_add(arrival.gso_size as usize),
-            None => arrival.carried_len,
-        }
+fn fits(arrival: &Arrival<'_>, v6: bool, mtu: u32) -> bool {
+    let carried = if arrival.merged() {
+        (arrival.inner.headers_len as usize).wrapping_add(arrival.gso_size as usize)
     } else {
         arrival.carried_len
     };
     carried.wrapping_add(template::ip_overhead(v6)) <= mtu as usize
 }
 
+/// Adds the carried tag to the sum over the frame.
+#[inline(always)]
+fn carried_sum(arrival: &Arrival<'_>) -> u16 {
+    let mut sum = Sum::default().word(arrival.inner.sum);
+    if arrival.edit.has(Edit::STAYS) {
+        sum = sum.word(arrival.inner.tag.tpid).word(arrival.inner.tag.tci);
+    }
+    sum.fold()
+}
+
 /// To a VTEP.
 #[inline(always)]
-fn encap<P: PacketRead + ?Sized>(
-    frame: &P,
+fn encap<A: Act>(
     arrival: &Arrival<'_>,
+    who: &Who,
     number: u32,
     peer: &Peer,
-) -> Result<Verdict, Reason> {
+    act: &A,
+) -> A::Outcome {
+    let Arrival { segment, inner, .. } = arrival;
     let (ttl, tos, dont_fragment) = outer_header(arrival);
-    let segment = arrival.segment;
-    let source_port = flow::port(
-        arrival.hash,
-        segment.source_port_min,
-        segment.source_port_max,
-    );
+    let source_port = flow::port(inner.hash, segment.source_port_min, segment.source_port_max);
     let v6 = peer.has(Peer::IPV6);
     let checksum = peer.has(Peer::CHECKSUM);
-    let mut via = ViaKernel {
-        peer: number,
-        remote: peer.addr,
-        local: peer.local,
-        vni: segment.vni,
-        tos,
-        ttl,
-        dont_fragment,
-        checksum,
-        source_port,
-        tag: arrival.tag,
-        reason: Reason::EncapsulatedUnresolved,
-    };
-    let xdp = arrival.stage == Stage::Xdp;
-    if !peer.has(Peer::RESOLVED) {
-        return if xdp {
-            Err(Reason::LeftToTc)
-        } else {
-            Ok(Verdict::ViaKernel(via))
-        };
+    let resolved = peer.has(Peer::RESOLVED);
+    if resolved && !fits(arrival, v6, peer.mtu) {
+        return act.leave(
+            who,
+            if arrival.stage == Stage::Xdp {
+                Reason::LeftToTc
+            } else {
+                Reason::TooBig
+            },
+        );
     }
-    if !fits(frame, arrival, v6, peer.mtu) {
-        return if xdp {
-            Err(Reason::LeftToTc)
-        } else {
-            Err(Reason::TooBig)
-        };
-    }
-    via.reason = Reason::EncapsulatedByKernel;
-    let pending = arrival
-        .ip
-        .as_ref()
-        .and_then(|ip| ip.pending_checksum(frame));
-    // XDP keeps nothing beside the frame: what offload is still to finish would stay unfinished.
-    if xdp && (pending.is_some() || checksum || arrival.merged) {
-        return Err(Reason::LeftToTc);
-    }
-    let inner_sum = if checksum {
-        let carried = match arrival.tag {
-            TagEdit::Carry(tag) => Some(tag),
-            TagEdit::Leave | TagEdit::StripBeside | TagEdit::StripInBytes => None,
-        };
-        let strip = arrival.tag == TagEdit::StripInBytes;
-        let sum = match (&arrival.ip, pending) {
-            (Some(ip), Some(pending)) if !arrival.merged => {
-                ip.completed_sum(frame, pending, carried, strip)
-            }
-            _ => None,
-        };
-        match sum {
-            Some(sum) => Some(sum),
-            None => return Ok(Verdict::ViaKernel(via)),
+    // In place where the next hop is known, the 16-bit length field holds the length, the kernel does not move a second tag
+    // away when the first goes, and the checksum can be had from the headers alone.
+    let in_place = resolved
+        && arrival.carried_len <= usize::from(u16::MAX).wrapping_sub(template::ip_overhead(v6))
+        && !(arrival.edit.has(Edit::SECOND) && arrival.edit.has(Edit::STRIP | Edit::CARRY))
+        && (!checksum || (inner.has(Inner::PENDING) && !arrival.merged()));
+    if arrival.stage == Stage::Xdp {
+        // XDP keeps nothing beside the frame: what offload is still to finish would stay unfinished.
+        if !in_place || inner.has(Inner::PENDING) || checksum || !peer.has(Peer::XDP_TARGET) {
+            return act.leave(who, Reason::LeftToTc);
         }
-    } else {
-        None
-    };
-    // The outer length field has 16 bits.
-    if arrival.carried_len > usize::from(u16::MAX).wrapping_sub(template::ip_overhead(v6)) {
-        return if xdp {
-            Err(Reason::LeftToTc)
-        } else {
-            Ok(Verdict::ViaKernel(via))
-        };
+    } else if !in_place {
+        return act.via_kernel(
+            who,
+            &ViaKernel {
+                peer: number,
+                remote: peer.addr,
+                local: peer.local,
+                vni: segment.vni,
+                tos,
+                ttl,
+                dont_fragment,
+                checksum,
+                source_port,
+                tag: arrival.edit.verdict(),
+                reason: if resolved {
+                    Reason::EncapsulatedByKernel
+                } else {
+                    Reason::EncapsulatedUnresolved
+                },
+            },
+        );
     }
-    let id = match &arrival.ip {
-        _ if dont_fragment => 0,
-        Some(ip) if !ip.v6 => ip.id,
-        _ => source_port,
+    let id = if dont_fragment {
+        0
+    } else if inner.has(Inner::V4) {
+        inner.id
+    } else {
+        source_port
     };
     let Some(vni) = Vni::new(segment.vni) else {
-        return Err(Reason::TableGap);
+        return act.leave(who, Reason::TableGap);
     };
-    let inner_ip =
-        arrival.ip.is_some() && !matches!(arrival.tag, TagEdit::Leave if is_tagged(arrival));
-    Ok(Verdict::Encap(Encap {
+    let encap = Encap {
         peer: number,
         ifindex: peer.ifindex,
         v6,
-        inner_ip,
+        // With a tag left in its bytes, the kernel does not take the frame for IP.
+        inner_ip: inner.is_ip() && !(arrival.edit.has(Edit::IN_BYTES) && !arrival.edit.strips()),
         fields: Fields {
             tos,
             ttl,
@@ -372,61 +398,58 @@ fn encap<P: PacketRead + ?Sized>(
             source_port,
             vni,
             inner_len: u32::try_from(arrival.carried_len).unwrap_or(u32::MAX),
-            inner_sum,
+            inner_sum: if checksum {
+                Some(carried_sum(arrival))
+            } else {
+                None
+            },
         },
-        tag: arrival.tag,
-    }))
-}
-
-/// True if a tag stays in the bytes of the frame, so that the kernel does not take it for IP.
-#[inline(always)]
-fn is_tagged(arrival: &Arrival<'_>) -> bool {
-    arrival.ip.as_ref().is_some_and(|ip| ip.l3 != ethernet::LEN)
+        tag: arrival.edit.verdict(),
+    };
+    act.encap(who, &encap, peer)
 }
 
 /// To many.
 #[inline(always)]
-fn flood<T: Tables>(
+fn flood<T: Tables, A: Act>(
     arrival: &Arrival<'_>,
-    found: Option<FdbValue>,
+    who: &Who,
+    list: u32,
     tables: &T,
-) -> Result<Verdict, Reason> {
-    if !arrival.segment.has(Segment::FLOODS) {
-        return Err(Reason::FloodOff);
-    }
+    act: &A,
+) -> A::Outcome {
     if arrival.stage == Stage::Xdp {
-        return Err(Reason::LeftToTc);
+        return act.leave(who, Reason::LeftToTc);
     }
-    let list = match found {
-        Some(entry) => entry.target,
-        None => arrival.number,
-    };
     // The port that the frame came from is on the list too.
     match tables.flood_list(list) {
         Some(targets) if targets.len > 1 => {}
-        _ => return Err(Reason::NowhereToFlood),
+        Some(_) | None => return act.leave(who, Reason::NowhereToFlood),
     }
     let (ttl, tos, dont_fragment) = outer_header(arrival);
-    let segment = arrival.segment;
-    Ok(Verdict::Flood(Flood {
-        list,
-        from: Some(arrival.slot),
-        outer: ViaKernel {
-            peer: 0,
-            remote: VtepAddr::from_v4_be(0),
-            local: VtepAddr::from_v4_be(0),
-            vni: segment.vni,
-            tos,
-            ttl,
-            dont_fragment,
-            checksum: false,
-            source_port: flow::port(
-                arrival.hash,
-                segment.source_port_min,
-                segment.source_port_max,
-            ),
-            tag: arrival.tag,
-            reason: Reason::Flooded,
+    let Arrival { segment, inner, .. } = arrival;
+    act.flood(
+        who,
+        &Flood {
+            list,
+            from: arrival.slot,
+            outer: ViaKernel {
+                peer: 0,
+                remote: VtepAddr::from_v4_be(0),
+                local: VtepAddr::from_v4_be(0),
+                vni: segment.vni,
+                tos,
+                ttl,
+                dont_fragment,
+                checksum: false,
+                source_port: flow::port(
+                    inner.hash,
+                    segment.source_port_min,
+                    segment.source_port_max,
+                ),
+                tag: arrival.edit.verdict(),
+                reason: Reason::Flooded,
+            },
         },
-    }))
+    )
 }

@@ -36,9 +36,15 @@ macro_rules! reasons {
 
             /// What became of the frame.
             #[must_use]
-            #[inline(always)]
             pub const fn class(self) -> Class {
                 match self { $(Self::$variant => Class::$class,)+ }
+            }
+
+            /// A bit for each reason of this class, at its code.
+            const fn mask(class: Class) -> u64 {
+                let mut mask = 0;
+                $(if Class::$class as u32 == class as u32 { mask |= 1 << $code; })+
+                mask
             }
 
             /// One sentence for people.
@@ -135,6 +141,22 @@ reasons! {
 }
 
 impl Reason {
+    /// True if the frame went where it should. Without a branch, unlike [`class`](Self::class).
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_delivered(self) -> bool {
+        const MASK: u64 = Reason::mask(Class::Delivered);
+        (MASK >> self.code()) & 1 != 0
+    }
+
+    /// True if the frame is left to others, untouched: passed, or continued. Without a branch.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_left(self) -> bool {
+        const MASK: u64 = Reason::mask(Class::Passed) | Reason::mask(Class::Continued);
+        (MASK >> self.code()) & 1 != 0
+    }
+
     /// Number of counters kept per hook: room for reasons to come.
     pub const SLOTS: u32 = 64;
 
@@ -170,6 +192,22 @@ mod tests {
             assert!(
                 meaning.ends_with('.') && meaning.starts_with(char::is_uppercase),
                 "{reason:?}: {meaning}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_masks_agree_with_the_classes() {
+        for reason in Reason::ALL {
+            assert_eq!(
+                reason.is_delivered(),
+                reason.class() == Class::Delivered,
+                "{reason:?}"
+            );
+            assert_eq!(
+                reason.is_left(),
+                matches!(reason.class(), Class::Passed | Class::Continued),
+                "{reason:?}"
             );
         }
     }

@@ -28,6 +28,29 @@ pub const fn ip_overhead(v6: bool) -> usize {
     }
 }
 
+/// Words that a peer's template takes: it is kept and moved in words, which the kernel side does one by one.
+pub const TEMPLATE_WORDS: usize = 10;
+
+/// Outer headers in `W` words: the first [`LEN_V4`] or [`LEN_V6`] bytes count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<const W: usize>(pub [u64; W]);
+
+/// Words for the headers over IPv4.
+pub const WORDS_V4: usize = LEN_V4.div_ceil(8);
+/// Words for the headers over IPv6.
+pub const WORDS_V6: usize = LEN_V6.div_ceil(8);
+
+impl<const W: usize> Header<W> {
+    /// The first `N` bytes.
+    #[must_use]
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        bytemuck::bytes_of(&self.0)
+            .first_chunk()
+            .copied()
+            .unwrap_or([0; N])
+    }
+}
+
 /// What differs from packet to packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fields {
@@ -59,7 +82,7 @@ pub fn build(
     local: VtepAddr,
     remote: VtepAddr,
     udp_port: u16,
-) -> [u8; 80] {
+) -> [u64; TEMPLATE_WORDS] {
     let mut writer = Writer {
         bytes: [0; 80],
         at: 0,
@@ -95,7 +118,7 @@ pub fn build(
         writer.put(&base.fold().to_be_bytes());
     }
     writer.put(&vxlan::encode(Vni::ZERO));
-    writer.bytes
+    bytemuck::cast(writer.bytes)
 }
 
 /// Appends to a fixed buffer; what does not fit is left out (the constants above rule that out).
@@ -139,12 +162,13 @@ const fn wire_len(len: u32) -> u16 {
 /// The outer headers over IPv4.
 #[must_use]
 #[inline(always)]
-pub fn render_v4(template: &[u8; 80], fields: &Fields) -> [u8; LEN_V4] {
+pub fn render_v4(template: &[u64; TEMPLATE_WORDS], fields: &Fields) -> Header<WORDS_V4> {
     const IP: usize = ethernet::LEN;
-    let mut header = [0; LEN_V4];
-    if let Some(used) = template.first_chunk::<LEN_V4>() {
-        header = *used;
+    let mut words = [0; WORDS_V4];
+    if let Some(used) = template.first_chunk() {
+        words = *used;
     }
+    let header: &mut [u8; WORDS_V4 * 8] = bytemuck::cast_mut(&mut words);
     let udp_len = wire_len(
         fields
             .inner_len
@@ -173,18 +197,19 @@ pub fn render_v4(template: &[u8; 80], fields: &Fields) -> [u8; LEN_V4] {
     patch!(header, UDP_V4, fields.source_port.to_be_bytes());
     patch!(header, UDP_V4 + udp::LEN_OFFSET, udp_len.to_be_bytes());
     patch!(header, UDP_V4 + udp::LEN, vxlan::encode(fields.vni));
-    header
+    Header(words)
 }
 
 /// The outer headers over IPv6.
 #[must_use]
 #[inline(always)]
-pub fn render_v6(template: &[u8; 80], fields: &Fields) -> [u8; LEN_V6] {
+pub fn render_v6(template: &[u64; TEMPLATE_WORDS], fields: &Fields) -> Header<WORDS_V6> {
     const IP: usize = ethernet::LEN;
-    let mut header = [0; LEN_V6];
-    if let Some(used) = template.first_chunk::<LEN_V6>() {
-        header = *used;
+    let mut words = [0; WORDS_V6];
+    if let Some(used) = template.first_chunk() {
+        words = *used;
     }
+    let header: &mut [u8; WORDS_V6 * 8] = bytemuck::cast_mut(&mut words);
     let udp_len = wire_len(
         fields
             .inner_len
@@ -220,7 +245,7 @@ pub fn render_v6(template: &[u8; 80], fields: &Fields) -> [u8; LEN_V6] {
         checksum.to_be_bytes()
     );
     patch!(header, UDP_V6 + udp::LEN, vxlan::encode(fields.vni));
-    header
+    Header(words)
 }
 
 #[cfg(test)]
@@ -242,7 +267,7 @@ mod tests {
         }
     }
 
-    fn template(local: &str, remote: &str) -> [u8; 80] {
+    fn template(local: &str, remote: &str) -> [u64; TEMPLATE_WORDS] {
         let macs = (
             "02:00:00:00:00:02".parse().unwrap(),
             "02:00:00:00:00:01".parse().unwrap(),
@@ -263,7 +288,7 @@ mod tests {
         want.extend([
             0xc3, 0x50, 0x12, 0xb5, 0, 114, 0, 0, 8, 0, 0, 0, 0x12, 0x34, 0x56, 0,
         ]);
-        assert_eq!(header.to_vec(), want);
+        assert_eq!(header.bytes::<LEN_V4>().to_vec(), want);
     }
 
     #[test]
@@ -277,7 +302,7 @@ mod tests {
         want.extend([
             0xc3, 0x50, 0x12, 0xb5, 0, 114, 0, 0, 8, 0, 0, 0, 0x12, 0x34, 0x56, 0,
         ]);
-        assert_eq!(header.to_vec(), want);
+        assert_eq!(header.bytes::<LEN_V6>().to_vec(), want);
     }
 
     #[test]
@@ -290,7 +315,8 @@ mod tests {
                 inner_sum: Some(sum),
                 ..fields()
             },
-        );
+        )
+        .bytes::<LEN_V6>();
         let total = Sum::default()
             .bytes(&header[22..54])
             .word(17)

@@ -3,12 +3,12 @@
 use crate::{
     addr::VtepAddr,
     ecn,
-    inner::InnerIp,
-    maps::{FdbKey, FdbValue, Segment},
+    inner::{Inner, Received},
+    maps::{Config, FdbKey, FdbValue, Port, Segment},
     packet::{Meta, PacketRead, Tag},
     reason::Reason,
     tables::Tables,
-    verdict::{Decision, Deliver, Flood, TagEdit, Verdict, ViaKernel},
+    verdict::{Act, Decision, Deliver, Flood, NONE, Record, TagEdit, ViaKernel, Who},
     wire::{ethernet, vlan},
 };
 
@@ -67,143 +67,138 @@ const fn smallest_payload(outer_v6: bool) -> usize {
 
 /// Decides what becomes of the inner frame.
 #[inline(always)]
-pub fn decide_inner<P, T>(frame: &P, arrival: &Arrival, segment: &Segment, tables: &T) -> Verdict
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-{
-    match inner(frame, arrival, segment, tables) {
-        Ok(verdict) => verdict,
-        Err(reason) => Verdict::Leave(reason),
-    }
-}
-
-#[inline(always)]
-fn inner<P, T>(
+pub(crate) fn decide_inner<P, T, A>(
     frame: &P,
     arrival: &Arrival,
+    who: &Who,
     segment: &Segment,
     tables: &T,
-) -> Result<Verdict, Reason>
+    act: &A,
+) -> A::Outcome
 where
     P: PacketRead + ?Sized,
     T: Tables,
+    A: Act,
 {
-    let at = arrival.inner_offset;
     if arrival.inner_len < ethernet::LEN {
-        return Err(Reason::InnerTruncated);
+        return act.leave(who, Reason::InnerTruncated);
     }
-    let destination = frame
-        .mac(at.wrapping_add(ethernet::DESTINATION_OFFSET))
-        .ok_or(Reason::InnerTruncated)?;
-    let source = frame
-        .mac(at.wrapping_add(ethernet::SOURCE_OFFSET))
-        .ok_or(Reason::InnerTruncated)?;
-    let ethertype = frame
-        .be16(at.wrapping_add(ethernet::TYPE_OFFSET))
-        .ok_or(Reason::InnerTruncated)?;
-    if source.is_group() || source.is_zero() {
-        return Err(Reason::InvalidSourceMac);
-    }
-    if (arrival.tag.is_some() || vlan::is_tag(ethertype)) && !segment.has(Segment::INNER_VLAN_PASS)
-    {
-        return Err(Reason::InnerVlan);
-    }
-    let ip = InnerIp::read(frame, ethertype, at.wrapping_add(ethernet::LEN));
-    let merge = match &ip {
-        Some(ip) => ecn::merge(arrival.outer_tos, ip.tos),
-        None => ecn::Merge::Keep,
+    let Some(read) = Received::read(frame, arrival.inner_offset) else {
+        return act.leave(who, Reason::InnerTruncated);
     };
-    if merge == ecn::Merge::Drop {
-        return Err(Reason::EcnNotCapable);
+    if read.source.is_group() || read.source.is_zero() {
+        return act.leave(who, Reason::InvalidSourceMac);
+    }
+    if (arrival.tag.is_some() || read.tagged) && !segment.has(Segment::INNER_VLAN_PASS) {
+        return act.leave(who, Reason::InnerVlan);
+    }
+    let merge = ecn::merge(arrival.outer_tos, read.tos);
+    if merge == ecn::Merge::DROP {
+        return act.leave(who, Reason::EcnNotCapable);
     }
 
-    let key = FdbKey::new(arrival.segment, destination);
-    let slot = match tables.fdb(&key) {
-        Some(FdbValue {
-            kind: FdbValue::PORT,
-            target,
-            ..
-        }) => target,
-        Some(FdbValue {
-            kind: FdbValue::PEER,
-            ..
-        }) => return Err(Reason::SplitHorizon),
-        _ if !destination.is_group() && !segment.has(Segment::FLOODS) => {
-            return Err(Reason::NoFdbEntry);
+    let group = read.destination.is_group();
+    let mut list = arrival.segment;
+    if let Some(found) = tables.fdb(&FdbKey::new(arrival.segment, read.destination)) {
+        match found.kind {
+            FdbValue::PORT => {
+                return deliver(frame, arrival, who, merge, found.target, tables, act);
+            }
+            FdbValue::PEER => return act.leave(who, Reason::SplitHorizon),
+            _ => list = found.target,
         }
-        found => return flood(arrival, segment, found, tables),
+    }
+    if !segment.has(Segment::FLOODS) {
+        return act.leave(
+            who,
+            if group {
+                Reason::FloodOff
+            } else {
+                Reason::NoFdbEntry
+            },
+        );
+    }
+    if arrival.stage != Stage::Device {
+        return act.leave(who, arrival.stage.left());
+    }
+    match tables.flood_list(list) {
+        Some(targets) if targets.ports > 0 => {}
+        Some(_) | None => return act.leave(who, Reason::NowhereToFlood),
+    }
+    act.flood(
+        who,
+        &Flood {
+            list,
+            from: NONE,
+            outer: ViaKernel {
+                peer: 0,
+                remote: VtepAddr::from_v4_be(0),
+                local: VtepAddr::from_v4_be(0),
+                vni: segment.vni,
+                tos: 0,
+                ttl: 0,
+                dont_fragment: false,
+                checksum: false,
+                source_port: 0,
+                tag: TagEdit::Leave,
+                reason: Reason::FloodedLocally,
+            },
+        },
+    )
+}
+
+/// To a local port.
+#[inline(always)]
+fn deliver<P, T, A>(
+    frame: &P,
+    arrival: &Arrival,
+    who: &Who,
+    merge: ecn::Merge,
+    slot: u32,
+    tables: &T,
+    act: &A,
+) -> A::Outcome
+where
+    P: PacketRead + ?Sized,
+    T: Tables,
+    A: Act,
+{
+    let Some(port) = tables.port(slot) else {
+        return act.leave(who, Reason::TableGap);
     };
-    let port = tables.port(slot).ok_or(Reason::TableGap)?;
     if !arrival.merged
         && arrival.inner_len > (port.mtu as usize).wrapping_add(ethernet::LEN + vlan::LEN)
     {
-        return Err(Reason::TooBig);
+        return act.leave(who, Reason::TooBig);
     }
     let left = match arrival.stage {
         Stage::Device => false,
         Stage::Tc => {
-            arrival.inner_len < ethernet::LEN.wrapping_add(smallest_payload(arrival.outer_v6))
-                || arrival.merged
+            arrival.merged
+                || arrival.inner_len
+                    < ethernet::LEN.wrapping_add(smallest_payload(arrival.outer_v6))
         }
         Stage::Xdp => {
-            let pending = tables.config().flags & crate::maps::Config::PARTIAL_CHECKSUMS != 0
-                && ip.is_some_and(|ip| ip.pending_checksum(frame).is_some());
-            !port.has(crate::maps::Port::XDP_TARGET) || pending || arrival.tag.is_some()
+            !port.has(Port::XDP_TARGET)
+                || tables.config().flags & Config::PARTIAL_CHECKSUMS != 0
+                    && Inner::read(frame, arrival.inner_offset, None)
+                        .is_some_and(|inner| inner.has(Inner::PENDING))
         }
     };
-    if left || arrival.trailer || merge != ecn::Merge::Keep {
-        return Err(arrival.stage.left());
+    if left || arrival.trailer || merge == ecn::Merge::SET {
+        return act.leave(who, arrival.stage.left());
     }
-    Ok(Verdict::Deliver(Deliver {
-        slot,
-        ifindex: port.ifindex,
-        vlan: port.vlan,
-        to_other_end: port.has(crate::maps::Port::PEER_TARGET),
-        strip: at,
-        tag: TagEdit::Leave,
-    }))
-}
-
-/// A frame for many, or for a station that is not known.
-#[inline(always)]
-fn flood<T: Tables>(
-    arrival: &Arrival,
-    segment: &Segment,
-    found: Option<FdbValue>,
-    tables: &T,
-) -> Result<Verdict, Reason> {
-    if !segment.has(Segment::FLOODS) {
-        return Err(Reason::FloodOff);
-    }
-    if arrival.stage != Stage::Device {
-        return Err(arrival.stage.left());
-    }
-    let list = match found {
-        Some(entry) => entry.target,
-        None => arrival.segment,
-    };
-    match tables.flood_list(list) {
-        Some(targets) if targets.ports > 0 => {}
-        _ => return Err(Reason::NowhereToFlood),
-    }
-    Ok(Verdict::Flood(Flood {
-        list,
-        from: None,
-        outer: ViaKernel {
-            peer: 0,
-            remote: VtepAddr::from_v4_be(0),
-            local: VtepAddr::from_v4_be(0),
-            vni: segment.vni,
-            tos: 0,
-            ttl: 0,
-            dont_fragment: false,
-            checksum: false,
-            source_port: 0,
+    act.deliver(
+        who,
+        &Deliver {
+            slot,
+            ifindex: port.ifindex,
+            vlan: port.vlan,
+            to_other_end: port.has(Port::PEER_TARGET),
+            strip: arrival.inner_offset,
             tag: TagEdit::Leave,
-            reason: Reason::FloodedLocally,
         },
-    }))
+    )
 }
 
 /// What the kernel device says of a frame that it has decapsulated.
@@ -217,25 +212,29 @@ pub struct TunnelKey {
     pub destination: Option<VtepAddr>,
 }
 
-/// Decides on a frame that the kernel device has decapsulated.
+/// Decides on a frame that the kernel device has decapsulated, and acts.
 #[inline(always)]
-pub fn decide_tunnel<P, T>(frame: &P, meta: &Meta, key: &TunnelKey, tables: &T) -> Decision
+pub fn decide<P, T, A>(frame: &P, meta: &Meta, key: &TunnelKey, tables: &T, act: &A) -> A::Outcome
 where
     P: PacketRead + ?Sized,
     T: Tables,
+    A: Act,
 {
+    let mut who = Who::nobody(frame.frame_len());
     if key.destination.is_some_and(|to| !tables.is_local(&to)) {
-        return Decision::leave(Reason::NotOurAddress);
+        return act.leave(&who, Reason::NotOurAddress);
     }
     if tables.is_local(&key.source) {
-        return Decision::leave(Reason::OwnSource);
+        return act.leave(&who, Reason::OwnSource);
     }
     let Some(number) = tables.segment_number(key.vni) else {
-        return Decision::leave(Reason::UnknownVni);
+        return act.leave(&who, Reason::UnknownVni);
     };
     let Some(segment) = tables.segment(number) else {
-        return Decision::leave(Reason::UnknownVni);
+        return act.leave(&who, Reason::UnknownVni);
     };
+    who.segment = number;
+    who.from_peer = tables.peer_number(&key.source).unwrap_or(NONE);
     let arrival = Arrival {
         stage: Stage::Device,
         segment: number,
@@ -247,11 +246,14 @@ where
         outer_v6: false,
         trailer: false,
     };
-    Decision {
-        verdict: decide_inner(frame, &arrival, segment, tables),
-        segment: Some(number),
-        from_port: None,
-        from_peer: tables.peer_number(&key.source),
-        inner_len: frame.frame_len(),
-    }
+    decide_inner(frame, &arrival, &who, segment, tables, act)
+}
+
+/// Decides on a frame that the kernel device has decapsulated.
+pub fn decide_tunnel<P, T>(frame: &P, meta: &Meta, key: &TunnelKey, tables: &T) -> Decision
+where
+    P: PacketRead + ?Sized,
+    T: Tables,
+{
+    decide(frame, meta, key, tables, &Record)
 }

@@ -1,6 +1,6 @@
 //! What is to become of a frame: the result of a decision, before a byte is changed.
 
-use crate::{addr::VtepAddr, packet::Tag, reason::Reason, template::Fields};
+use crate::{addr::VtepAddr, maps::Peer, reason::Reason, template::Fields};
 
 /// What happens to the outermost VLAN tag of a frame from a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum TagEdit {
     /// The tag in the bytes of the frame goes.
     StripInBytes,
     /// The tag beside the frame is carried in the bytes of the inner frame.
-    Carry(Tag),
+    Carry,
 }
 
 /// Encapsulate in place and send.
@@ -81,9 +81,9 @@ pub struct Deliver {
 pub struct Flood {
     /// Number of the list.
     pub list: u32,
-    /// Slot of the port that the frame came from and must not go back to; `None` for a frame from a VTEP, which goes to
+    /// Slot of the port that the frame came from and must not go back to; [`NONE`] for a frame from a VTEP, which goes to
     /// local ports alone.
-    pub from: Option<u32>,
+    pub from: u32,
     /// The outer header for the copies to VTEPs: `remote`, `local`, `peer` and `checksum` are those of each target.
     pub outer: ViaKernel,
 }
@@ -103,32 +103,112 @@ pub enum Verdict {
     Leave(Reason),
 }
 
-/// A verdict, and whom the frame is to be counted for.
+/// The number of nothing: no segment, no port, no peer.
+pub const NONE: u32 = u32::MAX;
+
+/// Whom a frame is counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Number of the segment, or [`NONE`] while it is not known.
+    pub segment: u32,
+    /// Slot of the port that the frame came from, or [`NONE`].
+    pub from_port: u32,
+    /// Number of the peer that the frame came from, or [`NONE`].
+    pub from_peer: u32,
+    /// Bytes of the inner frame.
+    pub inner_len: usize,
+}
+
+impl Who {
+    /// Nobody that is known yet.
+    #[must_use]
+    #[inline(always)]
+    pub const fn nobody(inner_len: usize) -> Self {
+        Self {
+            segment: NONE,
+            from_port: NONE,
+            from_peer: NONE,
+            inner_len,
+        }
+    }
+}
+
+/// What is done with a verdict as soon as a decision has reached it.
+///
+/// A decision ends by calling one of these, rather than by returning a [`Verdict`]: in the kernel each call is where the frame
+/// is dealt with, and no half-filled value travels between the two, which the verifier would refuse.
+pub trait Act {
+    /// What a program returns.
+    type Outcome;
+    /// [`Verdict::Leave`].
+    fn leave(&self, who: &Who, reason: Reason) -> Self::Outcome;
+    /// [`Verdict::Encap`].
+    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> Self::Outcome;
+    /// [`Verdict::ViaKernel`].
+    fn via_kernel(&self, who: &Who, via: &ViaKernel) -> Self::Outcome;
+    /// [`Verdict::Deliver`].
+    fn deliver(&self, who: &Who, deliver: &Deliver) -> Self::Outcome;
+    /// [`Verdict::Flood`].
+    fn flood(&self, who: &Who, flood: &Flood) -> Self::Outcome;
+}
+
+/// Writes the verdict down instead of carrying it out.
+#[derive(Clone, Copy, Debug)]
+pub struct Record;
+
+impl Act for Record {
+    type Outcome = Decision;
+
+    fn leave(&self, who: &Who, reason: Reason) -> Decision {
+        Decision::new(who, Verdict::Leave(reason))
+    }
+
+    fn encap(&self, who: &Who, encap: &Encap, _peer: &Peer) -> Decision {
+        Decision::new(who, Verdict::Encap(*encap))
+    }
+
+    fn via_kernel(&self, who: &Who, via: &ViaKernel) -> Decision {
+        Decision::new(who, Verdict::ViaKernel(*via))
+    }
+
+    fn deliver(&self, who: &Who, deliver: &Deliver) -> Decision {
+        Decision::new(who, Verdict::Deliver(*deliver))
+    }
+
+    fn flood(&self, who: &Who, flood: &Flood) -> Decision {
+        Decision::new(who, Verdict::Flood(*flood))
+    }
+}
+
+/// A verdict, and whom the frame is to be counted for: see [`Who`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// What is to become of the frame.
     pub verdict: Verdict,
-    /// Number of the segment, once it is known.
-    pub segment: Option<u32>,
-    /// Slot of the port that the frame came from.
-    pub from_port: Option<u32>,
-    /// Number of the peer that the frame came from.
-    pub from_peer: Option<u32>,
+    /// Number of the segment, or [`NONE`] while it is not known.
+    pub segment: u32,
+    /// Slot of the port that the frame came from, or [`NONE`].
+    pub from_port: u32,
+    /// Number of the peer that the frame came from, or [`NONE`].
+    pub from_peer: u32,
     /// Bytes of the inner frame.
     pub inner_len: usize,
 }
 
 impl Decision {
-    /// A frame that is left alone, for which no segment is known.
-    #[must_use]
-    #[inline(always)]
-    pub const fn leave(reason: Reason) -> Self {
+    const fn new(who: &Who, verdict: Verdict) -> Self {
+        let Who {
+            segment,
+            from_port,
+            from_peer,
+            inner_len,
+        } = *who;
         Self {
-            verdict: Verdict::Leave(reason),
-            segment: None,
-            from_port: None,
-            from_peer: None,
-            inner_len: 0,
+            verdict,
+            segment,
+            from_port,
+            from_peer,
+            inner_len,
         }
     }
 }
@@ -148,10 +228,13 @@ impl Verdict {
                     Reason::Switched
                 }
             }
-            Self::Flood(flood) => match flood.from {
-                Some(_) => Reason::Flooded,
-                None => Reason::FloodedLocally,
-            },
+            Self::Flood(flood) => {
+                if flood.from == NONE {
+                    Reason::FloodedLocally
+                } else {
+                    Reason::Flooded
+                }
+            }
             Self::Leave(reason) => *reason,
         }
     }

@@ -4,4 +4,5 @@ pub mod api;
 pub mod cli;
 pub mod control;
 pub mod daemon;
+pub mod datapath;
 pub mod netlink;

@@ -46,9 +46,13 @@ pub fn apply_port<T: Tables>(
         Verdict::Encap(encap) => {
             let peer = tables.peer(encap.peer).expect("the peer was there");
             let mut out = if encap.v6 {
-                template::render_v6(&peer.template, &encap.fields).to_vec()
+                template::render_v6(&peer.template, &encap.fields)
+                    .bytes::<{ template::LEN_V6 }>()
+                    .to_vec()
             } else {
-                template::render_v4(&peer.template, &encap.fields).to_vec()
+                template::render_v4(&peer.template, &encap.fields)
+                    .bytes::<{ template::LEN_V4 }>()
+                    .to_vec()
             };
             let mut inner = edit(frame, meta, encap.tag, xdp);
             inner.push_beside_into_bytes();
@@ -127,8 +131,7 @@ fn edit(frame: &[u8], meta: &Meta, tag: TagEdit, xdp: bool) -> Outcome {
         tag_beside: meta.tag,
     };
     match tag {
-        TagEdit::Leave => {}
-        TagEdit::Carry(tag) => out.tag_beside = Some(tag),
+        TagEdit::Leave | TagEdit::Carry => {}
         TagEdit::StripBeside => out.tag_beside = out.take_from_bytes(),
         TagEdit::StripInBytes => {
             out.take_from_bytes();

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::{
-    addr::{MacAddr, VtepAddr},
+    addr::{MacAddr, Vni, VtepAddr},
     ecn,
     host::{
         Action, HostCounters, HostTables, Outcome, apply_port, apply_tunnel, apply_uplink,
@@ -18,7 +18,7 @@ use crate::{
     template::{self, Fields},
     tunnel::{self, TunnelKey, decide_tunnel},
     uplink::decide_uplink,
-    verdict::{Decision, Encap, TagEdit, Verdict},
+    verdict::{Decision, Encap, NONE, TagEdit, Verdict},
     wire::{checksum::Sum, ethernet, ipv4, ipv6, tcp, udp, vlan, vxlan},
 };
 
@@ -99,23 +99,30 @@ pub fn fuzz_uplink(input: &[u8]) {
 
 /// An input of the target `decide_port`: interface, super-frame and tag in the first three bytes, then the frame.
 pub fn fuzz_port(input: &[u8]) {
-    if let Some(([head, tci @ ..], frame)) = input.split_first_chunk::<3>() {
-        let interfaces = port_interfaces();
-        let tpid = match head >> 4 & 3 {
-            0 => None,
-            2 => Some(vlan::TYPE_8021AD),
-            _ => Some(vlan::TYPE_8021Q),
-        };
-        let meta = Meta {
-            ifindex: interfaces[usize::from(head & 7) % interfaces.len()],
-            tag: tpid.map(|tpid| Tag {
-                tpid,
-                tci: u16::from_be_bytes(*tci),
-            }),
-            gso_size: if head & 8 == 0 { 0 } else { 1400 },
-        };
+    if let Some((meta, frame)) = port_input(input) {
         port(world(), frame, &meta);
     }
+}
+
+/// The frame that an input of [`fuzz_port`] stands for.
+#[must_use]
+pub fn port_input(input: &[u8]) -> Option<(Meta, &[u8])> {
+    let ([head, tci @ ..], frame) = input.split_first_chunk::<3>()?;
+    let interfaces = port_interfaces();
+    let tpid = match head >> 4 & 3 {
+        0 => None,
+        2 => Some(vlan::TYPE_8021AD),
+        _ => Some(vlan::TYPE_8021Q),
+    };
+    let meta = Meta {
+        ifindex: interfaces[usize::from(head & 7) % interfaces.len()],
+        tag: tpid.map(|tpid| Tag {
+            tpid,
+            tci: u16::from_be_bytes(*tci),
+        }),
+        gso_size: if head & 8 == 0 { 0 } else { 1400 },
+    };
+    Some((meta, frame))
 }
 
 /// What must hold for a sample.
@@ -147,10 +154,12 @@ pub fn outer_headers(world: &World, frame: &[u8], merged: bool) {
     }
 }
 
-/// Whether the first bytes say that a frame is VXLAN for one of our addresses, sound or not. Written apart from the parser.
+/// Whether the first bytes, up to the UDP header's end, say that a frame is VXLAN for one of our addresses, sound or not.
+/// Written apart from the parser.
 fn is_addressed_to_us(frame: &[u8], tables: &HostTables) -> bool {
     let at = |from: usize, len: usize| frame.get(from..from + len).unwrap_or_default();
-    let to_port = |udp: usize| at(udp + 2, 2) == tables.config.udp_port.to_be_bytes();
+    let to_port =
+        |udp: usize| at(udp, 8).get(2..4) == Some(&tables.config.udp_port.to_be_bytes()[..]);
     let local = |bytes: &[u8]| match bytes.len() {
         4 => <[u8; 4]>::try_from(bytes).is_ok_and(|raw| {
             let addr: std::net::IpAddr = raw.into();
@@ -189,7 +198,7 @@ fn is_addressed_to_us(frame: &[u8], tables: &HostTables) -> bool {
                 }
                 _ => false,
             };
-            first >> 4 == 6 && is_vxlan && local(at(38, 16))
+            first >> 4 == 6 && is_vxlan && frame.len() >= 62 && local(at(38, 16))
         }
         _ => false,
     }
@@ -202,7 +211,8 @@ fn accepted_headers(world: &World, frame: &[u8], merged: bool, outer: &Outer) {
         source,
         v6,
         tos: _,
-        vxlan,
+        vni,
+        reserved: _,
         inner_offset,
         end,
     } = *outer;
@@ -216,7 +226,7 @@ fn accepted_headers(world: &World, frame: &[u8], merged: bool, outer: &Outer) {
     assert_eq!(source.is_v6() && v6, v6, "an IPv4 source over IPv4");
     assert_eq!(
         frame[len - 4..len - 1],
-        vxlan.vni.get().to_be_bytes()[1..],
+        vni.to_be_bytes()[1..],
         "the VNI as on the wire"
     );
     // An IPv4-mapped address in an IPv6 header has no template of its own.
@@ -229,7 +239,7 @@ fn accepted_headers(world: &World, frame: &[u8], merged: bool, outer: &Outer) {
     let rendered = render(outer, remote, tables.config.udp_port, inner);
     let again = outer::parse(rendered.as_slice(), merged, tables);
     let mut want = *outer;
-    want.vxlan.reserved = false;
+    want.reserved = false;
     assert_eq!(again, Ok(want), "{} as {}", hex(frame), hex(&rendered));
     assert_eq!(&rendered[inner_offset..], inner);
 
@@ -266,16 +276,20 @@ fn render(outer: &Outer, destination: VtepAddr, udp_port: u16, inner: &[u8]) -> 
         dont_fragment: true,
         id: 0,
         source_port: 50_000,
-        vni: outer.vxlan.vni,
+        vni: Vni::new(outer.vni).expect("24 bits"),
         inner_len: u32::try_from(inner.len()).expect("a short frame"),
         inner_sum: None,
     };
     let macs = (MacAddr::BROADCAST, MacAddr::ZERO);
     let template = template::build(macs, outer.source, destination, udp_port);
     let mut out = if outer.v6 {
-        template::render_v6(&template, &fields).to_vec()
+        template::render_v6(&template, &fields)
+            .bytes::<{ template::LEN_V6 }>()
+            .to_vec()
     } else {
-        template::render_v4(&template, &fields).to_vec()
+        template::render_v4(&template, &fields)
+            .bytes::<{ template::LEN_V4 }>()
+            .to_vec()
     };
     out.extend(inner);
     out
@@ -323,7 +337,7 @@ fn slow_path(
     tables: &HostTables,
 ) {
     let key = TunnelKey {
-        vni: outer.vxlan.vni.get(),
+        vni: outer.vni,
         source: outer.source,
         destination: Some(destination_of(frame, outer.v6)),
     };
@@ -367,11 +381,11 @@ fn from_underlay(
 ) {
     let reason = decision.verdict.reason(true);
     counted_once(decision, reason, frame.len(), tables);
-    assert_eq!(decision.from_port, None);
+    assert_eq!(decision.from_port, NONE);
     match &decision.verdict {
         Verdict::Deliver(deliver) => {
             let port = tables.port(deliver.slot).expect("a port that is there");
-            assert_eq!(Some(port.segment), decision.segment, "into its own segment");
+            assert_eq!(port.segment, decision.segment, "into its own segment");
             assert_eq!(port.ifindex, deliver.ifindex);
             assert_eq!(outcome.action, Action::Redirect);
             let inner = &frame[deliver.strip..];
@@ -392,7 +406,7 @@ fn from_underlay(
             assert_eq!(outcome.frame, want, "the inner frame behind its tags");
         }
         Verdict::Flood(flood) => {
-            assert_eq!(flood.from, None, "to local ports alone");
+            assert_eq!(flood.from, NONE, "to local ports alone");
             assert_eq!(outcome.action, Action::Drop);
         }
         Verdict::Leave(_) => untouched(frame, meta, reason, outcome),
@@ -460,12 +474,11 @@ fn from_port(
 ) {
     let reason = decision.verdict.reason(false);
     counted_once(decision, reason, frame.len(), tables);
-    assert_eq!(decision.from_peer, None);
+    assert_eq!(decision.from_peer, NONE);
     let outcome = apply_port(frame, meta, stage, decision, tables);
-    let from = decision.from_port.and_then(|slot| tables.port(slot));
-    if let Some(port) = from {
+    if let Some(port) = tables.port(decision.from_port) {
         assert_eq!(port.ifindex, meta.ifindex);
-        assert_eq!(Some(port.segment), decision.segment);
+        assert_eq!(port.segment, decision.segment);
     }
     match &decision.verdict {
         Verdict::Encap(encap) => encapsulated(frame, meta, decision, encap, &outcome, tables),
@@ -476,8 +489,8 @@ fn from_port(
         }
         Verdict::Deliver(deliver) => {
             let port = tables.port(deliver.slot).expect("a port that is there");
-            assert_eq!(Some(port.segment), decision.segment, "into its own segment");
-            assert_ne!(Some(deliver.slot), decision.from_port, "never back");
+            assert_eq!(port.segment, decision.segment, "into its own segment");
+            assert_ne!(deliver.slot, decision.from_port, "never back");
             assert_eq!(deliver.strip, 0);
             assert_eq!(outcome.action, Action::Redirect);
         }
@@ -494,8 +507,7 @@ fn carried(frame: &[u8], meta: &Meta, tag: TagEdit) -> Vec<u8> {
     match (tag, meta.tag) {
         (TagEdit::Leave, None) | (TagEdit::StripBeside, Some(_)) => frame.to_vec(),
         (TagEdit::StripInBytes, None) => [&frame[..12], &frame[16..]].concat(),
-        (TagEdit::Carry(carried), Some(beside)) => {
-            assert_eq!(carried, beside);
+        (TagEdit::Carry, Some(beside)) => {
             let tpid = beside.tpid.to_be_bytes();
             let tci = beside.tci.to_be_bytes();
             [&frame[..12], &tpid, &tci, &frame[12..]].concat()
@@ -516,8 +528,9 @@ fn encapsulated(
     assert_eq!(outcome.action, Action::Redirect);
     assert_eq!(outcome.tag_beside, None);
     let peer = tables.peer(encap.peer).expect("a peer that is there");
-    let number = decision.segment.expect("a segment");
-    let segment = tables.segment(number).expect("a segment that is there");
+    let segment = tables
+        .segment(decision.segment)
+        .expect("a segment that is there");
     let inner = carried(frame, meta, encap.tag);
     let sent = &outcome.frame;
     assert_eq!(encap.fields.vni.get(), segment.vni);
@@ -536,8 +549,8 @@ fn encapsulated(
     let far = far_side(peer, segment.vni, &inner);
     let read = outer::parse(sent.as_slice(), false, &far).expect("what we send is sound");
     assert_eq!(read.source, peer.local);
-    assert_eq!(read.vxlan.vni.get(), segment.vni);
-    assert!(!read.vxlan.reserved);
+    assert_eq!(read.vni, segment.vni);
+    assert!(!read.reserved);
     assert_eq!(read.end, sent.len());
     assert_eq!(&sent[read.inner_offset..], inner, "byte for byte");
 

@@ -7,7 +7,7 @@ use crate::{
     maps::Counter,
     reason::Reason,
     tables::Tables,
-    verdict::{Decision, Flood, Verdict},
+    verdict::{Decision, Flood, NONE, Verdict},
 };
 
 /// One field per BPF map of counters, with the same indices; a counter that was never touched is not there.
@@ -46,10 +46,10 @@ impl HostCounters {
         let used = list.targets.iter().take(list.len as usize);
         for (at, target) in used.enumerate() {
             if at < list.ports as usize {
-                if flood.from != Some(*target) && tables.port(*target).is_some() {
+                if flood.from != *target && tables.port(*target).is_some() {
                     self.port(*target, Direction::Decap, bytes);
                 }
-            } else if flood.from.is_some() && tables.peer(*target).is_some() {
+            } else if flood.from != NONE && tables.peer(*target).is_some() {
                 self.peer(*target, Direction::Encap, bytes);
             }
         }

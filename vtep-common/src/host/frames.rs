@@ -157,6 +157,11 @@ pub const PEER_V6_UNRESOLVED: u32 = 24;
 /// A peer over IPv4 with an MTU that no frame exceeds.
 pub const PEER_JUMBO: u32 = 25;
 
+/// A peer number that the FDB leads to and that is not in use.
+pub const GONE_PEER: u32 = 90;
+/// A port slot that the FDB leads to and that is not in use.
+pub const GONE_PORT: u32 = 91;
+
 /// Our addresses.
 pub const LOCALS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
@@ -516,8 +521,8 @@ impl World {
                 self.add_station(number, peer, FdbValue::PEER);
             }
             // Entries that lead nowhere.
-            self.add_station(number, 90, FdbValue::PEER);
-            self.add_station(number, 91, FdbValue::PORT);
+            self.add_station(number, GONE_PEER, FdbValue::PEER);
+            self.add_station(number, GONE_PORT, FdbValue::PORT);
             let list = 100 + number;
             self.tables
                 .add_fdb(number, group(number), FdbValue::LIST, list);

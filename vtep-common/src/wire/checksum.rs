@@ -23,6 +23,20 @@ impl Sum {
         )
     }
 
+    /// Adds a length as the pseudo headers of TCP and UDP do: 32 bits, of which real frames use 17.
+    #[must_use]
+    #[inline(always)]
+    pub fn length(self, len: usize) -> Self {
+        Self(self.0.wrapping_add((len as u64) & 0xffff_ffff))
+    }
+
+    /// Adds another sum.
+    #[must_use]
+    #[inline(always)]
+    pub fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
     /// Adds all words of a run of bytes of even length; an odd last byte counts as if a zero followed.
     #[must_use]
     #[inline(always)]

@@ -1,0 +1,243 @@
+//! At TC ingress.
+
+use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use vtep_common::{
+    flow,
+    maps::Peer,
+    packet::Tag,
+    reason::Reason,
+    tables::Tables as _,
+    template::{self, LEN_V4, LEN_V6},
+    verdict::{Act, Deliver, Encap, Flood, NONE, TagEdit, ViaKernel, Who},
+    wire::{ethernet, vlan},
+};
+
+use super::{Outcome, end, tag_bytes};
+use crate::{
+    flood,
+    frame::tc::TcFrame,
+    maps::{KernelTables, put_down_encap},
+};
+
+/// Deals with one frame.
+#[derive(Clone, Copy)]
+pub struct TcAct {
+    frame: TcFrame,
+}
+
+impl TcAct {
+    #[inline(always)]
+    pub const fn new(frame: TcFrame) -> Self {
+        Self { frame }
+    }
+
+    /// What became of a frame that was handed over.
+    #[inline(always)]
+    fn sent(self, who: &Who, action: i32, reason: Reason) -> Outcome {
+        if action == TC_ACT_REDIRECT {
+            Outcome {
+                action,
+                end: end(who, reason),
+            }
+        } else {
+            self.leave(who, Reason::Redirect)
+        }
+    }
+
+    /// Takes a tag away where the verdict says so. One that is carried stays beside the frame: the kernel device, and
+    /// whatever delivers to a port, puts it into the bytes.
+    #[inline(always)]
+    fn edit_tag(self, edit: TagEdit) -> bool {
+        match edit {
+            TagEdit::Leave | TagEdit::Carry => true,
+            TagEdit::StripBeside | TagEdit::StripInBytes => self.frame.pop_tag(),
+        }
+    }
+
+    /// Takes the outer headers off.
+    #[inline(always)]
+    fn uncover(self, strip: usize) -> Option<SameProtocol> {
+        let frame = self.frame;
+        let inner = frame.load::<{ ethernet::LEN }>(strip)?;
+        let outer_type = frame.load::<2>(ethernet::TYPE_OFFSET)?;
+        if !frame.strip(strip) || !frame.store(0, &inner) {
+            return None;
+        }
+        let [.., high, low] = inner;
+        Some(SameProtocol([high, low] == outer_type))
+    }
+
+    /// Puts the outer headers on, in place. `Err(true)`: the kernel made no room, and the frame is as it was.
+    #[inline(always)]
+    fn cover(self, encap: &Encap, peer: &Peer) -> Result<(), bool> {
+        let frame = self.frame;
+        let carried = if encap.tag == TagEdit::Carry {
+            frame.tag()
+        } else {
+            None
+        };
+        let popped = encap.tag == TagEdit::Leave || frame.pop_tag();
+        let Some(head) = frame.load::<{ ethernet::LEN }>(0) else {
+            return Err(false);
+        };
+        if !popped {
+            return Err(false);
+        }
+        let tag_len = if carried.is_some() { vlan::LEN } else { 0 };
+        let outer_len = if encap.v6 { LEN_V6 } else { LEN_V4 };
+        let made = if encap.inner_ip {
+            frame.make_tunnel_room(encap.v6, outer_len, tag_len)
+        } else {
+            frame.make_room(outer_len + tag_len)
+        };
+        if !made {
+            return Err(carried.is_none());
+        }
+        let covered = if encap.v6 {
+            frame.store_header::<LEN_V6, _>(&template::render_v6(&peer.template, &encap.fields))
+        } else {
+            frame.store_header::<LEN_V4, _>(&template::render_v4(&peer.template, &encap.fields))
+        };
+        if covered && self.write_head(outer_len, head, carried) {
+            Ok(())
+        } else {
+            Err(false)
+        }
+    }
+
+    /// Writes the Ethernet header of the inner frame, and the tag that it carries, behind the outer headers.
+    #[inline(always)]
+    fn write_head(self, outer_len: usize, head: [u8; ethernet::LEN], carried: Option<Tag>) -> bool {
+        let Some(tag) = carried else {
+            return self.frame.store(outer_len, &head);
+        };
+        let [a, b, c, d, e, f, g, h, i, j, k, l, y, z] = head;
+        let [m, n, o, p] = tag_bytes(tag);
+        self.frame.store(
+            outer_len,
+            &[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, y, z],
+        )
+    }
+
+    /// Sends the frame through the kernel device.
+    #[inline(always)]
+    fn send_via_kernel(self, who: &Who, via: &ViaKernel) -> Outcome {
+        if !self
+            .frame
+            .set_tunnel_key(via, flow::device_hash(via.source_port))
+        {
+            return self.leave(who, Reason::Reshape);
+        }
+        let mut outcome = self.sent(
+            who,
+            self.frame.redirect(KernelTables.config().device),
+            via.reason,
+        );
+        outcome.end.to_peer = via.peer;
+        outcome
+    }
+}
+
+/// The inner frame is of the protocol that the kernel still takes it for. It looks again only at the other end of a wire.
+struct SameProtocol(bool);
+
+impl Act for TcAct {
+    type Outcome = Outcome;
+
+    /// A frame that is left alone, or given up. What passes goes on to the programs of others behind ours.
+    #[inline(always)]
+    fn leave(&self, who: &Who, reason: Reason) -> Outcome {
+        let end = end(who, reason);
+        let action = if end.reason.is_left() {
+            TC_ACT_UNSPEC
+        } else {
+            TC_ACT_SHOT
+        };
+        Outcome { action, end }
+    }
+
+    #[inline(always)]
+    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> Outcome {
+        let Some(encap) = put_down_encap(encap) else {
+            return self.leave(who, Reason::TableGap);
+        };
+        match self.cover(encap, peer) {
+            Ok(()) => {
+                let mut outcome = self.sent(
+                    who,
+                    self.frame.redirect(encap.ifindex),
+                    Reason::Encapsulated,
+                );
+                outcome.end.to_peer = encap.peer;
+                outcome
+            }
+            // A tunnel packet of the guest's own, say, which the kernel device can still take.
+            Err(true) => self.send_via_kernel(
+                who,
+                &ViaKernel {
+                    peer: encap.peer,
+                    remote: peer.addr,
+                    local: peer.local,
+                    vni: encap.fields.vni.get(),
+                    tos: encap.fields.tos,
+                    ttl: encap.fields.ttl,
+                    dont_fragment: encap.fields.dont_fragment,
+                    checksum: peer.has(Peer::CHECKSUM),
+                    source_port: encap.fields.source_port,
+                    tag: TagEdit::Leave,
+                    reason: Reason::EncapsulatedByKernel,
+                },
+            ),
+            Err(false) => self.leave(who, Reason::Reshape),
+        }
+    }
+
+    #[inline(always)]
+    fn via_kernel(&self, who: &Who, via: &ViaKernel) -> Outcome {
+        if self.edit_tag(via.tag) {
+            self.send_via_kernel(who, via)
+        } else {
+            self.leave(who, Reason::Reshape)
+        }
+    }
+
+    #[inline(always)]
+    fn deliver(&self, who: &Who, deliver: &Deliver) -> Outcome {
+        let frame = self.frame;
+        let mut same = SameProtocol(true);
+        if deliver.strip != 0 {
+            match self.uncover(deliver.strip) {
+                Some(found) => same = found,
+                None => return self.leave(who, Reason::Reshape),
+            }
+        }
+        if !self.edit_tag(deliver.tag) || deliver.vlan != 0 && !frame.push_tag(deliver.vlan) {
+            return self.leave(who, Reason::Reshape);
+        }
+        let action = if deliver.to_other_end && same.0 {
+            frame.redirect_peer(deliver.ifindex)
+        } else {
+            frame.redirect(deliver.ifindex)
+        };
+        let reason = if who.from_port == NONE {
+            Reason::Decapsulated
+        } else {
+            Reason::Switched
+        };
+        let mut outcome = self.sent(who, action, reason);
+        outcome.end.to_port = deliver.slot;
+        outcome
+    }
+
+    #[inline(always)]
+    fn flood(&self, who: &Who, flood: &Flood) -> Outcome {
+        if !self.edit_tag(flood.outer.tag) {
+            return self.leave(who, Reason::Reshape);
+        }
+        flood::copy_to_all(self.frame, flood, who.inner_len);
+        Outcome {
+            action: TC_ACT_SHOT,
+            end: end(who, flood.outer.reason),
+        }
+    }
+}

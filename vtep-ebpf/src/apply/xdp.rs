@@ -1,0 +1,145 @@
+//! At XDP.
+
+use aya_ebpf::bindings::xdp_action;
+use vtep_common::{
+    maps::Peer,
+    packet::Tag,
+    reason::Reason,
+    template::{self, LEN_V4, LEN_V6},
+    verdict::{Act, Deliver, Encap, Flood, TagEdit, ViaKernel, Who},
+    wire::vlan,
+};
+
+use super::{MACS, MISFIT, Outcome, end, tag_bytes};
+use crate::{frame::xdp::XdpFrame, maps::put_down_encap};
+
+/// Deals with one frame.
+pub struct XdpAct<'a> {
+    frame: &'a XdpFrame<'a>,
+}
+
+impl<'a> XdpAct<'a> {
+    #[inline(always)]
+    pub const fn new(frame: &'a XdpFrame<'a>) -> Self {
+        Self { frame }
+    }
+
+    /// Sends a finished frame.
+    #[inline(always)]
+    fn send(&self, who: &Who, ifindex: u32, reason: Reason) -> Outcome {
+        let action = self.frame.redirect(ifindex);
+        if action == xdp_action::XDP_REDIRECT.cast_signed() {
+            Outcome {
+                action,
+                end: end(who, reason),
+            }
+        } else {
+            self.leave(who, Reason::Redirect)
+        }
+    }
+
+    /// Takes the outer headers off, and puts the port's tag in.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "an offset within the headers"
+    )]
+    fn uncover(&self, deliver: &Deliver) -> bool {
+        let frame = self.frame;
+        let strip = deliver.strip as i32;
+        if deliver.vlan == 0 {
+            return frame.adjust_head(strip);
+        }
+        let Some(macs) = frame.load::<MACS>(deliver.strip) else {
+            return false;
+        };
+        let tag = tag_bytes(Tag {
+            tpid: vlan::TYPE_8021Q,
+            tci: deliver.vlan,
+        });
+        frame.adjust_head(strip - vlan::LEN as i32)
+            && frame.store(0, &macs)
+            && frame.store(MACS, &tag)
+    }
+}
+
+macro_rules! cover {
+    ($frame:ident, $encap:ident, $peer:ident, $macs:ident, $len:ident, $render:path) => {{
+        // Rendered before the head moves: no packet byte is needed for it.
+        let header = $render(&$peer.template, &$encap.fields);
+        let strip = if $encap.tag == TagEdit::StripInBytes {
+            vlan::LEN as i32
+        } else {
+            0
+        };
+        $frame.adjust_head(strip - $len as i32)
+            && $frame.store_header::<$len, _>(&header)
+            && $frame.store($len, &$macs)
+    }};
+}
+
+impl Act for XdpAct<'_> {
+    type Outcome = Outcome;
+
+    #[inline(always)]
+    fn leave(&self, who: &Who, reason: Reason) -> Outcome {
+        let end = end(who, reason);
+        let action = if end.reason.is_left() {
+            xdp_action::XDP_PASS
+        } else {
+            xdp_action::XDP_DROP
+        };
+        Outcome {
+            action: action.cast_signed(),
+            end,
+        }
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "constants below 100"
+    )]
+    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> Outcome {
+        let Some(encap) = put_down_encap(encap) else {
+            return self.leave(who, Reason::TableGap);
+        };
+        let frame = self.frame;
+        let Some(macs) = frame.load::<MACS>(0) else {
+            return self.leave(who, Reason::Reshape);
+        };
+        let covered = if encap.v6 {
+            cover!(frame, encap, peer, macs, LEN_V6, template::render_v6)
+        } else {
+            cover!(frame, encap, peer, macs, LEN_V4, template::render_v4)
+        };
+        if !covered {
+            return self.leave(who, Reason::Reshape);
+        }
+        let mut outcome = self.send(who, encap.ifindex, Reason::Encapsulated);
+        outcome.end.to_peer = encap.peer;
+        outcome
+    }
+
+    #[inline(always)]
+    fn via_kernel(&self, who: &Who, _via: &ViaKernel) -> Outcome {
+        self.leave(who, MISFIT)
+    }
+
+    #[inline(always)]
+    fn deliver(&self, who: &Who, deliver: &Deliver) -> Outcome {
+        if !self.uncover(deliver) {
+            return self.leave(who, Reason::Reshape);
+        }
+        let mut outcome = self.send(who, deliver.ifindex, Reason::Decapsulated);
+        outcome.end.to_port = deliver.slot;
+        outcome
+    }
+
+    #[inline(always)]
+    fn flood(&self, who: &Who, _flood: &Flood) -> Outcome {
+        self.leave(who, MISFIT)
+    }
+}

@@ -1,0 +1,355 @@
+//! A frame at TC ingress: an skb.
+
+use aya_ebpf::{
+    bindings::{
+        __sk_buff, BPF_ADJ_ROOM_ENCAP_L2_MASK, BPF_ADJ_ROOM_ENCAP_L2_SHIFT,
+        BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6,
+        BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_DONT_FRAGMENT,
+        BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+        bpf_tunnel_key, bpf_tunnel_key__bindgen_ty_1, bpf_tunnel_key__bindgen_ty_2,
+        bpf_tunnel_key__bindgen_ty_3,
+    },
+    helpers::generated as helpers,
+    programs::TcContext,
+};
+use vtep_common::{
+    addr::VtepAddr,
+    packet::{Meta, PacketRead, Tag},
+    template::Header,
+    tunnel::TunnelKey,
+    verdict::ViaKernel,
+    wire::vlan,
+};
+
+use super::{PacketWindow, packet_access};
+
+/// Bytes from the front that are made readable: outer headers over IPv6, inner Ethernet with a tag, inner IPv4 with all its
+/// options, TCP.
+const READABLE: u32 = 192;
+
+/// A frame at TC ingress.
+#[derive(Clone, Copy)]
+pub struct TcFrame {
+    skb: *mut __sk_buff,
+}
+
+impl TcFrame {
+    /// Takes the frame and makes its headers readable.
+    #[inline(always)]
+    pub fn new(ctx: &TcContext) -> Self {
+        let frame = Self { skb: ctx.skb.skb };
+        let linear = frame.data_end() - frame.data();
+        let wanted = frame.len().min(READABLE);
+        if linear < wanted as usize {
+            // Where it fails, the reads past the linear part do.
+            // SAFETY: the helper takes the program's own context.
+            unsafe { helpers::bpf_skb_pull_data(frame.skb, wanted) };
+        }
+        frame
+    }
+
+    /// The frame of a context that a callback was given.
+    #[inline(always)]
+    pub const fn from_raw(skb: *mut __sk_buff) -> Self {
+        Self { skb }
+    }
+
+    #[inline(always)]
+    pub const fn raw(self) -> *mut __sk_buff {
+        self.skb
+    }
+
+    #[inline(always)]
+    fn len(self) -> u32 {
+        // SAFETY: the context of a TC program is an `__sk_buff`.
+        unsafe { (*self.skb).len }
+    }
+
+    #[inline(always)]
+    fn data(self) -> usize {
+        // SAFETY: as in `len`.
+        unsafe { (*self.skb).data as usize }
+    }
+
+    #[inline(always)]
+    fn data_end(self) -> usize {
+        // SAFETY: as in `len`.
+        unsafe { (*self.skb).data_end as usize }
+    }
+
+    packet_access!();
+
+    /// Interface, tag and segment size.
+    #[inline(always)]
+    pub fn meta(self) -> Meta {
+        // SAFETY: as in `len`.
+        let (ifindex, gso_size) = unsafe { ((*self.skb).ifindex, (*self.skb).gso_size) };
+        Meta {
+            ifindex,
+            tag: self.tag(),
+            gso_size,
+        }
+    }
+
+    /// The tag beside the frame.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the kernel keeps 16-bit values in these words"
+    )]
+    pub fn tag(self) -> Option<Tag> {
+        // SAFETY: as in `len`.
+        let (present, tci, proto) = unsafe {
+            (
+                (*self.skb).vlan_present,
+                (*self.skb).vlan_tci,
+                (*self.skb).vlan_proto,
+            )
+        };
+        if present == 0 {
+            return None;
+        }
+        Some(Tag {
+            tpid: u16::from_be(proto as u16),
+            tci: tci as u16,
+        })
+    }
+
+    /// Takes the outermost tag away, wherever it stands.
+    #[inline(always)]
+    pub fn pop_tag(self) -> bool {
+        // SAFETY: the helper takes the program's own context.
+        unsafe { helpers::bpf_skb_vlan_pop(self.skb) == 0 }
+    }
+
+    /// Puts a tag with VLAN ID `vid` beside the frame.
+    #[inline(always)]
+    pub fn push_tag(self, vid: u16) -> bool {
+        // SAFETY: the helper takes the program's own context.
+        unsafe { helpers::bpf_skb_vlan_push(self.skb, vlan::TYPE_8021Q.to_be(), vid) == 0 }
+    }
+
+    /// Makes room for `outer_len` bytes of outer headers and `tag_len` bytes of inner tag, and tells the kernel that a tunnel
+    /// packet comes of it, so that it can be cut and its checksums filled in later. The inner frame must be IP.
+    ///
+    /// The room lies behind the Ethernet header: what stood before it must be written again.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "constants below 100"
+    )]
+    pub fn make_tunnel_room(self, v6: bool, outer_len: usize, tag_len: usize) -> bool {
+        let inner_l2 = (14 + tag_len) as u64 & u64::from(BPF_ADJ_ROOM_ENCAP_L2_MASK);
+        let l3 = if v6 {
+            BPF_F_ADJ_ROOM_ENCAP_L3_IPV6
+        } else {
+            BPF_F_ADJ_ROOM_ENCAP_L3_IPV4
+        };
+        let flags = u64::from(
+            l3 | BPF_F_ADJ_ROOM_FIXED_GSO
+                | BPF_F_ADJ_ROOM_ENCAP_L4_UDP
+                | BPF_F_ADJ_ROOM_ENCAP_L2_ETH,
+        ) | (inner_l2 << BPF_ADJ_ROOM_ENCAP_L2_SHIFT);
+        let delta = (outer_len + tag_len) as i32;
+        // SAFETY: the helper takes the program's own context.
+        unsafe { helpers::bpf_skb_adjust_room(self.skb, delta, BPF_ADJ_ROOM_MAC, flags) == 0 }
+    }
+
+    /// Makes room for `len` bytes in front of a frame of any protocol.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "constants below 100")]
+    pub fn make_room(self, len: usize) -> bool {
+        // SAFETY: the helper takes the program's own context.
+        unsafe { helpers::bpf_skb_change_head(self.skb, len as u32, 0) == 0 }
+    }
+
+    /// Takes `len` bytes away behind the Ethernet header.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "an offset within the headers"
+    )]
+    pub fn strip(self, len: usize) -> bool {
+        // SAFETY: the helper takes the program's own context.
+        unsafe { helpers::bpf_skb_adjust_room(self.skb, -(len as i32), BPF_ADJ_ROOM_MAC, 0) == 0 }
+    }
+
+    /// Writes `bytes` at `offset`.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "an offset and a length within the headers"
+    )]
+    pub fn store<const N: usize>(self, offset: usize, bytes: &[u8; N]) -> bool {
+        // SAFETY: `bytes` is readable for its whole length.
+        unsafe {
+            helpers::bpf_skb_store_bytes(
+                self.skb,
+                offset as u32,
+                bytes.as_ptr().cast(),
+                N as u32,
+                0,
+            ) == 0
+        }
+    }
+
+    /// Writes the first `N` bytes of the outer headers at the front.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a length within the headers"
+    )]
+    pub fn store_header<const N: usize, const W: usize>(self, header: &Header<W>) -> bool {
+        const { assert!(N <= W * 8) };
+        // SAFETY: `header` is readable for `W * 8` bytes.
+        unsafe {
+            helpers::bpf_skb_store_bytes(self.skb, 0, header.0.as_ptr().cast(), N as u32, 0) == 0
+        }
+    }
+
+    /// Sends the frame by `ifindex`; returns the TC action.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the helper returns a TC action"
+    )]
+    pub fn redirect(self, ifindex: u32) -> i32 {
+        // SAFETY: the helper takes plain numbers.
+        unsafe { helpers::bpf_redirect(ifindex, 0) as i32 }
+    }
+
+    /// Hands the frame to the other end of `ifindex` in its network namespace; returns the TC action.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the helper returns a TC action"
+    )]
+    pub fn redirect_peer(self, ifindex: u32) -> i32 {
+        // SAFETY: the helper takes plain numbers.
+        unsafe { helpers::bpf_redirect_peer(ifindex, 0) as i32 }
+    }
+
+    /// Sends a copy of the frame by `ifindex`.
+    #[inline(always)]
+    pub fn clone_redirect(self, ifindex: u32) -> bool {
+        // SAFETY: the helper takes the program's own context.
+        unsafe { helpers::bpf_clone_redirect(self.skb, ifindex, 0) == 0 }
+    }
+
+    /// Tells the kernel device where the frame goes and with which outer header.
+    #[inline(always)]
+    pub fn set_tunnel_key(self, via: &ViaKernel, device_hash: u32) -> bool {
+        let mut flags = 0;
+        let mut key = empty_key();
+        key.tunnel_id = via.vni;
+        key.tunnel_tos = via.tos;
+        key.tunnel_ttl = via.ttl;
+        if let Some(remote) = via.remote.v4_be() {
+            key.__bindgen_anon_1.remote_ipv6 = [u32::from_be(remote), 0, 0, 0];
+            key.__bindgen_anon_3.local_ipv6 =
+                [u32::from_be(via.local.v4_be().unwrap_or(0)), 0, 0, 0];
+        } else {
+            key.__bindgen_anon_1.remote_ipv6 = via.remote.words_be();
+            key.__bindgen_anon_3.local_ipv6 = via.local.words_be();
+            flags |= BPF_F_TUNINFO_IPV6;
+        }
+        if !via.checksum {
+            flags |= BPF_F_ZERO_CSUM_TX;
+        }
+        if via.dont_fragment {
+            flags |= BPF_F_DONT_FRAGMENT;
+        }
+        let size = size_of::<bpf_tunnel_key>() as u32;
+        // SAFETY: the helpers take the program's own context and a key that is initialized for its whole size.
+        unsafe {
+            helpers::bpf_set_hash(self.skb, device_hash);
+            helpers::bpf_skb_set_tunnel_key(self.skb, &raw mut key, size, u64::from(flags)) == 0
+        }
+    }
+
+    /// What the kernel device says of the frame that it has decapsulated.
+    #[inline(always)]
+    pub fn tunnel_key(self) -> Option<TunnelKey> {
+        let mut key = empty_key();
+        let size = size_of::<bpf_tunnel_key>() as u32;
+        // SAFETY: the helper takes the program's own context and room for a key of that size.
+        if unsafe { helpers::bpf_skb_get_tunnel_key(self.skb, &raw mut key, size, 0) } == 0 {
+            // SAFETY: the helper has filled in the IPv4 forms, as asked.
+            let (source, destination) = unsafe {
+                (
+                    key.__bindgen_anon_1.remote_ipv4,
+                    key.__bindgen_anon_3.local_ipv4,
+                )
+            };
+            let destination = if destination == 0 {
+                None
+            } else {
+                Some(VtepAddr::from_v4_be(destination.to_be()))
+            };
+            return Some(TunnelKey {
+                vni: key.tunnel_id,
+                source: VtepAddr::from_v4_be(source.to_be()),
+                destination,
+            });
+        }
+        let v6 = u64::from(BPF_F_TUNINFO_IPV6);
+        // SAFETY: as above.
+        if unsafe { helpers::bpf_skb_get_tunnel_key(self.skb, &raw mut key, size, v6) } == 0 {
+            // SAFETY: the helper has filled in the IPv6 forms, as asked.
+            let (source, destination) = unsafe {
+                (
+                    key.__bindgen_anon_1.remote_ipv6,
+                    key.__bindgen_anon_3.local_ipv6,
+                )
+            };
+            let destination = if destination == [0; 4] {
+                None
+            } else {
+                Some(VtepAddr::from_v6_be(destination))
+            };
+            return Some(TunnelKey {
+                vni: key.tunnel_id,
+                source: VtepAddr::from_v6_be(source),
+                destination,
+            });
+        }
+        None
+    }
+}
+
+/// A key with every byte set. Field by field: a run of zeros would become a loop, which the verifier walks through.
+#[inline(always)]
+const fn empty_key() -> bpf_tunnel_key {
+    bpf_tunnel_key {
+        tunnel_id: 0,
+        __bindgen_anon_1: bpf_tunnel_key__bindgen_ty_1 {
+            remote_ipv6: [0; 4],
+        },
+        tunnel_tos: 0,
+        tunnel_ttl: 0,
+        __bindgen_anon_2: bpf_tunnel_key__bindgen_ty_2 { tunnel_ext: 0 },
+        tunnel_label: 0,
+        __bindgen_anon_3: bpf_tunnel_key__bindgen_ty_3 { local_ipv6: [0; 4] },
+    }
+}
+
+impl PacketRead for TcFrame {
+    type Window<'a> = PacketWindow;
+
+    #[inline(always)]
+    fn frame_len(&self) -> usize {
+        self.len() as usize
+    }
+
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<PacketWindow> {
+        self.at::<N>(offset).map(PacketWindow)
+    }
+
+    #[inline(always)]
+    fn blur(&self, bits: u8) -> u8 {
+        crate::count::blur(bits)
+    }
+}

@@ -1,0 +1,118 @@
+//! A frame at XDP.
+
+use aya_ebpf::{EbpfContext as _, helpers::generated as helpers, programs::XdpContext};
+use vtep_common::{
+    packet::{Meta, PacketRead},
+    template::Header,
+};
+
+use super::{PacketWindow, packet_access};
+
+/// A frame at XDP.
+pub struct XdpFrame<'a> {
+    ctx: &'a XdpContext,
+    len: usize,
+}
+
+impl<'a> XdpFrame<'a> {
+    #[inline(always)]
+    pub fn new(ctx: &'a XdpContext) -> Self {
+        // Counts the fragments of a multi-buffer frame too, unlike `data_end - data`.
+        // SAFETY: the helper takes the program's own context.
+        let len = unsafe { helpers::bpf_xdp_get_buff_len(ctx.as_ptr().cast()) };
+        Self {
+            ctx,
+            len: len as usize & 0xf_ffff,
+        }
+    }
+
+    /// Interface, and nothing else: XDP keeps nothing beside the frame.
+    #[inline(always)]
+    pub fn meta(&self) -> Meta {
+        // SAFETY: the context of an XDP program is an `xdp_md`.
+        let ifindex = unsafe { (*self.ctx.ctx).ingress_ifindex };
+        Meta {
+            ifindex,
+            tag: None,
+            gso_size: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn data(&self) -> usize {
+        self.ctx.data()
+    }
+
+    #[inline(always)]
+    fn data_end(&self) -> usize {
+        self.ctx.data_end()
+    }
+
+    packet_access!();
+
+    /// Takes `delta` bytes off the front, or adds them where it is negative.
+    #[inline(always)]
+    pub fn adjust_head(&self, delta: i32) -> bool {
+        // SAFETY: the helper takes the program's own context.
+        unsafe { helpers::bpf_xdp_adjust_head(self.ctx.ctx, delta) == 0 }
+    }
+
+    /// Writes `bytes` at `offset`.
+    #[inline(always)]
+    pub fn store<const N: usize>(&self, offset: usize, bytes: &[u8; N]) -> bool {
+        let Some(at) = self.at::<N>(offset) else {
+            return false;
+        };
+        // SAFETY: `at()` has compared `at..at + N` with the end of the packet.
+        unsafe { *(at as *mut [u8; N]) = *bytes };
+        true
+    }
+
+    /// Writes the first `N` bytes, an even number, of the outer headers at the front.
+    #[inline(always)]
+    pub fn store_header<const N: usize, const W: usize>(&self, header: &Header<W>) -> bool {
+        const { assert!(N <= W * 8 && N % 2 == 0) };
+        let Some(at) = self.at::<N>(0) else {
+            return false;
+        };
+        let from = header.0.as_ptr().cast::<u16>();
+        for index in 0..N / 2 {
+            // SAFETY: `at()` has compared `at..at + N` with the end of the packet, and the header is longer.
+            unsafe { *(at as *mut u16).add(index) = *from.add(index) };
+        }
+        true
+    }
+
+    /// Sends the frame by `ifindex`; returns the XDP action.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the helper returns an XDP action"
+    )]
+    pub fn redirect(&self, ifindex: u32) -> i32 {
+        // SAFETY: the helper takes plain numbers.
+        unsafe { helpers::bpf_redirect(ifindex, 0) as i32 }
+    }
+}
+
+impl PacketRead for XdpFrame<'_> {
+    type Window<'a>
+        = PacketWindow
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn frame_len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<PacketWindow> {
+        self.at::<N>(offset).map(PacketWindow)
+    }
+
+    #[inline(always)]
+    fn blur(&self, bits: u8) -> u8 {
+        crate::count::blur(bits)
+    }
+}

@@ -1,0 +1,152 @@
+//! The maps, and the look-ups that the decisions make in them.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray},
+};
+use vtep_common::{
+    addr::VtepAddr,
+    count::End,
+    inner::Inner,
+    maps::{
+        Config, Counter, DEFAULT_FDB_ENTRIES, FdbKey, FdbValue, FloodList, Hook, MAX_FLOOD_LISTS,
+        MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, Peer, Port, PortKey, Segment,
+    },
+    reason::Reason,
+    tables::Tables,
+    verdict::Encap,
+};
+
+#[map]
+static CONFIG: Array<Config> = Array::pinned(1, 0);
+#[map]
+static LOCALS: HashMap<VtepAddr, u32> = HashMap::pinned(MAX_LOCALS, 0);
+#[map]
+static VNIS: HashMap<u32, u32> = HashMap::pinned(MAX_SEGMENTS, 0);
+#[map]
+static SEGMENTS: Array<Segment> = Array::pinned(MAX_SEGMENTS, 0);
+#[map]
+static PORT_INDEX: HashMap<PortKey, u32> = HashMap::pinned(MAX_PORTS, 0);
+#[map]
+static PORTS: Array<Port> = Array::pinned(MAX_PORTS, 0);
+#[map]
+static FDB: HashMap<FdbKey, FdbValue> = HashMap::pinned(DEFAULT_FDB_ENTRIES, 0);
+// Two kilobytes an entry, and most instances have few: made as they are needed.
+#[map]
+static FLOOD: HashMap<u32, FloodList> = HashMap::pinned(MAX_FLOOD_LISTS, BPF_F_NO_PREALLOC);
+#[map]
+static PEERS: Array<Peer> = Array::pinned(MAX_PEERS, 0);
+#[map]
+static PEER_INDEX: HashMap<VtepAddr, u32> = HashMap::pinned(MAX_PEERS, 0);
+#[map]
+pub static REASON_COUNTERS: PerCpuArray<Counter> =
+    PerCpuArray::pinned(Hook::ALL.len() as u32 * Reason::SLOTS, 0);
+#[map]
+pub static SEGMENT_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_SEGMENTS * 2, 0);
+#[map]
+pub static PORT_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_PORTS * 2, 0);
+#[map]
+pub static PEER_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_PEERS * 2, 0);
+
+/// What one run of a program puts down for itself: see [`Tables::put_down`].
+#[repr(C)]
+pub struct Scratch {
+    inner: Inner,
+    encap: Encap,
+    end: End,
+}
+
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+macro_rules! put_down {
+    ($name:ident, $field:ident, $type:ty) => {
+        /// Puts a value into this CPU's scratch memory.
+        #[inline(always)]
+        pub fn $name(value: &$type) -> Option<&'static $type> {
+            let scratch = SCRATCH.get_ptr_mut(0)?;
+            // SAFETY: the map gave the pointer; the value belongs to this CPU, and programs of this kind do not nest on it.
+            let place = unsafe { &raw mut (*scratch).$field };
+            // SAFETY: as above.
+            unsafe { place.write(*value) };
+            // The compiler must not know either what was written.
+            let place = core::hint::black_box(place);
+            // SAFETY: as above, and it was written just now.
+            Some(unsafe { &*place })
+        }
+    };
+}
+put_down!(put_down_inner, inner, Inner);
+put_down!(put_down_encap, encap, Encap);
+put_down!(put_down_end, end, End);
+
+/// The BPF maps as the decisions see them.
+pub struct KernelTables;
+
+/// A value of a hash map. It may change under the reader; every reader here takes single words that are valid in any state.
+macro_rules! look_up {
+    ($map:ident, $key:expr) => {
+        // SAFETY: values are plain integers, valid in any bit pattern, and the verifier keeps the reference within the value.
+        unsafe { $map.get($key) }
+    };
+}
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn config(&self) -> Config {
+        CONFIG.get(0).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn is_local(&self, addr: &VtepAddr) -> bool {
+        look_up!(LOCALS, addr).is_some()
+    }
+
+    #[inline(always)]
+    fn segment_number(&self, vni: u32) -> Option<u32> {
+        look_up!(VNIS, &vni).copied()
+    }
+
+    #[inline(always)]
+    fn segment(&self, number: u32) -> Option<&Segment> {
+        SEGMENTS
+            .get(number)
+            .filter(|segment| segment.has(Segment::IN_USE))
+    }
+
+    #[inline(always)]
+    fn port_slot(&self, key: &PortKey) -> Option<u32> {
+        look_up!(PORT_INDEX, key).copied()
+    }
+
+    #[inline(always)]
+    fn port(&self, slot: u32) -> Option<&Port> {
+        PORTS.get(slot).filter(|port| port.has(Port::IN_USE))
+    }
+
+    #[inline(always)]
+    fn fdb(&self, key: &FdbKey) -> Option<FdbValue> {
+        look_up!(FDB, key).copied()
+    }
+
+    #[inline(always)]
+    fn flood_list(&self, number: u32) -> Option<&FloodList> {
+        look_up!(FLOOD, &number)
+    }
+
+    #[inline(always)]
+    fn peer(&self, number: u32) -> Option<&Peer> {
+        PEERS.get(number).filter(|peer| peer.has(Peer::IN_USE))
+    }
+
+    #[inline(always)]
+    fn peer_number(&self, addr: &VtepAddr) -> Option<u32> {
+        look_up!(PEER_INDEX, addr).copied()
+    }
+
+    #[inline(always)]
+    fn put_down<'a>(&'a self, inner: &'a Inner) -> Option<&'a Inner> {
+        put_down_inner(inner)
+    }
+}

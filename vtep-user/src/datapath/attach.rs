@@ -1,0 +1,299 @@
+//! Attaching the programs, and taking over what the last daemon attached.
+//!
+//! Links are pinned below `links/`, by the program and the interface number. A link that is there is given the new program in
+//! place, which the kernel does at once for both sides: no frame meets an interface without a program.
+//!
+//! Where the kernel has no tcx (before 6.6), TC programs hang on the clsact qdisc without a link. They stay by themselves; a
+//! program of ours is found by its fixed priority and handle.
+
+use std::{fs, io, path::PathBuf};
+
+use aya::{
+    programs::{
+        ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode,
+        links::{FdLink, LinkError, LinkOrder, PinnedLink},
+        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
+        xdp::XdpLink,
+    },
+    util::KernelVersion,
+};
+
+use super::{Datapath, TC_PROGRAMS, XDP_PROGRAMS, error::DatapathError, pins};
+
+/// First kernel with tcx (commit e420bed02507, "bpf: Add fd-based tcx multi-prog infra with link support").
+const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
+/// Priority and handle of our filter on a clsact qdisc.
+const CLSACT: (u16, TcHandle) = (4_789, TcHandle::new(0, 1));
+
+/// Which hook of the uplink is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UplinkHook {
+    /// XDP where it pays, with TC behind it.
+    #[default]
+    Auto,
+    /// XDP, with TC behind it.
+    Xdp,
+    /// TC alone.
+    Tc,
+}
+
+/// Which mode of XDP is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XdpMode {
+    /// Native where the driver can, else generic.
+    #[default]
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the stack, on any interface.
+    Generic,
+}
+
+/// How XDP came to be attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum XdpOutcome {
+    /// In the driver.
+    Native,
+    /// In the stack, and why not in the driver.
+    Generic(String),
+    /// As the last daemon left it.
+    Kept,
+}
+
+impl Datapath {
+    /// Attaches XDP to an uplink, or updates the link that is there.
+    pub fn attach_uplink_xdp(&mut self, device: &str, ifindex: u32, mode: XdpMode) -> Result<XdpOutcome, DatapathError> {
+        self.attach_xdp("xdp_uplink", device, ifindex, mode)
+    }
+
+    /// Attaches TC to an uplink, or updates the link that is there.
+    pub fn attach_uplink_tc(&mut self, device: &str, ifindex: u32) -> Result<(), DatapathError> {
+        self.attach_tc("tc_uplink", device, ifindex)
+    }
+
+    /// Attaches TC to the kernel device, or updates the link that is there.
+    pub fn attach_tunnel(&mut self, device: &str, ifindex: u32) -> Result<(), DatapathError> {
+        self.attach_tc("tc_tunnel", device, ifindex)
+    }
+
+    /// Attaches TC, and XDP in front of it if `xdp`, to a port; or updates the links that are there.
+    pub fn attach_port(&mut self, device: &str, ifindex: u32, xdp: bool) -> Result<(), DatapathError> {
+        self.attach_tc("tc_port", device, ifindex)?;
+        if !xdp {
+            return self.detach_link("xdp_port", ifindex);
+        }
+        match self.attach_xdp("xdp_port", device, ifindex, XdpMode::Auto) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.detach_port(device, ifindex)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Detaches everything from a port. `device` may be gone.
+    pub fn detach_port(&mut self, device: &str, ifindex: u32) -> Result<(), DatapathError> {
+        self.detach_link("xdp_port", ifindex)?;
+        self.detach_tc("tc_port", device, ifindex)
+    }
+
+    /// Detaches TC and XDP from an uplink that is no longer one.
+    pub fn detach_uplink(&mut self, device: &str, ifindex: u32) -> Result<(), DatapathError> {
+        self.detach_link("xdp_uplink", ifindex)?;
+        self.detach_tc("tc_uplink", device, ifindex)
+    }
+
+    /// Detaches XDP from an uplink.
+    pub fn detach_uplink_xdp(&mut self, ifindex: u32) -> Result<(), DatapathError> {
+        self.detach_link("xdp_uplink", ifindex)
+    }
+
+    /// Interfaces that have a link of this program.
+    pub fn attached(&self, program: &str) -> Result<Vec<u32>, DatapathError> {
+        let dir = pins::links_dir(&self.dir);
+        let entries = fs::read_dir(&dir).map_err(|source| DatapathError::file("read", &dir, source))?;
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|source| DatapathError::file("read", &dir, source))?;
+            let name = entry.file_name();
+            let number: Option<u32> = name.to_str().and_then(|name| name.strip_prefix(program)?.strip_prefix('-')?.parse().ok());
+            found.extend(number);
+        }
+        Ok(found)
+    }
+
+    pub(super) fn pin_programs(&mut self) -> Result<(), DatapathError> {
+        let dir = pins::programs_dir(&self.dir);
+        for name in TC_PROGRAMS.into_iter().chain(XDP_PROGRAMS) {
+            let path = dir.join(name);
+            remove_if_there(&path)?;
+            let program = self.ebpf.program_mut(name).ok_or(DatapathError::Missing(name))?;
+            program.pin(&path).map_err(|source| DatapathError::Pin { path, source: Box::new(source) })?;
+        }
+        Ok(())
+    }
+
+    fn link_path(&self, program: &str, ifindex: u32) -> PathBuf {
+        pins::links_dir(&self.dir).join(format!("{program}-{ifindex}"))
+    }
+
+    /// The pinned link. It stays pinned: a daemon that is killed right here leaves it as it was.
+    fn pinned_link(&self, program: &str, ifindex: u32) -> Result<Option<FdLink>, DatapathError> {
+        let path = self.link_path(program, ifindex);
+        match PinnedLink::from_pin(&path) {
+            Ok(pinned) => Ok(Some(pinned.into())),
+            Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DatapathError::file("open", path, io::Error::other(error))),
+        }
+    }
+
+    /// Lets go of a link; true if there was one.
+    fn drop_link(&mut self, program: &str, ifindex: u32) -> Result<bool, DatapathError> {
+        let path = self.link_path(program, ifindex);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(DatapathError::file("remove", path, source)),
+        }
+    }
+
+    fn detach_link(&mut self, program: &str, ifindex: u32) -> Result<(), DatapathError> {
+        self.drop_link(program, ifindex).map(drop)
+    }
+
+    fn detach_tc(&mut self, program: &'static str, device: &str, ifindex: u32) -> Result<(), DatapathError> {
+        if has_tcx() {
+            return self.detach_link(program, ifindex);
+        }
+        match tc::qdisc_detach_program(device, TcAttachType::Ingress, program) {
+            Ok(()) => Ok(()),
+            // The interface is gone, and the filter with it.
+            Err(error) if error.to_string().contains("not found") => Ok(()),
+            Err(tc::TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(DatapathError::program("detach", program, source.into())),
+        }
+    }
+
+    fn attach_tc(&mut self, name: &'static str, device: &str, ifindex: u32) -> Result<(), DatapathError> {
+        let failed = |source| DatapathError::program("attach", format!("{name} to {device}"), source);
+        if !has_tcx() {
+            return self.attach_clsact(name, device);
+        }
+        let path = self.link_path(name, ifindex);
+        let old = self.pinned_link(name, ifindex)?;
+        let program = self.tc_program(name)?;
+        if let Some(link) = old.and_then(|link| SchedClassifierLink::try_from(link).ok()) {
+            // It fails where the interface that the link was for is gone and a new one has its number.
+            if let Ok(id) = program.attach_to_link(link) {
+                return program.take_link(id).map(drop).map_err(failed);
+            }
+        }
+        remove_if_there(&path)?;
+        let id = new_tcx(program, device).map_err(failed)?;
+        let link: Result<FdLink, LinkError> = program.take_link(id).map_err(failed)?.try_into();
+        pin(link, path)
+    }
+
+    fn attach_clsact(&mut self, name: &'static str, device: &str) -> Result<(), DatapathError> {
+        let failed = |source| DatapathError::program("attach", format!("{name} to {device}"), source);
+        match tc::qdisc_add_clsact(device) {
+            Ok(()) | Err(tc::TcError::AlreadyAttached) => {}
+            Err(tc::TcError::IoError(error)) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        let program = self.tc_program(name)?;
+        let (priority, handle) = CLSACT;
+        let options = NlOptions { priority, handle, classid: None };
+        let attached = program.attach_with_options(device, TcAttachType::Ingress, TcAttachOptions::Netlink(options));
+        let id = match attached {
+            Ok(id) => id,
+            Err(_) => {
+                // The last daemon's filter is there: it is replaced in place.
+                let link = SchedClassifierLink::attached(device, TcAttachType::Ingress, priority, handle, None)
+                    .map_err(|source| DatapathError::file("find", device, source))?;
+                program.attach_to_link(link).map_err(failed)?
+            }
+        };
+        // Dropping the link would detach the program.
+        std::mem::forget(program.take_link(id).map_err(failed)?);
+        Ok(())
+    }
+
+    fn attach_xdp(
+        &mut self,
+        name: &'static str,
+        device: &str,
+        ifindex: u32,
+        mode: XdpMode,
+    ) -> Result<XdpOutcome, DatapathError> {
+        let failed = |source| DatapathError::program("attach", format!("{name} to {device}"), source);
+        let path = self.link_path(name, ifindex);
+        let old = self.pinned_link(name, ifindex)?;
+        let program = self.xdp_program(name)?;
+        if let Some(link) = old.and_then(|link| XdpLink::try_from(link).ok()) {
+            if let Ok(id) = program.attach_to_link(link) {
+                return program.take_link(id).map(|_| XdpOutcome::Kept).map_err(failed);
+            }
+        }
+        remove_if_there(&path)?;
+        let (id, outcome) = new_xdp(program, ifindex, mode).map_err(|source| match &source {
+            ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::EBUSY) => {
+                DatapathError::XdpTaken { device: device.to_owned() }
+            }
+            _ => failed(source),
+        })?;
+        let link: Result<FdLink, LinkError> = program.take_link(id).map_err(failed)?.try_into();
+        pin(link, path)?;
+        Ok(outcome)
+    }
+}
+
+/// True if TC programs attach by tcx links.
+fn has_tcx() -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= TCX_SINCE)
+}
+
+fn new_tcx(program: &mut SchedClassifier, device: &str) -> Result<tc::SchedClassifierLinkId, ProgramError> {
+    program.attach_with_options(device, TcAttachType::Ingress, TcAttachOptions::TcxOrder(LinkOrder::default()))
+}
+
+fn new_xdp(
+    program: &mut Xdp,
+    ifindex: u32,
+    mode: XdpMode,
+) -> Result<(aya::programs::xdp::XdpLinkId, XdpOutcome), ProgramError> {
+    let native = |program: &mut Xdp| program.attach_to_if_index(ifindex, AyaXdpMode::Driver);
+    let generic = |program: &mut Xdp| program.attach_to_if_index(ifindex, AyaXdpMode::Skb);
+    match mode {
+        XdpMode::Native => Ok((native(program)?, XdpOutcome::Native)),
+        XdpMode::Generic => Ok((generic(program)?, XdpOutcome::Generic("it was asked for".to_owned()))),
+        XdpMode::Auto => match native(program) {
+            Ok(id) => Ok((id, XdpOutcome::Native)),
+            Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EBUSY) => {
+                Err(ProgramError::SyscallError(error))
+            }
+            Err(error) => {
+                let cause = match &error {
+                    ProgramError::SyscallError(error) => error.io_error.to_string(),
+                    other => other.to_string(),
+                };
+                Ok((generic(program)?, XdpOutcome::Generic(format!("the driver has no native XDP: {cause}"))))
+            }
+        },
+    }
+}
+
+fn pin(link: Result<FdLink, LinkError>, path: PathBuf) -> Result<(), DatapathError> {
+    let link = link.map_err(|error| DatapathError::file("take the link for", &path, io::Error::other(error)))?;
+    match link.pin(&path) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(DatapathError::Pin { path, source: Box::new(source) }),
+    }
+}
+
+fn remove_if_there(path: &std::path::Path) -> Result<(), DatapathError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DatapathError::file("remove", path, error)),
+        _ => Ok(()),
+    }
+}

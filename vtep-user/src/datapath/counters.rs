@@ -1,0 +1,80 @@
+//! Reading the counters.
+
+use aya::maps::{MapData, PerCpuArray};
+use vtep_common::{
+    count::Direction,
+    maps::{Counter, Hook, name},
+    reason::Reason,
+};
+
+use super::{Datapath, error::DatapathError};
+
+/// A counter that is not zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CounterRow<K> {
+    /// What it counts.
+    pub key: K,
+    /// Frames; a super-frame counts once.
+    pub packets: u64,
+    /// Bytes of those frames.
+    pub bytes: u64,
+}
+
+/// All counters that are not zero, at one time.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Frames by hook and reason.
+    pub reasons: Vec<CounterRow<(Hook, Reason)>>,
+    /// Frames by segment number and direction.
+    pub segments: Vec<CounterRow<(u32, Direction)>>,
+    /// Frames by port slot and direction.
+    pub ports: Vec<CounterRow<(u32, Direction)>>,
+    /// Frames by peer number and direction.
+    pub peers: Vec<CounterRow<(u32, Direction)>>,
+}
+
+impl Datapath {
+    /// Reads the counters of the reasons, and of the segments, ports and peers with these numbers.
+    pub fn counters(&self, segments: &[u32], ports: &[u32], peers: &[u32]) -> Result<Snapshot, DatapathError> {
+        let mut reasons = Vec::new();
+        for hook in Hook::ALL {
+            for reason in Reason::ALL {
+                let index = hook.index() * Reason::SLOTS + reason.code();
+                reasons.extend(read(&self.maps.reason_counters, name::REASON_COUNTERS, index, (hook, *reason))?);
+            }
+        }
+        Ok(Snapshot {
+            reasons,
+            segments: both_ways(&self.maps.segment_counters, name::SEGMENT_COUNTERS, segments)?,
+            ports: both_ways(&self.maps.port_counters, name::PORT_COUNTERS, ports)?,
+            peers: both_ways(&self.maps.peer_counters, name::PEER_COUNTERS, peers)?,
+        })
+    }
+}
+
+fn both_ways(
+    map: &PerCpuArray<MapData, Counter>,
+    name: &'static str,
+    numbers: &[u32],
+) -> Result<Vec<CounterRow<(u32, Direction)>>, DatapathError> {
+    let mut rows = Vec::new();
+    for number in numbers {
+        for direction in Direction::ALL {
+            rows.extend(read(map, name, direction.index(*number), (*number, direction))?);
+        }
+    }
+    Ok(rows)
+}
+
+/// The sum over all CPUs, if it is not zero.
+fn read<K>(
+    map: &PerCpuArray<MapData, Counter>,
+    name: &'static str,
+    index: u32,
+    key: K,
+) -> Result<Option<CounterRow<K>>, DatapathError> {
+    let values = map.get(&index, 0).map_err(|source| DatapathError::map("read", name, source))?;
+    let packets = values.iter().map(|counter| counter.packets).sum();
+    let bytes = values.iter().map(|counter| counter.bytes).sum();
+    Ok((packets != 0).then_some(CounterRow { key, packets, bytes }))
+}

@@ -1,0 +1,117 @@
+//! What can go wrong with the kernel side.
+
+use std::{io, path::PathBuf};
+
+use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
+
+/// An operation on the kernel side failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DatapathError {
+    /// The object was not accepted.
+    #[error("load the eBPF object: {}", chain(.0))]
+    Load(#[source] Box<EbpfError>),
+    /// The object lacks a map or a program: it does not belong to this daemon.
+    #[error("the eBPF object has no {0}; build vtep anew")]
+    Missing(&'static str),
+    /// A program could not be loaded or attached.
+    #[error("{operation} {program}: {}", chain(.source))]
+    Program {
+        /// What was tried.
+        operation: &'static str,
+        /// On which program.
+        program: String,
+        /// Why it failed.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A map could not be read or written.
+    #[error("{operation} the map {map}: {}", chain(.source))]
+    Map {
+        /// What was tried.
+        operation: &'static str,
+        /// On which map.
+        map: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<MapError>,
+    },
+    /// A map or program could not be pinned.
+    #[error("pin {path}: {}", chain(.source))]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: Box<PinError>,
+    },
+    /// A file operation below the pins failed.
+    #[error("{operation} {path}: {source}")]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// bpffs is not mounted.
+    #[error("no bpffs is mounted at /sys/fs/bpf; mount it with: mount -t bpf bpf /sys/fs/bpf")]
+    NoBpffs,
+    /// bpffs is mounted for the machine but not visible here.
+    #[error(
+        "bpffs is mounted at /sys/fs/bpf but hidden here: `ip netns exec` mounts /sys anew; \
+         enter the namespace with: nsenter --net=/run/netns/NAME vtep run …"
+    )]
+    HiddenBpffs,
+    /// The pinned maps are of another version.
+    #[error(
+        "the pinned state in {dir} has a layout that this vtep does not know ({what}); run the vtep that made it, \
+         or remove it, which interrupts forwarding, with: vtep teardown"
+    )]
+    Layout {
+        /// Where the maps are pinned.
+        dir: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// Another program sits on the interface.
+    #[error("{device} already has an XDP program of another owner; take it away with: ip link set dev {device} xdp off")]
+    XdpTaken {
+        /// The interface.
+        device: String,
+    },
+}
+
+impl DatapathError {
+    pub(super) fn load(source: EbpfError) -> Self {
+        Self::Load(Box::new(source))
+    }
+
+    pub(super) fn program(operation: &'static str, program: impl Into<String>, source: ProgramError) -> Self {
+        Self::Program { operation, program: program.into(), source: Box::new(source) }
+    }
+
+    pub(super) fn map(operation: &'static str, map: &'static str, source: MapError) -> Self {
+        Self::Map { operation, map, source: Box::new(source) }
+    }
+
+    pub(super) fn file(operation: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::File { operation, path: path.into(), source }
+    }
+}
+
+/// An error with its causes: aya keeps the telling one (the errno, the verifier's log) as a source.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}

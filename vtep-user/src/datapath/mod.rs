@@ -1,0 +1,152 @@
+//! The kernel side as the daemon sees it: maps, programs and links, pinned on bpffs. The only place that uses aya.
+//!
+//! Below `/sys/fs/bpf/vtep/INSTANCE/` lie the maps by their names, `links/` and `programs/`. Everything there outlives the
+//! daemon; [`Datapath::open`] takes over what it finds.
+
+mod attach;
+mod counters;
+mod error;
+mod pins;
+mod tables;
+
+use std::path::{Path, PathBuf};
+
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{Array, HashMap, MapData, PerCpuArray},
+    programs::{SchedClassifier, Xdp},
+};
+use vtep_common::{
+    addr::VtepAddr,
+    maps::{Config, Counter, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, Peer, Port, PortKey, Segment, name},
+};
+
+pub use self::{
+    attach::{UplinkHook, XdpMode, XdpOutcome},
+    counters::{CounterRow, Snapshot},
+    error::DatapathError,
+    pins::{BPFFS, check_bpffs, instance_dir, remove_pins},
+};
+
+/// The compiled kernel side.
+static OBJECT: &[u8] = include_bytes_aligned!(env!("VTEP_EBPF_OBJECT"));
+
+/// TC programs by name.
+const TC_PROGRAMS: [&str; 3] = ["tc_uplink", "tc_tunnel", "tc_port"];
+/// XDP programs by name.
+const XDP_PROGRAMS: [&str; 2] = ["xdp_uplink", "xdp_port"];
+
+/// Maps, programs and links of one instance.
+pub struct Datapath {
+    ebpf: Ebpf,
+    dir: PathBuf,
+    maps: Maps,
+    /// The maps were there before.
+    adopted: bool,
+}
+
+/// Typed handles of the maps.
+struct Maps {
+    config: Array<MapData, Config>,
+    locals: HashMap<MapData, VtepAddr, u32>,
+    vnis: HashMap<MapData, u32, u32>,
+    segments: Array<MapData, Segment>,
+    port_index: HashMap<MapData, PortKey, u32>,
+    ports: Array<MapData, Port>,
+    fdb: HashMap<MapData, FdbKey, FdbValue>,
+    flood: HashMap<MapData, u32, FloodList>,
+    peers: Array<MapData, Peer>,
+    peer_index: HashMap<MapData, VtepAddr, u32>,
+    reason_counters: PerCpuArray<MapData, Counter>,
+    segment_counters: PerCpuArray<MapData, Counter>,
+    port_counters: PerCpuArray<MapData, Counter>,
+    peer_counters: PerCpuArray<MapData, Counter>,
+    fdb_max: u32,
+}
+
+impl Datapath {
+    /// Loads the programs and opens the maps below `dir`, making those that are not there with room for `fdb_max` FDB
+    /// entries. Maps that are there keep their size.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Layout`] where the maps are of another version; they are left as they are.
+    pub fn open(dir: &Path, fdb_max: u32) -> Result<Self, DatapathError> {
+        let adopted = pins::check_layout(dir)?;
+        pins::make_dirs(dir)?;
+        let opened = Self::load(dir, fdb_max, adopted);
+        if opened.is_err() && !adopted {
+            // What was not there before is not left behind half made.
+            pins::remove_pins(dir)?;
+        }
+        opened
+    }
+
+    fn load(dir: &Path, fdb_max: u32, adopted: bool) -> Result<Self, DatapathError> {
+        let mut ebpf = EbpfLoader::new()
+            .default_map_pin_directory(dir)
+            .map_max_entries(name::FDB, fdb_max)
+            .load(OBJECT)
+            .map_err(DatapathError::load)?;
+        let maps = Maps::take(&mut ebpf)?;
+        let mut datapath = Self { ebpf, dir: dir.to_owned(), maps, adopted };
+        for program in TC_PROGRAMS {
+            let classifier = datapath.tc_program(program)?;
+            classifier.load().map_err(|source| DatapathError::program("load", program, source))?;
+        }
+        for program in XDP_PROGRAMS {
+            let xdp = datapath.xdp_program(program)?;
+            xdp.load().map_err(|source| DatapathError::program("load", program, source))?;
+        }
+        datapath.pin_programs()?;
+        Ok(datapath)
+    }
+
+    /// True if the maps were there before.
+    #[must_use]
+    pub const fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// FDB entries for which there is room.
+    #[must_use]
+    pub const fn fdb_max(&self) -> u32 {
+        self.maps.fdb_max
+    }
+
+    /// Writes what holds for the whole instance.
+    pub fn configure(&mut self, device: u32, udp_port: u16, flags: u16) -> Result<(), DatapathError> {
+        let config = Config { layout: LAYOUT_VERSION, device, udp_port, flags, pad: 0 };
+        self.maps.config.set(0, config, 0).map_err(|source| DatapathError::map("write", name::CONFIG, source))
+    }
+
+    /// What the maps say of the whole instance.
+    pub fn config(&self) -> Result<Config, DatapathError> {
+        self.maps.config.get(&0, 0).map_err(|source| DatapathError::map("read", name::CONFIG, source))
+    }
+
+    /// Verified instructions of each program: what the verifier walked through.
+    #[must_use]
+    pub fn verified_instructions(&self) -> Vec<(&'static str, Option<u32>)> {
+        TC_PROGRAMS
+            .into_iter()
+            .chain(XDP_PROGRAMS)
+            .map(|name| {
+                let info = self.ebpf.program(name).and_then(|program| program.info().ok());
+                (name, info.and_then(|info| info.verified_instruction_count()))
+            })
+            .collect()
+    }
+
+    /// One of the TC programs, for `BPF_PROG_TEST_RUN` in tests.
+    pub fn tc_program(&mut self, name: &'static str) -> Result<&mut SchedClassifier, DatapathError> {
+        let program = self.ebpf.program_mut(name).ok_or(DatapathError::Missing(name))?;
+        program.try_into().map_err(|source| DatapathError::program("open", name, source))
+    }
+
+    /// One of the XDP programs, for `BPF_PROG_TEST_RUN` in tests.
+    pub fn xdp_program(&mut self, name: &'static str) -> Result<&mut Xdp, DatapathError> {
+        let program = self.ebpf.program_mut(name).ok_or(DatapathError::Missing(name))?;
+        program.try_into().map_err(|source| DatapathError::program("open", name, source))
+    }
+}

@@ -1,0 +1,144 @@
+//! Where things are pinned.
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use aya::maps::{Array, Map, MapData};
+use vtep_common::{
+    addr::VtepAddr,
+    maps::{Config, Counter, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, Peer, Port, PortKey, Segment, name},
+};
+
+use super::error::DatapathError;
+
+/// Where bpffs is mounted.
+pub const BPFFS: &str = "/sys/fs/bpf";
+/// `f_type` of bpffs (kernel `include/uapi/linux/magic.h`, `BPF_FS_MAGIC`).
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// The directory of an instance.
+#[must_use]
+pub fn instance_dir(instance: &str) -> PathBuf {
+    Path::new(BPFFS).join("vtep").join(instance)
+}
+
+/// Checks that bpffs is mounted and visible.
+pub fn check_bpffs() -> Result<(), DatapathError> {
+    if is_bpffs(Path::new(BPFFS)) {
+        return Ok(());
+    }
+    let of_the_machine = fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
+    let here = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounted = |info: &str| info.lines().any(|line| line.contains(" /sys/fs/bpf ") && line.contains(" - bpf "));
+    if mounted(&of_the_machine) || mounted(&here) { Err(DatapathError::HiddenBpffs) } else { Err(DatapathError::NoBpffs) }
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
+        return false;
+    };
+    // SAFETY: all zero is a valid `statfs`.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends in a zero byte and the result has room for what the call writes.
+    let status = unsafe { libc::statfs(path.as_ptr(), &raw mut found) };
+    status == 0 && found.f_type.cast_unsigned() == BPF_FS_MAGIC
+}
+
+pub(super) fn links_dir(dir: &Path) -> PathBuf {
+    dir.join("links")
+}
+
+pub(super) fn programs_dir(dir: &Path) -> PathBuf {
+    dir.join("programs")
+}
+
+pub(super) fn make_dirs(dir: &Path) -> Result<(), DatapathError> {
+    for dir in [dir.to_owned(), links_dir(dir), programs_dir(dir)] {
+        fs::create_dir_all(&dir).map_err(|source| DatapathError::file("make the directory", &dir, source))?;
+    }
+    Ok(())
+}
+
+/// Removes everything that an instance has pinned. Links that are pinned nowhere else detach.
+pub fn remove_pins(dir: &Path) -> Result<(), DatapathError> {
+    // The links first: no program runs without its maps.
+    for dir in [links_dir(dir), programs_dir(dir), dir.to_owned()] {
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(DatapathError::file("read", dir, source)),
+        };
+        for entry in entries {
+            let path = entry.map_err(|source| DatapathError::file("read", &dir, source))?.path();
+            fs::remove_file(&path).map_err(|source| DatapathError::file("remove", path, source))?;
+        }
+        fs::remove_dir(&dir).map_err(|source| DatapathError::file("remove", dir, source))?;
+    }
+    Ok(())
+}
+
+/// Sizes of key and value of each map.
+fn sizes(map: &str) -> (usize, usize) {
+    const INDEX: usize = size_of::<u32>();
+    match map {
+        name::CONFIG => (INDEX, size_of::<Config>()),
+        name::LOCALS | name::PEER_INDEX => (size_of::<VtepAddr>(), INDEX),
+        name::VNIS => (INDEX, INDEX),
+        name::SEGMENTS => (INDEX, size_of::<Segment>()),
+        name::PORT_INDEX => (size_of::<PortKey>(), INDEX),
+        name::PORTS => (INDEX, size_of::<Port>()),
+        name::FDB => (size_of::<FdbKey>(), size_of::<FdbValue>()),
+        name::FLOOD => (INDEX, size_of::<FloodList>()),
+        name::PEERS => (INDEX, size_of::<Peer>()),
+        _ => (INDEX, size_of::<Counter>()),
+    }
+}
+
+/// Looks at the maps that are pinned, without changing anything. True if there are any.
+pub(super) fn check_layout(dir: &Path) -> Result<bool, DatapathError> {
+    let layout = |what: String| DatapathError::Layout { dir: dir.to_owned(), what };
+    let mut found = false;
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(DatapathError::file("read", dir, source)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|source| DatapathError::file("read", dir, source))?;
+        let file_name = entry.file_name();
+        let file_name = file_name.to_string_lossy();
+        if entry.path().is_dir() {
+            continue;
+        }
+        if !name::ALL.contains(&file_name.as_ref()) {
+            return Err(layout(format!("a map {file_name}")));
+        }
+        let data = MapData::from_pin(entry.path()).map_err(|_| layout(format!("{file_name} is no map")))?;
+        let info = data.info().map_err(|_| layout(format!("{file_name} is no map")))?;
+        let got = (info.key_size() as usize, info.value_size() as usize);
+        let want = sizes(&file_name);
+        if got != want {
+            return Err(layout(format!("{file_name} has keys and values of {got:?} bytes, not {want:?}")));
+        }
+        found = true;
+    }
+    if found {
+        let path = dir.join(name::CONFIG);
+        let version = MapData::from_pin(path)
+            .ok()
+            .and_then(|data| Array::<_, Config>::try_from(Map::Array(data)).ok())
+            .and_then(|config| config.get(&0, 0).ok())
+            .map(|config| config.layout);
+        // Zero: the daemon that made the maps ended before it wrote anything into them.
+        match version {
+            Some(0 | LAYOUT_VERSION) => {}
+            Some(other) => return Err(layout(format!("version {other}, not {LAYOUT_VERSION}"))),
+            None => return Err(layout(format!("no {}", name::CONFIG))),
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,153 @@
+//! Reading and writing the tables.
+
+use std::path::Path;
+
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues},
+};
+use vtep_common::{
+    addr::VtepAddr,
+    count::Direction,
+    maps::{Counter, FdbKey, FdbValue, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
+};
+
+use super::{Datapath, Maps, error::DatapathError};
+use crate::control::{Dump, Write};
+
+/// Takes a map out of the object as the type that it is.
+fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DatapathError>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(DatapathError::Missing(name))?;
+    T::try_from(map).map_err(|source| DatapathError::map("open", name, source))
+}
+
+impl Maps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
+        let fdb_max = match ebpf.map(name::FDB) {
+            Some(Map::HashMap(data)) => {
+                data.info().map_err(|source| DatapathError::map("look at", name::FDB, source))?.max_entries()
+            }
+            _ => return Err(DatapathError::Missing(name::FDB)),
+        };
+        Ok(Self {
+            config: take(ebpf, name::CONFIG)?,
+            locals: take(ebpf, name::LOCALS)?,
+            vnis: take(ebpf, name::VNIS)?,
+            segments: take(ebpf, name::SEGMENTS)?,
+            port_index: take(ebpf, name::PORT_INDEX)?,
+            ports: take(ebpf, name::PORTS)?,
+            fdb: take(ebpf, name::FDB)?,
+            flood: take(ebpf, name::FLOOD)?,
+            peers: take(ebpf, name::PEERS)?,
+            peer_index: take(ebpf, name::PEER_INDEX)?,
+            reason_counters: take(ebpf, name::REASON_COUNTERS)?,
+            segment_counters: take(ebpf, name::SEGMENT_COUNTERS)?,
+            port_counters: take(ebpf, name::PORT_COUNTERS)?,
+            peer_counters: take(ebpf, name::PEER_COUNTERS)?,
+            fdb_max,
+        })
+    }
+}
+
+fn set<K: Pod, V: Pod>(
+    map: &mut HashMap<MapData, K, V>,
+    name: &'static str,
+    key: K,
+    value: Option<V>,
+) -> Result<(), DatapathError> {
+    match value {
+        Some(value) => map.insert(key, value, 0).map_err(|source| DatapathError::map("write", name, source)),
+        None => match map.remove(&key) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            Err(source) => Err(DatapathError::map("delete from", name, source)),
+        },
+    }
+}
+
+fn put<V: Pod>(map: &mut Array<MapData, V>, name: &'static str, index: u32, value: V) -> Result<(), DatapathError> {
+    map.set(index, value, 0).map_err(|source| DatapathError::map("write", name, source))
+}
+
+fn entries<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>, name: &'static str) -> Result<Vec<(K, V)>, DatapathError> {
+    map.iter().collect::<Result<_, _>>().map_err(|source| DatapathError::map("read", name, source))
+}
+
+fn in_use<V: Pod>(
+    map: &Array<MapData, V>,
+    name: &'static str,
+    len: u32,
+    used: impl Fn(&V) -> bool,
+) -> Result<Vec<(u32, V)>, DatapathError> {
+    let mut found = Vec::new();
+    for index in 0..len {
+        let value = map.get(&index, 0).map_err(|source| DatapathError::map("read", name, source))?;
+        if used(&value) {
+            found.push((index, value));
+        }
+    }
+    Ok(found)
+}
+
+fn clear(map: &mut PerCpuArray<MapData, Counter>, name: &'static str, number: u32) -> Result<(), DatapathError> {
+    let failed = |source| DatapathError::map("clear", name, source);
+    for direction in Direction::ALL {
+        let index = direction.index(number);
+        let cpus = map.get(&index, 0).map_err(failed)?.len();
+        let zero = PerCpuValues::try_from(vec![Counter::default(); cpus])
+            .map_err(|error| failed(MapError::IoError(error)))?;
+        map.set(index, zero, 0).map_err(failed)?;
+    }
+    Ok(())
+}
+
+impl Datapath {
+    /// Makes the writes in their order; stops at the first that fails.
+    pub fn write(&mut self, writes: &[Write]) -> Result<(), DatapathError> {
+        writes.iter().try_for_each(|write| self.write_one(write))
+    }
+
+    fn write_one(&mut self, write: &Write) -> Result<(), DatapathError> {
+        let maps = &mut self.maps;
+        match write {
+            Write::Config(config) => put(&mut maps.config, name::CONFIG, 0, *config),
+            Write::Local(addr, present) => set(&mut maps.locals, name::LOCALS, *addr, present.then_some(1)),
+            Write::Vni(vni, segment) => set(&mut maps.vnis, name::VNIS, *vni, *segment),
+            Write::Segment(number, segment) => put(&mut maps.segments, name::SEGMENTS, *number, **segment),
+            Write::PortIndex(key, slot) => set(&mut maps.port_index, name::PORT_INDEX, *key, *slot),
+            Write::Port(slot, port) => put(&mut maps.ports, name::PORTS, *slot, *port),
+            Write::Fdb(key, value) => set(&mut maps.fdb, name::FDB, *key, *value),
+            Write::Flood(number, list) => set(&mut maps.flood, name::FLOOD, *number, list.as_deref().copied()),
+            Write::Peer(number, peer) => put(&mut maps.peers, name::PEERS, *number, **peer),
+            Write::PeerIndex(addr, number) => set(&mut maps.peer_index, name::PEER_INDEX, *addr, *number),
+            Write::ClearSegmentCounters(number) => clear(&mut maps.segment_counters, name::SEGMENT_COUNTERS, *number),
+            Write::ClearPortCounters(slot) => clear(&mut maps.port_counters, name::PORT_COUNTERS, *slot),
+            Write::ClearPeerCounters(number) => clear(&mut maps.peer_counters, name::PEER_COUNTERS, *number),
+        }
+    }
+
+    /// All that the tables hold.
+    pub fn dump(&self) -> Result<Dump, DatapathError> {
+        let maps = &self.maps;
+        Ok(Dump {
+            locals: entries(&maps.locals, name::LOCALS)?.into_iter().map(|(addr, _): (VtepAddr, u32)| addr).collect(),
+            vnis: entries(&maps.vnis, name::VNIS)?,
+            segments: in_use(&maps.segments, name::SEGMENTS, MAX_SEGMENTS, |segment| segment.flags != 0)?,
+            port_index: entries(&maps.port_index, name::PORT_INDEX)?,
+            ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| port.flags != 0)?,
+            fdb: entries::<FdbKey, FdbValue>(&maps.fdb, name::FDB)?,
+            flood: entries(&maps.flood, name::FLOOD)?,
+            peers: in_use(&maps.peers, name::PEERS, MAX_PEERS, |peer| peer.flags != 0)?,
+            peer_index: entries(&maps.peer_index, name::PEER_INDEX)?,
+        })
+    }
+
+    /// Where this instance's things are pinned.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
