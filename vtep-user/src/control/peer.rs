@@ -31,6 +31,8 @@ pub enum Resolution {
         mtu: u32,
         /// The gateway, if the peer is not on the link.
         via: Option<IpAddr>,
+        /// XDP can redirect to the interface without a frame being lost silently.
+        xdp_target: bool,
     },
     /// There is a route, and the next hop's MAC is being asked for.
     Pending {
@@ -90,8 +92,13 @@ impl Peer {
                 dst_mac,
                 mtu,
                 via,
+                xdp_target,
             } => {
+                self.pod.flags &= !maps::Peer::XDP_TARGET;
                 self.pod.flags |= maps::Peer::RESOLVED;
+                if xdp_target {
+                    self.pod.flags |= maps::Peer::XDP_TARGET;
+                }
                 self.pod.ifindex = oif;
                 self.pod.mtu = mtu;
                 let bytes = bytemuck::bytes_of_mut(&mut self.pod.template);

@@ -229,6 +229,7 @@ pub(super) fn resolved() -> Resolution {
         dst_mac: MacAddr::from_bytes([2, 0, 0, 0, 0, 2]),
         mtu: 1500,
         via: None,
+        xdp_target: true,
     }
 }
 

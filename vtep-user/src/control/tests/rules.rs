@@ -1092,6 +1092,7 @@ fn a_resolved_peer_has_its_outer_headers() {
         (peer.ifindex, peer.mtu, peer.template_len),
         (UPLINK, 1500, 50)
     );
+    assert!(peer.has(Peer::XDP_TARGET));
     let row = &lab.state.peer_rows(Some(ip("192.0.2.2"))).unwrap()[0];
     assert_eq!((row.state, row.mtu), (PeerState::Resolved, Some(1500)));
     assert_eq!(
