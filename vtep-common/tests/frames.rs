@@ -85,7 +85,7 @@ fn random_frames_reach_every_kind_of_verdict() {
             TagEdit::Leave => "as it is",
             TagEdit::StripBeside => "tag stripped beside",
             TagEdit::StripInBytes => "tag stripped in bytes",
-            TagEdit::Carry(_) => "tag carried",
+            TagEdit::Carry => "tag carried",
         };
         let kind = match &decision.verdict {
             Verdict::Encap(encap) => format!(

@@ -1,0 +1,136 @@
+//! Whom a frame is counted for.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use vtep_common::{
+    count::Direction,
+    host::{
+        HostCounters,
+        frames::{
+            PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_VLAN_10, World, group, station,
+        },
+    },
+    maps::Counter,
+    reason::Reason,
+    verdict::Decision,
+};
+
+use crate::shared::{at_port, at_uplink, udp_frame, underlays};
+
+use Direction::{Decap, Encap};
+
+/// What one frame is counted for: segments, ports and peers with their direction.
+#[derive(Debug, PartialEq, Eq)]
+struct Counted {
+    segments: Vec<(u32, Direction)>,
+    ports: Vec<(u32, Direction)>,
+    peers: Vec<(u32, Direction)>,
+}
+
+/// Counts one frame, whose inner frame has `bytes`.
+fn counted(decision: &Decision, reason: Reason, frame_len: usize, bytes: usize) -> Counted {
+    let counters = HostCounters::default();
+    counters.record(decision, reason, frame_len, &World::default().tables);
+    let of_reason = Counter {
+        packets: 1,
+        bytes: frame_len as u64,
+    };
+    assert_eq!(
+        *counters.reasons.borrow(),
+        BTreeMap::from([(reason.code(), of_reason)])
+    );
+    let list = |map: &RefCell<BTreeMap<u32, Counter>>| {
+        let map = map.borrow();
+        map.iter()
+            .map(|(index, counter)| {
+                assert_eq!((counter.packets, counter.bytes), (1, bytes as u64));
+                let direction = Direction::ALL[usize::from(index % 2 == 1)];
+                assert_eq!(direction.index(index / 2), *index);
+                (index / 2, direction)
+            })
+            .collect()
+    };
+    Counted {
+        segments: list(&counters.segments),
+        ports: list(&counters.ports),
+        peers: list(&counters.peers),
+    }
+}
+
+#[test]
+fn an_encapsulated_frame_counts_for_its_vni_port_and_peer() {
+    let world = World::default();
+    let frame = udp_frame(station(PLAIN, PEER_V4));
+    let decision = at_port(&world, world.interfaces.access, &frame);
+    let got = counted(&decision, Reason::Encapsulated, frame.len(), frame.len());
+    let want = Counted {
+        segments: vec![(PLAIN, Encap)],
+        ports: vec![(PORT_ACCESS, Encap)],
+        peers: vec![(PEER_V4, Encap)],
+    };
+    assert_eq!(got, want);
+}
+
+#[test]
+fn a_decapsulated_frame_counts_its_inner_bytes_for_vni_port_and_peer() {
+    let world = World::default();
+    let inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    let [_, underlay] = underlays(100);
+    let frame = underlay.frame(&inner);
+    let decision = at_uplink(&world, &frame);
+    let got = counted(&decision, Reason::Decapsulated, frame.len(), inner.len());
+    let want = Counted {
+        segments: vec![(PLAIN, Decap)],
+        ports: vec![(PORT_ACCESS, Decap)],
+        peers: vec![(PEER_V6, Decap)],
+    };
+    assert_eq!(got, want);
+}
+
+#[test]
+fn a_switched_frame_counts_for_both_ports_and_no_peer() {
+    let world = World::default();
+    let frame = udp_frame(station(PLAIN, PORT_NARROW));
+    let decision = at_port(&world, world.interfaces.access, &frame);
+    let got = counted(&decision, Reason::Switched, frame.len(), frame.len());
+    let want = Counted {
+        segments: vec![(PLAIN, Encap)],
+        ports: vec![(PORT_ACCESS, Encap), (PORT_NARROW, Decap)],
+        peers: vec![],
+    };
+    assert_eq!(got, want);
+}
+
+#[test]
+fn a_flood_counts_every_copy_but_none_for_the_port_it_came_from() {
+    let world = World::default();
+    let frame = udp_frame(group(77));
+    let decision = at_port(&world, world.interfaces.access, &frame);
+    let got = counted(&decision, Reason::Flooded, frame.len(), frame.len());
+    let want = Counted {
+        segments: vec![(PLAIN, Encap)],
+        ports: vec![
+            (PORT_ACCESS, Encap),
+            (PORT_NARROW, Decap),
+            (PORT_VLAN_10, Decap),
+        ],
+        peers: vec![(PEER_V4, Encap), (PEER_V6, Encap)],
+    };
+    assert_eq!(got, want);
+}
+
+#[test]
+fn a_frame_that_failed_counts_under_what_failed_and_for_nobody() {
+    let world = World::default();
+    let frame = udp_frame(station(PLAIN, PEER_V4));
+    let decision = at_port(&world, world.interfaces.access, &frame);
+    for reason in [Reason::Reshape, Reason::Redirect] {
+        let got = counted(&decision, reason, frame.len(), frame.len());
+        let nobody = Counted {
+            segments: vec![],
+            ports: vec![],
+            peers: vec![],
+        };
+        assert_eq!(got, nobody);
+    }
+}

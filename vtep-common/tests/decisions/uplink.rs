@@ -1,0 +1,517 @@
+//! Frames at an uplink.
+
+use std::collections::HashSet;
+
+use vtep_common::{
+    ecn,
+    host::{
+        Action, HostTables, apply_uplink,
+        build::{self, Checksum, Ip, Underlay},
+        frames::{
+            GONE_PORT, LONE, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_NATIVE,
+            PORT_QUIET, PORT_VLAN_10, QUIET, TRUNK, World, group, station,
+        },
+    },
+    maps::{Config, FdbValue, Port, Segment},
+    packet::{Meta, Tag},
+    reason::Reason,
+    tunnel::Stage,
+    uplink::decide_uplink,
+    verdict::NONE,
+    wire::{ethernet, vlan},
+};
+
+use crate::shared::{
+    OURS_V4, OURS_V6, REMOTE_V4, at_uplink, at_uplink_xdp, deliver, elsewhere, ip_frame, left,
+    lldp_frame, q, tagged, udp_frame, underlays,
+};
+
+#[test]
+fn a_frame_for_a_local_station_is_delivered_without_its_outer_headers() {
+    let world = World::default();
+    let inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    for (underlay, peer) in underlays(100).into_iter().zip([PEER_V4, PEER_V6]) {
+        let frame = underlay.frame(&inner);
+        for stage in [Stage::Xdp, Stage::Tc] {
+            let decision = decide_uplink(frame.as_slice(), &Meta::default(), stage, &world.tables);
+
+            let to = deliver(&decision);
+            assert_eq!(to.slot, PORT_ACCESS);
+            assert_eq!(to.ifindex, world.interfaces.access);
+            assert_eq!((to.vlan, to.to_other_end), (0, false));
+            assert_eq!(decision.segment, PLAIN);
+            assert_eq!(decision.from_peer, peer);
+            assert_eq!(decision.from_port, NONE);
+            assert_eq!(decision.inner_len, inner.len());
+            let outcome = apply_uplink(&frame, &Meta::default(), stage, &decision);
+            assert_eq!(outcome.action, Action::Redirect);
+            assert_eq!(outcome.frame, inner);
+        }
+    }
+}
+
+#[test]
+fn a_frame_for_a_trunk_gets_the_vlan_of_its_port() {
+    let world = World::default();
+    let inner = udp_frame(station(PLAIN, PORT_VLAN_10));
+    for underlay in underlays(100) {
+        let frame = underlay.frame(&inner);
+        let decision = at_uplink(&world, &frame);
+        assert_eq!(deliver(&decision).vlan, 10);
+
+        let beside = apply_uplink(&frame, &Meta::default(), Stage::Tc, &decision);
+        assert_eq!(
+            (beside.frame, beside.tag_beside),
+            (inner.clone(), Some(q(10)))
+        );
+
+        let decision = at_uplink_xdp(&world, &frame);
+        let in_bytes = apply_uplink(&frame, &Meta::default(), Stage::Xdp, &decision);
+        assert_eq!(in_bytes.frame, tagged(&inner, q(10)));
+        assert_eq!(in_bytes.tag_beside, None);
+    }
+}
+
+#[test]
+fn a_vtep_that_is_no_peer_is_welcome() {
+    let inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    let frame = Underlay::new(Ip::between("203.0.113.9", OURS_V4), 100).frame(&inner);
+    let decision = at_uplink(&World::default(), &frame);
+    assert_eq!(deliver(&decision).slot, PORT_ACCESS);
+    assert_eq!(decision.from_peer, NONE);
+}
+
+#[test]
+fn overlapping_macs_of_two_vnis_stay_apart() {
+    let mut world = World::default();
+    let twin = station(PLAIN, PORT_ACCESS);
+    world
+        .tables
+        .add_fdb(TRUNK, twin, FdbValue::PORT, PORT_NATIVE);
+    for (vni, slot) in [(100, PORT_ACCESS), (200, PORT_NATIVE)] {
+        for underlay in underlays(vni) {
+            let decision = at_uplink(&world, &underlay.frame(&udp_frame(twin)));
+            assert_eq!(deliver(&decision).slot, slot);
+        }
+    }
+    // Known in other segments alone.
+    for underlay in underlays(300) {
+        let decision = at_uplink(&world, &underlay.frame(&udp_frame(twin)));
+        assert_eq!(left(&decision), Reason::NoFdbEntry);
+    }
+}
+
+#[test]
+fn a_frame_for_a_station_behind_a_vtep_never_goes_back() {
+    for underlay in underlays(100) {
+        let frame = underlay.frame(&udp_frame(station(PLAIN, PEER_V6)));
+        for decision in [
+            at_uplink(&World::default(), &frame),
+            at_uplink_xdp(&World::default(), &frame),
+        ] {
+            assert_eq!(left(&decision), Reason::SplitHorizon);
+            assert_eq!(decision.segment, PLAIN);
+        }
+    }
+}
+
+#[test]
+fn an_unknown_vni_is_dropped() {
+    let world = World::default();
+    // 600 leads to a segment that is gone.
+    for vni in [0, 101, 600, 0x00ff_fffe] {
+        for underlay in underlays(vni) {
+            let frame = underlay.frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+            let decision = at_uplink(&world, &frame);
+            assert_eq!(left(&decision), Reason::UnknownVni);
+            assert_eq!(decision.segment, NONE);
+        }
+    }
+}
+
+#[test]
+fn a_packet_from_one_of_our_own_addresses_is_dropped() {
+    for (from, to) in [(OURS_V4, OURS_V4), (OURS_V6, OURS_V6)] {
+        let frame = Underlay::new(Ip::between(from, to), 100)
+            .frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+        for decision in [
+            at_uplink(&World::default(), &frame),
+            at_uplink_xdp(&World::default(), &frame),
+        ] {
+            assert_eq!(left(&decision), Reason::OwnSource);
+        }
+    }
+}
+
+#[test]
+fn reserved_bits_matter_only_where_the_vni_is_strict() {
+    let world = World::default();
+    for (vni, destination, strict) in [
+        (100, station(PLAIN, PORT_ACCESS), false),
+        (200, station(TRUNK, PORT_NATIVE), true),
+    ] {
+        for mut underlay in underlays(vni) {
+            underlay.second |= 1;
+            let decision = at_uplink(&world, &underlay.frame(&udp_frame(destination)));
+            if strict {
+                assert_eq!(left(&decision), Reason::ReservedBits);
+                assert_eq!(decision.segment, TRUNK);
+            } else {
+                deliver(&decision);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_inner_tag_is_dropped_unless_the_vni_passes_tags() {
+    let world = World::default();
+    for tag in [
+        q(0),
+        q(7),
+        Tag {
+            tpid: vlan::TYPE_8021AD,
+            tci: 7,
+        },
+    ] {
+        for underlay in underlays(100) {
+            let inner = tagged(&udp_frame(station(PLAIN, PORT_ACCESS)), tag);
+            let frame = underlay.frame(&inner);
+            assert_eq!(left(&at_uplink(&world, &frame)), Reason::InnerVlan);
+            assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::InnerVlan);
+        }
+        for underlay in underlays(200) {
+            let inner = tagged(&udp_frame(station(TRUNK, PORT_NATIVE)), tag);
+            let frame = underlay.frame(&inner);
+            let decision = at_uplink(&world, &frame);
+            deliver(&decision);
+            let outcome = apply_uplink(&frame, &Meta::default(), Stage::Tc, &decision);
+            assert_eq!(outcome.frame, inner, "untouched");
+        }
+    }
+}
+
+#[test]
+fn ecn_is_merged_as_rfc_6040_says_or_left_to_the_kernel() {
+    use ecn::{CE, ECT_0, ECT_1, NOT_ECT};
+    // Outer, inner, and what becomes of the frame: delivered as it is, left because it must change, or dropped.
+    let table = |outer, inner| match (outer, inner) {
+        (CE, NOT_ECT) => Some(Reason::EcnNotCapable),
+        (CE, ECT_0 | ECT_1) | (ECT_1, ECT_0) => Some(Reason::LeftToKernel),
+        _ => None,
+    };
+    let all = [NOT_ECT, ECT_0, ECT_1, CE];
+    for (outer, inner) in all.into_iter().flat_map(|o| all.map(|i| (o, i))) {
+        for mut ip in [
+            Ip::between("10.0.0.1", "10.0.0.2"),
+            Ip::between("fd00::1", "fd00::2"),
+        ] {
+            ip.tos = 0x48 | inner;
+            let carried = ip_frame(station(PLAIN, PORT_ACCESS), &ip, 60);
+            for mut underlay in underlays(100) {
+                underlay.ip.tos = 0xb8 | outer;
+                let decision = at_uplink(&World::default(), &underlay.frame(&carried));
+                match table(outer, inner) {
+                    Some(reason) => assert_eq!(left(&decision), reason, "{outer:02b} {inner:02b}"),
+                    None => assert_eq!(deliver(&decision).slot, PORT_ACCESS),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ecn_of_what_is_not_ip_is_nobodys() {
+    for mut underlay in underlays(100) {
+        underlay.ip.tos = ecn::CE;
+        let frame = underlay.frame(&lldp_frame(station(PLAIN, PORT_ACCESS)));
+        assert_eq!(
+            deliver(&at_uplink(&World::default(), &frame)).slot,
+            PORT_ACCESS
+        );
+    }
+}
+
+#[test]
+fn an_inner_frame_without_an_ethernet_header_is_dropped() {
+    let inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    for underlay in underlays(100) {
+        for len in 0..ethernet::LEN {
+            let frame = underlay.frame(&inner[..len]);
+            let decision = at_uplink(&World::default(), &frame);
+            assert_eq!(left(&decision), Reason::InnerTruncated, "{len} bytes");
+            // Also if more bytes follow the packet.
+            let padded = [frame.as_slice(), &[0; 60]].concat();
+            let decision = at_uplink(&World::default(), &padded);
+            assert_eq!(left(&decision), Reason::InnerTruncated, "{len} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_is_no_station_is_dropped() {
+    let world = World::default();
+    let mut inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    for source in [[0; 6], [0xff; 6], [1, 0, 0x5e, 0, 0, 1]] {
+        inner[6..12].copy_from_slice(&source);
+        for underlay in underlays(100) {
+            let decision = at_uplink(&world, &underlay.frame(&inner));
+            assert_eq!(left(&decision), Reason::InvalidSourceMac);
+        }
+    }
+}
+
+#[test]
+fn unknown_stations_and_groups_are_left_to_be_flooded_where_the_vni_floods() {
+    let world = World::default();
+    for underlay in underlays(100) {
+        for destination in [station(PLAIN, 999), group(PLAIN), group(77)] {
+            let frame = underlay.frame(&udp_frame(destination));
+            assert_eq!(left(&at_uplink(&world, &frame)), Reason::LeftToKernel);
+            assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::LeftToTc);
+        }
+    }
+    for underlay in underlays(300) {
+        let frame = underlay.frame(&udp_frame(station(QUIET, 999)));
+        assert_eq!(left(&at_uplink(&world, &frame)), Reason::NoFdbEntry);
+        let frame = underlay.frame(&udp_frame(group(77)));
+        assert_eq!(left(&at_uplink(&world, &frame)), Reason::FloodOff);
+        assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::FloodOff);
+    }
+}
+
+#[test]
+fn xdp_leaves_a_port_that_it_cannot_redirect_to() {
+    let world = World::default();
+    for underlay in underlays(100) {
+        let frame = underlay.frame(&udp_frame(station(PLAIN, PORT_NARROW)));
+        assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::LeftToTc);
+        let to = deliver(&at_uplink(&world, &frame));
+        assert!(to.to_other_end, "TC hands it straight over");
+    }
+}
+
+#[test]
+fn xdp_leaves_checksums_that_are_pending_where_they_can_be() {
+    let mut world = World::default();
+    for (from, to) in [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")] {
+        let ip = Ip::between(from, to);
+        for checksum in [Checksum::Pending, Checksum::Complete] {
+            for packet in [
+                ip.udp((1, 2), checksum, &[3; 40]),
+                ip.tcp((1, 2), checksum, &[3; 41]),
+            ] {
+                let destination = station(PLAIN, PORT_ACCESS);
+                let inner = build::ethernet(destination, elsewhere(), &[], ip.ethertype(), &packet);
+                for underlay in underlays(100) {
+                    let frame = underlay.frame(&inner);
+                    world.tables.config.flags = Config::PARTIAL_CHECKSUMS;
+                    let decision = at_uplink_xdp(&world, &frame);
+                    if checksum == Checksum::Pending {
+                        assert_eq!(left(&decision), Reason::LeftToTc);
+                    } else {
+                        deliver(&decision);
+                    }
+                    world.tables.config.flags = 0;
+                    deliver(&at_uplink_xdp(&world, &frame));
+                    deliver(&at_uplink(&world, &frame));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn xdp_leaves_checksums_that_are_pending_behind_a_tag_too() {
+    let world = World::default();
+    let ip = Ip::between("10.0.0.1", "10.0.0.2");
+    let packet = ip.udp((1, 2), Checksum::Pending, &[3; 40]);
+    let destination = station(TRUNK, PORT_NATIVE);
+    let inner = build::ethernet(destination, elsewhere(), &[q(7)], ip.ethertype(), &packet);
+    for underlay in underlays(200) {
+        let decision = at_uplink_xdp(&world, &underlay.frame(&inner));
+        assert_eq!(left(&decision), Reason::LeftToTc);
+    }
+}
+
+#[test]
+fn a_packet_with_bytes_behind_it_is_left_to_be_trimmed() {
+    let world = World::default();
+    for underlay in underlays(100) {
+        let sound = underlay.frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+        let frame = [sound.as_slice(), &[0; 4]].concat();
+        assert_eq!(left(&at_uplink(&world, &frame)), Reason::LeftToKernel);
+        assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::LeftToTc);
+    }
+}
+
+#[test]
+fn padding_within_the_inner_frame_is_part_of_it() {
+    let world = World::default();
+    let inner = [udp_frame(station(PLAIN, PORT_ACCESS)), vec![0; 18]].concat();
+    for underlay in underlays(100) {
+        let frame = underlay.frame(&inner);
+        let decision = at_uplink(&world, &frame);
+        let outcome = apply_uplink(&frame, &Meta::default(), Stage::Tc, &decision);
+        assert_eq!(outcome.frame, inner);
+    }
+}
+
+#[test]
+fn tc_leaves_inner_frames_that_are_too_small_for_it() {
+    let world = World::default();
+    // `bpf_skb_adjust_room` leaves at least an IP header of the outer family.
+    for (underlay, least) in underlays(100).into_iter().zip([20, 40]) {
+        for payload in 0..60 {
+            let destination = station(PLAIN, PORT_ACCESS);
+            let inner = build::ethernet(destination, elsewhere(), &[], 0x88cc, &vec![1; payload]);
+            let frame = underlay.frame(&inner);
+            let decision = at_uplink(&world, &frame);
+            if payload < least {
+                assert_eq!(left(&decision), Reason::LeftToKernel, "{payload} bytes");
+            } else {
+                deliver(&decision);
+            }
+            deliver(&at_uplink_xdp(&world, &frame));
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_does_not_fit_its_port_is_dropped() {
+    let world = World::default();
+    for underlay in underlays(100) {
+        // 600 bytes and an Ethernet header with a tag.
+        for (len, fits) in [(618, true), (619, false)] {
+            let destination = station(PLAIN, PORT_NARROW);
+            let payload = vec![1; len - ethernet::LEN];
+            let inner = build::ethernet(destination, elsewhere(), &[], 0x88cc, &payload);
+            let frame = underlay.frame(&inner);
+            let decision = at_uplink(&world, &frame);
+            if fits {
+                deliver(&decision);
+            } else {
+                assert_eq!(left(&decision), Reason::TooBig);
+                assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::TooBig);
+            }
+        }
+    }
+}
+
+#[test]
+fn super_frames_are_left_to_the_kernel_device_whatever_their_size() {
+    let world = World::default();
+    let meta = Meta {
+        gso_size: 1400,
+        ..Meta::default()
+    };
+    for underlay in underlays(100) {
+        for len in [100, 9000] {
+            let ip = Ip::between("10.0.0.1", "10.0.0.2");
+            let inner = ip_frame(station(PLAIN, PORT_ACCESS), &ip, len);
+            let frame = underlay.frame(&inner);
+            let decision = decide_uplink(frame.as_slice(), &meta, Stage::Tc, &world.tables);
+            assert_eq!(left(&decision), Reason::LeftToKernel);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_ours_passes_and_xdp_leaves_it_to_be_counted_by_tc() {
+    let world = World::default();
+    let inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    let mut dns = Underlay::new(Ip::between(REMOTE_V4, OURS_V4), 100);
+    dns.udp_port = 53;
+    let mut options = Underlay::new(Ip::between(REMOTE_V4, OURS_V4), 100);
+    options.ip.options = 4;
+    let transit = Underlay::new(Ip::between(REMOTE_V4, "198.51.100.1"), 100);
+    for (underlay, reason) in [
+        (dns, Reason::NotVxlan),
+        (options, Reason::LeftToStack),
+        (transit, Reason::NotOurAddress),
+    ] {
+        let frame = underlay.frame(&inner);
+        let decision = at_uplink(&world, &frame);
+        assert_eq!(left(&decision), reason);
+        let outcome = apply_uplink(&frame, &Meta::default(), Stage::Tc, &decision);
+        assert_eq!(
+            (outcome.action, outcome.frame),
+            (Action::Pass, frame.clone())
+        );
+        assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::LeftToTc);
+    }
+}
+
+#[test]
+fn a_tag_on_the_outside_belongs_to_somebody_else() {
+    let world = World::default();
+    for underlay in underlays(100) {
+        let frame = underlay.frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+        let meta = Meta {
+            tag: Some(q(7)),
+            ..Meta::default()
+        };
+        let decision = decide_uplink(frame.as_slice(), &meta, Stage::Tc, &world.tables);
+        assert_eq!(left(&decision), Reason::NotVxlan);
+        let frame = tagged(&frame, q(7));
+        assert_eq!(left(&at_uplink(&world, &frame)), Reason::NotVxlan);
+    }
+}
+
+#[test]
+fn an_entry_that_leads_to_no_port_is_our_fault() {
+    let world = World::default();
+    for underlay in underlays(100) {
+        let frame = underlay.frame(&udp_frame(station(PLAIN, GONE_PORT)));
+        assert_eq!(left(&at_uplink(&world, &frame)), Reason::TableGap);
+        assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::TableGap);
+    }
+}
+
+#[test]
+fn an_inner_packet_of_any_kind_is_delivered_byte_for_byte() {
+    let world = World::default();
+    let mut seen = HashSet::new();
+    for (from, to) in [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")] {
+        for len in 60..200 {
+            let inner = ip_frame(station(QUIET, PORT_QUIET), &Ip::between(from, to), len);
+            for underlay in underlays(300) {
+                let frame = underlay.frame(&inner);
+                let decision = at_uplink(&world, &frame);
+                let outcome = apply_uplink(&frame, &Meta::default(), Stage::Tc, &decision);
+                assert_eq!(outcome.frame, inner);
+                seen.insert(outcome.frame);
+            }
+        }
+    }
+    assert_eq!(seen.len(), 280);
+}
+
+#[test]
+fn every_vni_of_24_bits_can_be_told() {
+    for vni in [0, 1, 0x0001_0000, 0x00ff_ffff] {
+        let mut tables = HostTables::new();
+        tables.add_local(OURS_V4.parse().unwrap());
+        tables.add_segment(
+            LONE,
+            Segment {
+                vni,
+                ..Segment::default()
+            },
+        );
+        tables.add_port(
+            1,
+            Port {
+                ifindex: 5,
+                segment: LONE,
+                mtu: 1500,
+                ..Port::default()
+            },
+        );
+        tables.add_fdb(LONE, station(LONE, 1), FdbValue::PORT, 1);
+        let frame =
+            Underlay::new(Ip::between(REMOTE_V4, OURS_V4), vni).frame(&udp_frame(station(LONE, 1)));
+        let decision = decide_uplink(frame.as_slice(), &Meta::default(), Stage::Tc, &tables);
+        assert_eq!(deliver(&decision).slot, 1);
+    }
+}
