@@ -299,7 +299,10 @@ fn outer_header(arrival: &Arrival<'_>) -> (u8, u8, bool) {
 #[inline(always)]
 fn fits(arrival: &Arrival<'_>, v6: bool, mtu: u32) -> bool {
     let carried = if arrival.merged() {
-        (arrival.inner.headers_len as usize).wrapping_add(arrival.gso_size as usize)
+        (arrival.inner.headers_len as usize)
+            .wrapping_add(arrival.gso_size as usize)
+            .wrapping_add(arrival.edit.longer())
+            .wrapping_sub(arrival.edit.shorter())
     } else {
         arrival.carried_len
     };
