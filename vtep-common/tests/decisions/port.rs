@@ -914,14 +914,13 @@ fn any_pending() -> impl Strategy<Value = (Vec<u8>, Option<Tag>)> {
     )
         .prop_map(|(from, to, flags, header, payload, (tagging, tci))| {
             let (v6, is_tcp, source_port, destination_port) = flags;
-            let (source, destination): (IpAddr, IpAddr) = if v6 {
-                (from.into(), to.into())
-            } else {
-                let [a, b, c, d, ..] = from;
-                let [e, f, g, h, ..] = to;
-                ([a, b, c, d].into(), [e, f, g, h].into())
+            let address = |bytes: [u8; 16]| -> IpAddr {
+                match bytes.first_chunk::<4>() {
+                    Some(four) if !v6 => (*four).into(),
+                    _ => bytes.into(),
+                }
             };
-            let mut ip = Ip::new(source, destination);
+            let mut ip = Ip::new(address(from), address(to));
             (ip.tos, ip.ttl, ip.id) = header;
             let ports = (source_port, destination_port);
             let packet = if is_tcp {
