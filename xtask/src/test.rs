@@ -11,10 +11,7 @@ use std::{
 use crate::{
     build::{self, Profile},
     setup,
-    shell::{
-        Result, cargo_command, doing, headline, is_root, repository, said, starting, target_dir,
-        text,
-    },
+    shell::{Result, cargo_command, doing, headline, is_root, said, starting, target_dir, text},
 };
 
 /// A skipped test fails the run where this is `1`.
@@ -81,24 +78,17 @@ pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
     }
 }
 
-/// The test runs, cheapest first.
-fn commands(filter: Option<&str>) -> Vec<Command> {
-    let mut commands = vec![
+/// The test runs, cheapest first; the first one replays the fuzz corpora too.
+fn commands(filter: Option<&str>) -> [Command; 2] {
+    let mut commands = [
         cargo_command("test --no-fail-fast"),
         // One at a time: they share the kernel.
         cargo_command("test --no-fail-fast --package vtep-tests"),
     ];
-    if repository().join("fuzz/tests").is_dir() {
-        commands.push(cargo_command(
-            "test --no-fail-fast --manifest-path fuzz/Cargo.toml",
-        ));
-    }
-    for (nth, command) in commands.iter_mut().enumerate() {
+    for command in &mut commands {
         command.args(filter);
-        if nth == 1 {
-            command.args(["--", "--test-threads=1"]);
-        }
     }
+    commands[1].args(["--", "--test-threads=1"]);
     commands
 }
 
