@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::{
     setup,
-    shell::{Result, cargo, cargo_command, command, headline, quiet, shown},
+    shell::{Result, cargo, cargo_command, cargo_text, command, quiet, shown},
     test,
 };
 
@@ -13,7 +13,7 @@ pub(crate) fn run() -> Result<()> {
     setup::ensure()?;
     lint_tools()?;
     for mut command in lints() {
-        headline(&command);
+        println!("\n==> {}", cargo_text(&command));
         shown(&mut command)?;
     }
     test::every(None, true)

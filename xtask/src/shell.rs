@@ -82,15 +82,13 @@ pub(crate) fn text(command: &Command) -> String {
         .join(" ")
 }
 
-/// Prints which cargo command comes now.
-pub(crate) fn headline(command: &Command) {
-    let cargo = cargo();
-    println!(
-        "\n==> cargo {}",
-        text(command)
-            .trim_start_matches(&*cargo.to_string_lossy())
-            .trim()
-    );
+/// Writes a command of [`cargo_command`] as one would type it.
+pub(crate) fn cargo_text(command: &Command) -> String {
+    let words = text(command);
+    format!(
+        "cargo{}",
+        words.trim_start_matches(&*cargo().to_string_lossy())
+    )
 }
 
 /// Runs `command` without showing its output, and returns what it printed to stdout.

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     build::{self, Profile},
     setup,
-    shell::{Result, cargo_command, doing, headline, is_root, said, starting, target_dir, text},
+    shell::{Result, cargo_command, cargo_text, doing, is_root, said, starting, target_dir},
 };
 
 /// A skipped test fails the run where this is `1`.
@@ -40,16 +40,17 @@ pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
     let vtep = build::vtep(Profile::Dev)?;
     let log = target_dir()?.join(format!("skipped-{}.log", std::process::id()));
     let mut sum = Sum::default();
+    let mut failures = Vec::new();
     let mut broken = Vec::new();
     for mut command in commands(filter) {
         command.env(SKIP_LOG, &log).env(BINARY, &vtep);
         if require_all {
             command.env(REQUIRE_ALL, "1");
         }
-        let (counted, success) = counted(&mut command)?;
+        let (counted, success) = counted(&mut command, &mut failures)?;
         sum += counted;
         if !success {
-            broken.push(text(&command));
+            broken.push(cargo_text(&command));
         }
     }
     let skips = skips(&log)?;
@@ -63,8 +64,8 @@ pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
     sum.skipped += skips.len();
 
     println!();
-    for skip in &skips {
-        println!("{skip}");
+    for line in skips.iter().chain(&failures) {
+        println!("{line}");
     }
     println!("{sum}");
     if !broken.is_empty() {
@@ -92,9 +93,10 @@ fn commands(filter: Option<&str>) -> [Command; 2] {
     commands
 }
 
-/// Runs one `cargo test`, shows what it prints, and adds up its results.
-fn counted(command: &mut Command) -> Result<(Sum, bool)> {
-    headline(command);
+/// Runs one `cargo test`, shows what it prints, adds up its results, and keeps the names of
+/// `failures`.
+fn counted(command: &mut Command, failures: &mut Vec<String>) -> Result<(Sum, bool)> {
+    println!("\n==> {}", cargo_text(command));
     let start = starting(command);
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(start)?;
     let mut sum = Sum::default();
@@ -109,9 +111,17 @@ fn counted(command: &mut Command) -> Result<(Sum, bool)> {
         if let Some(part) = Sum::parse(&line) {
             sum += part;
         }
+        if let Some(name) = failed_test(&line) {
+            failures.push(format!("FAILED: {name}"));
+        }
     }
     let status = child.wait().map_err(doing("wait for the tests"))?;
     Ok((sum, status.success()))
+}
+
+/// Reads the name of a failed test from a line of libtest.
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
 /// Takes the lines that tests left in `log`.
@@ -203,10 +213,19 @@ mod tests {
     }
 
     #[test]
+    fn failed_tests_are_known_by_name() {
+        assert_eq!(
+            failed_test("test v4::ping_crosses ... FAILED"),
+            Some("v4::ping_crosses")
+        );
+        assert_eq!(failed_test("test v4::ping_crosses ... ok"), None);
+    }
+
+    #[test]
     fn the_kernel_tests_run_one_at_a_time() {
         let commands = commands(Some("arp"));
 
-        assert!(text(&commands[0]).ends_with("test --no-fail-fast arp"));
-        assert!(text(&commands[1]).ends_with("--package vtep-tests arp -- --test-threads=1"));
+        assert_eq!(cargo_text(&commands[0]), "cargo test --no-fail-fast arp");
+        assert!(cargo_text(&commands[1]).ends_with("--package vtep-tests arp -- --test-threads=1"));
     }
 }
