@@ -206,8 +206,8 @@ pub struct Port {
     pub hook: u16,
     /// MTU of the interface, in bytes: the largest frame without its Ethernet header and tag.
     pub mtu: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Largest number of FDB entries behind the port, 0 for no limit: for the daemon alone.
+    pub max_macs: u32,
 }
 
 impl Port {

@@ -6,3 +6,4 @@ pub mod control;
 pub mod daemon;
 pub mod datapath;
 pub mod netlink;
+pub mod stats;

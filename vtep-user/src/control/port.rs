@@ -21,7 +21,7 @@ use crate::api::{
 impl Port {
     /// Most MACs behind it, 0 for no limit. It stands in the last word of the record, which only the daemon reads.
     pub(super) const fn max_macs(&self) -> u32 {
-        self.pod.pad
+        self.pod.max_macs
     }
 
     /// Takes on what is known about the interface.
@@ -159,7 +159,7 @@ impl State {
                 segment: number,
                 vlan: vlan_number(*vlan),
                 hook: settings::hook_code(hook),
-                pad: max_macs,
+                max_macs: max_macs,
                 ..maps::Port::default()
             },
             macs: BTreeSet::new(),
@@ -218,7 +218,7 @@ impl State {
         }
         let pod = &mut self.ports[slot].pod;
         pod.segment = number;
-        pod.pad = max_macs;
+        pod.max_macs = max_macs;
         if *pod != old.pod {
             out.write(Write::Port(slot, *pod));
         }

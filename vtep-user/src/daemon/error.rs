@@ -1,0 +1,99 @@
+//! Why the daemon does not run.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use crate::{api::socket::BindError, datapath::DatapathError, netlink};
+
+/// Why the daemon does not run, or what it could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Not enough rights.
+    #[error("vtep needs {0}; run it as root")]
+    Rights(String),
+    /// The kernel lacks what is needed.
+    #[error("Linux {found} is too old; vtep needs {needed} or newer")]
+    Kernel {
+        /// The running kernel.
+        found: String,
+        /// The oldest that will do.
+        needed: &'static str,
+    },
+    /// Configuration files are for a later version.
+    #[error("--config is not supported in this version; put the commands into a file and load it with: vtep batch FILE")]
+    NoConfig,
+    /// The uplink is down.
+    #[error("interface {0} is down; bring it up with: ip link set dev {0} up")]
+    LinkDown(String),
+    /// The uplink carries no Ethernet frames.
+    #[error("interface {0} carries no Ethernet frames; name an Ethernet interface")]
+    NotEthernet(String),
+    /// The same interface twice.
+    #[error("interface {0} is named twice; name it once")]
+    TwiceNamed(String),
+    /// A local address that the host does not have.
+    #[error("{ip} is not an address of this host; add it with: ip address add {ip}/{} dev {dev}", if .ip.is_ipv4() { 32 } else { 128 })]
+    NotLocal {
+        /// The address.
+        ip: IpAddr,
+        /// An uplink.
+        dev: String,
+    },
+    /// No address to send from.
+    #[error("{dev} has no address to send from; add one with: ip address add ADDRESS/PREFIX dev {dev}, or name one with: --local IP")]
+    NoAddress {
+        /// The uplink.
+        dev: String,
+    },
+    /// The pinned FDB has another size than asked for.
+    #[error("the FDB that is in use has room for {found} entries, not {wanted}; its size changes only after: vtep teardown")]
+    FdbSize {
+        /// Its size.
+        found: u32,
+        /// The size asked for.
+        wanted: u32,
+    },
+    /// Another UDP port than that of the pinned state.
+    #[error("the state that is in use is for UDP port {found}, not {wanted}; the port changes only after: vtep teardown")]
+    UdpPort {
+        /// The port in use.
+        found: u16,
+        /// The port asked for.
+        wanted: u16,
+    },
+    /// The metrics address cannot be had.
+    #[error("serve metrics on {address}")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// There is nothing to tear down.
+    #[error("there is nothing of instance {instance} to remove; name another with: --instance NAME")]
+    NothingThere {
+        /// The instance.
+        instance: String,
+    },
+    /// The socket cannot be had.
+    #[error(transparent)]
+    Socket(#[from] BindError),
+    /// The kernel side failed.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// Netlink failed.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// The system refused.
+    #[error("cannot {what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}

@@ -1,0 +1,28 @@
+//! What the control side needs to know of an interface.
+
+use crate::{
+    control::LinkFacts,
+    netlink::{Error, Link, LinkKind, Netlink, XdpFeatures},
+};
+
+/// True if XDP can redirect to the interface without a frame being lost silently.
+///
+/// Drivers say so since 6.3; a veth only while its other end takes such frames (NAPI: GRO or an XDP program there). A tap always
+/// does, and older kernels say nothing: there only taps count.
+pub(super) fn is_xdp_target(netlink: &Netlink, link: &Link) -> Result<bool, Error> {
+    Ok(match netlink.xdp_features(link.index)? {
+        Some(features) => features.has(XdpFeatures::NDO_XMIT),
+        None => link.kind == LinkKind::Tap,
+    })
+}
+
+/// What the control side needs to know of `link`.
+pub(super) fn of_port(netlink: &Netlink, link: &Link) -> Result<LinkFacts, Error> {
+    Ok(LinkFacts {
+        ifindex: link.index,
+        name: link.name.clone(),
+        mtu: link.mtu,
+        xdp_target: is_xdp_target(netlink, link)?,
+        peer_target: link.kind == LinkKind::Veth && link.peer_in_other_netns,
+    })
+}

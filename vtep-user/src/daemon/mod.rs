@@ -1,0 +1,143 @@
+//! The daemon: wires the API, the control side, the data path and netlink together.
+//!
+//! One task owns everything ([`core::Core`]): it takes the API's commands and netlink's events one at a time, asks the state
+//! machine what is to be done, and does it. There is no other writer.
+
+mod core;
+mod error;
+mod facts;
+mod privileges;
+mod start;
+mod underlay;
+
+use std::{io, path::Path};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+pub use self::error::DaemonError;
+use self::start::Started;
+use crate::{
+    api::{command::channel, server, socket::Socket},
+    cli::run::RunOptions,
+    datapath,
+    netlink::Netlink,
+};
+
+/// Who owns the kernel device of an instance, as its alias says.
+fn owner(instance: &str) -> String {
+    format!("vtep instance {instance}")
+}
+
+/// Name of the kernel device that holds a UDP port.
+fn device_name(udp_port: u16) -> String {
+    format!("vtep{udp_port}")
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, DaemonError> {
+    // One thread: capabilities belong to a thread, and there is one writer anyway.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| DaemonError::System { what: "start the runtime", source })
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn run(options: RunOptions) -> Result<(), DaemonError> {
+    privileges::check()?;
+    start::check_kernel()?;
+    runtime()?.block_on(serve(options))
+}
+
+async fn serve(options: RunOptions) -> Result<(), DaemonError> {
+    if options.config.is_some() {
+        return Err(DaemonError::NoConfig);
+    }
+    // The socket first: it tells a second daemon of the instance before anything is touched.
+    let socket = Socket::bind(&options.instance)?;
+    let metrics = match options.metrics {
+        Some(address) => {
+            let listener = TcpListener::bind(address).await;
+            Some(listener.map_err(|source| DaemonError::Metrics { address, source })?)
+        }
+        None => None,
+    };
+    let mut interrupt = stop_signal(SignalKind::interrupt())?;
+    let mut terminate = stop_signal(SignalKind::terminate())?;
+
+    let Started { mut core, monitor } = start::start(&options).await?;
+    privileges::drop_all_but_needed()?;
+
+    let (handle, asks) = channel();
+    let (stop, stopped) = watch::channel(false);
+    let until_stopped = |mut stopped: watch::Receiver<bool>| async move {
+        // An error means that the sender is gone, which is a stop too.
+        drop(stopped.wait_for(|stop| *stop).await);
+    };
+    let api = tokio::spawn(server::serve(socket, handle.clone(), until_stopped(stopped.clone())));
+    let metrics = metrics.map(|listener| tokio::spawn(server::serve_metrics(listener, handle, until_stopped(stopped))));
+    tracing::info!(instance = options.instance, "ready");
+
+    let teardown = tokio::select! {
+        teardown = core.run(asks, monitor) => teardown,
+        _ = interrupt.recv() => options.teardown,
+        _ = terminate.recv() => options.teardown,
+    };
+    if teardown {
+        core.teardown().await?;
+    }
+    stop.send_replace(true);
+    for server in std::iter::once(api).chain(metrics) {
+        if let Ok(Err(error)) = server.await {
+            tracing::warn!(%error, "a server ended badly");
+        }
+    }
+    if teardown {
+        tracing::info!("everything is removed");
+    } else {
+        tracing::info!("stopped; forwarding goes on");
+    }
+    Ok(())
+}
+
+fn stop_signal(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DaemonError> {
+    signal(kind).map_err(|source| DaemonError::System { what: "watch for signals", source })
+}
+
+/// Removes everything that an instance left in the kernel, when no daemon of it runs.
+pub fn teardown_without_daemon(instance: &str) -> Result<(), DaemonError> {
+    privileges::check()?;
+    let dir = datapath::instance_dir(instance);
+    let device = runtime()?.block_on(find_device(instance))?;
+    if device.is_none() && !dir.exists() {
+        datapath::check_bpffs()?;
+        return Err(DaemonError::NothingThere { instance: instance.to_owned() });
+    }
+    datapath::remove_pins(&dir)?;
+    remove_dir_if_empty(dir.parent());
+    match device {
+        Some(name) => runtime()?.block_on(async { Ok(Netlink::open()?.delete_link(&name).await?) }),
+        None => Ok(()),
+    }
+}
+
+/// The kernel device of an instance in this network namespace.
+async fn find_device(instance: &str) -> Result<Option<String>, DaemonError> {
+    let owner = owner(instance);
+    let links = Netlink::open()?.links().await?;
+    Ok(links.into_iter().find(|link| link.alias.as_deref() == Some(&owner)).map(|link| link.name))
+}
+
+/// The directory of all instances goes with the last.
+fn remove_dir_if_empty(dir: Option<&Path>) {
+    if let Some(dir) = dir {
+        match std::fs::remove_dir(dir) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {}
+            Err(error) => tracing::warn!(%error, "remove {}", dir.display()),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Starting: check everything, then take over or make what is needed, and leave nothing half made.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
+
+use aya::util::KernelVersion;
+use vtep_common::maps::{Config, DEFAULT_FDB_ENTRIES};
+
+use super::{DaemonError, core::Core, device_name, facts, owner};
+use crate::{
+    api::model::{PortHook, UplinkStatus},
+    cli::run::{RunOptions, UplinkHook, XdpMode},
+    control::{Adopted, Limits, Reserved, State, Write},
+    datapath::{self, Datapath, XdpOutcome},
+    netlink::{Link, LinkKind, Monitor, Netlink, XdpFeatures},
+};
+
+/// Oldest kernel: it has all helpers, and the source address in tunnel keys (6.0).
+const OLDEST_KERNEL: (KernelVersion, &str) = (KernelVersion::new(6, 1, 0), "6.1");
+
+/// A daemon that is ready.
+pub(super) struct Started {
+    pub(super) core: Core,
+    pub(super) monitor: Monitor,
+}
+
+pub(super) fn check_kernel() -> Result<(), DaemonError> {
+    let (oldest, needed) = OLDEST_KERNEL;
+    match KernelVersion::current() {
+        Ok(version) if version >= oldest => Ok(()),
+        Ok(_) | Err(_) => {
+            let found = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+            Err(DaemonError::Kernel { found: found.trim().to_owned(), needed })
+        }
+    }
+}
+
+pub(super) async fn start(options: &RunOptions) -> Result<Started, DaemonError> {
+    let netlink = Netlink::open()?;
+    // Before anything is read: what changes from here on is told.
+    let monitor = Monitor::open()?;
+    let uplinks = uplinks(&netlink, &options.ifaces).await?;
+    let locals = locals(&netlink, options, &uplinks).await?;
+    datapath::check_bpffs()?;
+
+    let name = device_name(options.udp_port);
+    let tunnel = netlink.create_tunnel_device(&name, options.udp_port, &owner(&options.instance)).await?;
+    let made = prepare(options, &netlink, &uplinks, &tunnel.link, locals).await;
+    match made {
+        Ok(mut core) => {
+            core.resolve_all().await;
+            Ok(Started { core, monitor })
+        }
+        Err(error) => {
+            // What was not there before is not left behind.
+            if !tunnel.adopted {
+                if let Err(left) = netlink.delete_link(&name).await {
+                    tracing::warn!(error = %left, "the device {name} stays");
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The uplinks, each up and Ethernet.
+async fn uplinks(netlink: &Netlink, names: &[String]) -> Result<Vec<Link>, DaemonError> {
+    let mut seen = HashSet::new();
+    let mut links = Vec::new();
+    for name in names {
+        let link = netlink.link_by_name(name).await?;
+        if !seen.insert(link.index) {
+            return Err(DaemonError::TwiceNamed(name.clone()));
+        }
+        if !link.ethernet {
+            return Err(DaemonError::NotEthernet(name.clone()));
+        }
+        if !link.up {
+            return Err(DaemonError::LinkDown(name.clone()));
+        }
+        links.push(link);
+    }
+    Ok(links)
+}
+
+/// The addresses to send from: those named, else one of each family from the uplinks.
+async fn locals(netlink: &Netlink, options: &RunOptions, uplinks: &[Link]) -> Result<Vec<IpAddr>, DaemonError> {
+    let dev = || uplinks.first().map(|link| link.name.clone()).unwrap_or_default();
+    if !options.locals.is_empty() {
+        let ours = netlink.all_local_addresses().await?;
+        return match options.locals.iter().find(|ip| !ours.contains(ip)) {
+            Some(&ip) => Err(DaemonError::NotLocal { ip, dev: dev() }),
+            None => Ok(options.locals.clone()),
+        };
+    }
+    let chosen = choose_locals(netlink, uplinks).await?;
+    if chosen.is_empty() { Err(DaemonError::NoAddress { dev: dev() }) } else { Ok(chosen) }
+}
+
+/// The best address of each family that the uplinks have.
+pub(super) async fn choose_locals(netlink: &Netlink, uplinks: &[Link]) -> Result<Vec<IpAddr>, DaemonError> {
+    let mut found = Vec::new();
+    for link in uplinks {
+        found.extend(netlink.local_addresses(link.index).await?);
+    }
+    let global = |ip: &&IpAddr| match ip {
+        IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
+        IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
+    };
+    let first = |v4: bool| found.iter().filter(global).find(|ip| ip.is_ipv4() == v4).copied();
+    Ok(first(true).into_iter().chain(first(false)).collect())
+}
+
+/// Opens the data path, takes over its state and attaches the programs.
+async fn prepare(
+    options: &RunOptions,
+    netlink: &Netlink,
+    uplinks: &[Link],
+    device: &Link,
+    locals: Vec<IpAddr>,
+) -> Result<Core, DaemonError> {
+    let dir = datapath::instance_dir(&options.instance);
+    let mut datapath = Datapath::open(&dir, options.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
+    let fresh = !datapath.adopted();
+    let prepared = take_over(options, netlink, uplinks, device, locals, &mut datapath).await;
+    match prepared {
+        Ok((state, statuses)) => {
+            let fixed_locals = !options.locals.is_empty();
+            Ok(Core::new(options, netlink.clone(), datapath, state, uplinks.to_vec(), statuses, fixed_locals))
+        }
+        Err(error) => {
+            if fresh {
+                drop(datapath);
+                datapath::remove_pins(&dir)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn take_over(
+    options: &RunOptions,
+    netlink: &Netlink,
+    uplinks: &[Link],
+    device: &Link,
+    locals: Vec<IpAddr>,
+    datapath: &mut Datapath,
+) -> Result<(State, Vec<UplinkStatus>), DaemonError> {
+    if let Some(wanted) = options.fdb_max.filter(|wanted| *wanted != datapath.fdb_max()) {
+        return Err(DaemonError::FdbSize { found: datapath.fdb_max(), wanted });
+    }
+    let limits = Limits { fdb: datapath.fdb_max(), ..Limits::default() };
+    let found = datapath.config()?;
+    let (mut state, writes) = if datapath.adopted() && found.layout != 0 {
+        if found.udp_port != options.udp_port {
+            return Err(DaemonError::UdpPort { found: found.udp_port, wanted: options.udp_port });
+        }
+        adopt(options, netlink, locals, limits, datapath).await?
+    } else {
+        (State::new(limits, locals, options.udp_port), Vec::new())
+    };
+    let mut reserved = HashMap::from([(device.index, Reserved::Tunnel)]);
+    reserved.extend(uplinks.iter().map(|link| (link.index, Reserved::Uplink)));
+    state.set_reserved(reserved);
+
+    let partial = uplinks.iter().any(|link| link.kind == LinkKind::Veth);
+    let flags = if partial { Config::PARTIAL_CHECKSUMS } else { 0 };
+    datapath.write(&writes)?;
+    datapath.write(&state.start(device.index, flags))?;
+    datapath.attach_tunnel(&device.name, device.index)?;
+    let mut ports = HashSet::new();
+    for port in state.attachments() {
+        datapath.attach_port(&port.name, port.ifindex, port.hook == PortHook::Xdp)?;
+        ports.insert(port.ifindex);
+    }
+    for ifindex in datapath.attached("tc_port")? {
+        if !ports.contains(&ifindex) {
+            datapath.detach_port("", ifindex)?;
+        }
+    }
+    let mut statuses = Vec::new();
+    for link in uplinks {
+        statuses.push(attach_uplink(options, netlink, link, datapath)?);
+    }
+    // An uplink of the last daemon that is none any more.
+    let kept: HashSet<u32> = uplinks.iter().map(|link| link.index).collect();
+    for ifindex in datapath.attached("tc_uplink")? {
+        if !kept.contains(&ifindex) {
+            datapath.detach_uplink("", ifindex)?;
+        }
+    }
+    Ok((state, statuses))
+}
+
+async fn adopt(
+    options: &RunOptions,
+    netlink: &Netlink,
+    locals: Vec<IpAddr>,
+    limits: Limits,
+    datapath: &Datapath,
+) -> Result<(State, Vec<Write>), DaemonError> {
+    let mut links = HashMap::new();
+    for link in netlink.links().await? {
+        links.insert(link.index, facts::of_port(netlink, &link)?);
+    }
+    let Adopted { state, writes, notes } = State::adopt(&datapath.dump()?, locals, options.udp_port, limits, &links);
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    let totals = state.totals();
+    tracing::info!(vnis = totals.vnis, ports = totals.ports, peers = totals.peers, fdb = totals.fdb, "adopted the pinned state");
+    Ok((state, writes))
+}
+
+/// Attaches to an uplink: XDP where it is wanted and pays, TC always. Says what it got, and why.
+fn attach_uplink(
+    options: &RunOptions,
+    netlink: &Netlink,
+    link: &Link,
+    datapath: &mut Datapath,
+) -> Result<UplinkStatus, DaemonError> {
+    // TC first: what XDP passes on has somewhere to go.
+    datapath.attach_uplink_tc(&link.name, link.index)?;
+    let native = netlink.xdp_features(link.index)?.is_none_or(|features| features.has(XdpFeatures::BASIC));
+    let tc_because = match options.uplink_hook {
+        UplinkHook::Tc => Some("it was asked for".to_owned()),
+        UplinkHook::Xdp => None,
+        UplinkHook::Auto if link.kind == LinkKind::Veth => {
+            Some("XDP on a veth switches segmentation offload off at its other end; have it with: --uplink-hook xdp".to_owned())
+        }
+        UplinkHook::Auto if !native && options.xdp_mode == XdpMode::Auto => {
+            Some("the driver has no native XDP, and generic XDP is no faster than TC; have it with: --uplink-hook xdp".to_owned())
+        }
+        UplinkHook::Auto => None,
+    };
+    let (hook, why) = match tc_because {
+        Some(why) => {
+            datapath.detach_uplink_xdp(link.index)?;
+            ("tc", Some(why))
+        }
+        None => {
+            let mode = match options.xdp_mode {
+                XdpMode::Auto => datapath::XdpMode::Auto,
+                XdpMode::Native => datapath::XdpMode::Native,
+                XdpMode::Generic => datapath::XdpMode::Generic,
+            };
+            match datapath.attach_uplink_xdp(&link.name, link.index, mode)? {
+                XdpOutcome::Native => ("xdp native", None),
+                XdpOutcome::Generic(why) => ("xdp generic", Some(why)),
+                XdpOutcome::Kept => ("xdp", Some("as the last daemon attached it".to_owned())),
+            }
+        }
+    };
+    match &why {
+        Some(why) => tracing::info!("uplink {}: {hook}, because {why}", link.name),
+        None => tracing::info!("uplink {}: {hook}", link.name),
+    }
+    Ok(UplinkStatus { dev: link.name.clone(), hook: hook.to_owned(), why })
+}

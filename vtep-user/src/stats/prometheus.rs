@@ -1,0 +1,81 @@
+//! The counters in Prometheus text form (exposition format 0.0.4).
+
+use std::fmt::{Display, Write as _};
+
+use vtep_common::count::Direction;
+
+use crate::{
+    control::State,
+    datapath::{CounterRow, Snapshot},
+};
+
+/// All metrics.
+#[must_use]
+pub fn text(snapshot: &Snapshot, state: &State) -> String {
+    let mut out = String::new();
+    let reasons: Vec<_> = snapshot
+        .reasons
+        .iter()
+        .map(|counter| {
+            let (hook, reason) = counter.key;
+            (format!("hook=\"{}\",reason=\"{}\"", hook.name(), reason.name()), counter.packets, counter.bytes)
+        })
+        .collect();
+    counters(&mut out, "vtep", "Frames by the hook that counted them and the reason they ended with.", &reasons);
+    let vnis = named(&snapshot.segments, "vni", |number| state.segment_name(number).map(|vni| vni.to_string()));
+    counters(&mut out, "vtep_vni", "Frames that went through, by VNI; tx is from the ports.", &vnis);
+    let ports = named(&snapshot.ports, "dev", |slot| {
+        let (name, vlan) = state.port_name(slot)?;
+        Some(vlan.map_or_else(|| name.to_owned(), |vlan| format!("{name}.{vlan}")))
+    });
+    counters(&mut out, "vtep_port", "Frames that went through, by port; tx is from the port.", &ports);
+    let peers = named(&snapshot.peers, "peer", |number| state.peer_name(number));
+    counters(&mut out, "vtep_peer", "Frames that went through, by remote VTEP; tx is to it.", &peers);
+
+    let totals = state.totals();
+    for (name, help, value) in [
+        ("vtep_vnis", "VNIs.", totals.vnis),
+        ("vtep_ports", "Ports, each VLAN of an interface counting as one.", totals.ports),
+        ("vtep_peers", "Remote VTEPs.", totals.peers),
+        ("vtep_fdb_entries", "FDB entries.", totals.fdb),
+        ("vtep_fdb_limit", "FDB entries that there is room for.", totals.fdb_max),
+    ] {
+        line(&mut out, format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"));
+    }
+    out
+}
+
+/// Counters with their labels.
+fn named<N: Display>(
+    rows: &[CounterRow<(u32, Direction)>],
+    label: &str,
+    name: impl Fn(u32) -> Option<N>,
+) -> Vec<(String, u64, u64)> {
+    let labelled = rows.iter().filter_map(|counter| {
+        let (number, way) = counter.key;
+        let labels = format!("{label}=\"{}\",direction=\"{}\"", escaped(&name(number)?.to_string()), super::direction(way));
+        Some((labels, counter.packets, counter.bytes))
+    });
+    labelled.collect()
+}
+
+/// A label's value: backslashes and quotation marks are escaped. Interface names can hold either.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// A pair of counters, packets and bytes.
+fn counters(out: &mut String, prefix: &str, help: &str, rows: &[(String, u64, u64)]) {
+    for (unit, value) in [("packets", 1), ("bytes", 2)] {
+        let name = format!("{prefix}_{unit}_total");
+        line(out, format_args!("# HELP {name} {help}\n# TYPE {name} counter"));
+        for (labels, packets, bytes) in rows {
+            let value = if value == 1 { packets } else { bytes };
+            line(out, format_args!("{name}{{{labels}}} {value}"));
+        }
+    }
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    writeln!(out, "{text}").expect("a string takes what is written to it");
+}
