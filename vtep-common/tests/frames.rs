@@ -1,6 +1,10 @@
 //! What must hold for every frame, over random and mutated ones; and that they reach all that there is to reach.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::LazyLock,
+};
 
 use vtep_common::{
     host::{
@@ -15,24 +19,81 @@ use vtep_common::{
 /// Frames in all; a fifth of them at each hook.
 const FRAMES: u64 = 100_000;
 
+/// What the frames came to.
+#[derive(Default)]
+struct Survey {
+    /// How often each hook ended a frame with each reason.
+    reached: BTreeMap<(Hook, Reason), u64>,
+    /// The same for the frames that a test run in the kernel takes.
+    reached_in_kernel: BTreeMap<(Hook, Reason), u64>,
+    /// How often each kind of verdict came up.
+    kinds: BTreeMap<String, u64>,
+}
+
+static SURVEY: LazyLock<Survey> = LazyLock::new(|| {
+    let world = World::default();
+    let mut survey = Survey::default();
+    for sample in (0..FRAMES).map(|seed| world.sample(seed)) {
+        let decision = sample.decide(&world.tables);
+        let key = (sample.hook(), sample.reason(&decision));
+        *survey.reached.entry(key).or_default() += 1;
+        if sample.runs_in_kernel() {
+            *survey.reached_in_kernel.entry(key).or_default() += 1;
+        }
+        *survey.kinds.entry(kind(&decision.verdict)).or_default() += 1;
+    }
+    survey
+});
+
+fn kind(verdict: &Verdict) -> String {
+    let edit = |tag: &TagEdit| match tag {
+        TagEdit::Leave => "as it is",
+        TagEdit::StripBeside => "tag stripped beside",
+        TagEdit::StripInBytes => "tag stripped in bytes",
+        TagEdit::Carry => "tag carried",
+    };
+    match verdict {
+        Verdict::Encap(encap) => {
+            let over = if encap.v6 { "v6" } else { "v4" };
+            let checksum = if encap.fields.inner_sum.is_some() {
+                "with checksum"
+            } else {
+                "without"
+            };
+            format!("encap over {over} {checksum} {}", edit(&encap.tag))
+        }
+        Verdict::ViaKernel(via) => format!("via kernel {}", edit(&via.tag)),
+        Verdict::Deliver(deliver) => {
+            let tagged = if deliver.vlan == 0 {
+                "untagged"
+            } else {
+                "tagged"
+            };
+            format!("deliver {tagged} {}", edit(&deliver.tag))
+        }
+        Verdict::Flood(flood) => format!("flood {}", edit(&flood.outer.tag)),
+        Verdict::Leave(_) => "leave".to_owned(),
+    }
+}
+
 #[test]
 fn what_must_hold_holds_for_random_frames() {
     let world = World::default();
     for seed in 0..FRAMES {
         let sample = world.sample(seed);
-        let run = || check::sample(&world, &sample);
-        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        let run = AssertUnwindSafe(|| check::sample(&world, &sample));
+        if let Err(panic) = catch_unwind(run) {
             eprintln!("seed {seed}: {sample:?}");
-            std::panic::resume_unwind(panic);
+            resume_unwind(panic);
         }
     }
 }
 
 #[test]
 fn random_frames_reach_every_reason_that_a_hook_can_end_with_and_no_other() {
-    let reached = reached(false);
     for hook in Hook::ALL {
-        let got: Vec<Reason> = reached
+        let got: Vec<Reason> = SURVEY
+            .reached
             .keys()
             .filter(|(at, _)| *at == hook)
             .map(|(_, reason)| *reason)
@@ -41,18 +102,17 @@ fn random_frames_reach_every_reason_that_a_hook_can_end_with_and_no_other() {
         want.sort();
         assert_eq!(got, want, "{}", hook.name());
     }
-    for (key, frames) in reached {
-        assert!(frames >= 10, "{key:?} only {frames} times");
+    for (key, frames) in &SURVEY.reached {
+        assert!(*frames >= 10, "{key:?} only {frames} times");
     }
 }
 
 #[test]
 fn frames_that_run_in_the_kernel_reach_every_reason_too() {
-    let reached = reached(true);
     for hook in Hook::ALL {
         let missing: Vec<Reason> = reachable(hook)
             .iter()
-            .filter(|reason| !reached.contains_key(&(hook, **reason)))
+            .filter(|reason| !SURVEY.reached_in_kernel.contains_key(&(hook, **reason)))
             .copied()
             .collect();
         if hook == Hook::Tunnel {
@@ -76,44 +136,8 @@ fn every_reason_is_reached_at_some_hook_but_those_of_helpers() {
 
 #[test]
 fn random_frames_reach_every_kind_of_verdict() {
-    let world = World::default();
-    let mut kinds = BTreeMap::new();
-    for seed in 0..FRAMES {
-        let sample = world.sample(seed);
-        let decision = sample.decide(&world.tables);
-        let edit = |tag: &TagEdit| match tag {
-            TagEdit::Leave => "as it is",
-            TagEdit::StripBeside => "tag stripped beside",
-            TagEdit::StripInBytes => "tag stripped in bytes",
-            TagEdit::Carry => "tag carried",
-        };
-        let kind = match &decision.verdict {
-            Verdict::Encap(encap) => format!(
-                "encap over {} {} {}",
-                if encap.v6 { "v6" } else { "v4" },
-                if encap.fields.inner_sum.is_some() {
-                    "with checksum"
-                } else {
-                    "without"
-                },
-                edit(&encap.tag),
-            ),
-            Verdict::ViaKernel(via) => format!("via kernel {}", edit(&via.tag)),
-            Verdict::Deliver(deliver) => format!(
-                "deliver {} {}",
-                if deliver.vlan == 0 {
-                    "untagged"
-                } else {
-                    "tagged"
-                },
-                edit(&deliver.tag)
-            ),
-            Verdict::Flood(flood) => format!("flood {}", edit(&flood.outer.tag)),
-            Verdict::Leave(_) => "leave".to_owned(),
-        };
-        *kinds.entry(kind).or_insert(0) += 1;
-    }
     // Three ways of encapsulation, by kernel, two of delivery, flood: each with four edits; and leave.
+    let kinds = &SURVEY.kinds;
     assert_eq!(kinds.len(), 7 * 4 + 1, "{kinds:#?}");
 }
 
@@ -123,20 +147,4 @@ fn a_seed_always_makes_the_same_frame() {
     for seed in 0..1000 {
         assert_eq!(one.sample(seed), other.sample(seed));
     }
-}
-
-/// How often each hook ended a frame with each reason; all frames, or only those that a test run in the kernel takes.
-fn reached(in_kernel: bool) -> BTreeMap<(Hook, Reason), u64> {
-    let world = World::default();
-    let mut reached = BTreeMap::new();
-    for seed in 0..FRAMES {
-        let sample = world.sample(seed);
-        if !in_kernel || sample.runs_in_kernel() {
-            let decision = sample.decide(&world.tables);
-            *reached
-                .entry((sample.hook(), sample.reason(&decision)))
-                .or_insert(0) += 1;
-        }
-    }
-    reached
 }
