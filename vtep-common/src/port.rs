@@ -7,7 +7,7 @@ use crate::{
     maps::{FdbKey, FdbValue, Peer, Port, PortKey, Segment},
     packet::{Meta, PacketRead},
     reason::Reason,
-    tables::Tables,
+    tables::{Tables, place},
     template::{self, Fields},
     verdict::{Act, Decision, Deliver, Encap, Flood, NONE, Record, TagEdit, ViaKernel, Who},
     wire::{checksum::Sum, ethernet, vlan},
@@ -22,17 +22,23 @@ pub enum Stage {
     Tc,
 }
 
-/// A frame from a port as far as it has been understood.
-struct Arrival<'a> {
-    stage: Stage,
+/// A frame from a port as far as it has been understood, and the outer header that it gets: plain numbers.
+#[derive(Clone, Copy)]
+struct Arrival {
+    /// Slot of the port.
     slot: u32,
-
-    segment: &'a Segment,
-    inner: &'a Inner,
-    edit: Edit,
+    /// The frame is a super-frame if this is not zero.
     gso_size: u32,
     /// Bytes of the frame as it is carried.
-    carried_len: usize,
+    carried_len: u32,
+    /// The same; of a super-frame, of each frame that it is cut into.
+    cut_len: u32,
+    vni: u32,
+    source_port: u16,
+    ttl: u8,
+    tos: u8,
+    dont_fragment: bool,
+    edit: Edit,
 }
 
 /// What happens to the outermost tag, as bits: see [`TagEdit`].
@@ -80,19 +86,15 @@ impl Edit {
         bits
     }
 
-    /// Bytes by which the carried frame is longer.
+    /// Bytes of a frame of `len` bytes as it is carried.
     #[inline(always)]
-    const fn longer(self) -> usize {
-        if self.has(Self::CARRY) { vlan::LEN } else { 0 }
-    }
-
-    /// Bytes by which the carried frame is shorter.
-    #[inline(always)]
-    const fn shorter(self) -> usize {
-        if self.strips() && self.has(Self::IN_BYTES) {
-            vlan::LEN
+    const fn carried(self, len: u32) -> u32 {
+        if self.has(Self::CARRY) {
+            len.wrapping_add(vlan::LEN as u32)
+        } else if self.strips() && self.has(Self::IN_BYTES) {
+            len.wrapping_sub(vlan::LEN as u32)
         } else {
-            0
+            len
         }
     }
 
@@ -110,7 +112,7 @@ impl Edit {
     }
 }
 
-impl Arrival<'_> {
+impl Arrival {
     /// The frame is a super-frame.
     #[inline(always)]
     const fn merged(&self) -> bool {
@@ -139,9 +141,7 @@ where
     let Some(inner) = Inner::read(frame, 0, meta.tag) else {
         return act.leave(&who, Reason::Truncated);
     };
-    let Some(inner) = tables.put_down(&inner) else {
-        return act.leave(&who, Reason::TableGap);
-    };
+    let inner = tables.put_down::<{ place::INNER }, _>(&inner);
 
     // Which mapping covers the frame: the VLAN's own, else the port's untagged one where its VNI carries tags.
     let tagged = inner.has(Inner::TAGGED);
@@ -185,33 +185,42 @@ where
         return act.leave(&who, Reason::InvalidSourceMac);
     }
 
-    let edit = Edit(frame.blur(edit.with_frame(inner, second_tag)));
-    let carried_len = frame
-        .frame_len()
-        .wrapping_add(edit.longer())
-        .wrapping_sub(edit.shorter());
-    let arrival = Arrival {
-        stage,
-        slot,
-        segment,
-        inner,
-        edit,
-        gso_size: meta.gso_size,
-        carried_len,
+    let edit = Edit(edit.with_frame(inner, second_tag));
+    let frame_len = frame.frame_len() as u32;
+    let uncut_len = if meta.gso_size == 0 {
+        frame_len
+    } else {
+        inner.headers_len.wrapping_add(meta.gso_size)
     };
+    let (ttl, tos, dont_fragment) = outer_header(segment, inner);
+    let arrival = Arrival {
+        slot,
+        gso_size: meta.gso_size,
+        carried_len: edit.carried(frame_len),
+        cut_len: edit.carried(uncut_len),
+        vni: segment.vni,
+        source_port: flow::port(inner.hash, segment.source_port_min, segment.source_port_max),
+        ttl,
+        tos,
+        dont_fragment,
+        edit,
+    };
+    let arrival = tables.put_down::<{ place::ARRIVAL }, _>(&arrival);
     let group = inner.destination.is_group();
     let mut list = number;
     if let Some(found) = tables.fdb(&FdbKey::new(number, inner.destination)) {
         match found.kind {
             FdbValue::PEER => {
                 return match tables.peer(found.target) {
-                    Some(peer) => encap(&arrival, &who, found.target, peer, act),
+                    Some(peer) => encap(stage, inner, arrival, &who, found.target, peer, act),
                     None => act.leave(&who, Reason::TableGap),
                 };
             }
             FdbValue::PORT => {
                 return match tables.port(found.target) {
-                    Some(port) => deliver(&arrival, &who, found.target, port, meta.ifindex, act),
+                    Some(port) => {
+                        deliver(stage, arrival, &who, found.target, port, meta.ifindex, act)
+                    }
                     None => act.leave(&who, Reason::TableGap),
                 };
             }
@@ -228,13 +237,14 @@ where
             },
         );
     }
-    flood(&arrival, &who, list, tables, act)
+    flood(stage, arrival, &who, list, tables, act)
 }
 
 /// To a local port of the VNI.
 #[inline(always)]
 fn deliver<A: Act>(
-    arrival: &Arrival<'_>,
+    stage: Stage,
+    arrival: &Arrival,
     who: &Who,
     slot: u32,
     port: &Port,
@@ -245,12 +255,12 @@ fn deliver<A: Act>(
         return act.leave(who, Reason::SamePort);
     }
     if !arrival.merged()
-        && arrival.carried_len > (port.mtu as usize).wrapping_add(ethernet::LEN + vlan::LEN)
+        && arrival.carried_len > port.mtu.wrapping_add((ethernet::LEN + vlan::LEN) as u32)
     {
         return act.leave(who, Reason::TooBig);
     }
     // Redirected back to the interface it came from (another VLAN of a trunk), and to whatever XDP cannot reach, TC does it.
-    if arrival.stage == Stage::Xdp {
+    if stage == Stage::Xdp {
         return act.leave(who, Reason::LeftToTc);
     }
     act.deliver(
@@ -268,8 +278,7 @@ fn deliver<A: Act>(
 
 /// Outer TTL, TOS and DF, as the VNI's settings and the inner packet say.
 #[inline(always)]
-fn outer_header(arrival: &Arrival<'_>) -> (u8, u8, bool) {
-    let Arrival { segment, inner, .. } = arrival;
+fn outer_header(segment: &Segment, inner: &Inner) -> (u8, u8, bool) {
     if !inner.is_ip() {
         return (
             segment.ttl,
@@ -297,24 +306,19 @@ fn outer_header(arrival: &Arrival<'_>) -> (u8, u8, bool) {
 
 /// True if the packet that encapsulation makes is within `mtu`; of a super-frame, each packet that it is cut into.
 #[inline(always)]
-fn fits(arrival: &Arrival<'_>, v6: bool, mtu: u32) -> bool {
-    let carried = if arrival.merged() {
-        (arrival.inner.headers_len as usize)
-            .wrapping_add(arrival.gso_size as usize)
-            .wrapping_add(arrival.edit.longer())
-            .wrapping_sub(arrival.edit.shorter())
-    } else {
-        arrival.carried_len
-    };
-    carried.wrapping_add(template::ip_overhead(v6)) <= mtu as usize
+const fn fits(arrival: &Arrival, v6: bool, mtu: u32) -> bool {
+    arrival
+        .cut_len
+        .wrapping_add(template::ip_overhead(v6) as u32)
+        <= mtu
 }
 
 /// Adds the carried tag to the sum over the frame.
 #[inline(always)]
-fn carried_sum(arrival: &Arrival<'_>) -> u16 {
-    let mut sum = Sum::default().word(arrival.inner.sum);
+fn carried_sum(inner: &Inner, arrival: &Arrival) -> u16 {
+    let mut sum = Sum::default().word(inner.sum);
     if arrival.edit.has(Edit::STAYS) {
-        sum = sum.word(arrival.inner.tag.tpid).word(arrival.inner.tag.tci);
+        sum = sum.word(inner.tag.tpid).word(inner.tag.tci);
     }
     sum.fold()
 }
@@ -322,22 +326,29 @@ fn carried_sum(arrival: &Arrival<'_>) -> u16 {
 /// To a VTEP.
 #[inline(always)]
 fn encap<A: Act>(
-    arrival: &Arrival<'_>,
+    stage: Stage,
+    inner: &Inner,
+    arrival: &Arrival,
     who: &Who,
     number: u32,
     peer: &Peer,
     act: &A,
 ) -> A::Outcome {
-    let Arrival { segment, inner, .. } = arrival;
-    let (ttl, tos, dont_fragment) = outer_header(arrival);
-    let source_port = flow::port(inner.hash, segment.source_port_min, segment.source_port_max);
+    let Arrival {
+        vni,
+        source_port,
+        ttl,
+        tos,
+        dont_fragment,
+        ..
+    } = *arrival;
     let v6 = peer.has(Peer::IPV6);
     let checksum = peer.has(Peer::CHECKSUM);
     let resolved = peer.has(Peer::RESOLVED);
     if resolved && !fits(arrival, v6, peer.mtu) {
         return act.leave(
             who,
-            if arrival.stage == Stage::Xdp {
+            if stage == Stage::Xdp {
                 Reason::LeftToTc
             } else {
                 Reason::TooBig
@@ -347,10 +358,11 @@ fn encap<A: Act>(
     // In place where the next hop is known, the 16-bit length field holds the length, the kernel does not move a second tag
     // away when the first goes, and the checksum can be had from the headers alone.
     let in_place = resolved
-        && arrival.carried_len <= usize::from(u16::MAX).wrapping_sub(template::ip_overhead(v6))
+        && arrival.carried_len
+            <= u32::from(u16::MAX).wrapping_sub(template::ip_overhead(v6) as u32)
         && !(arrival.edit.has(Edit::SECOND) && arrival.edit.has(Edit::STRIP | Edit::CARRY))
         && (!checksum || (inner.has(Inner::PENDING) && !arrival.merged()));
-    if arrival.stage == Stage::Xdp {
+    if stage == Stage::Xdp {
         // XDP keeps nothing beside the frame: what offload is still to finish would stay unfinished.
         if !in_place || inner.has(Inner::PENDING) || checksum || !peer.has(Peer::XDP_TARGET) {
             return act.leave(who, Reason::LeftToTc);
@@ -362,7 +374,7 @@ fn encap<A: Act>(
                 peer: number,
                 remote: peer.addr,
                 local: peer.local,
-                vni: segment.vni,
+                vni,
                 tos,
                 ttl,
                 dont_fragment,
@@ -384,7 +396,7 @@ fn encap<A: Act>(
     } else {
         source_port
     };
-    let Some(vni) = Vni::new(segment.vni) else {
+    let Some(vni) = Vni::new(vni) else {
         return act.leave(who, Reason::TableGap);
     };
     let encap = Encap {
@@ -400,9 +412,9 @@ fn encap<A: Act>(
             id,
             source_port,
             vni,
-            inner_len: u32::try_from(arrival.carried_len).unwrap_or(u32::MAX),
+            inner_len: arrival.carried_len,
             inner_sum: if checksum {
-                Some(carried_sum(arrival))
+                Some(carried_sum(inner, arrival))
             } else {
                 None
             },
@@ -415,13 +427,14 @@ fn encap<A: Act>(
 /// To many.
 #[inline(always)]
 fn flood<T: Tables, A: Act>(
-    arrival: &Arrival<'_>,
+    stage: Stage,
+    arrival: &Arrival,
     who: &Who,
     list: u32,
     tables: &T,
     act: &A,
 ) -> A::Outcome {
-    if arrival.stage == Stage::Xdp {
+    if stage == Stage::Xdp {
         return act.leave(who, Reason::LeftToTc);
     }
     // The port that the frame came from is on the list too.
@@ -429,8 +442,6 @@ fn flood<T: Tables, A: Act>(
         Some(targets) if targets.len > 1 => {}
         Some(_) | None => return act.leave(who, Reason::NowhereToFlood),
     }
-    let (ttl, tos, dont_fragment) = outer_header(arrival);
-    let Arrival { segment, inner, .. } = arrival;
     act.flood(
         who,
         &Flood {
@@ -440,16 +451,12 @@ fn flood<T: Tables, A: Act>(
                 peer: 0,
                 remote: VtepAddr::from_v4_be(0),
                 local: VtepAddr::from_v4_be(0),
-                vni: segment.vni,
-                tos,
-                ttl,
-                dont_fragment,
+                vni: arrival.vni,
+                tos: arrival.tos,
+                ttl: arrival.ttl,
+                dont_fragment: arrival.dont_fragment,
                 checksum: false,
-                source_port: flow::port(
-                    inner.hash,
-                    segment.source_port_min,
-                    segment.source_port_max,
-                ),
+                source_port: arrival.source_port,
                 tag: arrival.edit.verdict(),
                 reason: Reason::Flooded,
             },

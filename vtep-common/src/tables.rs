@@ -2,7 +2,6 @@
 
 use crate::{
     addr::VtepAddr,
-    inner::Inner,
     maps::{Config, FdbKey, FdbValue, FloodList, Peer, Port, PortKey, Segment},
 };
 
@@ -29,12 +28,26 @@ pub trait Tables {
     /// Number of the peer with this address.
     fn peer_number(&self, addr: &VtepAddr) -> Option<u32>;
 
-    /// Puts what was read of a frame down where the decision reads it from.
+    /// Puts plain numbers down at one of [`place`]'s, and returns where to read them from.
     ///
-    /// The kernel side puts it into a map: of a map's values the verifier remembers nothing, so that it walks through the rest of
-    /// the program once, and not once for each way in which a frame can be read. `None` is a failure of ours.
+    /// The kernel side puts them into a map: of a map's values the verifier remembers nothing, so that it walks through the rest
+    /// of the program once, and not once for each way in which the numbers can come about.
     #[inline(always)]
-    fn put_down<'a>(&'a self, inner: &'a Inner) -> Option<&'a Inner> {
-        Some(inner)
+    fn put_down<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
+        value
     }
+}
+
+/// The places for [`Tables::put_down`]: one for each step of a decision, since what was put down before is still read.
+pub mod place {
+    /// What was read of the inner frame.
+    pub const INNER: usize = 0;
+    /// What was made of it.
+    pub const ARRIVAL: usize = 1;
+    /// The verdict.
+    pub const VERDICT: usize = 2;
+    /// Whom the frame is counted for.
+    pub const END: usize = 3;
+    /// Number of places.
+    pub const COUNT: usize = 4;
 }

@@ -7,7 +7,7 @@ use vtep_common::{
     count::{Counters as _, Direction},
     flow,
     maps::{Hook, MAX_FLOOD_TARGETS, Peer},
-    tables::Tables as _,
+    tables::{Tables as _, place},
     verdict::{Flood, NONE},
 };
 
@@ -17,7 +17,8 @@ use crate::{count::KernelCounters, frame::tc::TcFrame, maps::KernelTables};
 #[repr(C)]
 struct Copies {
     skb: *mut __sk_buff,
-    flood: Flood,
+    tables: KernelTables,
+    flood: *const Flood,
     device: u32,
     device_hash: u32,
     bytes: usize,
@@ -25,8 +26,8 @@ struct Copies {
 
 /// Copies the frame to every target but the port that it came from. The frame itself stays.
 #[inline(always)]
-pub fn copy_to_all(frame: TcFrame, flood: &Flood, bytes: usize) {
-    let Some(list) = KernelTables.flood_list(flood.list) else {
+pub fn copy_to_all(frame: TcFrame, tables: KernelTables, flood: &Flood, bytes: usize) {
+    let Some(list) = tables.flood_list(flood.list) else {
         return;
     };
     // A frame from a VTEP goes to local ports alone (split horizon).
@@ -35,10 +36,13 @@ pub fn copy_to_all(frame: TcFrame, flood: &Flood, bytes: usize) {
     } else {
         list.len
     };
+    // In the scratch memory, since the stack is short. Sending a copy runs no program of ours.
+    let flood = tables.put_down::<{ place::VERDICT }, _>(flood);
     let mut copies = Copies {
         skb: frame.raw(),
-        flood: *flood,
-        device: KernelTables.config().device,
+        tables,
+        flood: &raw const *flood,
+        device: tables.config().device,
         device_hash: flow::device_hash(flood.outer.source_port),
         bytes,
     };
@@ -65,7 +69,9 @@ extern "C" fn copy_to_one(index: u64, context: *mut c_void) -> i64 {
 #[inline(always)]
 fn send_copy(copies: &Copies, index: u64) -> Option<()> {
     let frame = TcFrame::from_raw(copies.skb);
-    let list = KernelTables.flood_list(copies.flood.list)?;
+    // SAFETY: `copy_to_all` has put it down, and nothing else is put there before it ends.
+    let flood = unsafe { &*copies.flood };
+    let list = copies.tables.flood_list(flood.list)?;
     let index = index as usize;
     if index >= MAX_FLOOD_TARGETS {
         return None;
@@ -76,10 +82,10 @@ fn send_copy(copies: &Copies, index: u64) -> Option<()> {
     // The counters of targets are not those of a hook.
     let counters = KernelCounters(Hook::Port);
     if index < list.ports as usize {
-        if copies.flood.from == target {
+        if flood.from == target {
             return None;
         }
-        let port = KernelTables.port(target)?;
+        let port = copies.tables.port(target)?;
         if port.vlan != 0 && !frame.push_tag(port.vlan) {
             return None;
         }
@@ -90,8 +96,8 @@ fn send_copy(copies: &Copies, index: u64) -> Option<()> {
             frame.pop_tag();
         }
     } else {
-        let peer = KernelTables.peer(target)?;
-        let mut via = copies.flood.outer;
+        let peer = copies.tables.peer(target)?;
+        let mut via = flood.outer;
         via.remote = peer.addr;
         via.local = peer.local;
         via.checksum = peer.has(Peer::CHECKSUM);

@@ -7,15 +7,12 @@ use aya_ebpf::{
 };
 use vtep_common::{
     addr::VtepAddr,
-    count::End,
-    inner::Inner,
     maps::{
         Config, Counter, DEFAULT_FDB_ENTRIES, FdbKey, FdbValue, FloodList, Hook, MAX_FLOOD_LISTS,
         MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, Peer, Port, PortKey, Segment,
     },
     reason::Reason,
-    tables::Tables,
-    verdict::Encap,
+    tables::{Tables, place},
 };
 
 #[map]
@@ -49,40 +46,30 @@ pub static PORT_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_PORTS *
 #[map]
 pub static PEER_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_PEERS * 2, 0);
 
-/// What one run of a program puts down for itself: see [`Tables::put_down`].
+/// Words of a place for [`Tables::put_down`].
+const PLACE_WORDS: usize = 16;
+
+/// What one run of a program puts down for itself.
 #[repr(C)]
-pub struct Scratch {
-    inner: Inner,
-    encap: Encap,
-    end: End,
-}
+pub struct Scratch([[u64; PLACE_WORDS]; place::COUNT]);
 
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-macro_rules! put_down {
-    ($name:ident, $field:ident, $type:ty) => {
-        /// Puts a value into this CPU's scratch memory.
-        #[inline(always)]
-        pub fn $name(value: &$type) -> Option<&'static $type> {
-            let scratch = SCRATCH.get_ptr_mut(0)?;
-            // SAFETY: the map gave the pointer; the value belongs to this CPU, and programs of this kind do not nest on it.
-            let place = unsafe { &raw mut (*scratch).$field };
-            // SAFETY: as above.
-            unsafe { place.write(*value) };
-            // The compiler must not know either what was written.
-            let place = core::hint::black_box(place);
-            // SAFETY: as above, and it was written just now.
-            Some(unsafe { &*place })
-        }
-    };
-}
-put_down!(put_down_inner, inner, Inner);
-put_down!(put_down_encap, encap, Encap);
-put_down!(put_down_end, end, End);
-
 /// The BPF maps as the decisions see them.
-pub struct KernelTables;
+#[derive(Clone, Copy)]
+pub struct KernelTables {
+    scratch: *mut Scratch,
+}
+
+impl KernelTables {
+    /// `None` never happens, but the verifier asks for it.
+    #[inline(always)]
+    pub fn new() -> Option<Self> {
+        let scratch = SCRATCH.get_ptr_mut(0)?;
+        Some(Self { scratch })
+    }
+}
 
 /// A value of a hash map. It may change under the reader; every reader here takes single words that are valid in any state.
 macro_rules! look_up {
@@ -146,7 +133,25 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn put_down<'a>(&'a self, inner: &'a Inner) -> Option<&'a Inner> {
-        put_down_inner(inner)
+    fn put_down<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
+        const {
+            assert!(
+                PLACE < place::COUNT && size_of::<T>() <= PLACE_WORDS * 8 && align_of::<T>() <= 8
+            )
+        };
+        // SAFETY: the map gave the pointer; the value belongs to this CPU, and programs do not nest on it. The place is one of
+        // those that there are.
+        let at = unsafe {
+            (&raw mut (*self.scratch).0)
+                .cast::<[u64; PLACE_WORDS]>()
+                .add(PLACE)
+        };
+        let at = at.cast::<T>();
+        // SAFETY: as above, and the place is large enough and aligned.
+        unsafe { at.write(*value) };
+        // The compiler must not know either what was written.
+        let at = core::hint::black_box(at);
+        // SAFETY: as above, and it was written just now.
+        unsafe { &*at }
     }
 }

@@ -6,29 +6,26 @@ use vtep_common::{
     maps::Peer,
     packet::Tag,
     reason::Reason,
-    tables::Tables as _,
+    tables::{Tables as _, place},
     template::{self, LEN_V4, LEN_V6},
     verdict::{Act, Deliver, Encap, Flood, NONE, TagEdit, ViaKernel, Who},
     wire::{ethernet, vlan},
 };
 
 use super::{Outcome, end, tag_bytes};
-use crate::{
-    flood,
-    frame::tc::TcFrame,
-    maps::{KernelTables, put_down_encap},
-};
+use crate::{flood, frame::tc::TcFrame, maps::KernelTables};
 
 /// Deals with one frame.
 #[derive(Clone, Copy)]
 pub struct TcAct {
     frame: TcFrame,
+    tables: KernelTables,
 }
 
 impl TcAct {
     #[inline(always)]
-    pub const fn new(frame: TcFrame) -> Self {
-        Self { frame }
+    pub const fn new(frame: TcFrame, tables: KernelTables) -> Self {
+        Self { frame, tables }
     }
 
     /// What became of a frame that was handed over.
@@ -130,7 +127,7 @@ impl TcAct {
         }
         let mut outcome = self.sent(
             who,
-            self.frame.redirect(KernelTables.config().device),
+            self.frame.redirect(self.tables.config().device),
             via.reason,
         );
         outcome.end.to_peer = via.peer;
@@ -158,9 +155,7 @@ impl Act for TcAct {
 
     #[inline(always)]
     fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> Outcome {
-        let Some(encap) = put_down_encap(encap) else {
-            return self.leave(who, Reason::TableGap);
-        };
+        let encap = self.tables.put_down::<{ place::VERDICT }, _>(encap);
         match self.cover(encap, peer) {
             Ok(()) => {
                 let mut outcome = self.sent(
@@ -234,7 +229,7 @@ impl Act for TcAct {
         if !self.edit_tag(flood.outer.tag) {
             return self.leave(who, Reason::Reshape);
         }
-        flood::copy_to_all(self.frame, flood, who.inner_len);
+        flood::copy_to_all(self.frame, self.tables, flood, who.inner_len);
         Outcome {
             action: TC_ACT_SHOT,
             end: end(who, flood.outer.reason),

@@ -5,23 +5,25 @@ use vtep_common::{
     maps::Peer,
     packet::Tag,
     reason::Reason,
+    tables::{Tables as _, place},
     template::{self, LEN_V4, LEN_V6},
     verdict::{Act, Deliver, Encap, Flood, TagEdit, ViaKernel, Who},
     wire::vlan,
 };
 
 use super::{MACS, MISFIT, Outcome, end, tag_bytes};
-use crate::{frame::xdp::XdpFrame, maps::put_down_encap};
+use crate::{frame::xdp::XdpFrame, maps::KernelTables};
 
 /// Deals with one frame.
 pub struct XdpAct<'a> {
     frame: &'a XdpFrame<'a>,
+    tables: KernelTables,
 }
 
 impl<'a> XdpAct<'a> {
     #[inline(always)]
-    pub const fn new(frame: &'a XdpFrame<'a>) -> Self {
-        Self { frame }
+    pub const fn new(frame: &'a XdpFrame<'a>, tables: KernelTables) -> Self {
+        Self { frame, tables }
     }
 
     /// Sends a finished frame.
@@ -103,9 +105,7 @@ impl Act for XdpAct<'_> {
         reason = "constants below 100"
     )]
     fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> Outcome {
-        let Some(encap) = put_down_encap(encap) else {
-            return self.leave(who, Reason::TableGap);
-        };
+        let encap = self.tables.put_down::<{ place::VERDICT }, _>(encap);
         let frame = self.frame;
         let Some(macs) = frame.load::<MACS>(0) else {
             return self.leave(who, Reason::Reshape);
