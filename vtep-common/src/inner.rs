@@ -99,40 +99,50 @@ impl Inner {
             headers_len: frame.frame_len() as u32,
             sum: 0,
         };
-        let mut l3 = base.wrapping_add(ethernet::LEN);
         let macs = Sum::default()
             .dword(window.be32(0))
             .dword(window.be32(4))
             .dword(window.be32(8));
-        if !inner.has(Self::TAGGED) && vlan::is_tag(inner.ethertype) {
-            let behind = frame.window::<{ vlan::LEN }>(l3)?;
+        if beside.is_none() && vlan::is_tag(inner.ethertype) {
+            let behind = frame.window::<{ vlan::LEN }>(base.wrapping_add(ethernet::LEN))?;
             inner.tag = Tag {
                 tpid: inner.ethertype,
                 tci: behind.be16(0),
             };
-            inner.flags |= Self::TAGGED | Self::TAG_IN_BYTES;
+            inner.flags = Self::TAGGED | Self::TAG_IN_BYTES;
             inner.ethertype = behind.be16(2);
-            l3 = l3.wrapping_add(vlan::LEN);
-        }
-        let macs = macs.word(inner.ethertype);
-        if inner.ethertype == ethernet::TYPE_IPV4 {
-            inner.read_v4(frame, base, l3, macs);
-        } else if inner.ethertype == ethernet::TYPE_IPV6 {
-            inner.read_v6(frame, base, l3, macs);
-        }
-        if !inner.is_ip() {
-            let mix = Mix::new(u64::from(inner.ethertype));
-            inner.hash = mix
-                .add(inner.destination.get())
-                .add(inner.source.get())
-                .finish();
         }
         inner.flags = frame.blur(inner.flags);
+        let l3 = base
+            .wrapping_add(ethernet::LEN)
+            .wrapping_add(tag_in_bytes_len(inner.flags));
+        let macs = macs.word(inner.ethertype);
+        let mut transport = Transport {
+            protocol: u32::MAX,
+            offset: l3,
+            odd: 0,
+            pseudo: Sum::default(),
+            before: macs,
+            mix: Mix::new(u64::from(inner.ethertype)).add(inner.destination.get()),
+            last: inner.source.get(),
+        };
+        if inner.ethertype == ethernet::TYPE_IPV4 {
+            inner.read_v4(frame, l3, macs, &mut transport);
+        } else if inner.ethertype == ethernet::TYPE_IPV6 {
+            inner.read_v6(frame, l3, macs, &mut transport);
+        }
+        inner.read_transport(frame, base, &transport);
         Some(inner)
     }
 
     #[inline(always)]
-    fn read_v4<P: PacketRead + ?Sized>(&mut self, frame: &P, base: usize, l3: usize, macs: Sum) {
+    fn read_v4<P: PacketRead + ?Sized>(
+        &mut self,
+        frame: &P,
+        l3: usize,
+        macs: Sum,
+        transport: &mut Transport,
+    ) {
         let Some(window) = frame.window::<{ ipv4::LEN }>(l3) else {
             return;
         };
@@ -150,7 +160,7 @@ impl Inner {
         let total_len = usize::from(window.be16(ipv4::TOTAL_LEN_OFFSET));
         let segment_len = total_len.wrapping_sub(header_len);
         let end = l3.wrapping_add(total_len);
-        let transport = Transport {
+        *transport = Transport {
             protocol: whole_protocol(protocol, fragment & (ipv4::MF | ipv4::FRAGMENT_MASK)),
             offset: l3.wrapping_add(header_len),
             odd: (header_len ^ ipv4::LEN) | (end ^ frame.frame_len()),
@@ -167,12 +177,18 @@ impl Inner {
                 .dword(destination),
             mix: Mix::new(u64::from(protocol))
                 .add((u64::from(source) << 32) | u64::from(destination)),
+            last: 0,
         };
-        self.read_transport(frame, base, &transport);
     }
 
     #[inline(always)]
-    fn read_v6<P: PacketRead + ?Sized>(&mut self, frame: &P, base: usize, l3: usize, macs: Sum) {
+    fn read_v6<P: PacketRead + ?Sized>(
+        &mut self,
+        frame: &P,
+        l3: usize,
+        macs: Sum,
+        transport: &mut Transport,
+    ) {
         let Some(window) = frame.window::<{ ipv6::LEN }>(l3) else {
             return;
         };
@@ -194,7 +210,7 @@ impl Inner {
             addresses = addresses.dword(first).dword(second);
         }
         let offset = l3.wrapping_add(ipv6::LEN);
-        let transport = Transport {
+        *transport = Transport {
             // A fragment has the fragment header's number, which is none of those with ports.
             protocol: u32::from(protocol),
             offset,
@@ -205,8 +221,8 @@ impl Inner {
                 .dword(window.be32(0))
                 .dword(window.be32(4)),
             mix,
+            last: 0,
         };
-        self.read_transport(frame, base, &transport);
     }
 
     /// Ports, length of the header and whether its checksum is pending.
@@ -228,35 +244,42 @@ impl Inner {
             pseudo,
             before,
             mix,
+            mut last,
         } = *transport;
         let pseudo = pseudo.fold();
-        let mut ports = 0;
         // What no checksum field holds.
         let mut checksum = u32::MAX;
         if protocol == u32::from(tcp::PROTOCOL) {
             if let Some(window) = frame.window::<{ tcp::LEN }>(offset) {
-                ports = window.be32(0);
+                last = u64::from(window.be32(0));
                 checksum = u32::from(window.be16(tcp::CHECKSUM_OFFSET));
                 let header_len = usize::from(window.byte(tcp::DATA_OFFSET) >> 4).wrapping_mul(4);
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(header_len) as u32;
             }
         } else if protocol == u32::from(udp::PROTOCOL) {
             if let Some(window) = frame.window::<{ udp::LEN }>(offset) {
-                ports = window.be32(0);
+                last = u64::from(window.be32(0));
                 checksum = u32::from(window.be16(udp::CHECKSUM_OFFSET));
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(udp::LEN) as u32;
             }
         } else if protocol == SCTP {
             if let Some(window) = frame.window::<4>(offset) {
-                ports = window.be32(0);
+                last = u64::from(window.be32(0));
             }
         }
-        self.hash = mix.add(u64::from(ports)).finish();
+        self.hash = mix.add(last).finish();
         self.sum = before.word(!pseudo).fold();
         if odd == 0 && checksum == u32::from(pseudo) {
             self.flags |= Self::PENDING;
         }
     }
+}
+
+/// Bytes of tag within the frame, out of the flag [`Inner::TAG_IN_BYTES`], without a branch.
+#[inline(always)]
+const fn tag_in_bytes_len(flags: u8) -> usize {
+    const { assert!((Inner::TAG_IN_BYTES as usize) << 1 == vlan::LEN) };
+    ((flags & Inner::TAG_IN_BYTES) << 1) as usize
 }
 
 /// The flag [`Inner::DONT_FRAGMENT`] out of the IPv4 DF bit, without a branch.
@@ -272,8 +295,9 @@ fn whole_protocol(protocol: u8, fragment: u16) -> u32 {
     u32::from(protocol) | (u32::from(fragment) << 8)
 }
 
-/// What the IP header says of the transport segment.
+/// What the IP header says of the transport segment. A frame that is not IP has none, but a flow too.
 struct Transport {
+    /// A number that is none where there are no ports.
     protocol: u32,
     /// Where it starts, bytes from the start of the frame.
     offset: usize,
@@ -282,7 +306,10 @@ struct Transport {
     pseudo: Sum,
     /// Sum over the Ethernet header without a tag and the IP header.
     before: Sum,
+    /// Hash of the flow, but for its last word.
     mix: Mix,
+    /// That word, where it is not the ports.
+    last: u64,
 }
 
 /// What a receiver needs of the inner frame: less than [`Inner`].
