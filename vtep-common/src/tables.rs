@@ -48,6 +48,8 @@ pub mod place {
     pub const VERDICT: usize = 2;
     /// Whom the frame is counted for.
     pub const END: usize = 3;
+    /// The headers to write.
+    pub const HEADERS: usize = 4;
     /// Number of places.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
 }

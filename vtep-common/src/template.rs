@@ -138,14 +138,13 @@ impl Writer {
     }
 }
 
-/// Copies `N` bytes of `from` to a constant place of the header.
+/// Sets the 16-bit word at a constant even offset of the header.
 macro_rules! patch {
-    ($header:ident, $at:expr, $bytes:expr) => {{
+    ($header:ident, $at:expr, $word:expr) => {{
         const AT: usize = $at;
-        let bytes = $bytes;
-        if let Some(slot) = $header.get_mut(AT..AT + size_of_val(&bytes)) {
-            slot.copy_from_slice(&bytes);
-        }
+        const { assert!(AT % 2 == 0) };
+        let word: u16 = $word;
+        $header[AT / 2] = word.to_be();
     }};
 }
 
@@ -159,16 +158,29 @@ const fn wire_len(len: u32) -> u16 {
     len as u16
 }
 
+/// The upper and the lower word of a VXLAN header's second half.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "taken apart into words")]
+const fn vni_words(vni: Vni) -> (u16, u16) {
+    let shifted = vni.get() << 8;
+    ((shifted >> 16) as u16, shifted as u16)
+}
+
 /// The outer headers over IPv4.
 #[must_use]
-#[inline(always)]
 pub fn render_v4(template: &[u64; TEMPLATE_WORDS], fields: &Fields) -> Header<WORDS_V4> {
+    let mut words = *template;
+    patch_v4(&mut words, fields);
+    let [used @ .., _, _, _] = words;
+    Header(used)
+}
+
+/// Makes the outer headers over IPv4 out of a copy of the template, in place.
+#[inline(always)]
+pub fn patch_v4(template: &mut [u64; TEMPLATE_WORDS], fields: &Fields) {
     const IP: usize = ethernet::LEN;
-    let mut words = [0; WORDS_V4];
-    if let Some(used) = template.first_chunk() {
-        words = *used;
-    }
-    let header: &mut [u8; WORDS_V4 * 8] = bytemuck::cast_mut(&mut words);
+    const { assert!(ipv4::TOS_OFFSET == 1 && ipv4::PROTOCOL_OFFSET == ipv4::TTL_OFFSET + 1) };
+    let header: &mut [u16; TEMPLATE_WORDS * 4] = bytemuck::cast_mut(template);
     let udp_len = wire_len(
         fields
             .inner_len
@@ -176,76 +188,77 @@ pub fn render_v4(template: &[u64; TEMPLATE_WORDS], fields: &Fields) -> Header<WO
     );
     let total_len = udp_len.wrapping_add(ipv4::LEN as u16);
     let fragment = if fields.dont_fragment { ipv4::DF } else { 0 };
-    let [base_high, base_low] = [
-        header[IP + ipv4::CHECKSUM_OFFSET],
-        header[IP + ipv4::CHECKSUM_OFFSET + 1],
-    ];
+    let (vni_high, vni_low) = vni_words(fields.vni);
     let checksum = Sum::default()
-        .word(u16::from_be_bytes([base_high, base_low]))
+        .word(u16::from_be(header[(IP + ipv4::CHECKSUM_OFFSET) / 2]))
         .word(u16::from(fields.tos))
         .word(total_len)
         .word(fields.id)
         .word(fragment)
         .word(u16::from(fields.ttl) << 8)
         .checksum();
-    patch!(header, IP + ipv4::TOS_OFFSET, [fields.tos]);
-    patch!(header, IP + ipv4::TOTAL_LEN_OFFSET, total_len.to_be_bytes());
-    patch!(header, IP + ipv4::ID_OFFSET, fields.id.to_be_bytes());
-    patch!(header, IP + ipv4::FRAGMENT_OFFSET, fragment.to_be_bytes());
-    patch!(header, IP + ipv4::TTL_OFFSET, [fields.ttl]);
-    patch!(header, IP + ipv4::CHECKSUM_OFFSET, checksum.to_be_bytes());
-    patch!(header, UDP_V4, fields.source_port.to_be_bytes());
-    patch!(header, UDP_V4 + udp::LEN_OFFSET, udp_len.to_be_bytes());
-    patch!(header, UDP_V4 + udp::LEN, vxlan::encode(fields.vni));
-    Header(words)
+    patch!(header, IP, 0x4500 | u16::from(fields.tos));
+    patch!(header, IP + ipv4::TOTAL_LEN_OFFSET, total_len);
+    patch!(header, IP + ipv4::ID_OFFSET, fields.id);
+    patch!(header, IP + ipv4::FRAGMENT_OFFSET, fragment);
+    patch!(
+        header,
+        IP + ipv4::TTL_OFFSET,
+        (u16::from(fields.ttl) << 8) | u16::from(udp::PROTOCOL)
+    );
+    patch!(header, IP + ipv4::CHECKSUM_OFFSET, checksum);
+    patch!(header, UDP_V4, fields.source_port);
+    patch!(header, UDP_V4 + udp::LEN_OFFSET, udp_len);
+    patch!(header, UDP_V4 + udp::LEN + 4, vni_high);
+    patch!(header, UDP_V4 + udp::LEN + 6, vni_low);
 }
 
 /// The outer headers over IPv6.
 #[must_use]
-#[inline(always)]
 pub fn render_v6(template: &[u64; TEMPLATE_WORDS], fields: &Fields) -> Header<WORDS_V6> {
+    let mut words = *template;
+    patch_v6(&mut words, fields);
+    let [used @ .., _] = words;
+    Header(used)
+}
+
+/// Makes the outer headers over IPv6 out of a copy of the template, in place.
+#[inline(always)]
+pub fn patch_v6(template: &mut [u64; TEMPLATE_WORDS], fields: &Fields) {
     const IP: usize = ethernet::LEN;
-    let mut words = [0; WORDS_V6];
-    if let Some(used) = template.first_chunk() {
-        words = *used;
-    }
-    let header: &mut [u8; WORDS_V6 * 8] = bytemuck::cast_mut(&mut words);
+    const { assert!(ipv6::HOP_LIMIT_OFFSET == ipv6::NEXT_HEADER_OFFSET + 1) };
+    let header: &mut [u16; TEMPLATE_WORDS * 4] = bytemuck::cast_mut(template);
     let udp_len = wire_len(
         fields
             .inner_len
             .wrapping_add((udp::LEN + vxlan::LEN) as u32),
     );
-    let [base_high, base_low] = [
-        header[UDP_V6 + udp::CHECKSUM_OFFSET],
-        header[UDP_V6 + udp::CHECKSUM_OFFSET + 1],
-    ];
+    let (vni_high, vni_low) = vni_words(fields.vni);
     let checksum = match fields.inner_sum {
         None => 0,
         Some(inner) => Sum::default()
-            .word(u16::from_be_bytes([base_high, base_low]))
+            .word(u16::from_be(header[(UDP_V6 + udp::CHECKSUM_OFFSET) / 2]))
             .word(udp_len)
             .word(udp_len)
             .word(fields.source_port)
-            .bytes(&vxlan::encode(fields.vni))
+            .dword(vxlan::FLAG_I)
+            .word(vni_high)
+            .word(vni_low)
             .word(inner)
             .udp_checksum(),
     };
+    patch!(header, IP, 0x6000 | (u16::from(fields.tos) << 4));
+    patch!(header, IP + ipv6::PAYLOAD_LEN_OFFSET, udp_len);
     patch!(
         header,
-        IP,
-        (0x6000_u16 | (u16::from(fields.tos) << 4)).to_be_bytes()
+        IP + ipv6::NEXT_HEADER_OFFSET,
+        (u16::from(udp::PROTOCOL) << 8) | u16::from(fields.ttl)
     );
-    patch!(header, IP + ipv6::PAYLOAD_LEN_OFFSET, udp_len.to_be_bytes());
-    patch!(header, IP + ipv6::HOP_LIMIT_OFFSET, [fields.ttl]);
-    patch!(header, UDP_V6, fields.source_port.to_be_bytes());
-    patch!(header, UDP_V6 + udp::LEN_OFFSET, udp_len.to_be_bytes());
-    patch!(
-        header,
-        UDP_V6 + udp::CHECKSUM_OFFSET,
-        checksum.to_be_bytes()
-    );
-    patch!(header, UDP_V6 + udp::LEN, vxlan::encode(fields.vni));
-    Header(words)
+    patch!(header, UDP_V6, fields.source_port);
+    patch!(header, UDP_V6 + udp::LEN_OFFSET, udp_len);
+    patch!(header, UDP_V6 + udp::CHECKSUM_OFFSET, checksum);
+    patch!(header, UDP_V6 + udp::LEN + 4, vni_high);
+    patch!(header, UDP_V6 + udp::LEN + 6, vni_low);
 }
 
 #[cfg(test)]

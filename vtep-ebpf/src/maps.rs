@@ -13,7 +13,10 @@ use vtep_common::{
     },
     reason::Reason,
     tables::{Tables, place},
+    template::TEMPLATE_WORDS,
 };
+
+use crate::frame::tc::Headers;
 
 #[map]
 static CONFIG: Array<Config> = Array::pinned(1, 0);
@@ -68,6 +71,38 @@ impl KernelTables {
     pub fn new() -> Option<Self> {
         let scratch = SCRATCH.get_ptr_mut(0)?;
         Some(Self { scratch })
+    }
+
+    /// A place in the scratch memory.
+    #[inline(always)]
+    const fn place<const PLACE: usize, T>(&self) -> *mut T {
+        const {
+            assert!(PLACE < place::COUNT);
+            assert!(size_of::<T>() <= PLACE_WORDS * 8 && align_of::<T>() <= 8);
+        };
+        // SAFETY: the map gave the pointer, and the place is one of those that there are.
+        unsafe {
+            (&raw mut (*self.scratch).0)
+                .cast::<[u64; PLACE_WORDS]>()
+                .add(PLACE)
+                .cast()
+        }
+    }
+
+    /// Where headers are made: with the outer ones from a template, and behind them what was last there.
+    #[inline(always)]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the memory is the map's, and only the code that makes headers takes it"
+    )]
+    pub fn headers(&self, template: &[u64; TEMPLATE_WORDS]) -> &mut Headers {
+        let at: *mut Headers = self.place::<{ place::HEADERS }, _>();
+        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest; it is not the template's
+        // map. Plain numbers are valid in any state.
+        unsafe {
+            core::ptr::copy_nonoverlapping(template, &raw mut (*at).outer, 1);
+            &mut *at
+        }
     }
 }
 
@@ -134,20 +169,8 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn put_down<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
-        const {
-            assert!(
-                PLACE < place::COUNT && size_of::<T>() <= PLACE_WORDS * 8 && align_of::<T>() <= 8
-            )
-        };
-        // SAFETY: the map gave the pointer; the value belongs to this CPU, and programs do not nest on it. The place is one of
-        // those that there are.
-        let at = unsafe {
-            (&raw mut (*self.scratch).0)
-                .cast::<[u64; PLACE_WORDS]>()
-                .add(PLACE)
-        };
-        let at = at.cast::<T>();
-        // SAFETY: as above, and the place is large enough and aligned.
+        let at: *mut T = self.place::<PLACE, T>();
+        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest.
         unsafe { at.write(*value) };
         // The compiler must not know either what was written.
         let at = core::hint::black_box(at);

@@ -8,13 +8,10 @@ use vtep_common::{
     packet::Tag,
     reason::Reason,
     verdict::{NONE, Who},
-    wire::{ethernet, vlan},
+    wire::vlan,
 };
 
 use crate::count::blur_reason;
-
-/// Bytes of the two addresses at the front of a frame.
-const MACS: usize = ethernet::TYPE_OFFSET;
 
 /// A verdict that a hook never gets: the decision and the hook do not fit.
 const MISFIT: Reason = Reason::TableGap;

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use vtep_common::{
     flow,
     maps::Peer,
-    packet::Tag,
+    packet::PacketRead as _,
     reason::Reason,
     tables::{Tables as _, place},
     template::{self, LEN_V4, LEN_V6},
@@ -12,7 +12,7 @@ use vtep_common::{
     wire::{ethernet, vlan},
 };
 
-use super::{Outcome, end, tag_bytes};
+use super::{Outcome, end};
 use crate::{flood, frame::tc::TcFrame, maps::KernelTables};
 
 /// Deals with one frame.
@@ -68,52 +68,38 @@ impl TcAct {
     #[inline(always)]
     fn cover(self, encap: &Encap, peer: &Peer) -> Result<(), bool> {
         let frame = self.frame;
-        let carried = if encap.tag == TagEdit::Carry {
-            frame.tag()
-        } else {
-            None
-        };
-        let popped = encap.tag == TagEdit::Leave || frame.pop_tag();
-        let Some(head) = frame.load::<{ ethernet::LEN }>(0) else {
-            return Err(false);
-        };
-        if !popped {
+        let carries = encap.tag == TagEdit::Carry;
+        let tag = frame.tag_words();
+        if encap.tag != TagEdit::Leave && !frame.pop_tag() {
             return Err(false);
         }
-        let tag_len = if carried.is_some() { vlan::LEN } else { 0 };
-        let outer_len = if encap.v6 { LEN_V6 } else { LEN_V4 };
+        let Some(head) = frame.window::<{ ethernet::LEN }>(0) else {
+            return Err(false);
+        };
+        let tag_len = if carries { vlan::LEN } else { 0 };
+        let headers = self.tables.headers(&peer.template);
+        let outer_len = if encap.v6 {
+            template::patch_v6(&mut headers.outer, &encap.fields);
+            headers.put_head::<LEN_V6>(head, tag, tag_len);
+            LEN_V6
+        } else {
+            template::patch_v4(&mut headers.outer, &encap.fields);
+            headers.put_head::<LEN_V4>(head, tag, tag_len);
+            LEN_V4
+        };
         let made = if encap.inner_ip {
             frame.make_tunnel_room(encap.v6, outer_len, tag_len)
         } else {
             frame.make_room(outer_len + tag_len)
         };
         if !made {
-            return Err(carried.is_none());
+            return Err(!carries);
         }
-        let covered = if encap.v6 {
-            frame.store_header::<LEN_V6, _>(&template::render_v6(&peer.template, &encap.fields))
-        } else {
-            frame.store_header::<LEN_V4, _>(&template::render_v4(&peer.template, &encap.fields))
-        };
-        if covered && self.write_head(outer_len, head, carried) {
+        if frame.store_headers(headers, outer_len + ethernet::LEN + tag_len) {
             Ok(())
         } else {
             Err(false)
         }
-    }
-
-    /// Writes the Ethernet header of the inner frame, and the tag that it carries, behind the outer headers.
-    #[inline(always)]
-    fn write_head(self, outer_len: usize, head: [u8; ethernet::LEN], carried: Option<Tag>) -> bool {
-        let Some(tag) = carried else {
-            return self.frame.store(outer_len, &head);
-        };
-        let [a, b, c, d, e, f, g, h, i, j, k, l, y, z] = head;
-        let [m, n, o, p] = tag_bytes(tag);
-        self.frame.store(
-            outer_len,
-            &[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, y, z],
-        )
     }
 
     /// Sends the frame through the kernel device.

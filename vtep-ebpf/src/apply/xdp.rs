@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::xdp_action;
 use vtep_common::{
     maps::Peer,
-    packet::Tag,
+    packet::{PacketRead as _, Tag, Window as _},
     reason::Reason,
     tables::{Tables as _, place},
     template::{self, LEN_V4, LEN_V6},
@@ -11,8 +11,11 @@ use vtep_common::{
     wire::vlan,
 };
 
-use super::{MACS, MISFIT, Outcome, end, tag_bytes};
-use crate::{frame::xdp::XdpFrame, maps::KernelTables};
+use super::{MISFIT, Outcome, end, tag_bytes};
+use crate::{
+    frame::xdp::{MACS, XdpFrame},
+    maps::KernelTables,
+};
 
 /// Deals with one frame.
 pub struct XdpAct<'a> {
@@ -66,21 +69,6 @@ impl<'a> XdpAct<'a> {
     }
 }
 
-macro_rules! cover {
-    ($frame:ident, $encap:ident, $peer:ident, $macs:ident, $len:ident, $render:path) => {{
-        // Rendered before the head moves: no packet byte is needed for it.
-        let header = $render(&$peer.template, &$encap.fields);
-        let strip = if $encap.tag == TagEdit::StripInBytes {
-            vlan::LEN as i32
-        } else {
-            0
-        };
-        $frame.adjust_head(strip - $len as i32)
-            && $frame.store_header::<$len, _>(&header)
-            && $frame.store($len, &$macs)
-    }};
-}
-
 impl Act for XdpAct<'_> {
     type Outcome = Outcome;
 
@@ -107,13 +95,27 @@ impl Act for XdpAct<'_> {
     fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> Outcome {
         let encap = self.tables.put_down::<{ place::VERDICT }, _>(encap);
         let frame = self.frame;
-        let Some(macs) = frame.load::<MACS>(0) else {
+        // All that is read of the packet is read before the head moves.
+        let Some(window) = frame.window::<MACS>(0) else {
             return self.leave(who, Reason::Reshape);
         };
-        let covered = if encap.v6 {
-            cover!(frame, encap, peer, macs, LEN_V6, template::render_v6)
+        let macs = [
+            window.be32(0).to_be(),
+            window.be32(4).to_be(),
+            window.be32(8).to_be(),
+        ];
+        let outer = &mut self.tables.headers(&peer.template).outer;
+        let strip = if encap.tag == TagEdit::StripInBytes {
+            vlan::LEN as i32
         } else {
-            cover!(frame, encap, peer, macs, LEN_V4, template::render_v4)
+            0
+        };
+        let covered = if encap.v6 {
+            template::patch_v6(outer, &encap.fields);
+            frame.adjust_head(strip - LEN_V6 as i32) && frame.store_headers::<LEN_V6>(outer, macs)
+        } else {
+            template::patch_v4(outer, &encap.fields);
+            frame.adjust_head(strip - LEN_V4 as i32) && frame.store_headers::<LEN_V4>(outer, macs)
         };
         if !covered {
             return self.leave(who, Reason::Reshape);

@@ -14,11 +14,11 @@ use aya_ebpf::{
 };
 use vtep_common::{
     addr::VtepAddr,
-    packet::{Meta, PacketRead, Tag},
-    template::Header,
+    packet::{Meta, PacketRead, Tag, Window as _},
+    template::{LEN_V6, TEMPLATE_WORDS},
     tunnel::TunnelKey,
     verdict::ViaKernel,
-    wire::vlan,
+    wire::{ethernet, vlan},
 };
 
 use super::{PacketWindow, packet_access};
@@ -115,6 +115,18 @@ impl TcFrame {
         })
     }
 
+    /// The two words of the tag beside the frame, in network byte order as they would stand in its bytes.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the kernel keeps 16-bit values in these words"
+    )]
+    pub fn tag_words(self) -> [u16; 2] {
+        // SAFETY: as in `len`.
+        let (tci, proto) = unsafe { ((*self.skb).vlan_tci, (*self.skb).vlan_proto) };
+        [proto as u16, (tci as u16).to_be()]
+    }
+
     /// Takes the outermost tag away, wherever it stands.
     #[inline(always)]
     pub fn pop_tag(self) -> bool {
@@ -195,18 +207,16 @@ impl TcFrame {
         }
     }
 
-    /// Writes the first `N` bytes of the outer headers at the front.
+    /// Writes the first `len` bytes of `headers` at the front.
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a length within the headers"
     )]
-    pub fn store_header<const N: usize, const W: usize>(self, header: &Header<W>) -> bool {
-        const { assert!(N <= W * 8) };
-        // SAFETY: `header` is readable for `W * 8` bytes.
-        unsafe {
-            helpers::bpf_skb_store_bytes(self.skb, 0, header.0.as_ptr().cast(), N as u32, 0) == 0
-        }
+    pub fn store_headers(self, headers: &Headers, len: usize) -> bool {
+        let from: *const Headers = headers;
+        // SAFETY: `headers` is readable for the longest headers that there are.
+        unsafe { helpers::bpf_skb_store_bytes(self.skb, 0, from.cast(), len as u32, 0) == 0 }
     }
 
     /// Sends the frame by `ifindex`; returns the TC action.
@@ -332,6 +342,39 @@ const fn empty_key() -> bpf_tunnel_key {
         __bindgen_anon_2: bpf_tunnel_key__bindgen_ty_2 { tunnel_ext: 0 },
         tunnel_label: 0,
         __bindgen_anon_3: bpf_tunnel_key__bindgen_ty_3 { local_ipv6: [0; 4] },
+    }
+}
+
+/// The headers in front of an inner payload: the outer ones, and behind them the inner Ethernet header with the tag that it
+/// carries.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Headers {
+    pub outer: [u64; TEMPLATE_WORDS],
+    /// Room for what the template's words do not hold.
+    rest: [u64; 2],
+}
+
+const _: () = assert!(LEN_V6 + ethernet::LEN + vlan::LEN <= size_of::<Headers>());
+
+impl Headers {
+    /// Puts the inner Ethernet header behind `AT` bytes of outer headers, with `tag_len` bytes of `tag`: none, or all.
+    #[inline(always)]
+    pub fn put_head<const AT: usize>(&mut self, head: PacketWindow, tag: [u16; 2], tag_len: usize) {
+        const { assert!(AT % 2 == 0 && AT <= LEN_V6) };
+        let at = (&raw mut *self).cast::<u16>().wrapping_add(AT / 2);
+        let ether_type = ethernet::TYPE_OFFSET / 2;
+        // SAFETY: the words lie within the headers: the assertion at the type.
+        unsafe {
+            for index in 0..ether_type {
+                at.add(index).write(head.be16(index * 2).to_be());
+            }
+            // Overwritten where there is none to carry.
+            at.add(ether_type).write(tag[0]);
+            at.add(ether_type + 1).write(tag[1]);
+            at.add(ether_type + tag_len / 2)
+                .write(head.be16(ethernet::TYPE_OFFSET).to_be());
+        }
     }
 }
 

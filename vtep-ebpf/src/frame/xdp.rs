@@ -3,10 +3,14 @@
 use aya_ebpf::{EbpfContext as _, helpers::generated as helpers, programs::XdpContext};
 use vtep_common::{
     packet::{Meta, PacketRead},
-    template::Header,
+    template::TEMPLATE_WORDS,
+    wire::ethernet,
 };
 
 use super::{PacketWindow, packet_access};
+
+/// Bytes of the two addresses at the front of a frame.
+pub const MACS: usize = ethernet::TYPE_OFFSET;
 
 /// A frame at XDP.
 pub struct XdpFrame<'a> {
@@ -68,17 +72,33 @@ impl<'a> XdpFrame<'a> {
         true
     }
 
-    /// Writes the first `N` bytes, an even number, of the outer headers at the front.
+    /// Writes the first `N` bytes of the outer headers at the front, and the two addresses of the inner frame behind them.
     #[inline(always)]
-    pub fn store_header<const N: usize, const W: usize>(&self, header: &Header<W>) -> bool {
-        const { assert!(N <= W * 8 && N % 2 == 0) };
-        let Some(at) = self.at::<N>(0) else {
+    pub fn store_headers<const N: usize>(
+        &self,
+        outer: &[u64; TEMPLATE_WORDS],
+        macs: [u32; 3],
+    ) -> bool {
+        const { assert!(N % 8 % 2 == 0 && N <= TEMPLATE_WORDS * 8) };
+        let Some(to) = self.at::<N>(0) else {
             return false;
         };
-        let from = header.0.as_ptr().cast::<u16>();
-        for index in 0..N / 2 {
-            // SAFETY: `at()` has compared `at..at + N` with the end of the packet, and the header is longer.
-            unsafe { *(at as *mut u16).add(index) = *from.add(index) };
+        let Some(behind) = self.at::<MACS>(N) else {
+            return false;
+        };
+        let from = outer.as_ptr();
+        for index in 0..N / 8 {
+            // SAFETY: `at()` has compared all of these bytes with the end of the packet, and the headers are longer. The
+            // stores may be unaligned, see `PacketWindow`.
+            unsafe { *(to as *mut u64).add(index) = *from.add(index) };
+        }
+        for index in N / 8 * 4..N / 2 {
+            // SAFETY: as above.
+            unsafe { *(to as *mut u16).add(index) = *from.cast::<u16>().add(index) };
+        }
+        for (index, word) in macs.into_iter().enumerate() {
+            // SAFETY: as above.
+            unsafe { *(behind as *mut u32).add(index) = word };
         }
         true
     }
