@@ -177,6 +177,14 @@ where
     who.segment = number;
 
     let second_tag = tagged && vlan::is_tag(inner.ethertype);
+    let tags_end = if inner.has(Inner::TAG_IN_BYTES) {
+        ethernet::LEN + 2 * vlan::LEN
+    } else {
+        ethernet::LEN + vlan::LEN
+    };
+    if second_tag && frame.frame_len() < tags_end {
+        return act.leave(&who, Reason::Truncated);
+    }
     // A tag that no mapping covers, or a second one behind the one that is covered.
     if tagged && (!edit.strips() || second_tag) && !segment.has(Segment::INNER_VLAN_PASS) {
         return act.leave(&who, Reason::VlanUnmapped);
@@ -185,7 +193,7 @@ where
         return act.leave(&who, Reason::InvalidSourceMac);
     }
 
-    let edit = Edit(edit.with_frame(inner, second_tag));
+    let edit = Edit(frame.blur(edit.with_frame(inner, second_tag)));
     let frame_len = frame.frame_len() as u32;
     let uncut_len = if meta.gso_size == 0 {
         frame_len
@@ -276,32 +284,39 @@ fn deliver<A: Act>(
     )
 }
 
-/// Outer TTL, TOS and DF, as the VNI's settings and the inner packet say.
+/// One of two bytes, as the lowest bit of `second` says. Without a branch.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the byte is picked")]
+fn pick(second: u32, bytes: [u8; 2]) -> u8 {
+    (u16::from_le_bytes(bytes) >> (core::hint::black_box(second & 1) << 3)) as u8
+}
+
+/// Outer TTL, TOS and DF, as the VNI's settings and the inner packet say. Without a branch: the verifier would walk through
+/// what follows once for each combination.
 #[inline(always)]
 fn outer_header(segment: &Segment, inner: &Inner) -> (u8, u8, bool) {
-    if !inner.is_ip() {
-        return (
-            segment.ttl,
-            segment.tos & !ecn::MASK,
-            segment.has(Segment::DF_SET),
-        );
+    const fn bit(flags: u32, flag: u32) -> u32 {
+        flags >> flag.trailing_zeros()
     }
-    let ttl = if segment.has(Segment::TTL_INHERIT) {
-        inner.ttl
-    } else {
-        segment.ttl
-    };
-    let tos = if segment.has(Segment::TOS_INHERIT) {
-        inner.tos
-    } else {
-        segment.tos
-    };
-    let dont_fragment = if segment.has(Segment::DF_INHERIT) {
-        inner.has(Inner::DONT_FRAGMENT)
-    } else {
-        segment.has(Segment::DF_SET)
-    };
-    (ttl, ecn::outer_tos(tos, inner.tos), dont_fragment)
+    let flags = u32::from(inner.flags);
+    let ip = bit(flags, Inner::V4 as u32) | bit(flags, Inner::V6 as u32);
+    let ttl = pick(
+        bit(segment.flags, Segment::TTL_INHERIT) & ip,
+        [segment.ttl, inner.ttl],
+    );
+    let tos = pick(
+        bit(segment.flags, Segment::TOS_INHERIT) & ip,
+        [segment.tos, inner.tos],
+    );
+    let dont_fragment = pick(
+        bit(segment.flags, Segment::DF_INHERIT) & ip,
+        [
+            (bit(segment.flags, Segment::DF_SET) & 1) as u8,
+            (bit(flags, Inner::DONT_FRAGMENT as u32) & 1) as u8,
+        ],
+    );
+    // Of what is not IP, the TOS is zero, and so is its ECN field.
+    (ttl, ecn::outer_tos(tos, inner.tos), dont_fragment != 0)
 }
 
 /// True if the packet that encapsulation makes is within `mtu`; of a super-frame, each packet that it is cut into.

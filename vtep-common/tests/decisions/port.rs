@@ -215,6 +215,35 @@ fn the_source_port_is_stable_for_a_flow_and_differs_between_flows() {
 }
 
 #[test]
+fn flows_that_differ_in_one_byte_of_an_address_take_different_ports() {
+    let world = World::default();
+    let port = |from: &[u8], to: &[u8]| {
+        let address = |bytes: &[u8]| -> IpAddr {
+            match <[u8; 4]>::try_from(bytes) {
+                Ok(four) => four.into(),
+                Err(_) => <[u8; 16]>::try_from(bytes).unwrap().into(),
+            }
+        };
+        let ip = Ip::new(address(from), address(to));
+        encapsulated(&world, PEER_V4, &ip).fields.source_port
+    };
+    for len in [4, 16] {
+        let (from, to) = (vec![10; len], vec![20; len]);
+        let mut ports = HashSet::from([port(&from, &to)]);
+        for at in 0..len {
+            for other in [11, 99] {
+                let (mut from_other, mut to_other) = (from.clone(), to.clone());
+                from_other[at] = other;
+                to_other[at] = other;
+                ports.insert(port(&from_other, &to));
+                ports.insert(port(&from, &to_other));
+            }
+        }
+        assert_eq!(ports.len(), 1 + len * 4, "one port each");
+    }
+}
+
+#[test]
 fn the_source_port_is_the_same_however_the_frame_is_tagged() {
     let world = World::default();
     let frame = udp_frame(station(TRUNK, PEER_V4));
@@ -330,6 +359,28 @@ fn a_frame_that_ends_within_its_header_or_tag_is_truncated() {
         for len in 14..18 {
             let decision = at_port(&world, world.interfaces.trunk, &frame[..len]);
             assert_eq!(left(&decision), Reason::Truncated, "{len} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_ends_within_its_second_tag_is_truncated() {
+    let world = World::default();
+    let inner = tagged(&udp_frame(station(TRUNK, PORT_CARRIER)), q(5));
+    for vid in [20, 99] {
+        let in_bytes = (tagged(&inner, q(vid)), None, 22);
+        let beside = (inner.clone(), Some(q(vid)), 18);
+        for (frame, tag, whole) in [in_bytes, beside] {
+            let meta = Meta {
+                ifindex: world.interfaces.trunk,
+                tag,
+                ..Meta::default()
+            };
+            for len in whole - 4..whole {
+                let decision = at_port_with(&world, &meta, &frame[..len]);
+                assert_eq!(left(&decision), Reason::Truncated, "{len} bytes");
+            }
+            deliver(&at_port_with(&world, &meta, &frame[..whole]));
         }
     }
 }
