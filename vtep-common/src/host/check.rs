@@ -318,7 +318,12 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
                 Class::Passed | Class::Continued | Class::Delivered
             )),
             // Too small for TC to uncover, but not for XDP.
-            (Reason::Decapsulated, Reason::LeftToKernel) => assert!(xdp.inner_len < 54),
+            (Reason::Decapsulated, Reason::LeftToKernel) => {
+                assert!(xdp.inner_len < 54);
+                assert_eq!(outcome.action, Action::Redirect);
+                let headers = frame.len() - xdp.inner_len;
+                assert!(matches!(headers, template::LEN_V4 | template::LEN_V6));
+            }
             _ => assert_eq!(xdp, tc, "XDP ends a frame as TC would: {}", hex(frame)),
         }
     }
@@ -346,6 +351,7 @@ fn slow_path(
     let at_device = device.verdict.reason(true);
     match at_tc {
         Reason::Decapsulated => {
+            assert_eq!(outer.end, frame.len(), "nothing but the inner frame");
             let slot = |decision: &Decision| match decision.verdict {
                 Verdict::Deliver(deliver) => Some((deliver.slot, deliver.vlan)),
                 _ => None,
@@ -389,6 +395,12 @@ fn from_underlay(
             assert_eq!(port.ifindex, deliver.ifindex);
             assert_eq!(outcome.action, Action::Redirect);
             let inner = &frame[deliver.strip..];
+            let segment = tables.segment(decision.segment).expect("a segment");
+            assert!(
+                l3_behind_tag(inner) == ethernet::LEN || segment.has(Segment::INNER_VLAN_PASS),
+                "no tag where none may pass: {}",
+                hex(frame)
+            );
             let own = (deliver.vlan != 0).then_some(Tag {
                 tpid: vlan::TYPE_8021Q,
                 tci: deliver.vlan,
@@ -532,6 +544,11 @@ fn encapsulated(
         .segment(decision.segment)
         .expect("a segment that is there");
     let inner = carried(frame, meta, encap.tag);
+    assert!(
+        l3_behind_tag(&inner) == ethernet::LEN || segment.has(Segment::INNER_VLAN_PASS),
+        "no tag where none may pass: {}",
+        hex(frame)
+    );
     let sent = &outcome.frame;
     assert_eq!(encap.fields.vni.get(), segment.vni);
     let ports = segment.source_port_min..=segment.source_port_max;

@@ -22,8 +22,8 @@ use vtep_common::{
 };
 
 use crate::shared::{
-    OURS_V4, OURS_V6, REMOTE_V4, at_uplink, at_uplink_xdp, deliver, elsewhere, ip_frame, left,
-    lldp_frame, q, tagged, udp_frame, underlays,
+    OURS_V4, OURS_V6, REMOTE_V4, at_uplink, at_uplink_xdp, deliver, elsewhere, ip_frame, left, q,
+    tagged, udp_frame, underlays,
 };
 
 #[test]
@@ -222,13 +222,22 @@ fn ecn_is_merged_as_rfc_6040_says_or_left_to_the_kernel() {
 
 #[test]
 fn ecn_of_what_is_not_ip_is_nobodys() {
-    for mut underlay in underlays(100) {
-        underlay.ip.tos = ecn::CE;
-        let frame = underlay.frame(&lldp_frame(station(PLAIN, PORT_ACCESS)));
-        assert_eq!(
-            deliver(&at_uplink(&World::default(), &frame)).slot,
-            PORT_ACCESS
-        );
+    // Payloads that would be IP, not ECN-capable, if the EtherType or the version said so.
+    for (ethertype, first) in [
+        (0x88cc, 0x45),
+        (0x88cc, 0x60),
+        (ethernet::TYPE_IPV4, 0x60),
+        (ethernet::TYPE_IPV6, 0x45),
+    ] {
+        let mut payload = [0; 60];
+        payload[0] = first;
+        let destination = station(PLAIN, PORT_ACCESS);
+        let inner = build::ethernet(destination, elsewhere(), &[], ethertype, &payload);
+        for mut underlay in underlays(100) {
+            underlay.ip.tos = ecn::CE;
+            let decision = at_uplink(&World::default(), &underlay.frame(&inner));
+            assert_eq!(deliver(&decision).slot, PORT_ACCESS);
+        }
     }
 }
 
