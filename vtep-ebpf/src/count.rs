@@ -40,18 +40,6 @@ pub fn blur(bits: u8) -> u8 {
     }
 }
 
-/// The same reason, blurred.
-#[inline(always)]
-pub fn blur_reason(reason: Reason) -> Reason {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "codes are below `Reason::SLOTS`"
-    )]
-    let code = u32::from(blur(reason.code() as u8));
-    // SAFETY: the code is that of a reason: it has only been hidden and brought back.
-    unsafe { core::mem::transmute::<u32, Reason>(code) }
-}
-
 impl Counters for KernelCounters {
     #[inline(always)]
     fn reason(&self, reason: Reason, bytes: usize) {

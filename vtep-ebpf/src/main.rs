@@ -11,12 +11,12 @@ mod frame;
 mod maps;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
+    bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
 use vtep_common::{
-    count::count_end,
+    count::{End, count_end},
     maps::Hook,
     packet::PacketRead as _,
     port,
@@ -27,7 +27,7 @@ use vtep_common::{
 };
 
 use crate::{
-    apply::{Outcome, tc::TcAct, xdp::XdpAct},
+    apply::{Action, tc::TcAct, xdp::XdpAct},
     count::KernelCounters,
     frame::{tc::TcFrame, xdp::XdpFrame},
     maps::KernelTables,
@@ -41,9 +41,8 @@ pub fn xdp_uplink(ctx: XdpContext) -> u32 {
     };
     let frame = XdpFrame::new(&ctx);
     let act = XdpAct::new(&frame, tables);
-    let outcome = uplink::decide(&frame, &frame.meta(), tunnel::Stage::Xdp, &tables, &act);
-    count(tables, Hook::UplinkXdp, &outcome, frame.frame_len());
-    outcome.action.cast_unsigned()
+    let end = uplink::decide(&frame, &frame.meta(), tunnel::Stage::Xdp, &tables, &act);
+    xdp_action_of(count(tables, Hook::UplinkXdp, &end, frame.frame_len()))
 }
 
 /// TC ingress on an uplink: behind XDP, or in its place.
@@ -55,9 +54,8 @@ pub fn tc_uplink(ctx: TcContext) -> i32 {
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
     let act = TcAct::new(frame, tables);
-    let outcome = uplink::decide(&frame, &frame.meta(), tunnel::Stage::Tc, &tables, &act);
-    count(tables, Hook::Uplink, &outcome, len);
-    outcome.action
+    let end = uplink::decide(&frame, &frame.meta(), tunnel::Stage::Tc, &tables, &act);
+    tc_action_of(count(tables, Hook::Uplink, &end, len))
 }
 
 /// TC ingress on the kernel device: what the kernel has decapsulated for us. Nothing climbs into the host's stack from here.
@@ -69,15 +67,13 @@ pub fn tc_tunnel(ctx: TcContext) -> i32 {
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
     let act = TcAct::new(frame, tables);
-    let outcome = match frame.tunnel_key() {
+    let end = match frame.tunnel_key() {
         Some(key) => tunnel::decide(&frame, &frame.meta(), &key, &tables, &act),
         None => act.leave(&Who::nobody(len), Reason::TableGap),
     };
-    count(tables, Hook::Tunnel, &outcome, len);
-    if outcome.action == TC_ACT_UNSPEC {
-        TC_ACT_SHOT
-    } else {
-        outcome.action
+    match count(tables, Hook::Tunnel, &end, len) {
+        Action::Redirect => TC_ACT_REDIRECT,
+        Action::Pass | Action::Drop => TC_ACT_SHOT,
     }
 }
 
@@ -90,9 +86,8 @@ pub fn tc_port(ctx: TcContext) -> i32 {
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
     let act = TcAct::new(frame, tables);
-    let outcome = port::decide(&frame, &frame.meta(), port::Stage::Tc, &tables, &act);
-    count(tables, Hook::Port, &outcome, len);
-    outcome.action
+    let end = port::decide(&frame, &frame.meta(), port::Stage::Tc, &tables, &act);
+    tc_action_of(count(tables, Hook::Port, &end, len))
 }
 
 /// XDP on a port: plain frames for one VTEP; the rest goes on to TC.
@@ -103,16 +98,35 @@ pub fn xdp_port(ctx: XdpContext) -> u32 {
     };
     let frame = XdpFrame::new(&ctx);
     let act = XdpAct::new(&frame, tables);
-    let outcome = port::decide(&frame, &frame.meta(), port::Stage::Xdp, &tables, &act);
-    count(tables, Hook::PortXdp, &outcome, frame.frame_len());
-    outcome.action.cast_unsigned()
+    let end = port::decide(&frame, &frame.meta(), port::Stage::Xdp, &tables, &act);
+    xdp_action_of(count(tables, Hook::PortXdp, &end, frame.frame_len()))
 }
 
-/// Counts a frame of `len` bytes.
+/// Counts a frame of `len` bytes, and says what is left to do with it.
 #[inline(always)]
-fn count(tables: KernelTables, hook: Hook, outcome: &Outcome, len: usize) {
-    let end = tables.put_down::<{ place::END }, _>(&outcome.end);
+fn count(tables: KernelTables, hook: Hook, end: &End, len: usize) -> Action {
+    let end = tables.put_down::<{ place::END }, _>(end);
     count_end(end, len, &KernelCounters(hook));
+    Action::of(end.reason)
+}
+
+/// What passes at TC goes on to the programs of others behind ours.
+#[inline(always)]
+const fn tc_action_of(action: Action) -> i32 {
+    match action {
+        Action::Redirect => TC_ACT_REDIRECT,
+        Action::Pass => TC_ACT_UNSPEC,
+        Action::Drop => TC_ACT_SHOT,
+    }
+}
+
+#[inline(always)]
+const fn xdp_action_of(action: Action) -> u32 {
+    match action {
+        Action::Redirect => xdp_action::XDP_REDIRECT,
+        Action::Pass => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+    }
 }
 
 #[cfg(not(test))]

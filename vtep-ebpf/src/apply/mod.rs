@@ -11,23 +11,44 @@ use vtep_common::{
     wire::vlan,
 };
 
-use crate::count::blur_reason;
-
 /// A verdict that a hook never gets: the decision and the hook do not fit.
 const MISFIT: Reason = Reason::TableGap;
 
-/// What a program returns, and what the frame is counted under.
-pub struct Outcome {
-    pub action: i32,
-    pub end: End,
+/// What is left to do with a frame once it has been counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Let the kernel send it where it was redirected to.
+    Redirect,
+    /// Leave it to others.
+    Pass,
+    /// Nothing: it ends here.
+    Drop,
+}
+
+impl Action {
+    /// The action for a frame that ended with `reason`.
+    #[inline(always)]
+    pub const fn of(reason: Reason) -> Self {
+        if reason.is_left() {
+            Self::Pass
+        } else if reason.is_delivered()
+            && !matches!(reason, Reason::Flooded | Reason::FloodedLocally)
+        {
+            Self::Redirect
+        } else {
+            Self::Drop
+        }
+    }
 }
 
 /// The end of a frame that went to one port, one peer or neither.
+///
+/// What is to be done with it follows from the reason, in one place, rather than wherever a frame can end.
 #[inline(always)]
-fn end(who: &Who, reason: Reason) -> End {
+const fn end(who: &Who, reason: Reason) -> End {
     End {
         who: *who,
-        reason: blur_reason(reason),
+        reason,
         to_port: NONE,
         to_peer: NONE,
     }

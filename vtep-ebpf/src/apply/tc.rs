@@ -1,7 +1,8 @@
 //! At TC ingress.
 
-use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::TC_ACT_REDIRECT;
 use vtep_common::{
+    count::End,
     flow,
     maps::Peer,
     packet::PacketRead as _,
@@ -12,7 +13,7 @@ use vtep_common::{
     wire::{ethernet, vlan},
 };
 
-use super::{Outcome, end};
+use super::end;
 use crate::{flood, frame::tc::TcFrame, maps::KernelTables};
 
 /// Deals with one frame.
@@ -30,15 +31,15 @@ impl TcAct {
 
     /// What became of a frame that was handed over.
     #[inline(always)]
-    fn sent(self, who: &Who, action: i32, reason: Reason) -> Outcome {
-        if action == TC_ACT_REDIRECT {
-            Outcome {
-                action,
-                end: end(who, reason),
-            }
-        } else {
-            self.leave(who, Reason::Redirect)
-        }
+    fn sent(self, who: &Who, action: i32, reason: Reason) -> End {
+        end(
+            who,
+            if action == TC_ACT_REDIRECT {
+                reason
+            } else {
+                Reason::Redirect
+            },
+        )
     }
 
     /// Takes a tag away where the verdict says so. One that is carried stays beside the frame: the kernel device, and
@@ -104,7 +105,7 @@ impl TcAct {
 
     /// Sends the frame through the kernel device.
     #[inline(always)]
-    fn send_via_kernel(self, who: &Who, via: &ViaKernel) -> Outcome {
+    fn send_via_kernel(self, who: &Who, via: &ViaKernel) -> End {
         if !self
             .frame
             .set_tunnel_key(via, flow::device_hash(via.source_port))
@@ -116,7 +117,7 @@ impl TcAct {
             self.frame.redirect(self.tables.config().device),
             via.reason,
         );
-        outcome.end.to_peer = via.peer;
+        outcome.to_peer = via.peer;
         outcome
     }
 }
@@ -125,22 +126,16 @@ impl TcAct {
 struct SameProtocol(bool);
 
 impl Act for TcAct {
-    type Outcome = Outcome;
+    type Outcome = End;
 
-    /// A frame that is left alone, or given up. What passes goes on to the programs of others behind ours.
+    /// A frame that is left alone, or given up.
     #[inline(always)]
-    fn leave(&self, who: &Who, reason: Reason) -> Outcome {
-        let end = end(who, reason);
-        let action = if end.reason.is_left() {
-            TC_ACT_UNSPEC
-        } else {
-            TC_ACT_SHOT
-        };
-        Outcome { action, end }
+    fn leave(&self, who: &Who, reason: Reason) -> End {
+        end(who, reason)
     }
 
     #[inline(always)]
-    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> Outcome {
+    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> End {
         let encap = self.tables.put_down::<{ place::VERDICT }, _>(encap);
         match self.cover(encap, peer) {
             Ok(()) => {
@@ -149,7 +144,7 @@ impl Act for TcAct {
                     self.frame.redirect(encap.ifindex),
                     Reason::Encapsulated,
                 );
-                outcome.end.to_peer = encap.peer;
+                outcome.to_peer = encap.peer;
                 outcome
             }
             // A tunnel packet of the guest's own, say, which the kernel device can still take.
@@ -174,7 +169,7 @@ impl Act for TcAct {
     }
 
     #[inline(always)]
-    fn via_kernel(&self, who: &Who, via: &ViaKernel) -> Outcome {
+    fn via_kernel(&self, who: &Who, via: &ViaKernel) -> End {
         if self.edit_tag(via.tag) {
             self.send_via_kernel(who, via)
         } else {
@@ -183,7 +178,7 @@ impl Act for TcAct {
     }
 
     #[inline(always)]
-    fn deliver(&self, who: &Who, deliver: &Deliver) -> Outcome {
+    fn deliver(&self, who: &Who, deliver: &Deliver) -> End {
         let frame = self.frame;
         let mut same = SameProtocol(true);
         if deliver.strip != 0 {
@@ -206,19 +201,16 @@ impl Act for TcAct {
             Reason::Switched
         };
         let mut outcome = self.sent(who, action, reason);
-        outcome.end.to_port = deliver.slot;
+        outcome.to_port = deliver.slot;
         outcome
     }
 
     #[inline(always)]
-    fn flood(&self, who: &Who, flood: &Flood) -> Outcome {
+    fn flood(&self, who: &Who, flood: &Flood) -> End {
         if !self.edit_tag(flood.outer.tag) {
             return self.leave(who, Reason::Reshape);
         }
         flood::copy_to_all(self.frame, self.tables, flood, who.inner_len);
-        Outcome {
-            action: TC_ACT_SHOT,
-            end: end(who, flood.outer.reason),
-        }
+        end(who, flood.outer.reason)
     }
 }

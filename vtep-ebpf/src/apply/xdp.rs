@@ -2,6 +2,7 @@
 
 use aya_ebpf::bindings::xdp_action;
 use vtep_common::{
+    count::End,
     maps::Peer,
     packet::{PacketRead as _, Tag, Window as _},
     reason::Reason,
@@ -11,7 +12,7 @@ use vtep_common::{
     wire::vlan,
 };
 
-use super::{MISFIT, Outcome, end, tag_bytes};
+use super::{MISFIT, end, tag_bytes};
 use crate::{
     frame::xdp::{MACS, XdpFrame},
     maps::KernelTables,
@@ -31,16 +32,16 @@ impl<'a> XdpAct<'a> {
 
     /// Sends a finished frame.
     #[inline(always)]
-    fn send(&self, who: &Who, ifindex: u32, reason: Reason) -> Outcome {
+    fn send(&self, who: &Who, ifindex: u32, reason: Reason) -> End {
         let action = self.frame.redirect(ifindex);
-        if action == xdp_action::XDP_REDIRECT.cast_signed() {
-            Outcome {
-                action,
-                end: end(who, reason),
-            }
-        } else {
-            self.leave(who, Reason::Redirect)
-        }
+        end(
+            who,
+            if action == xdp_action::XDP_REDIRECT.cast_signed() {
+                reason
+            } else {
+                Reason::Redirect
+            },
+        )
     }
 
     /// Takes the outer headers off, and puts the port's tag in.
@@ -70,20 +71,11 @@ impl<'a> XdpAct<'a> {
 }
 
 impl Act for XdpAct<'_> {
-    type Outcome = Outcome;
+    type Outcome = End;
 
     #[inline(always)]
-    fn leave(&self, who: &Who, reason: Reason) -> Outcome {
-        let end = end(who, reason);
-        let action = if end.reason.is_left() {
-            xdp_action::XDP_PASS
-        } else {
-            xdp_action::XDP_DROP
-        };
-        Outcome {
-            action: action.cast_signed(),
-            end,
-        }
+    fn leave(&self, who: &Who, reason: Reason) -> End {
+        end(who, reason)
     }
 
     #[inline(always)]
@@ -92,7 +84,7 @@ impl Act for XdpAct<'_> {
         clippy::cast_possible_wrap,
         reason = "constants below 100"
     )]
-    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> Outcome {
+    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> End {
         let encap = self.tables.put_down::<{ place::VERDICT }, _>(encap);
         let frame = self.frame;
         // All that is read of the packet is read before the head moves.
@@ -121,27 +113,27 @@ impl Act for XdpAct<'_> {
             return self.leave(who, Reason::Reshape);
         }
         let mut outcome = self.send(who, encap.ifindex, Reason::Encapsulated);
-        outcome.end.to_peer = encap.peer;
+        outcome.to_peer = encap.peer;
         outcome
     }
 
     #[inline(always)]
-    fn via_kernel(&self, who: &Who, _via: &ViaKernel) -> Outcome {
+    fn via_kernel(&self, who: &Who, _via: &ViaKernel) -> End {
         self.leave(who, MISFIT)
     }
 
     #[inline(always)]
-    fn deliver(&self, who: &Who, deliver: &Deliver) -> Outcome {
+    fn deliver(&self, who: &Who, deliver: &Deliver) -> End {
         if !self.uncover(deliver) {
             return self.leave(who, Reason::Reshape);
         }
         let mut outcome = self.send(who, deliver.ifindex, Reason::Decapsulated);
-        outcome.end.to_port = deliver.slot;
+        outcome.to_port = deliver.slot;
         outcome
     }
 
     #[inline(always)]
-    fn flood(&self, who: &Who, _flood: &Flood) -> Outcome {
+    fn flood(&self, who: &Who, _flood: &Flood) -> End {
         self.leave(who, MISFIT)
     }
 }
