@@ -214,7 +214,7 @@ impl Lab {
         ip(&format!(
             "-n {namespace} addr add {address}/{length} dev {device} {at_once}"
         ))?;
-        ip(&format!("-n {namespace} link set {device} up"))
+        ip(&format!("-n {namespace} link set dev {device} up"))
     }
 
     /// The namespace of a hypervisor.
@@ -252,7 +252,7 @@ impl Lab {
                 ip(&format!("-n {hypervisor} link set {device} master br0"))?;
             }
             for device in ["vxlan0", "br0"] {
-                ip(&format!("-n {hypervisor} link set {device} up"))?;
+                ip(&format!("-n {hypervisor} link set dev {device} up"))?;
             }
             for mac in ["00:00:00:00:00:00", side.other().mac()] {
                 quiet(&mut shell::command(&format!(

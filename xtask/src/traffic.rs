@@ -45,9 +45,13 @@ pub(crate) fn run(end: &End) -> Result<()> {
     }
 }
 
-/// The byte that stands at `position` of every transfer.
-const fn pattern(position: u64) -> u8 {
-    (position % 251) as u8
+/// The bytes of a transfer repeat after this many: a prime, so that a piece which is lost, doubled or
+/// out of place shows.
+const PERIOD: usize = 251;
+
+/// Returns `length` bytes of a transfer, from a place where the pattern starts anew.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..=250).cycle().take(length).collect()
 }
 
 fn sink(at: SocketAddr, limit: Option<Duration>) -> Result<()> {
@@ -55,6 +59,8 @@ fn sink(at: SocketAddr, limit: Option<Duration>) -> Result<()> {
     println!("{LISTENING}");
     let (mut stream, _) = listener.accept().map_err(doing("take the connection"))?;
     let mut buffer = vec![0; CHUNK];
+    let expected = pattern(CHUNK + PERIOD);
+    let mut phase = 0;
     let mut total: u64 = 0;
     let mut first = None;
     let mut last = Duration::ZERO;
@@ -66,13 +72,12 @@ fn sink(at: SocketAddr, limit: Option<Duration>) -> Result<()> {
         last = first.get_or_insert_with(Instant::now).elapsed();
         // Only a transfer of a fixed size is checked: looking at each byte would slow a measurement.
         if limit.is_none() {
-            let right = (total..)
-                .zip(&buffer[..got])
-                .all(|(position, byte)| *byte == pattern(position));
+            let right = buffer[..got] == expected[phase..phase + got];
             if !right {
                 return said("the bytes that came are not those that were sent");
             }
         }
+        phase = (phase + got) % PERIOD;
         total += got as u64;
     }
     println!("{total} {}", last.as_nanos());
@@ -82,7 +87,7 @@ fn sink(at: SocketAddr, limit: Option<Duration>) -> Result<()> {
 fn source(to: SocketAddr, bytes: u64) -> Result<()> {
     let mut stream = TcpStream::connect(to).map_err(doing(format!("connect to {to}")))?;
     // A whole number of patterns, so that each chunk starts the same.
-    let chunk: Vec<u8> = (0..(CHUNK / 251 * 251) as u64).map(pattern).collect();
+    let chunk = pattern(CHUNK / PERIOD * PERIOD);
     let mut left = bytes;
     while left > 0 {
         let now = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
@@ -114,6 +119,14 @@ pub(crate) fn parse(text: &str) -> Option<(u64, Duration)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pattern_repeats_after_its_period() {
+        let bytes = pattern(2 * PERIOD + 1);
+
+        assert_eq!(bytes[..PERIOD], bytes[PERIOD..2 * PERIOD]);
+        assert_eq!(bytes[PERIOD - 1..=PERIOD], [250, 0]);
+    }
 
     #[test]
     fn what_a_sink_prints_is_read_back() {
