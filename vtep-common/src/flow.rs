@@ -46,9 +46,7 @@ impl Mix {
     reason = "the product's upper half is below the number of ports"
 )]
 pub fn port(hash: u32, min: u16, max: u16) -> u16 {
-    let ports = u64::from(max)
-        .saturating_sub(u64::from(min))
-        .wrapping_add(1);
+    let ports = u64::from(max.wrapping_sub(min)).wrapping_add(1);
     let offset = u64::from(hash).wrapping_mul(ports) >> 32;
     min.wrapping_add(offset as u16)
 }

@@ -9,7 +9,7 @@ use crate::{
     reason::Reason,
     tables::{Tables, place},
     template::{self, Fields},
-    verdict::{Act, Decision, Deliver, Encap, Flood, NONE, Record, TagEdit, ViaKernel, Who},
+    verdict::{Act, Decision, Deliver, Encap, Flood, Record, TagEdit, ViaKernel, Who},
     wire::{checksum::Sum, ethernet, vlan},
 };
 
@@ -67,48 +67,38 @@ impl Edit {
         self.has(Self::STRIP)
     }
 
-    /// The bits, with what the frame adds to them.
+    /// The bits, with what the frame adds to them. Without a branch.
     #[inline(always)]
     const fn with_frame(self, inner: &Inner, second_tag: bool) -> u8 {
-        let mut bits = self.0;
-        if inner.has(Inner::TAG_IN_BYTES) {
-            bits |= Self::IN_BYTES;
-        }
-        if inner.has(Inner::TAGGED) && !self.strips() {
-            bits |= Self::STAYS;
-            if !inner.has(Inner::TAG_IN_BYTES) {
-                bits |= Self::CARRY;
-            }
-        }
-        if second_tag {
-            bits |= Self::SECOND;
-        }
-        bits
+        const { assert!(Self::STRIP == 1 && Inner::TAGGED == 1 && Inner::TAG_IN_BYTES == 2) };
+        let in_bytes = inner.flags >> 1 & 1;
+        let stays = inner.flags & !self.0 & 1;
+        self.0
+            | (stays & !in_bytes) * Self::CARRY
+            | in_bytes * Self::IN_BYTES
+            | stays * Self::STAYS
+            | second_tag as u8 * Self::SECOND
     }
 
-    /// Bytes of a frame of `len` bytes as it is carried.
+    /// Bytes of a frame of `len` bytes as it is carried. Without a branch.
     #[inline(always)]
     const fn carried(self, len: u32) -> u32 {
-        if self.has(Self::CARRY) {
-            len.wrapping_add(vlan::LEN as u32)
-        } else if self.strips() && self.has(Self::IN_BYTES) {
-            len.wrapping_sub(vlan::LEN as u32)
-        } else {
-            len
-        }
+        const { assert!(Self::CARRY == 2 && Self::IN_BYTES == 4 && Self::STRIP == 1) };
+        let bits = self.0 as u32;
+        let longer = bits >> 1 & 1;
+        let shorter = bits & bits >> 2 & 1;
+        len.wrapping_add(longer * vlan::LEN as u32)
+            .wrapping_sub(shorter * vlan::LEN as u32)
     }
 
+    /// What that makes of the tag. Without a branch.
     #[inline(always)]
     const fn verdict(self) -> TagEdit {
-        if self.has(Self::CARRY) {
-            TagEdit::Carry
-        } else if !self.strips() {
-            TagEdit::Leave
-        } else if self.has(Self::IN_BYTES) {
-            TagEdit::StripInBytes
-        } else {
-            TagEdit::StripBeside
-        }
+        const { assert!(Self::STRIP == 1 && Self::CARRY == 2 && Self::IN_BYTES == 4) };
+        let strip = self.0 & 1;
+        let strip_in_bytes = self.0 & self.0 >> 2 & 1;
+        let carry = self.0 >> 1 & 1;
+        TagEdit::from_code(strip + strip_in_bytes + carry * 3)
     }
 }
 
@@ -145,26 +135,20 @@ where
 
     // Which mapping covers the frame: the VLAN's own, else the port's untagged one where its VNI carries tags.
     let tagged = inner.has(Inner::TAGGED);
-    let mut slot = NONE;
-    let mut edit = 0;
-    if tagged && inner.tag.tpid == vlan::TYPE_8021Q {
-        slot = tables
-            .port_slot(&PortKey::new(meta.ifindex, inner.tag.vid()))
-            .unwrap_or(NONE);
-        if slot != NONE {
-            edit = Edit::STRIP;
-        }
-    }
-    if slot == NONE {
-        slot = tables
-            .port_slot(&PortKey::new(meta.ifindex, 0))
-            .unwrap_or(NONE);
-    }
-    let edit = Edit(frame.blur(edit));
+    let by_vlan = if tagged && inner.tag.tpid == vlan::TYPE_8021Q {
+        tables.port_slot(&PortKey::new(meta.ifindex, inner.tag.vid()))
+    } else {
+        None
+    };
+    let edit = Edit(frame.blur(if by_vlan.is_some() { Edit::STRIP } else { 0 }));
+    let slot = by_vlan.or_else(|| tables.port_slot(&PortKey::new(meta.ifindex, 0)));
     let unmapped = if tagged {
         Reason::VlanUnmapped
     } else {
         Reason::NotAPort
+    };
+    let Some(slot) = slot else {
+        return act.leave(&who, unmapped);
     };
     let Some(port) = tables.port(slot) else {
         return act.leave(&who, unmapped);
@@ -220,7 +204,9 @@ where
         match found.kind {
             FdbValue::PEER => {
                 return match tables.peer(found.target) {
-                    Some(peer) => encap(stage, inner, arrival, &who, found.target, peer, act),
+                    Some(peer) => {
+                        encap(stage, inner, arrival, &who, found.target, peer, tables, act)
+                    }
                     None => act.leave(&who, Reason::TableGap),
                 };
             }
@@ -284,39 +270,32 @@ fn deliver<A: Act>(
     )
 }
 
-/// One of two bytes, as the lowest bit of `second` says. Without a branch.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the byte is picked")]
-fn pick(second: u32, bytes: [u8; 2]) -> u8 {
-    (u16::from_le_bytes(bytes) >> (core::hint::black_box(second & 1) << 3)) as u8
-}
-
-/// Outer TTL, TOS and DF, as the VNI's settings and the inner packet say. Without a branch: the verifier would walk through
-/// what follows once for each combination.
+/// Outer TTL, TOS and DF, as the VNI's settings and the inner packet say.
 #[inline(always)]
 fn outer_header(segment: &Segment, inner: &Inner) -> (u8, u8, bool) {
-    const fn bit(flags: u32, flag: u32) -> u32 {
-        flags >> flag.trailing_zeros()
+    if !inner.is_ip() {
+        return (
+            segment.ttl,
+            segment.tos & !ecn::MASK,
+            segment.has(Segment::DF_SET),
+        );
     }
-    let flags = u32::from(inner.flags);
-    let ip = bit(flags, Inner::V4 as u32) | bit(flags, Inner::V6 as u32);
-    let ttl = pick(
-        bit(segment.flags, Segment::TTL_INHERIT) & ip,
-        [segment.ttl, inner.ttl],
-    );
-    let tos = pick(
-        bit(segment.flags, Segment::TOS_INHERIT) & ip,
-        [segment.tos, inner.tos],
-    );
-    let dont_fragment = pick(
-        bit(segment.flags, Segment::DF_INHERIT) & ip,
-        [
-            (bit(segment.flags, Segment::DF_SET) & 1) as u8,
-            (bit(flags, Inner::DONT_FRAGMENT as u32) & 1) as u8,
-        ],
-    );
-    // Of what is not IP, the TOS is zero, and so is its ECN field.
-    (ttl, ecn::outer_tos(tos, inner.tos), dont_fragment != 0)
+    let ttl = if segment.has(Segment::TTL_INHERIT) {
+        inner.ttl
+    } else {
+        segment.ttl
+    };
+    let tos = if segment.has(Segment::TOS_INHERIT) {
+        inner.tos
+    } else {
+        segment.tos
+    };
+    let dont_fragment = if segment.has(Segment::DF_INHERIT) {
+        inner.has(Inner::DONT_FRAGMENT)
+    } else {
+        segment.has(Segment::DF_SET)
+    };
+    (ttl, ecn::outer_tos(tos, inner.tos), dont_fragment)
 }
 
 /// True if the packet that encapsulation makes is within `mtu`; of a super-frame, each packet that it is cut into.
@@ -328,25 +307,27 @@ const fn fits(arrival: &Arrival, v6: bool, mtu: u32) -> bool {
         <= mtu
 }
 
-/// Adds the carried tag to the sum over the frame.
+/// Adds the carried tag to the sum over the frame. Without a branch.
 #[inline(always)]
 fn carried_sum(inner: &Inner, arrival: &Arrival) -> u16 {
-    let mut sum = Sum::default().word(inner.sum);
-    if arrival.edit.has(Edit::STAYS) {
-        sum = sum.word(inner.tag.tpid).word(inner.tag.tci);
-    }
-    sum.fold()
+    let stays = u32::from(arrival.edit.0 / Edit::STAYS & 1);
+    let tag = (u32::from(inner.tag.tpid) << 16) | u32::from(inner.tag.tci);
+    Sum::default()
+        .word(inner.sum)
+        .dword(tag.wrapping_mul(stays))
+        .fold()
 }
 
 /// To a VTEP.
 #[inline(always)]
-fn encap<A: Act>(
+fn encap<T: Tables, A: Act>(
     stage: Stage,
     inner: &Inner,
     arrival: &Arrival,
     who: &Who,
     number: u32,
     peer: &Peer,
+    tables: &T,
     act: &A,
 ) -> A::Outcome {
     let Arrival {
@@ -367,40 +348,6 @@ fn encap<A: Act>(
                 Reason::LeftToTc
             } else {
                 Reason::TooBig
-            },
-        );
-    }
-    // In place where the next hop is known, the 16-bit length field holds the length, the kernel does not move a second tag
-    // away when the first goes, and the checksum can be had from the headers alone.
-    let in_place = resolved
-        && arrival.carried_len
-            <= u32::from(u16::MAX).wrapping_sub(template::ip_overhead(v6) as u32)
-        && !(arrival.edit.has(Edit::SECOND) && arrival.edit.has(Edit::STRIP | Edit::CARRY))
-        && (!checksum || (inner.has(Inner::PENDING) && !arrival.merged()));
-    if stage == Stage::Xdp {
-        // XDP keeps nothing beside the frame: what offload is still to finish would stay unfinished.
-        if !in_place || inner.has(Inner::PENDING) || checksum || !peer.has(Peer::XDP_TARGET) {
-            return act.leave(who, Reason::LeftToTc);
-        }
-    } else if !in_place {
-        return act.via_kernel(
-            who,
-            &ViaKernel {
-                peer: number,
-                remote: peer.addr,
-                local: peer.local,
-                vni,
-                tos,
-                ttl,
-                dont_fragment,
-                checksum,
-                source_port,
-                tag: arrival.edit.verdict(),
-                reason: if resolved {
-                    Reason::EncapsulatedByKernel
-                } else {
-                    Reason::EncapsulatedUnresolved
-                },
             },
         );
     }
@@ -428,15 +375,25 @@ fn encap<A: Act>(
             source_port,
             vni,
             inner_len: arrival.carried_len,
-            inner_sum: if checksum {
-                Some(carried_sum(inner, arrival))
-            } else {
-                None
-            },
+            inner_sum: checksum.then_some(carried_sum(inner, arrival)),
         },
         tag: arrival.edit.verdict(),
     };
-    act.encap(who, &encap, peer)
+    let encap = tables.put_down::<{ place::VERDICT }, _>(&encap);
+    // In place where the next hop is known, the 16-bit length field holds the length, the kernel does not move a second tag
+    // away when the first goes, and the checksum can be had from the headers alone.
+    let in_place = resolved
+        && arrival.carried_len
+            <= u32::from(u16::MAX).wrapping_sub(template::ip_overhead(v6) as u32)
+        && !(arrival.edit.has(Edit::SECOND) && arrival.edit.has(Edit::STRIP | Edit::CARRY))
+        && (!checksum || (inner.has(Inner::PENDING) && !arrival.merged()));
+    if stage == Stage::Xdp {
+        // XDP keeps nothing beside the frame: what offload is still to finish would stay unfinished.
+        if !in_place || inner.has(Inner::PENDING) || checksum || !peer.has(Peer::XDP_TARGET) {
+            return act.leave(who, Reason::LeftToTc);
+        }
+    }
+    act.encap(who, encap, peer, in_place)
 }
 
 /// To many.

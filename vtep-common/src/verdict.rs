@@ -4,6 +4,7 @@ use crate::{addr::VtepAddr, maps::Peer, reason::Reason, template::Fields};
 
 /// What happens to the outermost VLAN tag of a frame from a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum TagEdit {
     /// Nothing: there is none, or it stays in the bytes of the frame.
     Leave,
@@ -13,6 +14,19 @@ pub enum TagEdit {
     StripInBytes,
     /// The tag beside the frame is carried in the bytes of the inner frame.
     Carry,
+}
+
+impl TagEdit {
+    /// The one with this number, of which the lowest two bits count. The compiler makes no branches of it.
+    #[inline(always)]
+    pub(crate) const fn from_code(code: u8) -> Self {
+        match code & 3 {
+            0 => Self::Leave,
+            1 => Self::StripBeside,
+            2 => Self::StripInBytes,
+            _ => Self::Carry,
+        }
+    }
 }
 
 /// Encapsulate in place and send.
@@ -57,6 +71,32 @@ pub struct ViaKernel {
     pub tag: TagEdit,
     /// Why it goes this way.
     pub reason: Reason,
+}
+
+impl ViaKernel {
+    /// The frame that would have been encapsulated, left to the kernel device.
+    #[must_use]
+    #[inline(always)]
+    pub fn new(encap: &Encap, peer: &Peer) -> Self {
+        let fields = &encap.fields;
+        Self {
+            peer: encap.peer,
+            remote: peer.addr,
+            local: peer.local,
+            vni: fields.vni.get(),
+            tos: fields.tos,
+            ttl: fields.ttl,
+            dont_fragment: fields.dont_fragment,
+            checksum: peer.has(Peer::CHECKSUM),
+            source_port: fields.source_port,
+            tag: encap.tag,
+            reason: if peer.has(Peer::RESOLVED) {
+                Reason::EncapsulatedByKernel
+            } else {
+                Reason::EncapsulatedUnresolved
+            },
+        }
+    }
 }
 
 /// Deliver to a local port.
@@ -142,10 +182,8 @@ pub trait Act {
     type Outcome;
     /// [`Verdict::Leave`].
     fn leave(&self, who: &Who, reason: Reason) -> Self::Outcome;
-    /// [`Verdict::Encap`].
-    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> Self::Outcome;
-    /// [`Verdict::ViaKernel`].
-    fn via_kernel(&self, who: &Who, via: &ViaKernel) -> Self::Outcome;
+    /// [`Verdict::Encap`] where it can be done `in_place`, else [`Verdict::ViaKernel`] with the same headers.
+    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer, in_place: bool) -> Self::Outcome;
     /// [`Verdict::Deliver`].
     fn deliver(&self, who: &Who, deliver: &Deliver) -> Self::Outcome;
     /// [`Verdict::Flood`].
@@ -163,12 +201,13 @@ impl Act for Record {
         Decision::new(who, Verdict::Leave(reason))
     }
 
-    fn encap(&self, who: &Who, encap: &Encap, _peer: &Peer) -> Decision {
-        Decision::new(who, Verdict::Encap(*encap))
-    }
-
-    fn via_kernel(&self, who: &Who, via: &ViaKernel) -> Decision {
-        Decision::new(who, Verdict::ViaKernel(*via))
+    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer, in_place: bool) -> Decision {
+        let verdict = if in_place {
+            Verdict::Encap(*encap)
+        } else {
+            Verdict::ViaKernel(ViaKernel::new(encap, peer))
+        };
+        Decision::new(who, verdict)
     }
 
     fn deliver(&self, who: &Who, deliver: &Deliver) -> Decision {

@@ -7,7 +7,7 @@ use vtep_common::{
     maps::Peer,
     packet::PacketRead as _,
     reason::Reason,
-    tables::{Tables as _, place},
+    tables::Tables as _,
     template::{self, LEN_V4, LEN_V6},
     verdict::{Act, Deliver, Encap, Flood, NONE, TagEdit, ViaKernel, Who},
     wire::{ethernet, vlan},
@@ -78,6 +78,8 @@ impl TcAct {
             return Err(false);
         };
         let tag_len = if carries { vlan::LEN } else { 0 };
+        // One length or the other, and the verifier does not know which.
+        let tag_len = usize::from(frame.blur(tag_len as u8)) & vlan::LEN;
         let headers = self.tables.headers(&peer.template);
         let outer_len = if encap.v6 {
             template::patch_v6(&mut headers.outer, &encap.fields);
@@ -135,46 +137,23 @@ impl Act for TcAct {
     }
 
     #[inline(always)]
-    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> End {
-        let encap = self.tables.put_down::<{ place::VERDICT }, _>(encap);
-        match self.cover(encap, peer) {
-            Ok(()) => {
-                let mut outcome = self.sent(
-                    who,
-                    self.frame.redirect(encap.ifindex),
-                    Reason::Encapsulated,
-                );
-                outcome.to_peer = encap.peer;
-                outcome
+    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer, in_place: bool) -> End {
+        if in_place {
+            match self.cover(encap, peer) {
+                Ok(()) => {
+                    let action = self.frame.redirect(encap.ifindex);
+                    let mut end = self.sent(who, action, Reason::Encapsulated);
+                    end.to_peer = encap.peer;
+                    return end;
+                }
+                // A tunnel packet of the guest's own, say, which the kernel device can still take.
+                Err(true) => {}
+                Err(false) => return self.leave(who, Reason::Reshape),
             }
-            // A tunnel packet of the guest's own, say, which the kernel device can still take.
-            Err(true) => self.send_via_kernel(
-                who,
-                &ViaKernel {
-                    peer: encap.peer,
-                    remote: peer.addr,
-                    local: peer.local,
-                    vni: encap.fields.vni.get(),
-                    tos: encap.fields.tos,
-                    ttl: encap.fields.ttl,
-                    dont_fragment: encap.fields.dont_fragment,
-                    checksum: peer.has(Peer::CHECKSUM),
-                    source_port: encap.fields.source_port,
-                    tag: TagEdit::Leave,
-                    reason: Reason::EncapsulatedByKernel,
-                },
-            ),
-            Err(false) => self.leave(who, Reason::Reshape),
+        } else if !self.edit_tag(encap.tag) {
+            return self.leave(who, Reason::Reshape);
         }
-    }
-
-    #[inline(always)]
-    fn via_kernel(&self, who: &Who, via: &ViaKernel) -> End {
-        if self.edit_tag(via.tag) {
-            self.send_via_kernel(who, via)
-        } else {
-            self.leave(who, Reason::Reshape)
-        }
+        self.send_via_kernel(who, &ViaKernel::new(encap, peer))
     }
 
     #[inline(always)]

@@ -6,9 +6,8 @@ use vtep_common::{
     maps::Peer,
     packet::{PacketRead as _, Tag, Window as _},
     reason::Reason,
-    tables::{Tables as _, place},
     template::{self, LEN_V4, LEN_V6},
-    verdict::{Act, Deliver, Encap, Flood, TagEdit, ViaKernel, Who},
+    verdict::{Act, Deliver, Encap, Flood, TagEdit, Who},
     wire::vlan,
 };
 
@@ -84,8 +83,7 @@ impl Act for XdpAct<'_> {
         clippy::cast_possible_wrap,
         reason = "constants below 100"
     )]
-    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer) -> End {
-        let encap = self.tables.put_down::<{ place::VERDICT }, _>(encap);
+    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer, _in_place: bool) -> End {
         let frame = self.frame;
         // All that is read of the packet is read before the head moves.
         let Some(window) = frame.window::<MACS>(0) else {
@@ -115,11 +113,6 @@ impl Act for XdpAct<'_> {
         let mut outcome = self.send(who, encap.ifindex, Reason::Encapsulated);
         outcome.to_peer = encap.peer;
         outcome
-    }
-
-    #[inline(always)]
-    fn via_kernel(&self, who: &Who, _via: &ViaKernel) -> End {
-        self.leave(who, MISFIT)
     }
 
     #[inline(always)]
