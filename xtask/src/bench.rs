@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: vtep against the kernel's own vxlan device, in turn within one run.
 
-use std::{collections::HashSet, fs};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use aya::programs::loaded_programs;
+use aya::programs::ProgramInfo;
 use clap::Args;
 
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
 
 /// The most instructions that the verifier may walk through in one of our programs.
 const INSTRUCTION_BUDGET: u32 = 4_000;
+
+/// Where instances pin what they load.
+const PINS: &str = "/sys/fs/bpf/vtep";
 
 /// How long to measure.
 #[derive(Args, Debug)]
@@ -38,7 +41,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let binary = (!options.kernel_only)
         .then(|| build::vtep(Profile::Release))
         .transpose()?;
-    let before: HashSet<_> = programs()?.into_iter().map(|program| program.id).collect();
 
     println!(
         "TCP from virtual machine to virtual machine, one stream, {} s each",
@@ -86,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         if !measured && !options.kernel_only {
             measured = true;
-            footprint(&ours, &before)?;
+            footprint(&ours)?;
         }
     }
     Ok(())
@@ -98,7 +100,7 @@ fn rate(lab: &Lab, options: &Options) -> Result<f64> {
 }
 
 /// Prints what the daemons and programs of `lab` take up.
-fn footprint(lab: &Lab, before: &HashSet<u32>) -> Result<()> {
+fn footprint(lab: &Lab) -> Result<()> {
     for process in lab.daemons() {
         let status = fs::read_to_string(format!("/proc/{process}/status"))
             .map_err(doing("read the daemon's status"))?;
@@ -110,13 +112,7 @@ fn footprint(lab: &Lab, before: &HashSet<u32>) -> Result<()> {
             None => return said("the daemon's status names no resident size"),
         }
     }
-    let mut ours: Vec<_> = programs()?
-        .into_iter()
-        .filter(|one| !before.contains(&one.id))
-        .collect();
-    ours.sort_by(|a, b| a.name.cmp(&b.name).then(b.verified.cmp(&a.verified)));
-    ours.dedup_by(|a, b| a.name == b.name);
-    for Program { name, verified, .. } in ours {
+    for (name, verified) in verified(&Path::new(PINS).join(lab.instance(Side::A)))? {
         let over = if verified > INSTRUCTION_BUDGET {
             " OVER THE BUDGET"
         } else {
@@ -127,25 +123,24 @@ fn footprint(lab: &Lab, before: &HashSet<u32>) -> Result<()> {
     Ok(())
 }
 
-/// A program that is loaded on this machine.
-struct Program {
-    id: u32,
-    name: String,
-    verified: u32,
-}
-
-fn programs() -> Result<Vec<Program>> {
-    let mut programs = Vec::new();
-    for program in loaded_programs() {
-        let program =
-            program.map_err(|error| Failure::Said(format!("list the loaded programs: {error}")))?;
-        programs.push(Program {
-            id: program.id(),
-            name: program.name_as_str().unwrap_or_default().to_owned(),
-            verified: program.verified_instruction_count().unwrap_or(0),
-        });
+/// Returns how many instructions the verifier walked through in each program that an instance
+/// pinned, by name.
+fn verified(pins: &Path) -> Result<BTreeMap<String, u32>> {
+    let programs = pins.join("programs");
+    let look = || doing(format!("look into {}", programs.display()));
+    let mut counts = BTreeMap::new();
+    for entry in fs::read_dir(&programs).map_err(look())? {
+        let path = entry.map_err(look())?.path();
+        let info = ProgramInfo::from_pin(&path)
+            .map_err(|error| Failure::Said(format!("open {}: {error}", path.display())))?;
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        counts.insert(name, info.verified_instruction_count().unwrap_or(0));
     }
-    Ok(programs)
+    Ok(counts)
 }
 
 fn resident_kib(status: &str) -> Option<u32> {
