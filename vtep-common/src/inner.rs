@@ -123,15 +123,21 @@ impl Inner {
             odd: 0,
             pseudo: Sum::default(),
             before: macs,
-            mix: Mix::new(u64::from(inner.ethertype)).add(inner.destination.get()),
-            last: inner.source.get(),
+            mix: Mix::new(0),
         };
-        if inner.ethertype == ethernet::TYPE_IPV4 {
-            inner.read_v4(frame, l3, macs, &mut transport);
-        } else if inner.ethertype == ethernet::TYPE_IPV6 {
-            inner.read_v6(frame, l3, macs, &mut transport);
+        let ip = match inner.ethertype {
+            ethernet::TYPE_IPV4 => inner.read_v4(frame, l3, macs, &mut transport),
+            ethernet::TYPE_IPV6 => inner.read_v6(frame, l3, macs, &mut transport),
+            _ => false,
+        };
+        if ip {
+            inner.read_transport(frame, base, &transport);
+        } else {
+            inner.hash = Mix::new(u64::from(inner.ethertype))
+                .add(inner.destination.get())
+                .add(inner.source.get())
+                .finish();
         }
-        inner.read_transport(frame, base, &transport);
         Some(inner)
     }
 
@@ -142,12 +148,12 @@ impl Inner {
         l3: usize,
         macs: Sum,
         transport: &mut Transport,
-    ) {
+    ) -> bool {
         let Some(window) = frame.window::<{ ipv4::LEN }>(l3) else {
-            return;
+            return false;
         };
         let Some(header_len) = ipv4::header_len(window.byte(0)) else {
-            return;
+            return false;
         };
         let fragment = window.be16(ipv4::FRAGMENT_OFFSET);
         self.flags |= Self::V4 | dont_fragment_flag(fragment);
@@ -177,8 +183,8 @@ impl Inner {
                 .dword(destination),
             mix: Mix::new(u64::from(protocol))
                 .add((u64::from(source) << 32) | u64::from(destination)),
-            last: 0,
         };
+        true
     }
 
     #[inline(always)]
@@ -188,12 +194,12 @@ impl Inner {
         l3: usize,
         macs: Sum,
         transport: &mut Transport,
-    ) {
+    ) -> bool {
         let Some(window) = frame.window::<{ ipv6::LEN }>(l3) else {
-            return;
+            return false;
         };
         if !ipv6::is_version_6(window.byte(0)) {
-            return;
+            return false;
         }
         self.flags |= Self::V6 | Self::DONT_FRAGMENT;
         self.tos = ipv6::traffic_class(window.be16(0));
@@ -221,8 +227,8 @@ impl Inner {
                 .dword(window.be32(0))
                 .dword(window.be32(4)),
             mix,
-            last: 0,
         };
+        true
     }
 
     /// Ports, length of the header and whether its checksum is pending.
@@ -244,30 +250,30 @@ impl Inner {
             pseudo,
             before,
             mix,
-            mut last,
         } = *transport;
         let pseudo = pseudo.fold();
+        let mut ports = 0;
         // What no checksum field holds.
         let mut checksum = u32::MAX;
         if protocol == u32::from(tcp::PROTOCOL) {
             if let Some(window) = frame.window::<{ tcp::LEN }>(offset) {
-                last = u64::from(window.be32(0));
+                ports = window.be32(0);
                 checksum = u32::from(window.be16(tcp::CHECKSUM_OFFSET));
                 let header_len = usize::from(window.byte(tcp::DATA_OFFSET) >> 4).wrapping_mul(4);
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(header_len) as u32;
             }
         } else if protocol == u32::from(udp::PROTOCOL) {
             if let Some(window) = frame.window::<{ udp::LEN }>(offset) {
-                last = u64::from(window.be32(0));
+                ports = window.be32(0);
                 checksum = u32::from(window.be16(udp::CHECKSUM_OFFSET));
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(udp::LEN) as u32;
             }
         } else if protocol == SCTP {
             if let Some(window) = frame.window::<4>(offset) {
-                last = u64::from(window.be32(0));
+                ports = window.be32(0);
             }
         }
-        self.hash = mix.add(last).finish();
+        self.hash = mix.add(u64::from(ports)).finish();
         self.sum = before.word(!pseudo).fold();
         if odd == 0 && checksum == u32::from(pseudo) {
             self.flags |= Self::PENDING;
@@ -295,7 +301,7 @@ fn whole_protocol(protocol: u8, fragment: u16) -> u32 {
     u32::from(protocol) | (u32::from(fragment) << 8)
 }
 
-/// What the IP header says of the transport segment. A frame that is not IP has none, but a flow too.
+/// What the IP header says of the transport segment.
 struct Transport {
     /// A number that is none where there are no ports.
     protocol: u32,
@@ -306,10 +312,8 @@ struct Transport {
     pseudo: Sum,
     /// Sum over the Ethernet header without a tag and the IP header.
     before: Sum,
-    /// Hash of the flow, but for its last word.
+    /// Hash of the flow, but for its ports.
     mix: Mix,
-    /// That word, where it is not the ports.
-    last: u64,
 }
 
 /// What a receiver needs of the inner frame: less than [`Inner`].

@@ -69,17 +69,20 @@ impl TcAct {
     #[inline(always)]
     fn cover(self, encap: &Encap, peer: &Peer) -> Result<(), bool> {
         let frame = self.frame;
-        let carries = encap.tag == TagEdit::Carry;
         let tag = frame.tag_words();
+        // All of a tag or nothing, and the verifier does not know which.
+        let carried = if encap.tag == TagEdit::Carry {
+            vlan::LEN as u8
+        } else {
+            0
+        };
+        let tag_len = usize::from(frame.blur(carried)) & vlan::LEN;
         if encap.tag != TagEdit::Leave && !frame.pop_tag() {
             return Err(false);
         }
         let Some(head) = frame.window::<{ ethernet::LEN }>(0) else {
             return Err(false);
         };
-        let tag_len = if carries { vlan::LEN } else { 0 };
-        // One length or the other, and the verifier does not know which.
-        let tag_len = usize::from(frame.blur(tag_len as u8)) & vlan::LEN;
         let headers = self.tables.headers(&peer.template);
         let outer_len = if encap.v6 {
             template::patch_v6(&mut headers.outer, &encap.fields);
@@ -96,7 +99,7 @@ impl TcAct {
             frame.make_room(outer_len + tag_len)
         };
         if !made {
-            return Err(!carries);
+            return Err(tag_len == 0);
         }
         if frame.store_headers(headers, outer_len + ethernet::LEN + tag_len) {
             Ok(())
