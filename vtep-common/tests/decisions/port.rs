@@ -15,7 +15,7 @@ use vtep_common::{
             PORT_NATIVE, PORT_VLAN_10, PORT_VLAN_20, QUIET, TRUNK, World, group, station,
         },
     },
-    maps::{FdbValue, Segment},
+    maps::{FdbValue, Peer, Segment},
     packet::{Meta, Tag},
     port::Stage,
     reason::Reason,
@@ -555,6 +555,7 @@ fn a_station_at_another_port_gets_the_frame() {
 
     let frame = udp_frame(station(PLAIN, PORT_VLAN_10));
     let decision = from_access(&world, &frame);
+    assert!(!deliver(&decision).to_other_end, "it lies here");
     let outcome = apply_port(
         &frame,
         &Meta::default(),
@@ -939,6 +940,17 @@ fn xdp_encapsulates_plain_frames_and_leaves_the_rest() {
     ] {
         assert_eq!(left(&at_port_xdp(&world, access, &frame)), Reason::LeftToTc);
     }
+}
+
+#[test]
+fn xdp_leaves_a_peer_whose_interface_it_cannot_redirect_to() {
+    let mut world = World::default();
+    let frame = udp_frame(station(PLAIN, PEER_V4));
+    let peer = world.tables.peers.get_mut(&PEER_V4).unwrap();
+    peer.flags &= !Peer::XDP_TARGET;
+    let xdp = at_port_xdp(&world, world.interfaces.access, &frame);
+    assert_eq!(left(&xdp), Reason::LeftToTc);
+    encap(&from_access(&world, &frame));
 }
 
 #[test]
