@@ -76,7 +76,7 @@ pub(crate) fn run(keep: bool) -> Result<()> {
             "  {}",
             text(inside(&lab.machine(Side::A), "ping".as_ref()).arg(Side::B.machine()))
         );
-        for line in ["fdb show", "peer show", "stats", "monitor"] {
+        for line in ["fdb show", "peer show", "stats", "drops"] {
             println!(
                 "  {} {line} --instance {}",
                 binary.display(),

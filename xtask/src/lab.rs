@@ -382,6 +382,7 @@ impl Lab {
                 [
                     text(&daemon.client("teardown")),
                     format!("kill {}", daemon.child.id()),
+                    format!("rm {}", daemon.log.display()),
                 ]
             })
             .collect();
