@@ -58,6 +58,8 @@ impl Inner {
     /// of the pseudo header, which is how it can be told. Never where the frame is of a kind that hides it: IP options,
     /// fragments, bytes behind the packet, other protocols.
     pub const PENDING: u8 = 1 << 5;
+    /// The payload is an IP packet.
+    pub const IP: u8 = 1 << 6;
 
     /// True if any of the bits `flag` is set.
     #[must_use]
@@ -70,7 +72,7 @@ impl Inner {
     #[must_use]
     #[inline(always)]
     pub const fn is_ip(&self) -> bool {
-        self.has(Self::V4 | Self::V6)
+        self.has(Self::IP)
     }
 
     /// Reads the headers of the frame that starts at `base`; `beside` is the tag that the kernel keeps beside it. `None`
@@ -86,12 +88,25 @@ impl Inner {
         beside: Option<Tag>,
     ) -> Option<Self> {
         let window = frame.window::<{ ethernet::LEN }>(base)?;
+        let mut ethertype = window.be16(ethernet::TYPE_OFFSET);
+        let mut tag = beside.unwrap_or(Tag { tpid: 0, tci: 0 });
+        let mut flags = if beside.is_some() { Self::TAGGED } else { 0 };
+        if beside.is_none() && vlan::is_tag(ethertype) {
+            let behind = frame.window::<{ vlan::LEN }>(base.wrapping_add(ethernet::LEN))?;
+            tag = Tag {
+                tpid: ethertype,
+                tci: behind.be16(0),
+            };
+            flags = Self::TAGGED | Self::TAG_IN_BYTES;
+            ethertype = behind.be16(2);
+        }
+        // From here on, the verifier does not know how the frame is tagged.
         let mut inner = Self {
             destination: window.mac(ethernet::DESTINATION_OFFSET),
             source: window.mac(ethernet::SOURCE_OFFSET),
-            ethertype: window.be16(ethernet::TYPE_OFFSET),
-            tag: beside.unwrap_or(Tag { tpid: 0, tci: 0 }),
-            flags: if beside.is_some() { Self::TAGGED } else { 0 },
+            ethertype,
+            tag,
+            flags: frame.blur(flags),
             tos: 0,
             ttl: 0,
             id: 0,
@@ -103,16 +118,6 @@ impl Inner {
             .dword(window.be32(0))
             .dword(window.be32(4))
             .dword(window.be32(8));
-        if beside.is_none() && vlan::is_tag(inner.ethertype) {
-            let behind = frame.window::<{ vlan::LEN }>(base.wrapping_add(ethernet::LEN))?;
-            inner.tag = Tag {
-                tpid: inner.ethertype,
-                tci: behind.be16(0),
-            };
-            inner.flags = Self::TAGGED | Self::TAG_IN_BYTES;
-            inner.ethertype = behind.be16(2);
-        }
-        inner.flags = frame.blur(inner.flags);
         let l3 = base
             .wrapping_add(ethernet::LEN)
             .wrapping_add(tag_in_bytes_len(inner.flags));
@@ -156,7 +161,7 @@ impl Inner {
             return false;
         };
         let fragment = window.be16(ipv4::FRAGMENT_OFFSET);
-        self.flags |= Self::V4 | dont_fragment_flag(fragment);
+        self.flags |= Self::IP | Self::V4 | dont_fragment_flag(fragment);
         self.tos = window.byte(ipv4::TOS_OFFSET);
         self.ttl = window.byte(ipv4::TTL_OFFSET);
         self.id = window.be16(ipv4::ID_OFFSET);
@@ -201,7 +206,7 @@ impl Inner {
         if !ipv6::is_version_6(window.byte(0)) {
             return false;
         }
-        self.flags |= Self::V6 | Self::DONT_FRAGMENT;
+        self.flags |= Self::IP | Self::V6 | Self::DONT_FRAGMENT;
         self.tos = ipv6::traffic_class(window.be16(0));
         self.ttl = window.byte(ipv6::HOP_LIMIT_OFFSET);
         let protocol = window.byte(ipv6::NEXT_HEADER_OFFSET);

@@ -8,7 +8,7 @@ use crate::{
     packet::{Meta, PacketRead},
     reason::Reason,
     tables::{Tables, place},
-    template::{self, Fields},
+    template::Fields,
     verdict::{Act, Decision, Deliver, Encap, Flood, Record, TagEdit, ViaKernel, Who},
     wire::{checksum::Sum, ethernet, vlan},
 };
@@ -50,12 +50,14 @@ impl Edit {
     const STRIP: u8 = 1;
     /// The tag stands beside the frame and is carried in its bytes.
     const CARRY: u8 = 1 << 1;
-    /// The tag stands in the bytes of the frame.
-    const IN_BYTES: u8 = 1 << 2;
     /// There is a tag that stays.
     const STAYS: u8 = 1 << 3;
     /// Behind the tag stands another one.
     const SECOND: u8 = 1 << 4;
+    /// The tag stands in the bytes of the frame, and goes.
+    const STRIP_IN_BYTES: u8 = 1 << 5;
+    /// The tag stands in the bytes of the frame, and stays.
+    const STAYS_IN_BYTES: u8 = 1 << 6;
 
     #[inline(always)]
     const fn has(self, bits: u8) -> bool {
@@ -67,7 +69,7 @@ impl Edit {
         self.has(Self::STRIP)
     }
 
-    /// The bits, with what the frame adds to them. Without a branch.
+    /// The bits, with what the frame adds to them. Without a branch, as what follows.
     #[inline(always)]
     const fn with_frame(self, inner: &Inner, second_tag: bool) -> u8 {
         const { assert!(Self::STRIP == 1 && Inner::TAGGED == 1 && Inner::TAG_IN_BYTES == 2) };
@@ -75,30 +77,33 @@ impl Edit {
         let stays = inner.flags & !self.0 & 1;
         self.0
             | (stays & !in_bytes) * Self::CARRY
-            | in_bytes * Self::IN_BYTES
             | stays * Self::STAYS
             | second_tag as u8 * Self::SECOND
+            | (in_bytes & self.0) * Self::STRIP_IN_BYTES
+            | (in_bytes & stays) * Self::STAYS_IN_BYTES
     }
 
-    /// Bytes of a frame of `len` bytes as it is carried. Without a branch.
+    /// 1 if `bit` is set, else 0.
+    #[inline(always)]
+    const fn count(self, bit: u8) -> u8 {
+        self.0 >> bit.trailing_zeros() & 1
+    }
+
+    /// Bytes of a frame of `len` bytes as it is carried.
     #[inline(always)]
     const fn carried(self, len: u32) -> u32 {
-        const { assert!(Self::CARRY == 2 && Self::IN_BYTES == 4 && Self::STRIP == 1) };
-        let bits = self.0 as u32;
-        let longer = bits >> 1 & 1;
-        let shorter = bits & bits >> 2 & 1;
-        len.wrapping_add(longer * vlan::LEN as u32)
-            .wrapping_sub(shorter * vlan::LEN as u32)
+        len.wrapping_add(self.count(Self::CARRY) as u32 * vlan::LEN as u32)
+            .wrapping_sub(self.count(Self::STRIP_IN_BYTES) as u32 * vlan::LEN as u32)
     }
 
-    /// What that makes of the tag. Without a branch.
+    /// What happens to the tag.
     #[inline(always)]
     const fn verdict(self) -> TagEdit {
-        const { assert!(Self::STRIP == 1 && Self::CARRY == 2 && Self::IN_BYTES == 4) };
-        let strip = self.0 & 1;
-        let strip_in_bytes = self.0 & self.0 >> 2 & 1;
-        let carry = self.0 >> 1 & 1;
-        TagEdit::from_code(strip + strip_in_bytes + carry * 3)
+        TagEdit::from_code(
+            self.count(Self::STRIP)
+                + self.count(Self::STRIP_IN_BYTES)
+                + self.count(Self::CARRY) * 3,
+        )
     }
 }
 
@@ -298,19 +303,10 @@ fn outer_header(segment: &Segment, inner: &Inner) -> (u8, u8, bool) {
     (ttl, ecn::outer_tos(tos, inner.tos), dont_fragment)
 }
 
-/// True if the packet that encapsulation makes is within `mtu`; of a super-frame, each packet that it is cut into.
-#[inline(always)]
-const fn fits(arrival: &Arrival, v6: bool, mtu: u32) -> bool {
-    arrival
-        .cut_len
-        .wrapping_add(template::ip_overhead(v6) as u32)
-        <= mtu
-}
-
 /// Adds the carried tag to the sum over the frame. Without a branch.
 #[inline(always)]
 fn carried_sum(inner: &Inner, arrival: &Arrival) -> u16 {
-    let stays = u32::from(arrival.edit.0 / Edit::STAYS & 1);
+    let stays = u32::from(arrival.edit.count(Edit::STAYS));
     let tag = (u32::from(inner.tag.tpid) << 16) | u32::from(inner.tag.tci);
     Sum::default()
         .word(inner.sum)
@@ -341,7 +337,9 @@ fn encap<T: Tables, A: Act>(
     let v6 = peer.has(Peer::IPV6);
     let checksum = peer.has(Peer::CHECKSUM);
     let resolved = peer.has(Peer::RESOLVED);
-    if resolved && !fits(arrival, v6, peer.mtu) {
+    // Bytes that encapsulation adds within the outer IP packet, where the peer is resolved.
+    let overhead = peer.template_len.wrapping_sub(ethernet::LEN as u32);
+    if resolved && arrival.cut_len.wrapping_add(overhead) > peer.mtu {
         return act.leave(
             who,
             if stage == Stage::Xdp {
@@ -366,7 +364,7 @@ fn encap<T: Tables, A: Act>(
         ifindex: peer.ifindex,
         v6,
         // With a tag left in its bytes, the kernel does not take the frame for IP.
-        inner_ip: inner.is_ip() && !(arrival.edit.has(Edit::IN_BYTES) && !arrival.edit.strips()),
+        inner_ip: inner.is_ip() && !arrival.edit.has(Edit::STAYS_IN_BYTES),
         fields: Fields {
             tos,
             ttl,
@@ -383,8 +381,7 @@ fn encap<T: Tables, A: Act>(
     // In place where the next hop is known, the 16-bit length field holds the length, the kernel does not move a second tag
     // away when the first goes, and the checksum can be had from the headers alone.
     let in_place = resolved
-        && arrival.carried_len
-            <= u32::from(u16::MAX).wrapping_sub(template::ip_overhead(v6) as u32)
+        && arrival.carried_len <= u32::from(u16::MAX).wrapping_sub(overhead)
         && !(arrival.edit.has(Edit::SECOND) && arrival.edit.has(Edit::STRIP | Edit::CARRY))
         && (!checksum || (inner.has(Inner::PENDING) && !arrival.merged()));
     if stage == Stage::Xdp {

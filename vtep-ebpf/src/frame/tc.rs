@@ -65,16 +65,18 @@ impl TcFrame {
         unsafe { (*self.skb).len }
     }
 
+    /// Read anew for each window: a pointer that has been compared with the end of the packet is, to the verifier, not the same
+    /// as one that has been compared further.
     #[inline(always)]
     fn data(self) -> usize {
         // SAFETY: as in `len`.
-        unsafe { (*self.skb).data as usize }
+        unsafe { (&raw const (*self.skb).data).read_volatile() as usize }
     }
 
     #[inline(always)]
     fn data_end(self) -> usize {
         // SAFETY: as in `len`.
-        unsafe { (*self.skb).data_end as usize }
+        unsafe { (&raw const (*self.skb).data_end).read_volatile() as usize }
     }
 
     packet_access!();
@@ -98,12 +100,13 @@ impl TcFrame {
         reason = "the kernel keeps 16-bit values in these words"
     )]
     pub fn tag(self) -> Option<Tag> {
+        // All of it is read in any case: the compiler may otherwise copy about what it has not read, which the verifier refuses.
         // SAFETY: as in `len`.
         let (present, tci, proto) = unsafe {
             (
-                (*self.skb).vlan_present,
-                (*self.skb).vlan_tci,
-                (*self.skb).vlan_proto,
+                (&raw const (*self.skb).vlan_present).read_volatile(),
+                (&raw const (*self.skb).vlan_tci).read_volatile(),
+                (&raw const (*self.skb).vlan_proto).read_volatile(),
             )
         };
         if present == 0 {
