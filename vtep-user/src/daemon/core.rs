@@ -4,14 +4,14 @@ use std::{collections::HashSet, net::IpAddr};
 
 use tokio::sync::mpsc;
 
-use super::{DaemonError, device_name, facts, remove_dir_if_empty};
+use super::{DaemonError, device_name, facts, remove_dir_if_empty, start};
 use crate::{
     api::{
         command::{Ask, Command, Op, Refusal, Reply},
         model::{PortHook, Status, UplinkStatus},
     },
     cli::run::RunOptions,
-    control::{Effect, LinkFacts, State},
+    control::{Effect, LinkFacts, Reserved, State},
     datapath::{self, Datapath, DatapathError},
     netlink::{self, Link, Monitor, Netlink},
     stats,
@@ -27,10 +27,10 @@ pub(super) struct Core {
     pub(super) fixed_locals: bool,
     /// Next hops that the kernel keeps resolved for us.
     pub(super) kept: HashSet<(u32, IpAddr)>,
-    /// Peers whose way is not known; looked at again with every change.
-    instance: String,
-    udp_port: u16,
+    options: RunOptions,
     statuses: Vec<UplinkStatus>,
+    /// Number of the kernel device.
+    device: u32,
 }
 
 impl Core {
@@ -42,18 +42,21 @@ impl Core {
         uplinks: Vec<Link>,
         statuses: Vec<UplinkStatus>,
         fixed_locals: bool,
+        device: u32,
     ) -> Self {
-        Self {
+        let mut core = Self {
             netlink,
             datapath,
             state,
             uplinks,
             fixed_locals,
             kept: HashSet::new(),
-            instance: options.instance.clone(),
-            udp_port: options.udp_port,
+            options: options.clone(),
             statuses,
-        }
+            device,
+        };
+        core.reserve();
+        core
     }
 
     /// Serves until everything is to be removed. Returns true then.
@@ -122,11 +125,11 @@ impl Core {
     fn status(&self) -> Status {
         let totals = self.state.totals();
         Status {
-            instance: self.instance.clone(),
+            instance: self.options.instance.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            udp_port: self.udp_port,
-            device: Some(device_name(self.udp_port)),
+            udp_port: self.options.udp_port,
+            device: Some(device_name(self.options.udp_port)),
             locals: self.state.locals().to_vec(),
             uplinks: self.statuses.clone(),
             vnis: totals.vnis.into(),
@@ -179,7 +182,7 @@ impl Core {
         }
         self.datapath.write(&writes).map_err(internal)?;
         for ifindex in detach {
-            self.datapath.detach_port("", ifindex).map_err(internal)?;
+            self.datapath.detach_port(ifindex).map_err(internal)?;
         }
         for ip in resolve {
             self.resolve(ip).await;
@@ -210,18 +213,42 @@ impl Core {
         Ok(self.datapath.write(&writes)?)
     }
 
+    /// Takes on what changed about an uplink: one that was deleted and made again is attached anew.
+    pub(super) fn uplink_changed(&mut self, link: Link) -> Result<(), DaemonError> {
+        let Some(at) = self.uplinks.iter().position(|uplink| uplink.index == link.index || uplink.name == link.name) else {
+            return Ok(());
+        };
+        let old = std::mem::replace(&mut self.uplinks[at], link.clone());
+        if old.index == link.index {
+            return Ok(());
+        }
+        tracing::warn!("uplink {} was made again; attaching to it", link.name);
+        self.datapath.detach_uplink(old.index)?;
+        self.statuses[at] = start::attach_uplink(&self.options, &self.netlink, &link, &mut self.datapath)?;
+        self.reserve();
+        Ok(())
+    }
+
+    /// Tells the state which interfaces cannot be ports.
+    fn reserve(&mut self) {
+        let mut reserved: std::collections::HashMap<u32, Reserved> =
+            self.uplinks.iter().map(|link| (link.index, Reserved::Uplink)).collect();
+        reserved.insert(self.device, Reserved::Tunnel);
+        self.state.set_reserved(reserved);
+    }
+
     /// Removes everything from the kernel.
     pub(super) async fn teardown(&mut self) -> Result<(), DaemonError> {
         for link in &self.uplinks {
-            self.datapath.detach_uplink(&link.name, link.index)?;
+            self.datapath.detach_uplink(link.index)?;
         }
         for port in self.state.attachments() {
-            self.datapath.detach_port(&port.name, port.ifindex)?;
+            self.datapath.detach_port(port.ifindex)?;
         }
-        let dir = datapath::instance_dir(&self.instance);
+        let dir = datapath::instance_dir(&self.options.instance);
         datapath::remove_pins(&dir)?;
         remove_dir_if_empty(dir.parent());
-        match self.netlink.delete_link(&device_name(self.udp_port)).await {
+        match self.netlink.delete_link(&device_name(self.options.udp_port)).await {
             Ok(()) | Err(netlink::Error::NoSuchLink(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -111,24 +111,21 @@ fn stop_signal(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DaemonEr
 pub fn teardown_without_daemon(instance: &str) -> Result<(), DaemonError> {
     privileges::check()?;
     let dir = datapath::instance_dir(instance);
-    let device = runtime()?.block_on(find_device(instance))?;
+    let links = runtime()?.block_on(async { Netlink::open()?.links().await })?;
+    let owner = owner(instance);
+    let device = links.iter().find(|link| link.alias.as_deref() == Some(&owner)).map(|link| link.name.clone());
     if device.is_none() && !dir.exists() {
         datapath::check_bpffs()?;
         return Err(DaemonError::NothingThere { instance: instance.to_owned() });
     }
+    let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
+    datapath::detach_all_without_links(&names)?;
     datapath::remove_pins(&dir)?;
     remove_dir_if_empty(dir.parent());
     match device {
         Some(name) => runtime()?.block_on(async { Ok(Netlink::open()?.delete_link(&name).await?) }),
         None => Ok(()),
     }
-}
-
-/// The kernel device of an instance in this network namespace.
-async fn find_device(instance: &str) -> Result<Option<String>, DaemonError> {
-    let owner = owner(instance);
-    let links = Netlink::open()?.links().await?;
-    Ok(links.into_iter().find(|link| link.alias.as_deref() == Some(&owner)).map(|link| link.name))
 }
 
 /// The directory of all instances goes with the last.

@@ -12,7 +12,7 @@ use super::{DaemonError, core::Core, device_name, facts, owner};
 use crate::{
     api::model::{PortHook, UplinkStatus},
     cli::run::{RunOptions, UplinkHook, XdpMode},
-    control::{Adopted, Limits, Reserved, State, Write},
+    control::{Adopted, Limits, State, Write},
     datapath::{self, Datapath, XdpOutcome},
     netlink::{Link, LinkKind, Monitor, Netlink, XdpFeatures},
 };
@@ -128,7 +128,7 @@ async fn prepare(
     match prepared {
         Ok((state, statuses)) => {
             let fixed_locals = !options.locals.is_empty();
-            Ok(Core::new(options, netlink.clone(), datapath, state, uplinks.to_vec(), statuses, fixed_locals))
+            Ok(Core::new(options, netlink.clone(), datapath, state, uplinks.to_vec(), statuses, fixed_locals, device.index))
         }
         Err(error) => {
             if fresh {
@@ -153,7 +153,7 @@ async fn take_over(
     }
     let limits = Limits { fdb: datapath.fdb_max(), ..Limits::default() };
     let found = datapath.config()?;
-    let (mut state, writes) = if datapath.adopted() && found.layout != 0 {
+    let (state, writes) = if datapath.adopted() && found.layout != 0 {
         if found.udp_port != options.udp_port {
             return Err(DaemonError::UdpPort { found: found.udp_port, wanted: options.udp_port });
         }
@@ -161,9 +161,6 @@ async fn take_over(
     } else {
         (State::new(limits, locals, options.udp_port), Vec::new())
     };
-    let mut reserved = HashMap::from([(device.index, Reserved::Tunnel)]);
-    reserved.extend(uplinks.iter().map(|link| (link.index, Reserved::Uplink)));
-    state.set_reserved(reserved);
 
     let partial = uplinks.iter().any(|link| link.kind == LinkKind::Veth);
     let flags = if partial { Config::PARTIAL_CHECKSUMS } else { 0 };
@@ -177,7 +174,7 @@ async fn take_over(
     }
     for ifindex in datapath.attached("tc_port")? {
         if !ports.contains(&ifindex) {
-            datapath.detach_port("", ifindex)?;
+            datapath.detach_port(ifindex)?;
         }
     }
     let mut statuses = Vec::new();
@@ -188,7 +185,7 @@ async fn take_over(
     let kept: HashSet<u32> = uplinks.iter().map(|link| link.index).collect();
     for ifindex in datapath.attached("tc_uplink")? {
         if !kept.contains(&ifindex) {
-            datapath.detach_uplink("", ifindex)?;
+            datapath.detach_uplink(ifindex)?;
         }
     }
     Ok((state, statuses))
@@ -215,7 +212,7 @@ async fn adopt(
 }
 
 /// Attaches to an uplink: XDP where it is wanted and pays, TC always. Says what it got, and why.
-fn attach_uplink(
+pub(super) fn attach_uplink(
     options: &RunOptions,
     netlink: &Netlink,
     link: &Link,

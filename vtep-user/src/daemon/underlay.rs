@@ -43,8 +43,8 @@ impl Core {
                 if let Err(error) = self.port_changed(&link) {
                     tracing::error!(%error, ifindex = index, "a change of a port was not followed");
                 }
-                if let Some(uplink) = self.uplinks.iter_mut().find(|uplink| uplink.index == index) {
-                    *uplink = link;
+                if let Err(error) = self.uplink_changed(link) {
+                    tracing::error!(%error, ifindex = index, "a change of an uplink was not followed");
                 }
                 // The kernel forgets the neighbours of a link that went down.
                 self.kept.retain(|(ifindex, _)| *ifindex != index);

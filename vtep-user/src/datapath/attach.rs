@@ -25,18 +25,6 @@ const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
 /// Priority and handle of our filter on a clsact qdisc.
 const CLSACT: (u16, TcHandle) = (4_789, TcHandle::new(0, 1));
 
-/// Which hook of the uplink is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UplinkHook {
-    /// XDP where it pays, with TC behind it.
-    #[default]
-    Auto,
-    /// XDP, with TC behind it.
-    Xdp,
-    /// TC alone.
-    Tc,
-}
-
 /// Which mode of XDP is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum XdpMode {
@@ -85,22 +73,22 @@ impl Datapath {
         match self.attach_xdp("xdp_port", device, ifindex, XdpMode::Auto) {
             Ok(_) => Ok(()),
             Err(error) => {
-                self.detach_port(device, ifindex)?;
+                self.detach_port(ifindex)?;
                 Err(error)
             }
         }
     }
 
-    /// Detaches everything from a port. `device` may be gone.
-    pub fn detach_port(&mut self, device: &str, ifindex: u32) -> Result<(), DatapathError> {
+    /// Detaches everything from a port. The interface may be gone.
+    pub fn detach_port(&mut self, ifindex: u32) -> Result<(), DatapathError> {
         self.detach_link("xdp_port", ifindex)?;
-        self.detach_tc("tc_port", device, ifindex)
+        self.detach_tc("tc_port", ifindex)
     }
 
     /// Detaches TC and XDP from an uplink that is no longer one.
-    pub fn detach_uplink(&mut self, device: &str, ifindex: u32) -> Result<(), DatapathError> {
+    pub fn detach_uplink(&mut self, ifindex: u32) -> Result<(), DatapathError> {
         self.detach_link("xdp_uplink", ifindex)?;
-        self.detach_tc("tc_uplink", device, ifindex)
+        self.detach_tc("tc_uplink", ifindex)
     }
 
     /// Detaches XDP from an uplink.
@@ -161,16 +149,14 @@ impl Datapath {
         self.drop_link(program, ifindex).map(drop)
     }
 
-    fn detach_tc(&mut self, program: &'static str, device: &str, ifindex: u32) -> Result<(), DatapathError> {
+    fn detach_tc(&mut self, program: &'static str, ifindex: u32) -> Result<(), DatapathError> {
         if has_tcx() {
             return self.detach_link(program, ifindex);
         }
-        match tc::qdisc_detach_program(device, TcAttachType::Ingress, program) {
-            Ok(()) => Ok(()),
+        match name_of(ifindex) {
+            Some(device) => detach_clsact(&device, program),
             // The interface is gone, and the filter with it.
-            Err(error) if error.to_string().contains("not found") => Ok(()),
-            Err(tc::TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(DatapathError::program("detach", program, source.into())),
+            None => Ok(()),
         }
     }
 
@@ -230,6 +216,8 @@ impl Datapath {
         let path = self.link_path(name, ifindex);
         let old = self.pinned_link(name, ifindex)?;
         let program = self.xdp_program(name)?;
+        // A mode that was named may be another than the link's, which cannot change: TC bridges the moment without XDP.
+        let old = old.filter(|_| mode == XdpMode::Auto);
         if let Some(link) = old.and_then(|link| XdpLink::try_from(link).ok()) {
             if let Ok(id) = program.attach_to_link(link) {
                 return program.take_link(id).map(|_| XdpOutcome::Kept).map_err(failed);
@@ -248,8 +236,48 @@ impl Datapath {
     }
 }
 
+/// Name of an interface of this network namespace.
+fn name_of(ifindex: u32) -> Option<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the size that the call asks for.
+    if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr()) }.is_null() {
+        return None;
+    }
+    // SAFETY: the call has written a name that ends in a zero byte.
+    let name = unsafe { std::ffi::CStr::from_ptr(name.as_ptr()) };
+    name.to_str().ok().map(str::to_owned)
+}
+
+/// Takes our filter off a clsact qdisc; one that is not there is no failure.
+fn detach_clsact(device: &str, program: &'static str) -> Result<(), DatapathError> {
+    match tc::qdisc_detach_program(device, TcAttachType::Ingress, program) {
+        // Without the qdisc there is no filter either.
+        Ok(()) | Err(tc::TcError::NetlinkError(_)) => Ok(()),
+        Err(tc::TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(DatapathError::program("detach", program, source.into())),
+    }
+}
+
+/// Takes our filters off the interfaces called `devices`, where the kernel has no links that would have gone with their pins.
+pub fn detach_all_without_links(devices: &[String]) -> Result<(), DatapathError> {
+    if has_tcx() {
+        return Ok(());
+    }
+    for device in devices {
+        for program in TC_PROGRAMS {
+            detach_clsact(device, program)?;
+        }
+    }
+    Ok(())
+}
+
 /// True if TC programs attach by tcx links.
+///
+/// `VTEP_NO_TCX` in the environment has them hang on the clsact qdisc on any kernel: to try what older kernels do.
 fn has_tcx() -> bool {
+    if std::env::var_os("VTEP_NO_TCX").is_some() {
+        return false;
+    }
     KernelVersion::current().is_ok_and(|version| version >= TCX_SINCE)
 }
 

@@ -22,7 +22,7 @@ use vtep_common::{
 };
 
 pub use self::{
-    attach::{UplinkHook, XdpMode, XdpOutcome},
+    attach::{XdpMode, XdpOutcome, detach_all_without_links},
     counters::{CounterRow, Snapshot},
     error::DatapathError,
     pins::{BPFFS, check_bpffs, instance_dir, remove_pins},
