@@ -147,8 +147,11 @@ fn tos_is_as_set_or_that_of_the_inner_packet_and_ecn_is_always_the_inner_one() {
             }
         }
     }
-    let decision = from_access(&inherit, &lldp_frame(station(PLAIN, PEER_V4)));
-    assert_eq!(encap(&decision).fields.tos, 0);
+    // What is not IP has no ECN, and nothing to inherit.
+    for (world, tos) in [(&fixed, 0xb8), (&inherit, 0)] {
+        let decision = from_access(world, &lldp_frame(station(PLAIN, PEER_V4)));
+        assert_eq!(encap(&decision).fields.tos, tos);
+    }
 }
 
 #[test]
@@ -973,7 +976,7 @@ fn any_pending() -> impl Strategy<Value = (Vec<u8>, Option<Tag>)> {
         any::<(bool, bool, u16, u16)>(),
         any::<(u8, u8, u16)>(),
         payload,
-        (0..4_u8, 0..0x1000_u16),
+        (0..4_u8, prop_oneof![Just(20_u16), 0..0x1000_u16]),
     )
         .prop_map(|(from, to, flags, header, payload, (tagging, tci))| {
             let (v6, is_tcp, source_port, destination_port) = flags;
