@@ -67,9 +67,9 @@ pub struct PortRow {
     pub ifindex: Option<u32>,
     /// How frames are handed to the device.
     pub delivery: Option<String>,
-    /// The MACs that may send from it; empty for any.
+    /// The MACs that the FDB has behind it.
     pub macs: Vec<Mac>,
-    /// The IPs that may send from it; empty for any.
+    /// The IPs behind it; none in this version.
     #[schema(value_type = Vec<String>)]
     pub ips: Vec<IpAddr>,
     /// Most MACs that may be learned on it; `null` for no limit.
@@ -124,7 +124,7 @@ pub struct StatsRow {
     pub reason: Option<String>,
     /// The VNI.
     pub vni: Option<Vni>,
-    /// The port or uplink.
+    /// The port.
     pub dev: Option<String>,
     /// The remote VTEP.
     #[schema(value_type = Option<String>)]
@@ -253,10 +253,10 @@ pub struct PortSpec {
     /// The hook to take its frames at; absent for `auto`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<PortHook>,
-    /// The MACs that may send from it; empty for any.
+    /// The MACs that the FDB has behind it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub macs: Vec<Mac>,
-    /// The IPs that may send from it; empty for any.
+    /// The IPs behind it; none in this version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub ips: Vec<IpAddr>,
@@ -278,10 +278,10 @@ pub struct PortChange {
     /// The hook to take its frames at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hook: Option<PortHook>,
-    /// The MACs that may send from it, in place of those so far.
+    /// The MACs that the FDB is to have behind it, in place of those so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub macs: Option<Vec<Mac>>,
-    /// The IPs that may send from it, in place of those so far.
+    /// The IPs behind it; refused in this version.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub ips: Option<Vec<IpAddr>>,

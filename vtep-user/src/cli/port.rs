@@ -25,13 +25,13 @@ pub(super) enum PortVerb {
         /// The kernel hook to take its frames at
         #[arg(long)]
         hook: Option<PortHook>,
-        /// A MAC that may send from it; without, any may
+        /// A MAC behind it: makes a static FDB entry
         #[arg(long)]
         mac: Vec<Mac>,
-        /// An IP that may send from it; without, any may
+        /// An IP behind it (not in this version)
         #[arg(long, value_parser = args::ip)]
         ip: Vec<IpAddr>,
-        /// Learn no more MACs on it than this; 0 for no limit
+        /// Hold no more FDB entries behind it than this; 0 for no limit
         #[arg(long, value_name = "N")]
         max_macs: Option<u32>,
     },
@@ -49,13 +49,13 @@ pub(super) enum PortVerb {
         /// The kernel hook to take its frames at
         #[arg(long)]
         hook: Option<PortHook>,
-        /// A MAC that may send from it; replaces those so far
+        /// A MAC behind it; replaces the FDB entries so far
         #[arg(long)]
         mac: Option<Vec<Mac>>,
-        /// An IP that may send from it; replaces those so far
+        /// An IP behind it (not in this version)
         #[arg(long, value_parser = args::ip)]
         ip: Option<Vec<IpAddr>>,
-        /// Learn no more MACs on it than this; 0 for no limit
+        /// Hold no more FDB entries behind it than this; 0 for no limit
         #[arg(long, value_name = "N")]
         max_macs: Option<u32>,
     },

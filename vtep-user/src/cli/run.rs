@@ -68,7 +68,7 @@ pub(super) struct RunArgs {
     /// The UDP port that VXLAN packets are sent to
     #[arg(long, value_name = "PORT", default_value_t = 4789, value_parser = clap::value_parser!(u16).range(1..))]
     udp_port: u16,
-    /// Read the configuration from a file
+    /// Read the configuration from a file (not in this version)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// What takes packets from the underlay first

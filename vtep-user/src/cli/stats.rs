@@ -14,7 +14,7 @@ pub(super) struct StatsArgs {
     /// Of this VNI only
     #[arg(long)]
     vni: Option<Vni>,
-    /// Of this port or uplink only
+    /// Of this port only
     #[arg(long, value_parser = args::dev)]
     dev: Option<String>,
     /// Of this remote VTEP only

@@ -46,19 +46,19 @@ pub(super) struct VniArgs {
     /// How broadcast, multicast and unknown unicast frames leave
     #[arg(long)]
     flood: Option<Flood>,
-    /// The multicast group that floods go to
+    /// The multicast group that floods go to (not in this version)
     #[arg(long, value_name = "IP", value_parser = args::ip)]
     group: Option<IpAddr>,
-    /// Learn MACs from packets
+    /// Learn MACs from packets (kept, but not acted on in this version)
     #[arg(long, value_name = "on|off", hide_possible_values = true)]
     learning: Option<Switch>,
-    /// Answer ARP and ND here
+    /// Answer ARP and ND here (not in this version)
     #[arg(long, value_name = "on|off", hide_possible_values = true)]
     suppress: Option<Switch>,
-    /// Forget a learned MAC that was not seen for so long; 0 for never
+    /// Forget a learned MAC that was not seen for so long, 0 for never (kept, but not acted on in this version)
     #[arg(long, value_name = "SECONDS")]
     ageing: Option<u32>,
-    /// Learn no more MACs than this; 0 for no limit
+    /// Hold no more FDB entries than this; 0 for no limit
     #[arg(long, value_name = "N")]
     max_macs: Option<u32>,
     /// What happens to tagged frames that no VLAN mapping covers
