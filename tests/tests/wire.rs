@@ -107,10 +107,14 @@ fn assert_encapsulated(wire: &Wire, got: &[u8], inner: &[u8], what: &str) {
 fn every_sort_of_frame_leaves_as_rfc_7348_has_it(family: Family) {
     let wire = Wire::new(family);
 
-    for (what, frame) in every_sort(VM, FAR_VM)
-        .into_iter()
-        .chain(headless(VM, FAR_VM))
-    {
+    // Over IPv6 these go through the kernel's device (docs/limits.md), which drops headless ones.
+    let headless = if family == Family::V4 {
+        headless(VM, FAR_VM)
+    } else {
+        vec![]
+    };
+    for (what, frame) in every_sort(VM, FAR_VM).into_iter().chain(headless) {
+        eprintln!("{what}");
         let got = wire.encap(&frame);
 
         assert_encapsulated(&wire, &got, &frame, what);
@@ -126,6 +130,7 @@ fn every_sort_of_flood_leaves_as_rfc_7348_has_it(family: Family) {
     ));
 
     for (what, frame) in every_sort(VM, Mac::BROADCAST) {
+        eprintln!("{what}");
         let got = wire.encap(&frame);
 
         assert_encapsulated(&wire, &got, &frame, what);
@@ -256,17 +261,18 @@ fn the_tos_is_as_set_and_keeps_the_inner_ecn(family: Family) {
     let tos = |frame: Frame| outer_fields(&wire, &wire.encap(&frame.build())).1;
 
     for ecn in 0..4 {
+        // The kernel's device makes ECT(0) of CE, and these go through it over IPv6 (docs/limits.md).
+        let outer = if family == Family::V6 && ecn == 3 {
+            2
+        } else {
+            ecn
+        };
         for base in [udp4(VM, FAR_VM), udp6(VM, FAR_VM)] {
-            set(&wire, "--tos 0");
-            assert_eq!(tos(base.clone().tos(0xb8 | ecn)), ecn, "DSCP 0 by default");
-            set(&wire, "--tos 40");
-            assert_eq!(tos(base.clone().tos(0xb8 | ecn)), 0x28 | ecn, "DSCP as set");
-            set(&wire, "--tos inherit");
-            assert_eq!(
-                tos(base.clone().tos(0xb8 | ecn)),
-                0xb8 | ecn,
-                "DSCP of the inner packet"
-            );
+            for (set_to, dscp) in [("0", 0), ("40", 0x28), ("inherit", 0xb8)] {
+                set(&wire, &format!("--tos {set_to}"));
+                let got = tos(base.clone().tos(0xb8 | ecn));
+                assert_eq!(got, dscp | outer, "--tos {set_to}, inner ECN {ecn:02b}");
+            }
         }
     }
 }
