@@ -104,6 +104,8 @@ impl Wire {
             family.prefix(),
             family.nodad()
         ));
+        // Without it the kernel asks nobody for a MAC.
+        ns.ip(&format!("addr add fe80::1/64 dev {UPLINK} nodad"));
         let mac = ns.mac(UPLINK);
         let daemon = Daemon::start(&ns, &[&["--iface", UPLINK], run_args].concat());
         daemon.ok(&format!("vni add {vni} {vni_args}"));

@@ -148,6 +148,7 @@ fn outer_source(family: Family, packet: &[u8]) -> IpAddr {
 fn a_local_address_that_changes_is_followed(family: Family) {
     let wire = Wire::new(family);
     let (new, prefix) = (family.address(0, 77), family.prefix());
+    wire.ns.sysctl("ipv4/conf/all/promote_secondaries", "1");
 
     wire.ns.ip(&format!(
         "addr add {new}/{prefix} dev {UPLINK} {}
