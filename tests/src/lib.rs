@@ -21,6 +21,7 @@ pub mod offload;
 pub mod skip;
 pub mod stream;
 pub mod tap;
+pub mod testrun;
 pub mod traffic;
 pub mod underlay;
 pub mod wait;

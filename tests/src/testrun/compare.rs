@@ -1,0 +1,268 @@
+//! One frame on both sides: what the host's decision and its model of the kernel side say, and what the kernel did.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use vtep_common::host::frames::{Sample, World};
+use vtep_common::host::{Action, HostCounters};
+use vtep_common::maps::{Hook, Peer, Port};
+use vtep_common::reason::Reason;
+use vtep_common::tables::Tables as _;
+use vtep_common::verdict::{Decision, NONE, Verdict, ViaKernel};
+
+use super::totals::Totals;
+use super::{Bench, LONGEST, Ran, SHORTEST, is_xdp, save, scapy};
+use crate::dump;
+
+/// What the host says of a sample.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// The decision.
+    pub decision: Decision,
+    /// The reason that it is counted under.
+    pub reason: Reason,
+    /// What the program returns, and the frame then.
+    pub ran: Ran,
+}
+
+/// Frames that the host has counted, by hook.
+#[derive(Debug, Default)]
+pub struct HostTotals(BTreeMap<Hook, HostCounters>);
+
+impl HostTotals {
+    /// Counts one frame.
+    pub fn record(&mut self, world: &World, sample: &Sample, want: &Want) {
+        self.0.entry(sample.hook()).or_default().record(
+            &want.decision,
+            want.reason,
+            sample.frame.len(),
+            &world.tables,
+        );
+    }
+
+    /// All that was counted.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for (hook, counters) in &self.0 {
+            totals.add_host(*hook, counters);
+        }
+        totals
+    }
+}
+
+/// What the host says of a sample as a test run can show it to a program: without a tunnel key.
+#[must_use]
+pub fn want(world: &World, sample: &Sample) -> Want {
+    let hook = sample.hook();
+    let decision = if hook == Hook::Tunnel {
+        without_key(sample)
+    } else {
+        as_test_run(sample, world, sample.decide(&world.tables))
+    };
+    let outcome = sample.apply(&decision, &world.tables);
+    let mut frame = outcome.frame;
+    if let Verdict::Flood(_) = decision.verdict {
+        frame = after_flood(world, &decision, frame);
+    }
+    Want {
+        reason: sample.reason(&decision),
+        ran: Ran {
+            action: code(hook, outcome.action),
+            frame,
+        },
+        decision,
+    }
+}
+
+/// The decision on a frame that came by the kernel device without a tunnel key.
+fn without_key(sample: &Sample) -> Decision {
+    Decision {
+        verdict: Verdict::Leave(Reason::TableGap),
+        segment: NONE,
+        from_port: NONE,
+        from_peer: NONE,
+        inner_len: sample.frame.len(),
+    }
+}
+
+/// A test run can tell a program the segment size of a super-frame, but not the kernel of what type it is. So for an IP frame
+/// `bpf_skb_adjust_room` makes no room, and the program falls back to the kernel device.
+fn as_test_run(sample: &Sample, world: &World, decision: Decision) -> Decision {
+    let Verdict::Encap(encap) = decision.verdict else {
+        return decision;
+    };
+    if sample.meta.gso_size == 0 || !encap.inner_ip {
+        return decision;
+    }
+    let peer = world.tables.peer(encap.peer).expect("it was there");
+    let via = ViaKernel {
+        peer: encap.peer,
+        remote: peer.addr,
+        local: peer.local,
+        vni: encap.fields.vni.get(),
+        tos: encap.fields.tos,
+        ttl: encap.fields.ttl,
+        dont_fragment: encap.fields.dont_fragment,
+        checksum: peer.has(Peer::CHECKSUM),
+        source_port: encap.fields.source_port,
+        tag: encap.tag,
+        reason: Reason::EncapsulatedByKernel,
+    };
+    Decision {
+        verdict: Verdict::ViaKernel(via),
+        ..decision
+    }
+}
+
+/// The frame that a flood leaves behind, which is dropped. For a copy to a VLAN its tag is put beside the frame and taken
+/// away again, and with that the kernel moves a tag in the bytes, if there is one, out of them (`skb_vlan_pop`).
+fn after_flood(world: &World, decision: &Decision, frame: Vec<u8>) -> Vec<u8> {
+    let Verdict::Flood(flood) = decision.verdict else {
+        return frame;
+    };
+    let list = world.tables.flood_list(flood.list).expect("it was there");
+    let tagged_copy = list.targets[..list.ports as usize]
+        .iter()
+        .filter(|slot| **slot != flood.from)
+        .filter_map(|slot| world.tables.port(*slot))
+        .any(|port: &Port| port.vlan != 0);
+    if tagged_copy {
+        without_tag(frame)
+    } else {
+        frame
+    }
+}
+
+/// The bytes without their outermost tag.
+fn without_tag(mut frame: Vec<u8>) -> Vec<u8> {
+    if let Some([0x81, 0] | [0x88, 0xa8]) = frame.get(12..14) {
+        frame.drain(12..frame.len().min(16));
+    }
+    frame
+}
+
+/// What a program at `hook` returns for an action.
+#[must_use]
+pub const fn code(hook: Hook, action: Action) -> i32 {
+    const XDP_DROP: i32 = 1;
+    const XDP_PASS: i32 = 2;
+    const XDP_REDIRECT: i32 = 4;
+    const TC_ACT_UNSPEC: i32 = -1;
+    const TC_ACT_SHOT: i32 = 2;
+    const TC_ACT_REDIRECT: i32 = 7;
+    match (is_xdp(hook), action) {
+        (true, Action::Drop) => XDP_DROP,
+        (true, Action::Pass) => XDP_PASS,
+        (true, Action::Redirect) => XDP_REDIRECT,
+        (false, Action::Drop) => TC_ACT_SHOT,
+        (false, Action::Pass) => TC_ACT_UNSPEC,
+        (false, Action::Redirect) => TC_ACT_REDIRECT,
+    }
+}
+
+/// Why a test run cannot show this sample to a program just so, if it cannot.
+#[must_use]
+pub fn host_only(sample: &Sample, want: &Want) -> Option<&'static str> {
+    if sample.meta.tag.is_some() {
+        Some("with a tag beside the frame")
+    } else if sample.frame.len() < SHORTEST {
+        Some("shorter than an Ethernet header")
+    } else if sample.frame.len() > LONGEST {
+        Some("longer than a page")
+    } else if !is_xdp(sample.hook()) && is_headless(&sample.frame) {
+        // Linux 6.18 refuses it (`bpf_prog_test_run_skb`, net/bpf/test_run.c); older ones may not.
+        Some("IP without a whole IP header, at TC")
+    } else if sample.meta.gso_size != 0 && matches!(want.decision.verdict, Verdict::Flood(_)) {
+        // Copies are really sent, and the kernel refuses to cut what only says that it is a super-frame.
+        Some("a super-frame to be copied")
+    } else {
+        None
+    }
+}
+
+/// Whether the frame says that it is IP and is shorter than an IP header.
+fn is_headless(frame: &[u8]) -> bool {
+    match frame.get(12..14) {
+        Some([0x08, 0x00]) => frame.len() < SHORTEST + 20,
+        Some([0x86, 0xdd]) => frame.len() < SHORTEST + 40,
+        _ => false,
+    }
+}
+
+/// Runs one sample and compares action and bytes.
+///
+/// # Errors
+///
+/// A text for people that tells all about the frame.
+pub fn run(bench: &mut Bench, name: &str, sample: &Sample, want: &Want) -> Result<(), String> {
+    match bench.run(sample.hook(), &sample.frame, &sample.meta) {
+        Ok(ran) if ran == want.ran => Ok(()),
+        Ok(ran) => Err(report(name, sample, want, &difference(&ran, &want.ran))),
+        Err(error) => Err(report(name, sample, want, &format!("test run: {error}"))),
+    }
+}
+
+/// Runs one sample again by itself and compares what it counts.
+///
+/// # Errors
+///
+/// As for [`run`].
+pub fn run_counted(
+    bench: &mut Bench,
+    world: &World,
+    name: &str,
+    sample: &Sample,
+    want: &Want,
+) -> Result<(), String> {
+    let mut host = HostTotals::default();
+    host.record(world, sample, want);
+    let before = bench.totals();
+    run(bench, name, sample, want)?;
+    let differences = bench.totals().since(&before).differences(&host.totals());
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        let text = format!("counters:\n{}", differences.join("\n"));
+        Err(report(name, sample, want, &text))
+    }
+}
+
+/// How two results differ.
+#[must_use]
+pub fn difference(got: &Ran, want: &Ran) -> String {
+    let mut text = format!("got action {}, want {}\n", got.action, want.action);
+    if got.frame == want.frame {
+        text.push_str("the frame is as wanted\n");
+        return text;
+    }
+    let at = got
+        .frame
+        .iter()
+        .zip(&want.frame)
+        .position(|(got, want)| got != want)
+        .unwrap_or_else(|| got.frame.len().min(want.frame.len()));
+    writeln!(
+        text,
+        "got {} bytes, want {}; they part at {at:#x}\ngot\n{}want\n{}",
+        got.frame.len(),
+        want.frame.len(),
+        dump::hex(&got.frame),
+        dump::hex(&want.frame),
+    )
+    .expect("write to a string");
+    text
+}
+
+fn report(name: &str, sample: &Sample, want: &Want, difference: &str) -> String {
+    let file = save(name, std::slice::from_ref(&sample.frame));
+    format!(
+        "{name} at {} with {:?}, as a file: {file}\n{}  {}\nthe host: {:?} by {:#?}\nthe kernel: {difference}",
+        sample.hook().name(),
+        sample.meta,
+        dump::hex(&sample.frame),
+        scapy(&sample.frame),
+        want.reason,
+        want.decision,
+    )
+}

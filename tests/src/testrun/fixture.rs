@@ -1,0 +1,256 @@
+//! Named cases: a frame, what the program returns for it, the whole frame then, and every counter.
+
+use vtep_common::count::Direction;
+use vtep_common::host::Action;
+use vtep_common::host::frames::{Interfaces, World};
+use vtep_common::maps::Hook;
+use vtep_common::packet::Meta;
+use vtep_common::reason::Reason;
+
+use super::compare::{code, difference};
+use super::totals::{Totals, number_name, reason_name};
+use super::{Bench, Ran, save, scapy};
+use crate::dump;
+use crate::frame::Frame;
+
+/// What is counted for a frame besides its reason.
+#[derive(Clone, Copy, Debug)]
+pub enum Count {
+    /// For a segment.
+    Segment(u32, Direction),
+    /// For a port.
+    Port(u32, Direction),
+    /// For a peer.
+    Peer(u32, Direction),
+}
+
+/// The frame as it is to be.
+enum Wanted {
+    /// As it was.
+    Unchanged,
+    /// Exactly this.
+    Bytes(Vec<u8>),
+    /// This, for the outer source port that the program has chosen.
+    Outer(Box<dyn Fn(u16) -> Vec<u8> + Sync>),
+}
+
+/// What one program makes of a frame.
+struct End {
+    hook: Hook,
+    action: Action,
+    reason: Reason,
+    wanted: Wanted,
+    counts: Vec<Count>,
+    inner_len: usize,
+}
+
+/// A case: one frame, and its end at each of one or two hooks.
+pub struct Case {
+    name: &'static str,
+    device: fn(&Interfaces) -> u32,
+    frame: Vec<u8>,
+    gso_size: u32,
+    ends: Vec<End>,
+}
+
+/// A case with a frame that arrives at `device`.
+#[must_use]
+pub fn case(name: &'static str, device: fn(&Interfaces) -> u32, frame: &Frame) -> Case {
+    raw_case(name, device, frame.build())
+}
+
+/// A case with the bytes of a frame.
+#[must_use]
+pub fn raw_case(name: &'static str, device: fn(&Interfaces) -> u32, frame: Vec<u8>) -> Case {
+    Case {
+        name,
+        device,
+        frame,
+        gso_size: 0,
+        ends: Vec::new(),
+    }
+}
+
+impl Case {
+    /// The frame is a super-frame, to be cut into segments with so much payload.
+    #[must_use]
+    pub fn merged(mut self, gso_size: u32) -> Self {
+        self.gso_size = gso_size;
+        self
+    }
+
+    fn end(mut self, hook: Hook, action: Action, reason: Reason, wanted: Wanted) -> Self {
+        self.ends.push(End {
+            hook,
+            action,
+            reason,
+            wanted,
+            counts: Vec::new(),
+            inner_len: 0,
+        });
+        self
+    }
+
+    /// At `hook` it passes as it is, and only its reason is counted.
+    #[must_use]
+    pub fn passes(self, hook: Hook, reason: Reason) -> Self {
+        self.end(hook, Action::Pass, reason, Wanted::Unchanged)
+    }
+
+    /// At `hook` it is dropped as it is, and only its reason is counted.
+    #[must_use]
+    pub fn drops(self, hook: Hook, reason: Reason) -> Self {
+        self.end(hook, Action::Drop, reason, Wanted::Unchanged)
+    }
+
+    /// At `hook` it is copied to where `counts` say; what is left, as it was, is dropped.
+    #[must_use]
+    pub fn floods(self, hook: Hook, reason: Reason) -> Self {
+        self.end(hook, Action::Drop, reason, Wanted::Unchanged)
+    }
+
+    /// At `hook` it is redirected as it is.
+    #[must_use]
+    pub fn redirects(self, hook: Hook, reason: Reason) -> Self {
+        self.end(hook, Action::Redirect, reason, Wanted::Unchanged)
+    }
+
+    /// At `hook` it is redirected with these bytes.
+    #[must_use]
+    pub fn becomes(self, hook: Hook, reason: Reason, bytes: &[u8]) -> Self {
+        self.end(
+            hook,
+            Action::Redirect,
+            reason,
+            Wanted::Bytes(bytes.to_vec()),
+        )
+    }
+
+    /// At `hook` it is encapsulated in place: `outer` makes the packet for a source port.
+    #[must_use]
+    pub fn encapsulates(self, hook: Hook, outer: impl Fn(u16) -> Vec<u8> + Sync + 'static) -> Self {
+        let wanted = Wanted::Outer(Box::new(outer));
+        self.end(hook, Action::Redirect, Reason::Encapsulated, wanted)
+    }
+
+    /// One packet of `inner_len` bytes is counted for each of these, at the hook named last. All others stay as they are.
+    ///
+    /// # Panics
+    ///
+    /// If no hook was named yet.
+    #[must_use]
+    pub fn counts(mut self, inner_len: usize, counts: &[Count]) -> Self {
+        let end = self.ends.last_mut().expect("a hook");
+        end.inner_len = inner_len;
+        end.counts.extend(counts);
+        self
+    }
+}
+
+/// Runs the cases over the tables of a [`World`].
+///
+/// # Panics
+///
+/// With all that is not as wanted, of every case.
+pub fn check(bench: &mut Bench, cases: &[Case]) {
+    bench.load(&World::new(bench.interfaces).tables);
+    let mut failures = Vec::new();
+    let mut ends = 0;
+    for case in cases {
+        for end in &case.ends {
+            ends += 1;
+            failures.extend(check_end(bench, case, end).err());
+        }
+    }
+    println!("{} cases, {ends} runs", cases.len());
+    assert!(ends >= cases.len(), "a case says nothing");
+    let other = bench.all_totals().differences(&bench.totals());
+    assert!(other.is_empty(), "{}", other.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {ends} runs failed:\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
+}
+
+fn check_end(bench: &mut Bench, case: &Case, end: &End) -> Result<(), String> {
+    let meta = Meta {
+        ifindex: (case.device)(&bench.interfaces),
+        tag: None,
+        gso_size: case.gso_size,
+    };
+    let before = bench.totals();
+    let ran = bench.run(end.hook, &case.frame, &meta);
+    let counted = bench.totals().since(&before);
+    let wrong = match ran {
+        Ok(ran) => wrong(case, end, &ran, &counted),
+        Err(error) => Some(format!("test run: {error}")),
+    };
+    match wrong {
+        None => Ok(()),
+        Some(wrong) => Err(format!(
+            "{} ({}), as a file: {}\n{}  {}\n{wrong}",
+            case.name,
+            end.hook.name(),
+            save(
+                &case.name.replace(' ', "-"),
+                std::slice::from_ref(&case.frame)
+            ),
+            dump::hex(&case.frame),
+            scapy(&case.frame),
+        )),
+    }
+}
+
+/// What is not as wanted.
+fn wrong(case: &Case, end: &End, ran: &Ran, counted: &Totals) -> Option<String> {
+    let want = Ran {
+        action: code(end.hook, end.action),
+        frame: match &end.wanted {
+            Wanted::Unchanged => case.frame.clone(),
+            Wanted::Bytes(bytes) => bytes.clone(),
+            Wanted::Outer(outer) => outer(source_port(&ran.frame).unwrap_or_default()),
+        },
+    };
+    let differences = counted.differences(&wanted_counts(case, end));
+    let mut text = String::new();
+    if *ran != want {
+        text.push_str(&difference(ran, &want));
+    }
+    if !differences.is_empty() {
+        text.push_str("counters:\n");
+        text.push_str(&differences.join("\n"));
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+fn wanted_counts(case: &Case, end: &End) -> Totals {
+    let mut totals = Totals::default();
+    totals.add(reason_name(end.hook, end.reason), 1, bytes(&case.frame));
+    for count in &end.counts {
+        let (kind, number, direction) = match *count {
+            Count::Segment(number, direction) => ("segment", number, direction),
+            Count::Port(slot, direction) => ("port", slot, direction),
+            Count::Peer(number, direction) => ("peer", number, direction),
+        };
+        let name = number_name(kind, number, direction);
+        totals.add(name, 1, u64::try_from(end.inner_len).expect("a length"));
+    }
+    totals
+}
+
+fn bytes(frame: &[u8]) -> u64 {
+    u64::try_from(frame.len()).expect("a length")
+}
+
+/// The UDP source port of a packet without IP options or extension headers.
+#[must_use]
+pub fn source_port(frame: &[u8]) -> Option<u16> {
+    let at = match frame.get(12..14)? {
+        [0x08, 0x00] => 34,
+        _ => 54,
+    };
+    let [high, low] = frame.get(at..at + 2)?.try_into().ok()?;
+    Some(u16::from_be_bytes([high, low]))
+}

@@ -1,0 +1,323 @@
+//! The programs in the kernel, run over single frames by `BPF_PROG_TEST_RUN`.
+//!
+//! A [`Bench`] lives in a network namespace of its own, with a real interface for every number in the tables: a program
+//! that is told to redirect or to copy somewhere finds that place.
+
+pub mod compare;
+pub mod fixture;
+pub mod totals;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::programs::{ProgramError, TestRun, TestRunOptions};
+use vtep_common::host::HostTables;
+use vtep_common::host::frames::Interfaces;
+use vtep_common::maps::{Hook, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS};
+use vtep_common::packet::Meta;
+use vtep_user::control::Write;
+use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
+
+use self::totals::Totals;
+use crate::daemon::mount_bpffs;
+use crate::ns::{self, Ns};
+
+/// FDB entries for which the bench has room.
+const FDB_MAX: u32 = 1024;
+/// Room for a frame and all that is put around it.
+const ROOM: usize = 8192;
+/// The longest frame that a test run takes in one piece, with room for outer headers to spare.
+pub const LONGEST: usize = 3_000;
+/// The shortest: an Ethernet header.
+pub const SHORTEST: usize = 14;
+
+/// The ports of the [`Interfaces`], in their order.
+const PORTS: [&str; 6] = [
+    "access0", "narrow0", "trunk0", "carrier0", "quiet0", "lone0",
+];
+const UPLINK: &str = "uplink0";
+const DEVICE: &str = "device0";
+
+/// What a program made of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// What it returned.
+    pub action: i32,
+    /// The frame when it returned.
+    pub frame: Vec<u8>,
+}
+
+/// The programs and maps of an instance, loaded for a test.
+pub struct Bench {
+    datapath: Datapath,
+    numbers: Numbers,
+    /// The interfaces that are there.
+    pub interfaces: Interfaces,
+}
+
+/// What counters are kept for.
+#[derive(Clone, Debug, Default)]
+struct Numbers {
+    segments: Vec<u32>,
+    ports: Vec<u32>,
+    peers: Vec<u32>,
+}
+
+/// Removes what an instance has pinned, when dropped.
+struct Pins(PathBuf);
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if let Err(error) = remove_pins(&self.0) {
+            eprintln!("remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+/// Runs `body` with a bench, on a thread within the bench's namespace: a test run looks for interfaces in the namespace of
+/// its caller.
+pub fn with_bench<T: Send>(body: impl FnOnce(&mut Bench) -> T + Send) -> T {
+    mount_bpffs();
+    let (here, far) = (Ns::new("bench"), Ns::new("far"));
+    for ns in [&here, &far] {
+        // Nothing but the test's own frames is on its way here.
+        for area in ["default", "all"] {
+            ns.sysctl(&format!("ipv6/conf/{area}/disable_ipv6"), "1");
+        }
+    }
+    for name in PORTS.into_iter().chain([UPLINK]) {
+        here.veth(name, &far, name);
+        far.ip(&format!("link set {name} mtu 65535"));
+    }
+    here.ip(&format!(
+        "link add {DEVICE} type vxlan external dstport 4789\nlink set {DEVICE} up"
+    ));
+    let [access, narrow, trunk, carrier, quiet, lone] = PORTS.map(|name| here.ifindex(name));
+    let interfaces = Interfaces {
+        access,
+        narrow,
+        trunk,
+        carrier,
+        quiet,
+        lone,
+        uplink: here.ifindex(UPLINK),
+        device: here.ifindex(DEVICE),
+    };
+    let pins = Pins(Path::new(BPFFS).join("vtep").join(ns::unique("test")));
+    here.run(|| {
+        let datapath = Datapath::open(&pins.0, FDB_MAX)
+            .unwrap_or_else(|error| panic!("load the programs: {error}"));
+        body(&mut Bench {
+            datapath,
+            numbers: Numbers::default(),
+            interfaces,
+        })
+    })
+}
+
+impl Bench {
+    /// The programs and maps.
+    pub fn datapath(&mut self) -> &mut Datapath {
+        &mut self.datapath
+    }
+
+    /// Writes tables into the maps, as they are. Only once: what the maps hold is not cleared before.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel refuses.
+    pub fn load(&mut self, tables: &HostTables) {
+        self.datapath
+            .write(&writes(tables))
+            .unwrap_or_else(|error| panic!("write the tables: {error}"));
+        self.numbers = Numbers {
+            segments: tables.segments.keys().copied().collect(),
+            ports: tables.ports.keys().copied().collect(),
+            peers: tables.peers.keys().copied().collect(),
+        };
+    }
+
+    /// Runs the program of `hook` over a frame.
+    ///
+    /// `meta.tag` cannot be told to a test run and has to be `None`; of `meta.gso_size` only TC programs are told.
+    pub fn run(&mut self, hook: Hook, frame: &[u8], meta: &Meta) -> io::Result<Ran> {
+        let mut out = vec![0; ROOM];
+        let context = context(hook, frame, meta);
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        let name = program(hook);
+        let datapath = &mut self.datapath;
+        let result = if is_xdp(hook) {
+            let program = datapath.xdp_program(name).map_err(io::Error::other)?;
+            program.test_run(options)
+        } else {
+            let program = datapath.tc_program(name).map_err(io::Error::other)?;
+            program.test_run(options)
+        };
+        let result = result.map_err(|error| match error {
+            ProgramError::SyscallError(error) => error.io_error,
+            other => io::Error::other(other),
+        })?;
+        out.truncate(usize::try_from(result.data_size_out).expect("a length"));
+        Ok(Ran {
+            action: result.return_value.cast_signed(),
+            frame: out,
+        })
+    }
+
+    /// The counters of everything in the tables.
+    ///
+    /// # Panics
+    ///
+    /// If they cannot be read.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let Numbers {
+            segments,
+            ports,
+            peers,
+        } = &self.numbers;
+        self.read(segments, ports, peers)
+    }
+
+    /// Every counter that there is.
+    ///
+    /// # Panics
+    ///
+    /// If they cannot be read.
+    #[must_use]
+    pub fn all_totals(&self) -> Totals {
+        let all = |count| (0..count).collect::<Vec<u32>>();
+        self.read(&all(MAX_SEGMENTS), &all(MAX_PORTS), &all(MAX_PEERS))
+    }
+
+    fn read(&self, segments: &[u32], ports: &[u32], peers: &[u32]) -> Totals {
+        let snapshot = self
+            .datapath
+            .counters(segments, ports, peers)
+            .unwrap_or_else(|error| panic!("read the counters: {error}"));
+        Totals::from(&snapshot)
+    }
+}
+
+/// The name of the program of a hook.
+#[must_use]
+pub const fn program(hook: Hook) -> &'static str {
+    match hook {
+        Hook::UplinkXdp => "xdp_uplink",
+        Hook::Uplink => "tc_uplink",
+        Hook::Tunnel => "tc_tunnel",
+        Hook::Port => "tc_port",
+        Hook::PortXdp => "xdp_port",
+    }
+}
+
+/// Whether it is an XDP program.
+#[must_use]
+pub const fn is_xdp(hook: Hook) -> bool {
+    matches!(hook, Hook::UplinkXdp | Hook::PortXdp)
+}
+
+/// An `xdp_md` or `__sk_buff` (kernel `include/uapi/linux/bpf.h`), which are made of 32-bit words.
+fn context(hook: Hook, frame: &[u8], meta: &Meta) -> Vec<u8> {
+    const XDP_WORDS: usize = 6;
+    const XDP_DATA_END: usize = 1;
+    const XDP_INGRESS_IFINDEX: usize = 3;
+    const SKB_WORDS: usize = 48;
+    const SKB_IFINDEX: usize = 10;
+    const SKB_GSO_SEGS: usize = 41;
+    const SKB_GSO_SIZE: usize = 44;
+    let len = u32::try_from(frame.len()).expect("a length");
+    let words = if is_xdp(hook) {
+        let mut words = vec![0; XDP_WORDS];
+        words[XDP_DATA_END] = len;
+        words[XDP_INGRESS_IFINDEX] = meta.ifindex;
+        words
+    } else {
+        let mut words = vec![0; SKB_WORDS];
+        words[SKB_IFINDEX] = meta.ifindex;
+        if meta.gso_size != 0 {
+            words[SKB_GSO_SIZE] = meta.gso_size;
+            words[SKB_GSO_SEGS] = len.div_ceil(meta.gso_size);
+        }
+        words
+    };
+    words.into_iter().flat_map(u32::to_ne_bytes).collect()
+}
+
+/// The writes that make the maps what the tables are.
+fn writes(tables: &HostTables) -> Vec<Write> {
+    let HostTables {
+        config,
+        locals,
+        vnis,
+        segments,
+        port_index,
+        ports,
+        fdb,
+        flood,
+        peers,
+        peer_index,
+    } = tables;
+    let mut writes = vec![Write::Config(*config)];
+    writes.extend(locals.iter().map(|addr| Write::Local(*addr, true)));
+    writes.extend(
+        vnis.iter()
+            .map(|(vni, number)| Write::Vni(*vni, Some(*number))),
+    );
+    writes.extend(
+        segments
+            .iter()
+            .map(|(number, segment)| Write::Segment(*number, Box::new(*segment))),
+    );
+    writes.extend(
+        port_index
+            .iter()
+            .map(|(key, slot)| Write::PortIndex(*key, Some(*slot))),
+    );
+    writes.extend(ports.iter().map(|(slot, port)| Write::Port(*slot, *port)));
+    writes.extend(
+        fdb.iter()
+            .map(|(key, value)| Write::Fdb(*key, Some(*value))),
+    );
+    writes.extend(
+        flood
+            .iter()
+            .map(|(number, list)| Write::Flood(*number, Some(Box::new(*list)))),
+    );
+    writes.extend(
+        peers
+            .iter()
+            .map(|(number, peer)| Write::Peer(*number, Box::new(*peer))),
+    );
+    writes.extend(
+        peer_index
+            .iter()
+            .map(|(addr, number)| Write::PeerIndex(*addr, Some(*number))),
+    );
+    writes
+}
+
+/// Writes frames to a capture file below the temporary directory, and says where.
+#[must_use]
+pub fn save(name: &str, frames: &[Vec<u8>]) -> String {
+    let directory = std::env::temp_dir().join(format!("vtep-tests-{}", std::process::id()));
+    let path = directory.join(format!("{name}.pcap"));
+    let saved = fs::create_dir_all(&directory).and_then(|()| crate::dump::pcap(&path, frames));
+    match saved {
+        Ok(()) => path.display().to_string(),
+        Err(error) => format!("not saved: {error}"),
+    }
+}
+
+/// A line for scapy that makes the frame again.
+#[must_use]
+pub fn scapy(frame: &[u8]) -> String {
+    let hex: Vec<String> = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("Ether(bytes.fromhex(\"{}\")).show()", hex.concat())
+}

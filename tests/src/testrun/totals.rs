@@ -1,0 +1,134 @@
+//! All counters at one time, each under a name for people.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use vtep_common::count::Direction;
+use vtep_common::host::HostCounters;
+use vtep_common::maps::{Counter, Hook};
+use vtep_common::reason::Reason;
+use vtep_user::datapath::{CounterRow, Snapshot};
+
+/// Packets and bytes by the name of the counter. A counter that is zero is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals(BTreeMap<String, Counter>);
+
+/// The name of a counter of the frames that ended at a hook with a reason.
+#[must_use]
+pub fn reason_name(hook: Hook, reason: Reason) -> String {
+    format!("{} {}", hook.name(), reason.name())
+}
+
+/// The name of a counter of a `kind` (segment, port, peer).
+#[must_use]
+pub fn number_name(kind: &str, number: u32, direction: Direction) -> String {
+    format!("{kind} {number} {direction:?}").to_lowercase()
+}
+
+impl Totals {
+    /// Adds to a counter.
+    pub fn add(&mut self, name: String, packets: u64, bytes: u64) {
+        if packets != 0 {
+            let counter = self.0.entry(name).or_default();
+            counter.packets += packets;
+            counter.bytes += bytes;
+        }
+    }
+
+    /// Adds what the host counted at `hook`.
+    pub fn add_host(&mut self, hook: Hook, counters: &HostCounters) {
+        for (code, counter) in counters.reasons.borrow().iter() {
+            let reason = Reason::from_code(*code).expect("the code of a reason");
+            self.add(reason_name(hook, reason), counter.packets, counter.bytes);
+        }
+        for (kind, map) in [
+            ("segment", &counters.segments),
+            ("port", &counters.ports),
+            ("peer", &counters.peers),
+        ] {
+            for (index, counter) in map.borrow().iter() {
+                let direction = Direction::ALL[usize::from(index % 2 == 1)];
+                self.add(
+                    number_name(kind, index / 2, direction),
+                    counter.packets,
+                    counter.bytes,
+                );
+            }
+        }
+    }
+
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = Self::default();
+        for (name, now) in &self.0 {
+            let then = earlier.0.get(name).copied().unwrap_or_default();
+            since.add(
+                name.clone(),
+                now.packets - then.packets,
+                now.bytes - then.bytes,
+            );
+        }
+        since
+    }
+
+    /// The counters that differ, a line each.
+    #[must_use]
+    pub fn differences(&self, want: &Self) -> Vec<String> {
+        let mut names: Vec<&String> = self.0.keys().chain(want.0.keys()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let get = |totals: &Self, name| totals.0.get(name).copied().unwrap_or_default();
+        names
+            .into_iter()
+            .map(|name| (name, get(self, name), get(want, name)))
+            .filter(|(_, got, want)| got != want)
+            .map(|(name, got, want)| {
+                format!(
+                    "  {name}: got {} packets, {} bytes; want {} packets, {} bytes",
+                    got.packets, got.bytes, want.packets, want.bytes
+                )
+            })
+            .collect()
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, counter) in &self.0 {
+            writeln!(
+                f,
+                "  {name}: {} packets, {} bytes",
+                counter.packets, counter.bytes
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl From<&Snapshot> for Totals {
+    fn from(snapshot: &Snapshot) -> Self {
+        let Snapshot {
+            reasons,
+            segments,
+            ports,
+            peers,
+        } = snapshot;
+        let mut totals = Self::default();
+        for row in reasons {
+            let (hook, reason) = row.key;
+            totals.add(reason_name(hook, reason), row.packets, row.bytes);
+        }
+        for (kind, rows) in [("segment", segments), ("port", ports), ("peer", peers)] {
+            for CounterRow {
+                key: (number, direction),
+                packets,
+                bytes,
+            } in rows
+            {
+                totals.add(number_name(kind, *number, *direction), *packets, *bytes);
+            }
+        }
+        totals
+    }
+}

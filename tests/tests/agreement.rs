@@ -1,0 +1,148 @@
+//! The decisions, and what is made of them, are the same in the kernel and on the host: random and mutated frames through
+//! both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use vtep_common::host::frames::{Sample, World, reachable};
+use vtep_common::maps::Hook;
+use vtep_common::reason::Reason;
+use vtep_tests::need_root;
+use vtep_tests::testrun::compare::{HostTotals, Want, host_only, run, run_counted, want};
+use vtep_tests::testrun::{Bench, with_bench};
+
+/// Frames that are compared, without those behind the kernel device.
+const FRAMES: u64 = 100_000;
+/// Frames after which the counters are compared.
+const BATCH: usize = 1_000;
+
+/// What the frames came to.
+#[derive(Default)]
+struct Survey {
+    seeds: u64,
+    compared: u64,
+    /// Of them, those that TC was told to be super-frames.
+    merged: u64,
+    without_key: u64,
+    host_only: BTreeMap<&'static str, u64>,
+    reached: BTreeMap<(Hook, Reason), u64>,
+}
+
+#[test]
+fn kernel_and_host_agree_on_random_frames() {
+    need_root!();
+    let start = Instant::now();
+    let survey = with_bench(|bench| {
+        let world = World::new(bench.interfaces);
+        bench.load(&world.tables);
+        let mut survey = Survey::default();
+        while survey.compared < FRAMES {
+            let batch = next_batch(&world, &mut survey);
+            compare(bench, &world, &batch);
+        }
+        counts_nothing_else(bench);
+        survey
+    });
+    survey.print(start);
+    survey.reached_everything();
+}
+
+/// The next samples that a test run can show to a program.
+fn next_batch(world: &World, survey: &mut Survey) -> Vec<(u64, Sample, Want)> {
+    let mut batch = Vec::with_capacity(BATCH);
+    while batch.len() < BATCH {
+        let seed = survey.seeds;
+        survey.seeds += 1;
+        let sample = world.sample(seed);
+        let want = want(world, &sample);
+        if let Some(why) = host_only(&sample, &want) {
+            *survey.host_only.entry(why).or_default() += 1;
+            continue;
+        }
+        survey.note(&sample, &want);
+        batch.push((seed, sample, want));
+    }
+    batch
+}
+
+/// Runs a batch. Action and bytes are compared frame by frame, the counters at the end; where they differ, frame by frame
+/// once more.
+fn compare(bench: &mut Bench, world: &World, batch: &[(u64, Sample, Want)]) {
+    let mut host = HostTotals::default();
+    let before = bench.totals();
+    for (seed, sample, want) in batch {
+        run(bench, &format!("seed-{seed}"), sample, want).unwrap_or_else(|text| panic!("{text}"));
+        host.record(world, sample, want);
+    }
+    let differences = bench.totals().since(&before).differences(&host.totals());
+    if differences.is_empty() {
+        return;
+    }
+    for (seed, sample, want) in batch {
+        run_counted(bench, world, &format!("seed-{seed}"), sample, want)
+            .unwrap_or_else(|text| panic!("{text}"));
+    }
+    panic!(
+        "the counters differ over a batch from seed {:?}, but not over any one frame:\n{}",
+        batch.first().map(|(seed, ..)| seed),
+        differences.join("\n")
+    );
+}
+
+/// Nothing was counted for a segment, port or peer that is in no table.
+fn counts_nothing_else(bench: &Bench) {
+    let differences = bench.all_totals().differences(&bench.totals());
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+impl Survey {
+    fn note(&mut self, sample: &Sample, want: &Want) {
+        *self
+            .reached
+            .entry((sample.hook(), want.reason))
+            .or_default() += 1;
+        if sample.hook() == Hook::Tunnel {
+            self.without_key += 1;
+        } else {
+            self.compared += 1;
+            self.merged += u64::from(sample.meta.gso_size != 0);
+        }
+    }
+
+    fn print(&self, start: Instant) {
+        let verdicts: BTreeMap<&str, usize> = Hook::ALL
+            .iter()
+            .map(|hook| (hook.name(), self.at(*hook).len()))
+            .collect();
+        println!(
+            "agreement: {} frames compared ({} as super-frames) and {} without tunnel key, {verdicts:?} verdicts reached, \
+             {:.1} s; on the host alone: {:?}",
+            self.compared,
+            self.merged,
+            self.without_key,
+            start.elapsed().as_secs_f32(),
+            self.host_only,
+        );
+    }
+
+    fn at(&self, hook: Hook) -> BTreeSet<Reason> {
+        self.reached
+            .keys()
+            .filter(|(at, _)| *at == hook)
+            .map(|(_, reason)| *reason)
+            .collect()
+    }
+
+    /// Every reason that a hook can end with came up, and no other. Behind the kernel device a test run has no tunnel key,
+    /// so that there is only one.
+    fn reached_everything(&self) {
+        for hook in Hook::ALL {
+            let want: BTreeSet<Reason> = if hook == Hook::Tunnel {
+                BTreeSet::from([Reason::TableGap])
+            } else {
+                reachable(hook).iter().copied().collect()
+            };
+            assert_eq!(self.at(hook), want, "{}", hook.name());
+        }
+    }
+}
