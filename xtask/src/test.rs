@@ -40,14 +40,14 @@ pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
     let vtep = build::vtep(Profile::Dev)?;
     let log = target_dir()?.join(format!("skipped-{}.log", std::process::id()));
     let mut sum = Sum::default();
-    let mut failures = Vec::new();
+    let mut ends = Vec::new();
     let mut broken = Vec::new();
     for mut command in commands(filter) {
         command.env(SKIP_LOG, &log).env(BINARY, &vtep);
         if require_all {
             command.env(REQUIRE_ALL, "1");
         }
-        let (counted, success) = counted(&mut command, &mut failures)?;
+        let (counted, success) = counted(&mut command, &mut ends)?;
         sum += counted;
         if !success {
             broken.push(cargo_text(&command));
@@ -64,7 +64,7 @@ pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
     sum.skipped += skips.len();
 
     println!();
-    for line in skips.iter().chain(&failures) {
+    for line in skips.iter().chain(&ends) {
         println!("{line}");
     }
     println!("{sum}");
@@ -93,9 +93,9 @@ fn commands(filter: Option<&str>) -> [Command; 2] {
     commands
 }
 
-/// Runs one `cargo test`, shows what it prints, adds up its results, and keeps the names of
-/// `failures`.
-fn counted(command: &mut Command, failures: &mut Vec<String>) -> Result<(Sum, bool)> {
+/// Runs one `cargo test`, shows what it prints, adds up its results, and notes in `ends`
+/// what did not pass.
+fn counted(command: &mut Command, ends: &mut Vec<String>) -> Result<(Sum, bool)> {
     println!("\n==> {}", cargo_text(command));
     let start = starting(command);
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(start)?;
@@ -111,17 +111,20 @@ fn counted(command: &mut Command, failures: &mut Vec<String>) -> Result<(Sum, bo
         if let Some(part) = Sum::parse(&line) {
             sum += part;
         }
-        if let Some(name) = failed_test(&line) {
-            failures.push(format!("FAILED: {name}"));
-        }
+        ends.extend(noteworthy(&line));
     }
     let status = child.wait().map_err(doing("wait for the tests"))?;
     Ok((sum, status.success()))
 }
 
-/// Reads the name of a failed test from a line of libtest.
-fn failed_test(line: &str) -> Option<&str> {
-    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+/// Reads from a line of libtest that a test failed or was ignored.
+fn noteworthy(line: &str) -> Option<String> {
+    let (name, end) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    match end.split_once(", ").unwrap_or((end, "ignored")) {
+        ("FAILED", _) => Some(format!("FAILED: {name}")),
+        ("ignored", why) => Some(format!("SKIP: {name}: {why}")),
+        _ => None,
+    }
 }
 
 /// Takes the lines that tests left in `log`.
@@ -213,12 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn failed_tests_are_known_by_name() {
-        assert_eq!(
-            failed_test("test v4::ping_crosses ... FAILED"),
-            Some("v4::ping_crosses")
-        );
-        assert_eq!(failed_test("test v4::ping_crosses ... ok"), None);
+    fn tests_that_failed_or_were_ignored_are_named() {
+        let failed = noteworthy("test v4::ping_crosses ... FAILED");
+        assert_eq!(failed.as_deref(), Some("FAILED: v4::ping_crosses"));
+        let ignored = noteworthy("test all ... ignored, takes an hour");
+        assert_eq!(ignored.as_deref(), Some("SKIP: all: takes an hour"));
+        assert_eq!(noteworthy("test v4::ping_crosses ... ok"), None);
+        assert_eq!(noteworthy("test result: ok. 7 passed; 0 failed"), None);
     }
 
     #[test]
