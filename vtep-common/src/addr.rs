@@ -179,7 +179,7 @@ impl VtepAddr {
     #[inline(always)]
     pub const fn v4_be(self) -> Option<u32> {
         let [a, b, c, d] = self.words_be;
-        if a == 0 && b == 0 && c == 0x0000_ffff_u32.to_be() {
+        if a | b | (c ^ 0x0000_ffff_u32.to_be()) == 0 {
             Some(d)
         } else {
             None

@@ -50,15 +50,15 @@ impl Inner {
     pub const TAG_IN_BYTES: u8 = 1 << 1;
     /// The payload is an IPv4 packet.
     pub const V4: u8 = 1 << 2;
-    /// The payload is an IPv6 packet.
-    pub const V6: u8 = 1 << 3;
+    /// Behind the tag stands another one.
+    pub const SECOND_TAG: u8 = 1 << 3;
     /// The packet must not be fragmented: DF is set, or it is IPv6.
     pub const DONT_FRAGMENT: u8 = 1 << 4;
     /// The transport checksum is still to be filled in by offload (`CHECKSUM_PARTIAL` in the kernel): its field holds the sum
     /// of the pseudo header, which is how it can be told. Never where the frame is of a kind that hides it: IP options,
     /// fragments, bytes behind the packet, other protocols.
     pub const PENDING: u8 = 1 << 5;
-    /// The payload is an IP packet.
+    /// The payload is an IP packet, of either version.
     pub const IP: u8 = 1 << 6;
 
     /// True if any of the bits `flag` is set.
@@ -73,6 +73,14 @@ impl Inner {
     #[inline(always)]
     pub const fn is_ip(&self) -> bool {
         self.has(Self::IP)
+    }
+
+    /// Bytes of tag within the frame. Without a branch.
+    #[must_use]
+    #[inline(always)]
+    pub const fn tag_in_bytes_len(&self) -> usize {
+        const { assert!((Self::TAG_IN_BYTES as usize) << 1 == vlan::LEN) };
+        ((self.flags & Self::TAG_IN_BYTES) << 1) as usize
     }
 
     /// Reads the headers of the frame that starts at `base`; `beside` is the tag that the kernel keeps beside it. `None`
@@ -100,6 +108,10 @@ impl Inner {
             flags = Self::TAGGED | Self::TAG_IN_BYTES;
             ethertype = behind.be16(2);
         }
+        // Of a frame without a tag, it would be the first.
+        if vlan::is_tag(ethertype) {
+            flags |= Self::SECOND_TAG;
+        }
         // From here on, the verifier does not know how the frame is tagged.
         let mut inner = Self {
             destination: window.mac(ethernet::DESTINATION_OFFSET),
@@ -120,7 +132,7 @@ impl Inner {
             .dword(window.be32(8));
         let l3 = base
             .wrapping_add(ethernet::LEN)
-            .wrapping_add(tag_in_bytes_len(inner.flags));
+            .wrapping_add(inner.tag_in_bytes_len());
         let macs = macs.word(inner.ethertype);
         let mut transport = Transport {
             protocol: u32::MAX,
@@ -206,7 +218,7 @@ impl Inner {
         if !ipv6::is_version_6(window.byte(0)) {
             return false;
         }
-        self.flags |= Self::IP | Self::V6 | Self::DONT_FRAGMENT;
+        self.flags |= Self::IP | Self::DONT_FRAGMENT;
         self.tos = ipv6::traffic_class(window.be16(0));
         self.ttl = window.byte(ipv6::HOP_LIMIT_OFFSET);
         let protocol = window.byte(ipv6::NEXT_HEADER_OFFSET);
@@ -258,19 +270,19 @@ impl Inner {
         } = *transport;
         let pseudo = pseudo.fold();
         let mut ports = 0;
-        // What no checksum field holds.
-        let mut checksum = u32::MAX;
+        // Where there is no checksum field, as good as any sum but this one.
+        let mut checksum = !pseudo;
         if protocol == u32::from(tcp::PROTOCOL) {
             if let Some(window) = frame.window::<{ tcp::LEN }>(offset) {
                 ports = window.be32(0);
-                checksum = u32::from(window.be16(tcp::CHECKSUM_OFFSET));
+                checksum = window.be16(tcp::CHECKSUM_OFFSET);
                 let header_len = usize::from(window.byte(tcp::DATA_OFFSET) >> 4).wrapping_mul(4);
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(header_len) as u32;
             }
         } else if protocol == u32::from(udp::PROTOCOL) {
             if let Some(window) = frame.window::<{ udp::LEN }>(offset) {
                 ports = window.be32(0);
-                checksum = u32::from(window.be16(udp::CHECKSUM_OFFSET));
+                checksum = window.be16(udp::CHECKSUM_OFFSET);
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(udp::LEN) as u32;
             }
         } else if protocol == SCTP {
@@ -280,17 +292,10 @@ impl Inner {
         }
         self.hash = mix.add(u64::from(ports)).finish();
         self.sum = before.word(!pseudo).fold();
-        if odd == 0 && checksum == u32::from(pseudo) {
+        if odd == 0 && checksum == pseudo {
             self.flags |= Self::PENDING;
         }
     }
-}
-
-/// Bytes of tag within the frame, out of the flag [`Inner::TAG_IN_BYTES`], without a branch.
-#[inline(always)]
-const fn tag_in_bytes_len(flags: u8) -> usize {
-    const { assert!((Inner::TAG_IN_BYTES as usize) << 1 == vlan::LEN) };
-    ((flags & Inner::TAG_IN_BYTES) << 1) as usize
 }
 
 /// The flag [`Inner::DONT_FRAGMENT`] out of the IPv4 DF bit, without a branch.

@@ -56,8 +56,8 @@ impl Edit {
     const SECOND: u8 = 1 << 4;
     /// The tag stands in the bytes of the frame, and goes.
     const STRIP_IN_BYTES: u8 = 1 << 5;
-    /// The tag stands in the bytes of the frame, and stays.
-    const STAYS_IN_BYTES: u8 = 1 << 6;
+    /// No tag stays in the bytes of the frame: the kernel sees the payload for what it is.
+    const PLAIN: u8 = 1 << 6;
 
     #[inline(always)]
     const fn has(self, bits: u8) -> bool {
@@ -69,40 +69,53 @@ impl Edit {
         self.has(Self::STRIP)
     }
 
+    /// The lowest bit, moved to where `bit` is.
+    #[inline(always)]
+    const fn to(lowest: u8, bit: u8) -> u8 {
+        (lowest & 1) << bit.trailing_zeros()
+    }
+
     /// The bits, with what the frame adds to them. Without a branch, as what follows.
     #[inline(always)]
-    const fn with_frame(self, inner: &Inner, second_tag: bool) -> u8 {
-        const { assert!(Self::STRIP == 1 && Inner::TAGGED == 1 && Inner::TAG_IN_BYTES == 2) };
-        let in_bytes = inner.flags >> 1 & 1;
-        let stays = inner.flags & !self.0 & 1;
+    const fn with_frame(self, inner: &Inner) -> u8 {
+        const {
+            assert!(Self::STRIP == 1 && Inner::TAGGED == 1);
+            assert!(Inner::TAG_IN_BYTES == 2 && Inner::SECOND_TAG == 8);
+        };
+        let in_bytes = inner.flags >> 1;
+        let second = inner.flags >> 3;
+        let stays = inner.flags & !self.0;
         self.0
-            | (stays & !in_bytes) * Self::CARRY
-            | stays * Self::STAYS
-            | second_tag as u8 * Self::SECOND
-            | (in_bytes & self.0) * Self::STRIP_IN_BYTES
-            | (in_bytes & stays) * Self::STAYS_IN_BYTES
+            | Self::to(stays & !in_bytes, Self::CARRY)
+            | Self::to(stays, Self::STAYS)
+            | Self::to(second, Self::SECOND)
+            | Self::to(in_bytes & self.0, Self::STRIP_IN_BYTES)
+            | Self::to(!(in_bytes & stays), Self::PLAIN)
     }
 
     /// 1 if `bit` is set, else 0.
     #[inline(always)]
     const fn count(self, bit: u8) -> u8 {
-        self.0 >> bit.trailing_zeros() & 1
+        (self.0 >> bit.trailing_zeros()) & 1
     }
 
     /// Bytes of a frame of `len` bytes as it is carried.
     #[inline(always)]
     const fn carried(self, len: u32) -> u32 {
-        len.wrapping_add(self.count(Self::CARRY) as u32 * vlan::LEN as u32)
-            .wrapping_sub(self.count(Self::STRIP_IN_BYTES) as u32 * vlan::LEN as u32)
+        const { assert!(vlan::LEN == 1 << 2) };
+        len.wrapping_add((self.count(Self::CARRY) as u32) << 2)
+            .wrapping_sub((self.count(Self::STRIP_IN_BYTES) as u32) << 2)
     }
 
     /// What happens to the tag.
     #[inline(always)]
     const fn verdict(self) -> TagEdit {
+        let carry = self.count(Self::CARRY);
         TagEdit::from_code(
             self.count(Self::STRIP)
-                + self.count(Self::STRIP_IN_BYTES)
-                + self.count(Self::CARRY) * 3,
+                .wrapping_add(self.count(Self::STRIP_IN_BYTES))
+                | (carry << 1)
+                | carry,
         )
     }
 }
@@ -126,6 +139,10 @@ where
 
 /// Decides on a frame at a port, and acts: encapsulate, deliver, flood or drop.
 #[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "frames and headers are shorter than 2^32 bytes"
+)]
 pub fn decide<P, T, A>(frame: &P, meta: &Meta, stage: Stage, tables: &T, act: &A) -> A::Outcome
 where
     P: PacketRead + ?Sized,
@@ -165,12 +182,8 @@ where
     who.from_port = slot;
     who.segment = number;
 
-    let second_tag = tagged && vlan::is_tag(inner.ethertype);
-    let tags_end = if inner.has(Inner::TAG_IN_BYTES) {
-        ethernet::LEN + 2 * vlan::LEN
-    } else {
-        ethernet::LEN + vlan::LEN
-    };
+    let second_tag = inner.has(Inner::SECOND_TAG);
+    let tags_end = (ethernet::LEN + vlan::LEN).wrapping_add(inner.tag_in_bytes_len());
     if second_tag && frame.frame_len() < tags_end {
         return act.leave(&who, Reason::Truncated);
     }
@@ -182,7 +195,7 @@ where
         return act.leave(&who, Reason::InvalidSourceMac);
     }
 
-    let edit = Edit(frame.blur(edit.with_frame(inner, second_tag)));
+    let edit = Edit(frame.blur(edit.with_frame(inner)));
     let frame_len = frame.frame_len() as u32;
     let uncut_len = if meta.gso_size == 0 {
         frame_len
@@ -241,6 +254,10 @@ where
 
 /// To a local port of the VNI.
 #[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "frames and headers are shorter than 2^32 bytes"
+)]
 fn deliver<A: Act>(
     stage: Stage,
     arrival: &Arrival,
@@ -316,6 +333,14 @@ fn carried_sum(inner: &Inner, arrival: &Arrival) -> u16 {
 
 /// To a VTEP.
 #[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "frames and headers are shorter than 2^32 bytes"
+)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything that a decision stands on"
+)]
 fn encap<T: Tables, A: Act>(
     stage: Stage,
     inner: &Inner,
@@ -364,7 +389,7 @@ fn encap<T: Tables, A: Act>(
         ifindex: peer.ifindex,
         v6,
         // With a tag left in its bytes, the kernel does not take the frame for IP.
-        inner_ip: inner.is_ip() && !arrival.edit.has(Edit::STAYS_IN_BYTES),
+        inner_ip: inner.is_ip() & arrival.edit.has(Edit::PLAIN),
         fields: Fields {
             tos,
             ttl,

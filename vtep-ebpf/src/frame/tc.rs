@@ -254,26 +254,28 @@ impl TcFrame {
     /// Tells the kernel device where the frame goes and with which outer header.
     #[inline(always)]
     pub fn set_tunnel_key(self, via: &ViaKernel, device_hash: u32) -> bool {
-        let mut flags = 0;
-        let mut key = empty_key();
-        key.tunnel_id = via.vni;
-        key.tunnel_tos = via.tos;
-        key.tunnel_ttl = via.ttl;
-        if let Some(remote) = via.remote.v4_be() {
-            key.__bindgen_anon_1.remote_ipv6 = [u32::from_be(remote), 0, 0, 0];
-            key.__bindgen_anon_3.local_ipv6 =
-                [u32::from_be(via.local.v4_be().unwrap_or(0)), 0, 0, 0];
-        } else {
-            key.__bindgen_anon_1.remote_ipv6 = via.remote.words_be();
-            key.__bindgen_anon_3.local_ipv6 = via.local.words_be();
-            flags |= BPF_F_TUNINFO_IPV6;
-        }
-        if !via.checksum {
-            flags |= BPF_F_ZERO_CSUM_TX;
-        }
-        if via.dont_fragment {
-            flags |= BPF_F_DONT_FRAGMENT;
-        }
+        let v4 = via.remote.v4_be().is_some();
+        let key_words = |addr: VtepAddr| {
+            let [a, b, c, d] = addr.words_be();
+            // Of an IPv4 key, the kernel reads the first word alone.
+            [if v4 { u32::from_be(d) } else { a }, b, c, d]
+        };
+        let mut key = bpf_tunnel_key {
+            tunnel_id: via.vni,
+            __bindgen_anon_1: bpf_tunnel_key__bindgen_ty_1 {
+                remote_ipv6: key_words(via.remote),
+            },
+            tunnel_tos: via.tos,
+            tunnel_ttl: via.ttl,
+            __bindgen_anon_2: bpf_tunnel_key__bindgen_ty_2 { tunnel_ext: 0 },
+            tunnel_label: 0,
+            __bindgen_anon_3: bpf_tunnel_key__bindgen_ty_3 {
+                local_ipv6: key_words(via.local),
+            },
+        };
+        let flags = (u32::from(!v4) * BPF_F_TUNINFO_IPV6)
+            | (u32::from(!via.checksum) * BPF_F_ZERO_CSUM_TX)
+            | (u32::from(via.dont_fragment) * BPF_F_DONT_FRAGMENT);
         let size = size_of::<bpf_tunnel_key>() as u32;
         // SAFETY: the helpers take the program's own context and a key that is initialized for its whole size.
         unsafe {
@@ -364,7 +366,7 @@ impl Headers {
     /// Puts the inner Ethernet header behind `AT` bytes of outer headers, with `tag_len` bytes of `tag`: none, or all.
     #[inline(always)]
     pub fn put_head<const AT: usize>(&mut self, head: PacketWindow, tag: [u16; 2], tag_len: usize) {
-        const { assert!(AT % 2 == 0 && AT <= LEN_V6) };
+        const { assert!(AT.is_multiple_of(2) && AT <= LEN_V6) };
         let at = (&raw mut *self).cast::<u16>().wrapping_add(AT / 2);
         let ether_type = ethernet::TYPE_OFFSET / 2;
         // SAFETY: the words lie within the headers: the assertion at the type.

@@ -42,14 +42,17 @@ impl<'a> XdpFrame<'a> {
         }
     }
 
+    /// Read anew for each window, as at TC.
     #[inline(always)]
     fn data(&self) -> usize {
-        self.ctx.data()
+        // SAFETY: the context of an XDP program is an `xdp_md`.
+        unsafe { (&raw const (*self.ctx.ctx).data).read_volatile() as usize }
     }
 
     #[inline(always)]
     fn data_end(&self) -> usize {
-        self.ctx.data_end()
+        // SAFETY: as in `data`.
+        unsafe { (&raw const (*self.ctx.ctx).data_end).read_volatile() as usize }
     }
 
     packet_access!();
@@ -79,7 +82,7 @@ impl<'a> XdpFrame<'a> {
         outer: &[u64; TEMPLATE_WORDS],
         macs: [u32; 3],
     ) -> bool {
-        const { assert!(N % 8 % 2 == 0 && N <= TEMPLATE_WORDS * 8) };
+        const { assert!(N.is_multiple_of(2) && N <= TEMPLATE_WORDS * 8) };
         let Some(to) = self.at::<N>(0) else {
             return false;
         };
