@@ -1,8 +1,10 @@
 //! Whom a frame is counted for. The same rules in the kernel and on the host.
 
 use crate::{
+    maps::Peer,
     reason::Reason,
     verdict::{Decision, NONE, Verdict, Who},
+    wire::ethernet,
 };
 
 /// The two directions of a counter.
@@ -50,6 +52,15 @@ pub struct End {
     pub to_port: u32,
     /// Number of the one peer that it went to, or [`NONE`].
     pub to_peer: u32,
+}
+
+/// True if a copy of a flooded frame can go to this peer: see [`Reason::CopyLost`].
+#[inline(always)]
+pub fn copy_goes(peer: &Peer, carried_len: u32) -> bool {
+    // The Ethernet header of the template is none of the IP packet's.
+    let packet_len = carried_len.wrapping_add(peer.template_len).wrapping_sub(ethernet::LEN as u32);
+    let fits = carried_len == 0 || peer.mtu == 0 || packet_len <= peer.mtu;
+    fits && !peer.has(Peer::UNREACHABLE)
 }
 
 /// Counts one frame of `frame_len` bytes.

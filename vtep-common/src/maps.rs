@@ -337,6 +337,8 @@ impl Peer {
     pub const CSUM6_OFF: u32 = 1 << 4;
     /// XDP can redirect to the egress interface, without a frame being lost silently.
     pub const XDP_TARGET: u32 = 1 << 5;
+    /// There is no route, or the interface of the route is down.
+    pub const UNREACHABLE: u32 = 1 << 6;
 
     /// True if `flag` is set.
     #[must_use]

@@ -362,6 +362,9 @@ fn encap<T: Tables, A: Act>(
     let v6 = peer.has(Peer::IPV6);
     let checksum = peer.has(Peer::CHECKSUM);
     let resolved = peer.has(Peer::RESOLVED);
+    if peer.has(Peer::UNREACHABLE) {
+        return act.leave(who, Reason::NoRoute);
+    }
     // Bytes that encapsulation adds within the outer IP packet, where the peer is resolved.
     let overhead = peer.template_len.wrapping_sub(ethernet::LEN as u32);
     if resolved && arrival.cut_len.wrapping_add(overhead) > peer.mtu {
@@ -441,6 +444,7 @@ fn flood<T: Tables, A: Act>(
         &Flood {
             list,
             from: arrival.slot,
+            carried_len: arrival.cut_len,
             outer: ViaKernel {
                 peer: 0,
                 remote: VtepAddr::from_v4_be(0),

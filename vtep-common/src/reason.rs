@@ -125,7 +125,7 @@ reasons! {
     SplitHorizon = 27, "split_horizon", Dropped;
     /// For the port it came from.
     SamePort = 28, "same_port", Dropped;
-    /// Larger than the underlay carries after encapsulation.
+    /// Larger than the underlay carries after encapsulation, or than the port takes.
     TooBig = 29, "too_big", Dropped;
     /// At a port, tagged with a VLAN that no mapping covers (RFC 7348 section 6.1).
     VlanUnmapped = 30, "vlan_unmapped", Dropped;
@@ -138,6 +138,13 @@ reasons! {
     Redirect = 33, "redirect_failed", Aborted;
     /// A table entry points to one that is not there.
     TableGap = 34, "table_gap", Aborted;
+
+    /// Decapsulated by the kernel device, but sent to an address that is none of our VTEP addresses.
+    WrongDestination = 35, "wrong_destination", Dropped;
+    /// There is no route to the VTEP, or the interface of the route is down.
+    NoRoute = 36, "no_route", Dropped;
+    /// One copy of a flooded frame: it found no route, was larger than the path carries, or was refused by its device. The frame itself counts as flooded.
+    CopyLost = 37, "copy_lost", Dropped;
 }
 
 impl Reason {

@@ -130,6 +130,7 @@ where
         &Flood {
             list,
             from: NONE,
+            carried_len: 0,
             outer: ViaKernel {
                 peer: 0,
                 remote: VtepAddr::from_v4_be(0),
@@ -222,7 +223,7 @@ where
 {
     let mut who = Who::nobody(frame.frame_len());
     if key.destination.is_some_and(|to| !tables.is_local(&to)) {
-        return act.leave(&who, Reason::NotOurAddress);
+        return act.leave(&who, Reason::WrongDestination);
     }
     if tables.is_local(&key.source) {
         return act.leave(&who, Reason::OwnSource);

@@ -124,6 +124,9 @@ pub struct Flood {
     /// Slot of the port that the frame came from and must not go back to; [`NONE`] for a frame from a VTEP, which goes to
     /// local ports alone.
     pub from: u32,
+    /// Bytes of each copy to a VTEP before the outer headers, of a super-frame those of each frame that it is cut into; 0 where
+    /// there are no such copies.
+    pub carried_len: u32,
     /// The outer header for the copies to VTEPs: `remote`, `local`, `peer` and `checksum` are those of each target.
     pub outer: ViaKernel,
 }

@@ -125,7 +125,7 @@ fn frames_that_run_in_the_kernel_reach_every_reason_too() {
 
 #[test]
 fn every_reason_is_reached_at_some_hook_but_those_of_helpers() {
-    let helpers = [Reason::Reshape, Reason::Redirect];
+    let helpers = [Reason::Reshape, Reason::Redirect, Reason::CopyLost];
     for reason in Reason::ALL {
         let decided = Hook::ALL
             .iter()

@@ -4,9 +4,10 @@ use core::ffi::c_void;
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated as helpers};
 use vtep_common::{
-    count::{Counters as _, Direction},
+    count::{Counters as _, Direction, copy_goes},
     flow,
     maps::{Hook, MAX_FLOOD_TARGETS, Peer},
+    reason::Reason,
     tables::{Tables as _, place},
     verdict::{Flood, NONE},
 };
@@ -80,7 +81,7 @@ fn send_copy(copies: &Copies, index: u64) -> Option<()> {
     // does on a copy of the index.
     let target = unsafe { *list.targets.as_ptr().add(index) };
     // The counters of targets are not those of a hook.
-    let counters = KernelCounters(Hook::Port);
+    let counters = KernelCounters(if flood.from == NONE { Hook::Tunnel } else { Hook::Port });
     if index < list.ports as usize {
         if flood.from == target {
             return None;
@@ -91,18 +92,26 @@ fn send_copy(copies: &Copies, index: u64) -> Option<()> {
         }
         if frame.clone_redirect(port.ifindex) {
             counters.port(target, Direction::Decap, copies.bytes);
+        } else {
+            counters.reason(Reason::CopyLost, copies.bytes);
         }
         if port.vlan != 0 {
             frame.pop_tag();
         }
     } else {
         let peer = copies.tables.peer(target)?;
+        if !copy_goes(peer, flood.carried_len) {
+            counters.reason(Reason::CopyLost, copies.bytes);
+            return None;
+        }
         let mut via = flood.outer;
         via.remote = peer.addr;
         via.local = peer.local;
         via.checksum = peer.has(Peer::CHECKSUM);
         if frame.set_tunnel_key(&via, copies.device_hash) && frame.clone_redirect(copies.device) {
             counters.peer(target, Direction::Encap, copies.bytes);
+        } else {
+            counters.reason(Reason::CopyLost, copies.bytes);
         }
     }
     Some(())

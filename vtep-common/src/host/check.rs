@@ -450,7 +450,12 @@ fn counted_once(decision: &Decision, reason: Reason, len: usize, tables: &HostTa
         .iter()
         .map(|(code, counter)| (*code, counter.packets))
         .collect();
-    assert_eq!(reasons, [(reason.code(), 1)]);
+    // The lost copies of a flooded frame count beside the frame itself.
+    let ends: Vec<(u32, u64)> = reasons
+        .into_iter()
+        .filter(|(code, _)| *code != Reason::CopyLost.code())
+        .collect();
+    assert_eq!(ends, [(reason.code(), 1)]);
     let through = usize::from(reason.class() == Class::Delivered);
     assert_eq!(counters.segments.borrow().len(), through);
     if through == 0 {

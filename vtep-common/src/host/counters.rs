@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use crate::{
-    count::{Counters, Direction, count},
+    count::{Counters, Direction, copy_goes, count},
     maps::Counter,
     reason::Reason,
     tables::Tables,
@@ -49,8 +49,14 @@ impl HostCounters {
                 if flood.from != *target && tables.port(*target).is_some() {
                     self.port(*target, Direction::Decap, bytes);
                 }
-            } else if flood.from != NONE && tables.peer(*target).is_some() {
-                self.peer(*target, Direction::Encap, bytes);
+            } else if flood.from != NONE
+                && let Some(peer) = tables.peer(*target)
+            {
+                if copy_goes(peer, flood.carried_len) {
+                    self.peer(*target, Direction::Encap, bytes);
+                } else {
+                    self.reason(Reason::CopyLost, bytes);
+                }
             }
         }
     }

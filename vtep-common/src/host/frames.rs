@@ -156,6 +156,8 @@ pub const PEER_V4_UNRESOLVED: u32 = 23;
 pub const PEER_V6_UNRESOLVED: u32 = 24;
 /// A peer over IPv4 with an MTU that no frame exceeds.
 pub const PEER_JUMBO: u32 = 25;
+/// A peer over IPv4 that no route leads to.
+pub const PEER_UNREACHABLE: u32 = 26;
 
 /// A peer number that the FDB leads to and that is not in use.
 pub const GONE_PEER: u32 = 90;
@@ -326,7 +328,6 @@ pub fn reachable(hook: Hook) -> &'static [Reason] {
         Hook::Tunnel => &[
             Reason::Decapsulated,
             Reason::FloodedLocally,
-            Reason::NotOurAddress,
             Reason::UnknownVni,
             Reason::OwnSource,
             Reason::InnerTruncated,
@@ -338,6 +339,7 @@ pub fn reachable(hook: Hook) -> &'static [Reason] {
             Reason::SplitHorizon,
             Reason::TooBig,
             Reason::TableGap,
+            Reason::WrongDestination,
         ],
         Hook::Port => &[
             Reason::Encapsulated,
@@ -355,6 +357,7 @@ pub fn reachable(hook: Hook) -> &'static [Reason] {
             Reason::VlanUnmapped,
             Reason::NotAPort,
             Reason::TableGap,
+            Reason::NoRoute,
         ],
         Hook::PortXdp => &[
             Reason::Encapsulated,
@@ -368,6 +371,7 @@ pub fn reachable(hook: Hook) -> &'static [Reason] {
             Reason::VlanUnmapped,
             Reason::NotAPort,
             Reason::TableGap,
+            Reason::NoRoute,
         ],
     }
 }
@@ -485,16 +489,18 @@ impl World {
         add(PEER_V4_UNRESOLVED, "192.0.2.4", 0, 0);
         add(PEER_V6_UNRESOLVED, "2001:db8::4", 0, Peer::CHECKSUM);
         add(PEER_JUMBO, "192.0.2.5", u32::MAX, resolved);
+        add(PEER_UNREACHABLE, "192.0.2.6", 0, Peer::UNREACHABLE);
     }
 
     fn add_stations(&mut self) {
-        const PEERS: [u32; 6] = [
+        const PEERS: [u32; 7] = [
             PEER_V4,
             PEER_V6,
             PEER_V6_ZERO,
             PEER_V4_UNRESOLVED,
             PEER_V6_UNRESOLVED,
             PEER_JUMBO,
+            PEER_UNREACHABLE,
         ];
         let lists: [(u32, &[u32], &[u32]); 3] = [
             (
@@ -530,7 +536,7 @@ impl World {
         }
         let list = 100 + PLAIN;
         self.tables
-            .add_flood(list, &[PORT_ACCESS, PORT_VLAN_10], &[PEER_JUMBO]);
+            .add_flood(list, &[PORT_ACCESS, PORT_VLAN_10], &[PEER_JUMBO, PEER_UNREACHABLE]);
     }
 
     fn add_station(&mut self, segment: u32, target: u32, kind: u8) {

@@ -116,7 +116,7 @@ fn what_was_sent_to_another_address_passes_and_what_we_sent_is_dropped() {
         destination: Some(addr("192.0.2.77").into()),
         ..key(100)
     };
-    assert_eq!(left(&decide(&frame, &to_another)), Reason::NotOurAddress);
+    assert_eq!(left(&decide(&frame, &to_another)), Reason::WrongDestination);
     let own = TunnelKey {
         source: addr(OURS_V4).into(),
         ..key(100)

@@ -110,8 +110,14 @@ impl Peer {
             Resolution::NoRoute => (None, None, PeerState::Unreachable),
             Resolution::LinkDown { dev } => (Some(dev), None, PeerState::Unreachable),
         };
-        if state != PeerState::Resolved {
-            self.pod.flags &= !maps::Peer::RESOLVED;
+        self.pod.flags &= !maps::Peer::UNREACHABLE;
+        match state {
+            PeerState::Resolved => {}
+            PeerState::Resolving => self.pod.flags &= !maps::Peer::RESOLVED,
+            PeerState::Unreachable => {
+                self.pod.flags &= !maps::Peer::RESOLVED;
+                self.pod.flags |= maps::Peer::UNREACHABLE;
+            }
         }
         (self.dev, self.via, self.state) = (dev, via, state);
     }
@@ -128,6 +134,7 @@ impl Peer {
         pod.flags |= if checksum { maps::Peer::CHECKSUM } else { 0 };
         if local.is_none() {
             pod.flags &= !maps::Peer::RESOLVED;
+            pod.flags |= maps::Peer::UNREACHABLE;
             self.state = PeerState::Unreachable;
         }
         pod.local = local.map_or_else(VtepAddr::zeroed, VtepAddr::from);
