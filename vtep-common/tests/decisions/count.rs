@@ -119,6 +119,39 @@ fn a_flood_counts_every_copy_but_none_for_the_port_it_came_from() {
     assert_eq!(got, want);
 }
 
+/// Frames and bytes under a reason.
+fn under(counters: &HostCounters, reason: Reason) -> (u64, u64) {
+    let reasons = counters.reasons.borrow();
+    let counter = reasons.get(&reason.code()).copied().unwrap_or_default();
+    (counter.packets, counter.bytes)
+}
+
+#[test]
+fn a_copy_that_cannot_go_is_lost_under_a_reason_of_its_own() {
+    let world = World::default();
+    // One of the two peers of this list has no route.
+    let frame = udp_frame(group(PLAIN));
+    let decision = at_port(&world, world.interfaces.access, &frame);
+    let counters = HostCounters::default();
+    counters.record(&decision, Reason::Flooded, frame.len(), &world.tables);
+    let once = (1, frame.len() as u64);
+    assert_eq!(under(&counters, Reason::Flooded), once);
+    assert_eq!(under(&counters, Reason::CopyLost), once);
+
+    // The paths over IPv6 and over IPv4 carry 1430 and 1450 bytes of payload.
+    for (payload, lost) in [(1430, 0), (1431, 1), (1450, 1), (1451, 2)] {
+        let mut frame = udp_frame(group(77));
+        frame.resize(14 + payload, 0);
+        let decision = at_port(&world, world.interfaces.access, &frame);
+        let counters = HostCounters::default();
+        counters.record(&decision, Reason::Flooded, frame.len(), &world.tables);
+        let got = under(&counters, Reason::CopyLost);
+        assert_eq!(got.0, lost, "{payload} bytes");
+        let sent = counters.peers.borrow().len() as u64;
+        assert_eq!(sent + lost, 2);
+    }
+}
+
 #[test]
 fn a_frame_that_failed_counts_under_what_failed_and_for_nobody() {
     let world = World::default();

@@ -10,9 +10,10 @@ use vtep_common::{
         build::{self, Checksum, Fragment, Ip},
         check,
         frames::{
-            GONE_PEER, GONE_PORT, PEER_JUMBO, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
-            PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW,
-            PORT_NATIVE, PORT_VLAN_10, PORT_VLAN_20, QUIET, TRUNK, World, group, station,
+            GONE_PEER, GONE_PORT, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED,
+            PEER_V6, PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER,
+            PORT_NARROW, PORT_NATIVE, PORT_VLAN_10, PORT_VLAN_20, QUIET, TRUNK, World, group,
+            station,
         },
     },
     maps::{FdbValue, Peer, Segment},
@@ -709,6 +710,15 @@ fn an_unresolved_peer_is_reached_through_the_kernel_device() {
         assert_eq!((via.dont_fragment, via.checksum), (true, checksum));
         assert!(via.source_port >= 49_152);
     }
+}
+
+#[test]
+fn a_peer_without_a_route_is_a_drop_of_its_own() {
+    let world = World::default();
+    let frame = udp_frame(station(PLAIN, PEER_UNREACHABLE));
+    assert_eq!(left(&from_access(&world, &frame)), Reason::NoRoute);
+    let xdp = at_port_xdp(&world, world.interfaces.access, &frame);
+    assert_eq!(left(&xdp), Reason::NoRoute);
 }
 
 #[test]
