@@ -58,7 +58,9 @@ pub struct End {
 #[inline(always)]
 pub fn copy_goes(peer: &Peer, carried_len: u32) -> bool {
     // The Ethernet header of the template is none of the IP packet's.
-    let packet_len = carried_len.wrapping_add(peer.template_len).wrapping_sub(ethernet::LEN as u32);
+    let packet_len = carried_len
+        .wrapping_add(peer.template_len)
+        .wrapping_sub(ethernet::LEN as u32);
     let fits = carried_len == 0 || peer.mtu == 0 || packet_len <= peer.mtu;
     fits && !peer.has(Peer::UNREACHABLE)
 }

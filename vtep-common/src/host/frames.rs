@@ -535,8 +535,11 @@ impl World {
             self.stations.push((number, group(number)));
         }
         let list = 100 + PLAIN;
-        self.tables
-            .add_flood(list, &[PORT_ACCESS, PORT_VLAN_10], &[PEER_JUMBO, PEER_UNREACHABLE]);
+        self.tables.add_flood(
+            list,
+            &[PORT_ACCESS, PORT_VLAN_10],
+            &[PEER_JUMBO, PEER_UNREACHABLE],
+        );
     }
 
     fn add_station(&mut self, segment: u32, target: u32, kind: u8) {

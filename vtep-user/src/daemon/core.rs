@@ -60,7 +60,11 @@ impl Core {
     }
 
     /// Serves until everything is to be removed. Returns true then.
-    pub(super) async fn run(&mut self, mut asks: mpsc::Receiver<Ask>, mut monitor: Monitor) -> bool {
+    pub(super) async fn run(
+        &mut self,
+        mut asks: mpsc::Receiver<Ask>,
+        mut monitor: Monitor,
+    ) -> bool {
         loop {
             tokio::select! {
                 ask = asks.recv() => {
@@ -114,7 +118,9 @@ impl Core {
             Command::Do(op) => self.change(&op).await.map(|()| Reply::Done),
             Command::Batch(ops) => {
                 for (line, op) in &ops {
-                    self.change(op).await.map_err(|refusal| refusal.at_line(*line))?;
+                    self.change(op)
+                        .await
+                        .map_err(|refusal| refusal.at_line(*line))?;
                 }
                 Ok(Reply::Done)
             }
@@ -153,9 +159,9 @@ impl Core {
     /// Looks an interface up that is to be a port.
     async fn port_facts(&self, dev: &str) -> Result<Option<LinkFacts>, Refusal> {
         match self.netlink.find_link(dev).await.map_err(internal)? {
-            Some(link) if !link.ethernet => {
-                Err(Refusal::invalid(format!("interface {dev} carries no Ethernet frames; make a tap with: ip tuntap add dev {dev} mode tap")))
-            }
+            Some(link) if !link.ethernet => Err(Refusal::invalid(format!(
+                "interface {dev} carries no Ethernet frames; make a tap with: ip tuntap add dev {dev} mode tap"
+            ))),
             Some(link) => {
                 let facts = facts::of_port(&self.netlink, &link).map_err(internal)?;
                 tracing::info!("port {dev}: {}", delivery(&facts));
@@ -166,8 +172,19 @@ impl Core {
     }
 
     /// Does what the state machine asks for.
-    async fn carry_out(&mut self, effect: Effect, links: &Option<LinkFacts>) -> Result<(), Refusal> {
-        let Effect { writes, attach, detach, resolve, forget, undo } = effect;
+    async fn carry_out(
+        &mut self,
+        effect: Effect,
+        links: &Option<LinkFacts>,
+    ) -> Result<(), Refusal> {
+        let Effect {
+            writes,
+            attach,
+            detach,
+            resolve,
+            forget,
+            undo,
+        } = effect;
         for wanted in &attach {
             let xdp = wanted.hook == PortHook::Xdp;
             if let Err(error) = self.datapath.attach_port(&wanted.name, wanted.ifindex, xdp) {
@@ -197,7 +214,10 @@ impl Core {
         if effect.writes.is_empty() && effect.detach.is_empty() {
             return;
         }
-        tracing::warn!(ifindex, "the interface of a port is gone, and the port with it");
+        tracing::warn!(
+            ifindex,
+            "the interface of a port is gone, and the port with it"
+        );
         if let Err(refusal) = self.carry_out(effect, &None).await {
             tracing::error!(%refusal, "the port of an interface that is gone stays");
         }
@@ -215,7 +235,11 @@ impl Core {
 
     /// Takes on what changed about an uplink: one that was deleted and made again is attached anew.
     pub(super) fn uplink_changed(&mut self, link: Link) -> Result<(), DaemonError> {
-        let Some(at) = self.uplinks.iter().position(|uplink| uplink.index == link.index || uplink.name == link.name) else {
+        let Some(at) = self
+            .uplinks
+            .iter()
+            .position(|uplink| uplink.index == link.index || uplink.name == link.name)
+        else {
             return Ok(());
         };
         let old = std::mem::replace(&mut self.uplinks[at], link.clone());
@@ -224,15 +248,19 @@ impl Core {
         }
         tracing::warn!("uplink {} was made again; attaching to it", link.name);
         self.datapath.detach_uplink(old.index)?;
-        self.statuses[at] = start::attach_uplink(&self.options, &self.netlink, &link, &mut self.datapath)?;
+        self.statuses[at] =
+            start::attach_uplink(&self.options, &self.netlink, &link, &mut self.datapath)?;
         self.reserve();
         Ok(())
     }
 
     /// Tells the state which interfaces cannot be ports.
     fn reserve(&mut self) {
-        let mut reserved: std::collections::HashMap<u32, Reserved> =
-            self.uplinks.iter().map(|link| (link.index, Reserved::Uplink)).collect();
+        let mut reserved: std::collections::HashMap<u32, Reserved> = self
+            .uplinks
+            .iter()
+            .map(|link| (link.index, Reserved::Uplink))
+            .collect();
         reserved.insert(self.device, Reserved::Tunnel);
         self.state.set_reserved(reserved);
     }
@@ -248,7 +276,11 @@ impl Core {
         let dir = datapath::instance_dir(&self.options.instance);
         datapath::remove_pins(&dir)?;
         remove_dir_if_empty(dir.parent());
-        match self.netlink.delete_link(&device_name(self.options.udp_port)).await {
+        match self
+            .netlink
+            .delete_link(&device_name(self.options.udp_port))
+            .await
+        {
             Ok(()) | Err(netlink::Error::NoSuchLink(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -260,7 +292,9 @@ fn delivery(facts: &LinkFacts) -> &'static str {
     match (facts.xdp_target, facts.peer_target) {
         (true, true) => "XDP may redirect to it, and TC hands frames straight to its other end",
         (true, false) => "XDP may redirect to it",
-        (false, true) => "XDP leaves it to TC, since its other end would lose the frames; TC hands them straight to that end",
+        (false, true) => {
+            "XDP leaves it to TC, since its other end would lose the frames; TC hands them straight to that end"
+        }
         (false, false) => "XDP leaves it to TC, since the driver would lose the frames",
     }
 }

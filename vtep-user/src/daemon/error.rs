@@ -22,7 +22,9 @@ pub enum DaemonError {
         needed: &'static str,
     },
     /// Configuration files are for a later version.
-    #[error("--config is not supported in this version; put the commands into a file and load it with: vtep batch FILE")]
+    #[error(
+        "--config is not supported in this version; put the commands into a file and load it with: vtep batch FILE"
+    )]
     NoConfig,
     /// The uplink is down.
     #[error("interface {0} is down; bring it up with: ip link set dev {0} up")]
@@ -42,13 +44,17 @@ pub enum DaemonError {
         dev: String,
     },
     /// No address to send from.
-    #[error("{dev} has no address to send from; add one with: ip address add ADDRESS/PREFIX dev {dev}, or name one with: --local IP")]
+    #[error(
+        "{dev} has no address to send from; add one with: ip address add ADDRESS/PREFIX dev {dev}, or name one with: --local IP"
+    )]
     NoAddress {
         /// The uplink.
         dev: String,
     },
     /// The pinned FDB has another size than asked for.
-    #[error("the FDB that is in use has room for {found} entries, not {wanted}; its size changes only after: vtep teardown")]
+    #[error(
+        "the FDB that is in use has room for {found} entries, not {wanted}; its size changes only after: vtep teardown"
+    )]
     FdbSize {
         /// Its size.
         found: u32,
@@ -56,7 +62,9 @@ pub enum DaemonError {
         wanted: u32,
     },
     /// Another UDP port than that of the pinned state.
-    #[error("the state that is in use is for UDP port {found}, not {wanted}; the port changes only after: vtep teardown")]
+    #[error(
+        "the state that is in use is for UDP port {found}, not {wanted}; the port changes only after: vtep teardown"
+    )]
     UdpPort {
         /// The port in use.
         found: u16,
@@ -73,7 +81,9 @@ pub enum DaemonError {
         source: io::Error,
     },
     /// There is nothing to tear down.
-    #[error("there is nothing of instance {instance} to remove; name another with: --instance NAME")]
+    #[error(
+        "there is nothing of instance {instance} to remove; name another with: --instance NAME"
+    )]
     NothingThere {
         /// The instance.
         instance: String,

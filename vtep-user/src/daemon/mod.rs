@@ -42,7 +42,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, DaemonError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| DaemonError::System { what: "start the runtime", source })
+        .map_err(|source| DaemonError::System {
+            what: "start the runtime",
+            source,
+        })
 }
 
 /// Runs the daemon until it is told to stop.
@@ -77,8 +80,18 @@ async fn serve(options: RunOptions) -> Result<(), DaemonError> {
         // An error means that the sender is gone, which is a stop too.
         drop(stopped.wait_for(|stop| *stop).await);
     };
-    let api = tokio::spawn(server::serve(socket, handle.clone(), until_stopped(stopped.clone())));
-    let metrics = metrics.map(|listener| tokio::spawn(server::serve_metrics(listener, handle, until_stopped(stopped))));
+    let api = tokio::spawn(server::serve(
+        socket,
+        handle.clone(),
+        until_stopped(stopped.clone()),
+    ));
+    let metrics = metrics.map(|listener| {
+        tokio::spawn(server::serve_metrics(
+            listener,
+            handle,
+            until_stopped(stopped),
+        ))
+    });
     tracing::info!(instance = options.instance, "ready");
 
     let teardown = tokio::select! {
@@ -104,7 +117,10 @@ async fn serve(options: RunOptions) -> Result<(), DaemonError> {
 }
 
 fn stop_signal(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DaemonError> {
-    signal(kind).map_err(|source| DaemonError::System { what: "watch for signals", source })
+    signal(kind).map_err(|source| DaemonError::System {
+        what: "watch for signals",
+        source,
+    })
 }
 
 /// Removes everything that an instance left in the kernel, when no daemon of it runs.
@@ -113,10 +129,15 @@ pub fn teardown_without_daemon(instance: &str) -> Result<(), DaemonError> {
     let dir = datapath::instance_dir(instance);
     let links = runtime()?.block_on(async { Netlink::open()?.links().await })?;
     let owner = owner(instance);
-    let device = links.iter().find(|link| link.alias.as_deref() == Some(&owner)).map(|link| link.name.clone());
+    let device = links
+        .iter()
+        .find(|link| link.alias.as_deref() == Some(&owner))
+        .map(|link| link.name.clone());
     if device.is_none() && !dir.exists() {
         datapath::check_bpffs()?;
-        return Err(DaemonError::NothingThere { instance: instance.to_owned() });
+        return Err(DaemonError::NothingThere {
+            instance: instance.to_owned(),
+        });
     }
     let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
     datapath::detach_all_without_links(&names)?;
@@ -133,7 +154,11 @@ fn remove_dir_if_empty(dir: Option<&Path>) {
     if let Some(dir) = dir {
         match std::fs::remove_dir(dir) {
             Ok(()) => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+                ) => {}
             Err(error) => tracing::warn!(%error, "remove {}", dir.display()),
         }
     }

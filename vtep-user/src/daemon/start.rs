@@ -32,7 +32,10 @@ pub(super) fn check_kernel() -> Result<(), DaemonError> {
         Ok(version) if version >= oldest => Ok(()),
         Ok(_) | Err(_) => {
             let found = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-            Err(DaemonError::Kernel { found: found.trim().to_owned(), needed })
+            Err(DaemonError::Kernel {
+                found: found.trim().to_owned(),
+                needed,
+            })
         }
     }
 }
@@ -46,7 +49,9 @@ pub(super) async fn start(options: &RunOptions) -> Result<Started, DaemonError> 
     datapath::check_bpffs()?;
 
     let name = device_name(options.udp_port);
-    let tunnel = netlink.create_tunnel_device(&name, options.udp_port, &owner(&options.instance)).await?;
+    let tunnel = netlink
+        .create_tunnel_device(&name, options.udp_port, &owner(&options.instance))
+        .await?;
     let made = prepare(options, &netlink, &uplinks, &tunnel.link, locals).await;
     match made {
         Ok(mut core) => {
@@ -86,8 +91,17 @@ async fn uplinks(netlink: &Netlink, names: &[String]) -> Result<Vec<Link>, Daemo
 }
 
 /// The addresses to send from: those named, else one of each family from the uplinks.
-async fn locals(netlink: &Netlink, options: &RunOptions, uplinks: &[Link]) -> Result<Vec<IpAddr>, DaemonError> {
-    let dev = || uplinks.first().map(|link| link.name.clone()).unwrap_or_default();
+async fn locals(
+    netlink: &Netlink,
+    options: &RunOptions,
+    uplinks: &[Link],
+) -> Result<Vec<IpAddr>, DaemonError> {
+    let dev = || {
+        uplinks
+            .first()
+            .map(|link| link.name.clone())
+            .unwrap_or_default()
+    };
     if !options.locals.is_empty() {
         let ours = netlink.all_local_addresses().await?;
         return match options.locals.iter().find(|ip| !ours.contains(ip)) {
@@ -96,11 +110,18 @@ async fn locals(netlink: &Netlink, options: &RunOptions, uplinks: &[Link]) -> Re
         };
     }
     let chosen = choose_locals(netlink, uplinks).await?;
-    if chosen.is_empty() { Err(DaemonError::NoAddress { dev: dev() }) } else { Ok(chosen) }
+    if chosen.is_empty() {
+        Err(DaemonError::NoAddress { dev: dev() })
+    } else {
+        Ok(chosen)
+    }
 }
 
 /// The best address of each family that the uplinks have.
-pub(super) async fn choose_locals(netlink: &Netlink, uplinks: &[Link]) -> Result<Vec<IpAddr>, DaemonError> {
+pub(super) async fn choose_locals(
+    netlink: &Netlink,
+    uplinks: &[Link],
+) -> Result<Vec<IpAddr>, DaemonError> {
     let mut found = Vec::new();
     for link in uplinks {
         found.extend(netlink.local_addresses(link.index).await?);
@@ -109,7 +130,13 @@ pub(super) async fn choose_locals(netlink: &Netlink, uplinks: &[Link]) -> Result
         IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
         IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
     };
-    let first = |v4: bool| found.iter().filter(global).find(|ip| ip.is_ipv4() == v4).copied();
+    let first = |v4: bool| {
+        found
+            .iter()
+            .filter(global)
+            .find(|ip| ip.is_ipv4() == v4)
+            .copied()
+    };
     Ok(first(true).into_iter().chain(first(false)).collect())
 }
 
@@ -128,7 +155,16 @@ async fn prepare(
     match prepared {
         Ok((state, statuses)) => {
             let fixed_locals = !options.locals.is_empty();
-            Ok(Core::new(options, netlink.clone(), datapath, state, uplinks.to_vec(), statuses, fixed_locals, device.index))
+            Ok(Core::new(
+                options,
+                netlink.clone(),
+                datapath,
+                state,
+                uplinks.to_vec(),
+                statuses,
+                fixed_locals,
+                device.index,
+            ))
         }
         Err(error) => {
             if fresh {
@@ -148,14 +184,26 @@ async fn take_over(
     locals: Vec<IpAddr>,
     datapath: &mut Datapath,
 ) -> Result<(State, Vec<UplinkStatus>), DaemonError> {
-    if let Some(wanted) = options.fdb_max.filter(|wanted| *wanted != datapath.fdb_max()) {
-        return Err(DaemonError::FdbSize { found: datapath.fdb_max(), wanted });
+    if let Some(wanted) = options
+        .fdb_max
+        .filter(|wanted| *wanted != datapath.fdb_max())
+    {
+        return Err(DaemonError::FdbSize {
+            found: datapath.fdb_max(),
+            wanted,
+        });
     }
-    let limits = Limits { fdb: datapath.fdb_max(), ..Limits::default() };
+    let limits = Limits {
+        fdb: datapath.fdb_max(),
+        ..Limits::default()
+    };
     let found = datapath.config()?;
     let (state, writes) = if datapath.adopted() && found.layout != 0 {
         if found.udp_port != options.udp_port {
-            return Err(DaemonError::UdpPort { found: found.udp_port, wanted: options.udp_port });
+            return Err(DaemonError::UdpPort {
+                found: found.udp_port,
+                wanted: options.udp_port,
+            });
         }
         adopt(options, netlink, locals, limits, datapath).await?
     } else {
@@ -163,7 +211,11 @@ async fn take_over(
     };
 
     let partial = uplinks.iter().any(|link| link.kind == LinkKind::Veth);
-    let flags = if partial { Config::PARTIAL_CHECKSUMS } else { 0 };
+    let flags = if partial {
+        Config::PARTIAL_CHECKSUMS
+    } else {
+        0
+    };
     datapath.write(&writes)?;
     datapath.write(&state.start(device.index, flags))?;
     datapath.attach_tunnel(&device.name, device.index)?;
@@ -202,12 +254,22 @@ async fn adopt(
     for link in netlink.links().await? {
         links.insert(link.index, facts::of_port(netlink, &link)?);
     }
-    let Adopted { state, writes, notes } = State::adopt(&datapath.dump()?, locals, options.udp_port, limits, &links);
+    let Adopted {
+        state,
+        writes,
+        notes,
+    } = State::adopt(&datapath.dump()?, locals, options.udp_port, limits, &links);
     for note in notes {
         tracing::warn!("{note}");
     }
     let totals = state.totals();
-    tracing::info!(vnis = totals.vnis, ports = totals.ports, peers = totals.peers, fdb = totals.fdb, "adopted the pinned state");
+    tracing::info!(
+        vnis = totals.vnis,
+        ports = totals.ports,
+        peers = totals.peers,
+        fdb = totals.fdb,
+        "adopted the pinned state"
+    );
     Ok((state, writes))
 }
 
@@ -220,7 +282,9 @@ pub(super) fn attach_uplink(
 ) -> Result<UplinkStatus, DaemonError> {
     // TC first: what XDP passes on has somewhere to go.
     datapath.attach_uplink_tc(&link.name, link.index)?;
-    let native = netlink.xdp_features(link.index)?.is_none_or(|features| features.has(XdpFeatures::BASIC));
+    let native = netlink
+        .xdp_features(link.index)?
+        .is_none_or(|features| features.has(XdpFeatures::BASIC));
     let tc_because = match options.uplink_hook {
         UplinkHook::Tc => Some("it was asked for".to_owned()),
         UplinkHook::Xdp => None,
@@ -254,5 +318,9 @@ pub(super) fn attach_uplink(
         Some(why) => tracing::info!("uplink {}: {hook}, because {why}", link.name),
         None => tracing::info!("uplink {}: {hook}", link.name),
     }
-    Ok(UplinkStatus { dev: link.name.clone(), hook: hook.to_owned(), why })
+    Ok(UplinkStatus {
+        dev: link.name.clone(),
+        hook: hook.to_owned(),
+        why,
+    })
 }

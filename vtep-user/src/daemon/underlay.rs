@@ -39,7 +39,10 @@ impl Core {
 
     async fn note(&mut self, event: Event, todo: &mut Todo) {
         match event {
-            Event::Link { index, link: Some(link) } => {
+            Event::Link {
+                index,
+                link: Some(link),
+            } => {
                 if let Err(error) = self.port_changed(&link) {
                     tracing::error!(%error, ifindex = index, "a change of a port was not followed");
                 }
@@ -61,9 +64,16 @@ impl Core {
             }
             Event::Route => todo.peers = true,
             Event::Neighbour { ifindex, ip, .. } => {
-                todo.peers |= self.kept.contains(&(ifindex, ip)) || self.state.peer_ips().any(|peer| peer == ip);
+                todo.peers |= self.kept.contains(&(ifindex, ip))
+                    || self.state.peer_ips().any(|peer| peer == ip);
             }
-            Event::Overrun => *todo = Todo { peers: true, locals: true, ports: true },
+            Event::Overrun => {
+                *todo = Todo {
+                    peers: true,
+                    locals: true,
+                    ports: true,
+                }
+            }
         }
     }
 
@@ -132,7 +142,13 @@ impl Core {
         let local = self.state.local_for(ip);
         let found = self.netlink.resolve_peer(ip, local).await?;
         Ok(match found {
-            Resolution::Resolved { oif, src_mac, dst_mac, mtu, .. } => {
+            Resolution::Resolved {
+                oif,
+                src_mac,
+                dst_mac,
+                mtu,
+                ..
+            } => {
                 let route = self.netlink.resolve(ip, local).await?;
                 let next_hop = route.as_ref().map_or(ip, |route| route.next_hop(ip));
                 self.keep(oif, next_hop).await;
@@ -151,15 +167,29 @@ impl Core {
             }
             Resolution::Pending { oif, via } => {
                 self.keep(oif, via).await;
-                control::Resolution::Pending { dev: self.name_of(oif).await?, via: (via != ip).then_some(via) }
+                control::Resolution::Pending {
+                    dev: self.name_of(oif).await?,
+                    via: (via != ip).then_some(via),
+                }
             }
-            Resolution::LinkDown { oif } => control::Resolution::LinkDown { dev: self.name_of(oif).await? },
-            Resolution::NoRoute | Resolution::NotEthernet { .. } | Resolution::LocalAddress => control::Resolution::NoRoute,
+            Resolution::LinkDown { oif } => control::Resolution::LinkDown {
+                dev: self.name_of(oif).await?,
+            },
+            // The kernel device can still send there.
+            Resolution::NotEthernet { oif } => control::Resolution::Pending {
+                dev: self.name_of(oif).await?,
+                via: None,
+            },
+            Resolution::NoRoute | Resolution::LocalAddress => control::Resolution::NoRoute,
         })
     }
 
     async fn name_of(&self, ifindex: u32) -> Result<String, DaemonError> {
-        Ok(self.netlink.link(ifindex).await?.map_or_else(|| format!("if{ifindex}"), |link| link.name))
+        Ok(self
+            .netlink
+            .link(ifindex)
+            .await?
+            .map_or_else(|| format!("if{ifindex}"), |link| link.name))
     }
 
     /// Has the kernel keep a next hop resolved: our traffic does not tell it that the neighbour is in use.

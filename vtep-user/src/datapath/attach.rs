@@ -50,7 +50,12 @@ pub enum XdpOutcome {
 
 impl Datapath {
     /// Attaches XDP to an uplink, or updates the link that is there.
-    pub fn attach_uplink_xdp(&mut self, device: &str, ifindex: u32, mode: XdpMode) -> Result<XdpOutcome, DatapathError> {
+    pub fn attach_uplink_xdp(
+        &mut self,
+        device: &str,
+        ifindex: u32,
+        mode: XdpMode,
+    ) -> Result<XdpOutcome, DatapathError> {
         self.attach_xdp("xdp_uplink", device, ifindex, mode)
     }
 
@@ -65,7 +70,12 @@ impl Datapath {
     }
 
     /// Attaches TC, and XDP in front of it if `xdp`, to a port; or updates the links that are there.
-    pub fn attach_port(&mut self, device: &str, ifindex: u32, xdp: bool) -> Result<(), DatapathError> {
+    pub fn attach_port(
+        &mut self,
+        device: &str,
+        ifindex: u32,
+        xdp: bool,
+    ) -> Result<(), DatapathError> {
         self.attach_tc("tc_port", device, ifindex)?;
         if !xdp {
             return self.detach_link("xdp_port", ifindex);
@@ -99,12 +109,15 @@ impl Datapath {
     /// Interfaces that have a link of this program.
     pub fn attached(&self, program: &str) -> Result<Vec<u32>, DatapathError> {
         let dir = pins::links_dir(&self.dir);
-        let entries = fs::read_dir(&dir).map_err(|source| DatapathError::file("read", &dir, source))?;
+        let entries =
+            fs::read_dir(&dir).map_err(|source| DatapathError::file("read", &dir, source))?;
         let mut found = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|source| DatapathError::file("read", &dir, source))?;
             let name = entry.file_name();
-            let number: Option<u32> = name.to_str().and_then(|name| name.strip_prefix(program)?.strip_prefix('-')?.parse().ok());
+            let number: Option<u32> = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(program)?.strip_prefix('-')?.parse().ok());
             found.extend(number);
         }
         Ok(found)
@@ -115,8 +128,14 @@ impl Datapath {
         for name in TC_PROGRAMS.into_iter().chain(XDP_PROGRAMS) {
             let path = dir.join(name);
             remove_if_there(&path)?;
-            let program = self.ebpf.program_mut(name).ok_or(DatapathError::Missing(name))?;
-            program.pin(&path).map_err(|source| DatapathError::Pin { path, source: Box::new(source) })?;
+            let program = self
+                .ebpf
+                .program_mut(name)
+                .ok_or(DatapathError::Missing(name))?;
+            program.pin(&path).map_err(|source| DatapathError::Pin {
+                path,
+                source: Box::new(source),
+            })?;
         }
         Ok(())
     }
@@ -130,7 +149,11 @@ impl Datapath {
         let path = self.link_path(program, ifindex);
         match PinnedLink::from_pin(&path) {
             Ok(pinned) => Ok(Some(pinned.into())),
-            Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(LinkError::SyscallError(error))
+                if error.io_error.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(DatapathError::file("open", path, io::Error::other(error))),
         }
     }
@@ -160,8 +183,14 @@ impl Datapath {
         }
     }
 
-    fn attach_tc(&mut self, name: &'static str, device: &str, ifindex: u32) -> Result<(), DatapathError> {
-        let failed = |source| DatapathError::program("attach", format!("{name} to {device}"), source);
+    fn attach_tc(
+        &mut self,
+        name: &'static str,
+        device: &str,
+        ifindex: u32,
+    ) -> Result<(), DatapathError> {
+        let failed =
+            |source| DatapathError::program("attach", format!("{name} to {device}"), source);
         if !has_tcx() {
             return self.attach_clsact(name, device);
         }
@@ -181,7 +210,8 @@ impl Datapath {
     }
 
     fn attach_clsact(&mut self, name: &'static str, device: &str) -> Result<(), DatapathError> {
-        let failed = |source| DatapathError::program("attach", format!("{name} to {device}"), source);
+        let failed =
+            |source| DatapathError::program("attach", format!("{name} to {device}"), source);
         match tc::qdisc_add_clsact(device) {
             Ok(()) | Err(tc::TcError::AlreadyAttached) => {}
             Err(tc::TcError::IoError(error)) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -189,14 +219,28 @@ impl Datapath {
         }
         let program = self.tc_program(name)?;
         let (priority, handle) = CLSACT;
-        let options = NlOptions { priority, handle, classid: None };
-        let attached = program.attach_with_options(device, TcAttachType::Ingress, TcAttachOptions::Netlink(options));
+        let options = NlOptions {
+            priority,
+            handle,
+            classid: None,
+        };
+        let attached = program.attach_with_options(
+            device,
+            TcAttachType::Ingress,
+            TcAttachOptions::Netlink(options),
+        );
         let id = match attached {
             Ok(id) => id,
             Err(_) => {
                 // The last daemon's filter is there: it is replaced in place.
-                let link = SchedClassifierLink::attached(device, TcAttachType::Ingress, priority, handle, None)
-                    .map_err(|source| DatapathError::file("find", device, source))?;
+                let link = SchedClassifierLink::attached(
+                    device,
+                    TcAttachType::Ingress,
+                    priority,
+                    handle,
+                    None,
+                )
+                .map_err(|source| DatapathError::file("find", device, source))?;
                 program.attach_to_link(link).map_err(failed)?
             }
         };
@@ -212,7 +256,8 @@ impl Datapath {
         ifindex: u32,
         mode: XdpMode,
     ) -> Result<XdpOutcome, DatapathError> {
-        let failed = |source| DatapathError::program("attach", format!("{name} to {device}"), source);
+        let failed =
+            |source| DatapathError::program("attach", format!("{name} to {device}"), source);
         let path = self.link_path(name, ifindex);
         let old = self.pinned_link(name, ifindex)?;
         let program = self.xdp_program(name)?;
@@ -220,13 +265,20 @@ impl Datapath {
         let old = old.filter(|_| mode == XdpMode::Auto);
         if let Some(link) = old.and_then(|link| XdpLink::try_from(link).ok()) {
             if let Ok(id) = program.attach_to_link(link) {
-                return program.take_link(id).map(|_| XdpOutcome::Kept).map_err(failed);
+                return program
+                    .take_link(id)
+                    .map(|_| XdpOutcome::Kept)
+                    .map_err(failed);
             }
         }
         remove_if_there(&path)?;
         let (id, outcome) = new_xdp(program, ifindex, mode).map_err(|source| match &source {
-            ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::EBUSY) => {
-                DatapathError::XdpTaken { device: device.to_owned() }
+            ProgramError::SyscallError(error)
+                if error.io_error.raw_os_error() == Some(libc::EBUSY) =>
+            {
+                DatapathError::XdpTaken {
+                    device: device.to_owned(),
+                }
             }
             _ => failed(source),
         })?;
@@ -281,8 +333,15 @@ fn has_tcx() -> bool {
     KernelVersion::current().is_ok_and(|version| version >= TCX_SINCE)
 }
 
-fn new_tcx(program: &mut SchedClassifier, device: &str) -> Result<tc::SchedClassifierLinkId, ProgramError> {
-    program.attach_with_options(device, TcAttachType::Ingress, TcAttachOptions::TcxOrder(LinkOrder::default()))
+fn new_tcx(
+    program: &mut SchedClassifier,
+    device: &str,
+) -> Result<tc::SchedClassifierLinkId, ProgramError> {
+    program.attach_with_options(
+        device,
+        TcAttachType::Ingress,
+        TcAttachOptions::TcxOrder(LinkOrder::default()),
+    )
 }
 
 fn new_xdp(
@@ -294,10 +353,15 @@ fn new_xdp(
     let generic = |program: &mut Xdp| program.attach_to_if_index(ifindex, AyaXdpMode::Skb);
     match mode {
         XdpMode::Native => Ok((native(program)?, XdpOutcome::Native)),
-        XdpMode::Generic => Ok((generic(program)?, XdpOutcome::Generic("it was asked for".to_owned()))),
+        XdpMode::Generic => Ok((
+            generic(program)?,
+            XdpOutcome::Generic("it was asked for".to_owned()),
+        )),
         XdpMode::Auto => match native(program) {
             Ok(id) => Ok((id, XdpOutcome::Native)),
-            Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EBUSY) => {
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::EBUSY) =>
+            {
                 Err(ProgramError::SyscallError(error))
             }
             Err(error) => {
@@ -305,23 +369,33 @@ fn new_xdp(
                     ProgramError::SyscallError(error) => error.io_error.to_string(),
                     other => other.to_string(),
                 };
-                Ok((generic(program)?, XdpOutcome::Generic(format!("the driver has no native XDP: {cause}"))))
+                Ok((
+                    generic(program)?,
+                    XdpOutcome::Generic(format!("the driver has no native XDP: {cause}")),
+                ))
             }
         },
     }
 }
 
 fn pin(link: Result<FdLink, LinkError>, path: PathBuf) -> Result<(), DatapathError> {
-    let link = link.map_err(|error| DatapathError::file("take the link for", &path, io::Error::other(error)))?;
+    let link = link.map_err(|error| {
+        DatapathError::file("take the link for", &path, io::Error::other(error))
+    })?;
     match link.pin(&path) {
         Ok(_) => Ok(()),
-        Err(source) => Err(DatapathError::Pin { path, source: Box::new(source) }),
+        Err(source) => Err(DatapathError::Pin {
+            path,
+            source: Box::new(source),
+        }),
     }
 }
 
 fn remove_if_there(path: &std::path::Path) -> Result<(), DatapathError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DatapathError::file("remove", path, error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DatapathError::file("remove", path, error))
+        }
         _ => Ok(()),
     }
 }

@@ -35,17 +35,31 @@ pub struct Snapshot {
 
 impl Datapath {
     /// Reads the counters of the reasons, and of the segments, ports and peers with these numbers.
-    pub fn counters(&self, segments: &[u32], ports: &[u32], peers: &[u32]) -> Result<Snapshot, DatapathError> {
+    pub fn counters(
+        &self,
+        segments: &[u32],
+        ports: &[u32],
+        peers: &[u32],
+    ) -> Result<Snapshot, DatapathError> {
         let mut reasons = Vec::new();
         for hook in Hook::ALL {
             for reason in Reason::ALL {
                 let index = hook.index() * Reason::SLOTS + reason.code();
-                reasons.extend(read(&self.maps.reason_counters, name::REASON_COUNTERS, index, (hook, *reason))?);
+                reasons.extend(read(
+                    &self.maps.reason_counters,
+                    name::REASON_COUNTERS,
+                    index,
+                    (hook, *reason),
+                )?);
             }
         }
         Ok(Snapshot {
             reasons,
-            segments: both_ways(&self.maps.segment_counters, name::SEGMENT_COUNTERS, segments)?,
+            segments: both_ways(
+                &self.maps.segment_counters,
+                name::SEGMENT_COUNTERS,
+                segments,
+            )?,
             ports: both_ways(&self.maps.port_counters, name::PORT_COUNTERS, ports)?,
             peers: both_ways(&self.maps.peer_counters, name::PEER_COUNTERS, peers)?,
         })
@@ -60,7 +74,12 @@ fn both_ways(
     let mut rows = Vec::new();
     for number in numbers {
         for direction in Direction::ALL {
-            rows.extend(read(map, name, direction.index(*number), (*number, direction))?);
+            rows.extend(read(
+                map,
+                name,
+                direction.index(*number),
+                (*number, direction),
+            )?);
         }
     }
     Ok(rows)
@@ -73,8 +92,14 @@ fn read<K>(
     index: u32,
     key: K,
 ) -> Result<Option<CounterRow<K>>, DatapathError> {
-    let values = map.get(&index, 0).map_err(|source| DatapathError::map("read", name, source))?;
+    let values = map
+        .get(&index, 0)
+        .map_err(|source| DatapathError::map("read", name, source))?;
     let packets = values.iter().map(|counter| counter.packets).sum();
     let bytes = values.iter().map(|counter| counter.bytes).sum();
-    Ok((packets != 0).then_some(CounterRow { key, packets, bytes }))
+    Ok((packets != 0).then_some(CounterRow {
+        key,
+        packets,
+        bytes,
+    }))
 }

@@ -76,7 +76,9 @@ pub enum DatapathError {
         what: String,
     },
     /// Another program sits on the interface.
-    #[error("{device} already has an XDP program of another owner; take it away with: ip link set dev {device} xdp off")]
+    #[error(
+        "{device} already has an XDP program of another owner; take it away with: ip link set dev {device} xdp off"
+    )]
     XdpTaken {
         /// The interface.
         device: String,
@@ -88,16 +90,36 @@ impl DatapathError {
         Self::Load(Box::new(source))
     }
 
-    pub(super) fn program(operation: &'static str, program: impl Into<String>, source: ProgramError) -> Self {
-        Self::Program { operation, program: program.into(), source: Box::new(source) }
+    pub(super) fn program(
+        operation: &'static str,
+        program: impl Into<String>,
+        source: ProgramError,
+    ) -> Self {
+        Self::Program {
+            operation,
+            program: program.into(),
+            source: Box::new(source),
+        }
     }
 
     pub(super) fn map(operation: &'static str, map: &'static str, source: MapError) -> Self {
-        Self::Map { operation, map, source: Box::new(source) }
+        Self::Map {
+            operation,
+            map,
+            source: Box::new(source),
+        }
     }
 
-    pub(super) fn file(operation: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::File { operation, path: path.into(), source }
+    pub(super) fn file(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+        source: io::Error,
+    ) -> Self {
+        Self::File {
+            operation,
+            path: path.into(),
+            source,
+        }
     }
 }
 

@@ -18,7 +18,10 @@ use aya::{
 };
 use vtep_common::{
     addr::VtepAddr,
-    maps::{Config, Counter, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, Peer, Port, PortKey, Segment, name},
+    maps::{
+        Config, Counter, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, Peer, Port, PortKey, Segment,
+        name,
+    },
 };
 
 pub use self::{
@@ -89,14 +92,22 @@ impl Datapath {
             .load(OBJECT)
             .map_err(DatapathError::load)?;
         let maps = Maps::take(&mut ebpf)?;
-        let mut datapath = Self { ebpf, dir: dir.to_owned(), maps, adopted };
+        let mut datapath = Self {
+            ebpf,
+            dir: dir.to_owned(),
+            maps,
+            adopted,
+        };
         for program in TC_PROGRAMS {
             let classifier = datapath.tc_program(program)?;
-            classifier.load().map_err(|source| DatapathError::program("load", program, source))?;
+            classifier
+                .load()
+                .map_err(|source| DatapathError::program("load", program, source))?;
         }
         for program in XDP_PROGRAMS {
             let xdp = datapath.xdp_program(program)?;
-            xdp.load().map_err(|source| DatapathError::program("load", program, source))?;
+            xdp.load()
+                .map_err(|source| DatapathError::program("load", program, source))?;
         }
         datapath.pin_programs()?;
         Ok(datapath)
@@ -115,14 +126,31 @@ impl Datapath {
     }
 
     /// Writes what holds for the whole instance.
-    pub fn configure(&mut self, device: u32, udp_port: u16, flags: u16) -> Result<(), DatapathError> {
-        let config = Config { layout: LAYOUT_VERSION, device, udp_port, flags, pad: 0 };
-        self.maps.config.set(0, config, 0).map_err(|source| DatapathError::map("write", name::CONFIG, source))
+    pub fn configure(
+        &mut self,
+        device: u32,
+        udp_port: u16,
+        flags: u16,
+    ) -> Result<(), DatapathError> {
+        let config = Config {
+            layout: LAYOUT_VERSION,
+            device,
+            udp_port,
+            flags,
+            pad: 0,
+        };
+        self.maps
+            .config
+            .set(0, config, 0)
+            .map_err(|source| DatapathError::map("write", name::CONFIG, source))
     }
 
     /// What the maps say of the whole instance.
     pub fn config(&self) -> Result<Config, DatapathError> {
-        self.maps.config.get(&0, 0).map_err(|source| DatapathError::map("read", name::CONFIG, source))
+        self.maps
+            .config
+            .get(&0, 0)
+            .map_err(|source| DatapathError::map("read", name::CONFIG, source))
     }
 
     /// Verified instructions of each program: what the verifier walked through.
@@ -132,21 +160,40 @@ impl Datapath {
             .into_iter()
             .chain(XDP_PROGRAMS)
             .map(|name| {
-                let info = self.ebpf.program(name).and_then(|program| program.info().ok());
-                (name, info.and_then(|info| info.verified_instruction_count()))
+                let info = self
+                    .ebpf
+                    .program(name)
+                    .and_then(|program| program.info().ok());
+                (
+                    name,
+                    info.and_then(|info| info.verified_instruction_count()),
+                )
             })
             .collect()
     }
 
     /// One of the TC programs, for `BPF_PROG_TEST_RUN` in tests.
-    pub fn tc_program(&mut self, name: &'static str) -> Result<&mut SchedClassifier, DatapathError> {
-        let program = self.ebpf.program_mut(name).ok_or(DatapathError::Missing(name))?;
-        program.try_into().map_err(|source| DatapathError::program("open", name, source))
+    pub fn tc_program(
+        &mut self,
+        name: &'static str,
+    ) -> Result<&mut SchedClassifier, DatapathError> {
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .ok_or(DatapathError::Missing(name))?;
+        program
+            .try_into()
+            .map_err(|source| DatapathError::program("open", name, source))
     }
 
     /// One of the XDP programs, for `BPF_PROG_TEST_RUN` in tests.
     pub fn xdp_program(&mut self, name: &'static str) -> Result<&mut Xdp, DatapathError> {
-        let program = self.ebpf.program_mut(name).ok_or(DatapathError::Missing(name))?;
-        program.try_into().map_err(|source| DatapathError::program("open", name, source))
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .ok_or(DatapathError::Missing(name))?;
+        program
+            .try_into()
+            .map_err(|source| DatapathError::program("open", name, source))
     }
 }

@@ -10,7 +10,10 @@ use std::{
 use aya::maps::{Array, Map, MapData};
 use vtep_common::{
     addr::VtepAddr,
-    maps::{Config, Counter, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, Peer, Port, PortKey, Segment, name},
+    maps::{
+        Config, Counter, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, Peer, Port, PortKey, Segment,
+        name,
+    },
 };
 
 use super::error::DatapathError;
@@ -33,8 +36,15 @@ pub fn check_bpffs() -> Result<(), DatapathError> {
     }
     let of_the_machine = fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
     let here = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mounted = |info: &str| info.lines().any(|line| line.contains(" /sys/fs/bpf ") && line.contains(" - bpf "));
-    if mounted(&of_the_machine) || mounted(&here) { Err(DatapathError::HiddenBpffs) } else { Err(DatapathError::NoBpffs) }
+    let mounted = |info: &str| {
+        info.lines()
+            .any(|line| line.contains(" /sys/fs/bpf ") && line.contains(" - bpf "))
+    };
+    if mounted(&of_the_machine) || mounted(&here) {
+        Err(DatapathError::HiddenBpffs)
+    } else {
+        Err(DatapathError::NoBpffs)
+    }
 }
 
 fn is_bpffs(path: &Path) -> bool {
@@ -58,7 +68,8 @@ pub(super) fn programs_dir(dir: &Path) -> PathBuf {
 
 pub(super) fn make_dirs(dir: &Path) -> Result<(), DatapathError> {
     for dir in [dir.to_owned(), links_dir(dir), programs_dir(dir)] {
-        fs::create_dir_all(&dir).map_err(|source| DatapathError::file("make the directory", &dir, source))?;
+        fs::create_dir_all(&dir)
+            .map_err(|source| DatapathError::file("make the directory", &dir, source))?;
     }
     Ok(())
 }
@@ -73,7 +84,9 @@ pub fn remove_pins(dir: &Path) -> Result<(), DatapathError> {
             Err(source) => return Err(DatapathError::file("read", dir, source)),
         };
         for entry in entries {
-            let path = entry.map_err(|source| DatapathError::file("read", &dir, source))?.path();
+            let path = entry
+                .map_err(|source| DatapathError::file("read", &dir, source))?
+                .path();
             fs::remove_file(&path).map_err(|source| DatapathError::file("remove", path, source))?;
         }
         fs::remove_dir(&dir).map_err(|source| DatapathError::file("remove", dir, source))?;
@@ -100,7 +113,10 @@ fn sizes(map: &str) -> (usize, usize) {
 
 /// Looks at the maps that are pinned, without changing anything. True if there are any.
 pub(super) fn check_layout(dir: &Path) -> Result<bool, DatapathError> {
-    let layout = |what: String| DatapathError::Layout { dir: dir.to_owned(), what };
+    let layout = |what: String| DatapathError::Layout {
+        dir: dir.to_owned(),
+        what,
+    };
     let mut found = false;
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -117,12 +133,17 @@ pub(super) fn check_layout(dir: &Path) -> Result<bool, DatapathError> {
         if !name::ALL.contains(&file_name.as_ref()) {
             return Err(layout(format!("a map {file_name}")));
         }
-        let data = MapData::from_pin(entry.path()).map_err(|_| layout(format!("{file_name} is no map")))?;
-        let info = data.info().map_err(|_| layout(format!("{file_name} is no map")))?;
+        let data = MapData::from_pin(entry.path())
+            .map_err(|_| layout(format!("{file_name} is no map")))?;
+        let info = data
+            .info()
+            .map_err(|_| layout(format!("{file_name} is no map")))?;
         let got = (info.key_size() as usize, info.value_size() as usize);
         let want = sizes(&file_name);
         if got != want {
-            return Err(layout(format!("{file_name} has keys and values of {got:?} bytes, not {want:?}")));
+            return Err(layout(format!(
+                "{file_name} has keys and values of {got:?} bytes, not {want:?}"
+            )));
         }
         found = true;
     }

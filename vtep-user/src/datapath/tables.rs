@@ -27,9 +27,10 @@ where
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
         let fdb_max = match ebpf.map(name::FDB) {
-            Some(Map::HashMap(data)) => {
-                data.info().map_err(|source| DatapathError::map("look at", name::FDB, source))?.max_entries()
-            }
+            Some(Map::HashMap(data)) => data
+                .info()
+                .map_err(|source| DatapathError::map("look at", name::FDB, source))?
+                .max_entries(),
             _ => return Err(DatapathError::Missing(name::FDB)),
         };
         Ok(Self {
@@ -59,21 +60,38 @@ fn set<K: Pod, V: Pod>(
     value: Option<V>,
 ) -> Result<(), DatapathError> {
     match value {
-        Some(value) => map.insert(key, value, 0).map_err(|source| DatapathError::map("write", name, source)),
+        Some(value) => map
+            .insert(key, value, 0)
+            .map_err(|source| DatapathError::map("write", name, source)),
         None => match map.remove(&key) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+            {
+                Ok(())
+            }
             Err(source) => Err(DatapathError::map("delete from", name, source)),
         },
     }
 }
 
-fn put<V: Pod>(map: &mut Array<MapData, V>, name: &'static str, index: u32, value: V) -> Result<(), DatapathError> {
-    map.set(index, value, 0).map_err(|source| DatapathError::map("write", name, source))
+fn put<V: Pod>(
+    map: &mut Array<MapData, V>,
+    name: &'static str,
+    index: u32,
+    value: V,
+) -> Result<(), DatapathError> {
+    map.set(index, value, 0)
+        .map_err(|source| DatapathError::map("write", name, source))
 }
 
-fn entries<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>, name: &'static str) -> Result<Vec<(K, V)>, DatapathError> {
-    map.iter().collect::<Result<_, _>>().map_err(|source| DatapathError::map("read", name, source))
+fn entries<K: Pod, V: Pod>(
+    map: &HashMap<MapData, K, V>,
+    name: &'static str,
+) -> Result<Vec<(K, V)>, DatapathError> {
+    map.iter()
+        .collect::<Result<_, _>>()
+        .map_err(|source| DatapathError::map("read", name, source))
 }
 
 fn in_use<V: Pod>(
@@ -84,7 +102,9 @@ fn in_use<V: Pod>(
 ) -> Result<Vec<(u32, V)>, DatapathError> {
     let mut found = Vec::new();
     for index in 0..len {
-        let value = map.get(&index, 0).map_err(|source| DatapathError::map("read", name, source))?;
+        let value = map
+            .get(&index, 0)
+            .map_err(|source| DatapathError::map("read", name, source))?;
         if used(&value) {
             found.push((index, value));
         }
@@ -92,7 +112,11 @@ fn in_use<V: Pod>(
     Ok(found)
 }
 
-fn clear(map: &mut PerCpuArray<MapData, Counter>, name: &'static str, number: u32) -> Result<(), DatapathError> {
+fn clear(
+    map: &mut PerCpuArray<MapData, Counter>,
+    name: &'static str,
+    number: u32,
+) -> Result<(), DatapathError> {
     let failed = |source| DatapathError::map("clear", name, source);
     for direction in Direction::ALL {
         let index = direction.index(number);
@@ -114,18 +138,35 @@ impl Datapath {
         let maps = &mut self.maps;
         match write {
             Write::Config(config) => put(&mut maps.config, name::CONFIG, 0, *config),
-            Write::Local(addr, present) => set(&mut maps.locals, name::LOCALS, *addr, present.then_some(1)),
+            Write::Local(addr, present) => {
+                set(&mut maps.locals, name::LOCALS, *addr, present.then_some(1))
+            }
             Write::Vni(vni, segment) => set(&mut maps.vnis, name::VNIS, *vni, *segment),
-            Write::Segment(number, segment) => put(&mut maps.segments, name::SEGMENTS, *number, **segment),
+            Write::Segment(number, segment) => {
+                put(&mut maps.segments, name::SEGMENTS, *number, **segment)
+            }
             Write::PortIndex(key, slot) => set(&mut maps.port_index, name::PORT_INDEX, *key, *slot),
             Write::Port(slot, port) => put(&mut maps.ports, name::PORTS, *slot, *port),
             Write::Fdb(key, value) => set(&mut maps.fdb, name::FDB, *key, *value),
-            Write::Flood(number, list) => set(&mut maps.flood, name::FLOOD, *number, list.as_deref().copied()),
+            Write::Flood(number, list) => set(
+                &mut maps.flood,
+                name::FLOOD,
+                *number,
+                list.as_deref().copied(),
+            ),
             Write::Peer(number, peer) => put(&mut maps.peers, name::PEERS, *number, **peer),
-            Write::PeerIndex(addr, number) => set(&mut maps.peer_index, name::PEER_INDEX, *addr, *number),
-            Write::ClearSegmentCounters(number) => clear(&mut maps.segment_counters, name::SEGMENT_COUNTERS, *number),
-            Write::ClearPortCounters(slot) => clear(&mut maps.port_counters, name::PORT_COUNTERS, *slot),
-            Write::ClearPeerCounters(number) => clear(&mut maps.peer_counters, name::PEER_COUNTERS, *number),
+            Write::PeerIndex(addr, number) => {
+                set(&mut maps.peer_index, name::PEER_INDEX, *addr, *number)
+            }
+            Write::ClearSegmentCounters(number) => {
+                clear(&mut maps.segment_counters, name::SEGMENT_COUNTERS, *number)
+            }
+            Write::ClearPortCounters(slot) => {
+                clear(&mut maps.port_counters, name::PORT_COUNTERS, *slot)
+            }
+            Write::ClearPeerCounters(number) => {
+                clear(&mut maps.peer_counters, name::PEER_COUNTERS, *number)
+            }
         }
     }
 
@@ -133,9 +174,14 @@ impl Datapath {
     pub fn dump(&self) -> Result<Dump, DatapathError> {
         let maps = &self.maps;
         Ok(Dump {
-            locals: entries(&maps.locals, name::LOCALS)?.into_iter().map(|(addr, _): (VtepAddr, u32)| addr).collect(),
+            locals: entries(&maps.locals, name::LOCALS)?
+                .into_iter()
+                .map(|(addr, _): (VtepAddr, u32)| addr)
+                .collect(),
             vnis: entries(&maps.vnis, name::VNIS)?,
-            segments: in_use(&maps.segments, name::SEGMENTS, MAX_SEGMENTS, |segment| segment.flags != 0)?,
+            segments: in_use(&maps.segments, name::SEGMENTS, MAX_SEGMENTS, |segment| {
+                segment.flags != 0
+            })?,
             port_index: entries(&maps.port_index, name::PORT_INDEX)?,
             ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| port.flags != 0)?,
             fdb: entries::<FdbKey, FdbValue>(&maps.fdb, name::FDB)?,

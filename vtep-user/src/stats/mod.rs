@@ -30,11 +30,23 @@ const fn direction(direction: Direction) -> &'static str {
 }
 
 fn row(packets: u64, bytes: u64) -> StatsRow {
-    StatsRow { hook: None, reason: None, vni: None, dev: None, peer: None, packets, bytes }
+    StatsRow {
+        hook: None,
+        reason: None,
+        vni: None,
+        dev: None,
+        peer: None,
+        packets,
+        bytes,
+    }
 }
 
 /// The counters that match. Without a filter: all of them, those of hooks and reasons first.
-pub fn rows(snapshot: &Snapshot, state: &State, filter: &StatsFilter) -> Result<Vec<StatsRow>, Refusal> {
+pub fn rows(
+    snapshot: &Snapshot,
+    state: &State,
+    filter: &StatsFilter,
+) -> Result<Vec<StatsRow>, Refusal> {
     let StatsFilter { vni, dev, peer } = filter;
     if let Some(vni) = vni {
         state.vni_rows(Some(*vni))?;
@@ -65,21 +77,30 @@ pub fn rows(snapshot: &Snapshot, state: &State, filter: &StatsFilter) -> Result<
         let (number, way) = counter.key;
         let name: Option<Vni> = state.segment_name(number);
         if all || (vni.is_some() && *vni == name) {
-            rows.push(StatsRow { vni: name, ..split(way, counter.packets, counter.bytes) });
+            rows.push(StatsRow {
+                vni: name,
+                ..split(way, counter.packets, counter.bytes)
+            });
         }
     }
     for counter in &snapshot.ports {
         let (slot, way) = counter.key;
         let name = state.port_name(slot).map(|(name, _)| name.to_owned());
         if all || (dev.is_some() && *dev == name) {
-            rows.push(StatsRow { dev: name, ..split(way, counter.packets, counter.bytes) });
+            rows.push(StatsRow {
+                dev: name,
+                ..split(way, counter.packets, counter.bytes)
+            });
         }
     }
     for counter in &snapshot.peers {
         let (number, way) = counter.key;
         let name = state.peer_name(number);
         if all || (peer.is_some() && *peer == name) {
-            rows.push(StatsRow { peer: name, ..split(way, counter.packets, counter.bytes) });
+            rows.push(StatsRow {
+                peer: name,
+                ..split(way, counter.packets, counter.bytes)
+            });
         }
     }
     Ok(rows)

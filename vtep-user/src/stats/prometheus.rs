@@ -18,29 +18,66 @@ pub fn text(snapshot: &Snapshot, state: &State) -> String {
         .iter()
         .map(|counter| {
             let (hook, reason) = counter.key;
-            (format!("hook=\"{}\",reason=\"{}\"", hook.name(), reason.name()), counter.packets, counter.bytes)
+            (
+                format!("hook=\"{}\",reason=\"{}\"", hook.name(), reason.name()),
+                counter.packets,
+                counter.bytes,
+            )
         })
         .collect();
-    counters(&mut out, "vtep", "Frames by the hook that counted them and the reason they ended with.", &reasons);
-    let vnis = named(&snapshot.segments, "vni", |number| state.segment_name(number).map(|vni| vni.to_string()));
-    counters(&mut out, "vtep_vni", "Frames that went through, by VNI; tx is from the ports.", &vnis);
+    counters(
+        &mut out,
+        "vtep",
+        "Frames by the hook that counted them and the reason they ended with.",
+        &reasons,
+    );
+    let vnis = named(&snapshot.segments, "vni", |number| {
+        state.segment_name(number).map(|vni| vni.to_string())
+    });
+    counters(
+        &mut out,
+        "vtep_vni",
+        "Frames that went through, by VNI; tx is from the ports.",
+        &vnis,
+    );
     let ports = named(&snapshot.ports, "dev", |slot| {
         let (name, vlan) = state.port_name(slot)?;
         Some(vlan.map_or_else(|| name.to_owned(), |vlan| format!("{name}.{vlan}")))
     });
-    counters(&mut out, "vtep_port", "Frames that went through, by port; tx is from the port.", &ports);
+    counters(
+        &mut out,
+        "vtep_port",
+        "Frames that went through, by port; tx is from the port.",
+        &ports,
+    );
     let peers = named(&snapshot.peers, "peer", |number| state.peer_name(number));
-    counters(&mut out, "vtep_peer", "Frames that went through, by remote VTEP; tx is to it.", &peers);
+    counters(
+        &mut out,
+        "vtep_peer",
+        "Frames that went through, by remote VTEP; tx is to it.",
+        &peers,
+    );
 
     let totals = state.totals();
     for (name, help, value) in [
         ("vtep_vnis", "VNIs.", totals.vnis),
-        ("vtep_ports", "Ports, each VLAN of an interface counting as one.", totals.ports),
+        (
+            "vtep_ports",
+            "Ports, each VLAN of an interface counting as one.",
+            totals.ports,
+        ),
         ("vtep_peers", "Remote VTEPs.", totals.peers),
         ("vtep_fdb_entries", "FDB entries.", totals.fdb),
-        ("vtep_fdb_limit", "FDB entries that there is room for.", totals.fdb_max),
+        (
+            "vtep_fdb_limit",
+            "FDB entries that there is room for.",
+            totals.fdb_max,
+        ),
     ] {
-        line(&mut out, format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"));
+        line(
+            &mut out,
+            format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"),
+        );
     }
     out
 }
@@ -53,7 +90,11 @@ fn named<N: Display>(
 ) -> Vec<(String, u64, u64)> {
     let labelled = rows.iter().filter_map(|counter| {
         let (number, way) = counter.key;
-        let labels = format!("{label}=\"{}\",direction=\"{}\"", escaped(&name(number)?.to_string()), super::direction(way));
+        let labels = format!(
+            "{label}=\"{}\",direction=\"{}\"",
+            escaped(&name(number)?.to_string()),
+            super::direction(way)
+        );
         Some((labels, counter.packets, counter.bytes))
     });
     labelled.collect()
@@ -68,7 +109,10 @@ fn escaped(value: &str) -> String {
 fn counters(out: &mut String, prefix: &str, help: &str, rows: &[(String, u64, u64)]) {
     for (unit, value) in [("packets", 1), ("bytes", 2)] {
         let name = format!("{prefix}_{unit}_total");
-        line(out, format_args!("# HELP {name} {help}\n# TYPE {name} counter"));
+        line(
+            out,
+            format_args!("# HELP {name} {help}\n# TYPE {name} counter"),
+        );
         for (labels, packets, bytes) in rows {
             let value = if value == 1 { packets } else { bytes };
             line(out, format_args!("{name}{{{labels}}} {value}"));
