@@ -55,7 +55,9 @@ pub struct End {
 }
 
 /// True if a copy of a flooded frame can go to this peer: see [`Reason::CopyLost`].
+#[must_use]
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a constant")]
 pub fn copy_goes(peer: &Peer, carried_len: u32) -> bool {
     // The Ethernet header of the template is none of the IP packet's.
     let packet_len = carried_len

@@ -19,6 +19,7 @@ impl Mix {
 
     /// Mixes in another.
     #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "it is no sum")]
     #[inline(always)]
     pub fn add(self, word: u64) -> Self {
         let mixed = (self.0 ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);

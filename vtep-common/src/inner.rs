@@ -285,10 +285,10 @@ impl Inner {
                 checksum = window.be16(udp::CHECKSUM_OFFSET);
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(udp::LEN) as u32;
             }
-        } else if protocol == SCTP {
-            if let Some(window) = frame.window::<4>(offset) {
-                ports = window.be32(0);
-            }
+        } else if protocol == SCTP
+            && let Some(window) = frame.window::<4>(offset)
+        {
+            ports = window.be32(0);
         }
         self.hash = mix.add(u64::from(ports)).finish();
         self.sum = before.word(!pseudo).fold();
@@ -300,6 +300,7 @@ impl Inner {
 
 /// The flag [`Inner::DONT_FRAGMENT`] out of the IPv4 DF bit, without a branch.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "one bit is left")]
 const fn dont_fragment_flag(fragment: u16) -> u8 {
     const { assert!(ipv4::DF == 1 << 14 && Inner::DONT_FRAGMENT == 1 << 4) };
     ((fragment >> 14 & 1) << 4) as u8

@@ -245,10 +245,6 @@ impl FdbKey {
 
     /// Number of the segment.
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "16 bits are left after the shift"
-    )]
     pub const fn segment(self) -> u32 {
         (self.0 >> 48) as u32
     }

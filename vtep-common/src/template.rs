@@ -148,6 +148,18 @@ macro_rules! patch {
     }};
 }
 
+/// Bytes of UDP and VXLAN header, as lengths are counted here.
+const TUNNEL_LEN: u32 = 16;
+/// Bytes of an IPv4 header, as its length field counts.
+const IPV4_LEN: u16 = 20;
+const _: () =
+    assert!(udp::LEN + vxlan::LEN == TUNNEL_LEN as usize && ipv4::LEN == IPV4_LEN as usize);
+
+/// The IPv4 checksum among the 16-bit words of the headers.
+const CHECKSUM_V4: usize = (ethernet::LEN + ipv4::CHECKSUM_OFFSET) >> 1;
+/// The UDP checksum over IPv6 among the 16-bit words of the headers.
+const CHECKSUM_V6: usize = (UDP_V6 + udp::CHECKSUM_OFFSET) >> 1;
+
 /// The low 16 bits of a length. A super-frame's outer length is rewritten when it is cut.
 #[inline(always)]
 #[expect(
@@ -181,16 +193,12 @@ pub fn patch_v4(template: &mut [u64; TEMPLATE_WORDS], fields: &Fields) {
     const IP: usize = ethernet::LEN;
     const { assert!(ipv4::TOS_OFFSET == 1 && ipv4::PROTOCOL_OFFSET == ipv4::TTL_OFFSET + 1) };
     let header: &mut [u16; TEMPLATE_WORDS * 4] = bytemuck::cast_mut(template);
-    let udp_len = wire_len(
-        fields
-            .inner_len
-            .wrapping_add((udp::LEN + vxlan::LEN) as u32),
-    );
-    let total_len = udp_len.wrapping_add(ipv4::LEN as u16);
+    let udp_len = wire_len(fields.inner_len.wrapping_add(TUNNEL_LEN));
+    let total_len = udp_len.wrapping_add(IPV4_LEN);
     let fragment = if fields.dont_fragment { ipv4::DF } else { 0 };
     let (vni_high, vni_low) = vni_words(fields.vni);
     let checksum = Sum::default()
-        .word(u16::from_be(header[(IP + ipv4::CHECKSUM_OFFSET) / 2]))
+        .word(u16::from_be(header[CHECKSUM_V4]))
         .word(u16::from(fields.tos))
         .word(total_len)
         .word(fields.id)
@@ -228,16 +236,12 @@ pub fn patch_v6(template: &mut [u64; TEMPLATE_WORDS], fields: &Fields) {
     const IP: usize = ethernet::LEN;
     const { assert!(ipv6::HOP_LIMIT_OFFSET == ipv6::NEXT_HEADER_OFFSET + 1) };
     let header: &mut [u16; TEMPLATE_WORDS * 4] = bytemuck::cast_mut(template);
-    let udp_len = wire_len(
-        fields
-            .inner_len
-            .wrapping_add((udp::LEN + vxlan::LEN) as u32),
-    );
+    let udp_len = wire_len(fields.inner_len.wrapping_add(TUNNEL_LEN));
     let (vni_high, vni_low) = vni_words(fields.vni);
     let checksum = match fields.inner_sum {
         None => 0,
         Some(inner) => Sum::default()
-            .word(u16::from_be(header[(UDP_V6 + udp::CHECKSUM_OFFSET) / 2]))
+            .word(u16::from_be(header[CHECKSUM_V6]))
             .word(udp_len)
             .word(udp_len)
             .word(fields.source_port)

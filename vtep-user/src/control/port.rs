@@ -159,7 +159,7 @@ impl State {
                 segment: number,
                 vlan: vlan_number(*vlan),
                 hook: settings::hook_code(hook),
-                max_macs: max_macs,
+                max_macs,
                 ..maps::Port::default()
             },
             macs: BTreeSet::new(),

@@ -34,6 +34,10 @@ pub(super) struct Core {
 }
 
 impl Core {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of the core, made once"
+    )]
     pub(super) fn new(
         options: &RunOptions,
         netlink: Netlink,
@@ -153,7 +157,7 @@ impl Core {
             _ => None,
         };
         let effect = self.state.apply(op, &link)?;
-        self.carry_out(effect, &link).await
+        self.carry_out(effect, link.as_ref()).await
     }
 
     /// Looks an interface up that is to be a port.
@@ -175,7 +179,7 @@ impl Core {
     async fn carry_out(
         &mut self,
         effect: Effect,
-        links: &Option<LinkFacts>,
+        links: Option<&LinkFacts>,
     ) -> Result<(), Refusal> {
         let Effect {
             writes,
@@ -190,7 +194,7 @@ impl Core {
             if let Err(error) = self.datapath.attach_port(&wanted.name, wanted.ifindex, xdp) {
                 if let Some(undo) = &undo {
                     // Nothing has been written yet: the state alone goes back.
-                    if let Err(refusal) = self.state.apply(undo, links) {
+                    if let Err(refusal) = self.state.apply(undo, &links.cloned()) {
                         tracing::error!(%refusal, "a port that could not be attached stays in the state");
                     }
                 }
@@ -218,7 +222,7 @@ impl Core {
             ifindex,
             "the interface of a port is gone, and the port with it"
         );
-        if let Err(refusal) = self.carry_out(effect, &None).await {
+        if let Err(refusal) = self.carry_out(effect, None).await {
             tracing::error!(%refusal, "the port of an interface that is gone stays");
         }
     }
@@ -234,7 +238,7 @@ impl Core {
     }
 
     /// Takes on what changed about an uplink: one that was deleted and made again is attached anew.
-    pub(super) fn uplink_changed(&mut self, link: Link) -> Result<(), DaemonError> {
+    pub(super) fn uplink_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
         let Some(at) = self
             .uplinks
             .iter()
@@ -249,7 +253,7 @@ impl Core {
         tracing::warn!("uplink {} was made again; attaching to it", link.name);
         self.datapath.detach_uplink(old.index)?;
         self.statuses[at] =
-            start::attach_uplink(&self.options, &self.netlink, &link, &mut self.datapath)?;
+            start::attach_uplink(&self.options, &self.netlink, link, &mut self.datapath)?;
         self.reserve();
         Ok(())
     }

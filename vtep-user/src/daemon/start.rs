@@ -60,10 +60,10 @@ pub(super) async fn start(options: &RunOptions) -> Result<Started, DaemonError> 
         }
         Err(error) => {
             // What was not there before is not left behind.
-            if !tunnel.adopted {
-                if let Err(left) = netlink.delete_link(&name).await {
-                    tracing::warn!(error = %left, "the device {name} stays");
-                }
+            if !tunnel.adopted
+                && let Err(left) = netlink.delete_link(&name).await
+            {
+                tracing::warn!(error = %left, "the device {name} stays");
             }
             Err(error)
         }
@@ -287,36 +287,33 @@ pub(super) fn attach_uplink(
         .is_none_or(|features| features.has(XdpFeatures::BASIC));
     let tc_because = match options.uplink_hook {
         UplinkHook::Tc => Some("it was asked for".to_owned()),
-        UplinkHook::Xdp => None,
         UplinkHook::Auto if link.kind == LinkKind::Veth => {
             Some("XDP on a veth switches segmentation offload off at its other end; have it with: --uplink-hook xdp".to_owned())
         }
         UplinkHook::Auto if !native && options.xdp_mode == XdpMode::Auto => {
             Some("the driver has no native XDP, and generic XDP is no faster than TC; have it with: --uplink-hook xdp".to_owned())
         }
-        UplinkHook::Auto => None,
+        UplinkHook::Xdp | UplinkHook::Auto => None,
     };
-    let (hook, why) = match tc_because {
-        Some(why) => {
-            datapath.detach_uplink_xdp(link.index)?;
-            ("tc", Some(why))
-        }
-        None => {
-            let mode = match options.xdp_mode {
-                XdpMode::Auto => datapath::XdpMode::Auto,
-                XdpMode::Native => datapath::XdpMode::Native,
-                XdpMode::Generic => datapath::XdpMode::Generic,
-            };
-            match datapath.attach_uplink_xdp(&link.name, link.index, mode)? {
-                XdpOutcome::Native => ("xdp native", None),
-                XdpOutcome::Generic(why) => ("xdp generic", Some(why)),
-                XdpOutcome::Kept => ("xdp", Some("as the last daemon attached it".to_owned())),
-            }
+    let (hook, why) = if let Some(why) = tc_because {
+        datapath.detach_uplink_xdp(link.index)?;
+        ("tc", Some(why))
+    } else {
+        let mode = match options.xdp_mode {
+            XdpMode::Auto => datapath::XdpMode::Auto,
+            XdpMode::Native => datapath::XdpMode::Native,
+            XdpMode::Generic => datapath::XdpMode::Generic,
+        };
+        match datapath.attach_uplink_xdp(&link.name, link.index, mode)? {
+            XdpOutcome::Native => ("xdp native", None),
+            XdpOutcome::Generic(why) => ("xdp generic", Some(why)),
+            XdpOutcome::Kept => ("xdp", Some("as the last daemon attached it".to_owned())),
         }
     };
-    match &why {
-        Some(why) => tracing::info!("uplink {}: {hook}, because {why}", link.name),
-        None => tracing::info!("uplink {}: {hook}", link.name),
+    if let Some(why) = &why {
+        tracing::info!("uplink {}: {hook}, because {why}", link.name);
+    } else {
+        tracing::info!("uplink {}: {hook}", link.name);
     }
     Ok(UplinkStatus {
         dev: link.name.clone(),

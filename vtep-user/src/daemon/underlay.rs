@@ -46,7 +46,7 @@ impl Core {
                 if let Err(error) = self.port_changed(&link) {
                     tracing::error!(%error, ifindex = index, "a change of a port was not followed");
                 }
-                if let Err(error) = self.uplink_changed(link) {
+                if let Err(error) = self.uplink_changed(&link) {
                     tracing::error!(%error, ifindex = index, "a change of an uplink was not followed");
                 }
                 // The kernel forgets the neighbours of a link that went down.
@@ -102,7 +102,6 @@ impl Core {
         let gone: Vec<u32> = self
             .state
             .attachments()
-            .into_iter()
             .map(|port| port.ifindex)
             .filter(|ifindex| links.iter().all(|link| link.index != *ifindex))
             .collect();

@@ -229,20 +229,19 @@ impl Datapath {
             TcAttachType::Ingress,
             TcAttachOptions::Netlink(options),
         );
-        let id = match attached {
-            Ok(id) => id,
-            Err(_) => {
-                // The last daemon's filter is there: it is replaced in place.
-                let link = SchedClassifierLink::attached(
-                    device,
-                    TcAttachType::Ingress,
-                    priority,
-                    handle,
-                    None,
-                )
-                .map_err(|source| DatapathError::file("find", device, source))?;
-                program.attach_to_link(link).map_err(failed)?
-            }
+        let id = if let Ok(id) = attached {
+            id
+        } else {
+            // The last daemon's filter is there: it is replaced in place.
+            let link = SchedClassifierLink::attached(
+                device,
+                TcAttachType::Ingress,
+                priority,
+                handle,
+                None,
+            )
+            .map_err(|source| DatapathError::file("find", device, source))?;
+            program.attach_to_link(link).map_err(failed)?
         };
         // Dropping the link would detach the program.
         std::mem::forget(program.take_link(id).map_err(failed)?);
@@ -263,13 +262,13 @@ impl Datapath {
         let program = self.xdp_program(name)?;
         // A mode that was named may be another than the link's, which cannot change: TC bridges the moment without XDP.
         let old = old.filter(|_| mode == XdpMode::Auto);
-        if let Some(link) = old.and_then(|link| XdpLink::try_from(link).ok()) {
-            if let Ok(id) = program.attach_to_link(link) {
-                return program
-                    .take_link(id)
-                    .map(|_| XdpOutcome::Kept)
-                    .map_err(failed);
-            }
+        if let Some(link) = old.and_then(|link| XdpLink::try_from(link).ok())
+            && let Ok(id) = program.attach_to_link(link)
+        {
+            return program
+                .take_link(id)
+                .map(|_| XdpOutcome::Kept)
+                .map_err(failed);
         }
         remove_if_there(&path)?;
         let (id, outcome) = new_xdp(program, ifindex, mode).map_err(|source| match &source {
