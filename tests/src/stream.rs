@@ -58,20 +58,18 @@ impl Stream {
         });
     }
 
-    /// Ends the stream; returns how many packets were sent and how many of them never came.
+    /// Ends the stream; returns how many packets were sent and the numbers of those that never came.
     ///
     /// # Panics
     ///
     /// If a thread of it did.
     #[must_use]
-    pub fn finish(self) -> (u32, usize) {
+    pub fn finish(self) -> (u32, Vec<u32>) {
         self.stop.store(true, Ordering::Relaxed);
         let sent = self.sender.join().expect("the sender");
         let got = self.receiver.join().expect("the receiver");
-        (
-            sent,
-            (0..sent).filter(|number| !got.contains(number)).count(),
-        )
+        let lost = (0..sent).filter(|number| !got.contains(number)).collect();
+        (sent, lost)
     }
 }
 

@@ -104,6 +104,8 @@ impl Wire {
             family.prefix(),
             family.nodad()
         ));
+        // What the hypervisor itself would say on the port is of no interest.
+        ns.sysctl(&format!("ipv6/conf/{PORT}/disable_ipv6"), "1");
         // Without it the kernel asks nobody for a MAC.
         ns.ip(&format!("addr add fe80::1/64 dev {UPLINK} nodad"));
         let mac = ns.mac(UPLINK);

@@ -67,7 +67,7 @@ fn next_batch(world: &World, survey: &mut Survey) -> Vec<(u64, Sample, Want)> {
 
 /// Runs a batch. Action and bytes are compared frame by frame, the counters at the end; where they differ, frame by frame
 /// once more.
-fn compare(bench: &mut Bench, world: &World, batch: &[(u64, Sample, Want)]) {
+fn compare(bench: &mut Bench<'_>, world: &World, batch: &[(u64, Sample, Want)]) {
     let mut host = HostTotals::default();
     let before = bench.totals();
     for (seed, sample, want) in batch {
@@ -90,7 +90,7 @@ fn compare(bench: &mut Bench, world: &World, batch: &[(u64, Sample, Want)]) {
 }
 
 /// Nothing was counted for a segment, port or peer that is in no table.
-fn counts_nothing_else(bench: &Bench) {
+fn counts_nothing_else(bench: &Bench<'_>) {
     let differences = bench.all_totals().differences(&bench.totals());
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }

@@ -8,17 +8,18 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use vtep_common::addr::MacAddr;
 use vtep_common::count::Direction::{Decap, Encap};
 use vtep_common::host::frames::{
-    GONE_PEER, GONE_PORT, Interfaces, LONE, PEER_JUMBO, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
-    PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE,
-    PORT_QUIET, PORT_VLAN_10, PORT_VLAN_20, QUIET, TRUNK, group, station,
+    GONE_PEER, GONE_PORT, Interfaces, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4,
+    PEER_V4_UNRESOLVED, PEER_V6, PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS,
+    PORT_CARRIER, PORT_NARROW, PORT_NATIVE, PORT_QUIET, PORT_VLAN_10, PORT_VLAN_20, QUIET, TRUNK,
+    group, station,
 };
 use vtep_common::maps::Hook::{self, Port, PortXdp, Tunnel, Uplink, UplinkXdp};
 use vtep_common::reason::Reason;
 use vtep_tests::frame::{Frame, Mac, eth, pseudo};
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::{
-    Case, Count, Count::Peer, Count::Port as ToPort, Count::Segment, case, check, raw_case,
-    source_port,
+    Case, Count, Count::Lost, Count::Peer, Count::Port as ToPort, Count::Segment, case, check,
+    raw_case, source_port,
 };
 use vtep_tests::testrun::with_bench;
 
@@ -1023,6 +1024,16 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
         ToPort(PORT_ACCESS, Encap),
         ToPort(PORT_VLAN_10, Decap),
         Peer(PEER_JUMBO, Encap),
+        // The other VTEP of the list has no route.
+        Lost,
+    ];
+    let no_copies_to_vteps = [
+        Segment(PLAIN, Encap),
+        ToPort(PORT_ACCESS, Encap),
+        ToPort(PORT_NARROW, Decap),
+        ToPort(PORT_VLAN_10, Decap),
+        Lost,
+        Lost,
     ];
     let switched = |name, frame: &Frame, port| {
         case(name, access, frame)
@@ -1053,6 +1064,11 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
     let between_vlans = eth(VM, at(TRUNK, PORT_VLAN_20))
         .ethertype(LLDP)
         .payload(1, 80);
+    let local_access = lldp(at(PLAIN, PORT_ACCESS), 60);
+    let out_of_vlan = eth(VM, at(PLAIN, PORT_ACCESS))
+        .vlan(10)
+        .ethertype(LLDP)
+        .payload(3, 60);
     let lonely = eth(VM, Mac::BROADCAST)
         .vlan(30)
         .ethertype(LLDP)
@@ -1068,6 +1084,17 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
                     Segment(TRUNK, Encap),
                     ToPort(PORT_NATIVE, Encap),
                     ToPort(PORT_VLAN_20, Decap),
+                ],
+            )
+            .passes(PortXdp, Reason::LeftToTc),
+        case("out of a VLAN", trunk, &out_of_vlan)
+            .becomes(Port, Reason::Switched, &local_access.build())
+            .counts(
+                out_of_vlan.build().len(),
+                &[
+                    Segment(PLAIN, Encap),
+                    ToPort(PORT_VLAN_10, Encap),
+                    ToPort(PORT_ACCESS, Decap),
                 ],
             )
             .passes(PortXdp, Reason::LeftToTc),
@@ -1103,6 +1130,17 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
         case("a source of zero", access, &from(Mac::ZERO)).drops_at_ports(Reason::InvalidSourceMac),
         case("a source that is a group", access, &from(Mac::BROADCAST))
             .drops_at_ports(Reason::InvalidSourceMac),
+        flooded(
+            "a broadcast larger than the underlay carries",
+            &lldp(Mac::BROADCAST, 1480),
+            &no_copies_to_vteps,
+        ),
+        case(
+            "a VTEP without a route",
+            access,
+            &udp4(at(PLAIN, PEER_UNREACHABLE)),
+        )
+        .drops_at_ports(Reason::NoRoute),
         unresolved("a VTEP that is not resolved", PEER_V4_UNRESOLVED),
         unresolved("a VTEP over IPv6 that is not resolved", PEER_V6_UNRESOLVED),
         case("a VTEP that is gone", access, &udp4(at(PLAIN, GONE_PEER)))

@@ -149,7 +149,7 @@ fn a_stream_counts_what_is_lost_and_nothing_else() {
     let whole = Stream::start((&near, ips[0]), (&far, ips[1]));
     whole.wait_for(300);
     let (sent, lost) = whole.finish();
-    assert!(sent >= 300 && lost == 0, "{lost} of {sent}");
+    assert!(sent >= 300 && lost.is_empty(), "{lost:?} of {sent}");
 
     let holed = Stream::start((&near, ips[0]), (&far, ips[1]));
     holed.wait_for(100);
@@ -158,7 +158,7 @@ fn a_stream_counts_what_is_lost_and_nothing_else() {
     far.ip("link set v0 up");
     holed.wait_for(100);
     assert!(
-        holed.finish().1 > 20,
+        holed.finish().1.len() > 20,
         "a link that was down for 100 ms lost next to nothing"
     );
 }

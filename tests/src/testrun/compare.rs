@@ -195,7 +195,7 @@ fn is_headless(frame: &[u8]) -> bool {
 /// # Errors
 ///
 /// A text for people that tells all about the frame.
-pub fn run(bench: &mut Bench, name: &str, sample: &Sample, want: &Want) -> Result<(), String> {
+pub fn run(bench: &mut Bench<'_>, name: &str, sample: &Sample, want: &Want) -> Result<(), String> {
     match bench.run(sample.hook(), &sample.frame, &sample.meta) {
         Ok(ran) if ran == want.ran => Ok(()),
         Ok(ran) => Err(report(name, sample, want, &difference(&ran, &want.ran))),
@@ -209,7 +209,7 @@ pub fn run(bench: &mut Bench, name: &str, sample: &Sample, want: &Want) -> Resul
 ///
 /// As for [`run`].
 pub fn run_counted(
-    bench: &mut Bench,
+    bench: &mut Bench<'_>,
     world: &World,
     name: &str,
     sample: &Sample,

@@ -22,6 +22,8 @@ pub enum Count {
     Port(u32, Direction),
     /// For a peer.
     Peer(u32, Direction),
+    /// For the copies of a flooded frame that are lost, at the hook.
+    Lost,
 }
 
 /// The frame as it is to be.
@@ -152,7 +154,7 @@ impl Case {
 /// # Panics
 ///
 /// With all that is not as wanted, of every case.
-pub fn check(bench: &mut Bench, cases: &[Case]) {
+pub fn check(bench: &mut Bench<'_>, cases: &[Case]) {
     bench.load(&World::new(bench.interfaces).tables);
     let mut failures = Vec::new();
     let mut ends = 0;
@@ -174,7 +176,7 @@ pub fn check(bench: &mut Bench, cases: &[Case]) {
     );
 }
 
-fn check_end(bench: &mut Bench, case: &Case, end: &End) -> Result<(), String> {
+fn check_end(bench: &mut Bench<'_>, case: &Case, end: &End) -> Result<(), String> {
     let meta = Meta {
         ifindex: (case.device)(&bench.interfaces),
         tag: None,
@@ -229,12 +231,12 @@ fn wanted_counts(case: &Case, end: &End) -> Totals {
     let mut totals = Totals::default();
     totals.add(reason_name(end.hook, end.reason), 1, bytes(&case.frame));
     for count in &end.counts {
-        let (kind, number, direction) = match *count {
-            Count::Segment(number, direction) => ("segment", number, direction),
-            Count::Port(slot, direction) => ("port", slot, direction),
-            Count::Peer(number, direction) => ("peer", number, direction),
+        let name = match *count {
+            Count::Segment(number, direction) => number_name("segment", number, direction),
+            Count::Port(slot, direction) => number_name("port", slot, direction),
+            Count::Peer(number, direction) => number_name("peer", number, direction),
+            Count::Lost => reason_name(end.hook, Reason::CopyLost),
         };
-        let name = number_name(kind, number, direction);
         totals.add(name, 1, u64::try_from(end.inner_len).expect("a length"));
     }
     totals

@@ -32,12 +32,14 @@ pub const LONGEST: usize = 3_000;
 /// The shortest: an Ethernet header.
 pub const SHORTEST: usize = 14;
 
-/// The ports of the [`Interfaces`], in their order.
-const PORTS: [&str; 6] = [
+/// The names of the ports of the [`Interfaces`], in their order.
+pub const PORTS: [&str; 6] = [
     "access0", "narrow0", "trunk0", "carrier0", "quiet0", "lone0",
 ];
-const UPLINK: &str = "uplink0";
-const DEVICE: &str = "device0";
+/// The uplink.
+pub const UPLINK: &str = "uplink0";
+/// The kernel device.
+pub const DEVICE: &str = "device0";
 
 /// What a program made of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +51,11 @@ pub struct Ran {
 }
 
 /// The programs and maps of an instance, loaded for a test.
-pub struct Bench {
+pub struct Bench<'a> {
+    /// The namespace that the programs run in.
+    pub here: &'a Ns,
+    /// The namespace of the other end of every port and of the uplink; each has the same name there.
+    pub far: &'a Ns,
     datapath: Datapath,
     numbers: Numbers,
     /// The interfaces that are there.
@@ -77,7 +83,7 @@ impl Drop for Pins {
 
 /// Runs `body` with a bench, on a thread within the bench's namespace: a test run looks for interfaces in the namespace of
 /// its caller.
-pub fn with_bench<T: Send>(body: impl FnOnce(&mut Bench) -> T + Send) -> T {
+pub fn with_bench<T: Send>(body: impl FnOnce(&mut Bench<'_>) -> T + Send) -> T {
     mount_bpffs();
     let (here, far) = (Ns::new("bench"), Ns::new("far"));
     for ns in [&here, &far] {
@@ -88,6 +94,8 @@ pub fn with_bench<T: Send>(body: impl FnOnce(&mut Bench) -> T + Send) -> T {
     }
     for name in PORTS.into_iter().chain([UPLINK]) {
         here.veth(name, &far, name);
+        // Room for whatever is made of a frame.
+        here.ip(&format!("link set {name} mtu 9000"));
         far.ip(&format!("link set {name} mtu 65535"));
     }
     here.ip(&format!(
@@ -109,6 +117,8 @@ pub fn with_bench<T: Send>(body: impl FnOnce(&mut Bench) -> T + Send) -> T {
         let datapath = Datapath::open(&pins.0, FDB_MAX)
             .unwrap_or_else(|error| panic!("load the programs: {error}"));
         body(&mut Bench {
+            here: &here,
+            far: &far,
             datapath,
             numbers: Numbers::default(),
             interfaces,
@@ -116,10 +126,29 @@ pub fn with_bench<T: Send>(body: impl FnOnce(&mut Bench) -> T + Send) -> T {
     })
 }
 
-impl Bench {
+impl Bench<'_> {
     /// The programs and maps.
     pub fn datapath(&mut self) -> &mut Datapath {
         &mut self.datapath
+    }
+
+    /// The name of the port or uplink with this number, if it is one.
+    #[must_use]
+    pub fn name_of(&self, ifindex: u32) -> Option<&'static str> {
+        let Interfaces {
+            access,
+            narrow,
+            trunk,
+            carrier,
+            quiet,
+            lone,
+            uplink,
+            device: _,
+        } = self.interfaces;
+        [access, narrow, trunk, carrier, quiet, lone, uplink]
+            .into_iter()
+            .zip(PORTS.into_iter().chain([UPLINK]))
+            .find_map(|(number, name)| (number == ifindex).then_some(name))
     }
 
     /// Writes tables into the maps, as they are. Only once: what the maps hold is not cleared before.
