@@ -81,7 +81,11 @@ fn send_copy(copies: &Copies, index: u64) -> Option<()> {
     // does on a copy of the index.
     let target = unsafe { *list.targets.as_ptr().add(index) };
     // The counters of targets are not those of a hook.
-    let counters = KernelCounters(if flood.from == NONE { Hook::Tunnel } else { Hook::Port });
+    let counters = KernelCounters(if flood.from == NONE {
+        Hook::Tunnel
+    } else {
+        Hook::Port
+    });
     if index < list.ports as usize {
         if flood.from == target {
             return None;
