@@ -43,7 +43,7 @@ fn lints() -> Vec<Command> {
     let mut commands: Vec<_> = lines.into_iter().map(cargo_command).collect();
     for command in &mut commands {
         // Nothing is linked here, so libFuzzer need not be built, which would take a C++ compiler.
-        command.env("CUSTOM_LIBFUZZER_PATH", "libfuzzer.a");
+        command.env("CUSTOM_LIBFUZZER_PATH", "./libfuzzer.a");
     }
     let mut doc = cargo_command("doc --workspace --no-deps");
     doc.env("RUSTDOCFLAGS", "-D warnings");
