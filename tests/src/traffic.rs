@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::FromRawFd as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::dump::assert_same;
 use crate::frame::{checksum, pattern};
@@ -122,7 +122,7 @@ pub fn tcp_transfer(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) {
         TcpStream::connect_timeout(&address, PATIENCE)
             .unwrap_or_else(|e| panic!("connect from {} to {address}: {e}", from.name()))
     });
-    let (mut receiver, _) = listener.accept().expect("accept");
+    let (receiver, _) = listener.accept().expect("accept");
     receiver
         .set_read_timeout(Some(PATIENCE))
         .expect("a read timeout");
@@ -130,17 +130,29 @@ pub fn tcp_transfer(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) {
         .set_write_timeout(Some(PATIENCE))
         .expect("a write timeout");
     let want = pattern(7, len);
-    let mut got = Vec::with_capacity(len);
+    let mut got: Vec<u8> = Vec::with_capacity(len);
     std::thread::scope(|scope| {
+        let mut receiver = receiver;
         scope.spawn(|| {
             sender.write_all(&want).expect("send all");
             sender
                 .shutdown(std::net::Shutdown::Write)
                 .expect("end the stream");
         });
-        receiver.read_to_end(&mut got).unwrap_or_else(|e| {
-            panic!("TCP from {} to {to_ip} stalled: {e}", from.name());
-        });
+        let (start, mut part) = (Instant::now(), vec![0; 1 << 16]);
+        loop {
+            match receiver.read(&mut part) {
+                Ok(0) => break,
+                Ok(more) => got.extend(&part[..more]),
+                Err(e) => panic!("TCP from {} to {to_ip} stalled: {e}", from.name()),
+            }
+            // Unread when the socket goes, the rest is an error for the sender, who then ends too.
+            assert!(
+                start.elapsed() < DEADLINE,
+                "TCP to {to_ip}: only {} bytes",
+                got.len()
+            );
+        }
     });
     let at = got.iter().zip(&want).position(|(g, w)| g != w);
     assert!(

@@ -42,7 +42,9 @@ over_each_family! {
     a_vtep_that_is_taken_off_the_flood_list_gets_no_more,
     an_entry_that_moves_takes_effect_at_once,
     a_port_that_is_taken_away_is_cut_off,
-    every_way_of_attaching_works,
+    tc_on_the_uplink_works,
+    generic_xdp_on_the_uplink_works,
+    native_xdp_on_the_uplink_works,
 }
 
 fn flat(family: Family) -> Underlay {
@@ -571,21 +573,27 @@ fn a_port_that_is_taken_away_is_cut_off(family: Family) {
     assert!(!pings(&a.ns, b.v4, Duration::from_millis(500)));
 }
 
-fn every_way_of_attaching_works(family: Family) {
-    for args in [
-        &["--uplink-hook", "tc"][..],
-        &["--uplink-hook", "xdp", "--xdp-mode", "generic"],
-        &["--uplink-hook", "xdp", "--xdp-mode", "native"],
-    ] {
-        eprintln!("{args:?}");
-        let lab = Lab::with(flat(family), &TWO, 1500, args);
-        lab.segment(GREEN);
-        let (a, b) = lab.pair();
-        let tap = lab.vm_by(Attach::TapVnet, 0, 3, GREEN);
-        lab.teach(GREEN, &tap);
+fn tc_on_the_uplink_works(family: Family) {
+    attached_this_way_works(family, &["--uplink-hook", "tc"]);
+}
 
-        checks::tcp_both_ways(&a, &b);
-        checks::tcp_both_ways(&tap, &b);
-        checks::every_sort_crosses(&a, &b);
-    }
+fn generic_xdp_on_the_uplink_works(family: Family) {
+    attached_this_way_works(family, &["--uplink-hook", "xdp", "--xdp-mode", "generic"]);
+}
+
+fn native_xdp_on_the_uplink_works(family: Family) {
+    attached_this_way_works(family, &["--uplink-hook", "xdp", "--xdp-mode", "native"]);
+}
+
+fn attached_this_way_works(family: Family, args: &[&str]) {
+    let lab = Lab::with(flat(family), &TWO, 1500, args);
+    lab.segment(GREEN);
+    let (a, b) = lab.pair();
+    let tap = lab.vm_by(Attach::TapVnet, 0, 3, GREEN);
+    lab.teach(GREEN, &tap);
+
+    checks::tcp_both_ways(&a, &b);
+    checks::tcp_both_ways(&tap, &b);
+    checks::every_sort_crosses(&a, &b);
+    checks::udp_every_size(&tap, &a);
 }
