@@ -75,6 +75,16 @@ impl Edit {
         (lowest & 1) << bit.trailing_zeros()
     }
 
+    /// The bits without `STRIP` if the tag carries only a priority and tags are carried. Without a branch.
+    #[inline(always)]
+    const fn unless_priority_passes(self, inner: &Inner, segment: &Segment) -> Self {
+        const { assert!(Self::STRIP == 1 && Segment::INNER_VLAN_PASS == 1 << 2) };
+        let only_priority = (inner.tag.vid() as u32).wrapping_sub(1) >> 31;
+        let passes = segment.flags >> 2 & 1;
+        let cleared = (only_priority & passes) as u8;
+        Self(self.0 & !cleared)
+    }
+
     /// The bits, with what the frame adds to them. Without a branch, as what follows.
     #[inline(always)]
     const fn with_frame(self, inner: &Inner) -> u8 {
@@ -126,6 +136,14 @@ impl Arrival {
     const fn merged(&self) -> bool {
         self.gso_size != 0
     }
+}
+
+/// `one` if `size`, below 2^31, is not zero, else `other`. Without a branch.
+#[inline(always)]
+const fn select(size: u32, one: u32, other: u32) -> u32 {
+    // All ones, or zero.
+    let mask = 0_u32.wrapping_sub(size.wrapping_neg() >> 31);
+    (one & mask) | (other & !mask)
 }
 
 /// Decides on a frame at a port.
@@ -195,13 +213,12 @@ where
         return act.leave(&who, Reason::InvalidSourceMac);
     }
 
+    // A tag that carries only a priority belongs to the untagged port: it goes, but for where tags are carried.
+    let edit = edit.unless_priority_passes(inner, segment);
     let edit = Edit(frame.blur(edit.with_frame(inner)));
     let frame_len = frame.frame_len() as u32;
-    let uncut_len = if meta.gso_size == 0 {
-        frame_len
-    } else {
-        inner.headers_len.wrapping_add(meta.gso_size)
-    };
+    let segment_len = inner.headers_len.wrapping_add(meta.gso_size);
+    let uncut_len = select(meta.gso_size, segment_len, frame_len);
     let (ttl, tos, dont_fragment) = outer_header(segment, inner);
     let arrival = Arrival {
         slot,
@@ -294,6 +311,7 @@ fn deliver<A: Act>(
 
 /// Outer TTL, TOS and DF, as the VNI's settings and the inner packet say.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "both come from bytes")]
 fn outer_header(segment: &Segment, inner: &Inner) -> (u8, u8, bool) {
     if !inner.is_ip() {
         return (
@@ -302,16 +320,11 @@ fn outer_header(segment: &Segment, inner: &Inner) -> (u8, u8, bool) {
             segment.has(Segment::DF_SET),
         );
     }
-    let ttl = if segment.has(Segment::TTL_INHERIT) {
-        inner.ttl
-    } else {
-        segment.ttl
+    let inherits = |flag: u32, own: u8, set: u8| {
+        select(segment.flags & flag, u32::from(own), u32::from(set)) as u8
     };
-    let tos = if segment.has(Segment::TOS_INHERIT) {
-        inner.tos
-    } else {
-        segment.tos
-    };
+    let ttl = inherits(Segment::TTL_INHERIT, inner.ttl, segment.ttl);
+    let tos = inherits(Segment::TOS_INHERIT, inner.tos, segment.tos);
     let dont_fragment = if segment.has(Segment::DF_INHERIT) {
         inner.has(Inner::DONT_FRAGMENT)
     } else {

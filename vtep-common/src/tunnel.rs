@@ -170,7 +170,13 @@ where
     if !arrival.merged
         && arrival.inner_len > (port.mtu as usize).wrapping_add(ethernet::LEN + vlan::LEN)
     {
-        return act.leave(who, Reason::TooBig);
+        // Generic XDP sees super-frames, and cannot tell them: TC can.
+        let reason = if arrival.stage == Stage::Xdp {
+            Reason::LeftToTc
+        } else {
+            Reason::TooBig
+        };
+        return act.leave(who, reason);
     }
     let left = match arrival.stage {
         Stage::Device => false,

@@ -297,7 +297,6 @@ pub fn reachable(hook: Hook) -> &'static [Reason] {
             Reason::NoFdbEntry,
             Reason::FloodOff,
             Reason::SplitHorizon,
-            Reason::TooBig,
             Reason::TableGap,
         ],
         Hook::Uplink => &[

@@ -387,7 +387,7 @@ fn tc_leaves_inner_frames_that_are_too_small_for_it() {
 }
 
 #[test]
-fn a_frame_that_does_not_fit_its_port_is_dropped() {
+fn a_frame_that_does_not_fit_its_port_is_dropped_by_tc() {
     let world = World::default();
     for underlay in underlays(100) {
         // 600 bytes and an Ethernet header with a tag.
@@ -401,7 +401,7 @@ fn a_frame_that_does_not_fit_its_port_is_dropped() {
                 deliver(&decision);
             } else {
                 assert_eq!(left(&decision), Reason::TooBig);
-                assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::TooBig);
+                assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::LeftToTc);
             }
         }
     }

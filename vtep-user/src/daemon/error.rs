@@ -21,6 +21,9 @@ pub enum DaemonError {
         /// The oldest that will do.
         needed: &'static str,
     },
+    /// The kernel has no BPF.
+    #[error("this kernel has no BPF (bpf(2): {0}); vtep needs one with CONFIG_BPF_SYSCALL")]
+    NoBpf(io::Error),
     /// Configuration files are for a later version.
     #[error(
         "--config is not supported in this version; put the commands into a file and load it with: vtep batch FILE"

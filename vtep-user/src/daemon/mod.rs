@@ -21,7 +21,11 @@ use tokio::{
 pub use self::error::DaemonError;
 use self::start::Started;
 use crate::{
-    api::{command::channel, server, socket::Socket},
+    api::{
+        command::channel,
+        server,
+        socket::{self, Socket},
+    },
     cli::run::RunOptions,
     datapath,
     netlink::Netlink,
@@ -60,7 +64,7 @@ async fn serve(options: RunOptions) -> Result<(), DaemonError> {
         return Err(DaemonError::NoConfig);
     }
     // The socket first: it tells a second daemon of the instance before anything is touched.
-    let socket = Socket::bind(&options.instance)?;
+    let listener = Socket::bind(&options.instance)?;
     let metrics = match options.metrics {
         Some(address) => {
             let listener = TcpListener::bind(address).await;
@@ -81,7 +85,7 @@ async fn serve(options: RunOptions) -> Result<(), DaemonError> {
         drop(stopped.wait_for(|stop| *stop).await);
     };
     let api = tokio::spawn(server::serve(
-        socket,
+        listener,
         handle.clone(),
         until_stopped(stopped.clone()),
     ));
@@ -143,9 +147,21 @@ pub fn teardown_without_daemon(instance: &str) -> Result<(), DaemonError> {
     datapath::detach_all_without_links(&names)?;
     datapath::remove_pins(&dir)?;
     remove_dir_if_empty(dir.parent());
+    remove_dead_socket(instance)?;
     match device {
         Some(name) => runtime()?.block_on(async { Ok(Netlink::open()?.delete_link(&name).await?) }),
         None => Ok(()),
+    }
+}
+
+/// Removes the socket that a daemon left when it was killed.
+fn remove_dead_socket(instance: &str) -> Result<(), DaemonError> {
+    match std::fs::remove_file(socket::path(instance)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DaemonError::System {
+            what: "remove the socket",
+            source,
+        }),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

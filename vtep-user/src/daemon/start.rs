@@ -27,6 +27,13 @@ pub(super) struct Started {
 }
 
 pub(super) fn check_kernel() -> Result<(), DaemonError> {
+    // No command of that number: a kernel with BPF says that the arguments are invalid.
+    // SAFETY: the call reads nothing through a null pointer of length 0.
+    let answer = unsafe { libc::syscall(libc::SYS_bpf, i32::MAX, std::ptr::null::<u8>(), 0) };
+    let error = std::io::Error::last_os_error();
+    if answer < 0 && error.raw_os_error() == Some(libc::ENOSYS) {
+        return Err(DaemonError::NoBpf(error));
+    }
     let (oldest, needed) = OLDEST_KERNEL;
     match KernelVersion::current() {
         Ok(version) if version >= oldest => Ok(()),
