@@ -5,6 +5,7 @@
 #![no_main]
 
 mod apply;
+mod blur;
 mod count;
 mod flood;
 mod frame;

@@ -398,6 +398,6 @@ impl PacketRead for TcFrame {
 
     #[inline(always)]
     fn blur(&self, bits: u8) -> u8 {
-        crate::count::blur(bits)
+        crate::blur::blur(bits)
     }
 }

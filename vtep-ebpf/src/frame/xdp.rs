@@ -136,6 +136,6 @@ impl PacketRead for XdpFrame<'_> {
 
     #[inline(always)]
     fn blur(&self, bits: u8) -> u8 {
-        crate::count::blur(bits)
+        crate::blur::blur(bits)
     }
 }
