@@ -622,7 +622,8 @@ fn the_uplink_drops_what_is_ours_but_bad() {
             uplink,
             &in_vni(100, &lldp(at(PLAIN, PORT_NARROW), 605)),
         )
-        .drops_at_uplinks(Reason::TooBig),
+        .drops(Uplink, Reason::TooBig)
+        .passes(UplinkXdp, Reason::LeftToTc),
         case(
             "for a port that is gone",
             uplink,

@@ -97,6 +97,9 @@ impl Config {
     /// Frames can reach the uplink's XDP hook with inner checksums still to be filled in by offload (the uplink is a veth):
     /// XDP leaves those to TC, where the kernel remembers the offload.
     pub const PARTIAL_CHECKSUMS: u16 = 1;
+    /// XDP leaves every frame to TC: it is generic XDP on a veth, where the *outer* checksum can still be to be filled in by
+    /// offload too. The kernel would remember that of a frame whose outer headers are gone.
+    pub const XDP_LEAVES_ALL: u16 = 1 << 1;
 }
 
 const _: () = assert!(size_of::<Config>() == 16);

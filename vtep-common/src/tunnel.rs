@@ -187,6 +187,7 @@ where
         }
         Stage::Xdp => {
             !port.has(Port::XDP_TARGET)
+                || tables.config().flags & Config::XDP_LEAVES_ALL != 0
                 || tables.config().flags & Config::PARTIAL_CHECKSUMS != 0
                     && Inner::read(frame, arrival.inner_offset, None)
                         .is_some_and(|inner| inner.has(Inner::PENDING))

@@ -218,11 +218,14 @@ async fn take_over(
     };
 
     let partial = uplinks.iter().any(|link| link.kind == LinkKind::Veth);
-    let flags = if partial {
+    let mut flags = if partial {
         Config::PARTIAL_CHECKSUMS
     } else {
         0
     };
+    if partial && options.xdp_mode == XdpMode::Generic {
+        flags |= Config::XDP_LEAVES_ALL;
+    }
     datapath.write(&writes)?;
     datapath.write(&state.start(device.index, flags))?;
     datapath.attach_tunnel(&device.name, device.index)?;
