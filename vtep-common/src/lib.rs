@@ -19,6 +19,7 @@
 pub mod addr;
 pub mod count;
 pub mod ecn;
+pub mod events;
 pub mod flow;
 #[cfg(any(test, feature = "host"))]
 #[expect(

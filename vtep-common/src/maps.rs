@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Version of everything in this file. A daemon refuses pinned maps of another version.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// VNIs that one instance can carry; segment numbers are below this.
 pub const MAX_SEGMENTS: u32 = 16_384;
@@ -24,6 +24,14 @@ pub const MAX_LOCALS: u32 = 256;
 pub const MAX_FLOOD_LISTS: u32 = 65_536;
 /// FDB entries, unless the daemon is told otherwise.
 pub const DEFAULT_FDB_ENTRIES: u32 = 262_144;
+/// Addresses that ARP and ND are answered for, in all VNIs together.
+pub const MAX_NEIGHS: u32 = 262_144;
+/// Hosts and prefixes of the nexthop table, in all VNIs together.
+pub const MAX_NEXTHOPS: u32 = 262_144;
+/// Bytes of the ring buffer that carries [`Event`](crate::events::Event)s: some 58,000 of them.
+pub const EVENTS_BYTES: u32 = 4 << 20;
+/// Events that are held back while an earlier one of the same kind is on its way.
+pub const MAX_GUARDS: u32 = 65_536;
 /// Targets of one flood list, local ports and VTEPs together.
 pub const MAX_FLOOD_TARGETS: usize = 510;
 
@@ -31,7 +39,7 @@ pub const MAX_FLOOD_TARGETS: usize = 510;
 pub mod name {
     /// One [`Config`](super::Config).
     pub const CONFIG: &str = "CONFIG";
-    /// Local VTEP address to [`u32`] 1.
+    /// Address that VXLAN packets are taken at to [`LOCAL_OWN`](super::LOCAL_OWN) or [`LOCAL_GROUP`](super::LOCAL_GROUP).
     pub const LOCALS: &str = "LOCALS";
     /// VNI to segment number.
     pub const VNIS: &str = "VNIS";
@@ -49,6 +57,18 @@ pub mod name {
     pub const PEERS: &str = "PEERS";
     /// VTEP address to peer number.
     pub const PEER_INDEX: &str = "PEER_INDEX";
+    /// [`NeighKey`](super::NeighKey) to [`NeighValue`](super::NeighValue).
+    pub const NEIGHS: &str = "NEIGHS";
+    /// Prefixes of [`NexthopKey`](super::NexthopKey) to [`NexthopValue`](super::NexthopValue): a trie.
+    pub const NEXTHOPS: &str = "NEXTHOPS";
+    /// The ring buffer of [`Event`](crate::events::Event)s.
+    pub const EVENTS: &str = "EVENTS";
+    /// What an event is about to [`Guard`](super::Guard), least recently used out first.
+    pub const GUARDS: &str = "GUARDS";
+    /// Programs that others go on to, by [`Part`](super::Part).
+    pub const PARTS: &str = "PARTS";
+    /// Events by [`EventEnd`](super::EventEnd), per CPU: [`Counter`](super::Counter), without bytes.
+    pub const EVENT_COUNTERS: &str = "EVENT_COUNTERS";
     /// Frames per hook and reason, per CPU: [`Counter`](super::Counter).
     pub const REASON_COUNTERS: &str = "REASON_COUNTERS";
     /// Frames per segment and direction, per CPU.
@@ -59,7 +79,7 @@ pub mod name {
     pub const PEER_COUNTERS: &str = "PEER_COUNTERS";
 
     /// All of them.
-    pub const ALL: [&str; 14] = [
+    pub const ALL: [&str; 20] = [
         CONFIG,
         LOCALS,
         VNIS,
@@ -70,12 +90,23 @@ pub mod name {
         FLOOD,
         PEERS,
         PEER_INDEX,
+        NEIGHS,
+        NEXTHOPS,
+        EVENTS,
+        GUARDS,
+        PARTS,
+        EVENT_COUNTERS,
         REASON_COUNTERS,
         SEGMENT_COUNTERS,
         PORT_COUNTERS,
         PEER_COUNTERS,
     ];
 }
+
+/// Value in `LOCALS`: one of our own VTEP addresses.
+pub const LOCAL_OWN: u32 = 1;
+/// Value in `LOCALS`: a multicast group that we are a member of.
+pub const LOCAL_GROUP: u32 = 2;
 
 /// What holds for the whole instance: 16 bytes.
 #[repr(C)]
@@ -151,10 +182,12 @@ impl Segment {
     pub const DF_SET: u32 = 1 << 6;
     /// DF is set on outer IPv4 where the inner packet has it or is IPv6.
     pub const DF_INHERIT: u32 = 1 << 7;
-    /// Learning is wanted: for the daemon alone.
+    /// Source MACs are learned, and held against static entries.
     pub const LEARNING: u32 = 1 << 8;
-    /// ARP/ND suppression is wanted: for the daemon alone.
+    /// ARP and ND are answered at ports, and heard.
     pub const SUPPRESS: u32 = 1 << 9;
+    /// There are entries in `NEXTHOPS`.
+    pub const NEXTHOPS: u32 = 1 << 10;
 
     /// True if `flag` is set.
     #[must_use]
@@ -268,11 +301,12 @@ pub struct FdbValue {
     pub target: u32,
     /// [`FdbValue::PEER`], [`FdbValue::PORT`] or [`FdbValue::LIST`].
     pub kind: u8,
-    /// Who made the entry: [`FdbValue::STATIC`]. For the daemon alone.
+    /// Who made the entry: [`FdbValue::STATIC`] or [`FdbValue::LEARNED`].
     pub origin: u8,
-    /// Zero.
-    pub pad: u16,
-    /// When traffic last refreshed the entry; not used by static entries.
+    /// [`FdbValue::FROZEN`].
+    pub flags: u16,
+    /// When a frame from the MAC was last seen, in nanoseconds of `CLOCK_MONOTONIC`, a second too early at most; zero for
+    /// static entries.
     pub last_seen: u64,
 }
 
@@ -283,11 +317,170 @@ impl FdbValue {
     pub const PORT: u8 = 2;
     /// `target` is a flood list: a multicast MAC with VTEPs of its own.
     pub const LIST: u8 = 3;
-    /// Made by the user; never ages.
+    /// Made by the user; never ages, and frames from elsewhere with this source are dropped.
     pub const STATIC: u8 = 1;
+    /// Learned from frames; ages, and moves.
+    pub const LEARNED: u8 = 2;
+    /// Moved too often (RFC 7432 section 15.1): it stays where it is, and no frame from elsewhere is an event.
+    pub const FROZEN: u16 = 1;
+    /// How long a stamp is left as it is before traffic renews it, in nanoseconds.
+    pub const REFRESH_NS: u64 = 1_000_000_000;
 }
 
 const _: () = assert!(size_of::<FdbValue>() == 16);
+
+/// Key of `NEIGHS`: 20 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct NeighKey {
+    /// Number of the segment.
+    pub segment: u32,
+    /// Address of the host.
+    pub host: VtepAddr,
+}
+
+const _: () = assert!(size_of::<NeighKey>() == 20);
+
+/// The MAC of a host: 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct NeighValue {
+    /// The MAC, in the lower 48 bits: see [`MacAddr::get`].
+    pub mac: u64,
+    /// Slot of the port at which it was heard, else [`NONE`](crate::verdict::NONE). For the daemon alone.
+    pub port: u32,
+    /// [`NeighValue::ROUTER`].
+    pub flags: u16,
+    /// Who made the entry: [`NeighValue::STATIC`] …. For the daemon alone.
+    pub origin: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+impl NeighValue {
+    /// The host is a router: ND answers say so (RFC 4861 section 4.4).
+    pub const ROUTER: u16 = 1;
+    /// Made by the user.
+    pub const STATIC: u8 = 1;
+    /// Heard at a port.
+    pub const SNOOPED: u8 = 2;
+    /// From the addresses that a port was given.
+    pub const PORT: u8 = 3;
+    /// From the nexthop table.
+    pub const NEXTHOP: u8 = 4;
+}
+
+const _: () = assert!(size_of::<NeighValue>() == 16);
+
+/// Key of `NEXTHOPS`, whose prefixes are at least the segment: 20 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct NexthopKey {
+    /// Number of the segment.
+    pub segment: u32,
+    /// Address of the host, or of the network.
+    pub host: VtepAddr,
+}
+
+impl NexthopKey {
+    /// Bits of a key up to its address.
+    pub const SEGMENT_BITS: u32 = 32;
+    /// Bits of an IPv6-mapped address up to the IPv4 one.
+    pub const V4_BITS: u32 = 96;
+    /// Bits of a whole key.
+    pub const BITS: u32 = Self::SEGMENT_BITS + 128;
+}
+
+const _: () = assert!(size_of::<NexthopKey>() == 20);
+
+/// Where a host of the nexthop table is: 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct NexthopValue {
+    /// The inner destination MAC to write, in the lower 48 bits, or zero to leave it.
+    pub mac: u64,
+    /// Number of the peer, or slot of the port.
+    pub target: u32,
+    /// [`FdbValue::PEER`], [`FdbValue::PORT`], or zero where neither is known (yet): as good as no entry.
+    pub kind: u8,
+    /// Who made the entry: [`NexthopValue::STATIC`] or [`NexthopValue::PORT`]. For the daemon alone.
+    pub origin: u8,
+    /// [`NexthopValue::FOLLOWS`].
+    pub flags: u16,
+}
+
+impl NexthopValue {
+    /// Made by the user.
+    pub const STATIC: u8 = 1;
+    /// From the addresses that a port was given.
+    pub const PORT: u8 = 2;
+    /// No VTEP was named: the host is where the FDB has `mac`. For the daemon alone.
+    pub const FOLLOWS: u16 = 1;
+}
+
+const _: () = assert!(size_of::<NexthopValue>() == 16);
+
+/// Holds back events that repeat one on its way: 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Guard {
+    /// What the event said: see [`Event::place`](crate::events::Event::place).
+    pub place: u64,
+    /// When the event was sent, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub time: u64,
+}
+
+impl Guard {
+    /// How long an event holds back those that say the same, in nanoseconds.
+    pub const HOLD_NS: u64 = 1_000_000_000;
+}
+
+const _: () = assert!(size_of::<Guard>() == 16);
+
+/// Programs that others go on to: the verifier walks through each on its own. The numbers index `PARTS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Part {
+    /// `tc_port_rest`: what `tc_port` leaves: ARP and ND, floods, hosts that are found by IP.
+    PortRest = 0,
+    /// `tc_port_found`: frames that `tc_port_rest` gives back, with what it found.
+    PortFound = 1,
+}
+
+impl Part {
+    /// Every part, with the name of its program.
+    pub const ALL: [(Self, &'static str); 2] = [
+        (Self::PortRest, "tc_port_rest"),
+        (Self::PortFound, "tc_port_found"),
+    ];
+}
+
+/// What became of an event. The numbers index `EVENT_COUNTERS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum EventEnd {
+    /// It is in the ring buffer.
+    Sent = 0,
+    /// It repeats one that is on its way.
+    HeldBack = 1,
+    /// The ring buffer is full: the next frame tries again.
+    Lost = 2,
+}
+
+impl EventEnd {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sent, Self::HeldBack, Self::Lost];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::HeldBack => "held_back",
+            Self::Lost => "lost",
+        }
+    }
+}
 
 /// Where a frame is copied to: 2048 bytes. The first `ports` targets are slots of `PORTS`, the others peer numbers.
 #[repr(C)]
@@ -338,6 +531,8 @@ impl Peer {
     pub const XDP_TARGET: u32 = 1 << 5;
     /// There is no route, or the interface of the route is down.
     pub const UNREACHABLE: u32 = 1 << 6;
+    /// A multicast group: copies go to every VTEP that is a member.
+    pub const MULTICAST: u32 = 1 << 7;
 
     /// True if `flag` is set.
     #[must_use]
@@ -410,7 +605,10 @@ impl Hook {
 /// Marks the PODs as usable by aya, which has a marker of its own.
 #[cfg(feature = "user")]
 mod user {
-    use super::{Config, Counter, FdbKey, FdbValue, FloodList, Peer, Port, PortKey, Segment};
+    use super::{
+        Config, Counter, FdbKey, FdbValue, FloodList, Guard, NeighKey, NeighValue, NexthopKey,
+        NexthopValue, Peer, Port, PortKey, Segment,
+    };
     use crate::addr::VtepAddr;
 
     macro_rules! pod {
@@ -420,7 +618,21 @@ mod user {
         )+};
     }
     pod!(
-        Config, Counter, FdbKey, FdbValue, FloodList, Peer, Port, PortKey, Segment, VtepAddr
+        Config,
+        Counter,
+        FdbKey,
+        FdbValue,
+        FloodList,
+        Guard,
+        NeighKey,
+        NeighValue,
+        NexthopKey,
+        NexthopValue,
+        Peer,
+        Port,
+        PortKey,
+        Segment,
+        VtepAddr
     );
 }
 

@@ -145,6 +145,13 @@ reasons! {
     NoRoute = 36, "no_route", Dropped;
     /// One copy of a flooded frame: it found no route, was larger than the path carries, or was refused by its device. The frame itself counts as flooded.
     CopyLost = 37, "copy_lost", Dropped;
+
+    /// An ARP or ND request, answered at the port that it came from.
+    Answered = 38, "answered", Delivered;
+    /// An ARP or ND request for a host that is not known, in a VNI that does not flood.
+    UnknownNeigh = 39, "unknown_neigh", Dropped;
+    /// The source MAC has a static entry that says it is elsewhere.
+    StaticElsewhere = 40, "static_elsewhere", Dropped;
 }
 
 impl Reason {

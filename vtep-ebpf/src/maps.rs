@@ -3,13 +3,15 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use vtep_common::{
     addr::VtepAddr,
     maps::{
-        Config, Counter, DEFAULT_FDB_ENTRIES, FdbKey, FdbValue, FloodList, Hook, MAX_FLOOD_LISTS,
-        MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, Peer, Port, PortKey, Segment,
+        Config, Counter, DEFAULT_FDB_ENTRIES, EVENTS_BYTES, EventEnd, FdbKey, FdbValue, FloodList,
+        Guard, Hook, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS,
+        MAX_PORTS, MAX_SEGMENTS, NeighKey, NeighValue, NexthopKey, NexthopValue, Part, Peer, Port,
+        PortKey, Segment,
     },
     reason::Reason,
     tables::{Tables, place},
@@ -39,6 +41,20 @@ static FLOOD: HashMap<u32, FloodList> = HashMap::pinned(MAX_FLOOD_LISTS, BPF_F_N
 static PEERS: Array<Peer> = Array::pinned(MAX_PEERS, 0);
 #[map]
 static PEER_INDEX: HashMap<VtepAddr, u32> = HashMap::pinned(MAX_PEERS, 0);
+#[map]
+pub static NEIGHS: HashMap<NeighKey, NeighValue> = HashMap::pinned(MAX_NEIGHS, BPF_F_NO_PREALLOC);
+#[map]
+pub static NEXTHOPS: LpmTrie<NexthopKey, NexthopValue> =
+    LpmTrie::pinned(MAX_NEXTHOPS, BPF_F_NO_PREALLOC);
+#[map]
+pub static EVENTS: RingBuf = RingBuf::pinned(EVENTS_BYTES, 0);
+#[map]
+pub static GUARDS: LruHashMap<u64, Guard> = LruHashMap::pinned(MAX_GUARDS, 0);
+#[map]
+pub static PARTS: ProgramArray = ProgramArray::pinned(Part::ALL.len() as u32, 0);
+#[map]
+pub static EVENT_COUNTERS: PerCpuArray<Counter> =
+    PerCpuArray::pinned(EventEnd::ALL.len() as u32, 0);
 #[map]
 pub static REASON_COUNTERS: PerCpuArray<Counter> =
     PerCpuArray::pinned(Hook::ALL.len() as u32 * Reason::SLOTS, 0);

@@ -255,6 +255,12 @@ impl Call {
             Op::FdbReplace(spec) => Self::new(Method::PUT, "/v1/fdb", spec),
             Op::FdbDel(what) => Self::bare(Method::DELETE, with_query("/v1/fdb", what)),
             Op::FdbFlush(filter) => Self::new(Method::POST, "/v1/fdb/flush", filter),
+            Op::NeighAdd(spec) => Self::new(Method::POST, "/v1/neighs", spec),
+            Op::NeighReplace(spec) => Self::new(Method::PUT, "/v1/neighs", spec),
+            Op::NeighDel(what) => Self::bare(Method::DELETE, with_query("/v1/neighs", what)),
+            Op::NexthopAdd(spec) => Self::new(Method::POST, "/v1/nexthops", spec),
+            Op::NexthopReplace(spec) => Self::new(Method::PUT, "/v1/nexthops", spec),
+            Op::NexthopDel(what) => Self::bare(Method::DELETE, with_query("/v1/nexthops", what)),
             Op::PeerSet { ip, spec } => Self::new(Method::PATCH, format!("/v1/peers/{ip}"), spec),
         }
     }

@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use utoipa::ToSchema;
 
 use super::model::{
-    DropsRow, FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, PeerRow, PeerSpec, PortChange, PortPart,
-    PortRow, PortSpec, StatsFilter, StatsRow, Status, Vni, VniRow, VniSpec,
+    DropsRow, FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, NeighDel, NeighRow, NeighSpec, NexthopDel,
+    NexthopRow, NexthopSpec, PeerRow, PeerSpec, PortChange, PortPart, PortRow, PortSpec,
+    StatsFilter, StatsRow, Status, Vni, VniRow, VniSpec,
 };
 
 /// Something to read or to do.
@@ -33,6 +34,10 @@ pub enum Command {
         /// The VNI.
         vni: Vni,
     },
+    /// The hosts that ARP and ND are answered for, of one VNI or all. Answered by [`Reply::Neighs`].
+    NeighShow(Option<Vni>),
+    /// The nexthop table of one VNI, or of all. Answered by [`Reply::Nexthops`].
+    NexthopShow(Option<Vni>),
     /// One peer, refused if it does not exist, or all. Answered by [`Reply::Peers`].
     PeerShow(Option<IpAddr>),
     /// The counters that match. Answered by [`Reply::Stats`].
@@ -102,6 +107,18 @@ pub enum Op {
     FdbDel(FdbDel),
     /// Delete all FDB entries that match.
     FdbFlush(FdbFilter),
+    /// Write a neigh entry, refused if the host has one of the user's.
+    NeighAdd(NeighSpec),
+    /// Write a neigh entry whether the host has one or not.
+    NeighReplace(NeighSpec),
+    /// Delete a neigh entry.
+    NeighDel(NeighDel),
+    /// Write a nexthop entry, refused if the host or prefix has one.
+    NexthopAdd(NexthopSpec),
+    /// Write a nexthop entry whether the host or prefix has one or not.
+    NexthopReplace(NexthopSpec),
+    /// Delete a nexthop entry.
+    NexthopDel(NexthopDel),
     /// Change a peer.
     PeerSet {
         /// The peer.
@@ -123,6 +140,10 @@ pub enum Reply {
     Ports(Vec<PortRow>),
     /// FDB entries.
     Fdb(Vec<FdbRow>),
+    /// Hosts that ARP and ND are answered for.
+    Neighs(Vec<NeighRow>),
+    /// Entries of the nexthop table.
+    Nexthops(Vec<NexthopRow>),
     /// Peers.
     Peers(Vec<PeerRow>),
     /// Counters.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 pub use super::value::{
-    BadValue, Df, EntryState, Flood, InnerVlan, Mac, Mode, OrInherit, PeerState, PortHook,
-    PortRange, Reserved, Tos, Ttl, VlanId, Vni,
+    BadValue, Df, EntryState, EventKind, Flood, InnerVlan, Mac, Mode, NeighState, OrInherit,
+    PeerState, PortHook, PortRange, Prefix, Reserved, Tos, Ttl, VlanId, Vni,
 };
 
 // Rows
@@ -69,7 +69,7 @@ pub struct PortRow {
     pub delivery: Option<String>,
     /// The MACs that the FDB has behind it.
     pub macs: Vec<Mac>,
-    /// The IPs behind it; none in this version.
+    /// The IPs behind it: ARP and ND are answered for them, and the nexthop table has them.
     #[schema(value_type = Vec<String>)]
     pub ips: Vec<IpAddr>,
     /// Most MACs that may be learned on it; `null` for no limit.
@@ -92,6 +92,8 @@ pub struct FdbRow {
     pub state: EntryState,
     /// Seconds since the address was last seen; `null` for a static entry.
     pub age_s: Option<u64>,
+    /// The MAC moved too often and stays where it is for now (RFC 7432 section 15.1).
+    pub duplicate: bool,
 }
 
 /// A remote VTEP.
@@ -113,6 +115,104 @@ pub struct PeerRow {
     /// The gateway towards it; `null` if it is on the link.
     #[schema(value_type = Option<String>)]
     pub via: Option<IpAddr>,
+}
+
+/// A host that ARP and ND are answered for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NeighRow {
+    /// The VNI.
+    pub vni: Vni,
+    /// The host.
+    #[schema(value_type = String)]
+    pub ip: IpAddr,
+    /// Its MAC.
+    pub lladdr: Mac,
+    /// Who put it there.
+    pub state: NeighState,
+    /// The local port it was heard at or given to, or `null`.
+    pub dev: Option<String>,
+    /// Whether ND answers call it a router.
+    pub router: bool,
+    /// Seconds since it was last heard; `null` where it does not age.
+    pub age_s: Option<u64>,
+}
+
+/// An entry of the nexthop table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NexthopRow {
+    /// The VNI.
+    pub vni: Vni,
+    /// The host, or the prefix.
+    #[schema(value_type = String)]
+    pub ip: Prefix,
+    /// The VTEP to send to; `null` where the host is where the FDB has `lladdr`, or local.
+    #[schema(value_type = Option<String>)]
+    pub via: Option<IpAddr>,
+    /// The inner destination MAC that frames get; `null` where they keep theirs.
+    pub lladdr: Option<Mac>,
+    /// The local port that it leads to, or `null`.
+    pub dev: Option<String>,
+    /// Who put it there: `static`, or `port` for the addresses of a port.
+    pub state: NeighState,
+    /// Whether it leads anywhere now.
+    pub usable: bool,
+}
+
+/// An event: when, and what happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventRow {
+    /// When, in RFC 3339 with microseconds, UTC.
+    pub time: String,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// Something that happened. What does not apply is `null`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Happening {
+    /// What.
+    pub event: EventKind,
+    /// The VNI.
+    pub vni: Option<Vni>,
+    /// The MAC.
+    pub mac: Option<Mac>,
+    /// The host.
+    #[schema(value_type = Option<String>)]
+    pub ip: Option<IpAddr>,
+    /// The VTEP it is behind now; of a peer event, the peer.
+    #[schema(value_type = Option<String>)]
+    pub dst: Option<IpAddr>,
+    /// The local port it is behind now.
+    pub dev: Option<String>,
+    /// The VTEP it was behind before.
+    #[schema(value_type = Option<String>)]
+    pub old_dst: Option<IpAddr>,
+    /// The local port it was behind before.
+    pub old_dev: Option<String>,
+    /// How many, where one row stands for several.
+    pub count: Option<u64>,
+    /// Why, in a word or a sentence.
+    pub why: Option<String>,
+}
+
+impl Happening {
+    /// An event of this kind of which nothing else is said yet.
+    #[must_use]
+    pub const fn new(event: EventKind) -> Self {
+        Self {
+            event,
+            vni: None,
+            mac: None,
+            ip: None,
+            dst: None,
+            dev: None,
+            old_dst: None,
+            old_dev: None,
+            count: None,
+            why: None,
+        }
+    }
 }
 
 /// A counter. What it is not split by is `null`.
@@ -256,7 +356,7 @@ pub struct PortSpec {
     /// The MACs that the FDB has behind it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub macs: Vec<Mac>,
-    /// The IPs behind it; none in this version.
+    /// The IPs behind it: ARP and ND are answered for them, and the nexthop table has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub ips: Vec<IpAddr>,
@@ -281,7 +381,7 @@ pub struct PortChange {
     /// The MACs that the FDB is to have behind it, in place of those so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub macs: Option<Vec<Mac>>,
-    /// The IPs behind it; refused in this version.
+    /// The IPs behind it, in place of those so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub ips: Option<Vec<IpAddr>>,
@@ -363,6 +463,69 @@ pub struct FdbFilter {
     /// Learned ones only.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub learned: bool,
+}
+
+/// A host to answer ARP and ND for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NeighSpec {
+    /// The host.
+    #[schema(value_type = String)]
+    pub ip: IpAddr,
+    /// The VNI.
+    pub vni: Vni,
+    /// Its MAC; refused if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lladdr: Option<Mac>,
+    /// Whether ND answers call it a router.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub router: bool,
+}
+
+/// A host not to answer for any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct NeighDel {
+    /// The host.
+    #[schema(value_type = String)]
+    #[param(value_type = String)]
+    pub ip: IpAddr,
+    /// The VNI.
+    #[param(value_type = u32)]
+    pub vni: Vni,
+}
+
+/// An entry of the nexthop table to write. At least one of `via` and `lladdr` is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NexthopSpec {
+    /// The host, or the prefix.
+    #[schema(value_type = String)]
+    pub ip: Prefix,
+    /// The VNI.
+    pub vni: Vni,
+    /// The VTEP to send to; absent where the host is where the FDB has `lladdr`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub via: Option<IpAddr>,
+    /// The inner destination MAC that frames get; absent where they keep theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lladdr: Option<Mac>,
+}
+
+/// An entry of the nexthop table to delete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct NexthopDel {
+    /// The host, or the prefix.
+    #[schema(value_type = String)]
+    #[param(value_type = String)]
+    pub ip: Prefix,
+    /// The VNI.
+    #[param(value_type = u32)]
+    pub vni: Vni,
 }
 
 /// What to set on a peer.

@@ -541,6 +541,8 @@ impl IntoResponse for Reply {
             Self::Vnis(rows) => json_array(rows),
             Self::Ports(rows) => json_array(rows),
             Self::Fdb(rows) => json_array(rows),
+            Self::Neighs(rows) => json_array(rows),
+            Self::Nexthops(rows) => json_array(rows),
             Self::Peers(rows) => json_array(rows),
             Self::Stats(rows) => json_array(rows),
             Self::Drops(rows) => json_array(rows),

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::str::FromStr;
 
@@ -463,6 +464,81 @@ impl PartialSchema for PortRange {
 
 impl ToSchema for PortRange {}
 
+/// A host, or the hosts of a prefix. A text in JSON: `192.0.2.1`, `192.0.2.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix(ipnet::IpNet);
+
+impl Prefix {
+    /// The one host.
+    #[must_use]
+    pub fn host(ip: IpAddr) -> Self {
+        Self(ip.into())
+    }
+
+    /// The address of the host, or of the network.
+    #[must_use]
+    pub fn addr(self) -> IpAddr {
+        self.0.addr()
+    }
+
+    /// Bits that hosts have in common, 0 to 32 or 128.
+    #[must_use]
+    pub fn len(self) -> u8 {
+        self.0.prefix_len()
+    }
+
+    /// True if it is one host.
+    #[must_use]
+    pub fn is_host(self) -> bool {
+        self.0.prefix_len() == self.0.max_prefix_len()
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_host() {
+            self.addr().fmt(f)
+        } else {
+            self.0.fmt(f)
+        }
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Ok(Self::host(ip));
+        }
+        let net: ipnet::IpNet = text.parse().map_err(|_| {
+            BadValue(format!(
+                "`{text}` is neither an IP address nor a prefix; write it like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/64"
+            ))
+        })?;
+        let trunc = net.trunc();
+        if trunc == net {
+            Ok(Self(net))
+        } else {
+            Err(BadValue(format!(
+                "`{text}` has bits set behind its length; write the prefix as {trunc}"
+            )))
+        }
+    }
+}
+
+impl Serialize for Prefix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_text(deserializer, "an IP address or a prefix")
+    }
+}
+
 /// Reads any value with a text form; `what` completes "expected …".
 fn deserialize_text<'de, D, T>(deserializer: D, what: &'static str) -> Result<T, D::Error>
 where
@@ -593,6 +669,48 @@ words! {
         Static = "static",
         /// The data path saw the address.
         Learned = "learned",
+    }
+}
+
+words! {
+    /// Who put a neigh or nexthop entry there.
+    NeighState {
+        /// An operator.
+        Static = "static",
+        /// The data path heard the host's own ARP or ND.
+        Snooped = "snooped",
+        /// It came with a port's addresses.
+        Port = "port",
+        /// It follows from the nexthop table.
+        Nexthop = "nexthop",
+    }
+}
+
+words! {
+    /// What happened.
+    EventKind {
+        /// A MAC or a host was learned.
+        Learned = "learned",
+        /// A MAC or a host showed up at another place.
+        Moved = "moved",
+        /// A learned entry was not seen for too long.
+        Aged = "aged",
+        /// Entries were flushed, `count` of them.
+        Flushed = "flushed",
+        /// Nothing is known of a destination, and the VNI does not flood.
+        Miss = "miss",
+        /// A MAC was not learned, for there is no room for it.
+        Limit = "limit",
+        /// A MAC moved too often and was frozen (RFC 7432 section 15.1).
+        Duplicate = "duplicate",
+        /// A frozen MAC may move again.
+        Thawed = "thawed",
+        /// A peer can be sent to.
+        PeerUp = "peer_up",
+        /// A peer cannot be sent to.
+        PeerDown = "peer_down",
+        /// Events did not fit the ring buffer, `count` of them; or this reader was too slow for `count` rows.
+        Lost = "lost",
     }
 }
 

@@ -13,7 +13,7 @@ use vtep_common::{
     addr::{MacAddr, Vni, VtepAddr},
     maps::{
         self, FdbKey, FdbValue, FloodList, MAX_FLOOD_LISTS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS,
-        PortKey,
+        NeighKey, NeighValue, NexthopKey, NexthopValue, PortKey,
     },
 };
 
@@ -46,8 +46,14 @@ pub struct Dump {
     pub peers: Vec<(u32, maps::Peer)>,
     /// `PEER_INDEX`.
     pub peer_index: Vec<(VtepAddr, u32)>,
-    /// `LOCALS`.
+    /// Our own addresses in `LOCALS`.
     pub locals: Vec<VtepAddr>,
+    /// Multicast groups in `LOCALS`.
+    pub groups: Vec<VtepAddr>,
+    /// `NEIGHS`.
+    pub neighs: Vec<(NeighKey, NeighValue)>,
+    /// `NEXTHOPS`, each with the length of its prefix as in [`Write::Nexthop`].
+    pub nexthops: Vec<(u32, NexthopKey, NexthopValue)>,
 }
 
 /// A state taken over from the maps.

@@ -10,6 +10,9 @@
 mod adopt;
 mod fdb;
 mod flood;
+mod learn;
+mod neigh;
+mod nexthop;
 mod peer;
 mod port;
 mod refuse;
@@ -23,6 +26,7 @@ mod vni;
 mod write;
 
 pub use adopt::{Adopted, Dump};
+pub use learn::{Clock, LearnCounters};
 pub use peer::Resolution;
-pub use state::{Limits, LinkFacts, Links, Reserved, State, Totals};
-pub use write::{Attach, Effect, Write};
+pub use state::{Duplicates, Limits, LinkFacts, Links, Reserved, State, Totals};
+pub use write::{Announce, Attach, Effect, Write};

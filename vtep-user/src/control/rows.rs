@@ -10,6 +10,7 @@ use vtep_common::{
 use super::{
     State,
     fdb::{Entry, Kind},
+    learn::Clock,
     refuse, settings,
     state::{Segment, distinct},
 };
@@ -104,7 +105,7 @@ impl State {
     }
 
     /// The FDB entries that match, by VNI, MAC and VTEP; a flood list is a row with the zero MAC for each VTEP.
-    pub fn fdb_rows(&self, filter: &FdbFilter) -> Result<Vec<FdbRow>, Refusal> {
+    pub fn fdb_rows(&self, filter: &FdbFilter, _clock: &dyn Clock) -> Result<Vec<FdbRow>, Refusal> {
         let FdbFilter {
             vni,
             dst,
@@ -148,7 +149,7 @@ impl State {
     }
 
     /// The entries of one MAC; of the zero MAC the VTEPs on the flood list.
-    pub fn fdb_get(&self, mac: Mac, vni: Vni) -> Result<Vec<FdbRow>, Refusal> {
+    pub fn fdb_get(&self, mac: Mac, vni: Vni, _clock: &dyn Clock) -> Result<Vec<FdbRow>, Refusal> {
         let number = self.segment_of(vni)?;
         let segment = &self.segments[number];
         let at = MacAddr::from(mac);
@@ -177,6 +178,7 @@ impl State {
             dev: entry.port().map(|slot| device(slot).name.clone()),
             state: entry.origin,
             age_s: None,
+            duplicate: false,
         }
     }
 
@@ -226,5 +228,6 @@ fn list_row(segment: &Segment, mac: MacAddr, ip: IpAddr) -> FdbRow {
         dev: None,
         state: EntryState::Static,
         age_s: None,
+        duplicate: false,
     }
 }

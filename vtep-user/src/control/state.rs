@@ -1,7 +1,7 @@
 //! The state itself, and what is asked of it by name.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::IpAddr,
 };
 
@@ -31,6 +31,33 @@ pub struct Limits {
     pub flood_targets: usize,
     /// Multicast MACs with VTEPs of their own.
     pub groups: u32,
+    /// Hosts that ARP and ND are answered for.
+    pub neighs: u32,
+    /// Entries of the nexthop table.
+    pub nexthops: u32,
+    /// When a MAC moves too often.
+    pub duplicates: Duplicates,
+}
+
+/// When a MAC that moves counts as a duplicate, and is frozen where it is (RFC 7432 section 15.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Duplicates {
+    /// So many moves, 0 for never.
+    pub moves: u32,
+    /// Within so many seconds.
+    pub window_s: u32,
+    /// Frozen for so many seconds, 0 until it is cleared by hand.
+    pub freeze_s: u32,
+}
+
+impl Default for Duplicates {
+    fn default() -> Self {
+        Self {
+            moves: 5,
+            window_s: 180,
+            freeze_s: 180,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -42,6 +69,9 @@ impl Default for Limits {
             peers: maps::MAX_PEERS,
             flood_targets: maps::MAX_FLOOD_TARGETS,
             groups: maps::MAX_FLOOD_LISTS - maps::MAX_SEGMENTS,
+            neighs: maps::MAX_NEIGHS,
+            nexthops: maps::MAX_NEXTHOPS,
+            duplicates: Duplicates::default(),
         }
     }
 }
@@ -59,6 +89,8 @@ pub struct LinkFacts {
     pub xdp_target: bool,
     /// TC can hand frames straight to its other end, which lies in another network namespace.
     pub peer_target: bool,
+    /// It is up, and its carrier too: somebody is at the other end.
+    pub running: bool,
 }
 
 /// Interfaces by name, looked up by the daemon beforehand.
@@ -163,6 +195,8 @@ pub struct State {
     pub(super) udp_port: u16,
     pub(super) locals: Vec<IpAddr>,
     pub(super) reserved: HashMap<u32, Reserved>,
+    /// The hypervisor's own MACs.
+    pub(super) own_macs: HashSet<MacAddr>,
     pub(super) segments: Slots<Segment>,
     /// VNI to segment number.
     pub(super) vnis: BTreeMap<u32, u32>,
@@ -189,6 +223,7 @@ impl State {
             udp_port,
             locals: distinct(locals),
             reserved: HashMap::new(),
+            own_macs: HashSet::new(),
             segments: Slots::default(),
             vnis: BTreeMap::new(),
             ports: Slots::default(),
@@ -220,6 +255,11 @@ impl State {
         writes
     }
 
+    /// Says which MACs are the hypervisor's own: they are never learned.
+    pub fn set_own_macs(&mut self, macs: HashSet<MacAddr>) {
+        self.own_macs = macs;
+    }
+
     /// Says which interfaces cannot be ports.
     pub fn set_reserved(&mut self, reserved: HashMap<u32, Reserved>) {
         self.reserved = reserved;
@@ -239,6 +279,12 @@ impl State {
             Op::FdbReplace(spec) => self.fdb_replace(spec),
             Op::FdbDel(del) => self.fdb_del(del),
             Op::FdbFlush(filter) => self.fdb_flush(filter),
+            Op::NeighAdd(spec) => self.neigh_add(spec),
+            Op::NeighReplace(spec) => self.neigh_replace(spec),
+            Op::NeighDel(del) => self.neigh_del(del),
+            Op::NexthopAdd(spec) => self.nexthop_add(spec),
+            Op::NexthopReplace(spec) => self.nexthop_replace(spec),
+            Op::NexthopDel(del) => self.nexthop_del(del),
             Op::PeerSet { ip, spec } => self.peer_set(*ip, spec),
         }
     }

@@ -4,10 +4,16 @@ use std::net::IpAddr;
 
 use vtep_common::{
     addr::VtepAddr,
-    maps::{Config, FdbKey, FdbValue, FloodList, Peer, Port, PortKey, Segment},
+    maps::{
+        Config, FdbKey, FdbValue, FloodList, NeighKey, NeighValue, NexthopKey, NexthopValue, Peer,
+        Port, PortKey, Segment,
+    },
 };
 
-use crate::api::{command::Op, model::PortHook};
+use crate::api::{
+    command::Op,
+    model::{Happening, PortHook, Vni},
+};
 
 /// One map write. They are made in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +22,8 @@ pub enum Write {
     Config(Config),
     /// Adds a local VTEP address, or takes it away.
     Local(VtepAddr, bool),
+    /// Adds a multicast group that we are a member of to the local addresses, or takes it away.
+    Group(VtepAddr, bool),
     /// Sets the segment number of a VNI; `None` deletes the key.
     Vni(u32, Option<u32>),
     /// Sets a segment by number; all zero frees it.
@@ -26,6 +34,11 @@ pub enum Write {
     Port(u32, Port),
     /// Sets an FDB entry; `None` deletes the key.
     Fdb(FdbKey, Option<FdbValue>),
+    /// Sets the MAC of a host; `None` deletes the key.
+    Neigh(NeighKey, Option<NeighValue>),
+    /// Sets where the hosts of a prefix are; `None` deletes it. The length is that of the whole key, in bits:
+    /// [`NexthopKey::SEGMENT_BITS`] and more.
+    Nexthop(u32, NexthopKey, Option<NexthopValue>),
     /// Sets a flood list by number; `None` deletes the key.
     Flood(u32, Option<Box<FloodList>>),
     /// Sets a peer by number; all zero frees it.
@@ -51,19 +64,41 @@ pub struct Attach {
     pub hook: PortHook,
 }
 
-/// What a change asks for: attach, then write, then detach, then resolve and forget.
+/// What the other VTEPs of a VNI are to be told: that a MAC is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// The VNI.
+    pub vni: Vni,
+    /// The MAC.
+    pub mac: vtep_common::addr::MacAddr,
+    /// The hosts that are known to be at the MAC; they are announced by gratuitous ARP or unsolicited neighbour advertisement.
+    /// Where there are none, it is a RARP frame as QEMU sends it.
+    pub hosts: Vec<IpAddr>,
+    /// The VTEPs, or the multicast group.
+    pub to: Vec<IpAddr>,
+}
+
+/// What a change asks for: attach, then join, write, leave, then detach, then resolve and forget, then announce and tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
     /// The map writes, in their order.
     pub writes: Vec<Write>,
     /// Interfaces to take frames from; one that is attached already changes its hook.
     pub attach: Vec<Attach>,
+    /// Multicast groups to become a member of on the uplinks.
+    pub join: Vec<IpAddr>,
+    /// Multicast groups to leave.
+    pub leave: Vec<IpAddr>,
     /// Interfaces to let go.
     pub detach: Vec<u32>,
     /// New peers: their routes are to be found and followed.
     pub resolve: Vec<IpAddr>,
     /// Peers that are gone: nobody asks for their routes any more.
     pub forget: Vec<IpAddr>,
+    /// MACs that came to a local port.
+    pub announce: Vec<Announce>,
+    /// What happened, for those who watch.
+    pub events: Vec<Happening>,
     /// Where `attach` is not empty: the change that takes this one back. If an interface cannot be attached, apply it and
     /// carry out neither effect's writes.
     pub undo: Option<Op>,

@@ -104,8 +104,17 @@ impl Core {
             Command::Status => Ok(Reply::Status(Box::new(self.status()))),
             Command::VniShow(vni) => self.state.vni_rows(vni).map(Reply::Vnis),
             Command::PortShow(dev) => self.state.port_rows(dev.as_deref()).map(Reply::Ports),
-            Command::FdbShow(filter) => self.state.fdb_rows(&filter).map(Reply::Fdb),
-            Command::FdbGet { mac, vni } => self.state.fdb_get(mac, vni).map(Reply::Fdb),
+            Command::FdbShow(filter) => {
+                self.state.fdb_rows(&filter, &self.datapath).map(Reply::Fdb)
+            }
+            Command::FdbGet { mac, vni } => {
+                self.state.fdb_get(mac, vni, &self.datapath).map(Reply::Fdb)
+            }
+            Command::NeighShow(vni) => self
+                .state
+                .neigh_rows(vni, &self.datapath)
+                .map(Reply::Neighs),
+            Command::NexthopShow(vni) => self.state.nexthop_rows(vni).map(Reply::Nexthops),
             Command::PeerShow(ip) => self.state.peer_rows(ip).map(Reply::Peers),
             Command::Stats(filter) => {
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
@@ -188,6 +197,10 @@ impl Core {
             resolve,
             forget,
             undo,
+            join: _,
+            leave: _,
+            announce: _,
+            events: _,
         } = effect;
         for wanted in &attach {
             let xdp = wanted.hook == PortHook::Xdp;

@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, HashMap, MapData, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray},
     programs::{SchedClassifier, Xdp},
 };
 use vtep_common::{
     addr::VtepAddr,
     maps::{
-        Config, Counter, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, Peer, Port, PortKey, Segment,
-        name,
+        Config, Counter, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, NeighKey, NeighValue,
+        NexthopKey, NexthopValue, Peer, Port, PortKey, Segment, name,
     },
 };
 
@@ -60,6 +60,8 @@ struct Maps {
     flood: HashMap<MapData, u32, FloodList>,
     peers: Array<MapData, Peer>,
     peer_index: HashMap<MapData, VtepAddr, u32>,
+    neighs: HashMap<MapData, NeighKey, NeighValue>,
+    nexthops: LpmTrie<MapData, NexthopKey, NexthopValue>,
     reason_counters: PerCpuArray<MapData, Counter>,
     segment_counters: PerCpuArray<MapData, Counter>,
     port_counters: PerCpuArray<MapData, Counter>,

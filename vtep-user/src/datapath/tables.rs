@@ -4,16 +4,18 @@ use std::path::Path;
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie::Key},
 };
 use vtep_common::{
     addr::VtepAddr,
     count::Direction,
-    maps::{Counter, FdbKey, FdbValue, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
+    maps::{
+        Counter, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name,
+    },
 };
 
 use super::{Datapath, Maps, error::DatapathError};
-use crate::control::{Dump, Write};
+use crate::control::{Clock, Dump, Write};
 
 /// Takes a map out of the object as the type that it is.
 fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DatapathError>
@@ -44,6 +46,8 @@ impl Maps {
             flood: take(ebpf, name::FLOOD)?,
             peers: take(ebpf, name::PEERS)?,
             peer_index: take(ebpf, name::PEER_INDEX)?,
+            neighs: take(ebpf, name::NEIGHS)?,
+            nexthops: take(ebpf, name::NEXTHOPS)?,
             reason_counters: take(ebpf, name::REASON_COUNTERS)?,
             segment_counters: take(ebpf, name::SEGMENT_COUNTERS)?,
             port_counters: take(ebpf, name::PORT_COUNTERS)?,
@@ -128,6 +132,29 @@ fn clear(
     Ok(())
 }
 
+impl Clock for Datapath {
+    fn now(&self) -> u64 {
+        monotonic_ns()
+    }
+
+    fn last_seen(&self, key: FdbKey) -> Option<u64> {
+        self.maps.fdb.get(&key, 0).ok().map(|value| value.last_seen)
+    }
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the kernel side's stamps.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call fills in the time that it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec)
+}
+
 impl Datapath {
     /// Makes the writes in their order; stops at the first that fails.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), DatapathError> {
@@ -138,8 +165,29 @@ impl Datapath {
         let maps = &mut self.maps;
         match write {
             Write::Config(config) => put(&mut maps.config, name::CONFIG, 0, *config),
-            Write::Local(addr, present) => {
-                set(&mut maps.locals, name::LOCALS, *addr, present.then_some(1))
+            Write::Local(addr, present) => set(
+                &mut maps.locals,
+                name::LOCALS,
+                *addr,
+                present.then_some(LOCAL_OWN),
+            ),
+            Write::Group(addr, present) => set(
+                &mut maps.locals,
+                name::LOCALS,
+                *addr,
+                present.then_some(LOCAL_GROUP),
+            ),
+            Write::Neigh(key, value) => set(&mut maps.neighs, name::NEIGHS, *key, *value),
+            Write::Nexthop(bits, key, value) => {
+                let key = Key::new(*bits, *key);
+                match value {
+                    Some(value) => maps.nexthops.insert(&key, value, 0),
+                    None => match maps.nexthops.remove(&key) {
+                        Err(MapError::KeyNotFound) => Ok(()),
+                        done => done,
+                    },
+                }
+                .map_err(|source| DatapathError::map("write", name::NEXTHOPS, source))
             }
             Write::Vni(vni, segment) => set(&mut maps.vnis, name::VNIS, *vni, *segment),
             Write::Segment(number, segment) => {
@@ -173,11 +221,21 @@ impl Datapath {
     /// All that the tables hold.
     pub fn dump(&self) -> Result<Dump, DatapathError> {
         let maps = &self.maps;
+        let locals: Vec<(VtepAddr, u32)> = entries(&maps.locals, name::LOCALS)?;
+        let of = |wanted| {
+            let found = locals.iter().filter(move |(_, value)| *value == wanted);
+            found.map(|(addr, _)| *addr).collect()
+        };
         Ok(Dump {
-            locals: entries(&maps.locals, name::LOCALS)?
-                .into_iter()
-                .map(|(addr, _): (VtepAddr, u32)| addr)
-                .collect(),
+            locals: of(LOCAL_OWN),
+            groups: of(LOCAL_GROUP),
+            neighs: entries(&maps.neighs, name::NEIGHS)?,
+            nexthops: maps
+                .nexthops
+                .iter()
+                .map(|entry| entry.map(|(key, value)| (key.prefix_len(), key.data(), value)))
+                .collect::<Result<_, _>>()
+                .map_err(|source| DatapathError::map("read", name::NEXTHOPS, source))?,
             vnis: entries(&maps.vnis, name::VNIS)?,
             segments: in_use(&maps.segments, name::SEGMENTS, MAX_SEGMENTS, |segment| {
                 segment.flags != 0

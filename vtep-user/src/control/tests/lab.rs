@@ -170,7 +170,7 @@ impl Lab {
             format!("{} {}", row.mac, dst.or(row.dev).unwrap())
         };
         self.state
-            .fdb_rows(&filter)
+            .fdb_rows(&filter, &NoClock)
             .unwrap()
             .into_iter()
             .map(text)
@@ -198,7 +198,7 @@ pub(super) fn rows(state: &State) -> Rows {
     (
         state.vni_rows(None).unwrap(),
         state.port_rows(None).unwrap(),
-        state.fdb_rows(&FdbFilter::default()).unwrap(),
+        state.fdb_rows(&FdbFilter::default(), &NoClock).unwrap(),
         state.peer_rows(None).unwrap(),
     )
 }
@@ -217,6 +217,7 @@ pub(super) fn facts(ifindex: u32, name: &str) -> LinkFacts {
         name: name.to_owned(),
         mtu: 1500,
         xdp_target: false,
+        running: true,
         peer_target: false,
     }
 }

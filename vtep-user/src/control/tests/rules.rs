@@ -998,7 +998,11 @@ fn get_shows_the_entries_of_one_mac() {
     append(&mut lab, ZERO, "192.0.2.3");
     append(&mut lab, ZERO, "192.0.2.2");
     append(&mut lab, GROUP, "192.0.2.2");
-    let count = |at| lab.state.fdb_get(mac(at), vni(100)).map(|rows| rows.len());
+    let count = |at| {
+        lab.state
+            .fdb_get(mac(at), vni(100), &NoClock)
+            .map(|rows| rows.len())
+    };
     assert_eq!([A, ZERO, GROUP].map(|at| count(at).unwrap()), [1, 2, 1]);
     assert_eq!(count(B).unwrap_err().kind, Kind::NotFound);
 }
@@ -1010,7 +1014,7 @@ fn rows_can_be_asked_for_by_vtep_and_by_port() {
     add(&mut lab, B, "tap0");
     append(&mut lab, ZERO, "192.0.2.2");
     append(&mut lab, ZERO, "192.0.2.3");
-    let count = |filter| lab.state.fdb_rows(&filter).map(|rows| rows.len());
+    let count = |filter| lab.state.fdb_rows(&filter, &NoClock).map(|rows| rows.len());
     let none = FdbFilter::default;
     assert_eq!(
         count(FdbFilter {
