@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::command::Op;
-use super::model::{FdbFilter, Mac, StatsFilter, Vni};
+use super::model::{FdbFilter, Mac, StatsFilter, Vni, VniFilter};
 use super::{BatchDone, ErrorBody, socket};
 
 /// Why there is no answer, or not the wanted one.
@@ -204,6 +204,10 @@ pub enum Show {
         /// The VNI.
         vni: Vni,
     },
+    /// The hosts that ARP and ND are answered for.
+    Neighs(VniFilter),
+    /// The nexthop table.
+    Nexthops(VniFilter),
     /// One peer or all.
     Peers(Option<IpAddr>),
     /// Counters that match.
@@ -221,6 +225,8 @@ impl Show {
             Self::Ports(Some(dev)) => format!("/v1/ports/{}", encode(dev)),
             Self::Fdb(filter) => with_query("/v1/fdb", filter),
             Self::FdbGet { mac, vni } => format!("/v1/fdb/{vni}/{mac}"),
+            Self::Neighs(filter) => with_query("/v1/neighs", filter),
+            Self::Nexthops(filter) => with_query("/v1/nexthops", filter),
             Self::Peers(None) => "/v1/peers".into(),
             Self::Peers(Some(ip)) => format!("/v1/peers/{ip}"),
             Self::Stats(filter) => with_query("/v1/stats", filter),

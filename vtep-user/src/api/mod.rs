@@ -3,9 +3,11 @@
 //! [`server`] turns requests into [`command::Command`]s and sends them to the core through a [`command::Handle`]; it
 //! holds no state of its own. [`client`] is the way back.
 
+mod batch;
 pub mod client;
 pub mod command;
 pub mod model;
+mod routes;
 pub mod server;
 pub mod socket;
 #[cfg(test)]

@@ -465,6 +465,17 @@ pub struct FdbFilter {
     pub learned: bool,
 }
 
+/// Which VNI: one, or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct VniFilter {
+    /// Of this VNI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<u32>)]
+    pub vni: Option<Vni>,
+}
+
 /// A host to answer ARP and ND for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

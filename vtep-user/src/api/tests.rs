@@ -14,8 +14,9 @@ use super::client::{Client, ClientError, Show};
 use super::command::{Command, Handle, Op, Refusal, Reply, channel};
 use super::model::{
     Df, DropsRow, EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, InnerVlan, Mac, Mode,
-    PeerRow, PeerSpec, PeerState, PortChange, PortHook, PortPart, PortRange, PortRow, PortSpec,
-    Reserved, StatsFilter, StatsRow, VlanId, Vni, VniRow, VniSpec,
+    NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel, NexthopRow, NexthopSpec, PeerRow,
+    PeerSpec, PeerState, PortChange, PortHook, PortPart, PortRange, PortRow, PortSpec, Prefix,
+    Reserved, StatsFilter, StatsRow, VlanId, Vni, VniFilter, VniRow, VniSpec,
 };
 use super::socket::Socket;
 use super::{BatchLine, server};
@@ -68,6 +69,19 @@ async fn every_question_reaches_the_core_as_it_was_asked() {
                 mac,
                 vni: vni(5).unwrap(),
             },
+        ),
+        (Show::Neighs(VniFilter::default()), Command::NeighShow(None)),
+        (
+            Show::Neighs(VniFilter { vni: vni(0) }),
+            Command::NeighShow(vni(0)),
+        ),
+        (
+            Show::Nexthops(VniFilter::default()),
+            Command::NexthopShow(None),
+        ),
+        (
+            Show::Nexthops(VniFilter { vni: vni(5) }),
+            Command::NexthopShow(vni(5)),
         ),
         (Show::Peers(None), Command::PeerShow(None)),
         (Show::Peers(Some(ip)), Command::PeerShow(Some(ip))),
@@ -274,6 +288,29 @@ async fn what_makes_no_sense_is_refused_in_json_before_the_core_hears_of_it() {
         ("GET", "/v1/fdb?vnj=1", "", 400, "unknown field `vnj`"),
         ("GET", "/v1/fdb/1/02", "", 400, "`02` is not a MAC address"),
         (
+            "POST",
+            "/v1/neighs",
+            r#"{"ip":"10.0.0","vni":1}"#,
+            400,
+            "invalid IP address syntax",
+        ),
+        ("DELETE", "/v1/neighs?vni=1", "", 400, "missing field `ip`"),
+        ("GET", "/v1/neighs?vni=x", "", 400, "invalid digit"),
+        (
+            "PUT",
+            "/v1/nexthops",
+            r#"{"ip":"10.0.0.1/24","vni":1,"via":"192.0.2.2"}"#,
+            400,
+            "`10.0.0.1/24` has bits set behind its length; write the prefix as 10.0.0.0/24",
+        ),
+        (
+            "DELETE",
+            "/v1/nexthops?ip=10.0.0.0/33&vni=1",
+            "",
+            400,
+            "`10.0.0.0/33` is neither an IP address nor a prefix",
+        ),
+        (
             "GET",
             "/v1/peers/1.2.3",
             "",
@@ -336,12 +373,16 @@ async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served()
 
     let expected = [
         "DELETE /v1/fdb",
+        "DELETE /v1/neighs",
+        "DELETE /v1/nexthops",
         "DELETE /v1/ports/{dev}",
         "DELETE /v1/vnis/{vni}",
         "GET /metrics",
         "GET /v1/drops",
         "GET /v1/fdb",
         "GET /v1/fdb/{vni}/{mac}",
+        "GET /v1/neighs",
+        "GET /v1/nexthops",
         "GET /v1/openapi.json",
         "GET /v1/peers",
         "GET /v1/peers/{ip}",
@@ -358,10 +399,14 @@ async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served()
         "POST /v1/fdb",
         "POST /v1/fdb/append",
         "POST /v1/fdb/flush",
+        "POST /v1/neighs",
+        "POST /v1/nexthops",
         "POST /v1/ports",
         "POST /v1/teardown",
         "POST /v1/vnis/{vni}",
         "PUT /v1/fdb",
+        "PUT /v1/neighs",
+        "PUT /v1/nexthops",
     ];
     assert_eq!(listed, expected.map(String::from).into());
     for route in listed {
@@ -445,7 +490,49 @@ fn the_keys_of_an_fdb_entry_are_there_in_the_promised_order() {
         &fdb_row(11),
         concat!(
             r#"{"vni":1,"mac":"02:00:00:00:00:0b","dst":"192.0.2.2","dev":null,"#,
-            r#""state":"static","age_s":null}"#,
+            r#""state":"static","age_s":null,"duplicate":false}"#,
+        ),
+    );
+}
+
+#[test]
+fn the_keys_of_a_neigh_entry_are_there_in_the_promised_order() {
+    let row = NeighRow {
+        vni: vni(100).unwrap(),
+        ip: "2001:db8:ff::11".parse().unwrap(),
+        lladdr: mac("78:56:43:00:00:01"),
+        state: NeighState::Snooped,
+        dev: Some("tap0".into()),
+        router: false,
+        age_s: Some(3),
+    };
+
+    assert_json(
+        &row,
+        concat!(
+            r#"{"vni":100,"ip":"2001:db8:ff::11","lladdr":"78:56:43:00:00:01","state":"snooped","#,
+            r#""dev":"tap0","router":false,"age_s":3}"#,
+        ),
+    );
+}
+
+#[test]
+fn the_keys_of_a_nexthop_entry_are_there_in_the_promised_order() {
+    let row = NexthopRow {
+        vni: vni(100).unwrap(),
+        ip: "10.1.0.0/16".parse().unwrap(),
+        via: Some("192.0.2.2".parse().unwrap()),
+        lladdr: None,
+        dev: None,
+        state: NeighState::Static,
+        usable: true,
+    };
+
+    assert_json(
+        &row,
+        concat!(
+            r#"{"vni":100,"ip":"10.1.0.0/16","via":"192.0.2.2","lladdr":null,"dev":null,"#,
+            r#""state":"static","usable":true}"#,
         ),
     );
 }
@@ -630,6 +717,7 @@ fn fdb_row(number: u32) -> FdbRow {
         dev: None,
         state: EntryState::Static,
         age_s: None,
+        duplicate: false,
     }
 }
 
@@ -681,6 +769,18 @@ fn every_op() -> Vec<Op> {
         vlan,
         vni: Some(vni),
     };
+    let neigh = NeighSpec {
+        ip,
+        vni,
+        lladdr: Some(mac),
+        router: true,
+    };
+    let nexthop = NexthopSpec {
+        ip: "10.1.0.0/16".parse().unwrap(),
+        vni,
+        via: Some(ip),
+        lladdr: Some(mac),
+    };
     vec![
         Op::VniAdd { vni, spec: full },
         Op::VniAdd {
@@ -721,6 +821,23 @@ fn every_op() -> Vec<Op> {
             vni: Some(vni),
             learned: true,
             ..FdbFilter::default()
+        }),
+        Op::NeighAdd(neigh.clone()),
+        Op::NeighReplace(NeighSpec {
+            ip: "10.0.0.1".parse().unwrap(),
+            router: false,
+            ..neigh
+        }),
+        Op::NeighDel(NeighDel { ip, vni }),
+        Op::NexthopAdd(nexthop.clone()),
+        Op::NexthopReplace(NexthopSpec {
+            ip: Prefix::host(ip),
+            via: None,
+            ..nexthop
+        }),
+        Op::NexthopDel(NexthopDel {
+            ip: nexthop.ip,
+            vni,
         }),
         Op::PeerSet {
             ip,

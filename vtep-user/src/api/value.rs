@@ -483,6 +483,10 @@ impl Prefix {
 
     /// Bits that hosts have in common, 0 to 32 or 128.
     #[must_use]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a prefix of length 0 is not empty: it has every host"
+    )]
     pub fn len(self) -> u8 {
         self.0.prefix_len()
     }
@@ -818,6 +822,8 @@ mod tests {
         round_trip::<Tos>(&OrInherit::Inherit, "\"inherit\"");
         round_trip(&PortRange::DYNAMIC, "[49152,65535]");
         round_trip(&Mode::L2, "\"l2\"");
+        round_trip(&Prefix::host([192, 0, 2, 1].into()), "\"192.0.2.1\"");
+        round_trip::<Prefix>(&"::/0".parse().unwrap(), "\"::/0\"");
         round_trip(&Flood::Her, "\"her\"");
     }
 
@@ -827,6 +833,55 @@ mod tests {
             assert!(text.parse::<PortRange>().is_err(), "{text}");
         }
         assert_eq!("7-7".parse::<PortRange>().unwrap().to_string(), "7-7");
+    }
+
+    #[test]
+    fn a_prefix_is_printed_as_it_was_typed_and_a_host_without_a_length() {
+        for text in [
+            "192.0.2.1",
+            "192.0.2.0/24",
+            "0.0.0.0/0",
+            "2001:db8::/64",
+            "::1",
+        ] {
+            assert_eq!(text.parse::<Prefix>().unwrap().to_string(), text);
+        }
+        for (host, text) in [
+            ("192.0.2.1/32", "192.0.2.1"),
+            ("2001:db8::1/128", "2001:db8::1"),
+        ] {
+            let prefix = host.parse::<Prefix>().unwrap();
+            assert!(prefix.is_host(), "{host}");
+            assert_eq!(prefix.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_prefix_with_bits_behind_its_length_is_refused_with_the_right_one() {
+        for (text, right) in [
+            ("192.0.2.1/24", "192.0.2.0/24"),
+            ("2001:db8::1/64", "2001:db8::/64"),
+        ] {
+            let error = text.parse::<Prefix>().unwrap_err().to_string();
+            assert!(
+                error.ends_with(&format!("write the prefix as {right}")),
+                "{error}"
+            );
+        }
+        for text in [
+            "",
+            "192.0.2",
+            "192.0.2.0/33",
+            "::/129",
+            "192.0.2.0/-1",
+            "x/24",
+        ] {
+            let error = text.parse::<Prefix>().unwrap_err().to_string();
+            assert!(
+                error.contains("is neither an IP address nor a prefix"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

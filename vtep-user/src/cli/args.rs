@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use clap::ValueEnum;
 
+use super::Failure;
+
 /// Longest name of an instance.
 const INSTANCE_MAX: usize = 32;
 
@@ -21,6 +23,47 @@ impl From<Switch> for bool {
     fn from(switch: Switch) -> Self {
         switch == Switch::On
     }
+}
+
+/// The value of `--max-macs`: as typed, since a limit that makes no sense is refused with a sentence of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MaxMacs {
+    None,
+    Count(i64),
+}
+
+/// Reads a number of MACs, or `none`.
+pub(super) fn max_macs(text: &str) -> Result<MaxMacs, String> {
+    if text == "none" {
+        return Ok(MaxMacs::None);
+    }
+    let count = text.parse().map(MaxMacs::Count);
+    count.map_err(|_| format!("`{text}` is neither a number of MACs nor `none`"))
+}
+
+impl MaxMacs {
+    /// The limit as the API has it, which says 0 for none.
+    pub(super) fn limit(self) -> Result<u32, Failure> {
+        match self {
+            Self::None => Ok(0),
+            Self::Count(count) => u32::try_from(count).ok().filter(|limit| *limit > 0).ok_or_else(|| {
+                Failure::refused(format!(
+                    "--max-macs {count} is not a limit; give a number from 1 to {}, or lift the limit with: --max-macs none",
+                    u32::MAX
+                ))
+            }),
+        }
+    }
+}
+
+/// Checks an ageing time, in seconds.
+pub(super) fn ageing(seconds: i64) -> Result<u32, Failure> {
+    u32::try_from(seconds).map_err(|_| {
+        Failure::refused(format!(
+            "--ageing {seconds} is not an ageing time; give seconds from 1 to {}, or keep MACs for ever with: --ageing 0",
+            u32::MAX
+        ))
+    })
 }
 
 /// Reads the name of an instance, which becomes part of file names.

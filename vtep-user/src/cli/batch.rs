@@ -9,7 +9,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use futures::{Stream, stream};
 use tokio::sync::mpsc;
 
-use super::{Failure, Request, block_on, fdb, peer, port, vni};
+use super::{Failure, Request, block_on, fdb, neigh, nexthop, peer, port, vni};
 use crate::api::BatchLine;
 use crate::api::client::Client;
 use crate::api::command::Op;
@@ -41,6 +41,10 @@ enum Line {
     Port(port::PortVerb),
     #[command(subcommand)]
     Fdb(fdb::FdbVerb),
+    #[command(subcommand)]
+    Neigh(neigh::NeighVerb),
+    #[command(subcommand)]
+    Nexthop(nexthop::NexthopVerb),
     #[command(subcommand)]
     Peer(peer::PeerVerb),
 }
@@ -176,6 +180,8 @@ impl LineParser {
             Line::Vni(verb) => verb.request(),
             Line::Port(verb) => verb.request(),
             Line::Fdb(verb) => Ok(verb.request()),
+            Line::Neigh(verb) => Ok(verb.request()),
+            Line::Nexthop(verb) => Ok(verb.request()),
             Line::Peer(verb) => verb.request(),
         };
         match request {
@@ -256,6 +262,10 @@ mod tests {
             "port add tap0 --vni 100 --vlan 10",
             "port del tap0 --vlan 10",
             "peer set 2001:db8::2 --csum6 off",
+            "neigh add 10.0.0.1 --vni 100 --lladdr 02:00:00:00:00:0b --router",
+            "neigh del 10.0.0.1 --vni 100",
+            "nexthop replace 10.0.0.0/24 --vni 100 --via 192.0.2.2",
+            "nexthop del 10.0.0.0/24 --vni 100",
         ] {
             assert!(
                 fdb::read_plain_entry(text.split_whitespace()).is_none(),
@@ -298,6 +308,17 @@ mod tests {
             ("fdb".into(), "the command is not complete"),
             ("fdb show".into(), "this only shows something"),
             ("vni set 100".into(), "nothing to set"),
+            (
+                "vni set 100 --max-macs 0".into(),
+                "--max-macs 0 is not a limit",
+            ),
+            (
+                "vni set 100 --ageing -1".into(),
+                "--ageing -1 is not an ageing time",
+            ),
+            ("neigh show".into(), "this only shows something"),
+            ("nexthop add 10.0.0.1 --vni 1".into(), "--via"),
+            ("monitor".into(), "unrecognized subcommand 'monitor'"),
             (
                 "vni add 100 --instance blue".into(),
                 "unexpected argument '--instance'",

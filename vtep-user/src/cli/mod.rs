@@ -8,6 +8,8 @@ mod batch;
 mod completions;
 mod drops;
 mod fdb;
+mod neigh;
+mod nexthop;
 mod output;
 mod peer;
 mod port;
@@ -25,6 +27,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::api::client::{Client, ClientError, Show};
 use crate::api::command::Op;
+use crate::api::model::BadValue;
 use output::Output;
 
 /// A VXLAN tunnel endpoint whose data path runs in eBPF.
@@ -68,6 +71,12 @@ enum Verb {
     /// The forwarding database: which MAC is behind which VTEP or port
     #[command(subcommand)]
     Fdb(fdb::FdbVerb),
+    /// Hosts that ARP and ND are answered for
+    #[command(subcommand)]
+    Neigh(neigh::NeighVerb),
+    /// The nexthop table: which host or prefix is behind which VTEP
+    #[command(subcommand)]
+    Nexthop(nexthop::NexthopVerb),
     /// Remote VTEPs
     #[command(subcommand)]
     Peer(peer::PeerVerb),
@@ -104,6 +113,11 @@ enum Failure {
 }
 
 impl Failure {
+    /// What was typed can be read but makes no sense.
+    fn refused(sentence: impl Into<String>) -> Self {
+        Self::Failed(BadValue::new(sentence).into())
+    }
+
     /// Wrong usage that clap cannot find on its own.
     fn usage(sentence: &str) -> Self {
         Self::Usage(Cli::command().error(ErrorKind::MissingRequiredArgument, sentence))
@@ -157,6 +171,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Vni(verb) => ask(&instance, output, verb.request()?),
         Verb::Port(verb) => ask(&instance, output, verb.request()?),
         Verb::Fdb(verb) => ask(&instance, output, verb.request()),
+        Verb::Neigh(verb) => ask(&instance, output, verb.request()),
+        Verb::Nexthop(verb) => ask(&instance, output, verb.request()),
         Verb::Peer(verb) => ask(&instance, output, verb.request()?),
         Verb::Stats(args) => ask(&instance, output, args.request()),
         Verb::Drops => ask(&instance, output, drops::request()),

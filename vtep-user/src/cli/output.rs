@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 
 use super::Failure;
 use crate::api::client::{Client, Show};
-use crate::api::model::{DropsRow, FdbRow, PeerRow, PortRow, StatsRow, VniRow};
+use crate::api::model::{
+    DropsRow, FdbRow, NeighRow, NexthopRow, PeerRow, PortRow, StatsRow, VniRow,
+};
 
 /// Narrowest terminal, in columns, that a table is made to fit.
 const WRAP_FROM: u16 = 60;
@@ -62,6 +64,8 @@ impl Output {
                 }
                 Show::Vnis(None) => self.table::<VniRow>(client, show, &mut out).await?,
                 Show::Ports(_) => self.table::<PortRow>(client, show, &mut out).await?,
+                Show::Neighs(_) => self.table::<NeighRow>(client, show, &mut out).await?,
+                Show::Nexthops(_) => self.table::<NexthopRow>(client, show, &mut out).await?,
                 Show::Peers(_) => self.table::<PeerRow>(client, show, &mut out).await?,
                 Show::Stats(_) => self.table::<StatsRow>(client, show, &mut out).await?,
                 Show::Drops => self.table::<DropsRow>(client, show, &mut out).await?,
@@ -175,6 +179,40 @@ impl Row for PortRow {
     }
 }
 
+impl Row for NeighRow {
+    const HEADING: &'static [&'static str] =
+        &["vni", "ip", "lladdr", "state", "dev", "router", "age_s"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.vni.to_string(),
+            self.ip.to_string(),
+            self.lladdr.to_string(),
+            self.state.to_string(),
+            optional(self.dev.as_ref()),
+            yes_no(self.router),
+            optional(self.age_s.as_ref()),
+        ]
+    }
+}
+
+impl Row for NexthopRow {
+    const HEADING: &'static [&'static str] =
+        &["vni", "ip", "via", "lladdr", "dev", "state", "usable"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.vni.to_string(),
+            self.ip.to_string(),
+            optional(self.via.as_ref()),
+            optional(self.lladdr.as_ref()),
+            optional(self.dev.as_ref()),
+            self.state.to_string(),
+            yes_no(self.usable),
+        ]
+    }
+}
+
 impl Row for PeerRow {
     const HEADING: &'static [&'static str] = &["ip", "dev", "mac", "state", "mtu", "csum6", "via"];
 
@@ -252,11 +290,18 @@ fn fdb_line(row: &FdbRow, output: Output) -> String {
     );
     words.push(row.state.to_string());
     words.extend(row.age_s.map(|age| format!("age {age}s")));
+    if row.duplicate {
+        words.push(paint("31", &"duplicate"));
+    }
     words.join(" ")
 }
 
 fn on_off(on: bool) -> String {
     if on { "on".into() } else { "off".into() }
+}
+
+fn yes_no(yes: bool) -> String {
+    if yes { "yes".into() } else { "no".into() }
 }
 
 fn optional(value: Option<&impl Display>) -> String {
@@ -301,6 +346,14 @@ mod tests {
         assert_eq!(
             fdb_line(&local, Output::Plain),
             "02:00:00:00:00:0b vni 100 dev tap0 learned age 5s"
+        );
+        let frozen = FdbRow {
+            duplicate: true,
+            ..local
+        };
+        assert_eq!(
+            fdb_line(&frozen, Output::Plain),
+            "02:00:00:00:00:0b vni 100 dev tap0 learned age 5s duplicate"
         );
     }
 
@@ -348,6 +401,7 @@ mod tests {
             dev: None,
             state: EntryState::Static,
             age_s: None,
+            duplicate: false,
         }
     }
 

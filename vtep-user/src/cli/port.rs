@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use clap::Subcommand;
 
-use super::{Failure, Request, args};
+use super::args::{self, MaxMacs};
+use super::{Failure, Request};
 use crate::api::client::Show;
 use crate::api::command::Op;
 use crate::api::model::{Mac, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni};
@@ -28,12 +29,12 @@ pub(super) enum PortVerb {
         /// A MAC behind it: makes a static FDB entry
         #[arg(long)]
         mac: Vec<Mac>,
-        /// An IP behind it (not in this version)
+        /// An IP behind it: ARP and ND are answered for it, and the nexthop table has it
         #[arg(long, value_parser = args::ip)]
         ip: Vec<IpAddr>,
-        /// Hold no more FDB entries behind it than this; 0 for no limit
-        #[arg(long, value_name = "N")]
-        max_macs: Option<u32>,
+        /// Hold no more FDB entries behind it than this
+        #[arg(long, value_name = "N|none", value_parser = args::max_macs, allow_negative_numbers = true)]
+        max_macs: Option<MaxMacs>,
     },
     /// Change a port; what is not given stays
     Set {
@@ -52,12 +53,12 @@ pub(super) enum PortVerb {
         /// A MAC behind it; replaces the FDB entries so far
         #[arg(long)]
         mac: Option<Vec<Mac>>,
-        /// An IP behind it (not in this version)
+        /// An IP behind it; replaces the IPs so far
         #[arg(long, value_parser = args::ip)]
         ip: Option<Vec<IpAddr>>,
-        /// Hold no more FDB entries behind it than this; 0 for no limit
-        #[arg(long, value_name = "N")]
-        max_macs: Option<u32>,
+        /// Hold no more FDB entries behind it than this
+        #[arg(long, value_name = "N|none", value_parser = args::max_macs, allow_negative_numbers = true)]
+        max_macs: Option<MaxMacs>,
     },
     /// Take a device away with all its VLANs
     Del {
@@ -98,7 +99,7 @@ impl PortVerb {
                     hook,
                     macs: mac,
                     ips: ip,
-                    max_macs,
+                    max_macs: max_macs.map(MaxMacs::limit).transpose()?,
                 };
                 Request::Change(Op::PortAdd(Box::new(spec)))
             }
@@ -117,7 +118,7 @@ impl PortVerb {
                     hook,
                     macs: mac,
                     ips: ip,
-                    max_macs,
+                    max_macs: max_macs.map(MaxMacs::limit).transpose()?,
                 };
                 if change
                     == (PortChange {

@@ -4,8 +4,8 @@ use clap::CommandFactory;
 
 use super::*;
 use crate::api::model::{
-    FdbDel, FdbFilter, FdbSpec, Mac, PeerSpec, PortChange, PortHook, PortPart, PortSpec,
-    StatsFilter, VlanId, Vni, VniSpec,
+    FdbDel, FdbFilter, FdbSpec, Mac, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
+    PortChange, PortHook, PortPart, PortSpec, Prefix, StatsFilter, VlanId, Vni, VniFilter, VniSpec,
 };
 use run::{RunOptions, UplinkHook, XdpMode};
 
@@ -182,6 +182,125 @@ fn fdb_show_and_flush_take_a_filter() {
 }
 
 #[test]
+fn neigh_verbs_take_a_host_and_its_mac() {
+    let spec = NeighSpec {
+        ip: ip("2001:db8:ff::11"),
+        vni: vni(100),
+        lladdr: Some(mac(1)),
+        router: false,
+    };
+    let entry = "2001:db8:ff::11 --vni 100 --lladdr 02:00:00:00:00:01";
+    assert_eq!(
+        request(&format!("neigh add {entry}")),
+        Request::Change(Op::NeighAdd(spec.clone()))
+    );
+    let router = NeighSpec {
+        router: true,
+        ..spec
+    };
+    assert_eq!(
+        request(&format!("neigh replace {entry} --router")),
+        Request::Change(Op::NeighReplace(router))
+    );
+    let del = NeighDel {
+        ip: ip("10.0.0.1"),
+        vni: vni(100),
+    };
+    assert_eq!(
+        request("neigh del 10.0.0.1 --vni 100"),
+        Request::Change(Op::NeighDel(del))
+    );
+    let show = |vni| Request::Show(Show::Neighs(VniFilter { vni }));
+    assert_eq!(request("neigh show"), show(None));
+    assert_eq!(request("neigh show --vni 0"), show(Some(vni(0))));
+}
+
+#[test]
+fn nexthop_verbs_take_a_host_or_a_prefix_and_where_it_is() {
+    let spec = NexthopSpec {
+        ip: Prefix::host(ip("10.0.0.1")),
+        vni: vni(100),
+        via: Some(ip("2001:db8:2::1")),
+        lladdr: Some(mac(1)),
+    };
+    assert_eq!(
+        request("nexthop add 10.0.0.1 --vni 100 --via 2001:db8:2::1 --lladdr 02:00:00:00:00:01"),
+        Request::Change(Op::NexthopAdd(spec.clone()))
+    );
+    let prefix: Prefix = "2001:db8::/64".parse().unwrap();
+    let via = NexthopSpec {
+        ip: prefix,
+        lladdr: None,
+        ..spec
+    };
+    assert_eq!(
+        request("nexthop replace 2001:db8::/64 --vni 100 --via 2001:db8:2::1"),
+        Request::Change(Op::NexthopReplace(via))
+    );
+    let lladdr = NexthopSpec { via: None, ..spec };
+    assert_eq!(
+        request("nexthop add 10.0.0.1 --vni 100 --lladdr 02:00:00:00:00:01"),
+        Request::Change(Op::NexthopAdd(lladdr))
+    );
+    let del = NexthopDel {
+        ip: prefix,
+        vni: vni(100),
+    };
+    assert_eq!(
+        request("nexthop del 2001:db8::/64 --vni 100"),
+        Request::Change(Op::NexthopDel(del))
+    );
+    let show = |vni| Request::Show(Show::Nexthops(VniFilter { vni }));
+    assert_eq!(request("nexthop show"), show(None));
+    assert_eq!(request("nexthop show --vni 100"), show(Some(vni(100))));
+}
+
+#[test]
+fn the_limit_of_macs_can_be_lifted() {
+    let spec = VniSpec {
+        max_macs: Some(0),
+        ..VniSpec::default()
+    };
+    assert_eq!(
+        request("vni set 100 --max-macs none"),
+        Request::Change(Op::VniSet {
+            vni: vni(100),
+            spec: Box::new(spec)
+        })
+    );
+    let change = PortChange {
+        max_macs: Some(0),
+        ..PortChange::default()
+    };
+    assert_eq!(
+        request("port set tap0 --max-macs none"),
+        Request::Change(Op::PortSet {
+            dev: "tap0".into(),
+            change: Box::new(change)
+        })
+    );
+}
+
+#[test]
+fn a_limit_of_zero_and_a_negative_ageing_are_refused_with_what_to_type_instead() {
+    let macs = "lift the limit with: --max-macs none";
+    let ageing = "keep MACs for ever with: --ageing 0";
+    for (line, expected) in [
+        ("vni add 1 --max-macs 0", macs),
+        ("vni set 1 --max-macs -1", macs),
+        ("vni set 1 --max-macs 4294967296", macs),
+        ("port add tap0 --vni 1 --max-macs 0", macs),
+        ("port set tap0 --max-macs 0", macs),
+        ("vni add 1 --ageing -1", ageing),
+        ("vni set 1 --ageing -300", ageing),
+        ("vni set 1 --ageing 4294967296", ageing),
+    ] {
+        let sentence = refusal(line);
+        assert!(sentence.ends_with(expected), "{line}: {sentence}");
+    }
+}
+
+#[test]
 fn peer_verbs_take_an_ip() {
     assert_eq!(request("peer show"), Request::Show(Show::Peers(None)));
     assert_eq!(
@@ -330,8 +449,26 @@ fn wrong_usage_is_exit_code_2_with_a_sentence() {
             "drops --instance a/b",
             "an instance is named by 1 to 32 letters",
         ),
-        ("neigh show", "unrecognized subcommand"),
-        ("nexthop show", "unrecognized subcommand"),
+        ("neigh add 10.0.0.1 --vni 1", "--lladdr <MAC>"),
+        (
+            "neigh add 10.0.0.0/24 --vni 1 --lladdr 02:00:00:00:00:01",
+            "`10.0.0.0/24` is not an IP address",
+        ),
+        ("neigh del 10.0.0.1", "--vni <VNI>"),
+        ("nexthop add 10.0.0.1 --vni 1", "--via <VTEP_IP>"),
+        (
+            "nexthop add 10.0.0.1/24 --vni 1 --via 192.0.2.2",
+            "write the prefix as 10.0.0.0/24",
+        ),
+        (
+            "nexthop add 10.0.0.1 --vni 1 --via vtep2",
+            "`vtep2` is not an IP address",
+        ),
+        (
+            "vni set 1 --max-macs x",
+            "`x` is neither a number of MACs nor `none`",
+        ),
+        ("vni set 1 --ageing x", "invalid digit"),
         ("monitor", "unrecognized subcommand"),
         ("", "Usage: vtep"),
     ];
@@ -371,6 +508,8 @@ fn request(line: &str) -> Request {
         Verb::Vni(verb) => verb.request().unwrap(),
         Verb::Port(verb) => verb.request().unwrap(),
         Verb::Fdb(verb) => verb.request(),
+        Verb::Neigh(verb) => verb.request(),
+        Verb::Nexthop(verb) => verb.request(),
         Verb::Peer(verb) => verb.request().unwrap(),
         Verb::Stats(args) => args.request(),
         Verb::Drops => drops::request(),
@@ -380,16 +519,26 @@ fn request(line: &str) -> Request {
 
 /// The exit code and the text of a line that is wrong usage.
 fn usage(line: &str) -> (i32, String) {
-    let asked = parse(line)
-        .map_err(Failure::Usage)
-        .and_then(|cli| match cli.verb {
-            Verb::Vni(verb) => verb.request(),
-            Verb::Port(verb) => verb.request(),
-            Verb::Peer(verb) => verb.request(),
-            other => panic!("{line}: {other:?}"),
-        });
-    match asked {
+    match asked(line) {
         Err(Failure::Usage(error)) => (error.exit_code(), error.to_string()),
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// The sentence of a line that is refused with exit code 1 before the daemon is asked.
+fn refusal(line: &str) -> String {
+    match asked(line) {
+        Err(Failure::Failed(error)) => error.to_string(),
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn asked(line: &str) -> Result<Request, Failure> {
+    let verb = parse(line).map_err(Failure::Usage)?.verb;
+    match verb {
+        Verb::Vni(verb) => verb.request(),
+        Verb::Port(verb) => verb.request(),
+        Verb::Peer(verb) => verb.request(),
         other => panic!("{line}: {other:?}"),
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 
-use super::args::{self, Switch};
+use super::args::{self, MaxMacs, Switch};
 use super::{Failure, Request};
 use crate::api::client::Show;
 use crate::api::command::Op;
@@ -46,21 +46,21 @@ pub(super) struct VniArgs {
     /// How broadcast, multicast and unknown unicast frames leave
     #[arg(long)]
     flood: Option<Flood>,
-    /// The multicast group that floods go to (not in this version)
+    /// The multicast group that floods go to; needed with --flood multicast
     #[arg(long, value_name = "IP", value_parser = args::ip)]
     group: Option<IpAddr>,
-    /// Learn MACs from packets (kept, but not acted on in this version)
+    /// Learn which MAC is where from the frames that come
     #[arg(long, value_name = "on|off", hide_possible_values = true)]
     learning: Option<Switch>,
-    /// Answer ARP and ND here (not in this version)
+    /// Answer ARP and ND for known hosts here, and let nothing of it leave
     #[arg(long, value_name = "on|off", hide_possible_values = true)]
     suppress: Option<Switch>,
-    /// Forget a learned MAC that was not seen for so long, 0 for never (kept, but not acted on in this version)
-    #[arg(long, value_name = "SECONDS")]
-    ageing: Option<u32>,
-    /// Hold no more FDB entries than this; 0 for no limit
-    #[arg(long, value_name = "N")]
-    max_macs: Option<u32>,
+    /// Forget a learned MAC that was not seen for so long; 0 for never
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    ageing: Option<i64>,
+    /// Hold no more FDB entries than this
+    #[arg(long, value_name = "N|none", value_parser = args::max_macs, allow_negative_numbers = true)]
+    max_macs: Option<MaxMacs>,
     /// What happens to tagged frames that no VLAN mapping covers
     #[arg(long)]
     inner_vlan: Option<InnerVlan>,
@@ -82,22 +82,22 @@ pub(super) struct VniArgs {
 }
 
 impl VniArgs {
-    fn spec(self) -> VniSpec {
-        VniSpec {
+    fn spec(self) -> Result<VniSpec, Failure> {
+        Ok(VniSpec {
             mode: self.mode,
             flood: self.flood,
             group: self.group,
             learning: self.learning.map(bool::from),
             suppress: self.suppress.map(bool::from),
-            ageing_s: self.ageing,
-            max_macs: self.max_macs,
+            ageing_s: self.ageing.map(args::ageing).transpose()?,
+            max_macs: self.max_macs.map(MaxMacs::limit).transpose()?,
             inner_vlan: self.inner_vlan,
             ttl: self.ttl,
             tos: self.tos,
             df: self.df,
             srcport: self.srcport,
             reserved: self.reserved,
-        }
+        })
     }
 }
 
@@ -106,10 +106,10 @@ impl VniVerb {
         Ok(match self {
             Self::Add { vni, spec } => Request::Change(Op::VniAdd {
                 vni,
-                spec: Box::new(spec.spec()),
+                spec: Box::new(spec.spec()?),
             }),
             Self::Set { vni, spec } => {
-                let spec = spec.spec();
+                let spec = spec.spec()?;
                 if spec == VniSpec::default() {
                     return Err(Failure::usage("nothing to set; give at least one option"));
                 }
