@@ -68,6 +68,13 @@ impl MacAddr {
         Self((u64::from(high) << 32) | u64::from(low))
     }
 
+    /// From a number, of which the lower 48 bits count.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number & 0xffff_ffff_ffff)
+    }
+
     /// The six bytes as they stand on the wire.
     #[must_use]
     #[inline(always)]

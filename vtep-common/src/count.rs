@@ -115,12 +115,15 @@ pub fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize,
         from_port,
         from_peer,
         inner_len,
+        notes: _,
+        destination: _,
     } = *decision;
     let (to_port, to_peer) = match verdict {
         Verdict::Encap(encap) => (NONE, encap.peer),
         Verdict::ViaKernel(via) => (NONE, via.peer),
         Verdict::Deliver(deliver) => (deliver.slot, NONE),
-        Verdict::Flood(_) | Verdict::Leave(_) => (NONE, NONE),
+        Verdict::Answer(_) => (from_port, NONE),
+        Verdict::Flood(_) | Verdict::Rest | Verdict::Found(_) | Verdict::Leave(_) => (NONE, NONE),
     };
     let who = Who {
         segment,

@@ -7,8 +7,10 @@ pub mod build;
 pub mod check;
 mod counters;
 pub mod frames;
+mod port;
 mod tables;
 
 pub use apply::{Action, Outcome, apply_port, apply_tunnel, apply_uplink};
 pub use counters::HostCounters;
+pub use port::decide_port;
 pub use tables::{HostTables, peer_entry};

@@ -336,6 +336,8 @@ pub struct Received {
     pub source: MacAddr,
     /// The frame has a tag in its bytes.
     pub tagged: bool,
+    /// `EtherType`: that of the tag, if there is one.
+    pub ethertype: u16,
     /// TOS or traffic class of an IP packet without a tag, else as if the inner field were congestion experienced: nothing
     /// then has to change.
     pub tos: u8,
@@ -361,6 +363,7 @@ impl Received {
             destination: window.mac(ethernet::DESTINATION_OFFSET),
             source: window.mac(ethernet::SOURCE_OFFSET),
             tagged: vlan::is_tag(ethertype),
+            ethertype,
             tos,
         })
     }

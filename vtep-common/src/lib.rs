@@ -33,7 +33,9 @@ pub mod flow;
 )]
 pub mod host;
 pub mod inner;
+pub mod learn;
 pub mod maps;
+pub mod neigh;
 pub mod outer;
 pub mod packet;
 pub mod port;

@@ -360,6 +360,13 @@ pub struct NeighValue {
 impl NeighValue {
     /// The host is a router: ND answers say so (RFC 4861 section 4.4).
     pub const ROUTER: u16 = 1;
+    /// The MAC.
+    #[must_use]
+    #[inline(always)]
+    pub const fn mac(&self) -> MacAddr {
+        MacAddr::from_number(self.mac)
+    }
+
     /// Made by the user.
     pub const STATIC: u8 = 1;
     /// Heard at a port.
@@ -410,6 +417,13 @@ pub struct NexthopValue {
 }
 
 impl NexthopValue {
+    /// The MAC to write, or zero.
+    #[must_use]
+    #[inline(always)]
+    pub const fn mac(&self) -> MacAddr {
+        MacAddr::from_number(self.mac)
+    }
+
     /// Made by the user.
     pub const STATIC: u8 = 1;
     /// From the addresses that a port was given.

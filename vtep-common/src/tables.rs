@@ -2,7 +2,10 @@
 
 use crate::{
     addr::VtepAddr,
-    maps::{Config, FdbKey, FdbValue, FloodList, Peer, Port, PortKey, Segment},
+    maps::{
+        Config, FdbKey, FdbValue, FloodList, NeighKey, NeighValue, NexthopValue, Peer, Port,
+        PortKey, Segment,
+    },
 };
 
 /// The tables as a decision sees them: BPF maps in the kernel, ordinary maps in tests.
@@ -27,6 +30,12 @@ pub trait Tables {
     fn peer(&self, number: u32) -> Option<&Peer>;
     /// Number of the peer with this address.
     fn peer_number(&self, addr: &VtepAddr) -> Option<u32>;
+    /// The MAC of a host that ARP and ND are answered for.
+    fn neigh(&self, key: &NeighKey) -> Option<NeighValue>;
+    /// Where a host of a segment is, by the longest prefix of the nexthop table.
+    fn nexthop(&self, segment: u32, host: &VtepAddr) -> Option<NexthopValue>;
+    /// Nanoseconds of `CLOCK_MONOTONIC`, not to be trusted to more than some milliseconds.
+    fn now(&self) -> u64;
 
     /// Puts plain numbers down at one of [`place`]'s, and returns where to read them from.
     ///
@@ -50,6 +59,12 @@ pub mod place {
     pub const END: usize = 3;
     /// The headers to write.
     pub const HEADERS: usize = 4;
+    /// What an ARP or ND message says.
+    pub const MESSAGE: usize = 5;
+    /// Where a frame goes, for the third part at a port.
+    pub const FOUND: usize = 6;
+    /// An event.
+    pub const EVENT: usize = 7;
     /// Number of places.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 8;
 }

@@ -1,11 +1,14 @@
 //! The decision on an inner frame that came from a VTEP: at the uplink after the outer headers, and behind the kernel device.
 
 use crate::{
-    addr::VtepAddr,
+    addr::{MacAddr, VtepAddr},
     ecn,
     inner::{Inner, Received},
+    learn::{self, Source},
     maps::{Config, FdbKey, FdbValue, Port, Segment},
+    neigh::{self, Message},
     packet::{Meta, PacketRead, Tag},
+    port::rest::event_flags,
     reason::Reason,
     tables::Tables,
     verdict::{Act, Decision, Deliver, Flood, NONE, Record, TagEdit, ViaKernel, Who},
@@ -56,6 +59,8 @@ pub struct Arrival {
     pub outer_v6: bool,
     /// Bytes follow the packet in the frame.
     pub trailer: bool,
+    /// The VTEP that sent it.
+    pub vtep: VtepAddr,
 }
 
 /// Smallest inner payload that TC can uncover itself: `bpf_skb_adjust_room` leaves at least an IP header of the family
@@ -89,6 +94,18 @@ where
     if read.source.is_group() || read.source.is_zero() {
         return act.leave(who, Reason::InvalidSourceMac);
     }
+    let source = Source::look_up(
+        who,
+        segment,
+        read.source,
+        FdbValue::PEER,
+        who.from_peer,
+        tables,
+        act,
+    );
+    if source == Source::ELSEWHERE {
+        return act.leave(who, Reason::StaticElsewhere);
+    }
     if (arrival.tag.is_some() || read.tagged) && !segment.has(Segment::INNER_VLAN_PASS) {
         return act.leave(who, Reason::InnerVlan);
     }
@@ -98,14 +115,40 @@ where
     }
 
     let group = read.destination.is_group();
+    if source == Source::NEW {
+        learn::learn(who, read.source, Some(&arrival.vtep), group, tables, act);
+    }
+    let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
+    // What a host says of itself unasked: others may know better than what was heard here before.
+    if arrival.stage == Stage::Device && group && segment.has(Segment::SUPPRESS) {
+        let mut message = Message::nothing();
+        if message.read(frame, l3, read.ethertype, read.source) && message.has(Message::UNASKED) {
+            let flags = event_flags(&message);
+            let vtep = Some(&arrival.vtep);
+            learn::hear(who, read.source, message.host, vtep, flags, tables, act);
+        }
+    }
     let mut list = arrival.segment;
     if let Some(found) = tables.fdb(&FdbKey::new(arrival.segment, read.destination)) {
         match found.kind {
             FdbValue::PORT => {
-                return deliver(frame, arrival, who, merge, found.target, tables, act);
+                let to = (found.target, MacAddr::ZERO);
+                return deliver(frame, arrival, who, merge, to, tables, act);
             }
             FdbValue::PEER => return act.leave(who, Reason::SplitHorizon),
             _ => list = found.target,
+        }
+    } else if !group && segment.has(Segment::NEXTHOPS) {
+        // Behind the kernel device alone, where the program has room for it.
+        if arrival.stage != Stage::Device {
+            return act.leave(who, arrival.stage.left());
+        }
+        if let Some(host) = neigh::destination(frame, l3, read.ethertype)
+            && let Some(next) = tables.nexthop(arrival.segment, &host)
+            && next.kind == FdbValue::PORT
+        {
+            let to = (next.target, next.mac());
+            return deliver(frame, arrival, who, merge, to, tables, act);
         }
     }
     if !segment.has(Segment::FLOODS) {
@@ -155,7 +198,7 @@ fn deliver<P, T, A>(
     arrival: &Arrival,
     who: &Who,
     merge: ecn::Merge,
-    slot: u32,
+    (slot, mac): (u32, MacAddr),
     tables: &T,
     act: &A,
 ) -> A::Outcome
@@ -205,6 +248,7 @@ where
             to_other_end: port.has(Port::PEER_TARGET),
             strip: arrival.inner_offset,
             tag: TagEdit::Leave,
+            mac,
         },
     )
 }
@@ -253,6 +297,7 @@ where
         outer_tos: 0,
         outer_v6: false,
         trailer: false,
+        vtep: key.source,
     };
     decide_inner(frame, &arrival, &who, segment, tables, act)
 }
@@ -263,5 +308,5 @@ where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    decide(frame, meta, key, tables, &Record)
+    Record::of(|act| decide(frame, meta, key, tables, act))
 }

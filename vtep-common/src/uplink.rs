@@ -54,6 +54,7 @@ where
         outer_tos: outer.tos,
         outer_v6: outer.v6,
         trailer: outer.end != frame.frame_len(),
+        vtep: outer.source,
     };
     decide_inner(frame, &arrival, &who, segment, tables, act)
 }
@@ -64,7 +65,7 @@ where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    decide(frame, meta, stage, tables, &Record)
+    Record::of(|act| decide(frame, meta, stage, tables, act))
 }
 
 /// At XDP, what passes goes on to TC, where it gets its final reason.

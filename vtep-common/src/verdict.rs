@@ -1,6 +1,15 @@
 //! What is to become of a frame: the result of a decision, before a byte is changed.
 
-use crate::{addr::VtepAddr, maps::Peer, reason::Reason, template::Fields};
+use core::cell::Cell;
+
+use crate::{
+    addr::{MacAddr, VtepAddr},
+    events::Event,
+    maps::{FdbKey, Peer},
+    neigh::Answer,
+    reason::Reason,
+    template::Fields,
+};
 
 /// What happens to the outermost VLAN tag of a frame from a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +123,29 @@ pub struct Deliver {
     pub strip: usize,
     /// What to do with the tag that the frame came with.
     pub tag: TagEdit,
+    /// The destination MAC to write, or zero to leave it.
+    pub mac: MacAddr,
+}
+
+/// Where a frame from a port goes, found by [`crate::port::rest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// [`FdbValue::PEER`](crate::maps::FdbValue::PEER), [`FdbValue::PORT`](crate::maps::FdbValue::PORT), or zero: where the FDB
+    /// has its destination.
+    pub kind: u8,
+    /// Number of the peer, or slot of the port.
+    pub target: u32,
+    /// The destination MAC to write, or zero to leave it.
+    pub mac: MacAddr,
+}
+
+impl Found {
+    /// Where the FDB has it.
+    pub const IN_FDB: Self = Self {
+        kind: 0,
+        target: 0,
+        mac: MacAddr::ZERO,
+    };
 }
 
 /// Copy to the targets of a flood list.
@@ -142,6 +174,12 @@ pub enum Verdict {
     Deliver(Deliver),
     /// Copy to many.
     Flood(Flood),
+    /// Answer an ARP or ND request.
+    Answer(Answer),
+    /// Not decided yet: [`crate::port::rest`] goes on.
+    Rest,
+    /// Not decided yet: the third part at a port goes on, with where the frame goes.
+    Found(Found),
     /// Nothing is done to the frame: it passes, goes on to the next hook, or is dropped, as the reason's class says.
     Leave(Reason),
 }
@@ -191,11 +229,71 @@ pub trait Act {
     fn deliver(&self, who: &Who, deliver: &Deliver) -> Self::Outcome;
     /// [`Verdict::Flood`].
     fn flood(&self, who: &Who, flood: &Flood) -> Self::Outcome;
+    /// [`Verdict::Answer`].
+    fn answer(&self, who: &Who, answer: &Answer) -> Self::Outcome;
+    /// [`Verdict::Rest`].
+    fn rest(&self, who: &Who) -> Self::Outcome;
+    /// [`Verdict::Found`].
+    fn found(&self, who: &Who, found: &Found) -> Self::Outcome;
+
+    /// Tells the daemon, on the way to a verdict.
+    fn tell(&self, event: &Event);
+    /// Sets the stamp of a learned entry, on the way to a verdict.
+    fn refresh(&self, key: &FdbKey, now: u64);
+}
+
+/// What a decision did on the way to its verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// What the daemon is told, in this order.
+    pub events: [Option<Event>; 3],
+    /// The entry whose stamp is renewed.
+    pub refreshed: Option<FdbKey>,
+}
+
+impl Notes {
+    /// Adds an event.
+    ///
+    /// # Panics
+    ///
+    /// If there are three already: no decision tells more.
+    #[expect(clippy::panic, reason = "on the host alone, where it is a failed test")]
+    fn add(&mut self, event: &Event) {
+        match self.events.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(*event),
+            None => panic!("a fourth event: {event:?}"),
+        }
+    }
+
+    /// These, and then those of the next part of a decision.
+    #[must_use]
+    pub fn and(mut self, next: &Self) -> Self {
+        next.events
+            .iter()
+            .flatten()
+            .for_each(|event| self.add(event));
+        self.refreshed = self.refreshed.or(next.refreshed);
+        self
+    }
 }
 
 /// Writes the verdict down instead of carrying it out.
-#[derive(Clone, Copy, Debug)]
-pub struct Record;
+#[derive(Debug, Default)]
+pub struct Record {
+    notes: Cell<Notes>,
+}
+
+impl Record {
+    /// The decision that `decide` makes.
+    pub(crate) fn of(decide: impl FnOnce(&Self) -> Decision) -> Decision {
+        let record = Self::default();
+        let decision = decide(&record);
+        Decision {
+            notes: record.notes.get(),
+            ..decision
+        }
+    }
+}
 
 impl Act for Record {
     type Outcome = Decision;
@@ -220,6 +318,30 @@ impl Act for Record {
     fn flood(&self, who: &Who, flood: &Flood) -> Decision {
         Decision::new(who, Verdict::Flood(*flood))
     }
+
+    fn answer(&self, who: &Who, answer: &Answer) -> Decision {
+        Decision::new(who, Verdict::Answer(*answer))
+    }
+
+    fn rest(&self, who: &Who) -> Decision {
+        Decision::new(who, Verdict::Rest)
+    }
+
+    fn found(&self, who: &Who, found: &Found) -> Decision {
+        Decision::new(who, Verdict::Found(*found))
+    }
+
+    fn tell(&self, event: &Event) {
+        let mut notes = self.notes.get();
+        notes.add(event);
+        self.notes.set(notes);
+    }
+
+    fn refresh(&self, key: &FdbKey, _now: u64) {
+        let mut notes = self.notes.get();
+        notes.refreshed = Some(*key);
+        self.notes.set(notes);
+    }
 }
 
 /// A verdict, and whom the frame is to be counted for: see [`Who`].
@@ -235,10 +357,14 @@ pub struct Decision {
     pub from_peer: u32,
     /// Bytes of the inner frame.
     pub inner_len: usize,
+    /// What was done on the way.
+    pub notes: Notes,
+    /// The destination MAC that was written on the way, or zero.
+    pub destination: MacAddr,
 }
 
 impl Decision {
-    const fn new(who: &Who, verdict: Verdict) -> Self {
+    fn new(who: &Who, verdict: Verdict) -> Self {
         let Who {
             segment,
             from_port,
@@ -251,6 +377,8 @@ impl Decision {
             from_port,
             from_peer,
             inner_len,
+            notes: Notes::default(),
+            destination: MacAddr::ZERO,
         }
     }
 }
@@ -277,6 +405,9 @@ impl Verdict {
                     Reason::Flooded
                 }
             }
+            Self::Answer(_) => Reason::Answered,
+            // Whoever asks has not gone on.
+            Self::Rest | Self::Found(_) => Reason::TableGap,
             Self::Leave(reason) => *reason,
         }
     }

@@ -72,6 +72,11 @@ fn kind(verdict: &Verdict) -> String {
             format!("deliver {tagged} {}", edit(&deliver.tag))
         }
         Verdict::Flood(flood) => format!("flood {}", edit(&flood.outer.tag)),
+        Verdict::Answer(answer) => {
+            let message = if answer.v6 { "ND" } else { "ARP" };
+            format!("answer {message}")
+        }
+        Verdict::Rest | Verdict::Found(_) => panic!("not decided"),
         Verdict::Leave(_) => "leave".to_owned(),
     }
 }
@@ -136,9 +141,9 @@ fn every_reason_is_reached_at_some_hook_but_those_of_helpers() {
 
 #[test]
 fn random_frames_reach_every_kind_of_verdict() {
-    // Three ways of encapsulation, by kernel, two of delivery, flood: each with four edits; and leave.
+    // Three ways of encapsulation, by kernel, two of delivery, flood: each with four edits; two answers; and leave.
     let kinds = &SURVEY.kinds;
-    assert_eq!(kinds.len(), 7 * 4 + 1, "{kinds:#?}");
+    assert_eq!(kinds.len(), 7 * 4 + 2 + 1, "{kinds:#?}");
 }
 
 #[test]

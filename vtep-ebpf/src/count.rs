@@ -13,7 +13,7 @@ use crate::maps::{PEER_COUNTERS, PORT_COUNTERS, REASON_COUNTERS, SEGMENT_COUNTER
 pub struct KernelCounters(pub Hook);
 
 #[inline(always)]
-fn add(map: &PerCpuArray<Counter>, index: u32, bytes: usize) {
+pub fn add(map: &PerCpuArray<Counter>, index: u32, bytes: usize) {
     if let Some(counter) = map.get_ptr_mut(index) {
         // SAFETY: the map gave the pointer; the value belongs to this CPU, on which programs of this kind do not nest.
         let counter = unsafe { &mut *counter };

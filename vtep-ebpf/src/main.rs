@@ -7,6 +7,7 @@
 mod apply;
 mod blur;
 mod count;
+mod events;
 mod flood;
 mod frame;
 mod maps;
@@ -24,7 +25,7 @@ use vtep_common::{
     reason::Reason,
     tables::{Tables as _, place},
     tunnel, uplink,
-    verdict::{Act as _, Who},
+    verdict::{Act as _, Found, Who},
 };
 
 use crate::{
@@ -78,16 +79,46 @@ pub fn tc_tunnel(ctx: TcContext) -> i32 {
     }
 }
 
-/// TC ingress on a port: frames from a VM, a container or a host behind the hypervisor.
+/// TC ingress on a port: frames from a VM, a container or a host behind the hypervisor. Known unicast; the rest goes on to
+/// [`tc_port_rest`].
 #[classifier]
 pub fn tc_port(ctx: TcContext) -> i32 {
+    at_port(&ctx, port::Stage::Tc)
+}
+
+/// What [`tc_port`] leaves: ARP and ND, floods, hosts that are found by IP.
+#[classifier]
+pub fn tc_port_rest(ctx: TcContext) -> i32 {
     let Some(tables) = KernelTables::new() else {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
     let act = TcAct::new(frame, tables);
-    let end = port::decide(&frame, &frame.meta(), port::Stage::Tc, &tables, &act);
+    let end = port::rest::decide(&frame, &frame.meta(), &tables, &act);
+    tc_action_of(count(tables, Hook::Port, &end, len))
+}
+
+/// What [`tc_port_rest`] gives back, with where it goes.
+#[classifier]
+pub fn tc_port_found(ctx: TcContext) -> i32 {
+    at_port(&ctx, port::Stage::Found)
+}
+
+#[inline(always)]
+fn at_port(ctx: &TcContext, stage: port::Stage) -> i32 {
+    let Some(tables) = KernelTables::new() else {
+        return TC_ACT_SHOT;
+    };
+    let frame = TcFrame::new(ctx);
+    let len = frame.frame_len();
+    let act = TcAct::new(frame, tables);
+    let given = if stage == port::Stage::Found {
+        tables.found()
+    } else {
+        &Found::IN_FDB
+    };
+    let end = port::decide(&frame, &frame.meta(), stage, given, &tables, &act);
     tc_action_of(count(tables, Hook::Port, &end, len))
 }
 
@@ -99,7 +130,8 @@ pub fn xdp_port(ctx: XdpContext) -> u32 {
     };
     let frame = XdpFrame::new(&ctx);
     let act = XdpAct::new(&frame, tables);
-    let end = port::decide(&frame, &frame.meta(), port::Stage::Xdp, &tables, &act);
+    let stage = port::Stage::Xdp;
+    let end = port::decide(&frame, &frame.meta(), stage, &Found::IN_FDB, &tables, &act);
     xdp_action_of(count(tables, Hook::PortXdp, &end, frame.frame_len()))
 }
 

@@ -2,8 +2,11 @@
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
+    helpers::generated::bpf_ktime_get_coarse_ns,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{
+        Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie::Key,
+    },
 };
 use vtep_common::{
     addr::VtepAddr,
@@ -16,6 +19,7 @@ use vtep_common::{
     reason::Reason,
     tables::{Tables, place},
     template::TEMPLATE_WORDS,
+    verdict::Found,
 };
 
 use crate::frame::tc::Headers;
@@ -33,7 +37,7 @@ static PORT_INDEX: HashMap<PortKey, u32> = HashMap::pinned(MAX_PORTS, 0);
 #[map]
 static PORTS: Array<Port> = Array::pinned(MAX_PORTS, 0);
 #[map]
-static FDB: HashMap<FdbKey, FdbValue> = HashMap::pinned(DEFAULT_FDB_ENTRIES, 0);
+pub static FDB: HashMap<FdbKey, FdbValue> = HashMap::pinned(DEFAULT_FDB_ENTRIES, 0);
 // Two kilobytes an entry, and most instances have few: made as they are needed.
 #[map]
 static FLOOD: HashMap<u32, FloodList> = HashMap::pinned(MAX_FLOOD_LISTS, BPF_F_NO_PREALLOC);
@@ -103,6 +107,27 @@ impl KernelTables {
                 .add(PLACE)
                 .cast()
         }
+    }
+
+    /// As [`Tables::put_down`], for words that would else be copied byte by byte.
+    #[inline(always)]
+    pub fn put_down_words<const PLACE: usize, const N: usize>(&self, words: [u64; N]) -> &[u64; N] {
+        let at: *mut [u64; N] = self.place::<PLACE, _>();
+        for (index, word) in words.into_iter().enumerate() {
+            // SAFETY: as in `put_down`.
+            unsafe { at.cast::<u64>().add(index).write_volatile(word) };
+        }
+        let at = core::hint::black_box(at);
+        // SAFETY: as in `put_down`.
+        unsafe { &*at }
+    }
+
+    /// What the second part at a port has found.
+    #[inline(always)]
+    pub const fn found(&self) -> &Found {
+        // SAFETY: the place is large enough, belongs to this CPU, on which nothing ran since the second part wrote it, and holds
+        // plain numbers.
+        unsafe { &*self.place::<{ place::FOUND }, Found>() }
     }
 
     /// Where headers are made: with the outer ones from a template, and behind them what was last there.
@@ -181,6 +206,26 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn peer_number(&self, addr: &VtepAddr) -> Option<u32> {
         look_up!(PEER_INDEX, addr).copied()
+    }
+
+    #[inline(always)]
+    fn neigh(&self, key: &NeighKey) -> Option<NeighValue> {
+        look_up!(NEIGHS, key).copied()
+    }
+
+    #[inline(always)]
+    fn nexthop(&self, segment: u32, host: &VtepAddr) -> Option<NexthopValue> {
+        let key = NexthopKey {
+            segment,
+            host: *host,
+        };
+        NEXTHOPS.get(&Key::new(NexthopKey::BITS, key)).copied()
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: the helper takes nothing.
+        unsafe { bpf_ktime_get_coarse_ns() }
     }
 
     #[inline(always)]

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use vtep_common::addr::MacAddr;
 use vtep_common::host::frames::{Sample, World};
 use vtep_common::host::{Action, HostCounters};
 use vtep_common::maps::{Hook, Peer, Port};
 use vtep_common::reason::Reason;
 use vtep_common::tables::Tables as _;
-use vtep_common::verdict::{Decision, NONE, Verdict, ViaKernel};
+use vtep_common::verdict::{Decision, NONE, Notes, Verdict, ViaKernel};
 
 use super::totals::Totals;
 use super::{Bench, LONGEST, Ran, SHORTEST, is_xdp, save, scapy};
@@ -83,6 +84,8 @@ fn without_key(sample: &Sample) -> Decision {
         from_port: NONE,
         from_peer: NONE,
         inner_len: sample.frame.len(),
+        notes: Notes::default(),
+        destination: MacAddr::ZERO,
     }
 }
 

@@ -292,9 +292,24 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         flood,
         peers,
         peer_index,
+        groups,
+        neighs,
+        nexthops,
+        now: _,
     } = tables;
     let mut writes = vec![Write::Config(*config)];
     writes.extend(locals.iter().map(|addr| Write::Local(*addr, true)));
+    writes.extend(groups.iter().map(|addr| Write::Group(*addr, true)));
+    writes.extend(
+        neighs
+            .iter()
+            .map(|(key, value)| Write::Neigh(*key, Some(*value))),
+    );
+    writes.extend(
+        nexthops
+            .iter()
+            .map(|(bits, key, value)| Write::Nexthop(*bits, *key, Some(*value))),
+    );
     writes.extend(
         vnis.iter()
             .map(|(vni, number)| Write::Vni(*vni, Some(*number))),

@@ -1,13 +1,15 @@
 //! What the kernel shell does to a frame, told in slices: the model that the kernel is compared with.
 
 use crate::{
+    addr::MacAddr,
+    neigh::Answer,
     packet::{Meta, Tag},
     port,
     reason::{Class, Reason},
     tables::Tables,
     template, tunnel,
     verdict::{Decision, Deliver, TagEdit, Verdict},
-    wire::{ethernet, vlan},
+    wire::{arp, ethernet, vlan},
 };
 
 /// What the hook returns.
@@ -42,6 +44,11 @@ pub fn apply_port<T: Tables>(
     tables: &T,
 ) -> Outcome {
     let xdp = stage == port::Stage::Xdp;
+    let mut frame = frame.to_vec();
+    if !decision.destination.is_zero() {
+        set_destination(&mut frame, decision.destination);
+    }
+    let frame = frame.as_slice();
     match &decision.verdict {
         Verdict::Encap(encap) => {
             let peer = tables.peer(encap.peer).expect("the peer was there");
@@ -71,7 +78,33 @@ pub fn apply_port<T: Tables>(
             action: Action::Drop,
             ..edit(frame, meta, flood.outer.tag, xdp)
         },
+        Verdict::Answer(reply) => answer(frame, meta, reply),
+        Verdict::Rest | Verdict::Found(_) => unreachable!("the parts are gone through before"),
         Verdict::Leave(reason) => leave(frame, meta, *reason),
+    }
+}
+
+/// The answer in place of the request.
+fn answer(frame: &[u8], meta: &Meta, answer: &Answer) -> Outcome {
+    let mut out = frame.to_vec();
+    if answer.v6 {
+        let packet = answer.nd();
+        let packet: &[u8] = bytemuck::bytes_of(&packet);
+        out.truncate(answer.l3);
+        out.extend(packet);
+    } else {
+        let words = answer.arp();
+        let words: &[u8] = bytemuck::bytes_of(&words);
+        let at = answer.l3 + arp::OPERATION_OFFSET;
+        out[at..at + words.len()].copy_from_slice(words);
+    }
+    let macs = answer.macs();
+    let macs: &[u8] = bytemuck::bytes_of(&macs);
+    out[..macs.len()].copy_from_slice(macs);
+    Outcome {
+        action: Action::Redirect,
+        frame: out,
+        tag_beside: meta.tag,
     }
 }
 
@@ -86,14 +119,21 @@ pub fn apply_uplink(
     match &decision.verdict {
         Verdict::Deliver(deliver) => {
             let xdp = stage == tunnel::Stage::Xdp;
-            let inner = edit(&frame[deliver.strip..], meta, deliver.tag, xdp);
+            let mut inner = edit(&frame[deliver.strip..], meta, deliver.tag, xdp);
+            if !deliver.mac.is_zero() {
+                set_destination(&mut inner.frame, deliver.mac);
+            }
             deliver_from(inner, deliver, xdp)
         }
         Verdict::Flood(flood) => Outcome {
             action: Action::Drop,
             ..edit(frame, meta, flood.outer.tag, false)
         },
-        Verdict::Encap(_) | Verdict::ViaKernel(_) => {
+        Verdict::Encap(_)
+        | Verdict::ViaKernel(_)
+        | Verdict::Answer(_)
+        | Verdict::Rest
+        | Verdict::Found(_) => {
             unreachable!("never from the underlay back to it")
         }
         Verdict::Leave(reason) => leave(frame, meta, *reason),
@@ -104,6 +144,11 @@ pub fn apply_uplink(
 #[must_use]
 pub fn apply_tunnel(frame: &[u8], meta: &Meta, decision: &Decision) -> Outcome {
     apply_uplink(frame, meta, tunnel::Stage::Device, decision)
+}
+
+/// Writes the destination MAC.
+pub(super) fn set_destination(frame: &mut [u8], mac: MacAddr) {
+    frame[..6].copy_from_slice(&mac.bytes());
 }
 
 /// The frame as it is, with the action of the reason's class.

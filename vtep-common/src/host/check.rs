@@ -5,21 +5,24 @@ use std::sync::OnceLock;
 use crate::{
     addr::{MacAddr, Vni, VtepAddr},
     ecn,
+    events::Event,
     host::{
         Action, HostCounters, HostTables, Outcome, apply_port, apply_tunnel, apply_uplink,
+        decide_port,
         frames::{Sample, Side, World},
     },
     maps::{FdbValue, Peer, Port, Segment},
+    neigh::Answer,
     outer::{self, Outer},
     packet::{Meta, Tag},
-    port::{self, decide_port},
+    port,
     reason::{Class, Reason},
     tables::Tables,
     template::{self, Fields},
     tunnel::{self, TunnelKey, decide_tunnel},
     uplink::decide_uplink,
     verdict::{Decision, Encap, NONE, TagEdit, Verdict},
-    wire::{checksum::Sum, ethernet, ipv4, ipv6, tcp, udp, vlan, vxlan},
+    wire::{checksum::Sum, ethernet, icmpv6, ipv4, ipv6, tcp, udp, vlan, vxlan},
 };
 
 /// The tables that fuzz inputs are looked at with.
@@ -362,9 +365,15 @@ fn slow_path(
             };
             assert_eq!(slot(&device), slot(tc));
         }
+        // Hosts that are looked for by IP may not be found, or not fit.
         Reason::LeftToKernel => assert!(matches!(
             at_device,
-            Reason::Decapsulated | Reason::FloodedLocally | Reason::NowhereToFlood
+            Reason::Decapsulated
+                | Reason::FloodedLocally
+                | Reason::NowhereToFlood
+                | Reason::NoFdbEntry
+                | Reason::TableGap
+                | Reason::TooBig
         )),
         // The device has no say in these.
         Reason::ReservedBits | Reason::EcnNotCapable => {}
@@ -419,6 +428,10 @@ fn from_underlay(
                 want.extend(tag.tci.to_be_bytes());
             }
             want.extend(&inner[ethernet::TYPE_OFFSET..]);
+            if !deliver.mac.is_zero() {
+                assert!(segment.has(Segment::NEXTHOPS), "found by its address");
+                want[..6].copy_from_slice(&deliver.mac.bytes());
+            }
             assert_eq!(outcome.frame, want, "the inner frame behind its tags");
         }
         Verdict::Flood(flood) => {
@@ -426,7 +439,11 @@ fn from_underlay(
             assert_eq!(outcome.action, Action::Drop);
         }
         Verdict::Leave(_) => untouched(frame, meta, reason, outcome),
-        Verdict::Encap(_) | Verdict::ViaKernel(_) => {
+        Verdict::Encap(_)
+        | Verdict::ViaKernel(_)
+        | Verdict::Answer(_)
+        | Verdict::Rest
+        | Verdict::Found(_) => {
             panic!("from the underlay back to it: {}", hex(frame))
         }
     }
@@ -501,8 +518,17 @@ fn from_port(
         assert_eq!(port.ifindex, meta.ifindex);
         assert_eq!(port.segment, decision.segment);
     }
+    told(frame, meta, decision, tables);
+    let original = frame;
+    let written = destined(frame, decision.destination);
+    let frame = written.as_slice();
     match &decision.verdict {
-        Verdict::Encap(encap) => encapsulated(frame, meta, decision, encap, &outcome, tables),
+        Verdict::Encap(encap) => {
+            encapsulated(frame, meta, decision, encap, &outcome, tables);
+            if meta.tag.is_none() && meta.gso_size == 0 {
+                same_port_for_any_payload(original, meta, encap, tables);
+            }
+        }
         Verdict::ViaKernel(via) => {
             let peer = tables.peer(via.peer).expect("a peer that is there");
             assert_eq!((via.remote, via.local), (peer.addr, peer.local));
@@ -519,7 +545,100 @@ fn from_port(
             assert_eq!(flood.from, decision.from_port);
             assert_eq!(outcome.action, Action::Drop);
         }
+        Verdict::Answer(answer) => answered(frame, meta, answer, &outcome, tables),
+        Verdict::Rest | Verdict::Found(_) => panic!("not decided: {}", hex(frame)),
         Verdict::Leave(_) => untouched(frame, meta, reason, &outcome),
+    }
+}
+
+/// The frame with the destination that was written on the way, if one was.
+fn destined(frame: &[u8], destination: MacAddr) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    if !destination.is_zero() {
+        frame[..6].copy_from_slice(&destination.bytes());
+    }
+    frame
+}
+
+/// What the daemon is told of a frame from a port is true.
+fn told(frame: &[u8], meta: &Meta, decision: &Decision, tables: &HostTables) {
+    let segment = tables.segment(decision.segment);
+    for event in decision.notes.events.iter().flatten() {
+        let segment = segment.expect("a segment that is there");
+        assert_eq!(event.segment, decision.segment);
+        assert_eq!(event.port, decision.from_port);
+        assert!(event.from_port());
+        let source = frame[6..12] == event.mac().bytes();
+        match event.kind {
+            Event::LEARN => assert!(segment.has(Segment::LEARNING) && source),
+            Event::HEARD => {
+                assert!(segment.has(Segment::SUPPRESS) && source);
+                let said = [ethernet::LEN, ethernet::LEN + vlan::LEN]
+                    .into_iter()
+                    .any(|l3| says(&frame[l3..], event.host));
+                assert!(said, "{:?} is not in {}", event.host, hex(frame));
+            }
+            Event::MISS => assert!(!segment.has(Segment::FLOODS)),
+            kind => panic!("event {kind} of {}", hex(frame)),
+        }
+        assert!(meta.gso_size == 0 || event.kind != Event::HEARD || frame.len() < 200);
+    }
+}
+
+/// Whether an ARP or ND message says something of `host`: its address stands where senders, or what is advertised, stand.
+fn says(message: &[u8], host: VtepAddr) -> bool {
+    let bytes: [u8; 16] = bytemuck::cast(host.words_be());
+    if host.is_v6() {
+        [8, 48]
+            .iter()
+            .any(|at| message.get(*at..at + 16) == Some(&bytes[..]))
+    } else {
+        message.get(14..18) == Some(&bytes[12..])
+    }
+}
+
+/// What must hold for an answer: it goes back to who asked, from the MAC that the table has, and its checksum is right.
+fn answered(frame: &[u8], meta: &Meta, answer: &Answer, outcome: &Outcome, tables: &HostTables) {
+    assert_eq!(outcome.action, Action::Redirect);
+    assert_eq!(outcome.tag_beside, meta.tag);
+    assert_eq!(answer.ifindex, meta.ifindex);
+    let known = tables
+        .neighs
+        .values()
+        .any(|neigh| neigh.mac() == answer.mac);
+    assert!(known, "{} is in no table", answer.mac);
+    let out = &outcome.frame;
+    assert_eq!(out[6..12], answer.mac.bytes(), "from the host's MAC");
+    assert_ne!(frame[6..12], answer.mac.bytes(), "never the asker's own");
+    assert_eq!(frame[0] & 1, 1, "a poll is the host's own to answer");
+    let l3 = answer.l3;
+    assert_eq!(out[12..l3], frame[12..l3], "tag and type stay");
+    if answer.v6 {
+        let packet = &out[l3..];
+        assert_eq!(packet.len(), 72);
+        let sum = Sum::default()
+            .bytes(&packet[ipv6::SOURCE_OFFSET..])
+            .length(packet.len() - ipv6::LEN)
+            .word(u16::from(icmpv6::PROTOCOL));
+        assert_eq!(sum.fold(), 0xffff, "{}", hex(out));
+        assert_eq!((packet[7], packet[40]), (255, icmpv6::ADVERTISEMENT));
+        assert_eq!(
+            packet[8..24],
+            frame[l3 + 48..l3 + 64],
+            "from who was asked for"
+        );
+        assert_eq!(packet[48..64], frame[l3 + 48..l3 + 64]);
+        assert_eq!(packet[66..72], answer.mac.bytes());
+        let nobody = frame[l3 + 8..l3 + 24] == [0; 16];
+        assert_eq!(packet[44] & 0x60, if nobody { 0x20 } else { 0x60 });
+        assert_eq!(out[0] & 1 == 1, nobody, "to all only where nobody asked");
+    } else {
+        assert_eq!(out.len(), frame.len());
+        assert_eq!(out[..6], frame[6..12], "to who asked");
+        assert_eq!(out[l3 + 6..l3 + 8], [0, 2]);
+        assert_eq!(out[l3 + 8..l3 + 14], answer.mac.bytes());
+        assert_eq!(out[l3 + 14..l3 + 18], frame[l3 + 24..l3 + 28]);
+        assert_eq!(out[l3 + 18..l3 + 28], frame[l3 + 8..l3 + 18]);
     }
 }
 
@@ -599,7 +718,6 @@ fn encapsulated(
         if let Some(tos) = inner_tos(frame) {
             assert_eq!(read.tos & ecn::MASK, tos & ecn::MASK);
         }
-        same_port_for_any_payload(frame, meta, encap, tables);
     }
 }
 
@@ -630,7 +748,7 @@ fn same_port_for_any_payload(frame: &[u8], meta: &Meta, encap: &Encap, tables: &
     for byte in other.iter_mut().skip(HEADERS) {
         *byte = !*byte;
     }
-    let again = decide_port(other.as_slice(), meta, port::Stage::Tc, tables);
+    let again = decide_port(&other, meta, port::Stage::Tc, tables);
     let Verdict::Encap(again) = again.verdict else {
         panic!("{:?} for another payload", again.verdict);
     };

@@ -10,11 +10,11 @@ use crate::{
     host::{
         HostTables, Outcome, apply_port, apply_tunnel, apply_uplink,
         build::{self, Checksum, Fragment, Ip, Underlay},
-        peer_entry,
+        decide_port, peer_entry,
     },
     maps::{Config, FdbValue, Hook, Peer, Port, Segment},
     packet::{Meta, Tag},
-    port::{self, decide_port},
+    port,
     reason::Reason,
     tunnel::{self, TunnelKey, decide_tunnel},
     uplink::decide_uplink,
@@ -226,7 +226,7 @@ impl Sample {
             Side::Uplink(tunnel::Stage::Xdp) => Hook::UplinkXdp,
             Side::Uplink(_) => Hook::Uplink,
             Side::Port(port::Stage::Xdp) => Hook::PortXdp,
-            Side::Port(port::Stage::Tc) => Hook::Port,
+            Side::Port(_) => Hook::Port,
             Side::Tunnel(_) => Hook::Tunnel,
         }
     }
@@ -237,7 +237,7 @@ impl Sample {
         let Self { frame, meta, side } = self;
         match side {
             Side::Uplink(stage) => decide_uplink(frame.as_slice(), meta, *stage, tables),
-            Side::Port(stage) => decide_port(frame.as_slice(), meta, *stage, tables),
+            Side::Port(stage) => decide_port(frame, meta, *stage, tables),
             Side::Tunnel(key) => decide_tunnel(frame.as_slice(), meta, key, tables),
         }
     }

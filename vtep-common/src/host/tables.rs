@@ -8,8 +8,8 @@ use std::{
 use crate::{
     addr::{MacAddr, VtepAddr},
     maps::{
-        Config, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, MAX_FLOOD_TARGETS, Peer, Port,
-        PortKey, Segment,
+        Config, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, MAX_FLOOD_TARGETS, NeighKey,
+        NeighValue, NexthopKey, NexthopValue, Peer, Port, PortKey, Segment,
     },
     tables::Tables,
     template, wire,
@@ -20,8 +20,10 @@ use crate::{
 pub struct HostTables {
     /// `CONFIG`.
     pub config: Config,
-    /// `LOCALS`.
+    /// `LOCALS`: our own addresses.
     pub locals: HashSet<VtepAddr>,
+    /// `LOCALS`: the groups that we are a member of.
+    pub groups: HashSet<VtepAddr>,
     /// `VNIS`.
     pub vnis: HashMap<u32, u32>,
     /// `SEGMENTS`.
@@ -38,6 +40,12 @@ pub struct HostTables {
     pub peers: HashMap<u32, Peer>,
     /// `PEER_INDEX`.
     pub peer_index: HashMap<VtepAddr, u32>,
+    /// `NEIGHS`.
+    pub neighs: HashMap<NeighKey, NeighValue>,
+    /// `NEXTHOPS`, each with the length of its prefix, in bits of the whole key.
+    pub nexthops: Vec<(u32, NexthopKey, NexthopValue)>,
+    /// The clock, nanoseconds of `CLOCK_MONOTONIC`.
+    pub now: u64,
 }
 
 impl HostTables {
@@ -50,6 +58,8 @@ impl HostTables {
                 udp_port: wire::vxlan::PORT,
                 ..Config::default()
             },
+            // Later than the stamps of entries that were never renewed.
+            now: 1_000 * FdbValue::REFRESH_NS,
             ..Self::default()
         }
     }
@@ -90,6 +100,68 @@ impl HostTables {
             ..FdbValue::default()
         };
         self.fdb.insert(FdbKey::new(segment, mac), value);
+    }
+
+    /// Adds a learned FDB entry, last seen `last_seen`.
+    pub fn add_learned(
+        &mut self,
+        segment: u32,
+        mac: MacAddr,
+        kind: u8,
+        target: u32,
+        last_seen: u64,
+    ) {
+        let value = FdbValue {
+            target,
+            kind,
+            origin: FdbValue::LEARNED,
+            last_seen,
+            ..FdbValue::default()
+        };
+        self.fdb.insert(FdbKey::new(segment, mac), value);
+    }
+
+    /// Adds a host that ARP and ND are answered for, with the flags of [`NeighValue`].
+    pub fn add_neigh(&mut self, segment: u32, host: IpAddr, mac: MacAddr, flags: u16) {
+        let key = NeighKey {
+            segment,
+            host: host.into(),
+        };
+        let value = NeighValue {
+            mac: mac.get(),
+            flags,
+            origin: NeighValue::STATIC,
+            ..NeighValue::default()
+        };
+        self.neighs.insert(key, value);
+    }
+
+    /// Adds a prefix of `len` bits to the nexthop table; `mac` is zero to leave the destination as it is.
+    pub fn add_nexthop(
+        &mut self,
+        segment: u32,
+        (prefix, len): (IpAddr, u32),
+        (kind, target): (u8, u32),
+        mac: MacAddr,
+    ) {
+        let key = NexthopKey {
+            segment,
+            host: prefix.into(),
+        };
+        let v4 = if prefix.is_ipv4() {
+            NexthopKey::V4_BITS
+        } else {
+            0
+        };
+        let value = NexthopValue {
+            mac: mac.get(),
+            target,
+            kind,
+            origin: NexthopValue::STATIC,
+            flags: 0,
+        };
+        self.nexthops
+            .push((NexthopKey::SEGMENT_BITS + v4 + len, key, value));
     }
 
     /// Adds a flood list of port slots and peer numbers.
@@ -143,7 +215,7 @@ impl Tables for HostTables {
     }
 
     fn is_local(&self, addr: &VtepAddr) -> bool {
-        self.locals.contains(addr)
+        self.locals.contains(addr) || self.groups.contains(addr)
     }
 
     fn segment_number(&self, vni: u32) -> Option<u32> {
@@ -181,4 +253,32 @@ impl Tables for HostTables {
     fn peer_number(&self, addr: &VtepAddr) -> Option<u32> {
         self.peer_index.get(addr).copied()
     }
+
+    fn neigh(&self, key: &NeighKey) -> Option<NeighValue> {
+        self.neighs.get(key).copied()
+    }
+
+    fn nexthop(&self, segment: u32, host: &VtepAddr) -> Option<NexthopValue> {
+        let wanted = NexthopKey {
+            segment,
+            host: *host,
+        };
+        self.nexthops
+            .iter()
+            .filter(|(bits, key, _)| prefix_matches(*bits, key, &wanted))
+            .max_by_key(|(bits, ..)| *bits)
+            .map(|(.., value)| *value)
+    }
+
+    fn now(&self) -> u64 {
+        self.now
+    }
+}
+
+/// True if the first `bits` bits of two keys are the same, as the kernel's trie compares them.
+fn prefix_matches(bits: u32, one: &NexthopKey, other: &NexthopKey) -> bool {
+    let (one, other) = (bytemuck::bytes_of(one), bytemuck::bytes_of(other));
+    let whole = (bits / 8) as usize;
+    let rest = bits % 8;
+    one[..whole] == other[..whole] && (rest == 0 || (one[whole] ^ other[whole]) >> (8 - rest) == 0)
 }

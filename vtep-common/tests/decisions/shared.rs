@@ -5,10 +5,11 @@ use vtep_common::{
     host::{
         HostTables,
         build::{self, Checksum, Ip, Underlay},
+        decide_port,
         frames::{self, World},
     },
     packet::{Meta, Tag},
-    port::{self, decide_port},
+    port,
     reason::Reason,
     tunnel,
     uplink::decide_uplink,

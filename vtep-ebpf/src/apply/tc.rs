@@ -3,18 +3,20 @@
 use aya_ebpf::bindings::TC_ACT_REDIRECT;
 use vtep_common::{
     count::End,
+    events::Event,
     flow,
-    maps::Peer,
+    maps::{FdbKey, Part, Peer},
+    neigh::Answer,
     packet::PacketRead as _,
     reason::Reason,
-    tables::Tables as _,
+    tables::{Tables as _, place},
     template::{self, LEN_V4, LEN_V6},
-    verdict::{Act, Deliver, Encap, Flood, NONE, TagEdit, ViaKernel, Who},
-    wire::{ethernet, vlan},
+    verdict::{Act, Deliver, Encap, Flood, Found, NONE, TagEdit, ViaKernel, Who},
+    wire::{arp, ethernet, vlan},
 };
 
-use super::end;
-use crate::{flood, frame::tc::TcFrame, maps::KernelTables};
+use super::{MISFIT, end};
+use crate::{events, flood, frame::tc::TcFrame, maps::KernelTables};
 
 /// Deals with one frame.
 #[derive(Clone, Copy)]
@@ -169,6 +171,9 @@ impl Act for TcAct {
                 None => return self.leave(who, Reason::Reshape),
             }
         }
+        if !deliver.mac.is_zero() && !frame.store(0, &deliver.mac.bytes()) {
+            return self.leave(who, Reason::Reshape);
+        }
         if !self.edit_tag(deliver.tag) || deliver.vlan != 0 && !frame.push_tag(deliver.vlan) {
             return self.leave(who, Reason::Reshape);
         }
@@ -194,5 +199,54 @@ impl Act for TcAct {
         }
         flood::copy_to_all(self.frame, self.tables, flood, who.inner_len);
         end(who, flood.outer.reason)
+    }
+
+    /// The answer takes the place of the request, and goes back to where that came from.
+    #[inline(always)]
+    fn answer(&self, who: &Who, answer: &Answer) -> End {
+        let frame = self.frame;
+        let answer = self.tables.put_down::<{ place::VERDICT }, _>(answer);
+        let written = if answer.v6 {
+            let words = answer.nd();
+            let words = self.tables.put_down::<{ place::HEADERS }, _>(&words);
+            frame.resize(answer.l3 + size_of_val(words)) && frame.store_words(answer.l3, words)
+        } else {
+            let words = answer.arp();
+            let words = self.tables.put_down::<{ place::HEADERS }, _>(&words);
+            frame.store_words(answer.l3 + arp::OPERATION_OFFSET, words)
+        };
+        if !written || !frame.store_words(0, &answer.macs()) {
+            return self.leave(who, Reason::Reshape);
+        }
+        let action = frame.redirect(answer.ifindex);
+        let mut outcome = self.sent(who, action, Reason::Answered);
+        outcome.to_port = who.from_port;
+        outcome
+    }
+
+    #[inline(always)]
+    fn rest(&self, who: &Who) -> End {
+        self.frame.go_on(Part::PortRest);
+        self.leave(who, MISFIT)
+    }
+
+    #[inline(always)]
+    fn found(&self, who: &Who, found: &Found) -> End {
+        if !found.mac.is_zero() && !self.frame.store(0, &found.mac.bytes()) {
+            return self.leave(who, Reason::Reshape);
+        }
+        self.tables.put_down::<{ place::FOUND }, _>(found);
+        self.frame.go_on(Part::PortFound);
+        self.leave(who, MISFIT)
+    }
+
+    #[inline(always)]
+    fn tell(&self, event: &Event) {
+        events::tell(self.tables, event);
+    }
+
+    #[inline(always)]
+    fn refresh(&self, key: &FdbKey, now: u64) {
+        events::refresh(key, now);
     }
 }

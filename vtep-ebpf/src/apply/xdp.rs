@@ -3,16 +3,19 @@
 use aya_ebpf::bindings::xdp_action;
 use vtep_common::{
     count::End,
-    maps::Peer,
+    events::Event,
+    maps::{FdbKey, Peer},
+    neigh::Answer,
     packet::{PacketRead as _, Tag, Window as _},
     reason::Reason,
     template::{self, LEN_V4, LEN_V6},
-    verdict::{Act, Deliver, Encap, Flood, TagEdit, Who},
+    verdict::{Act, Deliver, Encap, Flood, Found, TagEdit, Who},
     wire::vlan,
 };
 
 use super::{MISFIT, end, tag_bytes};
 use crate::{
+    events,
     frame::xdp::{MACS, XdpFrame},
     maps::KernelTables,
 };
@@ -128,5 +131,30 @@ impl Act for XdpAct<'_> {
     #[inline(always)]
     fn flood(&self, who: &Who, _flood: &Flood) -> End {
         self.leave(who, MISFIT)
+    }
+
+    #[inline(always)]
+    fn answer(&self, who: &Who, _answer: &Answer) -> End {
+        self.leave(who, MISFIT)
+    }
+
+    #[inline(always)]
+    fn rest(&self, who: &Who) -> End {
+        self.leave(who, MISFIT)
+    }
+
+    #[inline(always)]
+    fn found(&self, who: &Who, _found: &Found) -> End {
+        self.leave(who, MISFIT)
+    }
+
+    #[inline(always)]
+    fn tell(&self, event: &Event) {
+        events::tell(self.tables, event);
+    }
+
+    #[inline(always)]
+    fn refresh(&self, key: &FdbKey, now: u64) {
+        events::refresh(key, now);
     }
 }

@@ -14,6 +14,7 @@ use aya_ebpf::{
 };
 use vtep_common::{
     addr::VtepAddr,
+    maps::Part,
     packet::{Meta, PacketRead, Tag, Window as _},
     template::{LEN_V6, TEMPLATE_WORDS},
     tunnel::TunnelKey,
@@ -22,6 +23,7 @@ use vtep_common::{
 };
 
 use super::{PacketWindow, packet_access};
+use crate::maps::PARTS;
 
 /// Bytes from the front that are made readable: outer headers over IPv6, inner Ethernet with a tag, inner IPv4 with all its
 /// options, TCP.
@@ -208,6 +210,37 @@ impl TcFrame {
                 0,
             ) == 0
         }
+    }
+
+    /// Writes plain words at `offset`.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "an offset and a length within the headers"
+    )]
+    pub fn store_words<T: Copy, const N: usize>(self, offset: usize, words: &[T; N]) -> bool {
+        let len = size_of::<[T; N]>() as u32;
+        // SAFETY: `words` is readable for its whole length.
+        unsafe {
+            helpers::bpf_skb_store_bytes(self.skb, offset as u32, words.as_ptr().cast(), len, 0)
+                == 0
+        }
+    }
+
+    /// Cuts or lengthens the frame to `len` bytes; what is added is zero.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a length below 200")]
+    pub fn resize(self, len: usize) -> bool {
+        // SAFETY: the helper takes the program's own context.
+        unsafe { helpers::bpf_skb_change_tail(self.skb, len as u32, 0) == 0 }
+    }
+
+    /// Goes on with another program. Returns only where that is not there.
+    #[inline(always)]
+    pub fn go_on(self, part: Part) {
+        let context = TcContext::new(self.skb);
+        // SAFETY: the programs in the map are of this kind, which the kernel checks when they are put there.
+        unsafe { PARTS.tail_call(&context, part as u32) };
     }
 
     /// Writes the first `len` bytes of `headers` at the front.

@@ -1,0 +1,32 @@
+//! ICMPv6 (RFC 4443) and the messages of neighbour discovery (RFC 4861 sections 4.3, 4.4 and 4.6.1).
+
+/// IP protocol number.
+pub const PROTOCOL: u8 = 58;
+/// Hop limit of every message of neighbour discovery.
+pub const HOP_LIMIT: u8 = 255;
+/// Type of a neighbour solicitation.
+pub const SOLICITATION: u8 = 135;
+/// Type of a neighbour advertisement.
+pub const ADVERTISEMENT: u8 = 136;
+/// Bytes of either message, without options.
+pub const LEN: usize = 24;
+/// Checksum.
+pub const CHECKSUM_OFFSET: usize = 2;
+/// Flags of an advertisement: a 32-bit word.
+pub const FLAGS_OFFSET: usize = 4;
+/// The address asked for, or advertised.
+pub const TARGET_OFFSET: usize = 8;
+
+/// Flag: the sender is a router.
+pub const ROUTER: u32 = 1 << 31;
+/// Flag: the advertisement answers a solicitation.
+pub const SOLICITED: u32 = 1 << 30;
+/// Flag: the advertisement replaces what was known.
+pub const OVERRIDE: u32 = 1 << 29;
+
+/// Bytes of an option with a MAC.
+pub const OPTION_LEN: usize = 8;
+/// First word of an option with the source's MAC: its type 1 and its length of 8 bytes.
+pub const SOURCE_MAC: u16 = 0x0101;
+/// First word of an option with the target's MAC.
+pub const TARGET_MAC: u16 = 0x0201;
