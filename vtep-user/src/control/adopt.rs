@@ -19,9 +19,10 @@ use vtep_common::{
 
 use super::{
     Limits, LinkFacts, State, Write,
-    fdb::{Entry, Kind},
+    fdb::{Entry, Kind, Origin},
     flood::{self, Group},
     peer::Peer,
+    queue::{self, NEVER},
     settings,
     state::{Port, Segment},
 };
@@ -185,9 +186,10 @@ impl Adoption {
                 Port {
                     pod,
                     macs: BTreeSet::new(),
+                    learned: 0,
                 },
             );
-            state.register(key.ifindex, key.vlan, slot, facts.name.clone(), hook);
+            state.register(facts, key.vlan, slot, hook);
         }
         // All ports of an interface have its one hook; a daemon that was killed may have changed only some.
         for (&ifindex, device) in &self.state.devices {
@@ -270,6 +272,7 @@ impl Adoption {
                 state.segments[number].remotes.push(peer);
             }
         }
+        let mut frozen = Vec::new();
         for (key, pod) in &dump.fdb {
             let (number, mac) = (key.segment(), key.mac());
             let entry = Entry::from_pod(pod)
@@ -279,9 +282,24 @@ impl Adoption {
                 Some(entry) => {
                     state.segments[number].fdb.insert(mac, entry);
                     state.fdb_len += 1;
+                    if entry.is_learned() {
+                        state.run.now = state.run.now.max(pod.last_seen);
+                        state.queue_entry(*key, state.due(number, pod.last_seen));
+                    }
+                    if entry.origin == Origin::Frozen {
+                        frozen.push(*key);
+                    }
                 }
                 None => self.early.push(Write::Fdb(*key, None)),
             }
+        }
+        // Nobody knows when they were frozen; no stamp is newer than now.
+        let until = match state.limits.duplicates.freeze_s {
+            0 => NEVER,
+            seconds => queue::after(state.run.now, seconds),
+        };
+        for key in frozen {
+            state.run.moves.freeze(key, until);
         }
     }
 
@@ -349,23 +367,27 @@ fn adopt_entry(
 ) -> bool {
     match entry.kind {
         _ if mac.is_zero() || mac.is_group() != (entry.kind == Kind::List) => false,
-        Kind::Peer => match state.peers.get_mut(entry.target) {
+        Kind::Peer => match state.peers.get_mut(entry.target()) {
             Some(peer) => {
                 peer.refs += 1;
                 true
             }
             None => false,
         },
-        Kind::Port => match state.ports.get_mut(entry.target) {
+        Kind::Port => match state.ports.get_mut(entry.target()) {
+            Some(port) if port.pod.segment == number && entry.is_learned() => {
+                port.learned += 1;
+                true
+            }
             Some(port) if port.pod.segment == number => port.macs.insert(mac),
             _ => false,
         },
         Kind::List => {
             let own = entry
-                .target
+                .target()
                 .checked_sub(MAX_SEGMENTS)
-                .filter(|_| entry.target < MAX_FLOOD_LISTS);
-            let remotes = own.and_then(|_| lists.remove(&entry.target));
+                .filter(|_| entry.target() < MAX_FLOOD_LISTS);
+            let remotes = own.and_then(|_| lists.remove(&entry.target()));
             let (Some(own), Some(remotes)) = (own, remotes.filter(|list| !list.is_empty())) else {
                 return false;
             };

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 
 use vtep_common::{
     addr::MacAddr,
-    maps::{FdbKey, FdbValue},
+    maps::{FdbKey, FdbValue, MAX_FLOOD_LISTS},
 };
 
-use super::{Effect, State, Write, flood::Group, refuse};
+use super::{Effect, State, Write, flood::Group, queue::NEVER, refuse, run::Untold};
 use crate::api::{
     command::Refusal,
-    model::{EntryState, FdbDel, FdbFilter, FdbSpec, Mac, Vni},
+    model::{EntryState, EventKind, FdbDel, FdbFilter, FdbSpec, Happening, Mac, Vni},
 };
 
 /// What an entry points to.
@@ -24,48 +24,102 @@ pub(super) enum Kind {
     List,
 }
 
-/// An FDB entry.
+/// Who made an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// Number of the peer, slot of the port, or number of the list.
-    pub(super) target: u32,
-    /// Which of these.
-    pub(super) kind: Kind,
-    /// Who made it. So far everything that is written is static.
-    pub(super) origin: EntryState,
+pub(super) enum Origin {
+    /// The user.
+    Static,
+    /// A frame.
+    Learned,
+    /// A frame, and it moved too often.
+    Frozen,
 }
 
+/// An FDB entry. There can be millions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// When a learned entry is to be looked at, in seconds.
+    pub(super) due: Untold<u32>,
+    /// Number of the peer, slot of the port, or number of the list.
+    target: u16,
+    /// Which of these.
+    pub(super) kind: Kind,
+    /// Who made it.
+    pub(super) origin: Origin,
+}
+
+const _: () = assert!(size_of::<Entry>() == 8 && MAX_FLOOD_LISTS <= 1 << 16);
+
 impl Entry {
-    /// An entry of the user's.
-    pub(super) const fn fixed(kind: Kind, target: u32) -> Self {
-        Self {
-            target,
+    /// An entry of this kind; `None` if there is no target of that number.
+    fn new(kind: Kind, target: u32, origin: Origin) -> Option<Self> {
+        Some(Self {
+            due: Untold(NEVER),
+            target: u16::try_from(target).ok()?,
             kind,
-            origin: EntryState::Static,
+            origin,
+        })
+    }
+
+    /// An entry of the user's.
+    pub(super) fn fixed(kind: Kind, target: u32) -> Self {
+        Self::new(kind, target, Origin::Static).expect("a number that the state gave out")
+    }
+
+    /// An entry made by a frame.
+    pub(super) fn learned(kind: Kind, target: u32) -> Self {
+        Self::new(kind, target, Origin::Learned).expect("a number that the state gave out")
+    }
+
+    /// True unless the user made it.
+    pub(super) fn is_learned(self) -> bool {
+        self.origin != Origin::Static
+    }
+
+    /// The state in rows.
+    pub(super) fn state(self) -> EntryState {
+        match self.origin {
+            Origin::Static => EntryState::Static,
+            Origin::Learned | Origin::Frozen => EntryState::Learned,
         }
+    }
+
+    /// Number of the peer, slot of the port, or number of the list.
+    pub(super) fn target(self) -> u32 {
+        self.target.into()
     }
 
     /// Number of the peer that it points to.
     pub(super) fn peer(self) -> Option<u32> {
-        (self.kind == Kind::Peer).then_some(self.target)
+        (self.kind == Kind::Peer).then_some(self.target())
     }
 
     /// Slot of the port that it points to.
     pub(super) fn port(self) -> Option<u32> {
-        (self.kind == Kind::Port).then_some(self.target)
+        (self.kind == Kind::Port).then_some(self.target())
     }
 
-    /// As it stands in the map.
-    pub(super) fn pod(self) -> FdbValue {
+    /// As it stands in the map. `seen` is when a frame from the MAC was last seen, of a learned entry.
+    pub(super) fn pod(self, seen: u64) -> FdbValue {
+        let learned = self.is_learned();
         FdbValue {
-            target: self.target,
+            target: self.target(),
             kind: match self.kind {
                 Kind::Peer => FdbValue::PEER,
                 Kind::Port => FdbValue::PORT,
                 Kind::List => FdbValue::LIST,
             },
-            origin: FdbValue::STATIC,
-            ..FdbValue::default()
+            origin: if learned {
+                FdbValue::LEARNED
+            } else {
+                FdbValue::STATIC
+            },
+            flags: if self.origin == Origin::Frozen {
+                FdbValue::FROZEN
+            } else {
+                0
+            },
+            last_seen: if learned { seen } else { 0 },
         }
     }
 
@@ -77,7 +131,14 @@ impl Entry {
             FdbValue::LIST => Kind::List,
             _ => return None,
         };
-        (pod.origin == FdbValue::STATIC).then(|| Self::fixed(kind, pod.target))
+        let origin = match pod.origin {
+            FdbValue::STATIC => Origin::Static,
+            FdbValue::LEARNED if kind == Kind::List => return None,
+            FdbValue::LEARNED if pod.flags & FdbValue::FROZEN != 0 => Origin::Frozen,
+            FdbValue::LEARNED => Origin::Learned,
+            _ => return None,
+        };
+        Self::new(kind, pod.target, origin)
     }
 }
 
@@ -119,7 +180,7 @@ impl State {
         let (number, mac, aim) = self.checked(spec)?;
         match (Class::of(mac), aim) {
             (Class::Flood, Aim::Vtep(ip)) => self.list_append(number, mac, ip),
-            (_, aim) if self.segments[number].fdb.contains_key(&mac) => Err(Refusal::conflict(
+            (_, aim) if self.is_static(number, mac) => Err(Refusal::conflict(
                 self.exists_already(number, mac, aim, spec),
             )),
             (Class::Group, Aim::Vtep(ip)) => self.group_add(number, mac, ip),
@@ -199,7 +260,7 @@ impl State {
     }
 
     /// Deletes what matches: without `dst` and `dev` everything, static entries and those of `port add --mac` included;
-    /// with `dst` that VTEP's places on the flood lists too.
+    /// with `dst` that VTEP's places on the flood lists too; with `learned` nothing that the user made.
     pub(super) fn fdb_flush(&mut self, filter: &FdbFilter) -> Result<Effect, Refusal> {
         let Some(vni) = filter.vni else {
             return Err(Refusal::invalid(
@@ -211,27 +272,41 @@ impl State {
             self.ports_in(dev, number)?;
         }
         let mut out = Effect::default();
-        if filter.learned {
-            return Ok(out);
-        }
+        let before = self.fdb_len;
         let (dst, dev) = (filter.dst, filter.dev.as_deref());
         let macs: Vec<_> = self.segments[number]
             .fdb
             .iter()
+            .filter(|(_, entry)| entry.is_learned() || !filter.learned)
             .filter(|(_, entry)| entry.kind != Kind::List && self.points_to(**entry, dst, dev))
             .map(|(&mac, _)| mac)
             .collect();
         for mac in macs {
             self.remove_entry(number, mac, &mut out);
         }
-        if dev.is_none() {
+        let mut gone = u64::from(before - self.fdb_len);
+        if dev.is_none() && !filter.learned {
             let peer = dst.map(|ip| self.peer_index.get(&ip).copied());
             let goes = |other| peer.is_none_or(|peer| peer == Some(other));
             let macs: Vec<_> = self.segments[number].groups.keys().copied().collect();
-            for mac in macs {
-                self.group_remove(number, mac, goes, &mut out);
+            for mac in macs.into_iter().chain([MacAddr::ZERO]) {
+                let on_list = self.remotes(number, mac).iter();
+                gone += on_list.filter(|&&peer| goes(peer)).map(|_| 1).sum::<u64>();
+                if mac.is_zero() {
+                    self.list_remove(number, mac, goes, &mut out);
+                } else {
+                    self.group_remove(number, mac, goes, &mut out);
+                }
             }
-            self.list_remove(number, MacAddr::ZERO, goes, &mut out);
+        }
+        if gone != 0 {
+            self.tell(&mut out, |_| Happening {
+                vni: Some(vni),
+                dst,
+                dev: filter.dev.clone(),
+                count: Some(gone),
+                ..Happening::new(EventKind::Flushed)
+            });
         }
         Ok(out)
     }
@@ -314,8 +389,8 @@ impl State {
     /// Where an entry points, for a sentence.
     fn whereabouts(&self, entry: Entry) -> String {
         match entry.kind {
-            Kind::Peer => self.peers[entry.target].ip.to_string(),
-            Kind::Port => self.devices[&self.ports[entry.target].pod.ifindex]
+            Kind::Peer => self.peers[entry.target()].ip.to_string(),
+            Kind::Port => self.devices[&self.ports[entry.target()].pod.ifindex]
                 .name
                 .clone(),
             Kind::List => "a list of VTEPs".to_owned(),
@@ -370,32 +445,66 @@ impl State {
             }
             Aim::Vtep(ip) => Entry::fixed(Kind::Peer, self.acquire_peer(ip, &mut out)),
         };
-        self.set_entry(number, mac, entry, &mut out);
+        self.set_entry(number, mac, entry, 0, &mut out);
         Ok(out)
     }
 
     fn check_port_room(&self, slot: u32, mac: MacAddr) -> Result<(), Refusal> {
-        let port = &self.ports[slot];
-        let limit = port.max_macs();
-        if limit != 0 && !port.macs.contains(&mac) && port.macs.len() >= limit as usize {
-            let (dev, vlan) = self.port_name(slot).expect("in use");
-            return Err(refuse::port_full(dev, vlan, limit));
+        if self.has_port_room(slot, mac) {
+            return Ok(());
         }
-        Ok(())
+        let (dev, vlan) = self.port_name(slot).expect("in use");
+        Err(refuse::port_full(dev, vlan, self.ports[slot].max_macs()))
     }
 
-    /// Writes an entry, whose peer the caller acquired, in place of the one that the MAC has.
-    pub(super) fn set_entry(&mut self, number: u32, mac: MacAddr, entry: Entry, out: &mut Effect) {
+    /// True if a port may have `mac` behind it, or has it already.
+    pub(super) fn has_port_room(&self, slot: u32, mac: MacAddr) -> bool {
+        let port = &self.ports[slot];
+        let limit = port.max_macs();
+        let is_here = || {
+            let entry = self.segments[port.pod.segment].fdb.get(&mac);
+            entry.and_then(|entry| entry.port()) == Some(slot)
+        };
+        limit == 0 || port.entries() < limit as usize || is_here()
+    }
+
+    /// True if the user made the entry of a MAC.
+    pub(super) fn is_static(&self, number: u32, mac: MacAddr) -> bool {
+        let entry = self.segments[number].fdb.get(&mac);
+        entry.is_some_and(|entry| !entry.is_learned())
+    }
+
+    /// Writes an entry, whose peer the caller acquired, in place of the one that the MAC has. `seen` is when a frame from the
+    /// MAC was last seen, of a learned entry.
+    pub(super) fn set_entry(
+        &mut self,
+        number: u32,
+        mac: MacAddr,
+        entry: Entry,
+        seen: u64,
+        out: &mut Effect,
+    ) {
         let old = self.segments[number].fdb.insert(mac, entry);
         if old != Some(entry) {
-            out.write(Write::Fdb(key(number, mac), Some(entry.pod())));
+            out.write(Write::Fdb(key(number, mac), Some(entry.pod(seen))));
         }
         match old {
-            Some(old) => self.release_entry(mac, old, out),
+            Some(old) => self.leave_port(mac, old),
             None => self.fdb_len += 1,
         }
         if let Some(slot) = entry.port() {
-            self.ports[slot].macs.insert(mac);
+            let port = &mut self.ports[slot];
+            if entry.is_learned() {
+                port.learned += 1;
+            } else {
+                port.macs.insert(mac);
+            }
+        }
+        if !entry.is_learned() {
+            self.run.moves.forget(key(number, mac));
+        }
+        if let Some(peer) = old.and_then(Entry::peer) {
+            self.release_peer(peer, out);
         }
     }
 
@@ -404,7 +513,11 @@ impl State {
         if let Some(old) = self.segments[number].fdb.remove(&mac) {
             out.write(Write::Fdb(key(number, mac), None));
             self.fdb_len -= 1;
-            self.release_entry(mac, old, out);
+            self.leave_port(mac, old);
+            self.run.moves.forget(key(number, mac));
+            if let Some(peer) = old.peer() {
+                self.release_peer(peer, out);
+            }
             if let Some(group) = self.segments[number].groups.remove(&mac) {
                 out.write(Write::Flood(group.list(), None));
                 self.groups.remove(group.number);
@@ -415,13 +528,15 @@ impl State {
         }
     }
 
-    fn release_entry(&mut self, mac: MacAddr, old: Entry, out: &mut Effect) {
-        match old.kind {
-            Kind::Peer => self.release_peer(old.target, out),
-            Kind::Port => {
-                self.ports[old.target].macs.remove(&mac);
+    /// Takes an entry off the port that it pointed to.
+    fn leave_port(&mut self, mac: MacAddr, old: Entry) {
+        if let Some(slot) = old.port() {
+            let port = &mut self.ports[slot];
+            if old.is_learned() {
+                port.learned -= 1;
+            } else {
+                port.macs.remove(&mac);
             }
-            Kind::List => {}
         }
     }
 
@@ -460,7 +575,7 @@ impl State {
         let entry = Entry::fixed(Kind::List, group.list());
         self.segments[number].groups.insert(mac, group);
         self.list_push(number, mac, peer, &mut out);
-        self.set_entry(number, mac, entry, &mut out);
+        self.set_entry(number, mac, entry, 0, &mut out);
         Ok(out)
     }
 

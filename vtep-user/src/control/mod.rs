@@ -8,6 +8,9 @@
 //! refers to them, and go after it.
 
 mod adopt;
+mod age;
+mod announce;
+mod duplicate;
 mod fdb;
 mod flood;
 mod learn;
@@ -15,11 +18,14 @@ mod neigh;
 mod nexthop;
 mod peer;
 mod port;
+mod queue;
 mod refuse;
 mod rows;
+mod run;
 mod settings;
 mod slots;
 mod state;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod vni;

@@ -297,7 +297,7 @@ impl State {
 }
 
 /// What `ip` is, if it can be no VTEP's address.
-fn unfit(ip: IpAddr) -> Option<String> {
+pub(super) fn unfit(ip: IpAddr) -> Option<String> {
     let what = match ip {
         _ if ip.is_unspecified() => "the unspecified address",
         _ if ip.is_multicast() => "a multicast address",

@@ -10,7 +10,9 @@ use vtep_common::{
 use super::{
     Attach, Effect, LinkFacts, Links, Reserved, State, Write,
     fdb::{Entry, Kind},
-    refuse, settings,
+    refuse,
+    run::Scope,
+    settings,
     state::{Device, Port},
 };
 use crate::api::{
@@ -22,6 +24,11 @@ impl Port {
     /// Most MACs behind it, 0 for no limit. It stands in the last word of the record, which only the daemon reads.
     pub(super) const fn max_macs(&self) -> u32 {
         self.pod.max_macs
+    }
+
+    /// The MACs behind it, learned ones included.
+    pub(super) fn entries(&self) -> usize {
+        self.macs.len() + self.learned as usize
     }
 
     /// Takes on what is known about the interface.
@@ -163,10 +170,11 @@ impl State {
                 ..maps::Port::default()
             },
             macs: BTreeSet::new(),
+            learned: 0,
         };
         port.take_facts(&facts);
         let (pod, key) = (port.pod, port.key());
-        let slot = self.map(port, facts.name, hook);
+        let slot = self.map(port, &facts, hook);
         out.write(Write::ClearPortCounters(slot));
         out.write(Write::Port(slot, pod));
         self.enter(slot, macs, &mut out);
@@ -299,8 +307,13 @@ impl State {
             }
             self.names.insert(facts.name.clone(), facts.ifindex);
         }
+        let came_up = facts.running && !device.running;
+        device.running = facts.running;
         let mut writes = Vec::new();
         for &slot in device.slots.values() {
+            if came_up {
+                self.run.0.fresh.insert(slot, self.run.0.now);
+            }
             let port = &mut self.ports[slot];
             let old = port.pod;
             port.take_facts(facts);
@@ -335,10 +348,9 @@ impl State {
     ) -> Result<(), Refusal> {
         let segment = &self.segments[number];
         let vni = segment.vni();
-        let freed = old.map_or(0, |old| old.macs.len());
         let here = old.filter(|old| old.pod.segment == number);
         let is_new = |mac: &&MacAddr| here.is_none_or(|old| !old.macs.contains(mac));
-        let taken = |mac: &&MacAddr| segment.fdb.contains_key(mac);
+        let taken = |mac: &&MacAddr| self.is_static(number, **mac);
         if let Some(mac) = macs.iter().filter(is_new).find(taken) {
             return Err(Refusal::conflict(format!(
                 "{mac} exists already in vni {vni}; delete it first with: vtep fdb del {mac} --vni {vni}"
@@ -347,35 +359,43 @@ impl State {
         if max_macs != 0 && macs.len() > max_macs as usize {
             return Err(refuse::port_full(dev, vlan, max_macs));
         }
-        self.check_fdb_room(macs.len().saturating_sub(freed))?;
-        let freed_here = here.map_or(0, |old| old.macs.len());
-        self.check_vni_room(number, macs.len().saturating_sub(freed_here))
+        // Those that were learned so far have their entries already, unless they went with a port that moves away.
+        let more = macs
+            .iter()
+            .filter(|mac| !segment.fdb.contains_key(mac))
+            .count();
+        let (freed, freed_here) = match (old, here) {
+            (_, Some(old)) => {
+                let freed = old.macs.difference(macs).count();
+                (freed, freed)
+            }
+            (Some(old), None) => (old.entries(), 0),
+            (None, None) => (0, 0),
+        };
+        self.check_fdb_room(more.saturating_sub(freed))?;
+        self.check_vni_room(number, more.saturating_sub(freed_here))
     }
 
     /// Takes a port into the tables of ports and interfaces.
-    pub(super) fn map(&mut self, port: Port, name: String, hook: PortHook) -> u32 {
-        let PortKey { ifindex, vlan, .. } = port.key();
+    pub(super) fn map(&mut self, port: Port, facts: &LinkFacts, hook: PortHook) -> u32 {
+        let vlan = port.pod.vlan;
         let slot = self.ports.insert(port);
-        self.register(ifindex, vlan, slot, name, hook);
+        self.register(facts, vlan, slot, hook);
+        let now = self.run.now;
+        self.run.fresh.insert(slot, now);
         slot
     }
 
     /// Takes slot `slot` into the table of interfaces.
-    pub(super) fn register(
-        &mut self,
-        ifindex: u32,
-        vlan: u16,
-        slot: u32,
-        name: String,
-        hook: PortHook,
-    ) {
-        self.names.insert(name.clone(), ifindex);
+    pub(super) fn register(&mut self, facts: &LinkFacts, vlan: u16, slot: u32, hook: PortHook) {
+        self.names.insert(facts.name.clone(), facts.ifindex);
         self.devices
-            .entry(ifindex)
+            .entry(facts.ifindex)
             .or_insert_with(|| Device {
-                name,
+                name: facts.name.clone(),
                 hook,
                 slots: BTreeMap::new(),
+                running: facts.running,
             })
             .slots
             .insert(vlan, slot);
@@ -409,7 +429,11 @@ impl State {
     fn add_macs(&mut self, slot: u32, macs: BTreeSet<MacAddr>, out: &mut Effect) {
         let number = self.ports[slot].pod.segment;
         for mac in macs {
-            self.set_entry(number, mac, Entry::fixed(Kind::Port, slot), out);
+            let known = self.ports[slot].macs.contains(&mac);
+            self.set_entry(number, mac, Entry::fixed(Kind::Port, slot), 0, out);
+            if !known {
+                self.announce(slot, mac, out);
+            }
         }
     }
 
@@ -417,7 +441,13 @@ impl State {
     fn leave(&mut self, slot: u32, out: &mut Effect) {
         let port = &self.ports[slot];
         let number = port.pod.segment;
-        for mac in port.macs.clone() {
+        let mut macs: Vec<_> = port.macs.iter().copied().collect();
+        if port.learned != 0 {
+            let fdb = self.segments[number].fdb.iter();
+            let here = fdb.filter(|(_, entry)| entry.is_learned() && entry.port() == Some(slot));
+            macs.extend(here.map(|(&mac, _)| mac));
+        }
+        for mac in macs {
             self.remove_entry(number, mac, out);
         }
         self.segments[number].ports.remove(&slot);
@@ -427,7 +457,15 @@ impl State {
     fn remove_port(&mut self, slot: u32, out: &mut Effect) {
         self.unmap(slot, out);
         self.leave(slot, out);
+        self.drop_port(slot, out);
+    }
+
+    /// Frees the slot of a port that nothing refers to any more.
+    pub(super) fn drop_port(&mut self, slot: u32, out: &mut Effect) {
         self.ports.remove(slot);
+        self.run.fresh.remove(&slot);
+        self.run.announced.remove(&slot);
+        self.run.told.remove(&Scope::Port(slot));
         out.write(Write::Port(slot, maps::Port::default()));
     }
 

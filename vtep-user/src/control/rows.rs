@@ -9,7 +9,7 @@ use vtep_common::{
 
 use super::{
     State,
-    fdb::{Entry, Kind},
+    fdb::{Entry, Kind, Origin, key},
     learn::Clock,
     refuse, settings,
     state::{Segment, distinct},
@@ -105,7 +105,7 @@ impl State {
     }
 
     /// The FDB entries that match, by VNI, MAC and VTEP; a flood list is a row with the zero MAC for each VTEP.
-    pub fn fdb_rows(&self, filter: &FdbFilter, _clock: &dyn Clock) -> Result<Vec<FdbRow>, Refusal> {
+    pub fn fdb_rows(&self, filter: &FdbFilter, clock: &dyn Clock) -> Result<Vec<FdbRow>, Refusal> {
         let FdbFilter {
             vni,
             dst,
@@ -119,19 +119,19 @@ impl State {
         if let Some(dev) = dev {
             self.device(dev)?;
         }
-        if *learned {
-            return Ok(Vec::new());
-        }
         let mut rows = Vec::new();
         for number in numbers {
             let segment = &self.segments[number];
             let start = rows.len();
             for (&mac, &entry) in &segment.fdb {
-                if entry.kind != Kind::List && self.points_to(entry, *dst, dev.as_deref()) {
-                    rows.push(self.entry_row(segment, mac, entry));
+                if entry.kind != Kind::List
+                    && (entry.is_learned() || !learned)
+                    && self.points_to(entry, *dst, dev.as_deref())
+                {
+                    rows.push(self.entry_row(number, mac, entry, clock));
                 }
             }
-            if dev.is_none() {
+            if dev.is_none() && !learned {
                 let lists = segment
                     .groups
                     .iter()
@@ -149,12 +149,14 @@ impl State {
     }
 
     /// The entries of one MAC; of the zero MAC the VTEPs on the flood list.
-    pub fn fdb_get(&self, mac: Mac, vni: Vni, _clock: &dyn Clock) -> Result<Vec<FdbRow>, Refusal> {
+    pub fn fdb_get(&self, mac: Mac, vni: Vni, clock: &dyn Clock) -> Result<Vec<FdbRow>, Refusal> {
         let number = self.segment_of(vni)?;
         let segment = &self.segments[number];
         let at = MacAddr::from(mac);
         let rows = match segment.fdb.get(&at) {
-            Some(&entry) if entry.kind != Kind::List => vec![self.entry_row(segment, at, entry)],
+            Some(&entry) if entry.kind != Kind::List => {
+                vec![self.entry_row(number, at, entry, clock)]
+            }
             _ => {
                 let mut ips = self.ips(self.remotes(number, at));
                 ips.sort_unstable();
@@ -169,16 +171,16 @@ impl State {
         Ok(rows)
     }
 
-    fn entry_row(&self, segment: &Segment, mac: MacAddr, entry: Entry) -> FdbRow {
+    fn entry_row(&self, number: u32, mac: MacAddr, entry: Entry, clock: &dyn Clock) -> FdbRow {
         let device = |slot| &self.devices[&self.ports[slot].pod.ifindex];
         FdbRow {
-            vni: segment.vni(),
+            vni: self.segments[number].vni(),
             mac: mac.into(),
             dst: entry.peer().map(|peer| self.peers[peer].ip),
             dev: entry.port().map(|slot| device(slot).name.clone()),
-            state: entry.origin,
-            age_s: None,
-            duplicate: false,
+            state: entry.state(),
+            age_s: Self::age_s(key(number, mac), entry.state(), clock),
+            duplicate: entry.origin == Origin::Frozen,
         }
     }
 

@@ -10,7 +10,14 @@ use vtep_common::{
     maps,
 };
 
-use super::{Effect, Write, fdb::Entry, flood::Group, peer::Peer, slots::Slots};
+use super::{
+    Effect, Write,
+    fdb::Entry,
+    flood::Group,
+    peer::Peer,
+    run::{Run, Untold},
+    slots::Slots,
+};
 use crate::api::{
     command::{Op, Refusal},
     model::{PortHook, VlanId, Vni},
@@ -173,8 +180,10 @@ impl Segment {
 pub(super) struct Port {
     /// As it stands in the map.
     pub(super) pod: maps::Port,
-    /// The MACs that the FDB of its VNI has behind it.
+    /// The MACs that the user put behind it.
     pub(super) macs: BTreeSet<MacAddr>,
+    /// How many were learned behind it besides.
+    pub(super) learned: u32,
 }
 
 /// An interface with ports.
@@ -186,6 +195,8 @@ pub(super) struct Device {
     pub(super) hook: PortHook,
     /// Its ports: VLAN ID, or 0 for untagged frames, to slot.
     pub(super) slots: BTreeMap<u16, u32>,
+    /// Whether it is up, with somebody at the other end.
+    pub(super) running: bool,
 }
 
 /// Everything that the daemon knows.
@@ -212,6 +223,7 @@ pub struct State {
     pub(super) groups: Slots<()>,
     /// Entries in all FDBs.
     pub(super) fdb_len: u32,
+    pub(super) run: Untold<Run>,
 }
 
 impl State {
@@ -233,6 +245,7 @@ impl State {
             peer_index: HashMap::new(),
             groups: Slots::default(),
             fdb_len: 0,
+            run: Untold::default(),
         }
     }
 
@@ -258,6 +271,11 @@ impl State {
     /// Says which MACs are the hypervisor's own: they are never learned.
     pub fn set_own_macs(&mut self, macs: HashSet<MacAddr>) {
         self.own_macs = macs;
+    }
+
+    /// Says whether somebody wants to know what happens: if not, [`Effect::events`] stays empty.
+    pub fn set_watched(&mut self, watched: bool) {
+        self.run.watched = watched;
     }
 
     /// Says which interfaces cannot be ports.

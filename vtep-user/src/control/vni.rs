@@ -1,7 +1,5 @@
 //! Making, changing and deleting VNIs.
 
-use vtep_common::maps;
-
 use super::{Effect, State, Write, fdb::key, refuse, settings, state::Segment};
 use crate::api::{
     command::Refusal,
@@ -49,8 +47,12 @@ impl State {
         let pod = settings::changed(&segment.pod, spec)?;
         let mut out = Effect::default();
         if pod != segment.pod {
+            let ages = pod.ageing_s != segment.pod.ageing_s;
             segment.pod = pod;
             out.write(Write::Segment(number, Box::new(pod)));
+            if ages {
+                self.age_anew(number);
+            }
         }
         Ok(out)
     }
@@ -81,10 +83,10 @@ impl State {
             self.groups.remove(group.number);
         }
         for slot in slots {
-            self.ports.remove(slot);
-            out.write(Write::Port(slot, maps::Port::default()));
+            self.drop_port(slot, &mut out);
         }
         self.fdb_len -= u32::try_from(segment.fdb.len()).expect("counted by fdb_len");
+        self.run.moves.forget_all(|key| key.segment() == number);
         let unicast = segment.fdb.values().filter_map(|entry| entry.peer());
         let lists = segment.groups.values().flat_map(|group| &group.remotes);
         for peer in unicast.chain(lists.chain(&segment.remotes).copied()) {

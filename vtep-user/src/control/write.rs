@@ -99,13 +99,53 @@ pub struct Effect {
     pub announce: Vec<Announce>,
     /// What happened, for those who watch.
     pub events: Vec<Happening>,
-    /// Where `attach` is not empty: the change that takes this one back. If an interface cannot be attached, apply it and
-    /// carry out neither effect's writes.
+    /// Where `attach` is not empty: the change that takes this one back. If an interface cannot be attached, apply it, and
+    /// carry out what both effects ask for, one [`then`](Effect::then) the other, but attach nothing.
     pub undo: Option<Op>,
 }
 
 impl Effect {
     pub(super) fn write(&mut self, write: Write) {
         self.writes.push(write);
+    }
+
+    /// This effect and the one of the next change, as one. What the first asked for and the second took back is left out,
+    /// except for the writes, which are all made.
+    #[must_use]
+    pub fn then(mut self, next: Self) -> Self {
+        let Self {
+            writes,
+            attach,
+            join,
+            leave,
+            detach,
+            resolve,
+            forget,
+            announce,
+            events,
+            undo,
+        } = next;
+        self.writes.extend(writes);
+        follow(&mut self.join, &mut self.leave, join, leave);
+        follow(&mut self.resolve, &mut self.forget, resolve, forget);
+        self.attach.retain(|at| !detach.contains(&at.ifindex));
+        self.attach.extend(attach);
+        self.detach.extend(detach);
+        self.announce.extend(announce);
+        self.events.extend(events);
+        self.undo = undo;
+        self
+    }
+}
+
+/// Takes the next changes to what there is into those so far.
+fn follow(came: &mut Vec<IpAddr>, went: &mut Vec<IpAddr>, next: Vec<IpAddr>, gone: Vec<IpAddr>) {
+    for ip in gone {
+        came.retain(|other| *other != ip);
+        went.push(ip);
+    }
+    for ip in next {
+        went.retain(|other| *other != ip);
+        came.push(ip);
     }
 }

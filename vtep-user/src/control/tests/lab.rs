@@ -2,13 +2,19 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
+use bytemuck::Zeroable;
 use vtep_common::{
-    addr::MacAddr,
-    maps::{Peer, Port},
+    addr::{MacAddr, VtepAddr},
+    events::Event,
+    maps::{FdbKey, Peer, Port},
+    verdict::NONE,
 };
 
 use super::{
-    super::{Adopted, Effect, Limits, LinkFacts, Reserved, Resolution, State, Write},
+    super::{
+        Adopted, Clock, Effect, Limits, LinkFacts, Reserved, Resolution, State, Write,
+        queue::SECOND,
+    },
     model::Model,
 };
 use crate::api::{
@@ -20,10 +26,25 @@ use crate::api::{
 };
 
 pub(super) const UDP_PORT: u16 = 4789;
+/// When a lab begins, long after the machine did.
+pub(super) const START: u64 = 1_000 * SECOND;
 pub(super) const UPLINK: u32 = 1;
 pub(super) const TUNNEL: u32 = 2;
 /// Interfaces that exist, `tap0` having number 10.
 pub(super) const TAPS: [&str; 4] = ["tap0", "tap1", "tap2", "tap3"];
+
+/// A clock that stands still, and a map without stamps.
+pub(super) struct NoClock;
+
+impl Clock for NoClock {
+    fn now(&self) -> u64 {
+        0
+    }
+
+    fn last_seen(&self, _: FdbKey) -> Option<u64> {
+        None
+    }
+}
 
 /// Everything that the user sees.
 pub(super) type Rows = (Vec<VniRow>, Vec<PortRow>, Vec<FdbRow>, Vec<PeerRow>);
@@ -33,6 +54,28 @@ pub(super) struct Lab {
     pub(super) state: State,
     pub(super) maps: Model,
     pub(super) links: HashMap<String, LinkFacts>,
+    /// The time, in nanoseconds.
+    pub(super) now: u64,
+}
+
+/// A clock that stands, and the stamps in the maps.
+struct Stamps<'a>(u64, &'a Model);
+
+impl Clock for Stamps<'_> {
+    fn now(&self) -> u64 {
+        self.0
+    }
+
+    fn last_seen(&self, key: FdbKey) -> Option<u64> {
+        self.1.fdb.get(&key).map(|value| value.last_seen)
+    }
+}
+
+/// Where a frame comes from: a VTEP's address or a port's slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum From {
+    Port(u32),
+    Vtep(&'static str),
 }
 
 impl Lab {
@@ -56,7 +99,77 @@ impl Lab {
             state,
             maps,
             links: links.collect(),
+            now: START,
         }
+    }
+
+    /// Lets seconds pass, and the state look at the time.
+    pub(super) fn wait(&mut self, seconds: u64) -> Effect {
+        self.now += seconds * SECOND;
+        let mut all = Effect::default();
+        loop {
+            let effect = self.tick();
+            all = all.then(effect);
+            if !self.state.is_behind() {
+                return all;
+            }
+        }
+    }
+
+    /// Lets the state look at the time once.
+    pub(super) fn tick(&mut self) -> Effect {
+        let effect = self.state.tick(&Stamps(self.now, &self.maps));
+        self.replay(&effect.writes);
+        effect
+    }
+
+    /// As [`Lab::tick`], without the maps.
+    pub(super) fn tick_unchecked(&mut self) -> Effect {
+        self.state.tick(&Stamps(self.now, &self.maps))
+    }
+
+    /// The event of a frame for one station.
+    pub(super) fn event(&self, kind: u32, segment: u32, at: &str, from: From) -> Event {
+        let mac = MacAddr::from(mac(at)).get();
+        let (vtep, port) = match from {
+            From::Port(slot) => (VtepAddr::zeroed(), slot),
+            From::Vtep(vtep) => (ip(vtep).into(), NONE),
+        };
+        Event {
+            kind,
+            segment,
+            mac,
+            vtep,
+            host: VtepAddr::zeroed(),
+            port,
+            flags: 0,
+            time: self.now,
+        }
+    }
+
+    pub(super) fn take(&mut self, events: &[Event]) -> Effect {
+        let effect = self.state.learn(events, &Stamps(self.now, &self.maps));
+        self.replay(&effect.writes);
+        effect
+    }
+
+    /// A frame whose source is not where the FDB has it.
+    pub(super) fn learn(&mut self, at: &str, from: From) -> Effect {
+        let event = self.event(Event::LEARN, 0, at, from);
+        self.take(&[event])
+    }
+
+    /// A frame from a learned MAC.
+    pub(super) fn seen(&mut self, at: &str) {
+        let key = FdbKey::new(0, mac(at).into());
+        self.maps.fdb.get_mut(&key).unwrap().last_seen = self.now;
+    }
+
+    /// The one row of a MAC.
+    pub(super) fn row(&self, at: &str) -> FdbRow {
+        let clock = Stamps(self.now, &self.maps);
+        let rows = self.state.fdb_get(mac(at), vni(100), &clock);
+        rows.unwrap().remove(0)
     }
 
     /// Makes a change and its writes. What is refused leaves everything as it was.
@@ -148,6 +261,7 @@ impl Lab {
             &links.collect(),
         );
         adopted.state.set_reserved(self.state.reserved.clone());
+        adopted.state.set_own_macs(self.state.own_macs.clone());
         adopted
     }
 

@@ -1,7 +1,9 @@
 //! Tests of the whole state machine: each of its writes is replayed on a model of the maps.
 
 mod adoption;
+mod duplicates;
 mod lab;
+mod learning;
 mod model;
 mod random;
 mod rules;

@@ -8,8 +8,8 @@ use std::{
 use vtep_common::{
     addr::VtepAddr,
     maps::{
-        Config, FdbKey, FdbValue, FloodList, MAX_FLOOD_LISTS, MAX_SEGMENTS, Peer, Port, PortKey,
-        Segment,
+        Config, FdbKey, FdbValue, FloodList, MAX_FLOOD_LISTS, MAX_SEGMENTS, NeighKey, NeighValue,
+        NexthopKey, NexthopValue, Peer, Port, PortKey, Segment,
     },
 };
 
@@ -20,11 +20,14 @@ use super::super::{Dump, Write};
 pub(super) struct Model {
     pub(super) config: Config,
     pub(super) locals: HashSet<VtepAddr>,
+    pub(super) groups: HashSet<VtepAddr>,
     pub(super) vnis: HashMap<u32, u32>,
     pub(super) segments: BTreeMap<u32, Segment>,
     pub(super) port_index: HashMap<PortKey, u32>,
     pub(super) ports: BTreeMap<u32, Port>,
     pub(super) fdb: HashMap<FdbKey, FdbValue>,
+    pub(super) neighs: HashMap<NeighKey, NeighValue>,
+    pub(super) nexthops: HashMap<(u32, NexthopKey), NexthopValue>,
     pub(super) flood: BTreeMap<u32, Box<FloodList>>,
     pub(super) peers: BTreeMap<u32, Peer>,
     pub(super) peer_index: HashMap<VtepAddr, u32>,
@@ -46,6 +49,10 @@ impl Model {
             Write::Config(config) => self.config = *config,
             Write::Local(addr, true) => drop(self.locals.insert(*addr)),
             Write::Local(addr, false) => assert!(self.locals.remove(addr)),
+            Write::Group(addr, true) => assert!(self.groups.insert(*addr)),
+            Write::Group(addr, false) => assert!(self.groups.remove(addr)),
+            Write::Neigh(key, value) => set(&mut self.neighs, *key, *value),
+            Write::Nexthop(bits, key, value) => set(&mut self.nexthops, (*bits, *key), *value),
             Write::Vni(vni, number) => set(&mut self.vnis, *vni, *number),
             Write::Segment(number, segment) => {
                 let used = segment.has(Segment::IN_USE).then_some(**segment);
@@ -234,6 +241,13 @@ impl Model {
             peers: pairs(&self.peers),
             peer_index: pairs(&self.peer_index),
             locals: self.locals.iter().copied().collect(),
+            groups: self.groups.iter().copied().collect(),
+            neighs: pairs(&self.neighs),
+            nexthops: self
+                .nexthops
+                .iter()
+                .map(|(&(bits, key), &value)| (bits, key, value))
+                .collect(),
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{super::Limits, super::Resolution, lab::*};
+use super::{
+    super::{Duplicates, Limits, Resolution},
+    lab::*,
+};
 use crate::api::{
     command::Op,
     model::{
@@ -19,6 +22,13 @@ const LIMITS: Limits = Limits {
     peers: 3,
     flood_targets: 4,
     groups: 2,
+    neighs: 4,
+    nexthops: 4,
+    duplicates: Duplicates {
+        moves: 2,
+        window_s: 20,
+        freeze_s: 10,
+    },
 };
 
 /// What happens to a daemon.

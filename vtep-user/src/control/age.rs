@@ -1,0 +1,154 @@
+//! Ageing: what was not seen for too long goes. The work of one tick is bounded.
+
+use vtep_common::maps::FdbKey;
+
+use super::{
+    Clock, Effect, State, Write,
+    duplicate::Looked,
+    fdb::{Origin, key},
+    queue::{self, NEVER, SECOND},
+};
+use crate::api::model::{EntryState, EventKind};
+
+/// What one tick looks at, at most. Each may cost a look into the map.
+const BUDGET: u32 = 4_096;
+
+impl State {
+    /// Lets time pass: ages entries and thaws frozen ones, a bounded number in each call. To be called about every second, and
+    /// again at once while [`State::is_behind`].
+    pub fn tick(&mut self, clock: &dyn Clock) -> Effect {
+        self.run.now = clock.now().max(self.run.now);
+        let mut out = Effect::default();
+        for _ in 0..BUDGET {
+            if !self.look_at_one(clock, &mut out) {
+                break;
+            }
+        }
+        self.settle(&mut out);
+        out
+    }
+
+    /// True if the last [`State::tick`] left work for another.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        let run = &self.run;
+        run.ageing.is_due(run.now) || run.moves.is_due(run.now)
+    }
+
+    /// Looks at one thing of which the time has come.
+    fn look_at_one(&mut self, clock: &dyn Clock, out: &mut Effect) -> bool {
+        let (now, rule) = (self.run.now, self.limits.duplicates);
+        if let Some((key, looked)) = self.run.moves.look(now, rule) {
+            if looked == Looked::Thawed {
+                self.thaw(key, clock, out);
+            }
+            return true;
+        }
+        if let Some((at, key)) = self.run.ageing.pop(now) {
+            self.age(at, key, clock, out);
+            return true;
+        }
+        false
+    }
+
+    /// Looks at an entry whose time has come, unless that is out of date.
+    fn age(&mut self, at: u32, key: FdbKey, clock: &dyn Clock, out: &mut Effect) {
+        let (number, mac) = (key.segment(), key.mac());
+        let Some(segment) = self.segments.get_mut(number) else {
+            return;
+        };
+        let Some(entry) = segment.fdb.get_mut(&mac) else {
+            return;
+        };
+        if !entry.is_learned() || entry.due.0 != at {
+            return;
+        }
+        let due = match segment.pod.ageing_s {
+            0 => Some(NEVER),
+            ageing_s => clock
+                .last_seen(key)
+                .map(|seen| queue::after(seen, ageing_s))
+                .filter(|&due| !queue::is_over(due, self.run.now)),
+        };
+        let old = *entry;
+        if let Some(due) = due {
+            entry.due.0 = due;
+            self.run.ageing.push(due, key);
+            return;
+        }
+        self.run.counters.aged += 1;
+        self.tell_mac(out, EventKind::Aged, (number, mac), (None, Some(old)));
+        self.remove_entry(number, mac, out);
+    }
+
+    /// Says when an entry that was just learned is to be looked at.
+    pub(super) fn queue_entry(&mut self, key: FdbKey, due: u32) {
+        let segment = &mut self.segments[key.segment()];
+        let Some(entry) = segment.fdb.get_mut(&key.mac()) else {
+            return;
+        };
+        entry.due.0 = due;
+        let live = self.fdb_len as usize;
+        let (queue, segments) = (&mut self.run.0.ageing, &self.segments);
+        queue.push(due, key);
+        if queue.is_stale(live) {
+            queue.retain(|at, key| {
+                let segment = segments.get(key.segment());
+                let entry = segment.and_then(|segment| segment.fdb.get(&key.mac()));
+                entry.is_some_and(|entry| entry.is_learned() && entry.due.0 == at)
+            });
+        }
+    }
+
+    /// When an entry of a segment that was seen then is to be looked at.
+    pub(super) fn due(&self, number: u32, seen: u64) -> u32 {
+        match self.segments[number].pod.ageing_s {
+            0 => NEVER,
+            ageing_s => queue::after(seen, ageing_s),
+        }
+    }
+
+    /// Looks at all learned entries of a segment anew, after its ageing time changed.
+    pub(super) fn age_anew(&mut self, number: u32) {
+        let segment = &mut self.segments[number];
+        let due = match segment.pod.ageing_s {
+            0 => NEVER,
+            _ => 0,
+        };
+        for (&mac, entry) in &mut segment.fdb {
+            if entry.is_learned() {
+                entry.due.0 = due;
+                self.run.0.ageing.push(due, key(number, mac));
+            }
+        }
+    }
+
+    /// Lets a MAC move again.
+    fn thaw(&mut self, key: FdbKey, clock: &dyn Clock, out: &mut Effect) {
+        let (number, mac) = (key.segment(), key.mac());
+        let Some(segment) = self.segments.get_mut(number) else {
+            return;
+        };
+        let Some(entry) = segment.fdb.get_mut(&mac) else {
+            return;
+        };
+        if entry.origin != Origin::Frozen {
+            return;
+        }
+        entry.origin = Origin::Learned;
+        let entry = *entry;
+        let seen = clock.last_seen(key).unwrap_or(self.run.now);
+        out.write(Write::Fdb(key, Some(entry.pod(seen))));
+        self.tell_mac(out, EventKind::Thawed, (number, mac), (Some(entry), None));
+    }
+
+    /// Seconds since a learned entry was last seen.
+    pub(super) fn age_s(key: FdbKey, state: EntryState, clock: &dyn Clock) -> Option<u64> {
+        match state {
+            EntryState::Static => None,
+            EntryState::Learned => clock
+                .last_seen(key)
+                .map(|seen| clock.now().saturating_sub(seen) / SECOND),
+        }
+    }
+}

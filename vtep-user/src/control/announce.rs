@@ -1,0 +1,41 @@
+//! Telling the other VTEPs that a MAC is here, so that they need not wait for its frames.
+
+use std::net::IpAddr;
+
+use vtep_common::{addr::MacAddr, maps};
+
+use super::{Announce, Effect, State, queue::SECOND};
+
+/// MACs that are announced for one port in a second, at most: a guest could make up any number.
+const MAX_ANNOUNCED: u32 = 256;
+
+impl State {
+    /// Announces a MAC that came to the port `slot`, with those of `hosts` that are not known from elsewhere.
+    pub(super) fn announce(&mut self, slot: u32, mac: MacAddr, out: &mut Effect) {
+        let segment = &self.segments[self.ports[slot].pod.segment];
+        if !segment.pod.has(maps::Segment::FLOODS) || segment.remotes.is_empty() {
+            return;
+        }
+        let second = self.run.now / SECOND;
+        let announced = self.run.0.announced.entry(slot).or_default();
+        if announced.0 != second {
+            *announced = (second, 0);
+        }
+        if announced.1 >= MAX_ANNOUNCED {
+            return;
+        }
+        announced.1 += 1;
+        out.announce.push(Announce {
+            vni: segment.vni(),
+            mac,
+            hosts: Vec::new(),
+            to: self.flood_targets(segment),
+        });
+    }
+
+    /// Where floods of a segment go: its multicast group, and the VTEPs on its list.
+    fn flood_targets(&self, segment: &super::state::Segment) -> Vec<IpAddr> {
+        let remotes = segment.remotes.iter();
+        remotes.map(|&peer| self.peers[peer].ip).collect()
+    }
+}
