@@ -61,7 +61,7 @@ pub enum ClientError {
 }
 
 /// The option that names an instance, where it is needed.
-fn option(instance: &str) -> String {
+pub(crate) fn option(instance: &str) -> String {
     if instance == "main" {
         String::new()
     } else {
@@ -137,6 +137,18 @@ impl Client {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Watches what happens from now on: lines of JSON, in pieces that may end anywhere. The stream ends when the daemon does.
+    pub async fn events(
+        &mut self,
+        filter: &VniFilter,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Unpin + use<>, ClientError> {
+        let response = self.get(&with_query("/v1/events", filter)).await?;
+        Ok(response
+            .into_body()
+            .into_data_stream()
+            .map(|piece| piece.map_err(ClientError::Broken)))
     }
 
     /// Sends a batch, lines of JSON in pieces of any size, and returns how many changes were made.

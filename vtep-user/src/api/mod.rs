@@ -1,11 +1,12 @@
 //! The daemon's HTTP/JSON API on a Unix socket, and the client that the command line uses.
 //!
 //! [`server`] turns requests into [`command::Command`]s and sends them to the core through a [`command::Handle`]; it
-//! holds no state of its own. [`client`] is the way back.
+//! holds no state of its own. The core tells what happens through [`events::Events`]. [`client`] is the other end.
 
 mod batch;
 pub mod client;
 pub mod command;
+pub mod events;
 pub mod model;
 mod routes;
 pub mod server;

@@ -1,38 +1,69 @@
 //! The HTTP server: which routes there are, and the form of every answer.
 
 use std::convert::Infallible;
+use std::fmt::Debug;
 use std::future::Future;
 use std::io;
+use std::pin::pin;
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{FromRef, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
 use axum::{Json, Router};
 use futures::stream;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::command::{Handle, Kind, Refusal, Reply};
+use super::events::{self, Events};
 use super::socket::Socket;
 use super::{BatchLine, ErrorBody, batch, routes};
 
 /// Rows that are written to a response at a time.
 const ROWS_CHUNK: usize = 512;
 
-/// Serves the API on `socket` until `stop` is done.
+/// How long answers may still be on their way once the daemon is told to stop: a reader that takes nothing does not keep it.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What the routes work with.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    handle: Handle,
+    pub(super) events: Events,
+    /// True once the daemon ends.
+    pub(super) ended: watch::Receiver<bool>,
+}
+
+impl FromRef<Shared> for Handle {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.handle.clone()
+    }
+}
+
+/// Serves the API on `socket` until `stop` is done; readers of the event stream get what is published to `events`.
 pub async fn serve(
     socket: Socket,
     handle: Handle,
+    events: Events,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let Socket { listener, file } = socket;
-    let served = axum::serve(listener, router(handle))
-        .with_graceful_shutdown(stop)
-        .await;
+    let (end, ended) = watch::channel(false);
+    let router = documented().split_for_parts().0;
+    let shared = Shared {
+        handle,
+        events,
+        ended,
+    };
+    let served = serve_until(stop, listener, finish(router, shared), end).await;
     drop(file);
     served
 }
@@ -46,22 +77,43 @@ pub async fn serve_metrics(
     let (router, _) = OpenApiRouter::<Handle>::new()
         .routes(routes!(routes::metrics))
         .split_for_parts();
-    axum::serve(listener, finish(router, handle))
-        .with_graceful_shutdown(stop)
-        .await
+    serve_until(
+        stop,
+        listener,
+        finish(router, handle),
+        watch::Sender::default(),
+    )
+    .await
 }
 
-/// Every route of the API.
-fn router(handle: Handle) -> Router {
-    finish(documented().split_for_parts().0, handle)
+/// Serves until `stop` is done, says so on `end`, and lets the answers on their way arrive.
+async fn serve_until<L>(
+    stop: impl Future<Output = ()>,
+    listener: L,
+    router: Router,
+    end: watch::Sender<bool>,
+) -> io::Result<()>
+where
+    L: Listener<Addr: Debug>,
+{
+    let mut ended = end.subscribe();
+    let ended = async move { drop(ended.wait_for(|ended| *ended).await) };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(ended);
+    let mut serving = pin!(serving.into_future());
+    tokio::select! {
+        served = &mut serving => return served,
+        () = stop => {}
+    }
+    end.send_replace(true);
+    timeout(GRACE, serving).await.unwrap_or(Ok(()))
 }
 
 /// What no route covers is answered in the API's own form too.
-fn finish(router: Router<Handle>, handle: Handle) -> Router {
+fn finish<S: Clone + Send + Sync + 'static>(router: Router<S>, state: S) -> Router {
     router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .with_state(handle)
+        .with_state(state)
 }
 
 #[derive(OpenApi)]
@@ -75,7 +127,7 @@ fn finish(router: Router<Handle>, handle: Handle) -> Router {
 struct Document;
 
 /// The routes together with their documentation: a route can only be added with it.
-pub(super) fn documented() -> OpenApiRouter<Handle> {
+pub(super) fn documented() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(routes::status))
         .routes(routes!(routes::vni_list))
@@ -116,6 +168,7 @@ pub(super) fn documented() -> OpenApiRouter<Handle> {
         .routes(routes!(routes::peer_get, routes::peer_set))
         .routes(routes!(routes::stats))
         .routes(routes!(routes::drops))
+        .routes(routes!(events::events))
         .routes(routes!(batch::batch))
         .routes(routes!(routes::teardown))
         .routes(routes!(routes::openapi))

@@ -1,6 +1,9 @@
 //! The API from end to end: a client, a socket, the server, and a core that plays along.
 
+mod events;
+
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -9,9 +12,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::client::{Client, ClientError, Show};
 use super::command::{Command, Handle, Op, Refusal, Reply, channel};
+use super::events::Events;
 use super::model::{
     Df, DropsRow, EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, InnerVlan, Mac, Mode,
     NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel, NexthopRow, NexthopSpec, PeerRow,
@@ -286,6 +292,8 @@ async fn what_makes_no_sense_is_refused_in_json_before_the_core_hears_of_it() {
         ("POST", "/v1/fdb", "", 400, "the body is not what is wanted"),
         ("GET", "/v1/fdb?vni=x", "", 400, "invalid digit"),
         ("GET", "/v1/fdb?vnj=1", "", 400, "unknown field `vnj`"),
+        ("GET", "/v1/events?vni=16777216", "", 400, "24 bits"),
+        ("GET", "/v1/events?vnj=1", "", 400, "unknown field `vnj`"),
         ("GET", "/v1/fdb/1/02", "", 400, "`02` is not a MAC address"),
         (
             "POST",
@@ -379,6 +387,7 @@ async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served()
         "DELETE /v1/vnis/{vni}",
         "GET /metrics",
         "GET /v1/drops",
+        "GET /v1/events",
         "GET /v1/fdb",
         "GET /v1/fdb/{vni}/{mac}",
         "GET /v1/neighs",
@@ -415,6 +424,18 @@ async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served()
         let path = path
             .replace("{mac}", "02:00:00:00:00:01")
             .replace("{ip}", "192.0.2.1");
+        if path == "/v1/events" {
+            // It has no end.
+            drop(
+                daemon
+                    .client()
+                    .await
+                    .events(&VniFilter::default())
+                    .await
+                    .unwrap(),
+            );
+            continue;
+        }
         let (status, text) = exchange(daemon.raw().await, method, &path, "").await;
         assert!(![404, 405].contains(&status), "{route}: {text}");
     }
@@ -601,6 +622,9 @@ fn assert_json(row: &impl Serialize, expected: &str) {
 struct Daemon {
     path: PathBuf,
     heard: Arc<Mutex<Vec<Command>>>,
+    events: Events,
+    stop: Option<oneshot::Sender<()>>,
+    served: Option<JoinHandle<std::io::Result<()>>>,
 }
 
 impl Daemon {
@@ -613,7 +637,10 @@ impl Daemon {
         let (handle, mut asks): (Handle, _) = channel();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let hear = Arc::clone(&heard);
-        tokio::spawn(server::serve(socket, handle, std::future::pending()));
+        let events = Events::default();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async move { drop(stopped.await) };
+        let served = tokio::spawn(server::serve(socket, handle, events.clone(), stopped));
         tokio::spawn(async move {
             while let Some(ask) = asks.recv().await {
                 let reply = answer(&ask.command);
@@ -621,7 +648,13 @@ impl Daemon {
                 ask.answer(reply);
             }
         });
-        Self { path, heard }
+        Self {
+            path,
+            heard,
+            events,
+            stop: Some(stop),
+            served: Some(served),
+        }
     }
 
     async fn client(&self) -> Client {
@@ -630,6 +663,13 @@ impl Daemon {
 
     async fn raw(&self) -> UnixStream {
         UnixStream::connect(&self.path).await.unwrap()
+    }
+
+    /// Ends the server, and waits until it has ended.
+    async fn stop(&mut self) {
+        drop(self.stop.take());
+        let served = self.served.take().expect("it ends once");
+        served.await.unwrap().unwrap();
     }
 
     fn take_heard(&self) -> Vec<Command> {
@@ -769,19 +809,7 @@ fn every_op() -> Vec<Op> {
         vlan,
         vni: Some(vni),
     };
-    let neigh = NeighSpec {
-        ip,
-        vni,
-        lladdr: Some(mac),
-        router: true,
-    };
-    let nexthop = NexthopSpec {
-        ip: "10.1.0.0/16".parse().unwrap(),
-        vni,
-        via: Some(ip),
-        lladdr: Some(mac),
-    };
-    vec![
+    let mut ops = vec![
         Op::VniAdd { vni, spec: full },
         Op::VniAdd {
             vni,
@@ -822,6 +850,30 @@ fn every_op() -> Vec<Op> {
             learned: true,
             ..FdbFilter::default()
         }),
+        Op::PeerSet {
+            ip,
+            spec: PeerSpec { csum6: Some(false) },
+        },
+    ];
+    ops.extend(host_ops(ip, vni, mac));
+    ops
+}
+
+/// The changes that are about hosts.
+fn host_ops(ip: IpAddr, vni: Vni, mac: Mac) -> Vec<Op> {
+    let neigh = NeighSpec {
+        ip,
+        vni,
+        lladdr: Some(mac),
+        router: true,
+    };
+    let nexthop = NexthopSpec {
+        ip: "10.1.0.0/16".parse().unwrap(),
+        vni,
+        via: Some(ip),
+        lladdr: Some(mac),
+    };
+    vec![
         Op::NeighAdd(neigh.clone()),
         Op::NeighReplace(NeighSpec {
             ip: "10.0.0.1".parse().unwrap(),
@@ -839,10 +891,6 @@ fn every_op() -> Vec<Op> {
             ip: nexthop.ip,
             vni,
         }),
-        Op::PeerSet {
-            ip,
-            spec: PeerSpec { csum6: Some(false) },
-        },
     ]
 }
 

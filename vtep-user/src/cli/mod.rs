@@ -8,6 +8,7 @@ mod batch;
 mod completions;
 mod drops;
 mod fdb;
+mod monitor;
 mod neigh;
 mod nexthop;
 mod output;
@@ -43,7 +44,7 @@ struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 struct Globals {
-    /// Print rows as a JSON array of objects
+    /// Print rows as a JSON array of objects, and events as one object a line
     #[arg(short, long, global = true)]
     json: bool,
     /// The daemon to talk to, or to be
@@ -84,6 +85,8 @@ enum Verb {
     Stats(stats::StatsArgs),
     /// Show counters of dropped frames and what they mean
     Drops,
+    /// Print what happens as it happens: what is learned, moves, ages, is missed or lost
+    Monitor(monitor::MonitorArgs),
     /// Make many changes: one command a line, without the leading `vtep`
     Batch(batch::BatchArgs),
     /// Remove everything from the kernel and end the daemon
@@ -176,6 +179,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Peer(verb) => ask(&instance, output, verb.request()?),
         Verb::Stats(args) => ask(&instance, output, args.request()),
         Verb::Drops => ask(&instance, output, drops::request()),
+        Verb::Monitor(args) => monitor::run(&args, &instance, output),
         Verb::Batch(args) => batch::run(&args, &instance),
         Verb::Teardown => teardown::run(&instance),
         Verb::Completions(args) => completions::run(&args),

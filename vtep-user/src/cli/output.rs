@@ -42,6 +42,14 @@ impl Output {
         }
     }
 
+    /// The text in the colour of an ANSI code, where colour is wanted.
+    pub(super) fn paint(self, code: &str, text: &dyn Display) -> String {
+        match self {
+            Self::Terminal { colour: true } => format!("\x1b[{code}m{text}\x1b[0m"),
+            Self::Terminal { colour: false } | Self::Json | Self::Plain => text.to_string(),
+        }
+    }
+
     /// Reads rows and prints them.
     pub(super) async fn show(self, client: &mut Client, show: &Show) -> Result<(), Failure> {
         let mut out = io::BufWriter::new(io::stdout().lock());
@@ -277,21 +285,20 @@ fn vni_lines(row: &VniRow) -> String {
 
 /// An FDB entry as `bridge fdb show` would put it.
 fn fdb_line(row: &FdbRow, output: Output) -> String {
-    let paint = |code: &str, text: &dyn Display| match output {
-        Output::Terminal { colour: true } => format!("\x1b[{code}m{text}\x1b[0m"),
-        _ => text.to_string(),
-    };
-    let mut words = vec![paint("33", &row.mac), format!("vni {}", row.vni)];
-    words.extend(row.dst.map(|dst| format!("dst {}", paint("35", &dst))));
+    let mut words = vec![output.paint("33", &row.mac), format!("vni {}", row.vni)];
+    words.extend(
+        row.dst
+            .map(|dst| format!("dst {}", output.paint("35", &dst))),
+    );
     words.extend(
         row.dev
             .as_ref()
-            .map(|dev| format!("dev {}", paint("36", &printable(dev)))),
+            .map(|dev| format!("dev {}", output.paint("36", &printable(dev)))),
     );
     words.push(row.state.to_string());
     words.extend(row.age_s.map(|age| format!("age {age}s")));
     if row.duplicate {
-        words.push(paint("31", &"duplicate"));
+        words.push(output.paint("31", &"duplicate"));
     }
     words.join(" ")
 }
@@ -316,7 +323,7 @@ fn list(values: &[impl Display]) -> String {
 }
 
 /// The text without control characters: a device's name may hold some, and they would reach the terminal.
-fn printable(value: &(impl Display + ?Sized)) -> String {
+pub(super) fn printable(value: &(impl Display + ?Sized)) -> String {
     let text = value.to_string();
     if text.contains(char::is_control) {
         text.escape_debug().to_string()

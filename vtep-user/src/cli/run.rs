@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use super::{Failure, args};
+use crate::control::Duplicates;
 use crate::daemon;
 
 /// What the daemon is started with.
@@ -33,6 +34,8 @@ pub struct RunOptions {
     pub teardown: bool,
     /// Most entries of the FDB; not 0.
     pub fdb_max: Option<u32>,
+    /// When a MAC or a host moves too often.
+    pub duplicates: Duplicates,
 }
 
 /// What takes packets from the underlay first.
@@ -84,13 +87,32 @@ pub(super) struct RunArgs {
     #[arg(long)]
     teardown: bool,
     /// Most entries that the FDB can hold
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N")]
     fdb_max: Option<u32>,
+    /// Freeze a MAC where it is after so many moves; 0 for never
+    #[arg(long, value_name = "N", default_value_t = Duplicates::default().moves)]
+    dup_moves: u32,
+    /// Count the moves of so long a time
+    #[arg(long, value_name = "SECONDS", default_value_t = Duplicates::default().window_s)]
+    dup_window: u32,
+    /// Let a frozen MAC move again after so long; 0 to leave that to `vtep fdb del` or `replace`
+    #[arg(long, value_name = "SECONDS", default_value_t = Duplicates::default().freeze_s)]
+    dup_freeze: u32,
 }
 
 impl RunArgs {
-    pub(super) fn options(self, instance: String) -> RunOptions {
-        RunOptions {
+    pub(super) fn options(self, instance: String) -> Result<RunOptions, Failure> {
+        if self.fdb_max == Some(0) {
+            return Err(Failure::refused(
+                "an FDB of 0 entries holds nothing; give --fdb-max 1 or more, or leave it out",
+            ));
+        }
+        if self.dup_window == 0 {
+            return Err(Failure::refused(
+                "no move fits in 0 seconds; give --dup-window 1 or more, or have no MAC frozen with: --dup-moves 0",
+            ));
+        }
+        Ok(RunOptions {
             ifaces: self.iface,
             locals: self.local,
             udp_port: self.udp_port,
@@ -101,11 +123,17 @@ impl RunArgs {
             metrics: self.metrics,
             teardown: self.teardown,
             fdb_max: self.fdb_max,
-        }
+            duplicates: Duplicates {
+                moves: self.dup_moves,
+                window_s: self.dup_window,
+                freeze_s: self.dup_freeze,
+            },
+        })
     }
 }
 
 pub(super) fn run(args: RunArgs, instance: String) -> Result<(), Failure> {
+    let options = args.options(instance)?;
     let filter = EnvFilter::try_from_env("VTEP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -113,5 +141,5 @@ pub(super) fn run(args: RunArgs, instance: String) -> Result<(), Failure> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    daemon::run(args.options(instance)).map_err(|error| Failure::Failed(error.into()))
+    daemon::run(options).map_err(|error| Failure::Failed(error.into()))
 }

@@ -7,6 +7,7 @@ use crate::api::model::{
     FdbDel, FdbFilter, FdbSpec, Mac, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
     PortChange, PortHook, PortPart, PortSpec, Prefix, StatsFilter, VlanId, Vni, VniFilter, VniSpec,
 };
+use crate::control::Duplicates;
 use run::{RunOptions, UplinkHook, XdpMode};
 
 #[test]
@@ -283,6 +284,8 @@ fn the_limit_of_macs_can_be_lifted() {
 
 #[test]
 fn a_limit_of_zero_and_a_negative_ageing_are_refused_with_what_to_type_instead() {
+    let fdb = "give --fdb-max 1 or more, or leave it out";
+    let window = "have no MAC frozen with: --dup-moves 0";
     let macs = "lift the limit with: --max-macs none";
     let ageing = "keep MACs for ever with: --ageing 0";
     for (line, expected) in [
@@ -294,6 +297,8 @@ fn a_limit_of_zero_and_a_negative_ageing_are_refused_with_what_to_type_instead()
         ("vni add 1 --ageing -1", ageing),
         ("vni set 1 --ageing -300", ageing),
         ("vni set 1 --ageing 4294967296", ageing),
+        ("run --iface eth0 --fdb-max 0", fdb),
+        ("run --iface eth0 --dup-window 0", window),
     ] {
         let sentence = refusal(line);
         assert!(sentence.ends_with(expected), "{line}: {sentence}");
@@ -339,9 +344,19 @@ fn stats_take_one_filter_and_drops_none() {
 }
 
 #[test]
+fn monitor_takes_a_vni() {
+    let watched = |line: &str| match parse(line).map(|cli| cli.verb) {
+        Ok(Verb::Monitor(args)) => args.vni,
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(watched("monitor"), None);
+    assert_eq!(watched("monitor --vni 0 -j"), Some(vni(0)));
+}
+
+#[test]
 fn run_takes_every_option() {
     let options = |line: &str| match parse(line).map(|cli| (cli.verb, cli.globals.instance)) {
-        Ok((Verb::Run(args), instance)) => args.options(instance),
+        Ok((Verb::Run(args), instance)) => args.options(instance).unwrap(),
         other => panic!("{line}: {other:?}"),
     };
     let least = RunOptions {
@@ -355,6 +370,11 @@ fn run_takes_every_option() {
         metrics: None,
         teardown: false,
         fdb_max: None,
+        duplicates: Duplicates {
+            moves: 5,
+            window_s: 180,
+            freeze_s: 180,
+        },
     };
     let most = RunOptions {
         ifaces: vec!["eth0".into(), "eth1".into()],
@@ -367,6 +387,11 @@ fn run_takes_every_option() {
         metrics: Some("[::1]:9100".parse().unwrap()),
         teardown: true,
         fdb_max: Some(65536),
+        duplicates: Duplicates {
+            moves: 0,
+            window_s: 1,
+            freeze_s: 0,
+        },
     };
 
     assert_eq!(options("run --iface eth0"), least);
@@ -374,7 +399,7 @@ fn run_takes_every_option() {
         options(
             "run --iface eth0 --iface eth1 --local 192.0.2.1 --local 2001:db8::1 --udp-port 8472 --instance blue \
              --config /etc/vtep.toml --uplink-hook tc --xdp-mode generic --metrics [::1]:9100 --teardown \
-             --fdb-max 65536"
+             --fdb-max 65536 --dup-moves 0 --dup-window 1 --dup-freeze 0"
         ),
         most
     );
@@ -390,6 +415,9 @@ fn the_global_options_stand_before_or_behind_any_verb() {
         "stats",
         "drops",
         "teardown",
+        "neigh show",
+        "nexthop show",
+        "monitor --vni 1",
         "vni add 1",
     ] {
         for line in [
@@ -444,7 +472,7 @@ fn wrong_usage_is_exit_code_2_with_a_sentence() {
         ),
         ("run", "--iface <DEV>"),
         ("run --iface eth0 --udp-port 0", "0 is not in 1..=65535"),
-        ("run --iface eth0 --fdb-max 0", "0 is not in 1"),
+        ("run --iface eth0 --dup-moves -1", "unexpected argument"),
         (
             "drops --instance a/b",
             "an instance is named by 1 to 32 letters",
@@ -469,7 +497,8 @@ fn wrong_usage_is_exit_code_2_with_a_sentence() {
             "`x` is neither a number of MACs nor `none`",
         ),
         ("vni set 1 --ageing x", "invalid digit"),
-        ("monitor", "unrecognized subcommand"),
+        ("monitor --vni x", "`x` is not a VNI"),
+        ("monitor tap0", "unexpected argument"),
         ("", "Usage: vtep"),
     ];
     for (line, expected) in cases {
@@ -539,6 +568,10 @@ fn asked(line: &str) -> Result<Request, Failure> {
         Verb::Vni(verb) => verb.request(),
         Verb::Port(verb) => verb.request(),
         Verb::Peer(verb) => verb.request(),
+        Verb::Run(args) => match args.options("main".into()) {
+            Err(failure) => Err(failure),
+            Ok(options) => panic!("{line}: {options:?}"),
+        },
         other => panic!("{line}: {other:?}"),
     }
 }

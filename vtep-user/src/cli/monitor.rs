@@ -1,0 +1,307 @@
+//! `vtep monitor`
+
+use std::io::{self, Write};
+use std::thread;
+
+use axum::body::Bytes;
+use clap::Args;
+use futures::{Stream, StreamExt};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::output::{Output, printable};
+use super::{Failure, block_on};
+use crate::api::client::{Client, ClientError, option};
+use crate::api::model::{EventRow, Happening, Vni, VniFilter};
+
+/// Pieces that may wait to be printed. What does not fit waits in the daemon, which says what it had to leave out.
+const PIECES_AHEAD: usize = 16;
+
+#[derive(Debug, Args)]
+pub(super) struct MonitorArgs {
+    /// What concerns this VNI only
+    #[arg(long)]
+    pub(super) vni: Option<Vni>,
+}
+
+/// Prints what happens until it is interrupted, which is no failure, or the daemon is gone, which is one.
+pub(super) fn run(args: &MonitorArgs, instance: &str, output: Output) -> Result<(), Failure> {
+    let MonitorArgs { vni } = *args;
+    block_on(async {
+        // Before anything is printed: who sees a line may interrupt.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut client = Client::connect(instance).await?;
+        let events = client.events(&VniFilter { vni }).await?;
+        tokio::select! {
+            end = watch(events, output, io::stdout()) => {
+                end?;
+                Err(Failure::refused(format!(
+                    "the daemon is gone, and its events with it; watch the next one with: vtep monitor{}",
+                    option(instance)
+                )))
+            }
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+        }
+    })
+}
+
+/// Prints events until there are no more, or nobody reads them.
+///
+/// The printing is on a thread of its own: a terminal that takes nothing must not keep a signal from being heard.
+async fn watch<S>(
+    events: S,
+    output: Output,
+    out: impl Write + Send + 'static,
+) -> Result<(), Failure>
+where
+    S: Stream<Item = Result<Bytes, ClientError>> + Unpin,
+{
+    let mut events = events;
+    let (sender, mut pieces) = mpsc::channel::<Bytes>(PIECES_AHEAD);
+    let (done, printed) = oneshot::channel();
+    thread::spawn(move || {
+        let mut paper = Printer {
+            output,
+            out,
+            rest: Vec::new(),
+        };
+        let mut result = Ok(());
+        while let Some(piece) = pieces.blocking_recv() {
+            result = paper.take(&piece);
+            if result.is_err() {
+                break;
+            }
+        }
+        drop(pieces);
+        // Nobody waits for it any more after a signal.
+        drop(done.send(result));
+    });
+    loop {
+        let piece = tokio::select! {
+            piece = events.next() => piece,
+            () = sender.closed() => break,
+        };
+        // A stream that breaks off ends like one that the daemon ended: the daemon was killed.
+        let Some(Ok(piece)) = piece else { break };
+        if sender.send(piece).await.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    printed.await.map_err(|gone| Failure::Failed(gone.into()))?
+}
+
+/// Puts pieces of the stream together to lines and prints these.
+struct Printer<W> {
+    output: Output,
+    out: W,
+    /// The start of a line whose end has not come yet.
+    rest: Vec<u8>,
+}
+
+impl<W: Write> Printer<W> {
+    fn take(&mut self, piece: &[u8]) -> Result<(), Failure> {
+        self.rest.extend_from_slice(piece);
+        let Some(end) = self.rest.iter().rposition(|&byte| byte == b'\n') else {
+            return Ok(());
+        };
+        let rest = self.rest.split_off(end + 1);
+        let lines = std::mem::replace(&mut self.rest, rest);
+        if self.output == Output::Json {
+            self.out.write_all(&lines)?;
+        } else {
+            let mut text = String::new();
+            for line in lines.split_inclusive(|&byte| byte == b'\n') {
+                let row = serde_json::from_slice(line).map_err(ClientError::Unreadable)?;
+                text += &event_line(&row, self.output);
+                text.push('\n');
+            }
+            self.out.write_all(text.as_bytes())?;
+        }
+        Ok(self.out.flush()?)
+    }
+}
+
+/// An event as a line, in the words of `vtep fdb show`.
+fn event_line(row: &EventRow, output: Output) -> String {
+    let EventRow { time, what } = row;
+    let Happening {
+        event,
+        vni,
+        mac,
+        ip,
+        dst,
+        dev,
+        old_dst,
+        old_dev,
+        count,
+        why,
+    } = what;
+    let mut words = vec![printable(time), output.paint("1", &format!("{event:<9}"))];
+    words.extend(mac.map(|mac| output.paint("33", &mac)));
+    words.extend(vni.map(|vni| format!("vni {vni}")));
+    words.extend(ip.map(|ip| format!("ip {ip}")));
+    for (word, dst, dev) in [("", dst, dev), ("from ", old_dst, old_dev)] {
+        words.extend(dst.map(|dst| format!("{word}dst {}", output.paint("35", &dst))));
+        words.extend(
+            dev.as_ref()
+                .map(|dev| format!("{word}dev {}", output.paint("36", &printable(dev)))),
+        );
+    }
+    words.extend(count.map(|count| format!("count {count}")));
+    words.extend(why.as_ref().map(|why| format!("({})", printable(why))));
+    words.join(" ").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::api::model::{EventKind, Mac};
+
+    #[test]
+    fn an_event_is_one_line_in_the_words_of_the_fdb() {
+        let moved = Happening {
+            vni: Vni::new(100),
+            mac: Some(Mac([2, 0, 0, 0, 0, 0xb])),
+            ip: Some("10.0.0.1".parse().unwrap()),
+            dev: Some("tap0".into()),
+            old_dst: Some("192.0.2.2".parse().unwrap()),
+            ..Happening::new(EventKind::Moved)
+        };
+        let lost = Happening {
+            count: Some(5),
+            why: Some("the ring buffer was full".into()),
+            ..Happening::new(EventKind::Lost)
+        };
+        let peer = Happening {
+            dst: Some("2001:db8::2".parse().unwrap()),
+            ..Happening::new(EventKind::PeerUp)
+        };
+
+        assert_eq!(
+            line(moved),
+            "T moved     02:00:00:00:00:0b vni 100 ip 10.0.0.1 dev tap0 from dst 192.0.2.2"
+        );
+        assert_eq!(line(lost), "T lost      count 5 (the ring buffer was full)");
+        assert_eq!(line(peer), "T peer_up   dst 2001:db8::2");
+    }
+
+    #[test]
+    fn a_line_for_people_holds_no_control_characters_of_others() {
+        let hostile = Happening {
+            dev: Some("tap\x1b[2J".into()),
+            why: Some("a\nb".into()),
+            ..Happening::new(EventKind::Limit)
+        };
+
+        assert_eq!(line(hostile), "T limit     dev tap\\u{1b}[2J (a\\nb)");
+    }
+
+    #[tokio::test]
+    async fn lines_are_put_together_and_each_is_flushed_when_it_is_whole() {
+        let text = [json("1"), json("2")].concat();
+        let (first, second) = text.split_at(text.len() - 10);
+        let out = Paper::default();
+
+        let end = watch(pieces(&[first, second]), Output::Json, out.clone()).await;
+
+        assert!(end.is_ok(), "{end:?}");
+        let flushed = out.flushed.lock().unwrap().clone();
+        assert_eq!(flushed, [json("1"), json("2")]);
+    }
+
+    #[tokio::test]
+    async fn people_get_a_line_for_each_event() {
+        let text = [json("1"), json("2")].concat();
+        let out = Paper::default();
+
+        watch(pieces(&[&text]), Output::Plain, out.clone())
+            .await
+            .unwrap();
+
+        let flushed = out.flushed.lock().unwrap().concat();
+        assert_eq!(flushed, "1 aged\n2 aged\n");
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_nobody_reads_what_it_prints() {
+        let gone = Paper {
+            torn: true,
+            ..Paper::default()
+        };
+        let text = json("1");
+        let one = pieces(&[&text]).chain(futures::stream::pending());
+
+        let end = timeout(Duration::from_secs(20), watch(one, Output::Json, gone))
+            .await
+            .expect("it ends");
+
+        assert!(matches!(end, Err(Failure::Unread)), "{end:?}");
+    }
+
+    #[tokio::test]
+    async fn an_event_of_another_version_is_named_as_that() {
+        let out = Paper::default();
+
+        let end = watch(pieces(&["{\"event\":\"sung\"}\n"]), Output::Plain, out).await;
+
+        let Err(Failure::Failed(error)) = end else {
+            panic!("{end:?}")
+        };
+        assert!(error.to_string().contains("another version"), "{error}");
+    }
+
+    fn line(what: Happening) -> String {
+        let time = "T".into();
+        event_line(&EventRow { time, what }, Output::Plain)
+    }
+
+    fn json(time: &str) -> String {
+        let row = EventRow {
+            time: time.into(),
+            what: Happening::new(EventKind::Aged),
+        };
+        serde_json::to_string(&row).unwrap() + "\n"
+    }
+
+    fn pieces(texts: &[&str]) -> impl Stream<Item = Result<Bytes, ClientError>> + Unpin + use<> {
+        let pieces: Vec<_> = texts
+            .iter()
+            .map(|text| Ok(text.as_bytes().to_vec().into()))
+            .collect();
+        futures::stream::iter(pieces)
+    }
+
+    /// Remembers what was written between flushes; a torn one takes nothing.
+    #[derive(Clone, Default)]
+    struct Paper {
+        torn: bool,
+        wet: String,
+        flushed: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.torn {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            self.wet.push_str(std::str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.flushed
+                .lock()
+                .unwrap()
+                .push(std::mem::take(&mut self.wet));
+            Ok(())
+        }
+    }
+}
