@@ -18,7 +18,7 @@ use aya::{
     util::KernelVersion,
 };
 
-use super::{Datapath, TC_PROGRAMS, XDP_PROGRAMS, error::DatapathError, pins};
+use super::{Datapath, TC_PROGRAMS, error::DatapathError, pins, programs};
 
 /// First kernel with tcx (commit e420bed02507, "bpf: Add fd-based tcx multi-prog infra with link support").
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
@@ -125,7 +125,7 @@ impl Datapath {
 
     pub(super) fn pin_programs(&mut self) -> Result<(), DatapathError> {
         let dir = pins::programs_dir(&self.dir);
-        for name in TC_PROGRAMS.into_iter().chain(XDP_PROGRAMS) {
+        for name in programs() {
             let path = dir.join(name);
             remove_if_there(&path)?;
             let program = self

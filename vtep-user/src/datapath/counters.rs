@@ -3,7 +3,7 @@
 use aya::maps::{MapData, PerCpuArray};
 use vtep_common::{
     count::Direction,
-    maps::{Counter, Hook, name},
+    maps::{Counter, EventEnd, Hook, name},
     reason::Reason,
 };
 
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub ports: Vec<CounterRow<(u32, Direction)>>,
     /// Frames by peer number and direction.
     pub peers: Vec<CounterRow<(u32, Direction)>>,
+    /// Events by what became of them; they have no bytes.
+    pub events: Vec<CounterRow<EventEnd>>,
 }
 
 impl Datapath {
@@ -53,8 +55,13 @@ impl Datapath {
                 )?);
             }
         }
+        let mut events = Vec::new();
+        for end in EventEnd::ALL {
+            events.extend(self.event_counter(end)?);
+        }
         Ok(Snapshot {
             reasons,
+            events,
             segments: both_ways(
                 &self.maps.segment_counters,
                 name::SEGMENT_COUNTERS,
@@ -63,6 +70,17 @@ impl Datapath {
             ports: both_ways(&self.maps.port_counters, name::PORT_COUNTERS, ports)?,
             peers: both_ways(&self.maps.peer_counters, name::PEER_COUNTERS, peers)?,
         })
+    }
+
+    /// Events that the ring buffer had no room for, in all.
+    pub fn lost_events(&self) -> Result<u64, DatapathError> {
+        let lost = self.event_counter(EventEnd::Lost)?;
+        Ok(lost.map_or(0, |counter| counter.packets))
+    }
+
+    fn event_counter(&self, end: EventEnd) -> Result<Option<CounterRow<EventEnd>>, DatapathError> {
+        let counters = &self.maps.event_counters;
+        read(counters, name::EVENT_COUNTERS, end as u32, end)
     }
 }
 

@@ -4,23 +4,28 @@
 //! daemon; [`Datapath::open`] takes over what it finds.
 
 mod attach;
+mod batch;
 mod counters;
 mod error;
+mod events;
 mod pins;
 mod tables;
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{SchedClassifier, Xdp},
 };
 use vtep_common::{
     addr::VtepAddr,
     maps::{
         Config, Counter, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, NeighKey, NeighValue,
-        NexthopKey, NexthopValue, Peer, Port, PortKey, Segment, name,
+        NexthopKey, NexthopValue, Part, Peer, Port, PortKey, Segment, name,
     },
 };
 
@@ -34,7 +39,7 @@ pub use self::{
 /// The compiled kernel side.
 static OBJECT: &[u8] = include_bytes_aligned!(env!("VTEP_EBPF_OBJECT"));
 
-/// TC programs by name.
+/// TC programs that are attached, by name.
 const TC_PROGRAMS: [&str; 3] = ["tc_uplink", "tc_tunnel", "tc_port"];
 /// XDP programs by name.
 const XDP_PROGRAMS: [&str; 2] = ["xdp_uplink", "xdp_port"];
@@ -62,11 +67,30 @@ struct Maps {
     peer_index: HashMap<MapData, VtepAddr, u32>,
     neighs: HashMap<MapData, NeighKey, NeighValue>,
     nexthops: LpmTrie<MapData, NexthopKey, NexthopValue>,
+    events: RingBuf<MapData>,
+    parts: ProgramArray<MapData>,
+    event_counters: PerCpuArray<MapData, Counter>,
     reason_counters: PerCpuArray<MapData, Counter>,
     segment_counters: PerCpuArray<MapData, Counter>,
     port_counters: PerCpuArray<MapData, Counter>,
     peer_counters: PerCpuArray<MapData, Counter>,
     fdb_max: u32,
+    /// The FDB and the table of hosts once more, for what aya does not do.
+    fdb_fd: OwnedFd,
+    neighs_fd: OwnedFd,
+}
+
+/// Every program, in the order in which they are loaded: what others go on to first.
+fn programs() -> impl Iterator<Item = &'static str> {
+    tc_programs().chain(XDP_PROGRAMS)
+}
+
+/// TC programs: those that others go on to, and those that are attached.
+fn tc_programs() -> impl Iterator<Item = &'static str> {
+    Part::ALL
+        .into_iter()
+        .map(|(_, name)| name)
+        .chain(TC_PROGRAMS)
 }
 
 impl Datapath {
@@ -100,7 +124,7 @@ impl Datapath {
             maps,
             adopted,
         };
-        for program in TC_PROGRAMS {
+        for program in tc_programs() {
             let classifier = datapath.tc_program(program)?;
             classifier
                 .load()
@@ -112,7 +136,24 @@ impl Datapath {
                 .map_err(|source| DatapathError::program("load", program, source))?;
         }
         datapath.pin_programs()?;
+        datapath.set_parts()?;
         Ok(datapath)
+    }
+
+    /// Hands the parts to the programs that go on to them. A part of the last daemon gives way to its successor at once.
+    fn set_parts(&mut self) -> Result<(), DatapathError> {
+        for (part, name) in Part::ALL {
+            let program = self
+                .tc_program(name)?
+                .fd()
+                .and_then(|fd| Ok(fd.try_clone()?))
+                .map_err(|source| DatapathError::program("open", name, source))?;
+            self.maps
+                .parts
+                .set(part as u32, &program, 0)
+                .map_err(|source| DatapathError::map("write", name::PARTS, source))?;
+        }
+        Ok(())
     }
 
     /// True if the maps were there before.
@@ -158,9 +199,7 @@ impl Datapath {
     /// Verified instructions of each program: what the verifier walked through.
     #[must_use]
     pub fn verified_instructions(&self) -> Vec<(&'static str, Option<u32>)> {
-        TC_PROGRAMS
-            .into_iter()
-            .chain(XDP_PROGRAMS)
+        programs()
             .map(|name| {
                 let info = self
                     .ebpf

@@ -11,8 +11,8 @@ use aya::maps::{Array, Map, MapData};
 use vtep_common::{
     addr::VtepAddr,
     maps::{
-        Config, Counter, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, Peer, Port, PortKey, Segment,
-        name,
+        Config, Counter, FdbKey, FdbValue, FloodList, Guard, LAYOUT_VERSION, NeighKey, NeighValue,
+        NexthopKey, NexthopValue, Peer, Port, PortKey, Segment, name,
     },
 };
 
@@ -107,6 +107,16 @@ fn sizes(map: &str) -> (usize, usize) {
         name::FDB => (size_of::<FdbKey>(), size_of::<FdbValue>()),
         name::FLOOD => (INDEX, size_of::<FloodList>()),
         name::PEERS => (INDEX, size_of::<Peer>()),
+        name::NEIGHS => (size_of::<NeighKey>(), size_of::<NeighValue>()),
+        // A key of a trie starts with the length of its prefix.
+        name::NEXTHOPS => (
+            size_of::<u32>() + size_of::<NexthopKey>(),
+            size_of::<NexthopValue>(),
+        ),
+        // A ring buffer has neither keys nor values.
+        name::EVENTS => (0, 0),
+        name::GUARDS => (size_of::<u64>(), size_of::<Guard>()),
+        name::PARTS => (INDEX, size_of::<u32>()),
         _ => (INDEX, size_of::<Counter>()),
     }
 }

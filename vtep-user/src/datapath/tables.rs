@@ -1,6 +1,10 @@
 //! Reading and writing the tables.
 
-use std::path::Path;
+use std::{
+    net::IpAddr,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
 
 use aya::{
     Ebpf, Pod,
@@ -10,11 +14,16 @@ use vtep_common::{
     addr::VtepAddr,
     count::Direction,
     maps::{
-        Counter, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name,
+        Counter, FdbKey, LOCAL_GROUP, LOCAL_OWN, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, NeighKey,
+        NeighValue, name,
     },
 };
 
-use super::{Datapath, Maps, error::DatapathError};
+use super::{
+    Datapath, Maps,
+    batch::{self, BatchError},
+    error::DatapathError,
+};
 use crate::control::{Clock, Dump, Write};
 
 /// Takes a map out of the object as the type that it is.
@@ -26,6 +35,15 @@ where
     T::try_from(map).map_err(|source| DatapathError::map("open", name, source))
 }
 
+/// A descriptor of a hash map, of our own.
+fn fd_of(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, DatapathError> {
+    let Some(Map::HashMap(data)) = ebpf.map(name) else {
+        return Err(DatapathError::Missing(name));
+    };
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    fd.map_err(|source| DatapathError::map("open", name, MapError::IoError(source)))
+}
+
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
         let fdb_max = match ebpf.map(name::FDB) {
@@ -35,7 +53,10 @@ impl Maps {
                 .max_entries(),
             _ => return Err(DatapathError::Missing(name::FDB)),
         };
+        let (fdb_fd, neighs_fd) = (fd_of(ebpf, name::FDB)?, fd_of(ebpf, name::NEIGHS)?);
         Ok(Self {
+            fdb_fd,
+            neighs_fd,
             config: take(ebpf, name::CONFIG)?,
             locals: take(ebpf, name::LOCALS)?,
             vnis: take(ebpf, name::VNIS)?,
@@ -48,6 +69,9 @@ impl Maps {
             peer_index: take(ebpf, name::PEER_INDEX)?,
             neighs: take(ebpf, name::NEIGHS)?,
             nexthops: take(ebpf, name::NEXTHOPS)?,
+            events: take(ebpf, name::EVENTS)?,
+            parts: take(ebpf, name::PARTS)?,
+            event_counters: take(ebpf, name::EVENT_COUNTERS)?,
             reason_counters: take(ebpf, name::REASON_COUNTERS)?,
             segment_counters: take(ebpf, name::SEGMENT_COUNTERS)?,
             port_counters: take(ebpf, name::PORT_COUNTERS)?,
@@ -67,15 +91,20 @@ fn set<K: Pod, V: Pod>(
         Some(value) => map
             .insert(key, value, 0)
             .map_err(|source| DatapathError::map("write", name, source)),
-        None => match map.remove(&key) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
-            {
-                Ok(())
-            }
-            Err(source) => Err(DatapathError::map("delete from", name, source)),
-        },
+        None => gone(map.remove(&key), name),
+    }
+}
+
+/// A key that was not there is gone as well.
+fn gone(removed: Result<(), MapError>, name: &'static str) -> Result<(), DatapathError> {
+    match removed {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        Err(source) => Err(DatapathError::map("delete from", name, source)),
     }
 }
 
@@ -96,6 +125,21 @@ fn entries<K: Pod, V: Pod>(
     map.iter()
         .collect::<Result<_, _>>()
         .map_err(|source| DatapathError::map("read", name, source))
+}
+
+/// All entries of a hash map that can hold many.
+fn many_entries<K: Pod + bytemuck::Pod, V: Pod + bytemuck::Pod>(
+    map: &HashMap<MapData, K, V>,
+    fd: &OwnedFd,
+    name: &'static str,
+) -> Result<Vec<(K, V)>, DatapathError> {
+    match batch::entries(fd.as_fd()) {
+        Ok(found) => Ok(found),
+        Err(BatchError::Unsupported) => entries(map, name),
+        Err(BatchError::Refused(source)) => {
+            Err(DatapathError::map("read", name, MapError::IoError(source)))
+        }
+    }
 }
 
 fn in_use<V: Pod>(
@@ -132,6 +176,23 @@ fn clear(
     Ok(())
 }
 
+/// What a write does to the FDB.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FdbChange {
+    Set,
+    Delete,
+}
+
+impl FdbChange {
+    fn of(write: &Write) -> Option<Self> {
+        match write {
+            Write::Fdb(_, Some(_)) => Some(Self::Set),
+            Write::Fdb(_, None) => Some(Self::Delete),
+            _ => None,
+        }
+    }
+}
+
 impl Clock for Datapath {
     fn now(&self) -> u64 {
         monotonic_ns()
@@ -143,8 +204,7 @@ impl Clock for Datapath {
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the kernel side's stamps.
-#[must_use]
-pub fn monotonic_ns() -> u64 {
+fn monotonic_ns() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -158,7 +218,45 @@ pub fn monotonic_ns() -> u64 {
 impl Datapath {
     /// Makes the writes in their order; stops at the first that fails.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), DatapathError> {
-        writes.iter().try_for_each(|write| self.write_one(write))
+        let alike = |one: &Write, next: &Write| {
+            FdbChange::of(one).is_some_and(|change| FdbChange::of(next) == Some(change))
+        };
+        writes
+            .chunk_by(alike)
+            .try_for_each(|run| self.write_run(run))
+    }
+
+    /// Makes one write, or many of one kind to the FDB in one call.
+    fn write_run(&mut self, run: &[Write]) -> Result<(), DatapathError> {
+        let done = match run.first().and_then(FdbChange::of) {
+            Some(change) if run.len() > 1 => self.change_fdb(change, run),
+            _ => Err(BatchError::Unsupported),
+        };
+        match done {
+            Ok(()) => Ok(()),
+            Err(BatchError::Unsupported) => run.iter().try_for_each(|write| self.write_one(write)),
+            Err(BatchError::Refused(source)) => Err(DatapathError::map(
+                "write",
+                name::FDB,
+                MapError::IoError(source),
+            )),
+        }
+    }
+
+    fn change_fdb(&self, change: FdbChange, run: &[Write]) -> Result<(), BatchError> {
+        let mut keys = Vec::with_capacity(run.len());
+        let mut values = Vec::with_capacity(run.len());
+        for write in run {
+            if let Write::Fdb(key, value) = write {
+                keys.push(*key);
+                values.extend(*value);
+            }
+        }
+        let map = self.maps.fdb_fd.as_fd();
+        match change {
+            FdbChange::Set => batch::update(map, &keys, &values),
+            FdbChange::Delete => batch::delete(map, &keys),
+        }
     }
 
     fn write_one(&mut self, write: &Write) -> Result<(), DatapathError> {
@@ -181,13 +279,12 @@ impl Datapath {
             Write::Nexthop(bits, key, value) => {
                 let key = Key::new(*bits, *key);
                 match value {
-                    Some(value) => maps.nexthops.insert(&key, value, 0),
-                    None => match maps.nexthops.remove(&key) {
-                        Err(MapError::KeyNotFound) => Ok(()),
-                        done => done,
-                    },
+                    Some(value) => maps
+                        .nexthops
+                        .insert(&key, value, 0)
+                        .map_err(|source| DatapathError::map("write", name::NEXTHOPS, source)),
+                    None => gone(maps.nexthops.remove(&key), name::NEXTHOPS),
                 }
-                .map_err(|source| DatapathError::map("write", name::NEXTHOPS, source))
             }
             Write::Vni(vni, segment) => set(&mut maps.vnis, name::VNIS, *vni, *segment),
             Write::Segment(number, segment) => {
@@ -229,7 +326,7 @@ impl Datapath {
         Ok(Dump {
             locals: of(LOCAL_OWN),
             groups: of(LOCAL_GROUP),
-            neighs: entries(&maps.neighs, name::NEIGHS)?,
+            neighs: many_entries(&maps.neighs, &maps.neighs_fd, name::NEIGHS)?,
             nexthops: maps
                 .nexthops
                 .iter()
@@ -242,11 +339,25 @@ impl Datapath {
             })?,
             port_index: entries(&maps.port_index, name::PORT_INDEX)?,
             ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| port.flags != 0)?,
-            fdb: entries::<FdbKey, FdbValue>(&maps.fdb, name::FDB)?,
+            fdb: many_entries(&maps.fdb, &maps.fdb_fd, name::FDB)?,
             flood: entries(&maps.flood, name::FLOOD)?,
             peers: in_use(&maps.peers, name::PEERS, MAX_PEERS, |peer| peer.flags != 0)?,
             peer_index: entries(&maps.peer_index, name::PEER_INDEX)?,
         })
+    }
+
+    /// True if a host is known to be a router.
+    #[must_use]
+    pub fn is_router(&self, vni: u32, host: IpAddr) -> bool {
+        let Ok(segment) = self.maps.vnis.get(&vni, 0) else {
+            return false;
+        };
+        let key = NeighKey {
+            segment,
+            host: host.into(),
+        };
+        let found = self.maps.neighs.get(&key, 0);
+        found.is_ok_and(|value| value.flags & NeighValue::ROUTER != 0)
     }
 
     /// Where this instance's things are pinned.

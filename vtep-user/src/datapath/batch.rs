@@ -1,0 +1,156 @@
+//! Reading and writing a hash map many entries at a time, where aya makes a call for each.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
+
+use bytemuck::{Pod, Zeroable};
+
+/// `BPF_MAP_LOOKUP_BATCH` (kernel `include/uapi/linux/bpf.h`), and so on.
+const LOOKUP_BATCH: libc::c_int = 24;
+const UPDATE_BATCH: libc::c_int = 26;
+const DELETE_BATCH: libc::c_int = 27;
+
+/// `ENOTSUPP` (kernel `include/linux/errno.h`): the map has no such operation. Not known in user space by any name.
+const ENOTSUPP: i32 = 524;
+
+/// Entries to read in one call at first. A bucket of the hash table has to fit.
+const READ_AT_ONCE: usize = 4_096;
+
+/// What the batch commands take: `batch` of `union bpf_attr`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Why a batch ended early.
+#[derive(Debug)]
+pub(super) enum BatchError {
+    /// The kernel has no batches for this map: nothing was done.
+    Unsupported,
+    /// The kernel refused.
+    Refused(io::Error),
+}
+
+impl From<io::Error> for BatchError {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EINVAL | libc::EOPNOTSUPP | ENOTSUPP) => Self::Unsupported,
+            _ => Self::Refused(error),
+        }
+    }
+}
+
+/// Sets entries, in their order.
+pub(super) fn update<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+    values: &[V],
+) -> Result<(), BatchError> {
+    debug_assert_eq!(keys.len(), values.len());
+    let mut request = request(map, keys.len());
+    request.keys = keys.as_ptr() as u64;
+    request.values = values.as_ptr() as u64;
+    // SAFETY: the kernel reads as many keys and values as the slices have; their types have the sizes of the map's.
+    Ok(unsafe { call(UPDATE_BATCH, &mut request) }?)
+}
+
+/// Deletes entries. Keys that are not there are passed over.
+pub(super) fn delete<K: Pod>(map: BorrowedFd<'_>, keys: &[K]) -> Result<(), BatchError> {
+    let mut rest = keys;
+    while !rest.is_empty() {
+        let mut request = request(map, rest.len());
+        request.keys = rest.as_ptr() as u64;
+        // SAFETY: the kernel reads as many keys as the slice has; their type has the size of the map's.
+        match unsafe { call(DELETE_BATCH, &mut request) } {
+            Ok(()) => break,
+            // The call ends at the first that is not there, and says how many it has deleted.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                rest = rest.get(request.count as usize + 1..).unwrap_or_default();
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Reads all entries.
+pub(super) fn entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> Result<Vec<(K, V)>, BatchError> {
+    let mut found = Vec::new();
+    let mut keys = vec![K::zeroed(); READ_AT_ONCE];
+    let mut values = vec![V::zeroed(); READ_AT_ONCE];
+    // Where the kernel goes on: the number of a bucket.
+    let (mut from, mut next): (Option<u32>, u32) = (None, 0);
+    loop {
+        let mut request = request(map, keys.len());
+        request.in_batch = from
+            .as_ref()
+            .map_or(0, |bucket| std::ptr::from_ref(bucket) as u64);
+        request.out_batch = &raw mut next as u64;
+        request.keys = keys.as_mut_ptr() as u64;
+        request.values = values.as_mut_ptr() as u64;
+        // SAFETY: the kernel writes no more keys and values than the vectors have, whose types have the sizes of the map's, and
+        // one number to go on from, as hash tables have it.
+        let done = unsafe { call(LOOKUP_BATCH, &mut request) };
+        let at_end = match done {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                // A bucket holds more than there is room for; nothing of it was read.
+                let len = keys.len() * 2;
+                keys.resize(len, Zeroable::zeroed());
+                values.resize(len, Zeroable::zeroed());
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let read = keys.iter().copied().zip(values.iter().copied());
+        found.extend(read.take(request.count as usize));
+        if at_end {
+            return Ok(found);
+        }
+        from = Some(next);
+    }
+}
+
+fn request(map: BorrowedFd<'_>, count: usize) -> Request {
+    Request {
+        in_batch: 0,
+        out_batch: 0,
+        keys: 0,
+        values: 0,
+        count: u32::try_from(count).unwrap_or(u32::MAX),
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        elem_flags: 0,
+        flags: 0,
+    }
+}
+
+/// # Safety
+///
+/// The pointers of the request must hold for what the command reads and writes.
+unsafe fn call(command: libc::c_int, request: &mut Request) -> io::Result<()> {
+    // SAFETY: the request is as long as is said, and the caller vouches for what it points to.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            &raw mut *request,
+            size_of::<Request>(),
+        )
+    };
+    if status < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
