@@ -10,12 +10,15 @@
 
 mod address;
 mod conflict;
+mod group_route;
 mod link;
+mod membership;
 mod monitor;
 mod neighbour;
 pub mod nexthop;
 mod route;
 mod tunnel;
+pub mod udp;
 mod xdp;
 
 use std::{io, time::Duration};
@@ -29,7 +32,9 @@ use netlink_packet_route::RouteNetlinkMessage;
 pub use self::{
     address::Address,
     conflict::{Conflict, Process},
+    group_route::{GroupRoute, ROUTE_PROTOCOL},
     link::{Link, LinkKind},
+    membership::{Member, Memberships},
     monitor::{Event, Monitor},
     neighbour::{Neighbour, NeighbourState},
     nexthop::Resolution,

@@ -12,7 +12,7 @@ use rtnetlink::{
     sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
 };
 
-use super::{Address, Error, Link, Mac, Neighbour, NeighbourState};
+use super::{Address, Error, Link, Mac, Neighbour, NeighbourState, ROUTE_PROTOCOL};
 
 /// Messages start at multiples of this many bytes (`NLMSG_ALIGNTO`).
 const MESSAGE_ALIGN: usize = 4;
@@ -34,6 +34,10 @@ const GROUPS: [MulticastGroup; 9] = [
     MulticastGroup::Ipv6Rule,
     MulticastGroup::Nexthop,
 ];
+
+/// Where a message about a route says who made it: after the header of 16 bytes, in `struct rtmsg` (kernel
+/// `include/uapi/linux/rtnetlink.h`).
+const ROUTE_PROTOCOL_OFFSET: usize = 16 + 5;
 
 /// `RTM_*` message types that are told apart here before anything is decoded.
 mod kind {
@@ -73,7 +77,7 @@ pub enum Event {
         /// Whether it is there now.
         added: bool,
     },
-    /// Some route, routing rule or next-hop object changed.
+    /// Some route, routing rule or next-hop object changed; not our own routes to groups.
     Route,
     /// An entry of the neighbour table changed.
     Neighbour {
@@ -197,6 +201,12 @@ fn events_in(datagram: &[u8]) -> Vec<Event> {
 
 fn event_in(kind: u16, message: &[u8]) -> Option<Event> {
     match kind {
+        // What we do ourselves is no news.
+        kind::NEW_ROUTE | kind::DEL_ROUTE
+            if message.get(ROUTE_PROTOCOL_OFFSET) == Some(&ROUTE_PROTOCOL) =>
+        {
+            return None;
+        }
         kind::NEW_ROUTE
         | kind::DEL_ROUTE
         | kind::NEW_RULE
@@ -276,7 +286,9 @@ fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use netlink_packet_route::{
-        link::LinkAttribute, neighbour::NeighbourAttribute, route::RouteMessage,
+        link::LinkAttribute,
+        neighbour::NeighbourAttribute,
+        route::{RouteMessage, RouteProtocol},
     };
 
     use super::*;
@@ -329,6 +341,19 @@ mod tests {
             events_in(&datagram([RouteNetlinkMessage::DelLink(left)])),
             []
         );
+    }
+
+    #[test]
+    fn our_own_routes_are_no_news() {
+        let mut own = RouteMessage::default();
+        own.header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
+
+        let got = events_in(&datagram([
+            RouteNetlinkMessage::NewRoute(own.clone()),
+            RouteNetlinkMessage::DelRoute(own),
+        ]));
+
+        assert_eq!(got, []);
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Route {
     }
 }
 
-fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
+pub(super) fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
         RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
