@@ -123,7 +123,11 @@ pub fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize,
         Verdict::ViaKernel(via) => (NONE, via.peer),
         Verdict::Deliver(deliver) => (deliver.slot, NONE),
         Verdict::Answer(_) => (from_port, NONE),
-        Verdict::Flood(_) | Verdict::Rest | Verdict::Found(_) | Verdict::Leave(_) => (NONE, NONE),
+        Verdict::Flood(_)
+        | Verdict::Neigh
+        | Verdict::Rest
+        | Verdict::Found(_)
+        | Verdict::Leave(_) => (NONE, NONE),
     };
     let who = Who {
         segment,

@@ -4,6 +4,7 @@ use crate::{
     addr::{MacAddr, VtepAddr},
     events::Event,
     maps::{FdbKey, FdbValue, Segment},
+    packet::PacketRead,
     tables::Tables,
     verdict::{Act, NONE, Who},
 };
@@ -20,11 +21,25 @@ impl Source {
     /// A static entry says that it is elsewhere.
     pub const ELSEWHERE: Self = Self(2);
 
-    /// Looks the source MAC of a frame up, and renews the stamp of its entry.
+    /// Looks the source MAC of `frame` up, and renews the stamp of its entry.
     ///
     /// `kind` and `target` are those of an entry that points to where the frame came from.
     #[inline(always)]
-    pub fn look_up<T: Tables, A: Act>(
+    pub fn look_up<P: PacketRead + ?Sized, T: Tables, A: Act>(
+        frame: &P,
+        who: &Who,
+        segment: &Segment,
+        mac: MacAddr,
+        (kind, target): (u8, u32),
+        tables: &T,
+        act: &A,
+    ) -> Self {
+        let Self(code) = Self::of(who, segment, mac, kind, target, tables, act);
+        Self(frame.blur(code))
+    }
+
+    #[inline(always)]
+    fn of<T: Tables, A: Act>(
         who: &Who,
         segment: &Segment,
         mac: MacAddr,

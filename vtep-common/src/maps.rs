@@ -455,17 +455,20 @@ const _: () = assert!(size_of::<Guard>() == 16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Part {
-    /// `tc_port_rest`: what `tc_port` leaves: ARP and ND, floods, hosts that are found by IP.
+    /// `tc_port_rest`: what `tc_port` leaves: floods, and hosts that are found by IP.
     PortRest = 0,
     /// `tc_port_found`: frames that `tc_port_rest` gives back, with what it found.
     PortFound = 1,
+    /// `tc_port_neigh`: ARP and ND, which are heard and answered; what remains goes on to `tc_port_rest`.
+    PortNeigh = 2,
 }
 
 impl Part {
     /// Every part, with the name of its program.
-    pub const ALL: [(Self, &'static str); 2] = [
+    pub const ALL: [(Self, &'static str); 3] = [
         (Self::PortRest, "tc_port_rest"),
         (Self::PortFound, "tc_port_found"),
+        (Self::PortNeigh, "tc_port_neigh"),
     ];
 }
 

@@ -52,13 +52,6 @@ impl Message {
         self.flags & flag != 0
     }
 
-    /// The host that says where it is, or all zero.
-    #[must_use]
-    #[inline(always)]
-    pub fn host_if_claimed(&self) -> VtepAddr {
-        self.host
-    }
-
     /// Reads the message behind the Ethernet header, at `l3`, of a frame from `source`. False where there is none, or none to
     /// be believed: wrong lengths, a wrong checksum, a sender other than the source of the frame.
     #[inline(always)]
@@ -69,11 +62,13 @@ impl Message {
         ethertype: u16,
         source: MacAddr,
     ) -> bool {
-        match ethertype {
+        let read = match ethertype {
             arp::ETHERTYPE => self.read_arp(frame, l3, source),
             ethernet::TYPE_IPV6 => self.read_nd(frame, l3, source),
             _ => false,
-        }
+        };
+        self.flags = frame.blur(self.flags);
+        read
     }
 
     #[inline(always)]

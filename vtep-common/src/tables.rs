@@ -59,12 +59,10 @@ pub mod place {
     pub const END: usize = 3;
     /// The headers to write.
     pub const HEADERS: usize = 4;
-    /// What an ARP or ND message says.
-    pub const MESSAGE: usize = 5;
+    /// The outer headers.
+    pub const OUTER: usize = 5;
     /// Where a frame goes, for the third part at a port.
     pub const FOUND: usize = 6;
-    /// An event.
-    pub const EVENT: usize = 7;
     /// Number of places.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 7;
 }

@@ -8,7 +8,7 @@ use crate::{
     maps::{Config, FdbKey, FdbValue, Port, Segment},
     neigh::{self, Message},
     packet::{Meta, PacketRead, Tag},
-    port::rest::event_flags,
+    port::neigh::event_flags,
     reason::Reason,
     tables::Tables,
     verdict::{Act, Decision, Deliver, Flood, NONE, Record, TagEdit, ViaKernel, Who},
@@ -95,11 +95,11 @@ where
         return act.leave(who, Reason::InvalidSourceMac);
     }
     let source = Source::look_up(
+        frame,
         who,
         segment,
         read.source,
-        FdbValue::PEER,
-        who.from_peer,
+        (FdbValue::PEER, who.from_peer),
         tables,
         act,
     );

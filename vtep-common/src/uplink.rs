@@ -5,7 +5,7 @@ use crate::{
     outer::{self, Outer},
     packet::{Meta, PacketRead},
     reason::Reason,
-    tables::Tables,
+    tables::{Tables, place},
     tunnel::{Arrival, Stage, decide_inner},
     verdict::{Act, Decision, NONE, Record, Who},
 };
@@ -29,6 +29,7 @@ where
     if let Err(reason) = outer::parse_into(frame, merged, tables, &mut outer) {
         return act.leave(&who, pass(stage, reason));
     }
+    let outer = tables.put_down::<{ place::OUTER }, _>(&outer);
     if tables.is_local(&outer.source) {
         return act.leave(&who, Reason::OwnSource);
     }

@@ -176,6 +176,8 @@ pub enum Verdict {
     Flood(Flood),
     /// Answer an ARP or ND request.
     Answer(Answer),
+    /// Not decided yet: [`crate::port::neigh`] goes on.
+    Neigh,
     /// Not decided yet: [`crate::port::rest`] goes on.
     Rest,
     /// Not decided yet: the third part at a port goes on, with where the frame goes.
@@ -231,6 +233,8 @@ pub trait Act {
     fn flood(&self, who: &Who, flood: &Flood) -> Self::Outcome;
     /// [`Verdict::Answer`].
     fn answer(&self, who: &Who, answer: &Answer) -> Self::Outcome;
+    /// [`Verdict::Neigh`].
+    fn neigh(&self, who: &Who) -> Self::Outcome;
     /// [`Verdict::Rest`].
     fn rest(&self, who: &Who) -> Self::Outcome;
     /// [`Verdict::Found`].
@@ -323,6 +327,10 @@ impl Act for Record {
         Decision::new(who, Verdict::Answer(*answer))
     }
 
+    fn neigh(&self, who: &Who) -> Decision {
+        Decision::new(who, Verdict::Neigh)
+    }
+
     fn rest(&self, who: &Who) -> Decision {
         Decision::new(who, Verdict::Rest)
     }
@@ -407,7 +415,7 @@ impl Verdict {
             }
             Self::Answer(_) => Reason::Answered,
             // Whoever asks has not gone on.
-            Self::Rest | Self::Found(_) => Reason::TableGap,
+            Self::Neigh | Self::Rest | Self::Found(_) => Reason::TableGap,
             Self::Leave(reason) => *reason,
         }
     }

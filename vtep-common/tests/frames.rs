@@ -76,7 +76,7 @@ fn kind(verdict: &Verdict) -> String {
             let message = if answer.v6 { "ND" } else { "ARP" };
             format!("answer {message}")
         }
-        Verdict::Rest | Verdict::Found(_) => panic!("not decided"),
+        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided"),
         Verdict::Leave(_) => "leave".to_owned(),
     }
 }

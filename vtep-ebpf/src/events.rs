@@ -3,32 +3,30 @@
 use vtep_common::{
     events::Event,
     maps::{EventEnd, FdbKey, FdbValue, Guard},
-    tables::{Tables as _, place},
 };
 
 use crate::{
     blur::blur,
     count::add,
-    maps::{EVENT_COUNTERS, EVENTS, FDB, GUARDS, KernelTables},
+    maps::{EVENT_COUNTERS, EVENTS, FDB, GUARDS},
 };
 
 /// Puts an event into the ring buffer, unless one that says the same is on its way.
 #[inline(always)]
-pub fn tell(tables: KernelTables, event: &Event) {
-    let words = tables.put_down_words::<{ place::EVENT }, _>(event.words());
-    let subject = Event::subject(words);
-    let [.., time] = *words;
+pub fn tell(event: &Event) {
+    let words = event.words();
+    let subject = Event::subject(&words);
     let guard = Guard {
-        place: Event::place(words),
-        time,
+        place: Event::place(&words),
+        time: event.time,
     };
     let end = if is_held_back(subject, &guard) {
         EventEnd::HeldBack
     } else if let Some(mut room) = EVENTS.reserve::<[u64; Event::WORDS]>(0) {
         let to: *mut u64 = room.as_mut_ptr().cast();
-        for (index, word) in words.iter().enumerate() {
+        for (index, word) in words.into_iter().enumerate() {
             // SAFETY: there is room for all words. Volatile, or else they would be copied byte by byte.
-            unsafe { to.add(index).write_volatile(*word) };
+            unsafe { to.add(index).write_volatile(word) };
         }
         room.submit(0);
         // Where it fails, the next frame tells once more.

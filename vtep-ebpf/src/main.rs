@@ -86,7 +86,20 @@ pub fn tc_port(ctx: TcContext) -> i32 {
     at_port(&ctx, port::Stage::Tc)
 }
 
-/// What [`tc_port`] leaves: ARP and ND, floods, hosts that are found by IP.
+/// ARP and ND that [`tc_port`] leaves: heard and answered; what remains goes on to [`tc_port_rest`].
+#[classifier]
+pub fn tc_port_neigh(ctx: TcContext) -> i32 {
+    let Some(tables) = KernelTables::new() else {
+        return TC_ACT_SHOT;
+    };
+    let frame = TcFrame::new(&ctx);
+    let len = frame.frame_len();
+    let act = TcAct::new(frame, tables);
+    let end = port::neigh::decide(&frame, &frame.meta(), &tables, &act);
+    tc_action_of(count(tables, Hook::Port, &end, len))
+}
+
+/// What [`tc_port`] leaves: floods, and hosts that are found by IP.
 #[classifier]
 pub fn tc_port_rest(ctx: TcContext) -> i32 {
     let Some(tables) = KernelTables::new() else {

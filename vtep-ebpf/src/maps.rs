@@ -111,11 +111,14 @@ impl KernelTables {
 
     /// As [`Tables::put_down`], for words that would else be copied byte by byte.
     #[inline(always)]
-    pub fn put_down_words<const PLACE: usize, const N: usize>(&self, words: [u64; N]) -> &[u64; N] {
-        let at: *mut [u64; N] = self.place::<PLACE, _>();
+    pub fn put_down_words<const PLACE: usize, T: Copy, const N: usize>(
+        &self,
+        words: [T; N],
+    ) -> &[T; N] {
+        let at: *mut [T; N] = self.place::<PLACE, _>();
         for (index, word) in words.into_iter().enumerate() {
             // SAFETY: as in `put_down`.
-            unsafe { at.cast::<u64>().add(index).write_volatile(word) };
+            unsafe { at.cast::<T>().add(index).write_volatile(word) };
         }
         let at = core::hint::black_box(at);
         // SAFETY: as in `put_down`.

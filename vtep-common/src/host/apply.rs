@@ -79,7 +79,9 @@ pub fn apply_port<T: Tables>(
             ..edit(frame, meta, flood.outer.tag, xdp)
         },
         Verdict::Answer(reply) => answer(frame, meta, reply),
-        Verdict::Rest | Verdict::Found(_) => unreachable!("the parts are gone through before"),
+        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => {
+            unreachable!("the parts are gone through before")
+        }
         Verdict::Leave(reason) => leave(frame, meta, *reason),
     }
 }
@@ -132,6 +134,7 @@ pub fn apply_uplink(
         Verdict::Encap(_)
         | Verdict::ViaKernel(_)
         | Verdict::Answer(_)
+        | Verdict::Neigh
         | Verdict::Rest
         | Verdict::Found(_) => {
             unreachable!("never from the underlay back to it")

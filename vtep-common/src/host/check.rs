@@ -442,6 +442,7 @@ fn from_underlay(
         Verdict::Encap(_)
         | Verdict::ViaKernel(_)
         | Verdict::Answer(_)
+        | Verdict::Neigh
         | Verdict::Rest
         | Verdict::Found(_) => {
             panic!("from the underlay back to it: {}", hex(frame))
@@ -546,7 +547,7 @@ fn from_port(
             assert_eq!(outcome.action, Action::Drop);
         }
         Verdict::Answer(answer) => answered(frame, meta, answer, &outcome, tables),
-        Verdict::Rest | Verdict::Found(_) => panic!("not decided: {}", hex(frame)),
+        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided: {}", hex(frame)),
         Verdict::Leave(_) => untouched(frame, meta, reason, &outcome),
     }
 }

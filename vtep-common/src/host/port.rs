@@ -3,30 +3,34 @@
 use super::{HostTables, apply::set_destination};
 use crate::{
     packet::Meta,
-    port::{self, Stage, decide_found, rest::decide_rest},
+    port::{self, Stage, decide_found, neigh::decide_neigh, rest::decide_rest},
     verdict::{Decision, Verdict},
 };
 
 /// Decides on a frame at a port.
 #[must_use]
 pub fn decide_port(frame: &[u8], meta: &Meta, stage: Stage, tables: &HostTables) -> Decision {
-    let first = port::decide_port(frame, meta, stage, tables);
-    if first.verdict != Verdict::Rest {
-        return first;
+    let mut decision = port::decide_port(frame, meta, stage, tables);
+    let mut notes = decision.notes;
+    if decision.verdict == Verdict::Neigh {
+        decision = decide_neigh(frame, meta, tables);
+        notes = notes.and(&decision.notes);
     }
-    let second = decide_rest(frame, meta, tables);
-    let notes = first.notes.and(&second.notes);
-    let Verdict::Found(found) = second.verdict else {
-        return Decision { notes, ..second };
+    if decision.verdict == Verdict::Rest {
+        decision = decide_rest(frame, meta, tables);
+        notes = notes.and(&decision.notes);
+    }
+    let Verdict::Found(found) = decision.verdict else {
+        return Decision { notes, ..decision };
     };
     let mut frame = frame.to_vec();
     if !found.mac.is_zero() {
         set_destination(&mut frame, found.mac);
     }
-    let third = decide_found(frame.as_slice(), meta, &found, tables);
+    let last = decide_found(frame.as_slice(), meta, &found, tables);
     Decision {
-        notes: notes.and(&third.notes),
+        notes: notes.and(&last.notes),
         destination: found.mac,
-        ..third
+        ..last
     }
 }

@@ -1,10 +1,11 @@
 //! The decision on a frame that arrives at a port: from a VM, a container or a host behind the hypervisor.
 //!
 //! It is made in parts, each a program of its own, since the verifier walks through every way that a program can take. The
-//! first ([`decide`]) sends known unicast. What is rarer goes on to [`rest`]: ARP and ND, floods, hosts that are found by IP.
-//! What that finds for one destination comes back, and is sent by the third ([`Stage::Found`]).
+//! first ([`decide`]) sends known unicast. ARP and ND go on to [`neigh`]; floods, and hosts that are found by IP, to [`rest`].
+//! What that finds for one destination comes back, and is sent by the last ([`Stage::Found`]).
 
 mod arrive;
+pub mod neigh;
 pub mod rest;
 
 use self::arrive::{Arrival, Arrived, Edit, arrive};
@@ -13,7 +14,7 @@ use crate::{
     inner::Inner,
     learn::{self, Source},
     maps::{FdbKey, FdbValue, Peer, Port, Segment},
-    neigh,
+    neigh::may_be,
     packet::{Meta, PacketRead},
     reason::Reason,
     tables::{Tables, place},
@@ -51,7 +52,7 @@ where
     Record::of(|act| decide(frame, meta, Stage::Found, found, tables, act))
 }
 
-/// Decides on a frame at a port, and acts: encapsulate, deliver, drop, or go on to [`rest`]. `given` is where the frame goes,
+/// Decides on a frame at a port, and acts: encapsulate, deliver, drop, or go on. `given` is where the frame goes,
 /// at [`Stage::Found`].
 #[inline(always)]
 pub fn decide<P, T, A>(
@@ -75,18 +76,19 @@ where
         ..
     } = arrived;
     // ARP and ND, which are answered or heard.
-    if stage != Stage::Found
-        && segment.has(Segment::SUPPRESS)
-        && neigh::may_be(inner.ethertype, inner.ttl)
+    if stage != Stage::Found && segment.has(Segment::SUPPRESS) && may_be(inner.ethertype, inner.ttl)
     {
-        return go_on(stage, &who, act);
+        return match stage {
+            Stage::Xdp => act.leave(&who, Reason::LeftToTc),
+            Stage::Tc | Stage::Found => act.neigh(&who),
+        };
     }
     let source = Source::look_up(
+        frame,
         &who,
         segment,
         inner.source,
-        FdbValue::PORT,
-        slot,
+        (FdbValue::PORT, slot),
         tables,
         act,
     );

@@ -1,13 +1,12 @@
-//! The second part of the decision at a port: ARP and ND, floods, and hosts that are found by IP.
+//! What is not known unicast at a port: floods, and hosts that are found by IP.
 
 use super::arrive::{Arrival, Arrived, Edit, arrive};
 use crate::{
-    addr::{MacAddr, VtepAddr},
-    events::Event,
+    addr::VtepAddr,
     inner::Inner,
     learn::{self, Source},
-    maps::{FdbKey, FdbValue, NeighKey, NeighValue, Segment},
-    neigh::{self, Answer, Message},
+    maps::{FdbKey, FdbValue, Segment},
+    neigh,
     packet::{Meta, PacketRead},
     reason::Reason,
     tables::{Tables, place},
@@ -24,7 +23,7 @@ where
     Record::of(|act| decide(frame, meta, tables, act))
 }
 
-/// Decides on a frame that the first part left, and acts: answer, flood, drop, or give it back with where it goes.
+/// Decides on a frame that the first part left, and acts: flood, drop, or give it back with where it goes.
 #[inline(always)]
 pub fn decide<P, T, A>(frame: &P, meta: &Meta, tables: &T, act: &A) -> A::Outcome
 where
@@ -41,11 +40,11 @@ where
     } = arrived;
     let number = who.segment;
     let source = Source::look_up(
+        frame,
         &who,
         segment,
         inner.source,
-        FdbValue::PORT,
-        slot,
+        (FdbValue::PORT, slot),
         tables,
         act,
     );
@@ -54,52 +53,10 @@ where
     }
     let group = inner.destination.is_group();
     let l3 = ethernet::LEN.wrapping_add(inner.tag_in_bytes_len());
-    let mut message = Message::nothing();
-    if segment.has(Segment::SUPPRESS)
-        && neigh::may_be(inner.ethertype, inner.ttl)
-        && message.read(frame, l3, inner.ethertype, inner.source)
-    {
-        let message = tables.put_down::<{ place::MESSAGE }, _>(&message);
-        if message.has(Message::CLAIM) {
-            let flags = event_flags(message);
-            learn::hear(&who, inner.source, message.host, None, flags, tables, act);
-        }
-        // A unicast request is a poll: only the host itself can answer that it is there.
-        if message.has(Message::REQUEST) && group {
-            let key = NeighKey {
-                segment: number,
-                host: message.target,
-            };
-            match tables.neigh(&key) {
-                // Never with the asker's own MAC: it would take its address for another's.
-                Some(found) if found.mac != inner.source.get() => {
-                    return act.answer(
-                        &who,
-                        &Answer {
-                            ifindex: meta.ifindex,
-                            l3,
-                            v6: inner.ethertype == ethernet::TYPE_IPV6,
-                            router: found.flags & NeighValue::ROUTER != 0,
-                            mac: found.mac(),
-                            asker_mac: inner.source,
-                            asker: message.host_if_claimed(),
-                            target: message.target,
-                        },
-                    );
-                }
-                Some(_) => {}
-                None if !segment.has(Segment::FLOODS) => {
-                    learn::miss(&who, MacAddr::ZERO, Some(message.target), tables, act);
-                    return act.leave(&who, Reason::UnknownNeigh);
-                }
-                None => {}
-            }
-        }
-    }
     let mut list = number;
     match tables.fdb(&FdbKey::new(number, inner.destination)) {
         Some(found) if found.kind == FdbValue::LIST => list = found.target,
-        // It came here to be heard.
+        // It came here by way of the ARP and ND part.
         Some(_) => return act.found(&who, &Found::IN_FDB),
         None if !group && segment.has(Segment::NEXTHOPS) && !edit.has(Edit::SECOND) => {
             if let Some(found) = by_ip(frame, l3, inner, number, tables) {
@@ -122,13 +79,6 @@ where
     let arrival = Arrival::new(frame.frame_len(), meta, &arrived);
     let arrival = tables.put_down::<{ place::ARRIVAL }, _>(&arrival);
     flood(arrival, &who, list, tables, act)
-}
-
-/// What an event says of a message.
-#[inline(always)]
-pub(crate) fn event_flags(message: &Message) -> u32 {
-    let flag = |bit, flag| if message.has(bit) { flag } else { 0 };
-    flag(Message::UNASKED, Event::UNASKED) | flag(Message::ROUTER, Event::ROUTER)
 }
 
 /// Where the nexthop table has the host that the packet is for.

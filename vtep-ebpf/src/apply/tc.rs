@@ -2,12 +2,13 @@
 
 use aya_ebpf::bindings::TC_ACT_REDIRECT;
 use vtep_common::{
+    addr::MacAddr,
     count::End,
     events::Event,
     flow,
     maps::{FdbKey, Part, Peer},
     neigh::Answer,
-    packet::PacketRead as _,
+    packet::{PacketRead as _, Window as _},
     reason::Reason,
     tables::{Tables as _, place},
     template::{self, LEN_V4, LEN_V6},
@@ -58,13 +59,19 @@ impl TcAct {
     #[inline(always)]
     fn uncover(self, strip: usize) -> Option<SameProtocol> {
         let frame = self.frame;
-        let inner = frame.load::<{ ethernet::LEN }>(strip)?;
-        let outer_type = frame.load::<2>(ethernet::TYPE_OFFSET)?;
-        if !frame.strip(strip) || !frame.store(0, &inner) {
+        let head = frame.window::<{ ethernet::LEN }>(strip)?;
+        let mut words = [0_u16; ethernet::LEN / 2];
+        for (index, word) in words.iter_mut().enumerate() {
+            *word = head.be16(index * 2).to_be();
+        }
+        let inner_type = head.be16(ethernet::TYPE_OFFSET);
+        let outer_type = frame
+            .window::<{ ethernet::LEN }>(0)?
+            .be16(ethernet::TYPE_OFFSET);
+        if !frame.strip(strip) || !frame.store_words(0, &words) {
             return None;
         }
-        let [.., high, low] = inner;
-        Some(SameProtocol([high, low] == outer_type))
+        Some(SameProtocol(inner_type == outer_type))
     }
 
     /// Puts the outer headers on, in place. `Err(true)`: the kernel made no room, and the frame is as it was.
@@ -129,6 +136,18 @@ impl TcAct {
     }
 }
 
+/// A MAC as words in the byte order of the wire.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "parts of a 48-bit number")]
+const fn mac_words(mac: MacAddr) -> [u16; 3] {
+    let number = mac.get();
+    [
+        ((number >> 32) as u16).to_be(),
+        ((number >> 16) as u16).to_be(),
+        (number as u16).to_be(),
+    ]
+}
+
 /// The inner frame is of the protocol that the kernel still takes it for. It looks again only at the other end of a wire.
 struct SameProtocol(bool);
 
@@ -171,7 +190,7 @@ impl Act for TcAct {
                 None => return self.leave(who, Reason::Reshape),
             }
         }
-        if !deliver.mac.is_zero() && !frame.store(0, &deliver.mac.bytes()) {
+        if !deliver.mac.is_zero() && !frame.store_words(0, &mac_words(deliver.mac)) {
             return self.leave(who, Reason::Reshape);
         }
         if !self.edit_tag(deliver.tag) || deliver.vlan != 0 && !frame.push_tag(deliver.vlan) {
@@ -208,11 +227,15 @@ impl Act for TcAct {
         let answer = self.tables.put_down::<{ place::VERDICT }, _>(answer);
         let written = if answer.v6 {
             let words = answer.nd();
-            let words = self.tables.put_down::<{ place::HEADERS }, _>(&words);
+            let words = self
+                .tables
+                .put_down_words::<{ place::HEADERS }, _, _>(words);
             frame.resize(answer.l3 + size_of_val(words)) && frame.store_words(answer.l3, words)
         } else {
             let words = answer.arp();
-            let words = self.tables.put_down::<{ place::HEADERS }, _>(&words);
+            let words = self
+                .tables
+                .put_down_words::<{ place::HEADERS }, _, _>(words);
             frame.store_words(answer.l3 + arp::OPERATION_OFFSET, words)
         };
         if !written || !frame.store_words(0, &answer.macs()) {
@@ -225,6 +248,12 @@ impl Act for TcAct {
     }
 
     #[inline(always)]
+    fn neigh(&self, who: &Who) -> End {
+        self.frame.go_on(Part::PortNeigh);
+        self.leave(who, MISFIT)
+    }
+
+    #[inline(always)]
     fn rest(&self, who: &Who) -> End {
         self.frame.go_on(Part::PortRest);
         self.leave(who, MISFIT)
@@ -232,7 +261,7 @@ impl Act for TcAct {
 
     #[inline(always)]
     fn found(&self, who: &Who, found: &Found) -> End {
-        if !found.mac.is_zero() && !self.frame.store(0, &found.mac.bytes()) {
+        if !found.mac.is_zero() && !self.frame.store_words(0, &mac_words(found.mac)) {
             return self.leave(who, Reason::Reshape);
         }
         self.tables.put_down::<{ place::FOUND }, _>(found);
@@ -242,7 +271,7 @@ impl Act for TcAct {
 
     #[inline(always)]
     fn tell(&self, event: &Event) {
-        events::tell(self.tables, event);
+        events::tell(event);
     }
 
     #[inline(always)]

@@ -139,6 +139,11 @@ impl Act for XdpAct<'_> {
     }
 
     #[inline(always)]
+    fn neigh(&self, who: &Who) -> End {
+        self.leave(who, MISFIT)
+    }
+
+    #[inline(always)]
     fn rest(&self, who: &Who) -> End {
         self.leave(who, MISFIT)
     }
@@ -150,7 +155,7 @@ impl Act for XdpAct<'_> {
 
     #[inline(always)]
     fn tell(&self, event: &Event) {
-        events::tell(self.tables, event);
+        events::tell(event);
     }
 
     #[inline(always)]

@@ -48,14 +48,6 @@ macro_rules! packet_access {
                 Some(at)
             }
         }
-
-        /// Copies the `N` bytes at `offset`.
-        #[inline(always)]
-        pub fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-            let at = self.at::<N>(offset)?;
-            // SAFETY: `at()` has compared `at..at + N` with the end of the packet.
-            Some(unsafe { *(at as *const [u8; N]) })
-        }
     };
 }
 pub(crate) use packet_access;

@@ -193,25 +193,6 @@ impl TcFrame {
         unsafe { helpers::bpf_skb_adjust_room(self.skb, -(len as i32), BPF_ADJ_ROOM_MAC, 0) == 0 }
     }
 
-    /// Writes `bytes` at `offset`.
-    #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "an offset and a length within the headers"
-    )]
-    pub fn store<const N: usize>(self, offset: usize, bytes: &[u8; N]) -> bool {
-        // SAFETY: `bytes` is readable for its whole length.
-        unsafe {
-            helpers::bpf_skb_store_bytes(
-                self.skb,
-                offset as u32,
-                bytes.as_ptr().cast(),
-                N as u32,
-                0,
-            ) == 0
-        }
-    }
-
     /// Writes plain words at `offset`.
     #[inline(always)]
     #[expect(

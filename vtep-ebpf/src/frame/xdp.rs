@@ -57,6 +57,14 @@ impl<'a> XdpFrame<'a> {
 
     packet_access!();
 
+    /// Copies the `N` bytes at `offset`.
+    #[inline(always)]
+    pub fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let at = self.at::<N>(offset)?;
+        // SAFETY: `at()` has compared `at..at + N` with the end of the packet.
+        Some(unsafe { *(at as *const [u8; N]) })
+    }
+
     /// Takes `delta` bytes off the front, or adds them where it is negative.
     #[inline(always)]
     pub fn adjust_head(&self, delta: i32) -> bool {
