@@ -1,21 +1,35 @@
 //! The one writer: commands and events come in, the state machine says what is to be done, and it is done here.
 
-use std::{collections::HashSet, net::IpAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    time::Duration,
+};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
+use vtep_common::addr::MacAddr;
 
-use super::{DaemonError, device_name, facts, remove_dir_if_empty, start};
+use super::{
+    DaemonError, announce::Announcer, device_name, groups::Groups, remove_dir_if_empty,
+    start::Prepared,
+};
 use crate::{
     api::{
-        command::{Ask, Command, Op, Refusal, Reply},
-        model::{PortHook, Status, UplinkStatus},
+        command::{Ask, Command, Refusal, Reply},
+        events::Events,
+        model::{Status, UplinkStatus},
     },
     cli::run::RunOptions,
-    control::{Effect, LinkFacts, Reserved, State},
+    control::{Reserved, State},
     datapath::{self, Datapath, DatapathError},
     netlink::{self, Link, Monitor, Netlink},
     stats,
 };
+
+/// How often time is let pass.
+const TICK: Duration = Duration::from_secs(1);
+/// Changes of a batch that are made before what the kernel side tells has its turn.
+const CHANGES_AT_ONCE: usize = 64;
 
 /// Everything that the daemon has.
 pub(super) struct Core {
@@ -27,34 +41,48 @@ pub(super) struct Core {
     pub(super) fixed_locals: bool,
     /// Next hops that the kernel keeps resolved for us.
     pub(super) kept: HashSet<(u32, IpAddr)>,
-    options: RunOptions,
-    statuses: Vec<UplinkStatus>,
+    /// Whether a peer could be reached when it was last looked at.
+    pub(super) peers_up: HashMap<IpAddr, bool>,
+    /// Those who watch.
+    pub(super) events: Events,
+    pub(super) groups: Groups,
+    pub(super) announcer: Announcer,
+    /// The MACs of all interfaces.
+    pub(super) macs: HashMap<u32, MacAddr>,
+    /// The state does not know of a change of our own MACs yet.
+    pub(super) own_macs_stale: bool,
+    /// Events that had found the ring buffer full when it was last told.
+    pub(super) lost: u64,
+    pub(super) options: RunOptions,
+    pub(super) statuses: Vec<UplinkStatus>,
     /// Number of the kernel device.
-    device: u32,
+    pub(super) device: u32,
 }
 
 impl Core {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a part of the core, made once"
-    )]
-    pub(super) fn new(
-        options: &RunOptions,
-        netlink: Netlink,
-        datapath: Datapath,
-        state: State,
-        uplinks: Vec<Link>,
-        statuses: Vec<UplinkStatus>,
-        fixed_locals: bool,
-        device: u32,
-    ) -> Self {
+    pub(super) fn new(options: &RunOptions, netlink: Netlink, prepared: Prepared) -> Self {
+        let Prepared {
+            datapath,
+            state,
+            uplinks,
+            statuses,
+            device,
+            lost,
+        } = prepared;
         let mut core = Self {
             netlink,
             datapath,
             state,
             uplinks,
-            fixed_locals,
+            fixed_locals: !options.locals.is_empty(),
             kept: HashSet::new(),
+            peers_up: HashMap::new(),
+            events: Events::default(),
+            groups: Groups::default(),
+            announcer: Announcer::new(options.udp_port),
+            macs: HashMap::new(),
+            own_macs_stale: true,
+            lost,
             options: options.clone(),
             statuses,
             device,
@@ -63,30 +91,57 @@ impl Core {
         core
     }
 
+    /// The UDP port of VXLAN.
+    pub(super) const fn udp_port(&self) -> u16 {
+        self.options.udp_port
+    }
+
     /// Serves until everything is to be removed. Returns true then.
     pub(super) async fn run(
         &mut self,
         mut asks: mpsc::Receiver<Ask>,
         mut monitor: Monitor,
     ) -> bool {
+        let ring = match self.datapath.events_ready() {
+            Ok(ring) => ring,
+            Err(error) => {
+                tracing::error!(%error, "nothing can be learned");
+                return false;
+            }
+        };
+        let mut second = Instant::now() + TICK;
+        let mut tick = second;
         loop {
+            self.state.set_watched(self.events.watched());
+            let announce = self.announcer.next().map(Instant::from_std);
+            // Of those that are ready one is chosen by chance: none of them starves the others.
             tokio::select! {
                 ask = asks.recv() => {
                     let Some(ask) = ask else { return false };
-                    let teardown = matches!(ask.command, Command::Teardown);
-                    if teardown {
-                        let removed = self.teardown().await.map(|()| Reply::Done).map_err(internal);
-                        let done = removed.is_ok();
-                        ask.answer(removed);
-                        if done {
-                            return true;
-                        }
-                        continue;
+                    if self.take_ask(ask).await {
+                        return true;
                     }
-                    let Ask { command, reply } = ask;
-                    let answer = self.answer(command).await;
-                    // Nobody may be there any more to take it.
-                    drop(reply.send(answer));
+                }
+                ready = ring.readable() => {
+                    let Ok(mut ready) = ready else { return false };
+                    if !self.take_events().await {
+                        ready.clear_ready();
+                    }
+                    // The API's tasks have the same thread.
+                    tokio::task::yield_now().await;
+                }
+                () = tokio::time::sleep_until(tick) => {
+                    let now = Instant::now();
+                    if now >= second {
+                        self.each_second().await;
+                        second = now + TICK;
+                    }
+                    let behind = self.tick().await;
+                    tick = if behind { now } else { second };
+                    tokio::task::yield_now().await;
+                }
+                () = tokio::time::sleep_until(announce.unwrap_or(second)), if announce.is_some() => {
+                    self.announcer.send(Instant::now().into_std());
                 }
                 event = monitor.next() => match event {
                     Ok(event) => self.follow(event, &mut monitor).await,
@@ -97,6 +152,25 @@ impl Core {
                 },
             }
         }
+    }
+
+    /// Answers. True if everything has been removed.
+    async fn take_ask(&mut self, ask: Ask) -> bool {
+        if matches!(ask.command, Command::Teardown) {
+            let removed = self
+                .teardown()
+                .await
+                .map(|()| Reply::Done)
+                .map_err(internal);
+            let done = removed.is_ok();
+            ask.answer(removed);
+            return done;
+        }
+        let Ask { command, reply } = ask;
+        let answer = self.answer(command).await;
+        // Nobody may be there any more to take it.
+        drop(reply.send(answer));
+        false
     }
 
     async fn answer(&mut self, command: Command) -> Result<Reply, Refusal> {
@@ -126,14 +200,22 @@ impl Core {
             }
             Command::Metrics => {
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
-                Ok(Reply::Text(stats::prometheus::text(&snapshot, &self.state)))
+                let announced = self.announcer.counters();
+                Ok(Reply::Text(stats::prometheus::text(
+                    &snapshot,
+                    &self.state,
+                    announced,
+                )))
             }
             Command::Do(op) => self.change(&op).await.map(|()| Reply::Done),
             Command::Batch(ops) => {
-                for (line, op) in &ops {
-                    self.change(op)
-                        .await
-                        .map_err(|refusal| refusal.at_line(*line))?;
+                for some in ops.chunks(CHANGES_AT_ONCE) {
+                    for (line, op) in some {
+                        self.change(op)
+                            .await
+                            .map_err(|refusal| refusal.at_line(*line))?;
+                    }
+                    self.take_events().await;
                 }
                 Ok(Reply::Done)
             }
@@ -159,121 +241,9 @@ impl Core {
         }
     }
 
-    /// Makes one change, wholly or not at all.
-    async fn change(&mut self, op: &Op) -> Result<(), Refusal> {
-        let link = match op {
-            Op::PortAdd(spec) => self.port_facts(&spec.dev).await?,
-            _ => None,
-        };
-        let effect = self.state.apply(op, &link)?;
-        self.carry_out(effect, link.as_ref()).await
-    }
-
-    /// Looks an interface up that is to be a port.
-    async fn port_facts(&self, dev: &str) -> Result<Option<LinkFacts>, Refusal> {
-        match self.netlink.find_link(dev).await.map_err(internal)? {
-            Some(link) if !link.ethernet => Err(Refusal::invalid(format!(
-                "interface {dev} carries no Ethernet frames; make a tap with: ip tuntap add dev {dev} mode tap"
-            ))),
-            Some(link) => {
-                let facts = facts::of_port(&self.netlink, &link).map_err(internal)?;
-                tracing::info!("port {dev}: {}", delivery(&facts));
-                Ok(Some(facts))
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// Does what the state machine asks for.
-    async fn carry_out(
-        &mut self,
-        effect: Effect,
-        links: Option<&LinkFacts>,
-    ) -> Result<(), Refusal> {
-        let Effect {
-            writes,
-            attach,
-            detach,
-            resolve,
-            forget,
-            undo,
-            join: _,
-            leave: _,
-            announce: _,
-            events: _,
-        } = effect;
-        for wanted in &attach {
-            let xdp = wanted.hook == PortHook::Xdp;
-            if let Err(error) = self.datapath.attach_port(&wanted.name, wanted.ifindex, xdp) {
-                if let Some(undo) = &undo {
-                    // Nothing has been written yet: the state alone goes back.
-                    if let Err(refusal) = self.state.apply(undo, &links.cloned()) {
-                        tracing::error!(%refusal, "a port that could not be attached stays in the state");
-                    }
-                }
-                return Err(internal(error));
-            }
-        }
-        self.datapath.write(&writes).map_err(internal)?;
-        for ifindex in detach {
-            self.datapath.detach_port(ifindex).map_err(internal)?;
-        }
-        for ip in resolve {
-            self.resolve(ip).await;
-        }
-        drop(forget);
-        Ok(())
-    }
-
-    /// Takes away what hung on an interface that is gone.
-    pub(super) async fn port_gone(&mut self, ifindex: u32) {
-        let effect = self.state.link_gone(ifindex);
-        if effect.writes.is_empty() && effect.detach.is_empty() {
-            return;
-        }
-        tracing::warn!(
-            ifindex,
-            "the interface of a port is gone, and the port with it"
-        );
-        if let Err(refusal) = self.carry_out(effect, None).await {
-            tracing::error!(%refusal, "the port of an interface that is gone stays");
-        }
-    }
-
-    /// Takes on what changed about an interface.
-    pub(super) fn port_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
-        let facts = facts::of_port(&self.netlink, link)?;
-        let writes = self.state.link_changed(&facts);
-        if !writes.is_empty() {
-            tracing::info!("port {}: {}", facts.name, delivery(&facts));
-        }
-        Ok(self.datapath.write(&writes)?)
-    }
-
-    /// Takes on what changed about an uplink: one that was deleted and made again is attached anew.
-    pub(super) fn uplink_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
-        let Some(at) = self
-            .uplinks
-            .iter()
-            .position(|uplink| uplink.index == link.index || uplink.name == link.name)
-        else {
-            return Ok(());
-        };
-        let old = std::mem::replace(&mut self.uplinks[at], link.clone());
-        if old.index == link.index {
-            return Ok(());
-        }
-        tracing::warn!("uplink {} was made again; attaching to it", link.name);
-        self.datapath.detach_uplink(old.index)?;
-        self.statuses[at] =
-            start::attach_uplink(&self.options, &self.netlink, link, &mut self.datapath)?;
-        self.reserve();
-        Ok(())
-    }
-
     /// Tells the state which interfaces cannot be ports.
-    fn reserve(&mut self) {
-        let mut reserved: std::collections::HashMap<u32, Reserved> = self
+    pub(super) fn reserve(&mut self) {
+        let mut reserved: HashMap<u32, Reserved> = self
             .uplinks
             .iter()
             .map(|link| (link.index, Reserved::Uplink))
@@ -290,6 +260,7 @@ impl Core {
         for port in self.state.attachments() {
             self.datapath.detach_port(port.ifindex)?;
         }
+        self.remove_groups().await?;
         let dir = datapath::instance_dir(&self.options.instance);
         datapath::remove_pins(&dir)?;
         remove_dir_if_empty(dir.parent());
@@ -304,20 +275,8 @@ impl Core {
     }
 }
 
-/// How frames reach a port, for the log.
-fn delivery(facts: &LinkFacts) -> &'static str {
-    match (facts.xdp_target, facts.peer_target) {
-        (true, true) => "XDP may redirect to it, and TC hands frames straight to its other end",
-        (true, false) => "XDP may redirect to it",
-        (false, true) => {
-            "XDP leaves it to TC, since its other end would lose the frames; TC hands them straight to that end"
-        }
-        (false, false) => "XDP leaves it to TC, since the driver would lose the frames",
-    }
-}
-
 /// A failure of ours, with its causes.
-fn internal(error: impl std::error::Error) -> Refusal {
+pub(super) fn internal(error: impl std::error::Error) -> Refusal {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

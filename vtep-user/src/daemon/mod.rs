@@ -3,9 +3,14 @@
 //! One task owns everything (`core::Core`): it takes the API's commands and netlink's events one at a time, asks the state
 //! machine what is to be done, and does it. There is no other writer.
 
+mod announce;
+mod changes;
 mod core;
 mod error;
 mod facts;
+mod frames;
+mod groups;
+mod learning;
 mod privileges;
 mod start;
 mod underlay;

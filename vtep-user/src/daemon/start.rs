@@ -1,12 +1,15 @@
 //! Starting: check everything, then take over or make what is needed, and leave nothing half made.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
 };
 
 use aya::util::KernelVersion;
-use vtep_common::maps::{Config, DEFAULT_FDB_ENTRIES};
+use vtep_common::{
+    addr::VtepAddr,
+    maps::{Config, DEFAULT_FDB_ENTRIES},
+};
 
 use super::{DaemonError, core::Core, device_name, facts, owner};
 use crate::{
@@ -19,6 +22,18 @@ use crate::{
 
 /// Oldest kernel: it has all helpers, and the source address in tunnel keys (6.0).
 const OLDEST_KERNEL: (KernelVersion, &str) = (KernelVersion::new(6, 1, 0), "6.1");
+
+/// What a core is made of.
+pub(super) struct Prepared {
+    pub(super) datapath: Datapath,
+    pub(super) state: State,
+    pub(super) uplinks: Vec<Link>,
+    pub(super) statuses: Vec<UplinkStatus>,
+    /// Number of the kernel device.
+    pub(super) device: u32,
+    /// Events that found the ring buffer full before.
+    pub(super) lost: u64,
+}
 
 /// A daemon that is ready.
 pub(super) struct Started {
@@ -61,7 +76,12 @@ pub(super) async fn start(options: &RunOptions) -> Result<Started, DaemonError> 
         .await?;
     let made = prepare(options, &netlink, &uplinks, &tunnel.link, locals).await;
     match made {
-        Ok(mut core) => {
+        Ok((mut core, groups)) => {
+            for link in netlink.links().await? {
+                core.note_mac(&link);
+            }
+            core.refresh_own_macs();
+            core.adopt_groups(groups).await;
             core.resolve_all().await;
             Ok(Started { core, monitor })
         }
@@ -154,24 +174,26 @@ async fn prepare(
     uplinks: &[Link],
     device: &Link,
     locals: Vec<IpAddr>,
-) -> Result<Core, DaemonError> {
+) -> Result<(Core, BTreeSet<IpAddr>), DaemonError> {
     let dir = datapath::instance_dir(&options.instance);
     let mut datapath = Datapath::open(&dir, options.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
     let fresh = !datapath.adopted();
     let prepared = take_over(options, netlink, uplinks, device, locals, &mut datapath).await;
     match prepared {
-        Ok((state, statuses)) => {
-            let fixed_locals = !options.locals.is_empty();
-            Ok(Core::new(
-                options,
-                netlink.clone(),
+        Ok(TakenOver {
+            state,
+            statuses,
+            groups,
+        }) => {
+            let prepared = Prepared {
+                lost: datapath.lost_events()?,
                 datapath,
                 state,
-                uplinks.to_vec(),
+                uplinks: uplinks.to_vec(),
                 statuses,
-                fixed_locals,
-                device.index,
-            ))
+                device: device.index,
+            };
+            Ok((Core::new(options, netlink.clone(), prepared), groups))
         }
         Err(error) => {
             if fresh {
@@ -183,6 +205,14 @@ async fn prepare(
     }
 }
 
+/// What there is once the data path runs.
+struct TakenOver {
+    state: State,
+    statuses: Vec<UplinkStatus>,
+    /// The multicast groups that the state floods to.
+    groups: BTreeSet<IpAddr>,
+}
+
 async fn take_over(
     options: &RunOptions,
     netlink: &Netlink,
@@ -190,7 +220,7 @@ async fn take_over(
     device: &Link,
     locals: Vec<IpAddr>,
     datapath: &mut Datapath,
-) -> Result<(State, Vec<UplinkStatus>), DaemonError> {
+) -> Result<TakenOver, DaemonError> {
     if let Some(wanted) = options
         .fdb_max
         .filter(|wanted| *wanted != datapath.fdb_max())
@@ -205,7 +235,7 @@ async fn take_over(
         ..Limits::default()
     };
     let found = datapath.config()?;
-    let (state, writes) = if datapath.adopted() && found.layout != 0 {
+    let (state, writes, groups) = if datapath.adopted() && found.layout != 0 {
         if found.udp_port != options.udp_port {
             return Err(DaemonError::UdpPort {
                 found: found.udp_port,
@@ -214,7 +244,8 @@ async fn take_over(
         }
         adopt(options, netlink, locals, limits, datapath).await?
     } else {
-        (State::new(limits, locals, options.udp_port), Vec::new())
+        let state = State::new(limits, locals, options.udp_port);
+        (state, Vec::new(), BTreeSet::new())
     };
 
     let partial = uplinks.iter().any(|link| link.kind == LinkKind::Veth);
@@ -250,7 +281,11 @@ async fn take_over(
             datapath.detach_uplink(ifindex)?;
         }
     }
-    Ok((state, statuses))
+    Ok(TakenOver {
+        state,
+        statuses,
+        groups,
+    })
 }
 
 async fn adopt(
@@ -259,16 +294,17 @@ async fn adopt(
     locals: Vec<IpAddr>,
     limits: Limits,
     datapath: &Datapath,
-) -> Result<(State, Vec<Write>), DaemonError> {
+) -> Result<(State, Vec<Write>, BTreeSet<IpAddr>), DaemonError> {
     let mut links = HashMap::new();
     for link in netlink.links().await? {
         links.insert(link.index, facts::of_port(netlink, &link)?);
     }
+    let dump = datapath.dump()?;
     let Adopted {
         state,
         writes,
         notes,
-    } = State::adopt(&datapath.dump()?, locals, options.udp_port, limits, &links);
+    } = State::adopt(&dump, locals, options.udp_port, limits, &links);
     for note in notes {
         tracing::warn!("{note}");
     }
@@ -280,7 +316,21 @@ async fn adopt(
         fdb = totals.fdb,
         "adopted the pinned state"
     );
-    Ok((state, writes))
+    let groups = groups_after(&dump.groups, &writes);
+    Ok((state, writes, groups))
+}
+
+/// The groups that are left once the writes are made.
+fn groups_after(found: &[VtepAddr], writes: &[Write]) -> BTreeSet<IpAddr> {
+    let mut groups: BTreeSet<IpAddr> = found.iter().copied().map(IpAddr::from).collect();
+    for write in writes {
+        match write {
+            Write::Group(group, true) => groups.insert(IpAddr::from(*group)),
+            Write::Group(group, false) => groups.remove(&IpAddr::from(*group)),
+            _ => false,
+        };
+    }
+    groups
 }
 
 /// Attaches to an uplink: XDP where it is wanted and pays, TC always. Says what it got, and why.

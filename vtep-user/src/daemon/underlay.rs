@@ -17,6 +17,7 @@ struct Todo {
     peers: bool,
     locals: bool,
     ports: bool,
+    groups: bool,
 }
 
 impl Core {
@@ -43,6 +44,7 @@ impl Core {
                 index,
                 link: Some(link),
             } => {
+                self.note_mac(&link);
                 if let Err(error) = self.port_changed(&link) {
                     tracing::error!(%error, ifindex = index, "a change of a port was not followed");
                 }
@@ -53,12 +55,15 @@ impl Core {
                 self.kept.retain(|(ifindex, _)| *ifindex != index);
                 todo.peers = true;
                 todo.locals = true;
+                todo.groups |= self.uplinks.iter().any(|uplink| uplink.index == index);
             }
             Event::Link { index, link: None } => {
+                self.forget_mac(index);
                 self.port_gone(index).await;
                 todo.peers = true;
             }
             Event::Address { .. } => {
+                todo.groups = true;
                 todo.locals = true;
                 todo.peers = true;
             }
@@ -72,6 +77,7 @@ impl Core {
                     peers: true,
                     locals: true,
                     ports: true,
+                    groups: true,
                 }
             }
         }
@@ -89,6 +95,9 @@ impl Core {
                 let writes = self.state.set_locals(locals);
                 self.datapath.write(&writes)?;
             }
+        }
+        if todo.groups && !self.groups.is_empty() {
+            self.sync_groups().await;
         }
         if todo.peers {
             self.resolve_all().await;
@@ -108,7 +117,9 @@ impl Core {
         for ifindex in gone {
             self.port_gone(ifindex).await;
         }
+        self.macs.clear();
         for link in &links {
+            self.note_mac(link);
             self.port_changed(link)?;
         }
         Ok(())
@@ -131,6 +142,7 @@ impl Core {
                 return;
             }
         };
+        self.tell_peer(ip, &resolution);
         let writes = self.state.resolved(ip, resolution);
         if let Err(error) = self.datapath.write(&writes) {
             tracing::error!(%error, %ip, "the way to a peer was not written");
@@ -138,7 +150,8 @@ impl Core {
     }
 
     async fn way_to(&mut self, ip: IpAddr) -> Result<control::Resolution, DaemonError> {
-        let local = self.state.local_for(ip);
+        // With a source the kernel would look no IPv4 route to a group up, but take the interface that has the source.
+        let local = self.state.local_for(ip).filter(|_| !ip.is_multicast());
         let found = self.netlink.resolve_peer(ip, local).await?;
         Ok(match found {
             Resolution::Resolved {
@@ -150,7 +163,9 @@ impl Core {
             } => {
                 let route = self.netlink.resolve(ip, local).await?;
                 let next_hop = route.as_ref().map_or(ip, |route| route.next_hop(ip));
-                self.keep(oif, next_hop).await;
+                if !next_hop.is_multicast() {
+                    self.keep(oif, next_hop).await;
+                }
                 let Some(link) = self.netlink.link(oif).await? else {
                     return Ok(control::Resolution::NoRoute);
                 };

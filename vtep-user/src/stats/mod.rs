@@ -1,8 +1,11 @@
 //! Counters as rows, for the API, and as Prometheus text.
 
+mod learning;
 pub mod prometheus;
 
-use vtep_common::{count::Direction, reason::Class};
+use vtep_common::{count::Direction, maps::EventEnd, reason::Class};
+
+pub use self::learning::AnnounceCounters;
 
 use crate::{
     api::{
@@ -67,6 +70,16 @@ pub fn rows(
                 reason: Some(reason.name().to_owned()),
                 ..row(counter.packets, counter.bytes)
             }
+        }));
+    }
+    if all {
+        let learned = learning::learned(state).into_iter();
+        let lost = ("ring_lost", learning::events(snapshot, EventEnd::Lost));
+        let happened = learned.chain([lost]).filter(|(_, times)| *times != 0);
+        rows.extend(happened.map(|(what, times)| StatsRow {
+            hook: Some(learning::HOOK.to_owned()),
+            reason: Some(what.to_owned()),
+            ..row(times, 0)
         }));
     }
     let split = |direction_of: Direction, packets, bytes| StatsRow {

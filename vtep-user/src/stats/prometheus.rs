@@ -2,8 +2,9 @@
 
 use std::fmt::{Display, Write as _};
 
-use vtep_common::count::Direction;
+use vtep_common::{count::Direction, maps::EventEnd};
 
+use super::{AnnounceCounters, learning};
 use crate::{
     control::State,
     datapath::{CounterRow, Snapshot},
@@ -11,7 +12,7 @@ use crate::{
 
 /// All metrics.
 #[must_use]
-pub fn text(snapshot: &Snapshot, state: &State) -> String {
+pub fn text(snapshot: &Snapshot, state: &State, announced: AnnounceCounters) -> String {
     let mut out = String::new();
     let reasons: Vec<_> = snapshot
         .reasons
@@ -58,6 +59,26 @@ pub fn text(snapshot: &Snapshot, state: &State) -> String {
         &peers,
     );
 
+    events(
+        &mut out,
+        ("vtep_learn_total", "what"),
+        "MACs by what learning did with them.",
+        &learning::learned(state),
+    );
+    events(
+        &mut out,
+        ("vtep_events_total", "end"),
+        "Events that the data path had for the daemon, by what became of them.",
+        &EventEnd::ALL.map(|end| (end.name(), learning::events(snapshot, end))),
+    );
+    let AnnounceCounters { sent, lost } = announced;
+    events(
+        &mut out,
+        ("vtep_announce_total", "end"),
+        "Packets that tell other VTEPs of a MAC at a port here, by what became of them.",
+        &[("sent", sent), ("lost", lost)],
+    );
+
     let totals = state.totals();
     for (name, help, value) in [
         ("vtep_vnis", "VNIs.", totals.vnis),
@@ -98,6 +119,17 @@ fn named<N: Display>(
         Some((labels, counter.packets, counter.bytes))
     });
     labelled.collect()
+}
+
+/// A counter with one label. Zeros stand there too: what has not happened yet can be watched for.
+fn events(out: &mut String, (name, label): (&str, &str), help: &str, rows: &[(&str, u64)]) {
+    line(
+        out,
+        format_args!("# HELP {name} {help}\n# TYPE {name} counter"),
+    );
+    for (value, times) in rows {
+        line(out, format_args!("{name}{{{label}=\"{value}\"}} {times}"));
+    }
 }
 
 /// A label's value: backslashes and quotation marks are escaped. Interface names can hold either.

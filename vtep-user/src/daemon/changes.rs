@@ -1,0 +1,156 @@
+//! Making changes: what the state machine asks for is done here, and what happens to interfaces is handed to it.
+
+use super::{
+    DaemonError,
+    core::{Core, internal},
+    facts, start,
+};
+use crate::{
+    api::{
+        command::{Op, Refusal},
+        model::PortHook,
+    },
+    control::{Effect, LinkFacts},
+    netlink::Link,
+};
+
+impl Core {
+    /// Makes one change, wholly or not at all.
+    pub(super) async fn change(&mut self, op: &Op) -> Result<(), Refusal> {
+        let link = match op {
+            Op::PortAdd(spec) => self.port_facts(&spec.dev).await?,
+            _ => None,
+        };
+        let effect = self.state.apply(op, &link)?;
+        self.carry_out(effect, link.as_ref()).await
+    }
+
+    /// Looks an interface up that is to be a port.
+    async fn port_facts(&mut self, dev: &str) -> Result<Option<LinkFacts>, Refusal> {
+        match self.netlink.find_link(dev).await.map_err(internal)? {
+            Some(link) if !link.ethernet => Err(Refusal::invalid(format!(
+                "interface {dev} carries no Ethernet frames; make a tap with: ip tuntap add dev {dev} mode tap"
+            ))),
+            Some(link) => {
+                self.note_mac(&link);
+                let facts = facts::of_port(&self.netlink, &link).map_err(internal)?;
+                tracing::info!("port {dev}: {}", delivery(&facts));
+                Ok(Some(facts))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Does what the state machine asks for.
+    pub(super) async fn carry_out(
+        &mut self,
+        effect: Effect,
+        links: Option<&LinkFacts>,
+    ) -> Result<(), Refusal> {
+        let Effect {
+            writes,
+            attach,
+            detach,
+            resolve,
+            forget,
+            undo,
+            join,
+            leave,
+            announce,
+            events,
+        } = effect;
+        for wanted in &attach {
+            let xdp = wanted.hook == PortHook::Xdp;
+            if let Err(error) = self.datapath.attach_port(&wanted.name, wanted.ifindex, xdp) {
+                if let Some(undo) = &undo {
+                    // Nothing has been written yet: the state alone goes back.
+                    if let Err(refusal) = self.state.apply(undo, &links.cloned()) {
+                        tracing::error!(%refusal, "a port that could not be attached stays in the state");
+                    }
+                }
+                return Err(internal(error));
+            }
+        }
+        self.own_macs_stale |= !attach.is_empty() || !detach.is_empty();
+        if !join.is_empty() {
+            self.join_groups(&join).await;
+        }
+        self.datapath.write(&writes).map_err(internal)?;
+        if !leave.is_empty() {
+            self.leave_groups(&leave).await;
+        }
+        for ifindex in detach {
+            self.datapath.detach_port(ifindex).map_err(internal)?;
+        }
+        for ip in resolve {
+            self.resolve(ip).await;
+        }
+        for ip in forget {
+            self.peers_up.remove(&ip);
+        }
+        for announce in &announce {
+            self.announce(announce);
+        }
+        self.events.publish(events);
+        Ok(())
+    }
+
+    /// Takes away what hung on an interface that is gone.
+    pub(super) async fn port_gone(&mut self, ifindex: u32) {
+        let effect = self.state.link_gone(ifindex);
+        if effect.writes.is_empty() && effect.detach.is_empty() {
+            return;
+        }
+        tracing::warn!(
+            ifindex,
+            "the interface of a port is gone, and the port with it"
+        );
+        if let Err(refusal) = self.carry_out(effect, None).await {
+            tracing::error!(%refusal, "the port of an interface that is gone stays");
+        }
+    }
+
+    /// Takes on what changed about an interface.
+    pub(super) fn port_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
+        let facts = facts::of_port(&self.netlink, link)?;
+        let writes = self.state.link_changed(&facts);
+        if !writes.is_empty() {
+            tracing::info!("port {}: {}", facts.name, delivery(&facts));
+        }
+        Ok(self.datapath.write(&writes)?)
+    }
+
+    /// Takes on what changed about an uplink: one that was deleted and made again is attached anew.
+    pub(super) fn uplink_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
+        let Some(at) = self
+            .uplinks
+            .iter()
+            .position(|uplink| uplink.index == link.index || uplink.name == link.name)
+        else {
+            return Ok(());
+        };
+        let old = std::mem::replace(&mut self.uplinks[at], link.clone());
+        if old.index == link.index {
+            return Ok(());
+        }
+        tracing::warn!("uplink {} was made again; attaching to it", link.name);
+        self.datapath.detach_uplink(old.index)?;
+        self.statuses[at] =
+            start::attach_uplink(&self.options, &self.netlink, link, &mut self.datapath)?;
+        self.reserve();
+        self.own_macs_stale = true;
+        Ok(())
+    }
+}
+
+/// How frames reach a port, for the log.
+fn delivery(facts: &LinkFacts) -> &'static str {
+    match (facts.xdp_target, facts.peer_target) {
+        (true, true) => "XDP may redirect to it, and TC hands frames straight to its other end",
+        (true, false) => "XDP may redirect to it",
+        (false, true) => {
+            "XDP leaves it to TC, since its other end would lose the frames; TC hands them straight to that end"
+        }
+        (false, false) => "XDP leaves it to TC, since the driver would lose the frames",
+    }
+}

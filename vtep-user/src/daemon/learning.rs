@@ -1,0 +1,183 @@
+//! What goes on by itself: events of the kernel side, time that passes, and telling those who watch.
+
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Instant};
+
+use vtep_common::addr::MacAddr;
+
+use super::{
+    announce::Packet,
+    core::Core,
+    frames::{self, Host},
+};
+use crate::{
+    api::model::{EventKind, Happening},
+    control::{Announce, Effect, Resolution},
+    netlink::Link,
+};
+
+/// Events that are taken in at once: some milliseconds' worth, after which others have their turn.
+const EVENTS_AT_ONCE: usize = 1_024;
+
+impl Core {
+    /// Takes in what the kernel side has told. True if more may wait.
+    pub(super) async fn take_events(&mut self) -> bool {
+        let events = self.datapath.events(EVENTS_AT_ONCE);
+        if events.is_empty() {
+            return false;
+        }
+        self.refresh_own_macs();
+        let effect = self.state.learn(&events, &self.datapath);
+        self.carry_out_or_log(effect).await;
+        events.len() == EVENTS_AT_ONCE
+    }
+
+    /// Lets time pass. True if there is more to do at once.
+    pub(super) async fn tick(&mut self) -> bool {
+        let effect = self.state.tick(&self.datapath);
+        self.carry_out_or_log(effect).await;
+        self.state.is_behind()
+    }
+
+    /// What is looked at once a second.
+    pub(super) async fn each_second(&mut self) {
+        self.tell_lost();
+        if self.groups.unfinished() {
+            self.sync_groups().await;
+        }
+    }
+
+    async fn carry_out_or_log(&mut self, effect: Effect) {
+        if let Err(refusal) = self.carry_out(effect, None).await {
+            tracing::error!(%refusal, "what was learned was not written");
+        }
+    }
+
+    /// Says how many events found the ring buffer full.
+    fn tell_lost(&mut self) {
+        let lost = match self.datapath.lost_events() {
+            Ok(lost) => lost,
+            Err(error) => {
+                tracing::error!(%error, "the counters of events cannot be read");
+                return;
+            }
+        };
+        let more = lost.saturating_sub(self.lost);
+        self.lost = lost;
+        if more == 0 {
+            return;
+        }
+        tracing::warn!(count = more, "the ring buffer of events was full");
+        self.events.publish(vec![Happening {
+            count: Some(more),
+            why: Some("the ring buffer was full; the next frames tell again".to_owned()),
+            ..Happening::new(EventKind::Lost)
+        }]);
+    }
+
+    /// Tells that a peer can be reached, or not any more.
+    pub(super) fn tell_peer(&mut self, ip: IpAddr, now: &Resolution) {
+        if ip.is_multicast() {
+            return;
+        }
+        let why = match now {
+            Resolution::Resolved { .. } => None,
+            Resolution::Pending { dev, .. } => {
+                Some(format!("its next hop on {dev} does not answer"))
+            }
+            Resolution::LinkDown { dev } => Some(format!("{dev} is down")),
+            Resolution::NoRoute => Some("there is no route".to_owned()),
+        };
+        let up = why.is_none();
+        let before = self.peers_up.get(&ip).copied();
+        // Of a new peer the next hop is asked first.
+        let waits = before.is_none() && matches!(now, Resolution::Pending { .. });
+        if before == Some(up) || waits {
+            return;
+        }
+        self.peers_up.insert(ip, up);
+        let kind = if up {
+            EventKind::PeerUp
+        } else {
+            EventKind::PeerDown
+        };
+        self.events.publish(vec![Happening {
+            dst: Some(ip),
+            why,
+            ..Happening::new(kind)
+        }]);
+    }
+
+    /// Tells the other VTEPs that a MAC is here.
+    pub(super) fn announce(&mut self, announce: &Announce) {
+        let Announce {
+            vni,
+            mac,
+            hosts,
+            to,
+        } = announce;
+        if self.announcer.is_full() {
+            self.announcer.count_lost(to.len() as u64);
+            return;
+        }
+        let hosts: Vec<Host> = hosts
+            .iter()
+            .map(|&ip| Host {
+                ip,
+                router: self.datapath.is_router(vni.get(), ip),
+            })
+            .collect();
+        let vni = (*vni).into();
+        for payload in frames::announcements(vni, *mac, &hosts) {
+            let payload: Arc<[u8]> = payload.into();
+            for &to in to {
+                let oif = if to.is_multicast() {
+                    self.groups.way(to).map(|way| way.oif)
+                } else {
+                    None
+                };
+                match self.state.local_for(to) {
+                    Some(local) if oif.is_some() || !to.is_multicast() => {
+                        self.announcer.push(Packet {
+                            from: (local, oif),
+                            to,
+                            payload: Arc::clone(&payload),
+                        });
+                    }
+                    _ => self.announcer.count_lost(1),
+                }
+            }
+        }
+        self.announcer.send(Instant::now());
+    }
+
+    /// Keeps in mind which MAC an interface has.
+    pub(super) fn note_mac(&mut self, link: &Link) {
+        let mac = MacAddr::from_bytes(link.mac);
+        if self.macs.insert(link.index, mac) != Some(mac) {
+            self.own_macs_stale = true;
+        }
+    }
+
+    /// An interface is gone.
+    pub(super) fn forget_mac(&mut self, ifindex: u32) {
+        self.own_macs_stale |= self.macs.remove(&ifindex).is_some();
+    }
+
+    /// Tells the state which MACs are the hypervisor's own, if that has changed: those of the uplinks, of the interfaces with
+    /// ports, and of the kernel device.
+    pub(super) fn refresh_own_macs(&mut self) {
+        if !std::mem::take(&mut self.own_macs_stale) {
+            return;
+        }
+        let own: HashSet<MacAddr> = self
+            .uplinks
+            .iter()
+            .map(|link| link.index)
+            .chain(self.state.attachments().map(|port| port.ifindex))
+            .chain([self.device])
+            .filter_map(|ifindex| self.macs.get(&ifindex).copied())
+            .filter(|mac| !mac.is_zero())
+            .collect();
+        self.state.set_own_macs(own);
+    }
+}
