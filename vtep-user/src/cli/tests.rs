@@ -516,6 +516,24 @@ fn wrong_usage_is_exit_code_2_with_a_sentence() {
 }
 
 #[test]
+fn the_commands_in_the_documents_are_understood() {
+    let readme = include_str!("../../../README.md");
+    let (_, readme) = readme.split_once("## Five minutes").unwrap();
+    let (readme, _) = readme.split_once("## Commands").unwrap();
+    let modes = include_str!("../../../docs/modes.md");
+    let mut count = 0;
+    for line in readme.lines().chain(modes.lines()) {
+        let command = line.split_once(" #").map_or(line, |(command, _)| command);
+        if command.starts_with("vtep ") {
+            let parsed = Cli::try_parse_from(command.split_whitespace());
+            assert!(parsed.is_ok(), "{command}: {parsed:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
+}
+
+#[test]
 fn an_error_is_printed_with_its_causes() {
     #[derive(Debug, thiserror::Error)]
     #[error("attach xdp_uplink to eth0")]
