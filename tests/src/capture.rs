@@ -165,6 +165,20 @@ fn stripped_tag(message: &libc::msghdr) -> Option<(u16, u16)> {
     })
 }
 
+/// The underlay frames that end with `inner` among those that came to each of `links` within
+/// `within`, in their order.
+#[must_use]
+pub fn carrying(links: &[Capture], inner: &[u8], within: Duration) -> Vec<Vec<Vec<u8>>> {
+    links
+        .iter()
+        .map(|link| {
+            let mut seen = link.collect(within, |_| false);
+            seen.retain(|outer| outer.len() > inner.len() && outer.ends_with(inner));
+            seen
+        })
+        .collect()
+}
+
 fn size_u32<T>() -> u32 {
     u32::try_from(size_of::<T>()).expect("a small type")
 }

@@ -1,15 +1,19 @@
 //! A `vtep run` process and the command line that talks to it.
 
-use std::cell::RefCell;
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::binary;
+use crate::frame::Mac;
 use crate::ns::{self, Ns};
 use crate::wait::{poll, until};
 
@@ -21,7 +25,7 @@ pub struct Daemon {
     instance: String,
     args: Vec<String>,
     namespace: PathBuf,
-    child: RefCell<Option<Child>>,
+    child: Mutex<Option<Child>>,
     log: PathBuf,
 }
 
@@ -46,7 +50,7 @@ impl Daemon {
             instance: instance.to_owned(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             namespace: ns.path(),
-            child: RefCell::new(None),
+            child: Mutex::new(None),
             log: std::env::temp_dir().join(format!("{instance}.log")),
         }
     }
@@ -134,7 +138,7 @@ impl Daemon {
             });
         }
         let child = command.spawn().expect("start the daemon");
-        *self.child.borrow_mut() = Some(child);
+        *self.child() = Some(child);
         let answered = poll(START, || {
             if let Some(status) = self.ended() {
                 panic!("vtep run ended with {status}:\n{}", self.log());
@@ -148,11 +152,14 @@ impl Daemon {
         );
     }
 
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How it ended, if it did.
     #[must_use]
     pub fn ended(&self) -> Option<ExitStatus> {
-        self.child
-            .borrow_mut()
+        self.child()
             .as_mut()?
             .try_wait()
             .expect("ask for the child's state")
@@ -165,7 +172,18 @@ impl Daemon {
     /// If it does not run.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.borrow().as_ref().expect("a running daemon").id()
+        self.child().as_ref().expect("a running daemon").id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    pub fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.pid()).expect("a process id");
+        // SAFETY: plain call on a child that has not been waited for, so the id is still its own.
+        unsafe { libc::kill(pid, signal) };
     }
 
     /// Kills it as a crash would.
@@ -174,7 +192,7 @@ impl Daemon {
     ///
     /// If it does not run.
     pub fn kill(&self) {
-        let mut child = self.child.borrow_mut().take().expect("a running daemon");
+        let mut child = self.child().take().expect("a running daemon");
         child.kill().expect("kill the daemon");
         child.wait().expect("wait for the daemon");
     }
@@ -185,11 +203,9 @@ impl Daemon {
     ///
     /// If it does not run or does not stop.
     pub fn stop(&self) -> ExitStatus {
-        let pid = i32::try_from(self.pid()).expect("a process id");
-        // SAFETY: plain call on a child that has not been waited for, so the id is still its own.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
+        self.signal(libc::SIGTERM);
         let status = until("the daemon to stop", || self.ended());
-        self.child.borrow_mut().take();
+        self.child().take();
         status
     }
 
@@ -248,17 +264,73 @@ impl Daemon {
         }
     }
 
-    /// Every table, for comparing before and after.
+    /// Every table, for comparing before and after; ages, which only time changes, are left out.
     #[must_use]
     #[track_caller]
     pub fn tables(&self) -> Vec<(&'static str, Vec<Value>)> {
-        ["vni", "port", "fdb", "peer"]
-            .map(|table| {
-                let mut rows = self.rows(&format!("{table} show"));
-                rows.sort_by_key(ToString::to_string);
-                (table, rows)
-            })
+        ["vni", "port", "fdb", "peer", "neigh", "nexthop"]
+            .map(|table| (table, self.table(table)))
             .into()
+    }
+
+    /// The rows of one table in a fixed order and without their ages.
+    #[must_use]
+    #[track_caller]
+    pub fn table(&self, table: &str) -> Vec<Value> {
+        let mut rows = self.rows(&format!("{table} show"));
+        for row in &mut rows {
+            if let Some(row) = row.as_object_mut() {
+                row.remove("age_s");
+            }
+        }
+        rows.sort_by_key(ToString::to_string);
+        rows
+    }
+
+    /// The FDB's row of a MAC, if there is one.
+    #[must_use]
+    pub fn fdb(&self, vni: u32, mac: Mac) -> Option<Value> {
+        let out = self.vtep(&format!("fdb get {mac} --vni {vni} -j"));
+        let rows: Vec<Value> = serde_json::from_slice(&out.stdout).ok()?;
+        rows.into_iter().next()
+    }
+
+    /// The neigh row of a host, if there is one.
+    #[must_use]
+    #[track_caller]
+    pub fn neigh(&self, vni: u32, ip: IpAddr) -> Option<Value> {
+        let rows = self.rows(&format!("neigh show --vni {vni}"));
+        rows.into_iter()
+            .find(|row| row["ip"] == ip.to_string().as_str())
+    }
+
+    /// What the API says of the daemon itself.
+    ///
+    /// # Panics
+    ///
+    /// If it does not answer.
+    #[must_use]
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        let mut socket = UnixStream::connect(self.socket()).expect("connect to the API");
+        socket
+            .write_all(b"GET /v1/status HTTP/1.1\r\nHost: vtep\r\nConnection: close\r\n\r\n")
+            .expect("ask the API");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("an answer");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"))
+    }
+
+    /// Number of FDB entries.
+    ///
+    /// # Panics
+    ///
+    /// If the API does not say.
+    #[must_use]
+    #[track_caller]
+    pub fn fdb_len(&self) -> u64 {
+        self.status()["fdb"].as_u64().expect("a number of entries")
     }
 
     /// Packets counted under a reason at every hook, wherever they were not split further.
@@ -293,7 +365,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.borrow_mut().take() {
+        if let Some(mut child) = self.child().take() {
             drop(child.kill());
             drop(child.wait());
         }

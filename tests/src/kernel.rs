@@ -8,6 +8,11 @@ use crate::underlay::Family;
 
 /// Makes VNI `vni` at a hypervisor whose underlay address is `local`, with the device's defaults.
 pub fn add_vni(ns: &Ns, vni: u32, local: IpAddr, mtu: u32) {
+    add_vni_with(ns, vni, local, mtu, "");
+}
+
+/// Makes VNI `vni` with more arguments for the device, such as `nolearning proxy`.
+pub fn add_vni_with(ns: &Ns, vni: u32, local: IpAddr, mtu: u32, args: &str) {
     // With this a bridge drops and trims what is no good IP packet, like a router.
     for tables in ["iptables", "ip6tables"] {
         ns.run(|| {
@@ -17,7 +22,7 @@ pub fn add_vni(ns: &Ns, vni: u32, local: IpAddr, mtu: u32) {
         });
     }
     ns.ip(&format!(
-        "link add vx{vni} type vxlan id {vni} local {local} dstport 4789
+        "link add vx{vni} type vxlan id {vni} local {local} dstport 4789 {args}
          link set vx{vni} mtu {mtu} addrgenmode none
          link add br{vni} type bridge stp_state 0 mcast_snooping 0
          link set br{vni} addrgenmode none

@@ -220,6 +220,7 @@ pub const fn inner_v4(host: u8) -> Ipv4Addr {
 
 /// A VM's IPv6 address in the segment.
 #[must_use]
-pub fn inner_v6(host: u8) -> Ipv6Addr {
-    Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0, host.into())
+pub const fn inner_v6(host: u8) -> Ipv6Addr {
+    let octets = [0xfd, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host];
+    Ipv6Addr::from_bits(u128::from_be_bytes(octets))
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::frame::Mac;
+
 /// The address family of the underlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -42,6 +44,39 @@ impl Family {
             Self::V4 => Ipv4Addr::new(198, 18, net, host).into(),
             Self::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, net.into(), 0, 0, 0, host.into()).into(),
         }
+    }
+
+    /// A multicast group of the site.
+    #[must_use]
+    pub const fn group(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(Ipv4Addr::new(239, 1, 1, 100)),
+            Self::V6 => IpAddr::V6(Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0x100)),
+        }
+    }
+
+    /// The MAC that packets to [`Family::group`] are sent to (RFC 1112 section 6.4, RFC 2464 section 7).
+    #[must_use]
+    pub const fn group_mac(self) -> Mac {
+        match self {
+            Self::V4 => Mac([0x01, 0x00, 0x5e, 0x01, 0x01, 0x64]),
+            Self::V6 => Mac([0x33, 0x33, 0, 0, 0x01, 0x00]),
+        }
+    }
+
+    /// Where an underlay frame goes: its MAC and its IP.
+    ///
+    /// # Panics
+    ///
+    /// If it has no whole IP header of this family.
+    #[must_use]
+    pub fn destination(self, frame: &[u8]) -> (Mac, IpAddr) {
+        let mac = Mac(frame[..6].try_into().expect("six bytes"));
+        let ip = match self {
+            Self::V4 => IpAddr::from(<[u8; 4]>::try_from(&frame[30..34]).expect("four bytes")),
+            Self::V6 => IpAddr::from(<[u8; 16]>::try_from(&frame[38..54]).expect("sixteen bytes")),
+        };
+        (mac, ip)
     }
 
     /// Length of an underlay network's prefix.

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::checks::marked;
 use crate::daemon::Daemon;
 use crate::frame::{Frame, Mac, eth};
 use crate::lab::{GREEN, UPLINK};
@@ -11,6 +12,7 @@ use crate::link::Link as _;
 use crate::ns::Ns;
 use crate::tap::Tap;
 use crate::underlay::Family;
+use crate::wait::DEADLINE;
 
 /// The MAC of the VM behind the port.
 pub const VM: Mac = Mac::nth(0x0a);
@@ -192,6 +194,46 @@ impl Wire {
             .wait_for("VXLAN packet with the frame", |frame| {
                 self.is_vxlan(frame) && frame.ends_with(inner)
             })
+    }
+
+    /// The frames that have left for VTEPs and were not read yet, without their outer headers.
+    ///
+    /// # Panics
+    ///
+    /// If nothing leaves at all.
+    #[must_use]
+    #[track_caller]
+    pub fn left(&self) -> Vec<Vec<u8>> {
+        // The way out keeps the order: what has not left before this has not left.
+        let fence = marked(VM, FAR_VM, 0x00fe_0ce0).build();
+        self.port.send(&fence);
+        let is_fence = |frame: &Vec<u8>| frame.ends_with(&fence);
+        let seen = self
+            .uplink
+            .collect(DEADLINE, |seen| seen.last().is_some_and(is_fence));
+        assert!(seen.last().is_some_and(is_fence), "nothing leaves at all");
+        seen.iter()
+            .filter(|frame| self.is_vxlan(frame) && !is_fence(frame))
+            .map(|frame| frame[self.family.outer_len()..].to_vec())
+            .collect()
+    }
+
+    /// Adds another port to a VNI; returns the VM's end of it.
+    #[must_use]
+    pub fn add_port(&self, dev: &str, args: &str) -> Tap {
+        let tap = self.tap(dev);
+        self.daemon
+            .ok(&format!("port add {dev} --vni {GREEN} {args}"));
+        tap
+    }
+
+    /// Makes a device that may become a port; returns the VM's end of it.
+    #[must_use]
+    pub fn tap(&self, dev: &str) -> Tap {
+        let tap = Tap::new(&self.ns, dev);
+        self.ns
+            .sysctl(&format!("ipv6/conf/{dev}/disable_ipv6"), "1");
+        tap
     }
 
     /// Sends an underlay frame and insists that the VM gets exactly `inner`.
