@@ -101,6 +101,22 @@ pub(super) fn ip(text: &str) -> Result<IpAddr, String> {
     })
 }
 
+/// Reads options in the form `--name value`, each at most once; `None` if there is anything else.
+pub(super) fn plain_options<'a, const N: usize>(
+    mut words: impl Iterator<Item = &'a str>,
+    names: [&str; N],
+) -> Option<[Option<&'a str>; N]> {
+    let mut values = [None; N];
+    while let Some(option) = words.next() {
+        let value = words.next().filter(|value| !value.starts_with('-'))?;
+        let at = names.iter().position(|name| *name == option)?;
+        if values[at].replace(value).is_some() {
+            return None;
+        }
+    }
+    Some(values)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

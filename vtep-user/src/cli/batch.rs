@@ -168,7 +168,7 @@ impl LineParser {
             .strip_prefix("vtep")
             .filter(|rest| rest.starts_with(char::is_whitespace))
             .unwrap_or(text);
-        if let Some(op) = fdb::read_plain_entry(text.split_whitespace()) {
+        if let Some(op) = read_plain_entry(text.split_whitespace()) {
             return Ok(Some(op));
         }
         let line = self
@@ -193,6 +193,16 @@ impl LineParser {
             Err(Failure::Failed(error)) => Err(error.to_string()),
             Err(Failure::Unread) => Err("it cannot be read".into()),
         }
+    }
+}
+
+/// Reads an entry of a table in the plain form, without the grammar.
+fn read_plain_entry<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Op> {
+    match words.next()? {
+        "fdb" => fdb::read_plain_entry(words),
+        "neigh" => neigh::read_plain_entry(words),
+        "nexthop" => nexthop::read_plain_entry(words),
+        _ => None,
     }
 }
 
@@ -238,16 +248,24 @@ mod tests {
             "fdb add 02:00:00:00:00:0b --vni 100 --dst 192.0.2.2",
             "fdb append 00:00:00:00:00:00 --dst 2001:db8::2 --vni 0",
             "fdb replace 02-00-00-00-00-0B --dev tap0 --vni 16777215",
+            "neigh add 10.0.0.1 --vni 100 --lladdr 02:00:00:00:00:0b",
+            "neigh replace 2001:db8::1 --lladdr 02:00:00:00:00:0b --vni 0",
+            "nexthop add 10.0.0.1 --vni 100 --via 192.0.2.2",
+            "nexthop replace 10.0.0.0/8 --lladdr 02:00:00:00:00:0b --vni 1",
+            "nexthop add 2001:db8::/64 --vni 1 --via ::1 --lladdr 02:00:00:00:00:0b",
         ] {
             let words = || text.split_whitespace();
             let matches = grammar.try_get_matches_from_mut(words()).unwrap();
-            let Line::Fdb(verb) = Line::from_arg_matches(&matches).unwrap() else {
-                panic!("{text}")
+            let slow = match Line::from_arg_matches(&matches).unwrap() {
+                Line::Fdb(verb) => verb.request(),
+                Line::Neigh(verb) => verb.request(),
+                Line::Nexthop(verb) => verb.request(),
+                other => panic!("{text}: {other:?}"),
             };
 
-            let fast = fdb::read_plain_entry(words()).unwrap();
+            let fast = read_plain_entry(words()).unwrap();
 
-            assert_eq!(Request::Change(fast), verb.request(), "{text}");
+            assert_eq!(Request::Change(fast), slow, "{text}");
         }
     }
 
@@ -264,11 +282,11 @@ mod tests {
             "peer set 2001:db8::2 --csum6 off",
             "neigh add 10.0.0.1 --vni 100 --lladdr 02:00:00:00:00:0b --router",
             "neigh del 10.0.0.1 --vni 100",
-            "nexthop replace 10.0.0.0/24 --vni 100 --via 192.0.2.2",
+            "nexthop replace 10.0.0.0/24 --vni=100 --via=192.0.2.2",
             "nexthop del 10.0.0.0/24 --vni 100",
         ] {
             assert!(
-                fdb::read_plain_entry(text.split_whitespace()).is_none(),
+                read_plain_entry(text.split_whitespace()).is_none(),
                 "{text}"
             );
             assert!(parser.parse(text).unwrap().is_some(), "{text}");
@@ -349,8 +367,11 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_entries_are_read() {
-        let entry = "fdb add 02:00:00:00:00:0b --vni 100 --dst 192.0.2.2\n";
-        let text = entry.repeat(100_000);
+        let entries = "fdb add 02:00:00:00:00:0b --vni 100 --dst 192.0.2.2\n\
+                       neigh add 10.0.0.1 --vni 100 --lladdr 02:00:00:00:00:0b\n\
+                       nexthop add 10.0.0.1 --vni 100 --via 192.0.2.2\n\
+                       nexthop add 10.0.0.0/24 --vni 100 --via 192.0.2.2\n";
+        let text = entries.repeat(25_000);
 
         let mut count = 0;
         read_lines(text.as_bytes(), |_, _| {

@@ -134,14 +134,11 @@ impl FdbVerb {
     }
 }
 
-/// Reads `fdb add|append|replace MAC` with its options in the plain form, hundreds of times faster than clap does.
+/// Reads what follows `fdb` in `fdb add|append|replace MAC` with its options in the plain form, hundreds of times faster
+/// than clap does.
 ///
 /// Returns `None` for anything else, be it another command or a mistake.
-pub(super) fn read_plain_entry<'a>(words: impl Iterator<Item = &'a str>) -> Option<Op> {
-    let mut words = words;
-    if words.next()? != "fdb" {
-        return None;
-    }
+pub(super) fn read_plain_entry<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Op> {
     let op = match words.next()? {
         "add" => Op::FdbAdd,
         "append" => Op::FdbAppend,
@@ -149,26 +146,14 @@ pub(super) fn read_plain_entry<'a>(words: impl Iterator<Item = &'a str>) -> Opti
         _ => return None,
     };
     let mac = words.next()?.parse().ok()?;
-    let (mut vni, mut dst, mut dev) = (None, None, None);
-    while let Some(option) = words.next() {
-        let value = words.next()?;
-        let first = match option {
-            "--vni" => vni.replace(value.parse().ok()?).is_none(),
-            "--dst" => dst.replace(value.parse().ok()?).is_none(),
-            "--dev" if !value.starts_with('-') => dev.replace(args::dev(value).ok()?).is_none(),
-            _ => false,
-        };
-        if !first {
-            return None;
-        }
-    }
+    let [vni, dst, dev] = args::plain_options(words, ["--vni", "--dst", "--dev"])?;
     if dst.is_some() == dev.is_some() {
         return None;
     }
     Some(op(FdbSpec {
         mac,
-        vni: vni?,
-        dst,
-        dev,
+        vni: vni?.parse().ok()?,
+        dst: dst.map(args::ip).transpose().ok()?,
+        dev: dev.map(args::dev).transpose().ok()?,
     }))
 }

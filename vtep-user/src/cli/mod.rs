@@ -14,6 +14,7 @@ mod nexthop;
 mod output;
 mod peer;
 mod port;
+mod rows;
 pub mod run;
 mod stats;
 mod teardown;

@@ -75,3 +75,20 @@ impl NeighVerb {
         }
     }
 }
+
+/// Reads what follows `neigh` in `neigh add|replace IP` with its options in the plain form; `None` for anything else.
+pub(super) fn read_plain_entry<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Op> {
+    let op = match words.next()? {
+        "add" => Op::NeighAdd,
+        "replace" => Op::NeighReplace,
+        _ => return None,
+    };
+    let ip = words.next()?.parse().ok()?;
+    let [vni, lladdr] = args::plain_options(words, ["--vni", "--lladdr"])?;
+    Some(op(NeighSpec {
+        ip,
+        vni: vni?.parse().ok()?,
+        lladdr: Some(lladdr?.parse().ok()?),
+        router: false,
+    }))
+}

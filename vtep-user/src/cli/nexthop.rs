@@ -82,3 +82,24 @@ impl NexthopVerb {
         }
     }
 }
+
+/// Reads what follows `nexthop` in `nexthop add|replace HOST_IP` with its options in the plain form; `None` for anything
+/// else.
+pub(super) fn read_plain_entry<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Op> {
+    let op = match words.next()? {
+        "add" => Op::NexthopAdd,
+        "replace" => Op::NexthopReplace,
+        _ => return None,
+    };
+    let ip = words.next()?.parse().ok()?;
+    let [vni, via, lladdr] = args::plain_options(words, ["--vni", "--via", "--lladdr"])?;
+    if via.is_none() && lladdr.is_none() {
+        return None;
+    }
+    Some(op(NexthopSpec {
+        ip,
+        vni: vni?.parse().ok()?,
+        via: via.map(args::ip).transpose().ok()?,
+        lladdr: lladdr.map(str::parse).transpose().ok()?,
+    }))
+}
