@@ -120,11 +120,7 @@ impl Core {
     /// Removes what was left in the kernel for groups.
     pub(super) async fn remove_groups(&mut self) -> Result<(), DaemonError> {
         self.groups = Groups::default();
-        let owner = self.udp_port();
-        for group in self.netlink.group_routes(owner).await?.into_keys() {
-            self.netlink.delete_group_route(group, owner).await?;
-        }
-        Ok(())
+        Ok(self.netlink.delete_group_routes(self.udp_port()).await?)
     }
 
     /// Joins a group on every uplink.

@@ -34,7 +34,7 @@ use crate::{
     },
     cli::run::RunOptions,
     datapath,
-    netlink::Netlink,
+    netlink::{Link, LinkKind, Netlink},
 };
 
 /// Who owns the kernel device of an instance, as its alias says.
@@ -58,10 +58,27 @@ fn runtime() -> Result<tokio::runtime::Runtime, DaemonError> {
         })
 }
 
+/// Lets the process open as many files as it may: every twenty multicast groups take a socket, and the API has readers.
+fn raise_file_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the call fills in the limit that it is given.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the call reads the limit that it is given.
+    if !known || unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        let error = io::Error::last_os_error();
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Runs the daemon until it is told to stop.
 pub fn run(options: RunOptions) -> Result<(), DaemonError> {
     privileges::check()?;
     start::check_kernel()?;
+    raise_file_limit();
     runtime()?.block_on(serve(options))
 }
 
@@ -144,7 +161,7 @@ pub fn teardown_without_daemon(instance: &str) -> Result<(), DaemonError> {
     let device = links
         .iter()
         .find(|link| link.alias.as_deref() == Some(&owner))
-        .map(|link| link.name.clone());
+        .cloned();
     if device.is_none() && !dir.exists() {
         datapath::check_bpffs()?;
         return Err(DaemonError::NothingThere {
@@ -157,9 +174,18 @@ pub fn teardown_without_daemon(instance: &str) -> Result<(), DaemonError> {
     remove_dir_if_empty(dir.parent());
     remove_dead_socket(instance)?;
     match device {
-        Some(name) => runtime()?.block_on(async { Ok(Netlink::open()?.delete_link(&name).await?) }),
+        Some(device) => runtime()?.block_on(remove_device(&device)),
         None => Ok(()),
     }
+}
+
+/// Removes the kernel device that was left, and the routes by which it sent to multicast groups.
+async fn remove_device(device: &Link) -> Result<(), DaemonError> {
+    let netlink = Netlink::open()?;
+    if let LinkKind::Vxlan { port, .. } = device.kind {
+        netlink.delete_group_routes(port).await?;
+    }
+    Ok(netlink.delete_link(&device.name).await?)
 }
 
 /// Removes the socket that a daemon left when it was killed.

@@ -232,6 +232,7 @@ async fn take_over(
     }
     let limits = Limits {
         fdb: datapath.fdb_max(),
+        duplicates: options.duplicates,
         ..Limits::default()
     };
     let found = datapath.config()?;

@@ -70,6 +70,14 @@ impl Netlink {
         }
     }
 
+    /// Deletes all routes to groups that are `owner`'s.
+    pub async fn delete_group_routes(&self, owner: u16) -> Result<(), Error> {
+        for group in self.group_routes(owner).await?.into_keys() {
+            self.delete_group_route(group, owner).await?;
+        }
+        Ok(())
+    }
+
     /// The routes to groups that are there and are `owner`'s.
     pub async fn group_routes(&self, owner: u16) -> Result<HashMap<IpAddr, GroupRoute>, Error> {
         let mut found = HashMap::new();

@@ -1,0 +1,177 @@
+//! The tables as the daemon writes and reads them, in a real kernel.
+
+use std::path::PathBuf;
+
+use vtep_common::addr::{MacAddr, VtepAddr};
+use vtep_common::maps::{FdbKey, FdbValue, NeighKey, NeighValue, NexthopKey, NexthopValue};
+use vtep_tests::daemon::mount_bpffs;
+use vtep_tests::need_root;
+use vtep_tests::ns::unique;
+use vtep_user::control::{Clock as _, Write};
+use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
+
+/// More than the kernel reads in one call.
+const MANY: u64 = 10_000;
+/// Room in the FDB.
+const ROOM: u32 = 16_384;
+
+#[test]
+fn many_entries_of_the_fdb_are_written_read_and_deleted() {
+    need_root!();
+    let mut tables = Tables::new();
+    let all: Vec<_> = (0..MANY).map(entry).collect();
+    let set = |entries: &[(FdbKey, FdbValue)]| -> Vec<Write> {
+        let writes = entries.iter();
+        writes
+            .map(|&(key, value)| Write::Fdb(key, Some(value)))
+            .collect()
+    };
+    tables.datapath.write(&set(&all)).unwrap();
+    assert_eq!(tables.fdb(), all);
+
+    // Every third goes; each is named twice, so that every other delete finds nothing.
+    let (gone, left): (Vec<_>, Vec<_>) = all.iter().partition(|(key, _)| key.mac().get() % 3 == 0);
+    let deletes: Vec<Write> = gone
+        .iter()
+        .flat_map(|(key, _)| [Write::Fdb(*key, None), Write::Fdb(*key, None)])
+        .collect();
+    tables.datapath.write(&deletes).unwrap();
+    assert_eq!(tables.fdb(), left);
+
+    // Of two writes to one entry the later counts, in one batch and in single calls.
+    let (key, value) = left[0];
+    let moved = FdbValue {
+        target: 99,
+        ..value
+    };
+    tables
+        .datapath
+        .write(&set(&[(key, value), (key, moved)]))
+        .unwrap();
+    assert_eq!(tables.fdb()[0], (key, moved));
+    assert_eq!(tables.datapath.last_seen(key), Some(value.last_seen));
+}
+
+#[test]
+fn an_fdb_that_is_full_is_an_error() {
+    need_root!();
+    let mut tables = Tables::new();
+    let writes: Vec<Write> = (0..u64::from(ROOM) + 1)
+        .map(entry)
+        .map(|(key, value)| Write::Fdb(key, Some(value)))
+        .collect();
+
+    let refused = tables.datapath.write(&writes).unwrap_err().to_string();
+
+    assert!(refused.starts_with("write the map FDB: "), "{refused}");
+}
+
+#[test]
+fn hosts_and_prefixes_are_written_read_and_deleted() {
+    need_root!();
+    let mut tables = Tables::new();
+    let neigh = |last: u8| {
+        let host = VtepAddr::from(std::net::IpAddr::from([10, 0, 0, last]));
+        (
+            NeighKey { segment: 1, host },
+            NeighValue {
+                mac: u64::from(last),
+                ..NeighValue::default()
+            },
+        )
+    };
+    let prefix = |bits: u32, last: u8| {
+        let host = VtepAddr::from(std::net::IpAddr::from([10, 0, 0, last]));
+        let value = NexthopValue {
+            target: bits,
+            ..NexthopValue::default()
+        };
+        let bits = NexthopKey::SEGMENT_BITS + NexthopKey::V4_BITS + bits;
+        (bits, NexthopKey { segment: 1, host }, value)
+    };
+    let neighs = [neigh(1), neigh(2)];
+    let nexthops = [prefix(24, 0), prefix(31, 2), prefix(32, 2)];
+    let mut writes: Vec<Write> = Vec::new();
+    writes.extend(neighs.map(|(key, value)| Write::Neigh(key, Some(value))));
+    writes.extend(nexthops.map(|(bits, key, value)| Write::Nexthop(bits, key, Some(value))));
+    tables.datapath.write(&writes).unwrap();
+
+    let dump = tables.datapath.dump().unwrap();
+    let mut found = dump.neighs;
+    found.sort_by_key(|(_, value)| value.mac);
+    assert_eq!(found, neighs);
+    let mut found = dump.nexthops;
+    found.sort_by_key(|(bits, ..)| *bits);
+    assert_eq!(found, nexthops);
+
+    // Twice: what is not there is no failure.
+    for _ in 0..2 {
+        let mut writes: Vec<Write> = Vec::new();
+        writes.extend(neighs.map(|(key, _)| Write::Neigh(key, None)));
+        writes.extend(nexthops.map(|(bits, key, _)| Write::Nexthop(bits, key, None)));
+        tables.datapath.write(&writes).unwrap();
+        let dump = tables.datapath.dump().unwrap();
+        assert_eq!((dump.neighs.len(), dump.nexthops.len()), (0, 0));
+    }
+}
+
+#[test]
+fn the_next_daemon_finds_what_the_last_one_wrote() {
+    need_root!();
+    let mut tables = Tables::new();
+    assert!(!tables.datapath.adopted());
+    let (key, value) = entry(7);
+    tables
+        .datapath
+        .write(&[Write::Fdb(key, Some(value))])
+        .unwrap();
+
+    let mut next = Datapath::open(&tables.dir, 1).unwrap();
+
+    assert!(next.adopted());
+    assert_eq!(next.fdb_max(), ROOM);
+    assert_eq!(next.dump().unwrap().fdb, [(key, value)]);
+    assert_eq!(next.events(10), []);
+    assert_eq!(next.lost_events().unwrap(), 0);
+}
+
+/// Tables of their own.
+struct Tables {
+    datapath: Datapath,
+    dir: PathBuf,
+}
+
+impl Tables {
+    fn new() -> Self {
+        mount_bpffs();
+        let dir = PathBuf::from(BPFFS).join("vtep").join(unique("tables"));
+        let datapath = Datapath::open(&dir, ROOM).unwrap();
+        Self { datapath, dir }
+    }
+
+    /// The FDB by MAC.
+    fn fdb(&self) -> Vec<(FdbKey, FdbValue)> {
+        let mut found = self.datapath.dump().unwrap().fdb;
+        found.sort_by_key(|(key, _)| key.mac());
+        found
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        remove_pins(&self.dir).unwrap();
+    }
+}
+
+fn entry(number: u64) -> (FdbKey, FdbValue) {
+    let [_, _, a, b, c, d, e, f] = (number + 1).to_be_bytes();
+    let key = FdbKey::new(3, MacAddr::from_bytes([a, b, c, d, e, f]));
+    let value = FdbValue {
+        target: u32::try_from(number).unwrap(),
+        kind: FdbValue::PORT,
+        origin: FdbValue::LEARNED,
+        flags: 0,
+        last_seen: number << 20,
+    };
+    (key, value)
+}
