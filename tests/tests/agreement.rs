@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use vtep_common::events::Event;
 use vtep_common::host::frames::{Sample, World, reachable};
 use vtep_common::maps::Hook;
 use vtep_common::reason::Reason;
@@ -24,6 +25,9 @@ struct Survey {
     /// Of them, those that TC was told to be super-frames.
     merged: u64,
     without_key: u64,
+    /// Events by kind.
+    told: BTreeMap<u32, u64>,
+    refreshed: u64,
     host_only: BTreeMap<&'static str, u64>,
     reached: BTreeMap<(Hook, Reason), u64>,
 }
@@ -41,6 +45,7 @@ fn kernel_and_host_agree_on_random_frames() {
             compare(bench, &world, &batch);
         }
         counts_nothing_else(bench);
+        leaves_other_entries(bench, &world);
         survey
     });
     survey.print(start);
@@ -95,12 +100,23 @@ fn counts_nothing_else(bench: &Bench<'_>) {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
+/// The data path writes the stamps of learned entries that are old, and nothing else of the FDB.
+fn leaves_other_entries(bench: &Bench<'_>, world: &World) {
+    for (key, value) in &world.tables.fdb {
+        assert_eq!(bench.fdb(*key), *value, "{key:?}");
+    }
+}
+
 impl Survey {
     fn note(&mut self, sample: &Sample, want: &Want) {
         *self
             .reached
             .entry((sample.hook(), want.reason))
             .or_default() += 1;
+        for event in want.decision.notes.events.iter().flatten() {
+            *self.told.entry(event.kind).or_default() += 1;
+        }
+        self.refreshed += u64::from(want.decision.notes.refreshed.is_some());
         if sample.hook() == Hook::Tunnel {
             self.without_key += 1;
         } else {
@@ -116,10 +132,12 @@ impl Survey {
             .collect();
         println!(
             "agreement: {} frames compared ({} as super-frames) and {} without tunnel key, {verdicts:?} verdicts reached, \
-             {:.1} s; on the host alone: {:?}",
+             {:?} events, {} stamps, {:.1} s; on the host alone: {:?}",
             self.compared,
             self.merged,
             self.without_key,
+            self.told,
+            self.refreshed,
             start.elapsed().as_secs_f32(),
             self.host_only,
         );
@@ -136,6 +154,9 @@ impl Survey {
     /// Every reason that a hook can end with came up, and no other. Behind the kernel device a test run has no tunnel key,
     /// so that there is only one.
     fn reached_everything(&self) {
+        let kinds: Vec<u32> = self.told.keys().copied().collect();
+        assert_eq!(kinds, [Event::LEARN, Event::HEARD, Event::MISS]);
+        assert!(self.told.values().all(|count| *count >= 100) && self.refreshed >= 100);
         for hook in Hook::ALL {
             let want: BTreeSet<Reason> = if hook == Hook::Tunnel {
                 BTreeSet::from([Reason::TableGap])

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use vtep_common::addr::MacAddr;
+use vtep_common::events::Event;
 use vtep_common::host::frames::{Sample, World};
 use vtep_common::host::{Action, HostCounters};
 use vtep_common::maps::{Hook, Peer, Port};
@@ -193,16 +194,37 @@ fn is_headless(frame: &[u8]) -> bool {
     }
 }
 
-/// Runs one sample and compares action and bytes.
+/// Runs one sample and compares action, bytes, what the daemon is told, and the stamp that is renewed.
 ///
 /// # Errors
 ///
 /// A text for people that tells all about the frame.
 pub fn run(bench: &mut Bench<'_>, name: &str, sample: &Sample, want: &Want) -> Result<(), String> {
     match bench.run(sample.hook(), &sample.frame, &sample.meta) {
-        Ok(ran) if ran == want.ran => Ok(()),
+        Ok(ran) if ran == want.ran => {
+            notes(bench, want).map_err(|difference| report(name, sample, want, &difference))
+        }
         Ok(ran) => Err(report(name, sample, want, &difference(&ran, &want.ran))),
         Err(error) => Err(report(name, sample, want, &format!("test run: {error}"))),
+    }
+}
+
+/// Compares what was done on the way to the verdict.
+fn notes(bench: &mut Bench<'_>, want: &Want) -> Result<(), String> {
+    let notes = &want.decision.notes;
+    let told = bench.told();
+    let expected: Vec<Event> = notes
+        .events
+        .iter()
+        .flatten()
+        .map(|event| Event { time: 0, ..*event })
+        .collect();
+    if told != expected {
+        return Err(format!("told {told:#?}, want {expected:#?}"));
+    }
+    match notes.refreshed {
+        Some(key) if !bench.was_refreshed(key) => Err(format!("the stamp of {key:?} is old")),
+        _ => Ok(()),
     }
 }
 

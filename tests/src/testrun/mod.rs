@@ -11,10 +11,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use aya::Pod;
+use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{ProgramError, TestRun, TestRunOptions};
+use vtep_common::events::Event;
 use vtep_common::host::HostTables;
 use vtep_common::host::frames::Interfaces;
-use vtep_common::maps::{Hook, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS};
+use vtep_common::maps::{FdbKey, FdbValue, Guard, Hook, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name};
 use vtep_common::packet::Meta;
 use vtep_user::control::Write;
 use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
@@ -57,6 +60,8 @@ pub struct Bench<'a> {
     /// The namespace of the other end of every port and of the uplink; each has the same name there.
     pub far: &'a Ns,
     datapath: Datapath,
+    guards: HashMap<MapData, u64, Guard>,
+    fdb: HashMap<MapData, FdbKey, FdbValue>,
     numbers: Numbers,
     /// The interfaces that are there.
     pub interfaces: Interfaces,
@@ -120,10 +125,23 @@ pub fn with_bench<T: Send>(body: impl FnOnce(&mut Bench<'_>) -> T + Send) -> T {
             here: &here,
             far: &far,
             datapath,
+            guards: pinned(&pins.0, name::GUARDS, Map::LruHashMap),
+            fdb: pinned(&pins.0, name::FDB, Map::HashMap),
             numbers: Numbers::default(),
             interfaces,
         })
     })
+}
+
+/// A map of the instance below `pins`, opened once more.
+fn pinned<K: Pod, V: Pod>(
+    pins: &Path,
+    name: &str,
+    kind: impl Fn(MapData) -> Map,
+) -> HashMap<MapData, K, V> {
+    MapData::from_pin(pins.join(name))
+        .and_then(|data| HashMap::try_from(kind(data)))
+        .unwrap_or_else(|error| panic!("open {name}: {error}"))
 }
 
 impl Bench<'_> {
@@ -179,13 +197,17 @@ impl Bench<'_> {
             ctx_in: Some(&context),
             ..TestRunOptions::default()
         };
-        let name = program(hook);
+        let program_name = program(hook);
         let datapath = &mut self.datapath;
         let result = if is_xdp(hook) {
-            let program = datapath.xdp_program(name).map_err(io::Error::other)?;
+            let program = datapath
+                .xdp_program(program_name)
+                .map_err(io::Error::other)?;
             program.test_run(options)
         } else {
-            let program = datapath.tc_program(name).map_err(io::Error::other)?;
+            let program = datapath
+                .tc_program(program_name)
+                .map_err(io::Error::other)?;
             program.test_run(options)
         };
         let result = result.map_err(|error| match error {
@@ -197,6 +219,48 @@ impl Bench<'_> {
             action: result.return_value.cast_signed(),
             frame: out,
         })
+    }
+
+    /// What the programs have told the daemon since last asked, with times zeroed; what was told is no longer held back.
+    ///
+    /// # Panics
+    ///
+    /// If the maps cannot be read.
+    pub fn told(&mut self) -> Vec<Event> {
+        let mut events = self.datapath.events(usize::MAX);
+        for event in &mut events {
+            let subject = Event::subject(&event.words());
+            self.guards
+                .remove(&subject)
+                .unwrap_or_else(|error| panic!("the guard of {event:?}: {error}"));
+            event.time = 0;
+        }
+        events
+    }
+
+    /// Whether the stamp of an entry was set; it is zeroed again.
+    ///
+    /// # Panics
+    ///
+    /// If the entry is not there.
+    pub fn was_refreshed(&mut self, key: FdbKey) -> bool {
+        let value = self.fdb.get(&key, 0).expect("an entry");
+        let zeroed = FdbValue {
+            last_seen: 0,
+            ..value
+        };
+        self.fdb.insert(key, zeroed, 0).expect("an entry");
+        value.last_seen != 0
+    }
+
+    /// An entry of the FDB.
+    ///
+    /// # Panics
+    ///
+    /// If it is not there.
+    #[must_use]
+    pub fn fdb(&self, key: FdbKey) -> FdbValue {
+        self.fdb.get(&key, 0).expect("an entry")
     }
 
     /// The counters of everything in the tables.

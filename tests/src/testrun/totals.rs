@@ -113,6 +113,7 @@ impl From<&Snapshot> for Totals {
             segments,
             ports,
             peers,
+            events: _,
         } = snapshot;
         let mut totals = Self::default();
         for row in reasons {

@@ -12,7 +12,7 @@ use crate::{
         build::{self, Checksum, Fragment, Ip, Underlay},
         decide_port, peer_entry,
     },
-    maps::{Config, FdbValue, Hook, Peer, Port, Segment},
+    maps::{Config, FdbKey, FdbValue, Hook, NeighValue, Peer, Port, Segment},
     packet::{Meta, Tag},
     port,
     reason::Reason,
@@ -124,6 +124,8 @@ pub const TRUNK: u32 = 2;
 pub const QUIET: u32 = 3;
 /// Number of the segment of VNI 16777215: floods, but to nowhere.
 pub const LONE: u32 = 4;
+/// Number of the segment of VNI 500: does not flood, answers ARP and ND, finds hosts by IP, learns.
+pub const ROUTED: u32 = 5;
 /// A segment number that VNI 600 leads to and that is not in use.
 const GONE: u32 = 60;
 
@@ -143,6 +145,10 @@ pub const PORT_CARRIER: u32 = 17;
 pub const PORT_QUIET: u32 = 15;
 /// Slot of VLAN 30 at [`Interfaces::lone`].
 pub const PORT_LONE: u32 = 16;
+/// Slot of VLAN 40 at [`Interfaces::trunk`].
+pub const PORT_VLAN_40: u32 = 18;
+/// Slot of VLAN 40 at [`Interfaces::lone`].
+pub const PORT_ROUTED_OTHER: u32 = 19;
 
 /// A peer over IPv4.
 pub const PEER_V4: u32 = 20;
@@ -163,6 +169,24 @@ pub const PEER_UNREACHABLE: u32 = 26;
 pub const GONE_PEER: u32 = 90;
 /// A port slot that the FDB leads to and that is not in use.
 pub const GONE_PORT: u32 = 91;
+
+/// Offset of the stations of a target that were learned, and not been heard of for long.
+pub const LEARNED: u32 = 1_000;
+/// Offset of those that were heard of just now.
+pub const FRESH: u32 = 2_000;
+/// Offset of those that are frozen.
+pub const FROZEN: u32 = 3_000;
+/// The stamp of an entry that was renewed just now, whatever time it is.
+const JUST_NOW: u64 = u64::MAX / 2;
+
+/// Hosts that ARP and ND are answered for, in [`TRUNK`] and [`ROUTED`]; every other one is a router.
+pub const HOSTS: [&str; 4] = ["10.0.0.50", "10.0.0.51", "fd00::50", "fd00::51"];
+
+/// The MAC of a host by its place in [`HOSTS`].
+#[must_use]
+pub fn host_mac(index: u32) -> MacAddr {
+    station(9, 50 + index)
+}
 
 /// Our addresses.
 pub const LOCALS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
@@ -298,6 +322,7 @@ pub fn reachable(hook: Hook) -> &'static [Reason] {
             Reason::FloodOff,
             Reason::SplitHorizon,
             Reason::TableGap,
+            Reason::StaticElsewhere,
         ],
         Hook::Uplink => &[
             Reason::Decapsulated,
@@ -322,6 +347,7 @@ pub fn reachable(hook: Hook) -> &'static [Reason] {
             Reason::SplitHorizon,
             Reason::TooBig,
             Reason::TableGap,
+            Reason::StaticElsewhere,
         ],
         // The kernel device has read the outer headers and merged ECN.
         Hook::Tunnel => &[
@@ -339,6 +365,7 @@ pub fn reachable(hook: Hook) -> &'static [Reason] {
             Reason::TooBig,
             Reason::TableGap,
             Reason::WrongDestination,
+            Reason::StaticElsewhere,
         ],
         Hook::Port => &[
             Reason::Encapsulated,
@@ -357,20 +384,22 @@ pub fn reachable(hook: Hook) -> &'static [Reason] {
             Reason::NotAPort,
             Reason::TableGap,
             Reason::NoRoute,
+            Reason::Answered,
+            Reason::UnknownNeigh,
+            Reason::StaticElsewhere,
         ],
         Hook::PortXdp => &[
             Reason::Encapsulated,
             Reason::LeftToTc,
             Reason::Truncated,
             Reason::InvalidSourceMac,
-            Reason::NoFdbEntry,
-            Reason::FloodOff,
             Reason::SamePort,
             Reason::TooBig,
             Reason::VlanUnmapped,
             Reason::NotAPort,
             Reason::TableGap,
             Reason::NoRoute,
+            Reason::StaticElsewhere,
         ],
     }
 }
@@ -404,7 +433,7 @@ impl World {
     fn add_segments(&mut self) {
         let plain = Segment {
             vni: 100,
-            flags: Segment::FLOODS | Segment::DF_SET,
+            flags: Segment::FLOODS | Segment::DF_SET | Segment::LEARNING,
             ttl: 64,
             source_port_min: flow::DEFAULT_PORT_MIN,
             source_port_max: flow::DEFAULT_PORT_MAX,
@@ -417,7 +446,9 @@ impl World {
                 | Segment::RESERVED_STRICT
                 | Segment::TTL_INHERIT
                 | Segment::TOS_INHERIT
-                | Segment::DF_INHERIT,
+                | Segment::DF_INHERIT
+                | Segment::LEARNING
+                | Segment::SUPPRESS,
             source_port_min: 50_000,
             source_port_max: 50_999,
             ..plain
@@ -431,8 +462,15 @@ impl World {
         };
         let lone = Segment {
             vni: 0x00ff_ffff,
+            flags: Segment::FLOODS | Segment::DF_SET,
             ..plain
         };
+        let routed = Segment {
+            vni: 500,
+            flags: Segment::LEARNING | Segment::SUPPRESS | Segment::NEXTHOPS,
+            ..plain
+        };
+        self.tables.add_segment(ROUTED, routed);
         self.tables.add_segment(PLAIN, plain);
         self.tables.add_segment(TRUNK, trunk);
         self.tables.add_segment(QUIET, quiet);
@@ -469,6 +507,8 @@ impl World {
         add(PORT_CARRIER, carrier, 0, TRUNK, Port::XDP_TARGET, 1500);
         add(PORT_QUIET, quiet, 0, QUIET, Port::XDP_TARGET, 600);
         add(PORT_LONE, lone, 30, LONE, Port::XDP_TARGET, 1500);
+        add(PORT_VLAN_40, trunk, 40, ROUTED, Port::XDP_TARGET, 1500);
+        add(PORT_ROUTED_OTHER, lone, 40, ROUTED, 0, 1500);
     }
 
     fn add_peers(&mut self) {
@@ -521,7 +561,8 @@ impl World {
             }
         }
         self.add_station(LONE, PORT_LONE, FdbValue::PORT);
-        for number in [PLAIN, TRUNK, QUIET, LONE] {
+        self.add_station(ROUTED, PORT_VLAN_40, FdbValue::PORT);
+        for number in [PLAIN, TRUNK, QUIET, LONE, ROUTED] {
             for peer in PEERS {
                 self.add_station(number, peer, FdbValue::PEER);
             }
@@ -533,12 +574,51 @@ impl World {
                 .add_fdb(number, group(number), FdbValue::LIST, list);
             self.stations.push((number, group(number)));
         }
+        for (number, port) in [(PLAIN, PORT_ACCESS), (ROUTED, PORT_VLAN_40)] {
+            for (kind, target) in [(FdbValue::PORT, port), (FdbValue::PEER, PEER_V4)] {
+                for (offset, last_seen) in [(LEARNED, 0), (FRESH, JUST_NOW), (FROZEN, 0)] {
+                    let mac = station(number, offset + target);
+                    self.tables
+                        .add_learned(number, mac, kind, target, last_seen);
+                    self.stations.push((number, mac));
+                }
+                let key = FdbKey::new(number, station(number, FROZEN + target));
+                let frozen = self.tables.fdb.get_mut(&key).expect("added");
+                frozen.flags = FdbValue::FROZEN;
+            }
+        }
+        self.add_hosts();
         let list = 100 + PLAIN;
         self.tables.add_flood(
             list,
             &[PORT_ACCESS, PORT_VLAN_10],
             &[PEER_JUMBO, PEER_UNREACHABLE],
         );
+    }
+
+    fn add_hosts(&mut self) {
+        for (index, host) in (0..).zip(HOSTS) {
+            let flags = if index % 2 == 1 {
+                NeighValue::ROUTER
+            } else {
+                0
+            };
+            for number in [TRUNK, ROUTED] {
+                self.tables
+                    .add_neigh(number, ip(host), host_mac(index), flags);
+            }
+        }
+        let mut add = |prefix: &str, len, to, mac| {
+            self.tables.add_nexthop(ROUTED, (ip(prefix), len), to, mac);
+        };
+        let mac = station(9, 77);
+        let local = (FdbValue::PORT, PORT_VLAN_40);
+        add("10.0.0.0", 17, (FdbValue::PEER, PEER_V4), MacAddr::ZERO);
+        add("10.0.64.0", 18, (FdbValue::PORT, PORT_ROUTED_OTHER), mac);
+        add("10.0.128.0", 18, local, mac);
+        add("10.0.192.0", 19, (0, 0), mac);
+        add("fd00::", 25, (FdbValue::PEER, PEER_V6_ZERO), mac);
+        add("fd00:80::", 26, local, MacAddr::ZERO);
     }
 
     fn add_station(&mut self, segment: u32, target: u32, kind: u8) {
@@ -640,6 +720,7 @@ impl World {
             (narrow, 0, PLAIN),
             (trunk, 10, PLAIN),
             (trunk, 20, TRUNK),
+            (trunk, 40, ROUTED),
             (trunk, 0, TRUNK),
             (carrier, 0, TRUNK),
             (quiet, 0, QUIET),
@@ -695,7 +776,7 @@ impl World {
             let unknown = rng.pick(&[0, 101, 600, 0x0064_0000]);
             return (unknown, PLAIN);
         }
-        let number = rng.pick(&[PLAIN, PLAIN, TRUNK, QUIET, LONE]);
+        let number = rng.pick(&[PLAIN, PLAIN, TRUNK, QUIET, LONE, ROUTED]);
         (self.tables.segments[&number].vni, number)
     }
 
@@ -708,17 +789,25 @@ impl World {
             .map(|(_, mac)| *mac)
             .collect();
         let destination = match rng.below(100) {
-            0..80 => rng.pick(&known),
-            80..86 => MacAddr::BROADCAST,
-            86..90 => MacAddr::from_parts(0x3333, 0xff00_0001),
-            90..97 => station(number, 200),
+            0..72 => rng.pick(&known),
+            72..78 => MacAddr::BROADCAST,
+            78..82 => MacAddr::from_parts(0x3333, 0xff00_0001),
+            82..97 => station(number, 200),
             _ => MacAddr::from_parts(rng.word(), u32::from(rng.word())),
         };
         let source = match rng.below(100) {
-            0..96 => station(9, u32::from(rng.byte())),
+            0..60 => station(9, u32::from(rng.byte())),
+            60..96 => rng.pick(&known),
             96..98 => MacAddr::ZERO,
             _ => group(number),
         };
+        if rng.percent(12) {
+            let mut frame = message(rng, destination, source);
+            if rng.percent(10) {
+                insert_tag(&mut frame, any_tag(rng));
+            }
+            return frame;
+        }
         let mut tags = Vec::new();
         while tags.len() < 2 && rng.percent(8) {
             tags.push(any_tag(rng));
@@ -828,8 +917,92 @@ fn any_body(rng: &mut Rng) -> (u16, Vec<u8>) {
     (ip.ethertype(), packet)
 }
 
+/// An ARP or ND message, most often a sound one.
+fn message(rng: &mut Rng, unicast: MacAddr, any_source: MacAddr) -> Vec<u8> {
+    let index = rng.below(HOSTS.len());
+    let known = ip(HOSTS[index]);
+    // Sometimes the host that is asked for asks itself.
+    let source = match rng.below(10) {
+        0 => host_mac(u32::try_from(index).expect("below 4")),
+        1..8 => station(9, u32::from(rng.byte())),
+        _ => any_source,
+    };
+    let claimed = if rng.percent(94) { source } else { host_mac(0) };
+    let to_all = rng.percent(75);
+    match known {
+        IpAddr::V4(known) => {
+            let target = rng.pick(&[known, known, [10, 0, 0, 99].into(), [224, 0, 0, 1].into()]);
+            let sender = rng.pick(&[
+                [0, 0, 0, 0].into(),
+                [10, 0, 0, 7].into(),
+                [10, 0, 0, 8].into(),
+                target,
+                [239, 1, 1, 1].into(),
+            ]);
+            let mut body = vec![0, 1, 8, 0, 6, 4, 0, rng.pick(&[1, 1, 1, 1, 2, 2, 3])];
+            body.extend(claimed.bytes());
+            body.extend(sender.octets());
+            body.extend([0; 6]);
+            body.extend(target.octets());
+            if rng.percent(4) {
+                let at = rng.below(8);
+                body[at] ^= 1 << rng.below(8);
+            }
+            if rng.percent(50) {
+                body.extend([0; 18]);
+            }
+            let destination = if to_all { MacAddr::BROADCAST } else { unicast };
+            build::ethernet(destination, source, &[], build::TYPE_ARP, &body)
+        }
+        IpAddr::V6(known) => {
+            let all: std::net::Ipv6Addr = [0xff02, 0, 0, 0, 0, 0, 0, 1].into();
+            let stranger = [0xfd00, 0, 0, 0, 0, 0, 0, 0x99].into();
+            let target = rng.pick(&[known, known, known, stranger, all]);
+            let asker = rng.pick(&[
+                std::net::Ipv6Addr::UNSPECIFIED,
+                [0xfd00, 0, 0, 0, 0, 0, 0, 7].into(),
+                [0xfe80, 0, 0, 0, 0, 0, 0, 8].into(),
+                all,
+            ]);
+            let mut ip = Ip::new(asker.into(), all.into());
+            ip.ttl = if rng.percent(95) { 255 } else { 64 };
+            let kind = rng.pick(&[135, 135, 135, 136, 136, 133]);
+            let mut body = vec![kind, u8::from(rng.percent(4)), 0, 0];
+            body.extend([rng.pick(&[0, 0x20, 0x60, 0xa0, 0xe0]), 0, 0, 0]);
+            body.extend(target.octets());
+            let options = rng.pick(&[0, 1, 1, 1, 2, 2, 3]);
+            for number in 0..options {
+                let nonce = number == 1;
+                let own = if kind == 136 { 2 } else { 1 };
+                body.extend([if nonce { 14 } else { own }, 1]);
+                body.extend(if nonce {
+                    [1, 2, 3, 4, 5, 6]
+                } else {
+                    claimed.bytes()
+                });
+            }
+            let sum = ip
+                .pseudo_sum(build::ICMPV6, body.len())
+                .bytes(&body)
+                .checksum();
+            body[2..4].copy_from_slice(&sum.to_be_bytes());
+            if rng.percent(6) {
+                let at = rng.below(body.len());
+                body[at] ^= 1 << rng.below(8);
+            }
+            let packet = ip.packet(build::ICMPV6, &body);
+            let destination = if to_all {
+                MacAddr::from_parts(0x3333, 1)
+            } else {
+                unicast
+            };
+            build::ethernet(destination, source, &[], ip.ethertype(), &packet)
+        }
+    }
+}
+
 fn any_tag(rng: &mut Rng) -> Tag {
-    let vlan = rng.pick(&[0, 10, 20, 30, 31, 4095]);
+    let vlan = rng.pick(&[0, 10, 20, 30, 31, 40, 4095]);
     Tag {
         tpid: if rng.percent(80) {
             vlan::TYPE_8021Q
