@@ -1,6 +1,9 @@
 //! The decisions, case by case: what becomes of which frame.
 
 mod count;
+mod learn;
+mod neigh;
+mod nexthop;
 mod outer;
 mod port;
 mod shared;

@@ -1,0 +1,187 @@
+//! What frames teach, and what they must not contradict.
+
+use vtep_common::{
+    events::Event,
+    host::frames::{
+        FRESH, FROZEN, LEARNED, LONE, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, World,
+        station,
+    },
+    maps::{FdbKey, FdbValue},
+    reason::Reason,
+    verdict::{Decision, NONE, Verdict},
+};
+
+use crate::shared::{
+    REMOTE_V4, at_port, at_port_xdp, at_uplink, at_uplink_xdp, flood, left, lldp_frame, udp_frame,
+    underlays,
+};
+
+/// A frame from `source` to a station behind a peer.
+fn from(source: vtep_common::addr::MacAddr) -> Vec<u8> {
+    let mut frame = udp_frame(station(PLAIN, PEER_V4));
+    frame[6..12].copy_from_slice(&source.bytes());
+    frame
+}
+
+fn events(decision: &Decision) -> Vec<Event> {
+    decision.notes.events.iter().flatten().copied().collect()
+}
+
+/// The one thing that was told.
+#[track_caller]
+fn learned(decision: &Decision) -> Event {
+    match events(decision).as_slice() {
+        [event] if event.kind == Event::LEARN => *event,
+        other => panic!("told {other:?}"),
+    }
+}
+
+/// What the access port makes of a frame from `source`.
+fn at_access(source: vtep_common::addr::MacAddr) -> Decision {
+    let world = World::default();
+    at_port(&world, world.interfaces.access, &from(source))
+}
+
+/// What the uplink makes of a frame from `source`, sent by [`REMOTE_V4`].
+fn from_vtep(source: vtep_common::addr::MacAddr) -> Decision {
+    let world = World::default();
+    let mut inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    inner[6..12].copy_from_slice(&source.bytes());
+    let [v4, _] = underlays(100);
+    at_uplink(&world, &v4.frame(&inner))
+}
+
+#[test]
+fn a_source_that_is_not_known_is_told_with_its_port() {
+    let event = learned(&at_access(station(9, 1)));
+    assert_eq!(event.mac(), station(9, 1));
+    assert_eq!((event.segment, event.port), (PLAIN, PORT_ACCESS));
+    assert_eq!(event.vtep.words_be(), [0; 4]);
+    assert_eq!(event.flags, 0);
+}
+
+#[test]
+fn a_source_that_is_not_known_is_told_with_its_vtep() {
+    let event = learned(&from_vtep(station(9, 1)));
+    let vtep: std::net::IpAddr = REMOTE_V4.parse().unwrap();
+    assert_eq!(event.vtep, vtep.into());
+    assert_eq!((event.segment, event.port), (PLAIN, NONE));
+}
+
+#[test]
+fn over_ipv6_the_vtep_is_an_ipv6_one() {
+    let world = World::default();
+    let [_, v6] = underlays(100);
+    let frame = v6.frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+    assert!(learned(&at_uplink(&world, &frame)).vtep.is_v6());
+}
+
+#[test]
+fn a_flooded_frame_says_that_everybody_sees_it() {
+    let world = World::default();
+    let frame = lldp_frame(vtep_common::addr::MacAddr::BROADCAST);
+    let decision = at_port(&world, world.interfaces.access, &frame);
+    flood(&decision);
+    assert_eq!(learned(&decision).flags, Event::GROUP);
+}
+
+#[test]
+fn a_mac_that_was_learned_elsewhere_is_told_again() {
+    for kept in [LEARNED, FRESH] {
+        assert_eq!(
+            learned(&at_access(station(PLAIN, kept + PEER_V4))).mac(),
+            station(PLAIN, kept + PEER_V4)
+        );
+        learned(&from_vtep(station(PLAIN, kept + PORT_ACCESS)));
+    }
+}
+
+#[test]
+fn a_mac_where_it_is_known_to_be_is_not_told() {
+    for kept in [LEARNED, FRESH] {
+        let decision = at_access(station(PLAIN, kept + PORT_ACCESS));
+        assert_eq!(events(&decision), []);
+        let decision = from_vtep(station(PLAIN, kept + PEER_V4));
+        assert_eq!(events(&decision), []);
+    }
+}
+
+#[test]
+fn a_stamp_is_renewed_where_it_is_old_and_only_there() {
+    let key = |target| Some(FdbKey::new(PLAIN, station(PLAIN, target)));
+    let old = at_access(station(PLAIN, LEARNED + PORT_ACCESS));
+    assert_eq!(old.notes.refreshed, key(LEARNED + PORT_ACCESS));
+    let old = from_vtep(station(PLAIN, LEARNED + PEER_V4));
+    assert_eq!(old.notes.refreshed, key(LEARNED + PEER_V4));
+    for target in [FRESH + PORT_ACCESS, LEARNED + PEER_V4, PORT_ACCESS] {
+        let notes = at_access(station(PLAIN, target)).notes;
+        assert_eq!(notes.refreshed, None, "{target}");
+    }
+}
+
+#[test]
+fn a_stamp_is_left_for_a_second() {
+    let mut world = World::default();
+    let source = station(PLAIN, LEARNED + PORT_ACCESS);
+    let key = FdbKey::new(PLAIN, source);
+    let now = world.tables.now;
+    for (age, renewed) in [
+        (FdbValue::REFRESH_NS, None),
+        (FdbValue::REFRESH_NS + 1, Some(key)),
+    ] {
+        world.tables.fdb.get_mut(&key).unwrap().last_seen = now - age;
+        let decision = at_port(&world, world.interfaces.access, &from(source));
+        assert_eq!(decision.notes.refreshed, renewed);
+    }
+}
+
+#[test]
+fn a_frozen_mac_is_not_told_and_its_frames_pass() {
+    let decision = at_access(station(PLAIN, FROZEN + PEER_V4));
+    assert_eq!(events(&decision), []);
+    assert!(matches!(decision.verdict, Verdict::Encap(_)));
+    let decision = from_vtep(station(PLAIN, FROZEN + PORT_ACCESS));
+    assert_eq!(events(&decision), []);
+    assert!(matches!(decision.verdict, Verdict::Deliver(_)));
+}
+
+#[test]
+fn a_frame_against_a_static_entry_is_dropped_and_teaches_nothing() {
+    for source in [station(PLAIN, PORT_NARROW), station(PLAIN, PEER_V6)] {
+        let decision = at_access(source);
+        assert_eq!(left(&decision), Reason::StaticElsewhere);
+        assert_eq!(events(&decision), []);
+        let decision = from_vtep(source);
+        assert_eq!(left(&decision), Reason::StaticElsewhere);
+        assert_eq!(events(&decision), []);
+    }
+    // Where the entry says it is, it may send.
+    assert!(matches!(
+        at_access(station(PLAIN, PORT_ACCESS)).verdict,
+        Verdict::Encap(_)
+    ));
+}
+
+#[test]
+fn a_vni_that_does_not_learn_tells_nothing_and_holds_nothing_against_static_entries() {
+    let mut world = World::default();
+    let segment = world.tables.segments.get_mut(&PLAIN).unwrap();
+    segment.flags &= !vtep_common::maps::Segment::LEARNING;
+    for source in [station(9, 1), station(PLAIN, PEER_V6)] {
+        let decision = at_port(&world, world.interfaces.access, &from(source));
+        assert_eq!(events(&decision), []);
+        assert!(matches!(decision.verdict, Verdict::Encap(_)));
+    }
+    assert_ne!(PLAIN, LONE);
+}
+
+#[test]
+fn xdp_tells_the_same() {
+    let world = World::default();
+    let frame = from(station(9, 1));
+    let decision = at_port_xdp(&world, world.interfaces.access, &frame);
+    learned(&decision);
+    let [v4, _] = underlays(100);
+    let frame = v4.frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+    learned(&at_uplink_xdp(&world, &frame));
+}
