@@ -112,7 +112,6 @@ impl Core {
         let mut second = Instant::now() + TICK;
         let mut tick = second;
         loop {
-            self.state.set_watched(self.events.watched());
             let announce = self.announcer.next().map(Instant::from_std);
             // Of those that are ready one is chosen by chance: none of them starves the others.
             tokio::select! {
@@ -156,6 +155,7 @@ impl Core {
 
     /// Answers. True if everything has been removed.
     async fn take_ask(&mut self, ask: Ask) -> bool {
+        self.look_for_watchers();
         if matches!(ask.command, Command::Teardown) {
             let removed = self
                 .teardown()

@@ -19,12 +19,19 @@ use crate::{
 const EVENTS_AT_ONCE: usize = 1_024;
 
 impl Core {
+    /// Has the state say what happens only where somebody watches. Just before anything can happen: who watches misses
+    /// nothing from then on.
+    pub(super) fn look_for_watchers(&mut self) {
+        self.state.set_watched(self.events.watched());
+    }
+
     /// Takes in what the kernel side has told. True if more may wait.
     pub(super) async fn take_events(&mut self) -> bool {
         let events = self.datapath.events(EVENTS_AT_ONCE);
         if events.is_empty() {
             return false;
         }
+        self.look_for_watchers();
         self.refresh_own_macs();
         let effect = self.state.learn(&events, &self.datapath);
         self.carry_out_or_log(effect).await;
@@ -33,6 +40,7 @@ impl Core {
 
     /// Lets time pass. True if there is more to do at once.
     pub(super) async fn tick(&mut self) -> bool {
+        self.look_for_watchers();
         let effect = self.state.tick(&self.datapath);
         self.carry_out_or_log(effect).await;
         self.state.is_behind()

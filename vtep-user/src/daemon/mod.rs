@@ -28,7 +28,6 @@ use self::start::Started;
 use crate::{
     api::{
         command::channel,
-        events::Events,
         server,
         socket::{self, Socket},
     },
@@ -102,7 +101,6 @@ async fn serve(options: RunOptions) -> Result<(), DaemonError> {
     privileges::drop_all_but_needed()?;
 
     let (handle, asks) = channel();
-    let events = Events::default();
     let (stop, stopped) = watch::channel(false);
     let until_stopped = |mut stopped: watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which is a stop too.
@@ -111,7 +109,7 @@ async fn serve(options: RunOptions) -> Result<(), DaemonError> {
     let api = tokio::spawn(server::serve(
         listener,
         handle.clone(),
-        events.clone(),
+        core.events.clone(),
         until_stopped(stopped.clone()),
     ));
     let metrics = metrics.map(|listener| {

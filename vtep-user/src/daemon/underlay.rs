@@ -23,6 +23,7 @@ struct Todo {
 impl Core {
     /// Takes an event, and all that have arrived behind it, and does what they ask for once.
     pub(super) async fn follow(&mut self, event: Event, monitor: &mut Monitor) {
+        self.look_for_watchers();
         let mut todo = Todo::default();
         let mut next = Some(event);
         while let Some(event) = next {
