@@ -18,7 +18,7 @@ use vtep_common::{
 };
 
 use super::{
-    Limits, LinkFacts, State, Write,
+    Effect, Limits, LinkFacts, State, Write,
     fdb::{Entry, Kind, Origin},
     flood::{self, Group},
     peer::Peer,
@@ -90,8 +90,10 @@ impl State {
         adoption.segments(dump);
         adoption.ports(dump, links);
         adoption.peers(dump, links);
+        adoption.groups(dump);
         let lists = adoption.lists(dump);
         adoption.fdb(dump, lists);
+        adoption.hosts(dump);
         adoption.flood(dump);
         adoption.unused_peers(dump);
         adoption.late.reverse();
@@ -104,10 +106,10 @@ impl State {
     }
 }
 
-struct Adoption {
-    state: State,
+pub(super) struct Adoption {
+    pub(super) state: State,
     /// Writes that take references away or bring records up to date.
-    early: Vec<Write>,
+    pub(super) early: Vec<Write>,
     /// Writes that take targets away, those that are referred to last coming first.
     late: Vec<Write>,
     notes: Vec<String>,
@@ -187,6 +189,7 @@ impl Adoption {
                     pod,
                     macs: BTreeSet::new(),
                     learned: 0,
+                    ips: BTreeSet::new(),
                 },
             );
             state.register(facts, key.vlan, slot, hook);
@@ -217,7 +220,8 @@ impl Adoption {
                 continue;
             }
             let state = &mut self.state;
-            if state.peer_index.contains_key(&ip) {
+            let group = pod.has(maps::Peer::MULTICAST);
+            if state.peer_index.contains_key(&ip) || group != ip.is_multicast() {
                 self.late
                     .push(Write::Peer(number, Box::new(maps::Peer::zeroed())));
                 continue;
@@ -245,6 +249,38 @@ impl Adoption {
         }
     }
 
+    /// Takes over the multicast groups of VNIs.
+    fn groups(&mut self, dump: &Dump) {
+        let state = &mut self.state;
+        let numbers: Vec<_> = state.vnis.values().copied().collect();
+        let mut out = Effect::default();
+        for number in numbers {
+            if let Some(ip) = settings::group(&state.segments[number].pod) {
+                let peer = state.acquire_peer(ip, &mut out);
+                // It may have got a slot in which there was something that nobody understands.
+                self.late
+                    .retain(|write| !matches!(write, Write::Peer(at, _) if *at == peer));
+                state.segments[number].multicast = Some(peer);
+            }
+        }
+        // A daemon that was killed may not have come to that: those who are members are told by what `LOCALS` has.
+        let is_group = |write: &Write| matches!(write, Write::Group(..));
+        self.early
+            .extend(out.writes.into_iter().filter(|write| !is_group(write)));
+        let wanted: HashSet<_> = state
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is_group() && peer.refs > 0)
+            .map(|(_, peer)| peer.pod.addr)
+            .collect();
+        let came = wanted.iter().filter(|addr| !dump.groups.contains(addr));
+        let went = dump.groups.iter().filter(|addr| !wanted.contains(addr));
+        self.early
+            .extend(came.map(|&addr| Write::Group(addr, true)));
+        self.late
+            .extend(went.map(|&addr| Write::Group(addr, false)));
+    }
+
     /// The peers of every flood list, those that are there, each once.
     fn lists(&self, dump: &Dump) -> HashMap<u32, Vec<u32>> {
         let remotes = |list: &FloodList| {
@@ -254,7 +290,7 @@ impl Adoption {
             list.targets[ports..len]
                 .iter()
                 .copied()
-                .filter(|&peer| self.state.peers.get(peer).is_some() && seen.insert(peer))
+                .filter(|&peer| is_vtep(&self.state, peer) && seen.insert(peer))
                 .collect()
         };
         dump.flood
@@ -307,9 +343,12 @@ impl Adoption {
     fn flood(&mut self, dump: &Dump) {
         let mut wanted = BTreeMap::new();
         for (number, segment) in self.state.segments.iter() {
-            wanted.extend(flood::list(&segment.ports, &segment.remotes).map(|list| (number, list)));
+            wanted.extend(
+                flood::list(&segment.ports, segment.multicast, &segment.remotes)
+                    .map(|list| (number, list)),
+            );
             for group in segment.groups.values() {
-                let list = flood::list(&segment.ports, &group.remotes);
+                let list = flood::list(&segment.ports, None, &group.remotes);
                 wanted.extend(list.map(|list| (group.list(), list)));
             }
         }
@@ -357,6 +396,11 @@ impl Adoption {
     }
 }
 
+/// True if there is a peer of that number, and it is no multicast group.
+pub(super) fn is_vtep(state: &State, peer: u32) -> bool {
+    state.peers.get(peer).is_some_and(|peer| !peer.is_group())
+}
+
 /// True if an entry points to something; if so that is told.
 fn adopt_entry(
     state: &mut State,
@@ -367,13 +411,11 @@ fn adopt_entry(
 ) -> bool {
     match entry.kind {
         _ if mac.is_zero() || mac.is_group() != (entry.kind == Kind::List) => false,
-        Kind::Peer => match state.peers.get_mut(entry.target()) {
-            Some(peer) => {
-                peer.refs += 1;
-                true
-            }
-            None => false,
-        },
+        Kind::Peer if is_vtep(state, entry.target()) => {
+            state.peers[entry.target()].refs += 1;
+            true
+        }
+        Kind::Peer => false,
         Kind::Port => match state.ports.get_mut(entry.target()) {
             Some(port) if port.pod.segment == number && entry.is_learned() => {
                 port.learned += 1;

@@ -32,7 +32,11 @@ impl State {
     #[must_use]
     pub fn is_behind(&self) -> bool {
         let run = &self.run;
-        run.ageing.is_due(run.now) || run.moves.is_due(run.now)
+        let now = run.now;
+        run.ageing.is_due(now)
+            || run.hosts.is_due(now)
+            || run.moves.is_due(now)
+            || run.host_moves.is_due(now)
     }
 
     /// Looks at one thing of which the time has come.
@@ -42,6 +46,16 @@ impl State {
             if looked == Looked::Thawed {
                 self.thaw(key, clock, out);
             }
+            return true;
+        }
+        if let Some((key, looked)) = self.run.host_moves.look(now, rule) {
+            if looked == Looked::Thawed {
+                self.thaw_host(key, out);
+            }
+            return true;
+        }
+        if let Some((at, key)) = self.run.hosts.pop(now) {
+            self.age_host(at, key, out);
             return true;
         }
         if let Some((at, key)) = self.run.ageing.pop(now) {

@@ -4,16 +4,17 @@ use std::net::IpAddr;
 
 use vtep_common::{addr::MacAddr, maps};
 
-use super::{Announce, Effect, State, queue::SECOND};
+use super::{Announce, Effect, State, queue::SECOND, state::Segment};
 
 /// MACs that are announced for one port in a second, at most: a guest could make up any number.
 const MAX_ANNOUNCED: u32 = 256;
 
 impl State {
-    /// Announces a MAC that came to the port `slot`, with those of `hosts` that are not known from elsewhere.
+    /// Announces a MAC that came to the port `slot`, with the hosts that are known to be at it.
     pub(super) fn announce(&mut self, slot: u32, mac: MacAddr, out: &mut Effect) {
-        let segment = &self.segments[self.ports[slot].pod.segment];
-        if !segment.pod.has(maps::Segment::FLOODS) || segment.remotes.is_empty() {
+        let number = self.ports[slot].pod.segment;
+        let segment = &self.segments[number];
+        if !segment.pod.has(maps::Segment::FLOODS) || !segment.has_remotes() {
             return;
         }
         let second = self.run.now / SECOND;
@@ -28,14 +29,14 @@ impl State {
         out.announce.push(Announce {
             vni: segment.vni(),
             mac,
-            hosts: Vec::new(),
+            hosts: self.hosts_at(number, mac),
             to: self.flood_targets(segment),
         });
     }
 
     /// Where floods of a segment go: its multicast group, and the VTEPs on its list.
-    fn flood_targets(&self, segment: &super::state::Segment) -> Vec<IpAddr> {
-        let remotes = segment.remotes.iter();
-        remotes.map(|&peer| self.peers[peer].ip).collect()
+    fn flood_targets(&self, segment: &Segment) -> Vec<IpAddr> {
+        let targets = segment.multicast.iter().chain(&segment.remotes);
+        targets.map(|&peer| self.peers[peer].ip).collect()
     }
 }

@@ -323,7 +323,7 @@ impl State {
         }
         let aim = match (dst, dev) {
             (Some(ip), None) => {
-                self.check_dst(*ip)?;
+                self.check_dst(*ip, "--dst")?;
                 Aim::Vtep(*ip)
             }
             (None, Some(dev)) if matches!(Class::of(mac), Class::Unicast) => {
@@ -503,6 +503,11 @@ impl State {
         if !entry.is_learned() {
             self.run.moves.forget(key(number, mac));
         }
+        self.follow(number, mac, out);
+        let slots = [Some(entry), old].map(|entry| entry.filter(|entry| !entry.is_learned()));
+        for slot in slots.into_iter().flatten().filter_map(Entry::port) {
+            self.settle_port(slot, out);
+        }
         if let Some(peer) = old.and_then(Entry::peer) {
             self.release_peer(peer, out);
         }
@@ -515,6 +520,11 @@ impl State {
             self.fdb_len -= 1;
             self.leave_port(mac, old);
             self.run.moves.forget(key(number, mac));
+            self.forget_snooped(number, Some(mac), out);
+            self.follow(number, mac, out);
+            if let Some(slot) = old.port().filter(|_| !old.is_learned()) {
+                self.settle_port(slot, out);
+            }
             if let Some(peer) = old.peer() {
                 self.release_peer(peer, out);
             }

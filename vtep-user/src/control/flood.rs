@@ -10,7 +10,7 @@ use vtep_common::{
     maps::{FloodList, MAX_SEGMENTS},
 };
 
-use super::{Effect, State, Write, refuse};
+use super::{Effect, State, Write, refuse, state::Segment};
 use crate::api::{command::Refusal, model::Mac};
 
 /// A multicast MAC with VTEPs of its own.
@@ -29,19 +29,32 @@ impl Group {
     }
 }
 
-/// The list of these ports and peers; `None` if there are none, for an empty list is not kept.
-pub(super) fn list(ports: &BTreeSet<u32>, remotes: &[u32]) -> Option<Box<FloodList>> {
-    let len = ports.len() + remotes.len();
+/// The list of these ports and peers; `None` if there are none, for an empty list is not kept. The multicast group of the VNI
+/// comes before the VTEPs.
+pub(super) fn list(
+    ports: &BTreeSet<u32>,
+    multicast: Option<u32>,
+    remotes: &[u32],
+) -> Option<Box<FloodList>> {
+    let remotes = || multicast.iter().chain(remotes);
+    let len = ports.len() + remotes().count();
     if len == 0 {
         return None;
     }
     let mut list = Box::new(FloodList::zeroed());
     list.len = u32::try_from(len).expect("limited");
     list.ports = u32::try_from(ports.len()).expect("limited");
-    for (target, number) in list.targets.iter_mut().zip(ports.iter().chain(remotes)) {
+    for (target, number) in list.targets.iter_mut().zip(ports.iter().chain(remotes())) {
         *target = *number;
     }
     Some(list)
+}
+
+impl Segment {
+    /// The multicast group on the list of `mac`.
+    fn group_on(&self, mac: MacAddr) -> Option<u32> {
+        self.multicast.filter(|_| mac.is_zero())
+    }
 }
 
 impl State {
@@ -71,7 +84,8 @@ impl State {
     pub(super) fn check_list_room(&self, number: u32, mac: MacAddr) -> Result<(), Refusal> {
         let segment = &self.segments[number];
         let limit = self.limits.flood_targets;
-        if segment.ports.len() + self.remotes(number, mac).len() >= limit {
+        let multicast = usize::from(segment.group_on(mac).is_some());
+        if segment.ports.len() + multicast + self.remotes(number, mac).len() >= limit {
             return Err(refuse::list_full(Mac::from(mac), segment.vni(), limit));
         }
         Ok(())
@@ -87,12 +101,16 @@ impl State {
     }
 
     /// Writes the list of `mac`.
-    fn write_list(&self, number: u32, mac: MacAddr, out: &mut Effect) {
+    pub(super) fn write_list(&self, number: u32, mac: MacAddr, out: &mut Effect) {
         let segment = &self.segments[number];
         let at = segment.groups.get(&mac).map_or(number, Group::list);
         out.write(Write::Flood(
             at,
-            list(&segment.ports, self.remotes(number, mac)),
+            list(
+                &segment.ports,
+                segment.group_on(mac),
+                self.remotes(number, mac),
+            ),
         ));
     }
 

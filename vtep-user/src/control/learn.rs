@@ -107,7 +107,7 @@ impl State {
             return (port.pod.segment == event.segment).then_some(Place::Port(event.port));
         }
         let ip = IpAddr::from(event.vtep);
-        (self.peer_index.contains_key(&ip) || self.can_be_peer(ip)).then_some(Place::Vtep(ip))
+        (self.vtep(ip).is_some() || self.can_be_peer(ip)).then_some(Place::Vtep(ip))
     }
 
     /// True if packets can come from a VTEP at `ip`, and be sent there.
@@ -260,8 +260,6 @@ impl State {
             ..Happening::new(EventKind::Miss)
         });
     }
-
-    fn hear(&mut self, _event: &Event, _clock: &dyn Clock, _out: &mut Effect) {}
 
     /// Brings what several changes in one effect ask for to what holds now.
     pub(super) fn settle(&self, out: &mut Effect) {

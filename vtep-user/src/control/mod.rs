@@ -8,11 +8,13 @@
 //! refers to them, and go after it.
 
 mod adopt;
+mod adopt_hosts;
 mod age;
 mod announce;
 mod duplicate;
 mod fdb;
 mod flood;
+mod hosts;
 mod learn;
 mod neigh;
 mod nexthop;
@@ -24,6 +26,7 @@ mod rows;
 mod run;
 mod settings;
 mod slots;
+mod snoop;
 mod state;
 mod tell;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Peers: made by the first FDB entry or flood list that points to them, gone with the last.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bytemuck::Zeroable;
 use vtep_common::{
@@ -72,6 +72,9 @@ impl Peer {
         let mut pod = maps::Peer::zeroed();
         pod.addr = VtepAddr::from(ip);
         pod.flags = maps::Peer::IN_USE;
+        if ip.is_multicast() {
+            pod.flags |= maps::Peer::MULTICAST;
+        }
         Self {
             ip,
             pod,
@@ -122,8 +125,14 @@ impl Peer {
         (self.dev, self.via, self.state) = (dev, via, state);
     }
 
+    /// True if it is no VTEP but a multicast group.
+    pub(super) fn is_group(&self) -> bool {
+        self.pod.has(maps::Peer::MULTICAST)
+    }
+
     /// Brings the record in line with itself: family, checksum, local address and, where resolved, the outer headers.
-    /// Without a local address of its family a peer is not resolved.
+    /// Without a local address of its family a peer is not resolved. A group is sent to by the kernel: over IPv4 the route to
+    /// it says from which address.
     pub(super) fn refresh(&mut self, local: Option<IpAddr>, udp_port: u16) {
         let macs = self.macs();
         let pod = &mut self.pod;
@@ -132,7 +141,14 @@ impl Peer {
         pod.flags &= !(maps::Peer::IPV6 | maps::Peer::CHECKSUM);
         pod.flags |= if v6 { maps::Peer::IPV6 } else { 0 };
         pod.flags |= if checksum { maps::Peer::CHECKSUM } else { 0 };
-        if local.is_none() {
+        let mut local = local;
+        if pod.has(maps::Peer::MULTICAST) {
+            pod.flags &= !(maps::Peer::RESOLVED | maps::Peer::UNREACHABLE);
+            pod.mtu = 0;
+            if !v6 {
+                local = Some(Ipv4Addr::UNSPECIFIED.into());
+            }
+        } else if local.is_none() {
             pod.flags &= !maps::Peer::RESOLVED;
             pod.flags |= maps::Peer::UNREACHABLE;
             self.state = PeerState::Unreachable;
@@ -162,29 +178,57 @@ impl Peer {
 }
 
 impl State {
-    /// Every peer, for a daemon that has just started to resolve.
+    /// Every VTEP, for a daemon that has just started to resolve.
     pub fn peer_ips(&self) -> impl Iterator<Item = IpAddr> {
-        self.peers.iter().map(|(_, peer)| peer.ip)
+        let peers = self.peers.iter().map(|(_, peer)| peer);
+        peers.filter(|peer| !peer.is_group()).map(|peer| peer.ip)
     }
 
-    /// Refuses `ip` where it can be no VTEP to send to, or where there is no room for it.
-    pub(super) fn check_dst(&self, ip: IpAddr) -> Result<(), Refusal> {
+    /// Every multicast group that VNIs flood to, for a daemon that has just started to join them.
+    pub fn groups(&self) -> impl Iterator<Item = IpAddr> {
+        let peers = self.peers.iter().map(|(_, peer)| peer);
+        peers.filter(|peer| peer.is_group()).map(|peer| peer.ip)
+    }
+
+    /// Number of the VTEP `ip`.
+    pub(super) fn vtep(&self, ip: IpAddr) -> Option<u32> {
+        let number = self.peer_index.get(&ip).copied();
+        number.filter(|&number| !self.peers[number].is_group())
+    }
+
+    /// Refuses `ip`, given with `option`, where it can be no VTEP to send to, or where there is no room for it.
+    pub(super) fn check_dst(&self, ip: IpAddr, option: &str) -> Result<(), Refusal> {
         if let Some(what) = unfit(ip) {
             return Err(Refusal::invalid(format!(
-                "{ip} is {what}; give the address of the remote VTEP with: --dst"
+                "{ip} is {what}; give the address of the remote VTEP with: {option}"
             )));
         }
         if self.locals.contains(&ip) {
+            let instead = match option {
+                "--dst" => "a local port with: --dev",
+                _ => "the MAC of a host that is here with: --lladdr",
+            };
             return Err(Refusal::invalid(format!(
-                "{ip} is our own address; give the address of the remote VTEP with: --dst, or a local port with: --dev"
+                "{ip} is our own address; give the address of the remote VTEP with: {option}, or {instead}"
             )));
         }
+        self.check_family(ip)?;
+        self.check_peer_room(ip)
+    }
+
+    /// Refuses if we have no address of the family of `ip`.
+    pub(super) fn check_family(&self, ip: IpAddr) -> Result<(), Refusal> {
         if self.local_for(ip).is_none() {
             let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
             return Err(Refusal::invalid(format!(
                 "no local {family} address; start vtep with: --local <{family} address>"
             )));
         }
+        Ok(())
+    }
+
+    /// Refuses if there is no room for a peer `ip`.
+    pub(super) fn check_peer_room(&self, ip: IpAddr) -> Result<(), Refusal> {
         if !self.peer_index.contains_key(&ip) && self.peers.len() >= self.limits.peers {
             return Err(Refusal::full(format!(
                 "there is room for {} VTEPs and no more; take one away with: vtep fdb flush --vni VNI --dst VTEP",
@@ -194,7 +238,7 @@ impl State {
         Ok(())
     }
 
-    /// Number of the peer `ip`, which [`State::check_dst`] has passed, with one more reference to it.
+    /// Number of the peer `ip`, a VTEP that [`State::check_dst`] has passed or a multicast group, with one more reference to it.
     pub(super) fn acquire_peer(&mut self, ip: IpAddr, out: &mut Effect) -> u32 {
         if let Some(&number) = self.peer_index.get(&ip) {
             self.peers[number].refs += 1;
@@ -209,7 +253,12 @@ impl State {
         out.write(Write::ClearPeerCounters(number));
         out.write(Write::Peer(number, Box::new(pod)));
         out.write(Write::PeerIndex(pod.addr, Some(number)));
-        out.resolve.push(ip);
+        if ip.is_multicast() {
+            out.write(Write::Group(pod.addr, true));
+            out.join.push(ip);
+        } else {
+            out.resolve.push(ip);
+        }
         number
     }
 
@@ -223,16 +272,18 @@ impl State {
         let (ip, addr) = (peer.ip, peer.pod.addr);
         self.peers.remove(number);
         self.peer_index.remove(&ip);
+        if ip.is_multicast() {
+            out.write(Write::Group(addr, false));
+            out.leave.push(ip);
+        } else {
+            out.forget.push(ip);
+        }
         out.write(Write::PeerIndex(addr, None));
         out.write(Write::Peer(number, Box::new(maps::Peer::zeroed())));
-        out.forget.push(ip);
     }
 
     pub(super) fn peer_set(&mut self, ip: IpAddr, spec: &PeerSpec) -> Result<Effect, Refusal> {
-        let &number = self
-            .peer_index
-            .get(&ip)
-            .ok_or_else(|| refuse::no_peer(ip))?;
+        let number = self.vtep(ip).ok_or_else(|| refuse::no_peer(ip))?;
         let PeerSpec { csum6 } = *spec;
         let mut out = Effect::default();
         let Some(csum6) = csum6 else { return Ok(out) };
@@ -272,8 +323,8 @@ impl State {
     /// Takes on what the daemon found out about the way to a peer. Nothing is written if nothing changed, or if there is no
     /// such peer (any more).
     pub fn resolved(&mut self, ip: IpAddr, resolution: Resolution) -> Vec<Write> {
-        match self.peer_index.get(&ip) {
-            Some(&number) => self.rewrite_peer(number, |peer| peer.resolve(resolution)),
+        match self.vtep(ip) {
+            Some(number) => self.rewrite_peer(number, |peer| peer.resolve(resolution)),
             None => Vec::new(),
         }
     }

@@ -1,6 +1,9 @@
 //! Ports: interfaces, or single VLANs of them, that belong to a VNI.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use vtep_common::{
     addr::MacAddr,
@@ -57,18 +60,9 @@ fn vlan_number(vlan: Option<VlanId>) -> u16 {
 
 /// The MACs of a list, which must be stations.
 fn stations(macs: &[Mac]) -> Result<BTreeSet<MacAddr>, Refusal> {
-    if let Some(mac) = macs.iter().find(|mac| mac.is_zero() || mac.is_multicast()) {
-        return Err(Refusal::invalid(format!(
-            "{mac} is no station's MAC; give one that is neither zero nor multicast with: --mac"
-        )));
-    }
-    Ok(macs.iter().copied().map(MacAddr::from).collect())
-}
-
-fn no_ips() -> Refusal {
-    Refusal::unsupported(
-        "--ip is not in this version, which answers no ARP or ND; leave it out, and let ARP and ND be flooded",
-    )
+    macs.iter()
+        .map(|&mac| refuse::station(mac, "--mac"))
+        .collect()
 }
 
 impl State {
@@ -107,9 +101,6 @@ impl State {
             ))
         })?;
         let number = self.segment_of(*vni)?;
-        if !ips.is_empty() {
-            return Err(no_ips());
-        }
         self.check_not_reserved(&facts)?;
         let (ifindex, name) = (facts.ifindex, facts.name.clone());
         let device = self.devices.get(&ifindex);
@@ -139,6 +130,8 @@ impl State {
         let max_macs = max_macs.unwrap_or(0);
         let macs = stations(macs)?;
         self.check_macs(number, &macs, None, max_macs, (dev, *vlan))?;
+        let ips = ips.iter().copied().collect();
+        self.check_ips(number, &ips, None)?;
 
         let new_device = device.is_none();
         let hook = match device {
@@ -171,13 +164,14 @@ impl State {
             },
             macs: BTreeSet::new(),
             learned: 0,
+            ips: BTreeSet::new(),
         };
         port.take_facts(&facts);
         let (pod, key) = (port.pod, port.key());
         let slot = self.map(port, &facts, hook);
         out.write(Write::ClearPortCounters(slot));
         out.write(Write::Port(slot, pod));
-        self.enter(slot, macs, &mut out);
+        self.enter(slot, macs, ips, &mut out);
         out.write(Write::PortIndex(key, Some(slot)));
         Ok(out)
     }
@@ -202,9 +196,6 @@ impl State {
             Some(vni) => self.segment_of(*vni)?,
             None => old.pod.segment,
         };
-        if ips.as_ref().is_some_and(|ips| !ips.is_empty()) {
-            return Err(no_ips());
-        }
         let moves = number != old.pod.segment;
         if moves {
             self.check_lists_room(number)?;
@@ -215,6 +206,11 @@ impl State {
         };
         let max_macs = max_macs.unwrap_or(old.max_macs());
         self.check_macs(number, &macs, Some(&old), max_macs, (dev, *vlan))?;
+        let ips = match ips {
+            Some(ips) => ips.iter().copied().collect(),
+            None => old.ips.clone(),
+        };
+        self.check_ips(number, &ips, Some(slot))?;
 
         let mut out = Effect::default();
         if moves {
@@ -231,9 +227,9 @@ impl State {
             out.write(Write::Port(slot, *pod));
         }
         if moves {
-            self.enter(slot, macs, &mut out);
+            self.enter(slot, macs, ips, &mut out);
         } else {
-            self.add_macs(slot, macs, &mut out);
+            self.add_hosts(slot, macs, ips, &mut out);
         }
         if let Some(hook) = *hook
             && hook != old_hook
@@ -246,7 +242,7 @@ impl State {
                     vni: Some(self.segments[old.pod.segment].vni()),
                     hook: Some(old_hook),
                     macs: Some(old.macs.iter().copied().map(Mac::from).collect()),
-                    ips: None,
+                    ips: Some(old.ips.iter().copied().collect()),
                     max_macs: Some(old.max_macs()),
                 }),
             });
@@ -418,27 +414,45 @@ impl State {
         }
     }
 
-    /// Puts a port on the lists of its VNI, and `macs` behind it.
-    fn enter(&mut self, slot: u32, macs: BTreeSet<MacAddr>, out: &mut Effect) {
+    /// Puts a port on the lists of its VNI, and `macs` and `ips` behind it.
+    fn enter(
+        &mut self,
+        slot: u32,
+        macs: BTreeSet<MacAddr>,
+        ips: BTreeSet<IpAddr>,
+        out: &mut Effect,
+    ) {
         let number = self.ports[slot].pod.segment;
         self.segments[number].ports.insert(slot);
         self.write_lists(number, out);
-        self.add_macs(slot, macs, out);
+        self.add_hosts(slot, macs, ips, out);
     }
 
-    fn add_macs(&mut self, slot: u32, macs: BTreeSet<MacAddr>, out: &mut Effect) {
-        let number = self.ports[slot].pod.segment;
-        for mac in macs {
-            let known = self.ports[slot].macs.contains(&mac);
+    /// Puts `macs` behind a port and makes `ips` its addresses. What is new is announced.
+    fn add_hosts(
+        &mut self,
+        slot: u32,
+        mut macs: BTreeSet<MacAddr>,
+        ips: BTreeSet<IpAddr>,
+        out: &mut Effect,
+    ) {
+        let port = &self.ports[slot];
+        let number = port.pod.segment;
+        if ips.is_subset(&port.ips) {
+            macs.retain(|mac| !port.macs.contains(mac));
+        }
+        for &mac in &macs {
             self.set_entry(number, mac, Entry::fixed(Kind::Port, slot), 0, out);
-            if !known {
-                self.announce(slot, mac, out);
-            }
+        }
+        self.set_ips(slot, ips, out);
+        for mac in macs {
+            self.announce(slot, mac, out);
         }
     }
 
     /// Takes a port off the lists of its VNI, with the MACs behind it.
     fn leave(&mut self, slot: u32, out: &mut Effect) {
+        self.set_ips(slot, BTreeSet::new(), out);
         let port = &self.ports[slot];
         let number = port.pod.segment;
         let mut macs: Vec<_> = port.macs.iter().copied().collect();

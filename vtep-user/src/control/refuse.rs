@@ -2,10 +2,33 @@
 
 use std::net::IpAddr;
 
+use vtep_common::addr::MacAddr;
+
+use super::neigh;
 use crate::api::{
     command::Refusal,
     model::{Mac, VlanId, Vni},
 };
+
+/// Refuses what can be no host's address.
+pub(super) fn check_host(ip: IpAddr) -> Result<(), Refusal> {
+    match neigh::unfit(ip) {
+        Some(what) => Err(Refusal::invalid(format!(
+            "{ip} is {what}; give the address of a host"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The MAC, which must be a station's, of the option that names it.
+pub(super) fn station(mac: Mac, option: &str) -> Result<MacAddr, Refusal> {
+    if mac.is_zero() || mac.is_multicast() {
+        return Err(Refusal::invalid(format!(
+            "{mac} is no station's MAC; give one that is neither zero nor multicast with: {option}"
+        )));
+    }
+    Ok(mac.into())
+}
 
 pub(super) fn no_vni(vni: Vni) -> Refusal {
     Refusal::not_found(format!(

@@ -43,7 +43,7 @@ impl State {
             vni: segment.vni(),
             mode: settings::mode(pod),
             flood: settings::flood(pod),
-            group: None,
+            group: settings::group(pod),
             learning: pod.has(Pod::LEARNING),
             suppress: pod.has(Pod::SUPPRESS),
             ageing_s: pod.ageing_s,
@@ -96,7 +96,7 @@ impl State {
                     ifindex: Some(ifindex),
                     delivery: Some(delivery.to_owned()),
                     macs: port.macs.iter().copied().map(Mac::from).collect(),
-                    ips: Vec::new(),
+                    ips: port.ips.iter().copied().collect(),
                     max_macs: (max_macs != 0).then_some(max_macs),
                 });
             }
@@ -112,10 +112,7 @@ impl State {
             dev,
             learned,
         } = filter;
-        let numbers = match vni {
-            Some(vni) => vec![self.segment_of(*vni)?],
-            None => self.vnis.values().copied().collect(),
-        };
+        let numbers = self.numbers(*vni)?;
         if let Some(dev) = dev {
             self.device(dev)?;
         }
@@ -186,14 +183,14 @@ impl State {
 
     /// One peer, or all by address.
     pub fn peer_rows(&self, ip: Option<IpAddr>) -> Result<Vec<PeerRow>, Refusal> {
-        if let Some(ip) = ip.filter(|ip| !self.peer_index.contains_key(ip)) {
+        if let Some(ip) = ip.filter(|&ip| self.vtep(ip).is_none()) {
             return Err(refuse::no_peer(ip));
         }
         let mut rows: Vec<_> = self
             .peers
             .iter()
             .map(|(_, peer)| peer)
-            .filter(|peer| ip.is_none_or(|ip| ip == peer.ip))
+            .filter(|peer| !peer.is_group() && ip.is_none_or(|ip| ip == peer.ip))
             .map(|peer| {
                 let resolved = peer.state == PeerState::Resolved;
                 let csum6 = !peer.pod.has(maps::Peer::CSUM6_OFF);
@@ -210,6 +207,14 @@ impl State {
             .collect();
         rows.sort_unstable_by_key(|row| row.ip);
         Ok(rows)
+    }
+
+    /// Numbers of the segments of one VNI, or of all, by VNI.
+    pub(super) fn numbers(&self, vni: Option<Vni>) -> Result<Vec<u32>, Refusal> {
+        Ok(match vni {
+            Some(vni) => vec![self.segment_of(vni)?],
+            None => self.vnis.values().copied().collect(),
+        })
     }
 
     /// The addresses of peers.

@@ -1,8 +1,8 @@
 //! A VNI's settings: from what the user asks to what stands in the map, and back.
 
-use std::num::NonZeroU8;
+use std::{net::IpAddr, num::NonZeroU8};
 
-use vtep_common::maps::Segment;
+use vtep_common::{addr::VtepAddr, maps::Segment};
 
 use crate::api::{
     command::Refusal,
@@ -41,11 +41,10 @@ pub(super) fn new(vni: Vni, spec: &VniSpec) -> Result<Segment, Refusal> {
 
 /// `old` with what `spec` gives. A mode sets flooding, learning and suppression, unless those are given too.
 pub(super) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal> {
-    refuse_unsupported(spec)?;
     let VniSpec {
         mode,
         flood,
-        group: _,
+        group,
         learning,
         suppress,
         ageing_s,
@@ -71,6 +70,7 @@ pub(super) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal>
     if let Some(flood) = flood {
         set_flood(&mut new, flood);
     }
+    set_group(&mut new, group)?;
     if let Some(learning) = learning {
         set(&mut new, Segment::LEARNING, learning);
     }
@@ -122,22 +122,39 @@ pub(super) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal>
     Ok(new)
 }
 
-/// Refuses what the data path would silently not do.
-fn refuse_unsupported(spec: &VniSpec) -> Result<(), Refusal> {
-    let sentence = if spec.mode == Some(Mode::Multicast) {
-        "mode multicast is not in this version; use: --mode flood, and list the VTEPs with: vtep fdb append 00:00:00:00:00:00 --vni VNI --dst VTEP"
-    } else if spec.mode == Some(Mode::L3) {
-        "mode l3 is not in this version; use: --mode l2 --flood none"
-    } else if spec.flood == Some(Flood::Multicast) {
-        "flood multicast is not in this version; use: --flood her, and list the VTEPs with: vtep fdb append 00:00:00:00:00:00 --vni VNI --dst VTEP"
-    } else if spec.group.is_some() {
-        "multicast groups are not in this version; leave --group out, and list the VTEPs with: vtep fdb append 00:00:00:00:00:00 --vni VNI --dst VTEP"
-    } else if spec.suppress == Some(true) {
-        "ARP and ND suppression is not in this version; use: --suppress off, and let ARP and ND be flooded"
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::unsupported(sentence))
+/// Takes on the multicast group that is given, or leaves the one so far if floods go to one. They need one, and nothing else
+/// does.
+fn set_group(segment: &mut Segment, group: Option<IpAddr>) -> Result<(), Refusal> {
+    if let Some(ip) = group.filter(|ip| !ip.is_multicast()) {
+        return Err(Refusal::invalid(format!(
+            "{ip} is no multicast address; give a group such as 239.1.1.1 or ff05::100 with: --group"
+        )));
+    }
+    let multicast = flood(segment) == Flood::Multicast;
+    match group {
+        Some(ip) if !multicast => Err(Refusal::invalid(format!(
+            "{ip} would be sent nothing: floods go to a group only with: --mode multicast, or --flood multicast"
+        ))),
+        Some(ip) => {
+            segment.group = bytemuck::cast(VtepAddr::from(ip));
+            Ok(())
+        }
+        None if !multicast => {
+            segment.group = [0; 16];
+            Ok(())
+        }
+        None if self::group(segment).is_none() => Err(Refusal::invalid(
+            "floods to a multicast group need to know which; name it with: --group GROUP",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The multicast group that floods go to.
+pub(super) fn group(segment: &Segment) -> Option<IpAddr> {
+    let addr: VtepAddr = bytemuck::cast(segment.group);
+    let group = Some(IpAddr::from(addr)).filter(IpAddr::is_multicast);
+    group.filter(|_| flood(segment) == Flood::Multicast)
 }
 
 /// How a mode floods.
@@ -151,7 +168,7 @@ const fn mode_flood(mode: Mode) -> Flood {
 
 fn set_flood(segment: &mut Segment, flood: Flood) {
     segment.flood = code(&FLOODS, flood);
-    set(segment, Segment::FLOODS, flood == Flood::Her);
+    set(segment, Segment::FLOODS, flood != Flood::None);
 }
 
 fn set(segment: &mut Segment, flag: u32, on: bool) {

@@ -7,20 +7,22 @@ use std::{
 
 use vtep_common::{
     addr::{MacAddr, VtepAddr},
-    maps,
+    maps::{self, NexthopValue},
 };
 
 use super::{
     Effect, Write,
     fdb::Entry,
     flood::Group,
+    neigh::Neigh,
+    nexthop::Nexthop,
     peer::Peer,
     run::{Run, Untold},
     slots::Slots,
 };
 use crate::api::{
     command::{Op, Refusal},
-    model::{PortHook, VlanId, Vni},
+    model::{PortHook, Prefix, VlanId, Vni},
 };
 
 /// How much fits.
@@ -156,6 +158,20 @@ pub(super) struct Segment {
     pub(super) remotes: Vec<u32>,
     /// The multicast MACs with VTEPs of their own; each has an entry in `fdb` too.
     pub(super) groups: BTreeMap<MacAddr, Group>,
+    /// Number of the peer that is its multicast group.
+    pub(super) multicast: Option<u32>,
+    /// The hosts that ARP and ND are answered for, as they stand in the map.
+    pub(super) neighs: HashMap<IpAddr, Neigh>,
+    /// The same, by MAC.
+    pub(super) hosts: BTreeSet<(MacAddr, IpAddr)>,
+    /// The user's entries of the nexthop table.
+    pub(super) nexthops: BTreeMap<Prefix, Nexthop>,
+    /// The addresses of ports, and their slots.
+    pub(super) claims: BTreeMap<IpAddr, u32>,
+    /// The nexthop table as it stands in the map.
+    pub(super) routes: BTreeMap<Prefix, NexthopValue>,
+    /// The MACs that entries of the nexthop table follow.
+    pub(super) followers: BTreeMap<MacAddr, BTreeSet<Prefix>>,
 }
 
 impl Segment {
@@ -166,7 +182,19 @@ impl Segment {
             ports: BTreeSet::new(),
             remotes: Vec::new(),
             groups: BTreeMap::new(),
+            multicast: None,
+            neighs: HashMap::new(),
+            hosts: BTreeSet::new(),
+            nexthops: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            followers: BTreeMap::new(),
         }
+    }
+
+    /// True if its floods leave for anywhere.
+    pub(super) fn has_remotes(&self) -> bool {
+        self.multicast.is_some() || !self.remotes.is_empty()
     }
 
     /// The VNI.
@@ -184,6 +212,8 @@ pub(super) struct Port {
     pub(super) macs: BTreeSet<MacAddr>,
     /// How many were learned behind it besides.
     pub(super) learned: u32,
+    /// Its addresses.
+    pub(super) ips: BTreeSet<IpAddr>,
 }
 
 /// An interface with ports.
@@ -223,6 +253,12 @@ pub struct State {
     pub(super) groups: Slots<()>,
     /// Entries in all FDBs.
     pub(super) fdb_len: u32,
+    /// Hosts that ARP and ND are answered for, or would be if no other entry stood in for theirs.
+    pub(super) neigh_used: u32,
+    /// Of them, those that were heard.
+    pub(super) snooped_len: u32,
+    /// Entries of the nexthop table, or what would be if no other stood in for it.
+    pub(super) nexthop_used: u32,
     pub(super) run: Untold<Run>,
 }
 
@@ -245,6 +281,9 @@ impl State {
             peer_index: HashMap::new(),
             groups: Slots::default(),
             fdb_len: 0,
+            neigh_used: 0,
+            snooped_len: 0,
+            nexthop_used: 0,
             run: Untold::default(),
         }
     }

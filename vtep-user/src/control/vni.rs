@@ -1,9 +1,13 @@
 //! Making, changing and deleting VNIs.
 
-use super::{Effect, State, Write, fdb::key, refuse, settings, state::Segment};
+use std::net::IpAddr;
+
+use vtep_common::{addr::MacAddr, maps};
+
+use super::{Effect, State, Write, fdb::key, neigh, nexthop, refuse, settings, state::Segment};
 use crate::api::{
     command::Refusal,
-    model::{Vni, VniSpec},
+    model::{NeighState, Vni, VniSpec},
 };
 
 impl State {
@@ -28,31 +32,66 @@ impl State {
             )));
         }
         let pod = settings::new(vni, spec)?;
+        let group = settings::group(&pod);
+        self.check_group(group)?;
 
         let number = self.segments.insert(Segment::new(pod));
         self.vnis.insert(vni.get(), number);
-        Ok(Effect {
-            writes: vec![
-                Write::ClearSegmentCounters(number),
-                Write::Segment(number, Box::new(pod)),
-                Write::Vni(vni.get(), Some(number)),
-            ],
-            ..Effect::default()
-        })
+        let mut out = Effect::default();
+        out.write(Write::ClearSegmentCounters(number));
+        out.write(Write::Segment(number, Box::new(pod)));
+        self.set_group(number, group, &mut out);
+        out.write(Write::Vni(vni.get(), Some(number)));
+        Ok(out)
+    }
+
+    /// Refuses a multicast group to which we cannot send, or for which there is no room.
+    fn check_group(&self, group: Option<IpAddr>) -> Result<(), Refusal> {
+        let Some(group) = group else { return Ok(()) };
+        self.check_family(group)?;
+        self.check_peer_room(group)
+    }
+
+    /// Floods to this multicast group from now on.
+    fn set_group(&mut self, number: u32, group: Option<IpAddr>, out: &mut Effect) {
+        let old = self.segments[number].multicast;
+        if old.map(|peer| self.peers[peer].ip) == group {
+            return;
+        }
+        let new = group.map(|ip| self.acquire_peer(ip, out));
+        self.segments[number].multicast = new;
+        self.write_list(number, MacAddr::ZERO, out);
+        if let Some(old) = old {
+            self.release_peer(old, out);
+        }
     }
 
     pub(super) fn vni_set(&mut self, vni: Vni, spec: &VniSpec) -> Result<Effect, Refusal> {
         let number = self.segment_of(vni)?;
-        let segment = &mut self.segments[number];
+        let segment = &self.segments[number];
         let pod = settings::changed(&segment.pod, spec)?;
+        let group = settings::group(&pod);
+        if group != settings::group(&segment.pod) {
+            self.check_group(group)?;
+        }
+        if group.is_some() && segment.multicast.is_none() {
+            self.check_list_room(number, MacAddr::ZERO)?;
+        }
         let mut out = Effect::default();
+        let segment = &mut self.segments[number];
         if pod != segment.pod {
             let ages = pod.ageing_s != segment.pod.ageing_s;
+            let hears = pod.has(maps::Segment::SUPPRESS);
             segment.pod = pod;
             out.write(Write::Segment(number, Box::new(pod)));
             if ages {
                 self.age_anew(number);
+                self.age_hosts_anew(number);
             }
+            if !hears {
+                self.forget_snooped(number, None, &mut out);
+            }
+            self.set_group(number, group, &mut out);
         }
         Ok(out)
     }
@@ -72,10 +111,18 @@ impl State {
             self.unmap(slot, &mut out);
         }
         let segment = self.segments.remove(number).expect("looked up above");
+        for &ip in segment.neighs.keys() {
+            out.write(Write::Neigh(neigh::key(number, ip), None));
+        }
+        for &prefix in segment.routes.keys() {
+            let (bits, key) = nexthop::key(number, prefix);
+            out.write(Write::Nexthop(bits, key, None));
+        }
+        self.uncount_hosts(&segment);
         let macs = segment.fdb.keys();
         out.writes
             .extend(macs.map(|&mac| Write::Fdb(key(number, mac), None)));
-        if !segment.ports.is_empty() || !segment.remotes.is_empty() {
+        if !segment.ports.is_empty() || segment.has_remotes() {
             out.write(Write::Flood(number, None));
         }
         for group in segment.groups.values() {
@@ -87,12 +134,28 @@ impl State {
         }
         self.fdb_len -= u32::try_from(segment.fdb.len()).expect("counted by fdb_len");
         self.run.moves.forget_all(|key| key.segment() == number);
+        self.run.host_moves.forget_all(|(at, _)| *at == number);
         let unicast = segment.fdb.values().filter_map(|entry| entry.peer());
         let lists = segment.groups.values().flat_map(|group| &group.remotes);
+        let vias = segment.nexthops.values().filter_map(|nexthop| nexthop.via);
+        let unicast = unicast.chain(vias).chain(segment.multicast);
         for peer in unicast.chain(lists.chain(&segment.remotes).copied()) {
             self.release_peer(peer, &mut out);
         }
         out.write(Write::Segment(number, Box::default()));
         Ok(out)
+    }
+
+    /// Counts the hosts of a segment that goes no longer.
+    fn uncount_hosts(&mut self, segment: &Segment) {
+        let count = |number: usize| u32::try_from(number).expect("counted before");
+        let heard = segment.neighs.values();
+        let heard = heard.filter(|neigh| neigh.origin == NeighState::Snooped);
+        self.snooped_len -= count(heard.count());
+        let own = segment.neighs.values().filter(|neigh| neigh.is_own());
+        let macs = segment.nexthops.iter();
+        let macs = macs.filter(|(prefix, nexthop)| prefix.is_host() && nexthop.mac.is_some());
+        self.neigh_used -= count(own.count() + segment.claims.len() + macs.count());
+        self.nexthop_used -= count(segment.nexthops.len() + segment.claims.len());
     }
 }

@@ -20,8 +20,8 @@ use super::{
 use crate::api::{
     command::{Op, Refusal},
     model::{
-        FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, PeerRow, PortRow, PortSpec, VlanId, Vni, VniRow,
-        VniSpec,
+        EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, NeighRow, NeighState, NexthopRow,
+        PeerRow, PortRow, PortSpec, VlanId, Vni, VniRow, VniSpec,
     },
 };
 
@@ -47,7 +47,29 @@ impl Clock for NoClock {
 }
 
 /// Everything that the user sees.
-pub(super) type Rows = (Vec<VniRow>, Vec<PortRow>, Vec<FdbRow>, Vec<PeerRow>);
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Rows {
+    pub(super) vnis: Vec<VniRow>,
+    pub(super) ports: Vec<PortRow>,
+    pub(super) fdb: Vec<FdbRow>,
+    pub(super) peers: Vec<PeerRow>,
+    pub(super) neighs: Vec<NeighRow>,
+    pub(super) nexthops: Vec<NexthopRow>,
+}
+
+impl Rows {
+    /// What the user made, and what follows from that alone. Nexthops may follow a MAC that was learned.
+    pub(super) fn by_user(mut self) -> Self {
+        self.fdb.retain(|row| row.state == EntryState::Static);
+        self.neighs.retain(|row| row.state != NeighState::Snooped);
+        for row in &mut self.nexthops {
+            row.usable = true;
+            row.dev = row.dev.take().filter(|_| row.state == NeighState::Port);
+        }
+        self.peers.clear();
+        self
+    }
+}
 
 #[derive(Clone)]
 pub(super) struct Lab {
@@ -153,10 +175,56 @@ impl Lab {
         effect
     }
 
+    /// As [`Lab::take`], without the maps.
+    pub(super) fn learn_unchecked(&mut self, events: &[Event]) -> Effect {
+        self.state.learn(events, &Stamps(self.now, &self.maps))
+    }
+
     /// A frame whose source is not where the FDB has it.
     pub(super) fn learn(&mut self, at: &str, from: From) -> Effect {
         let event = self.event(Event::LEARN, 0, at, from);
         self.take(&[event])
+    }
+
+    /// A host at a MAC says where it is.
+    pub(super) fn hear(&mut self, at: &str, from: From, host: &str, flags: u32) -> Effect {
+        let event = Event {
+            host: ip(host).into(),
+            flags,
+            ..self.event(Event::HEARD, 0, at, from)
+        };
+        self.take(&[event])
+    }
+
+    /// `IP MAC state dev` of each host of VNI 100.
+    pub(super) fn neighs(&self) -> Vec<String> {
+        let clock = Stamps(self.now, &self.maps);
+        let rows = self.state.neigh_rows(Some(vni(100)), &clock).unwrap();
+        let text = |row: NeighRow| {
+            let router = if row.router { " router" } else { "" };
+            let age = row.age_s.map_or(String::new(), |age| format!(" {age}s"));
+            let dev = row.dev.map_or(String::new(), |dev| format!(" {dev}"));
+            format!("{} {} {}{dev}{age}{router}", row.ip, row.lladdr, row.state)
+        };
+        rows.into_iter().map(text).collect()
+    }
+
+    /// `PREFIX via MAC dev state` of each entry of VNI 100, with a question mark where it leads nowhere.
+    pub(super) fn nexthops(&self) -> Vec<String> {
+        let rows = self.state.nexthop_rows(Some(vni(100))).unwrap();
+        let text = |row: NexthopRow| {
+            let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+            format!(
+                "{} {} {} {} {}{}",
+                row.ip,
+                or(row.via.map(|ip| ip.to_string())),
+                or(row.lladdr.map(|mac| mac.to_string())),
+                or(row.dev),
+                row.state,
+                if row.usable { "" } else { "?" }
+            )
+        };
+        rows.into_iter().map(text).collect()
     }
 
     /// A frame from a learned MAC.
@@ -222,6 +290,8 @@ impl Lab {
         assert!(lists.all(|list| list.len as usize <= limits.flood_targets));
         assert!(self.maps.fdb.len() <= limits.fdb as usize);
         assert!(self.maps.peers.len() <= limits.peers as usize);
+        assert!(self.maps.neighs.len() <= limits.neighs as usize);
+        assert!(self.maps.nexthops.len() <= limits.nexthops as usize);
         let known = |ifindex| self.links.values().any(|facts| facts.ifindex == ifindex);
         if !self.state.devices.keys().copied().all(known) {
             return;
@@ -309,12 +379,14 @@ impl Lab {
 }
 
 pub(super) fn rows(state: &State) -> Rows {
-    (
-        state.vni_rows(None).unwrap(),
-        state.port_rows(None).unwrap(),
-        state.fdb_rows(&FdbFilter::default(), &NoClock).unwrap(),
-        state.peer_rows(None).unwrap(),
-    )
+    Rows {
+        vnis: state.vni_rows(None).unwrap(),
+        ports: state.port_rows(None).unwrap(),
+        fdb: state.fdb_rows(&FdbFilter::default(), &NoClock).unwrap(),
+        peers: state.peer_rows(None).unwrap(),
+        neighs: state.neigh_rows(None, &NoClock).unwrap(),
+        nexthops: state.nexthop_rows(None).unwrap(),
+    }
 }
 
 fn reserved() -> HashMap<u32, Reserved> {

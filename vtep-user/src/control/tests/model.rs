@@ -126,7 +126,7 @@ impl Model {
             has(self.segments.contains_key(&number), key);
             has(
                 match value.kind {
-                    FdbValue::PEER => self.peers.contains_key(&value.target),
+                    FdbValue::PEER => self.is_vtep(value.target),
                     FdbValue::PORT => self.in_segment(value.target, number),
                     FdbValue::LIST => {
                         value.target >= MAX_SEGMENTS && self.flood.contains_key(&value.target)
@@ -149,6 +149,20 @@ impl Model {
                 has(self.peers.contains_key(peer), peer);
             }
         }
+        for key in self.neighs.keys() {
+            has(self.segments.contains_key(&key.segment), key);
+        }
+        for ((_, key), value) in &self.nexthops {
+            has(self.segments.contains_key(&key.segment), key);
+            has(
+                match value.kind {
+                    FdbValue::PEER => self.is_vtep(value.target),
+                    FdbValue::PORT => self.in_segment(value.target, key.segment),
+                    kind => kind == 0,
+                },
+                value,
+            );
+        }
         for (addr, number) in &self.peer_index {
             has(
                 self.peers
@@ -157,6 +171,11 @@ impl Model {
                 addr,
             );
         }
+    }
+
+    fn is_vtep(&self, peer: u32) -> bool {
+        let peer = self.peers.get(&peer);
+        peer.is_some_and(|peer| !peer.has(Peer::MULTICAST))
     }
 
     fn in_segment(&self, slot: u32, number: u32) -> bool {
@@ -199,7 +218,22 @@ impl Model {
             assert_eq!(distinct.len(), remotes.len(), "each peer once");
             referred.extend(distinct);
         }
+        for ((bits, key), value) in &self.nexthops {
+            assert!((NexthopKey::SEGMENT_BITS..=NexthopKey::BITS).contains(bits));
+            if value.kind == FdbValue::PEER && value.flags & NexthopValue::FOLLOWS == 0 {
+                referred.insert(value.target);
+            }
+            assert!(self.segments[&key.segment].has(Segment::NEXTHOPS));
+        }
+        for (number, segment) in &self.segments {
+            let mut keys = self.nexthops.keys();
+            let has = keys.any(|(_, key)| key.segment == *number);
+            assert_eq!(segment.has(Segment::NEXTHOPS), has);
+        }
         assert_eq!(referred, self.peers.keys().copied().collect());
+        let groups = self.peers.values();
+        let groups = groups.filter(|peer| peer.has(Peer::MULTICAST));
+        assert_eq!(self.groups, groups.map(|peer| peer.addr).collect());
 
         let mut hooks = HashMap::new();
         for port in self.ports.values() {
@@ -208,6 +242,11 @@ impl Model {
         }
         for peer in self.peers.values() {
             let v6 = peer.addr.is_v6();
+            let is_group = IpAddr::from(peer.addr).is_multicast();
+            assert_eq!(peer.has(Peer::MULTICAST), is_group);
+            if is_group {
+                assert!(!peer.has(Peer::RESOLVED | Peer::UNREACHABLE) && peer.mtu == 0);
+            }
             assert_eq!(peer.has(Peer::IPV6), v6);
             assert_eq!(peer.has(Peer::CHECKSUM), v6 && !peer.has(Peer::CSUM6_OFF));
             if peer.has(Peer::RESOLVED) {

@@ -1,16 +1,20 @@
 //! Random changes, with daemons that are killed in between.
 
+use std::net::IpAddr;
+
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
+use vtep_common::{events::Event, maps::FdbValue};
+
 use super::{
-    super::{Duplicates, Limits, Resolution},
+    super::{Duplicates, Effect, Limits, Resolution},
     lab::*,
 };
 use crate::api::{
     command::Op,
     model::{
-        FdbDel, FdbFilter, FdbSpec, Flood, Mode, PeerSpec, PortChange, PortHook, PortPart,
-        PortSpec, VlanId, Vni, VniSpec,
+        FdbDel, FdbFilter, FdbSpec, Flood, Mac, Mode, NeighDel, NeighSpec, NexthopDel, NexthopSpec,
+        PeerSpec, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni, VniSpec,
     },
 };
 
@@ -31,6 +35,17 @@ const LIMITS: Limits = Limits {
     },
 };
 
+/// A frame that the kernel side tells of.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    kind: u32,
+    segment: u32,
+    mac: usize,
+    from: From,
+    host: usize,
+    flags: u32,
+}
+
 /// What happens to a daemon.
 #[derive(Clone, Debug)]
 enum Step {
@@ -39,6 +54,13 @@ enum Step {
     LinkGone(u32),
     Mtu(&'static str, u32),
     Locals(bool, bool),
+    Running(&'static str, bool),
+    Frames(Vec<Frame>),
+    /// A frame from the MAC is seen where the FDB has it.
+    Seen(usize),
+    Wait(u64),
+    /// The daemon is killed when it has written this share of what the frames ask for, in percent.
+    KilledAt(Vec<Frame>, usize),
     /// The daemon is killed when it has made this share of a change's writes, in percent.
     Killed(Op, usize),
 }
@@ -51,6 +73,8 @@ const MACS: [&str; 6] = [
     "01:00:5e:00:00:01",
     "01:00:5e:00:00:02",
 ];
+const HOSTS: [&str; 4] = ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"];
+const GROUPS: [&str; 2] = ["239.1.1.1", "ff05::100"];
 const VTEPS: [&str; 4] = ["192.0.2.2", "192.0.2.3", "2001:db8::2", "2001:db8::3"];
 
 fn any_vni() -> impl Strategy<Value = Vni> {
@@ -65,7 +89,7 @@ fn any_vlan() -> impl Strategy<Value = Option<VlanId>> {
     select(&[0, 10][..]).prop_map(vlan)
 }
 
-fn any_macs() -> impl Strategy<Value = Vec<crate::api::model::Mac>> {
+fn any_macs() -> impl Strategy<Value = Vec<Mac>> {
     vec(select(&MACS[1..4]).prop_map(mac), 0..3)
 }
 
@@ -91,18 +115,31 @@ fn any_hook() -> impl Strategy<Value = Option<PortHook>> {
 
 fn any_spec() -> impl Strategy<Value = Box<VniSpec>> {
     (
-        option::of(select(&[Mode::Flood, Mode::L2, Mode::L3][..])),
-        option::of(select(&[Flood::Her, Flood::None][..])),
+        option::of(select(
+            &[Mode::Multicast, Mode::Flood, Mode::L2, Mode::L3][..],
+        )),
+        option::of(select(&[Flood::Her, Flood::Multicast, Flood::None][..])),
+        option::of(select(&GROUPS[..])),
+        option::of(any::<bool>()),
+        option::of(any::<bool>()),
         option::of(0_u32..4),
+        option::of(select(&[0, 10, 30][..])),
     )
-        .prop_map(|(mode, flood, max_macs)| {
-            Box::new(VniSpec {
-                mode,
-                flood,
-                max_macs,
-                ..VniSpec::default()
-            })
-        })
+        .prop_map(
+            |(mode, flood, group, learning, suppress, max_macs, ageing_s)| {
+                let multicast = mode == Some(Mode::Multicast) || flood == Some(Flood::Multicast);
+                Box::new(VniSpec {
+                    mode,
+                    flood,
+                    group: group.filter(|_| multicast).map(ip),
+                    learning,
+                    suppress,
+                    max_macs,
+                    ageing_s,
+                    ..VniSpec::default()
+                })
+            },
+        )
 }
 
 fn any_port() -> impl Strategy<Value = Op> {
@@ -112,16 +149,17 @@ fn any_port() -> impl Strategy<Value = Op> {
         any_vlan(),
         any_hook(),
         any_macs(),
+        any_ips(),
         option::of(0_u32..3),
     );
-    spec.prop_map(|(dev, vni, vlan, hook, macs, max_macs)| {
+    spec.prop_map(|(dev, vni, vlan, hook, macs, ips, max_macs)| {
         Op::PortAdd(Box::new(PortSpec {
             dev,
             vni,
             vlan,
             hook,
             macs,
-            ips: Vec::new(),
+            ips,
             max_macs,
         }))
     })
@@ -134,19 +172,89 @@ fn any_port_change() -> impl Strategy<Value = Op> {
         any_vlan(),
         any_hook(),
         option::of(any_macs()),
+        option::of(any_ips()),
         option::of(0_u32..3),
     );
-    change.prop_map(|(dev, vni, vlan, hook, macs, max_macs)| Op::PortSet {
+    change.prop_map(|(dev, vni, vlan, hook, macs, ips, max_macs)| Op::PortSet {
         dev,
         change: Box::new(PortChange {
             vlan,
             vni,
             hook,
             macs,
-            ips: None,
+            ips,
             max_macs,
         }),
     })
+}
+
+fn any_ips() -> impl Strategy<Value = Vec<IpAddr>> {
+    vec(select(&HOSTS[..]).prop_map(ip), 0..3)
+}
+
+fn any_station() -> impl Strategy<Value = Option<Mac>> {
+    option::of(select(&MACS[1..4]).prop_map(mac))
+}
+
+fn any_neigh() -> impl Strategy<Value = NeighSpec> {
+    (select(&HOSTS[..]), any_vni(), any_station(), any::<bool>()).prop_map(
+        |(host, vni, lladdr, router)| NeighSpec {
+            ip: ip(host),
+            vni,
+            lladdr,
+            router,
+        },
+    )
+}
+
+fn any_nexthop() -> impl Strategy<Value = NexthopSpec> {
+    let prefix = prop_oneof![
+        3 => select(&HOSTS[..]),
+        1 => select(&["10.0.0.0/8", "0.0.0.0/0", "fd00::/8"][..]),
+    ];
+    let via = option::of(select(&VTEPS[..]).prop_map(ip));
+    (prefix, any_vni(), via, any_station()).prop_map(|(prefix, vni, via, lladdr)| NexthopSpec {
+        ip: prefix.parse().unwrap(),
+        vni,
+        via,
+        lladdr,
+    })
+}
+
+fn any_host_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => any_neigh().prop_map(Op::NeighAdd),
+        1 => any_neigh().prop_map(Op::NeighReplace),
+        1 => any_neigh().prop_map(|spec| Op::NeighDel(NeighDel { ip: spec.ip, vni: spec.vni })),
+        2 => any_nexthop().prop_map(Op::NexthopAdd),
+        2 => any_nexthop().prop_map(Op::NexthopReplace),
+        1 => any_nexthop()
+            .prop_map(|spec| Op::NexthopDel(NexthopDel { ip: spec.ip, vni: spec.vni })),
+    ]
+}
+
+fn any_frames() -> impl Strategy<Value = Vec<Frame>> {
+    let from = prop_oneof![
+        select(&[0, 1, 2, 3][..]).prop_map(From::Port),
+        select(&VTEPS[..]).prop_map(From::Vtep),
+    ];
+    let frame = (
+        select(&[Event::LEARN, Event::LEARN, Event::HEARD, Event::MISS][..]),
+        0_u32..2,
+        0..MACS.len(),
+        from,
+        0..HOSTS.len(),
+        0_u32..8,
+    );
+    let frame = frame.prop_map(|(kind, segment, mac, from, host, flags)| Frame {
+        kind,
+        segment,
+        mac,
+        from,
+        host,
+        flags,
+    });
+    vec(frame, 1..6)
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
@@ -158,15 +266,16 @@ fn any_op() -> impl Strategy<Value = Op> {
             dev: spec.dev.filter(|_| !anywhere),
         })
     });
-    let flush = (any_vni(), option::of(any_entry())).prop_map(|(vni, entry)| {
-        let (dst, dev) = entry.map_or((None, None), |entry| (entry.dst, entry.dev));
-        Op::FdbFlush(FdbFilter {
-            vni: Some(vni),
-            dst,
-            dev,
-            learned: false,
-        })
-    });
+    let flush =
+        (any_vni(), option::of(any_entry()), any::<bool>()).prop_map(|(vni, entry, learned)| {
+            let (dst, dev) = entry.map_or((None, None), |entry| (entry.dst, entry.dev));
+            Op::FdbFlush(FdbFilter {
+                vni: Some(vni),
+                dst,
+                dev,
+                learned,
+            })
+        });
     prop_oneof![
         4 => (any_vni(), any_spec()).prop_map(|(vni, spec)| Op::VniAdd { vni, spec }),
         1 => (any_vni(), any_spec()).prop_map(|(vni, spec)| Op::VniSet { vni, spec }),
@@ -180,6 +289,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => any_entry().prop_map(Op::FdbReplace),
         3 => del,
         1 => flush,
+        6 => any_host_op(),
         1 => (select(&VTEPS[..]), any::<bool>()).prop_map(|(text, csum6)| Op::PeerSet {
             ip: ip(text),
             spec: PeerSpec { csum6: Some(csum6) },
@@ -194,6 +304,12 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (10_u32..13).prop_map(Step::LinkGone),
         1 => (select(&TAPS[..]), 1400_u32..1403).prop_map(|(dev, mtu)| Step::Mtu(dev, mtu)),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(v4, v6)| Step::Locals(v4, v6)),
+        1 => (select(&TAPS[..]), any::<bool>()).prop_map(|(dev, is)| Step::Running(dev, is)),
+        8 => any_frames().prop_map(Step::Frames),
+        3 => (0..MACS.len()).prop_map(Step::Seen),
+        3 => (1_u64..20).prop_map(Step::Wait),
+        2 => (any_frames(), 0_usize..100)
+            .prop_map(|(frames, share)| Step::KilledAt(frames, share)),
         5 => (any_op(), 0_usize..100).prop_map(|(op, share)| Step::Killed(op, share)),
     ]
 }
@@ -207,7 +323,8 @@ fn run(lab: &mut Lab, step: Step) {
             if let Some(undo) = effect.undo {
                 let mut other = lab.clone();
                 if other.apply(&undo).is_ok() {
-                    assert_eq!(other.rows(), before, "{op:?} was not undone");
+                    let (after, before) = (other.rows().by_user(), before.by_user());
+                    assert_eq!(after, before, "{op:?} was not undone");
                 }
             }
         }
@@ -236,6 +353,32 @@ fn run(lab: &mut Lab, step: Step) {
             let writes = lab.state.set_locals(wanted.collect());
             lab.replay(&writes);
         }
+        Step::Running(dev, running) => {
+            let facts = lab.links.get_mut(dev).unwrap();
+            facts.running = running;
+            let writes = lab.state.link_changed(facts);
+            lab.replay(&writes);
+        }
+        Step::Frames(frames) => {
+            let events: Vec<_> = frames.iter().map(|frame| event(lab, frame)).collect();
+            lab.take(&events);
+        }
+        Step::Seen(mac) => {
+            for (key, value) in &mut lab.maps.fdb {
+                let learned = value.origin == FdbValue::LEARNED;
+                if learned && key.mac() == super::lab::mac(MACS[mac]).into() {
+                    value.last_seen = lab.now;
+                }
+            }
+        }
+        Step::Wait(seconds) => drop(lab.wait(seconds)),
+        Step::KilledAt(frames, share) => {
+            let events: Vec<_> = frames.iter().map(|frame| event(lab, frame)).collect();
+            let before = lab.rows();
+            let effect = lab.learn_unchecked(&events);
+            take_over(lab, &effect, share);
+            assert_eq!(lab.rows().by_user(), before.by_user());
+        }
         Step::Killed(op, share) => kill(lab, &op, share),
     }
 }
@@ -247,25 +390,45 @@ fn kill(lab: &mut Lab, op: &Op, share: usize) {
         return;
     };
     let after = rows(&state);
-    lab.maps
-        .replay(&effect.writes[..effect.writes.len() * share / 100]);
+    take_over(lab, &effect, share);
 
-    let adopted = lab.adopt();
-    lab.state = adopted.state;
-    lab.replay(&adopted.writes);
-
-    assert_eq!(lab.adopt().writes, [], "{op:?} was not repaired");
-    let (vnis, ports, fdb, _) = lab.rows();
-    let is = |rows: &Rows| (&rows.0, &rows.1, &rows.2) == (&vnis, &ports, &fdb);
+    let now = lab.rows().by_user();
+    let is = |rows: &Rows| rows.clone().by_user() == now;
     let several = match op {
         Op::PortSet { .. } | Op::FdbFlush(_) => true,
-        Op::PortDel { .. } => before.1.len() > after.1.len() + 1,
+        Op::PortDel { .. } => before.ports.len() > after.ports.len() + 1,
         _ => false,
     };
     assert!(
         several || is(&before) || is(&after),
         "{op:?} was left half done"
     );
+}
+
+/// Makes a part of an effect's writes and lets a new daemon take over.
+fn take_over(lab: &mut Lab, effect: &Effect, share: usize) {
+    lab.maps
+        .replay(&effect.writes[..effect.writes.len() * share / 100]);
+    let adopted = lab.adopt();
+    lab.state = adopted.state;
+    lab.replay(&adopted.writes);
+    assert_eq!(lab.adopt().writes, [], "it was not repaired");
+}
+
+fn event(lab: &Lab, frame: &Frame) -> Event {
+    let Frame {
+        kind,
+        segment,
+        mac,
+        from,
+        host,
+        flags,
+    } = *frame;
+    Event {
+        host: ip(HOSTS[host]).into(),
+        flags,
+        ..lab.event(kind, segment, MACS[mac], from)
+    }
 }
 
 proptest! {

@@ -173,61 +173,6 @@ fn what_is_not_given_is_left_as_it_is() {
 }
 
 #[test]
-fn what_the_data_path_does_not_do_is_refused_with_what_works_instead() {
-    let mut lab = lab();
-    let none = VniSpec::default;
-    let cases = [
-        (
-            VniSpec {
-                mode: Some(Mode::Multicast),
-                ..none()
-            },
-            "--mode flood",
-        ),
-        (
-            VniSpec {
-                mode: Some(Mode::L3),
-                ..none()
-            },
-            "--mode l2 --flood none",
-        ),
-        (
-            VniSpec {
-                flood: Some(Flood::Multicast),
-                ..none()
-            },
-            "--flood her",
-        ),
-        (
-            VniSpec {
-                group: Some(ip("239.1.1.1")),
-                ..none()
-            },
-            "leave --group out",
-        ),
-        (
-            VniSpec {
-                suppress: Some(true),
-                ..none()
-            },
-            "--suppress off",
-        ),
-    ];
-    for (spec, instead) in cases {
-        for op in [vni_add_with(7, spec.clone()), vni_set(100, spec)] {
-            let refusal = lab.apply(&op).unwrap_err();
-            assert_eq!(refusal.kind, Kind::Unsupported);
-            assert!(refusal.message.contains(instead), "{}", refusal.message);
-        }
-    }
-    let op = Op::PortAdd(Box::new(PortSpec {
-        ips: vec![ip("10.0.0.1")],
-        ..port_spec("tap1", 100)
-    }));
-    assert_eq!(lab.apply(&op).unwrap_err().kind, Kind::Unsupported);
-}
-
-#[test]
 fn a_vni_is_added_once() {
     assert_eq!(
         lab().refused(&vni_add(100)),
