@@ -18,8 +18,8 @@ pub const MAX_SEGMENTS: u32 = 16_384;
 pub const MAX_PORTS: u32 = 4_096;
 /// VTEPs that one instance can send to.
 pub const MAX_PEERS: u32 = 8_192;
-/// Local VTEP addresses.
-pub const MAX_LOCALS: u32 = 256;
+/// Local VTEP addresses, and the multicast groups that we are a member of: each is a peer as well.
+pub const MAX_LOCALS: u32 = 256 + MAX_PEERS;
 /// Flood lists: one per VNI and one per multicast MAC with VTEPs of its own.
 pub const MAX_FLOOD_LISTS: u32 = 65_536;
 /// FDB entries, unless the daemon is told otherwise.
