@@ -28,23 +28,35 @@ pub(super) struct MonitorArgs {
 pub(super) fn run(args: &MonitorArgs, instance: &str, output: Output) -> Result<(), Failure> {
     let MonitorArgs { vni } = *args;
     block_on(async {
-        // Before anything is printed: who sees a line may interrupt.
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
         let mut client = Client::connect(instance).await?;
         let events = client.events(&VniFilter { vni }).await?;
-        tokio::select! {
-            end = watch(events, output, io::stdout()) => {
-                end?;
-                Err(Failure::refused(format!(
-                    "the daemon is gone, and its events with it; watch the next one with: vtep monitor{}",
-                    option(instance)
-                )))
-            }
-            _ = interrupt.recv() => Ok(()),
-            _ = terminate.recv() => Ok(()),
-        }
+        watch_until_told(events, output, io::stdout(), instance).await
     })
+}
+
+async fn watch_until_told<S>(
+    events: S,
+    output: Output,
+    out: impl Write + Send + 'static,
+    instance: &str,
+) -> Result<(), Failure>
+where
+    S: Stream<Item = Result<Bytes, ClientError>> + Unpin,
+{
+    // Before anything is printed: who sees a line may interrupt.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        end = watch(events, output, out) => {
+            end?;
+            Err(Failure::refused(format!(
+                "the daemon is gone, and its events with it; watch the next one with: vtep monitor{}",
+                option(instance)
+            )))
+        }
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 /// Prints events until there are no more, or nobody reads them.
@@ -157,6 +169,7 @@ fn event_line(row: &EventRow, output: Output) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
@@ -164,6 +177,9 @@ mod tests {
 
     use super::*;
     use crate::api::model::{EventKind, Mac};
+
+    /// Nothing here takes this long.
+    const LONG: Duration = Duration::from_secs(20);
 
     #[test]
     fn an_event_is_one_line_in_the_words_of_the_fdb() {
@@ -239,11 +255,50 @@ mod tests {
         let text = json("1");
         let one = pieces(&[&text]).chain(futures::stream::pending());
 
-        let end = timeout(Duration::from_secs(20), watch(one, Output::Json, gone))
+        let end = timeout(LONG, watch(one, Output::Json, gone))
             .await
             .expect("it ends");
 
         assert!(matches!(end, Err(Failure::Unread)), "{end:?}");
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_ends_it_and_is_no_failure_also_while_nobody_takes_what_it_prints() {
+        for signal in ["-INT", "-TERM"] {
+            let text = json("1");
+            let events = pieces(&[&text]).chain(futures::stream::pending());
+            let (begun, printing) = std::sync::mpsc::channel();
+            let stuck = Stuck(begun);
+            let kill = thread::spawn(move || {
+                printing.recv().unwrap();
+                let own = std::process::id().to_string();
+                Command::new("kill").args([signal, &own]).status().unwrap()
+            });
+
+            let end = timeout(LONG, watch_until_told(events, Output::Json, stuck, "main"))
+                .await
+                .expect("it ends");
+
+            assert!(end.is_ok(), "{signal}: {end:?}");
+            assert!(kill.join().unwrap().success());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_is_gone_is_a_failure_that_says_how_to_go_on() {
+        let text = json("1");
+        let out = Paper::default();
+
+        let end = watch_until_told(pieces(&[&text]), Output::Json, out.clone(), "blue").await;
+
+        let Err(Failure::Failed(error)) = end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(
+            error.to_string(),
+            "the daemon is gone, and its events with it; watch the next one with: vtep monitor --instance blue"
+        );
+        assert_eq!(out.flushed.lock().unwrap().concat(), text);
     }
 
     #[tokio::test]
@@ -256,6 +311,22 @@ mod tests {
             panic!("{end:?}")
         };
         assert!(error.to_string().contains("another version"), "{error}");
+    }
+
+    /// A terminal that was stopped: it takes nothing, and says when it was first asked to.
+    struct Stuck(std::sync::mpsc::Sender<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.0.send(()).unwrap();
+            loop {
+                thread::park();
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     fn line(what: Happening) -> String {
