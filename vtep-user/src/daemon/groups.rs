@@ -39,8 +39,8 @@ impl Groups {
 
 impl Core {
     /// Takes over the groups that the last daemon was a member of.
-    pub(super) async fn adopt_groups(&mut self, groups: BTreeSet<IpAddr>) {
-        self.groups.wanted = groups;
+    pub(super) async fn adopt_groups(&mut self) {
+        self.groups.wanted = self.state.groups().collect();
         self.sync_groups().await;
         self.log_groups(&self.groups.wanted);
     }

@@ -1,15 +1,12 @@
 //! Starting: check everything, then take over or make what is needed, and leave nothing half made.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     net::IpAddr,
 };
 
 use aya::util::KernelVersion;
-use vtep_common::{
-    addr::VtepAddr,
-    maps::{Config, DEFAULT_FDB_ENTRIES},
-};
+use vtep_common::maps::{Config, DEFAULT_FDB_ENTRIES};
 
 use super::{DaemonError, core::Core, device_name, facts, owner};
 use crate::{
@@ -76,12 +73,12 @@ pub(super) async fn start(options: &RunOptions) -> Result<Started, DaemonError> 
         .await?;
     let made = prepare(options, &netlink, &uplinks, &tunnel.link, locals).await;
     match made {
-        Ok((mut core, groups)) => {
+        Ok(mut core) => {
             for link in netlink.links().await? {
                 core.note_mac(&link);
             }
             core.refresh_own_macs();
-            core.adopt_groups(groups).await;
+            core.adopt_groups().await;
             core.resolve_all().await;
             Ok(Started { core, monitor })
         }
@@ -174,17 +171,13 @@ async fn prepare(
     uplinks: &[Link],
     device: &Link,
     locals: Vec<IpAddr>,
-) -> Result<(Core, BTreeSet<IpAddr>), DaemonError> {
+) -> Result<Core, DaemonError> {
     let dir = datapath::instance_dir(&options.instance);
     let mut datapath = Datapath::open(&dir, options.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
     let fresh = !datapath.adopted();
     let prepared = take_over(options, netlink, uplinks, device, locals, &mut datapath).await;
     match prepared {
-        Ok(TakenOver {
-            state,
-            statuses,
-            groups,
-        }) => {
+        Ok((state, statuses)) => {
             let prepared = Prepared {
                 lost: datapath.lost_events()?,
                 datapath,
@@ -193,7 +186,7 @@ async fn prepare(
                 statuses,
                 device: device.index,
             };
-            Ok((Core::new(options, netlink.clone(), prepared), groups))
+            Ok(Core::new(options, netlink.clone(), prepared))
         }
         Err(error) => {
             if fresh {
@@ -205,14 +198,6 @@ async fn prepare(
     }
 }
 
-/// What there is once the data path runs.
-struct TakenOver {
-    state: State,
-    statuses: Vec<UplinkStatus>,
-    /// The multicast groups that the state floods to.
-    groups: BTreeSet<IpAddr>,
-}
-
 async fn take_over(
     options: &RunOptions,
     netlink: &Netlink,
@@ -220,7 +205,7 @@ async fn take_over(
     device: &Link,
     locals: Vec<IpAddr>,
     datapath: &mut Datapath,
-) -> Result<TakenOver, DaemonError> {
+) -> Result<(State, Vec<UplinkStatus>), DaemonError> {
     if let Some(wanted) = options
         .fdb_max
         .filter(|wanted| *wanted != datapath.fdb_max())
@@ -236,7 +221,7 @@ async fn take_over(
         ..Limits::default()
     };
     let found = datapath.config()?;
-    let (state, writes, groups) = if datapath.adopted() && found.layout != 0 {
+    let (state, writes) = if datapath.adopted() && found.layout != 0 {
         if found.udp_port != options.udp_port {
             return Err(DaemonError::UdpPort {
                 found: found.udp_port,
@@ -245,8 +230,7 @@ async fn take_over(
         }
         adopt(options, netlink, locals, limits, datapath).await?
     } else {
-        let state = State::new(limits, locals, options.udp_port);
-        (state, Vec::new(), BTreeSet::new())
+        (State::new(limits, locals, options.udp_port), Vec::new())
     };
 
     let partial = uplinks.iter().any(|link| link.kind == LinkKind::Veth);
@@ -282,11 +266,7 @@ async fn take_over(
             datapath.detach_uplink(ifindex)?;
         }
     }
-    Ok(TakenOver {
-        state,
-        statuses,
-        groups,
-    })
+    Ok((state, statuses))
 }
 
 async fn adopt(
@@ -295,17 +275,16 @@ async fn adopt(
     locals: Vec<IpAddr>,
     limits: Limits,
     datapath: &Datapath,
-) -> Result<(State, Vec<Write>, BTreeSet<IpAddr>), DaemonError> {
+) -> Result<(State, Vec<Write>), DaemonError> {
     let mut links = HashMap::new();
     for link in netlink.links().await? {
         links.insert(link.index, facts::of_port(netlink, &link)?);
     }
-    let dump = datapath.dump()?;
     let Adopted {
         state,
         writes,
         notes,
-    } = State::adopt(&dump, locals, options.udp_port, limits, &links);
+    } = State::adopt(&datapath.dump()?, locals, options.udp_port, limits, &links);
     for note in notes {
         tracing::warn!("{note}");
     }
@@ -317,21 +296,7 @@ async fn adopt(
         fdb = totals.fdb,
         "adopted the pinned state"
     );
-    let groups = groups_after(&dump.groups, &writes);
-    Ok((state, writes, groups))
-}
-
-/// The groups that are left once the writes are made.
-fn groups_after(found: &[VtepAddr], writes: &[Write]) -> BTreeSet<IpAddr> {
-    let mut groups: BTreeSet<IpAddr> = found.iter().copied().map(IpAddr::from).collect();
-    for write in writes {
-        match write {
-            Write::Group(group, true) => groups.insert(IpAddr::from(*group)),
-            Write::Group(group, false) => groups.remove(&IpAddr::from(*group)),
-            _ => false,
-        };
-    }
-    groups
+    Ok((state, writes))
 }
 
 /// Attaches to an uplink: XDP where it is wanted and pays, TC always. Says what it got, and why.
