@@ -1,7 +1,8 @@
 //! Telling the other VTEPs that a MAC has come to a port here: by a frame in its name, which they learn from as from any other.
 //!
 //! Nothing here waits. What is to be sent queues, leaves at a bounded rate, and once more a little later, in case it was lost;
-//! what finds the queue full is counted and forgotten, since the host's own traffic will tell as well.
+//! what finds the queue full is counted and forgotten, since the host's own traffic will tell as well. A MAC that has moved on
+//! meanwhile is not announced any more: that would call it back.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,6 +11,8 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use vtep_common::maps::FdbKey;
 
 use crate::{netlink::udp, stats::AnnounceCounters};
 
@@ -25,6 +28,8 @@ const QUEUE_LEN: usize = 16_384;
 /// A packet to a VTEP or to a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
+    /// The MAC that is announced, and where.
+    pub(super) key: FdbKey,
     /// The address it is sent from, and the interface where it is for a group.
     pub(super) from: (IpAddr, Option<u32>),
     /// The VTEP, or the group.
@@ -74,9 +79,12 @@ impl Announcer {
         self.waiting.next()
     }
 
-    /// Sends what is due.
-    pub(super) fn send(&mut self, now: Instant) {
+    /// Sends what is due, of those MACs of which `is_here` is true still.
+    pub(super) fn send(&mut self, now: Instant, is_here: impl Fn(FdbKey) -> bool) {
         while let Some(packet) = self.waiting.due(now) {
+            if !is_here(packet.key) {
+                continue;
+            }
             match self.send_one(&packet) {
                 Ok(()) => self.counters.sent += 1,
                 Err(error) => {
@@ -165,6 +173,10 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use vtep_common::addr::MacAddr;
+
     use super::*;
 
     #[test]
@@ -232,8 +244,34 @@ mod tests {
         assert!(!waiting.push(packet(QUEUE_LEN)));
     }
 
+    #[test]
+    fn a_mac_that_has_moved_on_is_not_announced_again() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let got = || receiver.recv_from(&mut [0; 64]).is_ok();
+        let mut announcer = Announcer::new(receiver.local_addr().unwrap().port());
+        let here = Cell::new(true);
+        let localhost: IpAddr = "127.0.0.1".parse().unwrap();
+        announcer.push(Packet {
+            from: (localhost, None),
+            to: localhost,
+            ..packet(1)
+        });
+        let start = Instant::now();
+
+        announcer.send(start, |_| here.get());
+        assert!(got());
+        here.set(false);
+        announcer.send(start + AGAIN_AFTER, |_| here.get());
+        assert!(!got());
+
+        assert_eq!(announcer.next(), None);
+        assert_eq!(announcer.counters(), AnnounceCounters { sent: 1, lost: 0 });
+    }
+
     fn packet(number: usize) -> Packet {
         Packet {
+            key: FdbKey::new(0, MacAddr::from_bytes([2, 0, 0, 0, 0, 1])),
             from: ("192.0.2.1".parse().unwrap(), None),
             to: "192.0.2.2".parse().unwrap(),
             payload: number.to_be_bytes().as_slice().into(),

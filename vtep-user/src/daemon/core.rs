@@ -140,7 +140,7 @@ impl Core {
                     tokio::task::yield_now().await;
                 }
                 () = tokio::time::sleep_until(announce.unwrap_or(second)), if announce.is_some() => {
-                    self.announcer.send(Instant::now().into_std());
+                    self.send_announcements();
                 }
                 event = monitor.next() => match event {
                     Ok(event) => self.follow(event, &mut monitor).await,

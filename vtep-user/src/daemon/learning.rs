@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Instant};
 
-use vtep_common::addr::MacAddr;
+use vtep_common::{addr::MacAddr, maps::FdbKey};
 
 use super::{
     announce::Packet,
@@ -127,13 +127,17 @@ impl Core {
             self.announcer.count_lost(to.len() as u64);
             return;
         }
+        let Some(segment) = self.datapath.segment_number(vni.get()) else {
+            return;
+        };
         let hosts: Vec<Host> = hosts
             .iter()
             .map(|&ip| Host {
                 ip,
-                router: self.datapath.is_router(vni.get(), ip),
+                router: self.datapath.is_router(segment, ip),
             })
             .collect();
+        let key = FdbKey::new(segment, *mac);
         let vni = (*vni).into();
         for payload in frames::announcements(vni, *mac, &hosts) {
             let payload: Arc<[u8]> = payload.into();
@@ -146,6 +150,7 @@ impl Core {
                 match self.state.local_for(to) {
                     Some(local) if oif.is_some() || !to.is_multicast() => {
                         self.announcer.push(Packet {
+                            key,
                             from: (local, oif),
                             to,
                             payload: Arc::clone(&payload),
@@ -155,7 +160,17 @@ impl Core {
                 }
             }
         }
-        self.announcer.send(Instant::now());
+        self.send_announcements();
+    }
+
+    /// Sends what is to be announced now.
+    pub(super) fn send_announcements(&mut self) {
+        let Self {
+            announcer,
+            datapath,
+            ..
+        } = self;
+        announcer.send(Instant::now(), |key| datapath.is_at_port(key));
     }
 
     /// Keeps in mind which MAC an interface has.

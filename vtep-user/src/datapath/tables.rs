@@ -14,8 +14,8 @@ use vtep_common::{
     addr::VtepAddr,
     count::Direction,
     maps::{
-        Counter, FdbKey, LOCAL_GROUP, LOCAL_OWN, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, NeighKey,
-        NeighValue, name,
+        Counter, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS,
+        NeighKey, NeighValue, name,
     },
 };
 
@@ -346,18 +346,25 @@ impl Datapath {
         })
     }
 
+    /// Number of the segment of a VNI.
+    #[must_use]
+    pub fn segment_number(&self, vni: u32) -> Option<u32> {
+        self.maps.vnis.get(&vni, 0).ok()
+    }
+
     /// True if a host is known to be a router.
     #[must_use]
-    pub fn is_router(&self, vni: u32, host: IpAddr) -> bool {
-        let Ok(segment) = self.maps.vnis.get(&vni, 0) else {
-            return false;
-        };
-        let key = NeighKey {
-            segment,
-            host: host.into(),
-        };
-        let found = self.maps.neighs.get(&key, 0);
+    pub fn is_router(&self, segment: u32, host: IpAddr) -> bool {
+        let host = host.into();
+        let found = self.maps.neighs.get(&NeighKey { segment, host }, 0);
         found.is_ok_and(|value| value.flags & NeighValue::ROUTER != 0)
+    }
+
+    /// True if the FDB has this MAC at a port here.
+    #[must_use]
+    pub fn is_at_port(&self, key: FdbKey) -> bool {
+        let found = self.maps.fdb.get(&key, 0);
+        found.is_ok_and(|value| value.kind == FdbValue::PORT)
     }
 
     /// Where this instance's things are pinned.
