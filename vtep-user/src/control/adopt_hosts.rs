@@ -122,8 +122,10 @@ impl Adoption {
         };
         let mac = station(value.mac).filter(|_| neigh::unfit(ip).is_none());
         if let Some(mac) = mac {
+            let heard_at = Some(value.port).filter(|_| origin == NeighState::Snooped);
             let neigh = Neigh {
                 router: value.flags & NeighValue::ROUTER != 0,
+                port: heard_at.filter(|&slot| self.has_port(number, slot)),
                 ..Neigh::fixed(mac, origin)
             };
             self.state.neigh_put(number, ip, Some(neigh), out);

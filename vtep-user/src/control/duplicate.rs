@@ -87,8 +87,8 @@ impl<K> Default for Moves<K> {
 impl<K: Copy + Eq + Hash> Moves<K> {
     /// Takes note of a move, and says whether it is one too many: from now on `key` is frozen.
     ///
-    /// A move onto a port to which somebody came since `key` was last there does not count, and is the beginning of a new
-    /// count: a VM was started or moved here.
+    /// A move onto a port to which somebody came since `key` was last there, or since it moved to where it was so far, does not
+    /// count, and is the beginning of a new count: a VM was moved here.
     pub(super) fn note(&mut self, key: K, moved: Move, rule: Duplicates) -> bool {
         let Move { time, from, to } = moved;
         let known = self.records.contains_key(&key);
@@ -100,14 +100,14 @@ impl<K: Copy + Eq + Hash> Moves<K> {
             since: time,
             ..Record::default()
         });
+        let expected = to.is_some_and(|(slot, came)| {
+            let last = record.last_at(slot).or(known.then_some(record.last));
+            last.is_some_and(|last| came.is_some_and(|came| came >= last))
+        });
         record.last = time;
         if time.saturating_sub(record.since) > window {
             (record.since, record.count) = (time, 0);
         }
-        let expected = to.is_some_and(|(slot, came)| {
-            let last = record.last_at(slot);
-            came.is_some_and(|came| came >= last.unwrap_or(time.saturating_sub(window)))
-        });
         if expected {
             (record.since, record.count) = (time, 0);
         } else {

@@ -503,6 +503,7 @@ impl State {
         if !entry.is_learned() {
             self.run.moves.forget(key(number, mac));
         }
+        self.move_snooped(number, mac, entry.port(), out);
         self.follow(number, mac, out);
         let slots = [Some(entry), old].map(|entry| entry.filter(|entry| !entry.is_learned()));
         for slot in slots.into_iter().flatten().filter_map(Entry::port) {
@@ -520,7 +521,7 @@ impl State {
             self.fdb_len -= 1;
             self.leave_port(mac, old);
             self.run.moves.forget(key(number, mac));
-            self.forget_snooped(number, Some(mac), out);
+            self.forget_snooped_at(number, mac, out);
             self.follow(number, mac, out);
             if let Some(slot) = old.port().filter(|_| !old.is_learned()) {
                 self.settle_port(slot, out);

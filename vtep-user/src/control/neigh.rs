@@ -26,7 +26,7 @@ pub(super) struct Neigh {
     pub(super) origin: NeighState,
     /// Whether it is a router.
     pub(super) router: bool,
-    /// Slot of the port that has the address, if it is one of a port's.
+    /// Slot of the port that has the address, or at which it was heard.
     pub(super) port: Option<u32>,
     /// When it was last heard, in nanoseconds; 0 for before this daemon's time.
     pub(super) heard: Untold<u64>,
@@ -256,11 +256,6 @@ impl State {
             let segment = &self.segments[number];
             let start = rows.len();
             for (&ip, neigh) in &segment.neighs {
-                let heard_at = || segment.fdb.get(&neigh.mac).and_then(|entry| entry.port());
-                let slot = match neigh.origin {
-                    NeighState::Snooped => heard_at(),
-                    _ => neigh.port,
-                };
                 let snooped = neigh.origin == NeighState::Snooped;
                 let heard = match neigh.heard.0 {
                     0 => now,
@@ -271,7 +266,8 @@ impl State {
                     ip,
                     lladdr: Mac::from(neigh.mac),
                     state: neigh.origin,
-                    dev: slot
+                    dev: neigh
+                        .port
                         .and_then(|slot| self.port_name(slot))
                         .map(|(dev, _)| dev.to_owned()),
                     router: neigh.router,

@@ -71,7 +71,12 @@ pub(super) fn claim(value: &NexthopValue) -> Option<u32> {
     u32::from(value.flags >> CLAIM_SHIFT).checked_sub(1)
 }
 
-/// Refuses prefixes without hosts. IPv4 hosts stand in the table as IPv6 addresses, which no IPv6 prefix may cover.
+/// All of IPv4.
+fn all_of_v4() -> Prefix {
+    "0.0.0.0/0".parse().expect("a prefix")
+}
+
+/// Refuses prefixes without hosts.
 fn check_prefix(prefix: Prefix) -> Result<(), Refusal> {
     if prefix.is_host() {
         return refuse::check_host(prefix.addr());
@@ -84,15 +89,22 @@ fn check_prefix(prefix: Prefix) -> Result<(), Refusal> {
             "{prefix} is an IPv4 prefix written as IPv6; write it as IPv4"
         )));
     }
+    Ok(())
+}
+
+/// True if the addresses as which IPv4 hosts stand in the table belong to an IPv6 prefix, as they do to `::/0`. Then the table
+/// has an entry for all of IPv4 that leads nowhere, unless it has another.
+fn covers_v4(prefix: Prefix) -> bool {
+    let IpAddr::V6(v6) = prefix.addr() else {
+        return false;
+    };
     let mapped = u128::from(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
-    let differs = (u128::from(v6) ^ mapped).leading_zeros() < u32::from(prefix.len());
-    if differs {
-        Ok(())
-    } else {
-        Err(Refusal::invalid(format!(
-            "{prefix} covers more than addresses of hosts; for all IPv6 hosts give: 2000::/3 and fc00::/7"
-        )))
-    }
+    (u128::from(v6) ^ mapped).leading_zeros() >= u32::from(prefix.len())
+}
+
+/// Entries that a prefix may need in the map.
+pub(super) fn room(prefix: Prefix) -> usize {
+    1 + usize::from(covers_v4(prefix))
 }
 
 impl State {
@@ -128,7 +140,7 @@ impl State {
             .map(|mac| refuse::station(mac, "--lladdr"))
             .transpose()?;
         let old = self.segments[number].nexthops.get(&prefix).copied();
-        self.check_nexthop_room(usize::from(old.is_none()))?;
+        self.check_nexthop_room(old.map_or(room(prefix), |_| 0))?;
         let holds = |mac: Option<MacAddr>| usize::from(prefix.is_host() && mac.is_some());
         let held = holds(old.and_then(|old| old.mac));
         self.check_neigh_room(holds(mac).saturating_sub(held))?;
@@ -191,12 +203,16 @@ impl State {
         if let Some(mac) = new.and_then(Nexthop::follows) {
             segment.followers.entry(mac).or_default().insert(prefix);
         }
-        let count = |entry: Option<Nexthop>| u32::from(entry.is_some());
+        let room = u32::try_from(room(prefix)).expect("one or two");
+        let count = |entry: Option<Nexthop>| entry.map_or(0, |_| room);
         self.nexthop_used = self.nexthop_used + count(new) - count(old);
         let holds = |entry: Option<Nexthop>| {
             u32::from(prefix.is_host() && entry.is_some_and(|entry| entry.mac.is_some()))
         };
         self.neigh_used = self.neigh_used + holds(new) - holds(old);
+        if covers_v4(prefix) {
+            self.settle_nexthop(number, all_of_v4(), out);
+        }
         self.settle_nexthop(number, prefix, out);
         if prefix.is_host() {
             self.settle_neigh(number, prefix.addr(), out);
@@ -237,6 +253,10 @@ impl State {
         let claim = segment.claims.get(&prefix.addr()).copied();
         let claim = claim.filter(|_| prefix.is_host());
         let Some(nexthop) = segment.nexthops.get(&prefix) else {
+            let mut prefixes = segment.nexthops.keys();
+            if prefix == all_of_v4() && prefixes.any(|&other| covers_v4(other)) {
+                return Some(NexthopValue::default());
+            }
             let slot = claim?;
             return Some(NexthopValue {
                 mac: self.ports[slot].one_mac().map_or(0, MacAddr::get),
@@ -285,6 +305,9 @@ impl State {
         for number in self.numbers(vni)? {
             let segment = &self.segments[number];
             for (&ip, value) in &segment.routes {
+                if value.origin == 0 {
+                    continue;
+                }
                 let nexthop = segment.nexthops.get(&ip);
                 let via = nexthop.and_then(|nexthop| nexthop.via);
                 let mac = MacAddr::from_parts((value.mac >> 32) as u16, value.mac as u32);

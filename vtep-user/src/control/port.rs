@@ -453,8 +453,9 @@ impl State {
     /// Takes a port off the lists of its VNI, with the MACs behind it.
     fn leave(&mut self, slot: u32, out: &mut Effect) {
         self.set_ips(slot, BTreeSet::new(), out);
+        let number = self.ports[slot].pod.segment;
+        self.forget_snooped(number, |neigh| neigh.port == Some(slot), out);
         let port = &self.ports[slot];
-        let number = port.pod.segment;
         let mut macs: Vec<_> = port.macs.iter().copied().collect();
         if port.learned != 0 {
             let fdb = self.segments[number].fdb.iter();

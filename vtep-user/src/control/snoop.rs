@@ -63,6 +63,7 @@ impl State {
         let known = self.segments[number].neighs.get(&host).copied();
         let new = Neigh {
             router,
+            port: Some(event.port),
             heard: Untold(event.time),
             ..Neigh::fixed(mac, NeighState::Snooped)
         };
@@ -231,21 +232,58 @@ impl State {
         }
     }
 
-    /// Forgets the hosts that were heard at a MAC, or all of a segment.
-    pub(super) fn forget_snooped(&mut self, number: u32, mac: Option<MacAddr>, out: &mut Effect) {
-        let segment = &self.segments[number];
-        if segment.hosts.is_empty() {
+    /// Forgets the hosts that were heard at a MAC.
+    pub(super) fn forget_snooped_at(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
+        for host in self.snooped_at(number, mac) {
+            self.run.host_moves.forget((number, host));
+            self.neigh_del_own(number, host, out);
+        }
+    }
+
+    /// Forgets the hosts of a segment that were heard where `gone` says.
+    pub(super) fn forget_snooped(
+        &mut self,
+        number: u32,
+        gone: impl Fn(&Neigh) -> bool,
+        out: &mut Effect,
+    ) {
+        if self.snooped_len == 0 {
             return;
         }
-        let mut hosts = match mac {
-            Some(mac) => self.hosts_at(number, mac),
-            None => segment.neighs.keys().copied().collect(),
-        };
-        hosts.retain(|host| segment.neighs[host].origin == NeighState::Snooped);
+        let neighs = self.segments[number].neighs.iter();
+        let snooped = neighs.filter(|(_, neigh)| neigh.origin == NeighState::Snooped);
+        let hosts: Vec<_> = snooped
+            .filter(|(_, neigh)| gone(neigh))
+            .map(|(&host, _)| host)
+            .collect();
         for host in hosts {
             self.run.host_moves.forget((number, host));
             self.neigh_del_own(number, host, out);
         }
+    }
+
+    /// Lets the hosts at a MAC be where that is now: at a port, or behind a VTEP.
+    pub(super) fn move_snooped(
+        &mut self,
+        number: u32,
+        mac: MacAddr,
+        port: Option<u32>,
+        out: &mut Effect,
+    ) {
+        for host in self.snooped_at(number, mac) {
+            let neigh = self.segments[number].neighs[&host];
+            self.neigh_put(number, host, Some(Neigh { port, ..neigh }), out);
+        }
+    }
+
+    fn snooped_at(&self, number: u32, mac: MacAddr) -> Vec<IpAddr> {
+        if self.snooped_len == 0 {
+            return Vec::new();
+        }
+        let neighs = &self.segments[number].neighs;
+        let mut hosts = self.hosts_at(number, mac);
+        hosts.retain(|host| neighs[host].origin == NeighState::Snooped);
+        hosts
     }
 
     /// Tells that a host may move again.

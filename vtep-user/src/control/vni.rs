@@ -89,7 +89,7 @@ impl State {
                 self.age_hosts_anew(number);
             }
             if !hears {
-                self.forget_snooped(number, None, &mut out);
+                self.forget_snooped(number, |_| true, &mut out);
             }
             self.set_group(number, group, &mut out);
         }
@@ -156,6 +156,7 @@ impl State {
         let macs = segment.nexthops.iter();
         let macs = macs.filter(|(prefix, nexthop)| prefix.is_host() && nexthop.mac.is_some());
         self.neigh_used -= count(own.count() + segment.claims.len() + macs.count());
-        self.nexthop_used -= count(segment.nexthops.len() + segment.claims.len());
+        let nexthops = segment.nexthops.keys().map(|&prefix| nexthop::room(prefix));
+        self.nexthop_used -= count(nexthops.sum::<usize>() + segment.claims.len());
     }
 }

@@ -2,8 +2,10 @@
 
 mod adoption;
 mod duplicates;
+mod hosts;
 mod lab;
 mod learning;
 mod model;
+mod modes;
 mod random;
 mod rules;

@@ -210,7 +210,7 @@ fn any_neigh() -> impl Strategy<Value = NeighSpec> {
 fn any_nexthop() -> impl Strategy<Value = NexthopSpec> {
     let prefix = prop_oneof![
         3 => select(&HOSTS[..]),
-        1 => select(&["10.0.0.0/8", "0.0.0.0/0", "fd00::/8"][..]),
+        1 => select(&["10.0.0.0/8", "0.0.0.0/0", "fd00::/8", "::/0"][..]),
     ];
     let via = option::of(select(&VTEPS[..]).prop_map(ip));
     (prefix, any_vni(), via, any_station()).prop_map(|(prefix, vni, via, lladdr)| NexthopSpec {
