@@ -305,21 +305,35 @@ impl Daemon {
     }
 
     /// What the API says of the daemon itself.
-    ///
-    /// # Panics
-    ///
-    /// If it does not answer.
     #[must_use]
     #[track_caller]
     pub fn status(&self) -> Value {
+        self.ask("GET", "/v1/status", None)
+    }
+
+    /// Asks the API without the command line, which takes longer to start than the API to answer.
+    ///
+    /// # Panics
+    ///
+    /// If it refuses or does not answer in JSON, where it answers with anything.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         let mut socket = UnixStream::connect(self.socket()).expect("connect to the API");
-        socket
-            .write_all(b"GET /v1/status HTTP/1.1\r\nHost: vtep\r\nConnection: close\r\n\r\n")
-            .expect("ask the API");
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: vtep\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        socket.write_all(request.as_bytes()).expect("ask the API");
         let mut answer = String::new();
         socket.read_to_string(&mut answer).expect("an answer");
-        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-        serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"))
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+        assert!(head.contains(" 20"), "{method} {path}: {answer}");
+        match body {
+            "" => Value::Null,
+            body => serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}")),
+        }
     }
 
     /// Number of FDB entries.

@@ -1,5 +1,6 @@
 //! A VM that moves between hypervisors while another one talks to it.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::capture::Capture;
@@ -7,8 +8,8 @@ use crate::frame::{Mac, eth};
 use crate::kernel;
 use crate::lab::{GREEN, Lab, VM_DEV};
 use crate::link::Link as _;
-use crate::ns::Ns;
-use crate::wait::DEADLINE;
+use crate::ns::{self, Ns};
+use crate::wait::{DEADLINE, until_true};
 
 /// The MAC of the VM that moves.
 pub const ROAMER: Mac = Mac::nth(0x42);
@@ -51,10 +52,16 @@ impl Site {
     /// Makes it a port of [`GREEN`]; `args` are for `vtep port add`.
     pub fn plug(&self, lab: &Lab, args: &str) {
         let here = &lab.hypervisors[self.at];
-        match &here.vtep {
-            Some(vtep) => drop(vtep.ok(&format!("port add {} --vni {GREEN} {args}", self.port))),
-            None => kernel::add_port(&here.ns, GREEN, &self.port),
+        if let Some(vtep) = &here.vtep {
+            vtep.ok(&format!("port add {} --vni {GREEN} {args}", self.port));
+            return;
         }
+        kernel::add_port(&here.ns, GREEN, &self.port);
+        until_true("the bridge to forward", || {
+            let args = ["-n", here.ns.name(), "link", "show", "dev", &self.port];
+            let out = ns::done(Command::new("bridge").args(args), "");
+            String::from_utf8_lossy(&out.stdout).contains("state forwarding")
+        });
     }
 
     /// Makes it a port no more.
@@ -72,7 +79,6 @@ impl Site {
 pub struct Talk<'a> {
     from: &'a Site,
     to: [&'a Site; 2],
-    start: Instant,
     sent: Vec<Instant>,
     came: Vec<Came>,
 }
@@ -100,7 +106,6 @@ impl<'a> Talk<'a> {
         Self {
             from,
             to,
-            start: Instant::now(),
             sent: vec![],
             came: vec![],
         }
@@ -109,7 +114,10 @@ impl<'a> Talk<'a> {
     /// Sends one frame and notes what comes until the next one is due.
     pub fn step(&mut self) {
         let number = u32::try_from(self.sent.len()).expect("not that many frames");
-        let due = (self.start + EVERY * number).max(self.sent.last().map_or(self.start, |at| *at));
+        let due = self
+            .sent
+            .last()
+            .map_or_else(Instant::now, |last| *last + EVERY);
         self.watch_until(due);
         self.sent.push(Instant::now());
         let frame = eth(TALKER, ROAMER)
@@ -117,7 +125,7 @@ impl<'a> Talk<'a> {
             .bytes(&number.to_be_bytes())
             .bytes(&[0x5a; 60]);
         self.from.link.send(&frame.build());
-        self.watch_until((due + EVERY).max(Instant::now()));
+        self.watch_until(Instant::now());
     }
 
     fn watch_until(&mut self, end: Instant) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use vtep_tests::frame::Mac;
 use vtep_tests::lab::{GREEN, Kind, Lab};
 use vtep_tests::link::Link as _;
@@ -80,6 +80,7 @@ fn announced_moves(family: Family, kind: Kind) -> Vec<(&'static str, Vec<Cost>)>
         let (new, old) = turns.next().map(|new| (new, 1 - new)).expect("endless");
         world.sites[new].plug(&world.lab, "");
         talk.steps(20);
+        eprintln!("{kind:?} to {new}");
         let cost = talk.cost_of(new, 20, || world.sites[new].link.send(signal));
         world.sites[old].unplug(&world.lab);
         cost
@@ -117,7 +118,11 @@ fn a_silent_vm_is_reached_within_20_ms_of_its_port(family: Family) {
     let costs: Vec<Cost> = (0..9)
         .map(|turn| {
             let (new, old) = if turn % 2 == 0 { (1, 0) } else { (0, 1) };
-            let cost = talk.cost_of_slow(new, 20, || world.sites[new].plug(&world.lab, &mac));
+            // By the API, as a hypervisor's manager does it: starting a process is not vtep's time.
+            let port = json!({"dev": "vm0", "vni": GREEN, "macs": [ROAMER.to_string()]});
+            let cost = talk.cost_of_slow(new, 20, || {
+                world.lab.daemon(new).ask("POST", "/v1/ports", Some(&port));
+            });
             world.sites[old].unplug(&world.lab);
             cost
         })
@@ -260,9 +265,11 @@ fn a_port_with_a_known_mac_is_announced(family: Family) {
         let mut got: Vec<Vec<u8>> = Vec::new();
         until_true(what, || {
             got.extend(wire.left());
-            got.len() >= want.len()
+            want.iter().all(|want| got.contains(want))
         });
+        // Each may be sent again, in case it was lost.
         got.sort();
+        got.dedup();
         want.sort();
         assert_eq!(got, want, "{what}");
     };
