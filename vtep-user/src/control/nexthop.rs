@@ -310,7 +310,7 @@ impl State {
                 }
                 let nexthop = segment.nexthops.get(&ip);
                 let via = nexthop.and_then(|nexthop| nexthop.via);
-                let mac = MacAddr::from_parts((value.mac >> 32) as u16, value.mac as u32);
+                let mac = value.mac();
                 let slot = (value.kind == FdbValue::PORT).then_some(value.target);
                 rows.push(NexthopRow {
                     vni: segment.vni(),

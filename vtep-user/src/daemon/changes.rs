@@ -10,7 +10,8 @@ use crate::{
         command::{Op, Refusal},
         model::PortHook,
     },
-    control::{Effect, LinkFacts},
+    control::{Attach, Effect, LinkFacts},
+    datapath::DatapathError,
     netlink::Link,
 };
 
@@ -47,30 +48,50 @@ impl Core {
         effect: Effect,
         links: Option<&LinkFacts>,
     ) -> Result<(), Refusal> {
+        let Err(error) = self.attach(&effect.attach) else {
+            return self.perform(effect).await;
+        };
+        // What the change took the place of, such as a learned entry, does not come back with it: the maps go the whole way
+        // there and back, as the state does.
+        if let Some(undo) = effect.undo.clone() {
+            match self.state.apply(&undo, &links.cloned()) {
+                Ok(undone) => {
+                    let mut both = effect.then(undone);
+                    both.announce.clear();
+                    self.perform(both).await?;
+                }
+                Err(refusal) => {
+                    tracing::error!(%refusal, "a port that could not be attached stays in the state");
+                }
+            }
+        }
+        Err(internal(error))
+    }
+
+    /// Takes frames from interfaces; stops at the first from which it cannot.
+    fn attach(&mut self, attach: &[Attach]) -> Result<(), DatapathError> {
+        for wanted in attach {
+            let xdp = wanted.hook == PortHook::Xdp;
+            self.datapath
+                .attach_port(&wanted.name, wanted.ifindex, xdp)?;
+        }
+        Ok(())
+    }
+
+    /// Does everything that the state machine asks for but attaching.
+    async fn perform(&mut self, effect: Effect) -> Result<(), Refusal> {
         let Effect {
             writes,
             attach,
             detach,
             resolve,
             forget,
-            undo,
+            undo: _,
             join,
             leave,
             announce,
             events,
         } = effect;
-        for wanted in &attach {
-            let xdp = wanted.hook == PortHook::Xdp;
-            if let Err(error) = self.datapath.attach_port(&wanted.name, wanted.ifindex, xdp) {
-                if let Some(undo) = &undo {
-                    // Nothing has been written yet: the state alone goes back.
-                    if let Err(refusal) = self.state.apply(undo, &links.cloned()) {
-                        tracing::error!(%refusal, "a port that could not be attached stays in the state");
-                    }
-                }
-                return Err(internal(error));
-            }
-        }
         self.own_macs_stale |= !attach.is_empty() || !detach.is_empty();
         if !join.is_empty() {
             self.join_groups(&join).await;

@@ -329,7 +329,7 @@ fn a_change_of_addresses_replaces_them_and_none_leaves_them() {
     lab.done(&port_set(|change| change.max_macs = Some(5)));
     assert_eq!(lab.neighs().len(), 2);
     lab.done(&port_set(|change| {
-        change.ips = Some(vec![ip("10.0.0.2"), ip("10.0.0.3")])
+        change.ips = Some(vec![ip("10.0.0.2"), ip("10.0.0.3")]);
     }));
     assert_eq!(
         lab.neighs(),
