@@ -329,7 +329,7 @@ impl Daemon {
         let mut answer = String::new();
         socket.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
-        assert!(head.contains(" 20"), "{method} {path}: {answer}");
+        assert!(head.starts_with("HTTP/1.1 2"), "{method} {path}: {answer}");
         match body {
             "" => Value::Null,
             body => serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}")),

@@ -228,6 +228,174 @@ fn an_address_that_can_be_no_remote_vtep_is_refused() {
 }
 
 #[test]
+fn a_neigh_entry_that_makes_no_sense_is_refused() {
+    need_root!();
+    let wire = wire();
+    let known = "10.0.0.9 --vni 100 --lladdr 02:00:00:00:00:0c";
+    wire.daemon.ok(&format!("neigh add {known}"));
+    let mac = "--lladdr 02:00:00:00:00:0c";
+    for (args, needles) in [
+        (
+            format!("add 10.0.0.1 --vni 999 {mac}"),
+            &["vni 999", "vtep vni add 999"][..],
+        ),
+        (
+            format!("replace fd00::1 --vni 999 {mac}"),
+            &["vni 999", "vtep vni add 999"],
+        ),
+        ("del 10.0.0.1 --vni 999".into(), &["vni 999"]),
+        ("del 10.0.0.1 --vni 100".into(), &["10.0.0.1"]),
+        (format!("add {known}"), &["10.0.0.9", "replace"]),
+        (
+            format!("add 239.1.1.1 --vni 100 {mac}"),
+            &["239.1.1.1", "multicast"],
+        ),
+        (
+            format!("add ff02::1 --vni 100 {mac}"),
+            &["ff02::1", "multicast"],
+        ),
+        (format!("add 0.0.0.0 --vni 100 {mac}"), &["0.0.0.0"]),
+        (
+            "add 10.0.0.1 --vni 100 --lladdr ff:ff:ff:ff:ff:ff".into(),
+            &["ff:ff:ff:ff:ff:ff"],
+        ),
+        (
+            "add 10.0.0.1 --vni 100 --lladdr 00:00:00:00:00:00".into(),
+            &["00:00:00:00:00:00"],
+        ),
+    ] {
+        refused(&wire.daemon, &format!("neigh {args}"), 1, needles);
+    }
+    for (args, needles) in [
+        ("neigh add 10.0.0.1 --vni 100", &["--lladdr"][..]),
+        (
+            "neigh add 10.0.0 --vni 100 --lladdr 02:00:00:00:00:0c",
+            &["10.0.0"],
+        ),
+    ] {
+        refused(&wire.daemon, args, 2, needles);
+    }
+}
+
+#[test]
+fn a_next_hop_that_makes_no_sense_is_refused() {
+    need_root!();
+    let wire = wire();
+    let known = "10.0.0.9 --vni 100 --via 198.18.0.2";
+    wire.daemon.ok(&format!("nexthop add {known}"));
+    for (args, needles) in [
+        (
+            "add 10.0.0.1 --vni 999 --via 198.18.0.2",
+            &["vni 999", "vtep vni add 999"][..],
+        ),
+        ("del 10.0.0.1 --vni 999", &["vni 999"]),
+        ("del 10.0.0.1 --vni 100", &["10.0.0.1"]),
+        (
+            "add 10.0.0.9 --vni 100 --via 198.18.0.3",
+            &["10.0.0.9", "replace"],
+        ),
+        (
+            "add 10.0.0.1 --vni 100 --via 239.1.1.1",
+            &["239.1.1.1", "multicast"],
+        ),
+        (
+            "add fd00::1 --vni 100 --via ff05::100",
+            &["ff05::100", "multicast"],
+        ),
+        (
+            "add 10.0.0.1 --vni 100 --via 198.18.0.1",
+            &["198.18.0.1", "own address"],
+        ),
+        (
+            "add 10.0.0.1 --vni 100 --via 0.0.0.0",
+            &["0.0.0.0", "unspecified"],
+        ),
+        (
+            "add 10.0.0.1 --vni 100 --via 2001:db8::2",
+            &["IPv6", "--local"],
+        ),
+        (
+            "add 10.0.0.1 --vni 100 --via 198.18.0.2 --lladdr ff:ff:ff:ff:ff:ff",
+            &["ff:ff:ff:ff:ff:ff"],
+        ),
+        (
+            "add 239.1.1.1 --vni 100 --via 198.18.0.2",
+            &["239.1.1.1", "multicast"],
+        ),
+    ] {
+        refused(&wire.daemon, &format!("nexthop {args}"), 1, needles);
+    }
+    for (args, needles) in [
+        ("add 10.0.0.1 --vni 100", &["--via"][..]),
+        (
+            "add 10.0.0.1/33 --vni 100 --via 198.18.0.2",
+            &["10.0.0.1/33"],
+        ),
+        (
+            "add 10.0.0.1/24 --vni 100 --via 198.18.0.2",
+            &["10.0.0.0/24"],
+        ),
+    ] {
+        refused(&wire.daemon, &format!("nexthop {args}"), 2, needles);
+    }
+}
+
+#[test]
+fn a_group_that_makes_no_sense_is_refused() {
+    need_root!();
+    let wire = wire();
+    for (args, needles) in [
+        ("vni add 7 --mode multicast", &["--group"][..]),
+        ("vni add 7 --flood multicast", &["--group"]),
+        ("vni set 100 --mode multicast", &["--group"]),
+        ("vni set 100 --flood multicast", &["--group"]),
+        (
+            "vni add 7 --group 239.1.1.100",
+            &["239.1.1.100", "--mode multicast"],
+        ),
+        ("vni add 7 --mode l2 --group 239.1.1.100", &["239.1.1.100"]),
+        (
+            "vni set 100 --group 239.1.1.100",
+            &["239.1.1.100", "--mode multicast"],
+        ),
+        (
+            "vni add 7 --mode multicast --group 198.18.0.9",
+            &["198.18.0.9", "multicast"],
+        ),
+        ("vni add 7 --mode multicast --group 0.0.0.0", &["0.0.0.0"]),
+        (
+            "vni add 7 --mode multicast --group 255.255.255.255",
+            &["255.255.255.255"],
+        ),
+        // A family that this hypervisor has no address of.
+        (
+            "vni add 7 --mode multicast --group ff05::100",
+            &["IPv6", "--local"],
+        ),
+        ("vni set 100 --mode multicast --group ff05::100", &["IPv6"]),
+    ] {
+        refused(&wire.daemon, args, 1, needles);
+    }
+}
+
+#[test]
+fn an_ageing_or_a_limit_that_makes_no_sense_is_refused() {
+    need_root!();
+    let wire = wire();
+    for (args, needles) in [
+        ("vni add 7 --ageing -1", &["-1"][..]),
+        ("vni set 100 --ageing -1", &["-1"]),
+        ("vni add 7 --max-macs 0", &["0"]),
+        ("vni set 100 --max-macs 0", &["0"]),
+        ("vni set 100 --max-macs -1", &["-1"]),
+        ("port set vm0 --max-macs 0", &["0"]),
+        ("port add vm0 --vni 100 --vlan 7 --max-macs 0", &["0"]),
+    ] {
+        refused(&wire.daemon, args, 1, needles);
+    }
+}
+
+#[test]
 fn a_full_fdb_refuses_more_and_keeps_what_it_has() {
     need_root!();
     let wire = Wire::with(Family::V4, "", &["--fdb-max", "4"]);
@@ -534,7 +702,7 @@ fn json_rows_have_the_keys_of_the_contract() {
         );
     }
     // An FDB row is as the contract shows it, the order of its keys included.
-    let row = r#"{"vni":100,"mac":"02:00:00:00:00:0b","dst":"198.18.0.2","dev":null,"state":"static","age_s":null}"#;
+    let row = r#"{"vni":100,"mac":"02:00:00:00:00:0b","dst":"198.18.0.2","dev":null,"state":"static","age_s":null,"duplicate":false}"#;
     let printed: String = wire
         .daemon
         .ok("fdb show --vni 100 -j")

@@ -124,6 +124,8 @@ fn a_silent_vm_is_reached_within_20_ms_of_its_port(family: Family) {
                 world.lab.daemon(new).ask("POST", "/v1/ports", Some(&port));
             });
             world.sites[old].unplug(&world.lab);
+            // No VM stays for less than this.
+            talk.steps(150);
             cost
         })
         .collect();
@@ -284,7 +286,12 @@ fn a_port_with_a_known_mac_is_announced(family: Family) {
         "port add vm1 --vni {GREEN} --mac {ROAMER} --ip {} --ip {}",
         VM.v4, VM.v6
     ));
-    let said = || VM.ips().map(|ip| VM.announces(ip).build()).to_vec();
+    // Padded to the least length of a frame.
+    let padded = |mut frame: Vec<u8>| {
+        frame.resize(frame.len().max(60), 0);
+        frame
+    };
+    let said = || VM.ips().map(|ip| padded(VM.announces(ip).build())).to_vec();
     expect("a gratuitous ARP and an unsolicited NA", said());
 
     let _second = wire.add_port("vm2", "");
