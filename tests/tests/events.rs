@@ -1,0 +1,130 @@
+//! What the daemon does and tells by itself, seen on the wire and in `vtep monitor`.
+
+use std::time::Duration;
+
+use vtep_tests::checks::marked;
+use vtep_tests::frame::Mac;
+use vtep_tests::lab::{GREEN, UPLINK};
+use vtep_tests::link::Link as _;
+use vtep_tests::monitor::Monitor;
+use vtep_tests::over_each_family;
+use vtep_tests::underlay::Family;
+use vtep_tests::wait::until_true;
+use vtep_tests::wire::{FAR_VM, PORT, Wire};
+
+over_each_family! {
+    a_peer_that_comes_and_goes_is_told,
+    our_own_macs_are_never_learned,
+    a_port_with_a_known_mac_is_announced_twice,
+    a_mac_that_has_left_is_not_announced_again,
+}
+
+/// Nobody's.
+const NEW: Mac = Mac::nth(0x77);
+
+fn a_peer_that_comes_and_goes_is_told(family: Family) {
+    let wire = Wire::new(family);
+    let witness = family.address(0, 9);
+    wire.ns
+        .sysctl(&format!("ipv6/conf/{UPLINK}/keep_addr_on_down"), "1");
+    let monitor = Monitor::start(&wire.daemon, GREEN, witness);
+    let far = wire.far_ip.to_string();
+    let about_far = |event: &str| {
+        let (_, row) = monitor.wait_for(event, |row| {
+            row["event"] == event && row["dst"] == far.as_str()
+        });
+        row
+    };
+
+    wire.ns.ip(&format!("link set {UPLINK} down"));
+    let down = about_far("peer_down");
+    assert!(down["why"].is_string(), "{down}");
+
+    wire.ns.ip(&format!("link set {UPLINK} up"));
+    wire.ns.ip(&format!(
+        "neigh replace {far} lladdr {} dev {UPLINK} nud permanent",
+        vtep_tests::wire::FAR_MAC
+    ));
+    let up = about_far("peer_up");
+    assert!(up["why"].is_null(), "{up}");
+    let told =
+        |event: &str| monitor.count(|row| row["event"] == event && row["dst"] == far.as_str());
+    assert_eq!((told("peer_down"), told("peer_up")), (1, 1));
+}
+
+fn our_own_macs_are_never_learned(family: Family) {
+    let wire = Wire::new(family);
+    // The kernel device's, the uplink's, a port's; and the MAC that a port gets later.
+    let device = wire.ns.mac("vtep4789");
+    let later = Mac([0x02, 0xbb, 0, 0, 0, 1]);
+    let [of_uplink, of_port] = [UPLINK, PORT].map(|dev| wire.ns.mac(dev));
+    wire.ns.ip(&format!("link set {PORT} address {later}"));
+
+    for (times, own) in [device, of_uplink, later].into_iter().enumerate() {
+        wire.port.send(&marked(own, FAR_VM, 0x51).build());
+        until_true(&format!("{own} to be ignored"), || {
+            learning(&wire, "ignored") == times as u64 + 1
+        });
+    }
+    assert_eq!(learning(&wire, "learned"), 0);
+
+    // It is a stranger's by now.
+    wire.port.send(&marked(of_port, FAR_VM, 0x52).build());
+    until_true("the old MAC of the port to be learned", || {
+        wire.daemon.fdb(GREEN, of_port).is_some()
+    });
+}
+
+fn a_port_with_a_known_mac_is_announced_twice(family: Family) {
+    let wire = flooding(family);
+
+    let _vm = wire.add_port("vm1", &format!("--mac {NEW}"));
+
+    assert_eq!(announcements(&wire), 2, "once, and once more");
+}
+
+fn a_mac_that_has_left_is_not_announced_again(family: Family) {
+    let wire = flooding(family);
+    let _vm = wire.tap("vm1");
+
+    // In one go: the port is gone long before the second announcement is due.
+    let come_and_go = format!("port add vm1 --vni {GREEN} --mac {NEW}\nport del vm1\n");
+    let out = wire.daemon.vtep_input("batch", &come_and_go);
+    assert!(out.status.success(), "{out:?}");
+
+    assert_eq!(announcements(&wire), 1);
+}
+
+/// A hypervisor that floods to the far VTEP.
+fn flooding(family: Family) -> Wire {
+    let wire = Wire::new(family);
+    wire.daemon.ok(&format!(
+        "fdb append {} --vni {GREEN} --dst {}",
+        Mac::ZERO,
+        wire.far_ip
+    ));
+    wire
+}
+
+/// How often [`NEW`] is announced in a while.
+fn announcements(wire: &Wire) -> usize {
+    let seen = wire.uplink.collect(Duration::from_millis(500), |_| false);
+    seen.iter().filter(|frame| is_rarp(wire, frame)).count()
+}
+
+/// Whether a frame of the underlay carries the RARP request that announces [`NEW`].
+fn is_rarp(wire: &Wire, frame: &[u8]) -> bool {
+    wire.is_vxlan(frame) && {
+        let inner = &frame[wire.family.outer_len()..];
+        inner[..6] == [0xff; 6] && inner[6..12] == NEW.0 && inner[12..14] == [0x80, 0x35]
+    }
+}
+
+/// How often learning did this.
+fn learning(wire: &Wire, what: &str) -> u64 {
+    let rows = wire.daemon.rows("stats");
+    let found = rows
+        .iter()
+        .find(|row| row["hook"] == "learning" && row["reason"] == what);
+    found.map_or(0, |row| row["packets"].as_u64().unwrap_or(0))
+}
