@@ -3,7 +3,7 @@
 use crate::{
     addr::{MacAddr, VtepAddr},
     packet::{PacketRead, Window},
-    wire::{arp, checksum::Sum, ethernet, icmpv6, ipv6},
+    wire::{arp, checksum::Sum, ethernet, icmpv6, ipv4, ipv6},
 };
 
 /// What an ARP or ND message says.
@@ -110,12 +110,12 @@ impl Message {
             return false;
         };
         let first = window.be16(ipv6::LEN);
-        let solicitation = first == (icmpv6::SOLICITATION as u16) << 8;
+        let solicitation = first == u16::from(icmpv6::SOLICITATION) << 8;
         let len = usize::from(window.be16(ipv6::PAYLOAD_LEN_OFFSET));
         if !ipv6::is_version_6(window.byte(0))
             || window.byte(ipv6::NEXT_HEADER_OFFSET) != icmpv6::PROTOCOL
             || window.byte(ipv6::HOP_LIMIT_OFFSET) != icmpv6::HOP_LIMIT
-            || !(solicitation || first == (icmpv6::ADVERTISEMENT as u16) << 8)
+            || !(solicitation || first == u16::from(icmpv6::ADVERTISEMENT) << 8)
             || len > icmpv6::LEN + 2 * icmpv6::OPTION_LEN
             || !len.is_multiple_of(icmpv6::OPTION_LEN)
             || len < icmpv6::LEN
@@ -145,6 +145,10 @@ impl Message {
                 return false;
             };
             sum = sum.dword(option.be32(0)).dword(option.be32(4));
+            // A length of zero, or past the end, makes the message none (RFC 4861 section 7.1.1); longer options say nothing here.
+            if option.byte(1) != 1 {
+                return false;
+            }
             if option.be16(0) == wanted {
                 if option.mac(2) != source {
                     return false;
@@ -218,13 +222,14 @@ pub fn destination<P: PacketRead + ?Sized>(
 ) -> Option<VtepAddr> {
     match ethertype {
         ethernet::TYPE_IPV4 => {
-            let window = frame.window::<{ crate::wire::ipv4::LEN }>(l3)?;
-            let word = window.be32(crate::wire::ipv4::DESTINATION_OFFSET);
+            let window = frame.window::<{ ipv4::LEN }>(l3)?;
+            ipv4::header_len(window.byte(0))?;
+            let word = window.be32(ipv4::DESTINATION_OFFSET);
             Some(VtepAddr::from_v4_be(word.to_be()))
         }
         ethernet::TYPE_IPV6 => {
             let window = frame.window::<{ ipv6::LEN }>(l3)?;
-            Some(v6_at(window, ipv6::DESTINATION_OFFSET))
+            ipv6::is_version_6(window.byte(0)).then(|| v6_at(window, ipv6::DESTINATION_OFFSET))
         }
         _ => None,
     }
@@ -256,15 +261,15 @@ pub const ARP_WORDS: usize = (arp::LEN - arp::OPERATION_OFFSET) / 2;
 /// Words of an answer to a neighbour solicitation: a whole IPv6 packet.
 pub const ND_WORDS: usize = (ipv6::LEN + icmpv6::LEN + icmpv6::OPTION_LEN) / 4;
 
-/// The MAC of the group of all nodes, ff02::1.
+/// The MAC of the group of all nodes, `ff02::1`.
 const ALL_NODES_MAC: u64 = 0x3333_0000_0001;
-/// The group of all nodes, ff02::1 (RFC 4291 section 2.7.1), as words in host byte order.
+/// The group of all nodes, `ff02::1` (RFC 4291 section 2.7.1), as words in host byte order.
 const ALL_NODES: [u32; 4] = [0xff02_0000, 0, 0, 1];
 
 impl Answer {
     /// True if who asked has no address yet: the answer goes to all nodes (RFC 4861 section 7.2.4).
     #[inline(always)]
-    const fn to_all(&self) -> bool {
+    const fn goes_to_all(&self) -> bool {
         self.v6 && is_unspecified(self.asker)
     }
 
@@ -273,7 +278,7 @@ impl Answer {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "parts of 48-bit numbers")]
     pub const fn macs(&self) -> [u32; 3] {
-        let to = if self.to_all() {
+        let to = if self.goes_to_all() {
             ALL_NODES_MAC
         } else {
             self.asker_mac.get()
@@ -319,14 +324,14 @@ impl Answer {
         const LEN: u32 = (icmpv6::LEN + icmpv6::OPTION_LEN) as u32;
         let host = |addr: VtepAddr| addr.words_be().map(u32::from_be);
         let [s0, s1, s2, s3] = host(self.target);
-        let to_all = self.to_all();
+        let to_all = self.goes_to_all();
         let [d0, d1, d2, d3] = if to_all { ALL_NODES } else { host(self.asker) };
         let flags = icmpv6::OVERRIDE
             | if to_all { 0 } else { icmpv6::SOLICITED }
             | if self.router { icmpv6::ROUTER } else { 0 };
-        let first = (icmpv6::ADVERTISEMENT as u32) << 24;
+        let first = u32::from(icmpv6::ADVERTISEMENT) << 24;
         let mac = self.mac.get();
-        let option = ((icmpv6::TARGET_MAC as u32) << 16) | (mac >> 32) as u32;
+        let option = (u32::from(icmpv6::TARGET_MAC) << 16) | (mac >> 32) as u32;
         let sum = Sum::default()
             .length(LEN as usize)
             .word(u16::from(icmpv6::PROTOCOL))
@@ -349,7 +354,7 @@ impl Answer {
             .checksum();
         [
             6 << 28,
-            (LEN << 16) | ((icmpv6::PROTOCOL as u32) << 8) | icmpv6::HOP_LIMIT as u32,
+            (LEN << 16) | (u32::from(icmpv6::PROTOCOL) << 8) | u32::from(icmpv6::HOP_LIMIT),
             s0,
             s1,
             s2,

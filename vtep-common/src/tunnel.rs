@@ -7,12 +7,12 @@ use crate::{
     learn::{self, Source},
     maps::{Config, FdbKey, FdbValue, Port, Segment},
     neigh::{self, Message},
-    packet::{Meta, PacketRead, Tag},
+    packet::{Meta, PacketRead, Tag, Window as _},
     port::neigh::event_flags,
     reason::Reason,
     tables::Tables,
     verdict::{Act, Decision, Deliver, Flood, NONE, Record, TagEdit, ViaKernel, Who},
-    wire::{ethernet, vlan},
+    wire::{ethernet, ipv4, ipv6, tcp, vlan},
 };
 
 /// Where the inner frame is looked at, which says what can be done there.
@@ -119,14 +119,8 @@ where
         learn::learn(who, read.source, Some(&arrival.vtep), group, tables, act);
     }
     let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
-    // What a host says of itself unasked: others may know better than what was heard here before.
     if arrival.stage == Stage::Device && group && segment.has(Segment::SUPPRESS) {
-        let mut message = Message::nothing();
-        if message.read(frame, l3, read.ethertype, read.source) && message.has(Message::UNASKED) {
-            let flags = event_flags(&message);
-            let vtep = Some(&arrival.vtep);
-            learn::hear(who, read.source, message.host, vtep, flags, tables, act);
-        }
+        hear(frame, arrival, who, &read, tables, act);
     }
     let mut list = arrival.segment;
     if let Some(found) = tables.fdb(&FdbKey::new(arrival.segment, read.destination)) {
@@ -191,6 +185,23 @@ where
     )
 }
 
+/// Tells what a host says of itself unasked: it may be another than was heard here before.
+#[inline(always)]
+fn hear<P, T, A>(frame: &P, arrival: &Arrival, who: &Who, read: &Received, tables: &T, act: &A)
+where
+    P: PacketRead + ?Sized,
+    T: Tables,
+    A: Act,
+{
+    let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
+    let mut message = Message::nothing();
+    if message.read(frame, l3, read.ethertype, read.source) && message.has(Message::UNASKED) {
+        let flags = event_flags(&message);
+        let vtep = Some(&arrival.vtep);
+        learn::hear(who, read.source, message.host, vtep, flags, tables, act);
+    }
+}
+
 /// To a local port.
 #[inline(always)]
 fn deliver<P, T, A>(
@@ -224,7 +235,7 @@ where
     let left = match arrival.stage {
         Stage::Device => false,
         Stage::Tc => {
-            arrival.merged
+            arrival.merged && !(port.has(Port::PEER_TARGET) && is_tcp(frame, arrival.inner_offset))
                 || arrival.inner_len
                     < ethernet::LEN.wrapping_add(smallest_payload(arrival.outer_v6))
         }
@@ -251,6 +262,22 @@ where
             mac,
         },
     )
+}
+
+/// True for TCP over IP without a tag: of such super-frames the outer headers can be taken off here, where the frame then goes
+/// straight to another network namespace. The kernel goes on to take it for a tunnel packet, which TCP does not look at, but
+/// a device that is to cut it would.
+#[inline(always)]
+fn is_tcp<P: PacketRead + ?Sized>(frame: &P, base: usize) -> bool {
+    let Some(window) = frame.window::<{ ethernet::LEN + ipv4::PROTOCOL_OFFSET + 1 }>(base) else {
+        return false;
+    };
+    let protocol = match window.be16(ethernet::TYPE_OFFSET) {
+        ethernet::TYPE_IPV4 => window.byte(ethernet::LEN + ipv4::PROTOCOL_OFFSET),
+        ethernet::TYPE_IPV6 => window.byte(ethernet::LEN + ipv6::NEXT_HEADER_OFFSET),
+        _ => 0,
+    };
+    protocol == tcp::PROTOCOL
 }
 
 /// What the kernel device says of a frame that it has decapsulated.

@@ -123,7 +123,7 @@ fn at_port(ctx: &TcContext, stage: port::Stage) -> i32 {
     let Some(tables) = KernelTables::new() else {
         return TC_ACT_SHOT;
     };
-    let frame = TcFrame::new(ctx);
+    let frame = TcFrame::from_port(ctx);
     let len = frame.frame_len();
     let act = TcAct::new(frame, tables);
     let given = if stage == port::Stage::Found {

@@ -91,8 +91,17 @@ fn without_key(sample: &Sample) -> Decision {
 }
 
 /// A test run can tell a program the segment size of a super-frame, but not the kernel of what type it is. So for an IP frame
-/// `bpf_skb_adjust_room` makes no room, and the program falls back to the kernel device.
+/// `bpf_skb_adjust_room` makes no room and takes none, and the program falls back to the kernel device.
 fn as_test_run(sample: &Sample, world: &World, decision: Decision) -> Decision {
+    if let Verdict::Deliver(deliver) = decision.verdict
+        && deliver.strip != 0
+        && sample.meta.gso_size != 0
+    {
+        return Decision {
+            verdict: Verdict::Leave(Reason::LeftToKernel),
+            ..decision
+        };
+    }
     let Verdict::Encap(encap) = decision.verdict else {
         return decision;
     };

@@ -715,10 +715,11 @@ fn encapsulated(
     }
 
     // ECN as RFC 6040 has it, and one flow on one port whatever its payload.
-    if meta.tag.is_none() && meta.gso_size == 0 {
-        if let Some(tos) = inner_tos(frame) {
-            assert_eq!(read.tos & ecn::MASK, tos & ecn::MASK);
-        }
+    if meta.tag.is_none()
+        && meta.gso_size == 0
+        && let Some(tos) = inner_tos(frame)
+    {
+        assert_eq!(read.tos & ecn::MASK, tos & ecn::MASK);
     }
 }
 

@@ -1,4 +1,4 @@
-//! ICMPv6 (RFC 4443) and the messages of neighbour discovery (RFC 4861 sections 4.3, 4.4 and 4.6.1).
+//! `ICMPv6` (RFC 4443) and the messages of neighbour discovery (RFC 4861 sections 4.3, 4.4 and 4.6.1).
 
 /// IP protocol number.
 pub const PROTOCOL: u8 = 58;

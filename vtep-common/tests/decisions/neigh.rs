@@ -17,6 +17,7 @@ use vtep_common::{
     port,
     reason::Reason,
     verdict::{Decision, Verdict},
+    wire::checksum::Sum,
 };
 
 use crate::shared::{at_port, flood, left, q, tagged};
@@ -348,6 +349,7 @@ fn a_message_that_is_not_sound_says_nothing_and_is_not_answered() {
         arp_from(host_mac(1), 1, "10.0.0.7", HOSTS[0]),
     ));
     broken.push(("ARP from a group", 0, arp(1, "224.0.0.1", HOSTS[0])));
+    broken.push(("ARP for a group", 0, arp(1, "10.0.0.7", "224.0.0.1")));
     let sound = Nd::solicitation("fd00::7", "fd00::50").frame();
     // Every byte of the message counts in its checksum.
     for at in (54..sound.len()).chain([20, 22, 30]) {
@@ -373,6 +375,19 @@ fn a_message_that_is_not_sound_says_nothing_and_is_not_answered() {
         0,
         other(&|nd| nd.source = "::"),
     ));
+    // The length of an option: none, and past the end. The checksum is right.
+    for (at, len) in [(79, 0), (79, 2)] {
+        let mut frame = sound.clone();
+        frame[at] = len;
+        let sum = u16::from_be_bytes([frame[56], frame[57]]);
+        let sum = Sum::default()
+            .word(!sum)
+            .word(!1)
+            .word(u16::from(len))
+            .checksum();
+        frame[56..58].copy_from_slice(&sum.to_be_bytes());
+        broken.push(("ND with an option of length", len.into(), frame));
+    }
     for (what, at, frame) in broken {
         let decision = at_carrier(&frame);
         assert_eq!(heard(&decision), [], "{what} {at}");

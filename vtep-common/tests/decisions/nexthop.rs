@@ -95,6 +95,17 @@ fn an_entry_that_leads_nowhere_is_as_good_as_none() {
 }
 
 #[test]
+fn a_packet_that_says_it_is_of_another_version_has_no_host() {
+    let world = World::default();
+    for (host, version) in [("10.0.5.9", 0x65), ("fd00::9", 0x45)] {
+        let mut frame = to(host);
+        frame[14] = version;
+        let decision = at_routed(&world, &frame);
+        assert_eq!(left(&decision), Reason::NoFdbEntry, "{host}");
+    }
+}
+
+#[test]
 fn the_fdb_comes_first() {
     let mut world = World::default();
     world

@@ -55,23 +55,25 @@ impl TcAct {
         }
     }
 
-    /// Takes the outer headers off.
+    /// Takes the outer headers off. `None`: the kernel refused, and the frame is as it was.
     #[inline(always)]
     fn uncover(self, strip: usize) -> Option<SameProtocol> {
         let frame = self.frame;
         let head = frame.window::<{ ethernet::LEN }>(strip)?;
-        let mut words = [0_u16; ethernet::LEN / 2];
-        for (index, word) in words.iter_mut().enumerate() {
-            *word = head.be16(index * 2).to_be();
-        }
+        let word = |at| head.be16(at).to_be();
+        let words = [0, 2, 4, 6, 8, 10, 12].map(word);
         let inner_type = head.be16(ethernet::TYPE_OFFSET);
         let outer_type = frame
             .window::<{ ethernet::LEN }>(0)?
             .be16(ethernet::TYPE_OFFSET);
-        if !frame.strip(strip) || !frame.store_words(0, &words) {
+        let mut same = inner_type == outer_type;
+        // Kernels before 6.3 cannot be told what they find inside; a super-frame must not go on under a wrong name.
+        if !same && frame.strip_to(strip, inner_type) {
+            same = true;
+        } else if !same && frame.is_merged() || !frame.strip(strip) {
             return None;
         }
-        Some(SameProtocol(inner_type == outer_type))
+        frame.store_words(0, &words).then_some(SameProtocol(same))
     }
 
     /// Puts the outer headers on, in place. `Err(true)`: the kernel made no room, and the frame is as it was.
@@ -187,7 +189,8 @@ impl Act for TcAct {
         if deliver.strip != 0 {
             match self.uncover(deliver.strip) {
                 Some(found) => same = found,
-                None => return self.leave(who, Reason::Reshape),
+                // The kernel device may still take it.
+                None => return self.leave(who, Reason::LeftToKernel),
             }
         }
         if !deliver.mac.is_zero() && !frame.store_words(0, &mac_words(deliver.mac)) {

@@ -3,11 +3,11 @@
 use aya_ebpf::{
     bindings::{
         __sk_buff, BPF_ADJ_ROOM_ENCAP_L2_MASK, BPF_ADJ_ROOM_ENCAP_L2_SHIFT,
-        BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6,
-        BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_DONT_FRAGMENT,
-        BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
-        bpf_tunnel_key, bpf_tunnel_key__bindgen_ty_1, bpf_tunnel_key__bindgen_ty_2,
-        bpf_tunnel_key__bindgen_ty_3,
+        BPF_F_ADJ_ROOM_DECAP_L3_IPV4, BPF_F_ADJ_ROOM_DECAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L2_ETH,
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
+        BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_DONT_FRAGMENT, BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX,
+        bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, bpf_tunnel_key, bpf_tunnel_key__bindgen_ty_1,
+        bpf_tunnel_key__bindgen_ty_2, bpf_tunnel_key__bindgen_ty_3,
     },
     helpers::generated as helpers,
     programs::TcContext,
@@ -19,15 +19,23 @@ use vtep_common::{
     template::{LEN_V6, TEMPLATE_WORDS},
     tunnel::TunnelKey,
     verdict::ViaKernel,
-    wire::{ethernet, vlan},
+    wire::{ethernet, icmpv6, ipv4, ipv6, tcp, vlan},
 };
 
 use super::{PacketWindow, packet_access};
 use crate::maps::PARTS;
 
-/// Bytes from the front that are made readable: outer headers over IPv6, inner Ethernet with a tag, inner IPv4 with all its
-/// options, TCP.
+/// Bytes from the front that are made readable where too few are: outer headers over IPv6, inner Ethernet with a tag, inner
+/// IPv4 with all its options, TCP.
 const READABLE: u32 = 192;
+/// Bytes of Ethernet, IPv4 and TCP headers.
+const TCP_V4: usize = ethernet::LEN + ipv4::LEN + tcp::LEN;
+/// Bytes of Ethernet, tag, IPv6 and TCP headers.
+const TCP_V6: usize = ethernet::LEN + vlan::LEN + ipv6::LEN + tcp::LEN;
+/// Bytes of outer headers over IPv6, and of inner ones up to the protocol; also of the longest ND message that is read.
+const COVERED: usize = LEN_V6 + ethernet::LEN + ipv4::LEN;
+const _: () =
+    assert!(COVERED >= TCP_V6 + icmpv6::LEN - tcp::LEN + icmpv6::OPTION_LEN * 2 - vlan::LEN);
 
 /// A frame at TC ingress.
 #[derive(Clone, Copy)]
@@ -36,18 +44,42 @@ pub struct TcFrame {
 }
 
 impl TcFrame {
-    /// Takes the frame and makes its headers readable.
+    /// Takes a frame from a port, and makes readable what is needed to encapsulate it.
+    ///
+    /// No more: the payload of a super-frame lies apart, and the kernel would copy the head to bring them together.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the kernel keeps a 16-bit value in the word"
+    )]
+    pub fn from_port(ctx: &TcContext) -> Self {
+        let frame = Self { skb: ctx.skb.skb };
+        // SAFETY: as in `len`.
+        let protocol = u16::from_be(unsafe { (*frame.skb).protocol } as u16);
+        frame.make_readable(if protocol == ethernet::TYPE_IPV4 {
+            TCP_V4
+        } else {
+            TCP_V6
+        });
+        frame
+    }
+
+    /// Takes a frame, and makes readable all that is looked at anywhere.
     #[inline(always)]
     pub fn new(ctx: &TcContext) -> Self {
         let frame = Self { skb: ctx.skb.skb };
-        let linear = frame.data_end() - frame.data();
-        let wanted = frame.len().min(READABLE);
-        if linear < wanted as usize {
+        frame.make_readable(COVERED);
+        frame
+    }
+
+    #[inline(always)]
+    fn make_readable(self, enough: usize) {
+        let linear = self.data_end() - self.data();
+        if linear < (self.len() as usize).min(enough) {
             // Where it fails, the reads past the linear part do.
             // SAFETY: the helper takes the program's own context.
-            unsafe { helpers::bpf_skb_pull_data(frame.skb, wanted) };
+            unsafe { helpers::bpf_skb_pull_data(self.skb, self.len().min(READABLE)) };
         }
-        frame
     }
 
     /// The frame of a context that a callback was given.
@@ -181,16 +213,42 @@ impl TcFrame {
         unsafe { helpers::bpf_skb_change_head(self.skb, len as u32, 0) == 0 }
     }
 
-    /// Takes `len` bytes away behind the Ethernet header.
+    /// It is a super-frame.
+    #[inline(always)]
+    pub fn is_merged(self) -> bool {
+        // SAFETY: as in `len`.
+        unsafe { (*self.skb).gso_size != 0 }
+    }
+
+    /// Takes `len` bytes away behind the Ethernet header. The frames of a super-frame keep their size.
+    #[inline(always)]
+    pub fn strip(self, len: usize) -> bool {
+        self.shrink(len, 0)
+    }
+
+    /// As [`strip`](Self::strip), and tells the kernel that what comes to light is IP of another version, as its `ethertype`
+    /// says. False for what is not IP.
+    #[inline(always)]
+    pub fn strip_to(self, len: usize, ethertype: u16) -> bool {
+        match ethertype {
+            ethernet::TYPE_IPV4 => self.shrink(len, BPF_F_ADJ_ROOM_DECAP_L3_IPV4),
+            ethernet::TYPE_IPV6 => self.shrink(len, BPF_F_ADJ_ROOM_DECAP_L3_IPV6),
+            _ => false,
+        }
+    }
+
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_possible_wrap,
         reason = "an offset within the headers"
     )]
-    pub fn strip(self, len: usize) -> bool {
+    fn shrink(self, len: usize, flags: u32) -> bool {
+        let flags = u64::from(flags | BPF_F_ADJ_ROOM_FIXED_GSO);
         // SAFETY: the helper takes the program's own context.
-        unsafe { helpers::bpf_skb_adjust_room(self.skb, -(len as i32), BPF_ADJ_ROOM_MAC, 0) == 0 }
+        unsafe {
+            helpers::bpf_skb_adjust_room(self.skb, -(len as i32), BPF_ADJ_ROOM_MAC, flags) == 0
+        }
     }
 
     /// Writes plain words at `offset`.
