@@ -13,6 +13,10 @@ use crate::{
 
 /// What a run of events asks for.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing to be done or not, whatever the others are"
+)]
 struct Todo {
     peers: bool,
     locals: bool,

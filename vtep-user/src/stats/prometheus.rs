@@ -155,3 +155,34 @@ fn counters(out: &mut String, prefix: &str, help: &str, rows: &[(String, u64, u6
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(out, "{text}").expect("a string takes what is written to it");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Limits;
+
+    #[test]
+    fn what_never_happened_is_there_as_zero() {
+        let mut snapshot = Snapshot::default();
+        snapshot.events.push(CounterRow {
+            key: EventEnd::Lost,
+            packets: 3,
+            bytes: 0,
+        });
+        let state = State::new(Limits::default(), Vec::new(), 4789);
+        let announced = AnnounceCounters { sent: 2, lost: 0 };
+
+        let text = text(&snapshot, &state, announced);
+
+        for line in [
+            "# TYPE vtep_learn_total counter",
+            "vtep_learn_total{what=\"moved\"} 0",
+            "vtep_events_total{end=\"sent\"} 0",
+            "vtep_events_total{end=\"lost\"} 3",
+            "vtep_announce_total{end=\"sent\"} 2",
+            "vtep_announce_total{end=\"lost\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+    }
+}
