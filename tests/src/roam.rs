@@ -1,5 +1,6 @@
 //! A VM that moves between hypervisors while another one talks to it.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,6 @@ pub struct Talk<'a> {
 struct Came {
     number: usize,
     at: usize,
-    when: Instant,
 }
 
 /// What a move cost.
@@ -95,7 +95,7 @@ struct Came {
 pub struct Cost {
     /// Frames that were sent after it and never came to the new place.
     pub lost: usize,
-    /// Time until the first frame came to the new place.
+    /// From the move until the first frame was sent that came to the new place.
     pub gap: Duration,
 }
 
@@ -132,11 +132,8 @@ impl<'a> Talk<'a> {
         loop {
             for (at, site) in self.to.iter().enumerate() {
                 while let Some(frame) = site.link.recv(Duration::ZERO) {
-                    self.came.extend(number(&frame).map(|number| Came {
-                        number,
-                        at,
-                        when: Instant::now(),
-                    }));
+                    self.came
+                        .extend(number(&frame).map(|number| Came { number, at }));
                 }
             }
             if Instant::now() >= end {
@@ -194,11 +191,9 @@ impl<'a> Talk<'a> {
     fn cost_since(&mut self, at: usize, enough: usize, first: usize, since: Instant) -> Cost {
         let end = Instant::now() + DEADLINE;
         let here = |talk: &Self| {
-            let here = talk
-                .came
-                .iter()
-                .filter(|came| came.at == at && came.number >= first);
-            here.copied().collect::<Vec<_>>()
+            let here = |came: &&Came| came.at == at && came.number >= first;
+            let numbers = talk.came.iter().filter(here).map(|came| came.number);
+            numbers.collect::<BTreeSet<_>>()
         };
         while here(self).len() < enough {
             assert!(Instant::now() < end, "nothing comes to site {at}");
@@ -208,16 +203,12 @@ impl<'a> Talk<'a> {
         self.watch_until(Instant::now() + 5 * EVERY);
         let came = here(self);
         let lost = (first..self.sent.len())
-            .filter(|number| !came.iter().any(|came| came.number == *number))
+            .filter(|number| !came.contains(number))
             .count();
-        let gap = came
-            .iter()
-            .map(|came| came.when)
-            .min()
-            .map(|when| when - since);
+        let reached = came.first().expect("a frame that came");
         Cost {
             lost,
-            gap: gap.expect("a frame that came"),
+            gap: self.sent[*reached] - since,
         }
     }
 
