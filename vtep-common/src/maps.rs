@@ -28,8 +28,8 @@ pub const DEFAULT_FDB_ENTRIES: u32 = 262_144;
 pub const MAX_NEIGHS: u32 = 262_144;
 /// Hosts and prefixes of the nexthop table, in all VNIs together.
 pub const MAX_NEXTHOPS: u32 = 262_144;
-/// Bytes of the ring buffer that carries [`Event`](crate::events::Event)s: some 58,000 of them.
-pub const EVENTS_BYTES: u32 = 4 << 20;
+/// Bytes of the ring buffer that carries [`Event`](crate::events::Event)s: some 29,000 of them.
+pub const EVENTS_BYTES: u32 = 2 << 20;
 /// Events that are held back while an earlier one of the same kind is on its way.
 pub const MAX_GUARDS: u32 = 65_536;
 /// Targets of one flood list, local ports and VTEPs together.

@@ -222,7 +222,7 @@ impl Tables for KernelTables {
             segment,
             host: *host,
         };
-        NEXTHOPS.get(&Key::new(NexthopKey::BITS, key)).copied()
+        NEXTHOPS.get(Key::new(NexthopKey::BITS, key)).copied()
     }
 
     #[inline(always)]
