@@ -5,7 +5,7 @@ use vtep_common::maps::FdbKey;
 use super::{
     Clock, Effect, State, Write,
     duplicate::Looked,
-    fdb::{Origin, key},
+    entry::{Origin, key},
     queue::{self, NEVER, SECOND},
 };
 use crate::api::model::{EntryState, EventKind};

@@ -2,7 +2,7 @@
 //!
 //! A list names all ports of its VNI, the one a frame came from included (the data path skips it), and then its VTEPs.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use bytemuck::Zeroable;
 use vtep_common::{
@@ -10,7 +10,12 @@ use vtep_common::{
     maps::{FloodList, MAX_SEGMENTS},
 };
 
-use super::{Effect, State, Write, refuse, state::Segment};
+use super::{
+    Effect, State, Write,
+    entry::{Entry, Kind},
+    refuse,
+    state::Segment,
+};
 use crate::api::{command::Refusal, model::Mac};
 
 /// A multicast MAC with VTEPs of its own.
@@ -157,5 +162,79 @@ impl State {
         for peer in gone {
             self.release_peer(peer, out);
         }
+    }
+
+    /// Puts a VTEP on a list that exists.
+    pub(super) fn list_append(
+        &mut self,
+        number: u32,
+        mac: MacAddr,
+        ip: IpAddr,
+    ) -> Result<Effect, Refusal> {
+        let vni = self.segments[number].vni();
+        if self.on_list(number, mac, ip).is_ok() {
+            return Err(Refusal::conflict(format!(
+                "{ip} exists already on the list of {mac} in vni {vni}; see the list with: vtep fdb get {mac} --vni {vni}"
+            )));
+        }
+        self.check_list_room(number, mac)?;
+        let mut out = Effect::default();
+        let peer = self.acquire_peer(ip, &mut out);
+        self.list_push(number, mac, peer, &mut out);
+        Ok(out)
+    }
+
+    /// Makes a list for a multicast MAC that has none.
+    pub(super) fn group_add(
+        &mut self,
+        number: u32,
+        mac: MacAddr,
+        ip: IpAddr,
+    ) -> Result<Effect, Refusal> {
+        self.check_fdb_room(1)?;
+        self.check_vni_room(number, 1)?;
+        self.check_list_room(number, mac)?;
+        if self.groups.len() >= self.limits.groups {
+            return Err(Refusal::full(format!(
+                "there is room for {} multicast MACs with VTEPs of their own and no more; leave {mac} to the flood list",
+                self.limits.groups
+            )));
+        }
+        let mut out = Effect::default();
+        let peer = self.acquire_peer(ip, &mut out);
+        let group = Group {
+            number: self.groups.insert(()),
+            remotes: Vec::new(),
+        };
+        let entry = Entry::fixed(Kind::List, group.list());
+        self.segments[number].groups.insert(mac, group);
+        self.list_push(number, mac, peer, &mut out);
+        self.set_entry(number, mac, entry, 0, &mut out);
+        Ok(out)
+    }
+
+    /// Takes VTEPs off the list of a multicast MAC, and with the last of them the list.
+    pub(super) fn group_remove(
+        &mut self,
+        number: u32,
+        mac: MacAddr,
+        goes: impl Fn(u32) -> bool,
+        out: &mut Effect,
+    ) {
+        if self.remotes(number, mac).iter().all(|&peer| goes(peer)) {
+            self.remove_entry(number, mac, out);
+        } else {
+            self.list_remove(number, mac, goes, out);
+        }
+    }
+
+    /// Number of the peer `ip`, if it is on the list of `mac`.
+    pub(super) fn on_list(&self, number: u32, mac: MacAddr, ip: IpAddr) -> Result<u32, Refusal> {
+        let vni = self.segments[number].vni();
+        self.peer_index
+            .get(&ip)
+            .copied()
+            .filter(|peer| self.remotes(number, mac).contains(peer))
+            .ok_or_else(|| refuse::not_on_list(Mac::from(mac), vni, ip))
     }
 }

@@ -7,7 +7,7 @@ use vtep_common::{addr::MacAddr, events::Event, maps};
 use super::{
     Effect, State, Write,
     duplicate::Move,
-    fdb::{Entry, Kind, Origin, key},
+    entry::{Entry, Kind, Origin, key},
     peer,
     run::Scope,
 };
@@ -172,7 +172,7 @@ impl State {
         if let Place::Port(slot) = place
             && event.flags & Event::GROUP == 0
         {
-            self.announce(slot, at.1, out);
+            self.announce_learned(slot, at.1, out);
         }
     }
 
@@ -217,7 +217,7 @@ impl State {
         }
         self.write_learned(at, entry, event, out);
         if let (Place::Port(slot), None) = (place, from) {
-            self.announce(slot, mac, out);
+            self.announce_learned(slot, mac, out);
         }
     }
 

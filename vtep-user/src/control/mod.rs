@@ -1,4 +1,5 @@
-//! What the daemon knows and decides: VNIs, ports, FDB, flood lists and peers, and what is to be written for a change.
+//! What the daemon knows and decides: VNIs, ports, FDB, flood lists, peers, hosts and the nexthop table, and what is to be
+//! written for a change, for what the kernel side tells, and as time passes.
 //!
 //! A pure state machine. It asks and touches nothing: the daemon looks links and routes up, hands in what it found, and
 //! carries out the [`Effect`] that comes back. The BPF maps hold everything a user has set, so that [`State::adopt`]
@@ -8,14 +9,17 @@
 //! refers to them, and go after it.
 
 mod adopt;
+mod adopt_fdb;
 mod adopt_hosts;
 mod age;
 mod announce;
 mod duplicate;
+mod entry;
 mod fdb;
 mod flood;
 mod hosts;
 mod learn;
+mod link;
 mod neigh;
 mod nexthop;
 mod peer;

@@ -10,7 +10,7 @@ use vtep_common::{
     maps::{FdbValue, NexthopKey, NexthopValue, Segment},
 };
 
-use super::{Effect, State, Write, fdb::Kind, refuse};
+use super::{Effect, State, Write, entry::Kind, refuse};
 use crate::api::{
     command::Refusal,
     model::{NeighState, NexthopDel, NexthopRow, NexthopSpec, Prefix, Vni},

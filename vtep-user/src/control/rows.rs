@@ -9,7 +9,7 @@ use vtep_common::{
 
 use super::{
     State,
-    fdb::{Entry, Kind, Origin, key},
+    entry::{Entry, Kind, Origin, key},
     learn::Clock,
     refuse, settings,
     state::{Segment, distinct},

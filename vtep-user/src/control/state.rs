@@ -12,7 +12,7 @@ use vtep_common::{
 
 use super::{
     Effect, Write,
-    fdb::Entry,
+    entry::Entry,
     flood::Group,
     neigh::Neigh,
     nexthop::Nexthop,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vtep_common::addr::MacAddr;
 
-use super::{Effect, State, fdb::Entry, queue::SECOND, run::Scope};
+use super::{Effect, State, entry::Entry, queue::SECOND, run::Scope};
 use crate::api::model::{EventKind, Happening};
 
 impl State {

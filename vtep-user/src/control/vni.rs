@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vtep_common::{addr::MacAddr, maps};
 
-use super::{Effect, State, Write, fdb::key, neigh, nexthop, refuse, settings, state::Segment};
+use super::{Effect, State, Write, entry::key, neigh, nexthop, refuse, settings, state::Segment};
 use crate::api::{
     command::Refusal,
     model::{NeighState, Vni, VniSpec},

@@ -458,6 +458,11 @@ fn the_macs_that_a_port_is_given_are_announced() {
         [announced(B, &[V2, V3])],
         "the others know A"
     );
+    let many = (0..1000_u16).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        crate::api::model::Mac([2, 0, 0, 1, high, low])
+    });
+    assert_eq!(lab.done(&set(many.collect())).announce.len(), 1000);
 }
 
 // Ageing
@@ -547,7 +552,7 @@ fn another_ageing_time_holds_for_what_is_there() {
 #[test]
 fn a_tick_looks_at_a_bounded_number_and_says_when_it_is_behind() {
     let mut lab = lab_with(ageing(10), Limits::default());
-    let events: Vec<_> = (0..10_000)
+    let events: Vec<_> = (0..5_000)
         .map(|number: u64| Event {
             mac: 0x0200_0000_0000 + number,
             ..lab.event(Event::LEARN, 0, A, Vtep(V2))
@@ -559,7 +564,7 @@ fn a_tick_looks_at_a_bounded_number_and_says_when_it_is_behind() {
     lab.now += 10 * SECOND;
     let removed = lab.tick().writes.len();
 
-    assert!((1..5_000).contains(&removed), "{removed}");
+    assert!((1..4_500).contains(&removed), "{removed}");
     assert!(lab.state.is_behind());
     lab.wait(0);
     assert!(!lab.state.is_behind() && lab.maps.fdb.is_empty());
