@@ -119,7 +119,11 @@ where
         learn::learn(who, read.source, Some(&arrival.vtep), group, tables, act);
     }
     let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
-    if arrival.stage == Stage::Device && group && segment.has(Segment::SUPPRESS) {
+    if arrival.stage == Stage::Device
+        && group
+        && segment.has(Segment::SUPPRESS)
+        && segment.has(Segment::LEARNING)
+    {
         hear(frame, arrival, who, &read, tables, act);
     }
     let mut list = arrival.segment;

@@ -573,7 +573,7 @@ fn told(frame: &[u8], meta: &Meta, decision: &Decision, tables: &HostTables) {
         match event.kind {
             Event::LEARN => assert!(segment.has(Segment::LEARNING) && source),
             Event::HEARD => {
-                assert!(segment.has(Segment::SUPPRESS) && source);
+                assert!(segment.has(Segment::SUPPRESS) && segment.has(Segment::LEARNING) && source);
                 let said = [ethernet::LEN, ethernet::LEN + vlan::LEN]
                     .into_iter()
                     .any(|l3| says(&frame[l3..], event.host));

@@ -1,4 +1,4 @@
-//! ARP and ND at a port: heard, and answered.
+//! ARP and ND at a port: heard, where the VNI learns, and answered.
 
 use super::arrive::{Arrived, arrive};
 use crate::{
@@ -48,7 +48,7 @@ where
     if Source::look_up(frame, &who, segment, inner.source, at, tables, act) == Source::ELSEWHERE {
         return act.leave(&who, Reason::StaticElsewhere);
     }
-    if message.has(Message::CLAIM) {
+    if message.has(Message::CLAIM) && segment.has(Segment::LEARNING) {
         let flags = event_flags(message);
         learn::hear(&who, inner.source, message.host, None, flags, tables, act);
     }

@@ -396,6 +396,16 @@ fn a_message_that_is_not_sound_says_nothing_and_is_not_answered() {
 }
 
 #[test]
+fn without_learning_nothing_is_heard_but_requests_are_answered() {
+    let mut world = World::default();
+    let segment = world.tables.segments.get_mut(&TRUNK).unwrap();
+    segment.flags &= !vtep_common::maps::Segment::LEARNING;
+    let at = |frame: &[u8]| at_port(&world, world.interfaces.carrier, frame);
+    assert_eq!(heard(&at(&arp(2, "10.0.0.7", "10.0.0.8"))), []);
+    answer(&at(&arp(1, "10.0.0.7", HOSTS[0])));
+}
+
+#[test]
 fn without_suppression_nothing_is_heard_or_answered() {
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&TRUNK).unwrap();
