@@ -107,7 +107,7 @@ impl Core {
             self.resolve(ip).await;
         }
         for ip in forget {
-            self.peers_up.remove(&ip);
+            self.forget(ip).await;
         }
         for announce in &announce {
             self.announce(announce);

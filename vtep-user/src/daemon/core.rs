@@ -41,6 +41,8 @@ pub(super) struct Core {
     pub(super) fixed_locals: bool,
     /// Next hops that the kernel keeps resolved for us.
     pub(super) kept: HashSet<(u32, IpAddr)>,
+    /// By which interface and next hop each peer is reached, or would be.
+    pub(super) next_hops: HashMap<IpAddr, (u32, IpAddr)>,
     /// Whether a peer could be reached when it was last looked at.
     pub(super) peers_up: HashMap<IpAddr, bool>,
     /// Those who watch.
@@ -76,6 +78,7 @@ impl Core {
             uplinks,
             fixed_locals: !options.locals.is_empty(),
             kept: HashSet::new(),
+            next_hops: HashMap::new(),
             peers_up: HashMap::new(),
             events: Events::default(),
             groups: Groups::default(),

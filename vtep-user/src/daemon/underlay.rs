@@ -1,6 +1,6 @@
 //! Following the underlay: routes, neighbours, addresses and links, for peers and ports.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use futures::FutureExt as _;
 use vtep_common::addr::MacAddr;
@@ -13,15 +13,39 @@ use crate::{
 
 /// What a run of events asks for.
 #[derive(Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a thing to be done or not, whatever the others are"
-)]
 struct Todo {
-    peers: bool,
+    /// The peers whose ways may have changed.
+    peers: Affected,
+    /// Our own addresses may be others.
     locals: bool,
+    /// Interfaces of ports may be gone.
     ports: bool,
+    /// Multicast groups may have to be joined again.
     groups: bool,
+}
+
+/// Peers by what their ways lead over: there can be thousands, and each takes some questions to the kernel.
+#[derive(Default)]
+struct Affected {
+    /// Every peer.
+    all: bool,
+    /// Those behind these interfaces, and those without a way.
+    links: HashSet<u32>,
+    /// Those behind these next hops.
+    next_hops: HashSet<(u32, IpAddr)>,
+}
+
+impl Affected {
+    /// Whether a peer is among them whose next hop is this, or that has none.
+    fn has(&self, next_hop: Option<&(u32, IpAddr)>) -> bool {
+        self.all
+            || match next_hop {
+                Some(next_hop) => {
+                    self.links.contains(&next_hop.0) || self.next_hops.contains(next_hop)
+                }
+                None => !self.links.is_empty(),
+            }
+    }
 }
 
 impl Core {
@@ -58,32 +82,44 @@ impl Core {
                 }
                 // The kernel forgets the neighbours of a link that went down.
                 self.kept.retain(|(ifindex, _)| *ifindex != index);
-                todo.peers = true;
-                todo.locals = true;
-                todo.groups |= self.uplinks.iter().any(|uplink| uplink.index == index);
+                let uplink = self.is_uplink(index);
+                todo.peers.links.insert(index);
+                // A way that led elsewhere may lead over it now.
+                todo.peers.all |= uplink;
+                todo.locals |= uplink;
+                todo.groups |= uplink;
             }
             Event::Link { index, link: None } => {
                 self.forget_mac(index);
                 self.port_gone(index).await;
-                todo.peers = true;
+                todo.peers.links.insert(index);
             }
+            // Every port that comes up has one of these, and no way to a VTEP changes for it.
+            Event::Address {
+                ifindex,
+                addr: IpAddr::V6(v6),
+                ..
+            } if v6.is_unicast_link_local() && !self.is_uplink(ifindex) => {}
             Event::Address { .. } => {
                 todo.groups = true;
                 todo.locals = true;
-                todo.peers = true;
+                todo.peers.all = true;
             }
-            Event::Route => todo.peers = true,
+            Event::Route => todo.peers.all = true,
             Event::Neighbour { ifindex, ip, .. } => {
-                todo.peers |= self.kept.contains(&(ifindex, ip))
-                    || self.state.peer_ips().any(|peer| peer == ip);
+                todo.peers.next_hops.insert((ifindex, ip));
             }
             Event::Overrun => {
+                let peers = Affected {
+                    all: true,
+                    ..Affected::default()
+                };
                 *todo = Todo {
-                    peers: true,
+                    peers,
                     locals: true,
                     ports: true,
                     groups: true,
-                }
+                };
             }
         }
     }
@@ -103,11 +139,17 @@ impl Core {
         }
         if todo.groups && !self.groups.is_empty() {
             self.sync_groups().await;
+            let groups: Vec<IpAddr> = self.state.groups().collect();
+            for group in groups {
+                self.resolve(group).await;
+            }
         }
-        if todo.peers {
-            self.resolve_all().await;
-        }
+        self.resolve_affected(&todo.peers).await;
         Ok(())
+    }
+
+    fn is_uplink(&self, ifindex: u32) -> bool {
+        self.uplinks.iter().any(|uplink| uplink.index == ifindex)
     }
 
     /// Looks at every port's interface again.
@@ -132,9 +174,36 @@ impl Core {
 
     /// Finds the way to every peer.
     pub(super) async fn resolve_all(&mut self) {
-        let peers: Vec<IpAddr> = self.state.peer_ips().collect();
+        let all = Affected {
+            all: true,
+            ..Affected::default()
+        };
+        self.resolve_affected(&all).await;
+    }
+
+    async fn resolve_affected(&mut self, affected: &Affected) {
+        let peers: Vec<IpAddr> = self
+            .state
+            .peer_ips()
+            .filter(|ip| affected.has(self.next_hops.get(ip)))
+            .collect();
         for ip in peers {
             self.resolve(ip).await;
+        }
+    }
+
+    /// A peer is one no longer: its next hop need not be kept resolved, unless another's is the same.
+    pub(super) async fn forget(&mut self, ip: IpAddr) {
+        self.peers_up.remove(&ip);
+        let Some(gone) = self.next_hops.remove(&ip) else {
+            return;
+        };
+        let (ifindex, next_hop) = gone;
+        if self.next_hops.values().any(|other| *other == gone) || !self.kept.remove(&gone) {
+            return;
+        }
+        if let Err(error) = self.netlink.probe(ifindex, next_hop).await {
+            tracing::warn!(%error, %next_hop, "the kernel keeps a next hop resolved");
         }
     }
 
@@ -158,6 +227,15 @@ impl Core {
         // With a source the kernel would look no IPv4 route to a group up, but take the interface that has the source.
         let local = self.state.local_for(ip).filter(|_| !ip.is_multicast());
         let found = self.netlink.resolve_peer(ip, local).await?;
+        let next_hop = match &found {
+            Resolution::Pending { oif, via } => Some((*oif, *via)),
+            Resolution::LinkDown { oif } | Resolution::NotEthernet { oif } => Some((*oif, ip)),
+            // Which next hop it is follows from the route, below.
+            Resolution::Resolved { oif, .. } => Some((*oif, ip)),
+            Resolution::NoRoute | Resolution::LocalAddress => None,
+        };
+        self.next_hops.remove(&ip);
+        self.next_hops.extend(next_hop.map(|hop| (ip, hop)));
         Ok(match found {
             Resolution::Resolved {
                 oif,
@@ -168,6 +246,7 @@ impl Core {
             } => {
                 let route = self.netlink.resolve(ip, local).await?;
                 let next_hop = route.as_ref().map_or(ip, |route| route.next_hop(ip));
+                self.next_hops.insert(ip, (oif, next_hop));
                 if !next_hop.is_multicast() {
                     self.keep(oif, next_hop).await;
                 }
@@ -219,6 +298,41 @@ impl Core {
         if let Err(error) = self.netlink.keep_resolved(ifindex, next_hop).await {
             tracing::warn!(%error, %next_hop, "the kernel does not keep a next hop resolved");
             self.kept.remove(&(ifindex, next_hop));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_concerns_the_peers_behind_it_and_those_without_a_way() {
+        let [one, two]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
+        let of_link = Affected {
+            links: HashSet::from([4]),
+            ..Affected::default()
+        };
+        let of_next_hop = Affected {
+            next_hops: HashSet::from([(4, one)]),
+            ..Affected::default()
+        };
+        let of_all = Affected {
+            all: true,
+            ..Affected::default()
+        };
+
+        for (peer, by_link, by_next_hop) in [
+            (Some((4, one)), true, true),
+            (Some((4, two)), true, false),
+            (Some((5, one)), false, false),
+            (None, true, false),
+        ] {
+            let peer = peer.as_ref();
+            assert_eq!(of_link.has(peer), by_link, "{peer:?}");
+            assert_eq!(of_next_hop.has(peer), by_next_hop, "{peer:?}");
+            assert!(of_all.has(peer));
+            assert!(!Affected::default().has(peer));
         }
     }
 }

@@ -4,15 +4,18 @@ use std::{collections::VecDeque, io, net::IpAddr};
 
 use netlink_packet_core::{NLMSG_OVERRUN, NetlinkBuffer, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage, address::AddressMessage, link::LinkMessage,
+    AddressFamily, RouteNetlinkMessage,
+    address::AddressMessage,
+    link::LinkMessage,
     neighbour::NeighbourMessage,
+    route::{RouteAttribute, RouteMessage},
 };
 use rtnetlink::{
     MulticastGroup,
     sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
 };
 
-use super::{Address, Error, Link, Mac, Neighbour, NeighbourState, ROUTE_PROTOCOL};
+use super::{Address, Error, Link, Mac, Neighbour, NeighbourState, route::ip_of};
 
 /// Messages start at multiples of this many bytes (`NLMSG_ALIGNTO`).
 const MESSAGE_ALIGN: usize = 4;
@@ -34,10 +37,6 @@ const GROUPS: [MulticastGroup; 9] = [
     MulticastGroup::Ipv6Rule,
     MulticastGroup::Nexthop,
 ];
-
-/// Where a message about a route says who made it: after the header of 16 bytes, in `struct rtmsg` (kernel
-/// `include/uapi/linux/rtnetlink.h`).
-const ROUTE_PROTOCOL_OFFSET: usize = 16 + 5;
 
 /// `RTM_*` message types that are told apart here before anything is decoded.
 mod kind {
@@ -77,7 +76,7 @@ pub enum Event {
         /// Whether it is there now.
         added: bool,
     },
-    /// Some route, routing rule or next-hop object changed; not our own routes to groups.
+    /// Some route, routing rule or next-hop object changed; not routes to multicast groups, nor within a link.
     Route,
     /// An entry of the neighbour table changed.
     Neighbour {
@@ -201,23 +200,16 @@ fn events_in(datagram: &[u8]) -> Vec<Event> {
 
 fn event_in(kind: u16, message: &[u8]) -> Option<Event> {
     match kind {
-        // What we do ourselves is no news.
-        kind::NEW_ROUTE | kind::DEL_ROUTE
-            if message.get(ROUTE_PROTOCOL_OFFSET) == Some(&ROUTE_PROTOCOL) =>
-        {
-            return None;
+        kind::NEW_RULE | kind::DEL_RULE | kind::NEW_NEXTHOP | kind::DEL_NEXTHOP => {
+            return Some(Event::Route);
         }
-        kind::NEW_ROUTE
-        | kind::DEL_ROUTE
-        | kind::NEW_RULE
-        | kind::DEL_RULE
-        | kind::NEW_NEXTHOP
-        | kind::DEL_NEXTHOP => return Some(Event::Route),
         NLMSG_OVERRUN => return Some(Event::Overrun),
         kind::NEW_LINK
         | kind::DEL_LINK
         | kind::NEW_ADDR
         | kind::DEL_ADDR
+        | kind::NEW_ROUTE
+        | kind::DEL_ROUTE
         | kind::NEW_NEIGH
         | kind::DEL_NEIGH => {}
         _ => return None,
@@ -228,6 +220,9 @@ fn event_in(kind: u16, message: &[u8]) -> Option<Event> {
             RouteNetlinkMessage::DelLink(link) => del_link(&link),
             RouteNetlinkMessage::NewAddress(address) => address_event(&address, true),
             RouteNetlinkMessage::DelAddress(address) => address_event(&address, false),
+            RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
+                leads_to_hosts(&route).then_some(Event::Route)
+            }
             RouteNetlinkMessage::NewNeighbour(entry) => neighbour_event(&entry, false),
             RouteNetlinkMessage::DelNeighbour(entry) => neighbour_event(&entry, true),
             _ => None,
@@ -238,6 +233,19 @@ fn event_in(kind: u16, message: &[u8]) -> Option<Event> {
             Some(Event::Overrun)
         }
     }
+}
+
+/// Whether a route can be one to a host beyond the link. Every interface that comes up has others too, and our own routes to
+/// multicast groups are among them.
+fn leads_to_hosts(route: &RouteMessage) -> bool {
+    let destination = route.attributes.iter().find_map(|part| match part {
+        RouteAttribute::Destination(address) => ip_of(address),
+        _ => None,
+    });
+    !destination.is_some_and(|ip| match ip {
+        IpAddr::V4(v4) => v4.is_multicast(),
+        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
+    })
 }
 
 fn new_link(message: LinkMessage) -> Option<Event> {
@@ -285,11 +293,7 @@ fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<Event> {
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_route::{
-        link::LinkAttribute,
-        neighbour::NeighbourAttribute,
-        route::{RouteMessage, RouteProtocol},
-    };
+    use netlink_packet_route::{link::LinkAttribute, neighbour::NeighbourAttribute};
 
     use super::*;
 
@@ -344,16 +348,24 @@ mod tests {
     }
 
     #[test]
-    fn our_own_routes_are_no_news() {
-        let mut own = RouteMessage::default();
-        own.header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
+    fn routes_to_groups_and_within_a_link_are_no_news() {
+        let to = |destination: &str| {
+            let ip: IpAddr = destination.parse().unwrap();
+            let mut route = RouteMessage::default();
+            route.header.address_family = match ip {
+                IpAddr::V4(_) => AddressFamily::Inet,
+                IpAddr::V6(_) => AddressFamily::Inet6,
+            };
+            route.attributes = vec![RouteAttribute::Destination(ip.into())];
+            datagram([RouteNetlinkMessage::NewRoute(route)])
+        };
 
-        let got = events_in(&datagram([
-            RouteNetlinkMessage::NewRoute(own.clone()),
-            RouteNetlinkMessage::DelRoute(own),
-        ]));
-
-        assert_eq!(got, []);
+        for destination in ["239.1.1.1", "ff05::1", "ff00::", "fe80::", "fe80::1"] {
+            assert_eq!(events_in(&to(destination)), [], "{destination}");
+        }
+        for destination in ["192.0.2.0", "2001:db8::", "::"] {
+            assert_eq!(events_in(&to(destination)), [Event::Route], "{destination}");
+        }
     }
 
     #[test]
