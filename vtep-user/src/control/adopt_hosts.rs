@@ -120,8 +120,10 @@ impl Adoption {
             NeighValue::SNOOPED if segment.pod.has(Segment::SUPPRESS) => NeighState::Snooped,
             _ => return,
         };
+        let is_known =
+            |mac: &MacAddr| origin == NeighState::Static || segment.fdb.contains_key(mac);
         let mac = station(value.mac).filter(|_| neigh::unfit(ip).is_none());
-        if let Some(mac) = mac {
+        if let Some(mac) = mac.filter(is_known) {
             let heard_at = Some(value.port).filter(|_| origin == NeighState::Snooped);
             let neigh = Neigh {
                 router: value.flags & NeighValue::ROUTER != 0,

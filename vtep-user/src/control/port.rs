@@ -352,7 +352,6 @@ impl State {
     pub(super) fn leave(&mut self, slot: u32, out: &mut Effect) {
         self.set_ips(slot, BTreeSet::new(), out);
         let number = self.ports[slot].pod.segment;
-        self.forget_snooped(number, |neigh| neigh.port == Some(slot), out);
         let port = &self.ports[slot];
         let mut macs: Vec<_> = port.macs.iter().copied().collect();
         if port.learned != 0 {

@@ -2,11 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{
-    addr::MacAddr,
-    events::Event,
-    maps::{self, Segment},
-};
+use vtep_common::{addr::MacAddr, events::Event, maps::Segment};
 
 use super::{
     Clock, Effect, State,
@@ -22,9 +18,11 @@ impl State {
     pub(super) fn hear(&mut self, event: &Event, clock: &dyn Clock, out: &mut Effect) {
         let (number, mac) = (event.segment, event.mac());
         let segment = self.segments.get(number);
-        let suppresses = segment.is_some_and(|segment| segment.pod.has(Segment::SUPPRESS));
+        let hears = segment.is_some_and(|segment| {
+            segment.pod.has(Segment::SUPPRESS) && segment.pod.has(Segment::LEARNING)
+        });
         let host = super::learn::host_of(event).filter(|&ip| neigh::unfit(ip).is_none());
-        let Some(host) = host.filter(|_| suppresses && !mac.is_zero() && !mac.is_group()) else {
+        let Some(host) = host.filter(|_| hears && !mac.is_zero() && !mac.is_group()) else {
             self.run.counters.ignored += 1;
             return;
         };
@@ -32,7 +30,7 @@ impl State {
             self.contradict(number, host, event, out);
             return;
         }
-        if !self.is_here(event) && self.segments[number].pod.has(maps::Segment::LEARNING) {
+        if !self.is_here(event) {
             // A frame that was answered was no event of its own.
             self.learn_mac(event, clock, out);
         }
@@ -43,17 +41,10 @@ impl State {
         }
     }
 
-    /// True if the FDB does not say that the MAC of an event from a port is elsewhere.
+    /// True if the FDB has the MAC of an event at the port that it came from.
     fn is_here(&self, event: &Event) -> bool {
-        let segment = &self.segments[event.segment];
-        let in_segment = |port: &super::state::Port| port.pod.segment == event.segment;
-        self.ports.get(event.port).is_some_and(in_segment)
-            && match segment.fdb.get(&event.mac()) {
-                Some(entry) => entry.port() == Some(event.port),
-                None => {
-                    !segment.pod.has(Segment::LEARNING) && !self.own_macs.contains(&event.mac())
-                }
-            }
+        let entry = self.segments[event.segment].fdb.get(&event.mac());
+        entry.is_some_and(|entry| entry.port() == Some(event.port))
     }
 
     /// Takes note of where a host at a port is.
@@ -240,23 +231,14 @@ impl State {
         }
     }
 
-    /// Forgets the hosts of a segment that were heard where `gone` says.
-    pub(super) fn forget_snooped(
-        &mut self,
-        number: u32,
-        gone: impl Fn(&Neigh) -> bool,
-        out: &mut Effect,
-    ) {
+    /// Forgets all hosts of a segment that were heard.
+    pub(super) fn forget_snooped(&mut self, number: u32, out: &mut Effect) {
         if self.snooped_len == 0 {
             return;
         }
         let neighs = self.segments[number].neighs.iter();
         let snooped = neighs.filter(|(_, neigh)| neigh.origin == NeighState::Snooped);
-        let hosts: Vec<_> = snooped
-            .filter(|(_, neigh)| gone(neigh))
-            .map(|(&host, _)| host)
-            .collect();
-        for host in hosts {
+        for host in snooped.map(|(&host, _)| host).collect::<Vec<_>>() {
             self.run.host_moves.forget((number, host));
             self.neigh_del_own(number, host, out);
         }

@@ -89,7 +89,7 @@ impl State {
                 self.age_hosts_anew(number);
             }
             if !hears {
-                self.forget_snooped(number, |_| true, &mut out);
+                self.forget_snooped(number, &mut out);
             }
             self.set_group(number, group, &mut out);
         }

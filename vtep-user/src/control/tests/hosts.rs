@@ -527,11 +527,20 @@ fn a_mac_that_is_elsewhere_brings_no_hosts() {
 }
 
 #[test]
-fn where_nothing_is_learned_hosts_are_heard_all_the_same_and_go_with_their_port() {
+fn where_nothing_is_learned_nothing_is_heard() {
     let mut lab = lab();
+    lab.done(&Op::FdbAdd(entry(A, 100, "tap0")));
     lab.done(&set(|spec| spec.learning = Some(false)));
     lab.hear(A, Port(0), HOST, 0);
-    assert_eq!((lab.neighs().len(), lab.fdb(100).len()), (1, 0));
+    assert_eq!(lab.neighs(), [""; 0]);
+}
+
+#[test]
+fn a_host_goes_with_its_port() {
+    let mut lab = lab();
+    lab.hear(A, Port(0), HOST, 0);
+    lab.done(&Op::FdbAdd(entry(B, 100, "tap0")));
+    lab.hear(B, Port(0), HOST6, 0);
     lab.done(&port_del("tap0"));
     assert_eq!(lab.neighs(), [""; 0]);
 }
@@ -539,7 +548,7 @@ fn where_nothing_is_learned_hosts_are_heard_all_the_same_and_go_with_their_port(
 #[test]
 fn a_host_that_is_not_heard_for_the_ageing_time_goes() {
     let mut lab = lab();
-    lab.done(&set(|spec| spec.learning = Some(false)));
+    lab.done(&Op::FdbAdd(entry(A, 100, "tap0")));
     lab.hear(A, Port(0), HOST, 0);
     lab.wait(60);
     lab.hear(A, Port(0), HOST, 0);
@@ -722,7 +731,7 @@ fn a_host_that_is_known_is_announced_with_its_mac() {
 #[test]
 fn a_new_daemon_knows_what_was_heard_and_ages_it() {
     let mut lab = lab();
-    lab.done(&set(|spec| spec.learning = Some(false)));
+    lab.done(&Op::FdbAdd(entry(A, 100, "tap0")));
     lab.hear(A, Port(0), HOST, 0);
     lab.wait(90);
     lab.state = lab.adopt().state;
@@ -767,6 +776,17 @@ fn what_nobody_knows_is_told() {
             Some("tap0")
         )
     );
+}
+
+#[test]
+fn a_new_daemon_forgets_a_host_whose_mac_is_gone() {
+    let mut lab = lab();
+    lab.hear(A, Port(0), HOST, 0);
+    lab.maps.fdb.clear();
+    let adopted = lab.adopt();
+    lab.state = adopted.state;
+    lab.replay(&adopted.writes);
+    assert_eq!(lab.neighs(), [""; 0]);
 }
 
 // The nexthop table

@@ -230,6 +230,11 @@ impl Model {
             let has = keys.any(|(_, key)| key.segment == *number);
             assert_eq!(segment.has(Segment::NEXTHOPS), has);
         }
+        for (key, value) in &self.neighs {
+            let fdb = FdbKey::new(key.segment, value.mac());
+            let snooped = value.origin == NeighValue::SNOOPED;
+            assert!(!snooped || self.fdb.contains_key(&fdb), "{value:?}");
+        }
         assert_eq!(referred, self.peers.keys().copied().collect());
         let groups = self.peers.values();
         let groups = groups.filter(|peer| peer.has(Peer::MULTICAST));
