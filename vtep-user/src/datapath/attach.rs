@@ -18,7 +18,7 @@ use aya::{
     util::KernelVersion,
 };
 
-use super::{Datapath, TC_PROGRAMS, error::DatapathError, pins, programs};
+use super::{Datapath, TC_PROGRAMS, error::DatapathError, link, pins, programs};
 
 /// First kernel with tcx (commit e420bed02507, "bpf: Add fd-based tcx multi-prog infra with link support").
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
@@ -158,18 +158,16 @@ impl Datapath {
         }
     }
 
-    /// Lets go of a link; true if there was one.
-    fn drop_link(&mut self, program: &str, ifindex: u32) -> Result<bool, DatapathError> {
-        let path = self.link_path(program, ifindex);
-        match fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(DatapathError::file("remove", path, source)),
-        }
-    }
-
     fn detach_link(&mut self, program: &str, ifindex: u32) -> Result<(), DatapathError> {
-        self.drop_link(program, ifindex).map(drop)
+        let path = self.link_path(program, ifindex);
+        // Without its pin the kernel frees a link some time later, and until then refuses another.
+        match link::detach(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // The interface is gone, and with it what there was to detach.
+            Err(error) => tracing::debug!(path = %path.display(), %error, "not detached"),
+        }
+        remove_if_there(&path)
     }
 
     fn detach_tc(&mut self, program: &'static str, ifindex: u32) -> Result<(), DatapathError> {
@@ -203,7 +201,8 @@ impl Datapath {
                 return program.take_link(id).map(drop).map_err(failed);
             }
         }
-        remove_if_there(&path)?;
+        self.detach_link(name, ifindex)?;
+        let program = self.tc_program(name)?;
         let id = new_tcx(program, device).map_err(failed)?;
         let link: Result<FdLink, LinkError> = program.take_link(id).map_err(failed)?.try_into();
         pin(link, path)
@@ -270,7 +269,8 @@ impl Datapath {
                 .map(|_| XdpOutcome::Kept)
                 .map_err(failed);
         }
-        remove_if_there(&path)?;
+        self.detach_link(name, ifindex)?;
+        let program = self.xdp_program(name)?;
         let (id, outcome) = new_xdp(program, ifindex, mode).map_err(|source| match &source {
             ProgramError::SyscallError(error)
                 if error.io_error.raw_os_error() == Some(libc::EBUSY) =>

@@ -8,6 +8,7 @@ mod batch;
 mod counters;
 mod error;
 mod events;
+mod link;
 mod pins;
 mod tables;
 
