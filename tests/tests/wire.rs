@@ -178,7 +178,7 @@ fn source_ports_tell_flows_apart_and_keep_each_together(family: Family) {
         }),
         ("MACs", &|n| {
             let last = u8::try_from(n % 200).unwrap();
-            eth(Mac::nth(last), FAR_VM).ethertype(0x88cc)
+            eth(Mac([0x02, 0, 0, 0, 1, last]), FAR_VM).ethertype(0x88cc)
         }),
     ];
 
