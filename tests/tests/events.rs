@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use vtep_tests::checks::marked;
+use vtep_tests::daemon::Daemon;
 use vtep_tests::frame::Mac;
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::monitor::Monitor;
+use vtep_tests::ns::Ns;
 use vtep_tests::over_each_family;
 use vtep_tests::underlay::Family;
 use vtep_tests::wait::until_true;
 use vtep_tests::wire::{FAR_VM, PORT, Wire};
+use vtep_user::netlink::Netlink;
 
 over_each_family! {
     a_peer_that_comes_and_goes_is_told,
+    a_next_hop_is_kept_resolved_for_as_long_as_a_peer_needs_it,
     our_own_macs_are_never_learned,
     a_port_with_a_known_mac_is_announced_twice,
     a_mac_that_has_left_is_not_announced_again,
@@ -50,6 +54,42 @@ fn a_peer_that_comes_and_goes_is_told(family: Family) {
     let told =
         |event: &str| monitor.count(|row| row["event"] == event && row["dst"] == far.as_str());
     assert_eq!((told("peer_down"), told("peer_up")), (1, 1));
+}
+
+fn a_next_hop_is_kept_resolved_for_as_long_as_a_peer_needs_it(family: Family) {
+    let (here, far) = (Ns::new("here"), Ns::new("far"));
+    here.veth(UPLINK, &far, UPLINK);
+    for (ns, host) in [(&here, 1), (&far, 2)] {
+        let address = family.address(0, host);
+        let prefix = family.prefix();
+        ns.ip(&format!("address add {address}/{prefix} dev {UPLINK}"));
+    }
+    let daemon = Daemon::start(&here, &["--iface", UPLINK]);
+    daemon.ok(&format!("vni add {GREEN}"));
+    let peer = family.address(0, 2);
+    let uplink = here.ifindex(UPLINK);
+    let kept = || {
+        here.run(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let netlink = Netlink::open().unwrap();
+                let entry = netlink.neighbour(uplink, peer).await.unwrap();
+                entry.is_some_and(|entry| entry.managed)
+            })
+        })
+    };
+
+    daemon.ok(&format!("fdb add {FAR_VM} --vni {GREEN} --dst {peer}"));
+    daemon.ok(&format!("fdb add {NEW} --vni {GREEN} --dst {peer}"));
+    until_true("the next hop to be kept", kept);
+    daemon.ok(&format!("fdb del {NEW} --vni {GREEN}"));
+    assert!(kept(), "another entry leads to the peer");
+
+    daemon.ok(&format!("fdb del {FAR_VM} --vni {GREEN}"));
+    assert!(!kept());
 }
 
 fn our_own_macs_are_never_learned(family: Family) {
