@@ -9,7 +9,7 @@ use crate::{
     build::{self, Profile},
     demo::gigabits,
     lab::{Family, Lab, Side, Size},
-    setup,
+    learning, setup,
     shell::{Failure, Result, doing, need_root, said, uninterrupted},
 };
 
@@ -89,6 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         if !measured && !options.kernel_only {
             measured = true;
             footprint(&ours)?;
+            learning::measure(&ours)?;
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ mod build;
 mod ci;
 mod demo;
 mod lab;
+mod learning;
 mod progress;
 mod run;
 mod setup;
@@ -49,7 +50,7 @@ enum Verb {
         #[arg(long)]
         keep: bool,
     },
-    /// Measure TCP between virtual machines and compare it with the kernel's own vxlan device.
+    /// Measure TCP between virtual machines, compared with the kernel's own vxlan device, and how fast MACs are learned.
     Bench(bench::Options),
     /// One end of a TCP transfer; `demo` and `bench` start it inside namespaces.
     #[command(subcommand, hide = true)]
