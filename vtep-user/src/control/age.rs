@@ -44,7 +44,8 @@ impl State {
         let (now, rule) = (self.run.now, self.limits.duplicates);
         if let Some((key, looked)) = self.run.moves.look(now, rule) {
             if looked == Looked::Thawed {
-                self.thaw(key, clock, out);
+                let seen = clock.last_seen(key).unwrap_or(now);
+                self.thaw(key, seen, out);
             }
             return true;
         }
@@ -137,8 +138,17 @@ impl State {
         }
     }
 
-    /// Lets a MAC move again.
-    fn thaw(&mut self, key: FdbKey, clock: &dyn Clock, out: &mut Effect) {
+    /// Lets the MACs move again that were frozen because of a port that goes.
+    pub(super) fn thaw_port(&mut self, slot: u32, out: &mut Effect) {
+        for key in self.run.moves.frozen_by(slot) {
+            self.run.moves.forget(key);
+            // Nobody says here when it was last seen; it may stay a little longer for that.
+            self.thaw(key, self.run.now, out);
+        }
+    }
+
+    /// Lets a MAC, of which a frame was last seen at that time, move again.
+    fn thaw(&mut self, key: FdbKey, seen: u64, out: &mut Effect) {
         let (number, mac) = (key.segment(), key.mac());
         let Some(segment) = self.segments.get_mut(number) else {
             return;
@@ -151,7 +161,6 @@ impl State {
         }
         entry.origin = Origin::Learned;
         let entry = *entry;
-        let seen = clock.last_seen(key).unwrap_or(self.run.now);
         out.write(Write::Fdb(key, Some(entry.pod(seen))));
         self.tell_mac(out, EventKind::Thawed, (number, mac), (Some(entry), None));
     }

@@ -154,6 +154,15 @@ impl<K: Copy + Eq + Hash> Moves<K> {
             .is_some_and(|record| record.frozen.is_some())
     }
 
+    /// What is frozen and was at the port `slot` lately.
+    pub(super) fn frozen_by(&self, slot: u32) -> Vec<K> {
+        let frozen = self
+            .records
+            .iter()
+            .filter(|(_, record)| record.frozen.is_some() && record.last_at(slot).is_some());
+        frozen.map(|(&key, _)| key).collect()
+    }
+
     /// Forgets the moves of `key`.
     pub(super) fn forget(&mut self, key: K) {
         if !self.records.is_empty() {
@@ -238,11 +247,11 @@ mod tests {
     #[test]
     fn the_ports_that_were_left_last_are_remembered() {
         let mut record = Record::default();
-        for (time, slot) in (1..).zip([7, 1, 2, 3, 1, 4]) {
+        for (time, slot) in (1..).zip([7, 9, 1, 2, 3, 1, 1, 4]) {
             record.leave(slot, time);
         }
-        let last = [1, 2, 3, 4, 7].map(|slot| record.last_at(slot));
-        assert_eq!(last, [Some(5), Some(3), Some(4), Some(6), None]);
+        let last = [1, 2, 3, 4, 7, 9].map(|slot| record.last_at(slot));
+        assert_eq!(last, [Some(7), Some(4), Some(5), Some(8), None, None]);
     }
 
     #[test]

@@ -216,7 +216,10 @@ impl State {
             self.tell_mac(out, EventKind::Duplicate, at, (Some(entry), Some(old)));
         }
         self.write_learned(at, entry, event, out);
-        if let (Place::Port(slot), None) = (place, from) {
+        // A frame for a group has reached the other VTEPs by itself.
+        if let (Place::Port(slot), None) = (place, from)
+            && event.flags & Event::GROUP == 0
+        {
             self.announce_learned(slot, mac, out);
         }
     }

@@ -362,6 +362,7 @@ impl State {
         for mac in macs {
             self.remove_entry(number, mac, out);
         }
+        self.thaw_port(slot, out);
         self.segments[number].ports.remove(&slot);
         self.write_lists(number, out);
     }

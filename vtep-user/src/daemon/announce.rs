@@ -21,7 +21,7 @@ const PACE: Duration = Duration::from_micros(200);
 /// How much of the time that passed without a packet is made good: 500 packets may leave at once.
 const BURST: Duration = Duration::from_millis(100);
 /// When a packet is sent once more.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// Packets that wait, at most: some seconds' worth.
 const QUEUE_LEN: usize = 16_384;
 
@@ -186,7 +186,7 @@ mod tests {
         waiting.push(packet(1));
 
         assert_eq!(waiting.due(start), Some(packet(1)));
-        assert_eq!(waiting.due(start + AGAIN_AFTER - PACE), None);
+        assert_eq!(waiting.due(start + AGAIN_AFTER / 2), None);
         let again = waiting.next().unwrap();
         assert_eq!(again, start + AGAIN_AFTER);
         assert_eq!(waiting.due(again), Some(packet(1)));

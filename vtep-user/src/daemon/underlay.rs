@@ -192,12 +192,16 @@ impl Core {
         }
     }
 
-    /// A peer is one no longer: its next hop need not be kept resolved, unless another's is the same.
+    /// A peer is one no longer.
     pub(super) async fn forget(&mut self, ip: IpAddr) {
         self.peers_up.remove(&ip);
-        let Some(gone) = self.next_hops.remove(&ip) else {
-            return;
-        };
+        if let Some(gone) = self.next_hops.remove(&ip) {
+            self.release(gone).await;
+        }
+    }
+
+    /// A peer has this next hop no longer: it need not be kept resolved, unless it is another's too.
+    async fn release(&mut self, gone: (u32, IpAddr)) {
         let (ifindex, next_hop) = gone;
         if self.next_hops.values().any(|other| *other == gone) || !self.kept.remove(&gone) {
             return;
@@ -209,6 +213,7 @@ impl Core {
 
     /// Finds the way to a peer and writes it. A failure is logged: the peer keeps what it had.
     pub(super) async fn resolve(&mut self, ip: IpAddr) {
+        let before = self.next_hops.get(&ip).copied();
         let resolution = match self.way_to(ip).await {
             Ok(resolution) => resolution,
             Err(error) => {
@@ -216,6 +221,9 @@ impl Core {
                 return;
             }
         };
+        if let Some(before) = before.filter(|before| self.next_hops.get(&ip) != Some(before)) {
+            self.release(before).await;
+        }
         self.tell_peer(ip, &resolution);
         let writes = self.state.resolved(ip, resolution);
         if let Err(error) = self.datapath.write(&writes) {
@@ -229,9 +237,10 @@ impl Core {
         let found = self.netlink.resolve_peer(ip, local).await?;
         let next_hop = match &found {
             Resolution::Pending { oif, via } => Some((*oif, *via)),
-            Resolution::LinkDown { oif } | Resolution::NotEthernet { oif } => Some((*oif, ip)),
-            // Which next hop it is follows from the route, below.
-            Resolution::Resolved { oif, .. } => Some((*oif, ip)),
+            // Where the way is known, the next hop follows from the route, below.
+            Resolution::LinkDown { oif }
+            | Resolution::NotEthernet { oif }
+            | Resolution::Resolved { oif, .. } => Some((*oif, ip)),
             Resolution::NoRoute | Resolution::LocalAddress => None,
         };
         self.next_hops.remove(&ip);

@@ -170,6 +170,24 @@ fn a_frozen_mac_goes_with_its_port() {
 }
 
 #[test]
+fn a_frozen_mac_thaws_when_the_port_goes_that_it_was_seen_at_too() {
+    let mut lab = lab();
+    flap(&mut lab, 5);
+    let del = |dev: &str| Op::PortDel {
+        dev: dev.into(),
+        part: PortPart::default(),
+    };
+    lab.done(&del("tap1"));
+    assert!(is_frozen(&lab));
+
+    let effect = lab.done(&del("tap0"));
+
+    assert!(!is_frozen(&lab));
+    assert_eq!(effect.events[0].event, EventKind::Thawed);
+    assert_eq!(lab.row(A).dst, Some(ip(V2)));
+}
+
+#[test]
 fn a_vm_that_comes_back_to_a_new_port_is_not_a_duplicate() {
     let mut lab = lab();
     for _ in 0..10 {

@@ -413,6 +413,15 @@ fn a_new_mac_at_a_port_is_announced_unless_its_frame_went_to_all_anyway() {
 }
 
 #[test]
+fn a_mac_that_moves_by_a_frame_for_all_is_not_announced_for_all_have_seen_it() {
+    let mut lab = listed();
+    lab.learn(A, Vtep(V2));
+    let mut event = lab.event(Event::LEARN, 0, A, Port(0));
+    event.flags = Event::GROUP;
+    assert_eq!(lab.take(&[event]).announce, []);
+}
+
+#[test]
 fn nothing_is_announced_where_nothing_is_flooded() {
     let mut lab = listed();
     lab.done(&vni_set(100, spec(|spec| spec.flood = Some(Flood::None))));
