@@ -72,8 +72,8 @@ fn memberships_last_until_they_are_left() {
 
 #[test]
 fn there_can_be_any_number_of_groups() {
-    need_root!();
     const GROUPS: u8 = 50;
+    need_root!();
     let (here, _there) = two_uplinks();
     let u0 = here.ifindex("u0");
     // Less than usual: each socket takes five.

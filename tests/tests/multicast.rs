@@ -140,20 +140,17 @@ fn teardown_of_a_dead_daemon_takes_the_routes_to_groups(family: Family) {
 
 #[test]
 fn there_can_be_more_groups_than_local_addresses() {
-    need_root!();
     const GROUPS: u16 = 300;
+    need_root!();
     let wire = Wire::without_peer(Family::V4, "", &[]);
-    let lines: String = (1..=GROUPS)
+    let lines: Vec<String> = (1..=GROUPS)
         .map(|number| {
-            let group = another(Family::V4, number);
-            format!(
-                "vni add {} --mode multicast --group {group}\n",
-                1000 + number
-            )
+            let (vni, group) = (1000 + number, another(Family::V4, number));
+            format!("vni add {vni} --mode multicast --group {group}")
         })
         .collect();
 
-    let out = wire.daemon.vtep_input("batch", &lines);
+    let out = wire.daemon.vtep_input("batch", &lines.join("\n"));
 
     assert!(
         out.status.success(),

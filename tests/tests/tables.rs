@@ -56,7 +56,7 @@ fn many_entries_of_the_fdb_are_written_read_and_deleted() {
 fn an_fdb_that_is_full_is_an_error() {
     need_root!();
     let mut tables = Tables::new();
-    let writes: Vec<Write> = (0..u64::from(ROOM) + 1)
+    let writes: Vec<Write> = (0..=u64::from(ROOM))
         .map(entry)
         .map(|(key, value)| Write::Fdb(key, Some(value)))
         .collect();
