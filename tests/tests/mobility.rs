@@ -102,8 +102,9 @@ fn a_vm_that_says_where_it_is_is_followed_as_by_the_kernel(family: Family) {
             mine.lost <= theirs.lost,
             "{what}: {ours:?} against {kernel:?}"
         );
+        // Where none is lost, what is left is how long the test took to send.
         assert!(
-            mine.gap <= theirs.gap + Duration::from_millis(1),
+            mine.gap <= theirs.gap + Duration::from_millis(5),
             "{what}: {ours:?} against {kernel:?}"
         );
     }
@@ -272,7 +273,11 @@ fn a_hundred_moves_of_a_vm_that_speaks_leave_the_tables_right(family: Family) {
             let row = world.lab.daemon(0).neigh(GREEN, ip);
             row.is_some_and(|row| row["dev"] == "vm0")
         });
-        assert_eq!(world.lab.daemon(1).neigh(GREEN, ip), None);
+        // Where the host was, it may still be answered for, but not as one behind the port.
+        let row = world.lab.daemon(1).neigh(GREEN, ip);
+        let right =
+            |row: &Value| row["dev"].is_null() && row["lladdr"] == ROAMER.to_string().as_str();
+        assert!(row.as_ref().is_none_or(right), "{row:?}");
     }
     for monitor in &monitors {
         assert_eq!(monitor.count(|row| row["event"] == "duplicate"), 0);
