@@ -1,11 +1,13 @@
 //! The multicast groups of a daemon, over its life: it is a member on every uplink, and the kernel sends to them by one.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use vtep_tests::daemon::Daemon;
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::ns::{Ns, done};
 use vtep_tests::underlay::Family;
-use vtep_tests::wait::{until, until_true};
+use vtep_tests::wait::{poll, until, until_true};
 use vtep_tests::wire::{SECOND, Wire};
 use vtep_tests::{binary, need_root, over_each_family};
 
@@ -97,7 +99,7 @@ fn an_uplink_that_is_made_again_is_joined_again(family: Family) {
     let ns = Ns::new("here");
     let far = Ns::new("far");
     ns.veth(UPLINK, &far, UPLINK);
-    let daemon = vtep_tests::daemon::Daemon::start(
+    let daemon = Daemon::start(
         &ns,
         &["--iface", UPLINK, "--local", "127.0.0.1", "--local", "::1"],
     );
@@ -136,6 +138,33 @@ fn teardown_of_a_dead_daemon_takes_the_routes_to_groups(family: Family) {
     done(&mut command, "");
 
     assert_eq!(routes(&wire.ns), []);
+}
+
+#[test]
+fn an_uplink_that_cannot_join_is_told_of_once_and_joins_later() {
+    need_root!();
+    let ns = Ns::new("here");
+    let far = Ns::new("far");
+    for dev in [UPLINK, SECOND] {
+        ns.veth(dev, &far, dev);
+    }
+    // Less than IPv6 needs: the kernel takes it off the interface.
+    ns.ip(&format!("link set {SECOND} mtu 1200"));
+    ns.ip(&format!("address add 2001:db8::1/64 dev {UPLINK}"));
+    let daemon = Daemon::start(&ns, &["--iface", UPLINK, "--iface", SECOND]);
+    let group = Family::V6.group();
+
+    daemon.ok(&format!("vni add {GREEN} --mode multicast --group {group}"));
+
+    // It is tried again each second.
+    assert_eq!(poll(Duration::from_millis(2500), || None::<()>), None);
+    assert_eq!(members(&ns, group), [UPLINK]);
+    let line = format!("joining the group {group} on {SECOND} failed");
+    assert_eq!(daemon.log().matches(&line).count(), 1);
+    ns.ip(&format!("link set {SECOND} mtu 1500"));
+    until_true("the group to be joined", || {
+        members(&ns, group) == [UPLINK, SECOND]
+    });
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The multicast groups that VNIs flood to: being a member on every uplink, and sending to them by one.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, fmt::Display, io, net::IpAddr};
 
 use super::{DaemonError, core::Core};
-use crate::netlink::{GroupRoute, Memberships};
+use crate::netlink::{self, GroupRoute, Link, Memberships};
 
 /// Groups of which a log line names each.
 const NAMED: usize = 8;
@@ -18,17 +18,14 @@ pub(super) struct Groups {
     v6: Option<GroupRoute>,
     /// Something was refused: it is tried again.
     unfinished: bool,
+    /// It is being tried again: that it was refused has been said.
+    retrying: bool,
 }
 
 impl Groups {
     /// How packets to `group` leave.
     pub(super) const fn way(&self, group: IpAddr) -> Option<GroupRoute> {
         if group.is_ipv4() { self.v4 } else { self.v6 }
-    }
-
-    /// True if something was refused and should be tried again.
-    pub(super) const fn unfinished(&self) -> bool {
-        self.unfinished
     }
 
     /// True if there are none.
@@ -80,8 +77,26 @@ impl Core {
     pub(super) async fn sync_groups(&mut self) {
         self.groups.unfinished = false;
         if let Err(error) = self.try_sync_groups().await {
-            tracing::warn!(%error, "the multicast groups are not as they should be");
-            self.groups.unfinished = true;
+            self.refused("the multicast groups are not as they should be", &error);
+        }
+    }
+
+    /// Tries again what was refused. Of an uplink without IPv6, say, that will be so each time.
+    pub(super) async fn retry_groups(&mut self) {
+        if self.groups.unfinished {
+            self.groups.retrying = true;
+            self.sync_groups().await;
+            self.groups.retrying = false;
+        }
+    }
+
+    /// Something was refused. The log has it once.
+    fn refused(&mut self, what: &str, error: &dyn Display) {
+        self.groups.unfinished = true;
+        if self.groups.retrying {
+            tracing::debug!(%error, "{what}");
+        } else {
+            tracing::warn!(%error, "{what}");
         }
     }
 
@@ -125,25 +140,28 @@ impl Core {
 
     /// Joins a group on every uplink.
     fn join(&mut self, group: IpAddr) {
-        for uplink in &self.uplinks {
-            if let Err(error) = self.groups.memberships.join(group, uplink.index) {
-                tracing::warn!(%error, %group, dev = uplink.name, "joining a group failed");
-                self.groups.unfinished = true;
+        for uplink in 0..self.uplinks.len() {
+            let Link { index, name, .. } = &self.uplinks[uplink];
+            if let Err(error) = self.groups.memberships.join(group, *index) {
+                let what = format!("joining the group {group} on {name} failed");
+                self.refused(&what, &error);
             }
         }
     }
 
     /// Has the kernel device send to a group by the uplink.
     async fn route_to(&mut self, group: IpAddr) {
-        let Some(way) = self.groups.way(group) else {
-            tracing::warn!(%group, "there is no uplink and no address to send to a group from");
-            self.groups.unfinished = true;
-            return;
-        };
         let owner = self.udp_port();
-        if let Err(error) = self.netlink.set_group_route(group, way, owner).await {
-            tracing::warn!(%error, %group, "a group cannot be sent to");
-            self.groups.unfinished = true;
+        let done = match self.groups.way(group) {
+            Some(way) => self.netlink.set_group_route(group, way, owner).await,
+            None => Err(netlink::Error::Request {
+                operation: "find an uplink to",
+                object: group.to_string(),
+                source: io::Error::from_raw_os_error(libc::ENETDOWN),
+            }),
+        };
+        if let Err(error) = done {
+            self.refused(&format!("the group {group} cannot be sent to"), &error);
         }
     }
 

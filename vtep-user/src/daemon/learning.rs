@@ -49,9 +49,7 @@ impl Core {
     /// What is looked at once a second.
     pub(super) async fn each_second(&mut self) {
         self.tell_lost();
-        if self.groups.unfinished() {
-            self.sync_groups().await;
-        }
+        self.retry_groups().await;
     }
 
     async fn carry_out_or_log(&mut self, effect: Effect) {
