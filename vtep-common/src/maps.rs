@@ -67,6 +67,9 @@ pub mod name {
     pub const GUARDS: &str = "GUARDS";
     /// Programs that others go on to, by [`Part`](super::Part).
     pub const PARTS: &str = "PARTS";
+    /// What one part of a decision hands to the next, per CPU: one [`NexthopValue`](super::NexthopValue). Pinned, since parts of
+    /// two daemons' programs can meet while one takes over from the other.
+    pub const HANDOVER: &str = "HANDOVER";
     /// Events by [`EventEnd`](super::EventEnd), per CPU: [`Counter`](super::Counter), without bytes.
     pub const EVENT_COUNTERS: &str = "EVENT_COUNTERS";
     /// Frames per hook and reason, per CPU: [`Counter`](super::Counter).
@@ -79,7 +82,7 @@ pub mod name {
     pub const PEER_COUNTERS: &str = "PEER_COUNTERS";
 
     /// All of them.
-    pub const ALL: [&str; 20] = [
+    pub const ALL: [&str; 21] = [
         CONFIG,
         LOCALS,
         VNIS,
@@ -95,6 +98,7 @@ pub mod name {
         EVENTS,
         GUARDS,
         PARTS,
+        HANDOVER,
         EVENT_COUNTERS,
         REASON_COUNTERS,
         SEGMENT_COUNTERS,

@@ -61,8 +61,6 @@ pub mod place {
     pub const HEADERS: usize = 4;
     /// The outer headers.
     pub const OUTER: usize = 5;
-    /// Where a frame goes, for the third part at a port.
-    pub const FOUND: usize = 6;
     /// Number of places.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 6;
 }

@@ -32,7 +32,7 @@ use crate::{
     apply::{Action, tc::TcAct, xdp::XdpAct},
     count::KernelCounters,
     frame::{tc::TcFrame, xdp::XdpFrame},
-    maps::KernelTables,
+    maps::{KernelTables, handed_over},
 };
 
 /// XDP on an uplink: known unicast to local ports; the rest goes on to TC.
@@ -126,12 +126,11 @@ fn at_port(ctx: &TcContext, stage: port::Stage) -> i32 {
     let frame = TcFrame::from_port(ctx);
     let len = frame.frame_len();
     let act = TcAct::new(frame, tables);
-    let given = if stage == port::Stage::Found {
-        tables.found()
-    } else {
-        &Found::IN_FDB
+    let given = match stage {
+        port::Stage::Found => handed_over().unwrap_or(Found::IN_FDB),
+        port::Stage::Tc | port::Stage::Xdp => Found::IN_FDB,
     };
-    let end = port::decide(&frame, &frame.meta(), stage, given, &tables, &act);
+    let end = port::decide(&frame, &frame.meta(), stage, &given, &tables, &act);
     tc_action_of(count(tables, Hook::Port, &end, len))
 }
 

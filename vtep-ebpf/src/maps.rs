@@ -69,6 +69,38 @@ pub static PORT_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_PORTS *
 #[map]
 pub static PEER_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_PEERS * 2, 0);
 
+#[map]
+static HANDOVER: PerCpuArray<NexthopValue> = PerCpuArray::pinned(1, 0);
+
+/// Hands on what one part of a decision has found. False never happens, but the verifier asks for it.
+#[inline(always)]
+pub fn hand_over(found: &Found) -> bool {
+    let Some(at) = HANDOVER.get_ptr_mut(0) else {
+        return false;
+    };
+    let value = NexthopValue {
+        mac: found.mac.get(),
+        target: found.target,
+        kind: found.kind,
+        origin: 0,
+        flags: 0,
+    };
+    // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
+    unsafe { at.write(value) };
+    true
+}
+
+/// What the part before has found.
+#[inline(always)]
+pub fn handed_over() -> Option<Found> {
+    let value = HANDOVER.get(0)?;
+    Some(Found {
+        kind: value.kind,
+        target: value.target,
+        mac: value.mac(),
+    })
+}
+
 /// Words of a place for [`Tables::put_down`].
 const PLACE_WORDS: usize = 16;
 
@@ -123,14 +155,6 @@ impl KernelTables {
         let at = core::hint::black_box(at);
         // SAFETY: as in `put_down`.
         unsafe { &*at }
-    }
-
-    /// What the second part at a port has found.
-    #[inline(always)]
-    pub const fn found(&self) -> &Found {
-        // SAFETY: the place is large enough, belongs to this CPU, on which nothing ran since the second part wrote it, and holds
-        // plain numbers.
-        unsafe { &*self.place::<{ place::FOUND }, Found>() }
     }
 
     /// Where headers are made: with the outer ones from a template, and behind them what was last there.

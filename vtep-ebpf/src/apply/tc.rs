@@ -17,7 +17,11 @@ use vtep_common::{
 };
 
 use super::{MISFIT, end};
-use crate::{events, flood, frame::tc::TcFrame, maps::KernelTables};
+use crate::{
+    events, flood,
+    frame::tc::TcFrame,
+    maps::{KernelTables, hand_over},
+};
 
 /// Deals with one frame.
 #[derive(Clone, Copy)]
@@ -267,8 +271,9 @@ impl Act for TcAct {
         if !found.mac.is_zero() && !self.frame.store_words(0, &mac_words(found.mac)) {
             return self.leave(who, Reason::Reshape);
         }
-        self.tables.put_down::<{ place::FOUND }, _>(found);
-        self.frame.go_on(Part::PortFound);
+        if hand_over(found) {
+            self.frame.go_on(Part::PortFound);
+        }
         self.leave(who, MISFIT)
     }
 

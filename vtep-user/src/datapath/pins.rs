@@ -117,6 +117,7 @@ fn sizes(map: &str) -> (usize, usize) {
         name::EVENTS => (0, 0),
         name::GUARDS => (size_of::<u64>(), size_of::<Guard>()),
         name::PARTS => (INDEX, size_of::<u32>()),
+        name::HANDOVER => (INDEX, size_of::<NexthopValue>()),
         _ => (INDEX, size_of::<Counter>()),
     }
 }
