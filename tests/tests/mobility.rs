@@ -143,6 +143,11 @@ fn silent_moves(family: Family, what: &str, plug: impl Fn(&World, &mut Talk<'_>,
     let world = World::new(family, Kind::Vtep);
     let mut talk = world.talk();
     world.sites[0].plug(&world.lab, &format!("--mac {ROAMER}"));
+    // The talker's hypervisor knows where it is at first, or else its frames would be flooded.
+    world.sites[0].link.send(&signals()[0].1);
+    until_true("the VM to be known", || {
+        world.lab.daemon(2).fdb(GREEN, ROAMER).is_some()
+    });
     talk.until_at(0);
 
     let costs: Vec<Cost> = (1..10)
