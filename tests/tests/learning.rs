@@ -410,6 +410,9 @@ fn learned_entries_are_flushed_and_static_ones_stay(family: Family) {
     ] {
         learn();
         monitor.clear();
+        for last in [0x31, 0x32] {
+            assert_eq!(wire.daemon.fdb(GREEN, Mac::nth(last)), None);
+        }
         wire.daemon.ok(&format!("fdb flush --vni {GREEN} {filter}"));
         assert_eq!(
             wire.daemon.table("fdb").len(),
