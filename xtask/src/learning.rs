@@ -54,14 +54,10 @@ pub(crate) fn measure(lab: &Lab) -> Result<()> {
 
 /// How many MACs a daemon has learned since it started.
 fn learned(lab: &Lab) -> Result<u64> {
-    let rows = lab.ask(Side::A, "stats -j")?;
-    match count(&rows) {
-        Some(count) => Ok(count),
-        None => said("the counters have no row for what was learned"),
-    }
+    Ok(count(&lab.ask(Side::A, "stats -j")?).unwrap_or(0))
 }
 
-/// The packets of the row for what was learned.
+/// The packets of the row for what was learned; there is none while that is nothing.
 fn count(rows: &str) -> Option<u64> {
     let (_, row) = rows.split_once(r#""hook":"learning","reason":"learned","#)?;
     let (_, number) = row.split_once(r#""packets":"#)?;
