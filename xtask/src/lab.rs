@@ -383,6 +383,9 @@ impl Lab {
             &VNI.to_string(),
             "--count",
             &count.to_string(),
+            // Known to be behind a VTEP: it is dropped as soon as its source has been looked at.
+            "--destination",
+            &from.mac().replace(':', ""),
         ]))?;
         match printed.trim().parse() {
             Ok(nanoseconds) => Ok(Duration::from_nanos(nanoseconds)),

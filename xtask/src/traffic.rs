@@ -39,6 +39,9 @@ pub(crate) enum End {
         /// How many MACs.
         #[arg(long)]
         count: u32,
+        /// The MAC that all packets are for, in twelve hexadecimal digits.
+        #[arg(long, value_parser = hex_mac)]
+        destination: u64,
     },
 }
 
@@ -53,26 +56,34 @@ pub(crate) fn run(end: &End) -> Result<()> {
     match *end {
         End::Sink { at, seconds } => sink(at, seconds.map(Duration::from_secs)),
         End::Source { to, bytes } => source(to, bytes.unwrap_or(u64::MAX)),
-        End::Macs { to, vni, count } => macs(to, vni, count),
+        End::Macs {
+            to,
+            vni,
+            count,
+            destination,
+        } => macs(to, vni, count, destination),
     }
 }
 
-/// A VXLAN header with an Ethernet frame without payload, to a station that nobody has.
-fn overlay_frame(vni: u32) -> [u8; 8 + 60] {
+fn hex_mac(text: &str) -> std::result::Result<u64, std::num::ParseIntError> {
+    u64::from_str_radix(text, 16)
+}
+
+/// A VXLAN header with an Ethernet frame without payload.
+fn overlay_frame(vni: u32, destination: u64) -> [u8; 8 + 60] {
     let mut packet = [0; 8 + 60];
     packet[0] = 0x08;
     packet[4..7].copy_from_slice(&vni.to_be_bytes()[1..]);
-    // Of nobody: locally administered, as the sources are.
-    packet[8..14].copy_from_slice(&[0x02, 0xff, 0, 0, 0, 1]);
+    packet[8..14].copy_from_slice(&destination.to_be_bytes()[2..]);
     packet[20..22].copy_from_slice(&[0x88, 0xb5]);
     packet
 }
 
-fn macs(to: SocketAddr, vni: u32, count: u32) -> Result<()> {
+fn macs(to: SocketAddr, vni: u32, count: u32, destination: u64) -> Result<()> {
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).map_err(doing("open a socket"))?;
     socket.connect(to).map_err(doing(format!("send to {to}")))?;
-    let mut packet = overlay_frame(vni);
+    let mut packet = overlay_frame(vni, destination);
     let start = Instant::now();
     for number in 0..count {
         packet[14..16].copy_from_slice(&[0x02, 0x01]);
@@ -173,9 +184,10 @@ mod tests {
 
     #[test]
     fn an_overlay_frame_is_of_its_vni() {
-        let packet = overlay_frame(0x0001_0203);
+        let packet = overlay_frame(0x0001_0203, 0x0200_0000_000b);
 
         assert_eq!(packet[..8], [8, 0, 0, 0, 1, 2, 3, 0]);
+        assert_eq!(packet[8..14], [2, 0, 0, 0, 0, 0x0b]);
         assert_eq!(packet.len(), 68);
     }
 
