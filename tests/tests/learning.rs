@@ -378,6 +378,9 @@ fn learning_can_be_switched_off_and_on(family: Family) {
 
     is_at(&wire, Mac::nth(0x33), wire.far_ip);
     is_at(&wire, Mac::nth(0x34), PORT);
+    for last in [0x31, 0x32] {
+        assert_eq!(wire.daemon.fdb(GREEN, Mac::nth(last)), None);
+    }
     wire.daemon
         .ok(&format!("fdb flush --vni {GREEN} --learned"));
     assert_eq!(wire.daemon.table("fdb"), before);
@@ -410,9 +413,6 @@ fn learned_entries_are_flushed_and_static_ones_stay(family: Family) {
     ] {
         learn();
         monitor.clear();
-        for last in [0x31, 0x32] {
-            assert_eq!(wire.daemon.fdb(GREEN, Mac::nth(last)), None);
-        }
         wire.daemon.ok(&format!("fdb flush --vni {GREEN} {filter}"));
         assert_eq!(
             wire.daemon.table("fdb").len(),
