@@ -236,6 +236,7 @@ impl Sent {
         match &self.decision.verdict {
             Verdict::Encap(encap) => add(encap.ifindex, whole),
             Verdict::Deliver(deliver) => add(deliver.ifindex, whole),
+            Verdict::Answer(answer) => add(answer.ifindex, whole),
             Verdict::Flood(flood) => {
                 let list = world.tables.flood_list(flood.list).expect("it was there");
                 for slot in &list.targets[..list.ports as usize] {
@@ -252,6 +253,7 @@ impl Sent {
             }
             // What goes through the kernel device finds no route here.
             Verdict::ViaKernel(_) | Verdict::Leave(_) => {}
+            Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided"),
         }
     }
 }

@@ -450,7 +450,7 @@ pub struct Guard {
 
 impl Guard {
     /// How long an event holds back those that say the same, in nanoseconds.
-    pub const HOLD_NS: u64 = 1_000_000_000;
+    pub const HOLD_NS: u64 = 250_000_000;
 }
 
 const _: () = assert!(size_of::<Guard>() == 16);

@@ -60,7 +60,7 @@ pub fn want(world: &World, sample: &Sample) -> Want {
     let decision = if hook == Hook::Tunnel {
         without_key(sample)
     } else {
-        as_test_run(sample, world, sample.decide(&world.tables))
+        as_test_run(sample, world, &sample.decide(&world.tables))
     };
     let outcome = sample.apply(&decision, &world.tables);
     let mut frame = outcome.frame;
@@ -92,21 +92,21 @@ fn without_key(sample: &Sample) -> Decision {
 
 /// A test run can tell a program the segment size of a super-frame, but not the kernel of what type it is. So for an IP frame
 /// `bpf_skb_adjust_room` makes no room and takes none, and the program falls back to the kernel device.
-fn as_test_run(sample: &Sample, world: &World, decision: Decision) -> Decision {
+fn as_test_run(sample: &Sample, world: &World, decision: &Decision) -> Decision {
     if let Verdict::Deliver(deliver) = decision.verdict
         && deliver.strip != 0
         && sample.meta.gso_size != 0
     {
         return Decision {
             verdict: Verdict::Leave(Reason::LeftToKernel),
-            ..decision
+            ..*decision
         };
     }
     let Verdict::Encap(encap) = decision.verdict else {
-        return decision;
+        return *decision;
     };
     if sample.meta.gso_size == 0 || !encap.inner_ip {
-        return decision;
+        return *decision;
     }
     let peer = world.tables.peer(encap.peer).expect("it was there");
     let via = ViaKernel {
@@ -124,7 +124,7 @@ fn as_test_run(sample: &Sample, world: &World, decision: Decision) -> Decision {
     };
     Decision {
         verdict: Verdict::ViaKernel(via),
-        ..decision
+        ..*decision
     }
 }
 

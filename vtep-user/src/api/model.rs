@@ -493,7 +493,7 @@ pub struct NeighSpec {
     pub router: bool,
 }
 
-/// A host not to answer for any more.
+/// A host not to answer for any more: whatever its MAC, or only if it has that one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -505,6 +505,10 @@ pub struct NeighDel {
     /// The VNI.
     #[param(value_type = u32)]
     pub vni: Vni,
+    /// Only if it has this MAC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub lladdr: Option<Mac>,
 }
 
 /// An entry of the nexthop table to write. At least one of `via` and `lladdr` is given.
@@ -525,7 +529,7 @@ pub struct NexthopSpec {
     pub lladdr: Option<Mac>,
 }
 
-/// An entry of the nexthop table to delete.
+/// An entry of the nexthop table to delete: wherever it leads, or only if it leads there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -537,6 +541,15 @@ pub struct NexthopDel {
     /// The VNI.
     #[param(value_type = u32)]
     pub vni: Vni,
+    /// Only if it leads to this VTEP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    #[param(value_type = Option<String>)]
+    pub via: Option<IpAddr>,
+    /// Only if it has this MAC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub lladdr: Option<Mac>,
 }
 
 /// What to set on a peer.

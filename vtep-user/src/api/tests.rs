@@ -880,7 +880,11 @@ fn host_ops(ip: IpAddr, vni: Vni, mac: Mac) -> Vec<Op> {
             router: false,
             ..neigh
         }),
-        Op::NeighDel(NeighDel { ip, vni }),
+        Op::NeighDel(NeighDel {
+            ip,
+            vni,
+            lladdr: None,
+        }),
         Op::NexthopAdd(nexthop.clone()),
         Op::NexthopReplace(NexthopSpec {
             ip: Prefix::host(ip),
@@ -890,6 +894,8 @@ fn host_ops(ip: IpAddr, vni: Vni, mac: Mac) -> Vec<Op> {
         Op::NexthopDel(NexthopDel {
             ip: nexthop.ip,
             vni,
+            via: None,
+            lladdr: None,
         }),
     ]
 }

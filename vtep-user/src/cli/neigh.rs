@@ -23,6 +23,9 @@ pub(super) enum NeighVerb {
         /// The VNI
         #[arg(long)]
         vni: Vni,
+        /// Only if it has this MAC
+        #[arg(long, value_name = "MAC")]
+        lladdr: Option<Mac>,
     },
     /// Show the hosts that are answered for
     Show {
@@ -70,7 +73,9 @@ impl NeighVerb {
         match self {
             Self::Add(entry) => Request::Change(Op::NeighAdd(entry.into())),
             Self::Replace(entry) => Request::Change(Op::NeighReplace(entry.into())),
-            Self::Del { ip, vni } => Request::Change(Op::NeighDel(NeighDel { ip, vni })),
+            Self::Del { ip, vni, lladdr } => {
+                Request::Change(Op::NeighDel(NeighDel { ip, vni, lladdr }))
+            }
             Self::Show { vni } => Request::Show(Show::Neighs(VniFilter { vni })),
         }
     }

@@ -23,6 +23,12 @@ pub(super) enum NexthopVerb {
         /// The VNI
         #[arg(long)]
         vni: Vni,
+        /// Only if it leads to this VTEP
+        #[arg(long, value_name = "VTEP_IP", value_parser = args::ip)]
+        via: Option<IpAddr>,
+        /// Only if frames get this destination MAC
+        #[arg(long, value_name = "MAC")]
+        lladdr: Option<Mac>,
     },
     /// Show the table
     Show {
@@ -77,7 +83,17 @@ impl NexthopVerb {
         match self {
             Self::Add(entry) => Request::Change(Op::NexthopAdd(entry.into())),
             Self::Replace(entry) => Request::Change(Op::NexthopReplace(entry.into())),
-            Self::Del { ip, vni } => Request::Change(Op::NexthopDel(NexthopDel { ip, vni })),
+            Self::Del {
+                ip,
+                vni,
+                via,
+                lladdr,
+            } => Request::Change(Op::NexthopDel(NexthopDel {
+                ip,
+                vni,
+                via,
+                lladdr,
+            })),
             Self::Show { vni } => Request::Show(Show::Nexthops(VniFilter { vni })),
         }
     }

@@ -206,6 +206,7 @@ fn neigh_verbs_take_a_host_and_its_mac() {
     let del = NeighDel {
         ip: ip("10.0.0.1"),
         vni: vni(100),
+        lladdr: None,
     };
     assert_eq!(
         request("neigh del 10.0.0.1 --vni 100"),
@@ -246,6 +247,8 @@ fn nexthop_verbs_take_a_host_or_a_prefix_and_where_it_is() {
     let del = NexthopDel {
         ip: prefix,
         vni: vni(100),
+        via: None,
+        lladdr: None,
     };
     assert_eq!(
         request("nexthop del 2001:db8::/64 --vni 100"),

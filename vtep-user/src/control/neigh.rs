@@ -127,9 +127,17 @@ impl State {
     }
 
     pub(super) fn neigh_del(&mut self, del: &NeighDel) -> Result<Effect, Refusal> {
-        let NeighDel { ip, vni } = *del;
+        let NeighDel { ip, vni, lladdr } = *del;
         let number = self.segment_of(vni)?;
         let known = self.segments[number].neighs.get(&ip);
+        if let (Some(known), Some(lladdr)) = (known, lladdr)
+            && known.mac != MacAddr::from(lladdr)
+        {
+            return Err(Refusal::not_found(format!(
+                "{ip} in vni {vni} is at {} and not at {lladdr}; delete it wherever it is with: vtep neigh del {ip} --vni {vni}",
+                known.mac
+            )));
+        }
         match known.map(|known| (known.origin, known.port)) {
             None => Err(Refusal::not_found(format!(
                 "vni {vni} has no neigh entry for {ip}; see what it has with: vtep neigh show --vni {vni}"

@@ -152,7 +152,12 @@ impl State {
     }
 
     pub(super) fn nexthop_del(&mut self, del: &NexthopDel) -> Result<Effect, Refusal> {
-        let NexthopDel { ip: prefix, vni } = *del;
+        let NexthopDel {
+            ip: prefix,
+            vni,
+            via,
+            lladdr,
+        } = *del;
         let number = self.segment_of(vni)?;
         let segment = &self.segments[number];
         if !segment.nexthops.contains_key(&prefix) {
@@ -163,6 +168,14 @@ impl State {
                     "vni {vni} has no nexthop entry for {prefix}; see what it has with: vtep nexthop show --vni {vni}"
                 )),
             });
+        }
+        let known = segment.nexthops[&prefix];
+        let other_via = |ip| known.via.is_none_or(|peer| self.peers[peer].ip != ip);
+        let other_mac = |mac| known.mac != Some(MacAddr::from(mac));
+        if via.is_some_and(other_via) || lladdr.is_some_and(other_mac) {
+            return Err(Refusal::not_found(format!(
+                "the entry for {prefix} in vni {vni} leads elsewhere; delete it wherever it leads with: vtep nexthop del {prefix} --vni {vni}"
+            )));
         }
         let mut out = Effect::default();
         self.nexthop_put(number, prefix, None, &mut out);

@@ -43,29 +43,53 @@ impl Core {
     }
 
     /// Does what the state machine asks for.
+    ///
+    /// Attaching by TC takes the kernel some ten milliseconds, and does not fail: what is for a new port already gets there
+    /// meanwhile. XDP may be taken by somebody else: there attaching comes first.
     pub(super) async fn carry_out(
         &mut self,
         effect: Effect,
         links: Option<&LinkFacts>,
     ) -> Result<(), Refusal> {
-        let Err(error) = self.attach(&effect.attach) else {
+        let attach = effect.attach.clone();
+        let undo = effect.undo.clone();
+        if attach.iter().all(|wanted| wanted.hook != PortHook::Xdp) {
+            self.perform(effect).await?;
+            let Err(error) = self.attach(&attach) else {
+                return Ok(());
+            };
+            self.take_back(undo, None, links).await?;
+            return Err(internal(error));
+        }
+        let Err(error) = self.attach(&attach) else {
             return self.perform(effect).await;
         };
-        // What the change took the place of, such as a learned entry, does not come back with it: the maps go the whole way
-        // there and back, as the state does.
-        if let Some(undo) = effect.undo.clone() {
-            match self.state.apply(&undo, &links.cloned()) {
-                Ok(undone) => {
-                    let mut both = effect.then(undone);
-                    both.announce.clear();
-                    self.perform(both).await?;
-                }
-                Err(refusal) => {
-                    tracing::error!(%refusal, "a port that could not be attached stays in the state");
-                }
+        self.take_back(undo, Some(effect), links).await?;
+        Err(internal(error))
+    }
+
+    /// Takes a change back, and what was to be done for it.
+    ///
+    /// What it took the place of, such as a learned entry, does not come back with it: so where nothing was done yet, the maps go
+    /// the whole way there and back, as the state does.
+    async fn take_back(
+        &mut self,
+        undo: Option<Op>,
+        undone: Option<Effect>,
+        links: Option<&LinkFacts>,
+    ) -> Result<(), Refusal> {
+        let Some(undo) = undo else { return Ok(()) };
+        match self.state.apply(&undo, &links.cloned()) {
+            Ok(back) => {
+                let mut both = undone.unwrap_or_default().then(back);
+                both.announce.clear();
+                self.perform(both).await
+            }
+            Err(refusal) => {
+                tracing::error!(%refusal, "a port that could not be attached stays in the state");
+                Ok(())
             }
         }
-        Err(internal(error))
     }
 
     /// Takes frames from interfaces; stops at the first from which it cannot.

@@ -63,6 +63,7 @@ fn neigh_del(host: &str) -> Op {
     Op::NeighDel(NeighDel {
         ip: ip(host),
         vni: vni(100),
+        lladdr: None,
     })
 }
 
@@ -80,6 +81,8 @@ fn nexthop_del(prefix: &str) -> Op {
     Op::NexthopDel(NexthopDel {
         ip: prefix.parse().unwrap(),
         vni: vni(100),
+        via: None,
+        lladdr: None,
     })
 }
 
@@ -205,12 +208,15 @@ fn hosts_of_an_unknown_vni_are_refused_with_how_to_create_it() {
         Op::NeighDel(NeighDel {
             ip: neigh.ip,
             vni: neigh.vni,
+            lladdr: None,
         }),
         Op::NexthopAdd(nexthop.clone()),
         Op::NexthopReplace(nexthop.clone()),
         Op::NexthopDel(NexthopDel {
             ip: nexthop.ip,
             vni: nexthop.vni,
+            via: None,
+            lladdr: None,
         }),
     ];
     for op in ops {
@@ -218,6 +224,36 @@ fn hosts_of_an_unknown_vni_are_refused_with_how_to_create_it() {
     }
     assert!(lab.state.neigh_rows(Some(vni(7)), &NoClock).is_err());
     assert!(lab.state.nexthop_rows(Some(vni(7))).is_err());
+}
+
+#[test]
+fn an_entry_is_deleted_only_where_it_is_what_was_named() {
+    let mut lab = lab();
+    lab.done(&Op::NeighAdd(neigh(HOST, A)));
+    lab.done(&Op::NexthopAdd(nexthop("10.1.0.0/16", V2, A)));
+    let neigh_at = |at: &str| {
+        Op::NeighDel(NeighDel {
+            ip: ip(HOST),
+            vni: vni(100),
+            lladdr: Some(mac(at)),
+        })
+    };
+    let to = |via: &str, at: &str| {
+        Op::NexthopDel(NexthopDel {
+            ip: "10.1.0.0/16".parse().unwrap(),
+            vni: vni(100),
+            via: via.parse().ok(),
+            lladdr: at.parse().ok(),
+        })
+    };
+    for other in [neigh_at(B), to(V3, "-"), to("-", B), to(V3, A)] {
+        assert!(
+            lab.refused(&other).contains("delete it wherever"),
+            "{other:?}"
+        );
+    }
+    lab.done(&neigh_at(A));
+    lab.done(&to(V2, A));
 }
 
 #[test]

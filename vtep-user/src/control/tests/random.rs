@@ -225,11 +225,11 @@ fn any_host_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => any_neigh().prop_map(Op::NeighAdd),
         1 => any_neigh().prop_map(Op::NeighReplace),
-        1 => any_neigh().prop_map(|spec| Op::NeighDel(NeighDel { ip: spec.ip, vni: spec.vni })),
+        1 => any_neigh().prop_map(|spec| Op::NeighDel(NeighDel { ip: spec.ip, vni: spec.vni, lladdr: None, })),
         2 => any_nexthop().prop_map(Op::NexthopAdd),
         2 => any_nexthop().prop_map(Op::NexthopReplace),
         1 => any_nexthop()
-            .prop_map(|spec| Op::NexthopDel(NexthopDel { ip: spec.ip, vni: spec.vni })),
+            .prop_map(|spec| Op::NexthopDel(NexthopDel { ip: spec.ip, vni: spec.vni, via: None, lladdr: None, })),
     ]
 }
 
