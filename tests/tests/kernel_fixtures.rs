@@ -10,8 +10,8 @@ use vtep_common::count::Direction::{Decap, Encap};
 use vtep_common::host::frames::{
     GONE_PEER, GONE_PORT, Interfaces, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4,
     PEER_V4_UNRESOLVED, PEER_V6, PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS,
-    PORT_CARRIER, PORT_NARROW, PORT_NATIVE, PORT_QUIET, PORT_VLAN_10, PORT_VLAN_20, QUIET, TRUNK,
-    group, station,
+    PORT_CARRIER, PORT_NARROW, PORT_NATIVE, PORT_QUIET, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40,
+    QUIET, ROUTED, TRUNK, group, host_mac, station,
 };
 use vtep_common::maps::Hook::{self, Port, PortXdp, Tunnel, Uplink, UplinkXdp};
 use vtep_common::reason::Reason;
@@ -102,6 +102,10 @@ fn access(interfaces: &Interfaces) -> u32 {
 
 fn trunk(interfaces: &Interfaces) -> u32 {
     interfaces.trunk
+}
+
+fn carrier(interfaces: &Interfaces) -> u32 {
+    interfaces.carrier
 }
 
 fn quiet(interfaces: &Interfaces) -> u32 {
@@ -1118,13 +1122,15 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
             quiet,
             &udp4(Mac::nth(0x99)),
         )
-        .drops_at_ports(Reason::NoFdbEntry),
+        .drops(Port, Reason::NoFdbEntry)
+        .passes(PortXdp, Reason::LeftToTc),
         case(
             "a broadcast where the VNI does not flood",
             quiet,
             &udp4(Mac::BROADCAST),
         )
-        .drops_at_ports(Reason::FloodOff),
+        .drops(Port, Reason::FloodOff)
+        .passes(PortXdp, Reason::LeftToTc),
         case("a broadcast with nobody to hear it", lone, &lonely)
             .drops(Port, Reason::NowhereToFlood)
             .passes(PortXdp, Reason::LeftToTc),
