@@ -23,7 +23,7 @@ const PINS: &str = "/sys/fs/bpf/vtep";
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// How often each of the two is measured.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// How long each measurement takes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]

@@ -340,8 +340,11 @@ impl Lab {
     /// Sends by TCP from a machine to the other; returns bytes and time as the receiver saw them.
     pub(crate) fn transfer(&self, from: Side, size: Size) -> Result<(u64, Duration)> {
         let me = env::current_exe().map_err(doing("find this program"))?;
+        // Each on a processor of its own: one that wanders has its segments overtake each other on the way.
         let end = |side: Side, args: &[String]| {
-            let mut command = inside(&self.machine(side), &me);
+            let mut command = inside(&self.machine(side), Path::new("taskset"));
+            let processor = if side == from { "0" } else { "1" };
+            command.args(["--cpu-list", processor]).arg(&me);
             command.arg("traffic").args(args);
             command
         };
