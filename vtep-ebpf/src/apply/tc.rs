@@ -59,25 +59,31 @@ impl TcAct {
         }
     }
 
-    /// Takes the outer headers off. `None`: the kernel refused, and the frame is as it was.
+    /// Takes the outer headers off. The reason where it cannot: [`Reason::LeftToKernel`] while the frame is as it was.
     #[inline(always)]
-    fn uncover(self, strip: usize) -> Option<SameProtocol> {
+    fn uncover(self, strip: usize) -> Result<SameProtocol, Reason> {
         let frame = self.frame;
-        let head = frame.window::<{ ethernet::LEN }>(strip)?;
+        let Some(head) = frame.window::<{ ethernet::LEN }>(strip) else {
+            return Err(Reason::LeftToKernel);
+        };
         let word = |at| head.be16(at).to_be();
         let words = [0, 2, 4, 6, 8, 10, 12].map(word);
         let inner_type = head.be16(ethernet::TYPE_OFFSET);
-        let outer_type = frame
-            .window::<{ ethernet::LEN }>(0)?
-            .be16(ethernet::TYPE_OFFSET);
-        let mut same = inner_type == outer_type;
+        let Some(outer) = frame.window::<{ ethernet::LEN }>(0) else {
+            return Err(Reason::LeftToKernel);
+        };
+        let mut same = inner_type == outer.be16(ethernet::TYPE_OFFSET);
         // Kernels before 6.3 cannot be told what they find inside; a super-frame must not go on under a wrong name.
         if !same && frame.strip_to(strip, inner_type) {
             same = true;
         } else if !same && frame.is_merged() || !frame.strip(strip) {
-            return None;
+            return Err(Reason::LeftToKernel);
         }
-        frame.store_words(0, &words).then_some(SameProtocol(same))
+        if frame.store_words(0, &words) {
+            Ok(SameProtocol(same))
+        } else {
+            Err(Reason::Reshape)
+        }
     }
 
     /// Puts the outer headers on, in place. `Err(true)`: the kernel made no room, and the frame is as it was.
@@ -192,9 +198,8 @@ impl Act for TcAct {
         let mut same = SameProtocol(true);
         if deliver.strip != 0 {
             match self.uncover(deliver.strip) {
-                Some(found) => same = found,
-                // The kernel device may still take it.
-                None => return self.leave(who, Reason::LeftToKernel),
+                Ok(found) => same = found,
+                Err(reason) => return self.leave(who, reason),
             }
         }
         if !deliver.mac.is_zero() && !frame.store_words(0, &mac_words(deliver.mac)) {
