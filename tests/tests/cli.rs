@@ -109,6 +109,40 @@ fn wrong_usage_ends_with_2_and_changes_nothing() {
 }
 
 #[test]
+fn a_port_whose_xdp_is_another_s_is_refused_and_nothing_of_it_is_left() {
+    need_root!();
+    let wire = wire();
+    let far = Ns::new("far");
+    wire.ns.veth("vm9", &far, "vm9");
+    wire.daemon
+        .ok(&format!("port add vm9 --vni {GREEN} --hook xdp"));
+    let other = Daemon::start(
+        &wire.ns,
+        &[
+            "--iface",
+            UPLINK,
+            "--uplink-hook",
+            "tc",
+            "--udp-port",
+            "4790",
+        ],
+    );
+    other.ok("vni add 7");
+    let add = "port add vm9 --vni 7 --hook xdp --mac 02:00:00:00:00:0c --ip 10.0.0.9";
+    let programs = bpf::tcx_programs(&wire.ns, "vm9");
+    refused(&other, add, 1, &["vm9", "xdp"]);
+    assert_eq!(
+        bpf::tcx_programs(&wire.ns, "vm9"),
+        programs,
+        "still attached"
+    );
+
+    wire.daemon.ok("port del vm9");
+    other.ok(add);
+    assert!(other.fdb(7, Mac([2, 0, 0, 0, 0, 0x0c])).is_some());
+}
+
+#[test]
 fn what_does_not_exist_is_named_with_the_command_that_makes_it() {
     need_root!();
     let wire = wire();

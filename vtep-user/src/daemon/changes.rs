@@ -44,8 +44,8 @@ impl Core {
 
     /// Does what the state machine asks for.
     ///
-    /// Attaching by TC takes the kernel some ten milliseconds, and does not fail: what is for a new port already gets there
-    /// meanwhile. XDP may be taken by somebody else: there attaching comes first.
+    /// Attaching by TC makes the kernel wait for every processor (`synchronize_rcu`), and has no reason to fail: what is for a new
+    /// port gets there meanwhile. XDP may be taken by somebody else: there attaching comes first.
     pub(super) async fn carry_out(
         &mut self,
         effect: Effect,
