@@ -1006,6 +1006,68 @@ fn a_port_maps_vlans() {
 }
 
 #[test]
+fn a_port_answers_for_hosts_and_finds_them_by_their_address() {
+    need_root!();
+    let asker = Ipv4Addr::new(10, 0, 0, 7);
+    let host = Ipv4Addr::new(10, 0, 0, 50);
+    let known = mac(host_mac(0));
+    let ask = |target| eth(VM, Mac::BROADCAST).arp_request((VM, asker), target);
+    let answer = eth(known, VM).arp_reply((known, host), (VM, asker));
+    let own = [
+        Segment(TRUNK, Encap),
+        ToPort(PORT_CARRIER, Encap),
+        ToPort(PORT_CARRIER, Decap),
+    ];
+    let unknown = |tag: bool, to| {
+        let frame = eth(VM, Mac::nth(0x99));
+        let frame = if tag { frame.vlan(40) } else { frame };
+        frame.ipv4(asker, to).udp(1, 2).payload(1, 30)
+    };
+    let (behind, nowhere) = (Ipv4Addr::new(10, 0, 5, 9), Ipv4Addr::new(10, 1, 0, 1));
+    let elsewhere = eth(at(PLAIN, PEER_V4), at(PLAIN, PEER_V6))
+        .ethertype(LLDP)
+        .payload(1, 50);
+    all(&[
+        case("ARP for a known host", carrier, &ask(host))
+            .becomes(Port, Reason::Answered, &answer.build())
+            .counts(ask(host).build().len(), &own)
+            .passes(PortXdp, Reason::LeftToTc),
+        case(
+            "ARP for a host that nobody knows, where the VNI does not flood",
+            trunk,
+            &eth(VM, Mac::BROADCAST)
+                .vlan(40)
+                .arp_request((VM, asker), Ipv4Addr::new(10, 0, 0, 99)),
+        )
+        .drops(Port, Reason::UnknownNeigh)
+        .passes(PortXdp, Reason::LeftToTc),
+        case(
+            "a host behind a VTEP, found by its address",
+            trunk,
+            &unknown(true, behind),
+        )
+        .encapsulates(
+            Port,
+            outer_v4(500, FAR_V4, 0, unknown(false, behind).build()),
+        )
+        .counts(
+            unknown(true, behind).build().len(),
+            &sent(ROUTED, PORT_VLAN_40, PEER_V4),
+        )
+        .passes(PortXdp, Reason::LeftToTc),
+        case(
+            "a host that no address leads to",
+            trunk,
+            &unknown(true, nowhere),
+        )
+        .drops(Port, Reason::NoFdbEntry)
+        .passes(PortXdp, Reason::LeftToTc),
+        case("a source that is elsewhere for good", access, &elsewhere)
+            .drops_at_ports(Reason::StaticElsewhere),
+    ]);
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "a list, one entry for each case")]
 fn a_port_switches_floods_and_drops_by_its_vni() {
     need_root!();

@@ -467,7 +467,7 @@ impl World {
         };
         let routed = Segment {
             vni: 500,
-            flags: Segment::LEARNING | Segment::SUPPRESS | Segment::NEXTHOPS,
+            flags: Segment::DF_SET | Segment::LEARNING | Segment::SUPPRESS | Segment::NEXTHOPS,
             ..plain
         };
         self.tables.add_segment(ROUTED, routed);
