@@ -12,15 +12,15 @@ const MAP_CREATE: i64 = 0;
 const MAP_LOOKUP: i64 = 1;
 const MAP_UPDATE: i64 = 2;
 const OBJ_PIN: i64 = 6;
-const OBJ_GET: i64 = 7;
+pub(crate) const OBJ_GET: i64 = 7;
 const PROG_QUERY: i64 = 16;
 const ARRAY: u32 = 2;
 const TCX_INGRESS: u32 = 46;
 
 /// The union that bpf(2) takes, as words of 32 bits.
-type Attr = [u32; 32];
+pub(crate) type Attr = [u32; 32];
 
-fn bpf(command: i64, attr: &mut Attr) -> io::Result<i64> {
+pub(crate) fn bpf(command: i64, attr: &mut Attr) -> io::Result<i64> {
     // SAFETY: the attribute is alive for the call and of the size stated; addresses in it are of
     // live buffers of the sizes that the command takes, which each caller sees to.
     let result =
@@ -32,7 +32,7 @@ fn bpf(command: i64, attr: &mut Attr) -> io::Result<i64> {
     }
 }
 
-fn owned(result: io::Result<i64>, what: &str) -> OwnedFd {
+pub(crate) fn owned(result: io::Result<i64>, what: &str) -> OwnedFd {
     let fd = result.unwrap_or_else(|e| panic!("{what}: {e}"));
     let fd = i32::try_from(fd).expect("a descriptor");
     // SAFETY: the kernel just made it and nobody else knows it.
@@ -40,18 +40,18 @@ fn owned(result: io::Result<i64>, what: &str) -> OwnedFd {
 }
 
 /// Writes an address into two words of an attribute.
-fn set_address<T: ?Sized>(attr: &mut Attr, at: usize, pointer: *const T) {
+pub(crate) fn set_address<T: ?Sized>(attr: &mut Attr, at: usize, pointer: *const T) {
     let address = pointer.cast::<u8>() as u64;
     for (word, half) in attr[at..at + 2].iter_mut().zip([address, address >> 32]) {
         *word = u32::try_from(half & 0xffff_ffff).expect("32 bits");
     }
 }
 
-fn path_text(path: &Path) -> CString {
+pub(crate) fn path_text(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).expect("a path without NUL")
 }
 
-fn number(fd: &OwnedFd) -> u32 {
+pub(crate) fn number(fd: &OwnedFd) -> u32 {
     u32::try_from(fd.as_raw_fd()).expect("a descriptor")
 }
 

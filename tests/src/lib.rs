@@ -5,6 +5,7 @@
     reason = "in a lab whatever goes wrong is a failed test"
 )]
 
+pub mod asm;
 pub mod binary;
 pub mod bpf;
 pub mod capture;
@@ -20,6 +21,7 @@ pub mod monitor;
 pub mod neighbour;
 pub mod ns;
 pub mod offload;
+pub mod program;
 pub mod roam;
 pub mod skip;
 pub mod stream;

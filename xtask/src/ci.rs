@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::{
-    setup,
+    bench, setup,
     shell::{Result, cargo, cargo_command, cargo_text, command, quiet, shown},
     test,
 };
@@ -16,7 +16,9 @@ pub(crate) fn run() -> Result<()> {
         println!("\n==> {}", cargo_text(&command));
         shown(&mut command)?;
     }
-    test::every(None, true)
+    test::every(None, true)?;
+    println!("\n==> cargo xtask bench --smoke");
+    bench::smoke()
 }
 
 /// Installs rustfmt and clippy, which rustup's minimal profile leaves out.

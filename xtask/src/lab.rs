@@ -371,37 +371,6 @@ impl Lab {
         }
     }
 
-    /// Sends one packet from each of `count` MACs from a hypervisor to the other VTEP; returns how long that took.
-    pub(crate) fn offer_macs(&self, from: Side, count: u32) -> Result<Duration> {
-        let me = env::current_exe().map_err(doing("find this program"))?;
-        let to = match self.family {
-            Family::V4 => format!("{}:4789", self.vtep(from.other())),
-            Family::V6 => format!("[{}]:4789", self.vtep(from.other())),
-        };
-        let printed = quiet(inside(&self.hypervisor(from), &me).args([
-            "traffic",
-            "macs",
-            &to,
-            "--vni",
-            &VNI.to_string(),
-            "--count",
-            &count.to_string(),
-            // Known to be behind a VTEP: it is dropped as soon as its source has been looked at.
-            "--destination",
-            &from.mac().replace(':', ""),
-        ]))?;
-        match printed.trim().parse() {
-            Ok(nanoseconds) => Ok(Duration::from_nanos(nanoseconds)),
-            Err(_) => said(format!("no time was printed: {printed}")),
-        }
-    }
-
-    /// Changes the settings of the VNI on one side.
-    pub(crate) fn set_vni(&self, side: Side, settings: &str) -> Result<()> {
-        self.ask(side, &format!("vni set {VNI} {settings}"))
-            .map(drop)
-    }
-
     /// Leaves everything as it is when this value goes.
     pub(crate) fn keep(mut self) {
         self.kept = true;

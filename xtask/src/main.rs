@@ -5,7 +5,6 @@ mod build;
 mod ci;
 mod demo;
 mod lab;
-mod learning;
 mod progress;
 mod run;
 mod setup;
@@ -50,9 +49,14 @@ enum Verb {
         #[arg(long)]
         keep: bool,
     },
-    /// Measure TCP between virtual machines, compared with the kernel's own vxlan device, and how fast MACs are learned.
-    Bench(bench::Options),
-    /// One end of a TCP transfer; `demo` and `bench` start it inside namespaces.
+    /// Measure vtep beside the kernel's own vxlan device and bridge; `--help` lists the cases.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Options of the suite, passed on as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// One end of a TCP transfer; `demo` starts it inside namespaces.
     #[command(subcommand, hide = true)]
     Traffic(traffic::End),
 }
@@ -65,7 +69,7 @@ fn main() -> ExitCode {
         Verb::Test { filter } => test::run(filter.as_deref()),
         Verb::Ci => ci::run(),
         Verb::Demo { keep } => demo::run(keep),
-        Verb::Bench(options) => bench::run(&options),
+        Verb::Bench { args } => bench::run(&args),
         Verb::Traffic(end) => traffic::run(&end),
     };
     match done {

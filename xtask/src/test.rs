@@ -21,7 +21,7 @@ const REQUIRE_ALL: &str = "VTEP_REQUIRE_ALL";
 const SKIP_LOG: &str = "VTEP_SKIP_LOG";
 
 /// Names the `vtep` binary to the tests that run it.
-const BINARY: &str = "VTEP_BIN";
+pub(crate) const BINARY: &str = "VTEP_BIN";
 
 /// Runs the verb.
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {

@@ -1,8 +1,8 @@
-//! The two ends of a TCP transfer, and packets from many MACs; each runs in a namespace of its own.
+//! The two ends of a TCP transfer; each runs in a namespace of its own.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -29,20 +29,6 @@ pub(crate) enum End {
         #[arg(long)]
         bytes: Option<u64>,
     },
-    /// Send VXLAN packets, each with another inner source MAC, and print in how many nanoseconds.
-    Macs {
-        /// The VTEP to send to.
-        to: SocketAddr,
-        /// The VNI.
-        #[arg(long)]
-        vni: u32,
-        /// How many MACs.
-        #[arg(long)]
-        count: u32,
-        /// The MAC that all packets are for, in twelve hexadecimal digits.
-        #[arg(long, value_parser = hex_mac)]
-        destination: u64,
-    },
 }
 
 /// What a sink prints before it takes a connection.
@@ -56,47 +42,7 @@ pub(crate) fn run(end: &End) -> Result<()> {
     match *end {
         End::Sink { at, seconds } => sink(at, seconds.map(Duration::from_secs)),
         End::Source { to, bytes } => source(to, bytes.unwrap_or(u64::MAX)),
-        End::Macs {
-            to,
-            vni,
-            count,
-            destination,
-        } => macs(to, vni, count, destination),
     }
-}
-
-fn hex_mac(text: &str) -> std::result::Result<u64, std::num::ParseIntError> {
-    u64::from_str_radix(text, 16)
-}
-
-/// A VXLAN header with an Ethernet frame without payload.
-fn overlay_frame(vni: u32, destination: u64) -> [u8; 8 + 60] {
-    let mut packet = [0; 8 + 60];
-    packet[0] = 0x08;
-    packet[4..7].copy_from_slice(&vni.to_be_bytes()[1..]);
-    packet[8..14].copy_from_slice(&destination.to_be_bytes()[2..]);
-    packet[20..22].copy_from_slice(&[0x88, 0xb5]);
-    packet
-}
-
-fn macs(to: SocketAddr, vni: u32, count: u32, destination: u64) -> Result<()> {
-    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(any).map_err(doing("open a socket"))?;
-    socket.connect(to).map_err(doing(format!("send to {to}")))?;
-    let mut packet = overlay_frame(vni, destination);
-    let start = Instant::now();
-    for number in 0..count {
-        packet[14..16].copy_from_slice(&[0x02, 0x01]);
-        packet[16..20].copy_from_slice(&number.to_be_bytes());
-        // A full queue loses a packet, as it may on the way.
-        if let Err(error) = socket.send(&packet)
-            && error.kind() != ErrorKind::WouldBlock
-        {
-            return Err(doing("send")(error));
-        }
-    }
-    println!("{}", start.elapsed().as_nanos());
-    Ok(())
 }
 
 /// The bytes of a transfer repeat after this many: a prime, so that a piece which is lost, doubled or
@@ -180,15 +126,6 @@ mod tests {
 
         assert_eq!(bytes[..PERIOD], bytes[PERIOD..2 * PERIOD]);
         assert_eq!(bytes[PERIOD - 1..=PERIOD], [250, 0]);
-    }
-
-    #[test]
-    fn an_overlay_frame_is_of_its_vni() {
-        let packet = overlay_frame(0x0001_0203, 0x0200_0000_000b);
-
-        assert_eq!(packet[..8], [8, 0, 0, 0, 1, 2, 3, 0]);
-        assert_eq!(packet[8..14], [2, 0, 0, 0, 0, 0x0b]);
-        assert_eq!(packet.len(), 68);
     }
 
     #[test]

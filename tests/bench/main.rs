@@ -1,0 +1,80 @@
+//! `cargo xtask bench`: vtep against the kernel's own vxlan device and bridge, in turn within one run.
+//!
+//! What is measured is in `cases`, how in `measure`, and what becomes of the figures in `report`.
+
+mod cases;
+mod measure;
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::measure::Scale;
+use self::report::Report;
+
+/// Measure vtep beside the kernel's own vxlan device and bridge.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Options {
+    /// Run only this case; may be given more than once.
+    #[arg(long, value_name = "CASE", value_parser = cases::names())]
+    only: Vec<String>,
+    /// Rounds of each comparison; by default as many as the case needs.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Seconds of each measurement that takes a fixed time.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Run every case for a moment, with its checks, to see that it works; its figures say nothing.
+    #[arg(long)]
+    smoke: bool,
+    /// Where the results go, as JSON.
+    #[arg(long, value_name = "FILE", default_value = "target/bench/results.json")]
+    json: PathBuf,
+    /// Where the report goes, a page for the browser that needs nothing else.
+    #[arg(long, value_name = "FILE", default_value = "target/bench/report.html")]
+    html: PathBuf,
+    /// Make the page anew of results that were measured before, and measure nothing.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let report = match &options.from {
+        Some(file) => Report::read(file),
+        None => measured(&options),
+    };
+    match report.and_then(|report| {
+        report.print();
+        report.write_html(&options.html)?;
+        if options.from.is_none() {
+            report.write_json(&options.json)?;
+            println!("\nresults: {}", options.json.display());
+        }
+        println!("report:  {}", options.html.display());
+        report.complete()
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measured(options: &Options) -> Result<Report, String> {
+    let scale = Scale::new(options.rounds, options.seconds, options.smoke);
+    let mut report = Report::start(options.smoke);
+    for case in cases::ALL {
+        if !options.only.is_empty() && !options.only.iter().any(|name| name == case.name) {
+            continue;
+        }
+        report.begin(case.name, case.about);
+        (case.run)(&scale, &mut report);
+    }
+    report.end();
+    Ok(report)
+}

@@ -1,0 +1,54 @@
+//! How things are measured: in turn, round by round, on a machine that is watched meanwhile.
+
+mod canary;
+mod cpu;
+mod rounds;
+mod spread;
+
+pub(crate) use self::cpu::{pin, ticks};
+pub(crate) use self::rounds::{Contender, compare};
+pub(crate) use self::spread::Spread;
+
+use std::time::Duration;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    rounds: Option<u32>,
+    seconds: u64,
+    /// Only to see that everything works.
+    pub(crate) smoke: bool,
+}
+
+impl Scale {
+    pub(crate) const fn new(rounds: Option<u32>, seconds: u64, smoke: bool) -> Self {
+        Self {
+            rounds,
+            seconds,
+            smoke,
+        }
+    }
+
+    /// How many rounds a comparison takes that by itself wants `usual`.
+    pub(crate) fn rounds(&self, usual: u32) -> u32 {
+        if self.smoke {
+            1
+        } else {
+            self.rounds.unwrap_or(usual)
+        }
+    }
+
+    /// How long a measurement of a fixed time takes.
+    pub(crate) const fn time(&self) -> Duration {
+        if self.smoke {
+            Duration::from_millis(200)
+        } else {
+            Duration::from_secs(self.seconds)
+        }
+    }
+
+    /// `full`, or `small` where it is only to see that everything works.
+    pub(crate) fn pick<T>(&self, full: T, small: T) -> T {
+        if self.smoke { small } else { full }
+    }
+}
