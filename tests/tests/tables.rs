@@ -171,7 +171,7 @@ fn entry(number: u64) -> (FdbKey, FdbValue) {
         kind: FdbValue::PORT,
         origin: FdbValue::LEARNED,
         flags: 0,
-        last_seen: number << 20,
+        last_seen: number << FdbValue::STAMP_SHIFT,
     };
     (key, value)
 }

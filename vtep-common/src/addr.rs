@@ -8,6 +8,8 @@ use core::{
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::flow::Mix;
+
 /// A VXLAN network identifier: 24 bits, host byte order (RFC 7348 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Vni(u32);
@@ -193,6 +195,21 @@ impl VtepAddr {
         }
     }
 
+    /// The key of an entry of `ADDRESSES`, never zero: an IPv4 address as it is, of an IPv6 address 63 bits of a hash with the
+    /// secret `seed` of the table. The daemon refuses a second address with the key of a first.
+    #[must_use]
+    #[inline(always)]
+    pub fn key(self, seed: u64) -> u64 {
+        const V6: u64 = 1 << 63;
+        let [a, b, c, d] = self.words_be;
+        if let Some(word) = self.v4_be() {
+            return u64::from(word) | 1 << 32;
+        }
+        let halves = [(a, b), (c, d)].map(|(high, low)| u64::from(high) << 32 | u64::from(low));
+        let [high, low] = halves;
+        Mix::new(seed).add(high).add(low).finish_wide() | V6
+    }
+
     /// True for an IPv6 address.
     #[must_use]
     #[inline(always)]
@@ -262,6 +279,23 @@ mod tests {
         assert!(MacAddr::from_bytes([1, 0, 0x5e, 0, 0, 1]).is_group());
         assert!(MacAddr::BROADCAST.is_group());
         assert!(!MacAddr::from_bytes([2, 0, 0, 0, 0, 1]).is_group());
+    }
+
+    #[test]
+    fn keys_of_addresses_differ() {
+        let texts = [
+            "0.0.0.0",
+            "192.0.2.1",
+            "::",
+            "2001:db8::1",
+            "2001:db8::1:0:0",
+            "::c000:201",
+        ];
+        let keys: std::collections::HashSet<u64> = texts
+            .iter()
+            .map(|text| VtepAddr::from(text.parse::<IpAddr>().unwrap()).key(7))
+            .collect();
+        assert!(keys.len() == texts.len() && !keys.contains(&0));
     }
 
     #[test]

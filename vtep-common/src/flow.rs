@@ -34,8 +34,15 @@ impl Mix {
         reason = "the upper half is folded into the lower before"
     )]
     pub fn finish(self) -> u32 {
+        self.finish_wide() as u32
+    }
+
+    /// The hash in 64 bits; each half can stand for itself.
+    #[must_use]
+    #[inline(always)]
+    pub fn finish_wide(self) -> u64 {
         let mixed = self.0.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        (mixed ^ (mixed >> 32)) as u32
+        mixed ^ (mixed >> 32)
     }
 }
 

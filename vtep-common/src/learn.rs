@@ -34,45 +34,69 @@ impl Source {
         tables: &T,
         act: &A,
     ) -> Self {
-        let Self(code) = Self::of(who, segment, mac, kind, target, tables, act);
-        Self(frame.blur(code))
-    }
-
-    #[inline(always)]
-    fn of<T: Tables, A: Act>(
-        who: &Who,
-        segment: &Segment,
-        mac: MacAddr,
-        kind: u8,
-        target: u32,
-        tables: &T,
-        act: &A,
-    ) -> Self {
         if !segment.has(Segment::LEARNING) {
             return Self::HERE;
         }
         let key = FdbKey::new(who.segment, mac);
-        let Some(found) = tables.fdb(&key) else {
-            return Self::NEW;
+        let seen = tables.seen(&key, kind, target);
+        if seen == Seen::STALE {
+            act.refresh(&key, tables.now());
+        }
+        Self(frame.blur(seen.source()))
+    }
+}
+
+/// What an FDB entry says of a frame whose source it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen(u8);
+
+impl Seen {
+    /// As [`Source::HERE`], and the stamp of the entry is to be renewed.
+    pub const STALE: Self = Self(3);
+
+    /// What `found` says of a frame from where an entry of this `kind` and `target` points, at the time `now`.
+    #[must_use]
+    #[inline(always)]
+    pub fn of(found: Option<FdbValue>, kind: u8, target: u32, now: u64) -> Self {
+        let Some(found) = found else {
+            return Self(Source::NEW.0);
         };
         if found.target == target && found.kind == kind {
-            if found.origin == FdbValue::LEARNED {
-                let now = tables.now();
-                // A stamp of the future was made on another CPU just now.
-                if now.wrapping_sub(found.last_seen).cast_signed()
-                    > FdbValue::REFRESH_NS.cast_signed()
-                {
-                    act.refresh(&key, now);
-                }
+            if found.origin == FdbValue::LEARNED && found.is_stale(now) {
+                return Self::STALE;
             }
-            return Self::HERE;
+            return Self(Source::HERE.0);
         }
         if found.origin == FdbValue::STATIC {
-            Self::ELSEWHERE
+            Self(Source::ELSEWHERE.0)
         } else if found.flags & FdbValue::FROZEN != 0 {
-            Self::HERE
+            Self(Source::HERE.0)
         } else {
-            Self::NEW
+            Self(Source::NEW.0)
+        }
+    }
+
+    /// As the number that [`Seen::from_code`] takes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn code(self) -> u8 {
+        self.0
+    }
+
+    /// From a number, of which the lowest two bits count.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_code(code: u8) -> Self {
+        Self(code & 3)
+    }
+
+    /// As the number of a [`Source`].
+    #[inline(always)]
+    const fn source(self) -> u8 {
+        if self.0 == Self::STALE.0 {
+            Source::HERE.0
+        } else {
+            self.0
         }
     }
 }

@@ -17,6 +17,7 @@
 )]
 
 pub mod addr;
+pub mod buckets;
 pub mod count;
 pub mod ecn;
 pub mod events;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Version of everything in this file. A daemon refuses pinned maps of another version.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// VNIs that one instance can carry; segment numbers are below this.
 pub const MAX_SEGMENTS: u32 = 16_384;
@@ -39,23 +39,29 @@ pub const MAX_FLOOD_TARGETS: usize = 510;
 pub mod name {
     /// One [`Config`](super::Config).
     pub const CONFIG: &str = "CONFIG";
+    /// The [`Shape`](crate::buckets::Shape) of each [`Table`](crate::buckets::Table).
+    pub const SHAPES: &str = "SHAPES";
+    /// [`Bucket`](crate::buckets::Bucket)s: underlay address, as [`VtepAddr::key`](crate::addr::VtepAddr::key), to
+    /// [`Address`](super::Address). All that is in `LOCALS` and `PEER_INDEX`, for the programs.
+    pub const ADDRESSES: &str = "ADDRESSES";
     /// Address that VXLAN packets are taken at to [`LOCAL_OWN`](super::LOCAL_OWN) or [`LOCAL_GROUP`](super::LOCAL_GROUP).
+    /// For the daemon alone.
     pub const LOCALS: &str = "LOCALS";
-    /// VNI to segment number.
+    /// [`Bucket`](crate::buckets::Bucket)s: VNI, as [`vni_key`](super::vni_key), to segment number.
     pub const VNIS: &str = "VNIS";
     /// Segment number to [`Segment`](super::Segment).
     pub const SEGMENTS: &str = "SEGMENTS";
-    /// [`PortKey`](super::PortKey) to slot in `PORTS`.
+    /// [`Bucket`](crate::buckets::Bucket)s: [`PortKey`](super::PortKey) to slot in `PORTS`.
     pub const PORT_INDEX: &str = "PORT_INDEX";
     /// Slot to [`Port`](super::Port).
     pub const PORTS: &str = "PORTS";
-    /// [`FdbKey`](super::FdbKey) to [`FdbValue`](super::FdbValue).
+    /// [`Bucket`](crate::buckets::Bucket)s: [`FdbKey`](super::FdbKey) to [`FdbValue`](super::FdbValue).
     pub const FDB: &str = "FDB";
     /// Flood list number to [`FloodList`](super::FloodList).
     pub const FLOOD: &str = "FLOOD";
     /// Peer number to [`Peer`](super::Peer).
     pub const PEERS: &str = "PEERS";
-    /// VTEP address to peer number.
+    /// VTEP address to peer number. For the daemon alone.
     pub const PEER_INDEX: &str = "PEER_INDEX";
     /// [`NeighKey`](super::NeighKey) to [`NeighValue`](super::NeighValue).
     pub const NEIGHS: &str = "NEIGHS";
@@ -82,8 +88,10 @@ pub mod name {
     pub const PEER_COUNTERS: &str = "PEER_COUNTERS";
 
     /// All of them.
-    pub const ALL: [&str; 21] = [
+    pub const ALL: [&str; 23] = [
         CONFIG,
+        SHAPES,
+        ADDRESSES,
         LOCALS,
         VNIS,
         SEGMENTS,
@@ -218,6 +226,24 @@ pub struct PortKey {
 const _: () = assert!(size_of::<PortKey>() == 8);
 
 impl PortKey {
+    /// The key of an entry of `PORT_INDEX`, never zero.
+    #[must_use]
+    #[inline(always)]
+    pub fn word(self) -> u64 {
+        u64::from(self.ifindex) << 16 | u64::from(self.vlan)
+    }
+
+    /// From the key of an entry.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
+    pub const fn from_word(word: u64) -> Self {
+        Self {
+            ifindex: (word >> 16) as u32,
+            vlan: word as u16,
+            pad: 0,
+        }
+    }
+
     /// The key of VLAN `vlan` at interface `ifindex`.
     #[must_use]
     #[inline(always)]
@@ -283,6 +309,19 @@ impl FdbKey {
         Self((u64::from(segment) << 48) | mac.get())
     }
 
+    /// The key of an entry of `FDB`. Zero for the zero MAC in segment 0, which no entry is for.
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// From the key of an entry.
+    #[must_use]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
     /// Number of the segment.
     #[must_use]
     pub const fn segment(self) -> u32 {
@@ -297,7 +336,7 @@ impl FdbKey {
     }
 }
 
-/// Where an FDB entry points: 16 bytes.
+/// Where an FDB entry points: in the map a word of 8 bytes, the stamp in its upper half.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct FdbValue {
@@ -310,7 +349,7 @@ pub struct FdbValue {
     /// [`FdbValue::FROZEN`].
     pub flags: u16,
     /// When a frame from the MAC was last seen, in nanoseconds of `CLOCK_MONOTONIC`, a second too early at most; zero for
-    /// static entries.
+    /// static entries. In the map as 32 bits of [`FdbValue::STAMP_SHIFT`], which start anew after 834 days.
     pub last_seen: u64,
 }
 
@@ -329,6 +368,141 @@ impl FdbValue {
     pub const FROZEN: u16 = 1;
     /// How long a stamp is left as it is before traffic renews it, in nanoseconds.
     pub const REFRESH_NS: u64 = 1_000_000_000;
+    /// Stamps count units of 2 to this power nanoseconds: some 17 ms.
+    pub const STAMP_SHIFT: u32 = 24;
+
+    /// The stamp of a time.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "stamps start anew")]
+    pub const fn stamp(time: u64) -> u32 {
+        (time >> Self::STAMP_SHIFT) as u32
+    }
+
+    /// True if traffic at the time `now` is to renew the stamp. One of the future was made on another CPU just now.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_stale(&self, now: u64) -> bool {
+        const AGE: i32 = FdbValue::stamp(FdbValue::REFRESH_NS).cast_signed();
+        let age = Self::stamp(now).wrapping_sub(Self::stamp(self.last_seen));
+        age.cast_signed() > AGE
+    }
+
+    /// The time that the stamp stands for, of all that it can stand for the last one that is not after `now` by more than
+    /// half of them.
+    #[must_use]
+    pub const fn seen_before(&self, now: u64) -> u64 {
+        let age = Self::stamp(now).wrapping_sub(Self::stamp(self.last_seen));
+        (now >> Self::STAMP_SHIFT).wrapping_add_signed((age.cast_signed() as i64).wrapping_neg())
+            << Self::STAMP_SHIFT
+    }
+
+    /// The word of an entry of `FDB`. Of the target 16 bits are kept, of the flags 4: there are no more.
+    #[must_use]
+    #[inline(always)]
+    pub fn word(&self) -> u64 {
+        u64::from(self.target & 0xffff)
+            | u64::from(self.kind) << 16
+            | u64::from(self.origin & 0xf) << 24
+            | u64::from(self.flags & 0xf) << 28
+            | u64::from(Self::stamp(self.last_seen)) << 32
+    }
+
+    /// From the word of an entry; `None` where that is not in use.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
+    pub const fn from_word(word: u64) -> Option<Self> {
+        if word == 0 {
+            return None;
+        }
+        Some(Self {
+            target: word as u32 & 0xffff,
+            kind: (word >> 16) as u8,
+            origin: (word >> 24) as u8 & 0xf,
+            flags: (word >> 28) as u16 & 0xf,
+            last_seen: (word >> 32) << Self::STAMP_SHIFT,
+        })
+    }
+}
+
+const _: () = assert!(MAX_PEERS <= 1 << 16 && MAX_PORTS <= 1 << 16 && MAX_FLOOD_LISTS <= 1 << 16);
+
+/// The key of a VNI in `VNIS`, never zero.
+#[must_use]
+#[inline(always)]
+pub fn vni_key(vni: u32) -> u64 {
+    u64::from(vni) | 1 << 32
+}
+
+/// The VNI of a key in `VNIS`.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+pub const fn vni_of(key: u64) -> u32 {
+    key as u32
+}
+
+/// What an underlay address is to us: a word of `ADDRESSES`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Address(u64);
+
+impl Address {
+    /// One of our own VTEP addresses.
+    pub const OWN: u64 = 1 << 32;
+    /// A multicast group that we are a member of.
+    pub const GROUP: u64 = 1 << 33;
+    /// A peer, whose number is the lower half.
+    const PEER: u64 = 1 << 34;
+    /// All that makes an address one of ours.
+    const LOCAL: u64 = Self::OWN | Self::GROUP;
+
+    /// From a word of the table; zero for an address that is not there.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// The word; zero where it says nothing.
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// VXLAN packets for it are ours.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_local(self) -> bool {
+        self.0 & Self::LOCAL != 0
+    }
+
+    /// Number of the peer.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+    pub const fn peer(self) -> Option<u32> {
+        if self.0 & Self::PEER == 0 {
+            None
+        } else {
+            Some(self.0 as u32)
+        }
+    }
+
+    /// With a bit of [`Address::OWN`] … set or not.
+    #[must_use]
+    pub const fn with(self, bit: u64, set: bool) -> Self {
+        Self(if set { self.0 | bit } else { self.0 & !bit })
+    }
+
+    /// As the address of a peer, or of none.
+    #[must_use]
+    pub fn with_peer(self, number: Option<u32>) -> Self {
+        let rest = self.0 & Self::LOCAL;
+        Self(match number {
+            Some(number) => rest | Self::PEER | u64::from(number),
+            None => rest,
+        })
+    }
 }
 
 const _: () = assert!(size_of::<FdbValue>() == 16);
@@ -630,7 +804,10 @@ mod user {
         Config, Counter, FdbKey, FdbValue, FloodList, Guard, NeighKey, NeighValue, NexthopKey,
         NexthopValue, Peer, Port, PortKey, Segment,
     };
-    use crate::addr::VtepAddr;
+    use crate::{
+        addr::VtepAddr,
+        buckets::{Bucket, Shape},
+    };
 
     macro_rules! pod {
         ($($type:ty),+) => {$(
@@ -639,6 +816,7 @@ mod user {
         )+};
     }
     pod!(
+        Bucket,
         Config,
         Counter,
         FdbKey,
@@ -653,6 +831,7 @@ mod user {
         Port,
         PortKey,
         Segment,
+        Shape,
         VtepAddr
     );
 }
@@ -660,6 +839,60 @@ mod user {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_fdb_value_survives_the_round_trip() {
+        let value = FdbValue {
+            target: 0xffff,
+            kind: FdbValue::LIST,
+            origin: FdbValue::LEARNED,
+            flags: FdbValue::FROZEN,
+            last_seen: 0xffff_ffff << FdbValue::STAMP_SHIFT,
+        };
+        assert_eq!(FdbValue::from_word(value.word()), Some(value));
+        assert_eq!(FdbValue::from_word(0), None);
+    }
+
+    #[test]
+    fn a_stamp_is_stale_after_a_second_also_where_stamps_start_anew() {
+        let unit = 1 << FdbValue::STAMP_SHIFT;
+        for seen in [0, 1_000 * unit, 0xffff_fff0 * unit] {
+            let value = FdbValue {
+                last_seen: seen,
+                ..FdbValue::default()
+            };
+            let kept = FdbValue::from_word(value.word() | 1).unwrap();
+            assert!(!kept.is_stale(seen + FdbValue::REFRESH_NS / 2));
+            assert!(kept.is_stale(seen + FdbValue::REFRESH_NS + unit));
+            assert!(!kept.is_stale(seen.saturating_sub(unit)));
+            let now = seen + 5 * FdbValue::REFRESH_NS;
+            assert_eq!(kept.seen_before(now), seen);
+        }
+        // A round and a half of all stamps later.
+        let late = FdbValue {
+            last_seen: (1 << 32) * unit + 7 * unit,
+            ..FdbValue::default()
+        };
+        let kept = FdbValue::from_word(late.word() | 1).unwrap();
+        assert_eq!(kept.seen_before(late.last_seen + unit), late.last_seen);
+    }
+
+    #[test]
+    fn an_address_is_a_peer_and_ours_at_once() {
+        let address = Address::default()
+            .with_peer(Some(0))
+            .with(Address::GROUP, true);
+        assert_eq!((address.peer(), address.is_local()), (Some(0), true));
+        let address = address.with_peer(None);
+        assert_eq!((address.peer(), address.is_local()), (None, true));
+        assert_eq!(address.with(Address::GROUP, false).word(), 0);
+    }
+
+    #[test]
+    fn a_port_key_survives_the_round_trip() {
+        let key = PortKey::new(u32::MAX, 4_094);
+        assert_eq!(PortKey::from_word(key.word()), key);
+    }
 
     #[test]
     fn an_fdb_key_keeps_its_parts() {

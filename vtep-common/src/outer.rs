@@ -167,7 +167,7 @@ where
     } else if window.be16(UDP_V4 + udp::DESTINATION_OFFSET) != port {
         return Err(Reason::NotVxlan);
     }
-    if !tables.is_local(&destination) {
+    if !tables.address(&destination).is_local() {
         return Err(Reason::NotOurAddress);
     }
     if fragment & ipv4::MF != 0 {
@@ -238,14 +238,14 @@ where
             if udp.be16(udp::DESTINATION_OFFSET) != port {
                 return Err(Reason::NotVxlan);
             }
-            return Err(if tables.is_local(&destination) {
+            return Err(if tables.address(&destination).is_local() {
                 Reason::OuterFragment
             } else {
                 Reason::NotOurAddress
             });
         }
         ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::DESTINATION_OPTIONS => {
-            return Err(if tables.is_local(&destination) {
+            return Err(if tables.address(&destination).is_local() {
                 Reason::LeftToStack
             } else {
                 Reason::NotVxlan
@@ -256,7 +256,7 @@ where
     if window.be16(UDP_V6 + udp::DESTINATION_OFFSET) != port {
         return Err(Reason::NotVxlan);
     }
-    if !tables.is_local(&destination) {
+    if !tables.address(&destination).is_local() {
         return Err(Reason::NotOurAddress);
     }
     outer.source = address(IP + ipv6::SOURCE_OFFSET);

@@ -2,9 +2,10 @@
 
 use crate::{
     addr::VtepAddr,
+    learn::Seen,
     maps::{
-        Config, FdbKey, FdbValue, FloodList, NeighKey, NeighValue, NexthopValue, Peer, Port,
-        PortKey, Segment,
+        Address, Config, FdbKey, FdbValue, FloodList, NeighKey, NeighValue, NexthopValue, Peer,
+        Port, PortKey, Segment,
     },
 };
 
@@ -12,8 +13,8 @@ use crate::{
 pub trait Tables {
     /// What holds for the whole instance; all zero while no daemon has set it.
     fn config(&self) -> Config;
-    /// True if `addr` is one of our VTEP addresses.
-    fn is_local(&self, addr: &VtepAddr) -> bool;
+    /// What an underlay address is to us.
+    fn address(&self, addr: &VtepAddr) -> Address;
     /// Number of the segment with this VNI.
     fn segment_number(&self, vni: u32) -> Option<u32>;
     /// A segment by number, if in use.
@@ -28,14 +29,18 @@ pub trait Tables {
     fn flood_list(&self, number: u32) -> Option<&FloodList>;
     /// A peer by number, if in use.
     fn peer(&self, number: u32) -> Option<&Peer>;
-    /// Number of the peer with this address.
-    fn peer_number(&self, addr: &VtepAddr) -> Option<u32>;
     /// The MAC of a host that ARP and ND are answered for.
     fn neigh(&self, key: &NeighKey) -> Option<NeighValue>;
     /// Where a host of a segment is, by the longest prefix of the nexthop table.
     fn nexthop(&self, segment: u32, host: &VtepAddr) -> Option<NexthopValue>;
     /// Nanoseconds of `CLOCK_MONOTONIC`, not to be trusted to more than some milliseconds.
     fn now(&self) -> u64;
+
+    /// What the entry for `key` says of a frame from where an entry of this `kind` and `target` points.
+    #[inline(always)]
+    fn seen(&self, key: &FdbKey, kind: u8, target: u32) -> Seen {
+        Seen::of(self.fdb(key), kind, target, self.now())
+    }
 
     /// Puts plain numbers down at one of [`place`]'s, and returns where to read them from.
     ///
@@ -61,6 +66,8 @@ pub mod place {
     pub const HEADERS: usize = 4;
     /// The outer headers.
     pub const OUTER: usize = 5;
+    /// An event on its way.
+    pub const EVENT: usize = 6;
     /// Number of places.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 }

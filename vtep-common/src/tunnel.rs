@@ -10,8 +10,8 @@ use crate::{
     packet::{Meta, PacketRead, Tag, Window as _},
     port::neigh::event_flags,
     reason::Reason,
-    tables::Tables,
-    verdict::{Act, Decision, Deliver, Flood, NONE, Record, TagEdit, ViaKernel, Who},
+    tables::{Tables, place},
+    verdict::{Act, Decision, Deliver, Flood, Found, NONE, Record, TagEdit, ViaKernel, Who},
     wire::{ethernet, ipv4, ipv6, tcp, vlan},
 };
 
@@ -72,6 +72,10 @@ const fn smallest_payload(outer_v6: bool) -> usize {
 
 /// Decides what becomes of the inner frame.
 #[inline(always)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "the order of the questions is the decision"
+)]
 pub(crate) fn decide_inner<P, T, A>(
     frame: &P,
     arrival: &Arrival,
@@ -127,11 +131,18 @@ where
         hear(frame, arrival, who, &read, tables, act);
     }
     let mut list = arrival.segment;
+    let mut to = Found {
+        kind: 0,
+        target: 0,
+        mac: MacAddr::ZERO,
+    };
     if let Some(found) = tables.fdb(&FdbKey::new(arrival.segment, read.destination)) {
         match found.kind {
             FdbValue::PORT => {
-                let to = (found.target, MacAddr::ZERO);
-                return deliver(frame, arrival, who, merge, to, tables, act);
+                (to.kind, to.target) = (found.kind, found.target);
+                if arrival.stage != Stage::Device {
+                    return deliver(frame, arrival, who, merge, &to, tables, act);
+                }
             }
             FdbValue::PEER => return act.leave(who, Reason::SplitHorizon),
             _ => list = found.target,
@@ -145,7 +156,16 @@ where
             && let Some(next) = tables.nexthop(arrival.segment, &host)
             && next.kind == FdbValue::PORT
         {
-            let to = (next.target, next.mac());
+            to = Found {
+                kind: next.kind,
+                target: next.target,
+                mac: next.mac(),
+            };
+        }
+    }
+    if arrival.stage == Stage::Device {
+        let to = tables.put_down::<{ place::ARRIVAL }, _>(&to);
+        if to.kind == FdbValue::PORT {
             return deliver(frame, arrival, who, merge, to, tables, act);
         }
     }
@@ -213,7 +233,7 @@ fn deliver<P, T, A>(
     arrival: &Arrival,
     who: &Who,
     merge: ecn::Merge,
-    (slot, mac): (u32, MacAddr),
+    to: &Found,
     tables: &T,
     act: &A,
 ) -> A::Outcome
@@ -222,7 +242,9 @@ where
     T: Tables,
     A: Act,
 {
-    let Some(port) = tables.port(slot) else {
+    let slot = to.target;
+    // An entry that is being replaced can lead to what is in another VNI.
+    let Some(port) = tables.port(slot).filter(|port| port.segment == who.segment) else {
         return act.leave(who, Reason::TableGap);
     };
     if !arrival.merged
@@ -263,7 +285,7 @@ where
             to_other_end: port.has(Port::PEER_TARGET),
             strip: arrival.inner_offset,
             tag: TagEdit::Leave,
-            mac,
+            mac: to.mac,
         },
     )
 }
@@ -304,10 +326,14 @@ where
     A: Act,
 {
     let mut who = Who::nobody(frame.frame_len());
-    if key.destination.is_some_and(|to| !tables.is_local(&to)) {
+    if key
+        .destination
+        .is_some_and(|to| !tables.address(&to).is_local())
+    {
         return act.leave(&who, Reason::WrongDestination);
     }
-    if tables.is_local(&key.source) {
+    let from = tables.address(&key.source);
+    if from.is_local() {
         return act.leave(&who, Reason::OwnSource);
     }
     let Some(number) = tables.segment_number(key.vni) else {
@@ -317,7 +343,7 @@ where
         return act.leave(&who, Reason::UnknownVni);
     };
     who.segment = number;
-    who.from_peer = tables.peer_number(&key.source).unwrap_or(NONE);
+    who.from_peer = from.peer().unwrap_or(NONE);
     let arrival = Arrival {
         stage: Stage::Device,
         segment: number,

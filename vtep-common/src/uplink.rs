@@ -30,7 +30,8 @@ where
         return act.leave(&who, pass(stage, reason));
     }
     let outer = tables.put_down::<{ place::OUTER }, _>(&outer);
-    if tables.is_local(&outer.source) {
+    let from = tables.address(&outer.source);
+    if from.is_local() {
         return act.leave(&who, Reason::OwnSource);
     }
     let Some(number) = tables.segment_number(outer.vni) else {
@@ -40,7 +41,7 @@ where
         return act.leave(&who, Reason::UnknownVni);
     };
     who.segment = number;
-    who.from_peer = tables.peer_number(&outer.source).unwrap_or(NONE);
+    who.from_peer = from.peer().unwrap_or(NONE);
     who.inner_len = outer.end.wrapping_sub(outer.inner_offset);
     if outer.reserved && segment.has(Segment::RESERVED_STRICT) {
         return act.leave(&who, Reason::ReservedBits);

@@ -3,30 +3,43 @@
 use vtep_common::{
     events::Event,
     maps::{EventEnd, FdbKey, FdbValue, Guard},
+    tables::place,
 };
 
 use crate::{
     blur::blur,
     count::add,
-    maps::{EVENT_COUNTERS, EVENTS, FDB, GUARDS},
+    maps::{EVENT_COUNTERS, EVENTS, GUARDS, KernelTables, set_stamp},
 };
 
 /// Puts an event into the ring buffer, unless one that says the same is on its way.
 #[inline(always)]
-pub fn tell(event: &Event) {
-    let words = event.words();
-    let subject = Event::subject(&words);
+pub fn tell(tables: KernelTables, event: &Event) {
+    tables.put_down_words::<{ place::EVENT }, _, _>(event.words());
+    send_event();
+}
+
+/// Sends the event that was put down. A function of its own as those that look things up; what it returns says nothing.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn send_event() -> u64 {
+    let Some(tables) = KernelTables::new() else {
+        return 0;
+    };
+    let words: &[u64; Event::WORDS] = tables.put_down_before::<{ place::EVENT }, _>();
+    let [.., time] = *words;
+    let subject = Event::subject(words);
     let guard = Guard {
-        place: Event::place(&words),
-        time: event.time,
+        place: Event::place(words),
+        time,
     };
     let end = if is_held_back(subject, &guard) {
         EventEnd::HeldBack
     } else if let Some(mut room) = EVENTS.reserve::<[u64; Event::WORDS]>(0) {
         let to: *mut u64 = room.as_mut_ptr().cast();
-        for (index, word) in words.into_iter().enumerate() {
+        for (index, word) in words.iter().enumerate() {
             // SAFETY: there is room for all words. Volatile, or else they would be copied byte by byte.
-            unsafe { to.add(index).write_volatile(word) };
+            unsafe { to.add(index).write_volatile(*word) };
         }
         room.submit(0);
         // Where it fails, the next frame tells once more.
@@ -36,6 +49,7 @@ pub fn tell(event: &Event) {
         EventEnd::Lost
     };
     add(&EVENT_COUNTERS, u32::from(blur(end as u8)), 0);
+    0
 }
 
 #[inline(always)]
@@ -52,9 +66,5 @@ fn is_held_back(subject: u64, guard: &Guard) -> bool {
 /// Sets the stamp of a learned entry.
 #[inline(always)]
 pub fn refresh(key: &FdbKey, now: u64) {
-    if let Some(value) = FDB.get_ptr_mut(key) {
-        let value: *mut FdbValue = value;
-        // SAFETY: the map gave the pointer; the stamp is one aligned word.
-        unsafe { (&raw mut (*value).last_seen).write_volatile(now) };
-    }
+    set_stamp(key.word(), FdbValue::stamp(now));
 }

@@ -1,20 +1,23 @@
 //! The maps, and the look-ups that the decisions make in them.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     helpers::generated::bpf_ktime_get_coarse_ns,
     macros::map,
     maps::{
         Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie::Key,
     },
 };
+use bytemuck::Pod;
 use vtep_common::{
     addr::VtepAddr,
+    buckets::{Bucket, Shape, Table, WAYS, number},
+    learn::Seen,
     maps::{
-        Config, Counter, DEFAULT_FDB_ENTRIES, EVENTS_BYTES, EventEnd, FdbKey, FdbValue, FloodList,
-        Guard, Hook, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS,
-        MAX_PORTS, MAX_SEGMENTS, NeighKey, NeighValue, NexthopKey, NexthopValue, Part, Peer, Port,
-        PortKey, Segment,
+        Address, Config, Counter, DEFAULT_FDB_ENTRIES, EVENTS_BYTES, EventEnd, FdbKey, FdbValue,
+        FloodList, Guard, Hook, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS, MAX_NEXTHOPS,
+        MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, NeighKey, NeighValue, NexthopKey, NexthopValue, Part,
+        Peer, Port, PortKey, Segment, vni_key,
     },
     reason::Reason,
     tables::{Tables, place},
@@ -27,24 +30,33 @@ use crate::frame::tc::Headers;
 #[map]
 static CONFIG: Array<Config> = Array::pinned(1, 0);
 #[map]
+static SHAPES: Array<Shape> = Array::pinned(Table::COUNT, 0);
+/// Makes a table of buckets. The daemon writes into its memory.
+macro_rules! buckets {
+    ($name:ident, $room:expr) => {
+        #[map]
+        static $name: Array<Bucket> = Array::pinned(Shape::buckets($room), BPF_F_MMAPABLE);
+    };
+}
+buckets!(ADDRESSES, MAX_LOCALS + MAX_PEERS);
+buckets!(VNIS, MAX_SEGMENTS);
+buckets!(PORT_INDEX, MAX_PORTS);
+// The daemon says how many there are to be.
+buckets!(FDB, DEFAULT_FDB_ENTRIES);
+// What the daemon alone reads.
+#[map]
 static LOCALS: HashMap<VtepAddr, u32> = HashMap::pinned(MAX_LOCALS, 0);
 #[map]
-static VNIS: HashMap<u32, u32> = HashMap::pinned(MAX_SEGMENTS, 0);
+static PEER_INDEX: HashMap<VtepAddr, u32> = HashMap::pinned(MAX_PEERS, 0);
 #[map]
 static SEGMENTS: Array<Segment> = Array::pinned(MAX_SEGMENTS, 0);
 #[map]
-static PORT_INDEX: HashMap<PortKey, u32> = HashMap::pinned(MAX_PORTS, 0);
-#[map]
 static PORTS: Array<Port> = Array::pinned(MAX_PORTS, 0);
-#[map]
-pub static FDB: HashMap<FdbKey, FdbValue> = HashMap::pinned(DEFAULT_FDB_ENTRIES, 0);
 // Two kilobytes an entry, and most instances have few: made as they are needed.
 #[map]
 static FLOOD: HashMap<u32, FloodList> = HashMap::pinned(MAX_FLOOD_LISTS, BPF_F_NO_PREALLOC);
 #[map]
 static PEERS: Array<Peer> = Array::pinned(MAX_PEERS, 0);
-#[map]
-static PEER_INDEX: HashMap<VtepAddr, u32> = HashMap::pinned(MAX_PEERS, 0);
 #[map]
 pub static NEIGHS: HashMap<NeighKey, NeighValue> = HashMap::pinned(MAX_NEIGHS, BPF_F_NO_PREALLOC);
 #[map]
@@ -157,6 +169,14 @@ impl KernelTables {
         unsafe { &*at }
     }
 
+    /// What was put down before at a place: nothing but plain words, so that whatever is there is valid.
+    #[inline(always)]
+    pub fn put_down_before<const PLACE: usize, T: Pod>(&self) -> &T {
+        let at: *const T = self.place::<PLACE, T>();
+        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest; any bytes are a `T`.
+        unsafe { &*at }
+    }
+
     /// Where headers are made: with the outer ones from a template, and behind them what was last there.
     #[inline(always)]
     #[expect(
@@ -174,6 +194,100 @@ impl KernelTables {
     }
 }
 
+/// How the keys of a table are spread.
+#[inline(always)]
+fn shape(table: Table) -> Option<&'static Shape> {
+    SHAPES.get(table as u32)
+}
+
+/// The word of a key, or zero.
+///
+/// The daemon may be changing the bucket: a word is whole in any case, and is written before its key and cleared after it.
+#[inline(always)]
+fn find(table: &Array<Bucket>, shape: &Shape, key: u64) -> u64 {
+    let [first, second] = shape.places(key);
+    let Some(bucket) = table.get(first) else {
+        return 0;
+    };
+    let word = bucket.find(key);
+    if word != 0 {
+        return word;
+    }
+    match table.get(second) {
+        Some(bucket) => bucket.find(key),
+        None => 0,
+    }
+}
+
+/// Makes functions that look a key up in one table.
+///
+/// They are not inlined and visible from outside: such a function the verifier checks once, by itself, and of what it returns it
+/// knows only that it is a number. Inlined, it would walk through each way to an answer, and on from there.
+macro_rules! finders {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),+), $table:ident, $map:ident, $key:expr;)+) => {$(
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $name($($arg: $type),+) -> u64 {
+            match shape(Table::$table) {
+                Some(shape) => find(&$map, shape, $key(shape)),
+                None => 0,
+            }
+        }
+    )+};
+}
+
+finders! {
+    /// The word of an FDB key.
+    find_mac(key: u64), Fdb, FDB, |_| key;
+    /// The word of a VNI.
+    find_vni(vni: u32), Vnis, VNIS, |_| vni_key(vni);
+    /// The word of a port's key.
+    find_port(key: u64), PortIndex, PORT_INDEX, |_| key;
+    /// The word of an address.
+    find_address(a: u32, b: u32, c: u32, d: u32), Addresses, ADDRESSES, |shape: &Shape| VtepAddr::from_v6_be([a, b, c, d]).key(shape.seed);
+}
+
+/// What an FDB entry says of a frame whose source it is for: the code of a [`Seen`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+#[expect(clippy::cast_possible_truncation, reason = "the kind is a byte")]
+extern "C" fn see_mac(key: u64, kind: u32, target: u32) -> u64 {
+    let word = find_mac(key);
+    // SAFETY: the helper takes nothing.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    Seen::of(FdbValue::from_word(word), kind as u8, target, now)
+        .code()
+        .into()
+}
+
+/// Sets the stamp of the FDB entry with this key. A function of its own as those above; what it returns says nothing.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn set_stamp(key: u64, stamp: u32) -> u64 {
+    let Some(shape) = shape(Table::Fdb) else {
+        return 0;
+    };
+    for place in shape.places(key) {
+        let Some(bucket) = FDB.get_ptr_mut(place) else {
+            return 0;
+        };
+        for way in 0..WAYS {
+            // SAFETY: the map gave the pointer; keys are aligned words, and stamps aligned halves of words that nothing else
+            // is written in. If the daemon puts another entry there meanwhile, that was seen just now as well.
+            unsafe {
+                if (&raw const (*bucket).keys[way]).read_volatile() == key {
+                    let halves: *mut u32 = (&raw mut (*bucket).words[way]).cast();
+                    // The upper half, on a little-endian machine, as the target of this program is.
+                    halves.add(1).write_volatile(stamp);
+                    return 0;
+                }
+            }
+        }
+    }
+    0
+}
+
 /// A value of a hash map. It may change under the reader; every reader here takes single words that are valid in any state.
 macro_rules! look_up {
     ($map:ident, $key:expr) => {
@@ -189,13 +303,14 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn is_local(&self, addr: &VtepAddr) -> bool {
-        look_up!(LOCALS, addr).is_some()
+    fn address(&self, addr: &VtepAddr) -> Address {
+        let [a, b, c, d] = addr.words_be();
+        Address::from_word(find_address(a, b, c, d))
     }
 
     #[inline(always)]
     fn segment_number(&self, vni: u32) -> Option<u32> {
-        look_up!(VNIS, &vni).copied()
+        number(find_vni(vni))
     }
 
     #[inline(always)]
@@ -207,7 +322,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn port_slot(&self, key: &PortKey) -> Option<u32> {
-        look_up!(PORT_INDEX, key).copied()
+        number(find_port(key.word()))
     }
 
     #[inline(always)]
@@ -217,7 +332,12 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn fdb(&self, key: &FdbKey) -> Option<FdbValue> {
-        look_up!(FDB, key).copied()
+        FdbValue::from_word(find_mac(key.word()))
+    }
+
+    #[inline(always)]
+    fn seen(&self, key: &FdbKey, kind: u8, target: u32) -> Seen {
+        Seen::from_code(see_mac(key.word(), kind.into(), target) as u8)
     }
 
     #[inline(always)]
@@ -228,11 +348,6 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn peer(&self, number: u32) -> Option<&Peer> {
         PEERS.get(number).filter(|peer| peer.has(Peer::IN_USE))
-    }
-
-    #[inline(always)]
-    fn peer_number(&self, addr: &VtepAddr) -> Option<u32> {
-        look_up!(PEER_INDEX, addr).copied()
     }
 
     #[inline(always)]

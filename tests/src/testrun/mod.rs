@@ -61,7 +61,6 @@ pub struct Bench<'a> {
     pub far: &'a Ns,
     datapath: Datapath,
     guards: HashMap<MapData, u64, Guard>,
-    fdb: HashMap<MapData, FdbKey, FdbValue>,
     numbers: Numbers,
     /// The interfaces that are there.
     pub interfaces: Interfaces,
@@ -126,7 +125,6 @@ pub fn with_bench<T: Send>(body: impl FnOnce(&mut Bench<'_>) -> T + Send) -> T {
             far: &far,
             datapath,
             guards: pinned(&pins.0, name::GUARDS, Map::LruHashMap),
-            fdb: pinned(&pins.0, name::FDB, Map::HashMap),
             numbers: Numbers::default(),
             interfaces,
         })
@@ -244,13 +242,15 @@ impl Bench<'_> {
     ///
     /// If the entry is not there.
     pub fn was_refreshed(&mut self, key: FdbKey) -> bool {
-        let value = self.fdb.get(&key, 0).expect("an entry");
+        let value = self.fdb(key);
         let zeroed = FdbValue {
             last_seen: 0,
             ..value
         };
-        self.fdb.insert(key, zeroed, 0).expect("an entry");
-        value.last_seen != 0
+        self.datapath
+            .write(&[Write::Fdb(key, Some(zeroed))])
+            .expect("write an entry");
+        FdbValue::stamp(value.last_seen) != 0
     }
 
     /// An entry of the FDB.
@@ -260,7 +260,7 @@ impl Bench<'_> {
     /// If it is not there.
     #[must_use]
     pub fn fdb(&self, key: FdbKey) -> FdbValue {
-        self.fdb.get(&key, 0).expect("an entry")
+        self.datapath.fdb(key).expect("an entry")
     }
 
     /// The counters of everything in the tables.

@@ -177,7 +177,7 @@ pub const FRESH: u32 = 2_000;
 /// Offset of those that are frozen.
 pub const FROZEN: u32 = 3_000;
 /// The stamp of an entry that was renewed just now, whatever time it is.
-const JUST_NOW: u64 = u64::MAX / 2;
+const JUST_NOW: u64 = 1 << (30 + FdbValue::STAMP_SHIFT);
 
 /// Hosts that ARP and ND are answered for, in [`TRUNK`] and [`ROUTED`]; every other one is a router.
 pub const HOSTS: [&str; 4] = ["10.0.0.50", "10.0.0.51", "fd00::50", "fd00::51"];

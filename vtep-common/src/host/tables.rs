@@ -8,7 +8,7 @@ use std::{
 use crate::{
     addr::{MacAddr, VtepAddr},
     maps::{
-        Config, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, MAX_FLOOD_TARGETS, NeighKey,
+        Address, Config, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, MAX_FLOOD_TARGETS, NeighKey,
         NeighValue, NexthopKey, NexthopValue, Peer, Port, PortKey, Segment,
     },
     tables::Tables,
@@ -214,8 +214,11 @@ impl Tables for HostTables {
         self.config
     }
 
-    fn is_local(&self, addr: &VtepAddr) -> bool {
-        self.locals.contains(addr) || self.groups.contains(addr)
+    fn address(&self, addr: &VtepAddr) -> Address {
+        Address::default()
+            .with_peer(self.peer_index.get(addr).copied())
+            .with(Address::OWN, self.locals.contains(addr))
+            .with(Address::GROUP, self.groups.contains(addr))
     }
 
     fn segment_number(&self, vni: u32) -> Option<u32> {
@@ -248,10 +251,6 @@ impl Tables for HostTables {
         self.peers
             .get(&number)
             .filter(|peer| peer.has(Peer::IN_USE))
-    }
-
-    fn peer_number(&self, addr: &VtepAddr) -> Option<u32> {
-        self.peer_index.get(addr).copied()
     }
 
     fn neigh(&self, key: &NeighKey) -> Option<NeighValue> {

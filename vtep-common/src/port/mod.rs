@@ -117,7 +117,11 @@ where
             None => act.leave(&who, Reason::TableGap),
         }
     } else {
-        match tables.port(target) {
+        // An entry that is being replaced can lead to what is in another VNI.
+        match tables
+            .port(target)
+            .filter(|port| port.segment == who.segment)
+        {
             Some(port) => deliver(stage, arrival, &who, target, port, meta.ifindex, act),
             None => act.leave(&who, Reason::TableGap),
         }

@@ -127,7 +127,10 @@ fn a_stamp_is_left_for_a_second() {
     let now = world.tables.now;
     for (age, renewed) in [
         (FdbValue::REFRESH_NS, None),
-        (FdbValue::REFRESH_NS + 1, Some(key)),
+        (
+            FdbValue::REFRESH_NS + (2 << FdbValue::STAMP_SHIFT),
+            Some(key),
+        ),
     ] {
         world.tables.fdb.get_mut(&key).unwrap().last_seen = now - age;
         let decision = at_port(&world, world.interfaces.access, &from(source));

@@ -284,7 +284,7 @@ impl Act for TcAct {
 
     #[inline(always)]
     fn tell(&self, event: &Event) {
-        events::tell(event);
+        events::tell(self.tables, event);
     }
 
     #[inline(always)]

@@ -155,7 +155,7 @@ impl Act for XdpAct<'_> {
 
     #[inline(always)]
     fn tell(&self, event: &Event) {
-        events::tell(event);
+        events::tell(self.tables, event);
     }
 
     #[inline(always)]

@@ -1,5 +1,7 @@
 //! A frame at TC ingress: an skb.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::{
         __sk_buff, BPF_ADJ_ROOM_ENCAP_L2_MASK, BPF_ADJ_ROOM_ENCAP_L2_SHIFT,
@@ -359,10 +361,11 @@ impl TcFrame {
     /// What the kernel device says of the frame that it has decapsulated.
     #[inline(always)]
     pub fn tunnel_key(self) -> Option<TunnelKey> {
-        let mut key = empty_key();
+        let mut room = MaybeUninit::uninit();
+        let key = clear(&mut room);
         let size = size_of::<bpf_tunnel_key>() as u32;
         // SAFETY: the helper takes the program's own context and room for a key of that size.
-        if unsafe { helpers::bpf_skb_get_tunnel_key(self.skb, &raw mut key, size, 0) } == 0 {
+        if unsafe { helpers::bpf_skb_get_tunnel_key(self.skb, &raw mut *key, size, 0) } == 0 {
             // SAFETY: the helper has filled in the IPv4 forms, as asked.
             let (source, destination) = unsafe {
                 (
@@ -383,7 +386,7 @@ impl TcFrame {
         }
         let v6 = u64::from(BPF_F_TUNINFO_IPV6);
         // SAFETY: as above.
-        if unsafe { helpers::bpf_skb_get_tunnel_key(self.skb, &raw mut key, size, v6) } == 0 {
+        if unsafe { helpers::bpf_skb_get_tunnel_key(self.skb, &raw mut *key, size, v6) } == 0 {
             // SAFETY: the helper has filled in the IPv6 forms, as asked.
             let (source, destination) = unsafe {
                 (
@@ -406,20 +409,18 @@ impl TcFrame {
     }
 }
 
-/// A key with every byte set. Field by field: a run of zeros would become a loop, which the verifier walks through.
+/// Sets a key to zeros. Word by word and volatile: a run of zeros would become a loop, which the verifier walks through.
 #[inline(always)]
-const fn empty_key() -> bpf_tunnel_key {
-    bpf_tunnel_key {
-        tunnel_id: 0,
-        __bindgen_anon_1: bpf_tunnel_key__bindgen_ty_1 {
-            remote_ipv6: [0; 4],
-        },
-        tunnel_tos: 0,
-        tunnel_ttl: 0,
-        __bindgen_anon_2: bpf_tunnel_key__bindgen_ty_2 { tunnel_ext: 0 },
-        tunnel_label: 0,
-        __bindgen_anon_3: bpf_tunnel_key__bindgen_ty_3 { local_ipv6: [0; 4] },
+fn clear(key: &mut MaybeUninit<bpf_tunnel_key>) -> &mut bpf_tunnel_key {
+    const WORDS: usize = size_of::<bpf_tunnel_key>() / size_of::<u32>();
+    const { assert!(WORDS * size_of::<u32>() == size_of::<bpf_tunnel_key>()) };
+    let words: *mut u32 = key.as_mut_ptr().cast();
+    for index in 0..WORDS {
+        // SAFETY: the words are those of the key, which is aligned as they are.
+        unsafe { words.add(index).write_volatile(0) };
     }
+    // SAFETY: every word of it is written.
+    unsafe { key.assume_init_mut() }
 }
 
 /// The headers in front of an inner payload: the outer ones, and behind them the inner Ethernet header with the tag that it

@@ -1,4 +1,4 @@
-//! Reading and writing a hash map many entries at a time, where aya makes a call for each.
+//! Reading a hash map many entries at a time, where aya makes a call for each.
 
 use std::{
     io,
@@ -7,10 +7,8 @@ use std::{
 
 use bytemuck::{Pod, Zeroable};
 
-/// `BPF_MAP_LOOKUP_BATCH` (kernel `include/uapi/linux/bpf.h`), and so on.
+/// `BPF_MAP_LOOKUP_BATCH` (kernel `include/uapi/linux/bpf.h`).
 const LOOKUP_BATCH: libc::c_int = 24;
-const UPDATE_BATCH: libc::c_int = 26;
-const DELETE_BATCH: libc::c_int = 27;
 
 /// `ENOTSUPP` (kernel `include/linux/errno.h`): the map has no such operation. Not known in user space by any name.
 const ENOTSUPP: i32 = 524;
@@ -48,39 +46,6 @@ impl From<io::Error> for BatchError {
             _ => Self::Refused(error),
         }
     }
-}
-
-/// Sets entries, in their order.
-pub(super) fn update<K: Pod, V: Pod>(
-    map: BorrowedFd<'_>,
-    keys: &[K],
-    values: &[V],
-) -> Result<(), BatchError> {
-    debug_assert_eq!(keys.len(), values.len());
-    let mut request = request(map, keys.len());
-    request.keys = keys.as_ptr() as u64;
-    request.values = values.as_ptr() as u64;
-    // SAFETY: the kernel reads as many keys and values as the slices have; their types have the sizes of the map's.
-    Ok(unsafe { call(UPDATE_BATCH, &mut request) }?)
-}
-
-/// Deletes entries. Keys that are not there are passed over.
-pub(super) fn delete<K: Pod>(map: BorrowedFd<'_>, keys: &[K]) -> Result<(), BatchError> {
-    let mut rest = keys;
-    while !rest.is_empty() {
-        let mut request = request(map, rest.len());
-        request.keys = rest.as_ptr() as u64;
-        // SAFETY: the kernel reads as many keys as the slice has; their type has the size of the map's.
-        match unsafe { call(DELETE_BATCH, &mut request) } {
-            Ok(()) => break,
-            // The call ends at the first that is not there, and says how many it has deleted.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                rest = rest.get(request.count as usize + 1..).unwrap_or_default();
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// Reads all entries.

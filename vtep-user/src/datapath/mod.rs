@@ -5,6 +5,7 @@
 
 mod attach;
 mod batch;
+mod buckets;
 mod counters;
 mod error;
 mod events;
@@ -24,11 +25,14 @@ use aya::{
 };
 use vtep_common::{
     addr::VtepAddr,
+    buckets::Shape,
     maps::{
-        Config, Counter, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, NeighKey, NeighValue,
-        NexthopKey, NexthopValue, Part, Peer, Port, PortKey, Segment, name,
+        Config, Counter, FloodList, LAYOUT_VERSION, NeighKey, NeighValue, NexthopKey, NexthopValue,
+        Part, Peer, Port, Segment, name,
     },
 };
+
+use self::buckets::Buckets;
 
 pub use self::{
     attach::{XdpMode, XdpOutcome, detach_all_without_links},
@@ -58,11 +62,12 @@ pub struct Datapath {
 struct Maps {
     config: Array<MapData, Config>,
     locals: HashMap<MapData, VtepAddr, u32>,
-    vnis: HashMap<MapData, u32, u32>,
+    addresses: Buckets,
+    vnis: Buckets,
     segments: Array<MapData, Segment>,
-    port_index: HashMap<MapData, PortKey, u32>,
+    port_index: Buckets,
     ports: Array<MapData, Port>,
-    fdb: HashMap<MapData, FdbKey, FdbValue>,
+    fdb: Buckets,
     flood: HashMap<MapData, u32, FloodList>,
     peers: Array<MapData, Peer>,
     peer_index: HashMap<MapData, VtepAddr, u32>,
@@ -75,9 +80,7 @@ struct Maps {
     segment_counters: PerCpuArray<MapData, Counter>,
     port_counters: PerCpuArray<MapData, Counter>,
     peer_counters: PerCpuArray<MapData, Counter>,
-    fdb_max: u32,
-    /// The FDB and the table of hosts once more, for what aya does not do.
-    fdb_fd: OwnedFd,
+    /// The table of hosts once more, for what aya does not do.
     neighs_fd: OwnedFd,
 }
 
@@ -115,10 +118,10 @@ impl Datapath {
     fn load(dir: &Path, fdb_max: u32, adopted: bool) -> Result<Self, DatapathError> {
         let mut ebpf = EbpfLoader::new()
             .default_map_pin_directory(dir)
-            .map_max_entries(name::FDB, fdb_max)
+            .map_max_entries(name::FDB, Shape::buckets(fdb_max))
             .load(OBJECT)
             .map_err(DatapathError::load)?;
-        let maps = Maps::take(&mut ebpf)?;
+        let maps = Maps::take(&mut ebpf, fdb_max)?;
         let mut datapath = Self {
             ebpf,
             dir: dir.to_owned(),
@@ -166,7 +169,7 @@ impl Datapath {
     /// FDB entries for which there is room.
     #[must_use]
     pub const fn fdb_max(&self) -> u32 {
-        self.maps.fdb_max
+        self.maps.fdb.shape().room
     }
 
     /// Writes what holds for the whole instance.

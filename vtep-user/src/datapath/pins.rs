@@ -10,9 +10,10 @@ use std::{
 use aya::maps::{Array, Map, MapData};
 use vtep_common::{
     addr::VtepAddr,
+    buckets::{Bucket, Shape},
     maps::{
-        Config, Counter, FdbKey, FdbValue, FloodList, Guard, LAYOUT_VERSION, NeighKey, NeighValue,
-        NexthopKey, NexthopValue, Peer, Port, PortKey, Segment, name,
+        Config, Counter, FloodList, Guard, LAYOUT_VERSION, NeighKey, NeighValue, NexthopKey,
+        NexthopValue, Peer, Port, Segment, name,
     },
 };
 
@@ -99,12 +100,11 @@ fn sizes(map: &str) -> (usize, usize) {
     const INDEX: usize = size_of::<u32>();
     match map {
         name::CONFIG => (INDEX, size_of::<Config>()),
+        name::SHAPES => (INDEX, size_of::<Shape>()),
+        name::ADDRESSES | name::VNIS | name::PORT_INDEX | name::FDB => (INDEX, size_of::<Bucket>()),
         name::LOCALS | name::PEER_INDEX => (size_of::<VtepAddr>(), INDEX),
-        name::VNIS => (INDEX, INDEX),
         name::SEGMENTS => (INDEX, size_of::<Segment>()),
-        name::PORT_INDEX => (size_of::<PortKey>(), INDEX),
         name::PORTS => (INDEX, size_of::<Port>()),
-        name::FDB => (size_of::<FdbKey>(), size_of::<FdbValue>()),
         name::FLOOD => (INDEX, size_of::<FloodList>()),
         name::PEERS => (INDEX, size_of::<Peer>()),
         name::NEIGHS => (size_of::<NeighKey>(), size_of::<NeighValue>()),

@@ -1,6 +1,9 @@
 //! Reading and writing the tables.
 
 use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher as _, RandomState},
+    io,
     net::IpAddr,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
@@ -12,16 +15,18 @@ use aya::{
 };
 use vtep_common::{
     addr::VtepAddr,
+    buckets::{Shape, Table, number, numbered},
     count::Direction,
     maps::{
-        Counter, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS,
-        NeighKey, NeighValue, name,
+        Address, Counter, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, MAX_LOCALS, MAX_PEERS,
+        MAX_PORTS, MAX_SEGMENTS, NeighKey, NeighValue, PortKey, name, vni_key, vni_of,
     },
 };
 
 use super::{
     Datapath, Maps,
     batch::{self, BatchError},
+    buckets::{self, Buckets, Unset},
     error::DatapathError,
 };
 use crate::control::{Clock, Dump, Write};
@@ -45,25 +50,23 @@ fn fd_of(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, DatapathError> {
 }
 
 impl Maps {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
-        let fdb_max = match ebpf.map(name::FDB) {
-            Some(Map::HashMap(data)) => data
-                .info()
-                .map_err(|source| DatapathError::map("look at", name::FDB, source))?
-                .max_entries(),
-            _ => return Err(DatapathError::Missing(name::FDB)),
-        };
-        let (fdb_fd, neighs_fd) = (fd_of(ebpf, name::FDB)?, fd_of(ebpf, name::NEIGHS)?);
-        Ok(Self {
-            fdb_fd,
+    pub(super) fn take(ebpf: &mut Ebpf, fdb_max: u32) -> Result<Self, DatapathError> {
+        let neighs_fd = fd_of(ebpf, name::NEIGHS)?;
+        let mut buckets = |table, name, room| buckets(ebpf, table, name, room);
+        let addresses = buckets(Table::Addresses, name::ADDRESSES, MAX_LOCALS + MAX_PEERS)?;
+        let vnis = buckets(Table::Vnis, name::VNIS, MAX_SEGMENTS)?;
+        let port_index = buckets(Table::PortIndex, name::PORT_INDEX, MAX_PORTS)?;
+        let fdb = buckets(Table::Fdb, name::FDB, fdb_max)?;
+        let mut maps = Self {
             neighs_fd,
+            addresses,
+            vnis,
+            port_index,
+            fdb,
             config: take(ebpf, name::CONFIG)?,
             locals: take(ebpf, name::LOCALS)?,
-            vnis: take(ebpf, name::VNIS)?,
             segments: take(ebpf, name::SEGMENTS)?,
-            port_index: take(ebpf, name::PORT_INDEX)?,
             ports: take(ebpf, name::PORTS)?,
-            fdb: take(ebpf, name::FDB)?,
             flood: take(ebpf, name::FLOOD)?,
             peers: take(ebpf, name::PEERS)?,
             peer_index: take(ebpf, name::PEER_INDEX)?,
@@ -76,9 +79,146 @@ impl Maps {
             segment_counters: take(ebpf, name::SEGMENT_COUNTERS)?,
             port_counters: take(ebpf, name::PORT_COUNTERS)?,
             peer_counters: take(ebpf, name::PEER_COUNTERS)?,
-            fdb_max,
-        })
+        };
+        maps.repeat_addresses()?;
+        Ok(maps)
     }
+
+    /// Makes `ADDRESSES` say what `LOCALS` and `PEER_INDEX` do: a daemon that was killed may have written only one of them.
+    fn repeat_addresses(&mut self) -> Result<(), DatapathError> {
+        let mut wanted: BTreeMap<[u32; 4], Address> = BTreeMap::new();
+        for (addr, number) in entries(&self.peer_index, name::PEER_INDEX)? {
+            let address = wanted.entry(addr.words_be()).or_default();
+            *address = address.with_peer(Some(number));
+        }
+        for (addr, what) in entries(&self.locals, name::LOCALS)? {
+            let address = wanted.entry(addr.words_be()).or_default();
+            let bit = if what == LOCAL_GROUP {
+                Address::GROUP
+            } else {
+                Address::OWN
+            };
+            *address = address.with(bit, true);
+        }
+        let seed = self.addresses.shape().seed;
+        let wanted: BTreeMap<u64, u64> = wanted
+            .into_iter()
+            .map(|(words, address)| (VtepAddr::from_v6_be(words).key(seed), address.word()))
+            .collect();
+        let there = words(self.addresses.entries(), name::ADDRESSES)?;
+        let gone: Vec<u64> = there
+            .into_iter()
+            .map(|(key, _)| key)
+            .filter(|key| !wanted.contains_key(key))
+            .collect();
+        let gone = gone.into_iter().map(|key| (key, 0));
+        for (key, word) in wanted.into_iter().chain(gone) {
+            put_word(&mut self.addresses, name::ADDRESSES, key, word)?;
+        }
+        Ok(())
+    }
+
+    /// Changes what an underlay address is to us.
+    fn set_address(
+        &mut self,
+        addr: VtepAddr,
+        change: impl FnOnce(Address) -> Address,
+    ) -> Result<(), DatapathError> {
+        let table = &mut self.addresses;
+        let key = addr.key(table.shape().seed);
+        let old = Address::from_word(word(table, name::ADDRESSES, key)?.unwrap_or(0));
+        put_word(table, name::ADDRESSES, key, change(old).word())
+    }
+
+    fn set_local(&mut self, addr: VtepAddr, what: u32, present: bool) -> Result<(), DatapathError> {
+        let value = present.then_some(what);
+        set(&mut self.locals, name::LOCALS, addr, value)?;
+        let bit = if what == LOCAL_GROUP {
+            Address::GROUP
+        } else {
+            Address::OWN
+        };
+        self.set_address(addr, |address| address.with(bit, present))
+    }
+}
+
+/// Takes a map out of the object as the table of buckets that it is. It has the shape that it was made with, and gets one with
+/// `room` where it has none yet.
+fn buckets(
+    ebpf: &mut Ebpf,
+    table: Table,
+    name: &'static str,
+    room: u32,
+) -> Result<Buckets, DatapathError> {
+    let failed = |source| DatapathError::map("open", name, source);
+    let shapes = ebpf
+        .map_mut(name::SHAPES)
+        .ok_or(DatapathError::Missing(name::SHAPES))?;
+    let mut shapes: Array<_, Shape> = Array::try_from(shapes).map_err(failed)?;
+    let mut shape = shapes.get(&(table as u32), 0).map_err(failed)?;
+    let is_new = shape.room == 0;
+    if is_new {
+        shape = Shape::new(room, RandomState::new().hash_one(table as u32));
+        shapes.set(table as u32, shape, 0).map_err(failed)?;
+    }
+    let Some(Map::Array(data)) = ebpf.map(name) else {
+        return Err(DatapathError::Missing(name));
+    };
+    let has = data.info().map_err(failed)?.max_entries();
+    if has <= shape.mask {
+        return Err(failed(MapError::OutOfBounds {
+            index: shape.mask,
+            max_entries: has,
+        }));
+    }
+    let map = data.fd().as_fd().try_clone_to_owned();
+    let map = map.map_err(|error| failed(MapError::IoError(error)))?;
+    let len = if is_new {
+        0
+    } else {
+        words(buckets::entries(&map), name)?.len()
+    };
+    Ok(Buckets::new(
+        map,
+        shape,
+        u32::try_from(len).unwrap_or(u32::MAX),
+    ))
+}
+
+/// Sets the word of a key of a table; zero deletes it.
+fn put_word(
+    table: &mut Buckets,
+    name: &'static str,
+    key: u64,
+    word: u64,
+) -> Result<(), DatapathError> {
+    table.set(key, word).map_err(|unset| {
+        let error = match unset {
+            Unset::Full => io::Error::from_raw_os_error(libc::E2BIG),
+            Unset::Io(error) => error,
+        };
+        DatapathError::map("write", name, MapError::IoError(error))
+    })
+}
+
+/// The word of a key of a table.
+fn word(table: &Buckets, name: &'static str, key: u64) -> Result<Option<u64>, DatapathError> {
+    let found = table.get(key);
+    found.map_err(|source| DatapathError::map("read", name, MapError::IoError(source)))
+}
+
+/// Every entry of a table.
+fn words(
+    entries: Result<Vec<(u64, u64)>, BatchError>,
+    name: &'static str,
+) -> Result<Vec<(u64, u64)>, DatapathError> {
+    entries.map_err(|error| {
+        let source = match error {
+            BatchError::Unsupported => io::Error::from(io::ErrorKind::Unsupported),
+            BatchError::Refused(source) => source,
+        };
+        DatapathError::map("read", name, MapError::IoError(source))
+    })
 }
 
 fn set<K: Pod, V: Pod>(
@@ -176,31 +316,24 @@ fn clear(
     Ok(())
 }
 
-/// What a write does to the FDB.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum FdbChange {
-    Set,
-    Delete,
-}
-
-impl FdbChange {
-    fn of(write: &Write) -> Option<Self> {
-        match write {
-            Write::Fdb(_, Some(_)) => Some(Self::Set),
-            Write::Fdb(_, None) => Some(Self::Delete),
-            _ => None,
-        }
-    }
-}
-
 impl Clock for Datapath {
     fn now(&self) -> u64 {
         monotonic_ns()
     }
 
     fn last_seen(&self, key: FdbKey) -> Option<u64> {
-        self.maps.fdb.get(&key, 0).ok().map(|value| value.last_seen)
+        let value = self.fdb(key)?;
+        Some(seen_before(value, monotonic_ns()).last_seen)
     }
+}
+
+/// An entry with the whole time that its stamp stands for.
+fn seen_before(value: FdbValue, now: u64) -> FdbValue {
+    let last_seen = match value.origin {
+        FdbValue::LEARNED => value.seen_before(now),
+        _ => 0,
+    };
+    FdbValue { last_seen, ..value }
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the kernel side's stamps.
@@ -218,63 +351,15 @@ fn monotonic_ns() -> u64 {
 impl Datapath {
     /// Makes the writes in their order; stops at the first that fails.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), DatapathError> {
-        let alike = |one: &Write, next: &Write| {
-            FdbChange::of(one).is_some_and(|change| FdbChange::of(next) == Some(change))
-        };
-        writes
-            .chunk_by(alike)
-            .try_for_each(|run| self.write_run(run))
-    }
-
-    /// Makes one write, or many of one kind to the FDB in one call.
-    fn write_run(&mut self, run: &[Write]) -> Result<(), DatapathError> {
-        let done = match run.first().and_then(FdbChange::of) {
-            Some(change) if run.len() > 1 => self.change_fdb(change, run),
-            _ => Err(BatchError::Unsupported),
-        };
-        match done {
-            Ok(()) => Ok(()),
-            Err(BatchError::Unsupported) => run.iter().try_for_each(|write| self.write_one(write)),
-            Err(BatchError::Refused(source)) => Err(DatapathError::map(
-                "write",
-                name::FDB,
-                MapError::IoError(source),
-            )),
-        }
-    }
-
-    fn change_fdb(&self, change: FdbChange, run: &[Write]) -> Result<(), BatchError> {
-        let mut keys = Vec::with_capacity(run.len());
-        let mut values = Vec::with_capacity(run.len());
-        for write in run {
-            if let Write::Fdb(key, value) = write {
-                keys.push(*key);
-                values.extend(*value);
-            }
-        }
-        let map = self.maps.fdb_fd.as_fd();
-        match change {
-            FdbChange::Set => batch::update(map, &keys, &values),
-            FdbChange::Delete => batch::delete(map, &keys),
-        }
+        writes.iter().try_for_each(|write| self.write_one(write))
     }
 
     fn write_one(&mut self, write: &Write) -> Result<(), DatapathError> {
         let maps = &mut self.maps;
         match write {
             Write::Config(config) => put(&mut maps.config, name::CONFIG, 0, *config),
-            Write::Local(addr, present) => set(
-                &mut maps.locals,
-                name::LOCALS,
-                *addr,
-                present.then_some(LOCAL_OWN),
-            ),
-            Write::Group(addr, present) => set(
-                &mut maps.locals,
-                name::LOCALS,
-                *addr,
-                present.then_some(LOCAL_GROUP),
-            ),
+            Write::Local(addr, present) => maps.set_local(*addr, LOCAL_OWN, *present),
+            Write::Group(addr, present) => maps.set_local(*addr, LOCAL_GROUP, *present),
             Write::Neigh(key, value) => set(&mut maps.neighs, name::NEIGHS, *key, *value),
             Write::Nexthop(bits, key, value) => {
                 let key = Key::new(*bits, *key);
@@ -286,13 +371,22 @@ impl Datapath {
                     None => gone(maps.nexthops.remove(&key), name::NEXTHOPS),
                 }
             }
-            Write::Vni(vni, segment) => set(&mut maps.vnis, name::VNIS, *vni, *segment),
+            Write::Vni(vni, segment) => {
+                let word = segment.map_or(0, numbered);
+                put_word(&mut maps.vnis, name::VNIS, vni_key(*vni), word)
+            }
             Write::Segment(number, segment) => {
                 put(&mut maps.segments, name::SEGMENTS, *number, **segment)
             }
-            Write::PortIndex(key, slot) => set(&mut maps.port_index, name::PORT_INDEX, *key, *slot),
+            Write::PortIndex(key, slot) => {
+                let word = slot.map_or(0, numbered);
+                put_word(&mut maps.port_index, name::PORT_INDEX, key.word(), word)
+            }
             Write::Port(slot, port) => put(&mut maps.ports, name::PORTS, *slot, *port),
-            Write::Fdb(key, value) => set(&mut maps.fdb, name::FDB, *key, *value),
+            Write::Fdb(key, value) => {
+                let word = value.map_or(0, |value| value.word());
+                put_word(&mut maps.fdb, name::FDB, key.word(), word)
+            }
             Write::Flood(number, list) => set(
                 &mut maps.flood,
                 name::FLOOD,
@@ -301,7 +395,8 @@ impl Datapath {
             ),
             Write::Peer(number, peer) => put(&mut maps.peers, name::PEERS, *number, **peer),
             Write::PeerIndex(addr, number) => {
-                set(&mut maps.peer_index, name::PEER_INDEX, *addr, *number)
+                set(&mut maps.peer_index, name::PEER_INDEX, *addr, *number)?;
+                maps.set_address(*addr, |address| address.with_peer(*number))
             }
             Write::ClearSegmentCounters(number) => {
                 clear(&mut maps.segment_counters, name::SEGMENT_COUNTERS, *number)
@@ -318,6 +413,7 @@ impl Datapath {
     /// All that the tables hold.
     pub fn dump(&self) -> Result<Dump, DatapathError> {
         let maps = &self.maps;
+        let now = monotonic_ns();
         let locals: Vec<(VtepAddr, u32)> = entries(&maps.locals, name::LOCALS)?;
         let of = |wanted| {
             let found = locals.iter().filter(move |(_, value)| *value == wanted);
@@ -333,13 +429,25 @@ impl Datapath {
                 .map(|entry| entry.map(|(key, value)| (key.prefix_len(), key.data(), value)))
                 .collect::<Result<_, _>>()
                 .map_err(|source| DatapathError::map("read", name::NEXTHOPS, source))?,
-            vnis: entries(&maps.vnis, name::VNIS)?,
+            vnis: words(maps.vnis.entries(), name::VNIS)?
+                .into_iter()
+                .filter_map(|(key, word)| Some((vni_of(key), number(word)?)))
+                .collect(),
             segments: in_use(&maps.segments, name::SEGMENTS, MAX_SEGMENTS, |segment| {
                 segment.flags != 0
             })?,
-            port_index: entries(&maps.port_index, name::PORT_INDEX)?,
+            port_index: words(maps.port_index.entries(), name::PORT_INDEX)?
+                .into_iter()
+                .filter_map(|(key, word)| Some((PortKey::from_word(key), number(word)?)))
+                .collect(),
             ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| port.flags != 0)?,
-            fdb: many_entries(&maps.fdb, &maps.fdb_fd, name::FDB)?,
+            fdb: words(maps.fdb.entries(), name::FDB)?
+                .into_iter()
+                .filter_map(|(key, word)| {
+                    Some((FdbKey::from_word(key), FdbValue::from_word(word)?))
+                })
+                .map(|(key, value)| (key, seen_before(value, now)))
+                .collect(),
             flood: entries(&maps.flood, name::FLOOD)?,
             peers: in_use(&maps.peers, name::PEERS, MAX_PEERS, |peer| peer.flags != 0)?,
             peer_index: entries(&maps.peer_index, name::PEER_INDEX)?,
@@ -349,7 +457,7 @@ impl Datapath {
     /// Number of the segment of a VNI.
     #[must_use]
     pub fn segment_number(&self, vni: u32) -> Option<u32> {
-        self.maps.vnis.get(&vni, 0).ok()
+        number(self.maps.vnis.get(vni_key(vni)).ok()??)
     }
 
     /// True if a host is known to be a router.
@@ -360,11 +468,17 @@ impl Datapath {
         found.is_ok_and(|value| value.flags & NeighValue::ROUTER != 0)
     }
 
+    /// An entry of the FDB, its stamp as it is in the map.
+    #[must_use]
+    pub fn fdb(&self, key: FdbKey) -> Option<FdbValue> {
+        FdbValue::from_word(self.maps.fdb.get(key.word()).ok()??)
+    }
+
     /// True if the FDB has this MAC at a port here.
     #[must_use]
     pub fn is_at_port(&self, key: FdbKey) -> bool {
-        let found = self.maps.fdb.get(&key, 0);
-        found.is_ok_and(|value| value.kind == FdbValue::PORT)
+        self.fdb(key)
+            .is_some_and(|value| value.kind == FdbValue::PORT)
     }
 
     /// Where this instance's things are pinned.
