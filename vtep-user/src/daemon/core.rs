@@ -29,7 +29,7 @@ use crate::{
 /// How often time is let pass.
 const TICK: Duration = Duration::from_secs(1);
 /// Changes of a batch that are made before what the kernel side tells has its turn.
-const CHANGES_AT_ONCE: usize = 64;
+const CHANGES_AT_ONCE: usize = 256;
 
 /// Everything that the daemon has.
 pub(super) struct Core {
@@ -213,11 +213,7 @@ impl Core {
             Command::Do(op) => self.change(&op).await.map(|()| Reply::Done),
             Command::Batch(ops) => {
                 for some in ops.chunks(CHANGES_AT_ONCE) {
-                    for (line, op) in some {
-                        self.change(op)
-                            .await
-                            .map_err(|refusal| refusal.at_line(*line))?;
-                    }
+                    self.change_some(some).await?;
                     self.take_events().await;
                 }
                 Ok(Reply::Done)

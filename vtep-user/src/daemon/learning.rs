@@ -1,6 +1,6 @@
 //! What goes on by itself: events of the kernel side, time that passes, and telling those who watch.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use vtep_common::{addr::MacAddr, maps::FdbKey};
 
@@ -190,7 +190,7 @@ impl Core {
         if !std::mem::take(&mut self.own_macs_stale) {
             return;
         }
-        let own: HashSet<MacAddr> = self
+        let own = self
             .uplinks
             .iter()
             .map(|link| link.index)
@@ -198,7 +198,7 @@ impl Core {
             .chain([self.device])
             .filter_map(|ifindex| self.macs.get(&ifindex).copied())
             .filter(|mac| !mac.is_zero())
-            .collect();
+            .collect::<Vec<MacAddr>>();
         self.state.set_own_macs(own);
     }
 }
