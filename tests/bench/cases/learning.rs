@@ -18,8 +18,10 @@ use crate::report::{Goal, Report};
 const VNI: u32 = 100;
 /// MACs that are learned in one measurement.
 const MACS: u32 = 200_000;
-/// Frames that are offered together.
-const PIECE: u32 = 10_000;
+/// How long no more are learned until it is clear that the others were lost on the way.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// How long until the next look at how many are learned: each look costs the daemon time.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// The longest that a measurement may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// The processor that frames come in on; the daemon has the other.
@@ -184,21 +186,16 @@ impl Site {
             pin(SENDER);
             let context = xdp_context(frame.len(), 1);
             let (start, mut offered) = (Instant::now(), 0);
-            let (wanted, mut last) = (known + u64::from(count), known);
+            let wanted = known + u64::from(count);
             while start.elapsed() < DEADLINE {
-                // Once all were offered, more are only where no more are learned of those.
-                let now = if offered < count { last } else { self.known() };
-                if now >= wanted {
+                // All at once: each run takes the kernel milliseconds to begin.
+                sender
+                    .run_live(&frame, &context, count)
+                    .map_err(|error| format!("send: {error}"))?;
+                offered += count;
+                if self.wait_for(wanted) {
                     return Ok((start.elapsed(), offered, process::of_thread()));
                 }
-                if now == last {
-                    let piece = PIECE.min(count);
-                    sender
-                        .run_live(&frame, &context, piece)
-                        .map_err(|error| format!("send: {error}"))?;
-                    offered += piece;
-                }
-                last = now;
             }
             let missing = known + u64::from(count) - self.known();
             Err(format!(
@@ -213,6 +210,23 @@ impl Site {
         self.learned += u64::from(count);
         self.offered += u64::from(offered);
         Ok(f64::from(count) / elapsed.as_secs_f64())
+    }
+
+    /// Waits until there are so many entries, as long as they become more; false if they do not any more.
+    fn wait_for(&self, wanted: u64) -> bool {
+        let (mut most, mut since) = (0, Instant::now());
+        loop {
+            let now = self.known();
+            if now >= wanted {
+                return true;
+            }
+            if now > most {
+                (most, since) = (now, Instant::now());
+            } else if since.elapsed() > PATIENCE {
+                return false;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     /// The first, the last and one between are where they came from, and there are no others.
