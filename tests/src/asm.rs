@@ -310,6 +310,29 @@ mod tests {
     }
 
     #[test]
+    fn a_long_number_takes_two_instructions_and_an_atomic_one_says_what_it_does() {
+        let asm = Asm::new()
+            .set_long(Reg::R1, 0x1122_3344_5566_7788)
+            .fetch_add(Reg::R0, 4, Reg::R7);
+
+        let bytes: Vec<u8> = asm
+            .words()
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .collect();
+
+        assert_eq!(
+            bytes,
+            [
+                [0x18, 1, 0, 0, 0x88, 0x77, 0x66, 0x55],
+                [0, 0, 0, 0, 0x44, 0x33, 0x22, 0x11],
+                [0xdb, 0x70, 4, 0, 1, 0, 0, 0],
+            ]
+            .concat()
+        );
+    }
+
+    #[test]
     fn bytes_are_stored_in_words_halves_and_bytes() {
         let asm = Asm::new().store_bytes(Reg::R1, 4, &[1, 2, 3, 4, 5, 6, 7]);
 

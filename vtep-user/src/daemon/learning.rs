@@ -233,3 +233,17 @@ impl Core {
         self.state.set_own_macs(own);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_new_mac_is_waited_for_at_once_and_many_for_a_moment() {
+        let told = [0, 1, MANY_EVENTS - 1, MANY_EVENTS, EVENTS_AT_ONCE - 1].map(Told::of);
+
+        assert_eq!(told[..3], [Told::Little; 3]);
+        assert_eq!(told[3..], [Told::Much; 2]);
+        assert_eq!(Told::of(EVENTS_AT_ONCE), Told::MoreWaits);
+    }
+}
