@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn an_attribute_is_found_behind_others_and_their_padding() {
         let mut bytes = Vec::new();
-        for (length, kind) in [(5_u16, 1_u16), (8, 48 | 0x8000)] {
+        for (length, kind) in [(5_u16, 1_u16), (8, BR_FDB_N_LEARNED | 0x8000)] {
             bytes.extend(length.to_ne_bytes());
             bytes.extend(kind.to_ne_bytes());
             bytes.extend([7; 4]);
