@@ -58,12 +58,20 @@ const ADD_IMM: u8 = 0x07;
 const ADD_REG: u8 = 0x0f;
 const SUB_REG: u8 = 0x1f;
 const AND_IMM: u8 = 0x57;
+const MUL_IMM: u8 = 0x27;
+const MUL_REG: u8 = 0x2f;
+const REMAINDER_IMM: u8 = 0x97;
+const SHIFT_RIGHT_IMM: u8 = 0x77;
+const OR_REG: u8 = 0x4f;
+const ATOMIC: u8 = 0xdb;
 const JUMP: u8 = 0x05;
 const JUMP_GREATER: u8 = 0x2d;
 const JUMP_EQUAL_IMM: u8 = 0x15;
 const JUMP_LESS_IMM: u8 = 0xa5;
 const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
+/// What [`ATOMIC`] does: adds, and hands out what was there before.
+const FETCH_ADD: i32 = 1;
 /// In the source register of [`LD_IMM_64`]: the number is a map's descriptor.
 const PSEUDO_MAP_FD: u8 = 1;
 
@@ -128,6 +136,53 @@ impl Asm {
     #[must_use]
     pub fn and(self, dst: Reg, number: i32) -> Self {
         self.push(AND_IMM, dst, 0, 0, number)
+    }
+
+    /// `dst *= number`
+    #[must_use]
+    pub fn mul(self, dst: Reg, number: i32) -> Self {
+        self.push(MUL_IMM, dst, 0, 0, number)
+    }
+
+    /// `dst *= src`
+    #[must_use]
+    pub fn mul_reg(self, dst: Reg, src: Reg) -> Self {
+        self.push(MUL_REG, dst, src as u8, 0, 0)
+    }
+
+    /// `dst %= number`, both unsigned
+    #[must_use]
+    pub fn remainder(self, dst: Reg, number: i32) -> Self {
+        self.push(REMAINDER_IMM, dst, 0, 0, number)
+    }
+
+    /// `dst >>= bits`, filled with zeros
+    #[must_use]
+    pub fn shift_right(self, dst: Reg, bits: i32) -> Self {
+        self.push(SHIFT_RIGHT_IMM, dst, 0, 0, bits)
+    }
+
+    /// `dst |= src`
+    #[must_use]
+    pub fn or_reg(self, dst: Reg, src: Reg) -> Self {
+        self.push(OR_REG, dst, src as u8, 0, 0)
+    }
+
+    /// `dst = number`, all 64 bits of it
+    #[must_use]
+    pub fn set_long(mut self, dst: Reg, number: u64) -> Self {
+        let halves = [number, number >> 32].map(|half| {
+            let [a, b, c, d, ..] = half.to_le_bytes();
+            i32::from_le_bytes([a, b, c, d])
+        });
+        self = self.push(LD_IMM_64, dst, 0, 0, halves[0]);
+        self.push(0, Reg::R0, 0, 0, halves[1])
+    }
+
+    /// Adds `reg` to the 64 bits at `dst + offset`, for all processors at once; `reg` is then what was there before.
+    #[must_use]
+    pub fn fetch_add(self, dst: Reg, offset: i16, reg: Reg) -> Self {
+        self.push(ATOMIC, dst, reg as u8, offset, FETCH_ADD)
     }
 
     /// `dst = map`
@@ -249,6 +304,29 @@ mod tests {
                 [0x7b, 0x1a, 0xf8, 0xff, 0, 0, 0, 0],
                 [0x85, 0, 0, 0, 23, 0, 0, 0],
                 [0x95, 0, 0, 0, 0, 0, 0, 0],
+            ]
+            .concat()
+        );
+    }
+
+    #[test]
+    fn a_long_number_takes_two_instructions_and_an_atomic_one_says_what_it_does() {
+        let asm = Asm::new()
+            .set_long(Reg::R1, 0x1122_3344_5566_7788)
+            .fetch_add(Reg::R0, 4, Reg::R7);
+
+        let bytes: Vec<u8> = asm
+            .words()
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .collect();
+
+        assert_eq!(
+            bytes,
+            [
+                [0x18, 1, 0, 0, 0x88, 0x77, 0x66, 0x55],
+                [0, 0, 0, 0, 0x44, 0x33, 0x22, 0x11],
+                [0xdb, 0x70, 4, 0, 1, 0, 0, 0],
             ]
             .concat()
         );

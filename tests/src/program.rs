@@ -11,10 +11,13 @@ use crate::bpf::{Attr, OBJ_GET, bpf, number, owned, path_text, set_address};
 use crate::ns::Ns;
 
 const MAP_CREATE: i64 = 0;
+const MAP_LOOKUP: i64 = 1;
 const MAP_UPDATE: i64 = 2;
 const PROG_LOAD: i64 = 5;
 const PROG_TEST_RUN: i64 = 10;
 const LINK_CREATE: i64 = 28;
+const MAP_UPDATE_BATCH: i64 = 26;
+const MAP_TYPE_ARRAY: u32 = 2;
 const MAP_TYPE_PROG_ARRAY: u32 = 3;
 const ATTACH_XDP: u32 = 37;
 const ATTACH_TCX_INGRESS: u32 = 46;
@@ -191,6 +194,47 @@ pub fn tc_context(ifindex: u32) -> Vec<u8> {
     let mut words = [0_u32; 48];
     words[10] = ifindex;
     words.into_iter().flat_map(u32::to_ne_bytes).collect()
+}
+
+/// A map of numbers by their places, of 8 bytes each.
+#[must_use]
+pub fn array(numbers: &[u64]) -> OwnedFd {
+    let mut attr: Attr = [0; 32];
+    let room = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+    (attr[0], attr[1], attr[2], attr[3]) = (MAP_TYPE_ARRAY, 4, 8, room);
+    let map = owned(bpf(MAP_CREATE, &mut attr), "create a map of numbers");
+    let places: Vec<u32> = (0..room).collect();
+    let mut attr: Attr = [0; 32];
+    set_address(&mut attr, 4, places.as_ptr());
+    set_address(&mut attr, 6, numbers.as_ptr());
+    (attr[8], attr[9]) = (room, number(&map));
+    bpf(MAP_UPDATE_BATCH, &mut attr).unwrap_or_else(|error| panic!("fill a map: {error}"));
+    map
+}
+
+/// A number of such a map.
+#[must_use]
+pub fn number_at(map: &OwnedFd, place: u32) -> u64 {
+    let mut found = 0_u64;
+    let mut attr: Attr = [0; 32];
+    attr[0] = number(map);
+    set_address(&mut attr, 2, &raw const place);
+    set_address(&mut attr, 4, (&raw mut found).cast_const());
+    bpf(MAP_LOOKUP, &mut attr).unwrap_or_else(|error| panic!("read a map: {error}"));
+    found
+}
+
+/// Opens a pinned map.
+///
+/// # Panics
+///
+/// If there is none.
+#[must_use]
+pub fn open_map(pin: &Path) -> OwnedFd {
+    let text = path_text(pin);
+    let mut attr: Attr = [0; 32];
+    set_address(&mut attr, 0, text.as_ptr());
+    owned(bpf(OBJ_GET, &mut attr), &pin.display().to_string())
 }
 
 /// A map of programs for tail calls, by their places.

@@ -1,5 +1,8 @@
 //! What is measured, a file for each case.
 
+mod control;
+mod fdb;
+mod learning;
 mod program;
 
 use crate::measure::Scale;
@@ -16,11 +19,28 @@ pub(crate) struct Case {
 }
 
 /// Every case, in the order in which they run.
-pub(crate) const ALL: &[Case] = &[Case {
-    name: "program",
-    about: "what each program takes for a packet, by PROG_TEST_RUN",
-    run: program::run,
-}];
+pub(crate) const ALL: &[Case] = &[
+    Case {
+        name: "program",
+        about: "what each program takes for a packet, by PROG_TEST_RUN",
+        run: program::run,
+    },
+    Case {
+        name: "learning",
+        about: "new source MACs, from the first frame until all of them are in the FDB",
+        run: learning::run,
+    },
+    Case {
+        name: "fdb",
+        about: "the FDB at its sizes: look-ups, changes, reading it all, and memory",
+        run: fdb::run,
+    },
+    Case {
+        name: "control",
+        about: "a great many entries loaded through the API, and adopted by a new daemon",
+        run: control::run,
+    },
+];
 
 /// The names of all cases.
 pub(crate) fn names() -> Vec<&'static str> {

@@ -1,7 +1,9 @@
 //! How things are measured: in turn, round by round, on a machine that is watched meanwhile.
 
+pub(crate) mod bridge;
 mod canary;
 mod cpu;
+pub(crate) mod process;
 mod rounds;
 mod spread;
 

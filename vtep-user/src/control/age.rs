@@ -103,6 +103,11 @@ impl State {
             return;
         };
         entry.due.0 = due;
+        self.queue_key(key, due);
+    }
+
+    /// Puts an entry that says by itself when it is to be looked at into the queue for then.
+    pub(super) fn queue_key(&mut self, key: FdbKey, due: u32) {
         let live = self.fdb_len as usize;
         let (queue, segments) = (&mut self.run.0.ageing, &self.segments);
         queue.push(due, key);

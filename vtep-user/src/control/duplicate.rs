@@ -1,9 +1,10 @@
 //! MACs and hosts that move too often (RFC 7432 section 15.1): they are frozen where they are.
 
-use std::{collections::HashMap, hash::Hash};
+use std::hash::Hash;
 
 use super::{
     Duplicates,
+    hash::Map,
     queue::{self, NEVER, Queue, SECOND},
 };
 
@@ -71,14 +72,14 @@ pub(super) enum Looked {
 /// What moved lately.
 #[derive(Clone, Debug)]
 pub(super) struct Moves<K> {
-    records: HashMap<K, Record>,
+    records: Map<K, Record>,
     queue: Queue<K>,
 }
 
 impl<K> Default for Moves<K> {
     fn default() -> Self {
         Self {
-            records: HashMap::new(),
+            records: Map::default(),
             queue: Queue::default(),
         }
     }

@@ -235,13 +235,13 @@ impl State {
     fn write_learned(
         &mut self,
         (number, mac): (u32, MacAddr),
-        entry: Entry,
+        mut entry: Entry,
         event: &Event,
         out: &mut Effect,
     ) {
+        entry.due.0 = self.due(number, event.time);
         self.set_entry(number, mac, entry, event.time, out);
-        let due = self.due(number, event.time);
-        self.queue_entry(key(number, mac), due);
+        self.queue_key(key(number, mac), entry.due.0);
     }
 
     /// Somebody sent to what nobody knows, or asked for it.

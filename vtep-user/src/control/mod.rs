@@ -17,6 +17,7 @@ mod duplicate;
 mod entry;
 mod fdb;
 mod flood;
+mod hash;
 mod hosts;
 mod learn;
 mod link;

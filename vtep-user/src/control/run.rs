@@ -2,14 +2,13 @@
 //! states that differ in nothing else are the same.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     ops::{Deref, DerefMut},
 };
 
 use vtep_common::maps::FdbKey;
 
-use super::{LearnCounters, duplicate::Moves, queue::Queue};
+use super::{LearnCounters, duplicate::Moves, hash::Map, queue::Queue};
 
 /// A value in which two states that are the same may differ.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,9 +64,9 @@ pub(super) struct Run {
     /// The moves of hosts from one MAC to another.
     pub(super) host_moves: Moves<(u32, IpAddr)>,
     /// When a port was added, or its interface came up.
-    pub(super) fresh: HashMap<u32, u64>,
+    pub(super) fresh: Map<u32, u64>,
     /// When it was last told that something is full.
-    pub(super) told: HashMap<Scope, u64>,
+    pub(super) told: Map<Scope, u64>,
     /// When a port's MACs were announced, and how many of them in that second.
-    pub(super) announced: HashMap<u32, (u64, u32)>,
+    pub(super) announced: Map<u32, (u64, u32)>,
 }

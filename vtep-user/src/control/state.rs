@@ -1,7 +1,7 @@
 //! The state itself, and what is asked of it by name.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
@@ -14,6 +14,7 @@ use super::{
     Effect, Write,
     entry::Entry,
     flood::Group,
+    hash::{Map, Set},
     neigh::Neigh,
     nexthop::Nexthop,
     peer::Peer,
@@ -151,7 +152,7 @@ pub(super) struct Segment {
     /// Its settings, as they stand in the map.
     pub(super) pod: maps::Segment,
     /// Its FDB.
-    pub(super) fdb: HashMap<MacAddr, Entry>,
+    pub(super) fdb: Map<MacAddr, Entry>,
     /// Slots of its ports.
     pub(super) ports: BTreeSet<u32>,
     /// Numbers of the peers on its flood list.
@@ -161,7 +162,7 @@ pub(super) struct Segment {
     /// Number of the peer that is its multicast group.
     pub(super) multicast: Option<u32>,
     /// The hosts that ARP and ND are answered for, as they stand in the map.
-    pub(super) neighs: HashMap<IpAddr, Neigh>,
+    pub(super) neighs: Map<IpAddr, Neigh>,
     /// The same, by MAC.
     pub(super) hosts: BTreeSet<(MacAddr, IpAddr)>,
     /// The user's entries of the nexthop table.
@@ -178,12 +179,12 @@ impl Segment {
     pub(super) fn new(pod: maps::Segment) -> Self {
         Self {
             pod,
-            fdb: HashMap::new(),
+            fdb: Map::default(),
             ports: BTreeSet::new(),
             remotes: Vec::new(),
             groups: BTreeMap::new(),
             multicast: None,
-            neighs: HashMap::new(),
+            neighs: Map::default(),
             hosts: BTreeSet::new(),
             nexthops: BTreeMap::new(),
             claims: BTreeMap::new(),
@@ -237,7 +238,7 @@ pub struct State {
     pub(super) locals: Vec<IpAddr>,
     pub(super) reserved: HashMap<u32, Reserved>,
     /// The hypervisor's own MACs.
-    pub(super) own_macs: HashSet<MacAddr>,
+    pub(super) own_macs: Set<MacAddr>,
     pub(super) segments: Slots<Segment>,
     /// VNI to segment number.
     pub(super) vnis: BTreeMap<u32, u32>,
@@ -248,7 +249,7 @@ pub struct State {
     pub(super) names: HashMap<String, u32>,
     pub(super) peers: Slots<Peer>,
     /// Address to peer number.
-    pub(super) peer_index: HashMap<IpAddr, u32>,
+    pub(super) peer_index: Map<IpAddr, u32>,
     /// The flood lists of multicast MACs, numbered from [`maps::MAX_SEGMENTS`] on.
     pub(super) groups: Slots<()>,
     /// Entries in all FDBs.
@@ -271,14 +272,14 @@ impl State {
             udp_port,
             locals: distinct(locals),
             reserved: HashMap::new(),
-            own_macs: HashSet::new(),
+            own_macs: Set::default(),
             segments: Slots::default(),
             vnis: BTreeMap::new(),
             ports: Slots::default(),
             devices: BTreeMap::new(),
             names: HashMap::new(),
             peers: Slots::default(),
-            peer_index: HashMap::new(),
+            peer_index: Map::default(),
             groups: Slots::default(),
             fdb_len: 0,
             neigh_used: 0,
@@ -308,8 +309,8 @@ impl State {
     }
 
     /// Says which MACs are the hypervisor's own: they are never learned.
-    pub fn set_own_macs(&mut self, macs: HashSet<MacAddr>) {
-        self.own_macs = macs;
+    pub fn set_own_macs(&mut self, macs: impl IntoIterator<Item = MacAddr>) {
+        self.own_macs = macs.into_iter().collect();
     }
 
     /// Says whether somebody wants to know what happens: if not, [`Effect::events`] stays empty.

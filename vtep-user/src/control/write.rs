@@ -109,6 +109,31 @@ impl Effect {
         self.writes.push(write);
     }
 
+    /// True if nothing is asked for but writes, and to tell what happened.
+    #[must_use]
+    pub fn only_writes(&self) -> bool {
+        let Self {
+            writes: _,
+            attach,
+            join,
+            leave,
+            detach,
+            resolve,
+            forget,
+            announce,
+            events: _,
+            undo,
+        } = self;
+        attach.is_empty()
+            && join.is_empty()
+            && leave.is_empty()
+            && detach.is_empty()
+            && resolve.is_empty()
+            && forget.is_empty()
+            && announce.is_empty()
+            && undo.is_none()
+    }
+
     /// This effect and the one of the next change, as one. What the first asked for and the second took back is left out,
     /// except for the writes, which are all made.
     #[must_use]

@@ -8,9 +8,9 @@ use super::{
 use crate::{
     api::{
         command::{Op, Refusal},
-        model::PortHook,
+        model::{Happening, PortHook},
     },
-    control::{Attach, Effect, LinkFacts},
+    control::{Attach, Effect, LinkFacts, Write},
     datapath::DatapathError,
     netlink::Link,
 };
@@ -24,6 +24,57 @@ impl Core {
         };
         let effect = self.state.apply(op, &link)?;
         self.carry_out(effect, link.as_ref()).await
+    }
+
+    /// Makes changes in their order, up to the first that is refused, each with the line that a refusal names.
+    ///
+    /// What changes that ask for nothing but writes have to write goes to the maps together: a call for each entry would take
+    /// longer than all the rest.
+    pub(super) async fn change_some(&mut self, ops: &[(u64, Op)]) -> Result<(), Refusal> {
+        let mut waiting = Waiting::default();
+        for (line, op) in ops {
+            let at_line = |refusal: Refusal| refusal.at_line(*line);
+            if matches!(op, Op::PortAdd(_)) {
+                self.write_waiting(&mut waiting)?;
+                self.change(op).await.map_err(at_line)?;
+                continue;
+            }
+            match self.state.apply(op, &None::<LinkFacts>) {
+                Ok(effect) if effect.only_writes() => waiting.push(*line, effect),
+                Ok(effect) => {
+                    let written = self.write_waiting(&mut waiting);
+                    // The state has it: it is done whatever became of what came before.
+                    let done = self.carry_out(effect, None).await.map_err(at_line);
+                    written.and(done)?;
+                }
+                Err(refusal) => {
+                    self.write_waiting(&mut waiting)?;
+                    return Err(at_line(refusal));
+                }
+            }
+        }
+        self.write_waiting(&mut waiting)
+    }
+
+    /// Makes the writes that wait. If one fails the others are made all the same, since the state has them all; the refusal names
+    /// the first line of which one failed.
+    fn write_waiting(&mut self, waiting: &mut Waiting) -> Result<(), Refusal> {
+        let Waiting {
+            writes,
+            lines,
+            events,
+        } = std::mem::take(waiting);
+        let mut done = Ok(());
+        if self.datapath.write(&writes).is_err() {
+            let mut from = 0;
+            for (line, to) in lines {
+                let written = self.datapath.write(&writes[from..to]);
+                done = done.and(written.map_err(|error| internal(error).at_line(line)));
+                from = to;
+            }
+        }
+        self.events.publish(events);
+        done
     }
 
     /// Looks an interface up that is to be a port.
@@ -185,6 +236,23 @@ impl Core {
         self.reserve();
         self.own_macs_stale = true;
         Ok(())
+    }
+}
+
+/// What several changes have to write.
+#[derive(Default)]
+struct Waiting {
+    writes: Vec<Write>,
+    /// Each line, and where its writes end.
+    lines: Vec<(u64, usize)>,
+    events: Vec<Happening>,
+}
+
+impl Waiting {
+    fn push(&mut self, line: u64, effect: Effect) {
+        self.writes.extend(effect.writes);
+        self.lines.push((line, self.writes.len()));
+        self.events.extend(effect.events);
     }
 }
 

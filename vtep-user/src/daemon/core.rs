@@ -10,7 +10,12 @@ use tokio::{sync::mpsc, time::Instant};
 use vtep_common::addr::MacAddr;
 
 use super::{
-    DaemonError, announce::Announcer, device_name, groups::Groups, remove_dir_if_empty,
+    DaemonError,
+    announce::Announcer,
+    device_name,
+    groups::Groups,
+    learning::{Told, WAIT_FOR_MORE},
+    remove_dir_if_empty,
     start::Prepared,
 };
 use crate::{
@@ -29,7 +34,7 @@ use crate::{
 /// How often time is let pass.
 const TICK: Duration = Duration::from_secs(1);
 /// Changes of a batch that are made before what the kernel side tells has its turn.
-const CHANGES_AT_ONCE: usize = 64;
+const CHANGES_AT_ONCE: usize = 256;
 
 /// Everything that the daemon has.
 pub(super) struct Core {
@@ -114,6 +119,8 @@ impl Core {
         };
         let mut second = Instant::now() + TICK;
         let mut tick = second;
+        // Until when the ring is left alone.
+        let mut pause: Option<Instant> = None;
         loop {
             let announce = self.announcer.next().map(Instant::from_std);
             // Of those that are ready one is chosen by chance: none of them starves the others.
@@ -124,10 +131,15 @@ impl Core {
                         return true;
                     }
                 }
-                ready = ring.readable() => {
+                () = tokio::time::sleep_until(pause.unwrap_or(second)), if pause.is_some() => {
+                    pause = None;
+                }
+                ready = ring.readable(), if pause.is_none() => {
                     let Ok(mut ready) = ready else { return false };
-                    if !self.take_events().await {
-                        ready.clear_ready();
+                    match self.take_events().await {
+                        Told::Little => ready.clear_ready(),
+                        Told::Much => pause = Some(Instant::now() + WAIT_FOR_MORE),
+                        Told::MoreWaits => {}
                     }
                     // The API's tasks have the same thread.
                     tokio::task::yield_now().await;
@@ -213,11 +225,7 @@ impl Core {
             Command::Do(op) => self.change(&op).await.map(|()| Reply::Done),
             Command::Batch(ops) => {
                 for some in ops.chunks(CHANGES_AT_ONCE) {
-                    for (line, op) in some {
-                        self.change(op)
-                            .await
-                            .map_err(|refusal| refusal.at_line(*line))?;
-                    }
+                    self.change_some(some).await?;
                     self.take_events().await;
                 }
                 Ok(Reply::Done)

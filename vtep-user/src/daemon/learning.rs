@@ -1,6 +1,10 @@
 //! What goes on by itself: events of the kernel side, time that passes, and telling those who watch.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use vtep_common::{addr::MacAddr, maps::FdbKey};
 
@@ -15,8 +19,34 @@ use crate::{
     netlink::Link,
 };
 
-/// Events that are taken in at once: some milliseconds' worth, after which others have their turn.
+/// Events that are taken in at once: a millisecond's worth, after which others have their turn.
 const EVENTS_AT_ONCE: usize = 1_024;
+/// So many at once are the start of many more.
+const MANY_EVENTS: usize = 32;
+/// How long to wait for more where there are many. The kernel wakes us for the first event after those that we took: who takes
+/// each as it comes is woken for each, which costs the processor that forwards frames more than the frame does.
+pub(super) const WAIT_FOR_MORE: Duration = Duration::from_millis(1);
+
+/// How much the kernel side had to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Little, and that was all.
+    Little,
+    /// Much, and more is to be expected, though that was all for now.
+    Much,
+    /// More waits.
+    MoreWaits,
+}
+
+impl Told {
+    const fn of(events: usize) -> Self {
+        match events {
+            EVENTS_AT_ONCE.. => Self::MoreWaits,
+            MANY_EVENTS.. => Self::Much,
+            _ => Self::Little,
+        }
+    }
+}
 
 impl Core {
     /// Has the state say what happens only where somebody watches. Just before anything can happen: who watches misses
@@ -25,17 +55,18 @@ impl Core {
         self.state.set_watched(self.events.watched());
     }
 
-    /// Takes in what the kernel side has told. True if more may wait.
-    pub(super) async fn take_events(&mut self) -> bool {
+    /// Takes in what the kernel side has told, up to a bound.
+    pub(super) async fn take_events(&mut self) -> Told {
         let events = self.datapath.events(EVENTS_AT_ONCE);
+        let told = Told::of(events.len());
         if events.is_empty() {
-            return false;
+            return told;
         }
         self.look_for_watchers();
         self.refresh_own_macs();
         let effect = self.state.learn(&events, &self.datapath);
         self.carry_out_or_log(effect).await;
-        events.len() == EVENTS_AT_ONCE
+        told
     }
 
     /// Lets time pass. True if there is more to do at once.
@@ -190,7 +221,7 @@ impl Core {
         if !std::mem::take(&mut self.own_macs_stale) {
             return;
         }
-        let own: HashSet<MacAddr> = self
+        let own = self
             .uplinks
             .iter()
             .map(|link| link.index)
@@ -198,7 +229,21 @@ impl Core {
             .chain([self.device])
             .filter_map(|ifindex| self.macs.get(&ifindex).copied())
             .filter(|mac| !mac.is_zero())
-            .collect();
+            .collect::<Vec<MacAddr>>();
         self.state.set_own_macs(own);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_new_mac_is_waited_for_at_once_and_many_for_a_moment() {
+        let told = [0, 1, MANY_EVENTS - 1, MANY_EVENTS, EVENTS_AT_ONCE - 1].map(Told::of);
+
+        assert_eq!(told[..3], [Told::Little; 3]);
+        assert_eq!(told[3..], [Told::Much; 2]);
+        assert_eq!(Told::of(EVENTS_AT_ONCE), Told::MoreWaits);
     }
 }

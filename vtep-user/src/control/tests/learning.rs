@@ -135,7 +135,7 @@ fn what_was_learned_stays_when_learning_is_turned_off() {
 #[test]
 fn macs_that_are_no_stations_and_our_own_are_never_learned() {
     let mut lab = lab();
-    lab.state.set_own_macs([mac(B).into()].into());
+    lab.state.set_own_macs([mac(B).into()]);
     for at in [ZERO, "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", B] {
         lab.learn(at, Vtep(V2));
     }
