@@ -1,6 +1,9 @@
 //! What is measured, a file for each case.
 
+mod pair;
 mod program;
+mod rr;
+mod tcp;
 
 use crate::measure::Scale;
 use crate::report::Report;
@@ -16,11 +19,23 @@ pub(crate) struct Case {
 }
 
 /// Every case, in the order in which they run.
-pub(crate) const ALL: &[Case] = &[Case {
-    name: "program",
-    about: "what each program takes for a packet, by PROG_TEST_RUN",
-    run: program::run,
-}];
+pub(crate) const ALL: &[Case] = &[
+    Case {
+        name: "program",
+        about: "what each program takes for a packet, by PROG_TEST_RUN",
+        run: program::run,
+    },
+    Case {
+        name: "tcp",
+        about: "TCP from VM to VM: rate, and kernel CPU at a fixed rate",
+        run: tcp::run,
+    },
+    Case {
+        name: "rr",
+        about: "one byte there and back, both ends on one processor",
+        run: rr::run,
+    },
+];
 
 /// The names of all cases.
 pub(crate) fn names() -> Vec<&'static str> {

@@ -6,7 +6,7 @@ mod rounds;
 mod spread;
 
 pub(crate) use self::cpu::{pin, ticks};
-pub(crate) use self::rounds::{Contender, compare};
+pub(crate) use self::rounds::{Contender, compare, compare_each};
 pub(crate) use self::spread::Spread;
 
 use std::time::Duration;
