@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, UdpSocket};
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use vtep_tests::capture::Capture;
@@ -20,6 +21,8 @@ use vtep_tests::underlay::Family;
 const MTU: u32 = 1500;
 /// What crosses to see that contents arrive, and in frames of which length; in bytes.
 const PROBE: usize = 1 << 20;
+/// How TCP in the VMs finds its rate.
+pub(crate) const CONGESTION_CONTROL: &str = "cubic";
 /// The port of a hypervisor.
 const PORT: &str = "port0";
 
@@ -92,16 +95,12 @@ impl Pair {
         for (number, ns) in (1..).zip(&hypervisors) {
             underlay_end(setup, number, ns);
         }
+        let [near, far] = hypervisors;
         let pair = Self {
-            sides: hypervisors
-                .map(Some)
-                .into_iter()
-                .flatten()
-                .zip(1..)
-                .map(|(ns, number)| Side::new(kind, setup, ns, number))
-                .collect::<Vec<_>>()
-                .try_into()
-                .unwrap_or_else(|_| unreachable!("two hypervisors make two sides")),
+            sides: [
+                Side::new(kind, setup, near, 1),
+                Side::new(kind, setup, far, 2),
+            ],
             setup,
         };
         for from in [0, 1] {
@@ -109,6 +108,26 @@ impl Pair {
         }
         pair.carries();
         pair
+    }
+
+    /// Starts a thread that is called after what encapsulates here, so that profiles tell contenders apart.
+    ///
+    /// # Panics
+    ///
+    /// If there can be no more threads.
+    pub(crate) fn spawn<'scope, T: Send + 'scope>(
+        &self,
+        scope: &'scope Scope<'scope, '_>,
+        body: impl FnOnce() -> T + Send + 'scope,
+    ) -> ScopedJoinHandle<'scope, T> {
+        let name = match self.sides[0].daemon {
+            Some(_) => "bench-vtep",
+            None => "bench-kernel",
+        };
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn_scoped(scope, body)
+            .expect("start a thread")
     }
 
     /// The namespace of a VM.
@@ -265,6 +284,8 @@ impl Side {
         );
         let mtu = kernel::inner_mtu(setup.family, MTU);
         let vm = Ns::new("vm");
+        // Not whatever the machine has: BBR sends by a clock of its own, and then it is the clock that is measured.
+        vm.sysctl("ipv4/tcp_congestion_control", CONGESTION_CONTROL);
         let pump = attach(setup.attach, &hypervisor, &vm);
         hypervisor.ip(&format!("link set {PORT} addrgenmode none mtu {mtu}"));
         vm.ip(&format!(

@@ -95,6 +95,7 @@ fn over_tcp(pair: &Pair, time: Duration) -> io::Result<Seen> {
         end.set_read_timeout(Some(PATIENCE))?;
     }
     transact(
+        pair,
         time,
         |byte| {
             (&client).write_all(byte)?;
@@ -112,6 +113,7 @@ fn over_udp(pair: &Pair, time: Duration) -> io::Result<Seen> {
     let (client, server): (UdpSocket, UdpSocket) =
         udp_pair((pair.vm(0), pair.address(0)), (pair.vm(1), pair.address(1)));
     transact(
+        pair,
         time,
         |byte| {
             client.send(byte)?;
@@ -127,6 +129,7 @@ fn over_udp(pair: &Pair, time: Duration) -> io::Result<Seen> {
 
 /// Has the client ask again and again for a time, and then end; the server answers until it is told of the end.
 fn transact(
+    pair: &Pair,
     time: Duration,
     mut ask: impl FnMut(&mut [u8; 1]) -> io::Result<()> + Send,
     end: impl FnOnce() -> io::Result<()> + Send,
@@ -170,8 +173,8 @@ fn transact(
         Ok(answered)
     };
     let (client, server): (io::Result<(Seen, u64)>, io::Result<u64>) = thread::scope(|scope| {
-        let server = scope.spawn(server);
-        let (client, server) = (scope.spawn(client).join(), server.join());
+        let server = pair.spawn(scope, server);
+        let (client, server) = (pair.spawn(scope, client).join(), server.join());
         (
             client.unwrap_or_else(|e| resume_unwind(e)),
             server.unwrap_or_else(|e| resume_unwind(e)),

@@ -8,9 +8,9 @@ use vtep_tests::lab::{Attach, Kind};
 use vtep_tests::underlay::Family;
 
 use self::stream::{Load, Seen};
-use super::pair::{Pair, Setup, Underlay};
-use crate::measure::{Contender, Scale, compare};
-use crate::report::{Goal, Report};
+use super::pair::{CONGESTION_CONTROL, Pair, Setup, Underlay};
+use crate::measure::{Contender, Scale, compare_each};
+use crate::report::{Figures, Goal, Report};
 
 /// The fixed rate, in Gbit/s, at which processor time is compared.
 const RATE: f64 = 2.0;
@@ -55,6 +55,12 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
     }
 }
 
+/// The median of the ratios of the row that was added last.
+fn median(report: &Report) -> Option<f64> {
+    let spread = report.rows.last()?.spread;
+    spread.map(|spread| spread.median)
+}
+
 /// Both contenders, side by side.
 struct Bench {
     setup: Setup,
@@ -91,15 +97,10 @@ impl Bench {
             1 => format!("rate, 1 stream, {}", self.setup),
             more => format!("rate, {more} streams, {}", self.setup),
         };
-        self.compare(
-            scale,
-            report,
-            (&what, "Gbit/s"),
-            rounds,
-            &load,
-            goal,
-            |seen| Ok(seen.rate),
-        )
+        let ([rate], note) = self.compare(scale, rounds, &load, |seen| Ok([seen.rate]));
+        report.ratio(&what, "Gbit/s", &rate, goal);
+        report.note(note);
+        median(report)
     }
 
     /// Processor time at the fixed rate; returns the median ratio.
@@ -116,46 +117,38 @@ impl Bench {
             pace: Some(RATE),
         };
         let what = format!("kernel CPU at {RATE} Gbit/s, 1 stream, {}", self.setup);
-        let smoke = scale.smoke;
-        self.compare(
-            scale,
-            report,
-            (&what, "ms/Gbit"),
-            rounds,
-            &load,
-            goal,
-            |seen| {
-                // Whether a thing works at all does not depend on how fast the machine is.
-                if smoke || (seen.rate / RATE - 1.0).abs() <= OFF {
-                    Ok(seen.kernel_ms)
-                } else {
-                    Err(format!("{:.2} Gbit/s arrived, not {RATE}", seen.rate))
-                }
-            },
-        )
+        let ([kernel, ticked], note) = self.compare(scale, rounds, &load, |seen| {
+            // Whether a thing works at all does not depend on how fast the machine is.
+            if scale.smoke || (seen.rate / RATE - 1.0).abs() <= OFF {
+                Ok([seen.kernel_ms, seen.ticked_ms])
+            } else {
+                Err(format!("{:.2} Gbit/s arrived, not {RATE}", seen.rate))
+            }
+        });
+        report.ratio(&format!("{what}, by ticks"), "ms/Gbit", &ticked, None);
+        report.note(format!("what the row below says, by sampling; {note}"));
+        report.ratio(&what, "ms/Gbit", &kernel, goal);
+        report.note(format!(
+            "all the time in which processors were neither idle nor in user space nor stolen; {note}"
+        ));
+        median(report)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what a row is made of, used twice"
-    )]
-    fn compare(
+    /// Both contenders in turn; each measurement gives several figures. Says also how the machine was used.
+    fn compare<const N: usize>(
         &self,
         scale: &Scale,
-        report: &mut Report,
-        (what, unit): (&str, &str),
         rounds: u32,
         load: &Load,
-        goal: Option<Goal>,
-        figure: impl Fn(Seen) -> Result<f64, String>,
-    ) -> Option<f64> {
+        figures: impl Fn(Seen) -> Result<[f64; N], String>,
+    ) -> ([Figures; N], String) {
         let again = [Cell::new(0), Cell::new(0)];
         let once = |pair: &Pair, again: &Cell<u64>| {
             let seen = stream::transfer(pair, load)?;
             again.set(again.get() + seen.again);
-            figure(seen)
+            figures(seen)
         };
-        let figures = compare(
+        let compared = compare_each(
             scale,
             rounds,
             &mut [
@@ -163,10 +156,8 @@ impl Bench {
                 Contender::new("kernel", || once(&self.kernel, &again[1])),
             ],
         );
-        report.ratio(what, unit, &figures, goal);
-        report.note(self.note(scale.rounds(rounds), again.map(Cell::into_inner)));
-        let row = report.rows.last()?;
-        row.spread.map(|spread| spread.median)
+        let note = self.note(scale.rounds(rounds), again.map(Cell::into_inner));
+        (compared, note)
     }
 
     /// How the machine was used.
@@ -186,7 +177,7 @@ impl Bench {
             }
         };
         format!(
-            "all senders on processor {}, all receivers on {}; {}; {underlay}; segments sent again in a round: \
+            "all senders on processor {}, all receivers on {}, {CONGESTION_CONTROL}; {}; {underlay}; segments sent again in a round: \
              vtep {vtep}, kernel {kernel}{pump}",
             stream::SENDER,
             stream::RECEIVER,

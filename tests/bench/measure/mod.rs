@@ -5,7 +5,7 @@ mod cpu;
 mod rounds;
 mod spread;
 
-pub(crate) use self::cpu::{pin, ticks};
+pub(crate) use self::cpu::{Kernel, pin, ticks};
 pub(crate) use self::rounds::{Contender, compare, compare_each};
 pub(crate) use self::spread::Spread;
 

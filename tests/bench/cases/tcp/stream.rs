@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cases::pair::Pair;
-use crate::measure::{pin, ticks};
+use crate::measure::{Kernel, pin, ticks};
 
 /// The processor that senders run on.
 pub(super) const SENDER: usize = 0;
@@ -18,12 +18,15 @@ pub(super) const RECEIVER: usize = 1;
 const CHUNK: usize = 256 << 10;
 /// Bytes of one system call of a sender: one super-frame, nearly.
 const PIECE: usize = 64_000;
+/// Such calls at once of a sender that keeps a rate. After each one alone it would be the falling asleep and waking of both ends that
+/// is measured, which takes longer than the way between them.
+const BURST: u32 = 8;
 /// A sender that is late by more than this does not catch up.
 const BEHIND: Duration = Duration::from_millis(10);
-/// How long anything may stand still.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Milliseconds of a tick of `/proc/stat`.
 const TICK_MS: f64 = 10.0;
+/// How long anything may stand still.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to send.
 pub(super) struct Load {
@@ -41,6 +44,8 @@ pub(super) struct Seen {
     pub(super) rate: f64,
     /// Milliseconds that all processors spent in the kernel, for each Gbit that arrived.
     pub(super) kernel_ms: f64,
+    /// The same by what ticks found running.
+    pub(super) ticked_ms: f64,
     /// Segments that were sent again.
     pub(super) again: u64,
 }
@@ -59,8 +64,8 @@ pub(super) fn transfer(pair: &Pair, load: &Load) -> Result<Seen, String> {
             .iter()
             .flat_map(|(source, sink)| {
                 [
-                    scope.spawn(|| send(source, pause, &stop, &sent)),
-                    scope.spawn(|| receive(sink, &arrived)),
+                    pair.spawn(scope, || send(source, pause, &stop, &sent)),
+                    pair.spawn(scope, || receive(sink, &arrived)),
                 ]
             })
             .collect();
@@ -114,10 +119,12 @@ fn send(
     let piece = vec![0x5a; PIECE];
     let mut due = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        stream.write_all(&piece)?;
-        sent.fetch_add(PIECE as u64, Ordering::Relaxed);
+        for _ in 0..BURST {
+            stream.write_all(&piece)?;
+            sent.fetch_add(PIECE as u64, Ordering::Relaxed);
+        }
         if let Some(pause) = pause {
-            due += pause;
+            due += pause * BURST;
             let now = Instant::now();
             match due.checked_duration_since(now) {
                 Some(left) => thread::sleep(left),
@@ -141,18 +148,16 @@ fn receive(mut stream: &TcpStream, arrived: &AtomicU64) -> io::Result<()> {
 
 /// What arrives within a time, and what the kernel takes for it.
 fn watch(arrived: &AtomicU64, time: Duration) -> Seen {
-    let now = || (Instant::now(), arrived.load(Ordering::Relaxed), ticks());
-    let (start, bytes, busy) = now();
+    let (kernel, ticked, before) = (Kernel::now(), ticks(), arrived.load(Ordering::Relaxed));
     thread::sleep(time);
-    let (end, more_bytes, more_busy) = now();
+    let bytes = arrived.load(Ordering::Relaxed) - before;
+    let (ticked, (passed, busy)) = (ticks() - ticked, kernel.since());
     #[expect(clippy::cast_precision_loss, reason = "bytes and ticks of seconds")]
-    let [gbit, busy] = [
-        (more_bytes - bytes) as f64 * 8.0 / 1e9,
-        (more_busy - busy) as f64,
-    ];
+    let [gbit, ticked] = [bytes as f64 * 8.0 / 1e9, ticked as f64];
     Seen {
-        rate: gbit / (end - start).as_secs_f64(),
-        kernel_ms: busy * TICK_MS / gbit,
+        rate: gbit / passed,
+        kernel_ms: busy * 1e3 / gbit,
+        ticked_ms: ticked * TICK_MS / gbit,
         again: 0,
     }
 }
