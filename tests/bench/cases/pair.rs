@@ -21,8 +21,6 @@ use vtep_tests::underlay::Family;
 const MTU: u32 = 1500;
 /// What crosses to see that contents arrive, and in frames of which length; in bytes.
 const PROBE: usize = 1 << 20;
-/// How TCP in the VMs finds its rate.
-pub(crate) const CONGESTION_CONTROL: &str = "cubic";
 /// The port of a hypervisor.
 const PORT: &str = "port0";
 
@@ -284,8 +282,6 @@ impl Side {
         );
         let mtu = kernel::inner_mtu(setup.family, MTU);
         let vm = Ns::new("vm");
-        // Not whatever the machine has: BBR sends by a clock of its own, and then it is the clock that is measured.
-        vm.sysctl("ipv4/tcp_congestion_control", CONGESTION_CONTROL);
         let pump = attach(setup.attach, &hypervisor, &vm);
         hypervisor.ip(&format!("link set {PORT} addrgenmode none mtu {mtu}"));
         vm.ip(&format!(

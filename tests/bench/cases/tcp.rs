@@ -8,7 +8,7 @@ use vtep_tests::lab::{Attach, Kind};
 use vtep_tests::underlay::Family;
 
 use self::stream::{Load, Seen};
-use super::pair::{CONGESTION_CONTROL, Pair, Setup, Underlay};
+use super::pair::{Pair, Setup, Underlay};
 use crate::measure::{Contender, Scale, compare_each};
 use crate::report::{Figures, Goal, Report};
 
@@ -177,10 +177,11 @@ impl Bench {
             }
         };
         format!(
-            "all senders on processor {}, all receivers on {}, {CONGESTION_CONTROL}; {}; {underlay}; segments sent again in a round: \
+            "all senders on processor {}, all receivers on {}, {}; {}; {underlay}; segments sent again in a round: \
              vtep {vtep}, kernel {kernel}{pump}",
             stream::SENDER,
             stream::RECEIVER,
+            stream::CONGESTION_CONTROL,
             self.vtep.hook(),
         )
     }

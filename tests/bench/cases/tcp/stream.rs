@@ -14,6 +14,8 @@ use crate::measure::{Kernel, pin, ticks};
 pub(super) const SENDER: usize = 0;
 /// The processor that receivers run on.
 pub(super) const RECEIVER: usize = 1;
+/// How senders find their rate. Not whatever the machine has: BBR sends by a clock of its own, and then it is the clock that is measured.
+pub(super) const CONGESTION_CONTROL: &str = "cubic";
 /// Bytes of one system call of a receiver.
 const CHUNK: usize = 256 << 10;
 /// Bytes of one system call of a sender: one super-frame, nearly.
@@ -102,11 +104,31 @@ fn connect(pair: &Pair, count: usize) -> io::Result<Vec<(TcpStream, TcpStream)>>
                 .vm(0)
                 .run(|| TcpStream::connect_timeout(&to, PATIENCE))?;
             let (sink, _) = listener.accept()?;
+            set_congestion_control(&source)?;
             source.set_write_timeout(Some(PATIENCE))?;
             sink.set_read_timeout(Some(PATIENCE))?;
             Ok((source, sink))
         })
         .collect()
+}
+
+fn set_congestion_control(stream: &TcpStream) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(CONGESTION_CONTROL.len()).expect("a short name");
+    // SAFETY: the name is of the length stated and outlives the call.
+    let done = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_CONGESTION,
+            CONGESTION_CONTROL.as_ptr().cast(),
+            len,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn send(
