@@ -2,8 +2,13 @@
 
 mod control;
 mod fdb;
+mod flood;
 mod learning;
+mod packets;
+mod pair;
 mod program;
+mod rr;
+mod tcp;
 
 use crate::measure::Scale;
 use crate::report::Report;
@@ -26,6 +31,21 @@ pub(crate) const ALL: &[Case] = &[
         run: program::run,
     },
     Case {
+        name: "packets",
+        about: "packets per second from VM to VM, and through one VTEP in one direction",
+        run: packets::run,
+    },
+    Case {
+        name: "tcp",
+        about: "TCP from VM to VM: rate, and kernel CPU at a fixed rate",
+        run: tcp::run,
+    },
+    Case {
+        name: "rr",
+        about: "one byte there and back, both ends on one processor",
+        run: rr::run,
+    },
+    Case {
         name: "learning",
         about: "new source MACs, from the first frame until all of them are in the FDB",
         run: learning::run,
@@ -34,6 +54,11 @@ pub(crate) const ALL: &[Case] = &[
         name: "fdb",
         about: "the FDB at its sizes: look-ups, changes, reading it all, and memory",
         run: fdb::run,
+    },
+    Case {
+        name: "flood",
+        about: "what a copy of a broadcast to a VTEP takes, by the number of VTEPs",
+        run: flood::run,
     },
     Case {
         name: "control",

@@ -7,8 +7,8 @@ pub(crate) mod process;
 mod rounds;
 mod spread;
 
-pub(crate) use self::cpu::{pin, ticks};
-pub(crate) use self::rounds::{Contender, compare};
+pub(crate) use self::cpu::{Kernel, pin, ticks};
+pub(crate) use self::rounds::{Contender, compare, compare_each};
 pub(crate) use self::spread::Spread;
 
 use std::time::Duration;

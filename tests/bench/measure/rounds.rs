@@ -11,19 +11,16 @@ const MOST_STOLEN: f64 = 0.01;
 /// How far the fixed work may be off its median in a round.
 const MOST_OFF: f64 = 0.15;
 
-/// One of those that are measured in turn.
-pub(crate) struct Contender<'a> {
+/// One of those that are measured in turn, which gives a figure each time, or several.
+pub(crate) struct Contender<'a, T = f64> {
     /// Its name.
     pub(crate) name: &'static str,
     /// Measures once. An error is why what was measured does not count, such as packets that were lost.
-    pub(crate) measure: Box<dyn FnMut() -> Result<f64, String> + 'a>,
+    pub(crate) measure: Box<dyn FnMut() -> Result<T, String> + 'a>,
 }
 
-impl<'a> Contender<'a> {
-    pub(crate) fn new(
-        name: &'static str,
-        measure: impl FnMut() -> Result<f64, String> + 'a,
-    ) -> Self {
+impl<'a, T> Contender<'a, T> {
+    pub(crate) fn new(name: &'static str, measure: impl FnMut() -> Result<T, String> + 'a) -> Self {
         Self {
             name,
             measure: Box::new(measure),
@@ -32,8 +29,8 @@ impl<'a> Contender<'a> {
 }
 
 /// What one round gave.
-struct Round {
-    figures: Vec<Result<f64, String>>,
+struct Round<T> {
+    figures: Vec<Result<T, String>>,
     stolen: f64,
     canary: Duration,
 }
@@ -41,6 +38,30 @@ struct Round {
 /// Measures each contender once a round, in an order that turns from round to round, and leaves out the rounds in which the
 /// machine was not itself or a measurement does not count.
 pub(crate) fn compare(scale: &Scale, rounds: u32, contenders: &mut [Contender<'_>]) -> Figures {
+    let (series, rounds) = in_turn(scale, rounds, contenders);
+    Figures { series, rounds }
+}
+
+/// The same where one measurement gives several figures: those of each sort by themselves.
+pub(crate) fn compare_each<const N: usize>(
+    scale: &Scale,
+    rounds: u32,
+    contenders: &mut [Contender<'_, [f64; N]>],
+) -> [Figures; N] {
+    let (series, rounds) = in_turn(scale, rounds, contenders);
+    std::array::from_fn(|sort| Figures {
+        series: series
+            .iter()
+            .map(|(name, all)| (name.clone(), all.iter().map(|each| each[sort]).collect()))
+            .collect(),
+        rounds: rounds.clone(),
+    })
+}
+
+/// Each contender with what it gave in the rounds that count, and how many rounds those are.
+type Sifted<T> = (Vec<(String, Vec<T>)>, Rounds);
+
+fn in_turn<T: Clone>(scale: &Scale, rounds: u32, contenders: &mut [Contender<'_, T>]) -> Sifted<T> {
     let count = contenders.len();
     let mut all = Vec::new();
     for turn in 0..usize::try_from(scale.rounds(rounds)).unwrap_or(usize::MAX) {
@@ -62,7 +83,7 @@ pub(crate) fn compare(scale: &Scale, rounds: u32, contenders: &mut [Contender<'_
 }
 
 /// The figures of the rounds that count.
-fn sifted(names: Vec<&'static str>, all: &[Round], smoke: bool) -> Figures {
+fn sifted<T: Clone>(names: Vec<&'static str>, all: &[Round<T>], smoke: bool) -> Sifted<T> {
     let mut canaries: Vec<Duration> = all.iter().map(|round| round.canary).collect();
     canaries.sort();
     let usual = canaries
@@ -72,11 +93,7 @@ fn sifted(names: Vec<&'static str>, all: &[Round], smoke: bool) -> Figures {
     let mut kept = vec![Vec::new(); names.len()];
     for round in all {
         let off = (round.canary.as_secs_f64() - usual).abs() > usual * MOST_OFF;
-        let whole: Result<Vec<f64>, &String> = round
-            .figures
-            .iter()
-            .map(|figure| figure.as_ref().copied())
-            .collect();
+        let whole: Result<Vec<&T>, &String> = round.figures.iter().map(Result::as_ref).collect();
         match whole {
             Err(why) => {
                 rounds.void += 1;
@@ -88,22 +105,20 @@ fn sifted(names: Vec<&'static str>, all: &[Round], smoke: bool) -> Figures {
             Ok(figures) => {
                 rounds.kept += 1;
                 for (kept, figure) in kept.iter_mut().zip(figures) {
-                    kept.push(figure);
+                    kept.push(figure.clone());
                 }
             }
         }
     }
-    Figures {
-        series: names.into_iter().map(str::to_owned).zip(kept).collect(),
-        rounds,
-    }
+    let series = names.into_iter().map(str::to_owned).zip(kept).collect();
+    (series, rounds)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn round(figures: &[f64], stolen: f64, canary: u64) -> Round {
+    fn round(figures: &[f64], stolen: f64, canary: u64) -> Round<f64> {
         Round {
             figures: figures.iter().map(|figure| Ok(*figure)).collect(),
             stolen,
@@ -123,16 +138,29 @@ mod tests {
             round(&[3.0, 4.0], 0.009, 99),
         ];
 
-        let figures = sifted(vec!["a", "b"], &all, false);
+        let (series, rounds) = sifted(vec!["a", "b"], &all, false);
 
-        assert_eq!(figures.series[0], ("a".to_owned(), vec![1.0, 3.0]));
-        assert_eq!(figures.series[1], ("b".to_owned(), vec![2.0, 4.0]));
-        let rounds = &figures.rounds;
+        assert_eq!(series[0], ("a".to_owned(), vec![1.0, 3.0]));
+        assert_eq!(series[1], ("b".to_owned(), vec![2.0, 4.0]));
         assert_eq!(
             (rounds.kept, rounds.stolen, rounds.unsteady, rounds.void),
             (2, 1, 1, 1)
         );
         assert_eq!(rounds.why.as_deref(), Some("3 packets were lost"));
+    }
+
+    #[test]
+    fn several_figures_of_one_measurement_are_parted_by_sort() {
+        let mut contenders = [
+            Contender::new("a", || Ok([1.0, 2.0])),
+            Contender::new("b", || Ok([3.0, 4.0])),
+        ];
+
+        let [first, second] = compare_each(&Scale::new(Some(2), 1, true), 9, &mut contenders);
+
+        assert_eq!((first.of("a"), first.of("b")), (&[1.0][..], &[3.0][..]));
+        assert_eq!((second.of("a"), second.of("b")), (&[2.0][..], &[4.0][..]));
+        assert_eq!((first.rounds.kept, second.rounds.kept), (1, 1));
     }
 
     #[test]

@@ -1,0 +1,376 @@
+//! Two VMs behind two hypervisors that are joined by one veth pair, with nothing else between them.
+
+use std::fmt;
+use std::net::{IpAddr, UdpSocket};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Duration;
+
+use vtep_tests::capture::Capture;
+use vtep_tests::daemon::Daemon;
+use vtep_tests::frame::{Mac, checksum, pattern};
+use vtep_tests::kernel;
+use vtep_tests::lab::{Attach, GREEN, Kind, UPLINK, VM_DEV};
+use vtep_tests::link::Link as _;
+use vtep_tests::ns::Ns;
+use vtep_tests::offload::{set_gro, set_segmentation};
+use vtep_tests::tap::{Pump, Tap};
+use vtep_tests::traffic::{inner_v4, ping, tcp_transfer};
+use vtep_tests::underlay::Family;
+
+/// The MTU of the underlay.
+const MTU: u32 = 1500;
+/// What crosses to see that contents arrive, and in frames of which length; in bytes.
+const PROBE: usize = 1 << 20;
+/// The port of a hypervisor.
+const PORT: &str = "port0";
+
+/// What the underlay carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Underlay {
+    /// Super-frames too, as between containers of one machine.
+    Super,
+    /// Frames of its MTU only, which GRO merges on receipt, as from card to card.
+    Wire,
+}
+
+impl fmt::Display for Underlay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Super => "GSO crosses",
+            Self::Wire => "wire-like",
+        })
+    }
+}
+
+/// What is set up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    /// The underlay's family.
+    pub(crate) family: Family,
+    /// What it carries.
+    pub(crate) underlay: Underlay,
+    /// How the VMs hang on their hypervisors.
+    pub(crate) attach: Attach,
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = match self.family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        };
+        let port = match self.attach {
+            Attach::Veth => "veth",
+            Attach::TapVnet => "tap with vnet header",
+            Attach::TapPlain => "tap",
+        };
+        write!(f, "{}, {family}, {port}", self.underlay)
+    }
+}
+
+/// One half: a hypervisor and its VM. Fields go in this order when it ends.
+struct Side {
+    /// Carries between the taps, where there are taps.
+    _pump: Option<Pump>,
+    vm: Ns,
+    daemon: Option<Daemon>,
+    hypervisor: Ns,
+    number: u8,
+}
+
+/// The whole.
+pub(crate) struct Pair {
+    sides: [Side; 2],
+    setup: Setup,
+}
+
+impl Pair {
+    /// Sets up, passes traffic, and has everybody know everybody.
+    pub(crate) fn new(kind: Kind, setup: Setup) -> Self {
+        let hypervisors = [Ns::new("hv0"), Ns::new("hv1")];
+        let [near, far] = &hypervisors;
+        near.veth(UPLINK, far, UPLINK);
+        for (number, ns) in (1..).zip(&hypervisors) {
+            underlay_end(setup, number, ns);
+        }
+        let [near, far] = hypervisors;
+        let pair = Self {
+            sides: [
+                Side::new(kind, setup, near, 1),
+                Side::new(kind, setup, far, 2),
+            ],
+            setup,
+        };
+        for from in [0, 1] {
+            ping(pair.vm(from), pair.address(1 - from));
+        }
+        pair.carries();
+        pair
+    }
+
+    /// Starts a thread that is called after what encapsulates here, so that profiles tell contenders apart.
+    ///
+    /// # Panics
+    ///
+    /// If there can be no more threads.
+    pub(crate) fn spawn<'scope, T: Send + 'scope>(
+        &self,
+        scope: &'scope Scope<'scope, '_>,
+        body: impl FnOnce() -> T + Send + 'scope,
+    ) -> ScopedJoinHandle<'scope, T> {
+        let name = match self.sides[0].daemon {
+            Some(_) => "bench-vtep",
+            None => "bench-kernel",
+        };
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn_scoped(scope, body)
+            .expect("start a thread")
+    }
+
+    /// The namespace of a VM.
+    pub(crate) fn vm(&self, side: usize) -> &Ns {
+        &self.sides[side].vm
+    }
+
+    /// The address of a VM.
+    pub(crate) fn address(&self, side: usize) -> IpAddr {
+        inner_v4(self.sides[side].number).into()
+    }
+
+    /// What takes frames from the underlay, and why not XDP, as the daemon says.
+    pub(crate) fn hook(&self) -> String {
+        let daemon = self.sides[0].daemon.as_ref().expect("a side with vtep");
+        let uplink = &daemon.status()["uplinks"][0];
+        let said = |what: &str| uplink[what].as_str().unwrap_or("-").to_owned();
+        format!(
+            "uplink hook by the daemon's choice {} ({})",
+            said("hook"),
+            said("why")
+        )
+    }
+
+    /// Contents arrive whole, and the underlay carries what it is to carry.
+    fn carries(&self) {
+        for from in [0, 1] {
+            let uplink = Capture::all(&self.sides[from].hypervisor, UPLINK);
+            tcp_transfer(
+                self.vm(from),
+                self.vm(1 - from),
+                self.address(1 - from),
+                PROBE,
+            );
+            let seen = uplink.collect(Duration::from_millis(50), |_| false);
+            let longest = seen.iter().map(Vec::len).max().unwrap_or(0);
+            let single = longest <= usize::try_from(MTU).expect("a small constant") + 14;
+            assert_eq!(
+                single,
+                self.setup.underlay == Underlay::Wire,
+                "{}: the longest frame on the underlay has {longest} bytes",
+                self.setup
+            );
+        }
+    }
+
+    /// The underlay frame of one datagram from a VM to the other.
+    fn sample(&self, from: usize) -> Vec<u8> {
+        let open = |side: usize| {
+            let at = (self.address(side), 40_000);
+            self.vm(side)
+                .run(|| UdpSocket::bind(at).expect("a UDP socket"))
+        };
+        let (sender, receiver) = (open(from), open(1 - from));
+        let payload = pattern(41, 200);
+        let uplink = Capture::arriving(&self.sides[1 - from].hypervisor, UPLINK);
+        sender
+            .send_to(&payload, (self.address(1 - from), 40_000))
+            .expect("send a datagram");
+        let frame = uplink.wait_for("frame with the datagram", |frame| frame.ends_with(&payload));
+        let mut got = [0; 500];
+        receiver
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("a read timeout");
+        let len = receiver.recv(&mut got).expect("the datagram");
+        assert_eq!(&got[..len], payload, "{}: datagram", self.setup);
+        frame
+    }
+
+    /// In both directions a frame looks on the underlay as the rival's, but for what is free to choose.
+    pub(crate) fn looks_as(&self, rival: &Self) {
+        for from in [0, 1] {
+            let [ours, theirs] = [self, rival].map(|pair| {
+                let frame = pair.sample(from);
+                without_choices(&frame, self.setup.family)
+                    .unwrap_or_else(|what| panic!("{}: {what}: {frame:02x?}", self.setup))
+            });
+            assert!(
+                ours == theirs,
+                "{}: not the kernel's frame:\n{ours:02x?}\n{theirs:02x?}",
+                self.setup
+            );
+        }
+    }
+}
+
+/// An underlay frame with zero for what each may choose: source port, IPv4 identification, and what these add to checksums; and
+/// likewise for the identification of the inner packet, which its VM has chosen. An error is what is wrong with it.
+fn without_choices(frame: &[u8], family: Family) -> Result<Vec<u8>, &'static str> {
+    let mut frame = frame.to_vec();
+    let inner = family.outer_len() + 14;
+    let udp = family.outer_len() - 16;
+    if frame.len() < inner + 20 {
+        return Err("shorter than its headers");
+    }
+    if family == Family::V4 {
+        without_identification(&mut frame[14..34])?;
+    }
+    without_identification(&mut frame[inner..inner + 20])?;
+    let port = u16::from_be_bytes([frame[udp], frame[udp + 1]]);
+    let sum = u16::from_be_bytes([frame[udp + 6], frame[udp + 7]]);
+    if port < 1024 {
+        return Err("a source port of others");
+    }
+    frame[udp..udp + 2].fill(0);
+    if sum != 0 {
+        // Not summed anew: with an inner checksum that is still pending, what the sum covers is not all there yet.
+        let without = checksum(&[&(!sum).to_be_bytes(), &(!port).to_be_bytes()]);
+        frame[udp + 6..udp + 8].copy_from_slice(&without.to_be_bytes());
+    }
+    Ok(frame)
+}
+
+/// The same for an IPv4 header.
+fn without_identification(header: &mut [u8]) -> Result<(), &'static str> {
+    if checksum(&[header]) != 0 {
+        return Err("a wrong IPv4 header checksum");
+    }
+    header[4..6].fill(0);
+    header[10..12].fill(0);
+    Ok(())
+}
+
+/// One end of the underlay.
+fn underlay_end(setup: Setup, number: u8, ns: &Ns) {
+    let family = setup.family;
+    let (prefix, nodad) = (family.prefix(), family.nodad());
+    let (here, there) = (family.address(0, number), family.address(0, other(number)));
+    let (mac, far_mac) = (underlay_mac(number), underlay_mac(other(number)));
+    ns.ip(&format!(
+        "link set {UPLINK} address {mac} mtu {MTU}
+         addr add {here}/{prefix} dev {UPLINK} {nodad}
+         neigh replace {there} lladdr {far_mac} dev {UPLINK} nud permanent"
+    ));
+    if setup.underlay == Underlay::Wire {
+        set_segmentation(ns, UPLINK, false);
+        set_gro(ns, UPLINK, true);
+    }
+}
+
+const fn other(number: u8) -> u8 {
+    3 - number
+}
+
+const fn underlay_mac(number: u8) -> Mac {
+    Mac::nth(0xa0 + number)
+}
+
+impl Side {
+    fn new(kind: Kind, setup: Setup, hypervisor: Ns, number: u8) -> Self {
+        let (here, there) = (
+            setup.family.address(0, number),
+            setup.family.address(0, other(number)),
+        );
+        let mtu = kernel::inner_mtu(setup.family, MTU);
+        let vm = Ns::new("vm");
+        let pump = attach(setup.attach, &hypervisor, &vm);
+        hypervisor.ip(&format!("link set {PORT} addrgenmode none mtu {mtu}"));
+        vm.ip(&format!(
+            "link set {VM_DEV} addrgenmode none address {} mtu {mtu}
+             addr add {}/24 dev {VM_DEV}
+             neigh replace {} lladdr {} dev {VM_DEV} nud permanent",
+            Mac::nth(number),
+            inner_v4(number),
+            inner_v4(other(number)),
+            Mac::nth(other(number)),
+        ));
+        let daemon = match kind {
+            Kind::Vtep => {
+                let daemon = Daemon::start(&hypervisor, &["--iface", UPLINK]);
+                daemon.ok(&format!("vni add {GREEN}"));
+                daemon.ok(&format!("port add {PORT} --vni {GREEN}"));
+                daemon.ok(&format!(
+                    "fdb append {} --vni {GREEN} --dst {there}",
+                    Mac::ZERO
+                ));
+                Some(daemon)
+            }
+            Kind::Kernel => {
+                // Like vtep's defaults, so that the same bytes cross: with DF, and over IPv4 without a checksum.
+                let like = match setup.family {
+                    Family::V4 => "df set noudpcsum",
+                    Family::V6 => "",
+                };
+                kernel::add_vni_with(&hypervisor, GREEN, here, mtu, like);
+                kernel::add_port(&hypervisor, GREEN, PORT);
+                kernel::flood_to(&hypervisor, GREEN, there);
+                None
+            }
+        };
+        Self {
+            _pump: pump,
+            vm,
+            daemon,
+            hypervisor,
+            number,
+        }
+    }
+}
+
+/// Gives the VM its device, whose other end is the hypervisor's port.
+fn attach(attach: Attach, hypervisor: &Ns, vm: &Ns) -> Option<Pump> {
+    let open = match attach {
+        Attach::Veth => {
+            hypervisor.veth(PORT, vm, VM_DEV);
+            return None;
+        }
+        Attach::TapVnet => Tap::with_vnet_header,
+        Attach::TapPlain => Tap::new,
+    };
+    Some(Pump::start(open(hypervisor, PORT), open(vm, VM_DEV)))
+}
+
+#[cfg(test)]
+mod tests {
+    use vtep_tests::frame::{Frame, eth};
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_free_to_choose_is_taken_out() {
+        for family in Family::BOTH {
+            let frame = |port: u16, id: u16, payload: u8| {
+                let with_id = |frame: Frame| frame.fragment(id, 0x4000);
+                let (a, b) = (family.address(0, 1), family.address(0, 2));
+                let outer = eth(Mac::nth(1), Mac::nth(2)).ip(a, b);
+                let outer = match family {
+                    Family::V4 => with_id(outer),
+                    Family::V6 => outer,
+                };
+                let inner = outer
+                    .udp(port, 4789)
+                    .vxlan(GREEN)
+                    .eth(Mac::nth(3), Mac::nth(4))
+                    .ipv4(inner_v4(1), inner_v4(2));
+                let frame = with_id(inner).udp(1, 2).bytes(&[payload; 60]);
+                without_choices(&frame.build(), family)
+            };
+
+            let one = frame(50_000, 1, 7);
+
+            assert!(one.is_ok(), "{one:?}");
+            assert_eq!(one, frame(60_001, 9, 7));
+            assert_ne!(one, frame(50_000, 1, 8));
+            assert_eq!(frame(80, 1, 7), Err("a source port of others"));
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! TCP from VM to VM: how fast, and what the kernel takes for a Gbit at a fixed rate.
+
+mod stream;
+
+use std::cell::Cell;
+
+use vtep_tests::lab::{Attach, Kind};
+use vtep_tests::underlay::Family;
+
+use self::stream::{Load, Seen};
+use super::pair::{Pair, Setup, Underlay};
+use crate::measure::{Contender, Scale, compare_each};
+use crate::report::{Figures, Goal, Report};
+
+/// The fixed rate, in Gbit/s, at which processor time is compared.
+const RATE: f64 = 2.0;
+/// How far what arrives may be off the fixed rate.
+const OFF: f64 = 0.02;
+/// How much worse than over IPv4 a ratio may be over IPv6.
+const V6_LESS: f64 = 0.1;
+
+/// What ratios one stream between veths is to reach over IPv4: rate, processor time.
+const fn goals(underlay: Underlay) -> (Goal, Goal) {
+    match underlay {
+        Underlay::Super => (Goal::AtLeast(1.25), Goal::AtMost(0.8)),
+        Underlay::Wire => (Goal::AtLeast(1.0), Goal::AtMost(0.85)),
+    }
+}
+
+/// Measures.
+pub(crate) fn run(scale: &Scale, report: &mut Report) {
+    for underlay in [Underlay::Super, Underlay::Wire] {
+        let setup = |family, attach| Setup {
+            family,
+            underlay,
+            attach,
+        };
+        let v4 = Bench::new(setup(Family::V4, Attach::Veth));
+        let (rate_goal, cost_goal) = goals(underlay);
+        let rate = v4.rate(scale, report, 1, 11, Some(rate_goal));
+        let cost = v4.cost(scale, report, 11, Some(cost_goal));
+        v4.rate(scale, report, 4, 5, None);
+        drop(v4);
+
+        let v6 = Bench::new(setup(Family::V6, Attach::Veth));
+        let rate_goal = rate.map(|rate| Goal::AtLeast(rate * (1.0 - V6_LESS)));
+        let cost_goal = cost.map(|cost| Goal::AtMost(cost * (1.0 + V6_LESS)));
+        v6.rate(scale, report, 1, 11, rate_goal);
+        v6.cost(scale, report, 11, cost_goal);
+        drop(v6);
+
+        let tap = Bench::new(setup(Family::V4, Attach::TapVnet));
+        tap.rate(scale, report, 1, 5, None);
+        tap.cost(scale, report, 5, None);
+    }
+}
+
+/// The median of the ratios of the row that was added last.
+fn median(report: &Report) -> Option<f64> {
+    let spread = report.rows.last()?.spread;
+    spread.map(|spread| spread.median)
+}
+
+/// Both contenders, side by side.
+struct Bench {
+    setup: Setup,
+    vtep: Pair,
+    kernel: Pair,
+}
+
+impl Bench {
+    fn new(setup: Setup) -> Self {
+        let [vtep, kernel] = [Kind::Vtep, Kind::Kernel].map(|kind| Pair::new(kind, setup));
+        vtep.looks_as(&kernel);
+        Self {
+            setup,
+            vtep,
+            kernel,
+        }
+    }
+
+    /// As fast as it goes; returns the median ratio.
+    fn rate(
+        &self,
+        scale: &Scale,
+        report: &mut Report,
+        streams: usize,
+        rounds: u32,
+        goal: Option<Goal>,
+    ) -> Option<f64> {
+        let load = Load {
+            streams,
+            time: scale.time() / 2,
+            pace: None,
+        };
+        let what = match streams {
+            1 => format!("rate, 1 stream, {}", self.setup),
+            more => format!("rate, {more} streams, {}", self.setup),
+        };
+        let ([rate], note) = self.compare(scale, rounds, &load, |seen| Ok([seen.rate]));
+        report.ratio(&what, "Gbit/s", &rate, goal);
+        report.note(note);
+        median(report)
+    }
+
+    /// Processor time at the fixed rate; returns the median ratio.
+    fn cost(
+        &self,
+        scale: &Scale,
+        report: &mut Report,
+        rounds: u32,
+        goal: Option<Goal>,
+    ) -> Option<f64> {
+        let load = Load {
+            streams: 1,
+            time: scale.time(),
+            pace: Some(RATE),
+        };
+        let what = format!("kernel CPU at {RATE} Gbit/s, 1 stream, {}", self.setup);
+        let ([kernel, ticked], note) = self.compare(scale, rounds, &load, |seen| {
+            // Whether a thing works at all does not depend on how fast the machine is.
+            if scale.smoke || (seen.rate / RATE - 1.0).abs() <= OFF {
+                Ok([seen.kernel_ms, seen.ticked_ms])
+            } else {
+                Err(format!("{:.2} Gbit/s arrived, not {RATE}", seen.rate))
+            }
+        });
+        report.ratio(&format!("{what}, by ticks"), "ms/Gbit", &ticked, None);
+        report.note(format!("what the row below says, by sampling; {note}"));
+        report.ratio(&what, "ms/Gbit", &kernel, goal);
+        report.note(format!(
+            "all the time in which processors were neither idle nor in user space nor stolen; {note}"
+        ));
+        median(report)
+    }
+
+    /// Both contenders in turn; each measurement gives several figures. Says also how the machine was used.
+    fn compare<const N: usize>(
+        &self,
+        scale: &Scale,
+        rounds: u32,
+        load: &Load,
+        figures: impl Fn(Seen) -> Result<[f64; N], String>,
+    ) -> ([Figures; N], String) {
+        let again = [Cell::new(0), Cell::new(0)];
+        let once = |pair: &Pair, again: &Cell<u64>| {
+            let seen = stream::transfer(pair, load)?;
+            again.set(again.get() + seen.again);
+            figures(seen)
+        };
+        let compared = compare_each(
+            scale,
+            rounds,
+            &mut [
+                Contender::new("vtep", || once(&self.vtep, &again[0])),
+                Contender::new("kernel", || once(&self.kernel, &again[1])),
+            ],
+        );
+        let note = self.note(scale.rounds(rounds), again.map(Cell::into_inner));
+        (compared, note)
+    }
+
+    /// How the machine was used.
+    fn note(&self, rounds: u32, again: [u64; 2]) -> String {
+        let [vtep, kernel] = again.map(|segments| segments / u64::from(rounds));
+        let underlay = match self.setup.underlay {
+            Underlay::Super => "underlay veth as it comes (GSO, TSO, checksums on, GRO off)",
+            Underlay::Wire => {
+                "underlay veth with every segmentation offload off and GRO on, checksums on"
+            }
+        };
+        let pump = match self.setup.attach {
+            Attach::Veth => "",
+            Attach::TapVnet | Attach::TapPlain => {
+                "; the VM's tap and the port's are joined by threads that copy each frame, not pinned, \
+                 which cost both contenders the same and make ratios smaller"
+            }
+        };
+        format!(
+            "all senders on processor {}, all receivers on {}, {}; {}; {underlay}; segments sent again in a round: \
+             vtep {vtep}, kernel {kernel}{pump}",
+            stream::SENDER,
+            stream::RECEIVER,
+            stream::CONGESTION_CONTROL,
+            self.vtep.hook(),
+        )
+    }
+}
