@@ -6,20 +6,23 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::asm::Asm;
+use crate::asm::{Asm, Helper, Reg, Size};
 use crate::bpf::{Attr, OBJ_GET, bpf, number, owned, path_text, set_address};
 use crate::ns::Ns;
 
 const MAP_CREATE: i64 = 0;
+const MAP_LOOKUP: i64 = 1;
 const MAP_UPDATE: i64 = 2;
 const PROG_LOAD: i64 = 5;
 const PROG_TEST_RUN: i64 = 10;
 const LINK_CREATE: i64 = 28;
 const MAP_TYPE_PROG_ARRAY: u32 = 3;
+const MAP_TYPE_PERCPU_ARRAY: u32 = 6;
 const ATTACH_XDP: u32 = 37;
 const ATTACH_TCX_INGRESS: u32 = 46;
 const XDP_DRIVER_MODE: u32 = 1 << 2;
 const LIVE_FRAMES: u32 = 1 << 1;
+const XDP_HAS_FRAGS: u32 = 1 << 5;
 /// Frames of a live run that are handed on together, as a driver does with what it finds in one poll.
 const BATCH: u32 = 64;
 
@@ -27,8 +30,12 @@ const BATCH: u32 = 64;
 pub const XDP_DROP: i32 = 1;
 /// `XDP_PASS`
 pub const XDP_PASS: i32 = 2;
+/// `XDP_REDIRECT`
+pub const XDP_REDIRECT: u32 = 4;
 /// `TC_ACT_SHOT`
 pub const TC_SHOT: i32 = 2;
+/// `TC_ACT_REDIRECT`
+pub const TC_REDIRECT: u32 = 7;
 
 /// Where a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +78,21 @@ impl Program {
     /// If the verifier refuses, with what it said.
     #[must_use]
     pub fn load(kind: Kind, asm: &Asm) -> Self {
+        Self::load_with(kind, asm, 0)
+    }
+
+    /// Loads an XDP program that takes frames in more than one piece, as vtep's do: tail calls are between programs that agree
+    /// on that.
+    ///
+    /// # Panics
+    ///
+    /// If the verifier refuses, with what it said.
+    #[must_use]
+    pub fn load_xdp_with_frags(asm: &Asm) -> Self {
+        Self::load_with(Kind::Xdp, asm, XDP_HAS_FRAGS)
+    }
+
+    fn load_with(kind: Kind, asm: &Asm, flags: u32) -> Self {
         let license = c"GPL";
         let mut log = vec![0_u8; 1 << 16];
         let mut attr: Attr = [0; 32];
@@ -81,6 +103,11 @@ impl Program {
         attr[6] = 1;
         attr[7] = u32::try_from(log.len()).expect("a length");
         set_address(&mut attr, 8, log.as_mut_ptr().cast_const());
+        attr[11] = flags;
+        if kind == Kind::Xdp {
+            // What it will be attached as, on which tail calls agree too.
+            attr[17] = ATTACH_XDP;
+        }
         match bpf(PROG_LOAD, &mut attr) {
             Ok(fd) => Self {
                 fd: owned(Ok(fd), "load a program"),
@@ -123,6 +150,20 @@ impl Program {
             frame: out,
             each: Duration::from_nanos(attr[9].into()),
         })
+    }
+
+    /// Runs it `count` times over a frame, each time over a new copy: for programs whose work cannot be undone. What it made of
+    /// them is not said.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn run_apart(&self, frame: &[u8], context: &[u8], count: u32) -> io::Result<()> {
+        let attr = self.test_run(frame, context, 1);
+        for _ in 0..count {
+            bpf(PROG_TEST_RUN, &mut { attr })?;
+        }
+        Ok(())
     }
 
     /// Has it handle `count` frames as if they had come to an interface, and does with each what it returns
@@ -191,6 +232,53 @@ pub fn tc_context(ifindex: u32) -> Vec<u8> {
     let mut words = [0_u32; 48];
     words[10] = ifindex;
     words.into_iter().flat_map(u32::to_ne_bytes).collect()
+}
+
+/// Counts frames, for each processor by itself.
+#[derive(Debug)]
+pub struct Counter(OwnedFd);
+
+impl Default for Counter {
+    fn default() -> Self {
+        let mut attr: Attr = [0; 32];
+        (attr[0], attr[1], attr[2], attr[3]) = (MAP_TYPE_PERCPU_ARRAY, 4, 8, 1);
+        Self(owned(bpf(MAP_CREATE, &mut attr), "create a counter"))
+    }
+}
+
+impl Counter {
+    /// A program that counts every frame and returns `action`.
+    #[must_use]
+    pub fn returning(&self, action: i32) -> Asm {
+        Asm::new()
+            .store_number(Size::Word, Reg::R10, -4, 0)
+            .copy(Reg::R2, Reg::R10)
+            .add(Reg::R2, -4)
+            .map(Reg::R1, &self.0)
+            .call(Helper::MapLookupElem)
+            .jump_equal(Reg::R0, 0, 3)
+            .load(Size::Double, Reg::R1, Reg::R0, 0)
+            .add(Reg::R1, 1)
+            .store(Size::Double, Reg::R0, 0, Reg::R1)
+            .returns(action)
+    }
+
+    /// How many it has counted.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be read.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        // A value for each processor that there could ever be.
+        let (key, mut values) = (0_u32, vec![0_u64; 4096]);
+        let mut attr: Attr = [0; 32];
+        attr[0] = number(&self.0);
+        set_address(&mut attr, 2, &raw const key);
+        set_address(&mut attr, 4, values.as_mut_ptr().cast_const());
+        bpf(MAP_LOOKUP, &mut attr).unwrap_or_else(|error| panic!("read a counter: {error}"));
+        values.iter().sum()
+    }
 }
 
 /// A map of programs for tail calls, by their places.
