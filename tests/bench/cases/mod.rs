@@ -1,5 +1,6 @@
 //! What is measured, a file for each case.
 
+mod packets;
 mod program;
 
 use crate::measure::Scale;
@@ -16,11 +17,18 @@ pub(crate) struct Case {
 }
 
 /// Every case, in the order in which they run.
-pub(crate) const ALL: &[Case] = &[Case {
-    name: "program",
-    about: "what each program takes for a packet, by PROG_TEST_RUN",
-    run: program::run,
-}];
+pub(crate) const ALL: &[Case] = &[
+    Case {
+        name: "program",
+        about: "what each program takes for a packet, by PROG_TEST_RUN",
+        run: program::run,
+    },
+    Case {
+        name: "packets",
+        about: "packets per second from VM to VM, and through one VTEP in one direction",
+        run: packets::run,
+    },
+];
 
 /// The names of all cases.
 pub(crate) fn names() -> Vec<&'static str> {

@@ -32,7 +32,7 @@ use vtep_tests::frame::{Frame, Mac, eth};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::program::{
-    Kind, Program, TC_REDIRECT, TC_SHOT, XDP_DROP, XDP_REDIRECT, program_array, tc_context,
+    Kind, Program, Ready, TC_REDIRECT, TC_SHOT, XDP_DROP, XDP_REDIRECT, program_array, tc_context,
     xdp_context,
 };
 use vtep_tests::underlay::Family;
@@ -129,6 +129,7 @@ impl Direction {
 struct Bench {
     wire: Wire,
     family: Family,
+    ready: Ready,
 }
 
 impl Bench {
@@ -140,7 +141,11 @@ impl Bench {
                 .ok(&format!("peer set {} --csum6 off", wire.far_ip));
             wire.resolved();
         }
-        let bench = Self { wire, family };
+        let bench = Self {
+            wire,
+            family,
+            ready: Ready::default(),
+        };
         let wire = &bench.wire;
         wire.port.send(&bench.inner(Direction::Encap));
         wire.uplink.send(&bench.frame(Direction::Decap));
@@ -270,13 +275,14 @@ pub(super) fn constant_headers(asm: Asm, headers: &[u8]) -> Asm {
 
 /// A program behind the wrapper.
 struct Wrapped {
+    _ready: OwnedFd,
     wrapper: Program,
     _programs: OwnedFd,
 }
 
 impl Wrapped {
     /// In front of `program`, which is given a frame of `length` bytes and moves its head by `moved`.
-    fn new(program: &Program, length: usize, moved: i32) -> Self {
+    fn new(ready: &Ready, program: &Program, length: usize, moved: i32) -> Self {
         let programs = program_array(&[program]);
         let length = i32::try_from(length).expect("a length");
         let wrapper = Program::load_xdp_with_frags(
@@ -295,6 +301,7 @@ impl Wrapped {
                 .returns(XDP_ABORTED),
         );
         Self {
+            _ready: ready.hold(&wrapper),
             wrapper,
             _programs: programs,
         }
@@ -317,7 +324,7 @@ fn xdp(scale: &Scale, report: &mut Report, bench: &Bench, direction: Direction) 
         .set(Reg::R2, moved)
         .call(Helper::XdpAdjustHead)
         .returns(XDP_DROP);
-    let wrapped = |program: &Program| Wrapped::new(program, frame.len(), moved);
+    let wrapped = |program: &Program| Wrapped::new(&bench.ready, program, frame.len(), moved);
     let program = wrapped(&Program::open(Kind::Xdp, &bench.pinned(name)));
     let [returns, moves, floor] = [returns, moves, bench.floor(direction)]
         .map(|asm| wrapped(&Program::load_xdp_with_frags(&asm)));
