@@ -177,3 +177,28 @@ fn contest(
         None,
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use vtep_tests::frame::{Mac, eth};
+
+    use super::*;
+
+    fn packet(port: u16, id: u16, vni: u32) -> Vec<u8> {
+        eth(Mac::nth(1), Mac::nth(2))
+            .ipv4([198, 18, 0, 1].into(), [198, 18, 0, 2].into())
+            .fragment(id, 0x4000)
+            .udp_unchecked(port, 4789)
+            .vxlan(vni)
+            .payload(1, 64)
+            .build()
+    }
+
+    #[test]
+    fn packets_are_the_same_but_for_what_a_vtep_chooses() {
+        let one = comparable(Family::V4, &packet(50_000, 0, 100));
+
+        assert_eq!(comparable(Family::V4, &packet(60_000, 7, 100)), one);
+        assert_ne!(comparable(Family::V4, &packet(50_000, 0, 101)), one);
+    }
+}
