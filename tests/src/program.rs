@@ -217,8 +217,8 @@ impl Program {
 /// XDP programs held ready to be run many times.
 ///
 /// A program that no interface has, the kernel puts into its dispatcher, by which it spares itself an indirect call, before
-/// it runs it many times, and takes it out afterwards: some 20 ms of waiting at either end of a test run. One that some interface has is
-/// there already.
+/// it runs it many times, and takes it out afterwards: some 20 ms of waiting in each test run. One that some interface has
+/// is there already.
 #[derive(Debug)]
 pub struct Ready {
     ns: Ns,

@@ -18,8 +18,8 @@
 //! redirects. The ratio to the floor is of what either takes over `return`, less the undoing, which would
 //! otherwise stand above and below the line and flatter us.
 //!
-//! The wrappers are held ready in the kernel's dispatcher, see [`Ready`]: putting them in and out is some 40 ms of each test run, or 40 ns
-//! of each of a million runs.
+//! The wrappers are held ready in the kernel's dispatcher, see [`Ready`]: putting them in and out takes some 20 ms of each test run,
+//! or 20 ns of each of a million runs.
 //!
 //! **TC.** The kernel's marks of a tunnel packet on an skb cannot be taken back by a program, so there is no pair to repeat. Each
 //! run is a system call of its own with a new skb, and the same calls for `return TC_ACT_SHOT` are subtracted. The code runs with
