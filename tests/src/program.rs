@@ -1,12 +1,13 @@
 //! Programs as the kernel knows them, our own or assembled on the spot: to run them over one frame many times, to have them
 //! send live frames, and to hang them on an interface.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::asm::Asm;
+use crate::asm::{Asm, Helper, Reg, Size};
 use crate::bpf::{Attr, OBJ_GET, bpf, number, owned, path_text, set_address};
 use crate::ns::Ns;
 
@@ -19,10 +20,12 @@ const LINK_CREATE: i64 = 28;
 const MAP_UPDATE_BATCH: i64 = 26;
 const MAP_TYPE_ARRAY: u32 = 2;
 const MAP_TYPE_PROG_ARRAY: u32 = 3;
+const MAP_TYPE_PERCPU_ARRAY: u32 = 6;
 const ATTACH_XDP: u32 = 37;
 const ATTACH_TCX_INGRESS: u32 = 46;
 const XDP_DRIVER_MODE: u32 = 1 << 2;
 const LIVE_FRAMES: u32 = 1 << 1;
+const XDP_HAS_FRAGS: u32 = 1 << 5;
 /// Frames of a live run that are handed on together, as a driver does with what it finds in one poll.
 const BATCH: u32 = 64;
 
@@ -30,8 +33,12 @@ const BATCH: u32 = 64;
 pub const XDP_DROP: i32 = 1;
 /// `XDP_PASS`
 pub const XDP_PASS: i32 = 2;
+/// `XDP_REDIRECT`
+pub const XDP_REDIRECT: u32 = 4;
 /// `TC_ACT_SHOT`
 pub const TC_SHOT: i32 = 2;
+/// `TC_ACT_REDIRECT`
+pub const TC_REDIRECT: u32 = 7;
 
 /// Where a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +81,21 @@ impl Program {
     /// If the verifier refuses, with what it said.
     #[must_use]
     pub fn load(kind: Kind, asm: &Asm) -> Self {
+        Self::load_with(kind, asm, 0)
+    }
+
+    /// Loads an XDP program that takes frames in more than one piece, as vtep's do: tail calls are between programs that agree
+    /// on that.
+    ///
+    /// # Panics
+    ///
+    /// If the verifier refuses, with what it said.
+    #[must_use]
+    pub fn load_xdp_with_frags(asm: &Asm) -> Self {
+        Self::load_with(Kind::Xdp, asm, XDP_HAS_FRAGS)
+    }
+
+    fn load_with(kind: Kind, asm: &Asm, flags: u32) -> Self {
         let license = c"GPL";
         let mut log = vec![0_u8; 1 << 16];
         let mut attr: Attr = [0; 32];
@@ -84,6 +106,11 @@ impl Program {
         attr[6] = 1;
         attr[7] = u32::try_from(log.len()).expect("a length");
         set_address(&mut attr, 8, log.as_mut_ptr().cast_const());
+        attr[11] = flags;
+        if kind == Kind::Xdp {
+            // What it will be attached as, on which tail calls agree too.
+            attr[17] = ATTACH_XDP;
+        }
         match bpf(PROG_LOAD, &mut attr) {
             Ok(fd) => Self {
                 fd: owned(Ok(fd), "load a program"),
@@ -126,6 +153,20 @@ impl Program {
             frame: out,
             each: Duration::from_nanos(attr[9].into()),
         })
+    }
+
+    /// Runs it `count` times over a frame, each time over a new copy: for programs whose work cannot be undone. What it made of
+    /// them is not said.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn run_apart(&self, frame: &[u8], context: &[u8], count: u32) -> io::Result<()> {
+        let attr = self.test_run(frame, context, 1);
+        for _ in 0..count {
+            bpf(PROG_TEST_RUN, &mut { attr })?;
+        }
+        Ok(())
     }
 
     /// Has it handle `count` frames as if they had come to an interface, and does with each what it returns
@@ -172,6 +213,39 @@ impl Program {
             ns.run(|| bpf(LINK_CREATE, &mut attr)),
             &format!("attach to {device}"),
         )
+    }
+}
+
+/// XDP programs held ready to be run many times.
+///
+/// A program that no interface has, the kernel puts into its dispatcher, by which it spares itself an indirect call, before
+/// it runs it many times, and takes it out afterwards: some 20 ms of waiting in each test run. One that some interface has
+/// is there already.
+#[derive(Debug)]
+pub struct Ready {
+    ns: Ns,
+    made: Cell<u32>,
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self {
+            ns: Ns::new("ready"),
+            made: Cell::new(0),
+        }
+    }
+}
+
+impl Ready {
+    /// Holds a program ready until what is returned is dropped, by an interface to which nothing comes.
+    #[must_use]
+    pub fn hold(&self, program: &Program) -> OwnedFd {
+        let number = self.made.replace(self.made.get() + 1);
+        let device = format!("ready{number}");
+        self.ns.ip(&format!(
+            "link add name {device} type veth peer name far{number}"
+        ));
+        program.attach(&self.ns, &device)
     }
 }
 
@@ -235,6 +309,70 @@ pub fn open_map(pin: &Path) -> OwnedFd {
     let mut attr: Attr = [0; 32];
     set_address(&mut attr, 0, text.as_ptr());
     owned(bpf(OBJ_GET, &mut attr), &pin.display().to_string())
+}
+
+/// Counts frames, for each processor by itself.
+#[derive(Debug)]
+pub struct Counter(OwnedFd);
+
+impl Default for Counter {
+    fn default() -> Self {
+        let mut attr: Attr = [0; 32];
+        (attr[0], attr[1], attr[2], attr[3]) = (MAP_TYPE_PERCPU_ARRAY, 4, 8, 1);
+        Self(owned(bpf(MAP_CREATE, &mut attr), "create a counter"))
+    }
+}
+
+impl Counter {
+    /// A program that counts every frame of `length` bytes, and returns `action` for all.
+    ///
+    /// # Panics
+    ///
+    /// If the length is out of all bounds.
+    #[must_use]
+    pub fn returning(&self, kind: Kind, length: usize, action: i32) -> Asm {
+        let asm = match kind {
+            Kind::Tc => Asm::new().load(Size::Word, Reg::R3, Reg::R1, 0),
+            Kind::Xdp => Asm::new()
+                .load(Size::Word, Reg::R2, Reg::R1, 0)
+                .load(Size::Word, Reg::R3, Reg::R1, 4)
+                .sub_reg(Reg::R3, Reg::R2),
+        };
+        let length = i32::try_from(length).expect("a length");
+        let counted = self.count(Asm::new()).words().len();
+        let skip = i16::try_from(counted).expect("a short program");
+        self.count(asm.jump_equal(Reg::R3, length, 1).jump(skip))
+            .returns(action)
+    }
+
+    fn count(&self, asm: Asm) -> Asm {
+        asm.store_number(Size::Word, Reg::R10, -4, 0)
+            .copy(Reg::R2, Reg::R10)
+            .add(Reg::R2, -4)
+            .map(Reg::R1, &self.0)
+            .call(Helper::MapLookupElem)
+            .jump_equal(Reg::R0, 0, 3)
+            .load(Size::Double, Reg::R1, Reg::R0, 0)
+            .add(Reg::R1, 1)
+            .store(Size::Double, Reg::R0, 0, Reg::R1)
+    }
+
+    /// How many it has counted.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be read.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        // A value for each processor that there could ever be.
+        let (key, mut values) = (0_u32, vec![0_u64; 4096]);
+        let mut attr: Attr = [0; 32];
+        attr[0] = number(&self.0);
+        set_address(&mut attr, 2, &raw const key);
+        set_address(&mut attr, 4, values.as_mut_ptr().cast_const());
+        bpf(MAP_LOOKUP, &mut attr).unwrap_or_else(|error| panic!("read a counter: {error}"));
+        values.iter().sum()
+    }
 }
 
 /// A map of programs for tail calls, by their places.
