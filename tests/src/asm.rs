@@ -58,6 +58,7 @@ const ADD_IMM: u8 = 0x07;
 const ADD_REG: u8 = 0x0f;
 const SUB_REG: u8 = 0x1f;
 const AND_IMM: u8 = 0x57;
+const ATOMIC: u8 = 0xc3;
 const JUMP: u8 = 0x05;
 const JUMP_GREATER: u8 = 0x2d;
 const JUMP_EQUAL_IMM: u8 = 0x15;
@@ -156,6 +157,12 @@ impl Asm {
     #[must_use]
     pub fn store_number(self, size: Size, dst: Reg, offset: i16, number: i32) -> Self {
         self.push(ST_MEM | size as u8, dst, 0, offset, number)
+    }
+
+    /// `*(u64 *)(dst + offset) += src`, whole among processors
+    #[must_use]
+    pub fn add_to_memory(self, dst: Reg, offset: i16, src: Reg) -> Self {
+        self.push(ATOMIC | Size::Double as u8, dst, src as u8, offset, 0)
     }
 
     /// Stores bytes at `dst + offset`, in as few instructions as it takes.

@@ -10,6 +10,7 @@ pub mod binary;
 pub mod bpf;
 pub mod capture;
 pub mod checks;
+pub mod counter;
 pub mod daemon;
 pub mod dump;
 pub mod frame;

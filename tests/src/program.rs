@@ -132,9 +132,24 @@ impl Program {
     ///
     /// What bpf(2) says.
     pub fn run_live(&self, frame: &[u8], context: &[u8], count: u32) -> io::Result<()> {
+        self.run_live_by(BATCH, frame, context, count)
+    }
+
+    /// As [`Program::run_live`], with `batch` frames, at most 256, handed on together.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn run_live_by(
+        &self,
+        batch: u32,
+        frame: &[u8],
+        context: &[u8],
+        count: u32,
+    ) -> io::Result<()> {
         let mut attr = self.test_run(frame, context, count);
         attr[16] = LIVE_FRAMES;
-        attr[18] = BATCH;
+        attr[18] = batch;
         bpf(PROG_TEST_RUN, &mut attr).map(drop)
     }
 

@@ -1,5 +1,6 @@
 //! What is measured, a file for each case.
 
+mod flood;
 mod program;
 
 use crate::measure::Scale;
@@ -16,11 +17,18 @@ pub(crate) struct Case {
 }
 
 /// Every case, in the order in which they run.
-pub(crate) const ALL: &[Case] = &[Case {
-    name: "program",
-    about: "what each program takes for a packet, by PROG_TEST_RUN",
-    run: program::run,
-}];
+pub(crate) const ALL: &[Case] = &[
+    Case {
+        name: "program",
+        about: "what each program takes for a packet, by PROG_TEST_RUN",
+        run: program::run,
+    },
+    Case {
+        name: "flood",
+        about: "what a copy of a broadcast to a VTEP takes, by the number of VTEPs",
+        run: flood::run,
+    },
+];
 
 /// The names of all cases.
 pub(crate) fn names() -> Vec<&'static str> {
