@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let report = match &options.from {
         Some(file) => Report::read(file),
-        None => measured(&options),
+        None => Ok(measured(&options)),
     };
     match report.and_then(|report| {
         report.print();
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn measured(options: &Options) -> Result<Report, String> {
+fn measured(options: &Options) -> Report {
     let scale = Scale::new(options.rounds, options.seconds, options.smoke);
     let mut report = Report::start(options.smoke);
     for case in cases::ALL {
@@ -76,5 +76,5 @@ fn measured(options: &Options) -> Result<Report, String> {
         (case.run)(&scale, &mut report);
     }
     report.end();
-    Ok(report)
+    report
 }

@@ -1,10 +1,10 @@
 //! Programs as the kernel knows them, our own or assembled on the spot: to run them over one frame many times, to have them
 //! send live frames, and to hang them on an interface.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::asm::{Asm, Helper, Reg, Size};
@@ -176,9 +176,24 @@ impl Program {
     ///
     /// What bpf(2) says.
     pub fn run_live(&self, frame: &[u8], context: &[u8], count: u32) -> io::Result<()> {
+        self.run_live_by(BATCH, frame, context, count)
+    }
+
+    /// As [`Program::run_live`], with `batch` frames, at most 256, handed on together.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn run_live_by(
+        &self,
+        batch: u32,
+        frame: &[u8],
+        context: &[u8],
+        count: u32,
+    ) -> io::Result<()> {
         let mut attr = self.test_run(frame, context, count);
         attr[16] = LIVE_FRAMES;
-        attr[18] = BATCH;
+        attr[18] = batch;
         bpf(PROG_TEST_RUN, &mut attr).map(drop)
     }
 
@@ -224,14 +239,14 @@ impl Program {
 #[derive(Debug)]
 pub struct Ready {
     ns: Ns,
-    made: Cell<u32>,
+    made: AtomicU32,
 }
 
 impl Default for Ready {
     fn default() -> Self {
         Self {
             ns: Ns::new("ready"),
-            made: Cell::new(0),
+            made: AtomicU32::new(0),
         }
     }
 }
@@ -240,7 +255,7 @@ impl Ready {
     /// Holds a program ready until what is returned is dropped, by an interface to which nothing comes.
     #[must_use]
     pub fn hold(&self, program: &Program) -> OwnedFd {
-        let number = self.made.replace(self.made.get() + 1);
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
         let device = format!("ready{number}");
         self.ns.ip(&format!(
             "link add name {device} type veth peer name far{number}"

@@ -1,5 +1,6 @@
 //! What the programs and the daemon may take.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use vtep_tests::lab::{GREEN, Kind, Lab};
@@ -7,25 +8,48 @@ use vtep_tests::need_root;
 use vtep_tests::testrun::with_bench;
 use vtep_tests::underlay::{Family, Topology, Underlay};
 
-/// Instructions that the verifier may have to walk through for one program.
+/// Instructions that the verifier may have to walk through for each program: what it takes (Linux 6.18) and 3 %, for what a
+/// compiler changes. No more than [`MOST_INSTRUCTIONS`] for any.
+const BUDGET: [(&str, u32); 8] = [
+    ("tc_port", 4_000),
+    ("tc_port_neigh", 3_880),
+    ("tc_port_rest", 3_600),
+    ("tc_port_found", 3_850),
+    ("tc_uplink", 4_000),
+    ("tc_tunnel", 4_000),
+    ("xdp_port", 2_920),
+    ("xdp_uplink", 2_840),
+];
+/// What more than this walks through nobody can review (ADR 8).
 const MOST_INSTRUCTIONS: u32 = 4_000;
 /// Memory that a daemon with loaded programs may hold, in KiB.
 const MOST_MEMORY_KIB: u64 = 30 * 1024;
 
 #[test]
-fn the_verifier_walks_through_at_most_4000_instructions_of_each_program() {
+fn the_verifier_walks_through_no_more_of_each_program_than_its_budget() {
     need_root!();
     let programs = with_bench(|bench| bench.datapath().verified_instructions());
-    println!("program       verified instructions of {MOST_INSTRUCTIONS}");
-    for (name, count) in &programs {
-        println!("{name:<13} {:>5}", count.unwrap_or(0));
+    let found: BTreeMap<&str, u32> = programs
+        .into_iter()
+        .map(|(name, count)| (name, count.expect("the kernel counts since 5.16")))
+        .collect();
+    let budget = BTreeMap::from(BUDGET);
+    println!("program       verified instructions, of");
+    for (name, count) in &found {
+        println!(
+            "{name:<13} {count:>21} {:>6}",
+            budget.get(name).unwrap_or(&0)
+        );
     }
-    assert_eq!(programs.len(), 8);
-    for (name, count) in programs {
-        let count = count.expect("the kernel counts since 5.16");
+    assert!(
+        found.keys().eq(budget.keys()),
+        "each program has a budget, and nothing else has one"
+    );
+    for (name, count) in found {
+        let most = budget[name].min(MOST_INSTRUCTIONS);
         assert!(
-            (1..=MOST_INSTRUCTIONS).contains(&count),
-            "{name} takes {count} instructions"
+            (1..=most).contains(&count),
+            "{name} takes {count} instructions of {most}"
         );
     }
 }

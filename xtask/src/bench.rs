@@ -12,36 +12,65 @@ use crate::{
 /// Only to see that everything works; the suite's own option.
 const SMOKE: &str = "--smoke";
 
+/// The suite's own options with which it measures nothing.
+const NO_MEASURING: [&str; 3] = ["--help", "-h", "--from"];
+
 /// Runs the suite, which lies in `tests/bench`, with these options.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
-    let asks_for_help = args.iter().any(|arg| arg == "--help" || arg == "-h");
-    if !asks_for_help {
-        need_root("bench")?;
-        setup::ensure()?;
-        setup::bpffs()?;
-    }
     // What is only to work need not be fast, and is built already where tests run.
-    let profile = if args.iter().any(|arg| arg == SMOKE) {
+    let profile = if has(args, &[SMOKE]) {
         Profile::Dev
     } else {
         Profile::Release
     };
-    shown(suite(profile)?.args(args))
+    if has(args, &NO_MEASURING) {
+        return shown(suite(profile).args(args));
+    }
+    need_root("bench")?;
+    setup::ensure()?;
+    setup::bpffs()?;
+    measure(profile, args)
 }
 
 /// Runs every case for a moment, with its checks.
 pub(crate) fn smoke() -> Result<()> {
     setup::bpffs()?;
-    shown(suite(Profile::Dev)?.arg(SMOKE))
+    measure(Profile::Dev, &[SMOKE.into()])
 }
 
-fn suite(profile: Profile) -> Result<Command> {
+fn measure(profile: Profile, args: &[OsString]) -> Result<()> {
     let vtep = build::vtep(profile)?;
+    shown(suite(profile).args(args).env(BINARY, vtep))
+}
+
+fn suite(profile: Profile) -> Command {
     let mut suite = cargo_command("run --package vtep-tests --bin bench");
-    suite.env(BINARY, vtep);
     if matches!(profile, Profile::Release) {
         suite.arg("--release");
     }
     suite.arg("--");
-    Ok(suite)
+    suite
+}
+
+/// Whether one of these options is given, by itself or with its value after `=`.
+fn has(args: &[OsString], options: &[&str]) -> bool {
+    args.iter().any(|arg| {
+        let arg = arg.to_string_lossy();
+        let name = arg.split('=').next().unwrap_or_default();
+        options.contains(&name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_found_with_and_without_a_value() {
+        let args = ["--only", "flood", "--from=a=b"].map(OsString::from);
+
+        assert!(has(&args, &NO_MEASURING));
+        assert!(has(&args, &["--only"]));
+        assert!(!has(&args, &[SMOKE, "--fro", "a"]));
+    }
 }

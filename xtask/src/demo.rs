@@ -2,7 +2,7 @@
 
 use crate::{
     build::{self, Profile},
-    lab::{Family, Lab, PORT, Side, Size, inside},
+    lab::{Lab, PORT, Side, inside},
     setup,
     shell::{Result, need_root, text, uninterrupted},
 };
@@ -18,7 +18,7 @@ pub(crate) fn run(keep: bool) -> Result<()> {
     let binary = build::vtep(Profile::Release)?;
 
     title("Two hypervisors, a router between them, and a virtual machine on each");
-    let mut lab = Lab::new("demo", Family::V4, true)?;
+    let mut lab = Lab::new("demo")?;
     for side in Side::BOTH {
         println!(
             "  {} {} ({}), on hypervisor {} at {}",
@@ -26,7 +26,7 @@ pub(crate) fn run(keep: bool) -> Result<()> {
             side.machine(),
             side.mac(),
             lab.hypervisor(side),
-            lab.vtep(side),
+            side.vtep(),
         );
     }
 
@@ -44,7 +44,7 @@ pub(crate) fn run(keep: bool) -> Result<()> {
     title("TCP, both ways");
     for from in Side::BOTH {
         uninterrupted()?;
-        let (bytes, took) = lab.transfer(from, Size::Bytes(TRANSFER))?;
+        let (bytes, took) = lab.transfer(from, TRANSFER)?;
         println!(
             "  {} -> {}: {bytes} bytes, each as it was sent, {:.2} Gbit/s",
             lab.machine(from),
@@ -110,6 +110,6 @@ fn indented(text: &str) -> String {
 
 /// Returns the rate in Gbit/s.
 #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
-pub(crate) fn gigabits(bytes: u64, seconds: f64) -> f64 {
+fn gigabits(bytes: u64, seconds: f64) -> f64 {
     bytes as f64 * 8.0 / seconds / 1e9
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The segment of both virtual machines.
-pub(crate) const VNI: u32 = 100;
+const VNI: u32 = 100;
 
 /// The port that the machine's interface is, on its hypervisor.
 pub(crate) const PORT: &str = "vm0";
@@ -31,33 +31,11 @@ pub(crate) const PORT: &str = "vm0";
 /// How long anything may take that should take no time.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// The largest frame body of a virtual machine that fits an underlay of 1500 bytes.
+const MACHINE_MTU: u32 = 1450;
+
 /// Where a sink listens.
 const SINK_PORT: u16 = 5001;
-
-/// The underlay's address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    /// Its name.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        }
-    }
-
-    /// The largest frame body of a virtual machine that fits an underlay of 1500 bytes.
-    const fn machine_mtu(self) -> u32 {
-        match self {
-            Self::V4 => 1450,
-            Self::V6 => 1430,
-        }
-    }
-}
 
 /// One of the two halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,15 +77,16 @@ impl Side {
         }
     }
 
+    /// The hypervisor's underlay address.
+    pub(crate) const fn vtep(self) -> &'static str {
+        self.underlay().0
+    }
+
     /// The hypervisor's underlay address, and the router's on the same link.
-    const fn underlay(self, family: Family, routed: bool) -> (&'static str, &'static str) {
-        match (family, self, routed) {
-            (Family::V4, Self::A, _) => ("192.0.2.1", "192.0.2.254"),
-            (Family::V4, Self::B, false) => ("192.0.2.2", "192.0.2.254"),
-            (Family::V4, Self::B, true) => ("198.51.100.2", "198.51.100.254"),
-            (Family::V6, Self::A, _) => ("2001:db8:1::1", "2001:db8:1::fe"),
-            (Family::V6, Self::B, false) => ("2001:db8:1::2", "2001:db8:1::fe"),
-            (Family::V6, Self::B, true) => ("2001:db8:2::2", "2001:db8:2::fe"),
+    const fn underlay(self) -> (&'static str, &'static str) {
+        match self {
+            Self::A => ("192.0.2.1", "192.0.2.254"),
+            Self::B => ("198.51.100.2", "198.51.100.254"),
         }
     }
 }
@@ -115,8 +94,6 @@ impl Side {
 /// The namespaces, and what runs in them.
 pub(crate) struct Lab {
     name: String,
-    family: Family,
-    routed: bool,
     namespaces: Vec<String>,
     daemons: Vec<Daemon>,
     kept: bool,
@@ -124,13 +101,11 @@ pub(crate) struct Lab {
 
 impl Lab {
     /// Makes the namespaces, the links between them and their addresses.
-    pub(crate) fn new(tag: &str, family: Family, routed: bool) -> Result<Self> {
+    pub(crate) fn new(tag: &str) -> Result<Self> {
         shell::hold_interrupts()?;
         let name = format!("{tag}{}", std::process::id());
         let mut lab = Self {
             name,
-            family,
-            routed,
             namespaces: Vec::new(),
             daemons: Vec::new(),
             kept: false,
@@ -144,10 +119,9 @@ impl Lab {
             let (machine, hypervisor) = (self.machine(side), self.hypervisor(side));
             self.add_namespace(&machine)?;
             self.add_namespace(&hypervisor)?;
-            let mtu = self.family.machine_mtu();
             ip(&format!(
-                "link add {PORT} netns {hypervisor} mtu {mtu} type veth \
-                 peer name eth0 netns {machine} mtu {mtu} address {}",
+                "link add {PORT} netns {hypervisor} mtu {MACHINE_MTU} type veth \
+                 peer name eth0 netns {machine} mtu {MACHINE_MTU} address {}",
                 side.mac()
             ))?;
             ip(&format!(
@@ -157,43 +131,28 @@ impl Lab {
             ip(&format!("-n {machine} link set eth0 up"))?;
             ip(&format!("-n {hypervisor} link set {PORT} up"))?;
         }
-        if self.routed {
-            self.wire_through_router()?;
-        } else {
-            self.wire_directly()?;
-        }
+        self.wire_through_router()?;
         for side in Side::BOTH {
-            let (address, gateway) = side.underlay(self.family, self.routed);
+            let (address, gateway) = side.underlay();
             let hypervisor = self.hypervisor(side);
-            self.add_address(&hypervisor, "eth0", address)?;
-            if self.routed {
-                ip(&format!("-n {hypervisor} route add default via {gateway}"))?;
-            }
+            add_address(&hypervisor, "eth0", address)?;
+            ip(&format!("-n {hypervisor} route add default via {gateway}"))?;
         }
         Ok(())
-    }
-
-    fn wire_directly(&self) -> Result<()> {
-        let [a, b] = Side::BOTH.map(|side| self.hypervisor(side));
-        ip(&format!(
-            "link add eth0 netns {a} type veth peer name eth0 netns {b}"
-        ))
     }
 
     fn wire_through_router(&mut self) -> Result<()> {
         let router = format!("{}-router", self.name);
         self.add_namespace(&router)?;
-        for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-            let write = format!("echo 1 > /proc/sys/net/{setting}");
-            quiet(inside(&router, Path::new("sh")).args(["-c", &write]))?;
-        }
+        let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
+        quiet(inside(&router, Path::new("sh")).args(["-c", forward]))?;
         for side in Side::BOTH {
             let (hypervisor, link) = (self.hypervisor(side), side.letter());
             ip(&format!(
                 "link add eth0 netns {hypervisor} type veth peer name {link} netns {router}"
             ))?;
-            let (_, gateway) = side.underlay(self.family, true);
-            self.add_address(&router, &link.to_string(), gateway)?;
+            let (_, gateway) = side.underlay();
+            add_address(&router, &link.to_string(), gateway)?;
         }
         Ok(())
     }
@@ -203,18 +162,6 @@ impl Lab {
         ip(&format!("netns add {namespace}"))?;
         self.namespaces.push(namespace.to_owned());
         ip(&format!("-n {namespace} link set lo up"))
-    }
-
-    fn add_address(&self, namespace: &str, device: &str, address: &str) -> Result<()> {
-        let (length, at_once) = match self.family {
-            Family::V4 => (24, ""),
-            // Without this it could not be used before duplicate address detection is through.
-            Family::V6 => (64, "nodad"),
-        };
-        ip(&format!(
-            "-n {namespace} addr add {address}/{length} dev {device} {at_once}"
-        ))?;
-        ip(&format!("-n {namespace} link set dev {device} up"))
     }
 
     /// The namespace of a hypervisor.
@@ -232,38 +179,7 @@ impl Lab {
         self.hypervisor(side)
     }
 
-    /// The underlay address of a hypervisor.
-    pub(crate) fn vtep(&self, side: Side) -> &'static str {
-        side.underlay(self.family, self.routed).0
-    }
-
-    /// Connects the machines with the kernel's own `vxlan` device and a bridge.
-    pub(crate) fn connect_by_kernel(&self) -> Result<()> {
-        for side in Side::BOTH {
-            let hypervisor = self.hypervisor(side);
-            let (here, there) = (self.vtep(side), self.vtep(side.other()));
-            let mtu = self.family.machine_mtu();
-            ip(&format!("-n {hypervisor} link add br0 type bridge"))?;
-            ip(&format!(
-                "-n {hypervisor} link add vxlan0 mtu {mtu} type vxlan id {VNI} dstport 4789 \
-                 local {here} dev eth0 nolearning"
-            ))?;
-            for device in ["vxlan0", PORT] {
-                ip(&format!("-n {hypervisor} link set {device} master br0"))?;
-            }
-            for device in ["vxlan0", "br0"] {
-                ip(&format!("-n {hypervisor} link set dev {device} up"))?;
-            }
-            for mac in ["00:00:00:00:00:00", side.other().mac()] {
-                quiet(&mut shell::command(&format!(
-                    "bridge -n {hypervisor} fdb append {mac} dev vxlan0 dst {there}"
-                )))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Connects the machines with vtep; `said` sees each command line on its hypervisor.
+    /// Connects the machines; `said` sees each command line on its hypervisor.
     pub(crate) fn connect_by_vtep(
         &mut self,
         binary: &Path,
@@ -271,31 +187,19 @@ impl Lab {
     ) -> Result<()> {
         for side in Side::BOTH {
             uninterrupted()?;
-            let line = format!("run --iface eth0 --local {}", self.vtep(side));
+            let line = format!("run --iface eth0 --local {}", side.vtep());
             said(side, &line);
             let daemon =
                 Daemon::start(binary, &self.hypervisor(side), &self.instance(side), &line)?;
             self.daemons.push(daemon);
         }
         for side in Side::BOTH {
-            for line in self.tables(side) {
+            for line in tables(side) {
                 said(side, &line);
                 self.ask(side, &line)?;
             }
         }
         Ok(())
-    }
-
-    /// The commands that fill a hypervisor's tables.
-    fn tables(&self, side: Side) -> Vec<String> {
-        let there = self.vtep(side.other());
-        vec![
-            format!("vni add {VNI} --mode l2"),
-            format!("port add {PORT} --vni {VNI}"),
-            format!("fdb add {} --vni {VNI} --dev {PORT}", side.mac()),
-            format!("fdb append 00:00:00:00:00:00 --vni {VNI} --dst {there}"),
-            format!("fdb add {} --vni {VNI} --dst {there}", side.other().mac()),
-        ]
     }
 
     /// Runs a `vtep` command for the daemon on one side, and returns what it prints.
@@ -309,11 +213,6 @@ impl Lab {
             Some(daemon) => quiet(&mut daemon.client(line)),
             None => shell::said(format!("no daemon runs on {instance}")),
         }
-    }
-
-    /// The process ids of the daemons.
-    pub(crate) fn daemons(&self) -> impl Iterator<Item = u32> {
-        self.daemons.iter().map(|daemon| daemon.child.id())
     }
 
     /// Waits until a machine reaches the other.
@@ -337,8 +236,8 @@ impl Lab {
         )
     }
 
-    /// Sends by TCP from a machine to the other; returns bytes and time as the receiver saw them.
-    pub(crate) fn transfer(&self, from: Side, size: Size) -> Result<(u64, Duration)> {
+    /// Sends so many bytes by TCP from a machine to the other; returns how many came, and the time that the receiver saw.
+    pub(crate) fn transfer(&self, from: Side, bytes: u64) -> Result<(u64, Duration)> {
         let me = env::current_exe().map_err(doing("find this program"))?;
         // Each on a processor of its own: one that wanders has its segments overtake each other on the way.
         let end = |side: Side, args: &[String]| {
@@ -354,15 +253,13 @@ impl Lab {
             .parse()
             .map_err(|error| Failure::Said(format!("{}: {error}", from.other().machine())))?;
         let at = SocketAddr::new(address, SINK_PORT).to_string();
-        let (take, give) = match size {
-            Size::Bytes(bytes) => (vec![], vec!["--bytes".to_owned(), bytes.to_string()]),
-            Size::Seconds(seconds) => (vec!["--seconds".to_owned(), seconds.to_string()], vec![]),
-        };
-        let both = |verb: &str, options| [vec![verb.to_owned(), at.clone()], options].concat();
 
-        let mut sink = End::spawn(&mut end(from.other(), &both("sink", take)))?;
+        let mut sink = End::spawn(&mut end(from.other(), &["sink".to_owned(), at.clone()]))?;
         sink.wait_for(traffic::LISTENING)?;
-        let source = End::spawn(&mut end(from, &both("source", give)))?;
+        let source = End::spawn(&mut end(
+            from,
+            &["source".to_owned(), at, bytes.to_string()],
+        ))?;
         let printed = sink.finish()?;
         source.finish()?;
         match traffic::parse(&printed) {
@@ -414,15 +311,6 @@ impl Drop for Lab {
     }
 }
 
-/// How much to transfer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Size {
-    /// This many bytes, each checked.
-    Bytes(u64),
-    /// As much as goes through in this time.
-    Seconds(u64),
-}
-
 /// Returns a command that runs `program` in a network namespace.
 ///
 /// Not `ip netns exec`: that hides the BPF file system.
@@ -433,6 +321,25 @@ pub(crate) fn inside(namespace: &str, program: &Path) -> Command {
         .arg("--")
         .arg(program);
     command
+}
+
+/// The commands that fill a hypervisor's tables.
+fn tables(side: Side) -> Vec<String> {
+    let there = side.other().vtep();
+    vec![
+        format!("vni add {VNI} --mode l2"),
+        format!("port add {PORT} --vni {VNI}"),
+        format!("fdb add {} --vni {VNI} --dev {PORT}", side.mac()),
+        format!("fdb append 00:00:00:00:00:00 --vni {VNI} --dst {there}"),
+        format!("fdb add {} --vni {VNI} --dst {there}", side.other().mac()),
+    ]
+}
+
+fn add_address(namespace: &str, device: &str, address: &str) -> Result<()> {
+    ip(&format!(
+        "-n {namespace} addr add {address}/24 dev {device}"
+    ))?;
+    ip(&format!("-n {namespace} link set dev {device} up"))
 }
 
 fn ip(line: &str) -> Result<()> {

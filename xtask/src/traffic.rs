@@ -1,7 +1,7 @@
 //! The two ends of a TCP transfer; each runs in a namespace of its own.
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
@@ -17,17 +17,13 @@ pub(crate) enum End {
     Sink {
         /// Where to listen.
         at: SocketAddr,
-        /// Stop this long after the first byte; without it, when the other end closes.
-        #[arg(long)]
-        seconds: Option<u64>,
     },
     /// Connect and send.
     Source {
         /// Where the sink listens.
         to: SocketAddr,
-        /// How much; without it, until the sink closes.
-        #[arg(long)]
-        bytes: Option<u64>,
+        /// How much.
+        bytes: u64,
     },
 }
 
@@ -40,8 +36,8 @@ const CHUNK: usize = 128 * 1024;
 /// Runs the verb.
 pub(crate) fn run(end: &End) -> Result<()> {
     match *end {
-        End::Sink { at, seconds } => sink(at, seconds.map(Duration::from_secs)),
-        End::Source { to, bytes } => source(to, bytes.unwrap_or(u64::MAX)),
+        End::Sink { at } => sink(at),
+        End::Source { to, bytes } => source(to, bytes),
     }
 }
 
@@ -54,7 +50,7 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..=250).cycle().take(length).collect()
 }
 
-fn sink(at: SocketAddr, limit: Option<Duration>) -> Result<()> {
+fn sink(at: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(at).map_err(doing(format!("listen on {at}")))?;
     println!("{LISTENING}");
     let (mut stream, _) = listener.accept().map_err(doing("take the connection"))?;
@@ -64,18 +60,14 @@ fn sink(at: SocketAddr, limit: Option<Duration>) -> Result<()> {
     let mut total: u64 = 0;
     let mut first = None;
     let mut last = Duration::ZERO;
-    while limit.is_none_or(|limit| last < limit) {
+    loop {
         let got = stream.read(&mut buffer).map_err(doing("receive"))?;
         if got == 0 {
             break;
         }
         last = first.get_or_insert_with(Instant::now).elapsed();
-        // Only a transfer of a fixed size is checked: looking at each byte would slow a measurement.
-        if limit.is_none() {
-            let right = buffer[..got] == expected[phase..phase + got];
-            if !right {
-                return said("the bytes that came are not those that were sent");
-            }
+        if buffer[..got] != expected[phase..phase + got] {
+            return said("the bytes that came are not those that were sent");
         }
         phase = (phase + got) % PERIOD;
         total += got as u64;
@@ -91,18 +83,8 @@ fn source(to: SocketAddr, bytes: u64) -> Result<()> {
     let mut left = bytes;
     while left > 0 {
         let now = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
-        match stream.write_all(&chunk[..now]) {
-            Ok(()) => left -= now as u64,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
-                ) =>
-            {
-                break;
-            }
-            Err(error) => return Err(doing("send")(error)),
-        }
+        stream.write_all(&chunk[..now]).map_err(doing("send"))?;
+        left -= now as u64;
     }
     Ok(())
 }
