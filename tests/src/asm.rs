@@ -63,6 +63,8 @@ const MUL_REG: u8 = 0x2f;
 const REMAINDER_IMM: u8 = 0x97;
 const SHIFT_RIGHT_IMM: u8 = 0x77;
 const OR_REG: u8 = 0x4f;
+const XOR_REG: u8 = 0xaf;
+const JUMP_OTHER: u8 = 0x5d;
 const ATOMIC: u8 = 0xdb;
 const JUMP: u8 = 0x05;
 const JUMP_GREATER: u8 = 0x2d;
@@ -166,6 +168,18 @@ impl Asm {
     #[must_use]
     pub fn or_reg(self, dst: Reg, src: Reg) -> Self {
         self.push(OR_REG, dst, src as u8, 0, 0)
+    }
+
+    /// `dst ^= src`
+    #[must_use]
+    pub fn xor_reg(self, dst: Reg, src: Reg) -> Self {
+        self.push(XOR_REG, dst, src as u8, 0, 0)
+    }
+
+    /// Goes on `skip` instructions further if `left != right`.
+    #[must_use]
+    pub fn jump_other(self, left: Reg, right: Reg, skip: i16) -> Self {
+        self.push(JUMP_OTHER, left, right as u8, skip, 0)
     }
 
     /// `dst = number`, all 64 bits of it

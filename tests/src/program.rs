@@ -304,11 +304,22 @@ pub fn array(numbers: &[u64]) -> OwnedFd {
 /// A number of such a map.
 #[must_use]
 pub fn number_at(map: &OwnedFd, place: u32) -> u64 {
-    let mut found = 0_u64;
+    let [number] = numbers_at(map, place);
+    number
+}
+
+/// The numbers of 8 bytes that a value of an array map is made of; they are as many as are asked for.
+///
+/// # Panics
+///
+/// If it cannot be read.
+#[must_use]
+pub fn numbers_at<const N: usize>(map: &OwnedFd, place: u32) -> [u64; N] {
+    let mut found = [0_u64; N];
     let mut attr: Attr = [0; 32];
     attr[0] = number(map);
     set_address(&mut attr, 2, &raw const place);
-    set_address(&mut attr, 4, (&raw mut found).cast_const());
+    set_address(&mut attr, 4, found.as_mut_ptr().cast_const());
     bpf(MAP_LOOKUP, &mut attr).unwrap_or_else(|error| panic!("read a map: {error}"));
     found
 }

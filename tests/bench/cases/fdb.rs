@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use vtep_common::addr::MacAddr;
+use vtep_common::buckets::{self, Shape, WAYS};
 use vtep_common::maps::{FdbKey, FdbValue, name};
 use vtep_tests::asm::{Asm, Helper, Reg, Size};
 use vtep_tests::daemon::mount_bpffs;
 use vtep_tests::ns::{Ns, unique};
-use vtep_tests::program::{Kind, Program, array, number_at, open_map};
+use vtep_tests::program::{Kind, Program, array, number_at, numbers_at, open_map};
 use vtep_user::control::Write;
 use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
 
@@ -67,6 +68,7 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
 struct Table {
     datapath: Datapath,
     map: OwnedFd,
+    shape: Shape,
     count: u32,
     room: u32,
     /// Look-ups that found nothing.
@@ -92,9 +94,12 @@ impl Table {
         let datapath = Datapath::open(&pins.0, room)
             .unwrap_or_else(|error| panic!("load the programs: {error}"));
         let map = open_map(&pins.0.join(name::FDB));
+        let shapes = open_map(&pins.0.join(name::SHAPES));
+        let shape: [u64; 2] = numbers_at(&shapes, buckets::Table::Fdb as u32);
         let mut table = Self {
             datapath,
             map,
+            shape: bytemuck::cast(shape),
             count,
             room,
             misses: array(&[0]),
@@ -328,7 +333,7 @@ impl Table {
             .or_reg(Reg::R0, Reg::R1)
             .store(Size::Double, Reg::R10, -16, Reg::R0);
         if looks {
-            look_up(asm, &self.map, &self.misses)
+            look_up(asm, &self.map, self.shape, &self.misses)
         } else {
             asm.returns(1)
         }
@@ -345,15 +350,26 @@ impl Drop for StopOnDrop<'_> {
 }
 
 /// Looks up the key at R10 - 16 and reads what it finds; counts if it finds nothing. All that is known here of how the table
-/// is laid out.
-fn look_up(asm: Asm, map: &OwnedFd, misses: &OwnedFd) -> Asm {
-    asm.map(Reg::R1, map)
-        .copy(Reg::R2, Reg::R10)
-        .add(Reg::R2, -16)
-        .call(Helper::MapLookupElem)
-        .jump_equal(Reg::R0, 0, 3)
-        .load(Size::Double, Reg::R1, Reg::R0, 0)
-        .returns(1)
+/// is laid out ([`vtep_common::buckets`]).
+fn look_up(asm: Asm, map: &OwnedFd, shape: Shape, misses: &OwnedFd) -> Asm {
+    let mask = shape.mask.cast_signed();
+    let mixed = asm
+        .load(Size::Double, Reg::R6, Reg::R10, -16)
+        .set_long(Reg::R7, shape.seed)
+        .xor_reg(Reg::R7, Reg::R6);
+    let first = MIX_STEPS
+        .into_iter()
+        .fold(mixed, |asm, factor| {
+            asm.set_long(Reg::R1, factor)
+                .mul_reg(Reg::R7, Reg::R1)
+                .copy(Reg::R1, Reg::R7)
+                .shift_right(Reg::R1, 32)
+                .xor_reg(Reg::R7, Reg::R1)
+        })
+        .copy(Reg::R1, Reg::R7)
+        .shift_right(Reg::R1, 32);
+    let second = in_bucket(first, map, mask).copy(Reg::R1, Reg::R7);
+    in_bucket(second, map, mask)
         .store_number(Size::Word, Reg::R10, -4, 0)
         .map(Reg::R1, misses)
         .copy(Reg::R2, Reg::R10)
@@ -363,6 +379,31 @@ fn look_up(asm: Asm, map: &OwnedFd, misses: &OwnedFd) -> Asm {
         .set(Reg::R1, 1)
         .fetch_add(Reg::R0, 0, Reg::R1)
         .returns(1)
+}
+
+/// The factors of [`vtep_common::flow::Mix`], whose steps those above are. Were they others, keys would be missed, which is
+/// asserted.
+const MIX_STEPS: [u64; 2] = [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53];
+
+/// Looks for the key in R6 in the bucket whose number the lower bits of R1 are; goes on behind if it is not there.
+fn in_bucket(asm: Asm, map: &OwnedFd, mask: i32) -> Asm {
+    // Instructions for a way: two to compare, three to leave.
+    const WAY: i16 = 5;
+    let ways = i16::try_from(WAYS).expect("few");
+    let found = asm
+        .and(Reg::R1, mask)
+        .store(Size::Word, Reg::R10, -4, Reg::R1)
+        .map(Reg::R1, map)
+        .copy(Reg::R2, Reg::R10)
+        .add(Reg::R2, -4)
+        .call(Helper::MapLookupElem)
+        .jump_equal(Reg::R0, 0, ways * WAY);
+    (0..ways).fold(found, |asm, way| {
+        asm.load(Size::Double, Reg::R1, Reg::R0, way * 8)
+            .jump_other(Reg::R1, Reg::R6, WAY - 2)
+            .load(Size::Double, Reg::R1, Reg::R0, (ways + way) * 8)
+            .returns(1)
+    })
 }
 
 /// How the numbers of entries are drawn.
