@@ -15,12 +15,15 @@ pub fn vtep() -> &'static Path {
         if let Some(path) = std::env::var_os("VTEP_BIN") {
             return PathBuf::from(path);
         }
-        // This test is TARGET/PROFILE/deps/name-hash.
-        let me = std::env::current_exe().expect("the path of this test");
-        let profile = me
-            .ancestors()
-            .nth(2)
-            .expect("a target directory above this test");
+        // A test is TARGET/PROFILE/deps/name-hash, the measuring program TARGET/PROFILE/bench.
+        let me = std::env::current_exe().expect("the path of this program");
+        let directory = me.parent().expect("a directory around this program");
+        let profile = if directory.ends_with("deps") {
+            directory.parent()
+        } else {
+            Some(directory)
+        };
+        let profile = profile.expect("a target directory above this program");
         let target = profile
             .parent()
             .expect("a target directory above the profile");
