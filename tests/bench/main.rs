@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let report = match &options.from {
         Some(file) => Report::read(file),
-        None => Ok(measured(&options)),
+        None => measure::hold_interrupts().map(|()| measured(&options)),
     };
     match report.and_then(|report| {
         report.print();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Scale;
 use super::canary::{Stolen, spin};
+use super::interrupt::stop_if_interrupted;
 use crate::report::{Figures, Rounds};
 
 /// The most of the time that the host may keep to itself in a round.
@@ -70,6 +71,7 @@ fn in_turn<T: Clone>(scale: &Scale, rounds: u32, contenders: &mut [Contender<'_,
         let mut figures: Vec<_> = (0..count).map(|_| Err(String::new())).collect();
         for place in 0..count {
             let who = (turn + place) % count;
+            stop_if_interrupted();
             figures[who] = (contenders[who].measure)();
         }
         all.push(Round {
