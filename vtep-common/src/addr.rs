@@ -196,7 +196,7 @@ impl VtepAddr {
     }
 
     /// The key of an entry of `ADDRESSES`, never zero: an IPv4 address as it is, of an IPv6 address 63 bits of a hash with the
-    /// secret `seed` of the table. The daemon refuses a second address with the key of a first.
+    /// secret `seed` of the table. Two addresses with one key would be taken for each other; without the seed nobody can look for such.
     #[must_use]
     #[inline(always)]
     pub fn key(self, seed: u64) -> u64 {
@@ -207,7 +207,9 @@ impl VtepAddr {
         }
         let halves = [(a, b), (c, d)].map(|(high, low)| u64::from(high) << 32 | u64::from(low));
         let [high, low] = halves;
-        Mix::new(seed).add(high).add(low).finish_wide() | V6
+        // Mixed whole in between: of one step alone it can be told what a change of the uppermost bit comes to.
+        let first = Mix::new(seed).add(high).finish_wide();
+        Mix::new(first).add(low).finish_wide() | V6
     }
 
     /// True for an IPv6 address.
@@ -296,6 +298,20 @@ mod tests {
             .map(|text| VtepAddr::from(text.parse::<IpAddr>().unwrap()).key(7))
             .collect();
         assert!(keys.len() == texts.len() && !keys.contains(&0));
+    }
+
+    #[test]
+    fn a_change_of_one_half_of_an_address_is_not_undone_by_a_known_one_of_the_other() {
+        let addr = |high: u64, low: u64| {
+            VtepAddr::from(IpAddr::from(
+                (u128::from(high) << 64 | u128::from(low)).to_be_bytes(),
+            ))
+        };
+        for seed in 0..1_000 {
+            let one = addr(0x2001_0db8_0000_0001, 7).key(seed);
+            let other = addr(0xa001_0db8_0000_0001, 7 ^ (1 << 63 | 1 << 31)).key(seed);
+            assert_ne!(one, other, "{seed}");
+        }
     }
 
     #[test]

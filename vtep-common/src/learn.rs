@@ -54,15 +54,16 @@ impl Seen {
     /// As [`Source::HERE`], and the stamp of the entry is to be renewed.
     pub const STALE: Self = Self(3);
 
-    /// What `found` says of a frame from where an entry of this `kind` and `target` points, at the time `now`.
+    /// What `found` says of a frame from where an entry of this `kind` and `target` points. The time is asked for of learned
+    /// entries alone.
     #[must_use]
     #[inline(always)]
-    pub fn of(found: Option<FdbValue>, kind: u8, target: u32, now: u64) -> Self {
+    pub fn of(found: Option<FdbValue>, kind: u8, target: u32, now: impl FnOnce() -> u64) -> Self {
         let Some(found) = found else {
             return Self(Source::NEW.0);
         };
         if found.target == target && found.kind == kind {
-            if found.origin == FdbValue::LEARNED && found.is_stale(now) {
+            if found.origin == FdbValue::LEARNED && found.is_stale(now()) {
                 return Self::STALE;
             }
             return Self(Source::HERE.0);

@@ -39,7 +39,7 @@ pub trait Tables {
     /// What the entry for `key` says of a frame from where an entry of this `kind` and `target` points.
     #[inline(always)]
     fn seen(&self, key: &FdbKey, kind: u8, target: u32) -> Seen {
-        Seen::of(self.fdb(key), kind, target, self.now())
+        Seen::of(self.fdb(key), kind, target, || self.now())
     }
 
     /// Puts plain numbers down at one of [`place`]'s, and returns where to read them from.

@@ -194,6 +194,13 @@ impl KernelTables {
     }
 }
 
+/// Nanoseconds of `CLOCK_MONOTONIC`, read coarsely.
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper takes nothing.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
 /// How the keys of a table are spread.
 #[inline(always)]
 fn shape(table: Table) -> Option<&'static Shape> {
@@ -253,12 +260,8 @@ finders! {
 #[inline(never)]
 #[expect(clippy::cast_possible_truncation, reason = "the kind is a byte")]
 extern "C" fn see_mac(key: u64, kind: u32, target: u32) -> u64 {
-    let word = find_mac(key);
-    // SAFETY: the helper takes nothing.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    Seen::of(FdbValue::from_word(word), kind as u8, target, now)
-        .code()
-        .into()
+    let found = FdbValue::from_word(find_mac(key));
+    Seen::of(found, kind as u8, target, now).code().into()
 }
 
 /// Sets the stamp of the FDB entry with this key. A function of its own as those above; what it returns says nothing.
@@ -366,8 +369,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn now(&self) -> u64 {
-        // SAFETY: the helper takes nothing.
-        unsafe { bpf_ktime_get_coarse_ns() }
+        now()
     }
 
     #[inline(always)]
