@@ -211,19 +211,14 @@ impl Segment {
 
 const _: () = assert!(size_of::<Segment>() == 48);
 
-/// Key of `PORT_INDEX`: an interface and a VLAN on it, 8 bytes.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+/// Key of `PORT_INDEX`: an interface and a VLAN on it, in the map a word of 8 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PortKey {
     /// Interface number.
     pub ifindex: u32,
     /// VLAN ID, 0 for untagged frames.
     pub vlan: u16,
-    /// Zero: the kernel hashes every byte of a key.
-    pub pad: u16,
 }
-
-const _: () = assert!(size_of::<PortKey>() == 8);
 
 impl PortKey {
     /// The key of an entry of `PORT_INDEX`, never zero.
@@ -240,7 +235,6 @@ impl PortKey {
         Self {
             ifindex: (word >> 16) as u32,
             vlan: word as u16,
-            pad: 0,
         }
     }
 
@@ -248,11 +242,7 @@ impl PortKey {
     #[must_use]
     #[inline(always)]
     pub const fn new(ifindex: u32, vlan: u16) -> Self {
-        Self {
-            ifindex,
-            vlan,
-            pad: 0,
-        }
+        Self { ifindex, vlan }
     }
 }
 
@@ -295,11 +285,10 @@ impl Port {
 const _: () = assert!(size_of::<Port>() == 24);
 
 /// Key of the FDB: 8 bytes, the segment number in the upper 16 bits and the MAC below.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FdbKey(u64);
 
-const _: () = assert!(size_of::<FdbKey>() == 8 && MAX_SEGMENTS <= 1 << 16);
+const _: () = assert!(MAX_SEGMENTS <= 1 << 16);
 
 impl FdbKey {
     /// The key of `mac` in the segment with number `segment`.
@@ -337,8 +326,7 @@ impl FdbKey {
 }
 
 /// Where an FDB entry points: in the map a word of 8 bytes, the stamp in its upper half.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FdbValue {
     /// Number of the peer, port or flood list.
     pub target: u32,
@@ -504,8 +492,6 @@ impl Address {
         })
     }
 }
-
-const _: () = assert!(size_of::<FdbValue>() == 16);
 
 /// Key of `NEIGHS`: 20 bytes.
 #[repr(C)]
@@ -801,8 +787,8 @@ impl Hook {
 #[cfg(feature = "user")]
 mod user {
     use super::{
-        Config, Counter, FdbKey, FdbValue, FloodList, Guard, NeighKey, NeighValue, NexthopKey,
-        NexthopValue, Peer, Port, PortKey, Segment,
+        Config, Counter, FloodList, Guard, NeighKey, NeighValue, NexthopKey, NexthopValue, Peer,
+        Port, Segment,
     };
     use crate::{
         addr::VtepAddr,
@@ -819,8 +805,6 @@ mod user {
         Bucket,
         Config,
         Counter,
-        FdbKey,
-        FdbValue,
         FloodList,
         Guard,
         NeighKey,
@@ -829,7 +813,6 @@ mod user {
         NexthopValue,
         Peer,
         Port,
-        PortKey,
         Segment,
         Shape,
         VtepAddr

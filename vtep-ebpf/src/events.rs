@@ -8,8 +8,9 @@ use vtep_common::{
 
 use crate::{
     blur::blur,
+    buckets::set_stamp,
     count::add,
-    maps::{EVENT_COUNTERS, EVENTS, GUARDS, KernelTables, set_stamp},
+    maps::{EVENT_COUNTERS, EVENTS, GUARDS, KernelTables},
 };
 
 /// Puts an event into the ring buffer, unless one that says the same is on its way.

@@ -6,6 +6,7 @@
 
 mod apply;
 mod blur;
+mod buckets;
 mod count;
 mod events;
 mod flood;
