@@ -123,8 +123,8 @@ impl Table {
 /// A number as a word of a table: never zero.
 #[must_use]
 #[inline(always)]
-pub fn numbered(number: u32) -> u64 {
-    u64::from(number) | 1 << 32
+pub const fn numbered(number: u32) -> u64 {
+    number as u64 | 1 << 32
 }
 
 /// The number of a word, if there is one.

@@ -20,7 +20,7 @@ pub const fn outer_tos(tos: u8, inner_ecn: u8) -> u8 {
 
 /// What decapsulation does to the inner ECN field (§4.2, figure 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Merge(u32);
+pub struct Merge(u8);
 
 impl Merge {
     /// It stays as it is.
@@ -30,6 +30,20 @@ impl Merge {
     /// The packet must be dropped: congestion would be hidden from a sender that cannot be told.
     pub const DROP: Self = Self(2);
 
+    /// As the number that [`Merge::from_code`] takes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn code(self) -> u8 {
+        self.0
+    }
+
+    /// From a number, of which the lowest two bits count.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_code(code: u8) -> Self {
+        Self(code & 0b11)
+    }
+
     /// Two bits for each pair of fields, the outer one in the upper bits of the index.
     const FIGURE_4: u32 = Self::at(CE, NOT_ECT, Self::DROP)
         | Self::at(CE, ECT_0, Self::SET)
@@ -37,7 +51,7 @@ impl Merge {
         | Self::at(ECT_1, ECT_0, Self::SET);
 
     const fn at(outer: u8, inner: u8, merge: Self) -> u32 {
-        merge.0 << Self::shift(outer, inner)
+        (merge.0 as u32) << Self::shift(outer, inner)
     }
 
     #[inline(always)]
@@ -49,8 +63,9 @@ impl Merge {
 /// The table of §4.2: what becomes of the inner field, given the outer one. Without a branch.
 #[must_use]
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "two bits count")]
 pub const fn merge(outer: u8, inner: u8) -> Merge {
-    Merge((Merge::FIGURE_4 >> Merge::shift(outer, inner)) & 0b11)
+    Merge::from_code((Merge::FIGURE_4 >> Merge::shift(outer, inner)) as u8)
 }
 
 #[cfg(test)]

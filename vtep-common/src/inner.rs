@@ -327,44 +327,58 @@ struct Transport {
     mix: Mix,
 }
 
-/// What a receiver needs of the inner frame: less than [`Inner`].
+/// What a receiver needs of every inner frame: less than [`Inner`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Destination address.
     pub destination: MacAddr,
     /// Source address.
     pub source: MacAddr,
-    /// The frame has a tag in its bytes.
-    pub tagged: bool,
     /// `EtherType`: that of the tag, if there is one.
     pub ethertype: u16,
-    /// TOS or traffic class of an IP packet without a tag, else as if the inner field were congestion experienced: nothing
-    /// then has to change.
-    pub tos: u8,
+    /// The frame has a whole Ethernet header; else nothing here means anything.
+    pub whole: bool,
 }
 
 impl Received {
-    /// Reads the frame that starts at `base`. `None` where it ends within its Ethernet header.
+    /// Reads the frame that starts at `base`.
     #[inline(always)]
-    pub fn read<P: PacketRead + ?Sized>(frame: &P, base: usize) -> Option<Self> {
-        let window = frame.window::<{ ethernet::LEN }>(base)?;
-        let ethertype = window.be16(ethernet::TYPE_OFFSET);
-        let mut tos = ecn::CE;
-        let l3 = base.wrapping_add(ethernet::LEN);
-        if let Some(ip) = frame.window::<2>(l3) {
-            let first_two = ip.be16(0);
-            if ethertype == ethernet::TYPE_IPV4 && first_two >> 12 == 4 {
-                tos = ip.byte(1);
-            } else if ethertype == ethernet::TYPE_IPV6 && first_two >> 12 == 6 {
-                tos = ipv6::traffic_class(first_two);
-            }
+    pub fn read<P: PacketRead + ?Sized>(frame: &P, base: usize) -> Self {
+        match frame.window::<{ ethernet::LEN }>(base) {
+            Some(window) => Self {
+                destination: window.mac(ethernet::DESTINATION_OFFSET),
+                source: window.mac(ethernet::SOURCE_OFFSET),
+                ethertype: window.be16(ethernet::TYPE_OFFSET),
+                whole: true,
+            },
+            None => Self {
+                destination: MacAddr::ZERO,
+                source: MacAddr::ZERO,
+                ethertype: 0,
+                whole: false,
+            },
         }
-        Some(Self {
-            destination: window.mac(ethernet::DESTINATION_OFFSET),
-            source: window.mac(ethernet::SOURCE_OFFSET),
-            tagged: vlan::is_tag(ethertype),
-            ethertype,
-            tos,
-        })
+    }
+
+    /// The frame has a tag in its bytes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_tagged(&self) -> bool {
+        vlan::is_tag(self.ethertype)
+    }
+
+    /// TOS or traffic class of an IP packet at `l3`, else as if the inner field were congestion experienced: nothing then has to
+    /// change.
+    #[inline(always)]
+    pub fn tos<P: PacketRead + ?Sized>(&self, frame: &P, l3: usize) -> u8 {
+        let Some(window) = frame.window::<2>(l3) else {
+            return ecn::CE;
+        };
+        let first_two = window.be16(0);
+        match (self.ethertype, first_two >> 12) {
+            (ethernet::TYPE_IPV4, 4) => window.byte(1),
+            (ethernet::TYPE_IPV6, 6) => ipv6::traffic_class(first_two),
+            _ => ecn::CE,
+        }
     }
 }

@@ -4,7 +4,6 @@ use crate::{
     addr::{MacAddr, VtepAddr},
     events::Event,
     maps::{FdbKey, FdbValue, Segment},
-    packet::PacketRead,
     tables::Tables,
     verdict::{Act, NONE, Who},
 };
@@ -21,28 +20,23 @@ impl Source {
     /// A static entry says that it is elsewhere.
     pub const ELSEWHERE: Self = Self(2);
 
-    /// Looks the source MAC of `frame` up, and renews the stamp of its entry.
-    ///
-    /// `kind` and `target` are those of an entry that points to where the frame came from.
+    /// What `seen` says of a frame with the source `mac`; renews the stamp of its entry.
     #[inline(always)]
-    pub fn look_up<P: PacketRead + ?Sized, T: Tables, A: Act>(
-        frame: &P,
+    pub fn of<T: Tables, A: Act>(
         who: &Who,
         segment: &Segment,
         mac: MacAddr,
-        (kind, target): (u8, u32),
+        seen: Seen,
         tables: &T,
         act: &A,
     ) -> Self {
         if !segment.has(Segment::LEARNING) {
             return Self::HERE;
         }
-        let key = FdbKey::new(who.segment, mac);
-        let seen = tables.seen(&key, kind, target);
         if seen == Seen::STALE {
-            act.refresh(&key, tables.now());
+            act.refresh(&FdbKey::new(who.segment, mac), tables.now());
         }
-        Self(frame.blur(seen.source()))
+        seen.source()
     }
 }
 
@@ -52,7 +46,7 @@ pub struct Seen(u8);
 
 impl Seen {
     /// As [`Source::HERE`], and the stamp of the entry is to be renewed.
-    pub const STALE: Self = Self(3);
+    pub const STALE: Self = Self(Source::HERE.0 | 1 << 2);
 
     /// What `found` says of a frame from where an entry of this `kind` and `target` points. The time is asked for of learned
     /// entries alone.
@@ -84,21 +78,17 @@ impl Seen {
         self.0
     }
 
-    /// From a number, of which the lowest two bits count.
+    /// From a number, of which the lowest three bits count.
     #[must_use]
     #[inline(always)]
     pub const fn from_code(code: u8) -> Self {
-        Self(code & 3)
+        Self(code & 7)
     }
 
-    /// As the number of a [`Source`].
+    /// Without the stamp. Without a branch.
     #[inline(always)]
-    const fn source(self) -> u8 {
-        if self.0 == Self::STALE.0 {
-            Source::HERE.0
-        } else {
-            self.0
-        }
+    const fn source(self) -> Source {
+        Source(self.0 & 3)
     }
 }
 

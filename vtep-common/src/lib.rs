@@ -34,6 +34,7 @@ pub mod flow;
 )]
 pub mod host;
 pub mod inner;
+pub mod known;
 pub mod learn;
 pub mod maps;
 pub mod neigh;

@@ -476,6 +476,16 @@ impl Address {
         }
     }
 
+    /// Number of the peer, or [`NONE`](crate::verdict::NONE). Without a branch.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+    pub const fn peer_or_none(self) -> u32 {
+        const { assert!(crate::verdict::NONE == u32::MAX) };
+        let none = (self.0 >> Self::PEER.trailing_zeros() & 1).wrapping_sub(1);
+        (self.0 | none) as u32
+    }
+
     /// With a bit of [`Address::OWN`] … set or not.
     #[must_use]
     pub const fn with(self, bit: u64, set: bool) -> Self {

@@ -4,42 +4,63 @@ use crate::{
     addr::VtepAddr,
     packet::{PacketRead, Window},
     reason::Reason,
-    tables::Tables,
+    tables::{Tables, place},
     template::{LEN_V4, LEN_V6},
     wire::{checksum::Sum, ethernet, ipv4, ipv6, udp, vxlan},
 };
 
-/// A VXLAN packet for one of our addresses.
+/// Between whom a packet travels, and in which VNI: what it is looked up by.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outer {
+pub struct Ends {
     /// The VTEP that sent it.
     pub source: VtepAddr,
+    /// The address that it was sent to.
+    pub destination: VtepAddr,
+    /// The VNI.
+    pub vni: u32,
+}
+
+/// A VXLAN packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outer {
+    /// Between whom it travels. First, so that whoever puts down an `Outer` has put down its `Ends`.
+    pub ends: Ends,
     /// Outer IPv6.
     pub v6: bool,
     /// TOS or traffic class.
     pub tos: u8,
-    /// The VNI.
-    pub vni: u32,
     /// A header bit is set that RFC 7348 reserves.
     pub reserved: bool,
-    /// Where the inner frame starts, bytes.
-    pub inner_offset: usize,
+    /// Where the inner frame starts, bytes. A byte: so small a number needs no look whether it is.
+    pub header_len: u8,
     /// Where it ends by what the UDP header says, bytes.
     pub end: usize,
 }
 
 impl Outer {
+    /// Where the inner frame starts, bytes.
+    #[must_use]
+    #[inline(always)]
+    pub fn inner_offset(&self) -> usize {
+        self.header_len.into()
+    }
+
     /// What [`parse_into`] fills in. Not all zero: a run of zeros would become a loop, which the verifier walks through.
     #[must_use]
     #[inline(always)]
     pub const fn unread() -> Self {
         Self {
-            source: VtepAddr::from_v6_be([1, 2, 3, 4]),
+            ends: Ends {
+                source: VtepAddr::from_v6_be([1, 2, 3, 4]),
+                destination: VtepAddr::from_v6_be([5, 6, 7, 8]),
+                vni: 1,
+            },
             v6: false,
             tos: 0,
-            vni: 1,
             reserved: false,
-            inner_offset: 0,
+            header_len: 0,
             end: 1,
         }
     }
@@ -54,11 +75,19 @@ const UDP_V6: usize = IP + ipv6::LEN;
 /// Bytes of UDP and VXLAN header.
 const TUNNEL_LEN: usize = udp::LEN + vxlan::LEN;
 
-/// Reads the outer headers of a frame: [`parse_into`] with the result returned.
+/// The length of headers, which is below 256.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "asserted")]
+const fn byte_of(len: usize) -> u8 {
+    assert!(len < 256);
+    len as u8
+}
+
+/// Reads the outer headers of a frame: [`parse_into`] with the result returned, and the destination looked up.
 ///
 /// # Errors
 ///
-/// As there.
+/// As there; [`Reason::NotOurAddress`] also for a sound packet for somebody else.
 pub fn parse<P, T>(frame: &P, merged: bool, tables: &T) -> Result<Outer, Reason>
 where
     P: PacketRead + ?Sized,
@@ -66,10 +95,16 @@ where
 {
     let mut outer = Outer::unread();
     parse_into(frame, merged, tables, &mut outer)?;
-    Ok(outer)
+    if tables.address(&outer.ends.destination).is_local() {
+        Ok(outer)
+    } else {
+        Err(Reason::NotOurAddress)
+    }
 }
 
 /// Reads the outer headers of a frame into `outer`. `merged` says that it is a super-frame, whose lengths are those before cutting.
+///
+/// Whether the destination of a sound packet is ours is left for the caller to ask, who has more to look up.
 ///
 /// # Errors
 ///
@@ -82,6 +117,23 @@ pub fn parse_into<P, T>(
     tables: &T,
     outer: &mut Outer,
 ) -> Result<(), Reason>
+where
+    P: PacketRead + ?Sized,
+    T: Tables,
+{
+    let Err(reason) = read_into(frame, merged, tables, outer) else {
+        return Ok(());
+    };
+    let reason = *tables.put_down::<{ place::VERDICT }, _>(&reason);
+    // What is wrong with a packet for somebody else is not our business.
+    if reason != Reason::NotVxlan && !tables.address(&outer.ends.destination).is_local() {
+        return Err(Reason::NotOurAddress);
+    }
+    Err(reason)
+}
+
+#[inline(always)]
+fn read_into<P, T>(frame: &P, merged: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
     T: Tables,
@@ -111,8 +163,8 @@ where
     P: PacketRead + ?Sized,
     W: Window,
 {
-    let udp = outer.inner_offset.wrapping_sub(TUNNEL_LEN);
-    if !merged && (ip_end > frame.frame_len() || outer.inner_offset > ip_end) {
+    let udp = outer.inner_offset().wrapping_sub(TUNNEL_LEN);
+    if !merged && (ip_end > frame.frame_len() || outer.inner_offset() > ip_end) {
         return Err(Reason::Truncated);
     }
     outer.end = udp.wrapping_add(udp_len);
@@ -129,7 +181,7 @@ where
     if first & vxlan::FLAG_I == 0 {
         return Err(Reason::VniFlagClear);
     }
-    outer.vni = second >> 8;
+    outer.ends.vni = second >> 8;
     outer.reserved = first & !vxlan::FLAG_I != 0 || second & 0xff != 0;
     Ok(())
 }
@@ -155,7 +207,7 @@ where
     {
         return Err(Reason::NotVxlan);
     }
-    let destination = VtepAddr::from_v4_be(window.be32(IP + ipv4::DESTINATION_OFFSET).to_be());
+    let destination = VtepAddr::from_v4_be(window.raw32(IP + ipv4::DESTINATION_OFFSET));
     let port = tables.config().udp_port;
     if header_len != ipv4::LEN {
         let Some(udp) = frame.window::<{ udp::LEN }>(IP.wrapping_add(header_len)) else {
@@ -167,28 +219,27 @@ where
     } else if window.be16(UDP_V4 + udp::DESTINATION_OFFSET) != port {
         return Err(Reason::NotVxlan);
     }
-    if !tables.address(&destination).is_local() {
-        return Err(Reason::NotOurAddress);
-    }
+    outer.ends.destination = destination;
     if fragment & ipv4::MF != 0 {
         return Err(Reason::OuterFragment);
     }
     if header_len != ipv4::LEN {
         return Err(Reason::LeftToStack);
     }
-    let source = window.be32(IP + ipv4::SOURCE_OFFSET);
+    // In the byte order of memory: a sum of all ones is the same in either.
+    let source = window.raw32(IP + ipv4::SOURCE_OFFSET);
     let sum = Sum::default()
-        .dword(window.be32(IP))
-        .dword(window.be32(IP + ipv4::ID_OFFSET))
-        .dword(window.be32(IP + ipv4::TTL_OFFSET))
+        .dword(window.raw32(IP))
+        .dword(window.raw32(IP + ipv4::ID_OFFSET))
+        .dword(window.raw32(IP + ipv4::TTL_OFFSET))
         .dword(source)
-        .dword(window.be32(IP + ipv4::DESTINATION_OFFSET));
+        .dword(window.raw32(IP + ipv4::DESTINATION_OFFSET));
     if !merged && sum.fold() != 0xffff {
         return Err(Reason::OuterChecksum);
     }
-    outer.source = VtepAddr::from_v4_be(source.to_be());
+    outer.ends.source = VtepAddr::from_v4_be(source);
     outer.tos = window.byte(IP + ipv4::TOS_OFFSET);
-    outer.inner_offset = LEN_V4;
+    outer.header_len = const { byte_of(LEN_V4) };
     let ip_end = IP.wrapping_add(usize::from(window.be16(IP + ipv4::TOTAL_LEN_OFFSET)));
     let udp_len = usize::from(window.be16(UDP_V4 + udp::LEN_OFFSET));
     finish(
@@ -216,10 +267,10 @@ where
     }
     let address = |at: usize| {
         VtepAddr::from_v6_be([
-            window.be32(at).to_be(),
-            window.be32(at.wrapping_add(4)).to_be(),
-            window.be32(at.wrapping_add(8)).to_be(),
-            window.be32(at.wrapping_add(12)).to_be(),
+            window.raw32(at),
+            window.raw32(at.wrapping_add(4)),
+            window.raw32(at.wrapping_add(8)),
+            window.raw32(at.wrapping_add(12)),
         ])
     };
     let destination = address(IP + ipv6::DESTINATION_OFFSET);
@@ -238,13 +289,11 @@ where
             if udp.be16(udp::DESTINATION_OFFSET) != port {
                 return Err(Reason::NotVxlan);
             }
-            return Err(if tables.address(&destination).is_local() {
-                Reason::OuterFragment
-            } else {
-                Reason::NotOurAddress
-            });
+            outer.ends.destination = destination;
+            return Err(Reason::OuterFragment);
         }
         ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::DESTINATION_OPTIONS => {
+            outer.ends.destination = destination;
             return Err(if tables.address(&destination).is_local() {
                 Reason::LeftToStack
             } else {
@@ -256,13 +305,11 @@ where
     if window.be16(UDP_V6 + udp::DESTINATION_OFFSET) != port {
         return Err(Reason::NotVxlan);
     }
-    if !tables.address(&destination).is_local() {
-        return Err(Reason::NotOurAddress);
-    }
-    outer.source = address(IP + ipv6::SOURCE_OFFSET);
+    outer.ends.destination = destination;
+    outer.ends.source = address(IP + ipv6::SOURCE_OFFSET);
     outer.v6 = true;
     outer.tos = ipv6::traffic_class(window.be16(IP));
-    outer.inner_offset = LEN_V6;
+    outer.header_len = const { byte_of(LEN_V6) };
     let ip_end = UDP_V6.wrapping_add(usize::from(window.be16(IP + ipv6::PAYLOAD_LEN_OFFSET)));
     let udp_len = usize::from(window.be16(UDP_V6 + udp::LEN_OFFSET));
     finish(

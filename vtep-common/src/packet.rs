@@ -3,7 +3,12 @@
 //! A frame is read through *windows*: one check that so many bytes lie at an offset, and then reads at constant places
 //! within. That is what the verifier follows cheaply, and it keeps the checks few.
 
-use crate::addr::MacAddr;
+use crate::{
+    addr::MacAddr,
+    inner::Inner,
+    neigh::Message,
+    tables::{Tables, place},
+};
 
 /// Bytes of a frame that are known to be there. Reads are at constant offsets below the window's length.
 pub trait Window: Copy {
@@ -13,6 +18,9 @@ pub trait Window: Copy {
     fn be16(self, at: usize) -> u16;
     /// A 32-bit word in network byte order, returned in host byte order.
     fn be32(self, at: usize) -> u32;
+
+    /// A 32-bit word as it lies in memory.
+    fn raw32(self, at: usize) -> u32;
 
     /// The Ethernet address at `at`.
     #[inline(always)]
@@ -35,6 +43,27 @@ pub trait PacketRead {
 
     /// The `N` bytes at `offset`, or `None` where they do not all lie in readable memory.
     fn window<const N: usize>(&self, offset: usize) -> Option<Self::Window<'_>>;
+
+    /// What the headers of the frame say, with the tag that the kernel keeps beside it: [`Inner::read`], put down at
+    /// [`place::INNER`], for which there is `room`. At TC a function of its own, which the verifier checks once.
+    #[inline(always)]
+    fn inner<'a, T: Tables>(
+        &self,
+        beside: Option<Tag>,
+        tables: &'a T,
+        room: &'a mut Option<Inner>,
+    ) -> Option<&'a Inner> {
+        *room = Inner::read(self, 0, beside);
+        room.as_ref()
+            .map(|inner| tables.put_down::<{ place::INNER }, _>(inner))
+    }
+
+    /// The ARP or ND message at `l3` of a frame from `source`: [`Message::read`]. At TC a function of its own likewise.
+    #[inline(always)]
+    fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message> {
+        let mut message = Message::nothing();
+        message.read(self, l3, ethertype, source).then_some(message)
+    }
 
     /// Returns `bits`, below 128, as they are.
     ///
@@ -75,6 +104,10 @@ impl Window for SliceWindow<'_> {
 
     fn be32(self, at: usize) -> u32 {
         u32::from_be_bytes(self.bytes(at))
+    }
+
+    fn raw32(self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.bytes(at))
     }
 }
 

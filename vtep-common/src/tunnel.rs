@@ -4,9 +4,11 @@ use crate::{
     addr::{MacAddr, VtepAddr},
     ecn,
     inner::{Inner, Received},
+    known::Known,
     learn::{self, Source},
-    maps::{Config, FdbKey, FdbValue, Port, Segment},
+    maps::{Config, FdbValue, Port, Segment},
     neigh::{self, Message},
+    outer::Ends,
     packet::{Meta, PacketRead, Tag, Window as _},
     port::neigh::event_flags,
     reason::Reason,
@@ -73,12 +75,18 @@ const fn smallest_payload(outer_v6: bool) -> usize {
 /// Decides what becomes of the inner frame.
 #[inline(always)]
 #[expect(
+    clippy::too_many_arguments,
+    reason = "everything that a decision stands on"
+)]
+#[expect(
     clippy::too_many_lines,
     reason = "the order of the questions is the decision"
 )]
 pub(crate) fn decide_inner<P, T, A>(
     frame: &P,
     arrival: &Arrival,
+    read: &Received,
+    known: &Known,
     who: &Who,
     segment: &Segment,
     tables: &T,
@@ -89,31 +97,20 @@ where
     T: Tables,
     A: Act,
 {
-    if arrival.inner_len < ethernet::LEN {
+    if arrival.inner_len < ethernet::LEN || !read.whole {
         return act.leave(who, Reason::InnerTruncated);
     }
-    let Some(read) = Received::read(frame, arrival.inner_offset) else {
-        return act.leave(who, Reason::InnerTruncated);
-    };
     if read.source.is_group() || read.source.is_zero() {
         return act.leave(who, Reason::InvalidSourceMac);
     }
-    let source = Source::look_up(
-        frame,
-        who,
-        segment,
-        read.source,
-        (FdbValue::PEER, who.from_peer),
-        tables,
-        act,
-    );
+    let source = Source::of(who, segment, read.source, known.seen(), tables, act);
     if source == Source::ELSEWHERE {
         return act.leave(who, Reason::StaticElsewhere);
     }
-    if (arrival.tag.is_some() || read.tagged) && !segment.has(Segment::INNER_VLAN_PASS) {
+    if (arrival.tag.is_some() || read.is_tagged()) && !segment.has(Segment::INNER_VLAN_PASS) {
         return act.leave(who, Reason::InnerVlan);
     }
-    let merge = ecn::merge(arrival.outer_tos, read.tos);
+    let merge = merged_ecn(frame, arrival, read);
     if merge == ecn::Merge::DROP {
         return act.leave(who, Reason::EcnNotCapable);
     }
@@ -128,7 +125,7 @@ where
         && segment.has(Segment::SUPPRESS)
         && segment.has(Segment::LEARNING)
     {
-        hear(frame, arrival, who, &read, tables, act);
+        hear(frame, arrival, who, read, tables, act);
     }
     let mut list = arrival.segment;
     let mut to = Found {
@@ -136,7 +133,7 @@ where
         target: 0,
         mac: MacAddr::ZERO,
     };
-    if let Some(found) = tables.fdb(&FdbKey::new(arrival.segment, read.destination)) {
+    if let Some(found) = known.destination() {
         match found.kind {
             FdbValue::PORT => {
                 (to.kind, to.target) = (found.kind, found.target);
@@ -194,19 +191,31 @@ where
             carried_len: 0,
             outer: ViaKernel {
                 peer: 0,
-                remote: VtepAddr::from_v4_be(0),
-                local: VtepAddr::from_v4_be(0),
+                remote: ViaKernel::OF_EACH,
+                local: ViaKernel::OF_EACH,
                 vni: segment.vni,
+                // Of no copy; not a run of zeros, as above.
                 tos: 0,
-                ttl: 0,
+                ttl: 1,
                 dont_fragment: false,
                 checksum: false,
-                source_port: 0,
+                source_port: 1,
                 tag: TagEdit::Leave,
                 reason: Reason::FloodedLocally,
             },
         },
     )
+}
+
+/// What becomes of the ECN field of the inner packet. Mostly the outer one says nothing, and the inner one is not looked at.
+#[inline(always)]
+fn merged_ecn<P: PacketRead + ?Sized>(frame: &P, arrival: &Arrival, read: &Received) -> ecn::Merge {
+    let mut merge = ecn::Merge::KEEP;
+    if arrival.outer_tos & ecn::MASK != ecn::NOT_ECT {
+        let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
+        merge = ecn::merge(arrival.outer_tos, read.tos(frame, l3));
+    }
+    ecn::Merge::from_code(frame.blur(merge.code()))
 }
 
 /// Tells what a host says of itself unasked: it may be another than was heard here before.
@@ -218,8 +227,9 @@ where
     A: Act,
 {
     let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
-    let mut message = Message::nothing();
-    if message.read(frame, l3, read.ethertype, read.source) && message.has(Message::UNASKED) {
+    if let Some(message) = frame.message(l3, read.ethertype, read.source)
+        && message.has(Message::UNASKED)
+    {
         let flags = event_flags(&message);
         let vtep = Some(&arrival.vtep);
         learn::hear(who, read.source, message.host, vtep, flags, tables, act);
@@ -326,24 +336,30 @@ where
     A: Act,
 {
     let mut who = Who::nobody(frame.frame_len());
-    if key
-        .destination
-        .is_some_and(|to| !tables.address(&to).is_local())
-    {
+    let read = Received::read(frame, 0);
+    let read = tables.put_down::<{ place::INNER }, _>(&read);
+    let ends = Ends {
+        source: key.source,
+        destination: key.destination.unwrap_or(key.source),
+        vni: key.vni,
+    };
+    let ends = tables.put_down::<{ place::OUTER }, _>(&ends);
+    let known = tables.of_tunnel(ends, read);
+    if key.destination.is_some() && !known.to().is_local() {
         return act.leave(&who, Reason::WrongDestination);
     }
-    let from = tables.address(&key.source);
+    let from = known.from();
     if from.is_local() {
         return act.leave(&who, Reason::OwnSource);
     }
-    let Some(number) = tables.segment_number(key.vni) else {
+    let Some(number) = known.place() else {
         return act.leave(&who, Reason::UnknownVni);
     };
     let Some(segment) = tables.segment(number) else {
         return act.leave(&who, Reason::UnknownVni);
     };
     who.segment = number;
-    who.from_peer = from.peer().unwrap_or(NONE);
+    who.from_peer = from.peer_or_none();
     let arrival = Arrival {
         stage: Stage::Device,
         segment: number,
@@ -356,7 +372,7 @@ where
         trailer: false,
         vtep: key.source,
     };
-    decide_inner(frame, &arrival, &who, segment, tables, act)
+    decide_inner(frame, &arrival, read, &known, &who, segment, tables, act)
 }
 
 /// Decides on a frame that the kernel device has decapsulated.

@@ -1,13 +1,14 @@
 //! The decision on a frame that arrives at an uplink.
 
 use crate::{
+    inner::Received,
     maps::Segment,
     outer::{self, Outer},
     packet::{Meta, PacketRead},
     reason::Reason,
     tables::{Tables, place},
     tunnel::{Arrival, Stage, decide_inner},
-    verdict::{Act, Decision, NONE, Record, Who},
+    verdict::{Act, Decision, Record, Who},
 };
 
 /// Decides on a frame at an uplink, and acts: pass what is not ours, deliver what can be delivered at this `stage`, leave the
@@ -30,35 +31,41 @@ where
         return act.leave(&who, pass(stage, reason));
     }
     let outer = tables.put_down::<{ place::OUTER }, _>(&outer);
-    let from = tables.address(&outer.source);
+    let read = Received::read(frame, outer.inner_offset());
+    let read = tables.put_down::<{ place::INNER }, _>(&read);
+    let known = tables.of_tunnel(&outer.ends, read);
+    if !known.to().is_local() {
+        return act.leave(&who, pass(stage, Reason::NotOurAddress));
+    }
+    let from = known.from();
     if from.is_local() {
         return act.leave(&who, Reason::OwnSource);
     }
-    let Some(number) = tables.segment_number(outer.vni) else {
+    let Some(number) = known.place() else {
         return act.leave(&who, Reason::UnknownVni);
     };
     let Some(segment) = tables.segment(number) else {
         return act.leave(&who, Reason::UnknownVni);
     };
     who.segment = number;
-    who.from_peer = from.peer().unwrap_or(NONE);
-    who.inner_len = outer.end.wrapping_sub(outer.inner_offset);
+    who.from_peer = from.peer_or_none();
+    who.inner_len = outer.end.wrapping_sub(outer.inner_offset());
     if outer.reserved && segment.has(Segment::RESERVED_STRICT) {
         return act.leave(&who, Reason::ReservedBits);
     }
     let arrival = Arrival {
         stage,
         segment: number,
-        inner_offset: outer.inner_offset,
+        inner_offset: outer.inner_offset(),
         inner_len: who.inner_len,
         merged,
         tag: None,
         outer_tos: outer.tos,
         outer_v6: outer.v6,
         trailer: outer.end != frame.frame_len(),
-        vtep: outer.source,
+        vtep: outer.ends.source,
     };
-    decide_inner(frame, &arrival, &who, segment, tables, act)
+    decide_inner(frame, &arrival, read, &known, &who, segment, tables, act)
 }
 
 /// Decides on a frame at an uplink.

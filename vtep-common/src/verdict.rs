@@ -83,6 +83,10 @@ pub struct ViaKernel {
 }
 
 impl ViaKernel {
+    /// In place of an address that is another for each copy. Not all zero: see
+    /// [`Outer::unread`](crate::outer::Outer::unread).
+    pub const OF_EACH: VtepAddr = VtepAddr::from_v6_be([1, 2, 3, 4]);
+
     /// The frame that would have been encapsulated, left to the kernel device.
     #[must_use]
     #[inline(always)]
@@ -99,11 +103,18 @@ impl ViaKernel {
             checksum: peer.has(Peer::CHECKSUM),
             source_port: fields.source_port,
             tag: encap.tag,
-            reason: if peer.has(Peer::RESOLVED) {
-                Reason::EncapsulatedByKernel
-            } else {
-                Reason::EncapsulatedUnresolved
-            },
+            reason: Self::reason(peer),
+        }
+    }
+
+    /// Why a frame for this peer goes this way.
+    #[must_use]
+    #[inline(always)]
+    pub const fn reason(peer: &Peer) -> Reason {
+        if peer.has(Peer::RESOLVED) {
+            Reason::EncapsulatedByKernel
+        } else {
+            Reason::EncapsulatedUnresolved
         }
     }
 }

@@ -1,16 +1,22 @@
 //! Look-ups in the tables of buckets ([`vtep_common::buckets`]).
 
-use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE, helpers::generated::bpf_ktime_get_coarse_ns, macros::map, maps::Array,
+};
 use vtep_common::{
     addr::VtepAddr,
     buckets::{Bucket, Shape, Table, WAYS},
-    learn::Seen,
+    inner::{Inner, Received},
+    known::Known,
     maps::{
-        DEFAULT_FDB_ENTRIES, FdbValue, MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, vni_key,
+        Address, DEFAULT_FDB_ENTRIES, FdbKey, MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, Peer,
+        PortKey, vni_key,
     },
+    outer::Ends,
+    tables::{Keyed, Tables as _, place},
 };
 
-use crate::maps::now;
+use crate::maps::{KernelTables, PEERS, PORTS};
 
 #[map]
 static SHAPES: Array<Shape> = Array::pinned(Table::COUNT, 0);
@@ -34,61 +40,122 @@ fn shape(table: Table) -> Option<&'static Shape> {
     SHAPES.get(table as u32)
 }
 
-/// The word of a key, or zero.
+/// The word of a key in one table, or zero; `$second` looks in the second bucket that the key belongs into.
 ///
 /// The daemon may be changing the bucket: a word is whole in any case, and is written before its key and cleared after it.
-#[inline(always)]
-fn find(table: &Array<Bucket>, shape: &Shape, key: u64) -> u64 {
-    let [first, second] = shape.places(key);
-    let Some(bucket) = table.get(first) else {
-        return 0;
+macro_rules! word {
+    ($table:ident, $map:ident, $second:ident, $key:expr) => {
+        match shape(Table::$table) {
+            Some(shape) => {
+                let key = $key(shape);
+                let [first, second] = shape.places(key);
+                match $map.get(first).map_or(0, |bucket| bucket.find(key)) {
+                    0 => $second(key, second),
+                    word => word,
+                }
+            }
+            None => 0,
+        }
     };
-    let word = bucket.find(key);
-    if word != 0 {
-        return word;
-    }
-    match table.get(second) {
-        Some(bucket) => bucket.find(key),
-        None => 0,
-    }
 }
 
-/// Makes functions that look a key up in one table.
-///
-/// They are not inlined and visible from outside: such a function the verifier checks once, by itself, and of what it returns it
-/// knows only that it is a number. Inlined, it would walk through each way to an answer, and on from there.
-macro_rules! finders {
-    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),+), $table:ident, $map:ident, $key:expr;)+) => {$(
-        $(#[$doc])*
+/// Makes functions that look in the second bucket of a key. Few keys are there, so they need not be fast.
+macro_rules! seconds {
+    ($($name:ident: $map:ident;)+) => {$(
         #[unsafe(no_mangle)]
         #[inline(never)]
-        pub extern "C" fn $name($($arg: $type),+) -> u64 {
-            match shape(Table::$table) {
-                Some(shape) => find(&$map, shape, $key(shape)),
-                None => 0,
-            }
+        extern "C" fn $name(key: u64, place: u32) -> u64 {
+            $map.get(place).map_or(0, |bucket| bucket.find(key))
         }
     )+};
 }
 
-finders! {
-    /// The word of an FDB key.
-    find_mac(key: u64), Fdb, FDB, |_| key;
-    /// The word of a VNI.
-    find_vni(vni: u32), Vnis, VNIS, |_| vni_key(vni);
-    /// The word of a port's key.
-    find_port(key: u64), PortIndex, PORT_INDEX, |_| key;
-    /// The word of an address.
-    find_address(a: u32, b: u32, c: u32, d: u32), Addresses, ADDRESSES, |shape: &Shape| VtepAddr::from_v6_be([a, b, c, d]).key(shape.seed);
+seconds! {
+    second_address: ADDRESSES;
+    second_vni: VNIS;
+    second_port: PORT_INDEX;
+    second_mac: FDB;
 }
 
-/// What an FDB entry says of a frame whose source it is for: the code of a [`Seen`].
+impl Keyed for KernelTables {
+    #[inline(always)]
+    fn address(&self, addr: &VtepAddr) -> Address {
+        let [a, b, c, d] = addr.words_be();
+        Address::from_word(find_address(a, b, c, d))
+    }
+
+    #[inline(always)]
+    fn vni_word(&self, vni: u32) -> u64 {
+        word!(Vnis, VNIS, second_vni, |_| vni_key(vni))
+    }
+
+    #[inline(always)]
+    fn port_word(&self, key: &PortKey) -> u64 {
+        word!(PortIndex, PORT_INDEX, second_port, |_| key.word())
+    }
+
+    #[inline(always)]
+    fn segment_of_port(&self, slot: u32) -> u32 {
+        PORTS.get(slot).map_or(0, |port| port.segment)
+    }
+
+    #[inline(always)]
+    fn fdb_word(&self, key: &FdbKey) -> u64 {
+        word!(Fdb, FDB, second_mac, |_| key.word())
+    }
+
+    #[inline(always)]
+    fn peer(&self, number: u32) -> Option<&Peer> {
+        PEERS.get(number).filter(|peer| peer.has(Peer::IN_USE))
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: the helper takes nothing.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+}
+
+/// Answers in the scratch memory what is known of a packet from a VTEP that was put down there.
+///
+/// It is not inlined and visible from outside: such a function the verifier checks once, by itself, and of what it leaves behind
+/// it knows nothing. Inlined, it would walk through each way to an answer, and on from there. What it returns says nothing.
 #[unsafe(no_mangle)]
 #[inline(never)]
-#[expect(clippy::cast_possible_truncation, reason = "the kind is a byte")]
-pub extern "C" fn see_mac(key: u64, kind: u32, target: u32) -> u64 {
-    let found = FdbValue::from_word(find_mac(key));
-    Seen::of(found, kind as u8, target, now).code().into()
+pub extern "C" fn know_tunnel() -> u64 {
+    if let Some(tables) = KernelTables::new() {
+        // SAFETY: whoever calls this has put both down, the first perhaps as the start of an `Outer`.
+        let (ends, read): (&Ends, &Received) = unsafe {
+            (
+                tables.put_down_just_now::<{ place::OUTER }, _>(),
+                tables.put_down_just_now::<{ place::INNER }, _>(),
+            )
+        };
+        tables.put_down::<{ place::KNOWN }, _>(&Known::of_tunnel(ends, read, &tables));
+    }
+    0
+}
+
+/// As [`know_tunnel`], of a frame from the port with this key.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn know_port(key: u64) -> u64 {
+    if let Some(tables) = KernelTables::new() {
+        let key = PortKey::from_word(key);
+        // SAFETY: whoever calls this has put it down.
+        let inner: &Inner = unsafe { tables.put_down_just_now::<{ place::INNER }, _>() };
+        tables.put_down::<{ place::KNOWN }, _>(&Known::of_port(key, inner, &tables));
+    }
+    0
+}
+
+/// The word of an address, or zero.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_address(a: u32, b: u32, c: u32, d: u32) -> u64 {
+    let addr = VtepAddr::from_v6_be([a, b, c, d]);
+    word!(Addresses, ADDRESSES, second_address, |shape: &Shape| addr
+        .key(shape.seed))
 }
 
 /// Sets the stamp of the FDB entry with this key. A function of its own as those above; what it returns says nothing.

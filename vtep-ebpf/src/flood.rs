@@ -8,7 +8,7 @@ use vtep_common::{
     flow,
     maps::{Hook, MAX_FLOOD_TARGETS, Peer},
     reason::Reason,
-    tables::{Tables as _, place},
+    tables::{Keyed as _, Tables as _, place},
     verdict::{Flood, NONE},
 };
 

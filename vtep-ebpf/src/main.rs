@@ -39,7 +39,7 @@ use crate::{
 /// XDP on an uplink: known unicast to local ports; the rest goes on to TC.
 #[xdp(frags)]
 pub fn xdp_uplink(ctx: XdpContext) -> u32 {
-    let Some(tables) = KernelTables::new() else {
+    let Some(tables) = KernelTables::open() else {
         return xdp_action::XDP_ABORTED;
     };
     let frame = XdpFrame::new(&ctx);
@@ -138,7 +138,7 @@ fn at_port(ctx: &TcContext, stage: port::Stage) -> i32 {
 /// XDP on a port: plain frames for one VTEP; the rest goes on to TC.
 #[xdp(frags)]
 pub fn xdp_port(ctx: XdpContext) -> u32 {
-    let Some(tables) = KernelTables::new() else {
+    let Some(tables) = KernelTables::open() else {
         return xdp_action::XDP_ABORTED;
     };
     let frame = XdpFrame::new(&ctx);

@@ -2,7 +2,6 @@
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    helpers::generated::bpf_ktime_get_coarse_ns,
     macros::map,
     maps::{
         Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie::Key,
@@ -11,14 +10,14 @@ use aya_ebpf::{
 use bytemuck::Pod;
 use vtep_common::{
     addr::VtepAddr,
-    buckets::number,
-    learn::Seen,
+    inner::{Inner, Received},
+    known::Known,
     maps::{
-        Address, Config, Counter, EVENTS_BYTES, EventEnd, FdbKey, FdbValue, FloodList, Guard, Hook,
-        MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS,
-        MAX_SEGMENTS, NeighKey, NeighValue, NexthopKey, NexthopValue, Part, Peer, Port, PortKey,
-        Segment,
+        Config, Counter, EVENTS_BYTES, EventEnd, FloodList, Guard, Hook, MAX_FLOOD_LISTS,
+        MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS,
+        NeighKey, NeighValue, NexthopKey, NexthopValue, Part, Peer, Port, PortKey, Segment,
     },
+    outer::Ends,
     reason::Reason,
     tables::{Tables, place},
     template::TEMPLATE_WORDS,
@@ -26,7 +25,7 @@ use vtep_common::{
 };
 
 use crate::{
-    buckets::{find_address, find_mac, find_port, find_vni, see_mac},
+    buckets::{know_port, know_tunnel},
     frame::tc::Headers,
 };
 
@@ -40,12 +39,12 @@ static PEER_INDEX: HashMap<VtepAddr, u32> = HashMap::pinned(MAX_PEERS, 0);
 #[map]
 static SEGMENTS: Array<Segment> = Array::pinned(MAX_SEGMENTS, 0);
 #[map]
-static PORTS: Array<Port> = Array::pinned(MAX_PORTS, 0);
+pub static PORTS: Array<Port> = Array::pinned(MAX_PORTS, 0);
 // Two kilobytes an entry, and most instances have few: made as they are needed.
 #[map]
 static FLOOD: HashMap<u32, FloodList> = HashMap::pinned(MAX_FLOOD_LISTS, BPF_F_NO_PREALLOC);
 #[map]
-static PEERS: Array<Peer> = Array::pinned(MAX_PEERS, 0);
+pub static PEERS: Array<Peer> = Array::pinned(MAX_PEERS, 0);
 #[map]
 pub static NEIGHS: HashMap<NeighKey, NeighValue> = HashMap::pinned(MAX_NEIGHS, BPF_F_NO_PREALLOC);
 #[map]
@@ -83,7 +82,8 @@ pub fn hand_over(found: &Found) -> bool {
         mac: found.mac.get(),
         target: found.target,
         kind: found.kind,
-        origin: 0,
+        // Said of none; not a run of zeros, which would become a loop.
+        origin: NexthopValue::STATIC,
         flags: 0,
     };
     // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
@@ -116,6 +116,8 @@ static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 #[derive(Clone, Copy)]
 pub struct KernelTables {
     scratch: *mut Scratch,
+    /// The verifier may follow what is decided late: the program is short enough.
+    open: bool,
 }
 
 impl KernelTables {
@@ -123,12 +125,25 @@ impl KernelTables {
     #[inline(always)]
     pub fn new() -> Option<Self> {
         let scratch = SCRATCH.get_ptr_mut(0)?;
-        Some(Self { scratch })
+        Some(Self {
+            scratch,
+            open: false,
+        })
+    }
+
+    /// For a program that is short enough for the verifier to follow what is decided late: that is not put down, which saves
+    /// moving it there and back.
+    #[inline(always)]
+    pub fn open() -> Option<Self> {
+        Self::new().map(|tables| Self {
+            open: true,
+            ..tables
+        })
     }
 
     /// A place in the scratch memory.
     #[inline(always)]
-    const fn place<const PLACE: usize, T>(&self) -> *mut T {
+    pub const fn place<const PLACE: usize, T>(&self) -> *mut T {
         const {
             assert!(PLACE < place::COUNT);
             assert!(size_of::<T>() <= PLACE_WORDS * 8 && align_of::<T>() <= 8);
@@ -166,6 +181,19 @@ impl KernelTables {
         unsafe { &*at }
     }
 
+    /// What was put down just now at a place, by whoever calls this function.
+    ///
+    /// # Safety
+    ///
+    /// It was a `T`.
+    #[inline(always)]
+    pub unsafe fn put_down_just_now<const PLACE: usize, T>(&self) -> &T {
+        let at: *const T = self.place::<PLACE, T>();
+        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest; the caller vouches for the
+        // rest.
+        unsafe { &*at }
+    }
+
     /// Where headers are made: with the outer ones from a template, and behind them what was last there.
     #[inline(always)]
     #[expect(
@@ -183,13 +211,6 @@ impl KernelTables {
     }
 }
 
-/// Nanoseconds of `CLOCK_MONOTONIC`, read coarsely.
-#[inline(always)]
-pub fn now() -> u64 {
-    // SAFETY: the helper takes nothing.
-    unsafe { bpf_ktime_get_coarse_ns() }
-}
-
 /// A value of a hash map. It may change under the reader; every reader here takes single words that are valid in any state.
 macro_rules! look_up {
     ($map:ident, $key:expr) => {
@@ -205,26 +226,10 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn address(&self, addr: &VtepAddr) -> Address {
-        let [a, b, c, d] = addr.words_be();
-        Address::from_word(find_address(a, b, c, d))
-    }
-
-    #[inline(always)]
-    fn segment_number(&self, vni: u32) -> Option<u32> {
-        number(find_vni(vni))
-    }
-
-    #[inline(always)]
     fn segment(&self, number: u32) -> Option<&Segment> {
         SEGMENTS
             .get(number)
             .filter(|segment| segment.has(Segment::IN_USE))
-    }
-
-    #[inline(always)]
-    fn port_slot(&self, key: &PortKey) -> Option<u32> {
-        number(find_port(key.word()))
     }
 
     #[inline(always)]
@@ -233,23 +238,8 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn fdb(&self, key: &FdbKey) -> Option<FdbValue> {
-        FdbValue::from_word(find_mac(key.word()))
-    }
-
-    #[inline(always)]
-    fn seen(&self, key: &FdbKey, kind: u8, target: u32) -> Seen {
-        Seen::from_code(see_mac(key.word(), kind.into(), target) as u8)
-    }
-
-    #[inline(always)]
     fn flood_list(&self, number: u32) -> Option<&FloodList> {
         look_up!(FLOOD, &number)
-    }
-
-    #[inline(always)]
-    fn peer(&self, number: u32) -> Option<&Peer> {
-        PEERS.get(number).filter(|peer| peer.has(Peer::IN_USE))
     }
 
     #[inline(always)]
@@ -267,12 +257,22 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn now(&self) -> u64 {
-        now()
+    fn of_tunnel(&self, _ends: &Ends, _read: &Received) -> Known {
+        know_tunnel();
+        *self.put_down_before::<{ place::KNOWN }, _>()
+    }
+
+    #[inline(always)]
+    fn of_port(&self, key: PortKey, _inner: &Inner) -> Known {
+        know_port(key.word());
+        *self.put_down_before::<{ place::KNOWN }, _>()
     }
 
     #[inline(always)]
     fn put_down<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
+        if self.open && matches!(PLACE, place::ARRIVAL | place::VERDICT | place::END) {
+            return value;
+        }
         let at: *mut T = self.place::<PLACE, T>();
         // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest.
         unsafe { at.write(*value) };

@@ -13,11 +13,11 @@ use crate::{
     },
     maps::{FdbValue, Peer, Port, Segment},
     neigh::Answer,
-    outer::{self, Outer},
+    outer::{self, Ends, Outer},
     packet::{Meta, Tag},
     port,
     reason::{Class, Reason},
-    tables::Tables,
+    tables::{Keyed as _, Tables},
     template::{self, Fields},
     tunnel::{self, TunnelKey, decide_tunnel},
     uplink::decide_uplink,
@@ -211,14 +211,18 @@ fn is_addressed_to_us(frame: &[u8], tables: &HostTables) -> bool {
 fn accepted_headers(world: &World, frame: &[u8], merged: bool, outer: &Outer) {
     let tables = &world.tables;
     let Outer {
-        source,
+        ends: Ends {
+            source,
+            destination,
+            vni,
+        },
         v6,
         tos: _,
-        vni,
         reserved: _,
-        inner_offset,
+        header_len,
         end,
     } = *outer;
+    let inner_offset = usize::from(header_len);
     let len = if v6 {
         template::LEN_V6
     } else {
@@ -234,6 +238,7 @@ fn accepted_headers(world: &World, frame: &[u8], merged: bool, outer: &Outer) {
     );
     // An IPv4-mapped address in an IPv6 header has no template of its own.
     let remote = destination_of(frame, v6);
+    assert_eq!(destination, remote);
     if v6 && (!source.is_v6() || !remote.is_v6()) {
         return;
     }
@@ -279,12 +284,12 @@ fn render(outer: &Outer, destination: VtepAddr, udp_port: u16, inner: &[u8]) -> 
         dont_fragment: true,
         id: 0,
         source_port: 50_000,
-        vni: Vni::new(outer.vni).expect("24 bits"),
+        vni: Vni::new(outer.ends.vni).expect("24 bits"),
         inner_len: u32::try_from(inner.len()).expect("a short frame"),
         inner_sum: None,
     };
     let macs = (MacAddr::BROADCAST, MacAddr::ZERO);
-    let template = template::build(macs, outer.source, destination, udp_port);
+    let template = template::build(macs, outer.ends.source, destination, udp_port);
     let mut out = if outer.v6 {
         template::render_v6(&template, &fields)
             .bytes::<{ template::LEN_V6 }>()
@@ -349,11 +354,11 @@ fn slow_path(
     tables: &HostTables,
 ) {
     let key = TunnelKey {
-        vni: outer.vni,
-        source: outer.source,
+        vni: outer.ends.vni,
+        source: outer.ends.source,
         destination: Some(destination_of(frame, outer.v6)),
     };
-    let inner = &frame[outer.inner_offset..outer.end];
+    let inner = &frame[outer.inner_offset()..outer.end];
     let device = decide_tunnel(inner, meta, &key, tables);
     let at_device = device.verdict.reason(true);
     match at_tc {
@@ -694,11 +699,11 @@ fn encapsulated(
 
     let far = far_side(peer, segment.vni, &inner);
     let read = outer::parse(sent.as_slice(), false, &far).expect("what we send is sound");
-    assert_eq!(read.source, peer.local);
-    assert_eq!(read.vni, segment.vni);
+    assert_eq!(read.ends.source, peer.local);
+    assert_eq!(read.ends.vni, segment.vni);
     assert!(!read.reserved);
     assert_eq!(read.end, sent.len());
-    assert_eq!(&sent[read.inner_offset..], inner, "byte for byte");
+    assert_eq!(&sent[read.inner_offset()..], inner, "byte for byte");
 
     let arrived = Meta::default();
     for stage in [tunnel::Stage::Xdp, tunnel::Stage::Tc] {

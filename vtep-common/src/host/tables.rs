@@ -7,11 +7,12 @@ use std::{
 
 use crate::{
     addr::{MacAddr, VtepAddr},
+    buckets::numbered,
     maps::{
         Address, Config, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, MAX_FLOOD_TARGETS, NeighKey,
         NeighValue, NexthopKey, NexthopValue, Peer, Port, PortKey, Segment,
     },
-    tables::Tables,
+    tables::{Keyed, Tables},
     template, wire,
 };
 
@@ -209,11 +210,7 @@ pub fn peer_entry(remote: IpAddr, local: IpAddr, ifindex: u32, mtu: u32, flags: 
     }
 }
 
-impl Tables for HostTables {
-    fn config(&self) -> Config {
-        self.config
-    }
-
+impl Keyed for HostTables {
     fn address(&self, addr: &VtepAddr) -> Address {
         Address::default()
             .with_peer(self.peer_index.get(addr).copied())
@@ -221,8 +218,36 @@ impl Tables for HostTables {
             .with(Address::GROUP, self.groups.contains(addr))
     }
 
-    fn segment_number(&self, vni: u32) -> Option<u32> {
-        self.vnis.get(&vni).copied()
+    fn vni_word(&self, vni: u32) -> u64 {
+        self.vnis.get(&vni).copied().map_or(0, numbered)
+    }
+
+    fn port_word(&self, key: &PortKey) -> u64 {
+        self.port_index.get(key).copied().map_or(0, numbered)
+    }
+
+    fn segment_of_port(&self, slot: u32) -> u32 {
+        self.ports.get(&slot).map_or(0, |port| port.segment)
+    }
+
+    fn fdb_word(&self, key: &FdbKey) -> u64 {
+        self.fdb.get(key).map_or(0, FdbValue::word)
+    }
+
+    fn peer(&self, number: u32) -> Option<&Peer> {
+        self.peers
+            .get(&number)
+            .filter(|peer| peer.has(Peer::IN_USE))
+    }
+
+    fn now(&self) -> u64 {
+        self.now
+    }
+}
+
+impl Tables for HostTables {
+    fn config(&self) -> Config {
+        self.config
     }
 
     fn segment(&self, number: u32) -> Option<&Segment> {
@@ -231,26 +256,12 @@ impl Tables for HostTables {
             .filter(|segment| segment.has(Segment::IN_USE))
     }
 
-    fn port_slot(&self, key: &PortKey) -> Option<u32> {
-        self.port_index.get(key).copied()
-    }
-
     fn port(&self, slot: u32) -> Option<&Port> {
         self.ports.get(&slot).filter(|port| port.has(Port::IN_USE))
     }
 
-    fn fdb(&self, key: &FdbKey) -> Option<FdbValue> {
-        self.fdb.get(key).copied()
-    }
-
     fn flood_list(&self, number: u32) -> Option<&FloodList> {
         self.flood.get(&number)
-    }
-
-    fn peer(&self, number: u32) -> Option<&Peer> {
-        self.peers
-            .get(&number)
-            .filter(|peer| peer.has(Peer::IN_USE))
     }
 
     fn neigh(&self, key: &NeighKey) -> Option<NeighValue> {
@@ -267,10 +278,6 @@ impl Tables for HostTables {
             .filter(|(bits, key, _)| prefix_matches(*bits, key, &wanted))
             .max_by_key(|(bits, ..)| *bits)
             .map(|(.., value)| *value)
-    }
-
-    fn now(&self) -> u64 {
-        self.now
     }
 }
 

@@ -1,6 +1,9 @@
 //! The first half of every decision at a port: which VNI the frame is for, and how it will look outside.
 
-use crate::{ecn, flow, inner::Inner, maps::Segment, packet::Meta, verdict::TagEdit, wire::vlan};
+use crate::{
+    ecn, flow, inner::Inner, known::Known, maps::Segment, packet::Meta, verdict::TagEdit,
+    wire::vlan,
+};
 
 /// A frame from a port as far as it has been understood, and the outer header that it gets: plain numbers.
 #[derive(Clone, Copy)]
@@ -18,6 +21,9 @@ pub(super) struct Arrival {
     pub(super) ttl: u8,
     pub(super) tos: u8,
     pub(super) dont_fragment: bool,
+    /// IPv4 identification of the outer packet: none where it is never cut (RFC 6864 section 4), else that of the inner packet, so
+    /// that packets in a row differ, or what else there is.
+    pub(super) id: u16,
     pub(super) edit: Edit,
 }
 
@@ -44,6 +50,27 @@ impl Edit {
     const STRIP_IN_BYTES: u8 = 1 << 5;
     /// No tag stays in the bytes of the frame: the kernel sees the payload for what it is.
     pub(super) const PLAIN: u8 = 1 << 6;
+
+    /// The tag goes if it is one with a VLAN, and the VLAN's own mapping is known. Without a branch.
+    #[inline(always)]
+    pub(super) fn stripped_if(has_vlan: bool, known: &Known) -> Self {
+        const { assert!(Self::STRIP == 1) };
+        Self(u8::from(has_vlan) & known.has_place())
+    }
+
+    /// There is a tag that no mapping covers, or a second one behind the one that is covered, and the VNI carries none. Without a
+    /// branch.
+    #[inline(always)]
+    pub(super) const fn covers_not(self, inner: &Inner, segment: &Segment) -> bool {
+        const {
+            assert!(Self::STRIP == 1 && Inner::TAGGED == 1 && Inner::SECOND_TAG == 1 << 3);
+            assert!(Segment::INNER_VLAN_PASS == 1 << 2);
+        };
+        let tagged = inner.flags as u32;
+        let second = (inner.flags >> 3) as u32;
+        let passes = segment.flags >> 2;
+        tagged & (!(self.0 as u32) | second) & !passes & 1 != 0
+    }
 
     #[inline(always)]
     pub(super) const fn has(self, bits: u8) -> bool {
@@ -136,6 +163,8 @@ const fn select(size: u32, one: u32, other: u32) -> u32 {
 pub(super) struct Arrived<'a> {
     /// Its headers.
     pub(super) inner: &'a Inner,
+    /// What the tables know of it.
+    pub(super) known: Known,
     /// Slot of the port.
     pub(super) slot: u32,
     /// The VNI.
@@ -152,26 +181,26 @@ macro_rules! arrive {
     ($frame:expr, $meta:expr, $tables:expr, $act:expr => $who:ident, $arrived:ident) => {
         let (frame, meta, tables, act) = ($frame, $meta, $tables, $act);
         let mut who = $crate::verdict::Who::nobody(frame.frame_len());
-        let Some(inner) = $crate::inner::Inner::read(frame, 0, meta.tag) else {
+        let mut room = None;
+        let Some(inner) = frame.inner(meta.tag, tables, &mut room) else {
             return act.leave(&who, $crate::reason::Reason::Truncated);
         };
-        let inner = tables.put_down::<{ $crate::tables::place::INNER }, _>(&inner);
 
         // Which mapping covers the frame: the VLAN's own, else the port's untagged one where its VNI carries tags.
         let tagged = inner.has($crate::inner::Inner::TAGGED);
-        let by_vlan = if tagged && inner.tag.tpid == $crate::wire::vlan::TYPE_8021Q {
-            tables.port_slot(&$crate::maps::PortKey::new(meta.ifindex, inner.tag.vid()))
-        } else {
-            None
-        };
-        let edit = $crate::port::arrive::Edit::new(frame.blur(if by_vlan.is_some() { $crate::port::arrive::Edit::STRIP } else { 0 }));
-        let slot = by_vlan.or_else(|| tables.port_slot(&$crate::maps::PortKey::new(meta.ifindex, 0)));
+        let has_vlan = tagged && inner.tag.tpid == $crate::wire::vlan::TYPE_8021Q;
+        let vlan = if has_vlan { inner.tag.vid() } else { 0 };
+        let mut known = tables.of_port($crate::maps::PortKey::new(meta.ifindex, vlan), inner);
+        let edit = $crate::port::arrive::Edit::stripped_if(has_vlan, &known);
+        if has_vlan && !edit.strips() {
+            known = tables.of_port($crate::maps::PortKey::new(meta.ifindex, 0), inner);
+        }
         let unmapped = if tagged {
             $crate::reason::Reason::VlanUnmapped
         } else {
             $crate::reason::Reason::NotAPort
         };
-        let Some(slot) = slot else {
+        let Some(slot) = known.place() else {
             return act.leave(&who, unmapped);
         };
         let Some(port) = tables.port(slot) else {
@@ -190,7 +219,7 @@ macro_rules! arrive {
             return act.leave(&who, $crate::reason::Reason::Truncated);
         }
         // A tag that no mapping covers, or a second one behind the one that is covered.
-        if tagged && (!edit.strips() || second_tag) && !segment.has($crate::maps::Segment::INNER_VLAN_PASS) {
+        if edit.covers_not(inner, segment) {
             return act.leave(&who, $crate::reason::Reason::VlanUnmapped);
         }
         if inner.source.is_group() || inner.source.is_zero() {
@@ -203,6 +232,7 @@ macro_rules! arrive {
         let $who = who;
         let $arrived = $crate::port::arrive::Arrived {
             inner,
+            known,
             slot,
             segment,
             edit,
@@ -224,21 +254,31 @@ impl Arrival {
             slot,
             segment,
             edit,
+            ..
         } = *arrived;
         let frame_len = frame_len as u32;
         let segment_len = inner.headers_len.wrapping_add(meta.gso_size);
         let uncut_len = select(meta.gso_size, segment_len, frame_len);
         let (ttl, tos, dont_fragment) = outer_header(segment, inner);
+        let source_port = flow::port(inner.hash, segment.source_port_min, segment.source_port_max);
+        let id = if dont_fragment {
+            0
+        } else if inner.has(Inner::V4) {
+            inner.id
+        } else {
+            source_port
+        };
         Self {
             slot,
             gso_size: meta.gso_size,
             carried_len: edit.carried(frame_len),
             cut_len: edit.carried(uncut_len),
             vni: segment.vni,
-            source_port: flow::port(inner.hash, segment.source_port_min, segment.source_port_max),
+            source_port,
             ttl,
             tos,
             dont_fragment,
+            id,
             edit,
         }
     }

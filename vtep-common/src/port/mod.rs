@@ -13,7 +13,7 @@ use crate::{
     addr::{MacAddr, Vni},
     inner::Inner,
     learn::{self, Source},
-    maps::{FdbKey, FdbValue, Peer, Port, Segment},
+    maps::{FdbValue, Peer, Port, Segment},
     neigh::may_be,
     packet::{Meta, PacketRead},
     reason::Reason,
@@ -71,7 +71,7 @@ where
     arrive!(frame, meta, tables, act => who, arrived);
     let Arrived {
         inner,
-        slot,
+        known,
         segment,
         ..
     } = arrived;
@@ -83,20 +83,12 @@ where
             Stage::Tc | Stage::Found => act.neigh(&who),
         };
     }
-    let source = Source::look_up(
-        frame,
-        &who,
-        segment,
-        inner.source,
-        (FdbValue::PORT, slot),
-        tables,
-        act,
-    );
+    let source = Source::of(&who, segment, inner.source, known.seen(), tables, act);
     if source == Source::ELSEWHERE {
         return act.leave(&who, Reason::StaticElsewhere);
     }
     let (kind, target) = if given.kind == Found::IN_FDB.kind {
-        match tables.fdb(&FdbKey::new(who.segment, inner.destination)) {
+        match known.destination() {
             Some(found) => (found.kind, found.target),
             None => return go_on(stage, &who, act),
         }
@@ -226,7 +218,9 @@ fn encap<T: Tables, A: Act>(
     }
     // Bytes that encapsulation adds within the outer IP packet, where the peer is resolved.
     let overhead = peer.template_len.wrapping_sub(ethernet::LEN as u32);
-    if resolved && arrival.cut_len.wrapping_add(overhead) > peer.mtu {
+    let left = u64::from(peer.mtu).wrapping_sub(arrival.cut_len.wrapping_add(overhead).into());
+    // The uppermost bit says that nothing is left. Without a branch between the two.
+    if left >> 63 & u64::from(peer.flags >> Peer::RESOLVED.trailing_zeros()) & 1 != 0 {
         return act.leave(
             who,
             if stage == Stage::Xdp {
@@ -236,13 +230,6 @@ fn encap<T: Tables, A: Act>(
             },
         );
     }
-    let id = if dont_fragment {
-        0
-    } else if inner.has(Inner::V4) {
-        inner.id
-    } else {
-        source_port
-    };
     let Some(vni) = Vni::new(vni) else {
         return act.leave(who, Reason::TableGap);
     };
@@ -256,7 +243,7 @@ fn encap<T: Tables, A: Act>(
             tos,
             ttl,
             dont_fragment,
-            id,
+            id: arrival.id,
             source_port,
             vni,
             inner_len: arrival.carried_len,

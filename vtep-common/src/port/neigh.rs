@@ -5,7 +5,7 @@ use crate::{
     addr::MacAddr,
     events::Event,
     learn::{self, Source},
-    maps::{FdbValue, NeighKey, NeighValue, Segment},
+    maps::{NeighKey, NeighValue, Segment},
     neigh::{Answer, Message},
     packet::{Meta, PacketRead},
     reason::Reason,
@@ -34,18 +34,16 @@ where
     arrive!(frame, meta, tables, act => who, arrived);
     let Arrived {
         inner,
-        slot,
+        known,
         segment,
         ..
     } = arrived;
     let l3 = ethernet::LEN.wrapping_add(inner.tag_in_bytes_len());
-    let mut message = Message::nothing();
-    if !message.read(frame, l3, inner.ethertype, inner.source) {
+    let Some(message) = &frame.message(l3, inner.ethertype, inner.source) else {
         return act.rest(&who);
-    }
-    let message = &message;
-    let at = (FdbValue::PORT, slot);
-    if Source::look_up(frame, &who, segment, inner.source, at, tables, act) == Source::ELSEWHERE {
+    };
+    let source = Source::of(&who, segment, inner.source, known.seen(), tables, act);
+    if source == Source::ELSEWHERE {
         return act.leave(&who, Reason::StaticElsewhere);
     }
     if message.has(Message::CLAIM) && segment.has(Segment::LEARNING) {

@@ -2,10 +2,9 @@
 
 use super::arrive::{Arrival, Arrived, Edit, arrive};
 use crate::{
-    addr::VtepAddr,
     inner::Inner,
     learn::{self, Source},
-    maps::{FdbKey, FdbValue, Segment},
+    maps::{FdbValue, Segment},
     neigh,
     packet::{Meta, PacketRead},
     reason::Reason,
@@ -34,27 +33,20 @@ where
     arrive!(frame, meta, tables, act => who, arrived);
     let Arrived {
         inner,
-        slot,
+        known,
         segment,
         edit,
+        ..
     } = arrived;
     let number = who.segment;
-    let source = Source::look_up(
-        frame,
-        &who,
-        segment,
-        inner.source,
-        (FdbValue::PORT, slot),
-        tables,
-        act,
-    );
+    let source = Source::of(&who, segment, inner.source, known.seen(), tables, act);
     if source == Source::ELSEWHERE {
         return act.leave(&who, Reason::StaticElsewhere);
     }
     let group = inner.destination.is_group();
     let l3 = ethernet::LEN.wrapping_add(inner.tag_in_bytes_len());
     let mut list = number;
-    match tables.fdb(&FdbKey::new(number, inner.destination)) {
+    match known.destination() {
         Some(found) if found.kind == FdbValue::LIST => list = found.target,
         // It came here by way of the ARP and ND part.
         Some(_) => return act.found(&who, &Found::IN_FDB),
@@ -123,8 +115,8 @@ fn flood<T: Tables, A: Act>(
             carried_len: arrival.cut_len,
             outer: ViaKernel {
                 peer: 0,
-                remote: VtepAddr::from_v4_be(0),
-                local: VtepAddr::from_v4_be(0),
+                remote: ViaKernel::OF_EACH,
+                local: ViaKernel::OF_EACH,
                 vni: arrival.vni,
                 tos: arrival.tos,
                 ttl: arrival.ttl,

@@ -12,15 +12,11 @@ impl Sum {
         Self(self.0.wrapping_add(u64::from(word)))
     }
 
-    /// Adds the two halves of a 32-bit word.
+    /// Adds the two halves of a 32-bit word: as one, which folds to the same.
     #[must_use]
     #[inline(always)]
     pub fn dword(self, dword: u32) -> Self {
-        Self(
-            self.0
-                .wrapping_add(u64::from(dword >> 16))
-                .wrapping_add(u64::from(dword & 0xffff)),
-        )
+        Self(self.0.wrapping_add(u64::from(dword)))
     }
 
     /// Adds a length as the pseudo headers of TCP and UDP do: 32 bits, of which real frames use 17.

@@ -1,6 +1,7 @@
 //! The decisions, case by case: what becomes of which frame.
 
 mod count;
+mod known;
 mod learn;
 mod neigh;
 mod nexthop;

@@ -1,6 +1,6 @@
 //! At TC ingress.
 
-use aya_ebpf::bindings::TC_ACT_REDIRECT;
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_REDIRECT};
 use vtep_common::{
     addr::MacAddr,
     count::End,
@@ -10,7 +10,7 @@ use vtep_common::{
     neigh::Answer,
     packet::{PacketRead as _, Window as _},
     reason::Reason,
-    tables::{Tables as _, place},
+    tables::{Keyed as _, Tables as _, place},
     template::{self, LEN_V4, LEN_V6},
     verdict::{Act, Deliver, Encap, Flood, Found, NONE, TagEdit, ViaKernel, Who},
     wire::{arp, ethernet, vlan},
@@ -131,21 +131,41 @@ impl TcAct {
 
     /// Sends the frame through the kernel device.
     #[inline(always)]
-    fn send_via_kernel(self, who: &Who, via: &ViaKernel) -> End {
-        if !self
-            .frame
-            .set_tunnel_key(via, flow::device_hash(via.source_port))
-        {
+    fn send_via_kernel(self, who: &Who, encap: &Encap, peer: &Peer) -> End {
+        // SAFETY: the frame's own context.
+        if unsafe { tell_device(self.frame.raw()) } == 0 {
             return self.leave(who, Reason::Reshape);
         }
         let mut outcome = self.sent(
             who,
             self.frame.redirect(self.tables.config().device),
-            via.reason,
+            ViaKernel::reason(peer),
         );
-        outcome.to_peer = via.peer;
+        outcome.to_peer = encap.peer;
         outcome
     }
+}
+
+/// Tells the kernel device where the frame goes, by the verdict that was put down; zero where it cannot. A function of its own
+/// as those that look things up.
+///
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn tell_device(skb: *mut __sk_buff) -> u64 {
+    let Some(tables) = KernelTables::new() else {
+        return 0;
+    };
+    // SAFETY: it is called with this verdict alone.
+    let encap: &Encap = unsafe { tables.put_down_just_now::<{ place::VERDICT }, _>() };
+    let Some(peer) = tables.peer(encap.peer) else {
+        return 0;
+    };
+    let via = ViaKernel::new(encap, peer);
+    let hash = flow::device_hash(via.source_port);
+    TcFrame::from_raw(skb).set_tunnel_key(&via, hash).into()
 }
 
 /// A MAC as words in the byte order of the wire.
@@ -189,7 +209,7 @@ impl Act for TcAct {
         } else if !self.edit_tag(encap.tag) {
             return self.leave(who, Reason::Reshape);
         }
-        self.send_via_kernel(who, &ViaKernel::new(encap, peer))
+        self.send_via_kernel(who, encap, peer)
     }
 
     #[inline(always)]

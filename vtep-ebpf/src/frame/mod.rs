@@ -26,6 +26,12 @@ impl Window for PacketWindow {
     }
 
     #[inline(always)]
+    fn raw32(self, at: usize) -> u32 {
+        // SAFETY: as in `byte`; the load may be unaligned, see the type.
+        unsafe { *((self.0 + at) as *const u32) }
+    }
+
+    #[inline(always)]
     fn be32(self, at: usize) -> u32 {
         // SAFETY: as in `byte`; the load may be unaligned, see the type.
         u32::from_be(unsafe { *((self.0 + at) as *const u32) })
@@ -53,4 +59,4 @@ macro_rules! packet_access {
 pub(crate) use packet_access;
 
 /// Largest offset that is read at: keeps every offset within what the verifier tracks.
-pub const MAX_OFFSET: usize = 255;
+pub const MAX_OFFSET: usize = 1023;

@@ -12,6 +12,11 @@ use super::{PacketWindow, packet_access};
 /// Bytes of the two addresses at the front of a frame.
 pub const MACS: usize = ethernet::TYPE_OFFSET;
 
+/// Bytes of the first buffer of a multi-buffer frame, at least: a driver fills one before it starts another, and none has
+/// smaller ones (they hold a frame of the smallest MTU of Ethernet, 1,500, or half a page). A shorter frame has only one, and a
+/// call is saved.
+const FILLED: usize = 1_024;
+
 /// A frame at XDP.
 pub struct XdpFrame<'a> {
     ctx: &'a XdpContext,
@@ -21,13 +26,17 @@ pub struct XdpFrame<'a> {
 impl<'a> XdpFrame<'a> {
     #[inline(always)]
     pub fn new(ctx: &'a XdpContext) -> Self {
+        let mut frame = Self { ctx, len: 0 };
+        let linear = frame.data_end() - frame.data();
         // Counts the fragments of a multi-buffer frame too, unlike `data_end - data`.
-        // SAFETY: the helper takes the program's own context.
-        let len = unsafe { helpers::bpf_xdp_get_buff_len(ctx.as_ptr().cast()) };
-        Self {
-            ctx,
-            len: len as usize & 0xf_ffff,
-        }
+        let len = if linear < FILLED {
+            linear
+        } else {
+            // SAFETY: the helper takes the program's own context.
+            unsafe { helpers::bpf_xdp_get_buff_len(ctx.as_ptr().cast()) as usize }
+        };
+        frame.len = len & 0xf_ffff;
+        frame
     }
 
     /// Interface, and nothing else: XDP keeps nothing beside the frame.
