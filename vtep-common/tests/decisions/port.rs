@@ -25,7 +25,7 @@ use vtep_common::{
 };
 
 use crate::shared::{
-    at_port, at_port_with, at_port_xdp, deliver, elsewhere, encap, flood, ip_frame, left,
+    astray, at_port, at_port_with, at_port_xdp, deliver, elsewhere, encap, flood, ip_frame, left,
     lldp_frame, q, tagged, udp_frame, via_kernel,
 };
 
@@ -728,6 +728,15 @@ fn entries_that_lead_nowhere_are_our_fault() {
         let decision = from_access(&world, &udp_frame(station(PLAIN, target)));
         assert_eq!(left(&decision), Reason::TableGap);
     }
+}
+
+#[test]
+fn an_entry_that_leads_to_a_port_of_another_vni_is_our_fault() {
+    let (world, mac) = astray();
+    let frame = udp_frame(mac);
+    assert_eq!(left(&from_access(&world, &frame)), Reason::TableGap);
+    let at_xdp = at_port_xdp(&world, world.interfaces.access, &frame);
+    assert_eq!(left(&at_xdp), Reason::TableGap);
 }
 
 #[test]

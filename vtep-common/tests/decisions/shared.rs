@@ -8,6 +8,7 @@ use vtep_common::{
         decide_port,
         frames::{self, World},
     },
+    maps::FdbValue,
     packet::{Meta, Tag},
     port,
     reason::Reason,
@@ -27,6 +28,15 @@ pub(crate) const REMOTE_V6: &str = "2001:db8::2";
 /// A station elsewhere, as a source.
 pub(crate) fn elsewhere() -> MacAddr {
     frames::station(9, 1)
+}
+
+/// A world in which an entry of [`frames::PLAIN`] leads to a port of another VNI, and the MAC that it is for.
+pub(crate) fn astray() -> (World, MacAddr) {
+    let mut world = World::default();
+    let mac = frames::station(frames::PLAIN, 998);
+    let (kind, slot) = (FdbValue::PORT, frames::PORT_NATIVE);
+    world.tables.add_fdb(frames::PLAIN, mac, kind, slot);
+    (world, mac)
 }
 
 /// A frame with 100 bytes of UDP payload over IPv4.

@@ -6,8 +6,8 @@ use vtep_common::{
     host::{
         Action, apply_tunnel,
         frames::{
-            LONE, PEER_V4, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_NATIVE, PORT_VLAN_10, QUIET,
-            TRUNK, World, group, station,
+            GONE_PORT, LONE, PEER_V4, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_NATIVE, PORT_VLAN_10,
+            QUIET, TRUNK, World, group, station,
         },
     },
     packet::Meta,
@@ -16,7 +16,7 @@ use vtep_common::{
     verdict::{Decision, NONE},
 };
 
-use crate::shared::{OURS_V4, REMOTE_V4, deliver, flood, left, q, tagged, udp_frame};
+use crate::shared::{OURS_V4, REMOTE_V4, astray, deliver, flood, left, q, tagged, udp_frame};
 
 /// A key with this VNI, from a peer to us.
 fn key(vni: u32) -> TunnelKey {
@@ -107,6 +107,16 @@ fn a_vni_that_does_not_flood_does_not_flood_here_either() {
 fn a_frame_for_a_station_behind_a_vtep_never_goes_back() {
     let decision = decide(&udp_frame(station(PLAIN, PEER_V4)), &key(100));
     assert_eq!(left(&decision), Reason::SplitHorizon);
+}
+
+#[test]
+fn an_entry_that_leads_to_no_port_or_to_one_of_another_vni_is_our_fault() {
+    let (world, mac) = astray();
+    for destination in [station(PLAIN, GONE_PORT), mac] {
+        let frame = udp_frame(destination);
+        let decision = decide_tunnel(frame.as_slice(), &Meta::default(), &key(100), &world.tables);
+        assert_eq!(left(&decision), Reason::TableGap);
+    }
 }
 
 #[test]

@@ -22,8 +22,8 @@ use vtep_common::{
 };
 
 use crate::shared::{
-    OURS_V4, OURS_V6, REMOTE_V4, at_uplink, at_uplink_xdp, deliver, elsewhere, ip_frame, left, q,
-    tagged, udp_frame, underlays,
+    OURS_V4, OURS_V6, REMOTE_V4, astray, at_uplink, at_uplink_xdp, deliver, elsewhere, ip_frame,
+    left, q, tagged, udp_frame, underlays,
 };
 
 #[test]
@@ -472,6 +472,16 @@ fn an_entry_that_leads_to_no_port_is_our_fault() {
     let world = World::default();
     for underlay in underlays(100) {
         let frame = underlay.frame(&udp_frame(station(PLAIN, GONE_PORT)));
+        assert_eq!(left(&at_uplink(&world, &frame)), Reason::TableGap);
+        assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::TableGap);
+    }
+}
+
+#[test]
+fn an_entry_that_leads_to_a_port_of_another_vni_is_our_fault() {
+    let (world, mac) = astray();
+    for underlay in underlays(100) {
+        let frame = underlay.frame(&udp_frame(mac));
         assert_eq!(left(&at_uplink(&world, &frame)), Reason::TableGap);
         assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::TableGap);
     }
