@@ -856,8 +856,12 @@ mod tests {
             };
             let kept = FdbValue::from_word(value.word() | 1).unwrap();
             assert!(!kept.is_stale(seen + FdbValue::REFRESH_NS / 2));
+            assert!(!kept.is_stale(seen + FdbValue::REFRESH_NS));
             assert!(kept.is_stale(seen + FdbValue::REFRESH_NS + unit));
-            assert!(!kept.is_stale(seen.saturating_sub(unit)));
+            // Made on another CPU just now.
+            let earlier = seen.saturating_sub(unit);
+            assert!(!kept.is_stale(earlier));
+            assert_eq!(kept.seen_before(earlier), seen);
             let now = seen + 5 * FdbValue::REFRESH_NS;
             assert_eq!(kept.seen_before(now), seen);
         }
