@@ -1,9 +1,15 @@
 //! The tables as the daemon writes and reads them, in a real kernel.
 
+use std::fs;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use aya::maps::{HashMap, Map, MapData};
 use vtep_common::addr::{MacAddr, VtepAddr};
-use vtep_common::maps::{FdbKey, FdbValue, NeighKey, NeighValue, NexthopKey, NexthopValue};
+use vtep_common::maps::{
+    Address, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, NeighKey, NeighValue, NexthopKey,
+    NexthopValue, name,
+};
 use vtep_tests::daemon::mount_bpffs;
 use vtep_tests::need_root;
 use vtep_tests::ns::unique;
@@ -135,6 +141,99 @@ fn the_next_daemon_finds_what_the_last_one_wrote() {
     assert_eq!(next.lost_events().unwrap(), 0);
 }
 
+#[test]
+fn what_addresses_are_is_said_anew_where_it_was_lost() {
+    need_root!();
+    let mut tables = Tables::new();
+    let all = [
+        (ours(), Address::default().with(Address::OWN, true)),
+        (
+            group(),
+            Address::default()
+                .with(Address::GROUP, true)
+                .with_peer(Some(0)),
+        ),
+        (peer(), Address::default().with_peer(Some(7))),
+        (stranger(), Address::default()),
+    ];
+    tables
+        .datapath
+        .write(&[
+            Write::Local(ours().into(), true),
+            Write::Group(group().into(), true),
+            Write::PeerIndex(group().into(), Some(0)),
+            Write::PeerIndex(peer().into(), Some(7)),
+        ])
+        .unwrap();
+    for (addr, what) in all {
+        assert_eq!(tables.datapath.address(addr), what, "{addr}");
+    }
+
+    fs::remove_file(tables.dir.join(name::ADDRESSES)).unwrap();
+    let next = Datapath::open(&tables.dir, ROOM).unwrap();
+
+    for (addr, what) in all {
+        assert_eq!(next.address(addr), what, "{addr}");
+    }
+}
+
+#[test]
+fn what_a_killed_daemon_has_not_said_of_addresses_the_next_one_does() {
+    need_root!();
+    let mut tables = Tables::new();
+    tables
+        .datapath
+        .write(&[
+            Write::Local(ours().into(), true),
+            Write::PeerIndex(ours().into(), Some(5)),
+            Write::PeerIndex(peer().into(), Some(7)),
+            Write::PeerIndex(stranger().into(), Some(8)),
+        ])
+        .unwrap();
+    // One address goes, one comes, and a peer gets another number, as if the daemon had ended before it wrote them twice.
+    let (mut locals, mut peers) = (tables.hash(name::LOCALS), tables.hash(name::PEER_INDEX));
+    locals.remove(&ours().into()).unwrap();
+    locals
+        .insert(VtepAddr::from(group()), LOCAL_GROUP, 0)
+        .unwrap();
+    locals.insert(VtepAddr::from(peer()), LOCAL_OWN, 0).unwrap();
+    peers.insert(VtepAddr::from(peer()), 9, 0).unwrap();
+    peers.remove(&stranger().into()).unwrap();
+
+    let next = Datapath::open(&tables.dir, ROOM).unwrap();
+
+    for (addr, what) in [
+        (ours(), Address::default().with_peer(Some(5))),
+        (group(), Address::default().with(Address::GROUP, true)),
+        (
+            peer(),
+            Address::default()
+                .with(Address::OWN, true)
+                .with_peer(Some(9)),
+        ),
+        (stranger(), Address::default()),
+    ] {
+        assert_eq!(next.address(addr), what, "{addr}");
+    }
+}
+
+/// Addresses of the underlay.
+fn ours() -> IpAddr {
+    "2001:db8::1".parse().unwrap()
+}
+
+fn group() -> IpAddr {
+    "239.1.1.1".parse().unwrap()
+}
+
+fn peer() -> IpAddr {
+    "192.0.2.2".parse().unwrap()
+}
+
+fn stranger() -> IpAddr {
+    "2001:db8::2".parse().unwrap()
+}
+
 /// Tables of their own.
 struct Tables {
     datapath: Datapath,
@@ -147,6 +246,12 @@ impl Tables {
         let dir = PathBuf::from(BPFFS).join("vtep").join(unique("tables"));
         let datapath = Datapath::open(&dir, ROOM).unwrap();
         Self { datapath, dir }
+    }
+
+    /// What the daemon alone reads, to be changed behind its back.
+    fn hash(&self, name: &str) -> HashMap<MapData, VtepAddr, u32> {
+        let data = MapData::from_pin(self.dir.join(name)).unwrap();
+        HashMap::try_from(Map::HashMap(data)).unwrap()
     }
 
     /// The FDB by MAC.

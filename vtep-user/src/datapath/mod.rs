@@ -3,6 +3,7 @@
 //! Below `/sys/fs/bpf/vtep/INSTANCE/` lie the maps by their names, `links/` and `programs/`. Everything there outlives the
 //! daemon; [`Datapath::open`] takes over what it finds.
 
+mod addresses;
 mod attach;
 mod batch;
 mod buckets;

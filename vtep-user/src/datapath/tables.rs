@@ -1,7 +1,6 @@
 //! Reading and writing the tables.
 
 use std::{
-    collections::BTreeMap,
     hash::{BuildHasher as _, RandomState},
     io,
     net::IpAddr,
@@ -18,8 +17,8 @@ use vtep_common::{
     buckets::{Shape, Table, number, numbered},
     count::Direction,
     maps::{
-        Address, Counter, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, MAX_LOCALS, MAX_PEERS,
-        MAX_PORTS, MAX_SEGMENTS, NeighKey, NeighValue, PortKey, name, vni_key, vni_of,
+        Counter, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, MAX_LOCALS, MAX_PEERS, MAX_PORTS,
+        MAX_SEGMENTS, NeighKey, NeighValue, PortKey, name, vni_key, vni_of,
     },
 };
 
@@ -83,63 +82,6 @@ impl Maps {
         maps.repeat_addresses()?;
         Ok(maps)
     }
-
-    /// Makes `ADDRESSES` say what `LOCALS` and `PEER_INDEX` do: a daemon that was killed may have written only one of them.
-    fn repeat_addresses(&mut self) -> Result<(), DatapathError> {
-        let mut wanted: BTreeMap<[u32; 4], Address> = BTreeMap::new();
-        for (addr, number) in entries(&self.peer_index, name::PEER_INDEX)? {
-            let address = wanted.entry(addr.words_be()).or_default();
-            *address = address.with_peer(Some(number));
-        }
-        for (addr, what) in entries(&self.locals, name::LOCALS)? {
-            let address = wanted.entry(addr.words_be()).or_default();
-            let bit = if what == LOCAL_GROUP {
-                Address::GROUP
-            } else {
-                Address::OWN
-            };
-            *address = address.with(bit, true);
-        }
-        let seed = self.addresses.shape().seed;
-        let wanted: BTreeMap<u64, u64> = wanted
-            .into_iter()
-            .map(|(words, address)| (VtepAddr::from_v6_be(words).key(seed), address.word()))
-            .collect();
-        let there = words(self.addresses.entries(), name::ADDRESSES)?;
-        let gone: Vec<u64> = there
-            .into_iter()
-            .map(|(key, _)| key)
-            .filter(|key| !wanted.contains_key(key))
-            .collect();
-        let gone = gone.into_iter().map(|key| (key, 0));
-        for (key, word) in wanted.into_iter().chain(gone) {
-            put_word(&mut self.addresses, name::ADDRESSES, key, word)?;
-        }
-        Ok(())
-    }
-
-    /// Changes what an underlay address is to us.
-    fn set_address(
-        &mut self,
-        addr: VtepAddr,
-        change: impl FnOnce(Address) -> Address,
-    ) -> Result<(), DatapathError> {
-        let table = &mut self.addresses;
-        let key = addr.key(table.shape().seed);
-        let old = Address::from_word(word(table, name::ADDRESSES, key)?.unwrap_or(0));
-        put_word(table, name::ADDRESSES, key, change(old).word())
-    }
-
-    fn set_local(&mut self, addr: VtepAddr, what: u32, present: bool) -> Result<(), DatapathError> {
-        let value = present.then_some(what);
-        set(&mut self.locals, name::LOCALS, addr, value)?;
-        let bit = if what == LOCAL_GROUP {
-            Address::GROUP
-        } else {
-            Address::OWN
-        };
-        self.set_address(addr, |address| address.with(bit, present))
-    }
 }
 
 /// Takes a map out of the object as the table of buckets that it is. It has the shape that it was made with, and gets one with
@@ -186,7 +128,7 @@ fn buckets(
 }
 
 /// Sets the word of a key of a table; zero deletes it.
-fn put_word(
+pub(super) fn put_word(
     table: &mut Buckets,
     name: &'static str,
     key: u64,
@@ -202,13 +144,17 @@ fn put_word(
 }
 
 /// The word of a key of a table.
-fn word(table: &Buckets, name: &'static str, key: u64) -> Result<Option<u64>, DatapathError> {
+pub(super) fn word(
+    table: &Buckets,
+    name: &'static str,
+    key: u64,
+) -> Result<Option<u64>, DatapathError> {
     let found = table.get(key);
     found.map_err(|source| DatapathError::map("read", name, MapError::IoError(source)))
 }
 
 /// Every entry of a table.
-fn words(
+pub(super) fn words(
     entries: Result<Vec<(u64, u64)>, BatchError>,
     name: &'static str,
 ) -> Result<Vec<(u64, u64)>, DatapathError> {
@@ -221,7 +167,7 @@ fn words(
     })
 }
 
-fn set<K: Pod, V: Pod>(
+pub(super) fn set<K: Pod, V: Pod>(
     map: &mut HashMap<MapData, K, V>,
     name: &'static str,
     key: K,
@@ -258,7 +204,7 @@ fn put<V: Pod>(
         .map_err(|source| DatapathError::map("write", name, source))
 }
 
-fn entries<K: Pod, V: Pod>(
+pub(super) fn entries<K: Pod, V: Pod>(
     map: &HashMap<MapData, K, V>,
     name: &'static str,
 ) -> Result<Vec<(K, V)>, DatapathError> {
@@ -394,10 +340,7 @@ impl Datapath {
                 list.as_deref().copied(),
             ),
             Write::Peer(number, peer) => put(&mut maps.peers, name::PEERS, *number, **peer),
-            Write::PeerIndex(addr, number) => {
-                set(&mut maps.peer_index, name::PEER_INDEX, *addr, *number)?;
-                maps.set_address(*addr, |address| address.with_peer(*number))
-            }
+            Write::PeerIndex(addr, number) => maps.set_peer(*addr, *number),
             Write::ClearSegmentCounters(number) => {
                 clear(&mut maps.segment_counters, name::SEGMENT_COUNTERS, *number)
             }
