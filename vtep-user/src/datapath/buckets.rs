@@ -286,8 +286,12 @@ mod tests {
         for bucket in 0..=table.shape.mask {
             let words = table.bucket(bucket).unwrap();
             let load = |at: usize| words[at].load(Ordering::Relaxed);
-            let entries = (0..WAYS).map(|way| (load(way), load(WAYS + way)));
-            all.extend(entries.filter(|(_, word)| *word != 0));
+            for (key, word) in (0..WAYS).map(|way| (load(way), load(WAYS + way))) {
+                match word {
+                    0 => assert_eq!(key, 0, "the key of a place that is not in use"),
+                    _ => all.push((key, word)),
+                }
+            }
         }
         all.sort_unstable();
         all
@@ -335,6 +339,42 @@ mod tests {
 
         // At 46 % full.
         assert!(first * 100 > room as usize * 95, "{first}");
+    }
+
+    #[test]
+    fn an_entry_goes_back_to_its_first_bucket_to_make_room() {
+        let mut table = table(100);
+        let of = |wanted: &dyn Fn([u32; 2]) -> bool| -> Vec<u64> {
+            let all = (1..).filter(|key| wanted(table.shape.places(*key)));
+            all.take(WAYS).collect()
+        };
+        // One bucket is full of entries that have no other, the second one of entries that could be in their first.
+        let [here, full] = [7, 8];
+        let back = of(&|[first, second]| second == here && ![here, full].contains(&first));
+        let stuck = of(&|places| places == [full, full]);
+        let new = of(&|places| places == [full, here])[0];
+        for (bucket, keys) in [(here, &back), (full, &stuck)] {
+            for (way, key) in keys.iter().enumerate() {
+                table.fill(Place { bucket, way }, *key, *key).unwrap();
+                table.len += 1;
+            }
+        }
+
+        assert!(!is_full(table.set(new, new)));
+
+        for key in back.into_iter().chain(stuck).chain([new]) {
+            assert_eq!(found(&table, key), key);
+        }
+    }
+
+    #[test]
+    fn a_free_place_is_no_entry() {
+        let mut table = table(100);
+
+        assert_eq!(table.get(0).unwrap(), None);
+        assert!(!is_full(table.set(0, 0)));
+
+        assert_eq!((table.len, all(&table)), (0, Vec::new()));
     }
 
     #[test]
