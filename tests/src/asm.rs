@@ -280,6 +280,34 @@ impl Asm {
         self.push(CALL, Reg::R0, 0, 0, helper as i32)
     }
 
+    /// Where [`Asm::look_up`] has the number of a place: below the frame pointer, 32 bits.
+    pub const PLACE: i16 = -4;
+
+    /// `R0 = ` the value of an array map at the place whose number is at R10 + [`Asm::PLACE`]; goes on `skip` instructions further
+    /// if there is none.
+    #[must_use]
+    pub fn look_up(self, map: &impl AsFd, skip: i16) -> Self {
+        self.map(Reg::R1, map)
+            .copy(Reg::R2, Reg::R10)
+            .add(Reg::R2, Self::PLACE.into())
+            .call(Helper::MapLookupElem)
+            .jump_equal(Reg::R0, 0, skip)
+    }
+
+    /// Returns with the frame sent out of an interface.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such number of an interface.
+    #[must_use]
+    pub fn redirect(self, ifindex: u32) -> Self {
+        let ifindex = i32::try_from(ifindex).expect("an interface index");
+        self.set(Reg::R1, ifindex)
+            .set(Reg::R2, 0)
+            .call(Helper::Redirect)
+            .exit()
+    }
+
     /// Returns what is in R0.
     #[must_use]
     pub fn exit(self) -> Self {
@@ -344,6 +372,24 @@ mod tests {
             ]
             .concat()
         );
+    }
+
+    #[test]
+    fn a_look_up_and_a_redirect_are_the_instructions_that_they_stand_for() {
+        let map = std::io::stdin();
+        let short = Asm::new().look_up(&map, 3).redirect(7);
+        let long = Asm::new()
+            .map(Reg::R1, &map)
+            .copy(Reg::R2, Reg::R10)
+            .add(Reg::R2, -4)
+            .call(Helper::MapLookupElem)
+            .jump_equal(Reg::R0, 0, 3)
+            .set(Reg::R1, 7)
+            .set(Reg::R2, 0)
+            .call(Helper::Redirect)
+            .exit();
+
+        assert_eq!(short.words(), long.words());
     }
 
     #[test]

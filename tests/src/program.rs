@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::asm::{Asm, Helper, Reg, Size};
+use crate::asm::{Asm, Reg, Size};
 use crate::bpf::{Attr, OBJ_GET, bpf, number, owned, path_text, set_address};
 use crate::ns::Ns;
 
@@ -372,12 +372,8 @@ impl Counter {
     }
 
     fn count(&self, asm: Asm) -> Asm {
-        asm.store_number(Size::Word, Reg::R10, -4, 0)
-            .copy(Reg::R2, Reg::R10)
-            .add(Reg::R2, -4)
-            .map(Reg::R1, &self.0)
-            .call(Helper::MapLookupElem)
-            .jump_equal(Reg::R0, 0, 3)
+        asm.store_number(Size::Word, Reg::R10, Asm::PLACE, 0)
+            .look_up(&self.0, 3)
             .load(Size::Double, Reg::R1, Reg::R0, 0)
             .add(Reg::R1, 1)
             .store(Size::Double, Reg::R0, 0, Reg::R1)

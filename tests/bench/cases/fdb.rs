@@ -370,12 +370,8 @@ fn look_up(asm: Asm, map: &OwnedFd, shape: Shape, misses: &OwnedFd) -> Asm {
         .shift_right(Reg::R1, 32);
     let second = in_bucket(first, map, mask).copy(Reg::R1, Reg::R7);
     in_bucket(second, map, mask)
-        .store_number(Size::Word, Reg::R10, -4, 0)
-        .map(Reg::R1, misses)
-        .copy(Reg::R2, Reg::R10)
-        .add(Reg::R2, -4)
-        .call(Helper::MapLookupElem)
-        .jump_equal(Reg::R0, 0, 2)
+        .store_number(Size::Word, Reg::R10, Asm::PLACE, 0)
+        .look_up(misses, 2)
         .set(Reg::R1, 1)
         .fetch_add(Reg::R0, 0, Reg::R1)
         .returns(1)
@@ -392,12 +388,8 @@ fn in_bucket(asm: Asm, map: &OwnedFd, mask: i32) -> Asm {
     let ways = i16::try_from(WAYS).expect("few");
     let found = asm
         .and(Reg::R1, mask)
-        .store(Size::Word, Reg::R10, -4, Reg::R1)
-        .map(Reg::R1, map)
-        .copy(Reg::R2, Reg::R10)
-        .add(Reg::R2, -4)
-        .call(Helper::MapLookupElem)
-        .jump_equal(Reg::R0, 0, ways * WAY);
+        .store(Size::Word, Reg::R10, Asm::PLACE, Reg::R1)
+        .look_up(map, ways * WAY);
     (0..ways).fold(found, |asm, way| {
         asm.load(Size::Double, Reg::R1, Reg::R0, way * 8)
             .jump_other(Reg::R1, Reg::R6, WAY - 2)
@@ -426,12 +418,8 @@ impl Draw<'_> {
                 .shift_right(Reg::R0, 32),
             Self::Table(map, places) => asm
                 .and(Reg::R0, (places - 1).cast_signed())
-                .store(Size::Word, Reg::R10, -4, Reg::R0)
-                .map(Reg::R1, map)
-                .copy(Reg::R2, Reg::R10)
-                .add(Reg::R2, -4)
-                .call(Helper::MapLookupElem)
-                .jump_equal(Reg::R0, 0, 1)
+                .store(Size::Word, Reg::R10, Asm::PLACE, Reg::R0)
+                .look_up(map, 1)
                 .jump(2)
                 .returns(0)
                 .load(Size::Double, Reg::R0, Reg::R0, 0),

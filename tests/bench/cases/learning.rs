@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use vtep_tests::asm::{Asm, Helper, Reg, Size};
+use vtep_tests::asm::{Asm, Reg, Size};
 use vtep_tests::daemon::Daemon;
 use vtep_tests::frame::{Mac, eth};
 use vtep_tests::kernel;
@@ -175,9 +175,8 @@ impl Site {
             From::Uplink => (&self.far, "far0"),
             From::Port => (&self.vm, "eth0"),
         };
-        let out = i32::try_from(ns.ifindex(dev)).expect("an interface number");
         let counter = array(&[0]);
-        let sender = Program::load(Kind::Xdp, &newcomers(&counter, at, count, out));
+        let sender = Program::load(Kind::Xdp, &newcomers(&counter, at, count, ns.ifindex(dev)));
         let spent = self
             .daemon
             .as_ref()
@@ -311,18 +310,14 @@ fn newcomer(turn: u8, number: u32) -> Mac {
 
 /// A program that makes each frame come from the next of `count` MACs, whose place in the frame is `at`, and sends it out of
 /// interface `out`.
-fn newcomers(counter: &OwnedFd, at: i16, count: u32, out: i32) -> Asm {
+fn newcomers(counter: &OwnedFd, at: i16, count: u32, out: u32) -> Asm {
     const DATA: i16 = 0;
     const DATA_END: i16 = 4;
     let end = i32::from(at) + 6;
     Asm::new()
         .copy(Reg::R6, Reg::R1)
-        .store_number(Size::Word, Reg::R10, -4, 0)
-        .map(Reg::R1, counter)
-        .copy(Reg::R2, Reg::R10)
-        .add(Reg::R2, -4)
-        .call(Helper::MapLookupElem)
-        .jump_equal(Reg::R0, 0, 13)
+        .store_number(Size::Word, Reg::R10, Asm::PLACE, 0)
+        .look_up(counter, 13)
         .set(Reg::R7, 1)
         .fetch_add(Reg::R0, 0, Reg::R7)
         .remainder(Reg::R7, count.cast_signed())
@@ -332,9 +327,6 @@ fn newcomers(counter: &OwnedFd, at: i16, count: u32, out: i32) -> Asm {
         .add(Reg::R4, end)
         .jump_greater(Reg::R4, Reg::R3, 5)
         .store(Size::Word, Reg::R2, at + 2, Reg::R7)
-        .set(Reg::R1, out)
-        .set(Reg::R2, 0)
-        .call(Helper::Redirect)
-        .exit()
+        .redirect(out)
         .returns(XDP_DROP)
 }

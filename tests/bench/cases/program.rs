@@ -232,10 +232,6 @@ impl Bench {
         })
     }
 
-    fn ifindex(&self, device: &str) -> i32 {
-        i32::try_from(self.wire.ns.ifindex(device)).expect("an interface index")
-    }
-
     /// How many bytes the head of a frame has moved by when the program is through with it.
     fn moved(&self, direction: Direction) -> i32 {
         let outer = i32::try_from(self.family.outer_len()).expect("a short header");
@@ -258,10 +254,7 @@ impl Bench {
                 constant_headers(asm, &outer[..self.family.outer_len()])
             }
         };
-        asm.set(Reg::R1, self.ifindex(direction.other_device()))
-            .set(Reg::R2, 0)
-            .call(Helper::Redirect)
-            .exit()
+        asm.redirect(self.wire.ns.ifindex(direction.other_device()))
     }
 }
 

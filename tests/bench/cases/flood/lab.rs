@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use vtep_tests::asm::{Asm, Helper, Reg};
+use vtep_tests::asm::Asm;
 use vtep_tests::capture::Capture;
 use vtep_tests::daemon::Daemon;
 use vtep_tests::frame::{Mac, eth};
@@ -88,12 +88,7 @@ impl Lab {
                 None
             }
         };
-        let out = i32::try_from(vm.ifindex(VM_DEV)).expect("an interface index");
-        let redirect = Asm::new()
-            .set(Reg::R1, out)
-            .set(Reg::R2, 0)
-            .call(Helper::Redirect)
-            .exit();
+        let redirect = Asm::new().redirect(vm.ifindex(VM_DEV));
         let counter = Counter::default();
         let length = family.outer_len() + FRAME;
         let drop_all = counter.returning(program::Kind::Tc, length, TC_SHOT);

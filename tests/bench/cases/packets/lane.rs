@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use vtep_tests::asm::{Asm, Helper, Reg};
+use vtep_tests::asm::Asm;
 use vtep_tests::capture::Capture;
 use vtep_tests::daemon::Daemon;
 use vtep_tests::dump::assert_same;
@@ -82,12 +82,7 @@ impl<'a> Lane<'a> {
     ) -> Self {
         // What else there is to be said on the way, such as who listens to which group, is of another length.
         let length = wanted.len();
-        let into = i32::try_from(from.ns.ifindex(from.device)).expect("an interface index");
-        let generator = Asm::new()
-            .set(Reg::R1, into)
-            .set(Reg::R2, 0)
-            .call(Helper::Redirect)
-            .exit();
+        let generator = Asm::new().redirect(from.ns.ifindex(from.device));
         let count = Counter::default();
         let program = match sink {
             Sink::Skb => Program::load(Kind::Tc, &count.returning(Kind::Tc, length, TC_SHOT)),

@@ -168,7 +168,6 @@ impl Vtep {
         if self.kind != Kind::Floor {
             return;
         }
-        let number = |device| i32::try_from(self.ns.ifindex(device)).expect("an interface index");
         let outer_len = self.family.outer_len();
         let head = i32::try_from(outer_len).expect("a short header");
         let moved = |by| {
@@ -177,12 +176,7 @@ impl Vtep {
                 .set(Reg::R2, by)
                 .call(Helper::XdpAdjustHead)
         };
-        let sent = |asm: Asm, device| {
-            asm.set(Reg::R1, number(device))
-                .set(Reg::R2, 0)
-                .call(Helper::Redirect)
-                .exit()
-        };
+        let sent = |asm: Asm, device| asm.redirect(self.ns.ifindex(device));
         let packet = self.headers().bytes(&vec![0; length]).build();
         let encap = sent(constant_headers(moved(-head), &packet[..outer_len]), UPLINK);
         let decap = sent(moved(head), PORT);
