@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vtep_common::addr::MacAddr;
 use vtep_common::buckets::{self, Shape, WAYS};
@@ -306,7 +306,7 @@ impl Table {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                std::thread::park_timeout(std::time::Duration::from_millis(1));
+                std::thread::park_timeout(Duration::from_millis(1));
             }
             if stop.load(Ordering::Relaxed) {
                 return;
@@ -574,38 +574,37 @@ fn by_command(scale: &Scale, report: &mut Report, count: u32) {
 }
 
 /// Runs a command that has to succeed; returns entries a second.
-fn rate(count: u32, mut command: Command) -> Result<f64, String> {
+fn rate(count: u32, command: Command) -> Result<f64, String> {
+    let (took, _) = timed(command)?;
+    Ok(f64::from(count) / took.as_secs_f64())
+}
+
+/// Runs a command that lists entries; returns how many a second.
+fn listed(count: u32, command: Command) -> Result<f64, String> {
+    let (took, out) = timed(command)?;
+    let found = String::from_utf8_lossy(&out).matches("\"mac\":").count();
+    if found < count as usize {
+        return Err(format!("{found} of {count} entries were listed"));
+    }
+    Ok(f64::from(count) / took.as_secs_f64())
+}
+
+/// Runs a command that has to succeed; returns how long it took, and what it printed.
+fn timed(mut command: Command) -> Result<(Duration, Vec<u8>), String> {
     let start = Instant::now();
     let out = command
         .stdin(Stdio::null())
         .output()
         .map_err(|error| error.to_string())?;
-    let elapsed = start.elapsed();
+    let took = start.elapsed();
     if out.status.success() {
-        Ok(f64::from(count) / elapsed.as_secs_f64())
+        Ok((took, out.stdout))
     } else {
         Err(format!(
             "{command:?}: {}",
             String::from_utf8_lossy(&out.stderr)
         ))
     }
-}
-
-/// Runs a command that lists entries; returns how many a second.
-fn listed(count: u32, mut command: Command) -> Result<f64, String> {
-    let start = Instant::now();
-    let out = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| error.to_string())?;
-    let elapsed = start.elapsed();
-    let found = String::from_utf8_lossy(&out.stdout)
-        .matches("\"mac\":")
-        .count();
-    if found < count as usize {
-        return Err(format!("{found} of {count} entries were listed"));
-    }
-    Ok(f64::from(count) / elapsed.as_secs_f64())
 }
 
 /// A bridge of the kernel with one port.
