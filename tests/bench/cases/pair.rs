@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vtep_tests::capture::Capture;
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::{Mac, checksum, pattern};
+use vtep_tests::frame::{Mac, pattern};
 use vtep_tests::kernel;
 use vtep_tests::lab::{Attach, GREEN, Kind, UPLINK, VM_DEV};
 use vtep_tests::link::Link as _;
@@ -16,6 +16,8 @@ use vtep_tests::offload::{set_gro, set_segmentation};
 use vtep_tests::tap::{Pump, Tap};
 use vtep_tests::traffic::{inner_v4, ping, tcp_transfer};
 use vtep_tests::underlay::Family;
+
+use super::choices::without_choices;
 
 /// The MTU of the underlay.
 const MTU: u32 = 1500;
@@ -212,43 +214,6 @@ impl Pair {
     }
 }
 
-/// An underlay frame with zero for what each may choose: source port, IPv4 identification, and what these add to checksums; and
-/// likewise for the identification of the inner packet, which its VM has chosen. An error is what is wrong with it.
-fn without_choices(frame: &[u8], family: Family) -> Result<Vec<u8>, &'static str> {
-    let mut frame = frame.to_vec();
-    let inner = family.outer_len() + 14;
-    let udp = family.outer_len() - 16;
-    if frame.len() < inner + 20 {
-        return Err("shorter than its headers");
-    }
-    if family == Family::V4 {
-        without_identification(&mut frame[14..34])?;
-    }
-    without_identification(&mut frame[inner..inner + 20])?;
-    let port = u16::from_be_bytes([frame[udp], frame[udp + 1]]);
-    let sum = u16::from_be_bytes([frame[udp + 6], frame[udp + 7]]);
-    if port < 1024 {
-        return Err("a source port of others");
-    }
-    frame[udp..udp + 2].fill(0);
-    if sum != 0 {
-        // Not summed anew: with an inner checksum that is still pending, what the sum covers is not all there yet.
-        let without = checksum(&[&(!sum).to_be_bytes(), &(!port).to_be_bytes()]);
-        frame[udp + 6..udp + 8].copy_from_slice(&without.to_be_bytes());
-    }
-    Ok(frame)
-}
-
-/// The same for an IPv4 header.
-fn without_identification(header: &mut [u8]) -> Result<(), &'static str> {
-    if checksum(&[header]) != 0 {
-        return Err("a wrong IPv4 header checksum");
-    }
-    header[4..6].fill(0);
-    header[10..12].fill(0);
-    Ok(())
-}
-
 /// One end of the underlay.
 fn underlay_end(setup: Setup, number: u8, ns: &Ns) {
     let family = setup.family;
@@ -337,40 +302,4 @@ fn attach(attach: Attach, hypervisor: &Ns, vm: &Ns) -> Option<Pump> {
         Attach::TapPlain => Tap::new,
     };
     Some(Pump::start(open(hypervisor, PORT), open(vm, VM_DEV)))
-}
-
-#[cfg(test)]
-mod tests {
-    use vtep_tests::frame::{Frame, eth};
-
-    use super::*;
-
-    #[test]
-    fn only_what_is_free_to_choose_is_taken_out() {
-        for family in Family::BOTH {
-            let frame = |port: u16, id: u16, payload: u8| {
-                let with_id = |frame: Frame| frame.fragment(id, 0x4000);
-                let (a, b) = (family.address(0, 1), family.address(0, 2));
-                let outer = eth(Mac::nth(1), Mac::nth(2)).ip(a, b);
-                let outer = match family {
-                    Family::V4 => with_id(outer),
-                    Family::V6 => outer,
-                };
-                let inner = outer
-                    .udp(port, 4789)
-                    .vxlan(GREEN)
-                    .eth(Mac::nth(3), Mac::nth(4))
-                    .ipv4(inner_v4(1), inner_v4(2));
-                let frame = with_id(inner).udp(1, 2).bytes(&[payload; 60]);
-                without_choices(&frame.build(), family)
-            };
-
-            let one = frame(50_000, 1, 7);
-
-            assert!(one.is_ok(), "{one:?}");
-            assert_eq!(one, frame(60_001, 9, 7));
-            assert_ne!(one, frame(50_000, 1, 8));
-            assert_eq!(frame(80, 1, 7), Err("a source port of others"));
-        }
-    }
 }
