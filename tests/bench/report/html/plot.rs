@@ -3,6 +3,7 @@
 //! Colours are names only: the page's style gives each its real colour, another one in the dark.
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -60,22 +61,7 @@ pub(super) fn ratios(rows: &[&Row]) -> Option<String> {
     let height = lane_height * count(lanes.len());
     let label = format!("ratios of {} comparisons", lanes.len());
     Some(drawn(height, &label, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin_left(MARGIN)
-            .margin_right(MARGIN)
-            .x_label_area_size(AXIS)
-            .build_cartesian_2d(scale, height..0.0)
-            .expect("a plot");
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .disable_y_axis()
-            .bold_line_style(FAINT)
-            .light_line_style(TRANSPARENT)
-            .axis_style(FAINT)
-            .x_label_style(font(13, INK))
-            .draw()
-            .expect("a grid");
+        let mut chart = grid(area, scale, height, number);
         let line = |value: f64, from: f64, to: f64, style: ShapeStyle| {
             PathElement::new(vec![(value, from), (value, to)], style)
         };
@@ -127,24 +113,8 @@ pub(super) fn medians(unit: &str, rows: &[&Row]) -> Option<String> {
     let label = format!("medians, {unit}");
     Some(drawn(height, &label, |area| {
         // The number stands to the right of the longest bar too.
-        let mut chart = ChartBuilder::on(area)
-            .margin_left(MARGIN)
-            .margin_right(MARGIN)
-            .x_label_area_size(AXIS)
-            .build_cartesian_2d(0.0..most * 1.4, height..0.0)
-            .expect("a plot");
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .disable_y_axis()
-            .bold_line_style(FAINT)
-            .light_line_style(TRANSPARENT)
-            .axis_style(FAINT)
-            .x_labels(6)
-            .x_label_style(font(13, INK))
-            .x_label_formatter(&|value| short(*value))
-            .draw()
-            .expect("a grid");
+        let across = RangedCoordf64::from(0.0..most * 1.4);
+        let mut chart = grid(area, across, height, short);
         let mut top = 0.0;
         for (what, bars) in &rows {
             let label = Text::new((*what).to_owned(), (0.0, top + 4.0), font(14, INK));
@@ -366,6 +336,37 @@ fn drawn(height: f64, label: &str, draw: impl FnOnce(&Area<'_>)) -> String {
     }
     let named = format!("<svg role=\"img\" aria-label=\"{}\" ", escape(label));
     svg.replacen("<svg ", &named, 1)
+}
+
+/// Prepares an area of this height: lines at the numbers below it, which `shown` writes.
+fn grid<'a, 'b, X>(
+    area: &'a Area<'b>,
+    across: X,
+    height: f64,
+    shown: fn(f64) -> String,
+) -> ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, RangedCoordf64>>
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    let mut chart = ChartBuilder::on(area)
+        .margin_left(MARGIN)
+        .margin_right(MARGIN)
+        .x_label_area_size(AXIS)
+        .build_cartesian_2d(across, height..0.0)
+        .expect("a plot");
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .bold_line_style(FAINT)
+        .light_line_style(TRANSPARENT)
+        .axis_style(FAINT)
+        .x_labels(6)
+        .x_label_style(font(13, INK))
+        .x_label_formatter(&|value| shown(*value))
+        .draw()
+        .expect("a grid");
+    chart
 }
 
 #[expect(clippy::cast_precision_loss, reason = "places of a page are few")]
