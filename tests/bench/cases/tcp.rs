@@ -46,12 +46,21 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         let rate_goal = rate.map(|rate| Goal::AtLeast(rate * (1.0 - V6_LESS)));
         let cost_goal = cost.map(|cost| Goal::AtMost(cost * (1.0 + V6_LESS)));
         v6.rate(scale, report, 1, 11, rate_goal);
+        note_lost_goal(report, rate_goal);
         v6.cost(scale, report, 11, cost_goal);
+        note_lost_goal(report, cost_goal);
         drop(v6);
 
         let tap = Bench::new(setup(Family::V4, Attach::TapVnet));
         tap.rate(scale, report, 1, 5, None);
         tap.cost(scale, report, 5, None);
+    }
+}
+
+/// Says of an IPv6 row why it has no goal, if it has none.
+fn note_lost_goal(report: &mut Report, goal: Option<Goal>) {
+    if goal.is_none() {
+        report.note("no goal, since no round over IPv4 counts, from which it follows");
     }
 }
 
@@ -142,10 +151,12 @@ impl Bench {
         load: &Load,
         figures: impl Fn(Seen) -> Result<[f64; N], String>,
     ) -> ([Figures; N], String) {
-        let again = [Cell::new(0), Cell::new(0)];
-        let once = |pair: &Pair, again: &Cell<u64>| {
+        // Segments that were sent again, and in how many transfers.
+        let again = [Cell::new((0, 0)), Cell::new((0, 0))];
+        let once = |pair: &Pair, again: &Cell<(u64, u64)>| {
             let seen = stream::transfer(pair, load)?;
-            again.set(again.get() + seen.again);
+            let (segments, transfers) = again.get();
+            again.set((segments + seen.again, transfers + 1));
             figures(seen)
         };
         let compared = compare_each(
@@ -156,13 +167,13 @@ impl Bench {
                 Contender::new("kernel", || once(&self.kernel, &again[1])),
             ],
         );
-        let note = self.note(scale.rounds(rounds), again.map(Cell::into_inner));
+        let each = |(segments, transfers)| segments / u64::max(transfers, 1);
+        let note = self.note(again.map(|again| each(again.into_inner())));
         (compared, note)
     }
 
-    /// How the machine was used.
-    fn note(&self, rounds: u32, again: [u64; 2]) -> String {
-        let [vtep, kernel] = again.map(|segments| segments / u64::from(rounds));
+    /// How the machine was used, and how many segments of a transfer were sent `again`.
+    fn note(&self, [vtep, kernel]: [u64; 2]) -> String {
         let underlay = match self.setup.underlay {
             Underlay::Super => "underlay veth as it comes (GSO, TSO, checksums on, GRO off)",
             Underlay::Wire => {
@@ -177,12 +188,34 @@ impl Bench {
             }
         };
         format!(
-            "all senders on processor {}, all receivers on {}, {}; {}; {underlay}; segments sent again in a round: \
+            "all senders on processor {}, all receivers on {}, {}; {}; {underlay}; segments sent again in a transfer: \
              vtep {vtep}, kernel {kernel}{pump}",
             stream::SENDER,
             stream::RECEIVER,
             stream::CONGESTION_CONTROL,
             self.vtep.hook(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_the_goal_that_follows_from_another_says_so() {
+        let mut report = Report::start(true);
+        report.begin("tcp", "streams");
+        report.single("over IPv6", "Gbit/s", 1.0, None);
+
+        note_lost_goal(&mut report, Some(Goal::AtLeast(1.0)));
+        assert_eq!(report.rows[0].note, None);
+
+        note_lost_goal(&mut report, None);
+        let note = report.rows[0].note.as_deref();
+        assert!(
+            note.is_some_and(|note| note.starts_with("no goal")),
+            "{note:?}"
+        );
     }
 }

@@ -209,12 +209,15 @@ impl Report {
         self.figure(what, unit, &figures, goal);
     }
 
-    /// Says more of the row that was added last.
+    /// Says more of the row that was added last, beside what was said of it before.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         let note = note.into();
         println!("      {note}");
         if let Some(row) = self.rows.last_mut() {
-            row.note = Some(note);
+            row.note = Some(match row.note.take() {
+                Some(before) => format!("{before}; {note}"),
+                None => note,
+            });
         }
     }
 
@@ -340,5 +343,17 @@ mod tests {
 
         assert_eq!(figures.of("a - b"), [4.0, 7.0]);
         assert_eq!(figures.only(&["a - b"]).series.len(), 1);
+    }
+
+    #[test]
+    fn what_is_said_of_a_row_is_said_beside_what_was_said_before() {
+        let mut report = Report::start(true);
+        report.begin("case", "something");
+        report.single("what", "s", 1.0, None);
+
+        report.note("one");
+        report.note("other");
+
+        assert_eq!(report.rows[0].note.as_deref(), Some("one; other"));
     }
 }
