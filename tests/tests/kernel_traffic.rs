@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use vtep_common::host::frames::{LOCALS, Sample, Side, World, reachable};
-use vtep_common::host::{HostCounters, Outcome};
+use vtep_common::host::{HostCounters, copies_in_place};
 use vtep_common::maps::Hook;
 use vtep_common::packet::Tag;
 use vtep_common::reason::Reason;
@@ -225,32 +225,34 @@ impl Sent {
 
     /// What has to come out for it.
     fn add_out(&self, bench: &Bench<'_>, world: &World, out: &mut Out) {
-        let Outcome {
-            frame, tag_beside, ..
-        } = self.sample.apply(&self.decision, &world.tables);
-        let whole = tagged(frame, tag_beside);
+        let outcome = self.sample.apply(&self.decision, &world.tables);
+        let whole = tagged(outcome.frame.clone(), outcome.tag_beside);
         let mut add = |ifindex: u32, frame: Vec<u8>| {
             let device = bench.name_of(ifindex).expect("a port or the uplink");
             *out.entry(device).or_default().entry(frame).or_default() += 1;
+        };
+        let mut to_ports = |list: u32, from: Option<u32>| {
+            let list = world.tables.flood_list(list).expect("it was there");
+            for slot in list.ports().filter(|slot| from != Some(**slot)) {
+                let port = world.tables.port(*slot).expect("it is there");
+                let tag = (port.vlan != 0).then_some(Tag {
+                    tpid: 0x8100,
+                    tci: port.vlan,
+                });
+                add(port.ifindex, tagged(whole.clone(), tag));
+            }
         };
         match &self.decision.verdict {
             Verdict::Encap(encap) => add(encap.ifindex, whole),
             Verdict::Deliver(deliver) => add(deliver.ifindex, whole),
             Verdict::Answer(answer) => add(answer.ifindex, whole),
             Verdict::Flood(flood) => {
-                let list = world.tables.flood_list(flood.list).expect("it was there");
-                for slot in &list.targets[..list.ports as usize] {
-                    if *slot == flood.from {
-                        continue;
-                    }
-                    let port = world.tables.port(*slot).expect("it is there");
-                    let tag = (port.vlan != 0).then_some(Tag {
-                        tpid: 0x8100,
-                        tci: port.vlan,
-                    });
-                    add(port.ifindex, tagged(whole.clone(), tag));
+                to_ports(flood.list, Some(flood.from));
+                for (ifindex, copy) in copies_in_place(flood, &outcome, &world.tables) {
+                    add(ifindex, copy);
                 }
             }
+            Verdict::FloodPorts(list) => to_ports(*list, None),
             // What goes through the kernel device finds no route here.
             Verdict::ViaKernel(_) | Verdict::Leave(_) => {}
             Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided"),

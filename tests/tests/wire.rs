@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use vtep_tests::dump::assert_same;
 use vtep_tests::frame::{Frame, Mac, checksum, eth, pattern, pseudo};
 use vtep_tests::inner::{self, every_sort, headless, udp4, udp6};
-use vtep_tests::lab::GREEN;
+use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::over_each_family;
 use vtep_tests::underlay::Family;
-use vtep_tests::wait::DEADLINE;
+use vtep_tests::wait::{DEADLINE, until_true};
 use vtep_tests::wire::{FAR_MAC, FAR_VM, VM, Wire};
 
 over_each_family! {
@@ -27,6 +27,8 @@ over_each_family! {
     ecn_is_merged_on_receipt,
     reserved_bits_are_ignored_unless_the_vni_is_strict,
     every_segment_of_a_tcp_super_frame_is_right,
+    every_segment_of_a_flooded_super_frame_is_right,
+    a_flood_reaches_every_sort_of_target_once,
     a_checksum_of_zero_is_taken,
     every_bit_of_the_vni_counts,
     a_udp_port_of_ones_own_is_used,
@@ -88,10 +90,16 @@ fn inner_ecn(frame: &[u8]) -> u8 {
 /// with DF (RFC 6864).
 #[track_caller]
 fn assert_encapsulated(wire: &Wire, got: &[u8], inner: &[u8], what: &str) {
+    assert_encapsulated_for(wire, wire.far_ip, got, inner, what);
+}
+
+/// As [`assert_encapsulated`], for another VTEP behind the same next hop.
+#[track_caller]
+fn assert_encapsulated_for(wire: &Wire, far_ip: IpAddr, got: &[u8], inner: &[u8], what: &str) {
     let port = source_port(wire, got);
     assert!(port >= 49152, "{what}: source port {port}");
     let head = eth(wire.mac, FAR_MAC)
-        .ip(wire.ip, wire.far_ip)
+        .ip(wire.ip, far_ip)
         .ttl(64)
         .tos(inner_ecn(inner));
     let head = match wire.family {
@@ -123,11 +131,7 @@ fn every_sort_of_frame_leaves_as_rfc_7348_has_it(family: Family) {
 
 fn every_sort_of_flood_leaves_as_rfc_7348_has_it(family: Family) {
     let wire = Wire::new(family);
-    wire.daemon.ok(&format!(
-        "fdb append {} --vni {GREEN} --dst {}",
-        Mac::ZERO,
-        wire.far_ip
-    ));
+    flood_to(&wire, wire.far_ip);
 
     for (what, frame) in every_sort(VM, Mac::BROADCAST) {
         eprintln!("{what}");
@@ -385,14 +389,93 @@ fn reserved_bits_are_ignored_unless_the_vni_is_strict(family: Family) {
 }
 
 fn every_segment_of_a_tcp_super_frame_is_right(family: Family) {
-    const MSS: u16 = 1000;
+    segments_are_right(&Wire::with_vnet_port(family), FAR_VM);
+}
+
+fn every_segment_of_a_flooded_super_frame_is_right(family: Family) {
     let wire = Wire::with_vnet_port(family);
+    flood_to(&wire, wire.far_ip);
+
+    segments_are_right(&wire, Mac::nth(0x99));
+}
+
+/// Puts a VTEP on the flood list.
+fn flood_to(wire: &Wire, far: IpAddr) {
+    let zero = Mac::ZERO;
+    wire.daemon
+        .ok(&format!("fdb append {zero} --vni {GREEN} --dst {far}"));
+}
+
+fn a_flood_reaches_every_sort_of_target_once(family: Family) {
+    let wire = Wire::new(family);
+    let neighbour = wire.add_port("tap2", "");
+    let [second, unresolved] = [3, 4].map(|host| family.address(0, host));
+    wire.ns.ip(&format!(
+        "neigh replace {second} lladdr {FAR_MAC} dev {UPLINK} nud permanent"
+    ));
+    for far in [wire.far_ip, unresolved, second] {
+        flood_to(&wire, far);
+    }
+    until_true("the second peer to be resolved", || {
+        let rows = wire.daemon.rows(&format!("peer show {second}"));
+        rows.first().is_some_and(|row| !row["mac"].is_null())
+    });
+    let sorts = every_sort(VM, Mac::BROADCAST);
+
+    for (what, frame) in &sorts {
+        eprintln!("{what}");
+        neighbour.drain();
+        wire.port.send(frame);
+
+        let is_copy = |packet: &&Vec<u8>| wire.is_vxlan(packet) && packet.ends_with(frame);
+        let seen = wire
+            .uplink
+            .collect(DEADLINE, |seen| seen.iter().filter(is_copy).count() == 2);
+        let copies: Vec<&Vec<u8>> = seen.iter().filter(is_copy).collect();
+        assert_eq!(copies.len(), 2, "{what}: copies to two resolved VTEPs");
+        for (far, copy) in [wire.far_ip, second].into_iter().zip(&copies) {
+            assert_encapsulated_for(&wire, far, copy, frame, what);
+            if family == Family::V4 {
+                assert_eq!(
+                    copy[18..20],
+                    [0, 0],
+                    "{what}: made in place, without identification"
+                );
+            }
+        }
+        assert_eq!(
+            source_port(&wire, copies[0]),
+            source_port(&wire, copies[1]),
+            "{what}"
+        );
+        neighbour.expect(frame);
+    }
+
+    assert_eq!(wire.left(), Vec::<Vec<u8>>::new(), "no copy more");
+    let rows = wire.daemon.rows("stats");
+    let sent = |peer: IpAddr| {
+        let row = rows
+            .iter()
+            .find(|row| row["peer"] == peer.to_string() && row["reason"] == "tx");
+        row.expect("a row of the peer")["packets"].as_u64()
+    };
+    let floods = u64::try_from(sorts.len()).unwrap();
+    // One more is what `left` sends.
+    assert_eq!(sent(wire.far_ip), Some(floods + 1));
+    assert_eq!(sent(second), Some(floods));
+    assert_eq!(sent(unresolved), Some(floods));
+    assert_eq!(wire.daemon.dropped("copy_lost"), 0);
+}
+
+/// Sends TCP super-frames, and compares every segment on the underlay with what it is to be.
+fn segments_are_right(wire: &Wire, to: Mac) {
+    const MSS: u16 = 1000;
     let ((a4, b4), (a6, b6)) = (inner::v4(), inner::v6());
 
     for (src, dst) in [(IpAddr::from(a4), IpAddr::from(b4)), (a6.into(), b6.into())] {
         let data = pattern(5, 20_500);
         let ip_len = if src.is_ipv4() { 20 } else { 40 };
-        let mut big = eth(VM, FAR_VM)
+        let mut big = eth(VM, to)
             .ip(src, dst)
             .tcp(1, 2, 1_000_000)
             .bytes(&data)
@@ -415,12 +498,12 @@ fn every_segment_of_a_tcp_super_frame_is_right(family: Family) {
         assert_eq!(packets.len(), 21, "segments on the wire");
         let ports: HashSet<u16> = packets
             .iter()
-            .map(|packet| source_port(&wire, packet))
+            .map(|packet| source_port(wire, packet))
             .collect();
         assert_eq!(ports.len(), 1, "one flow, one source port");
         for packet in packets {
             let inner = &packet[wire.family.outer_len()..];
-            assert_encapsulated(&wire, packet, inner, "a segment");
+            assert_encapsulated(wire, packet, inner, "a segment");
             let (l4, end) = (14 + ip_len, inner.len());
             let len = u32::try_from(end - l4).unwrap();
             assert_eq!(
@@ -456,7 +539,13 @@ fn a_checksum_of_zero_is_taken(family: Family) {
     if family == Family::V6 {
         wire.daemon
             .ok(&format!("peer set {} --csum6 off", wire.far_ip));
-        for frame in [udp4(VM, FAR_VM), udp6(VM, FAR_VM)] {
+        flood_to(&wire, wire.far_ip);
+        for frame in [
+            udp4(VM, FAR_VM),
+            udp6(VM, FAR_VM),
+            udp4(VM, Mac::BROADCAST),
+            udp6(VM, Mac::nth(0x99)),
+        ] {
             let got = wire.encap(&frame.build());
             assert_eq!(
                 got[60..62],
@@ -512,11 +601,7 @@ fn settings_hold_for_floods_too(family: Family) {
         "--ttl 9 --tos 40 --df unset --srcport 40000-40000",
         &[],
     );
-    wire.daemon.ok(&format!(
-        "fdb append {} --vni {GREEN} --dst {}",
-        Mac::ZERO,
-        wire.far_ip
-    ));
+    flood_to(&wire, wire.far_ip);
 
     for frame in [
         udp4(VM, Mac::BROADCAST).tos(2),

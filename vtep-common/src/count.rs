@@ -63,7 +63,7 @@ pub fn copy_goes(peer: &Peer, carried_len: u32) -> bool {
     let packet_len = carried_len
         .wrapping_add(peer.template_len)
         .wrapping_sub(ethernet::LEN as u32);
-    let fits = carried_len == 0 || peer.mtu == 0 || packet_len <= peer.mtu;
+    let fits = peer.mtu == 0 || packet_len <= peer.mtu;
     fits && !peer.has(Peer::UNREACHABLE)
 }
 
@@ -124,6 +124,7 @@ pub fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize,
         Verdict::Deliver(deliver) => (deliver.slot, NONE),
         Verdict::Answer(_) => (from_port, NONE),
         Verdict::Flood(_)
+        | Verdict::FloodPorts(_)
         | Verdict::Neigh
         | Verdict::Rest
         | Verdict::Found(_)

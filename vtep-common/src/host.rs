@@ -10,7 +10,7 @@ pub mod frames;
 mod port;
 mod tables;
 
-pub use apply::{Action, Outcome, apply_port, apply_tunnel, apply_uplink};
+pub use apply::{Action, Outcome, apply_port, apply_tunnel, apply_uplink, copies_in_place};
 pub use counters::HostCounters;
 pub use port::decide_port;
 pub use tables::{HostTables, peer_entry};

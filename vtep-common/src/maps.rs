@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Version of everything in this file. A daemon refuses pinned maps of another version.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// VNIs that one instance can carry; segment numbers are below this.
 pub const MAX_SEGMENTS: u32 = 16_384;
@@ -629,20 +629,23 @@ const _: () = assert!(size_of::<Guard>() == 16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Part {
-    /// `tc_port_rest`: what `tc_port` leaves: floods, and hosts that are found by IP.
+    /// `tc_port_rest`: what `tc_port` leaves: what is to be flooded, and hosts that are found by IP.
     PortRest = 0,
     /// `tc_port_found`: frames that `tc_port_rest` gives back, with what it found.
     PortFound = 1,
     /// `tc_port_neigh`: ARP and ND, which are heard and answered; what remains goes on to `tc_port_rest`.
     PortNeigh = 2,
+    /// `tc_port_flood`: frames for which `tc_port_rest` has found a flood list.
+    PortFlood = 3,
 }
 
 impl Part {
     /// Every part, with the name of its program.
-    pub const ALL: [(Self, &'static str); 3] = [
+    pub const ALL: [(Self, &'static str); 4] = [
         (Self::PortRest, "tc_port_rest"),
         (Self::PortFound, "tc_port_found"),
         (Self::PortNeigh, "tc_port_neigh"),
+        (Self::PortFlood, "tc_port_flood"),
     ];
 }
 
@@ -705,6 +708,19 @@ pub struct Peer {
     pub template_len: u32,
     /// The outer headers, with what changes per packet left zero.
     pub template: [u64; TEMPLATE_WORDS],
+}
+
+impl FloodList {
+    /// The slots of its ports.
+    pub fn ports(&self) -> impl Iterator<Item = &u32> {
+        self.targets.iter().take(self.ports as usize)
+    }
+
+    /// The numbers of its peers.
+    pub fn peers(&self) -> impl Iterator<Item = &u32> {
+        let used = self.targets.iter().take(self.len as usize);
+        used.skip(self.ports as usize)
+    }
 }
 
 impl Peer {

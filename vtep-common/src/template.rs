@@ -28,6 +28,10 @@ pub const fn ip_overhead(v6: bool) -> usize {
     }
 }
 
+/// Bytes of the longest inner frame whose outer length fields hold its length over either family.
+pub const LONGEST: u32 = 65_535 - 56;
+const _: () = assert!(LEN_V6 - ethernet::LEN == 56);
+
 /// Words that a peer's template takes: it is kept and moved in words, which the kernel side does one by one.
 pub const TEMPLATE_WORDS: usize = 10;
 

@@ -13,7 +13,7 @@ use crate::{
     port::neigh::event_flags,
     reason::Reason,
     tables::{Tables, place},
-    verdict::{Act, Decision, Deliver, Flood, Found, NONE, Record, TagEdit, ViaKernel, Who},
+    verdict::{Act, Decision, Deliver, Found, Record, TagEdit, Who},
     wire::{ethernet, ipv4, ipv6, tcp, vlan},
 };
 
@@ -77,10 +77,6 @@ const fn smallest_payload(outer_v6: bool) -> usize {
 #[expect(
     clippy::too_many_arguments,
     reason = "everything that a decision stands on"
-)]
-#[expect(
-    clippy::too_many_lines,
-    reason = "the order of the questions is the decision"
 )]
 pub(crate) fn decide_inner<P, T, A>(
     frame: &P,
@@ -183,28 +179,7 @@ where
         Some(targets) if targets.ports > 0 => {}
         Some(_) | None => return act.leave(who, Reason::NowhereToFlood),
     }
-    act.flood(
-        who,
-        &Flood {
-            list,
-            from: NONE,
-            carried_len: 0,
-            outer: ViaKernel {
-                peer: 0,
-                remote: ViaKernel::OF_EACH,
-                local: ViaKernel::OF_EACH,
-                vni: segment.vni,
-                // Of no copy; not a run of zeros, as above.
-                tos: 0,
-                ttl: 1,
-                dont_fragment: false,
-                checksum: false,
-                source_port: 1,
-                tag: TagEdit::Leave,
-                reason: Reason::FloodedLocally,
-            },
-        },
-    )
+    act.flood_ports(who, list)
 }
 
 /// What becomes of the ECN field of the inner packet. Mostly the outer one says nothing, and the inner one is not looked at.

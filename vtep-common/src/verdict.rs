@@ -28,7 +28,8 @@ pub enum TagEdit {
 impl TagEdit {
     /// The one with this number, of which the lowest two bits count. The compiler makes no branches of it.
     #[inline(always)]
-    pub(crate) const fn from_code(code: u8) -> Self {
+    #[must_use]
+    pub const fn from_code(code: u8) -> Self {
         match code & 3 {
             0 => Self::Leave,
             1 => Self::StripBeside,
@@ -141,10 +142,10 @@ pub struct Deliver {
 /// Where a frame from a port goes, found by [`crate::port::rest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// [`FdbValue::PEER`](crate::maps::FdbValue::PEER), [`FdbValue::PORT`](crate::maps::FdbValue::PORT), or zero: where the FDB
-    /// has its destination.
+    /// [`FdbValue::PEER`](crate::maps::FdbValue::PEER), [`FdbValue::PORT`](crate::maps::FdbValue::PORT),
+    /// [`FdbValue::LIST`](crate::maps::FdbValue::LIST), or zero: where the FDB has its destination.
     pub kind: u8,
-    /// Number of the peer, or slot of the port.
+    /// Number of the peer or the list, or slot of the port.
     pub target: u32,
     /// The destination MAC to write, or zero to leave it.
     pub mac: MacAddr,
@@ -159,19 +160,31 @@ impl Found {
     };
 }
 
-/// Copy to the targets of a flood list.
+/// Copy a frame from a port to the targets of a flood list.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flood {
+    /// How a copy to a VTEP is encapsulated: `peer`, `ifindex` and `v6` are those of each. The sum is there where the headers
+    /// give it. First, so that whoever puts down a `Flood` has put down its `Encap`.
+    pub encap: Encap,
     /// Number of the list.
     pub list: u32,
-    /// Slot of the port that the frame came from and must not go back to; [`NONE`] for a frame from a VTEP, which goes to
-    /// local ports alone.
+    /// Slot of the port that the frame came from and must not go back to.
     pub from: u32,
-    /// Bytes of each copy to a VTEP before the outer headers, of a super-frame those of each frame that it is cut into; 0 where
-    /// there are no such copies.
+    /// Bytes of each copy to a VTEP before the outer headers, of a super-frame those of each frame that it is cut into.
     pub carried_len: u32,
-    /// The outer header for the copies to VTEPs: `remote`, `local`, `peer` and `checksum` are those of each target.
-    pub outer: ViaKernel,
+    /// The frame can be encapsulated in place, once for all VTEPs that [`Flood::is_in_place`] names.
+    pub in_place: bool,
+}
+
+impl Flood {
+    /// True if the copy for this peer can be made in place, at its known next hop. `summed`: the sum over the frame is known, or can be had.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_in_place(&self, peer: &Peer, summed: bool) -> bool {
+        let asked = Peer::RESOLVED | Peer::MULTICAST | if summed { 0 } else { Peer::CHECKSUM };
+        self.in_place && peer.flags & asked == Peer::RESOLVED
+    }
 }
 
 /// What is to become of a frame.
@@ -185,6 +198,8 @@ pub enum Verdict {
     Deliver(Deliver),
     /// Copy to many.
     Flood(Flood),
+    /// Copy a frame from a VTEP to the local ports of the flood list with this number.
+    FloodPorts(u32),
     /// Answer an ARP or ND request.
     Answer(Answer),
     /// Not decided yet: [`crate::port::neigh`] goes on.
@@ -242,6 +257,8 @@ pub trait Act {
     fn deliver(&self, who: &Who, deliver: &Deliver) -> Self::Outcome;
     /// [`Verdict::Flood`].
     fn flood(&self, who: &Who, flood: &Flood) -> Self::Outcome;
+    /// [`Verdict::FloodPorts`].
+    fn flood_ports(&self, who: &Who, list: u32) -> Self::Outcome;
     /// [`Verdict::Answer`].
     fn answer(&self, who: &Who, answer: &Answer) -> Self::Outcome;
     /// [`Verdict::Neigh`].
@@ -334,6 +351,10 @@ impl Act for Record {
         Decision::new(who, Verdict::Flood(*flood))
     }
 
+    fn flood_ports(&self, who: &Who, list: u32) -> Decision {
+        Decision::new(who, Verdict::FloodPorts(list))
+    }
+
     fn answer(&self, who: &Who, answer: &Answer) -> Decision {
         Decision::new(who, Verdict::Answer(*answer))
     }
@@ -417,13 +438,8 @@ impl Verdict {
                     Reason::Switched
                 }
             }
-            Self::Flood(flood) => {
-                if flood.from == NONE {
-                    Reason::FloodedLocally
-                } else {
-                    Reason::Flooded
-                }
-            }
+            Self::Flood(_) => Reason::Flooded,
+            Self::FloodPorts(_) => Reason::FloodedLocally,
             Self::Answer(_) => Reason::Answered,
             // Whoever asks has not gone on.
             Self::Neigh | Self::Rest | Self::Found(_) => Reason::TableGap,

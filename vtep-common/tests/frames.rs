@@ -71,7 +71,15 @@ fn kind(verdict: &Verdict) -> String {
             };
             format!("deliver {tagged} {}", edit(&deliver.tag))
         }
-        Verdict::Flood(flood) => format!("flood {}", edit(&flood.outer.tag)),
+        Verdict::Flood(flood) => {
+            let place = if flood.in_place {
+                "in place"
+            } else {
+                "via kernel"
+            };
+            format!("flood {place} {}", edit(&flood.encap.tag))
+        }
+        Verdict::FloodPorts(_) => "flood to ports".to_owned(),
         Verdict::Answer(answer) => {
             let message = if answer.v6 { "ND" } else { "ARP" };
             format!("answer {message}")
@@ -141,9 +149,10 @@ fn every_reason_is_reached_at_some_hook_but_those_of_helpers() {
 
 #[test]
 fn random_frames_reach_every_kind_of_verdict() {
-    // Three ways of encapsulation, by kernel, two of delivery, flood: each with four edits; two answers; and leave.
+    // Three ways of encapsulation, by kernel, two of delivery, two of flooding: each with four edits; two answers; to ports alone;
+    // and leave.
     let kinds = &SURVEY.kinds;
-    assert_eq!(kinds.len(), 7 * 4 + 2 + 1, "{kinds:#?}");
+    assert_eq!(kinds.len(), 8 * 4 + 2 + 2, "{kinds:#?}");
 }
 
 #[test]

@@ -5,118 +5,352 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::__sk_buff, helpers::generated as helpers};
 use vtep_common::{
     count::{Counters as _, Direction, copy_goes},
-    flow,
-    maps::{Hook, MAX_FLOOD_TARGETS, Peer},
+    maps::{FloodList, Hook, MAX_FLOOD_TARGETS, Peer},
     reason::Reason,
     tables::{Keyed as _, Tables as _, place},
-    verdict::{Flood, NONE},
+    template::{self, Fields, LEN_V4, LEN_V6},
+    verdict::{Encap, Flood},
 };
 
-use crate::{count::KernelCounters, frame::tc::TcFrame, maps::KernelTables};
+use crate::{
+    apply::tc::tell_device,
+    count::KernelCounters,
+    frame::tc::TcFrame,
+    maps::KernelTables,
+    waiting::{Waiting, waiting},
+};
 
-/// What the callback is given for each target.
+/// What the callbacks are given.
 #[repr(C)]
 struct Copies {
     skb: *mut __sk_buff,
     tables: KernelTables,
-    flood: *const Flood,
+    waiting: *mut Waiting,
+    list: *const FloodList,
+    flood: *mut Flood,
     device: u32,
-    device_hash: u32,
     bytes: usize,
 }
 
-/// Copies the frame to every target but the port that it came from. The frame itself stays.
+impl Copies {
+    #[inline(always)]
+    const fn frame(&self) -> TcFrame {
+        TcFrame::from_raw(self.skb)
+    }
+
+    #[inline(always)]
+    const fn flood(&self) -> &Flood {
+        // SAFETY: `to_all` has put it down, and nothing else is put there before it ends.
+        unsafe { &*self.flood }
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the memory is the map's, and each use ends before the next"
+    )]
+    const fn waiting(&self) -> &mut Waiting {
+        // SAFETY: the map gave the pointer; the value belongs to this CPU, on which programs do not nest.
+        unsafe { &mut *self.waiting }
+    }
+
+    /// Counts a copy that was made, or not.
+    #[inline(always)]
+    fn count(&self, peer: u32, sent: bool) {
+        let counters = KernelCounters(Hook::Port);
+        if sent {
+            counters.peer(peer, Direction::Encap, self.bytes);
+        } else {
+            counters.reason(Reason::CopyLost, self.bytes);
+        }
+    }
+}
+
+/// What the callback for local ports alone is given.
+#[repr(C)]
+struct PortCopies {
+    skb: *mut __sk_buff,
+    tables: KernelTables,
+    list: u32,
+    bytes: usize,
+}
+
+type Callback = extern "C" fn(u64, *mut c_void) -> i64;
+
+/// Calls the callback for each index below `count`, with the context that it takes.
 #[inline(always)]
-pub fn copy_to_all(frame: TcFrame, tables: KernelTables, flood: &Flood, bytes: usize) {
-    let Some(list) = tables.flood_list(flood.list) else {
-        return;
-    };
-    // A frame from a VTEP goes to local ports alone (split horizon).
-    let targets = if flood.from == NONE {
-        list.ports
-    } else {
-        list.len
-    };
-    // In the scratch memory, since the stack is short. Sending a copy runs no program of ours.
-    let flood = tables.put_down::<{ place::VERDICT }, _>(flood);
-    let mut copies = Copies {
-        skb: frame.raw(),
-        tables,
-        flood: &raw const *flood,
-        device: tables.config().device,
-        device_hash: flow::device_hash(flood.outer.source_port),
-        bytes,
-    };
-    let context: *mut Copies = &raw mut copies;
+fn for_each<T>(count: u32, callback: Callback, context: &mut T) {
+    let context: *mut T = context;
     // SAFETY: the callback has the signature that the helper wants, and takes the context as what it is.
     unsafe {
         helpers::bpf_loop(
-            targets.min(MAX_FLOOD_TARGETS as u32),
-            copy_to_one as *mut c_void,
+            count.min(MAX_FLOOD_TARGETS as u32),
+            callback as *mut c_void,
             context.cast(),
             0,
         );
     }
 }
 
-/// Sends one copy. Returns 0: go on.
-extern "C" fn copy_to_one(index: u64, context: *mut c_void) -> i64 {
-    // SAFETY: `copy_to_all` passes its `Copies`, which outlives the loop.
-    let copies = unsafe { &*context.cast::<Copies>() };
-    send_copy(copies, index);
+/// Copies a frame from a VTEP to the local ports of a list (split horizon). The frame itself stays.
+#[inline(always)]
+pub fn to_ports(frame: TcFrame, tables: KernelTables, list: u32, bytes: usize) {
+    let Some(targets) = tables.flood_list(list) else {
+        return;
+    };
+    let mut copies = PortCopies {
+        skb: frame.raw(),
+        tables,
+        list,
+        bytes,
+    };
+    for_each(targets.ports, copy_to_port, &mut copies);
+}
+
+/// Sends one copy to a port. Returns 0: go on.
+extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
+    // SAFETY: `to_ports` passes its `PortCopies`, which outlives the loop.
+    let copies = unsafe { &*context.cast::<PortCopies>() };
+    if let Some(list) = copies.tables.flood_list(copies.list)
+        && let Some(slot) = target(list, index as usize)
+        && (index as usize) < list.ports as usize
+    {
+        let frame = TcFrame::from_raw(copies.skb);
+        send_to_port(frame, copies.tables, slot, Hook::Tunnel, copies.bytes);
+    }
     0
 }
 
+/// Copies a frame from a port to every target of its list but that port. What is left of the frame is of no use.
+///
+/// First come the ports, and the VTEPs that the kernel device serves. Then the frame is encapsulated in place, once, by `cover`;
+/// for each VTEP that is left the outer headers are written anew. They are of one family, that of the first: the kernel device
+/// serves the other one.
 #[inline(always)]
-fn send_copy(copies: &Copies, index: u64) -> Option<()> {
-    let frame = TcFrame::from_raw(copies.skb);
-    // SAFETY: `copy_to_all` has put it down, and nothing else is put there before it ends.
-    let flood = unsafe { &*copies.flood };
-    let list = copies.tables.flood_list(flood.list)?;
-    let index = index as usize;
+pub fn to_all(
+    frame: TcFrame,
+    tables: KernelTables,
+    flood: &Flood,
+    bytes: usize,
+    cover: impl FnOnce(&Encap) -> Result<(), bool>,
+) {
+    let Some(list) = tables.flood_list(flood.list) else {
+        return;
+    };
+    let Some(waiting) = waiting() else {
+        return;
+    };
+    // In the scratch memory, since the stack is short. Sending a copy runs no program of ours.
+    let flood = tables.put_down_mut::<{ place::VERDICT }, _>(flood);
+    waiting.count = 0;
+    waiting.to_sum = 0;
+    waiting.state = Waiting::COVERED;
+    waiting.summed = u32::from(flood.encap.fields.inner_sum.is_some() || frame.is_complete());
+    let mut copies = Copies {
+        skb: frame.raw(),
+        tables,
+        waiting,
+        list,
+        flood,
+        device: tables.config().device,
+        bytes,
+    };
+    for_each(list.len, copy_to_one, &mut copies);
+    let count = copies.waiting().count;
+    if count == 0 {
+        return;
+    }
+    copies.waiting().state = encapsulate(&copies, cover);
+    if copies.waiting().state == Waiting::COVERED && copies.waiting().to_sum != 0 {
+        copies.waiting().sum = 0;
+        let chunks = copies.flood().encap.fields.inner_len.div_ceil(CHUNK);
+        for_each(chunks, add_chunk, &mut copies);
+    }
+    for_each(count, copy_to_waiting, &mut copies);
+}
+
+/// Encapsulates the frame in place. Returns what became of it.
+#[inline(always)]
+fn encapsulate(copies: &Copies, cover: impl FnOnce(&Encap) -> Result<(), bool>) -> u32 {
+    // SAFETY: as in `Copies::flood`, and nothing else refers to it now.
+    let encap = unsafe { &mut (*copies.flood).encap };
+    encap.v6 = copies.waiting().v6 != 0;
+    // The one in the bytes may have come to stand beside the frame: see `send_to_port`.
+    encap.tag = copies.frame().carries();
+    match cover(encap) {
+        Ok(()) => Waiting::COVERED,
+        // The frame is as it was.
+        Err(true) => Waiting::VIA_KERNEL,
+        Err(false) => Waiting::LOST,
+    }
+}
+
+/// Sends one copy of the frame as it came. Returns 0: go on.
+extern "C" fn copy_to_one(index: u64, context: *mut c_void) -> i64 {
+    // SAFETY: `to_all` passes its `Copies`, which outlives the loop.
+    let copies = unsafe { &*context.cast::<Copies>() };
+    send_copy(copies, index as usize);
+    0
+}
+
+/// Sends one copy of the frame that has been encapsulated. Returns 0: go on.
+extern "C" fn copy_to_waiting(index: u64, context: *mut c_void) -> i64 {
+    // SAFETY: as above.
+    let copies = unsafe { &*context.cast::<Copies>() };
+    let Some(number) = copies.waiting().peers.get(index as usize).copied() else {
+        return 1;
+    };
+    let sent = match copies.tables.peer(number) {
+        Some(peer) => send_to_waiting(copies, number, peer),
+        None => false,
+    };
+    copies.count(number, sent);
+    0
+}
+
+/// The target of a list at this index.
+#[inline(always)]
+fn target(list: &FloodList, index: usize) -> Option<u32> {
     if index >= MAX_FLOOD_TARGETS {
         return None;
     }
     // SAFETY: compared with the length of the array above. The verifier follows this, but not the slice's own check, which LLVM
     // does on a copy of the index.
-    let target = unsafe { *list.targets.as_ptr().add(index) };
-    // The counters of targets are not those of a hook.
-    let counters = KernelCounters(if flood.from == NONE {
-        Hook::Tunnel
-    } else {
-        Hook::Port
-    });
+    Some(unsafe { *list.targets.as_ptr().add(index) })
+}
+
+#[inline(always)]
+fn send_copy(copies: &Copies, index: usize) -> Option<()> {
+    let flood = copies.flood();
+    // SAFETY: the map gave the pointer.
+    let list = unsafe { &*copies.list };
+    let number = target(list, index)?;
     if index < list.ports as usize {
-        if flood.from == target {
+        // A list that is taken away meanwhile can become that of another VNI, whose ports must not get the frame: looked up anew.
+        let list = copies.tables.flood_list(flood.list)?;
+        let number = target(list, index)?;
+        if index >= list.ports as usize {
             return None;
         }
-        let port = copies.tables.port(target)?;
-        if port.vlan != 0 && !frame.push_tag(port.vlan) {
-            return None;
+        if number != flood.from {
+            send_to_port(
+                copies.frame(),
+                copies.tables,
+                number,
+                Hook::Port,
+                copies.bytes,
+            );
         }
-        if frame.clone_redirect(port.ifindex) {
-            counters.port(target, Direction::Decap, copies.bytes);
-        } else {
-            counters.reason(Reason::CopyLost, copies.bytes);
-        }
-        if port.vlan != 0 {
-            frame.pop_tag();
-        }
+        return None;
+    }
+    let peer = copies.tables.peer(number)?;
+    if !copy_goes(peer, flood.carried_len) {
+        copies.count(number, false);
+        return None;
+    }
+    if copies.waiting().take(number, peer, flood) {
+        return None;
+    }
+    copies.count(number, send_via_kernel(copies, number));
+    Some(())
+}
+
+/// Sends a copy to a port. Its tag is put beside the frame, and taken away again: with that the kernel moves a tag in the bytes, if
+/// there is one, out of them.
+#[inline(always)]
+fn send_to_port(
+    frame: TcFrame,
+    tables: KernelTables,
+    slot: u32,
+    hook: Hook,
+    bytes: usize,
+) -> Option<()> {
+    let port = tables.port(slot)?;
+    // The counters of targets are not those of a hook.
+    let counters = KernelCounters(hook);
+    if port.vlan != 0 && !frame.push_tag(port.vlan) {
+        return None;
+    }
+    if frame.clone_redirect(port.ifindex) {
+        counters.port(slot, Direction::Decap, bytes);
     } else {
-        let peer = copies.tables.peer(target)?;
-        if !copy_goes(peer, flood.carried_len) {
-            counters.reason(Reason::CopyLost, copies.bytes);
-            return None;
-        }
-        let mut via = flood.outer;
-        via.remote = peer.addr;
-        via.local = peer.local;
-        via.checksum = peer.has(Peer::CHECKSUM);
-        if frame.set_tunnel_key(&via, copies.device_hash) && frame.clone_redirect(copies.device) {
-            counters.peer(target, Direction::Encap, copies.bytes);
-        } else {
-            counters.reason(Reason::CopyLost, copies.bytes);
-        }
+        counters.reason(Reason::CopyLost, bytes);
+    }
+    if port.vlan != 0 {
+        frame.pop_tag();
     }
     Some(())
+}
+
+#[inline(always)]
+fn send_via_kernel(copies: &Copies, number: u32) -> bool {
+    // SAFETY: the program's own context, and the verdict is put down.
+    let told = unsafe { tell_device(copies.skb, number) } != 0;
+    told && copies.frame().clone_redirect(copies.device)
+}
+
+/// Sends a copy to a VTEP that waits for it.
+#[inline(always)]
+fn send_to_waiting(copies: &Copies, number: u32, peer: &Peer) -> bool {
+    let waiting = copies.waiting();
+    if waiting.state == Waiting::VIA_KERNEL {
+        return send_via_kernel(copies, number);
+    }
+    let flood = copies.flood();
+    // What holds for the peer may have changed since.
+    if waiting.state != Waiting::COVERED
+        || !waiting.suits(peer, flood)
+        || !copy_goes(peer, flood.carried_len)
+    {
+        return false;
+    }
+    let frame = copies.frame();
+    let headers = copies.tables.headers(&peer.template);
+    let fields = &flood.encap.fields;
+    let len = if peer.has(Peer::IPV6) {
+        let inner_sum = if peer.has(Peer::CHECKSUM) {
+            Some(fields.inner_sum.unwrap_or(waiting.folded()))
+        } else {
+            None
+        };
+        template::patch_v6(
+            &mut headers.outer,
+            &Fields {
+                inner_sum,
+                ..*fields
+            },
+        );
+        LEN_V6
+    } else {
+        template::patch_v4(&mut headers.outer, fields);
+        LEN_V4
+    };
+    frame.store_headers(headers, len) && frame.clone_redirect(peer.ifindex)
+}
+
+/// Bytes that are summed at once: what `bpf_csum_diff` takes.
+const CHUNK: u32 = 512;
+
+/// Adds bytes of the inner frame, behind outer headers over IPv6, to the sum. Returns 0: go on.
+extern "C" fn add_chunk(index: u64, context: *mut c_void) -> i64 {
+    // SAFETY: `to_all` passes its `Copies`, which outlives the loop.
+    let copies = unsafe { &*context.cast::<Copies>() };
+    let waiting = copies.waiting();
+    let at = (index as u32).wrapping_mul(CHUNK);
+    let left = copies.flood().encap.fields.inner_len.wrapping_sub(at);
+    match copies.frame().sum(
+        LEN_V6 as u32 + at,
+        left.min(CHUNK),
+        &mut waiting.words,
+        waiting.sum,
+    ) {
+        Some(sum) => {
+            waiting.sum = sum;
+            0
+        }
+        None => {
+            waiting.state = Waiting::LOST;
+            1
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod events;
 mod flood;
 mod frame;
 mod maps;
+mod waiting;
 
 use aya_ebpf::{
     bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
@@ -100,7 +101,7 @@ pub fn tc_port_neigh(ctx: TcContext) -> i32 {
     tc_action_of(count(tables, Hook::Port, &end, len))
 }
 
-/// What [`tc_port`] leaves: floods, and hosts that are found by IP.
+/// What [`tc_port`] leaves: what is to be flooded, and hosts that are found by IP.
 #[classifier]
 pub fn tc_port_rest(ctx: TcContext) -> i32 {
     let Some(tables) = KernelTables::new() else {
@@ -113,7 +114,23 @@ pub fn tc_port_rest(ctx: TcContext) -> i32 {
     tc_action_of(count(tables, Hook::Port, &end, len))
 }
 
-/// What [`tc_port_rest`] gives back, with where it goes.
+/// What [`tc_port_rest`] has found to go to many.
+#[classifier]
+pub fn tc_port_flood(ctx: TcContext) -> i32 {
+    let Some(tables) = KernelTables::new() else {
+        return TC_ACT_SHOT;
+    };
+    let Some(found) = handed_over() else {
+        return TC_ACT_SHOT;
+    };
+    let frame = TcFrame::new(&ctx);
+    let len = frame.frame_len();
+    let act = TcAct::new(frame, tables);
+    let end = port::flood::decide(&frame, &frame.meta(), found.target, &tables, &act);
+    tc_action_of(count(tables, Hook::Port, &end, len))
+}
+
+/// What [`tc_port_rest`] has found to go to one place.
 #[classifier]
 pub fn tc_port_found(ctx: TcContext) -> i32 {
     at_port(&ctx, port::Stage::Found)

@@ -157,6 +157,22 @@ impl KernelTables {
         }
     }
 
+    /// As [`Tables::put_down`], for what is changed later.
+    #[inline(always)]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the memory is the map's, and nothing else is put there"
+    )]
+    pub fn put_down_mut<const PLACE: usize, T: Copy>(&self, value: &T) -> &mut T {
+        let at: *mut T = self.place::<PLACE, T>();
+        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest.
+        unsafe { at.write(*value) };
+        // The compiler must not know either what was written.
+        let at = core::hint::black_box(at);
+        // SAFETY: as above, and it was written just now.
+        unsafe { &mut *at }
+    }
+
     /// As [`Tables::put_down`], for words that would else be copied byte by byte.
     #[inline(always)]
     pub fn put_down_words<const PLACE: usize, T: Copy, const N: usize>(
@@ -201,13 +217,25 @@ impl KernelTables {
         reason = "the memory is the map's, and only the code that makes headers takes it"
     )]
     pub fn headers(&self, template: &[u64; TEMPLATE_WORDS]) -> &mut Headers {
-        let at: *mut Headers = self.place::<{ place::HEADERS }, _>();
-        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest; it is not the template's
-        // map. Plain numbers are valid in any state.
+        let headers: *mut Headers = self.last_headers();
+        // SAFETY: it is the one reference, and not into the template's map.
         unsafe {
-            core::ptr::copy_nonoverlapping(template, &raw mut (*at).outer, 1);
-            &mut *at
+            core::ptr::copy_nonoverlapping(template, &raw mut (*headers).outer, 1);
+            &mut *headers
         }
+    }
+
+    /// Where headers are made, with what was last there.
+    #[inline(always)]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the memory is the map's, and only the code that makes headers takes it"
+    )]
+    pub fn last_headers(&self) -> &mut Headers {
+        let at: *mut Headers = self.place::<{ place::HEADERS }, _>();
+        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest. Plain numbers are valid in
+        // any state.
+        unsafe { &mut *at }
     }
 }
 
@@ -273,12 +301,6 @@ impl Tables for KernelTables {
         if self.open && matches!(PLACE, place::ARRIVAL | place::VERDICT | place::END) {
             return value;
         }
-        let at: *mut T = self.place::<PLACE, T>();
-        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest.
-        unsafe { at.write(*value) };
-        // The compiler must not know either what was written.
-        let at = core::hint::black_box(at);
-        // SAFETY: as above, and it was written just now.
-        unsafe { &*at }
+        self.put_down_mut::<PLACE, T>(value)
     }
 }

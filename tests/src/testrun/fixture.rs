@@ -30,6 +30,8 @@ pub enum Count {
 enum Wanted {
     /// As it was.
     Unchanged,
+    /// Whatever: it is dropped.
+    Anything,
     /// Exactly this.
     Bytes(Vec<u8>),
     /// This, for the outer source port that the program has chosen.
@@ -105,10 +107,10 @@ impl Case {
         self.end(hook, Action::Drop, reason, Wanted::Unchanged)
     }
 
-    /// At `hook` it is copied to where `counts` say; what is left, as it was, is dropped.
+    /// At `hook` it is copied to where `counts` say; what is left of it is dropped.
     #[must_use]
     pub fn floods(self, hook: Hook, reason: Reason) -> Self {
-        self.end(hook, Action::Drop, reason, Wanted::Unchanged)
+        self.end(hook, Action::Drop, reason, Wanted::Anything)
     }
 
     /// At `hook` it is redirected as it is.
@@ -211,6 +213,7 @@ fn wrong(case: &Case, end: &End, ran: &Ran, counted: &Totals) -> Option<String> 
         action: code(end.hook, end.action),
         frame: match &end.wanted {
             Wanted::Unchanged => case.frame.clone(),
+            Wanted::Anything => ran.frame.clone(),
             Wanted::Bytes(bytes) => bytes.clone(),
             Wanted::Outer(outer) => outer(source_port(&ran.frame).unwrap_or_default()),
         },

@@ -2,14 +2,17 @@
 
 use crate::{
     addr::MacAddr,
+    count::copy_goes,
+    maps::{FloodList, Peer},
     neigh::Answer,
     packet::{Meta, Tag},
     port,
     reason::{Class, Reason},
     tables::Tables,
-    template, tunnel,
-    verdict::{Decision, Deliver, TagEdit, Verdict},
-    wire::{arp, ethernet, vlan},
+    template::{self, Fields},
+    tunnel,
+    verdict::{Decision, Deliver, Flood, TagEdit, Verdict},
+    wire::{arp, checksum::Sum, ethernet, vlan},
 };
 
 /// What the hook returns.
@@ -76,14 +79,61 @@ pub fn apply_port<T: Tables>(
         }
         Verdict::Flood(flood) => Outcome {
             action: Action::Drop,
-            ..edit(frame, meta, flood.outer.tag, xdp)
+            ..edit(frame, meta, flood.encap.tag, xdp)
         },
         Verdict::Answer(reply) => answer(frame, meta, reply),
         Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => {
             unreachable!("the parts are gone through before")
         }
+        Verdict::FloodPorts(_) => unreachable!("of a frame from a VTEP"),
         Verdict::Leave(reason) => leave(frame, meta, *reason),
     }
+}
+
+/// The copies of a flooded frame that are encapsulated in place, each with the interface by which it leaves. `outcome` is what
+/// [`apply_port`] made of the frame. No checksum in it is left to offload but one that the headers tell of.
+#[must_use]
+pub fn copies_in_place<T: Tables>(
+    flood: &Flood,
+    outcome: &Outcome,
+    tables: &T,
+) -> Vec<(u32, Vec<u8>)> {
+    let mut inner = outcome.clone();
+    inner.push_beside_into_bytes();
+    let inner = inner.frame;
+    let numbers = tables
+        .flood_list(flood.list)
+        .into_iter()
+        .flat_map(FloodList::peers);
+    let mut peers: Vec<&Peer> = numbers
+        .filter_map(|number| tables.peer(*number))
+        .filter(|peer| copy_goes(peer, flood.carried_len) && flood.is_in_place(peer, true))
+        .collect();
+    let v6 = peers.first().is_some_and(|first| first.has(Peer::IPV6));
+    peers.retain(|peer| peer.has(Peer::IPV6) == v6);
+    let encapsulated = peers.into_iter().map(|peer| {
+        let fields = &flood.encap.fields;
+        let mut out = if v6 {
+            let sum = fields
+                .inner_sum
+                .unwrap_or_else(|| Sum::default().bytes(&inner).fold());
+            let inner_sum = peer.has(Peer::CHECKSUM).then_some(sum);
+            let fields = Fields {
+                inner_sum,
+                ..*fields
+            };
+            template::render_v6(&peer.template, &fields)
+                .bytes::<{ template::LEN_V6 }>()
+                .to_vec()
+        } else {
+            template::render_v4(&peer.template, fields)
+                .bytes::<{ template::LEN_V4 }>()
+                .to_vec()
+        };
+        out.extend(&inner);
+        (peer.ifindex, out)
+    });
+    encapsulated.collect()
 }
 
 /// The answer in place of the request.
@@ -127,11 +177,12 @@ pub fn apply_uplink(
             }
             deliver_from(inner, deliver, xdp)
         }
-        Verdict::Flood(flood) => Outcome {
+        Verdict::FloodPorts(_) => Outcome {
             action: Action::Drop,
-            ..edit(frame, meta, flood.outer.tag, false)
+            ..edit(frame, meta, TagEdit::Leave, false)
         },
         Verdict::Encap(_)
+        | Verdict::Flood(_)
         | Verdict::ViaKernel(_)
         | Verdict::Answer(_)
         | Verdict::Neigh

@@ -439,13 +439,11 @@ fn from_underlay(
             }
             assert_eq!(outcome.frame, want, "the inner frame behind its tags");
         }
-        Verdict::Flood(flood) => {
-            assert_eq!(flood.from, NONE, "to local ports alone");
-            assert_eq!(outcome.action, Action::Drop);
-        }
+        Verdict::FloodPorts(_) => assert_eq!(outcome.action, Action::Drop),
         Verdict::Leave(_) => untouched(frame, meta, reason, outcome),
         Verdict::Encap(_)
         | Verdict::ViaKernel(_)
+        | Verdict::Flood(_)
         | Verdict::Answer(_)
         | Verdict::Neigh
         | Verdict::Rest
@@ -553,6 +551,7 @@ fn from_port(
         }
         Verdict::Answer(answer) => answered(frame, meta, answer, &outcome, tables),
         Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided: {}", hex(frame)),
+        Verdict::FloodPorts(_) => panic!("to ports alone: {}", hex(frame)),
         Verdict::Leave(_) => untouched(frame, meta, reason, &outcome),
     }
 }

@@ -4,10 +4,10 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use crate::{
     count::{Counters, Direction, copy_goes, count},
-    maps::Counter,
+    maps::{Counter, FloodList},
     reason::Reason,
     tables::Tables,
-    verdict::{Decision, Flood, NONE, Verdict},
+    verdict::{Decision, Verdict},
 };
 
 /// One field per BPF map of counters, with the same indices; a counter that was never touched is not there.
@@ -34,29 +34,48 @@ impl HostCounters {
         tables: &T,
     ) {
         count(decision, reason, frame_len, self);
-        if let Verdict::Flood(flood) = &decision.verdict {
-            self.record_copies(flood, decision.inner_len, tables);
+        let bytes = decision.inner_len;
+        match &decision.verdict {
+            Verdict::Flood(flood) => {
+                self.record_ports(flood.list, Some(flood.from), bytes, tables);
+                self.record_peers(flood.list, flood.carried_len, bytes, tables);
+            }
+            Verdict::FloodPorts(list) => self.record_ports(*list, None, bytes, tables),
+            Verdict::Encap(_)
+            | Verdict::ViaKernel(_)
+            | Verdict::Deliver(_)
+            | Verdict::Answer(_)
+            | Verdict::Neigh
+            | Verdict::Rest
+            | Verdict::Found(_)
+            | Verdict::Leave(_) => {}
         }
     }
 
-    fn record_copies<T: Tables>(&self, flood: &Flood, bytes: usize, tables: &T) {
-        let Some(list) = tables.flood_list(flood.list) else {
-            return;
-        };
-        let used = list.targets.iter().take(list.len as usize);
-        for (at, target) in used.enumerate() {
-            if at < list.ports as usize {
-                if flood.from != *target && tables.port(*target).is_some() {
-                    self.port(*target, Direction::Decap, bytes);
+    fn record_ports<T: Tables>(&self, list: u32, from: Option<u32>, bytes: usize, tables: &T) {
+        for slot in tables
+            .flood_list(list)
+            .into_iter()
+            .flat_map(FloodList::ports)
+        {
+            if from != Some(*slot) && tables.port(*slot).is_some() {
+                self.port(*slot, Direction::Decap, bytes);
+            }
+        }
+    }
+
+    fn record_peers<T: Tables>(&self, list: u32, carried_len: u32, bytes: usize, tables: &T) {
+        for number in tables
+            .flood_list(list)
+            .into_iter()
+            .flat_map(FloodList::peers)
+        {
+            match tables.peer(*number) {
+                Some(peer) if copy_goes(peer, carried_len) => {
+                    self.peer(*number, Direction::Encap, bytes);
                 }
-            } else if flood.from != NONE
-                && let Some(peer) = tables.peer(*target)
-            {
-                if copy_goes(peer, flood.carried_len) {
-                    self.peer(*target, Direction::Encap, bytes);
-                } else {
-                    self.reason(Reason::CopyLost, bytes);
-                }
+                Some(_) => self.reason(Reason::CopyLost, bytes),
+                None => {}
             }
         }
     }

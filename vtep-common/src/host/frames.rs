@@ -550,7 +550,7 @@ impl World {
             (
                 TRUNK,
                 &[PORT_VLAN_20, PORT_NATIVE, PORT_CARRIER],
-                &[PEER_V6_ZERO],
+                &[PEER_V6, PEER_V6_UNRESOLVED, PEER_V6_ZERO, PEER_V4],
             ),
             (QUIET, &[PORT_QUIET], &[]),
         ];

@@ -2,8 +2,11 @@
 
 use super::{HostTables, apply::set_destination};
 use crate::{
+    maps::FdbValue,
     packet::Meta,
-    port::{self, Stage, decide_found, neigh::decide_neigh, rest::decide_rest},
+    port::{
+        self, Stage, decide_found, flood::decide_flood, neigh::decide_neigh, rest::decide_rest,
+    },
     verdict::{Decision, Verdict},
 };
 
@@ -27,7 +30,11 @@ pub fn decide_port(frame: &[u8], meta: &Meta, stage: Stage, tables: &HostTables)
     if !found.mac.is_zero() {
         set_destination(&mut frame, found.mac);
     }
-    let last = decide_found(frame.as_slice(), meta, &found, tables);
+    let last = if found.kind == FdbValue::LIST {
+        decide_flood(frame.as_slice(), meta, found.target, tables)
+    } else {
+        decide_found(frame.as_slice(), meta, &found, tables)
+    };
     Decision {
         notes: notes.and(&last.notes),
         destination: found.mac,

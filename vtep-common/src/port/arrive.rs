@@ -1,8 +1,13 @@
 //! The first half of every decision at a port: which VNI the frame is for, and how it will look outside.
 
 use crate::{
-    ecn, flow, inner::Inner, known::Known, maps::Segment, packet::Meta, verdict::TagEdit,
-    wire::vlan,
+    ecn, flow,
+    inner::Inner,
+    known::Known,
+    maps::Segment,
+    packet::Meta,
+    verdict::TagEdit,
+    wire::{checksum::Sum, vlan},
 };
 
 /// A frame from a port as far as it has been understood, and the outer header that it gets: plain numbers.
@@ -144,6 +149,23 @@ impl Edit {
 }
 
 impl Arrival {
+    /// With a tag left in its bytes, the kernel does not take the frame for IP.
+    #[inline(always)]
+    pub(super) const fn is_ip(&self, inner: &Inner) -> bool {
+        inner.is_ip() & self.edit.has(Edit::PLAIN)
+    }
+
+    /// The sum over the frame as it is carried, where [`Inner::PENDING`]. Without a branch.
+    #[inline(always)]
+    pub(super) fn sum(&self, inner: &Inner) -> u16 {
+        let stays = u32::from(self.edit.count(Edit::STAYS));
+        let tag = (u32::from(inner.tag.tpid) << 16) | u32::from(inner.tag.tci);
+        Sum::default()
+            .word(inner.sum)
+            .dword(tag.wrapping_mul(stays))
+            .fold()
+    }
+
     /// The frame is a super-frame.
     #[inline(always)]
     pub(super) const fn merged(&self) -> bool {

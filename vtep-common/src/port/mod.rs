@@ -2,9 +2,10 @@
 //!
 //! It is made in parts, each a program of its own, since the verifier walks through every way that a program can take. The
 //! first ([`decide`]) sends known unicast. ARP and ND go on to [`neigh`]; floods, and hosts that are found by IP, to [`rest`].
-//! What that finds for one destination comes back, and is sent by the last ([`Stage::Found`]).
+//! What that finds for one destination is sent by [`Stage::Found`], and what goes to many by [`flood`].
 
 mod arrive;
+pub mod flood;
 pub mod neigh;
 pub mod rest;
 
@@ -20,7 +21,7 @@ use crate::{
     tables::{Tables, place},
     template::Fields,
     verdict::{Act, Decision, Deliver, Encap, Found, Record, Who},
-    wire::{checksum::Sum, ethernet, vlan},
+    wire::{ethernet, vlan},
 };
 
 /// Where the frame is looked at, which says what can be done there.
@@ -171,17 +172,6 @@ fn deliver<A: Act>(
     )
 }
 
-/// Adds the carried tag to the sum over the frame. Without a branch.
-#[inline(always)]
-fn carried_sum(inner: &Inner, arrival: &Arrival) -> u16 {
-    let stays = u32::from(arrival.edit.count(Edit::STAYS));
-    let tag = (u32::from(inner.tag.tpid) << 16) | u32::from(inner.tag.tci);
-    Sum::default()
-        .word(inner.sum)
-        .dword(tag.wrapping_mul(stays))
-        .fold()
-}
-
 /// To a VTEP.
 #[inline(always)]
 #[expect(
@@ -237,8 +227,7 @@ fn encap<T: Tables, A: Act>(
         peer: number,
         ifindex: peer.ifindex,
         v6,
-        // With a tag left in its bytes, the kernel does not take the frame for IP.
-        inner_ip: inner.is_ip() & arrival.edit.has(Edit::PLAIN),
+        inner_ip: arrival.is_ip(inner),
         fields: Fields {
             tos,
             ttl,
@@ -247,7 +236,7 @@ fn encap<T: Tables, A: Act>(
             source_port,
             vni,
             inner_len: arrival.carried_len,
-            inner_sum: checksum.then_some(carried_sum(inner, arrival)),
+            inner_sum: checksum.then_some(arrival.sum(inner)),
         },
         tag: arrival.edit.verdict(),
     };

@@ -1,15 +1,16 @@
-//! What is not known unicast at a port: floods, and hosts that are found by IP.
+//! What is not known unicast at a port: what is to be flooded, and hosts that are found by IP.
 
-use super::arrive::{Arrival, Arrived, Edit, arrive};
+use super::arrive::{Arrived, Edit, arrive};
 use crate::{
+    addr::MacAddr,
     inner::Inner,
     learn::{self, Source},
     maps::{FdbValue, Segment},
     neigh,
     packet::{Meta, PacketRead},
     reason::Reason,
-    tables::{Tables, place},
-    verdict::{Act, Decision, Flood, Found, Record, ViaKernel, Who},
+    tables::Tables,
+    verdict::{Act, Decision, Found, Record},
     wire::ethernet,
 };
 
@@ -22,7 +23,7 @@ where
     Record::of(|act| decide(frame, meta, tables, act))
 }
 
-/// Decides on a frame that the first part left, and acts: flood, drop, or give it back with where it goes.
+/// Decides on a frame that the first part left, and acts: drop, or go on with where it goes.
 #[inline(always)]
 pub fn decide<P, T, A>(frame: &P, meta: &Meta, tables: &T, act: &A) -> A::Outcome
 where
@@ -68,9 +69,19 @@ where
         learn::miss(&who, inner.destination, host, tables, act);
         return act.leave(&who, Reason::NoFdbEntry);
     }
-    let arrival = Arrival::new(frame.frame_len(), meta, &arrived);
-    let arrival = tables.put_down::<{ place::ARRIVAL }, _>(&arrival);
-    flood(arrival, &who, list, tables, act)
+    // The port that the frame came from is on the list too.
+    match tables.flood_list(list) {
+        Some(targets) if targets.len > 1 => {}
+        Some(_) | None => return act.leave(&who, Reason::NowhereToFlood),
+    }
+    act.found(
+        &who,
+        &Found {
+            kind: FdbValue::LIST,
+            target: list,
+            mac: MacAddr::ZERO,
+        },
+    )
 }
 
 /// Where the nexthop table has the host that the packet is for.
@@ -91,41 +102,4 @@ where
     } else {
         None
     }
-}
-
-/// To many.
-#[inline(always)]
-fn flood<T: Tables, A: Act>(
-    arrival: &Arrival,
-    who: &Who,
-    list: u32,
-    tables: &T,
-    act: &A,
-) -> A::Outcome {
-    // The port that the frame came from is on the list too.
-    match tables.flood_list(list) {
-        Some(targets) if targets.len > 1 => {}
-        Some(_) | None => return act.leave(who, Reason::NowhereToFlood),
-    }
-    act.flood(
-        who,
-        &Flood {
-            list,
-            from: arrival.slot,
-            carried_len: arrival.cut_len,
-            outer: ViaKernel {
-                peer: 0,
-                remote: ViaKernel::OF_EACH,
-                local: ViaKernel::OF_EACH,
-                vni: arrival.vni,
-                tos: arrival.tos,
-                ttl: arrival.ttl,
-                dont_fragment: arrival.dont_fragment,
-                checksum: false,
-                source_port: arrival.source_port,
-                tag: arrival.edit.verdict(),
-                reason: Reason::Flooded,
-            },
-        },
-    )
 }

@@ -656,8 +656,8 @@ fn groups_and_unknown_stations_are_flooded_from_their_port() {
         let decision = from_access(&world, &udp_frame(destination));
         let to = flood(&decision);
         assert_eq!((to.list, to.from), (PLAIN, PORT_ACCESS));
-        let outer = to.outer;
-        assert_eq!((outer.vni, outer.ttl, outer.tos), (100, 9, 0xb8));
+        let outer = to.encap.fields;
+        assert_eq!((outer.vni.get(), outer.ttl, outer.tos), (100, 9, 0xb8));
         assert!(outer.dont_fragment);
         assert!(outer.source_port >= 49_152);
     }

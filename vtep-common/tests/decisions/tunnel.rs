@@ -13,10 +13,10 @@ use vtep_common::{
     packet::Meta,
     reason::Reason,
     tunnel::{TunnelKey, decide_tunnel},
-    verdict::{Decision, NONE},
+    verdict::{Decision, Verdict},
 };
 
-use crate::shared::{OURS_V4, REMOTE_V4, astray, deliver, flood, left, q, tagged, udp_frame};
+use crate::shared::{OURS_V4, REMOTE_V4, astray, deliver, left, q, tagged, udp_frame};
 
 /// A key with this VNI, from a peer to us.
 fn key(vni: u32) -> TunnelKey {
@@ -66,15 +66,14 @@ fn floods_go_to_local_ports_alone() {
         "ff:ff:ff:ff:ff:ff".parse().unwrap(),
     ] {
         let decision = decide(&udp_frame(destination), &key(100));
-        let to = flood(&decision);
-        assert_eq!((to.list, to.from), (PLAIN, NONE));
+        assert_eq!(decision.verdict, Verdict::FloodPorts(PLAIN));
     }
 }
 
 #[test]
 fn a_group_with_a_list_of_its_own_is_flooded_to_that() {
     let decision = decide(&udp_frame(group(PLAIN)), &key(100));
-    assert_eq!(flood(&decision).list, 100 + PLAIN);
+    assert_eq!(decision.verdict, Verdict::FloodPorts(100 + PLAIN));
 }
 
 #[test]

@@ -6,12 +6,12 @@ use vtep_common::{
     count::End,
     events::Event,
     flow,
-    maps::{FdbKey, Part, Peer},
+    maps::{FdbKey, FdbValue, Part, Peer},
     neigh::Answer,
     packet::{PacketRead as _, Window as _},
     reason::Reason,
     tables::{Keyed as _, Tables as _, place},
-    template::{self, LEN_V4, LEN_V6},
+    template::{self, LEN_V4, LEN_V6, TEMPLATE_WORDS},
     verdict::{Act, Deliver, Encap, Flood, Found, NONE, TagEdit, ViaKernel, Who},
     wire::{arp, ethernet, vlan},
 };
@@ -86,9 +86,10 @@ impl TcAct {
         }
     }
 
-    /// Puts the outer headers on, in place. `Err(true)`: the kernel made no room, and the frame is as it was.
+    /// Puts the outer headers on, in place: those of the template, or without one whatever was last there. `Err(true)`: the kernel
+    /// made no room, and the frame is as it was.
     #[inline(always)]
-    fn cover(self, encap: &Encap, peer: &Peer) -> Result<(), bool> {
+    fn cover(self, encap: &Encap, template: Option<&[u64; TEMPLATE_WORDS]>) -> Result<(), bool> {
         let frame = self.frame;
         let tag = frame.tag_words();
         // All of a tag or nothing, and the verifier does not know which.
@@ -104,13 +105,20 @@ impl TcAct {
         let Some(head) = frame.window::<{ ethernet::LEN }>(0) else {
             return Err(false);
         };
-        let headers = self.tables.headers(&peer.template);
+        let headers = match template {
+            Some(template) => self.tables.headers(template),
+            None => self.tables.last_headers(),
+        };
         let outer_len = if encap.v6 {
-            template::patch_v6(&mut headers.outer, &encap.fields);
+            if template.is_some() {
+                template::patch_v6(&mut headers.outer, &encap.fields);
+            }
             headers.put_head::<LEN_V6>(head, tag, tag_len);
             LEN_V6
         } else {
-            template::patch_v4(&mut headers.outer, &encap.fields);
+            if template.is_some() {
+                template::patch_v4(&mut headers.outer, &encap.fields);
+            }
             headers.put_head::<LEN_V4>(head, tag, tag_len);
             LEN_V4
         };
@@ -133,7 +141,7 @@ impl TcAct {
     #[inline(always)]
     fn send_via_kernel(self, who: &Who, encap: &Encap, peer: &Peer) -> End {
         // SAFETY: the frame's own context.
-        if unsafe { tell_device(self.frame.raw()) } == 0 {
+        if unsafe { tell_device(self.frame.raw(), encap.peer) } == 0 {
             return self.leave(who, Reason::Reshape);
         }
         let mut outcome = self.sent(
@@ -146,7 +154,7 @@ impl TcAct {
     }
 }
 
-/// Tells the kernel device where the frame goes, by the verdict that was put down; zero where it cannot. A function of its own
+/// Tells the kernel device that the frame goes to `peer`, by the verdict that was put down; zero where it cannot. A function of its own
 /// as those that look things up.
 ///
 /// # Safety
@@ -154,13 +162,13 @@ impl TcAct {
 /// The context is that of the program.
 #[unsafe(no_mangle)]
 #[inline(never)]
-unsafe extern "C" fn tell_device(skb: *mut __sk_buff) -> u64 {
+pub unsafe extern "C" fn tell_device(skb: *mut __sk_buff, peer: u32) -> u64 {
     let Some(tables) = KernelTables::new() else {
         return 0;
     };
-    // SAFETY: it is called with this verdict alone.
+    // SAFETY: it is called with this verdict alone, or with a `Flood`, which starts with it.
     let encap: &Encap = unsafe { tables.put_down_just_now::<{ place::VERDICT }, _>() };
-    let Some(peer) = tables.peer(encap.peer) else {
+    let Some(peer) = tables.peer(peer) else {
         return 0;
     };
     let via = ViaKernel::new(encap, peer);
@@ -195,7 +203,7 @@ impl Act for TcAct {
     #[inline(always)]
     fn encap(&self, who: &Who, encap: &Encap, peer: &Peer, in_place: bool) -> End {
         if in_place {
-            match self.cover(encap, peer) {
+            match self.cover(encap, Some(&peer.template)) {
                 Ok(()) => {
                     let action = self.frame.redirect(encap.ifindex);
                     let mut end = self.sent(who, action, Reason::Encapsulated);
@@ -245,11 +253,18 @@ impl Act for TcAct {
 
     #[inline(always)]
     fn flood(&self, who: &Who, flood: &Flood) -> End {
-        if !self.edit_tag(flood.outer.tag) {
+        if !self.edit_tag(flood.encap.tag) {
             return self.leave(who, Reason::Reshape);
         }
-        flood::copy_to_all(self.frame, self.tables, flood, who.inner_len);
-        end(who, flood.outer.reason)
+        let cover = |encap: &Encap| self.cover(encap, None);
+        flood::to_all(self.frame, self.tables, flood, who.inner_len, cover);
+        end(who, Reason::Flooded)
+    }
+
+    #[inline(always)]
+    fn flood_ports(&self, who: &Who, list: u32) -> End {
+        flood::to_ports(self.frame, self.tables, list, who.inner_len);
+        end(who, Reason::FloodedLocally)
     }
 
     /// The answer takes the place of the request, and goes back to where that came from.
@@ -297,7 +312,11 @@ impl Act for TcAct {
             return self.leave(who, Reason::Reshape);
         }
         if hand_over(found) {
-            self.frame.go_on(Part::PortFound);
+            self.frame.go_on(if found.kind == FdbValue::LIST {
+                Part::PortFlood
+            } else {
+                Part::PortFound
+            });
         }
         self.leave(who, MISFIT)
     }

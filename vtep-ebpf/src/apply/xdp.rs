@@ -134,6 +134,11 @@ impl Act for XdpAct<'_> {
     }
 
     #[inline(always)]
+    fn flood_ports(&self, who: &Who, _list: u32) -> End {
+        self.leave(who, MISFIT)
+    }
+
+    #[inline(always)]
     fn answer(&self, who: &Who, _answer: &Answer) -> End {
         self.leave(who, MISFIT)
     }

@@ -4,10 +4,11 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     bindings::{
-        __sk_buff, BPF_ADJ_ROOM_ENCAP_L2_MASK, BPF_ADJ_ROOM_ENCAP_L2_SHIFT,
-        BPF_F_ADJ_ROOM_DECAP_L3_IPV4, BPF_F_ADJ_ROOM_DECAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L2_ETH,
-        BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
-        BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_DONT_FRAGMENT, BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX,
+        __sk_buff, BPF_ADJ_ROOM_ENCAP_L2_MASK, BPF_ADJ_ROOM_ENCAP_L2_SHIFT, BPF_CSUM_LEVEL_DEC,
+        BPF_CSUM_LEVEL_INC, BPF_CSUM_LEVEL_QUERY, BPF_F_ADJ_ROOM_DECAP_L3_IPV4,
+        BPF_F_ADJ_ROOM_DECAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4,
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO,
+        BPF_F_DONT_FRAGMENT, BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX,
         bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, bpf_tunnel_key, bpf_tunnel_key__bindgen_ty_1,
         bpf_tunnel_key__bindgen_ty_2, bpf_tunnel_key__bindgen_ty_3,
     },
@@ -23,12 +24,15 @@ use vtep_common::{
     tables::{Tables, place},
     template::{LEN_V6, TEMPLATE_WORDS},
     tunnel::TunnelKey,
-    verdict::ViaKernel,
+    verdict::{TagEdit, ViaKernel},
     wire::{ethernet, icmpv6, ipv4, ipv6, tcp, vlan},
 };
 
 use super::{PacketWindow, packet_access};
-use crate::maps::{KernelTables, PARTS};
+use crate::{
+    maps::{KernelTables, PARTS},
+    waiting::SUMMED_WORDS,
+};
 
 /// Bytes from the front that are made readable where too few are: outer headers over IPv6, inner Ethernet with a tag, inner
 /// IPv4 with all its options, TCP.
@@ -169,6 +173,15 @@ impl TcFrame {
         [proto as u16, (tci as u16).to_be()]
     }
 
+    /// What is to be done with the tag beside the frame, if there is one, for the inner frame to carry it. Without a branch.
+    #[inline(always)]
+    pub fn carries(self) -> TagEdit {
+        const { assert!(TagEdit::Leave as u8 == 0 && TagEdit::Carry as u8 == 3) };
+        // SAFETY: as in `len`.
+        let present = unsafe { (&raw const (*self.skb).vlan_present).read_volatile() };
+        TagEdit::from_code((present & 1) as u8 * 3)
+    }
+
     /// Takes the outermost tag away, wherever it stands.
     #[inline(always)]
     pub fn pop_tag(self) -> bool {
@@ -216,6 +229,53 @@ impl TcFrame {
     pub fn make_room(self, len: usize) -> bool {
         // SAFETY: the helper takes the program's own context.
         unsafe { helpers::bpf_skb_change_head(self.skb, len as u32, 0) == 0 }
+    }
+
+    /// Every checksum in the bytes is as it will be sent: none is left to offload. False where that cannot be told.
+    ///
+    /// The kernel tells programs only of frames whose checksums it need not verify. It can be told to take one more checksum for
+    /// verified, which it does unless one is left to offload or the whole frame was summed on receipt.
+    #[inline(always)]
+    pub fn is_complete(self) -> bool {
+        let level =
+            // SAFETY: the helper takes the program's own context.
+            |what: u32| unsafe { helpers::bpf_csum_level(self.skb, u64::from(what)) >= 0 };
+        if level(BPF_CSUM_LEVEL_QUERY) {
+            return true;
+        }
+        level(BPF_CSUM_LEVEL_INC);
+        level(BPF_CSUM_LEVEL_QUERY) && level(BPF_CSUM_LEVEL_DEC)
+    }
+
+    /// Adds the `len` bytes at `offset` to a sum. `words` is where they are read to.
+    #[inline(always)]
+    pub fn sum(
+        self,
+        offset: u32,
+        len: u32,
+        words: &mut [u32; SUMMED_WORDS],
+        sum: u32,
+    ) -> Option<u32> {
+        // The compiler must not know that this is one less, or else it compares in a way that the verifier does not follow.
+        let last = core::hint::black_box(u64::from(len).wrapping_sub(1));
+        if last >= size_of_val(words) as u64 {
+            return None;
+        }
+        let len = (last + 1) as u32;
+        let count = (last / 4 + 1) as u32;
+        // The last word may not be filled.
+        *words.get_mut(count as usize - 1)? = 0;
+        let words = words.as_mut_ptr();
+        // SAFETY: `words` has room for `len` bytes, and for whole words of them.
+        unsafe {
+            if helpers::bpf_skb_load_bytes(self.skb.cast(), offset, words.cast(), len) != 0 {
+                return None;
+            }
+            let nothing = core::ptr::null_mut();
+            let sum = helpers::bpf_csum_diff(nothing, 0, words, count * 4, sum);
+            // As 32 bits, or folded to 16 by newer kernels.
+            u32::try_from(sum).ok()
+        }
     }
 
     /// It is a super-frame.

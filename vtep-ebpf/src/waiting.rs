@@ -1,0 +1,89 @@
+//! Those who wait for their copy of a flooded frame.
+
+use aya_ebpf::{macros::map, maps::PerCpuArray};
+use vtep_common::{
+    maps::{MAX_FLOOD_TARGETS, Peer},
+    verdict::Flood,
+    wire::checksum::Sum,
+};
+
+/// The VTEPs that a flooded frame goes to once it is encapsulated, and what is kept for them meanwhile.
+///
+/// In a map, since of its values the verifier remembers nothing: a count on the stack would be another one in each round of a loop,
+/// and it would never come to an end.
+#[repr(C)]
+pub struct Waiting {
+    /// How many wait.
+    pub count: u32,
+    /// Their numbers.
+    pub peers: [u32; MAX_FLOOD_TARGETS],
+    /// Not zero: they are reached over IPv6.
+    pub v6: u32,
+    /// Not zero: the sum over the frame is known, or can be had from its bytes.
+    pub summed: u32,
+    /// Not zero: the sum is to be had from the bytes.
+    pub to_sum: u32,
+    /// What became of the frame.
+    pub state: u32,
+    /// The sum, as `bpf_csum_diff` keeps it.
+    pub sum: u32,
+    /// Where the bytes are read to that are summed.
+    pub words: [u32; SUMMED_WORDS],
+}
+
+/// Words that are summed at once.
+pub const SUMMED_WORDS: usize = 128;
+
+#[map]
+static WAITING: PerCpuArray<Waiting> = PerCpuArray::with_max_entries(1, 0);
+
+/// The list of those who wait. `None` never happens, but the verifier asks for it.
+#[inline(always)]
+pub fn waiting() -> Option<&'static mut Waiting> {
+    let at = WAITING.get_ptr_mut(0)?;
+    // SAFETY: the map gave the pointer; the value belongs to this CPU, on which programs do not nest. Plain numbers are valid in
+    // any state.
+    Some(unsafe { &mut *at })
+}
+
+impl Waiting {
+    /// The frame is encapsulated.
+    pub const COVERED: u32 = 0;
+    /// The frame could not be encapsulated, and is as it was.
+    pub const VIA_KERNEL: u32 = 1;
+    /// The frame is of no use.
+    pub const LOST: u32 = 2;
+
+    /// Puts a peer on the list if it can wait.
+    #[inline(always)]
+    pub fn take(&mut self, number: u32, peer: &Peer, flood: &Flood) -> bool {
+        let at = self.count;
+        if at == 0 {
+            self.v6 = peer.flags & Peer::IPV6;
+        }
+        if !self.suits(peer, flood) {
+            return false;
+        }
+        let Some(place) = self.peers.get_mut(at as usize) else {
+            return false;
+        };
+        *place = number;
+        self.count = at.wrapping_add(1);
+        if flood.encap.fields.inner_sum.is_none() {
+            self.to_sum |= peer.flags & Peer::CHECKSUM;
+        }
+        true
+    }
+
+    /// True if the frame can be sent to this peer once it is encapsulated.
+    #[inline(always)]
+    pub const fn suits(&self, peer: &Peer, flood: &Flood) -> bool {
+        flood.is_in_place(peer, self.summed != 0) && peer.flags & Peer::IPV6 == self.v6
+    }
+
+    /// The sum, as the templates take it.
+    #[inline(always)]
+    pub fn folded(&self) -> u16 {
+        u16::from_be(Sum::default().dword(self.sum).fold())
+    }
+}
