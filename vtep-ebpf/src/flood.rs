@@ -338,19 +338,12 @@ extern "C" fn add_chunk(index: u64, context: *mut c_void) -> i64 {
     let waiting = copies.waiting();
     let at = (index as u32).wrapping_mul(CHUNK);
     let left = copies.flood().encap.fields.inner_len.wrapping_sub(at);
-    match copies.frame().sum(
-        LEN_V6 as u32 + at,
-        left.min(CHUNK),
-        &mut waiting.words,
-        waiting.sum,
-    ) {
-        Some(sum) => {
-            waiting.sum = sum;
-            0
-        }
-        None => {
-            waiting.state = Waiting::LOST;
-            1
-        }
+    let (words, before) = (&mut waiting.words, waiting.sum);
+    let from = LEN_V6 as u32 + at;
+    if let Some(sum) = copies.frame().sum(from, left.min(CHUNK), words, before) {
+        waiting.sum = sum;
+        return 0;
     }
+    waiting.state = Waiting::LOST;
+    1
 }

@@ -9,7 +9,7 @@ use vtep_common::host::frames::{Sample, World};
 use vtep_common::host::{Action, HostCounters};
 use vtep_common::maps::{Hook, Peer};
 use vtep_common::reason::Reason;
-use vtep_common::tables::{Keyed as _, Tables as _};
+use vtep_common::tables::Keyed as _;
 use vtep_common::verdict::{Decision, NONE, Notes, Verdict, ViaKernel};
 
 use super::totals::Totals;
