@@ -25,13 +25,15 @@ pub struct Event {
     pub port: u32,
     /// The `GROUP` … bits below.
     pub flags: u32,
-    /// When, in nanoseconds of `CLOCK_MONOTONIC`.
+    /// When, in nanoseconds of `CLOCK_MONOTONIC`: [`Event::NOT_SET`] until it is sent.
     pub time: u64,
 }
 
 const _: () = assert!(size_of::<Event>() == 64);
 
 impl Event {
+    /// No time yet. Whoever sends an event sets it.
+    pub const NOT_SET: u64 = 1;
     /// A frame with source `mac` came from a place where the FDB does not have it.
     pub const LEARN: u32 = 1;
     /// An ARP or ND message says that `host` is at `mac`.

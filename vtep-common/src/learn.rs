@@ -4,7 +4,6 @@ use crate::{
     addr::{MacAddr, VtepAddr},
     events::Event,
     maps::{FdbKey, FdbValue, Segment},
-    tables::Tables,
     verdict::{Act, NONE, Who},
 };
 
@@ -22,19 +21,12 @@ impl Source {
 
     /// What `seen` says of a frame with the source `mac`; renews the stamp of its entry.
     #[inline(always)]
-    pub fn of<T: Tables, A: Act>(
-        who: &Who,
-        segment: &Segment,
-        mac: MacAddr,
-        seen: Seen,
-        tables: &T,
-        act: &A,
-    ) -> Self {
+    pub fn of<A: Act>(who: &Who, segment: &Segment, mac: MacAddr, seen: Seen, act: &A) -> Self {
         if !segment.has(Segment::LEARNING) {
             return Self::HERE;
         }
         if seen == Seen::STALE {
-            act.refresh(&FdbKey::new(who.segment, mac), tables.now());
+            act.refresh(&FdbKey::new(who.segment, mac));
         }
         seen.source()
     }
@@ -97,14 +89,7 @@ const NOBODY: VtepAddr = VtepAddr::from_v6_be([0; 4]);
 
 /// Tells that `mac` is where the frame came from: a port, or the VTEP `vtep`.
 #[inline(always)]
-pub fn learn<T: Tables, A: Act>(
-    who: &Who,
-    mac: MacAddr,
-    vtep: Option<&VtepAddr>,
-    group: bool,
-    tables: &T,
-    act: &A,
-) {
+pub fn learn<A: Act>(who: &Who, mac: MacAddr, vtep: Option<&VtepAddr>, group: bool, act: &A) {
     act.tell(&Event {
         kind: Event::LEARN,
         segment: who.segment,
@@ -113,19 +98,18 @@ pub fn learn<T: Tables, A: Act>(
         host: NOBODY,
         port: who.from_port,
         flags: if group { Event::GROUP } else { 0 },
-        time: tables.now(),
+        time: Event::NOT_SET,
     });
 }
 
 /// Tells that `host` says it is at `mac`, with flags as in [`Event`].
 #[inline(always)]
-pub fn hear<T: Tables, A: Act>(
+pub fn hear<A: Act>(
     who: &Who,
     mac: MacAddr,
     host: VtepAddr,
     vtep: Option<&VtepAddr>,
     flags: u32,
-    tables: &T,
     act: &A,
 ) {
     act.tell(&Event {
@@ -136,19 +120,13 @@ pub fn hear<T: Tables, A: Act>(
         host,
         port: who.from_port,
         flags,
-        time: tables.now(),
+        time: Event::NOT_SET,
     });
 }
 
 /// Tells that nothing is known of `mac`, or of `host` that somebody asked for.
 #[inline(always)]
-pub fn miss<T: Tables, A: Act>(
-    who: &Who,
-    mac: MacAddr,
-    host: Option<VtepAddr>,
-    tables: &T,
-    act: &A,
-) {
+pub fn miss<A: Act>(who: &Who, mac: MacAddr, host: Option<VtepAddr>, act: &A) {
     act.tell(&Event {
         kind: Event::MISS,
         segment: who.segment,
@@ -157,7 +135,7 @@ pub fn miss<T: Tables, A: Act>(
         host: host.unwrap_or(NOBODY),
         port: who.from_port,
         flags: 0,
-        time: tables.now(),
+        time: Event::NOT_SET,
     });
 }
 

@@ -87,7 +87,10 @@ pub mod name {
     /// Frames per peer and direction, per CPU.
     pub const PEER_COUNTERS: &str = "PEER_COUNTERS";
 
-    /// All of them.
+    /// The [`Clock`](super::Clock) of one daemon's programs. Not pinned.
+    pub const CLOCK: &str = "CLOCK";
+
+    /// All that are pinned.
     pub const ALL: [&str; 23] = [
         CONFIG,
         SHAPES,
@@ -146,6 +149,32 @@ impl Config {
 }
 
 const _: () = assert!(size_of::<Config>() == 16);
+
+/// What time it is to the programs: 24 bytes, of each daemon's programs their own, and not pinned. All zero: unknown.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Clock {
+    /// Nanoseconds of a tick.
+    pub tick_ns: u64,
+    /// When tick 0 was, nanoseconds of `CLOCK_MONOTONIC`, modulo 2^64: it may have been before it started.
+    pub base: u64,
+    /// Where `read_ticks` leaves the number of ticks.
+    pub ticks: u64,
+}
+
+impl Clock {
+    /// The time of the last tick, nanoseconds of `CLOCK_MONOTONIC`; `None` where it is not known.
+    #[must_use]
+    #[inline(always)]
+    pub const fn at(&self, ticks: u64) -> Option<u64> {
+        if self.tick_ns == 0 {
+            return None;
+        }
+        Some(ticks.wrapping_mul(self.tick_ns).wrapping_add(self.base))
+    }
+}
+
+const _: () = assert!(size_of::<Clock>() == 24);
 
 /// A VNI and its settings: 48 bytes. A slot that is not in use is all zero.
 #[repr(C)]
@@ -813,8 +842,8 @@ impl Hook {
 #[cfg(feature = "user")]
 mod user {
     use super::{
-        Config, Counter, FloodList, Guard, NeighKey, NeighValue, NexthopKey, NexthopValue, Peer,
-        Port, Segment,
+        Clock, Config, Counter, FloodList, Guard, NeighKey, NeighValue, NexthopKey, NexthopValue,
+        Peer, Port, Segment,
     };
     use crate::{
         addr::VtepAddr,
@@ -829,6 +858,7 @@ mod user {
     }
     pod!(
         Bucket,
+        Clock,
         Config,
         Counter,
         FloodList,

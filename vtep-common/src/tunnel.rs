@@ -65,11 +65,15 @@ pub struct Arrival {
     pub vtep: VtepAddr,
 }
 
-/// Smallest inner payload that TC can uncover itself: `bpf_skb_adjust_room` leaves at least an IP header of the family
-/// that the packet came with (kernel `net/core/filter.c`).
+/// Smallest inner payload that TC can uncover itself: `bpf_skb_adjust_room` leaves at least an IP header, of the family that it is
+/// told comes to light, else of that which the packet came with (kernel `net/core/filter.c`).
 #[inline(always)]
-const fn smallest_payload(outer_v6: bool) -> usize {
-    if outer_v6 { 40 } else { 20 }
+const fn smallest_payload(outer_v6: bool, ethertype: u16) -> usize {
+    if outer_v6 && ethertype != ethernet::TYPE_IPV4 {
+        ipv6::LEN
+    } else {
+        ipv4::LEN
+    }
 }
 
 /// Decides what becomes of the inner frame.
@@ -99,7 +103,7 @@ where
     if read.source.is_group() || read.source.is_zero() {
         return act.leave(who, Reason::InvalidSourceMac);
     }
-    let source = Source::of(who, segment, read.source, known.seen(), tables, act);
+    let source = Source::of(who, segment, read.source, known.seen(), act);
     if source == Source::ELSEWHERE {
         return act.leave(who, Reason::StaticElsewhere);
     }
@@ -113,7 +117,7 @@ where
 
     let group = read.destination.is_group();
     if source == Source::NEW {
-        learn::learn(who, read.source, Some(&arrival.vtep), group, tables, act);
+        learn::learn(who, read.source, Some(&arrival.vtep), group, act);
     }
     let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
     if arrival.stage == Stage::Device
@@ -121,7 +125,7 @@ where
         && segment.has(Segment::SUPPRESS)
         && segment.has(Segment::LEARNING)
     {
-        hear(frame, arrival, who, read, tables, act);
+        hear(frame, arrival, who, read, act);
     }
     let mut list = arrival.segment;
     let mut to = Found {
@@ -134,7 +138,7 @@ where
             FdbValue::PORT => {
                 (to.kind, to.target) = (found.kind, found.target);
                 if arrival.stage != Stage::Device {
-                    return deliver(frame, arrival, who, merge, &to, tables, act);
+                    return deliver(frame, arrival, read, who, merge, &to, tables, act);
                 }
             }
             FdbValue::PEER => return act.leave(who, Reason::SplitHorizon),
@@ -159,7 +163,7 @@ where
     if arrival.stage == Stage::Device {
         let to = tables.put_down::<{ place::ARRIVAL }, _>(&to);
         if to.kind == FdbValue::PORT {
-            return deliver(frame, arrival, who, merge, to, tables, act);
+            return deliver(frame, arrival, read, who, merge, to, tables, act);
         }
     }
     if !segment.has(Segment::FLOODS) {
@@ -195,10 +199,9 @@ fn merged_ecn<P: PacketRead + ?Sized>(frame: &P, arrival: &Arrival, read: &Recei
 
 /// Tells what a host says of itself unasked: it may be another than was heard here before.
 #[inline(always)]
-fn hear<P, T, A>(frame: &P, arrival: &Arrival, who: &Who, read: &Received, tables: &T, act: &A)
+fn hear<P, A>(frame: &P, arrival: &Arrival, who: &Who, read: &Received, act: &A)
 where
     P: PacketRead + ?Sized,
-    T: Tables,
     A: Act,
 {
     let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
@@ -207,15 +210,20 @@ where
     {
         let flags = event_flags(&message);
         let vtep = Some(&arrival.vtep);
-        learn::hear(who, read.source, message.host, vtep, flags, tables, act);
+        learn::hear(who, read.source, message.host, vtep, flags, act);
     }
 }
 
 /// To a local port.
 #[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything that a decision stands on"
+)]
 fn deliver<P, T, A>(
     frame: &P,
     arrival: &Arrival,
+    read: &Received,
     who: &Who,
     merge: ecn::Merge,
     to: &Found,
@@ -248,7 +256,7 @@ where
         Stage::Tc => {
             arrival.merged && !(port.has(Port::PEER_TARGET) && is_tcp(frame, arrival.inner_offset))
                 || arrival.inner_len
-                    < ethernet::LEN.wrapping_add(smallest_payload(arrival.outer_v6))
+                    < ethernet::LEN.wrapping_add(smallest_payload(arrival.outer_v6, read.ethertype))
         }
         Stage::Xdp => {
             !port.has(Port::XDP_TARGET)

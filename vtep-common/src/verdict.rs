@@ -271,7 +271,7 @@ pub trait Act {
     /// Tells the daemon, on the way to a verdict.
     fn tell(&self, event: &Event);
     /// Sets the stamp of a learned entry, on the way to a verdict.
-    fn refresh(&self, key: &FdbKey, now: u64);
+    fn refresh(&self, key: &FdbKey);
 }
 
 /// What a decision did on the way to its verdict.
@@ -377,7 +377,7 @@ impl Act for Record {
         self.notes.set(notes);
     }
 
-    fn refresh(&self, key: &FdbKey, _now: u64) {
+    fn refresh(&self, key: &FdbKey) {
         let mut notes = self.notes.get();
         notes.refreshed = Some(*key);
         self.notes.set(notes);

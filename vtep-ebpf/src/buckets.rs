@@ -1,22 +1,23 @@
 //! Look-ups in the tables of buckets ([`vtep_common::buckets`]).
 
-use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE, helpers::generated::bpf_ktime_get_coarse_ns, macros::map, maps::Array,
-};
+use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use vtep_common::{
     addr::VtepAddr,
     buckets::{Bucket, Shape, Table, WAYS},
     inner::{Inner, Received},
     known::Known,
     maps::{
-        Address, DEFAULT_FDB_ENTRIES, FdbKey, MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, Peer,
-        PortKey, vni_key,
+        Address, DEFAULT_FDB_ENTRIES, FdbKey, FdbValue, MAX_LOCALS, MAX_PEERS, MAX_PORTS,
+        MAX_SEGMENTS, Peer, PortKey, vni_key,
     },
     outer::Ends,
     tables::{Keyed, Tables as _, place},
 };
 
-use crate::maps::{KernelTables, PEERS, PORTS};
+use crate::{
+    clock::now,
+    maps::{KernelTables, PEERS, PORTS},
+};
 
 #[map]
 static SHAPES: Array<Shape> = Array::pinned(Table::COUNT, 0);
@@ -111,8 +112,7 @@ impl Keyed for KernelTables {
 
     #[inline(always)]
     fn now(&self) -> u64 {
-        // SAFETY: the helper takes nothing.
-        unsafe { bpf_ktime_get_coarse_ns() }
+        now()
     }
 }
 
@@ -161,7 +161,8 @@ extern "C" fn find_address(a: u32, b: u32, c: u32, d: u32) -> u64 {
 /// Sets the stamp of the FDB entry with this key. A function of its own as those above; what it returns says nothing.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn set_stamp(key: u64, stamp: u32) -> u64 {
+pub extern "C" fn set_stamp(key: u64) -> u64 {
+    let stamp = FdbValue::stamp(now());
     let Some(shape) = shape(Table::Fdb) else {
         return 0;
     };

@@ -2,13 +2,14 @@
 
 use vtep_common::{
     events::Event,
-    maps::{EventEnd, FdbKey, FdbValue, Guard},
+    maps::{EventEnd, FdbKey, Guard},
     tables::place,
 };
 
 use crate::{
     blur::blur,
     buckets::set_stamp,
+    clock::now,
     count::add,
     maps::{EVENT_COUNTERS, EVENTS, GUARDS, KernelTables},
 };
@@ -28,7 +29,7 @@ extern "C" fn send_event() -> u64 {
         return 0;
     };
     let words: &[u64; Event::WORDS] = tables.put_down_before::<{ place::EVENT }, _>();
-    let [.., time] = *words;
+    let time = now();
     let subject = Event::subject(words);
     let guard = Guard {
         place: Event::place(words),
@@ -42,6 +43,8 @@ extern "C" fn send_event() -> u64 {
             // SAFETY: there is room for all words. Volatile, or else they would be copied byte by byte.
             unsafe { to.add(index).write_volatile(*word) };
         }
+        // SAFETY: the last of them is the time.
+        unsafe { to.add(Event::WORDS - 1).write_volatile(time) };
         room.submit(0);
         // Where it fails, the next frame tells once more.
         GUARDS.insert(subject, guard, 0).unwrap_or(());
@@ -66,6 +69,6 @@ fn is_held_back(subject: u64, guard: &Guard) -> bool {
 
 /// Sets the stamp of a learned entry.
 #[inline(always)]
-pub fn refresh(key: &FdbKey, now: u64) {
-    set_stamp(key.word(), FdbValue::stamp(now));
+pub fn refresh(key: &FdbKey) {
+    set_stamp(key.word());
 }

@@ -7,6 +7,7 @@
 mod apply;
 mod blur;
 mod buckets;
+mod clock;
 mod count;
 mod events;
 mod flood;
@@ -163,6 +164,13 @@ pub fn xdp_port(ctx: XdpContext) -> u32 {
     let stage = port::Stage::Xdp;
     let end = port::decide(&frame, &frame.meta(), stage, &Found::IN_FDB, &tables, &act);
     xdp_action_of(count(tables, Hook::PortXdp, &end, frame.frame_len()))
+}
+
+/// Attached nowhere: the daemon runs it once, to learn what time a tick stands for.
+#[xdp]
+pub fn read_ticks(_ctx: XdpContext) -> u32 {
+    clock::read_ticks();
+    xdp_action::XDP_PASS
 }
 
 /// Counts a frame of `len` bytes, and says what is left to do with it.

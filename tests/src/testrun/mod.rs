@@ -19,7 +19,7 @@ use vtep_common::host::HostTables;
 use vtep_common::host::frames::Interfaces;
 use vtep_common::maps::{FdbKey, FdbValue, Guard, Hook, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name};
 use vtep_common::packet::Meta;
-use vtep_user::control::Write;
+use vtep_user::control::{Clock as _, Write};
 use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
 
 use self::totals::Totals;
@@ -236,13 +236,14 @@ impl Bench<'_> {
         events
     }
 
-    /// Whether the stamp of an entry was set; it is zeroed again.
+    /// Whether the stamp of an entry was set, to what time it is; it is zeroed again.
     ///
     /// # Panics
     ///
-    /// If the entry is not there.
+    /// If the entry is not there, or its stamp is of another time.
     pub fn was_refreshed(&mut self, key: FdbKey) -> bool {
         let value = self.fdb(key);
+        let seen = self.datapath.last_seen(key).expect("an entry");
         let zeroed = FdbValue {
             last_seen: 0,
             ..value
@@ -250,7 +251,13 @@ impl Bench<'_> {
         self.datapath
             .write(&[Write::Fdb(key, Some(zeroed))])
             .expect("write an entry");
-        FdbValue::stamp(value.last_seen) != 0
+        let refreshed = FdbValue::stamp(value.last_seen) != 0;
+        let age = monotonic_ns().abs_diff(seen);
+        assert!(
+            !refreshed || age < FdbValue::REFRESH_NS,
+            "a stamp that is {age} ns off"
+        );
+        refreshed
     }
 
     /// An entry of the FDB.
@@ -428,4 +435,16 @@ pub fn save(name: &str, frames: &[Vec<u8>]) -> String {
 pub fn scapy(frame: &[u8]) -> String {
     let hex: Vec<String> = frame.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("Ether(bytes.fromhex(\"{}\")).show()", hex.concat())
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call fills in the time that it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec)
 }

@@ -84,7 +84,7 @@ where
             Stage::Tc | Stage::Found => act.neigh(&who),
         };
     }
-    let source = Source::of(&who, segment, inner.source, known.seen(), tables, act);
+    let source = Source::of(&who, segment, inner.source, known.seen(), act);
     if source == Source::ELSEWHERE {
         return act.leave(&who, Reason::StaticElsewhere);
     }
@@ -100,7 +100,7 @@ where
         return go_on(stage, &who, act);
     }
     if source == Source::NEW {
-        learn::learn(&who, inner.source, None, false, tables, act);
+        learn::learn(&who, inner.source, None, false, act);
     }
     let arrival = Arrival::new(frame.frame_len(), meta, &arrived);
     let arrival = tables.put_down::<{ place::ARRIVAL }, _>(&arrival);

@@ -42,13 +42,13 @@ where
     let Some(message) = &frame.message(l3, inner.ethertype, inner.source) else {
         return act.rest(&who);
     };
-    let source = Source::of(&who, segment, inner.source, known.seen(), tables, act);
+    let source = Source::of(&who, segment, inner.source, known.seen(), act);
     if source == Source::ELSEWHERE {
         return act.leave(&who, Reason::StaticElsewhere);
     }
     if message.has(Message::CLAIM) && segment.has(Segment::LEARNING) {
         let flags = event_flags(message);
-        learn::hear(&who, inner.source, message.host, None, flags, tables, act);
+        learn::hear(&who, inner.source, message.host, None, flags, act);
     }
     // A unicast request is a poll: only the host itself can answer that it is there.
     if !message.has(Message::REQUEST) || !inner.destination.is_group() {
@@ -74,7 +74,7 @@ where
             },
         ),
         None if !segment.has(Segment::FLOODS) => {
-            learn::miss(&who, MacAddr::ZERO, Some(message.target), tables, act);
+            learn::miss(&who, MacAddr::ZERO, Some(message.target), act);
             act.leave(&who, Reason::UnknownNeigh)
         }
         Some(_) | None => act.rest(&who),

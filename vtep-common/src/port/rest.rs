@@ -40,7 +40,7 @@ where
         ..
     } = arrived;
     let number = who.segment;
-    let source = Source::of(&who, segment, inner.source, known.seen(), tables, act);
+    let source = Source::of(&who, segment, inner.source, known.seen(), act);
     if source == Source::ELSEWHERE {
         return act.leave(&who, Reason::StaticElsewhere);
     }
@@ -59,14 +59,14 @@ where
         None => {}
     }
     if source == Source::NEW {
-        learn::learn(&who, inner.source, None, group, tables, act);
+        learn::learn(&who, inner.source, None, group, act);
     }
     if !segment.has(Segment::FLOODS) {
         if group {
             return act.leave(&who, Reason::FloodOff);
         }
         let host = neigh::destination(frame, l3, inner.ethertype);
-        learn::miss(&who, inner.destination, host, tables, act);
+        learn::miss(&who, inner.destination, host, act);
         return act.leave(&who, Reason::NoFdbEntry);
     }
     // The port that the frame came from is on the list too.

@@ -534,3 +534,33 @@ fn every_vni_of_24_bits_can_be_told() {
         assert_eq!(deliver(&decision).slot, 1);
     }
 }
+
+#[test]
+fn tc_uncovers_what_is_as_long_as_the_header_of_its_own_family() {
+    let world = World::default();
+    let mac = station(PLAIN, PORT_ACCESS);
+    // EtherType of the inner frame; over IPv4 and IPv6, the shortest payload that is not left to the kernel.
+    for (ethertype, shortest) in [
+        (ethernet::TYPE_IPV4, [20, 20]),
+        (ethernet::TYPE_IPV6, [20, 40]),
+        (0x88b5, [20, 40]),
+    ] {
+        for (underlay, shortest) in underlays(100).into_iter().zip(shortest) {
+            for (len, is_left) in [(shortest, false), (shortest - 1, true)] {
+                let mut inner = udp_frame(mac);
+                inner[12..14].copy_from_slice(&ethertype.to_be_bytes());
+                inner.truncate(ethernet::LEN + len);
+                let decision = at_uplink(&world, &underlay.frame(&inner));
+                if is_left {
+                    assert_eq!(
+                        left(&decision),
+                        Reason::LeftToKernel,
+                        "{ethertype:#x}, {len}"
+                    );
+                } else {
+                    assert_eq!(deliver(&decision).slot, PORT_ACCESS);
+                }
+            }
+        }
+    }
+}

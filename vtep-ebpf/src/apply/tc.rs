@@ -327,7 +327,7 @@ impl Act for TcAct {
     }
 
     #[inline(always)]
-    fn refresh(&self, key: &FdbKey, now: u64) {
-        events::refresh(key, now);
+    fn refresh(&self, key: &FdbKey) {
+        events::refresh(key);
     }
 }

@@ -164,7 +164,7 @@ impl Act for XdpAct<'_> {
     }
 
     #[inline(always)]
-    fn refresh(&self, key: &FdbKey, now: u64) {
-        events::refresh(key, now);
+    fn refresh(&self, key: &FdbKey) {
+        events::refresh(key);
     }
 }

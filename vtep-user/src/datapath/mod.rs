@@ -7,6 +7,7 @@ mod addresses;
 mod attach;
 mod batch;
 mod buckets;
+mod clock;
 mod counters;
 mod error;
 mod events;
@@ -140,6 +141,7 @@ impl Datapath {
             xdp.load()
                 .map_err(|source| DatapathError::program("load", program, source))?;
         }
+        clock::set(&mut datapath.ebpf)?;
         datapath.pin_programs()?;
         datapath.set_parts()?;
         Ok(datapath)

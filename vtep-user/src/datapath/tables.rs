@@ -26,6 +26,7 @@ use super::{
     Datapath, Maps,
     batch::{self, BatchError},
     buckets::{self, Buckets, Unset},
+    clock::nanoseconds,
     error::DatapathError,
 };
 use crate::control::{Clock, Dump, Write};
@@ -290,8 +291,7 @@ fn monotonic_ns() -> u64 {
     };
     // SAFETY: the call fills in the time that it is given.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    let part = |number: i64| u64::try_from(number).unwrap_or(0);
-    part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec)
+    nanoseconds(now)
 }
 
 impl Datapath {
