@@ -4,8 +4,10 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use aya::maps::{HashMap, Map, MapData};
+use aya::Pod;
+use aya::maps::{Array, HashMap, Map, MapData};
 use vtep_common::addr::{MacAddr, VtepAddr};
+use vtep_common::buckets::{Bucket, Shape, Table};
 use vtep_common::maps::{
     Address, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, NeighKey, NeighValue, NexthopKey,
     NexthopValue, name,
@@ -142,6 +144,51 @@ fn the_next_daemon_finds_what_the_last_one_wrote() {
 }
 
 #[test]
+fn what_a_killed_daemon_has_half_changed_in_the_fdb_the_next_one_clears() {
+    need_root!();
+    let mut tables = Tables::new();
+    let all: Vec<_> = (0..MANY).map(entry).collect();
+    let writes = all.iter().map(|&(key, value)| Write::Fdb(key, Some(value)));
+    tables.datapath.write(&writes.collect::<Vec<_>>()).unwrap();
+    // As if it had been killed when the first entry that has two buckets was in both, and before it had written the key of a
+    // new one.
+    let shapes: Array<_, Shape> = tables.array(name::SHAPES);
+    let mut buckets: Array<_, Bucket> = tables.array(name::FDB);
+    let shape = shapes.get(&(Table::Fdb as u32), 0).unwrap();
+    let has_room = |at: u32| buckets.get(&at, 0).unwrap().keys[3] == 0;
+    let (twice, other) = all
+        .iter()
+        .map(|&(key, value)| ((key, value), shape.places(key.word())))
+        .find(|(_, [first, second])| first != second && has_room(*second))
+        .map(|(entry, [_, second])| (entry, second))
+        .unwrap();
+    let half = (0..=shape.mask)
+        .find(|at| *at != other && has_room(*at))
+        .unwrap();
+    for (at, key) in [(other, twice.0.word()), (half, 0)] {
+        let mut bucket = buckets.get(&at, 0).unwrap();
+        (bucket.keys[3], bucket.words[3]) = (key, twice.1.word());
+        buckets.set(at, bucket, 0).unwrap();
+    }
+
+    assert!(tables.fdb().iter().all(|(key, _)| key.word() != 0));
+    tables.datapath = Datapath::open(&tables.dir, ROOM).unwrap();
+
+    for at in [other, half] {
+        let bucket = buckets.get(&at, 0).unwrap();
+        assert_eq!((bucket.keys[3], bucket.words[3]), (0, 0));
+    }
+    assert_eq!(tables.fdb(), all);
+    tables.datapath.write(&[Write::Fdb(twice.0, None)]).unwrap();
+    assert_eq!(tables.datapath.fdb(twice.0), None);
+    // There is room for as many as ever.
+    let rest = (MANY..=u64::from(ROOM)).map(entry);
+    let writes = rest.map(|(key, value)| Write::Fdb(key, Some(value)));
+    tables.datapath.write(&writes.collect::<Vec<_>>()).unwrap();
+    assert_eq!(tables.fdb().len(), ROOM as usize);
+}
+
+#[test]
 fn what_addresses_are_is_said_anew_where_it_was_lost() {
     need_root!();
     let mut tables = Tables::new();
@@ -252,6 +299,12 @@ impl Tables {
     fn hash(&self, name: &str) -> HashMap<MapData, VtepAddr, u32> {
         let data = MapData::from_pin(self.dir.join(name)).unwrap();
         HashMap::try_from(Map::HashMap(data)).unwrap()
+    }
+
+    /// An array as it is.
+    fn array<V: Pod>(&self, name: &str) -> Array<MapData, V> {
+        let data = MapData::from_pin(self.dir.join(name)).unwrap();
+        Array::try_from(Map::Array(data)).unwrap()
     }
 
     /// The FDB by MAC.

@@ -12,7 +12,7 @@ use vtep_common::{
 use super::{
     Datapath, Maps,
     error::DatapathError,
-    tables::{entries, put_word, set, word, words},
+    tables::{entries, many, put_word, set, word},
 };
 
 /// The bit of an [`Address`] that a value in `LOCALS` stands for.
@@ -38,7 +38,7 @@ impl Maps {
             *address = address.with(bit(what), true);
         }
         // What is gone goes first: its place may be needed.
-        for (key, _) in words(self.addresses.entries(), name::ADDRESSES)? {
+        for (key, _) in many(self.addresses.entries(), name::ADDRESSES)? {
             if !wanted.contains_key(&key) {
                 put_word(&mut self.addresses, name::ADDRESSES, key, 0)?;
             }

@@ -3,6 +3,8 @@
 //! Programs read meanwhile. A word is written before the key that leads to it and cleared after it, so that a reader finds a whole
 //! entry or none. Where both buckets of a new key are full, an entry makes room by going to its other bucket (cuckoo hashing): it
 //! is there twice for a moment, and only a reader between its two looks can miss one that goes from the second to the first.
+//!
+//! A daemon can be killed between any two stores. What it leaves half done its successor clears: see [`Buckets::adopt`].
 
 use std::{
     collections::VecDeque,
@@ -17,7 +19,7 @@ use std::{
 use memmap2::{MmapOptions, MmapRaw};
 use vtep_common::buckets::{Bucket, Shape, WAYS};
 
-use super::batch;
+use super::batch::{self, BatchError};
 
 /// Buckets that are looked at for a place before the table counts as full. At three quarters full a few are enough.
 const LONGEST_SEARCH: usize = 2_000;
@@ -66,15 +68,43 @@ struct Step {
 }
 
 impl Buckets {
-    /// Opens the table in a map with the `BPF_F_MMAPABLE` flag, with so many entries in it.
-    pub(super) fn new(map: OwnedFd, shape: Shape, len: u32) -> Self {
+    /// Opens the empty table in a map with the `BPF_F_MMAPABLE` flag.
+    pub(super) fn new(map: OwnedFd, shape: Shape) -> Self {
         let pieces = (0..=shape.mask / PIECE).map(|_| OnceLock::new()).collect();
         Self {
             map,
             pieces,
             shape,
-            len,
+            len: 0,
         }
+    }
+
+    /// Opens the table that another daemon has left in such a map, which may have been killed in the middle of a change.
+    pub(super) fn adopt(map: OwnedFd, shape: Shape) -> Result<Self, BatchError> {
+        let read = read(&map)?;
+        let mut table = Self::new(map, shape);
+        table.mend(&read).map_err(BatchError::Refused)?;
+        Ok(table)
+    }
+
+    /// Counts the entries of a table of which this was read, and clears what no reader gets to: an entry that was going to another
+    /// bucket and is there twice, and a word that has no key yet or no more. Memory is mapped for what is cleared alone.
+    fn mend(&mut self, read: &[(u32, Bucket)]) -> io::Result<()> {
+        self.len = 0;
+        for &(bucket, found) in read {
+            for (way, (key, word)) in found.keys.into_iter().zip(found.words).enumerate() {
+                let place = Place { bucket, way };
+                if (key, word) == (0, 0) {
+                    continue;
+                }
+                if reached(read, self.shape, key) == Some(place) {
+                    self.len += 1;
+                } else {
+                    self.clear(place)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The words of a bucket: keys, then what they lead to.
@@ -109,8 +139,26 @@ impl Buckets {
         Ok(&self.bucket(place.bucket)?[WAYS + place.way])
     }
 
+    fn store(&self, bucket: u32, at: usize, value: u64) -> io::Result<()> {
+        #[cfg(test)]
+        tests::may_store()?;
+        self.bucket(bucket)?[at].store(value, Ordering::Release);
+        Ok(())
+    }
+
+    fn set_key(&self, place: Place, key: u64) -> io::Result<()> {
+        self.store(place.bucket, place.way, key)
+    }
+
+    fn set_word(&self, place: Place, word: u64) -> io::Result<()> {
+        self.store(place.bucket, WAYS + place.way, word)
+    }
+
     /// Where `key` is.
     fn find(&self, key: u64) -> io::Result<Option<Place>> {
+        if key == 0 {
+            return Ok(None);
+        }
         for bucket in self.shape.places(key) {
             let words = self.bucket(bucket)?;
             let is = |way: &usize| {
@@ -124,10 +172,11 @@ impl Buckets {
         Ok(None)
     }
 
-    /// A way of a bucket that is not in use.
+    /// A way of a bucket that is not in use: one without a key. A word it can have, where a program has renewed the stamp of an
+    /// entry that was being deleted.
     fn free_way(&self, bucket: u32) -> io::Result<Option<Place>> {
-        let words = &self.bucket(bucket)?[WAYS..];
-        let way = words.iter().position(|w| w.load(Ordering::Relaxed) == 0);
+        let keys = &self.bucket(bucket)?[..WAYS];
+        let way = keys.iter().position(|k| k.load(Ordering::Relaxed) == 0);
         Ok(way.map(|way| Place { bucket, way }))
     }
 
@@ -152,7 +201,7 @@ impl Buckets {
                 self.clear(place)?;
                 self.len -= 1;
             }
-            (Some(place), word) => self.word(place)?.store(word, Ordering::Release),
+            (Some(place), word) => self.set_word(place, word)?,
             (None, 0) => {}
             (None, word) => {
                 if self.len >= self.shape.room {
@@ -167,15 +216,13 @@ impl Buckets {
     }
 
     fn fill(&self, place: Place, key: u64, word: u64) -> io::Result<()> {
-        self.word(place)?.store(word, Ordering::Release);
-        self.key(place)?.store(key, Ordering::Release);
-        Ok(())
+        self.set_word(place, word)?;
+        self.set_key(place, key)
     }
 
     fn clear(&self, place: Place) -> io::Result<()> {
-        self.key(place)?.store(0, Ordering::Release);
-        self.word(place)?.store(0, Ordering::Release);
-        Ok(())
+        self.set_key(place, 0)?;
+        self.set_word(place, 0)
     }
 
     /// A free place for `key`: in its first bucket, else in its second, else one that others make room in.
@@ -231,32 +278,68 @@ impl Buckets {
     }
 
     /// Every entry, read by the kernel: no memory is mapped for it.
-    pub(super) fn entries(&self) -> Result<Vec<(u64, u64)>, batch::BatchError> {
-        entries(&self.map)
+    pub(super) fn entries(&self) -> Result<Vec<(u64, u64)>, BatchError> {
+        let read = read(&self.map)?;
+        let places = read
+            .iter()
+            .flat_map(|(_, bucket)| bucket.keys.into_iter().zip(bucket.words));
+        Ok(places.filter(|(key, _)| *key != 0).collect())
     }
 }
 
-/// Every entry of the table in a map.
-pub(super) fn entries(map: &OwnedFd) -> Result<Vec<(u64, u64)>, batch::BatchError> {
-    let buckets: Vec<(u32, Bucket)> = batch::entries(map.as_fd())?;
-    let in_use = buckets
-        .iter()
-        .flat_map(|(_, bucket)| bucket.keys.into_iter().zip(bucket.words))
-        .filter(|(_, word)| *word != 0);
-    Ok(in_use.collect())
+/// Every bucket of the table in a map, by its number and in their order.
+fn read(map: &OwnedFd) -> Result<Vec<(u32, Bucket)>, BatchError> {
+    batch::entries(map.as_fd())
+}
+
+/// Where a reader gets to with `key` in a table of which this was read.
+fn reached(read: &[(u32, Bucket)], shape: Shape, key: u64) -> Option<Place> {
+    if key == 0 {
+        return None;
+    }
+    shape.places(key).into_iter().find_map(|bucket| {
+        let (_, found) = read.get(bucket as usize)?;
+        let way = found.keys.iter().position(|is| *is == key)?;
+        Some(Place { bucket, way })
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, fs::File, os::fd::FromRawFd as _};
+    use std::{cell::Cell, collections::BTreeMap, fs::File, os::fd::FromRawFd as _};
 
     use proptest::prelude::*;
 
     use super::*;
 
+    const SEED: u64 = 0x0123_4567_89ab_cdef;
+
+    thread_local! {
+        /// Stores that the writer makes before it is stopped.
+        static STORES_LEFT: Cell<u32> = const { Cell::new(u32::MAX) };
+    }
+
+    /// What every store asks.
+    pub(super) fn may_store() -> io::Result<()> {
+        let left = STORES_LEFT.get().checked_sub(1);
+        STORES_LEFT.set(left.ok_or_else(|| io::Error::from(io::ErrorKind::Interrupted))?);
+        Ok(())
+    }
+
+    /// Sets the word of a key, but stops after so many stores. True if they were enough.
+    fn set_in(table: &mut Buckets, stores: u32, key: u64, word: u64) -> bool {
+        STORES_LEFT.set(stores);
+        let done = table.set(key, word);
+        STORES_LEFT.set(u32::MAX);
+        !matches!(done, Err(Unset::Io(_)))
+    }
+
     /// A table in ordinary memory.
     fn table(room: u32) -> Buckets {
-        let shape = Shape::new(room, 0x0123_4567_89ab_cdef);
+        with_shape(Shape::new(room, SEED))
+    }
+
+    fn with_shape(shape: Shape) -> Buckets {
         // SAFETY: the name ends in a zero byte.
         let fd = unsafe { libc::memfd_create(c"table".as_ptr(), libc::MFD_CLOEXEC) };
         assert!(fd >= 0, "{}", io::Error::last_os_error());
@@ -264,32 +347,60 @@ mod tests {
         let memory = unsafe { File::from_raw_fd(fd) };
         let bytes = size_of::<Bucket>() * (shape.mask as usize + 1);
         memory.set_len(bytes as u64).unwrap();
-        Buckets::new(memory.into(), shape, 0)
+        Buckets::new(memory.into(), shape)
+    }
+
+    /// Each bucket of a table.
+    fn read(table: &Buckets) -> Vec<(u32, Bucket)> {
+        (0..=table.shape.mask)
+            .map(|number| (number, bucket(table, number)))
+            .collect()
+    }
+
+    fn bucket(table: &Buckets, number: u32) -> Bucket {
+        let words = table.bucket(number).unwrap();
+        Bucket {
+            keys: std::array::from_fn(|way| words[way].load(Ordering::Relaxed)),
+            words: std::array::from_fn(|way| words[WAYS + way].load(Ordering::Relaxed)),
+        }
+    }
+
+    /// The table as the next daemon opens it.
+    fn adopted(table: Buckets) -> Buckets {
+        let read = read(&table);
+        let mut next = Buckets::new(table.map, table.shape);
+        next.mend(&read).unwrap();
+        next
+    }
+
+    /// Another table that has the same memory.
+    fn copy(table: &Buckets) -> Buckets {
+        let mut copy = with_shape(table.shape);
+        copy.len = table.len;
+        for (bucket, found) in read(table) {
+            for (at, value) in found.keys.into_iter().chain(found.words).enumerate() {
+                copy.store(bucket, at, value).unwrap();
+            }
+        }
+        copy
     }
 
     /// As a program looks up.
     fn found(table: &Buckets, key: u64) -> u64 {
-        let of = |bucket: u32| {
-            let words = table.bucket(bucket).unwrap();
-            Bucket {
-                keys: std::array::from_fn(|way| words[way].load(Ordering::Relaxed)),
-                words: std::array::from_fn(|way| words[WAYS + way].load(Ordering::Relaxed)),
-            }
-        };
-        let [first, second] = table.shape.places(key).map(|bucket| of(bucket).find(key));
+        let places = table.shape.places(key);
+        let [first, second] = places.map(|place| bucket(table, place).find(key));
         if first == 0 { second } else { first }
     }
 
     /// Every entry, read from the memory.
     fn all(table: &Buckets) -> Vec<(u64, u64)> {
         let mut all = Vec::new();
-        for bucket in 0..=table.shape.mask {
-            let words = table.bucket(bucket).unwrap();
-            let load = |at: usize| words[at].load(Ordering::Relaxed);
-            for (key, word) in (0..WAYS).map(|way| (load(way), load(WAYS + way))) {
-                match word {
-                    0 => assert_eq!(key, 0, "the key of a place that is not in use"),
-                    _ => all.push((key, word)),
+        for (bucket, found) in read(table) {
+            for (key, word) in found.keys.into_iter().zip(found.words) {
+                match (key, word) {
+                    (0, 0) => {}
+                    (0, _) | (_, 0) => panic!("half an entry in bucket {bucket}: {key} {word}"),
+                    entry => all.push(entry),
                 }
             }
         }
@@ -382,7 +493,7 @@ mod tests {
         let mut first = table(3);
         first.set(1, 1).unwrap();
         first.set(2, 2).unwrap();
-        let mut again = Buckets::new(first.map, first.shape, 2);
+        let mut again = adopted(first);
 
         assert!(!is_full(again.set(2, 5)));
         assert!(!is_full(again.set(3, 3)));
@@ -390,7 +501,118 @@ mod tests {
         assert_eq!(all(&again), [(1, 1), (2, 5), (3, 3)]);
     }
 
+    /// A key that two buckets can have, and those.
+    fn of_two(table: &Buckets) -> (u64, [u32; 2]) {
+        let of = |key| (key, table.shape.places(key));
+        (1..1_000)
+            .map(of)
+            .find(|(_, [first, second])| first != second)
+            .unwrap()
+    }
+
+    #[test]
+    fn of_an_entry_that_is_there_twice_the_one_that_programs_renew_stays() {
+        let mut table = table(100);
+        let (key, [first, second]) = of_two(&table);
+        for (bucket, way, word) in [(second, 0, 1), (first, 3, 3), (first, 2, 2)] {
+            table.fill(Place { bucket, way }, key, word).unwrap();
+        }
+        assert_eq!(found(&table, key), 2);
+
+        table = adopted(table);
+
+        assert_eq!((table.len, all(&table)), (1, vec![(key, 2)]));
+        table.set(key, 0).unwrap();
+        assert_eq!((table.len, found(&table, key)), (0, 0));
+    }
+
+    #[test]
+    fn memory_is_mapped_for_what_is_cleared_alone() {
+        let mut table = table(60_000);
+        for key in 1..=60_000 {
+            table.set(key, key).unwrap();
+        }
+        let mapped = |table: &Buckets| -> Vec<usize> {
+            let pieces = table.pieces.iter().enumerate();
+            let mapped = pieces.filter(|(_, piece)| piece.get().is_some());
+            mapped.map(|(number, _)| number).collect()
+        };
+
+        table = adopted(table);
+        assert_eq!((table.len, mapped(&table)), (60_000, Vec::new()));
+
+        let place = table.free_way(5 * PIECE + 7).unwrap().unwrap();
+        table.set_word(place, 1).unwrap();
+        table = adopted(table);
+        assert_eq!((table.len, mapped(&table)), (60_000, vec![5]));
+    }
+
+    #[test]
+    fn a_place_whose_stamp_was_renewed_when_it_was_cleared_is_free() {
+        let mut table = table(100);
+        // In a bucket where key zero would be looked for.
+        let bucket = table.shape.places(0)[0];
+        let key = (1..10_000).find(|key| table.shape.places(*key)[0] == bucket);
+        let key = key.unwrap();
+        table.set(key, 7).unwrap();
+        let place = table.find(key).unwrap().unwrap();
+        table.set(key, 0).unwrap();
+        table.set_word(place, 1 << 32).unwrap();
+
+        assert_eq!(table.get(0).unwrap(), None);
+        table.set(0, 0).unwrap();
+        assert_eq!(table.len, 0);
+
+        table.set(key, 8).unwrap();
+        assert_eq!(table.find(key).unwrap(), Some(place));
+        assert_eq!((table.len, all(&table)), (1, vec![(key, 8)]));
+    }
+
     proptest! {
+        #[test]
+        fn a_writer_can_be_killed_after_any_store(
+            before in prop::collection::vec((1..300_u64, 0..4_u64), 0..1_000),
+            changes in prop::collection::vec((1..300_u64, 0..4_u64), 1..8),
+        ) {
+            // Fuller than tables ever are, so that many entries make room for others.
+            let mut table = with_shape(Shape { seed: SEED, mask: 63, room: 250 });
+            for (key, word) in before {
+                let _full = table.set(key, word);
+            }
+            for (key, word) in changes {
+                let old = BTreeMap::from_iter(all(&table));
+                for stores in 0.. {
+                    let mut killed = copy(&table);
+                    let whole = set_in(&mut killed, stores, key, word);
+                    let mut next = adopted(killed);
+
+                    let is = found(&next, key);
+                    let was = old.get(&key).copied().unwrap_or(0);
+                    prop_assert!(is == was || is == word, "{} after {} stores", is, stores);
+                    let mut model = old.clone();
+                    if is == 0 {
+                        model.remove(&key);
+                    } else {
+                        model.insert(key, is);
+                    }
+                    prop_assert_eq!(all(&next), Vec::from_iter(model.clone()), "{} stores", stores);
+                    prop_assert_eq!(next.len as usize, model.len());
+                    for key in 1..300 {
+                        let word = model.get(&key).copied();
+                        prop_assert_eq!(next.get(key).unwrap(), word);
+                        prop_assert_eq!(found(&next, key), word.unwrap_or(0));
+                        next.set(key, 0).unwrap();
+                        prop_assert_eq!(found(&next, key), 0);
+                    }
+                    prop_assert_eq!((next.len, all(&next)), (0, Vec::new()));
+                    if whole {
+                        break;
+                    }
+                }
+                let _full = table.set(key, word);
+            }
+        }
+
         #[test]
         fn a_table_is_an_ordinary_map(changes in prop::collection::vec((1..400_u64, 0..3_u64), 0..1_500)) {
             let mut table = table(190);

@@ -25,7 +25,7 @@ use vtep_common::{
 use super::{
     Datapath, Maps,
     batch::{self, BatchError},
-    buckets::{self, Buckets, Unset},
+    buckets::{Buckets, Unset},
     clock::nanoseconds,
     error::DatapathError,
 };
@@ -116,16 +116,11 @@ fn buckets(
     }
     let map = data.fd().as_fd().try_clone_to_owned();
     let map = map.map_err(|error| failed(MapError::IoError(error)))?;
-    let len = if is_new {
-        0
+    if is_new {
+        Ok(Buckets::new(map, shape))
     } else {
-        words(buckets::entries(&map), name)?.len()
-    };
-    Ok(Buckets::new(
-        map,
-        shape,
-        u32::try_from(len).unwrap_or(u32::MAX),
-    ))
+        many(Buckets::adopt(map, shape), name)
+    }
 }
 
 /// Sets the word of a key of a table; zero deletes it.
@@ -154,12 +149,9 @@ pub(super) fn word(
     found.map_err(|source| DatapathError::map("read", name, MapError::IoError(source)))
 }
 
-/// Every entry of a table.
-pub(super) fn words(
-    entries: Result<Vec<(u64, u64)>, BatchError>,
-    name: &'static str,
-) -> Result<Vec<(u64, u64)>, DatapathError> {
-    entries.map_err(|error| {
+/// What was read of a table in batches.
+pub(super) fn many<T>(read: Result<T, BatchError>, name: &'static str) -> Result<T, DatapathError> {
+    read.map_err(|error| {
         let source = match error {
             BatchError::Unsupported => io::Error::from(io::ErrorKind::Unsupported),
             BatchError::Refused(source) => source,
@@ -372,19 +364,19 @@ impl Datapath {
                 .map(|entry| entry.map(|(key, value)| (key.prefix_len(), key.data(), value)))
                 .collect::<Result<_, _>>()
                 .map_err(|source| DatapathError::map("read", name::NEXTHOPS, source))?,
-            vnis: words(maps.vnis.entries(), name::VNIS)?
+            vnis: many(maps.vnis.entries(), name::VNIS)?
                 .into_iter()
                 .filter_map(|(key, word)| Some((vni_of(key), number(word)?)))
                 .collect(),
             segments: in_use(&maps.segments, name::SEGMENTS, MAX_SEGMENTS, |segment| {
                 segment.flags != 0
             })?,
-            port_index: words(maps.port_index.entries(), name::PORT_INDEX)?
+            port_index: many(maps.port_index.entries(), name::PORT_INDEX)?
                 .into_iter()
                 .filter_map(|(key, word)| Some((PortKey::from_word(key), number(word)?)))
                 .collect(),
             ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| port.flags != 0)?,
-            fdb: words(maps.fdb.entries(), name::FDB)?
+            fdb: many(maps.fdb.entries(), name::FDB)?
                 .into_iter()
                 .filter_map(|(key, word)| {
                     Some((FdbKey::from_word(key), FdbValue::from_word(word)?))
