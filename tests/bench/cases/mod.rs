@@ -5,6 +5,7 @@ mod control;
 mod fdb;
 mod flood;
 mod learning;
+mod ovs;
 mod packets;
 mod pair;
 mod program;

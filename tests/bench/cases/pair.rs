@@ -9,22 +9,23 @@ use vtep_tests::capture::Capture;
 use vtep_tests::daemon::Daemon;
 use vtep_tests::frame::{Mac, pattern};
 use vtep_tests::kernel;
-use vtep_tests::lab::{Attach, GREEN, Kind, UPLINK, VM_DEV};
+use vtep_tests::lab::{Attach, GREEN, UPLINK, VM_DEV};
 use vtep_tests::link::Link as _;
 use vtep_tests::ns::Ns;
-use vtep_tests::offload::{set_gro, set_segmentation};
+use vtep_tests::offload::{set_gro, set_offloads, set_segmentation};
 use vtep_tests::tap::{Pump, Tap};
 use vtep_tests::traffic::{inner_v4, ping, tcp_transfer};
 use vtep_tests::underlay::Family;
 
 use super::choices::without_choices;
+use super::ovs::{self, Ends, Instance, Programs};
 
 /// The MTU of the underlay.
-const MTU: u32 = 1500;
+pub(super) const MTU: u32 = 1500;
 /// What crosses to see that contents arrive, and in frames of which length; in bytes.
 const PROBE: usize = 1 << 20;
 /// The port of a hypervisor.
-const PORT: &str = "port0";
+pub(super) const PORT: &str = "port0";
 
 /// What the underlay carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,37 +71,75 @@ impl fmt::Display for Setup {
     }
 }
 
+/// What encapsulates at both hypervisors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum By<'a> {
+    /// The program under test.
+    Vtep,
+    /// The kernel's `vxlan` device and a bridge.
+    Kernel,
+    /// Open vSwitch.
+    Ovs(&'a Programs),
+}
+
+impl By<'_> {
+    /// Its name in the report.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Vtep => "vtep",
+            Self::Kernel => "kernel",
+            Self::Ovs(_) => ovs::NAME,
+        }
+    }
+
+    /// What a row's name has at its end where vtep is compared with it.
+    pub(crate) const fn row(self) -> &'static str {
+        match self {
+            Self::Vtep | Self::Kernel => "",
+            Self::Ovs(_) => ", vtep against ovs",
+        }
+    }
+}
+
+/// What does it at one of them.
+enum Endpoint<'a> {
+    Vtep(Daemon),
+    Kernel,
+    Ovs { _instance: Instance<'a> },
+}
+
 /// One half: a hypervisor and its VM. Fields go in this order when it ends.
-struct Side {
+struct Side<'a> {
     /// Carries between the taps, where there are taps.
     _pump: Option<Pump>,
     vm: Ns,
-    daemon: Option<Daemon>,
+    endpoint: Endpoint<'a>,
     hypervisor: Ns,
     number: u8,
 }
 
 /// The whole.
-pub(crate) struct Pair {
-    sides: [Side; 2],
-    setup: Setup,
+pub(crate) struct Pair<'a> {
+    sides: [Side<'a>; 2],
+    /// What encapsulates.
+    pub(crate) by: By<'a>,
+    /// What is set up.
+    pub(crate) setup: Setup,
 }
 
-impl Pair {
+impl<'a> Pair<'a> {
     /// Sets up, passes traffic, and has everybody know everybody.
-    pub(crate) fn new(kind: Kind, setup: Setup) -> Self {
+    pub(crate) fn new(by: By<'a>, setup: Setup) -> Self {
         let hypervisors = [Ns::new("hv0"), Ns::new("hv1")];
         let [near, far] = &hypervisors;
         near.veth(UPLINK, far, UPLINK);
         for (number, ns) in (1..).zip(&hypervisors) {
-            underlay_end(setup, number, ns);
+            underlay_end(by, setup, number, ns);
         }
         let [near, far] = hypervisors;
         let pair = Self {
-            sides: [
-                Side::new(kind, setup, near, 1),
-                Side::new(kind, setup, far, 2),
-            ],
+            sides: [Side::new(by, setup, near, 1), Side::new(by, setup, far, 2)],
+            by,
             setup,
         };
         for from in [0, 1] {
@@ -120,12 +159,8 @@ impl Pair {
         scope: &'scope Scope<'scope, '_>,
         body: impl FnOnce() -> T + Send + 'scope,
     ) -> ScopedJoinHandle<'scope, T> {
-        let name = match self.sides[0].daemon {
-            Some(_) => "bench-vtep",
-            None => "bench-kernel",
-        };
         thread::Builder::new()
-            .name(name.to_owned())
+            .name(format!("bench-{}", self.by.name()))
             .spawn_scoped(scope, body)
             .expect("start a thread")
     }
@@ -142,7 +177,9 @@ impl Pair {
 
     /// What takes frames from the underlay, and why not XDP, as the daemon says.
     pub(crate) fn hook(&self) -> String {
-        let daemon = self.sides[0].daemon.as_ref().expect("a side with vtep");
+        let Endpoint::Vtep(daemon) = &self.sides[0].endpoint else {
+            panic!("a side without vtep");
+        };
         let uplink = &daemon.status()["uplinks"][0];
         let said = |what: &str| uplink[what].as_str().unwrap_or("-").to_owned();
         format!(
@@ -152,7 +189,7 @@ impl Pair {
         )
     }
 
-    /// Contents arrive whole, and the underlay carries what it is to carry.
+    /// Contents arrive whole, and the underlay carries what it is to carry: from Open vSwitch, frames of its MTU only.
     fn carries(&self) {
         for from in [0, 1] {
             let uplink = Capture::all(&self.sides[from].hypervisor, UPLINK);
@@ -167,9 +204,10 @@ impl Pair {
             let single = longest <= usize::try_from(MTU).expect("a small constant") + 14;
             assert_eq!(
                 single,
-                self.setup.underlay == Underlay::Wire,
-                "{}: the longest frame on the underlay has {longest} bytes",
-                self.setup
+                self.setup.underlay == Underlay::Wire || matches!(self.by, By::Ovs(_)),
+                "{}, {}: the longest frame on the underlay has {longest} bytes",
+                self.by.name(),
+                self.setup,
             );
         }
     }
@@ -198,7 +236,7 @@ impl Pair {
     }
 
     /// In both directions a frame looks on the underlay as the rival's, but for what is free to choose.
-    pub(crate) fn looks_as(&self, rival: &Self) {
+    pub(crate) fn looks_as(&self, rival: &Pair<'_>) {
         for from in [0, 1] {
             let [ours, theirs] = [self, rival].map(|pair| {
                 let frame = pair.sample(from);
@@ -215,11 +253,16 @@ impl Pair {
 }
 
 /// One end of the underlay.
-fn underlay_end(setup: Setup, number: u8, ns: &Ns) {
+fn underlay_end(by: By<'_>, setup: Setup, number: u8, ns: &Ns) {
     let family = setup.family;
     let (prefix, nodad) = (family.prefix(), family.nodad());
     let (here, there) = (family.address(0, number), family.address(0, other(number)));
     let (mac, far_mac) = (underlay_mac(number), underlay_mac(other(number)));
+    if matches!(by, By::Ovs(_)) {
+        // Its bridge has the address, and the MAC.
+        ns.ip(&format!("link set {UPLINK} addrgenmode none mtu {MTU}"));
+        return;
+    }
     ns.ip(&format!(
         "link set {UPLINK} address {mac} mtu {MTU}
          addr add {here}/{prefix} dev {UPLINK} {nodad}
@@ -239,8 +282,8 @@ const fn underlay_mac(number: u8) -> Mac {
     Mac::nth(0xa0 + number)
 }
 
-impl Side {
-    fn new(kind: Kind, setup: Setup, hypervisor: Ns, number: u8) -> Self {
+impl<'a> Side<'a> {
+    fn new(by: By<'a>, setup: Setup, hypervisor: Ns, number: u8) -> Self {
         let (here, there) = (
             setup.family.address(0, number),
             setup.family.address(0, other(number)),
@@ -258,8 +301,8 @@ impl Side {
             inner_v4(other(number)),
             Mac::nth(other(number)),
         ));
-        let daemon = match kind {
-            Kind::Vtep => {
+        let endpoint = match by {
+            By::Vtep => {
                 let daemon = Daemon::start(&hypervisor, &["--iface", UPLINK]);
                 daemon.ok(&format!("vni add {GREEN}"));
                 daemon.ok(&format!("port add {PORT} --vni {GREEN}"));
@@ -267,9 +310,9 @@ impl Side {
                     "fdb append {} --vni {GREEN} --dst {there}",
                     Mac::ZERO
                 ));
-                Some(daemon)
+                Endpoint::Vtep(daemon)
             }
-            Kind::Kernel => {
+            By::Kernel => {
                 // Like vtep's defaults, so that the same bytes cross: with DF, and over IPv4 without a checksum.
                 let like = match setup.family {
                     Family::V4 => "df set noudpcsum",
@@ -278,13 +321,24 @@ impl Side {
                 kernel::add_vni_with(&hypervisor, GREEN, here, mtu, like);
                 kernel::add_port(&hypervisor, GREEN, PORT);
                 kernel::flood_to(&hypervisor, GREEN, there);
-                None
+                Endpoint::Kernel
+            }
+            By::Ovs(programs) => {
+                set_offloads(&vm, VM_DEV, false);
+                let ends = Ends {
+                    family: setup.family,
+                    here: (here, underlay_mac(number)),
+                    there: (there, underlay_mac(other(number))),
+                };
+                Endpoint::Ovs {
+                    _instance: Instance::start(programs, &hypervisor, &ends),
+                }
             }
         };
         Self {
             _pump: pump,
             vm,
-            daemon,
+            endpoint,
             hypervisor,
             number,
         }

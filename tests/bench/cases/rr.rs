@@ -8,11 +8,12 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vtep_tests::lab::{Attach, Kind};
+use vtep_tests::lab::Attach;
 use vtep_tests::traffic::udp_pair;
 use vtep_tests::underlay::Family;
 
-use super::pair::{Pair, Setup, Underlay};
+use super::ovs::{Programs, note_absence};
+use super::pair::{By, Pair, Setup, Underlay};
 use crate::measure::{Contender, Scale, compare_each, pin};
 use crate::report::{Goal, Report};
 
@@ -25,38 +26,57 @@ const MOST: f64 = 500_000.0;
 
 /// Measures.
 pub(crate) fn run(scale: &Scale, report: &mut Report) {
+    let ovs = Programs::find();
     for family in Family::BOTH {
         let setup = Setup {
             family,
             underlay: Underlay::Super,
             attach: Attach::Veth,
         };
-        let [vtep, kernel] = [Kind::Vtep, Kind::Kernel].map(|kind| Pair::new(kind, setup));
+        let [vtep, kernel] = [By::Vtep, By::Kernel].map(|by| Pair::new(by, setup));
         vtep.looks_as(&kernel);
         let note = format!(
             "client and server on processor {PROCESSOR}; {}; underlay veth as it comes (GRO off)",
             vtep.hook()
         );
-        for (name, transactions) in [
-            ("TCP_RR", over_tcp as fn(&Pair, Duration) -> _),
-            ("UDP_RR", over_udp),
-        ] {
-            let once = |pair: &Pair| figures(transactions(pair, scale.time() / 2));
-            let [rate, half, most] = compare_each(
-                scale,
-                11,
-                &mut [
-                    Contender::new("vtep", || once(&vtep)),
-                    Contender::new("kernel", || once(&kernel)),
-                ],
-            );
-            let what = |figure: &str| format!("{name}, {figure}, {setup}");
-            report.ratio(&what("rate"), "1/s", &rate, Some(Goal::AtLeast(1.35)));
-            report.note(note.clone());
-            report.ratio(&what("p50"), "us", &half, None);
-            report.note(note.clone());
-            report.ratio(&what("p99"), "us", &most, Some(Goal::AtMost(1.0)));
-            report.note(note.clone());
+        against(scale, report, &vtep, &kernel, &note);
+        drop(kernel);
+        match &ovs {
+            Ok(programs) => {
+                let ovs = Pair::new(By::Ovs(programs), setup);
+                let note = format!("{note}; {}", programs.note());
+                against(scale, report, &vtep, &ovs, &note);
+            }
+            Err(why) => note_absence(report, why),
+        }
+    }
+}
+
+/// Measures beside one rival. Goals are for the kernel.
+fn against(scale: &Scale, report: &mut Report, vtep: &Pair, rival: &Pair, note: &str) {
+    let goal = |goal| matches!(rival.by, By::Kernel).then_some(goal);
+    for (name, transactions) in [
+        ("TCP_RR", over_tcp as fn(&Pair, Duration) -> _),
+        ("UDP_RR", over_udp),
+    ] {
+        let once = |pair: &Pair| figures(transactions(pair, scale.time() / 2));
+        let [rate, half, most] = compare_each(
+            scale,
+            11,
+            &mut [
+                Contender::new("vtep", || once(vtep)),
+                Contender::new(rival.by.name(), || once(rival)),
+            ],
+        );
+        let what = |figure: &str| format!("{name}, {figure}, {}{}", rival.setup, rival.by.row());
+        let rows = [
+            ("rate", "1/s", rate, goal(Goal::AtLeast(1.35))),
+            ("p50", "us", half, None),
+            ("p99", "us", most, goal(Goal::AtMost(1.0))),
+        ];
+        for (figure, unit, figures, goal) in rows {
+            report.ratio(&what(figure), unit, &figures, goal);
+            report.note(note);
         }
     }
 }

@@ -4,11 +4,12 @@ mod stream;
 
 use std::cell::Cell;
 
-use vtep_tests::lab::{Attach, Kind};
+use vtep_tests::lab::Attach;
 use vtep_tests::underlay::Family;
 
 use self::stream::{Load, Seen};
-use super::pair::{Pair, Setup, Underlay};
+use super::ovs::{Programs, note_absence};
+use super::pair::{By, Pair, Setup, Underlay};
 use crate::measure::{Contender, Scale, compare_each};
 use crate::report::{Figures, Goal, Report};
 
@@ -35,14 +36,14 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
             underlay,
             attach,
         };
-        let v4 = Bench::new(setup(Family::V4, Attach::Veth));
+        let v4 = Bench::new(By::Kernel, setup(Family::V4, Attach::Veth));
         let (rate_goal, cost_goal) = goals(underlay);
         let rate = v4.rate(scale, report, 1, 11, Some(rate_goal));
         let cost = v4.cost(scale, report, 11, Some(cost_goal));
         v4.rate(scale, report, 4, 5, None);
         drop(v4);
 
-        let v6 = Bench::new(setup(Family::V6, Attach::Veth));
+        let v6 = Bench::new(By::Kernel, setup(Family::V6, Attach::Veth));
         let rate_goal = rate.map(|rate| Goal::AtLeast(rate * (1.0 - V6_LESS)));
         let cost_goal = cost.map(|cost| Goal::AtMost(cost * (1.0 + V6_LESS)));
         v6.rate(scale, report, 1, 11, rate_goal);
@@ -51,9 +52,27 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         note_lost_goal(report, cost_goal);
         drop(v6);
 
-        let tap = Bench::new(setup(Family::V4, Attach::TapVnet));
+        let tap = Bench::new(By::Kernel, setup(Family::V4, Attach::TapVnet));
         tap.rate(scale, report, 1, 5, None);
         tap.cost(scale, report, 5, None);
+    }
+    against_ovs(scale, report);
+}
+
+/// Open vSwitch beside vtep, where it is installed: as fast as it goes.
+fn against_ovs(scale: &Scale, report: &mut Report) {
+    let programs = match Programs::find() {
+        Ok(programs) => programs,
+        Err(why) => return note_absence(report, &why),
+    };
+    for family in Family::BOTH {
+        let setup = Setup {
+            family,
+            underlay: Underlay::Super,
+            attach: Attach::Veth,
+        };
+        Bench::new(By::Ovs(&programs), setup).rate(scale, report, 1, 11, None);
+        report.note(programs.note());
     }
 }
 
@@ -71,21 +90,19 @@ fn median(report: &Report) -> Option<f64> {
 }
 
 /// Both contenders, side by side.
-struct Bench {
+struct Bench<'a> {
     setup: Setup,
-    vtep: Pair,
-    kernel: Pair,
+    vtep: Pair<'a>,
+    rival: Pair<'a>,
 }
 
-impl Bench {
-    fn new(setup: Setup) -> Self {
-        let [vtep, kernel] = [Kind::Vtep, Kind::Kernel].map(|kind| Pair::new(kind, setup));
-        vtep.looks_as(&kernel);
-        Self {
-            setup,
-            vtep,
-            kernel,
+impl<'a> Bench<'a> {
+    fn new(rival: By<'a>, setup: Setup) -> Self {
+        let [vtep, rival] = [By::Vtep, rival].map(|by| Pair::new(by, setup));
+        if matches!(rival.by, By::Kernel) {
+            vtep.looks_as(&rival);
         }
+        Self { setup, vtep, rival }
     }
 
     /// As fast as it goes; returns the median ratio.
@@ -103,9 +120,10 @@ impl Bench {
             pace: None,
         };
         let what = match streams {
-            1 => format!("rate, 1 stream, {}", self.setup),
-            more => format!("rate, {more} streams, {}", self.setup),
+            1 => "1 stream".to_owned(),
+            more => format!("{more} streams"),
         };
+        let what = format!("rate, {what}, {}{}", self.setup, self.rival.by.row());
         let ([rate], note) = self.compare(scale, rounds, &load, |seen| Ok([seen.rate]));
         report.ratio(&what, "Gbit/s", &rate, goal);
         report.note(note);
@@ -164,7 +182,7 @@ impl Bench {
             rounds,
             &mut [
                 Contender::new("vtep", || once(&self.vtep, &again[0])),
-                Contender::new("kernel", || once(&self.kernel, &again[1])),
+                Contender::new(self.rival.by.name(), || once(&self.rival, &again[1])),
             ],
         );
         let each = |(segments, transfers)| segments / u64::max(transfers, 1);
@@ -173,7 +191,7 @@ impl Bench {
     }
 
     /// How the machine was used, and how many segments of a transfer were sent `again`.
-    fn note(&self, [vtep, kernel]: [u64; 2]) -> String {
+    fn note(&self, [vtep, rival]: [u64; 2]) -> String {
         let underlay = match self.setup.underlay {
             Underlay::Super => "underlay veth as it comes (GSO, TSO, checksums on, GRO off)",
             Underlay::Wire => {
@@ -189,11 +207,12 @@ impl Bench {
         };
         format!(
             "all senders on processor {}, all receivers on {}, {}; {}; {underlay}; segments sent again in a transfer: \
-             vtep {vtep}, kernel {kernel}{pump}",
+             vtep {vtep}, {} {rival}{pump}",
             stream::SENDER,
             stream::RECEIVER,
             stream::CONGESTION_CONTROL,
             self.vtep.hook(),
+            self.rival.by.name(),
         )
     }
 }
