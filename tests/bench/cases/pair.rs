@@ -76,8 +76,10 @@ impl fmt::Display for Setup {
 pub(crate) enum By<'a> {
     /// The program under test.
     Vtep,
-    /// The kernel's `vxlan` device and a bridge.
+    /// The kernel's `vxlan` device and a bridge, set so that the same bytes cross as with vtep.
     Kernel,
+    /// The same as they come, without an option: over IPv4 with UDP checksums, and without DF.
+    KernelDefaults,
     /// Open vSwitch.
     Ovs(&'a Programs),
 }
@@ -88,6 +90,7 @@ impl By<'_> {
         match self {
             Self::Vtep => "vtep",
             Self::Kernel => "kernel",
+            Self::KernelDefaults => "kernel's defaults",
             Self::Ovs(_) => ovs::NAME,
         }
     }
@@ -96,6 +99,7 @@ impl By<'_> {
     pub(crate) const fn row(self) -> &'static str {
         match self {
             Self::Vtep | Self::Kernel => "",
+            Self::KernelDefaults => ", vtep against the kernel's defaults",
             Self::Ovs(_) => ", vtep against ovs",
         }
     }
@@ -312,11 +316,11 @@ impl<'a> Side<'a> {
                 ));
                 Endpoint::Vtep(daemon)
             }
-            By::Kernel => {
-                // Like vtep's defaults, so that the same bytes cross: with DF, and over IPv4 without a checksum.
-                let like = match setup.family {
-                    Family::V4 => "df set noudpcsum",
-                    Family::V6 => "",
+            By::Kernel | By::KernelDefaults => {
+                // Like vtep's defaults: with DF, and over IPv4 without a checksum.
+                let like = match (by, setup.family) {
+                    (By::Kernel, Family::V4) => "df set noudpcsum",
+                    _ => "",
                 };
                 kernel::add_vni_with(&hypervisor, GREEN, here, mtu, like);
                 kernel::add_port(&hypervisor, GREEN, PORT);

@@ -20,6 +20,9 @@ const OFF: f64 = 0.02;
 /// How much worse than over IPv4 a ratio may be over IPv6.
 const V6_LESS: f64 = 0.1;
 
+/// Times the rate of the kernel's device as it comes that one stream is to reach over IPv4.
+const OF_DEFAULTS: f64 = 1.2;
+
 /// What ratios one stream between veths is to reach over IPv4: rate, processor time.
 const fn goals(underlay: Underlay) -> (Goal, Goal) {
     match underlay {
@@ -56,7 +59,19 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         tap.rate(scale, report, 1, 5, None);
         tap.cost(scale, report, 5, None);
     }
+    against_defaults(scale, report);
     against_ovs(scale, report);
+}
+
+/// The kernel's device as people have it who give it no option.
+fn against_defaults(scale: &Scale, report: &mut Report) {
+    let setup = Setup {
+        family: Family::V4,
+        underlay: Underlay::Super,
+        attach: Attach::Veth,
+    };
+    let bench = Bench::new(By::KernelDefaults, setup);
+    bench.rate(scale, report, 1, 11, Some(Goal::AtLeast(OF_DEFAULTS)));
 }
 
 /// Open vSwitch beside vtep, where it is installed: as fast as it goes.
