@@ -223,7 +223,7 @@ impl Bench<'_> {
     ///
     /// # Panics
     ///
-    /// If the maps cannot be read.
+    /// If the maps cannot be read, or an event is of another time.
     pub fn told(&mut self) -> Vec<Event> {
         let mut events = self.datapath.events(usize::MAX);
         for event in &mut events {
@@ -231,6 +231,7 @@ impl Bench<'_> {
             self.guards
                 .remove(&subject)
                 .unwrap_or_else(|error| panic!("the guard of {event:?}: {error}"));
+            assert_is_now(event.time, "an event");
             event.time = 0;
         }
         events
@@ -252,11 +253,9 @@ impl Bench<'_> {
             .write(&[Write::Fdb(key, Some(zeroed))])
             .expect("write an entry");
         let refreshed = FdbValue::stamp(value.last_seen) != 0;
-        let age = monotonic_ns().abs_diff(seen);
-        assert!(
-            !refreshed || age < FdbValue::REFRESH_NS,
-            "a stamp that is {age} ns off"
-        );
+        if refreshed {
+            assert_is_now(seen, "a stamp");
+        }
         refreshed
     }
 
@@ -435,6 +434,12 @@ pub fn save(name: &str, frames: &[Vec<u8>]) -> String {
 pub fn scapy(frame: &[u8]) -> String {
     let hex: Vec<String> = frame.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("Ether(bytes.fromhex(\"{}\")).show()", hex.concat())
+}
+
+/// That a time which a program has set, in nanoseconds of `CLOCK_MONOTONIC`, is the present one, as exactly as stamps are.
+fn assert_is_now(time: u64, what: &str) {
+    let off = monotonic_ns().abs_diff(time);
+    assert!(off < FdbValue::REFRESH_NS, "{what} that is {off} ns off");
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
