@@ -41,7 +41,7 @@ use crate::{
 /// XDP on an uplink: known unicast to local ports; the rest goes on to TC.
 #[xdp(frags)]
 pub fn xdp_uplink(ctx: XdpContext) -> u32 {
-    let Some(tables) = KernelTables::open() else {
+    let Some(tables) = KernelTables::for_short_program() else {
         return xdp_action::XDP_ABORTED;
     };
     let frame = XdpFrame::new(&ctx);
@@ -156,7 +156,7 @@ fn at_port(ctx: &TcContext, stage: port::Stage) -> i32 {
 /// XDP on a port: plain frames for one VTEP; the rest goes on to TC.
 #[xdp(frags)]
 pub fn xdp_port(ctx: XdpContext) -> u32 {
-    let Some(tables) = KernelTables::open() else {
+    let Some(tables) = KernelTables::for_short_program() else {
         return xdp_action::XDP_ABORTED;
     };
     let frame = XdpFrame::new(&ctx);

@@ -116,8 +116,8 @@ static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 #[derive(Clone, Copy)]
 pub struct KernelTables {
     scratch: *mut Scratch,
-    /// The verifier may follow what is decided late: the program is short enough.
-    open: bool,
+    /// The program is short enough for the verifier to follow what is decided late.
+    short: bool,
 }
 
 impl KernelTables {
@@ -127,16 +127,16 @@ impl KernelTables {
         let scratch = SCRATCH.get_ptr_mut(0)?;
         Some(Self {
             scratch,
-            open: false,
+            short: false,
         })
     }
 
     /// For a program that is short enough for the verifier to follow what is decided late: that is not put down, which saves
     /// moving it there and back.
     #[inline(always)]
-    pub fn open() -> Option<Self> {
+    pub fn for_short_program() -> Option<Self> {
         Self::new().map(|tables| Self {
-            open: true,
+            short: true,
             ..tables
         })
     }
@@ -298,7 +298,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn put_down<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
-        if self.open && matches!(PLACE, place::ARRIVAL | place::VERDICT | place::END) {
+        if self.short && matches!(PLACE, place::ARRIVAL | place::VERDICT | place::END) {
             return value;
         }
         self.put_down_mut::<PLACE, T>(value)

@@ -13,8 +13,8 @@ use super::{PacketWindow, packet_access};
 pub const MACS: usize = ethernet::TYPE_OFFSET;
 
 /// Bytes of the first buffer of a multi-buffer frame, at least: a driver fills one before it starts another, and none has
-/// smaller ones (they hold a frame of the smallest MTU of Ethernet, 1,500, or half a page). A shorter frame has only one, and a
-/// call is saved.
+/// smaller ones (they hold a frame of Ethernet's usual MTU, 1,500 bytes, or half a page). A shorter frame has only one, and a call
+/// is saved.
 const FILLED: usize = 1_024;
 
 /// A frame at XDP.
