@@ -9,7 +9,7 @@ use vtep_tests::capture::Capture;
 use vtep_tests::daemon::Daemon;
 use vtep_tests::frame::{Mac, pattern};
 use vtep_tests::kernel;
-use vtep_tests::lab::{Attach, GREEN, UPLINK, VM_DEV};
+use vtep_tests::lab::{GREEN, UPLINK, VM_DEV};
 use vtep_tests::link::Link as _;
 use vtep_tests::ns::Ns;
 use vtep_tests::offload::{set_gro, set_offloads, set_segmentation};
@@ -45,6 +45,17 @@ impl fmt::Display for Underlay {
     }
 }
 
+/// The devices of the VMs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guest {
+    /// Veths, which take super-frames and leave checksums to others.
+    Veth,
+    /// Veths with every offload off: the VM's stack sends and gets frames of its MTU, with complete checksums.
+    Plain,
+    /// Taps that carry virtio's offloads.
+    Tap,
+}
+
 /// What is set up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
@@ -52,8 +63,8 @@ pub(crate) struct Setup {
     pub(crate) family: Family,
     /// What it carries.
     pub(crate) underlay: Underlay,
-    /// How the VMs hang on their hypervisors.
-    pub(crate) attach: Attach,
+    /// The VMs.
+    pub(crate) guest: Guest,
 }
 
 impl fmt::Display for Setup {
@@ -62,12 +73,12 @@ impl fmt::Display for Setup {
             Family::V4 => "IPv4",
             Family::V6 => "IPv6",
         };
-        let port = match self.attach {
-            Attach::Veth => "veth",
-            Attach::TapVnet => "tap with vnet header",
-            Attach::TapPlain => "tap",
+        let guest = match self.guest {
+            Guest::Veth => "veth",
+            Guest::Plain => "VMs without offloads",
+            Guest::Tap => "tap with vnet header",
         };
-        write!(f, "{}, {family}, {port}", self.underlay)
+        write!(f, "{}, {family}, {guest}", self.underlay)
     }
 }
 
@@ -82,6 +93,8 @@ pub(crate) enum By<'a> {
     KernelDefaults,
     /// Open vSwitch.
     Ovs(&'a Programs),
+    /// No one: one veth pair joins the VMs, which no VTEP between them can be faster than.
+    Nobody,
 }
 
 impl By<'_> {
@@ -92,13 +105,14 @@ impl By<'_> {
             Self::Kernel => "kernel",
             Self::KernelDefaults => "kernel's defaults",
             Self::Ovs(_) => ovs::NAME,
+            Self::Nobody => "no VTEP",
         }
     }
 
     /// What a row's name has at its end where vtep is compared with it.
     pub(crate) const fn row(self) -> &'static str {
         match self {
-            Self::Vtep | Self::Kernel => "",
+            Self::Vtep | Self::Kernel | Self::Nobody => "",
             Self::KernelDefaults => ", vtep against the kernel's defaults",
             Self::Ovs(_) => ", vtep against ovs",
         }
@@ -109,6 +123,7 @@ impl By<'_> {
 enum Endpoint<'a> {
     Vtep(Daemon),
     Kernel,
+    Nobody,
     Ovs { _instance: Instance<'a> },
 }
 
@@ -140,9 +155,17 @@ impl<'a> Pair<'a> {
         for (number, ns) in (1..).zip(&hypervisors) {
             underlay_end(by, setup, number, ns);
         }
-        let [near, far] = hypervisors;
+        let vms = [Ns::new("vm"), Ns::new("vm")];
+        if matches!(by, By::Nobody) {
+            let [near, far] = &vms;
+            near.veth(VM_DEV, far, VM_DEV);
+        }
+        let ([near, far], [near_vm, far_vm]) = (hypervisors, vms);
         let pair = Self {
-            sides: [Side::new(by, setup, near, 1), Side::new(by, setup, far, 2)],
+            sides: [
+                Side::new(by, setup, near, near_vm, 1),
+                Side::new(by, setup, far, far_vm, 2),
+            ],
             by,
             setup,
         };
@@ -196,19 +219,24 @@ impl<'a> Pair<'a> {
     /// Contents arrive whole, and the underlay carries what it is to carry: from Open vSwitch, frames of its MTU only.
     fn carries(&self) {
         for from in [0, 1] {
-            let uplink = Capture::all(&self.sides[from].hypervisor, UPLINK);
+            let wire = match self.by {
+                By::Nobody => Capture::all(self.vm(from), VM_DEV),
+                _ => Capture::all(&self.sides[from].hypervisor, UPLINK),
+            };
             tcp_transfer(
                 self.vm(from),
                 self.vm(1 - from),
                 self.address(1 - from),
                 PROBE,
             );
-            let seen = uplink.collect(Duration::from_millis(50), |_| false);
+            let seen = wire.collect(Duration::from_millis(50), |_| false);
             let longest = seen.iter().map(Vec::len).max().unwrap_or(0);
             let single = longest <= usize::try_from(MTU).expect("a small constant") + 14;
             assert_eq!(
                 single,
-                self.setup.underlay == Underlay::Wire || matches!(self.by, By::Ovs(_)),
+                self.setup.underlay == Underlay::Wire
+                    || self.setup.guest == Guest::Plain
+                    || matches!(self.by, By::Ovs(_)),
                 "{}, {}: the longest frame on the underlay has {longest} bytes",
                 self.by.name(),
                 self.setup,
@@ -273,8 +301,7 @@ fn underlay_end(by: By<'_>, setup: Setup, number: u8, ns: &Ns) {
          neigh replace {there} lladdr {far_mac} dev {UPLINK} nud permanent"
     ));
     if setup.underlay == Underlay::Wire {
-        set_segmentation(ns, UPLINK, false);
-        set_gro(ns, UPLINK, true);
+        cut_as_wire(ns, UPLINK);
     }
 }
 
@@ -287,24 +314,14 @@ const fn underlay_mac(number: u8) -> Mac {
 }
 
 impl<'a> Side<'a> {
-    fn new(by: By<'a>, setup: Setup, hypervisor: Ns, number: u8) -> Self {
+    fn new(by: By<'a>, setup: Setup, hypervisor: Ns, vm: Ns, number: u8) -> Self {
         let (here, there) = (
             setup.family.address(0, number),
             setup.family.address(0, other(number)),
         );
         let mtu = kernel::inner_mtu(setup.family, MTU);
-        let vm = Ns::new("vm");
-        let pump = attach(setup.attach, &hypervisor, &vm);
-        hypervisor.ip(&format!("link set {PORT} addrgenmode none mtu {mtu}"));
-        vm.ip(&format!(
-            "link set {VM_DEV} addrgenmode none address {} mtu {mtu}
-             addr add {}/24 dev {VM_DEV}
-             neigh replace {} lladdr {} dev {VM_DEV} nud permanent",
-            Mac::nth(number),
-            inner_v4(number),
-            inner_v4(other(number)),
-            Mac::nth(other(number)),
-        ));
+        let pump = attach(by, setup.guest, &hypervisor, &vm, mtu);
+        vm_end(by, setup, number, &vm, mtu);
         let endpoint = match by {
             By::Vtep => {
                 let daemon = Daemon::start(&hypervisor, &["--iface", UPLINK]);
@@ -327,8 +344,8 @@ impl<'a> Side<'a> {
                 kernel::flood_to(&hypervisor, GREEN, there);
                 Endpoint::Kernel
             }
+            By::Nobody => Endpoint::Nobody,
             By::Ovs(programs) => {
-                set_offloads(&vm, VM_DEV, false);
                 let ends = Ends {
                     family: setup.family,
                     here: (here, underlay_mac(number)),
@@ -349,15 +366,46 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Gives the VM its device, whose other end is the hypervisor's port.
-fn attach(attach: Attach, hypervisor: &Ns, vm: &Ns) -> Option<Pump> {
-    let open = match attach {
-        Attach::Veth => {
+/// Gives the VM its device, whose other end is the hypervisor's port, if there is to be one.
+fn attach(by: By<'_>, guest: Guest, hypervisor: &Ns, vm: &Ns, mtu: u32) -> Option<Pump> {
+    if matches!(by, By::Nobody) {
+        return None;
+    }
+    let pump = match guest {
+        Guest::Veth | Guest::Plain => {
             hypervisor.veth(PORT, vm, VM_DEV);
-            return None;
+            None
         }
-        Attach::TapVnet => Tap::with_vnet_header,
-        Attach::TapPlain => Tap::new,
+        Guest::Tap => {
+            let [port, device] =
+                [(hypervisor, PORT), (vm, VM_DEV)].map(|(ns, dev)| Tap::with_vnet_header(ns, dev));
+            Some(Pump::start(port, device))
+        }
     };
-    Some(Pump::start(open(hypervisor, PORT), open(vm, VM_DEV)))
+    hypervisor.ip(&format!("link set {PORT} addrgenmode none mtu {mtu}"));
+    pump
+}
+
+/// Addresses and offloads of a VM.
+fn vm_end(by: By<'_>, setup: Setup, number: u8, vm: &Ns, mtu: u32) {
+    vm.ip(&format!(
+        "link set {VM_DEV} addrgenmode none address {} mtu {mtu}
+         addr add {}/24 dev {VM_DEV}
+         neigh replace {} lladdr {} dev {VM_DEV} nud permanent",
+        Mac::nth(number),
+        inner_v4(number),
+        inner_v4(other(number)),
+        Mac::nth(other(number)),
+    ));
+    if setup.guest == Guest::Plain || matches!(by, By::Ovs(_)) {
+        set_offloads(vm, VM_DEV, false);
+    } else if setup.underlay == Underlay::Wire && matches!(by, By::Nobody) {
+        cut_as_wire(vm, VM_DEV);
+    }
+}
+
+/// Lets no super-frames onto a veth, and has what arrives merged, as for a card.
+fn cut_as_wire(ns: &Ns, dev: &str) {
+    set_segmentation(ns, dev, false);
+    set_gro(ns, dev, true);
 }

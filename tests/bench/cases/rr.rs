@@ -8,12 +8,11 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vtep_tests::lab::Attach;
 use vtep_tests::traffic::udp_pair;
 use vtep_tests::underlay::Family;
 
 use super::ovs::{Programs, note_absence};
-use super::pair::{By, Pair, Setup, Underlay};
+use super::pair::{By, Guest, Pair, Setup, Underlay};
 use crate::measure::{Contender, Scale, compare_each, pin};
 use crate::report::{Goal, Report};
 
@@ -31,7 +30,7 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         let setup = Setup {
             family,
             underlay: Underlay::Super,
-            attach: Attach::Veth,
+            guest: Guest::Veth,
         };
         let [vtep, kernel] = [By::Vtep, By::Kernel].map(|by| Pair::new(by, setup));
         vtep.looks_as(&kernel);

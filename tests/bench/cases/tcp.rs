@@ -4,12 +4,11 @@ mod stream;
 
 use std::cell::Cell;
 
-use vtep_tests::lab::Attach;
 use vtep_tests::underlay::Family;
 
 use self::stream::{Load, Seen};
 use super::ovs::{Programs, note_absence};
-use super::pair::{By, Pair, Setup, Underlay};
+use super::pair::{By, Guest, Pair, Setup, Underlay};
 use crate::measure::{Contender, Scale, compare_each};
 use crate::report::{Figures, Goal, Report};
 
@@ -20,8 +19,9 @@ const OFF: f64 = 0.02;
 /// How much worse than over IPv4 a ratio may be over IPv6.
 const V6_LESS: f64 = 0.1;
 
-/// Times the rate of the kernel's device as it comes that one stream is to reach over IPv4.
-const OF_DEFAULTS: f64 = 1.2;
+/// Times the rate of the kernel's device that one stream is to reach over IPv4: with the device as it comes, and where VMs offload
+/// nothing.
+const OF_KERNEL: f64 = 1.2;
 
 /// What ratios one stream between veths is to reach over IPv4: rate, processor time.
 const fn goals(underlay: Underlay) -> (Goal, Goal) {
@@ -34,19 +34,19 @@ const fn goals(underlay: Underlay) -> (Goal, Goal) {
 /// Measures.
 pub(crate) fn run(scale: &Scale, report: &mut Report) {
     for underlay in [Underlay::Super, Underlay::Wire] {
-        let setup = |family, attach| Setup {
+        let setup = |family, guest| Setup {
             family,
             underlay,
-            attach,
+            guest,
         };
-        let v4 = Bench::new(By::Kernel, setup(Family::V4, Attach::Veth));
+        let v4 = Bench::new(By::Kernel, setup(Family::V4, Guest::Veth)).with_bound();
         let (rate_goal, cost_goal) = goals(underlay);
         let rate = v4.rate(scale, report, 1, 11, Some(rate_goal));
         let cost = v4.cost(scale, report, 11, Some(cost_goal));
         v4.rate(scale, report, 4, 5, None);
         drop(v4);
 
-        let v6 = Bench::new(By::Kernel, setup(Family::V6, Attach::Veth));
+        let v6 = Bench::new(By::Kernel, setup(Family::V6, Guest::Veth));
         let rate_goal = rate.map(|rate| Goal::AtLeast(rate * (1.0 - V6_LESS)));
         let cost_goal = cost.map(|cost| Goal::AtMost(cost * (1.0 + V6_LESS)));
         v6.rate(scale, report, 1, 11, rate_goal);
@@ -55,7 +55,12 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         note_lost_goal(report, cost_goal);
         drop(v6);
 
-        let tap = Bench::new(By::Kernel, setup(Family::V4, Attach::TapVnet));
+        let plain = Bench::new(By::Kernel, setup(Family::V4, Guest::Plain)).with_bound();
+        plain.rate(scale, report, 1, 11, Some(Goal::AtLeast(OF_KERNEL)));
+        plain.cost(scale, report, 11, None);
+        drop(plain);
+
+        let tap = Bench::new(By::Kernel, setup(Family::V4, Guest::Tap));
         tap.rate(scale, report, 1, 5, None);
         tap.cost(scale, report, 5, None);
     }
@@ -68,10 +73,10 @@ fn against_defaults(scale: &Scale, report: &mut Report) {
     let setup = Setup {
         family: Family::V4,
         underlay: Underlay::Super,
-        attach: Attach::Veth,
+        guest: Guest::Veth,
     };
     let bench = Bench::new(By::KernelDefaults, setup);
-    bench.rate(scale, report, 1, 11, Some(Goal::AtLeast(OF_DEFAULTS)));
+    bench.rate(scale, report, 1, 11, Some(Goal::AtLeast(OF_KERNEL)));
 }
 
 /// Open vSwitch beside vtep, where it is installed: as fast as it goes.
@@ -84,7 +89,7 @@ fn against_ovs(scale: &Scale, report: &mut Report) {
         let setup = Setup {
             family,
             underlay: Underlay::Super,
-            attach: Attach::Veth,
+            guest: Guest::Veth,
         };
         Bench::new(By::Ovs(&programs), setup).rate(scale, report, 1, 11, None);
         report.note(programs.note());
@@ -104,11 +109,13 @@ fn median(report: &Report) -> Option<f64> {
     spread.map(|spread| spread.median)
 }
 
-/// Both contenders, side by side.
+/// The contenders, side by side.
 struct Bench<'a> {
     setup: Setup,
     vtep: Pair<'a>,
     rival: Pair<'a>,
+    /// The same VMs with no VTEP between them.
+    bound: Option<Pair<'a>>,
 }
 
 impl<'a> Bench<'a> {
@@ -117,7 +124,21 @@ impl<'a> Bench<'a> {
         if matches!(rival.by, By::Kernel) {
             vtep.looks_as(&rival);
         }
-        Self { setup, vtep, rival }
+        Self {
+            setup,
+            vtep,
+            rival,
+            bound: None,
+        }
+    }
+
+    /// Measures also how far any VTEP could get.
+    fn with_bound(self) -> Self {
+        let bound = Pair::new(By::Nobody, self.setup);
+        Self {
+            bound: Some(bound),
+            ..self
+        }
     }
 
     /// As fast as it goes; returns the median ratio.
@@ -142,7 +163,9 @@ impl<'a> Bench<'a> {
         let ([rate], note) = self.compare(scale, rounds, &load, |seen| Ok([seen.rate]));
         report.ratio(&what, "Gbit/s", &rate, goal);
         report.note(note);
-        median(report)
+        let found = median(report);
+        self.report_bound(report, &what, "Gbit/s", &rate);
+        found
     }
 
     /// Processor time at the fixed rate; returns the median ratio.
@@ -173,7 +196,21 @@ impl<'a> Bench<'a> {
         report.note(format!(
             "all the time in which processors were neither idle nor in user space nor stolen; {note}"
         ));
-        median(report)
+        let found = median(report);
+        self.report_bound(report, &what, "ms/Gbit", &kernel);
+        found
+    }
+
+    /// What the ratio of a row would be if a VTEP took no time at all, from the same rounds.
+    fn report_bound(&self, report: &mut Report, row: &str, unit: &str, figures: &Figures) {
+        if let Some(bound) = &self.bound {
+            let figures = figures.only(&[bound.by.name(), self.rival.by.name()]);
+            report.ratio(&format!("bound of: {row}"), unit, &figures, None);
+            report.note(
+                "the same VMs joined by one veth pair, of the same offloads as the underlay, with no VTEP between them: the \
+                 ratio of a VTEP that takes no time, from the rounds of the row above",
+            );
+        }
     }
 
     /// Both contenders in turn; each measurement gives several figures. Says also how the machine was used.
@@ -184,50 +221,63 @@ impl<'a> Bench<'a> {
         load: &Load,
         figures: impl Fn(Seen) -> Result<[f64; N], String>,
     ) -> ([Figures; N], String) {
+        let pairs = [&self.vtep, &self.rival].into_iter().chain(&self.bound);
         // Segments that were sent again, and in how many transfers.
-        let again = [Cell::new((0, 0)), Cell::new((0, 0))];
-        let once = |pair: &Pair, again: &Cell<(u64, u64)>| {
-            let seen = stream::transfer(pair, load)?;
-            let (segments, transfers) = again.get();
-            again.set((segments + seen.again, transfers + 1));
-            figures(seen)
-        };
-        let compared = compare_each(
-            scale,
-            rounds,
-            &mut [
-                Contender::new("vtep", || once(&self.vtep, &again[0])),
-                Contender::new(self.rival.by.name(), || once(&self.rival, &again[1])),
-            ],
-        );
+        let again: Vec<_> = pairs.clone().map(|_| Cell::new((0, 0))).collect();
+        let mut contenders: Vec<_> = pairs
+            .zip(&again)
+            .map(|(pair, again)| {
+                let figures = &figures;
+                Contender::new(pair.by.name(), move || {
+                    let seen = stream::transfer(pair, load)?;
+                    let (segments, transfers) = again.get();
+                    again.set((segments + seen.again, transfers + 1));
+                    figures(seen)
+                })
+            })
+            .collect();
+        let compared = compare_each(scale, rounds, &mut contenders);
+        drop(contenders);
         let each = |(segments, transfers)| segments / u64::max(transfers, 1);
-        let note = self.note(again.map(|again| each(again.into_inner())));
+        let again: Vec<u64> = again
+            .into_iter()
+            .map(|again| each(again.into_inner()))
+            .collect();
+        let note = self.note(&again);
         (compared, note)
     }
 
-    /// How the machine was used, and how many segments of a transfer were sent `again`.
-    fn note(&self, [vtep, rival]: [u64; 2]) -> String {
+    /// How the machine was used, and how many segments of a transfer each contender sent `again`.
+    fn note(&self, again: &[u64]) -> String {
         let underlay = match self.setup.underlay {
             Underlay::Super => "underlay veth as it comes (GSO, TSO, checksums on, GRO off)",
             Underlay::Wire => {
                 "underlay veth with every segmentation offload off and GRO on, checksums on"
             }
         };
-        let pump = match self.setup.attach {
-            Attach::Veth => "",
-            Attach::TapVnet | Attach::TapPlain => {
+        let guest = match self.setup.guest {
+            Guest::Veth => "",
+            Guest::Plain => {
+                "; the VMs' devices with checksums, scatter-gather, TSO, GSO and GRO off"
+            }
+            Guest::Tap => {
                 "; the VM's tap and the port's are joined by threads that copy each frame, not pinned, \
                  which cost both contenders the same and make ratios smaller"
             }
         };
+        let again: Vec<String> = [&self.vtep, &self.rival]
+            .into_iter()
+            .chain(&self.bound)
+            .zip(again)
+            .map(|(pair, again)| format!("{} {again}", pair.by.name()))
+            .collect();
         format!(
-            "all senders on processor {}, all receivers on {}, {}; {}; {underlay}; segments sent again in a transfer: \
-             vtep {vtep}, {} {rival}{pump}",
+            "all senders on processor {}, all receivers on {}, {}; {}; {underlay}; segments sent again in a transfer: {}{guest}",
             stream::SENDER,
             stream::RECEIVER,
             stream::CONGESTION_CONTROL,
             self.vtep.hook(),
-            self.rival.by.name(),
+            again.join(", "),
         )
     }
 }
