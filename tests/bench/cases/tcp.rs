@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use vtep_tests::underlay::Family;
 
-use self::stream::{Load, Seen};
+use self::stream::{Load, Processors, Seen};
 use super::ovs::{Programs, note_absence};
 use super::pair::{By, Guest, Pair, Setup, Underlay};
 use crate::measure::{Contender, Scale, compare_each};
@@ -22,6 +22,9 @@ const V6_LESS: f64 = 0.1;
 /// Times the rate of the kernel's device that one stream is to reach over IPv4: with the device as it comes, and where VMs offload
 /// nothing.
 const OF_KERNEL: f64 = 1.2;
+
+/// Where the ends of a stream run, in turn.
+const BOTH_WAYS: [Processors; 2] = [Processors::One, Processors::Two];
 
 /// What ratios one stream between veths is to reach over IPv4: rate, processor time.
 const fn goals(underlay: Underlay) -> (Goal, Goal) {
@@ -41,27 +44,31 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         };
         let v4 = Bench::new(By::Kernel, setup(Family::V4, Guest::Veth)).with_bound();
         let (rate_goal, cost_goal) = goals(underlay);
-        let rate = v4.rate(scale, report, 1, 11, Some(rate_goal));
+        let rates = BOTH_WAYS.map(|on| v4.rate(scale, report, on, 1, 11, Some(rate_goal)));
         let cost = v4.cost(scale, report, 11, Some(cost_goal));
-        v4.rate(scale, report, 4, 5, None);
+        v4.rate(scale, report, Processors::Two, 4, 5, None);
         drop(v4);
 
         let v6 = Bench::new(By::Kernel, setup(Family::V6, Guest::Veth));
-        let rate_goal = rate.map(|rate| Goal::AtLeast(rate * (1.0 - V6_LESS)));
+        for (on, rate) in BOTH_WAYS.into_iter().zip(rates) {
+            let goal = rate.map(|rate| Goal::AtLeast(rate * (1.0 - V6_LESS)));
+            v6.rate(scale, report, on, 1, 11, goal);
+            note_lost_goal(report, goal);
+        }
         let cost_goal = cost.map(|cost| Goal::AtMost(cost * (1.0 + V6_LESS)));
-        v6.rate(scale, report, 1, 11, rate_goal);
-        note_lost_goal(report, rate_goal);
         v6.cost(scale, report, 11, cost_goal);
         note_lost_goal(report, cost_goal);
         drop(v6);
 
         let plain = Bench::new(By::Kernel, setup(Family::V4, Guest::Plain)).with_bound();
-        plain.rate(scale, report, 1, 11, Some(Goal::AtLeast(OF_KERNEL)));
+        for on in BOTH_WAYS {
+            plain.rate(scale, report, on, 1, 11, Some(Goal::AtLeast(OF_KERNEL)));
+        }
         plain.cost(scale, report, 11, None);
         drop(plain);
 
         let tap = Bench::new(By::Kernel, setup(Family::V4, Guest::Tap));
-        tap.rate(scale, report, 1, 5, None);
+        tap.rate(scale, report, Processors::Two, 1, 5, None);
         tap.cost(scale, report, 5, None);
     }
     against_defaults(scale, report);
@@ -76,7 +83,9 @@ fn against_defaults(scale: &Scale, report: &mut Report) {
         guest: Guest::Veth,
     };
     let bench = Bench::new(By::KernelDefaults, setup);
-    bench.rate(scale, report, 1, 11, Some(Goal::AtLeast(OF_KERNEL)));
+    for on in BOTH_WAYS {
+        bench.rate(scale, report, on, 1, 11, Some(Goal::AtLeast(OF_KERNEL)));
+    }
 }
 
 /// Open vSwitch beside vtep, where it is installed: as fast as it goes.
@@ -91,7 +100,7 @@ fn against_ovs(scale: &Scale, report: &mut Report) {
             underlay: Underlay::Super,
             guest: Guest::Veth,
         };
-        Bench::new(By::Ovs(&programs), setup).rate(scale, report, 1, 11, None);
+        Bench::new(By::Ovs(&programs), setup).rate(scale, report, Processors::Two, 1, 11, None);
         report.note(programs.note());
     }
 }
@@ -146,11 +155,13 @@ impl<'a> Bench<'a> {
         &self,
         scale: &Scale,
         report: &mut Report,
+        on: Processors,
         streams: usize,
         rounds: u32,
         goal: Option<Goal>,
     ) -> Option<f64> {
         let load = Load {
+            processors: on,
             streams,
             time: scale.time() / 2,
             pace: None,
@@ -159,7 +170,11 @@ impl<'a> Bench<'a> {
             1 => "1 stream".to_owned(),
             more => format!("{more} streams"),
         };
-        let what = format!("rate, {what}, {}{}", self.setup, self.rival.by.row());
+        let ends = match on {
+            Processors::One => ", one processor",
+            Processors::Two => "",
+        };
+        let what = format!("rate, {what}, {}{ends}{}", self.setup, self.rival.by.row());
         let ([rate], note) = self.compare(scale, rounds, &load, |seen| Ok([seen.rate]));
         report.ratio(&what, "Gbit/s", &rate, goal);
         report.note(note);
@@ -177,6 +192,7 @@ impl<'a> Bench<'a> {
         goal: Option<Goal>,
     ) -> Option<f64> {
         let load = Load {
+            processors: Processors::Two,
             streams: 1,
             time: scale.time(),
             pace: Some(RATE),
@@ -243,12 +259,12 @@ impl<'a> Bench<'a> {
             .into_iter()
             .map(|again| each(again.into_inner()))
             .collect();
-        let note = self.note(&again);
+        let note = self.note(load, &again);
         (compared, note)
     }
 
     /// How the machine was used, and how many segments of a transfer each contender sent `again`.
-    fn note(&self, again: &[u64]) -> String {
+    fn note(&self, load: &Load, again: &[u64]) -> String {
         let underlay = match self.setup.underlay {
             Underlay::Super => "underlay veth as it comes (GSO, TSO, checksums on, GRO off)",
             Underlay::Wire => {
@@ -272,9 +288,8 @@ impl<'a> Bench<'a> {
             .map(|(pair, again)| format!("{} {again}", pair.by.name()))
             .collect();
         format!(
-            "all senders on processor {}, all receivers on {}, {}; {}; {underlay}; segments sent again in a transfer: {}{guest}",
-            stream::SENDER,
-            stream::RECEIVER,
+            "{}, {}; {}; {underlay}; segments sent again in a transfer: {}{guest}",
+            load.processors,
             stream::CONGESTION_CONTROL,
             self.vtep.hook(),
             again.join(", "),

@@ -1,5 +1,6 @@
-//! TCP streams from one VM of a pair to the other, each end on a processor of its own.
+//! TCP streams from one VM of a pair to the other.
 
+use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
@@ -10,10 +11,6 @@ use std::time::{Duration, Instant};
 use crate::cases::pair::Pair;
 use crate::measure::{Kernel, pin, ticks};
 
-/// The processor that senders run on.
-pub(super) const SENDER: usize = 0;
-/// The processor that receivers run on.
-pub(super) const RECEIVER: usize = 1;
 /// How senders find their rate. Not whatever the machine has: BBR sends by a clock of its own, and then it is the clock that is measured.
 pub(super) const CONGESTION_CONTROL: &str = "cubic";
 /// Bytes of one system call of a receiver.
@@ -30,8 +27,48 @@ const TICK_MS: f64 = 10.0;
 /// How long anything may stand still.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Which processors the ends of all streams run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Processors {
+    /// One for both ends, so that its whole work decides: the rate is the inverse of what all that carries a byte costs.
+    One,
+    /// One for each end. The sender's does most of the work, and where the receiver's has fallen asleep, waking it is what costs
+    /// most; on a virtual machine above all, since that leaves it for the host.
+    Two,
+}
+
+impl Processors {
+    const fn sender(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 0,
+        }
+    }
+
+    const fn receiver(self) -> usize {
+        match self {
+            Self::One | Self::Two => 1,
+        }
+    }
+}
+
+impl fmt::Display for Processors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sender, receiver) = (self.sender(), self.receiver());
+        match self {
+            Self::One => write!(f, "all senders and receivers on processor {sender}"),
+            Self::Two => write!(
+                f,
+                "all senders on processor {sender}, all receivers on {receiver}"
+            ),
+        }
+    }
+}
+
 /// What to send.
 pub(super) struct Load {
+    /// Where the ends run.
+    pub(super) processors: Processors,
     /// How many streams at once.
     pub(super) streams: usize,
     /// For how long it is measured.
@@ -66,8 +103,14 @@ pub(super) fn transfer(pair: &Pair, load: &Load) -> Result<Seen, String> {
             .iter()
             .flat_map(|(source, sink)| {
                 [
-                    pair.spawn(scope, || send(source, pause, &stop, &sent)),
-                    pair.spawn(scope, || receive(sink, &arrived)),
+                    pair.spawn(scope, || {
+                        pin(load.processors.sender());
+                        send(source, pause, &stop, &sent)
+                    }),
+                    pair.spawn(scope, || {
+                        pin(load.processors.receiver());
+                        receive(sink, &arrived)
+                    }),
                 ]
             })
             .collect();
@@ -137,7 +180,6 @@ fn send(
     stop: &AtomicBool,
     sent: &AtomicU64,
 ) -> io::Result<()> {
-    pin(SENDER);
     let piece = vec![0x5a; PIECE];
     let mut due = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -158,7 +200,6 @@ fn send(
 }
 
 fn receive(mut stream: &TcpStream, arrived: &AtomicU64) -> io::Result<()> {
-    pin(RECEIVER);
     let mut buffer = vec![0; CHUNK];
     loop {
         match stream.read(&mut buffer)? {
