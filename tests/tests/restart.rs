@@ -331,6 +331,59 @@ fn a_foreign_layout_is_refused_and_left_alone() {
     );
 }
 
+/// Makes of what a killed daemon has left what it would have left if it had been killed before it attached anything.
+fn unmake(daemon: &Daemon, gone: &[&str]) {
+    daemon.kill();
+    for link in fs::read_dir(daemon.pins().join("links")).unwrap() {
+        fs::remove_file(link.unwrap().path()).unwrap();
+    }
+    bpf::set_first_word(&daemon.pins().join("CONFIG"), 0);
+    for map in gone {
+        fs::remove_file(daemon.pins().join(map)).unwrap();
+    }
+}
+
+#[test]
+fn a_first_start_that_was_killed_is_made_anew() {
+    need_root!();
+    // While it pinned the maps, before the one with the version; when they were all there; and when only some were.
+    for gone in [&["CONFIG"][..], &[], &["CONFIG", "SHAPES", "PORTS"]] {
+        let ns = Ns::new("unmade");
+        ns.ip("link add name up0 type veth peer name far0\nlink set up0 up\naddr add 198.18.0.1/24 dev up0");
+        let instance = vtep_tests::ns::unique("i");
+        let run = |fdb_max| {
+            let daemon = Daemon::named(&ns, &instance, &["--iface", UPLINK, "--fdb-max", fdb_max]);
+            daemon.run();
+            daemon
+        };
+        let first = run("1000");
+        first.ok(&format!("vni add {GREEN}"));
+        unmake(&first, gone);
+
+        let second = run("5000");
+
+        assert_eq!(second.status()["fdb_max"], 5000, "without {gone:?}");
+        assert_eq!(second.status()["vnis"], 0, "without {gone:?}");
+        second.ok(&format!("vni add {GREEN}"));
+        drop(second);
+        drop(first);
+    }
+}
+
+#[test]
+fn pinned_links_without_a_version_are_refused() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    wire.daemon.kill();
+    bpf::set_first_word(&wire.daemon.pins().join("CONFIG"), 0);
+
+    let out = wire.daemon.refused_start(wire.daemon.run_command());
+
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("version 0"), "{said}");
+    assert!(wire.daemon.pins().join("FDB").exists());
+}
+
 #[test]
 fn the_socket_of_a_dead_daemon_is_taken_over() {
     need_root!();

@@ -220,8 +220,8 @@ async fn take_over(
         duplicates: options.duplicates,
         ..Limits::default()
     };
-    let found = datapath.config()?;
-    let (state, writes) = if datapath.adopted() && found.layout != 0 {
+    let (state, writes) = if datapath.adopted() {
+        let found = datapath.config()?;
         if found.udp_port != options.udp_port {
             return Err(DaemonError::UdpPort {
                 found: found.udp_port,

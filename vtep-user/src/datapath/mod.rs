@@ -34,7 +34,7 @@ use vtep_common::{
     },
 };
 
-use self::buckets::Buckets;
+use self::{buckets::Buckets, pins::Pinned};
 
 pub use self::{
     attach::{XdpMode, XdpOutcome, detach_all_without_links},
@@ -101,13 +101,18 @@ fn tc_programs() -> impl Iterator<Item = &'static str> {
 
 impl Datapath {
     /// Loads the programs and opens the maps below `dir`, making those that are not there with room for `fdb_max` FDB
-    /// entries. Maps that are there keep their size.
+    /// entries. Maps that are there keep their size; those of a first start that was killed are made anew.
     ///
     /// # Errors
     ///
     /// [`DatapathError::Layout`] where the maps are of another version; they are left as they are.
     pub fn open(dir: &Path, fdb_max: u32) -> Result<Self, DatapathError> {
-        let adopted = pins::check_layout(dir)?;
+        let pinned = pins::check_layout(dir)?;
+        if pinned == Pinned::Unfinished {
+            tracing::warn!("cleared away what a start that was killed had left half made");
+            pins::remove_pins(dir)?;
+        }
+        let adopted = pinned == Pinned::State;
         pins::make_dirs(dir)?;
         let opened = Self::load(dir, fdb_max, adopted);
         if opened.is_err() && !adopted {

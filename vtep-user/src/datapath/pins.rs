@@ -79,12 +79,10 @@ pub(super) fn make_dirs(dir: &Path) -> Result<(), DatapathError> {
 pub fn remove_pins(dir: &Path) -> Result<(), DatapathError> {
     // The links first: no program runs without its maps.
     for dir in [links_dir(dir), programs_dir(dir), dir.to_owned()] {
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(DatapathError::file("read", dir, source)),
-        };
-        for entry in entries {
+        if !dir.exists() {
+            continue;
+        }
+        for entry in entries(&dir)? {
             let path = entry
                 .map_err(|source| DatapathError::file("read", &dir, source))?
                 .path();
@@ -122,19 +120,25 @@ fn sizes(map: &str) -> (usize, usize) {
     }
 }
 
-/// Looks at the maps that are pinned, without changing anything. True if there are any.
-pub(super) fn check_layout(dir: &Path) -> Result<bool, DatapathError> {
+/// What is pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pinned {
+    /// No map.
+    Nothing,
+    /// What a daemon had made that was killed in its first start, before it attached anything. No frame goes by it.
+    Unfinished,
+    /// Maps of this layout.
+    State,
+}
+
+/// Looks at what is pinned, without changing anything.
+pub(super) fn check_layout(dir: &Path) -> Result<Pinned, DatapathError> {
     let layout = |what: String| DatapathError::Layout {
         dir: dir.to_owned(),
         what,
     };
-    let mut found = false;
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(source) => return Err(DatapathError::file("read", dir, source)),
-    };
-    for entry in entries {
+    let mut pinned = Pinned::Nothing;
+    for entry in entries(dir)? {
         let entry = entry.map_err(|source| DatapathError::file("read", dir, source))?;
         let file_name = entry.file_name();
         let file_name = file_name.to_string_lossy();
@@ -156,21 +160,34 @@ pub(super) fn check_layout(dir: &Path) -> Result<bool, DatapathError> {
                 "{file_name} has keys and values of {got:?} bytes, not {want:?}"
             )));
         }
-        found = true;
+        pinned = Pinned::State;
     }
-    if found {
-        let path = dir.join(name::CONFIG);
-        let version = MapData::from_pin(path)
-            .ok()
-            .and_then(|data| Array::<_, Config>::try_from(Map::Array(data)).ok())
-            .and_then(|config| config.get(&0, 0).ok())
-            .map(|config| config.layout);
-        // Zero: the daemon that made the maps ended before it wrote anything into them.
-        match version {
-            Some(0 | LAYOUT_VERSION) => {}
-            Some(other) => return Err(layout(format!("version {other}, not {LAYOUT_VERSION}"))),
-            None => return Err(layout(format!("no {}", name::CONFIG))),
-        }
+    if pinned == Pinned::Nothing {
+        return Ok(pinned);
     }
-    Ok(found)
+    match version(dir) {
+        Some(LAYOUT_VERSION) => Ok(Pinned::State),
+        // The version is written before anything is attached, and links are pinned as they are made.
+        None | Some(0) if entries(&links_dir(dir))?.next().is_none() => Ok(Pinned::Unfinished),
+        Some(other) => Err(layout(format!("version {other}, not {LAYOUT_VERSION}"))),
+        None => Err(layout(format!("no {}", name::CONFIG))),
+    }
+}
+
+/// The layout version of the pinned maps; zero where none was written yet.
+fn version(dir: &Path) -> Option<u32> {
+    let data = MapData::from_pin(dir.join(name::CONFIG)).ok()?;
+    let config = Array::<_, Config>::try_from(Map::Array(data)).ok()?;
+    config.get(&0, 0).ok().map(|config| config.layout)
+}
+
+/// What is in a directory; nothing where there is no directory.
+fn entries(
+    dir: &Path,
+) -> Result<impl Iterator<Item = io::Result<fs::DirEntry>> + use<>, DatapathError> {
+    match fs::read_dir(dir) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(source) => Err(DatapathError::file("read", dir, source)),
+    }
 }
