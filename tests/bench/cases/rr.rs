@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use vtep_tests::traffic::udp_pair;
 use vtep_tests::underlay::Family;
 
+use super::bound;
 use super::ovs::{Programs, note_absence};
 use super::pair::{By, Guest, Pair, Setup, Underlay};
 use crate::measure::{Contender, Scale, compare_each, pin};
@@ -38,35 +39,40 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
             "client and server on processor {PROCESSOR}; {}; underlay veth as it comes (GRO off)",
             vtep.hook()
         );
-        against(scale, report, &vtep, &kernel, &note);
-        drop(kernel);
+        let bound = Pair::new(By::Nobody, setup);
+        against(scale, report, [&vtep, &kernel], Some(&bound), &note);
+        drop((kernel, bound));
         match &ovs {
             Ok(programs) => {
                 let ovs = Pair::new(By::Ovs(programs), setup);
                 let note = format!("{note}; {}", programs.note());
-                against(scale, report, &vtep, &ovs, &note);
+                against(scale, report, [&vtep, &ovs], None, &note);
             }
             Err(why) => note_absence(report, why),
         }
     }
 }
 
-/// Measures beside one rival. Goals are for the kernel.
-fn against(scale: &Scale, report: &mut Report, vtep: &Pair, rival: &Pair, note: &str) {
+/// Measures beside one rival, and where no VTEP is between the VMs. Goals are for the kernel.
+fn against(
+    scale: &Scale,
+    report: &mut Report,
+    [vtep, rival]: [&Pair<'_>; 2],
+    bound: Option<&Pair<'_>>,
+    note: &str,
+) {
     let goal = |goal| matches!(rival.by, By::Kernel).then_some(goal);
     for (name, transactions) in [
         ("TCP_RR", over_tcp as fn(&Pair, Duration) -> _),
         ("UDP_RR", over_udp),
     ] {
         let once = |pair: &Pair| figures(transactions(pair, scale.time() / 2));
-        let [rate, half, most] = compare_each(
-            scale,
-            11,
-            &mut [
-                Contender::new("vtep", || once(vtep)),
-                Contender::new(rival.by.name(), || once(rival)),
-            ],
-        );
+        let mut contenders: Vec<_> = [vtep, rival]
+            .into_iter()
+            .chain(bound)
+            .map(|pair| Contender::new(pair.by.name(), move || once(pair)))
+            .collect();
+        let [rate, half, most] = compare_each(scale, 11, &mut contenders);
         let what = |figure: &str| format!("{name}, {figure}, {}{}", rival.setup, rival.by.row());
         let rows = [
             ("rate", "1/s", rate, goal(Goal::AtLeast(1.35))),
@@ -76,6 +82,9 @@ fn against(scale: &Scale, report: &mut Report, vtep: &Pair, rival: &Pair, note: 
         for (figure, unit, figures, goal) in rows {
             report.ratio(&what(figure), unit, &figures, goal);
             report.note(note);
+            if bound.is_some() {
+                bound::add(report, &what(figure), unit, &figures, rival.by);
+            }
         }
     }
 }

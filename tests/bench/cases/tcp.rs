@@ -7,6 +7,7 @@ use std::cell::Cell;
 use vtep_tests::underlay::Family;
 
 use self::stream::{Load, Processors, Seen};
+use super::bound;
 use super::ovs::{Programs, note_absence};
 use super::pair::{By, Guest, Pair, Setup, Underlay};
 use crate::measure::{Contender, Scale, compare_each};
@@ -179,7 +180,9 @@ impl<'a> Bench<'a> {
         report.ratio(&what, "Gbit/s", &rate, goal);
         report.note(note);
         let found = median(report);
-        self.report_bound(report, &what, "Gbit/s", &rate);
+        if self.bound.is_some() {
+            bound::add(report, &what, "Gbit/s", &rate, self.rival.by);
+        }
         found
     }
 
@@ -213,20 +216,10 @@ impl<'a> Bench<'a> {
             "all the time in which processors were neither idle nor in user space nor stolen; {note}"
         ));
         let found = median(report);
-        self.report_bound(report, &what, "ms/Gbit", &kernel);
-        found
-    }
-
-    /// What the ratio of a row would be if a VTEP took no time at all, from the same rounds.
-    fn report_bound(&self, report: &mut Report, row: &str, unit: &str, figures: &Figures) {
-        if let Some(bound) = &self.bound {
-            let figures = figures.only(&[bound.by.name(), self.rival.by.name()]);
-            report.ratio(&format!("bound of: {row}"), unit, &figures, None);
-            report.note(
-                "the same VMs joined by one veth pair, of the same offloads as the underlay, with no VTEP between them: the \
-                 ratio of a VTEP that takes no time, from the rounds of the row above",
-            );
+        if self.bound.is_some() {
+            bound::add(report, &what, "ms/Gbit", &kernel, self.rival.by);
         }
+        found
     }
 
     /// Both contenders in turn; each measurement gives several figures. Says also how the machine was used.
