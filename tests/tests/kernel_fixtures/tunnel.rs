@@ -1,0 +1,22 @@
+//! What the kernel device hands on.
+
+use vtep_common::host::frames::{Interfaces, PLAIN, PORT_ACCESS};
+use vtep_common::maps::Hook::Tunnel;
+use vtep_common::reason::Reason;
+use vtep_tests::frame::Mac;
+use vtep_tests::need_root;
+use vtep_tests::testrun::fixture::case;
+
+use crate::named::{all, at, lldp, udp4, udp6};
+
+#[test]
+fn behind_the_kernel_device_nothing_goes_on_without_a_tunnel_key() {
+    need_root!();
+    // A test run cannot give one: with a key, the tunnel program is tested with real packets.
+    let device = |interfaces: &Interfaces| interfaces.device;
+    all(&[
+        case("IPv4", device, &udp4(at(PLAIN, PORT_ACCESS))).drops(Tunnel, Reason::TableGap),
+        case("IPv6", device, &udp6(at(PLAIN, PORT_ACCESS))).drops(Tunnel, Reason::TableGap),
+        case("a broadcast", device, &lldp(Mac::BROADCAST, 46)).drops(Tunnel, Reason::TableGap),
+    ]);
+}
