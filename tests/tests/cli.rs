@@ -15,6 +15,7 @@ use vtep_tests::link::Link as _;
 use vtep_tests::need_root;
 use vtep_tests::ns::{self, Ns};
 use vtep_tests::underlay::Family;
+use vtep_tests::wait::until_true;
 use vtep_tests::wire::{FAR_VM, PORT, VM, Wire};
 
 /// One daemon for what only reads or is refused.
@@ -437,7 +438,12 @@ fn a_full_fdb_refuses_more_and_keeps_what_it_has() {
     wire.daemon.ok(&add(1));
     wire.daemon.ok(&add(2));
 
-    refused(&wire.daemon, &add(3), 1, &["full", "4"]);
+    refused(
+        &wire.daemon,
+        &add(3),
+        1,
+        &["full", "4", "vtep fdb flush", "--fdb-max"],
+    );
     let lines = format!("{}\n{}\n", add(4), add(5));
     assert_refused(
         &wire.daemon.vtep_input("batch", &lines),
@@ -461,6 +467,30 @@ fn a_vni_takes_no_more_macs_than_it_may() {
     refused(&wire.daemon, &add(2), 1, &["100", "3"]);
     wire.daemon.ok(&format!("vni set {GREEN} --max-macs 4"));
     wire.daemon.ok(&add(2));
+}
+
+#[test]
+fn no_address_of_this_host_can_be_a_remote_vtep() {
+    need_root!();
+    let (ns, daemon) = stopped(&["--iface", UPLINK]);
+    ns.ip("link set lo up
+         addr add 198.18.0.5/24 dev up0
+         addr add 203.0.113.77/32 dev lo");
+    daemon.run();
+    daemon.ok(&format!("vni add {GREEN}"));
+    let add = |dst: &str| format!("fdb add {} --vni {GREEN} --dst {dst}", Mac::nth(1));
+    for dst in ["198.18.0.1", "198.18.0.5", "203.0.113.77"] {
+        refused(&daemon, &add(dst), 1, &[dst, "own address", "--dst"]);
+    }
+
+    // One that comes later is known soon after, and one that has gone is an address as any other.
+    ns.ip("addr add 198.18.0.6/24 dev up0\naddr del 203.0.113.77/32 dev lo");
+    until_true("refusal of the new address", || {
+        let out = daemon.vtep(&add("198.18.0.6"));
+        daemon.vtep(&format!("fdb flush --vni {GREEN}"));
+        text(&out.stderr).contains("own address")
+    });
+    daemon.ok(&add("203.0.113.77"));
 }
 
 // What the daemon says when it cannot start.
@@ -518,6 +548,30 @@ fn a_daemon_without_an_uplink_is_wrong_usage() {
     refused_start(&ns, &daemon, daemon.run_command(), 2, &["198.18.0"]);
     let (ns, daemon) = stopped(&["--iface", UPLINK, "--udp-port", "0"]);
     refused_start(&ns, &daemon, daemon.run_command(), 2, &["0"]);
+}
+
+#[test]
+fn a_local_address_that_no_vtep_can_have_is_refused() {
+    need_root!();
+    for (local, what) in [
+        ("127.0.0.1", "loopback"),
+        ("fe80::1", "link-local"),
+        ("239.1.1.1", "multicast"),
+        ("0.0.0.0", "unspecified"),
+    ] {
+        let (ns, daemon) = stopped(&["--iface", UPLINK, "--local", local]);
+        ns.ip("link set lo up\naddr add fe80::1/64 dev up0 nodad");
+        refused_start(
+            &ns,
+            &daemon,
+            daemon.run_command(),
+            1,
+            &[local, what, "--local"],
+        );
+    }
+    let (ns, daemon) = stopped(&["--iface", UPLINK, "--local", "198.18.0.9"]);
+    let add = "ip address add 198.18.0.9/32 dev up0";
+    refused_start(&ns, &daemon, daemon.run_command(), 1, &["198.18.0.9", add]);
 }
 
 #[test]
@@ -610,7 +664,14 @@ fn another_vtep_on_the_udp_port_is_named() {
 
     let wire = wire();
     let second = Daemon::named(&wire.ns, &ns::unique("i"), &["--iface", UPLINK]);
-    refused_start(&wire.ns, &second, second.run_command(), 1, &["4789"]);
+    let other = format!("vtep teardown --instance {}", wire.daemon.instance());
+    refused_start(
+        &wire.ns,
+        &second,
+        second.run_command(),
+        1,
+        &["4789", &other, "--udp-port"],
+    );
     wire.encap(&udp4(VM, FAR_VM).build());
 }
 

@@ -112,7 +112,7 @@ impl State {
 
     /// True if packets can come from a VTEP at `ip`, and be sent there.
     fn can_be_peer(&self, ip: IpAddr) -> bool {
-        peer::unfit(ip).is_none() && !self.locals.contains(&ip) && self.local_for(ip).is_some()
+        peer::unfit(ip).is_none() && !self.is_own(ip) && self.local_for(ip).is_some()
     }
 
     fn is_at(&self, entry: Entry, place: Place) -> bool {

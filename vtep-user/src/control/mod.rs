@@ -41,6 +41,6 @@ mod write;
 
 pub use adopt::{Adopted, Dump};
 pub use learn::{Clock, LearnCounters};
-pub use peer::Resolution;
+pub use peer::{Resolution, unfit};
 pub use state::{Duplicates, Limits, LinkFacts, Links, Reserved, State, Totals};
 pub use write::{Announce, Attach, Effect, Write};

@@ -203,7 +203,7 @@ impl State {
                 "{ip} is {what}; give the address of the remote VTEP with: {option}"
             )));
         }
-        if self.locals.contains(&ip) {
+        if self.is_own(ip) {
             let instead = match option {
                 "--dst" => "a local port with: --dev",
                 _ => "the MAC of a host that is here with: --lladdr",
@@ -329,6 +329,16 @@ impl State {
         }
     }
 
+    /// An address of this host, whether or not it is sent from.
+    pub(super) fn is_own(&self, ip: IpAddr) -> bool {
+        self.locals.contains(&ip) || self.own.contains(&ip)
+    }
+
+    /// Takes on what addresses this host has.
+    pub fn set_own_addresses(&mut self, own: Vec<IpAddr>) {
+        self.own = own;
+    }
+
     /// Takes on other local VTEP addresses; each peer is sent to from the first of its family.
     pub fn set_locals(&mut self, locals: Vec<IpAddr>) -> Vec<Write> {
         let locals = distinct(locals);
@@ -348,7 +358,8 @@ impl State {
 }
 
 /// What `ip` is, if it can be no VTEP's address.
-pub(super) fn unfit(ip: IpAddr) -> Option<String> {
+#[must_use]
+pub fn unfit(ip: IpAddr) -> Option<String> {
     let what = match ip {
         _ if ip.is_unspecified() => "the unspecified address",
         _ if ip.is_multicast() => "a multicast address",

@@ -97,7 +97,8 @@ pub(super) fn no_peer(ip: IpAddr) -> Refusal {
 
 pub(super) fn fdb_full(limit: u32) -> Refusal {
     Refusal::full(format!(
-        "the FDB is full ({limit} entries); start vtep with a larger --fdb-max"
+        "the FDB is full ({limit} entries); take some away with: vtep fdb flush --vni VNI, or make it larger, which \
+         interrupts forwarding: vtep teardown, then vtep run --fdb-max NUMBER"
     ))
 }
 

@@ -236,6 +236,8 @@ pub struct State {
     pub(super) limits: Limits,
     pub(super) udp_port: u16,
     pub(super) locals: Vec<IpAddr>,
+    /// Every address of this host: none of them is another VTEP's.
+    pub(super) own: Vec<IpAddr>,
     pub(super) reserved: HashMap<u32, Reserved>,
     /// The hypervisor's own MACs.
     pub(super) own_macs: Set<MacAddr>,
@@ -271,6 +273,7 @@ impl State {
             limits,
             udp_port,
             locals: distinct(locals),
+            own: Vec::new(),
             reserved: HashMap::new(),
             own_macs: Set::default(),
             segments: Slots::default(),

@@ -38,6 +38,14 @@ pub enum DaemonError {
     /// The same interface twice.
     #[error("interface {0} is named twice; name it once")]
     TwiceNamed(String),
+    /// A local address that no VTEP can have.
+    #[error("{ip} is {what}; name an address that other VTEPs can send to with: --local IP")]
+    UnfitLocal {
+        /// The address.
+        ip: IpAddr,
+        /// What it is.
+        what: String,
+    },
     /// A local address that the host does not have.
     #[error("{ip} is not an address of this host; add it with: ip address add {ip}/{} dev {dev}", if .ip.is_ipv4() { 32 } else { 128 })]
     NotLocal {

@@ -33,12 +33,12 @@ use crate::{
     },
     cli::run::RunOptions,
     datapath,
-    netlink::{Link, LinkKind, Netlink},
+    netlink::{self, Link, LinkKind, Netlink},
 };
 
 /// Who owns the kernel device of an instance, as its alias says.
 fn owner(instance: &str) -> String {
-    format!("vtep instance {instance}")
+    format!("{}{instance}", netlink::OWNER)
 }
 
 /// Name of the kernel device that holds a UDP port.

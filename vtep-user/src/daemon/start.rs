@@ -12,7 +12,7 @@ use super::{DaemonError, core::Core, device_name, facts, owner};
 use crate::{
     api::model::{PortHook, UplinkStatus},
     cli::run::{RunOptions, UplinkHook, XdpMode},
-    control::{Adopted, Limits, State, Write},
+    control::{self, Adopted, Limits, State, Write},
     datapath::{self, Datapath, XdpOutcome},
     netlink::{Link, LinkKind, Monitor, Netlink, XdpFeatures},
 };
@@ -78,6 +78,7 @@ pub(super) async fn start(options: &RunOptions) -> Result<Started, DaemonError> 
                 core.note_mac(&link);
             }
             core.refresh_own_macs();
+            core.refresh_own_addresses().await?;
             core.adopt_groups().await;
             core.resolve_all().await;
             Ok(Started { core, monitor })
@@ -126,6 +127,11 @@ async fn locals(
             .map(|link| link.name.clone())
             .unwrap_or_default()
     };
+    for &ip in &options.locals {
+        if let Some(what) = control::unfit(ip) {
+            return Err(DaemonError::UnfitLocal { ip, what });
+        }
+    }
     if !options.locals.is_empty() {
         let ours = netlink.all_local_addresses().await?;
         return match options.locals.iter().find(|ip| !ours.contains(ip)) {

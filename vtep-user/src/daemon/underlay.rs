@@ -124,9 +124,19 @@ impl Core {
         }
     }
 
+    /// Has the state know every address of this host.
+    pub(super) async fn refresh_own_addresses(&mut self) -> Result<(), DaemonError> {
+        let own = self.netlink.all_local_addresses().await?;
+        self.state.set_own_addresses(own);
+        Ok(())
+    }
+
     async fn catch_up(&mut self, todo: &Todo) -> Result<(), DaemonError> {
         if todo.ports {
             self.look_at_ports().await?;
+        }
+        if todo.locals {
+            self.refresh_own_addresses().await?;
         }
         if todo.locals && !self.fixed_locals {
             let locals = start::choose_locals(&self.netlink, &self.uplinks).await?;

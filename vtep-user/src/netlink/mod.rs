@@ -39,7 +39,7 @@ pub use self::{
     neighbour::{Neighbour, NeighbourState},
     nexthop::Resolution,
     route::Route,
-    tunnel::Tunnel,
+    tunnel::{OWNER, Tunnel},
     xdp::XdpFeatures,
 };
 
@@ -86,6 +86,19 @@ pub enum Error {
         /// What it is instead of our tunnel device.
         what: String,
     },
+    /// Another instance has the UDP port.
+    #[error(
+        "UDP port {port} belongs to vtep's instance {instance} (interface {name}); choose another --udp-port, or end that \
+         instance, which interrupts its forwarding, with: vtep teardown --instance {instance}"
+    )]
+    OtherInstance {
+        /// The UDP port.
+        port: u16,
+        /// The instance.
+        instance: String,
+        /// Its device.
+        name: String,
+    },
 }
 
 impl Error {
@@ -96,7 +109,10 @@ impl Error {
             Self::Open(source) | Self::Monitor(source) | Self::Request { source, .. } => {
                 source.raw_os_error()
             }
-            Self::NoSuchLink(_) | Self::PortTaken(_) | Self::NameTaken { .. } => None,
+            Self::NoSuchLink(_)
+            | Self::PortTaken(_)
+            | Self::NameTaken { .. }
+            | Self::OtherInstance { .. } => None,
         }
     }
 }

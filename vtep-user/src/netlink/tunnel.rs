@@ -19,6 +19,9 @@ const MTUS: [u32; 4] = [65_535, 65_485, 65_000, 9_000];
 /// program chooses the port by choosing the packet's hash.
 const SOURCE_PORTS: (u16, u16) = (1, 65_535);
 
+/// What the alias of an instance's tunnel device starts with, before the instance's name.
+pub const OWNER: &str = "vtep instance ";
+
 /// The tunnel device of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {
@@ -41,8 +44,8 @@ impl Netlink {
     /// missing checksum over IPv6 is taken on receipt, and so are reserved bits of the header where the kernel can
     /// be told (6.14). From the moment it is up it holds the port for both families, whatever becomes of us.
     ///
-    /// [`Error::PortTaken`] names whoever has the port; [`Error::NameTaken`] says that an interface of this name is
-    /// not `owner`'s. Upon any error nothing new is left behind.
+    /// [`Error::PortTaken`] names whoever has the port; [`Error::OtherInstance`] says whose the device is if it is
+    /// not `owner`'s; [`Error::NameTaken`] that an interface of this name is something else. Upon any error nothing new is left behind.
     pub async fn create_tunnel_device(
         &self,
         name: &str,
@@ -173,7 +176,14 @@ fn check_owner(link: &Link, udp_port: u16, owner: &str) -> Result<(), Error> {
             ..
         } if *port == udp_port => match &link.alias {
             Some(alias) if alias == owner => Ok(()),
-            Some(alias) => taken(format!("the tunnel device of {alias}")),
+            Some(alias) => match alias.strip_prefix(OWNER) {
+                Some(instance) => Err(Error::OtherInstance {
+                    port: udp_port,
+                    instance: instance.to_owned(),
+                    name: link.name.clone(),
+                }),
+                None => taken(format!("the vxlan device of {alias}")),
+            },
             None => taken("a vxlan device that vtep did not make".to_owned()),
         },
         LinkKind::Vxlan { port, .. } => taken(format!("a vxlan device on UDP port {port}")),

@@ -872,7 +872,8 @@ fn a_full_fdb_says_how_to_make_room() {
     lab.done(&vni_add(100));
     lab.done(&port_add("tap0", 100));
     add(&mut lab, A, "192.0.2.2");
-    let full = "the FDB is full (1 entries); start vtep with a larger --fdb-max";
+    let full = "the FDB is full (1 entries); take some away with: vtep fdb flush --vni VNI, or make it larger, which \
+                interrupts forwarding: vtep teardown, then vtep run --fdb-max NUMBER";
     for op in [
         Op::FdbAdd(entry(B, 100, "192.0.2.2")),
         Op::FdbReplace(entry(B, 100, "tap0")),
