@@ -28,7 +28,10 @@ pub fn path(instance: &str) -> PathBuf {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody answers there.
-    #[error("a daemon of instance {instance} is already running (socket {})", .path.display())]
+    #[error(
+        "a daemon of instance {instance} is already running (socket {}); give this one a name of its own with: --instance NAME",
+        .path.display()
+    )]
     Running {
         /// The instance.
         instance: String,
@@ -188,7 +191,9 @@ mod tests {
         let path = path.display();
         assert_eq!(
             second,
-            format!("a daemon of instance blue is already running (socket {path})")
+            format!(
+                "a daemon of instance blue is already running (socket {path}); give this one a name of its own with: --instance NAME"
+            )
         );
         drop(first);
     }

@@ -11,7 +11,7 @@ use crate::api::model::{FdbDel, FdbFilter, FdbSpec, Mac, Vni};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FdbVerb {
-    /// Add an entry; refused if the MAC has one
+    /// Add an entry; refused if the MAC has one, but for 00:00:00:00:00:00: its list takes another VTEP
     Add(EntryArgs),
     /// Add a destination to the flood list (the all-zero MAC) or to a multicast MAC
     Append(EntryArgs),

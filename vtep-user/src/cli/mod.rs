@@ -123,8 +123,15 @@ impl Failure {
     }
 
     /// Wrong usage that clap cannot find on its own.
-    fn usage(sentence: &str) -> Self {
-        Self::Usage(Cli::command().error(ErrorKind::MissingRequiredArgument, sentence))
+    /// `path` leads to the verb whose usage is shown with it.
+    fn usage(path: [&str; 2], sentence: &str) -> Self {
+        let mut command = Cli::command();
+        command.build();
+        let verb = path.iter().try_fold(&mut command, |command, name| {
+            command.find_subcommand_mut(name)
+        });
+        let verb = verb.expect("a verb of ours");
+        Self::Usage(verb.error(ErrorKind::MissingRequiredArgument, sentence))
     }
 }
 

@@ -34,6 +34,7 @@ impl PeerVerb {
         match self {
             Self::Show { ip } => Ok(Request::Show(Show::Peers(ip))),
             Self::Set { csum6: None, .. } => Err(Failure::usage(
+                ["peer", "set"],
                 "nothing to set; give --csum6 on or --csum6 off",
             )),
             Self::Set { ip, csum6 } => {

@@ -127,7 +127,7 @@ impl PortVerb {
                     })
                 {
                     let sentence = "nothing to set; give at least one option besides --vlan";
-                    return Err(Failure::usage(sentence));
+                    return Err(Failure::usage(["port", "set"], sentence));
                 }
                 Request::Change(Op::PortSet {
                     dev,

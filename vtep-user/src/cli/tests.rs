@@ -457,6 +457,9 @@ fn wrong_usage_is_exit_code_2_with_a_sentence() {
             "`239.1.1` is not an IP address",
         ),
         ("vni set 1", "nothing to set; give at least one option"),
+        ("vni set 1", "Usage: vtep vni set"),
+        ("port set tap0", "Usage: vtep port set"),
+        ("peer set 192.0.2.2", "Usage: vtep peer set"),
         ("port add tap0", "--vni <VNI>"),
         (
             "port add tap0 --vni 1 --vlan 4095",

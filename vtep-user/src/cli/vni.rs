@@ -111,7 +111,10 @@ impl VniVerb {
             Self::Set { vni, spec } => {
                 let spec = spec.spec()?;
                 if spec == VniSpec::default() {
-                    return Err(Failure::usage("nothing to set; give at least one option"));
+                    return Err(Failure::usage(
+                        ["vni", "set"],
+                        "nothing to set; give at least one option",
+                    ));
                 }
                 Request::Change(Op::VniSet {
                     vni,

@@ -81,7 +81,7 @@ impl Core {
     async fn port_facts(&mut self, dev: &str) -> Result<Option<LinkFacts>, Refusal> {
         match self.netlink.find_link(dev).await.map_err(internal)? {
             Some(link) if !link.ethernet => Err(Refusal::invalid(format!(
-                "interface {dev} carries no Ethernet frames; make a tap with: ip tuntap add dev {dev} mode tap"
+                "interface {dev} carries no Ethernet frames; name one that does, or make a tap with: ip tuntap add dev NAME mode tap"
             ))),
             Some(link) => {
                 self.note_mac(&link);

@@ -83,7 +83,7 @@ pub enum DaemonError {
         wanted: u16,
     },
     /// The metrics address cannot be had.
-    #[error("serve metrics on {address}")]
+    #[error("serve metrics on {address}; choose another with: --metrics ADDRESS:PORT ({source})")]
     Metrics {
         /// Where.
         address: SocketAddr,

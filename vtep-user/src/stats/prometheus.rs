@@ -29,7 +29,7 @@ pub fn text(snapshot: &Snapshot, state: &State, announced: AnnounceCounters) -> 
     counters(
         &mut out,
         "vtep",
-        "Frames by the hook that counted them and the reason they ended with.",
+        "by the hook that counted them and the reason they ended with.",
         &reasons,
     );
     let vnis = named(&snapshot.segments, "vni", |number| {
@@ -38,7 +38,7 @@ pub fn text(snapshot: &Snapshot, state: &State, announced: AnnounceCounters) -> 
     counters(
         &mut out,
         "vtep_vni",
-        "Frames that went through, by VNI; tx is from the ports.",
+        "that went through, by VNI; tx is from the ports.",
         &vnis,
     );
     let ports = named(&snapshot.ports, "dev", |slot| {
@@ -48,14 +48,14 @@ pub fn text(snapshot: &Snapshot, state: &State, announced: AnnounceCounters) -> 
     counters(
         &mut out,
         "vtep_port",
-        "Frames that went through, by port; tx is from the port.",
+        "that went through, by port; tx is from the port.",
         &ports,
     );
     let peers = named(&snapshot.peers, "peer", |number| state.peer_name(number));
     counters(
         &mut out,
         "vtep_peer",
-        "Frames that went through, by remote VTEP; tx is to it.",
+        "that went through, by remote VTEP; tx is to it.",
         &peers,
     );
 
@@ -137,16 +137,16 @@ fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// A pair of counters, packets and bytes.
+/// A pair of counters, packets and bytes. `help` says of which frames.
 fn counters(out: &mut String, prefix: &str, help: &str, rows: &[(String, u64, u64)]) {
-    for (unit, value) in [("packets", 1), ("bytes", 2)] {
+    for (unit, counted) in [("packets", "Frames"), ("bytes", "Bytes of frames")] {
         let name = format!("{prefix}_{unit}_total");
         line(
             out,
-            format_args!("# HELP {name} {help}\n# TYPE {name} counter"),
+            format_args!("# HELP {name} {counted} {help}\n# TYPE {name} counter"),
         );
         for (labels, packets, bytes) in rows {
-            let value = if value == 1 { packets } else { bytes };
+            let value = if unit == "packets" { packets } else { bytes };
             line(out, format_args!("{name}{{{labels}}} {value}"));
         }
     }
@@ -160,6 +160,21 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
     use crate::control::Limits;
+
+    #[test]
+    fn the_help_of_a_counter_says_what_is_counted() {
+        let state = State::new(Limits::default(), Vec::new(), 4789);
+        let announced = AnnounceCounters { sent: 0, lost: 0 };
+
+        let text = text(&Snapshot::default(), &state, announced);
+
+        for (name, counted) in [("packets", "Frames "), ("bytes", "Bytes of frames ")] {
+            for prefix in ["vtep", "vtep_vni", "vtep_port", "vtep_peer"] {
+                let line = format!("# HELP {prefix}_{name}_total {counted}");
+                assert!(text.contains(&line), "{line}: {text}");
+            }
+        }
+    }
 
     #[test]
     fn what_never_happened_is_there_as_zero() {
