@@ -470,6 +470,27 @@ fn a_vni_takes_no_more_macs_than_it_may() {
 }
 
 #[test]
+fn the_device_of_another_instance_is_no_port() {
+    need_root!();
+    let wire = wire();
+    let args = [
+        "--iface",
+        UPLINK,
+        "--udp-port",
+        "4790",
+        "--uplink-hook",
+        "tc",
+    ];
+    let second = Daemon::start(&wire.ns, &args);
+
+    for (daemon, dev) in [(&wire.daemon, "vtep4790"), (&second, "vtep4789")] {
+        daemon.ok("vni add 7");
+        let add = format!("port add {dev} --vni 7");
+        refused(daemon, &add, 1, &[dev, "another vtep instance"]);
+    }
+}
+
+#[test]
 fn no_address_of_this_host_can_be_a_remote_vtep() {
     need_root!();
     let (ns, daemon) = stopped(&["--iface", UPLINK]);

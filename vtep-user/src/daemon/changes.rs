@@ -12,7 +12,7 @@ use crate::{
     },
     control::{Attach, Effect, LinkFacts, Write},
     datapath::DatapathError,
-    netlink::Link,
+    netlink::{Link, OWNER},
 };
 
 impl Core {
@@ -83,6 +83,16 @@ impl Core {
             Some(link) if !link.ethernet => Err(Refusal::invalid(format!(
                 "interface {dev} carries no Ethernet frames; name one that does, or make a tap with: ip tuntap add dev NAME mode tap"
             ))),
+            Some(link)
+                if link
+                    .alias
+                    .as_deref()
+                    .is_some_and(|alias| alias.starts_with(OWNER)) =>
+            {
+                Err(Refusal::invalid(format!(
+                    "interface {dev} is the kernel device of another vtep instance and can be no port; name that of a VM"
+                )))
+            }
             Some(link) => {
                 self.note_mac(&link);
                 let facts = facts::of_port(&self.netlink, &link).map_err(internal)?;
