@@ -41,6 +41,8 @@ over_each_family! {
 
 const TWO: [Kind; 2] = [Kind::Vtep; 2];
 
+/// The kernel device.
+const DEVICE: &str = "vtep4789";
 /// An XDP program's word for a frame that the host shall have.
 const XDP_PASS: i32 = 2;
 
@@ -431,6 +433,63 @@ fn a_refused_start_leaves_what_it_found() {
             }
         }
     }
+}
+
+#[test]
+fn a_kernel_device_that_somebody_deletes_is_made_anew() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    wire.daemon.ok(&format!(
+        "fdb append {} --vni {GREEN} --dst {}",
+        Mac::ZERO,
+        wire.far_ip
+    ));
+    let config = wire.daemon.pins().join("CONFIG");
+    // The second word of it is the device's number.
+    let device = || bpf::first_value(&config)[1];
+
+    // Also the one that it made itself.
+    for _ in 0..2 {
+        let old = device();
+        assert_eq!(wire.ns.ifindex(DEVICE), old);
+        wire.ns.ip(&format!("link del {DEVICE}"));
+
+        until_true("another device", || device() != old);
+        let out = udp4(VM, Mac::BROADCAST).build();
+        wire.encap(&out);
+        let inside = udp4(FAR_VM, Mac::BROADCAST).build();
+        wire.delivers(&wire.tunnelled(GREEN, &inside), &inside);
+        let old_link = wire.daemon.pins().join(format!("links/tc_tunnel-{old}"));
+        assert!(!old_link.exists(), "{}", old_link.display());
+    }
+    let log = wire.daemon.log();
+    assert!(log.contains("vtep4789 was deleted"), "{log}");
+    // And it belongs to the instance as the first did.
+    wire.daemon.ok("teardown");
+    until_true("the daemon to end", || wire.daemon.ended().is_some());
+    assert_gone(&wire);
+}
+
+#[test]
+fn a_kernel_device_that_cannot_be_made_anew_is_told_of() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    // Another has its place before the daemon is told.
+    wire.daemon.signal(libc::SIGSTOP);
+    wire.ns.ip(&format!(
+        "link del {DEVICE}\nlink add {DEVICE} type veth peer name far9"
+    ));
+    wire.daemon.signal(libc::SIGCONT);
+
+    until_true("an error", || {
+        let log = wire.daemon.log();
+        log.contains("vtep4789 was deleted") && log.contains("vtep run")
+    });
+
+    wire.ns.ip(&format!("link del {DEVICE}"));
+    wire.daemon.kill();
+    wire.daemon.run();
+    assert!(wire.ns.ip_output("-d link show").contains("vxlan"));
 }
 
 /// Makes of what a killed daemon has left what it would have left if it had been killed before it attached anything.

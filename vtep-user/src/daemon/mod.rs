@@ -6,6 +6,7 @@
 mod announce;
 mod changes;
 mod core;
+mod device;
 mod error;
 mod facts;
 mod frames;
