@@ -77,19 +77,31 @@ pub fn pin_new_array(path: &Path, value_len: u32) {
 
 /// Changes the first word of the first value of a pinned array map.
 pub fn set_first_word(path: &Path, word: u32) {
+    let mut value = first_value(path);
+    value[0] = word;
+    at_first(MAP_UPDATE, path, &mut value);
+}
+
+/// The first value of a pinned array map, in words, and zeros behind it; of a program array it is the program's number.
+#[must_use]
+pub fn first_value(path: &Path) -> [u32; 64] {
+    let mut value = [0; 64];
+    at_first(MAP_LOOKUP, path, &mut value);
+    value
+}
+
+/// Reads or writes the first value of a pinned map.
+fn at_first(command: i64, path: &Path, value: &mut [u32; 64]) {
     let text = path_text(path);
     let mut attr: Attr = [0; 32];
     set_address(&mut attr, 0, text.as_ptr());
     let map = owned(bpf(OBJ_GET, &mut attr), "open a pinned map");
-    let (key, mut value) = (0_u32, [0_u32; 64]);
-    for command in [MAP_LOOKUP, MAP_UPDATE] {
-        let mut attr: Attr = [0; 32];
-        attr[0] = number(&map);
-        set_address(&mut attr, 2, &raw const key);
-        set_address(&mut attr, 4, value.as_mut_ptr().cast_const());
-        bpf(command, &mut attr).unwrap_or_else(|e| panic!("change {}: {e}", path.display()));
-        value[0] = word;
-    }
+    let key = 0_u32;
+    let mut attr: Attr = [0; 32];
+    attr[0] = number(&map);
+    set_address(&mut attr, 2, &raw const key);
+    set_address(&mut attr, 4, value.as_mut_ptr().cast_const());
+    bpf(command, &mut attr).unwrap_or_else(|e| panic!("open {}: {e}", path.display()));
 }
 
 /// Makes every bpf(2) call of this thread and its children fail, as on a kernel without BPF.

@@ -4,7 +4,12 @@ use std::fs;
 use std::net::Shutdown;
 use std::os::unix::net::UnixListener;
 
+use aya::maps::{HashMap, Map, MapData};
+use aya::programs::ProgramInfo;
+use aya::programs::links::{FdLink, PinnedLink};
 use serde_json::Value;
+use vtep_common::addr::VtepAddr;
+use vtep_tests::asm::Asm;
 use vtep_tests::bpf;
 use vtep_tests::checks;
 use vtep_tests::daemon::Daemon;
@@ -12,11 +17,13 @@ use vtep_tests::frame::Mac;
 use vtep_tests::inner::udp4;
 use vtep_tests::lab::{GREEN, Kind, Lab, UPLINK, Vm};
 use vtep_tests::ns::Ns;
+use vtep_tests::program::{Kind as ProgramKind, Program};
 use vtep_tests::stream::Stream;
+use vtep_tests::tap::Tap;
 use vtep_tests::traffic::ping;
 use vtep_tests::underlay::{Family, Topology, Underlay};
 use vtep_tests::wait::until_true;
-use vtep_tests::wire::{FAR_VM, PORT, VM, Wire};
+use vtep_tests::wire::{FAR_VM, PORT, SECOND, VM, Wire};
 use vtep_tests::{need_root, over_each_family};
 
 over_each_family! {
@@ -33,6 +40,11 @@ over_each_family! {
 }
 
 const TWO: [Kind; 2] = [Kind::Vtep; 2];
+
+/// The kernel device.
+const DEVICE: &str = "vtep4789";
+/// An XDP program's word for a frame that the host shall have.
+const XDP_PASS: i32 = 2;
 
 fn lab(family: Family) -> (Lab, Vm, Vm) {
     let lab = Lab::green(
@@ -329,6 +341,155 @@ fn a_foreign_layout_is_refused_and_left_alone() {
         !ns.ip_output("-d link show").contains("vxlan"),
         "nothing half-done"
     );
+}
+
+/// What an instance has in the kernel: what runs where, and the tables that a start writes.
+fn in_kernel(wire: &Wire) -> Vec<String> {
+    let pins = wire.daemon.pins();
+    let below = |dir| {
+        let entries = fs::read_dir(pins.join(dir)).unwrap();
+        entries.map(|entry| entry.unwrap().path())
+    };
+    let mut found = Vec::new();
+    for path in below("links") {
+        let link: FdLink = PinnedLink::from_pin(&path).unwrap().into();
+        let program = link.info().unwrap().program_id();
+        found.push(format!("{} runs {program}", path.display()));
+    }
+    for path in below("programs") {
+        let program = ProgramInfo::from_pin(&path).unwrap().id();
+        found.push(format!("{} is {program}", path.display()));
+    }
+    let locals = Map::HashMap(MapData::from_pin(pins.join("LOCALS")).unwrap());
+    let locals: HashMap<_, VtepAddr, u32> = locals.try_into().unwrap();
+    found.extend(locals.iter().map(|local| format!("{:?}", local.unwrap())));
+    for map in ["PARTS", "CONFIG"] {
+        let value = bpf::first_value(&pins.join(map));
+        found.push(format!("{map} {:?}", &value[..4]));
+    }
+    let links = wire.ns.ip_output("-d link show");
+    let xdp = links.lines().filter(|line| line.contains("xdp"));
+    found.extend(xdp.map(str::to_owned));
+    for dev in [UPLINK, SECOND] {
+        let tcx = bpf::tcx_programs(&wire.ns, dev);
+        found.push(format!("tcx at {dev}: {tcx:?}"));
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_refused_start_leaves_what_it_found() {
+    need_root!();
+    let pass = Program::load(ProgramKind::Xdp, &Asm::new().returns(XDP_PASS));
+    let taken = "--local 198.19.0.1 --iface up1 --uplink-hook xdp";
+    for (first, next, refusal) in [
+        // XDP is new at the first uplink, is there in the driver, and was there in the stack.
+        ("--uplink-hook tc", taken.to_owned(), "already has an XDP"),
+        (
+            "--uplink-hook xdp",
+            format!("{taken} --xdp-mode generic"),
+            "already has an XDP",
+        ),
+        (
+            "--uplink-hook xdp --xdp-mode generic",
+            format!("{taken} --xdp-mode native"),
+            "already has an XDP",
+        ),
+        ("", "--fdb-max 7".to_owned(), "room for"),
+        ("", "--udp-port 4790".to_owned(), "UDP port"),
+    ] {
+        let first: Vec<&str> = first.split_whitespace().collect();
+        let wire = Wire::with(Family::V4, "", &first);
+        let _up1 = Tap::new(&wire.ns, SECOND);
+        wire.daemon.kill();
+        wire.ns.ip("addr add 198.19.0.1/32 dev up0");
+        let held = pass.attach(&wire.ns, SECOND);
+        let before = in_kernel(&wire);
+        let mut args = vec!["--iface", UPLINK];
+        args.extend(next.split_whitespace());
+        let again = Daemon::named(&wire.ns, wire.daemon.instance(), &args);
+
+        let out = again.refused_start(again.run_command());
+
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        assert!(said.contains(refusal), "{next}: {said}");
+        assert_eq!(in_kernel(&wire), before, "{next}");
+        wire.encap(&udp4(VM, FAR_VM).build());
+        let inner = udp4(FAR_VM, VM).build();
+        wire.delivers(&wire.tunnelled(GREEN, &inner), &inner);
+
+        // Once nothing stands in its way it takes both uplinks.
+        drop(held);
+        if next.contains(SECOND) {
+            again.run();
+            let uplinks = &again.status()["uplinks"];
+            assert_eq!(uplinks.as_array().unwrap().len(), 2, "{uplinks}");
+            for dev in [UPLINK, SECOND] {
+                let index = wire.ns.ifindex(dev);
+                let link = format!("links/xdp_uplink-{index}");
+                assert!(again.pins().join(&link).exists(), "{link}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_kernel_device_that_somebody_deletes_is_made_anew() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    wire.daemon.ok(&format!(
+        "fdb append {} --vni {GREEN} --dst {}",
+        Mac::ZERO,
+        wire.far_ip
+    ));
+    let config = wire.daemon.pins().join("CONFIG");
+    // The second word of it is the device's number.
+    let device = || bpf::first_value(&config)[1];
+
+    // Also the one that it made itself.
+    for _ in 0..2 {
+        let old = device();
+        assert_eq!(wire.ns.ifindex(DEVICE), old);
+        wire.ns.ip(&format!("link del {DEVICE}"));
+
+        until_true("another device", || device() != old);
+        let out = udp4(VM, Mac::BROADCAST).build();
+        wire.encap(&out);
+        let inside = udp4(FAR_VM, Mac::BROADCAST).build();
+        wire.delivers(&wire.tunnelled(GREEN, &inside), &inside);
+        let old_link = wire.daemon.pins().join(format!("links/tc_tunnel-{old}"));
+        assert!(!old_link.exists(), "{}", old_link.display());
+    }
+    let log = wire.daemon.log();
+    assert!(log.contains("vtep4789 was deleted"), "{log}");
+    // And it belongs to the instance as the first did.
+    wire.daemon.ok("teardown");
+    until_true("the daemon to end", || wire.daemon.ended().is_some());
+    assert_gone(&wire);
+}
+
+#[test]
+fn a_kernel_device_that_cannot_be_made_anew_is_told_of() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    // Another has its place before the daemon is told.
+    wire.daemon.signal(libc::SIGSTOP);
+    wire.ns.ip(&format!(
+        "link del {DEVICE}\nlink add {DEVICE} type veth peer name far9"
+    ));
+    wire.daemon.signal(libc::SIGCONT);
+
+    until_true("an error", || {
+        let log = wire.daemon.log();
+        log.contains("vtep4789 was deleted") && log.contains("vtep run")
+    });
+
+    wire.ns.ip(&format!("link del {DEVICE}"));
+    wire.daemon.kill();
+    wire.daemon.run();
+    assert!(wire.ns.ip_output("-d link show").contains("vxlan"));
 }
 
 /// Makes of what a killed daemon has left what it would have left if it had been killed before it attached anything.

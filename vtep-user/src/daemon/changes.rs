@@ -11,7 +11,7 @@ use crate::{
         model::{Happening, PortHook},
     },
     control::{Attach, Effect, LinkFacts, Write},
-    datapath::DatapathError,
+    datapath::{Attempt, DatapathError},
     netlink::{Link, OWNER},
 };
 
@@ -241,8 +241,10 @@ impl Core {
         }
         tracing::warn!("uplink {} was made again; attaching to it", link.name);
         self.datapath.detach_uplink(old.index)?;
-        self.statuses[at] =
-            start::attach_uplink(&self.options, &self.netlink, link, &mut self.datapath)?;
+        let hook = start::choose_hook(&self.options, &self.netlink, link)?;
+        // Nothing is taken back: TC alone is better than nothing.
+        let mut attempt = Attempt::default();
+        self.statuses[at] = start::attach_uplink(link, &hook, &mut self.datapath, &mut attempt)?;
         self.reserve();
         self.own_macs_stale = true;
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    error::Error,
     net::IpAddr,
     time::Duration,
 };
@@ -104,19 +105,16 @@ impl Core {
         self.options.udp_port
     }
 
-    /// Serves until everything is to be removed. Returns true then.
+    /// Serves until everything has been removed, or something without which it cannot go on has failed.
     pub(super) async fn run(
         &mut self,
         mut asks: mpsc::Receiver<Ask>,
         mut monitor: Monitor,
-    ) -> bool {
-        let ring = match self.datapath.events_ready() {
-            Ok(ring) => ring,
-            Err(error) => {
-                tracing::error!(%error, "nothing can be learned");
-                return false;
-            }
-        };
+    ) -> Result<(), DaemonError> {
+        let ring = self
+            .datapath
+            .events_ready()
+            .map_err(|error| broken("nothing can be learned", &error))?;
         let mut second = Instant::now() + TICK;
         let mut tick = second;
         // Until when the ring is left alone.
@@ -126,16 +124,22 @@ impl Core {
             // Of those that are ready one is chosen by chance: none of them starves the others.
             tokio::select! {
                 ask = asks.recv() => {
-                    let Some(ask) = ask else { return false };
+                    let Some(ask) = ask else {
+                        return Err(DaemonError::Broken {
+                            what: "nobody can ask any more",
+                            cause: "the API's servers have ended".to_owned(),
+                        });
+                    };
                     if self.take_ask(ask).await {
-                        return true;
+                        return Ok(());
                     }
                 }
                 () = tokio::time::sleep_until(pause.unwrap_or(second)), if pause.is_some() => {
                     pause = None;
                 }
                 ready = ring.readable(), if pause.is_none() => {
-                    let Ok(mut ready) = ready else { return false };
+                    let mut ready =
+                        ready.map_err(|error| broken("nothing is learned any more", &error))?;
                     match self.take_events().await {
                         Told::Little => ready.clear_ready(),
                         Told::Much => pause = Some(Instant::now() + WAIT_FOR_MORE),
@@ -160,8 +164,7 @@ impl Core {
                 event = monitor.next() => match event {
                     Ok(event) => self.follow(event, &mut monitor).await,
                     Err(error) => {
-                        tracing::error!(%error, "the underlay is not followed any more");
-                        return false;
+                        return Err(broken("the underlay is not followed any more", &error));
                     }
                 },
             }
@@ -286,8 +289,20 @@ impl Core {
     }
 }
 
+/// Why a daemon that was running ends.
+fn broken(what: &'static str, error: &dyn Error) -> DaemonError {
+    DaemonError::Broken {
+        what,
+        cause: with_causes(error),
+    }
+}
+
 /// A failure of ours, with its causes.
-pub(super) fn internal(error: impl std::error::Error) -> Refusal {
+pub(super) fn internal(error: impl Error) -> Refusal {
+    Refusal::internal(with_causes(&error))
+}
+
+fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -298,7 +313,7 @@ pub(super) fn internal(error: impl std::error::Error) -> Refusal {
         }
         cause = next.source();
     }
-    Refusal::internal(text)
+    text
 }
 
 impl From<DatapathError> for Refusal {

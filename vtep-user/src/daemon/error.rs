@@ -99,6 +99,14 @@ pub enum DaemonError {
         /// The instance.
         instance: String,
     },
+    /// A daemon that was running cannot go on.
+    #[error("{what}: {cause}; forwarding goes on without a daemon, start it again with: vtep run")]
+    Broken {
+        /// What does not work any more.
+        what: &'static str,
+        /// Why.
+        cause: String,
+    },
     /// The socket cannot be had.
     #[error(transparent)]
     Socket(#[from] BindError),

@@ -6,6 +6,7 @@
 mod announce;
 mod changes;
 mod core;
+mod device;
 mod error;
 mod facts;
 mod frames;
@@ -121,12 +122,12 @@ async fn serve(options: RunOptions) -> Result<(), DaemonError> {
     });
     tracing::info!(instance = options.instance, "ready");
 
-    let teardown = tokio::select! {
-        teardown = core.run(asks, monitor) => teardown,
-        _ = interrupt.recv() => options.teardown,
-        _ = terminate.recv() => options.teardown,
+    let end = tokio::select! {
+        ran = core.run(asks, monitor) => End::of(ran),
+        _ = interrupt.recv() => End::Signal,
+        _ = terminate.recv() => End::Signal,
     };
-    if teardown {
+    if matches!(end, End::Signal) && options.teardown {
         core.teardown().await?;
     }
     stop.send_replace(true);
@@ -135,12 +136,33 @@ async fn serve(options: RunOptions) -> Result<(), DaemonError> {
             tracing::warn!(%error, "a server ended badly");
         }
     }
-    if teardown {
-        tracing::info!("everything is removed");
-    } else {
-        tracing::info!("stopped; forwarding goes on");
+    end.tell(options.teardown)
+}
+
+/// Why the daemon ends.
+enum End {
+    /// Somebody told it to remove everything, which it has.
+    Removed,
+    /// A signal.
+    Signal,
+    /// It cannot go on.
+    Broken(DaemonError),
+}
+
+impl End {
+    fn of(ran: Result<(), DaemonError>) -> Self {
+        ran.map_or_else(Self::Broken, |()| Self::Removed)
     }
-    Ok(())
+
+    /// Says it. Only what somebody asked for is a success.
+    fn tell(self, teardown: bool) -> Result<(), DaemonError> {
+        match self {
+            Self::Broken(error) => return Err(error),
+            Self::Signal if !teardown => tracing::info!("stopped; forwarding goes on"),
+            Self::Removed | Self::Signal => tracing::info!("everything is removed"),
+        }
+        Ok(())
+    }
 }
 
 fn stop_signal(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DaemonError> {
@@ -208,6 +230,32 @@ fn remove_dir_if_empty(dir: Option<&Path>) {
                     io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
                 ) => {}
             Err(error) => tracing::warn!(%error, "remove {}", dir.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_cannot_go_on_fails_and_says_what_failed() {
+        let failed = || {
+            Err(DaemonError::Broken {
+                what: "the underlay is not followed any more",
+                cause: "no memory".to_owned(),
+            })
+        };
+        for teardown in [false, true] {
+            let said = End::of(failed()).tell(teardown).unwrap_err().to_string();
+            assert!(
+                said.contains("underlay") && said.contains("no memory"),
+                "{said}"
+            );
+            assert!(said.contains("vtep run"), "{said}");
+
+            assert!(End::of(Ok(())).tell(teardown).is_ok());
+            assert!(End::Signal.tell(teardown).is_ok());
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     api::model::{PortHook, UplinkStatus},
     cli::run::{RunOptions, UplinkHook, XdpMode},
     control::{self, Adopted, Limits, State, Write},
-    datapath::{self, Datapath, XdpOutcome},
+    datapath::{self, Attempt, Datapath, XdpOutcome},
     netlink::{Link, LinkKind, Monitor, Netlink, XdpFeatures},
 };
 
@@ -180,8 +180,13 @@ async fn prepare(
 ) -> Result<Core, DaemonError> {
     let dir = datapath::instance_dir(&options.instance);
     let mut datapath = Datapath::open(&dir, options.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
-    let fresh = !datapath.adopted();
-    let prepared = take_over(options, netlink, uplinks, device, locals, &mut datapath).await;
+    let mut attempt = Attempt::default();
+    let wanted = Wanted {
+        uplinks,
+        device,
+        locals,
+    };
+    let prepared = take_over(options, netlink, wanted, &mut datapath, &mut attempt).await;
     match prepared {
         Ok((state, statuses)) => {
             let prepared = Prepared {
@@ -195,7 +200,9 @@ async fn prepare(
             Ok(Core::new(options, netlink.clone(), prepared))
         }
         Err(error) => {
-            if fresh {
+            if datapath.adopted() {
+                datapath.take_back(attempt);
+            } else {
                 drop(datapath);
                 datapath::remove_pins(&dir)?;
             }
@@ -204,14 +211,28 @@ async fn prepare(
     }
 }
 
+/// What a data path is opened for.
+struct Wanted<'a> {
+    uplinks: &'a [Link],
+    /// The kernel device.
+    device: &'a Link,
+    locals: Vec<IpAddr>,
+}
+
+/// Checks first, then attaches what is new, which may be refused and can be taken back (`attempt`), and only then changes tables
+/// and programs that are in use.
 async fn take_over(
     options: &RunOptions,
     netlink: &Netlink,
-    uplinks: &[Link],
-    device: &Link,
-    locals: Vec<IpAddr>,
+    wanted: Wanted<'_>,
     datapath: &mut Datapath,
+    attempt: &mut Attempt,
 ) -> Result<(State, Vec<UplinkStatus>), DaemonError> {
+    let Wanted {
+        uplinks,
+        device,
+        locals,
+    } = wanted;
     if let Some(wanted) = options
         .fdb_max
         .filter(|wanted| *wanted != datapath.fdb_max())
@@ -248,9 +269,70 @@ async fn take_over(
     if partial && options.xdp_mode == XdpMode::Generic {
         flags |= Config::XDP_LEAVES_ALL;
     }
-    datapath.write(&writes)?;
-    datapath.write(&state.start(device.index, flags))?;
+    let fill = |datapath: &mut Datapath| {
+        datapath.write(&writes)?;
+        datapath.write(&state.start(device.index, flags))
+    };
+    let mut hooks = Vec::new();
+    for link in uplinks {
+        hooks.push(choose_hook(options, netlink, link)?);
+    }
+    if datapath.adopted() {
+        // What is new meets the last daemon's tables and parts, whole as they are.
+        datapath.try_flags(flags, attempt)?;
+        let statuses = attach_new(&state, device, uplinks, &hooks, datapath, attempt)?;
+        datapath.set_parts()?;
+        fill(datapath)?;
+        renew(&state, device, uplinks, &hooks, datapath)?;
+        datapath.pin_programs()?;
+        return Ok((state, statuses));
+    }
+    // Tables first: nothing may be attached by an instance without a version (see `datapath::pins`).
+    fill(datapath)?;
+    let statuses = attach_new(&state, device, uplinks, &hooks, datapath, attempt)?;
+    datapath.pin_programs()?;
+    Ok((state, statuses))
+}
+
+/// Attaches to what the programs are not attached to yet. What they are attached to keeps those that it has.
+fn attach_new(
+    state: &State,
+    device: &Link,
+    uplinks: &[Link],
+    hooks: &[Hook],
+    datapath: &mut Datapath,
+    attempt: &mut Attempt,
+) -> Result<Vec<UplinkStatus>, DaemonError> {
+    datapath.try_tc("tc_tunnel", &device.name, device.index, attempt)?;
+    for port in state.attachments() {
+        datapath.try_tc("tc_port", &port.name, port.ifindex, attempt)?;
+        if port.hook == PortHook::Xdp {
+            let auto = datapath::XdpMode::Auto;
+            let port = (&*port.name, port.ifindex);
+            datapath.try_xdp("xdp_port", port, auto, None, attempt)?;
+        }
+    }
+    let mut statuses = Vec::new();
+    for (link, hook) in uplinks.iter().zip(hooks) {
+        statuses.push(attach_uplink(link, hook, datapath, attempt)?);
+    }
+    Ok(statuses)
+}
+
+/// Replaces the programs of the last daemon, and detaches those that are not wanted any more.
+fn renew(
+    state: &State,
+    device: &Link,
+    uplinks: &[Link],
+    hooks: &[Hook],
+    datapath: &mut Datapath,
+) -> Result<(), DaemonError> {
     datapath.attach_tunnel(&device.name, device.index)?;
+    for ifindex in datapath.attached("tc_tunnel")? {
+        if ifindex != device.index {
+            datapath.detach_tunnel(ifindex)?;
+        }
+    }
     let mut ports = HashSet::new();
     for port in state.attachments() {
         datapath.attach_port(&port.name, port.ifindex, port.hook == PortHook::Xdp)?;
@@ -261,9 +343,8 @@ async fn take_over(
             datapath.detach_port(ifindex)?;
         }
     }
-    let mut statuses = Vec::new();
-    for link in uplinks {
-        statuses.push(attach_uplink(options, netlink, link, datapath)?);
+    for (link, hook) in uplinks.iter().zip(hooks) {
+        datapath.renew_uplink(&link.name, link.index, hook.is_ok())?;
     }
     // An uplink of the last daemon that is none any more.
     let kept: HashSet<u32> = uplinks.iter().map(|link| link.index).collect();
@@ -272,7 +353,7 @@ async fn take_over(
             datapath.detach_uplink(ifindex)?;
         }
     }
-    Ok((state, statuses))
+    Ok(())
 }
 
 async fn adopt(
@@ -305,41 +386,59 @@ async fn adopt(
     Ok((state, writes))
 }
 
-/// Attaches to an uplink: XDP where it is wanted and pays, TC always. Says what it got, and why.
-pub(super) fn attach_uplink(
+/// The mode of XDP at an uplink, or why it has TC alone.
+pub(super) type Hook = Result<datapath::XdpMode, String>;
+
+/// XDP where it is wanted and pays.
+pub(super) fn choose_hook(
     options: &RunOptions,
     netlink: &Netlink,
     link: &Link,
-    datapath: &mut Datapath,
-) -> Result<UplinkStatus, DaemonError> {
-    // TC first: what XDP passes on has somewhere to go.
-    datapath.attach_uplink_tc(&link.name, link.index)?;
+) -> Result<Hook, DaemonError> {
     let native = netlink
         .xdp_features(link.index)?
         .is_none_or(|features| features.has(XdpFeatures::BASIC));
     let tc_because = match options.uplink_hook {
-        UplinkHook::Tc => Some("it was asked for".to_owned()),
-        UplinkHook::Auto if link.kind == LinkKind::Veth => {
-            Some("XDP on a veth switches segmentation offload off at its other end; have it with: --uplink-hook xdp".to_owned())
-        }
-        UplinkHook::Auto if !native && options.xdp_mode == XdpMode::Auto => {
-            Some("the driver has no native XDP, and generic XDP is no faster than TC; have it with: --uplink-hook xdp".to_owned())
-        }
+        UplinkHook::Tc => Some("it was asked for"),
+        UplinkHook::Auto if link.kind == LinkKind::Veth => Some(
+            "XDP on a veth switches segmentation offload off at its other end; have it with: --uplink-hook xdp",
+        ),
+        UplinkHook::Auto if !native && options.xdp_mode == XdpMode::Auto => Some(
+            "the driver has no native XDP, and generic XDP is no faster than TC; have it with: --uplink-hook xdp",
+        ),
         UplinkHook::Xdp | UplinkHook::Auto => None,
     };
-    let (hook, why) = if let Some(why) = tc_because {
-        datapath.detach_uplink_xdp(link.index)?;
-        ("tc", Some(why))
-    } else {
-        let mode = match options.xdp_mode {
-            XdpMode::Auto => datapath::XdpMode::Auto,
-            XdpMode::Native => datapath::XdpMode::Native,
-            XdpMode::Generic => datapath::XdpMode::Generic,
-        };
-        match datapath.attach_uplink_xdp(&link.name, link.index, mode)? {
-            XdpOutcome::Native => ("xdp native", None),
-            XdpOutcome::Generic(why) => ("xdp generic", Some(why)),
-            XdpOutcome::Kept => ("xdp", Some("as the last daemon attached it".to_owned())),
+    Ok(match (tc_because, options.xdp_mode) {
+        (Some(why), _) => Err(why.to_owned()),
+        (None, XdpMode::Auto) => Ok(datapath::XdpMode::Auto),
+        (None, XdpMode::Native) => Ok(datapath::XdpMode::Native),
+        (None, XdpMode::Generic) => Ok(datapath::XdpMode::Generic),
+    })
+}
+
+/// Attaches to an uplink, TC always, unless it is attached already. Says what it got, and why.
+pub(super) fn attach_uplink(
+    link: &Link,
+    hook: &Hook,
+    datapath: &mut Datapath,
+    attempt: &mut Attempt,
+) -> Result<UplinkStatus, DaemonError> {
+    // TC first: what XDP passes on has somewhere to go.
+    datapath.try_tc("tc_uplink", &link.name, link.index, attempt)?;
+    let (hook, why) = match hook {
+        Err(why) => ("tc", Some(why.clone())),
+        Ok(mode) => {
+            let now = if link.generic_xdp {
+                datapath::XdpMode::Generic
+            } else {
+                datapath::XdpMode::Native
+            };
+            let uplink = (&*link.name, link.index);
+            match datapath.try_xdp("xdp_uplink", uplink, *mode, Some(now), attempt)? {
+                XdpOutcome::Native => ("xdp native", None),
+                XdpOutcome::Generic(why) => ("xdp generic", Some(why)),
+                XdpOutcome::Kept => ("xdp", Some("as the last daemon attached it".to_owned())),
+            }
         }
     };
     if let Some(why) = &why {

@@ -92,6 +92,9 @@ impl Core {
             Event::Link { index, link: None } => {
                 self.forget_mac(index);
                 self.port_gone(index).await;
+                if index == self.device {
+                    self.device_gone().await;
+                }
                 todo.peers.links.insert(index);
             }
             // Every port that comes up has one of these, and no way to a VTEP changes for it.
@@ -173,6 +176,9 @@ impl Core {
             .collect();
         for ifindex in gone {
             self.port_gone(ifindex).await;
+        }
+        if links.iter().all(|link| link.index != self.device) {
+            self.device_gone().await;
         }
         self.macs.clear();
         for link in &links {

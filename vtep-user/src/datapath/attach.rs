@@ -48,20 +48,27 @@ pub enum XdpOutcome {
     Kept,
 }
 
+impl XdpOutcome {
+    pub(super) fn asked_generic() -> Self {
+        Self::Generic("it was asked for".to_owned())
+    }
+}
+
 impl Datapath {
-    /// Attaches XDP to an uplink, or updates the link that is there.
-    pub fn attach_uplink_xdp(
+    /// Gives TC at an uplink the new program, and XDP too if it is there and `xdp`; else XDP is detached.
+    pub fn renew_uplink(
         &mut self,
         device: &str,
         ifindex: u32,
-        mode: XdpMode,
-    ) -> Result<XdpOutcome, DatapathError> {
-        self.attach_xdp("xdp_uplink", device, ifindex, mode)
-    }
-
-    /// Attaches TC to an uplink, or updates the link that is there.
-    pub fn attach_uplink_tc(&mut self, device: &str, ifindex: u32) -> Result<(), DatapathError> {
-        self.attach_tc("tc_uplink", device, ifindex)
+        xdp: bool,
+    ) -> Result<(), DatapathError> {
+        self.attach_tc("tc_uplink", device, ifindex)?;
+        if xdp {
+            self.attach_xdp("xdp_uplink", device, ifindex, XdpMode::Auto)
+                .map(drop)
+        } else {
+            self.detach_link("xdp_uplink", ifindex)
+        }
     }
 
     /// Attaches TC to the kernel device, or updates the link that is there.
@@ -101,9 +108,9 @@ impl Datapath {
         self.detach_tc("tc_uplink", ifindex)
     }
 
-    /// Detaches XDP from an uplink.
-    pub fn detach_uplink_xdp(&mut self, ifindex: u32) -> Result<(), DatapathError> {
-        self.detach_link("xdp_uplink", ifindex)
+    /// Detaches TC from a kernel device that is one no longer.
+    pub fn detach_tunnel(&mut self, ifindex: u32) -> Result<(), DatapathError> {
+        self.detach_tc("tc_tunnel", ifindex)
     }
 
     /// Interfaces that have a link of this program.
@@ -123,7 +130,8 @@ impl Datapath {
         Ok(found)
     }
 
-    pub(super) fn pin_programs(&mut self) -> Result<(), DatapathError> {
+    /// Pins the programs in place of the last daemon's. Those are needed until nothing has to be taken back any more.
+    pub fn pin_programs(&mut self) -> Result<(), DatapathError> {
         let dir = pins::programs_dir(&self.dir);
         for name in programs() {
             let path = dir.join(name);
@@ -140,7 +148,7 @@ impl Datapath {
         Ok(())
     }
 
-    fn link_path(&self, program: &str, ifindex: u32) -> PathBuf {
+    pub(super) fn link_path(&self, program: &str, ifindex: u32) -> PathBuf {
         pins::links_dir(&self.dir).join(format!("{program}-{ifindex}"))
     }
 
@@ -158,7 +166,7 @@ impl Datapath {
         }
     }
 
-    fn detach_link(&mut self, program: &str, ifindex: u32) -> Result<(), DatapathError> {
+    pub(super) fn detach_link(&mut self, program: &str, ifindex: u32) -> Result<(), DatapathError> {
         let path = self.link_path(program, ifindex);
         // Without its pin the kernel frees a link some time later, and until then refuses another.
         match link::detach(&path) {
@@ -170,7 +178,11 @@ impl Datapath {
         remove_if_there(&path)
     }
 
-    fn detach_tc(&mut self, program: &'static str, ifindex: u32) -> Result<(), DatapathError> {
+    pub(super) fn detach_tc(
+        &mut self,
+        program: &'static str,
+        ifindex: u32,
+    ) -> Result<(), DatapathError> {
         if has_tcx() {
             return self.detach_link(program, ifindex);
         }
@@ -181,7 +193,7 @@ impl Datapath {
         }
     }
 
-    fn attach_tc(
+    pub(super) fn attach_tc(
         &mut self,
         name: &'static str,
         device: &str,
@@ -247,7 +259,7 @@ impl Datapath {
         Ok(())
     }
 
-    fn attach_xdp(
+    pub(super) fn attach_xdp(
         &mut self,
         name: &'static str,
         device: &str,
@@ -259,7 +271,7 @@ impl Datapath {
         let path = self.link_path(name, ifindex);
         let old = self.pinned_link(name, ifindex)?;
         let program = self.xdp_program(name)?;
-        // A mode that was named may be another than the link's, which cannot change: TC bridges the moment without XDP.
+        // The mode of a link cannot change: TC bridges the moment without XDP.
         let old = old.filter(|_| mode == XdpMode::Auto);
         if let Some(link) = old.and_then(|link| XdpLink::try_from(link).ok())
             && let Ok(id) = program.attach_to_link(link)
@@ -273,7 +285,11 @@ impl Datapath {
         let program = self.xdp_program(name)?;
         let (id, outcome) = new_xdp(program, ifindex, mode).map_err(|source| match &source {
             ProgramError::SyscallError(error)
-                if error.io_error.raw_os_error() == Some(libc::EBUSY) =>
+                // The other program may be there in the other mode.
+                if matches!(
+                    error.io_error.raw_os_error(),
+                    Some(libc::EBUSY | libc::EEXIST)
+                ) =>
             {
                 DatapathError::XdpTaken {
                     device: device.to_owned(),
@@ -325,7 +341,7 @@ pub fn detach_all_without_links(devices: &[String]) -> Result<(), DatapathError>
 /// True if TC programs attach by tcx links.
 ///
 /// `VTEP_NO_TCX` in the environment has them hang on the clsact qdisc on any kernel: to try what older kernels do.
-fn has_tcx() -> bool {
+pub(super) fn has_tcx() -> bool {
     if std::env::var_os("VTEP_NO_TCX").is_some() {
         return false;
     }
@@ -352,10 +368,7 @@ fn new_xdp(
     let generic = |program: &mut Xdp| program.attach_to_if_index(ifindex, AyaXdpMode::Skb);
     match mode {
         XdpMode::Native => Ok((native(program)?, XdpOutcome::Native)),
-        XdpMode::Generic => Ok((
-            generic(program)?,
-            XdpOutcome::Generic("it was asked for".to_owned()),
-        )),
+        XdpMode::Generic => Ok((generic(program)?, XdpOutcome::asked_generic())),
         XdpMode::Auto => match native(program) {
             Ok(id) => Ok((id, XdpOutcome::Native)),
             Err(ProgramError::SyscallError(error))

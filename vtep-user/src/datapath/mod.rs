@@ -5,6 +5,7 @@
 
 mod addresses;
 mod attach;
+mod attempt;
 mod batch;
 mod buckets;
 mod clock;
@@ -38,6 +39,7 @@ use self::{buckets::Buckets, pins::Pinned};
 
 pub use self::{
     attach::{XdpMode, XdpOutcome, detach_all_without_links},
+    attempt::Attempt,
     counters::{CounterRow, Snapshot},
     error::DatapathError,
     pins::{BPFFS, check_bpffs, instance_dir, remove_pins},
@@ -103,6 +105,8 @@ impl Datapath {
     /// Loads the programs and opens the maps below `dir`, making those that are not there with room for `fdb_max` FDB
     /// entries. Maps that are there keep their size; those of a first start that was killed are made anew.
     ///
+    /// What runs is not touched: the last daemon's programs go on until [`Datapath::set_parts`] and attaching replace them.
+    ///
     /// # Errors
     ///
     /// [`DatapathError::Layout`] where the maps are of another version; they are left as they are.
@@ -147,13 +151,15 @@ impl Datapath {
                 .map_err(|source| DatapathError::program("load", program, source))?;
         }
         clock::set(&mut datapath.ebpf)?;
-        datapath.pin_programs()?;
-        datapath.set_parts()?;
+        if !adopted {
+            // Nothing runs that they could disturb.
+            datapath.set_parts()?;
+        }
         Ok(datapath)
     }
 
     /// Hands the parts to the programs that go on to them. A part of the last daemon gives way to its successor at once.
-    fn set_parts(&mut self) -> Result<(), DatapathError> {
+    pub fn set_parts(&mut self) -> Result<(), DatapathError> {
         for (part, name) in Part::ALL {
             let program = self
                 .tc_program(name)?

@@ -5,7 +5,7 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{
         InfoData, InfoKind, InfoTun, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
-        LinkLayerType, LinkMessage,
+        LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
     },
 };
 
@@ -51,6 +51,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// The free text that `ip link set NAME alias TEXT` leaves.
     pub alias: Option<String>,
+    /// Whether it has an XDP program in the stack (`ip link set NAME xdpgeneric …`).
+    pub generic_xdp: bool,
 }
 
 /// What made an interface.
@@ -96,6 +98,7 @@ impl Link {
         let mut peer_in_other_netns = false;
         let mut master = None;
         let mut alias = None;
+        let mut generic_xdp = false;
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(value) => name = Some(value),
@@ -108,6 +111,9 @@ impl Link {
                     master = Some(index).filter(|&index| index != 0);
                 }
                 LinkAttribute::IfAlias(value) => alias = Some(value),
+                LinkAttribute::Xdp(parts) => {
+                    generic_xdp = parts.contains(&LinkXdp::Attached(XdpAttached::SocketBuffer));
+                }
                 _ => {}
             }
         }
@@ -127,6 +133,7 @@ impl Link {
             peer_in_other_netns,
             master,
             alias,
+            generic_xdp,
         })
     }
 }

@@ -277,6 +277,7 @@ mod tests {
             peer_in_other_netns: false,
             master: None,
             alias: None,
+            generic_xdp: false,
         }
     }
 
