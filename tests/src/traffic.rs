@@ -231,10 +231,10 @@ pub fn send_udp_super(socket: &UdpSocket, data: &[u8], size: u16) {
         )
     };
     assert_eq!(set, 0, "UDP_SEGMENT: {}", io::Error::last_os_error());
-    let sent = socket
+    let taken = socket
         .send(data)
         .unwrap_or_else(|e| panic!("send {} bytes in datagrams of {size}: {e}", data.len()));
-    assert_eq!(sent, data.len(), "sent at once");
+    assert_eq!(taken, data.len(), "sent at once");
 }
 
 /// A VM's IPv4 address in the segment.

@@ -46,7 +46,7 @@ fn datagrams(wire: &Wire, to: IpAddr) -> Vec<Vec<u8>> {
     ]
 }
 
-/// The UDP port that an ICMP or ICMPv6 message says is unreachable.
+/// The UDP port that an `ICMP` or `ICMPv6` message says is unreachable.
 fn unreachable(family: Family, frame: &[u8]) -> Option<u16> {
     let (protocol_at, protocol, icmp, kind, quoted) = match family {
         Family::V4 => (23, 1, 34, 3, 42 + 20),
@@ -112,6 +112,9 @@ fn no_unreachable_answers_a_vtep(family: Family) {
     assert_eq!(answers(&wire, &sent), want, "after the teardown");
 }
 
+/// What the daemon is told, the hook that it gets, a word of the reason if it has one, and what `ip` shows.
+type Case<'a> = (&'a [&'a str], &'a str, Option<&'a str>, Option<&'a str>);
+
 /// Starts a daemon on a new veth; returns what it says of its uplink, and what the kernel does.
 fn uplink_of(args: &[&str]) -> (Value, String) {
     let (ns, far) = (Ns::new("uplink"), Ns::new("far"));
@@ -133,8 +136,7 @@ fn uplink_of(args: &[&str]) -> (Value, String) {
 fn the_daemon_says_which_hook_an_uplink_has_and_why() {
     need_root!();
     let xdp = ["--uplink-hook", "xdp"];
-    // What it was told, the hook, a word of the reason if it has one, and what `ip` shows.
-    let cases: [(&[&str], &str, Option<&str>, Option<&str>); 5] = [
+    let cases: [Case<'_>; 5] = [
         (&[], "tc", Some("veth"), None),
         (&["--uplink-hook", "tc"], "tc", Some("asked for"), None),
         (&xdp, "xdp native", None, Some(" xdp ")),
