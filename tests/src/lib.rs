@@ -24,6 +24,7 @@ pub mod offload;
 pub mod program;
 pub mod roam;
 pub mod skip;
+pub mod stack;
 pub mod stream;
 pub mod tap;
 pub mod testrun;

@@ -20,6 +20,44 @@ const OFFLOADS: libc::c_ulong = 0x1 | 0x2 | 0x4;
 /// Length of the header before each frame of a tap opened [`Tap::with_vnet_header`].
 pub const VNET_LEN: usize = 10;
 
+/// What a super-frame is cut as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Into segments of a stream.
+    Tcp,
+    /// Into datagrams.
+    Udp,
+}
+
+impl Transport {
+    /// Its number in an IP header.
+    #[must_use]
+    pub const fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    /// Length of its header.
+    #[must_use]
+    pub const fn header_len(self) -> usize {
+        match self {
+            Self::Tcp => 20,
+            Self::Udp => 8,
+        }
+    }
+
+    /// Where in its header the checksum is.
+    #[must_use]
+    pub const fn sum_at(self) -> usize {
+        match self {
+            Self::Tcp => 16,
+            Self::Udp => 6,
+        }
+    }
+}
+
 /// The device and the descriptor that keeps it alive.
 #[derive(Debug)]
 pub struct Tap {
@@ -75,13 +113,26 @@ impl Tap {
         }
     }
 
-    /// Sends a TCP super-frame as a guest does: to be cut into segments of `mss` bytes of payload,
-    /// with the checksum still to be filled in `sum_offset` bytes after `l4`.
-    pub fn send_super(&self, frame: &[u8], ipv6: bool, mss: u16, l4: usize, sum_offset: u16) {
-        let l4 = u16::try_from(l4).expect("a short header");
-        let mut framed = vec![1, if ipv6 { 4 } else { 1 }];
-        for word in [l4 + 20, mss, l4, sum_offset] {
-            framed.extend(word.to_ne_bytes());
+    /// Sends a super-frame as a guest does: to be cut into segments of `size` bytes of payload,
+    /// with the checksum of its transport header, which begins at `l4`, still to be filled in.
+    ///
+    /// # Panics
+    ///
+    /// If the tap does not take it.
+    pub fn send_super(&self, frame: &[u8], transport: Transport, size: u16, l4: usize) {
+        let kind = match (transport, frame[12..14] == [0x86, 0xdd]) {
+            (Transport::Tcp, false) => 1,
+            (Transport::Tcp, true) => 4,
+            (Transport::Udp, _) => 5,
+        };
+        let mut framed = vec![1, kind];
+        for word in [
+            l4 + transport.header_len(),
+            size.into(),
+            l4,
+            transport.sum_at(),
+        ] {
+            framed.extend(u16::try_from(word).expect("a short header").to_ne_bytes());
         }
         framed.extend(frame);
         let sent = self.write(&framed);

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::FromRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::time::{Duration, Instant};
 
 use crate::dump::assert_same;
@@ -210,6 +210,31 @@ pub fn udp_sizes(a: (&Ns, IpAddr), b: (&Ns, IpAddr), sizes: impl Iterator<Item =
             );
         }
     }
+}
+
+/// Sends `data` at once, for the kernel to cut into datagrams of `size` bytes (`UDP_SEGMENT`).
+///
+/// # Panics
+///
+/// If the kernel does not take it whole.
+#[track_caller]
+pub fn send_udp_super(socket: &UdpSocket, data: &[u8], size: u16) {
+    let size = i32::from(size);
+    // SAFETY: the value is of the size stated and outlives the call.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw const size).cast(),
+            4,
+        )
+    };
+    assert_eq!(set, 0, "UDP_SEGMENT: {}", io::Error::last_os_error());
+    let taken = socket
+        .send(data)
+        .unwrap_or_else(|e| panic!("send {} bytes in datagrams of {size}: {e}", data.len()));
+    assert_eq!(taken, data.len(), "sent at once");
 }
 
 /// A VM's IPv4 address in the segment.

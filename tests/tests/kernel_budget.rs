@@ -5,6 +5,7 @@ use std::fs;
 
 use vtep_tests::lab::{GREEN, Kind, Lab};
 use vtep_tests::need_root;
+use vtep_tests::stack;
 use vtep_tests::testrun::with_bench;
 use vtep_tests::underlay::{Family, Topology, Underlay};
 
@@ -23,6 +24,9 @@ const BUDGET: [(&str, u32); 9] = [
 ];
 /// What more than this walks through nobody can review (ADR 8).
 const MOST_INSTRUCTIONS: u32 = 4_000;
+/// Stack that a program may take with all that it calls. The kernel's limit; but what is held against it here is more than the
+/// verifier adds up, by the registers that an unrolled `bpf_loop` saves.
+const MOST_STACK: u32 = 512;
 /// Memory that a daemon with loaded programs may hold, in KiB.
 const MOST_MEMORY_KIB: u64 = 30 * 1024;
 
@@ -51,6 +55,38 @@ fn the_verifier_walks_through_no_more_of_each_program_than_its_budget() {
         assert!(
             (1..=most).contains(&count),
             "{name} takes {count} instructions of {most}"
+        );
+    }
+}
+
+#[test]
+fn no_program_takes_more_than_512_bytes_of_stack() {
+    need_root!();
+    let found = with_bench(|bench| {
+        let datapath = bench.datapath();
+        let names = datapath.verified_instructions();
+        let depth = |(name, _): (&'static str, _)| {
+            let depth = if name.starts_with("xdp") {
+                let program = datapath.xdp_program(name).expect("a program");
+                stack::deepest(program.fd().expect("it is loaded"))
+            } else {
+                let program = datapath.tc_program(name).expect("a program");
+                stack::deepest(program.fd().expect("it is loaded"))
+            };
+            (name, depth)
+        };
+        names.into_iter().map(depth).collect::<Vec<_>>()
+    });
+    println!("program       bytes of stack, of {MOST_STACK}");
+    for (name, depth) in &found {
+        println!("{name:<13} {depth:>14}");
+    }
+    assert_eq!(found.len(), BUDGET.len());
+    for (name, depth) in found {
+        // Each calls some function, so less has not been counted.
+        assert!(
+            (64..=MOST_STACK).contains(&depth),
+            "{name} takes {depth} bytes of {MOST_STACK}"
         );
     }
 }

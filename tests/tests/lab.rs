@@ -13,7 +13,7 @@ use vtep_tests::lab::{Attach, GREEN, Kind, Lab};
 use vtep_tests::link::Link as _;
 use vtep_tests::ns::Ns;
 use vtep_tests::stream::Stream;
-use vtep_tests::tap::Tap;
+use vtep_tests::tap::{Tap, Transport};
 use vtep_tests::traffic::{inner_v4, ping, ping_once, pings};
 use vtep_tests::underlay::{Family, Topology, Underlay};
 use vtep_tests::{kernel, need_root, over_each_underlay};
@@ -210,7 +210,7 @@ fn a_super_frame_written_to_a_tap_is_cut_as_told() {
     let sum = !checksum(&[&pseudo(ips[0].into(), ips[1].into(), 6, 2520)]);
     frame[50..52].copy_from_slice(&sum.to_be_bytes());
 
-    guest.send_super(&frame, false, 1000, 34, 16);
+    guest.send_super(&frame, Transport::Tcp, 1000, 34);
 
     for (seq, len) in [(0, 1000), (1000, 1000), (2000, 500)] {
         let segment = wire.wait_for("a segment", |got| got[..12] == frame[..12]);

@@ -1,20 +1,24 @@
 //! VMs across a routed underlay behave as if they shared one layer-2 segment.
 
+use std::collections::HashSet;
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-use vtep_tests::capture::Capture;
+use vtep_tests::capture::{Capture, carrying};
 use vtep_tests::checks::{self, marked, reaches_exactly_once};
-use vtep_tests::frame::{Mac, eth};
+use vtep_tests::dump::assert_same;
+use vtep_tests::frame::{Mac, eth, pattern};
 use vtep_tests::lab::{Attach, BLUE, GREEN, Kind, Lab, Vm};
 use vtep_tests::link::Link as _;
 use vtep_tests::ns::Ns;
-use vtep_tests::offload::set_offloads;
-use vtep_tests::traffic::{ping, pings, tcp_transfer, udp_sizes};
+use vtep_tests::offload::{set_offloads, set_segmentation};
+use vtep_tests::traffic::{ping, pings, send_udp_super, tcp_transfer, udp_pair, udp_sizes};
 use vtep_tests::underlay::{Family, Topology, Underlay};
 use vtep_tests::{lab, over_each_family, over_each_underlay};
 
 const TWO: [Kind; 2] = [Kind::Vtep; 2];
 const THREE: [Kind; 3] = [Kind::Vtep; 3];
+const FOUR: [Kind; 4] = [Kind::Vtep; 4];
 
 over_each_underlay! {
     pings_are_answered_both_ways,
@@ -24,20 +28,23 @@ over_each_underlay! {
     frames_that_are_not_ip_cross_as_sent,
     a_jumbo_underlay_carries_jumbo_frames,
     floods_reach_every_other_vm_exactly_once,
+    floods_reach_three_remote_vteps_exactly_once,
     two_vnis_with_the_same_macs_and_ips_stay_apart,
     the_hosts_own_traffic_is_untouched,
-}
-
-over_each_family! {
-    vms_without_static_entries_find_each_other_by_flooding,
     frames_between_ports_of_one_host_stay_there,
-    super_frames_leave_as_one,
-    every_kind_of_port_works,
-    hosts_behind_one_access_port_are_reached,
     tagged_frames_cross_where_the_vni_passes_them,
     tagged_frames_are_dropped_by_default,
     a_trunk_maps_each_vlan_to_its_vni,
     a_trunk_floods_with_the_tag_of_each_vlan,
+}
+
+over_each_family! {
+    vms_without_static_entries_find_each_other_by_flooding,
+    super_frames_leave_as_one,
+    udp_super_frames_leave_as_one,
+    udp_super_frames_arrive_cut,
+    every_kind_of_port_works,
+    hosts_behind_one_access_port_are_reached,
     a_multicast_mac_goes_to_the_vteps_that_are_named_for_it,
     a_vtep_that_is_taken_off_the_flood_list_gets_no_more,
     an_entry_that_moves_takes_effect_at_once,
@@ -141,6 +148,50 @@ fn floods_reach_every_other_vm_exactly_once(underlay: Underlay) {
     }
 }
 
+fn floods_reach_three_remote_vteps_exactly_once(underlay: Underlay) {
+    let lab = Lab::green(underlay, &FOUR);
+    let vms: Vec<Vm> = (0_u8..4)
+        .map(|n| lab.vm(usize::from(n), n + 1, GREEN))
+        .collect();
+    let links: Vec<Capture> = vms.iter().map(Vm::link).collect();
+    let [leaving, coming] = [Capture::arriving, Capture::all].map(|open| {
+        (0..4)
+            .map(|at| open(&lab.fabric, &format!("hv{at}")))
+            .collect::<Vec<Capture>>()
+    });
+    let group = Mac([0x33, 0x33, 0, 0, 0x12, 0x34]);
+
+    for (mark, dst) in (1..).zip([Mac::BROADCAST, group, Mac::nth(0x99)]) {
+        for sender in 0..4 {
+            let frame = marked(vms[sender].mac, dst, mark).build();
+            lab::drain(&leaving);
+            lab::drain(&coming);
+            let receivers: Vec<&Capture> = (0..4)
+                .filter(|at| *at != sender)
+                .map(|at| &links[at])
+                .collect();
+
+            reaches_exactly_once(&links[sender], &frame, &receivers, &[&links[sender]]);
+
+            // All of it has come by now.
+            let within = Duration::from_millis(2);
+            let sent = carrying(&leaving, &frame, within);
+            let passed = carrying(&coming, &frame, within);
+            for at in 0..4 {
+                // What passes at a hypervisor is what it sent and what came to it.
+                let want = if at == sender { (3, 3) } else { (0, 1) };
+                let got = (sent[at].len(), passed[at].len());
+                assert_eq!(got, want, "sent and seen at {at}, from {sender} to {dst}");
+            }
+            let to: HashSet<IpAddr> = sent[sender]
+                .iter()
+                .map(|outer| underlay.family.destination(outer).1)
+                .collect();
+            assert_eq!(to.len(), 3, "a copy to each: {to:?}");
+        }
+    }
+}
+
 fn two_vnis_with_the_same_macs_and_ips_stay_apart(underlay: Underlay) {
     let lab = Lab::green(underlay, &TWO);
     lab.segment(BLUE);
@@ -192,8 +243,8 @@ fn vms_without_static_entries_find_each_other_by_flooding(family: Family) {
     checks::tcp_both_ways(&a, &c);
 }
 
-fn frames_between_ports_of_one_host_stay_there(family: Family) {
-    let lab = Lab::green(flat(family), &TWO);
+fn frames_between_ports_of_one_host_stay_there(underlay: Underlay) {
+    let lab = Lab::green(underlay, &TWO);
     let (a, b) = (lab.vm(0, 1, GREEN), lab.vm(0, 2, GREEN));
     lab.teach(GREEN, &a);
     lab.teach(GREEN, &b);
@@ -231,6 +282,69 @@ fn super_frames_leave_as_one(family: Family) {
             longest > 8000,
             "the longest frame on the uplink had {longest} bytes"
         );
+    }
+}
+
+/// Super-frames to send: how many bytes, and of how many a datagram.
+const SUPER: [(usize, u16); 4] = [(1500, 1380), (28_300, 1380), (6000, 100), (44_000, 1001)];
+
+/// Sends `len` bytes from VM to VM as datagrams of `size`, and insists on each of them; returns all.
+#[track_caller]
+fn udp_super_crosses(sockets: &(UdpSocket, UdpSocket), len: usize, size: u16) -> Vec<u8> {
+    let data = pattern(u32::from(size), len);
+    send_udp_super(&sockets.0, &data, size);
+    let mut got = vec![0; 1 << 16];
+    for (at, want) in data.chunks(size.into()).enumerate() {
+        let len = sockets
+            .1
+            .recv(&mut got)
+            .unwrap_or_else(|e| panic!("datagram {at} of {size} bytes: {e}"));
+        assert_same(&got[..len], want, &format!("datagram {at} of {size} bytes"));
+    }
+    data
+}
+
+fn udp_super_frames_leave_as_one(family: Family) {
+    let lab = Lab::green(flat(family), &TWO);
+    let (a, b) = lab.pair();
+    checks::ping_both_ways(&a, &b);
+    let underlay = Capture::arriving(&lab.fabric, "hv0");
+
+    for (here, there) in a.ips().into_iter().zip(b.ips()) {
+        let sockets = udp_pair((&a.ns, here), (&b.ns, there));
+        for (len, size) in SUPER {
+            let data = udp_super_crosses(&sockets, len, size);
+
+            let headers = family.outer_len() + 14 + if here.is_ipv4() { 20 } else { 40 } + 8;
+            let frame = underlay.wait_for("frame with all of it", |frame| frame.ends_with(&data));
+            assert_eq!(frame.len(), headers + len, "one frame with all of it");
+            assert!(frame.len() > 1500, "larger than the MTU");
+        }
+    }
+    for at in [0, 1] {
+        assert_eq!(lab.daemon(at).dropped("too_big"), 0);
+    }
+}
+
+/// Where the underlay's card cuts nothing, the kernel does, and no datagram differs for it.
+fn udp_super_frames_arrive_cut(family: Family) {
+    let lab = Lab::green(flat(family), &TWO);
+    let (a, b) = lab.pair();
+    checks::ping_both_ways(&a, &b);
+    set_segmentation(&lab.hypervisors[0].ns, lab::UPLINK, false);
+    let underlay = Capture::arriving(&lab.fabric, "hv0");
+
+    for (here, there) in a.ips().into_iter().zip(b.ips()) {
+        let sockets = udp_pair((&a.ns, here), (&b.ns, there));
+        for (len, size) in SUPER {
+            underlay.drain();
+            let data = udp_super_crosses(&sockets, len, size);
+
+            for part in data.chunks(size.into()) {
+                let frame = underlay.wait_for("datagram alone", |frame| frame.ends_with(part));
+                assert!(frame.len() <= 14 + 1500, "{} bytes", frame.len());
+            }
+        }
     }
 }
 
@@ -299,8 +413,8 @@ fn hosts_behind_one_access_port_are_reached(family: Family) {
     reaches_exactly_once(&near, &frame, &[&far, &remote.link()], &[&near]);
 }
 
-fn tagged_frames_cross_where_the_vni_passes_them(family: Family) {
-    let lab = Lab::new(flat(family), &TWO);
+fn tagged_frames_cross_where_the_vni_passes_them(underlay: Underlay) {
+    let lab = Lab::new(underlay, &TWO);
     lab.segment_with(GREEN, "--inner-vlan pass");
     let (a, b) = lab.pair();
     let (near, far) = (a.link(), b.link());
@@ -329,8 +443,8 @@ fn tagged_frames_cross_where_the_vni_passes_them(family: Family) {
     }
 }
 
-fn tagged_frames_are_dropped_by_default(family: Family) {
-    let lab = Lab::green(flat(family), &TWO);
+fn tagged_frames_are_dropped_by_default(underlay: Underlay) {
+    let lab = Lab::green(underlay, &TWO);
     let (a, b) = lab.pair();
     let (near, far) = (a.link(), b.link());
 
@@ -362,8 +476,8 @@ fn tagged_frames_are_dropped_by_default(family: Family) {
 
 /// A trunk with VLAN 10 in [`GREEN`] and 20 in [`BLUE`] at the first hypervisor, and a VM of each
 /// VNI, without a tag, at the second.
-fn trunk_lab(family: Family) -> (Lab, Vm, [(u16, u32, Vm); 2]) {
-    let lab = Lab::green(flat(family), &TWO);
+fn trunk_lab(underlay: Underlay) -> (Lab, Vm, [(u16, u32, Vm); 2]) {
+    let lab = Lab::green(underlay, &TWO);
     lab.segment(BLUE);
     let trunk = lab.vm_unattached(Attach::Veth, 0, 1);
     let access = [(10, GREEN), (20, BLUE)].map(|(vlan, vni)| {
@@ -379,8 +493,8 @@ fn trunk_lab(family: Family) -> (Lab, Vm, [(u16, u32, Vm); 2]) {
     (lab, trunk, access)
 }
 
-fn a_trunk_maps_each_vlan_to_its_vni(family: Family) {
-    let (lab, trunk, access) = trunk_lab(family);
+fn a_trunk_maps_each_vlan_to_its_vni(underlay: Underlay) {
+    let (lab, trunk, access) = trunk_lab(underlay);
     let near = trunk.link();
     let links: Vec<Capture> = access.iter().map(|(_, _, vm)| vm.link()).collect();
 
@@ -438,8 +552,8 @@ fn a_trunk_maps_each_vlan_to_its_vni(family: Family) {
     });
 }
 
-fn a_trunk_floods_with_the_tag_of_each_vlan(family: Family) {
-    let (lab, trunk, access) = trunk_lab(family);
+fn a_trunk_floods_with_the_tag_of_each_vlan(underlay: Underlay) {
+    let (lab, trunk, access) = trunk_lab(underlay);
     let beside = lab.vm(0, 5, GREEN);
     let (near, side) = (trunk.link(), beside.link());
     let far = access[0].2.link();

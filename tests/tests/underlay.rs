@@ -275,14 +275,20 @@ fn a_peer_whose_route_goes_and_comes_back_is_reached_again(family: Family) {
     until_true("the peer to have lost its way", || {
         wire.daemon.rows(&format!("peer show {far}"))[0]["mac"].is_null()
     });
+    let before = wire.daemon.dropped("no_route");
     for _ in 0..10 {
         wire.port.send(&udp4(VM, FAR_VM).build());
     }
+    wire.daemon.expect_dropped("no_route", before + 10);
     wire.ns.ip(&format!("route add {far} via {}", gateways[1]));
 
     until_true("the new next hop", || {
         flows_again(&wire)[..6] == GATEWAYS[1].0
     });
+    // With a route again, none goes that way.
+    let lost = wire.daemon.dropped("no_route");
+    follows(&wire, GATEWAYS[1]);
+    wire.daemon.expect_dropped("no_route", lost);
 }
 
 fn a_smaller_route_mtu_is_heeded(family: Family) {

@@ -9,6 +9,7 @@ use vtep_tests::inner::{self, every_sort, headless, udp4, udp6};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::over_each_family;
+use vtep_tests::tap::Transport;
 use vtep_tests::underlay::Family;
 use vtep_tests::wait::{DEADLINE, until_true};
 use vtep_tests::wire::{FAR_MAC, FAR_VM, VM, Wire};
@@ -27,6 +28,7 @@ over_each_family! {
     ecn_is_merged_on_receipt,
     reserved_bits_are_ignored_unless_the_vni_is_strict,
     every_segment_of_a_tcp_super_frame_is_right,
+    every_segment_of_a_udp_super_frame_is_right,
     every_segment_of_a_flooded_super_frame_is_right,
     a_flood_reaches_every_sort_of_target_once,
     a_checksum_of_zero_is_taken,
@@ -389,14 +391,20 @@ fn reserved_bits_are_ignored_unless_the_vni_is_strict(family: Family) {
 }
 
 fn every_segment_of_a_tcp_super_frame_is_right(family: Family) {
-    segments_are_right(&Wire::with_vnet_port(family), FAR_VM);
+    segments_are_right(&Wire::with_vnet_port(family), FAR_VM, Transport::Tcp);
+}
+
+fn every_segment_of_a_udp_super_frame_is_right(family: Family) {
+    segments_are_right(&Wire::with_vnet_port(family), FAR_VM, Transport::Udp);
 }
 
 fn every_segment_of_a_flooded_super_frame_is_right(family: Family) {
     let wire = Wire::with_vnet_port(family);
     flood_to(&wire, wire.far_ip);
 
-    segments_are_right(&wire, Mac::nth(0x99));
+    for transport in [Transport::Tcp, Transport::Udp] {
+        segments_are_right(&wire, Mac::nth(0x99), transport);
+    }
 }
 
 /// Puts a VTEP on the flood list.
@@ -467,25 +475,27 @@ fn a_flood_reaches_every_sort_of_target_once(family: Family) {
     assert_eq!(wire.daemon.dropped("copy_lost"), 0);
 }
 
-/// Sends TCP super-frames, and compares every segment on the underlay with what it is to be.
-fn segments_are_right(wire: &Wire, to: Mac) {
-    const MSS: u16 = 1000;
+/// Sends super-frames, and compares every segment on the underlay with what it is to be.
+fn segments_are_right(wire: &Wire, to: Mac, transport: Transport) {
+    const SIZE: u16 = 1000;
     let ((a4, b4), (a6, b6)) = (inner::v4(), inner::v6());
+    let protocol = transport.protocol();
 
     for (src, dst) in [(IpAddr::from(a4), IpAddr::from(b4)), (a6.into(), b6.into())] {
         let data = pattern(5, 20_500);
-        let ip_len = if src.is_ipv4() { 20 } else { 40 };
-        let mut big = eth(VM, to)
-            .ip(src, dst)
-            .tcp(1, 2, 1_000_000)
-            .bytes(&data)
-            .build();
+        let l4 = 14 + if src.is_ipv4() { 20 } else { 40 };
+        let (sum_at, payload) = (l4 + transport.sum_at(), l4 + transport.header_len());
+        let head = eth(VM, to).ip(src, dst);
+        let head = match transport {
+            Transport::Tcp => head.tcp(1, 2, 1_000_000),
+            Transport::Udp => head.udp(1, 2),
+        };
+        let mut big = head.bytes(&data).build();
         // As a guest hands it over: the checksum field holds the sum of the pseudo header alone.
-        let l4 = 14 + ip_len;
         let len = u32::try_from(big.len() - l4).unwrap();
-        let sum = !checksum(&[&pseudo(src, dst, 6, len)]);
-        big[l4 + 16..l4 + 18].copy_from_slice(&sum.to_be_bytes());
-        wire.port.send_super(&big, src.is_ipv6(), MSS, l4, 16);
+        let sum = !checksum(&[&pseudo(src, dst, protocol, len)]);
+        big[sum_at..sum_at + 2].copy_from_slice(&sum.to_be_bytes());
+        wire.port.send_super(&big, transport, SIZE, l4);
 
         let mut got = vec![];
         let packets = wire.uplink.collect(DEADLINE, |seen| {
@@ -504,25 +514,30 @@ fn segments_are_right(wire: &Wire, to: Mac) {
         for packet in packets {
             let inner = &packet[wire.family.outer_len()..];
             assert_encapsulated(wire, packet, inner, "a segment");
-            let (l4, end) = (14 + ip_len, inner.len());
-            let len = u32::try_from(end - l4).unwrap();
+            let len = u32::try_from(inner.len() - l4).unwrap();
+            assert_ne!(inner[sum_at..sum_at + 2], [0, 0], "no checksum");
             assert_eq!(
-                checksum(&[&pseudo(src, dst, 6, len), &inner[l4..]]),
+                checksum(&[&pseudo(src, dst, protocol, len), &inner[l4..]]),
                 0,
-                "TCP checksum"
+                "{transport:?} checksum"
             );
             if src.is_ipv4() {
                 assert_eq!(checksum(&[&inner[14..34]]), 0, "inner IPv4 checksum");
             }
-            let seq = u32::from_be_bytes(inner[l4 + 4..l4 + 8].try_into().unwrap());
-            assert_eq!(
-                usize::try_from(seq).unwrap(),
-                1_000_000 + got.len(),
-                "sequence"
-            );
-            got.extend(&inner[l4 + 20..]);
+            let word = u32::from_be_bytes(inner[l4 + 4..l4 + 8].try_into().unwrap());
+            match transport {
+                Transport::Tcp => {
+                    let seq = u32::try_from(1_000_000 + got.len()).unwrap();
+                    assert_eq!(word, seq, "sequence");
+                }
+                Transport::Udp => assert_eq!(word >> 16, len, "UDP length"),
+            }
+            let left = data.len() - got.len();
+            let size = left.min(SIZE.into());
+            assert_eq!(inner.len() - payload, size, "as large as the guest asked");
+            got.extend(&inner[payload..]);
         }
-        assert_same(&got, &data, "the stream");
+        assert_same(&got, &data, "the payload");
     }
 }
 

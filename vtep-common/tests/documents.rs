@@ -1,6 +1,10 @@
 //! What the documents repeat of the sources is what the sources say.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use vtep_common::{host::frames::reachable, maps::Hook, reason::Reason};
 
@@ -52,4 +56,67 @@ fn the_table_of_reasons_is_that_of_the_sources() {
         table, want,
         "make it anew with: VTEP_BLESS=1 cargo test -p vtep-common --test documents"
     );
+}
+
+/// The tests that a document names, as `file::test`.
+fn named_tests(text: &str) -> Vec<(&str, &str)> {
+    let is_name = |name: &str| {
+        let mut chars = name.chars();
+        chars.next().is_some_and(|first| first.is_ascii_lowercase())
+            && chars.all(|char| matches!(char, 'a'..='z' | '0'..='9' | '_'))
+    };
+    // What stands between backticks is every second part.
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|code| code.split_once("::"))
+        .filter(|(file, test)| is_name(file) && is_name(test))
+        .collect()
+}
+
+/// All Rust sources below a directory.
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(directory)
+        .unwrap_or_else(|error| panic!("read {}: {error}", directory.display()));
+    for entry in entries {
+        let path = entry.expect("an entry of a directory").path();
+        if path.is_dir() {
+            if !path.ends_with("target") {
+                sources(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_test_that_a_document_names_is_there() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = vec![];
+    for part in ["vtep-common", "vtep-user", "tests"] {
+        sources(&repository.join(part), &mut files);
+    }
+    let text = fs::read_to_string(repository.join("docs/rfc7348.md")).expect("the document");
+    // The first is how tests are named there.
+    let named: Vec<_> = named_tests(&text)
+        .into_iter()
+        .filter(|name| *name != ("file", "test"))
+        .collect();
+    assert!(named.len() > 50, "only {} tests are named", named.len());
+
+    let missing: Vec<_> = named
+        .into_iter()
+        .filter(|(file, test)| {
+            let function = format!("fn {test}(");
+            !files.iter().any(|path| {
+                path.file_stem().is_some_and(|stem| stem == *file)
+                    && fs::read_to_string(path)
+                        .expect("a source can be read")
+                        .contains(&function)
+            })
+        })
+        .collect();
+
+    assert_eq!(missing, [], "no such file has such a test");
 }

@@ -1,0 +1,207 @@
+//! The daemon as a process: what it says of its uplinks, what it may do, and the port that it holds.
+
+use std::fs;
+use std::net::IpAddr;
+
+use serde_json::Value;
+use vtep_tests::binary;
+use vtep_tests::daemon::Daemon;
+use vtep_tests::frame::{Frame, eth};
+use vtep_tests::inner::udp4;
+use vtep_tests::lab::{GREEN, UPLINK};
+use vtep_tests::link::Link as _;
+use vtep_tests::ns::{Ns, done};
+use vtep_tests::underlay::Family;
+use vtep_tests::wait::DEADLINE;
+use vtep_tests::wire::{FAR_MAC, FAR_VM, VM, Wire};
+use vtep_tests::{need_root, over_each_family};
+
+over_each_family! {
+    no_unreachable_answers_a_vtep,
+}
+
+/// A port that nobody holds.
+const UNHELD: u16 = 4790;
+
+/// A UDP datagram from the far VTEP.
+fn datagram(wire: &Wire, to: IpAddr, port: u16) -> Frame {
+    eth(FAR_MAC, wire.mac).ip(wire.far_ip, to).udp(50000, port)
+}
+
+/// What may come to the UDP port: what belongs there, and what does not.
+fn datagrams(wire: &Wire, to: IpAddr) -> Vec<Vec<u8>> {
+    let inner = udp4(FAR_VM, VM).build();
+    let head = || datagram(wire, to, 4789);
+    vec![
+        head().vxlan(GREEN).bytes(&inner).build(),
+        head().vxlan(GREEN + 1).bytes(&inner).build(),
+        head()
+            .vxlan_noisy(0, [0; 3], GREEN, 0)
+            .bytes(&inner)
+            .build(),
+        head().vxlan(GREEN).build(),
+        head().payload(1, 300).build(),
+        head().payload(2, 3).build(),
+        head().build(),
+    ]
+}
+
+/// The UDP port that an `ICMP` or `ICMPv6` message says is unreachable.
+fn unreachable(family: Family, frame: &[u8]) -> Option<u16> {
+    let (protocol_at, protocol, icmp, kind, quoted) = match family {
+        Family::V4 => (23, 1, 34, 3, 42 + 20),
+        Family::V6 => (20, 58, 54, 1, 62 + 40),
+    };
+    let is_one = frame.get(protocol_at) == Some(&protocol) && frame.get(icmp) == Some(&kind);
+    let port = frame.get(quoted + 2..quoted + 4)?.try_into().ok()?;
+    is_one.then_some(u16::from_be_bytes(port))
+}
+
+/// The ports that are said to be unreachable after `datagrams` and one more to a port that is.
+fn answers(wire: &Wire, datagrams: &[Vec<u8>]) -> Vec<u16> {
+    for datagram in datagrams {
+        wire.uplink.send(datagram);
+    }
+    // Answers keep the order: what is not answered before this is not answered.
+    wire.uplink
+        .send(&datagram(wire, wire.ip, UNHELD).payload(1, 30).build());
+    let of = |frame: &Vec<u8>| unreachable(wire.family, frame);
+    let seen = wire
+        .uplink
+        .collect(DEADLINE, |seen| seen.last().and_then(of) == Some(UNHELD));
+    seen.iter().filter_map(of).collect()
+}
+
+fn no_unreachable_answers_a_vtep(family: Family) {
+    let local = family.address(0, 1).to_string();
+    let wire = Wire::with(family, "", &["--local", &local]);
+    // Whatever is unreachable is answered, however many answers there were before.
+    for key in ["ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"] {
+        wire.ns.sysctl(key, "0");
+    }
+    // What comes to an address that is none of the VTEP's passes the programs.
+    let other = family.address(0, 99);
+    wire.ns.ip(&format!(
+        "addr add {other}/{} dev {UPLINK} {}",
+        family.prefix(),
+        family.nodad()
+    ));
+    let sent = [datagrams(&wire, wire.ip), datagrams(&wire, other)].concat();
+
+    assert_eq!(answers(&wire, &sent), [UNHELD], "while the daemon runs");
+    let passed: u64 = wire
+        .daemon
+        .rows("stats")
+        .iter()
+        .filter(|row| row["reason"] == "not_our_address")
+        .filter_map(|row| row["packets"].as_u64())
+        .sum();
+    assert!(passed > 0, "none came as far as the host's stack");
+    wire.daemon.kill();
+    assert_eq!(answers(&wire, &sent), [UNHELD], "after a crash");
+    wire.daemon.run();
+    assert_eq!(answers(&wire, &sent), [UNHELD], "after a restart");
+    wire.daemon.kill();
+
+    // With the device gone, every one of them is answered.
+    let mut teardown = wire.ns.command(binary::vtep());
+    teardown.args(["teardown", "--instance", wire.daemon.instance()]);
+    done(&mut teardown, "");
+    let mut want = vec![4789; sent.len()];
+    want.push(UNHELD);
+    assert_eq!(answers(&wire, &sent), want, "after the teardown");
+}
+
+/// What the daemon is told, the hook that it gets, a word of the reason if it has one, and what `ip` shows.
+type Case<'a> = (&'a [&'a str], &'a str, Option<&'a str>, Option<&'a str>);
+
+/// Starts a daemon on a new veth; returns what it says of its uplink, and what the kernel does.
+fn uplink_of(args: &[&str]) -> (Value, String) {
+    let (ns, far) = (Ns::new("uplink"), Ns::new("far"));
+    ns.veth(UPLINK, &far, "far0");
+    ns.ip(&format!("addr add 198.18.0.1/24 dev {UPLINK}"));
+    let daemon = Daemon::start(&ns, &[&["--iface", UPLINK], args].concat());
+    let status = daemon.status();
+    let uplinks = status["uplinks"].as_array().expect("a list of uplinks");
+    assert_eq!(uplinks.len(), 1, "{status}");
+    assert_eq!(uplinks[0]["dev"], UPLINK);
+    println!("{args:?}: {}", uplinks[0]);
+    (
+        uplinks[0].clone(),
+        ns.ip_output(&format!("link show {UPLINK}")),
+    )
+}
+
+#[test]
+fn the_daemon_says_which_hook_an_uplink_has_and_why() {
+    need_root!();
+    let xdp = ["--uplink-hook", "xdp"];
+    let cases: [Case<'_>; 5] = [
+        (&[], "tc", Some("veth"), None),
+        (&["--uplink-hook", "tc"], "tc", Some("asked for"), None),
+        (&xdp, "xdp native", None, Some(" xdp ")),
+        (
+            &[xdp, ["--xdp-mode", "native"]].concat(),
+            "xdp native",
+            None,
+            Some(" xdp "),
+        ),
+        (
+            &[xdp, ["--xdp-mode", "generic"]].concat(),
+            "xdp generic",
+            Some("asked for"),
+            Some(" xdpgeneric "),
+        ),
+    ];
+
+    for (args, hook, why, shown) in cases {
+        let (uplink, link) = uplink_of(args);
+
+        assert_eq!(uplink["hook"], hook, "{args:?}");
+        match why {
+            Some(word) => {
+                let said = uplink["why"].as_str().expect("a reason");
+                assert!(said.contains(word), "{args:?}: {said}");
+            }
+            None => assert_eq!(uplink["why"], Value::Null, "{args:?}"),
+        }
+        match shown {
+            Some(word) => assert!(link.contains(word), "{args:?}: {link}"),
+            None => assert!(!link.contains(" xdp"), "{args:?}: {link}"),
+        }
+    }
+}
+
+#[test]
+fn the_daemon_keeps_three_capabilities() {
+    need_root!();
+    // CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF.
+    let kept: u64 = 1 << 12 | 1 << 38 | 1 << 39;
+    let wire = Wire::new(Family::V4);
+
+    // They are a thread's own.
+    let tasks = fs::read_dir(format!("/proc/{}/task", wire.daemon.pid())).expect("its threads");
+    let mut threads = 0;
+    for task in tasks {
+        let path = task.expect("a thread").path().join("status");
+        let status = fs::read_to_string(&path).expect("it runs");
+        let set = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let digits = line.expect("a set of capabilities").trim();
+            u64::from_str_radix(digits, 16).expect("a hexadecimal number")
+        };
+        for name in ["CapEff:", "CapPrm:"] {
+            assert_eq!(set(name), kept, "{name} {:#x}", set(name));
+        }
+        for name in ["CapInh:", "CapAmb:"] {
+            assert_eq!(set(name), 0, "{name} {:#x}", set(name));
+        }
+        println!("bounding set {:#x}", set("CapBnd:"));
+        threads += 1;
+    }
+    assert!(threads > 0);
+
+    // And it works with them.
+    wire.daemon.ok("vni add 7");
+    wire.encap(&udp4(VM, FAR_VM).build());
+}
