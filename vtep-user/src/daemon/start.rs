@@ -191,6 +191,9 @@ async fn prepare(
         Err(error) => {
             if fresh {
                 drop(datapath);
+                let devices = uplinks.iter().chain([device]);
+                let names: Vec<String> = devices.map(|link| link.name.clone()).collect();
+                datapath::detach_all_without_links(&dir, &names)?;
                 datapath::remove_pins(&dir)?;
             }
             Err(error)

@@ -8,6 +8,7 @@ mod attach;
 mod batch;
 mod buckets;
 mod clock;
+mod clsact;
 mod counters;
 mod error;
 mod events;
