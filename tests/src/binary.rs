@@ -3,6 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static WITHOUT_TCX: AtomicBool = AtomicBool::new(false);
+
+/// Has every `vtep` that this process starts from now on do as on a kernel before 6.6, which has no tcx.
+pub fn without_tcx() {
+    WITHOUT_TCX.store(true, Ordering::Relaxed);
+}
+
+/// What `vtep` is to find in its environment.
+#[must_use]
+pub fn environment() -> Option<(&'static str, &'static str)> {
+    WITHOUT_TCX
+        .load(Ordering::Relaxed)
+        .then_some(("VTEP_NO_TCX", "1"))
+}
 
 /// The `vtep` binary: what `VTEP_BIN` names, or else built now beside the tests.
 ///

@@ -4,15 +4,50 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::capture::Capture;
+use crate::daemon::Daemon;
 use crate::dump;
 use crate::frame::{Frame, Mac, eth, pattern};
 use crate::inner::every_sort;
-use crate::lab::Vm;
+use crate::lab::{Lab, Vm};
 use crate::link::Link as _;
+use crate::stream::Stream;
 use crate::traffic::{ping, tcp_transfer, udp_sizes};
 use crate::wait::DEADLINE;
 
 const MEBIBYTE: usize = 1 << 20;
+
+/// Every daemon is ended by `end` and started again while the VMs send to each other; nothing may be lost.
+///
+/// # Panics
+///
+/// If a packet or a row of a table is.
+#[track_caller]
+pub fn restarts_lose_nothing(lab: &Lab, a: &Vm, b: &Vm, end: impl Fn(&Daemon)) {
+    let there = Stream::start((&a.ns, a.v4), (&b.ns, b.v4));
+    let back = Stream::start((&b.ns, b.v6), (&a.ns, a.v6));
+    let before: Vec<_> = (0..2).map(|at| lab.daemon(at).tables()).collect();
+
+    there.wait_for(200);
+    for at in 0..2 {
+        end(lab.daemon(at));
+        there.wait_for(500);
+        back.wait_for(10);
+    }
+    for (at, before) in before.into_iter().enumerate() {
+        lab.daemon(at).run();
+        there.wait_for(300);
+        assert_eq!(lab.daemon(at).tables(), before, "tables of daemon {at}");
+    }
+
+    for (what, stream) in [("there", there), ("back", back)] {
+        let (sent, lost) = stream.finish();
+        assert!(sent > 1800, "{sent} packets sent {what}");
+        assert!(
+            lost.is_empty(),
+            "of {sent} packets {what} these were lost: {lost:?}"
+        );
+    }
+}
 
 /// Ping, over both inner families and in both directions.
 #[track_caller]

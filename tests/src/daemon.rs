@@ -83,7 +83,8 @@ impl Daemon {
         command
             .arg("run")
             .args(&self.args)
-            .args(["--instance", &self.instance]);
+            .args(["--instance", &self.instance])
+            .envs(binary::environment());
         command
     }
 
@@ -227,7 +228,8 @@ impl Daemon {
         let mut command = Command::new(binary::vtep());
         command
             .args(args.split_whitespace())
-            .args(["--instance", &self.instance]);
+            .args(["--instance", &self.instance])
+            .envs(binary::environment());
         ns::with_input(&mut command, input)
     }
 
@@ -388,6 +390,7 @@ impl Drop for Daemon {
         }
         let teardown = Command::new(binary::vtep())
             .args(["teardown", "--instance", &self.instance])
+            .envs(binary::environment())
             .output();
         if std::thread::panicking() {
             eprintln!("teardown: {teardown:?}");

@@ -18,7 +18,6 @@ use vtep_tests::inner::udp4;
 use vtep_tests::lab::{GREEN, Kind, Lab, UPLINK, Vm};
 use vtep_tests::ns::Ns;
 use vtep_tests::program::{Kind as ProgramKind, Program};
-use vtep_tests::stream::Stream;
 use vtep_tests::tap::Tap;
 use vtep_tests::traffic::ping;
 use vtep_tests::underlay::{Family, Topology, Underlay};
@@ -59,41 +58,14 @@ fn lab(family: Family) -> (Lab, Vm, Vm) {
     (lab, a, b)
 }
 
-/// Streams between the VMs while `event` happens; nothing may be lost.
-fn loses_nothing(family: Family, end: impl Fn(&Daemon)) {
-    let (lab, a, b) = lab(family);
-    let there = Stream::start((&a.ns, a.v4), (&b.ns, b.v4));
-    let back = Stream::start((&b.ns, b.v6), (&a.ns, a.v6));
-    let before: Vec<_> = (0..2).map(|at| lab.daemon(at).tables()).collect();
-
-    there.wait_for(200);
-    for at in 0..2 {
-        end(lab.daemon(at));
-        there.wait_for(500);
-        back.wait_for(10);
-    }
-    for (at, before) in before.into_iter().enumerate() {
-        lab.daemon(at).run();
-        there.wait_for(300);
-        assert_eq!(lab.daemon(at).tables(), before, "tables of daemon {at}");
-    }
-
-    for (what, stream) in [("there", there), ("back", back)] {
-        let (sent, lost) = stream.finish();
-        assert!(sent > 1800, "{sent} packets sent {what}");
-        assert!(
-            lost.is_empty(),
-            "of {sent} packets {what} these were lost: {lost:?}"
-        );
-    }
-}
-
 fn a_crash_and_a_restart_lose_no_packet(family: Family) {
-    loses_nothing(family, Daemon::kill);
+    let (lab, a, b) = lab(family);
+    checks::restarts_lose_nothing(&lab, &a, &b, Daemon::kill);
 }
 
 fn a_clean_stop_and_a_restart_lose_no_packet(family: Family) {
-    loses_nothing(family, |daemon| {
+    let (lab, a, b) = lab(family);
+    checks::restarts_lose_nothing(&lab, &a, &b, |daemon| {
         assert!(daemon.stop().success(), "a clean stop ends with 0");
         assert!(
             !daemon.socket().exists(),

@@ -189,7 +189,7 @@ pub fn teardown_without_daemon(instance: &str) -> Result<(), DaemonError> {
         });
     }
     let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
-    datapath::detach_all_without_links(&names)?;
+    datapath::detach_all_without_links(&dir, &names)?;
     datapath::remove_pins(&dir)?;
     remove_dir_if_empty(dir.parent());
     remove_dead_socket(instance)?;

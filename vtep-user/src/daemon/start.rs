@@ -204,6 +204,9 @@ async fn prepare(
                 datapath.take_back(attempt);
             } else {
                 drop(datapath);
+                let devices = uplinks.iter().chain([device]);
+                let names: Vec<String> = devices.map(|link| link.name.clone()).collect();
+                datapath::detach_all_without_links(&dir, &names)?;
                 datapath::remove_pins(&dir)?;
             }
             Err(error)

@@ -3,27 +3,28 @@
 //! Links are pinned below `links/`, by the program and the interface number. A link that is there is given the new program in
 //! place, which the kernel does at once for both sides: no frame meets an interface without a program.
 //!
-//! Where the kernel has no tcx (before 6.6), TC programs hang on the clsact qdisc without a link. They stay by themselves; a
-//! program of ours is found by its fixed priority and handle.
+//! Where the kernel has no tcx (before 6.6), there are no links of TC programs ([`clsact`]). The program is pinned in the place of
+//! the link then, to say where it is attached.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     programs::{
         ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode,
         links::{FdLink, LinkError, LinkOrder, PinnedLink},
-        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
+        tc::{self, SchedClassifierLink, TcAttachOptions},
         xdp::XdpLink,
     },
     util::KernelVersion,
 };
 
-use super::{Datapath, TC_PROGRAMS, error::DatapathError, link, pins, programs};
+use super::{Datapath, clsact, error::DatapathError, link, pins, programs};
 
 /// First kernel with tcx (commit e420bed02507, "bpf: Add fd-based tcx multi-prog infra with link support").
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
-/// Priority and handle of our filter on a clsact qdisc.
-const CLSACT: (u16, TcHandle) = (4_789, TcHandle::new(0, 1));
 
 /// Which mode of XDP is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,7 +114,7 @@ impl Datapath {
         self.detach_tc("tc_tunnel", ifindex)
     }
 
-    /// Interfaces that have a link of this program.
+    /// Interfaces that this program is attached to by a link, or by a filter that was noted.
     pub fn attached(&self, program: &str) -> Result<Vec<u32>, DatapathError> {
         let dir = pins::links_dir(&self.dir);
         let entries =
@@ -186,11 +187,12 @@ impl Datapath {
         if has_tcx() {
             return self.detach_link(program, ifindex);
         }
-        match name_of(ifindex) {
-            Some(device) => detach_clsact(&device, program),
-            // The interface is gone, and the filter with it.
-            None => Ok(()),
+        // If the interface is gone, the filter is too.
+        if let Some(device) = name_of(ifindex) {
+            clsact::detach(&device, clsact::handle(&self.dir))
+                .map_err(|source| DatapathError::program("detach", program, source))?;
         }
+        remove_if_there(&self.link_path(program, ifindex))
     }
 
     pub(super) fn attach_tc(
@@ -202,7 +204,7 @@ impl Datapath {
         let failed =
             |source| DatapathError::program("attach", format!("{name} to {device}"), source);
         if !has_tcx() {
-            return self.attach_clsact(name, device);
+            return self.attach_clsact(name, device, ifindex);
         }
         let path = self.link_path(name, ifindex);
         let old = self.pinned_link(name, ifindex)?;
@@ -220,43 +222,24 @@ impl Datapath {
         pin(link, path)
     }
 
-    fn attach_clsact(&mut self, name: &'static str, device: &str) -> Result<(), DatapathError> {
-        let failed =
-            |source| DatapathError::program("attach", format!("{name} to {device}"), source);
-        match tc::qdisc_add_clsact(device) {
-            Ok(()) | Err(tc::TcError::AlreadyAttached) => {}
-            Err(tc::TcError::IoError(error)) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failed(error.into())),
-        }
+    fn attach_clsact(
+        &mut self,
+        name: &'static str,
+        device: &str,
+        ifindex: u32,
+    ) -> Result<(), DatapathError> {
+        let path = self.link_path(name, ifindex);
+        let handle = clsact::handle(&self.dir);
+        // Noted before it is done: what a daemon that is killed right here has attached, or not, its successor finds.
+        remove_if_there(&path)?;
         let program = self.tc_program(name)?;
-        let (priority, handle) = CLSACT;
-        let options = NlOptions {
-            priority,
-            handle,
-            classid: None,
-        };
-        let attached = program.attach_with_options(
-            device,
-            TcAttachType::Ingress,
-            TcAttachOptions::Netlink(options),
-        );
-        let id = if let Ok(id) = attached {
-            id
-        } else {
-            // The last daemon's filter is there: it is replaced in place.
-            let link = SchedClassifierLink::attached(
-                device,
-                TcAttachType::Ingress,
-                priority,
-                handle,
-                None,
-            )
-            .map_err(|source| DatapathError::file("find", device, source))?;
-            program.attach_to_link(link).map_err(failed)?
-        };
-        // Dropping the link would detach the program.
-        std::mem::forget(program.take_link(id).map_err(failed)?);
-        Ok(())
+        program.pin(&path).map_err(|source| DatapathError::Pin {
+            path,
+            source: Box::new(source),
+        })?;
+        clsact::attach(program, device, handle).map_err(|source| {
+            DatapathError::program("attach", format!("{name} to {device}"), source)
+        })
     }
 
     pub(super) fn attach_xdp(
@@ -315,25 +298,16 @@ fn name_of(ifindex: u32) -> Option<String> {
     name.to_str().ok().map(str::to_owned)
 }
 
-/// Takes our filter off a clsact qdisc; one that is not there is no failure.
-fn detach_clsact(device: &str, program: &'static str) -> Result<(), DatapathError> {
-    match tc::qdisc_detach_program(device, TcAttachType::Ingress, program) {
-        // Without the qdisc there is no filter either.
-        Ok(()) | Err(tc::TcError::NetlinkError(_)) => Ok(()),
-        Err(tc::TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(DatapathError::program("detach", program, source.into())),
-    }
-}
-
-/// Takes our filters off the interfaces called `devices`, where the kernel has no links that would have gone with their pins.
-pub fn detach_all_without_links(devices: &[String]) -> Result<(), DatapathError> {
+/// Takes the filters of the instance at `dir` off the interfaces called `devices`, where the kernel has no links that would have
+/// gone with their pins.
+pub fn detach_all_without_links(dir: &Path, devices: &[String]) -> Result<(), DatapathError> {
     if has_tcx() {
         return Ok(());
     }
+    let handle = clsact::handle(dir);
     for device in devices {
-        for program in TC_PROGRAMS {
-            detach_clsact(device, program)?;
-        }
+        clsact::detach(device, handle)
+            .map_err(|source| DatapathError::program("detach from", device, source))?;
     }
     Ok(())
 }
@@ -403,7 +377,7 @@ fn pin(link: Result<FdLink, LinkError>, path: PathBuf) -> Result<(), DatapathErr
     }
 }
 
-fn remove_if_there(path: &std::path::Path) -> Result<(), DatapathError> {
+fn remove_if_there(path: &Path) -> Result<(), DatapathError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(DatapathError::file("remove", path, error))

@@ -9,6 +9,7 @@ mod attempt;
 mod batch;
 mod buckets;
 mod clock;
+mod clsact;
 mod counters;
 mod error;
 mod events;
