@@ -596,6 +596,49 @@ fn a_local_address_that_no_vtep_can_have_is_refused() {
 }
 
 #[test]
+fn a_driver_without_native_xdp_is_named_with_what_to_choose() {
+    need_root!();
+    let args = [
+        "--iface",
+        "mv0",
+        "--uplink-hook",
+        "xdp",
+        "--xdp-mode",
+        "native",
+    ];
+    let (ns, daemon) = stopped(&args);
+    ns.ip(
+        "link add link far0 name mv0 type macvlan\nlink set mv0 up\naddr add 198.18.9.1/24 dev mv0",
+    );
+    refused_start(
+        &ns,
+        &daemon,
+        daemon.run_command(),
+        1,
+        &["mv0", "native XDP", "--xdp-mode auto"],
+    );
+}
+
+#[test]
+fn what_only_a_teardown_changes_is_named_with_the_instance() {
+    need_root!();
+    let (_ns, daemon) = stopped(&["--iface", UPLINK]);
+    daemon.run();
+    daemon.kill();
+    let teardown = format!("vtep teardown --instance {}", daemon.instance());
+    for args in [["--fdb-max", "5"], ["--udp-port", "4790"]] {
+        let mut command = daemon.run_command();
+        command.args(args);
+        assert_refused(
+            &daemon.refused_start(command),
+            1,
+            &[&teardown],
+            &format!("{args:?}"),
+        );
+    }
+}
+
+#[test]
 fn an_uplink_without_any_address_is_refused() {
     need_root!();
     let (ns, daemon) = stopped(&["--iface", UPLINK]);

@@ -6,18 +6,19 @@ use std::net::IpAddr;
 use serde_json::Value;
 use vtep_tests::binary;
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::{Frame, eth};
+use vtep_tests::frame::{Frame, Mac, eth};
 use vtep_tests::inner::udp4;
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::ns::{Ns, done};
 use vtep_tests::underlay::Family;
-use vtep_tests::wait::DEADLINE;
+use vtep_tests::wait::{DEADLINE, until_true};
 use vtep_tests::wire::{FAR_MAC, FAR_VM, VM, Wire};
 use vtep_tests::{need_root, over_each_family};
 
 over_each_family! {
     no_unreachable_answers_a_vtep,
+    a_second_address_does_not_become_the_vteps,
 }
 
 /// A port that nobody holds.
@@ -114,6 +115,29 @@ fn no_unreachable_answers_a_vtep(family: Family) {
 
 /// What the daemon is told, the hook that it gets, a word of the reason if it has one, and what `ip` shows.
 type Case<'a> = (&'a [&'a str], &'a str, Option<&'a str>, Option<&'a str>);
+
+fn a_second_address_does_not_become_the_vteps(family: Family) {
+    let wire = Wire::new(family);
+    let locals = wire.daemon.status()["locals"].clone();
+    let (second, prefix) = (family.address(0, 77), family.prefix());
+    wire.ns.ip(&format!(
+        "addr add {second}/{prefix} dev {UPLINK} {}",
+        family.nodad()
+    ));
+
+    let add = format!("fdb add {} --vni {GREEN} --dst {second}", Mac::nth(7));
+    until_true("the daemon to have heard of it", || {
+        let out = wire.daemon.vtep(&add);
+        wire.daemon
+            .vtep(&format!("fdb del {} --vni {GREEN}", Mac::nth(7)));
+        String::from_utf8_lossy(&out.stderr).contains("own address")
+    });
+
+    assert_eq!(wire.daemon.status()["locals"], locals);
+    wire.daemon.kill();
+    wire.daemon.run();
+    assert_eq!(wire.daemon.status()["locals"], locals, "after a restart");
+}
 
 /// Starts a daemon on a new veth; returns what it says of its uplink, and what the kernel does.
 fn uplink_of(args: &[&str]) -> (Value, String) {

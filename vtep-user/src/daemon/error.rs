@@ -5,7 +5,11 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::{api::socket::BindError, datapath::DatapathError, netlink};
+use crate::{
+    api::{client, socket::BindError},
+    datapath::DatapathError,
+    netlink,
+};
 
 /// Why the daemon does not run, or what it could not do.
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +68,12 @@ pub enum DaemonError {
     },
     /// The pinned FDB has another size than asked for.
     #[error(
-        "the FDB that is in use has room for {found} entries, not {wanted}; its size changes only after: vtep teardown"
+        "the FDB that is in use has room for {found} entries, not {wanted}; its size changes only after: vtep teardown{}",
+        client::option(.instance)
     )]
     FdbSize {
+        /// The instance.
+        instance: String,
         /// Its size.
         found: u32,
         /// The size asked for.
@@ -74,9 +81,12 @@ pub enum DaemonError {
     },
     /// Another UDP port than that of the pinned state.
     #[error(
-        "the state that is in use is for UDP port {found}, not {wanted}; the port changes only after: vtep teardown"
+        "the state that is in use is for UDP port {found}, not {wanted}; the port changes only after: vtep teardown{}",
+        client::option(.instance)
     )]
     UdpPort {
+        /// The instance.
+        instance: String,
         /// The port in use.
         found: u16,
         /// The port asked for.

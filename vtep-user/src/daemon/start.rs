@@ -241,6 +241,7 @@ async fn take_over(
         .filter(|wanted| *wanted != datapath.fdb_max())
     {
         return Err(DaemonError::FdbSize {
+            instance: options.instance.clone(),
             found: datapath.fdb_max(),
             wanted,
         });
@@ -254,6 +255,7 @@ async fn take_over(
         let found = datapath.config()?;
         if found.udp_port != options.udp_port {
             return Err(DaemonError::UdpPort {
+                instance: options.instance.clone(),
                 found: found.udp_port,
                 wanted: options.udp_port,
             });

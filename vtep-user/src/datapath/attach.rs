@@ -278,6 +278,14 @@ impl Datapath {
                     device: device.to_owned(),
                 }
             }
+            ProgramError::SyscallError(error)
+                if mode == XdpMode::Native
+                    && error.io_error.raw_os_error() == Some(libc::EOPNOTSUPP) =>
+            {
+                DatapathError::NoNativeXdp {
+                    device: device.to_owned(),
+                }
+            }
             _ => failed(source),
         })?;
         let link: Result<FdLink, LinkError> = program.take_link(id).map_err(failed)?.try_into();

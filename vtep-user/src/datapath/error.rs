@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
 
+use crate::api::client;
+
 /// An operation on the kernel side failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
@@ -67,13 +69,23 @@ pub enum DatapathError {
     /// The pinned maps are of another version.
     #[error(
         "the pinned state in {dir} has a layout that this vtep does not know ({what}); run the vtep that made it, \
-         or remove it, which interrupts forwarding, with: vtep teardown"
+         or remove it, which interrupts forwarding, with: vtep teardown{}",
+        client::option(&.dir.file_name().unwrap_or_default().to_string_lossy())
     )]
     Layout {
         /// Where the maps are pinned.
         dir: PathBuf,
         /// What does not fit.
         what: String,
+    },
+    /// The interface takes no XDP program in the mode that was asked for.
+    #[error(
+        "the driver of {device} takes no native XDP program; leave the choice to vtep with: --xdp-mode auto, or take TC with: \
+         --uplink-hook tc"
+    )]
+    NoNativeXdp {
+        /// The interface.
+        device: String,
     },
     /// Another program sits on the interface.
     #[error(

@@ -57,17 +57,21 @@ impl Address {
 }
 
 impl Netlink {
-    /// Every address of the namespace: `ip address show`. Within an interface the best to send from comes first.
+    /// Every address of the namespace: `ip address show`. Within an interface the best to send from comes first; of those that
+    /// are as good the oldest, which others know us by.
     pub async fn addresses(&self) -> Result<Vec<Address>, Error> {
         let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let messages = self.dump("list", "addresses", question).await?;
-        let mut addresses: Vec<Address> = messages
+        let addresses: Vec<Address> = messages
             .into_iter()
             .filter_map(|message| match message {
                 RouteNetlinkMessage::NewAddress(address) => Address::from_message(&address),
                 _ => None,
             })
             .collect();
+        // The kernel lists IPv6 addresses with the newest first (`ipv6_link_dev_addr`), those of IPv4 with the oldest first.
+        let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|a| a.ip.is_ipv4());
+        let mut addresses: Vec<_> = v4.into_iter().chain(v6.into_iter().rev()).collect();
         addresses.sort_by_key(rank);
         Ok(addresses)
     }
