@@ -508,7 +508,7 @@ fn no_address_of_this_host_can_be_a_remote_vtep() {
     ns.ip("addr add 198.18.0.6/24 dev up0\naddr del 203.0.113.77/32 dev lo");
     until_true("refusal of the new address", || {
         let out = daemon.vtep(&add("198.18.0.6"));
-        daemon.vtep(&format!("fdb flush --vni {GREEN}"));
+        drop(daemon.vtep(&format!("fdb flush --vni {GREEN}")));
         text(&out.stderr).contains("own address")
     });
     daemon.ok(&add("203.0.113.77"));

@@ -128,8 +128,10 @@ fn a_second_address_does_not_become_the_vteps(family: Family) {
     let add = format!("fdb add {} --vni {GREEN} --dst {second}", Mac::nth(7));
     until_true("the daemon to have heard of it", || {
         let out = wire.daemon.vtep(&add);
-        wire.daemon
-            .vtep(&format!("fdb del {} --vni {GREEN}", Mac::nth(7)));
+        drop(
+            wire.daemon
+                .vtep(&format!("fdb del {} --vni {GREEN}", Mac::nth(7))),
+        );
         String::from_utf8_lossy(&out.stderr).contains("own address")
     });
 
