@@ -99,10 +99,13 @@ fn an_uplink_that_is_made_again_is_joined_again(family: Family) {
     let ns = Ns::new("here");
     let far = Ns::new("far");
     ns.veth(UPLINK, &far, UPLINK);
-    let daemon = Daemon::start(
-        &ns,
-        &["--iface", UPLINK, "--local", "127.0.0.1", "--local", "::1"],
-    );
+    // Addresses that stay when the uplink goes.
+    let [v4, v6] = Family::BOTH.map(|family| family.address(9, 1));
+    ns.ip(&format!(
+        "link set lo up\naddr add {v4}/32 dev lo\naddr add {v6}/128 dev lo nodad"
+    ));
+    let (v4, v6) = (v4.to_string(), v6.to_string());
+    let daemon = Daemon::start(&ns, &["--iface", UPLINK, "--local", &v4, "--local", &v6]);
     let group = family.group();
     daemon.ok(&format!("vni add {GREEN} --mode multicast --group {group}"));
     assert_eq!(members(&ns, group), [UPLINK]);

@@ -284,7 +284,10 @@ fn an_interface_of_that_name_that_is_not_ours_is_left_alone() {
         let other = netlink
             .create_tunnel_device("vtep4792", 4792, "vtep instance b")
             .await;
-        assert!(other.unwrap_err().to_string().contains(OWNER));
+        let said = other.unwrap_err().to_string();
+        let instance = OWNER.strip_prefix(vtep_user::netlink::OWNER).expect("ours");
+        let end_it = format!("vtep teardown --instance {instance}");
+        assert!(said.contains("4792") && said.contains(&end_it), "{said}");
         assert_eq!(netlink.links().await.unwrap().len(), 5, "lo and the four");
     });
 }
