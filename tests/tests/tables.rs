@@ -291,7 +291,9 @@ impl Tables {
     fn new() -> Self {
         mount_bpffs();
         let dir = PathBuf::from(BPFFS).join("vtep").join(unique("tables"));
-        let datapath = Datapath::open(&dir, ROOM).unwrap();
+        let mut datapath = Datapath::open(&dir, ROOM).unwrap();
+        // What has no version yet would be made anew.
+        datapath.configure(1, 4789, 0).unwrap();
         Self { datapath, dir }
     }
 
