@@ -1,5 +1,8 @@
 //! The vtep daemon, its API and its command line, as a library so that the kernel tests can use its parts.
 
+mod causes;
+mod instance;
+
 pub mod api;
 pub mod cli;
 pub mod control;

@@ -22,6 +22,7 @@ use tokio::net::UnixStream;
 use super::command::Op;
 use super::model::{FdbFilter, Mac, StatsFilter, Vni, VniFilter};
 use super::{BatchDone, ErrorBody, socket};
+use crate::instance;
 
 /// Why there is no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,7 @@ pub enum ClientError {
     /// There is no daemon.
     #[error(
         "no vtep daemon answers at {}; start it with: vtep run --iface <uplink>{}",
-        .path.display(), option(.instance)
+        .path.display(), instance::option(.instance)
     )]
     NoDaemon {
         /// The socket.
@@ -58,15 +59,6 @@ pub enum ClientError {
     /// The daemon speaks another language.
     #[error("the daemon's answer cannot be read; it may be of another version")]
     Unreadable(#[from] serde_json::Error),
-}
-
-/// The option that names an instance, where it is needed.
-pub(crate) fn option(instance: &str) -> String {
-    if instance == "main" {
-        String::new()
-    } else {
-        format!(" --instance {instance}")
-    }
 }
 
 type RequestBody = UnsyncBoxBody<Bytes, Infallible>;

@@ -30,6 +30,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use crate::api::client::{Client, ClientError, Show};
 use crate::api::command::Op;
 use crate::api::model::BadValue;
+use crate::causes::with_causes;
 use output::Output;
 
 /// A VXLAN tunnel endpoint whose data path runs in eBPF.
@@ -122,8 +123,7 @@ impl Failure {
         Self::Failed(BadValue::new(sentence).into())
     }
 
-    /// Wrong usage that clap cannot find on its own.
-    /// `path` leads to the verb whose usage is shown with it.
+    /// Wrong usage that clap cannot find on its own, told with the usage of the verb that `path` leads to.
     fn usage(path: [&str; 2], sentence: &str) -> Self {
         let mut command = Cli::command();
         command.build();
@@ -210,20 +210,6 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         .enable_all()
         .build()?
         .block_on(work)
-}
-
-/// The sentence of an error and of what caused it, each said once: some errors say their causes themselves.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::output::{Output, printable};
 use super::{Failure, block_on};
-use crate::api::client::{Client, ClientError, option};
+use crate::api::client::{Client, ClientError};
 use crate::api::model::{EventRow, Happening, Vni, VniFilter};
+use crate::instance;
 
 /// Pieces that may wait to be printed. What does not fit waits in the daemon, which says what it had to leave out.
 const PIECES_AHEAD: usize = 16;
@@ -51,7 +52,7 @@ where
             end?;
             Err(Failure::refused(format!(
                 "the daemon is gone, and its events with it; watch the next one with: vtep monitor{}",
-                option(instance)
+                instance::option(instance)
             )))
         }
         _ = interrupt.recv() => Ok(()),

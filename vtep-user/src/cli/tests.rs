@@ -539,28 +539,6 @@ fn the_commands_in_the_documents_are_understood() {
     assert!(count > 30, "{count}");
 }
 
-#[test]
-fn an_error_is_printed_with_its_causes() {
-    #[derive(Debug, thiserror::Error)]
-    #[error("attach xdp_uplink to eth0")]
-    struct Attach(#[source] std::io::Error);
-
-    let error = Attach(std::io::Error::other("no memory"));
-
-    assert_eq!(with_causes(&error), "attach xdp_uplink to eth0: no memory");
-}
-
-#[test]
-fn a_cause_that_an_error_says_itself_is_printed_once() {
-    #[derive(Debug, thiserror::Error)]
-    #[error("attach xdp_uplink to eth0: {0}")]
-    struct Attach(#[source] std::io::Error);
-
-    let error = Attach(std::io::Error::other("no memory"));
-
-    assert_eq!(with_causes(&error), "attach xdp_uplink to eth0: no memory");
-}
-
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(std::iter::once("vtep").chain(line.split_whitespace()))
 }

@@ -25,6 +25,7 @@ use crate::{
         events::Events,
         model::{Status, UplinkStatus},
     },
+    causes::with_causes,
     cli::run::RunOptions,
     control::{Reserved, State},
     datapath::{self, Datapath, DatapathError},
@@ -300,20 +301,6 @@ fn broken(what: &'static str, error: &dyn Error) -> DaemonError {
 /// A failure of ours, with its causes.
 pub(super) fn internal(error: impl Error) -> Refusal {
     Refusal::internal(with_causes(&error))
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.contains(&next_text) {
-            text.push_str(": ");
-            text.push_str(&next_text);
-        }
-        cause = next.source();
-    }
-    text
 }
 
 impl From<DatapathError> for Refusal {

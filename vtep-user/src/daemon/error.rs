@@ -5,11 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::{
-    api::{client, socket::BindError},
-    datapath::DatapathError,
-    netlink,
-};
+use crate::{api::socket::BindError, datapath::DatapathError, instance, netlink};
 
 /// Why the daemon does not run, or what it could not do.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +65,7 @@ pub enum DaemonError {
     /// The pinned FDB has another size than asked for.
     #[error(
         "the FDB that is in use has room for {found} entries, not {wanted}; its size changes only after: vtep teardown{}",
-        client::option(.instance)
+        instance::option(.instance)
     )]
     FdbSize {
         /// The instance.
@@ -82,7 +78,7 @@ pub enum DaemonError {
     /// Another UDP port than that of the pinned state.
     #[error(
         "the state that is in use is for UDP port {found}, not {wanted}; the port changes only after: vtep teardown{}",
-        client::option(.instance)
+        instance::option(.instance)
     )]
     UdpPort {
         /// The instance.

@@ -4,19 +4,19 @@ use std::{io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
 
-use crate::api::client;
+use crate::{causes::with_causes, instance};
 
 /// An operation on the kernel side failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
     /// The object was not accepted.
-    #[error("load the eBPF object: {}", chain(.0))]
+    #[error("load the eBPF object: {}", with_causes(.0))]
     Load(#[source] Box<EbpfError>),
     /// The object lacks a map or a program: it does not belong to this daemon.
     #[error("the eBPF object has no {0}; build vtep anew")]
     Missing(&'static str),
     /// A program could not be loaded or attached.
-    #[error("{operation} {program}: {}", chain(.source))]
+    #[error("{operation} {program}: {}", with_causes(.source))]
     Program {
         /// What was tried.
         operation: &'static str,
@@ -27,7 +27,7 @@ pub enum DatapathError {
         source: Box<ProgramError>,
     },
     /// A map could not be read or written.
-    #[error("{operation} the map {map}: {}", chain(.source))]
+    #[error("{operation} the map {map}: {}", with_causes(.source))]
     Map {
         /// What was tried.
         operation: &'static str,
@@ -38,7 +38,7 @@ pub enum DatapathError {
         source: Box<MapError>,
     },
     /// A map or program could not be pinned.
-    #[error("pin {path}: {}", chain(.source))]
+    #[error("pin {path}: {}", with_causes(.source))]
     Pin {
         /// Where.
         path: PathBuf,
@@ -70,7 +70,7 @@ pub enum DatapathError {
     #[error(
         "the pinned state in {dir} has a layout that this vtep does not know ({what}); run the vtep that made it, \
          or remove it, which interrupts forwarding, with: vtep teardown{}",
-        client::option(&.dir.file_name().unwrap_or_default().to_string_lossy())
+        instance::option(&.dir.file_name().unwrap_or_default().to_string_lossy())
     )]
     Layout {
         /// Where the maps are pinned.
@@ -133,19 +133,4 @@ impl DatapathError {
             source,
         }
     }
-}
-
-/// An error with its causes: aya keeps the telling one (the errno, the verifier's log) as a source.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }
