@@ -22,6 +22,7 @@ pub mod neighbour;
 pub mod ns;
 pub mod offload;
 pub mod program;
+pub mod refusal;
 pub mod roam;
 pub mod skip;
 pub mod stack;

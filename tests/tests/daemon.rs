@@ -113,9 +113,6 @@ fn no_unreachable_answers_a_vtep(family: Family) {
     assert_eq!(answers(&wire, &sent), want, "after the teardown");
 }
 
-/// What the daemon is told, the hook that it gets, a word of the reason if it has one, and what `ip` shows.
-type Case<'a> = (&'a [&'a str], &'a str, Option<&'a str>, Option<&'a str>);
-
 fn a_second_address_does_not_become_the_vteps(family: Family) {
     let wire = Wire::new(family);
     let locals = wire.daemon.status()["locals"].clone();
@@ -140,6 +137,9 @@ fn a_second_address_does_not_become_the_vteps(family: Family) {
     wire.daemon.run();
     assert_eq!(wire.daemon.status()["locals"], locals, "after a restart");
 }
+
+/// What the daemon is told, the hook that it gets, a word of the reason if it has one, and what `ip` shows.
+type Case<'a> = (&'a [&'a str], &'a str, Option<&'a str>, Option<&'a str>);
 
 /// Starts a daemon on a new veth; returns what it says of its uplink, and what the kernel does.
 fn uplink_of(args: &[&str]) -> (Value, String) {
