@@ -274,6 +274,38 @@ fn filters_of_others_stay() {
 }
 
 #[test]
+fn a_refused_start_leaves_what_it_found() {
+    need_root!();
+    let wire = wire(&[]);
+    let _second = Tap::new(&wire.ns, SECOND);
+    wire.daemon.kill();
+    // In the place of ours, and for one protocol alone: ours, which is for all, is refused there.
+    tc(&wire.ns, &format!("qdisc add dev {SECOND} clsact"));
+    tc(
+        &wire.ns,
+        &format!(
+            "filter add dev {SECOND} ingress prio 4789 protocol ip u32 match ip dst 192.0.2.99 flowid 1:1"
+        ),
+    );
+    let noted = || {
+        let links = std::fs::read_dir(wire.daemon.pins().join("links")).unwrap();
+        let mut names: Vec<_> = links.map(|link| link.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = noted();
+    let args = ["--iface", UPLINK, "--iface", SECOND, "--uplink-hook", "tc"];
+    let next = Daemon::named(&wire.ns, wire.daemon.instance(), &args);
+
+    let out = next.refused_start(next.run_command());
+
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains(SECOND), "{said}");
+    assert_eq!(noted(), before, "what is noted as attached");
+    forwards(&wire);
+}
+
+#[test]
 fn a_first_start_that_fails_leaves_no_filter() {
     need_root!();
     binary::without_tcx();

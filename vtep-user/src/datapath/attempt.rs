@@ -53,8 +53,9 @@ impl Datapath {
             self.attached(program)?.contains(&ifindex)
         };
         if !there {
-            self.attach_tc(program, device, ifindex)?;
+            // Noted first: half of it can be done when it fails.
             attempt.0.push(Change::New { program, ifindex });
+            self.attach_tc(program, device, ifindex)?;
         }
         Ok(())
     }
