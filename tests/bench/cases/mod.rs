@@ -2,6 +2,7 @@
 
 mod bound;
 mod choices;
+mod connect;
 mod control;
 mod fdb;
 mod flood;

@@ -3,7 +3,7 @@
 //! On two processors it would be the waking of the other that is measured.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, UdpSocket};
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use vtep_tests::traffic::udp_pair;
 use vtep_tests::underlay::Family;
 
 use super::bound;
+use super::connect::{connect, listen};
 use super::ovs::{Programs, note_absence};
 use super::pair::{By, Guest, Pair, Setup, Underlay};
 use crate::measure::{Contender, Scale, compare_each, pin};
@@ -112,12 +113,8 @@ fn figures(seen: io::Result<Seen>) -> Result<[f64; 3], String> {
 }
 
 fn over_tcp(pair: &Pair, time: Duration) -> io::Result<Seen> {
-    let listener = pair.vm(1).run(|| TcpListener::bind((pair.address(1), 0)))?;
-    let to = listener.local_addr()?;
-    let client = pair
-        .vm(0)
-        .run(|| TcpStream::connect_timeout(&to, PATIENCE))?;
-    let (server, _) = listener.accept()?;
+    let listener = listen(pair)?;
+    let (client, server) = connect(pair, &listener)?;
     for end in [&client, &server] {
         end.set_nodelay(true)?;
         end.set_read_timeout(Some(PATIENCE))?;

@@ -8,6 +8,7 @@ use vtep_tests::underlay::Family;
 
 use self::stream::{Load, Processors, Seen};
 use super::bound;
+use super::connect::CONGESTION_CONTROL;
 use super::ovs::{Programs, note_absence};
 use super::pair::{By, Guest, Pair, Setup, Underlay};
 use crate::measure::{Contender, Scale, compare_each};
@@ -283,7 +284,7 @@ impl<'a> Bench<'a> {
         format!(
             "{}, {}; {}; {underlay}; segments sent again in a transfer: {}{guest}",
             load.processors,
-            stream::CONGESTION_CONTROL,
+            CONGESTION_CONTROL,
             self.vtep.hook(),
             again.join(", "),
         )

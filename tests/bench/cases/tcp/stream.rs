@@ -2,17 +2,16 @@
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cases::connect::{connect, listen};
 use crate::cases::pair::Pair;
 use crate::measure::{Kernel, pin, ticks};
 
-/// How senders find their rate. Not whatever the machine has: BBR sends by a clock of its own, and then it is the clock that is measured.
-pub(super) const CONGESTION_CONTROL: &str = "cubic";
 /// Bytes of one system call of a receiver.
 const CHUNK: usize = 256 << 10;
 /// Bytes of one system call of a sender: one super-frame, nearly.
@@ -91,7 +90,7 @@ pub(super) struct Seen {
 
 /// Sends from the first VM to the second.
 pub(super) fn transfer(pair: &Pair, load: &Load) -> Result<Seen, String> {
-    let streams = connect(pair, load.streams).map_err(|e| format!("connect: {e}"))?;
+    let streams = streams(pair, load.streams).map_err(|e| format!("connect: {e}"))?;
     let (stop, arrived, sent) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     #[expect(clippy::cast_precision_loss, reason = "streams are few")]
     let pause = load.pace.map(|gbit| {
@@ -138,40 +137,16 @@ pub(super) fn transfer(pair: &Pair, load: &Load) -> Result<Seen, String> {
 }
 
 /// Streams, each as the sender's and the receiver's end.
-fn connect(pair: &Pair, count: usize) -> io::Result<Vec<(TcpStream, TcpStream)>> {
-    let listener = pair.vm(1).run(|| TcpListener::bind((pair.address(1), 0)))?;
-    let to = listener.local_addr()?;
+fn streams(pair: &Pair, count: usize) -> io::Result<Vec<(TcpStream, TcpStream)>> {
+    let listener = listen(pair)?;
     (0..count)
         .map(|_| {
-            let source = pair
-                .vm(0)
-                .run(|| TcpStream::connect_timeout(&to, PATIENCE))?;
-            let (sink, _) = listener.accept()?;
-            set_congestion_control(&source)?;
+            let (source, sink) = connect(pair, &listener)?;
             source.set_write_timeout(Some(PATIENCE))?;
             sink.set_read_timeout(Some(PATIENCE))?;
             Ok((source, sink))
         })
         .collect()
-}
-
-fn set_congestion_control(stream: &TcpStream) -> io::Result<()> {
-    let len = libc::socklen_t::try_from(CONGESTION_CONTROL.len()).expect("a short name");
-    // SAFETY: the name is of the length stated and outlives the call.
-    let done = unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_CONGESTION,
-            CONGESTION_CONTROL.as_ptr().cast(),
-            len,
-        )
-    };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }
 
 fn send(
