@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData};
-use vtep_common::addr::{MacAddr, VtepAddr};
-use vtep_common::buckets::{Bucket, Shape, Table};
-use vtep_common::maps::{
+use vtep_common::abi::addr::{MacAddr, VtepAddr};
+use vtep_common::abi::hash_table::{Bucket, Shape, Table};
+use vtep_common::abi::maps::{
     Address, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, NeighKey, NeighValue, NexthopKey,
     NexthopValue, name,
 };

@@ -1,9 +1,11 @@
 //! Telling the daemon.
 
 use vtep_common::{
-    events::Event,
-    maps::{EventEnd, FdbKey, Guard},
-    tables::place,
+    abi::{
+        event::Event,
+        maps::{EventEnd, FdbKey, Guard},
+    },
+    runtime::place,
 };
 
 use crate::{

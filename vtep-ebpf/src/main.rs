@@ -21,14 +21,14 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use vtep_common::{
-    count::{End, count_end},
-    maps::Hook,
-    packet::PacketRead as _,
-    port,
-    reason::Reason,
-    tables::{Tables as _, place},
-    tunnel, uplink,
-    verdict::{Act as _, Found, Who},
+    abi::{maps::Hook, reason::Reason},
+    decide::{
+        count::{End, count_end},
+        port, tunnel, uplink,
+        verdict::{Act as _, Found, Who},
+    },
+    frame::packet::PacketRead as _,
+    runtime::{Tables as _, place},
 };
 
 use crate::{

@@ -9,19 +9,22 @@ use aya_ebpf::{
 };
 use bytemuck::Pod;
 use vtep_common::{
-    addr::VtepAddr,
-    inner::{Inner, Received},
-    known::Known,
-    maps::{
-        Config, Counter, EVENTS_BYTES, EventEnd, FloodList, Guard, Hook, MAX_FLOOD_LISTS,
-        MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS,
-        NeighKey, NeighValue, NexthopKey, NexthopValue, Part, Peer, Port, PortKey, Segment,
+    abi::{
+        addr::VtepAddr,
+        maps::{
+            Config, Counter, EVENTS_BYTES, EventEnd, FloodList, Guard, Hook, MAX_FLOOD_LISTS,
+            MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS,
+            NeighKey, NeighValue, NexthopKey, NexthopValue, Part, Peer, Port, PortKey, Segment,
+        },
+        reason::Reason,
     },
-    outer::Ends,
-    reason::Reason,
-    tables::{Tables, place},
-    template::TEMPLATE_WORDS,
-    verdict::Found,
+    decide::{lookup::Known, verdict::Found},
+    frame::{
+        inner::{Inner, Received},
+        outer::Ends,
+        template::TEMPLATE_WORDS,
+    },
+    runtime::{Tables, place},
 };
 
 use crate::{

@@ -3,16 +3,12 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use vtep_common::{
-    count::Direction,
-    host::{
-        HostCounters,
-        frames::{
-            PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_VLAN_10, World, group, station,
-        },
+    abi::{maps::Counter, reason::Reason},
+    decide::{count::Direction, verdict::Decision},
+    sim::HostCounters,
+    testkit::frames::{
+        PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_VLAN_10, World, group, station,
     },
-    maps::Counter,
-    reason::Reason,
-    verdict::Decision,
 };
 
 use crate::shared::{at_port, at_uplink, udp_frame, underlays};

@@ -4,9 +4,18 @@ use std::{collections::HashSet, net::IpAddr};
 
 use proptest::prelude::*;
 use vtep_common::{
-    addr::MacAddr,
-    host::{
-        Action, apply_port,
+    abi::{
+        addr::MacAddr,
+        maps::{FdbValue, Peer, Segment},
+        reason::Reason,
+    },
+    decide::{
+        port::Stage,
+        verdict::{Decision, Encap, NONE, TagEdit},
+    },
+    frame::packet::{Meta, Tag},
+    sim::{Action, apply_port},
+    testkit::{
         build::{self, Checksum, Fragment, Ip},
         check,
         frames::{
@@ -16,11 +25,6 @@ use vtep_common::{
             station,
         },
     },
-    maps::{FdbValue, Peer, Segment},
-    packet::{Meta, Tag},
-    port::Stage,
-    reason::Reason,
-    verdict::{Decision, Encap, NONE, TagEdit},
     wire::vlan,
 };
 

@@ -4,10 +4,12 @@ pub mod tc;
 pub mod xdp;
 
 use vtep_common::{
-    count::End,
-    packet::Tag,
-    reason::Reason,
-    verdict::{NONE, Who},
+    abi::reason::Reason,
+    decide::{
+        count::End,
+        verdict::{NONE, Who},
+    },
+    frame::packet::Tag,
     wire::vlan,
 };
 

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
-use vtep_common::addr;
+use vtep_common::abi::addr;
 
 /// Why a text is not the value it should be: one sentence without the `error: ` in front.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytemuck::Zeroable;
-use vtep_common::{
+use vtep_common::abi::{
     addr::{Vni, VtepAddr},
     maps::{
         self, FdbKey, FdbValue, FloodList, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, NeighKey,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::MacAddr,
     maps::{FloodList, MAX_FLOOD_LISTS, MAX_SEGMENTS},
 };

@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
 };
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::MacAddr,
     maps::{FdbValue, NeighKey, NeighValue, NexthopKey, NexthopValue, Segment},
 };

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{addr::MacAddr, maps};
+use vtep_common::abi::{addr::MacAddr, maps};
 
 use super::{Announce, Effect, State, queue::SECOND, state::Segment};
 

@@ -1,6 +1,6 @@
 //! An FDB entry, and how one is written.
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::MacAddr,
     maps::{FdbKey, FdbValue, MAX_FLOOD_LISTS},
 };

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use bytemuck::Zeroable;
-use vtep_common::{
+use vtep_common::abi::{
     addr::MacAddr,
     maps::{FloodList, MAX_SEGMENTS},
 };

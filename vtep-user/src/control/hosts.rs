@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use vtep_common::addr::MacAddr;
+use vtep_common::abi::addr::MacAddr;
 
 use super::{Effect, State, refuse, state::Port};
 use crate::api::{command::Refusal, model::Prefix};

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{addr::MacAddr, events::Event, maps};
+use vtep_common::abi::{addr::MacAddr, event::Event, maps};
 
 use super::{
     Effect, State, Write,
@@ -281,6 +281,6 @@ impl State {
 
 /// The host that an event is about.
 pub(super) fn host_of(event: &Event) -> Option<IpAddr> {
-    let zero = <vtep_common::addr::VtepAddr as bytemuck::Zeroable>::zeroed();
+    let zero = <vtep_common::abi::addr::VtepAddr as bytemuck::Zeroable>::zeroed();
     (event.host != zero).then(|| event.host.into())
 }

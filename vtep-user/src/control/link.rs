@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vtep_common::maps;
+use vtep_common::abi::maps;
 
 use super::{
     Attach, Effect, LinkFacts, State, Write, refuse,

@@ -6,9 +6,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vtep_common::{
-    addr::{MacAddr, VtepAddr},
-    maps::{NeighKey, NeighValue},
-    verdict::NONE,
+    abi::{
+        addr::{MacAddr, VtepAddr},
+        maps::{NeighKey, NeighValue},
+    },
+    decide::verdict::NONE,
 };
 
 use super::{Effect, State, Write, learn::Clock, peer, queue::SECOND, refuse, run::Untold};

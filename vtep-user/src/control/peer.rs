@@ -4,8 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bytemuck::Zeroable;
 use vtep_common::{
-    addr::{MacAddr, VtepAddr},
-    maps, template,
+    abi::{
+        addr::{MacAddr, VtepAddr},
+        maps,
+    },
+    frame::template,
 };
 
 use super::{Effect, State, Write, refuse, state::distinct};

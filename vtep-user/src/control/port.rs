@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::MacAddr,
     maps::{self, PortKey},
 };

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::addr::MacAddr;
+use vtep_common::abi::addr::MacAddr;
 
 use super::neigh;
 use crate::api::{

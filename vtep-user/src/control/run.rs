@@ -6,7 +6,7 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use vtep_common::maps::FdbKey;
+use vtep_common::abi::maps::FdbKey;
 
 use super::{LearnCounters, duplicate::Moves, hash::Map, queue::Queue};
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{addr::MacAddr, events::Event, maps::Segment};
+use vtep_common::abi::{addr::MacAddr, event::Event, maps::Segment};
 
 use super::{
     Clock, Effect, State,

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::{MacAddr, VtepAddr},
     maps::{self, NexthopValue},
 };

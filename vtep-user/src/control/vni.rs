@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{addr::MacAddr, maps};
+use vtep_common::abi::{addr::MacAddr, maps};
 
 use super::{Effect, State, Write, entry::key, neigh, nexthop, refuse, settings, state::Segment};
 use crate::api::{

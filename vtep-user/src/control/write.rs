@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
     maps::{
         Config, FdbKey, FdbValue, FloodList, NeighKey, NeighValue, NexthopKey, NexthopValue, Peer,
@@ -70,7 +70,7 @@ pub struct Announce {
     /// The VNI.
     pub vni: Vni,
     /// The MAC.
-    pub mac: vtep_common::addr::MacAddr,
+    pub mac: vtep_common::abi::addr::MacAddr,
     /// The hosts that are known to be at the MAC; they are announced by gratuitous ARP or unsolicited neighbour advertisement.
     /// Where there are none, it is a RARP frame as QEMU sends it.
     pub hosts: Vec<IpAddr>,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{sync::mpsc, time::Instant};
-use vtep_common::addr::MacAddr;
+use vtep_common::abi::addr::MacAddr;
 
 use super::{
     DaemonError,

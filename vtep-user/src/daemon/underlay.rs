@@ -3,7 +3,7 @@
 use std::{collections::HashSet, net::IpAddr};
 
 use futures::FutureExt as _;
-use vtep_common::addr::MacAddr;
+use vtep_common::abi::addr::MacAddr;
 
 use super::{DaemonError, core::Core, facts, start};
 use crate::{

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
     maps::{Address, LOCAL_GROUP, name},
 };

@@ -1,4 +1,4 @@
-//! Writing the tables of buckets ([`vtep_common::buckets`]) in the memory of their maps: no system call for an entry.
+//! Writing the tables of buckets ([`vtep_common::abi::hash_table`]) in the memory of their maps: no system call for an entry.
 //!
 //! Programs read meanwhile. A word is written before the key that leads to it and cleared after it, so that a reader finds a whole
 //! entry or none. Where both buckets of a new key are full, an entry makes room by going to its other bucket (cuckoo hashing): it
@@ -17,7 +17,7 @@ use std::{
 };
 
 use memmap2::{MmapOptions, MmapRaw};
-use vtep_common::buckets::{Bucket, Shape, WAYS};
+use vtep_common::abi::hash_table::{Bucket, Shape, WAYS};
 
 use super::batch::{self, BatchError};
 

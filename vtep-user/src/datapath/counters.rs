@@ -2,9 +2,11 @@
 
 use aya::maps::{MapData, PerCpuArray};
 use vtep_common::{
-    count::Direction,
-    maps::{Counter, EventEnd, Hook, name},
-    reason::Reason,
+    abi::{
+        maps::{Counter, EventEnd, Hook, name},
+        reason::Reason,
+    },
+    decide::count::Direction,
 };
 
 use super::{Datapath, error::DatapathError};

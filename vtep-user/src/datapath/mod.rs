@@ -27,9 +27,9 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{SchedClassifier, Xdp},
 };
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
-    buckets::Shape,
+    hash_table::Shape,
     maps::{
         Config, Counter, FloodList, LAYOUT_VERSION, NeighKey, NeighValue, NexthopKey, NexthopValue,
         Part, Peer, Port, Segment, name,

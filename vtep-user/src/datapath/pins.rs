@@ -8,9 +8,9 @@ use std::{
 };
 
 use aya::maps::{Array, Map, MapData};
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
-    buckets::{Bucket, Shape},
+    hash_table::{Bucket, Shape},
     maps::{
         Config, Counter, FloodList, Guard, LAYOUT_VERSION, NeighKey, NeighValue, NexthopKey,
         NexthopValue, Peer, Port, Segment, name,

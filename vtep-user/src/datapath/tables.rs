@@ -13,13 +13,15 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie::Key},
 };
 use vtep_common::{
-    addr::VtepAddr,
-    buckets::{Shape, Table, number, numbered},
-    count::Direction,
-    maps::{
-        Counter, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, MAX_LOCALS, MAX_PEERS, MAX_PORTS,
-        MAX_SEGMENTS, NeighKey, NeighValue, PortKey, name, vni_key, vni_of,
+    abi::{
+        addr::VtepAddr,
+        hash_table::{Shape, Table, number, numbered},
+        maps::{
+            Counter, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, MAX_LOCALS, MAX_PEERS, MAX_PORTS,
+            MAX_SEGMENTS, NeighKey, NeighValue, PortKey, name, vni_key, vni_of,
+        },
     },
+    decide::count::Direction,
 };
 
 use super::{

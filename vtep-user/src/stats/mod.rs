@@ -3,7 +3,10 @@
 mod learning;
 pub mod prometheus;
 
-use vtep_common::{count::Direction, maps::EventEnd, reason::Class};
+use vtep_common::{
+    abi::{maps::EventEnd, reason::Class},
+    decide::count::Direction,
+};
 
 pub use self::learning::AnnounceCounters;
 

@@ -1,8 +1,10 @@
 //! The headers that encapsulation writes in front of an inner payload.
 
 use vtep_common::{
-    packet::Window as _,
-    template::{LEN_V6, TEMPLATE_WORDS},
+    frame::{
+        packet::Window as _,
+        template::{LEN_V6, TEMPLATE_WORDS},
+    },
     wire::{ethernet, vlan},
 };
 

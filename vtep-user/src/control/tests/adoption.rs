@@ -1,6 +1,6 @@
 //! A new daemon and what an earlier one left.
 
-use vtep_common::maps::{FdbKey, FdbValue, Peer};
+use vtep_common::abi::maps::{FdbKey, FdbValue, Peer};
 
 use super::{
     super::{Limits, State},

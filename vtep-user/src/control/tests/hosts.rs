@@ -1,7 +1,7 @@
 //! Hosts that ARP and ND are answered for, and the nexthop table: each rule as a claim.
 
-use vtep_common::{
-    events::Event,
+use vtep_common::abi::{
+    event::Event,
     maps::{FdbValue, NexthopKey, NexthopValue, Segment},
 };
 

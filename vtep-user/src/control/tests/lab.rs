@@ -4,10 +4,12 @@ use std::{collections::HashMap, net::IpAddr};
 
 use bytemuck::Zeroable;
 use vtep_common::{
-    addr::{MacAddr, VtepAddr},
-    events::Event,
-    maps::{FdbKey, Peer, Port},
-    verdict::NONE,
+    abi::{
+        addr::{MacAddr, VtepAddr},
+        event::Event,
+        maps::{FdbKey, Peer, Port},
+    },
+    decide::verdict::NONE,
 };
 
 use super::{

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{
-    events::Event,
+use vtep_common::abi::{
+    event::Event,
     maps::{FdbKey, FdbValue},
 };
 

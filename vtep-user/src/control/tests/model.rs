@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
     maps::{
         Config, FdbKey, FdbValue, FloodList, MAX_FLOOD_LISTS, MAX_SEGMENTS, NeighKey, NeighValue,
