@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use vtep_common::abi::counter::Hook;
 use vtep_common::abi::event::Event;
-use vtep_common::abi::maps::Hook;
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{Sample, World, reachable};
 use vtep_tests::need_root;

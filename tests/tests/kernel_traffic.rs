@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use vtep_common::abi::maps::Hook;
+use vtep_common::abi::counter::Hook;
 use vtep_common::abi::reason::Reason;
 use vtep_common::decide::tunnel::TunnelKey;
 use vtep_common::decide::verdict::{Decision, Verdict};

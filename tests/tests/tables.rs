@@ -8,9 +8,12 @@ use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData};
 use vtep_common::abi::addr::{MacAddr, VtepAddr};
 use vtep_common::abi::hash_table::{Bucket, Shape, Table};
-use vtep_common::abi::maps::{
-    Address, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, NeighKey, NeighValue, NexthopKey,
-    NexthopValue, name,
+use vtep_common::abi::{
+    address::{Address, LOCAL_GROUP, LOCAL_OWN},
+    fdb::{FdbKey, FdbValue},
+    map::name,
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
 };
 use vtep_tests::daemon::mount_bpffs;
 use vtep_tests::need_root;

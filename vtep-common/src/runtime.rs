@@ -3,10 +3,15 @@
 use crate::{
     abi::{
         addr::VtepAddr,
-        maps::{
-            Address, Config, FdbKey, FloodList, NeighKey, NeighValue, NexthopValue, Peer, Port,
-            PortKey, Segment,
-        },
+        address::Address,
+        config::Config,
+        fdb::FdbKey,
+        flood::FloodList,
+        neigh::{NeighKey, NeighValue},
+        nexthop::NexthopValue,
+        peer::Peer,
+        port::{Port, PortKey},
+        segment::Segment,
     },
     decide::lookup::Known,
     frame::{
@@ -25,7 +30,7 @@ pub trait Keyed {
     fn port_word(&self, key: &PortKey) -> u64;
     /// Number of the segment of a port, any number where there is none.
     fn segment_of_port(&self, slot: u32) -> u32;
-    /// An FDB entry, as [`FdbValue::word`](crate::abi::maps::FdbValue::word); zero where there is none.
+    /// An FDB entry, as [`FdbValue::word`](crate::abi::fdb::FdbValue::word); zero where there is none.
     fn fdb_word(&self, key: &FdbKey) -> u64;
     /// A peer by number, if in use.
     fn peer(&self, number: u32) -> Option<&Peer>;

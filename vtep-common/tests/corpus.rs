@@ -7,7 +7,7 @@ use std::{
 };
 
 use vtep_common::{
-    abi::maps::Hook,
+    abi::counter::Hook,
     testkit::{
         check,
         frames::{Sample, Side, World},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use vtep_common::{
-    abi::{maps::Hook, reason::Reason},
+    abi::{counter::Hook, reason::Reason},
     testkit::frames::reachable,
 };
 

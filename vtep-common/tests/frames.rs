@@ -7,7 +7,7 @@ use std::{
 };
 
 use vtep_common::{
-    abi::{maps::Hook, reason::Reason},
+    abi::{counter::Hook, reason::Reason},
     decide::verdict::{TagEdit, Verdict},
     testkit::{
         check,

@@ -4,11 +4,13 @@ use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use vtep_common::{
     abi::{
         addr::VtepAddr,
+        address::Address,
+        fdb::{FdbKey, FdbValue},
         hash_table::{Bucket, Shape, Table, WAYS},
-        maps::{
-            Address, DEFAULT_FDB_ENTRIES, FdbKey, FdbValue, MAX_LOCALS, MAX_PEERS, MAX_PORTS,
-            MAX_SEGMENTS, Peer, PortKey, vni_key,
-        },
+        map::{DEFAULT_FDB_ENTRIES, MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
+        peer::Peer,
+        port::PortKey,
+        segment::vni_key,
     },
     decide::lookup::Known,
     frame::{

@@ -3,10 +3,10 @@
 use aya_ebpf::maps::PerCpuArray;
 use vtep_common::{
     abi::{
-        maps::{Counter, Hook},
+        counter::{Counter, Direction, Hook},
         reason::Reason,
     },
-    decide::count::{Counters, Direction},
+    decide::count::Counters,
 };
 
 use crate::maps::{PEER_COUNTERS, PORT_COUNTERS, REASON_COUNTERS, SEGMENT_COUNTERS};

@@ -2,8 +2,8 @@
 
 use vtep_common::{
     abi::{
-        event::Event,
-        maps::{EventEnd, FdbKey, Guard},
+        event::{Event, EventEnd, Guard},
+        fdb::FdbKey,
     },
     runtime::place,
 };

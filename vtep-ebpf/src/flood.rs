@@ -5,14 +5,18 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::__sk_buff, helpers::generated as helpers};
 use vtep_common::{
     abi::{
-        maps::{FloodList, Hook, MAX_FLOOD_TARGETS, Peer},
+        counter::{Direction, Hook},
+        flood::FloodList,
+        map::MAX_FLOOD_TARGETS,
+        outer_template::{LEN_V4, LEN_V6},
+        peer::Peer,
         reason::Reason,
     },
     decide::{
-        count::{Counters as _, Direction, copy_goes},
+        count::{Counters as _, copy_goes},
         verdict::{Encap, Flood},
     },
-    frame::template::{self, Fields, LEN_V4, LEN_V6},
+    frame::template::{self, Fields},
     runtime::{Keyed as _, Tables as _, place},
 };
 

@@ -21,7 +21,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use vtep_common::{
-    abi::{maps::Hook, reason::Reason},
+    abi::{counter::Hook, reason::Reason},
     decide::{
         count::{End, count_end},
         port, tunnel, uplink,
@@ -111,7 +111,7 @@ pub fn tc_port_rest(ctx: TcContext) -> i32 {
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
     let act = TcAct::new(frame, tables);
-    let end = port::rest::decide(&frame, &frame.meta(), &tables, &act);
+    let end = port::unknown::decide(&frame, &frame.meta(), &tables, &act);
     tc_action_of(count(tables, Hook::Port, &end, len))
 }
 

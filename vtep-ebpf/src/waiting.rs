@@ -2,7 +2,7 @@
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use vtep_common::{
-    abi::maps::{MAX_FLOOD_TARGETS, Peer},
+    abi::{map::MAX_FLOOD_TARGETS, peer::Peer},
     decide::verdict::Flood,
     wire::checksum::Sum,
 };

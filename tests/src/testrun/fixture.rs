@@ -1,8 +1,8 @@
 //! Named cases: a frame, what the program returns for it, the whole frame then, and every counter.
 
-use vtep_common::abi::maps::Hook;
+use vtep_common::abi::counter::Direction;
+use vtep_common::abi::counter::Hook;
 use vtep_common::abi::reason::Reason;
-use vtep_common::decide::count::Direction;
 use vtep_common::frame::packet::Meta;
 use vtep_common::sim::Action;
 use vtep_common::testkit::frames::{Interfaces, World};

@@ -15,8 +15,11 @@ use aya::Pod;
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{ProgramError, TestRun, TestRunOptions};
 use vtep_common::abi::event::Event;
-use vtep_common::abi::maps::{
-    FdbKey, FdbValue, Guard, Hook, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name,
+use vtep_common::abi::{
+    counter::Hook,
+    event::Guard,
+    fdb::{FdbKey, FdbValue},
+    map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
 };
 use vtep_common::frame::packet::Meta;
 use vtep_common::sim::HostTables;

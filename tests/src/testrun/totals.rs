@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use vtep_common::abi::maps::{Counter, Hook};
+use vtep_common::abi::counter::Direction;
+use vtep_common::abi::counter::{Counter, Hook};
 use vtep_common::abi::reason::Reason;
-use vtep_common::decide::count::Direction;
 use vtep_common::sim::HostCounters;
 use vtep_user::datapath::{CounterRow, Snapshot};
 

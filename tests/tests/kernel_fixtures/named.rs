@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vtep_common::abi::addr::MacAddr;
-use vtep_common::abi::maps::Hook::{Port, PortXdp, Uplink, UplinkXdp};
+use vtep_common::abi::counter::Direction::{Decap, Encap};
+use vtep_common::abi::counter::Hook::{Port, PortXdp, Uplink, UplinkXdp};
 use vtep_common::abi::reason::Reason;
-use vtep_common::decide::count::Direction::{Decap, Encap};
 use vtep_common::testkit::frames::{Interfaces, station};
 use vtep_tests::frame::{Frame, Mac, eth, pseudo};
 use vtep_tests::testrun::fixture::Count::{Peer, Port as ToPort, Segment};

@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use vtep_common::abi::maps::Hook;
-use vtep_common::abi::maps::Hook::{Port, PortXdp};
+use vtep_common::abi::counter::Direction::{Decap, Encap};
+use vtep_common::abi::counter::Hook;
+use vtep_common::abi::counter::Hook::{Port, PortXdp};
 use vtep_common::abi::reason::Reason;
-use vtep_common::decide::count::Direction::{Decap, Encap};
 use vtep_common::testkit::frames::{
     GONE_PEER, GONE_PORT, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
     PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE,

@@ -1,6 +1,6 @@
 //! What the kernel device hands on.
 
-use vtep_common::abi::maps::Hook::Tunnel;
+use vtep_common::abi::counter::Hook::Tunnel;
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{Interfaces, PLAIN, PORT_ACCESS};
 use vtep_tests::frame::Mac;

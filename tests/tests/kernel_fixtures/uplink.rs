@@ -2,9 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-use vtep_common::abi::maps::Hook::{Uplink, UplinkXdp};
+use vtep_common::abi::counter::Direction::Decap;
+use vtep_common::abi::counter::Hook::{Uplink, UplinkXdp};
 use vtep_common::abi::reason::Reason;
-use vtep_common::decide::count::Direction::Decap;
 use vtep_common::testkit::frames::{
     GONE_PORT, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_VLAN_10, TRUNK,
 };

@@ -8,7 +8,7 @@ use core::{
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::frame::flow::Mix;
+use crate::abi::hash_table::Mix;
 
 /// A VXLAN network identifier: 24 bits, host byte order (RFC 7348 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,9 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{
-    abi::addr::{MacAddr, VtepAddr},
-    decide::verdict::NONE,
+use crate::abi::{
+    addr::{MacAddr, VtepAddr},
+    id::NONE,
 };
 
 /// One event: 64 bytes, numbers in host byte order.
@@ -76,7 +76,7 @@ impl Event {
     pub const WORDS: usize = 8;
 
     /// What the event with these [`words`](Self::words) is about, in one number: the key of its
-    /// [`Guard`](crate::abi::maps::Guard). Of a MAC alone it is exact; hosts are mixed, and seldom meet.
+    /// [`Guard`](crate::abi::event::Guard). Of a MAC alone it is exact; hosts are mixed, and seldom meet.
     #[must_use]
     #[inline(always)]
     pub fn subject(words: &[u64; Self::WORDS]) -> u64 {
@@ -99,6 +99,50 @@ impl Event {
     #[must_use]
     pub const fn from_port(&self) -> bool {
         self.port != NONE
+    }
+}
+
+/// Holds back events that repeat one on its way: 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Guard {
+    /// What the event said: see [`Event::place`](crate::abi::event::Event::place).
+    pub place: u64,
+    /// When the event was sent, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub time: u64,
+}
+
+impl Guard {
+    /// How long an event holds back those that say the same, in nanoseconds.
+    pub const HOLD_NS: u64 = 250_000_000;
+}
+
+const _: () = assert!(size_of::<Guard>() == 16);
+
+/// What became of an event. The numbers index `EVENT_COUNTERS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum EventEnd {
+    /// It is in the ring buffer.
+    Sent = 0,
+    /// It repeats one that is on its way.
+    HeldBack = 1,
+    /// The ring buffer is full: the next frame tries again.
+    Lost = 2,
+}
+
+impl EventEnd {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sent, Self::HeldBack, Self::Lost];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::HeldBack => "held_back",
+            Self::Lost => "lost",
+        }
     }
 }
 

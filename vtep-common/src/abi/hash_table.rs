@@ -6,7 +6,46 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::frame::flow::Mix;
+/// A 64-bit mixer after Murmur3's finalizer: one multiplication a step, every input bit reaches every output bit.
+#[derive(Clone, Copy, Debug)]
+pub struct Mix(u64);
+
+impl Mix {
+    /// Starts with one number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// Mixes in another.
+    #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "it is no sum")]
+    #[inline(always)]
+    pub fn add(self, word: u64) -> Self {
+        let mixed = (self.0 ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        Self(mixed ^ (mixed >> 32))
+    }
+
+    /// The hash.
+    #[must_use]
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the upper half is folded into the lower before"
+    )]
+    pub fn finish(self) -> u32 {
+        self.finish_wide() as u32
+    }
+
+    /// The hash in 64 bits; each half can stand for itself.
+    #[must_use]
+    #[inline(always)]
+    pub fn finish_wide(self) -> u64 {
+        let mixed = self.0.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        mixed ^ (mixed >> 32)
+    }
+}
 
 /// Entries of a bucket.
 pub const WAYS: usize = 4;
@@ -105,13 +144,13 @@ impl Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Table {
-    /// `FDB`: [`FdbKey`](crate::abi::maps::FdbKey) to [`FdbValue`](crate::abi::maps::FdbValue) as a word.
+    /// `FDB`: [`FdbKey`](crate::abi::fdb::FdbKey) to [`FdbValue`](crate::abi::fdb::FdbValue) as a word.
     Fdb = 0,
     /// `VNIS`: VNI to segment number.
     Vnis = 1,
-    /// `PORT_INDEX`: [`PortKey`](crate::abi::maps::PortKey) to slot.
+    /// `PORT_INDEX`: [`PortKey`](crate::abi::port::PortKey) to slot.
     PortIndex = 2,
-    /// `ADDRESSES`: underlay address to [`Address`](crate::abi::maps::Address).
+    /// `ADDRESSES`: underlay address to [`Address`](crate::abi::address::Address).
     Addresses = 3,
 }
 

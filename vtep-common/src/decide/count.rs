@@ -1,32 +1,10 @@
 //! Whom a frame is counted for. The same rules in the kernel and on the host.
 
 use crate::{
-    abi::{maps::Peer, reason::Reason},
-    decide::verdict::{Decision, NONE, Verdict, Who},
+    abi::{counter::Direction, id::NONE, peer::Peer, reason::Reason},
+    decide::verdict::{Decision, Verdict, Who},
     wire::ethernet,
 };
-
-/// The two directions of a counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum Direction {
-    /// From a port towards the overlay; to a peer.
-    Encap = 0,
-    /// From the overlay to a port; from a peer.
-    Decap = 1,
-}
-
-impl Direction {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Encap, Self::Decap];
-
-    /// Index of the counter of object `number`.
-    #[must_use]
-    #[inline(always)]
-    pub const fn index(self, number: u32) -> u32 {
-        number.wrapping_mul(2).wrapping_add(self as u32)
-    }
-}
 
 /// Where counts go: per-CPU maps in the kernel, ordinary ones in tests. `bytes` is the length of one frame.
 pub trait Counters {

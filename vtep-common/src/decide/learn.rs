@@ -4,9 +4,11 @@ use crate::{
     abi::{
         addr::{MacAddr, VtepAddr},
         event::Event,
-        maps::{FdbKey, FdbValue, Segment},
+        fdb::{FdbKey, FdbValue},
+        id::NONE,
+        segment::Segment,
     },
-    decide::verdict::{Act, NONE, Who},
+    decide::verdict::{Act, Who},
 };
 
 /// What the FDB says of a frame's source.

@@ -7,8 +7,11 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{
     abi::{
+        address::Address,
+        fdb::{FdbKey, FdbValue},
         hash_table::{number, numbered},
-        maps::{Address, FdbKey, FdbValue, Peer, PortKey},
+        peer::Peer,
+        port::PortKey,
     },
     decide::learn::Seen,
     frame::{

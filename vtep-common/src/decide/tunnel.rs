@@ -3,8 +3,11 @@
 use crate::{
     abi::{
         addr::{MacAddr, VtepAddr},
-        maps::{Config, FdbValue, Port, Segment},
+        config::Config,
+        fdb::FdbValue,
+        port::Port,
         reason::Reason,
+        segment::Segment,
     },
     decide::{
         learn::{self, Source},

@@ -1,7 +1,7 @@
 //! The decision on a frame that arrives at an uplink.
 
 use crate::{
-    abi::{maps::Segment, reason::Reason},
+    abi::{reason::Reason, segment::Segment},
     decide::{
         tunnel::{Arrival, Stage, decide_inner},
         verdict::{Act, Decision, Record, Who},

@@ -6,7 +6,9 @@ use crate::{
     abi::{
         addr::{MacAddr, VtepAddr},
         event::Event,
-        maps::{FdbKey, Peer},
+        fdb::FdbKey,
+        id::NONE,
+        peer::Peer,
         reason::Reason,
     },
     frame::{neigh::Answer, template::Fields},
@@ -143,8 +145,8 @@ pub struct Deliver {
 /// Where a frame from a port goes, found by [`crate::decide::port::unknown`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// [`FdbValue::PEER`](crate::abi::maps::FdbValue::PEER), [`FdbValue::PORT`](crate::abi::maps::FdbValue::PORT),
-    /// [`FdbValue::LIST`](crate::abi::maps::FdbValue::LIST), or zero: where the FDB has its destination.
+    /// [`FdbValue::PEER`](crate::abi::fdb::FdbValue::PEER), [`FdbValue::PORT`](crate::abi::fdb::FdbValue::PORT),
+    /// [`FdbValue::LIST`](crate::abi::fdb::FdbValue::LIST), or zero: where the FDB has its destination.
     pub kind: u8,
     /// Number of the peer or the list, or slot of the port.
     pub target: u32,
@@ -212,9 +214,6 @@ pub enum Verdict {
     /// Nothing is done to the frame: it passes, goes on to the next hook, or is dropped, as the reason's class says.
     Leave(Reason),
 }
-
-/// The number of nothing: no segment, no port, no peer.
-pub const NONE: u32 = u32::MAX;
 
 /// Whom a frame is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

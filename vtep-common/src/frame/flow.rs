@@ -5,47 +5,6 @@ pub const DEFAULT_PORT_MIN: u16 = 49_152;
 /// Last port of the dynamic range.
 pub const DEFAULT_PORT_MAX: u16 = 65_535;
 
-/// A 64-bit mixer after Murmur3's finalizer: one multiplication a step, every input bit reaches every output bit.
-#[derive(Clone, Copy, Debug)]
-pub struct Mix(u64);
-
-impl Mix {
-    /// Starts with one number.
-    #[must_use]
-    #[inline(always)]
-    pub const fn new(word: u64) -> Self {
-        Self(word)
-    }
-
-    /// Mixes in another.
-    #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "it is no sum")]
-    #[inline(always)]
-    pub fn add(self, word: u64) -> Self {
-        let mixed = (self.0 ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        Self(mixed ^ (mixed >> 32))
-    }
-
-    /// The hash.
-    #[must_use]
-    #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the upper half is folded into the lower before"
-    )]
-    pub fn finish(self) -> u32 {
-        self.finish_wide() as u32
-    }
-
-    /// The hash in 64 bits; each half can stand for itself.
-    #[must_use]
-    #[inline(always)]
-    pub fn finish_wide(self) -> u64 {
-        let mixed = self.0.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        mixed ^ (mixed >> 32)
-    }
-}
-
 /// Spreads `hash` evenly over the ports `min..=max`.
 #[must_use]
 #[inline(always)]
@@ -96,6 +55,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::abi::hash_table::Mix;
 
     /// The kernel's `udp_flow_src_port`.
     fn kernel_port(hash: u32) -> u16 {

@@ -1,10 +1,9 @@
 //! The inner frame, as far as the tunnel depends on it: read once, into plain numbers.
 
 use crate::{
-    abi::addr::MacAddr,
+    abi::{addr::MacAddr, hash_table::Mix},
     frame::{
         ecn,
-        flow::Mix,
         packet::{PacketRead, Tag, Window as _},
     },
     wire::{checksum::Sum, ethernet, ipv4, ipv6, tcp, udp, vlan},

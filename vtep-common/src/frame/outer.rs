@@ -1,11 +1,12 @@
 //! The outer headers of a received packet (RFC 7348 §5): is it ours, and what does it say.
 
 use crate::{
-    abi::{addr::VtepAddr, reason::Reason},
-    frame::{
-        packet::{PacketRead, Window},
-        template::{LEN_V4, LEN_V6},
+    abi::{
+        addr::VtepAddr,
+        outer_template::{LEN_V4, LEN_V6},
+        reason::Reason,
     },
+    frame::packet::{PacketRead, Window},
     runtime::{Tables, place},
     wire::{checksum::Sum, ethernet, ipv4, ipv6, udp, vxlan},
 };

@@ -1,21 +1,20 @@
 //! The outer headers of a peer, built once, and what is patched into them per packet.
 
 use crate::{
-    abi::addr::{MacAddr, Vni, VtepAddr},
+    abi::{
+        addr::{MacAddr, Vni, VtepAddr},
+        outer_template::{LEN_V4, LEN_V6, TEMPLATE_WORDS},
+    },
     wire::{checksum::Sum, ethernet, ipv4, ipv6, udp, vxlan},
 };
-
-/// Bytes of outer headers over IPv4: Ethernet, IP, UDP, VXLAN.
-pub const LEN_V4: usize = ethernet::LEN + ipv4::LEN + udp::LEN + vxlan::LEN;
-/// Bytes of outer headers over IPv6.
-pub const LEN_V6: usize = ethernet::LEN + ipv6::LEN + udp::LEN + vxlan::LEN;
 
 /// Offset of the UDP header over IPv4.
 const UDP_V4: usize = ethernet::LEN + ipv4::LEN;
 /// Offset of the UDP header over IPv6.
 const UDP_V6: usize = ethernet::LEN + ipv6::LEN;
 
-const _: () = assert!(LEN_V4 == 50 && LEN_V6 == 70);
+const _: () = assert!(LEN_V4 == ethernet::LEN + ipv4::LEN + udp::LEN + vxlan::LEN);
+const _: () = assert!(LEN_V6 == ethernet::LEN + ipv6::LEN + udp::LEN + vxlan::LEN);
 
 /// Bytes that encapsulation adds to the inner frame within the outer IP packet.
 #[must_use]
@@ -31,9 +30,6 @@ pub const fn ip_overhead(v6: bool) -> usize {
 /// Bytes of the longest inner frame whose outer length fields hold its length over either family.
 pub const LONGEST: u32 = 65_535 - 56;
 const _: () = assert!(LEN_V6 - ethernet::LEN == 56);
-
-/// Words that a peer's template takes: it is kept and moved in words, which the kernel side does one by one.
-pub const TEMPLATE_WORDS: usize = 10;
 
 /// Outer headers in `W` words: the first [`LEN_V4`] or [`LEN_V6`] bytes count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

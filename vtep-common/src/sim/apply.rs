@@ -3,7 +3,9 @@
 use crate::{
     abi::{
         addr::MacAddr,
-        maps::{FloodList, Peer},
+        flood::FloodList,
+        outer_template,
+        peer::Peer,
         reason::{Class, Reason},
     },
     decide::{
@@ -62,11 +64,11 @@ pub fn apply_port<T: Tables>(
             let peer = tables.peer(encap.peer).expect("the peer was there");
             let mut out = if encap.v6 {
                 template::render_v6(&peer.template, &encap.fields)
-                    .bytes::<{ template::LEN_V6 }>()
+                    .bytes::<{ outer_template::LEN_V6 }>()
                     .to_vec()
             } else {
                 template::render_v4(&peer.template, &encap.fields)
-                    .bytes::<{ template::LEN_V4 }>()
+                    .bytes::<{ outer_template::LEN_V4 }>()
                     .to_vec()
             };
             let mut inner = edit(frame, meta, encap.tag, xdp);
@@ -128,11 +130,11 @@ pub fn copies_in_place<T: Tables>(
                 ..*fields
             };
             template::render_v6(&peer.template, &fields)
-                .bytes::<{ template::LEN_V6 }>()
+                .bytes::<{ outer_template::LEN_V6 }>()
                 .to_vec()
         } else {
             template::render_v4(&peer.template, fields)
-                .bytes::<{ template::LEN_V4 }>()
+                .bytes::<{ outer_template::LEN_V4 }>()
                 .to_vec()
         };
         out.extend(&inner);

@@ -4,11 +4,12 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use crate::{
     abi::{
-        maps::{Counter, FloodList},
+        counter::{Counter, Direction},
+        flood::FloodList,
         reason::Reason,
     },
     decide::{
-        count::{Counters, Direction, copy_goes, count},
+        count::{Counters, copy_goes, count},
         verdict::{Decision, Verdict},
     },
     runtime::Tables,

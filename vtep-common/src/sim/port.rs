@@ -2,7 +2,7 @@
 
 use crate::sim::{HostTables, apply::set_destination};
 use crate::{
-    abi::maps::FdbValue,
+    abi::fdb::FdbValue,
     decide::{
         port::{
             self, Stage, decide_found, flood::decide_flood, neigh::decide_neigh,

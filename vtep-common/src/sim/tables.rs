@@ -8,11 +8,18 @@ use std::{
 use crate::{
     abi::{
         addr::{MacAddr, VtepAddr},
+        address::Address,
+        config::Config,
+        fdb::{FdbKey, FdbValue},
+        flood::FloodList,
         hash_table::numbered,
-        maps::{
-            Address, Config, FdbKey, FdbValue, FloodList, LAYOUT_VERSION, MAX_FLOOD_TARGETS,
-            NeighKey, NeighValue, NexthopKey, NexthopValue, Peer, Port, PortKey, Segment,
-        },
+        map::{LAYOUT_VERSION, MAX_FLOOD_TARGETS},
+        neigh::{NeighKey, NeighValue},
+        nexthop::{NexthopKey, NexthopValue},
+        outer_template,
+        peer::Peer,
+        port::{Port, PortKey},
+        segment::Segment,
     },
     frame::template,
     runtime::{Keyed, Tables},
@@ -198,9 +205,9 @@ pub fn peer_entry(remote: IpAddr, local: IpAddr, ifindex: u32, mtu: u32, flags: 
         wire::vxlan::PORT,
     );
     let len = if v6 {
-        template::LEN_V6
+        outer_template::LEN_V6
     } else {
-        template::LEN_V4
+        outer_template::LEN_V4
     };
     Peer {
         addr: remote.into(),

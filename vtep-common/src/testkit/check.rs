@@ -6,14 +6,19 @@ use crate::{
     abi::{
         addr::{MacAddr, Vni, VtepAddr},
         event::Event,
-        maps::{FdbValue, Peer, Port, Segment},
+        fdb::FdbValue,
+        id::NONE,
+        outer_template,
+        peer::Peer,
+        port::Port,
         reason::{Class, Reason},
+        segment::Segment,
     },
     decide::{
         port,
         tunnel::{self, TunnelKey, decide_tunnel},
         uplink::decide_uplink,
-        verdict::{Decision, Encap, NONE, TagEdit, Verdict},
+        verdict::{Decision, Encap, TagEdit, Verdict},
     },
     frame::{
         ecn,
@@ -230,9 +235,9 @@ fn accepted_headers(world: &World, frame: &[u8], merged: bool, outer: &Outer) {
     } = *outer;
     let inner_offset = usize::from(header_len);
     let len = if v6 {
-        template::LEN_V6
+        outer_template::LEN_V6
     } else {
-        template::LEN_V4
+        outer_template::LEN_V4
     };
     assert_eq!(inner_offset, len);
     assert!(inner_offset <= end && end <= frame.len());
@@ -298,11 +303,11 @@ fn render(outer: &Outer, destination: VtepAddr, udp_port: u16, inner: &[u8]) -> 
     let template = template::build(macs, outer.ends.source, destination, udp_port);
     let mut out = if outer.v6 {
         template::render_v6(&template, &fields)
-            .bytes::<{ template::LEN_V6 }>()
+            .bytes::<{ outer_template::LEN_V6 }>()
             .to_vec()
     } else {
         template::render_v4(&template, &fields)
-            .bytes::<{ template::LEN_V4 }>()
+            .bytes::<{ outer_template::LEN_V4 }>()
             .to_vec()
     };
     out.extend(inner);
@@ -340,7 +345,10 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
                 assert!(xdp.inner_len < 54);
                 assert_eq!(outcome.action, Action::Redirect);
                 let headers = frame.len() - xdp.inner_len;
-                assert!(matches!(headers, template::LEN_V4 | template::LEN_V6));
+                assert!(matches!(
+                    headers,
+                    outer_template::LEN_V4 | outer_template::LEN_V6
+                ));
             }
             _ => assert_eq!(xdp, tc, "XDP ends a frame as TC would: {}", hex(frame)),
         }
@@ -800,7 +808,7 @@ fn far_side(peer: &Peer, vni: u32, inner: &[u8]) -> HostTables {
 /// The UDP checksum over IPv6 is right once offload has filled in the inner one: a plain sum over the whole packet.
 fn full_checksum(sent: &[u8]) {
     let mut packet = sent.to_vec();
-    complete(&mut packet[template::LEN_V6..]);
+    complete(&mut packet[outer_template::LEN_V6..]);
     let datagram = &packet[ethernet::LEN + ipv6::LEN..];
     let total = Sum::default()
         .bytes(&packet[ethernet::LEN + ipv6::SOURCE_OFFSET..ethernet::LEN + ipv6::LEN])

@@ -7,8 +7,14 @@ use std::net::IpAddr;
 use crate::{
     abi::{
         addr::MacAddr,
-        maps::{Config, FdbKey, FdbValue, Hook, NeighValue, Peer, Port, Segment},
+        config::Config,
+        counter::Hook,
+        fdb::{FdbKey, FdbValue},
+        neigh::NeighValue,
+        peer::Peer,
+        port::Port,
         reason::Reason,
+        segment::Segment,
     },
     decide::{
         port,

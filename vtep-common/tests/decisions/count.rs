@@ -3,8 +3,11 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use vtep_common::{
-    abi::{maps::Counter, reason::Reason},
-    decide::{count::Direction, verdict::Decision},
+    abi::{
+        counter::{Counter, Direction},
+        reason::Reason,
+    },
+    decide::verdict::Decision,
     sim::HostCounters,
     testkit::frames::{
         PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_VLAN_10, World, group, station,

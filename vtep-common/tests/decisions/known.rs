@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vtep_common::{
     abi::{
         addr::{MacAddr, VtepAddr},
-        maps::Peer,
+        peer::Peer,
     },
     decide::lookup::Known,
     frame::{inner::Received, outer::Ends},

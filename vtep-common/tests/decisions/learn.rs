@@ -3,10 +3,11 @@
 use vtep_common::{
     abi::{
         event::Event,
-        maps::{FdbKey, FdbValue},
+        fdb::{FdbKey, FdbValue},
+        id::NONE,
         reason::Reason,
     },
-    decide::verdict::{Decision, NONE, Verdict},
+    decide::verdict::{Decision, Verdict},
     testkit::frames::{
         FRESH, FROZEN, LEARNED, LONE, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, World,
         station,
@@ -171,7 +172,7 @@ fn a_frame_against_a_static_entry_is_dropped_and_teaches_nothing() {
 fn a_vni_that_does_not_learn_tells_nothing_and_holds_nothing_against_static_entries() {
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&PLAIN).unwrap();
-    segment.flags &= !vtep_common::abi::maps::Segment::LEARNING;
+    segment.flags &= !vtep_common::abi::segment::Segment::LEARNING;
     for source in [station(9, 1), station(PLAIN, PEER_V6)] {
         let decision = at_port(&world, world.interfaces.access, &from(source));
         assert_eq!(events(&decision), []);

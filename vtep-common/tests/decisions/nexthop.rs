@@ -1,12 +1,7 @@
 //! Hosts that are found by their address, where the FDB does not know the MAC.
 
 use vtep_common::{
-    abi::{
-        addr::MacAddr,
-        event::Event,
-        maps::{FdbValue, Segment},
-        reason::Reason,
-    },
+    abi::{addr::MacAddr, event::Event, fdb::FdbValue, reason::Reason, segment::Segment},
     decide::{
         port,
         tunnel::{TunnelKey, decide_tunnel},

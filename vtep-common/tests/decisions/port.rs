@@ -4,14 +4,10 @@ use std::{collections::HashSet, net::IpAddr};
 
 use proptest::prelude::*;
 use vtep_common::{
-    abi::{
-        addr::MacAddr,
-        maps::{FdbValue, Peer, Segment},
-        reason::Reason,
-    },
+    abi::{addr::MacAddr, fdb::FdbValue, id::NONE, peer::Peer, reason::Reason, segment::Segment},
     decide::{
         port::Stage,
-        verdict::{Decision, Encap, NONE, TagEdit},
+        verdict::{Decision, Encap, TagEdit},
     },
     frame::packet::{Meta, Tag},
     sim::{Action, apply_port},

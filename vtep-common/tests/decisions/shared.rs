@@ -1,7 +1,7 @@
 //! Frames and look-ups that the tests of the decisions share. The tables are those of [`World`].
 
 use vtep_common::{
-    abi::{addr::MacAddr, maps::FdbValue, reason::Reason},
+    abi::{addr::MacAddr, fdb::FdbValue, reason::Reason},
     decide::{
         port, tunnel,
         uplink::decide_uplink,

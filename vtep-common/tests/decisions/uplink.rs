@@ -3,11 +3,8 @@
 use std::collections::HashSet;
 
 use vtep_common::{
-    abi::{
-        maps::{Config, FdbValue, Port, Segment},
-        reason::Reason,
-    },
-    decide::{tunnel::Stage, uplink::decide_uplink, verdict::NONE},
+    abi::{config::Config, fdb::FdbValue, id::NONE, port::Port, reason::Reason, segment::Segment},
+    decide::{tunnel::Stage, uplink::decide_uplink},
     frame::{
         ecn,
         packet::{Meta, Tag},

@@ -4,11 +4,8 @@ pub mod tc;
 pub mod xdp;
 
 use vtep_common::{
-    abi::reason::Reason,
-    decide::{
-        count::End,
-        verdict::{NONE, Who},
-    },
+    abi::{id::NONE, reason::Reason},
+    decide::{count::End, verdict::Who},
     frame::packet::Tag,
     wire::vlan,
 };

@@ -4,7 +4,9 @@ use aya_ebpf::bindings::xdp_action;
 use vtep_common::{
     abi::{
         event::Event,
-        maps::{FdbKey, Peer},
+        fdb::FdbKey,
+        outer_template::{LEN_V4, LEN_V6},
+        peer::Peer,
         reason::Reason,
     },
     decide::{
@@ -14,7 +16,7 @@ use vtep_common::{
     frame::{
         neigh::Answer,
         packet::{PacketRead as _, Tag, Window as _},
-        template::{self, LEN_V4, LEN_V6},
+        template,
     },
     wire::vlan,
 };

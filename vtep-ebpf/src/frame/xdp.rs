@@ -2,10 +2,8 @@
 
 use aya_ebpf::{EbpfContext as _, helpers::generated as helpers, programs::XdpContext};
 use vtep_common::{
-    frame::{
-        packet::{Meta, PacketRead},
-        template::TEMPLATE_WORDS,
-    },
+    abi::outer_template::TEMPLATE_WORDS,
+    frame::packet::{Meta, PacketRead},
     wire::ethernet,
 };
 

@@ -10,11 +10,14 @@ use std::{
 
 use bytemuck::Zeroable;
 use vtep_common::abi::{
+    self,
     addr::{Vni, VtepAddr},
-    maps::{
-        self, FdbKey, FdbValue, FloodList, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, NeighKey,
-        NeighValue, NexthopKey, NexthopValue, PortKey,
-    },
+    fdb::{FdbKey, FdbValue},
+    flood::FloodList,
+    map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    port::PortKey,
 };
 
 use super::{
@@ -31,17 +34,17 @@ pub struct Dump {
     /// `VNIS`.
     pub vnis: Vec<(u32, u32)>,
     /// `SEGMENTS`.
-    pub segments: Vec<(u32, maps::Segment)>,
+    pub segments: Vec<(u32, abi::segment::Segment)>,
     /// `PORT_INDEX`.
     pub port_index: Vec<(PortKey, u32)>,
     /// `PORTS`.
-    pub ports: Vec<(u32, maps::Port)>,
+    pub ports: Vec<(u32, abi::port::Port)>,
     /// `FDB`.
     pub fdb: Vec<(FdbKey, FdbValue)>,
     /// `FLOOD`.
     pub flood: Vec<(u32, FloodList)>,
     /// `PEERS`.
-    pub peers: Vec<(u32, maps::Peer)>,
+    pub peers: Vec<(u32, abi::peer::Peer)>,
     /// `PEER_INDEX`.
     pub peer_index: Vec<(VtepAddr, u32)>,
     /// Our own addresses in `LOCALS`.
@@ -130,9 +133,10 @@ impl Adoption {
     }
 
     fn segments(&mut self, dump: &Dump) {
-        let pods: HashMap<u32, &maps::Segment> = in_use(&dump.segments, MAX_SEGMENTS, |segment| {
-            segment.has(maps::Segment::IN_USE)
-        });
+        let pods: HashMap<u32, &abi::segment::Segment> =
+            in_use(&dump.segments, MAX_SEGMENTS, |segment| {
+                segment.has(abi::segment::Segment::IN_USE)
+            });
         let state = &mut self.state;
         for &(vni, number) in &dump.vnis {
             match pods.get(&number) {
@@ -155,8 +159,9 @@ impl Adoption {
     }
 
     fn ports(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
-        let pods: HashMap<u32, &maps::Port> =
-            in_use(&dump.ports, MAX_PORTS, |port| port.has(maps::Port::IN_USE));
+        let pods: HashMap<u32, &abi::port::Port> = in_use(&dump.ports, MAX_PORTS, |port| {
+            port.has(abi::port::Port::IN_USE)
+        });
         let mut index: Vec<_> = dump.port_index.clone();
         index.sort_unstable_by_key(|(key, _)| (key.ifindex, key.vlan));
         for (key, slot) in index {
@@ -205,7 +210,8 @@ impl Adoption {
         }
         for &slot in pods.keys() {
             if self.state.ports.get(slot).is_none() {
-                self.late.push(Write::Port(slot, maps::Port::default()));
+                self.late
+                    .push(Write::Port(slot, abi::port::Port::default()));
             }
         }
     }
@@ -213,17 +219,17 @@ impl Adoption {
     fn peers(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
         for &(number, pod) in &dump.peers {
             let ip = IpAddr::from(pod.addr);
-            if !pod.has(maps::Peer::IN_USE) || number >= MAX_PEERS {
+            if !pod.has(abi::peer::Peer::IN_USE) || number >= MAX_PEERS {
                 continue;
             }
             let state = &mut self.state;
-            let group = pod.has(maps::Peer::MULTICAST);
+            let group = pod.has(abi::peer::Peer::MULTICAST);
             if state.peer_index.contains_key(&ip) || group != ip.is_multicast() {
                 self.late
-                    .push(Write::Peer(number, Box::new(maps::Peer::zeroed())));
+                    .push(Write::Peer(number, Box::new(abi::peer::Peer::zeroed())));
                 continue;
             }
-            let resolved = pod.has(maps::Peer::RESOLVED);
+            let resolved = pod.has(abi::peer::Peer::RESOLVED);
             let peer = Peer {
                 ip,
                 pod,
@@ -291,7 +297,7 @@ impl Adoption {
             self.state.peers.remove(number);
             self.state.peer_index.remove(&ip);
             self.late
-                .push(Write::Peer(number, Box::new(maps::Peer::zeroed())));
+                .push(Write::Peer(number, Box::new(abi::peer::Peer::zeroed())));
         }
         let mut wanted: HashMap<_, _> = self
             .state

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use vtep_common::abi::{
     addr::MacAddr,
-    maps::{FloodList, MAX_FLOOD_LISTS, MAX_SEGMENTS},
+    flood::FloodList,
+    map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
 };
 
 use super::{

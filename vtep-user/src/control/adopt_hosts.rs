@@ -10,7 +10,10 @@ use std::{
 
 use vtep_common::abi::{
     addr::MacAddr,
-    maps::{FdbValue, NeighKey, NeighValue, NexthopKey, NexthopValue, Segment},
+    fdb::FdbValue,
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    segment::Segment,
 };
 
 use super::{

@@ -1,6 +1,6 @@
 //! Ageing: what was not seen for too long goes. The work of one tick is bounded.
 
-use vtep_common::abi::maps::FdbKey;
+use vtep_common::abi::fdb::FdbKey;
 
 use super::{
     Clock, Effect, State, Write,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::{addr::MacAddr, maps};
+use vtep_common::abi::{self, addr::MacAddr};
 
 use super::{Announce, Effect, State, queue::SECOND, state::Segment};
 
@@ -27,7 +27,7 @@ impl State {
     pub(super) fn announce(&self, slot: u32, mac: MacAddr, out: &mut Effect) {
         let number = self.ports[slot].pod.segment;
         let segment = &self.segments[number];
-        if segment.pod.has(maps::Segment::FLOODS) && segment.has_remotes() {
+        if segment.pod.has(abi::segment::Segment::FLOODS) && segment.has_remotes() {
             out.announce.push(Announce {
                 vni: segment.vni(),
                 mac,

@@ -2,7 +2,8 @@
 
 use vtep_common::abi::{
     addr::MacAddr,
-    maps::{FdbKey, FdbValue, MAX_FLOOD_LISTS},
+    fdb::{FdbKey, FdbValue},
+    map::MAX_FLOOD_LISTS,
 };
 
 use super::{Effect, State, Write, fdb::Aim, queue::NEVER, refuse, run::Untold};

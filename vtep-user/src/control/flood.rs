@@ -5,10 +5,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use bytemuck::Zeroable;
-use vtep_common::abi::{
-    addr::MacAddr,
-    maps::{FloodList, MAX_SEGMENTS},
-};
+use vtep_common::abi::{addr::MacAddr, flood::FloodList, map::MAX_SEGMENTS};
 
 use super::{
     Effect, State, Write,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::{addr::MacAddr, event::Event, maps};
+use vtep_common::abi::{self, addr::MacAddr, event::Event};
 
 use super::{
     Effect, State, Write,
@@ -18,7 +18,7 @@ pub trait Clock {
     /// Now.
     fn now(&self) -> u64;
     /// When a frame from a learned MAC was last seen; `None` if the map does not have the entry.
-    fn last_seen(&self, key: maps::FdbKey) -> Option<u64>;
+    fn last_seen(&self, key: abi::fdb::FdbKey) -> Option<u64>;
 }
 
 /// How often something was learned, or was not, since the daemon started.
@@ -99,7 +99,7 @@ impl State {
         let mac = event.mac();
         let segment = self.segments.get(event.segment)?;
         let station = !mac.is_zero() && !mac.is_group() && !self.own_macs.contains(&mac);
-        if !station || !segment.pod.has(maps::Segment::LEARNING) {
+        if !station || !segment.pod.has(abi::segment::Segment::LEARNING) {
             return None;
         }
         if event.from_port() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vtep_common::abi::maps;
+use vtep_common::abi;
 
 use super::{
     Attach, Effect, LinkFacts, State, Write, refuse,
@@ -122,7 +122,7 @@ impl State {
         self.run.fresh.remove(&slot);
         self.run.announced.remove(&slot);
         self.run.told.remove(&Scope::Port(slot));
-        out.write(Write::Port(slot, maps::Port::default()));
+        out.write(Write::Port(slot, abi::port::Port::default()));
     }
 
     /// Takes the frames of an interface at another hook.

@@ -5,12 +5,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use vtep_common::{
-    abi::{
-        addr::{MacAddr, VtepAddr},
-        maps::{NeighKey, NeighValue},
-    },
-    decide::verdict::NONE,
+use vtep_common::abi::{
+    addr::{MacAddr, VtepAddr},
+    id::NONE,
+    neigh::{NeighKey, NeighValue},
 };
 
 use super::{Effect, State, Write, learn::Clock, peer, queue::SECOND, refuse, run::Untold};

@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use vtep_common::abi::{
     addr::{MacAddr, VtepAddr},
-    maps::{FdbValue, NexthopKey, NexthopValue, Segment},
+    fdb::FdbValue,
+    nexthop::{NexthopKey, NexthopValue},
+    segment::Segment,
 };
 
 use super::{Effect, State, Write, entry::Kind, refuse};
@@ -19,7 +21,7 @@ use crate::api::{
 /// Where the slot of the port that has the address too, plus one, stands in the flags.
 const CLAIM_SHIFT: u16 = 1;
 const _: () = assert!(NexthopValue::FOLLOWS < 1 << CLAIM_SHIFT);
-const _: () = assert!(vtep_common::abi::maps::MAX_PORTS < 1 << (16 - CLAIM_SHIFT));
+const _: () = assert!(vtep_common::abi::map::MAX_PORTS < 1 << (16 - CLAIM_SHIFT));
 
 /// An entry of the user's. At least one of these is known.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytemuck::Zeroable;
 use vtep_common::{
     abi::{
+        self,
         addr::{MacAddr, VtepAddr},
-        maps,
+        outer_template,
     },
     frame::template,
 };
@@ -59,7 +60,7 @@ pub(super) struct Peer {
     /// Its address.
     pub(super) ip: IpAddr,
     /// As it stands in the map.
-    pub(super) pod: maps::Peer,
+    pub(super) pod: abi::peer::Peer,
     /// FDB entries and flood lists that point to it.
     pub(super) refs: u32,
     /// The interface towards it.
@@ -72,11 +73,11 @@ pub(super) struct Peer {
 
 impl Peer {
     fn new(ip: IpAddr) -> Self {
-        let mut pod = maps::Peer::zeroed();
+        let mut pod = abi::peer::Peer::zeroed();
         pod.addr = VtepAddr::from(ip);
-        pod.flags = maps::Peer::IN_USE;
+        pod.flags = abi::peer::Peer::IN_USE;
         if ip.is_multicast() {
-            pod.flags |= maps::Peer::MULTICAST;
+            pod.flags |= abi::peer::Peer::MULTICAST;
         }
         Self {
             ip,
@@ -100,10 +101,10 @@ impl Peer {
                 via,
                 xdp_target,
             } => {
-                self.pod.flags &= !maps::Peer::XDP_TARGET;
-                self.pod.flags |= maps::Peer::RESOLVED;
+                self.pod.flags &= !abi::peer::Peer::XDP_TARGET;
+                self.pod.flags |= abi::peer::Peer::RESOLVED;
                 if xdp_target {
-                    self.pod.flags |= maps::Peer::XDP_TARGET;
+                    self.pod.flags |= abi::peer::Peer::XDP_TARGET;
                 }
                 self.pod.ifindex = oif;
                 self.pod.mtu = mtu;
@@ -116,13 +117,13 @@ impl Peer {
             Resolution::NoRoute => (None, None, PeerState::Unreachable),
             Resolution::LinkDown { dev } => (Some(dev), None, PeerState::Unreachable),
         };
-        self.pod.flags &= !maps::Peer::UNREACHABLE;
+        self.pod.flags &= !abi::peer::Peer::UNREACHABLE;
         match state {
             PeerState::Resolved => {}
-            PeerState::Resolving => self.pod.flags &= !maps::Peer::RESOLVED,
+            PeerState::Resolving => self.pod.flags &= !abi::peer::Peer::RESOLVED,
             PeerState::Unreachable => {
-                self.pod.flags &= !maps::Peer::RESOLVED;
-                self.pod.flags |= maps::Peer::UNREACHABLE;
+                self.pod.flags &= !abi::peer::Peer::RESOLVED;
+                self.pod.flags |= abi::peer::Peer::UNREACHABLE;
             }
         }
         (self.dev, self.via, self.state) = (dev, via, state);
@@ -130,7 +131,7 @@ impl Peer {
 
     /// True if it is no VTEP but a multicast group.
     pub(super) fn is_group(&self) -> bool {
-        self.pod.has(maps::Peer::MULTICAST)
+        self.pod.has(abi::peer::Peer::MULTICAST)
     }
 
     /// Brings the record in line with itself: family, checksum, local address and, where resolved, the outer headers.
@@ -140,30 +141,34 @@ impl Peer {
         let macs = self.macs();
         let pod = &mut self.pod;
         let v6 = self.ip.is_ipv6();
-        let checksum = v6 && !pod.has(maps::Peer::CSUM6_OFF);
-        pod.flags &= !(maps::Peer::IPV6 | maps::Peer::CHECKSUM);
-        pod.flags |= if v6 { maps::Peer::IPV6 } else { 0 };
-        pod.flags |= if checksum { maps::Peer::CHECKSUM } else { 0 };
+        let checksum = v6 && !pod.has(abi::peer::Peer::CSUM6_OFF);
+        pod.flags &= !(abi::peer::Peer::IPV6 | abi::peer::Peer::CHECKSUM);
+        pod.flags |= if v6 { abi::peer::Peer::IPV6 } else { 0 };
+        pod.flags |= if checksum {
+            abi::peer::Peer::CHECKSUM
+        } else {
+            0
+        };
         let mut local = local;
-        if pod.has(maps::Peer::MULTICAST) {
-            pod.flags &= !(maps::Peer::RESOLVED | maps::Peer::UNREACHABLE);
+        if pod.has(abi::peer::Peer::MULTICAST) {
+            pod.flags &= !(abi::peer::Peer::RESOLVED | abi::peer::Peer::UNREACHABLE);
             pod.mtu = 0;
             if !v6 {
                 local = Some(Ipv4Addr::UNSPECIFIED.into());
             }
         } else if local.is_none() {
-            pod.flags &= !maps::Peer::RESOLVED;
-            pod.flags |= maps::Peer::UNREACHABLE;
+            pod.flags &= !abi::peer::Peer::RESOLVED;
+            pod.flags |= abi::peer::Peer::UNREACHABLE;
             self.state = PeerState::Unreachable;
         }
         pod.local = local.map_or_else(VtepAddr::zeroed, VtepAddr::from);
         let template_len = if v6 {
-            template::LEN_V6
+            outer_template::LEN_V6
         } else {
-            template::LEN_V4
+            outer_template::LEN_V4
         };
         pod.template_len = u32::try_from(template_len).expect("far below 2^32");
-        if pod.has(maps::Peer::RESOLVED) {
+        if pod.has(abi::peer::Peer::RESOLVED) {
             pod.template = template::build(macs, pod.local, pod.addr, udp_port);
         }
     }
@@ -282,7 +287,7 @@ impl State {
             out.forget.push(ip);
         }
         out.write(Write::PeerIndex(addr, None));
-        out.write(Write::Peer(number, Box::new(maps::Peer::zeroed())));
+        out.write(Write::Peer(number, Box::new(abi::peer::Peer::zeroed())));
     }
 
     pub(super) fn peer_set(&mut self, ip: IpAddr, spec: &PeerSpec) -> Result<Effect, Refusal> {
@@ -297,9 +302,9 @@ impl State {
         }
         out.writes = self.rewrite_peer(number, |peer| {
             if csum6 {
-                peer.pod.flags &= !maps::Peer::CSUM6_OFF;
+                peer.pod.flags &= !abi::peer::Peer::CSUM6_OFF;
             } else {
-                peer.pod.flags |= maps::Peer::CSUM6_OFF;
+                peer.pod.flags |= abi::peer::Peer::CSUM6_OFF;
             }
         });
         Ok(out)

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use vtep_common::abi::{
-    addr::MacAddr,
-    maps::{self, PortKey},
-};
+use vtep_common::abi::{self, addr::MacAddr, port::PortKey};
 
 use super::{
     Attach, Effect, LinkFacts, Links, Reserved, State, Write,
@@ -33,12 +30,12 @@ impl Port {
     pub(super) fn take_facts(&mut self, facts: &LinkFacts) {
         let pod = &mut self.pod;
         pod.mtu = facts.mtu;
-        pod.flags = maps::Port::IN_USE;
+        pod.flags = abi::port::Port::IN_USE;
         if facts.xdp_target {
-            pod.flags |= maps::Port::XDP_TARGET;
+            pod.flags |= abi::port::Port::XDP_TARGET;
         }
         if facts.peer_target {
-            pod.flags |= maps::Port::PEER_TARGET;
+            pod.flags |= abi::port::Port::PEER_TARGET;
         }
     }
 
@@ -134,13 +131,13 @@ impl State {
             });
         }
         let mut port = Port {
-            pod: maps::Port {
+            pod: abi::port::Port {
                 ifindex,
                 segment: number,
                 vlan: vlan_number(*vlan),
                 hook: settings::hook_code(hook),
                 max_macs,
-                ..maps::Port::default()
+                ..abi::port::Port::default()
             },
             macs: BTreeSet::new(),
             learned: 0,

@@ -2,10 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::{
-    addr::MacAddr,
-    maps::{self, Segment as Pod},
-};
+use vtep_common::abi::{self, addr::MacAddr, segment::Segment as Pod};
 
 use super::{
     State,
@@ -83,7 +80,7 @@ impl State {
             for &slot in device.slots.values() {
                 let port = &self.ports[slot];
                 let max_macs = port.max_macs();
-                let delivery = if port.pod.has(maps::Port::XDP_TARGET) {
+                let delivery = if port.pod.has(abi::port::Port::XDP_TARGET) {
                     "xdp"
                 } else {
                     "tc"
@@ -193,7 +190,7 @@ impl State {
             .filter(|peer| !peer.is_group() && ip.is_none_or(|ip| ip == peer.ip))
             .map(|peer| {
                 let resolved = peer.state == PeerState::Resolved;
-                let csum6 = !peer.pod.has(maps::Peer::CSUM6_OFF);
+                let csum6 = !peer.pod.has(abi::peer::Peer::CSUM6_OFF);
                 PeerRow {
                     ip: peer.ip,
                     dev: peer.dev.clone(),

@@ -6,7 +6,7 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use vtep_common::abi::maps::FdbKey;
+use vtep_common::abi::fdb::FdbKey;
 
 use super::{LearnCounters, duplicate::Moves, hash::Map, queue::Queue};
 

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, num::NonZeroU8};
 
-use vtep_common::abi::{addr::VtepAddr, maps::Segment};
+use vtep_common::abi::{addr::VtepAddr, segment::Segment};
 
 use crate::api::{
     command::Refusal,

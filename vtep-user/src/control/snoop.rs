@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::{addr::MacAddr, event::Event, maps::Segment};
+use vtep_common::abi::{addr::MacAddr, event::Event, segment::Segment};
 
 use super::{
     Clock, Effect, State,

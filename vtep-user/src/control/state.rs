@@ -6,8 +6,9 @@ use std::{
 };
 
 use vtep_common::abi::{
+    self,
     addr::{MacAddr, VtepAddr},
-    maps::{self, NexthopValue},
+    nexthop::NexthopValue,
 };
 
 use super::{
@@ -37,7 +38,7 @@ pub struct Limits {
     pub ports: u32,
     /// VTEPs.
     pub peers: u32,
-    /// Targets of one flood list, local ports and VTEPs together; at most [`maps::MAX_FLOOD_TARGETS`].
+    /// Targets of one flood list, local ports and VTEPs together; at most [`abi::map::MAX_FLOOD_TARGETS`].
     pub flood_targets: usize,
     /// Multicast MACs with VTEPs of their own.
     pub groups: u32,
@@ -73,14 +74,14 @@ impl Default for Duplicates {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            fdb: maps::DEFAULT_FDB_ENTRIES,
-            segments: maps::MAX_SEGMENTS,
-            ports: maps::MAX_PORTS,
-            peers: maps::MAX_PEERS,
-            flood_targets: maps::MAX_FLOOD_TARGETS,
-            groups: maps::MAX_FLOOD_LISTS - maps::MAX_SEGMENTS,
-            neighs: maps::MAX_NEIGHS,
-            nexthops: maps::MAX_NEXTHOPS,
+            fdb: abi::map::DEFAULT_FDB_ENTRIES,
+            segments: abi::map::MAX_SEGMENTS,
+            ports: abi::map::MAX_PORTS,
+            peers: abi::map::MAX_PEERS,
+            flood_targets: abi::map::MAX_FLOOD_TARGETS,
+            groups: abi::map::MAX_FLOOD_LISTS - abi::map::MAX_SEGMENTS,
+            neighs: abi::map::MAX_NEIGHS,
+            nexthops: abi::map::MAX_NEXTHOPS,
             duplicates: Duplicates::default(),
         }
     }
@@ -150,7 +151,7 @@ pub struct Totals {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Segment {
     /// Its settings, as they stand in the map.
-    pub(super) pod: maps::Segment,
+    pub(super) pod: abi::segment::Segment,
     /// Its FDB.
     pub(super) fdb: Map<MacAddr, Entry>,
     /// Slots of its ports.
@@ -176,7 +177,7 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    pub(super) fn new(pod: maps::Segment) -> Self {
+    pub(super) fn new(pod: abi::segment::Segment) -> Self {
         Self {
             pod,
             fdb: Map::default(),
@@ -208,7 +209,7 @@ impl Segment {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Port {
     /// As it stands in the map.
-    pub(super) pod: maps::Port,
+    pub(super) pod: abi::port::Port,
     /// The MACs that the user put behind it.
     pub(super) macs: BTreeSet<MacAddr>,
     /// How many were learned behind it besides.
@@ -252,7 +253,7 @@ pub struct State {
     pub(super) peers: Slots<Peer>,
     /// Address to peer number.
     pub(super) peer_index: Map<IpAddr, u32>,
-    /// The flood lists of multicast MACs, numbered from [`maps::MAX_SEGMENTS`] on.
+    /// The flood lists of multicast MACs, numbered from [`abi::map::MAX_SEGMENTS`] on.
     pub(super) groups: Slots<()>,
     /// Entries in all FDBs.
     pub(super) fdb_len: u32,
@@ -293,7 +294,7 @@ impl State {
     }
 
     /// What every daemon writes when it starts: the local addresses and what holds for the whole instance. `device` is the
-    /// number of the kernel device, `flags` those of [`maps::Config`].
+    /// number of the kernel device, `flags` those of [`abi::config::Config`].
     #[must_use]
     pub fn start(&self, device: u32, flags: u16) -> Vec<Write> {
         let mut writes: Vec<_> = self
@@ -301,8 +302,8 @@ impl State {
             .iter()
             .map(|&ip| Write::Local(VtepAddr::from(ip), true))
             .collect();
-        writes.push(Write::Config(maps::Config {
-            layout: maps::LAYOUT_VERSION,
+        writes.push(Write::Config(abi::config::Config {
+            layout: abi::map::LAYOUT_VERSION,
             device,
             udp_port: self.udp_port,
             flags,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::{addr::MacAddr, maps};
+use vtep_common::abi::{self, addr::MacAddr};
 
 use super::{Effect, State, Write, entry::key, neigh, nexthop, refuse, settings, state::Segment};
 use crate::api::{
@@ -81,7 +81,7 @@ impl State {
         let segment = &mut self.segments[number];
         if pod != segment.pod {
             let ages = pod.ageing_s != segment.pod.ageing_s;
-            let hears = pod.has(maps::Segment::SUPPRESS);
+            let hears = pod.has(abi::segment::Segment::SUPPRESS);
             segment.pod = pod;
             out.write(Write::Segment(number, Box::new(pod)));
             if ages {

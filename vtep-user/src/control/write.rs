@@ -4,10 +4,14 @@ use std::net::IpAddr;
 
 use vtep_common::abi::{
     addr::VtepAddr,
-    maps::{
-        Config, FdbKey, FdbValue, FloodList, NeighKey, NeighValue, NexthopKey, NexthopValue, Peer,
-        Port, PortKey, Segment,
-    },
+    config::Config,
+    fdb::{FdbKey, FdbValue},
+    flood::FloodList,
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    peer::Peer,
+    port::{Port, PortKey},
+    segment::Segment,
 };
 
 use crate::api::{

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vtep_common::abi::maps::FdbKey;
+use vtep_common::abi::fdb::FdbKey;
 
 use crate::{netlink::udp, stats::AnnounceCounters};
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vtep_common::abi::{addr::MacAddr, maps::FdbKey};
+use vtep_common::abi::{addr::MacAddr, fdb::FdbKey};
 
 use super::{
     announce::Packet,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::util::KernelVersion;
-use vtep_common::abi::maps::{Config, DEFAULT_FDB_ENTRIES};
+use vtep_common::abi::{config::Config, map::DEFAULT_FDB_ENTRIES};
 
 use super::{DaemonError, core::Core, device_name, facts, owner};
 use crate::{

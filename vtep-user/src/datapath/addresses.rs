@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use vtep_common::abi::{
     addr::VtepAddr,
-    maps::{Address, LOCAL_GROUP, name},
+    address::{Address, LOCAL_GROUP},
+    map::name,
 };
 
 use super::{

@@ -1,6 +1,6 @@
 //! Attaching what may be refused, so that it can be taken back: a start that is refused leaves everything as it was.
 
-use vtep_common::abi::maps::Config;
+use vtep_common::abi::config::Config;
 
 use super::{Datapath, XdpMode, XdpOutcome, attach::has_tcx, error::DatapathError, link, pins};
 

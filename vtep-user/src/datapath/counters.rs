@@ -1,12 +1,11 @@
 //! Reading the counters.
 
 use aya::maps::{MapData, PerCpuArray};
-use vtep_common::{
-    abi::{
-        maps::{Counter, EventEnd, Hook, name},
-        reason::Reason,
-    },
-    decide::count::Direction,
+use vtep_common::abi::{
+    counter::{Counter, Direction, Hook},
+    event::EventEnd,
+    map::name,
+    reason::Reason,
 };
 
 use super::{Datapath, error::DatapathError};

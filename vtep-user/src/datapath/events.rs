@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use tokio::io::{Interest, unix::AsyncFd};
-use vtep_common::abi::{event::Event, maps::name};
+use vtep_common::abi::{event::Event, map::name};
 
 use super::{Datapath, error::DatapathError};
 

@@ -29,11 +29,17 @@ use aya::{
 };
 use vtep_common::abi::{
     addr::VtepAddr,
+    config::Config,
+    counter::Counter,
+    flood::FloodList,
     hash_table::Shape,
-    maps::{
-        Config, Counter, FloodList, LAYOUT_VERSION, NeighKey, NeighValue, NexthopKey, NexthopValue,
-        Part, Peer, Port, Segment, name,
-    },
+    map::{LAYOUT_VERSION, name},
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    peer::Peer,
+    port::Port,
+    segment::Segment,
+    tail_call::Part,
 };
 
 use self::{buckets::Buckets, pins::Pinned};

@@ -12,16 +12,16 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie::Key},
 };
-use vtep_common::{
-    abi::{
-        addr::VtepAddr,
-        hash_table::{Shape, Table, number, numbered},
-        maps::{
-            Counter, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, MAX_LOCALS, MAX_PEERS, MAX_PORTS,
-            MAX_SEGMENTS, NeighKey, NeighValue, PortKey, name, vni_key, vni_of,
-        },
-    },
-    decide::count::Direction,
+use vtep_common::abi::{
+    addr::VtepAddr,
+    address::{LOCAL_GROUP, LOCAL_OWN},
+    counter::{Counter, Direction},
+    fdb::{FdbKey, FdbValue},
+    hash_table::{Shape, Table, number, numbered},
+    map::{MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
+    neigh::{NeighKey, NeighValue},
+    port::PortKey,
+    segment::{vni_key, vni_of},
 };
 
 use super::{

@@ -3,10 +3,7 @@
 mod learning;
 pub mod prometheus;
 
-use vtep_common::{
-    abi::{maps::EventEnd, reason::Class},
-    decide::count::Direction,
-};
+use vtep_common::abi::{counter::Direction, event::EventEnd, reason::Class};
 
 pub use self::learning::AnnounceCounters;
 

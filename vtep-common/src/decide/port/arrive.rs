@@ -1,7 +1,7 @@
 //! The first half of every decision at a port: which VNI the frame is for, and how it will look outside.
 
 use crate::{
-    abi::maps::Segment,
+    abi::segment::Segment,
     decide::{lookup::Known, verdict::TagEdit},
     frame::{ecn, flow, inner::Inner, packet::Meta},
     wire::{checksum::Sum, vlan},
@@ -209,10 +209,10 @@ macro_rules! arrive {
         let tagged = inner.has($crate::frame::inner::Inner::TAGGED);
         let has_vlan = tagged && inner.tag.tpid == $crate::wire::vlan::TYPE_8021Q;
         let vlan = if has_vlan { inner.tag.vid() } else { 0 };
-        let mut known = tables.of_port($crate::abi::maps::PortKey::new(meta.ifindex, vlan), inner);
+        let mut known = tables.of_port($crate::abi::port::PortKey::new(meta.ifindex, vlan), inner);
         let edit = $crate::decide::port::arrive::Edit::stripped_if(has_vlan, &known);
         if has_vlan && !edit.strips() {
-            known = tables.of_port($crate::abi::maps::PortKey::new(meta.ifindex, 0), inner);
+            known = tables.of_port($crate::abi::port::PortKey::new(meta.ifindex, 0), inner);
         }
         let unmapped = if tagged {
             $crate::abi::reason::Reason::VlanUnmapped

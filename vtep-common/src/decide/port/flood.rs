@@ -2,8 +2,8 @@
 
 use crate::decide::port::arrive::{Arrival, Edit, arrive};
 use crate::{
-    abi::{addr::Vni, reason::Reason},
-    decide::verdict::{Act, Decision, Encap, Flood, NONE, Record},
+    abi::{addr::Vni, id::NONE, reason::Reason},
+    decide::verdict::{Act, Decision, Encap, Flood, Record},
     frame::{
         inner::Inner,
         packet::{Meta, PacketRead},

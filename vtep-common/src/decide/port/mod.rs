@@ -13,8 +13,11 @@ use crate::decide::port::arrive::{Arrival, Arrived, Edit, arrive};
 use crate::{
     abi::{
         addr::{MacAddr, Vni},
-        maps::{FdbValue, Peer, Port, Segment},
+        fdb::FdbValue,
+        peer::Peer,
+        port::Port,
         reason::Reason,
+        segment::Segment,
     },
     decide::{
         learn::{self, Source},

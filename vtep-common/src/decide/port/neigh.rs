@@ -5,8 +5,9 @@ use crate::{
     abi::{
         addr::MacAddr,
         event::Event,
-        maps::{NeighKey, NeighValue, Segment},
+        neigh::{NeighKey, NeighValue},
         reason::Reason,
+        segment::Segment,
     },
     decide::{
         learn::{self, Source},

@@ -2,11 +2,7 @@
 
 use crate::decide::port::arrive::{Arrived, Edit, arrive};
 use crate::{
-    abi::{
-        addr::MacAddr,
-        maps::{FdbValue, Segment},
-        reason::Reason,
-    },
+    abi::{addr::MacAddr, fdb::FdbValue, reason::Reason, segment::Segment},
     decide::{
         learn::{self, Source},
         verdict::{Act, Decision, Found, Record},

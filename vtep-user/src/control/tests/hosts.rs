@@ -2,7 +2,9 @@
 
 use vtep_common::abi::{
     event::Event,
-    maps::{FdbValue, NexthopKey, NexthopValue, Segment},
+    fdb::FdbValue,
+    nexthop::{NexthopKey, NexthopValue},
+    segment::Segment,
 };
 
 use super::{

@@ -3,13 +3,13 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use bytemuck::Zeroable;
-use vtep_common::{
-    abi::{
-        addr::{MacAddr, VtepAddr},
-        event::Event,
-        maps::{FdbKey, Peer, Port},
-    },
-    decide::verdict::NONE,
+use vtep_common::abi::{
+    addr::{MacAddr, VtepAddr},
+    event::Event,
+    fdb::FdbKey,
+    id::NONE,
+    peer::Peer,
+    port::Port,
 };
 
 use super::{

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vtep_common::abi::{
     event::Event,
-    maps::{FdbKey, FdbValue},
+    fdb::{FdbKey, FdbValue},
 };
 
 use super::{
