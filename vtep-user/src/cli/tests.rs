@@ -8,7 +8,8 @@ use crate::api::model::{
     PortChange, PortHook, PortPart, PortSpec, Prefix, StatsFilter, VlanId, Vni, VniFilter, VniSpec,
 };
 use crate::control::Duplicates;
-use run::{RunOptions, UplinkHook, XdpMode};
+use crate::daemon::{Options, UplinkHook};
+use crate::datapath::XdpMode;
 
 #[test]
 fn the_grammar_is_sound() {
@@ -362,7 +363,7 @@ fn run_takes_every_option() {
         Ok((Verb::Run(args), instance)) => args.options(instance).unwrap(),
         other => panic!("{line}: {other:?}"),
     };
-    let least = RunOptions {
+    let least = Options {
         ifaces: vec!["eth0".into()],
         locals: vec![],
         udp_port: 4789,
@@ -379,7 +380,7 @@ fn run_takes_every_option() {
             freeze_s: 180,
         },
     };
-    let most = RunOptions {
+    let most = Options {
         ifaces: vec!["eth0".into(), "eth1".into()],
         locals: vec![ip("192.0.2.1"), ip("2001:db8::1")],
         udp_port: 8472,

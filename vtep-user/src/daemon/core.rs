@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, time::Instant};
 use vtep_common::addr::MacAddr;
 
 use super::{
-    DaemonError,
+    DaemonError, Options,
     announce::Announcer,
     device_name,
     groups::Groups,
@@ -26,7 +26,6 @@ use crate::{
         model::{Status, UplinkStatus},
     },
     causes::with_causes,
-    cli::run::RunOptions,
     control::{Reserved, State},
     datapath::{self, Datapath, DatapathError},
     netlink::{self, Link, Monitor, Netlink},
@@ -62,14 +61,14 @@ pub(super) struct Core {
     pub(super) own_macs_stale: bool,
     /// Events that had found the ring buffer full when it was last told.
     pub(super) lost: u64,
-    pub(super) options: RunOptions,
+    pub(super) options: Options,
     pub(super) statuses: Vec<UplinkStatus>,
     /// Number of the kernel device.
     pub(super) device: u32,
 }
 
 impl Core {
-    pub(super) fn new(options: &RunOptions, netlink: Netlink, prepared: Prepared) -> Self {
+    pub(super) fn new(options: &Options, netlink: Netlink, prepared: Prepared) -> Self {
         let Prepared {
             datapath,
             state,

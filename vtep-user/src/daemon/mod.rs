@@ -12,6 +12,7 @@ mod facts;
 mod frames;
 mod groups;
 mod learning;
+mod options;
 mod privileges;
 mod start;
 mod underlay;
@@ -24,15 +25,17 @@ use tokio::{
     sync::watch,
 };
 
-pub use self::error::DaemonError;
 use self::start::Started;
+pub use self::{
+    error::DaemonError,
+    options::{Options, UplinkHook},
+};
 use crate::{
     api::{
         command::channel,
         server,
         socket::{self, Socket},
     },
-    cli::run::RunOptions,
     datapath,
     netlink::{self, Link, LinkKind, Netlink},
 };
@@ -75,14 +78,14 @@ fn raise_file_limit() {
 }
 
 /// Runs the daemon until it is told to stop.
-pub fn run(options: RunOptions) -> Result<(), DaemonError> {
+pub fn run(options: Options) -> Result<(), DaemonError> {
     privileges::check()?;
     start::check_kernel()?;
     raise_file_limit();
     runtime()?.block_on(serve(options))
 }
 
-async fn serve(options: RunOptions) -> Result<(), DaemonError> {
+async fn serve(options: Options) -> Result<(), DaemonError> {
     if options.config.is_some() {
         return Err(DaemonError::NoConfig);
     }

@@ -8,12 +8,11 @@ use std::{
 use aya::util::KernelVersion;
 use vtep_common::maps::{Config, DEFAULT_FDB_ENTRIES};
 
-use super::{DaemonError, core::Core, device_name, facts, owner};
+use super::{DaemonError, Options, UplinkHook, core::Core, device_name, facts, owner};
 use crate::{
     api::model::{PortHook, UplinkStatus},
-    cli::run::{RunOptions, UplinkHook, XdpMode},
     control::{self, Adopted, Limits, State, Write},
-    datapath::{self, Attempt, Datapath, XdpOutcome},
+    datapath::{self, Attempt, Datapath, XdpMode, XdpOutcome},
     netlink::{Link, LinkKind, Monitor, Netlink, XdpFeatures},
 };
 
@@ -59,7 +58,7 @@ pub(super) fn check_kernel() -> Result<(), DaemonError> {
     }
 }
 
-pub(super) async fn start(options: &RunOptions) -> Result<Started, DaemonError> {
+pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
     let netlink = Netlink::open()?;
     // Before anything is read: what changes from here on is told.
     let monitor = Monitor::open()?;
@@ -118,7 +117,7 @@ async fn uplinks(netlink: &Netlink, names: &[String]) -> Result<Vec<Link>, Daemo
 /// The addresses to send from: those named, else one of each family from the uplinks.
 async fn locals(
     netlink: &Netlink,
-    options: &RunOptions,
+    options: &Options,
     uplinks: &[Link],
 ) -> Result<Vec<IpAddr>, DaemonError> {
     let dev = || {
@@ -172,7 +171,7 @@ pub(super) async fn choose_locals(
 
 /// Opens the data path, takes over its state and attaches the programs.
 async fn prepare(
-    options: &RunOptions,
+    options: &Options,
     netlink: &Netlink,
     uplinks: &[Link],
     device: &Link,
@@ -225,7 +224,7 @@ struct Wanted<'a> {
 /// Checks first, then attaches what is new, which may be refused and can be taken back (`attempt`), and only then changes tables
 /// and programs that are in use.
 async fn take_over(
-    options: &RunOptions,
+    options: &Options,
     netlink: &Netlink,
     wanted: Wanted<'_>,
     datapath: &mut Datapath,
@@ -312,7 +311,7 @@ fn attach_new(
     for port in state.attachments() {
         datapath.try_tc("tc_port", &port.name, port.ifindex, attempt)?;
         if port.hook == PortHook::Xdp {
-            let auto = datapath::XdpMode::Auto;
+            let auto = XdpMode::Auto;
             let port = (&*port.name, port.ifindex);
             datapath.try_xdp("xdp_port", port, auto, None, attempt)?;
         }
@@ -362,7 +361,7 @@ fn renew(
 }
 
 async fn adopt(
-    options: &RunOptions,
+    options: &Options,
     netlink: &Netlink,
     locals: Vec<IpAddr>,
     limits: Limits,
@@ -392,11 +391,11 @@ async fn adopt(
 }
 
 /// The mode of XDP at an uplink, or why it has TC alone.
-pub(super) type Hook = Result<datapath::XdpMode, String>;
+pub(super) type Hook = Result<XdpMode, String>;
 
 /// XDP where it is wanted and pays.
 pub(super) fn choose_hook(
-    options: &RunOptions,
+    options: &Options,
     netlink: &Netlink,
     link: &Link,
 ) -> Result<Hook, DaemonError> {
@@ -413,12 +412,7 @@ pub(super) fn choose_hook(
         ),
         UplinkHook::Xdp | UplinkHook::Auto => None,
     };
-    Ok(match (tc_because, options.xdp_mode) {
-        (Some(why), _) => Err(why.to_owned()),
-        (None, XdpMode::Auto) => Ok(datapath::XdpMode::Auto),
-        (None, XdpMode::Native) => Ok(datapath::XdpMode::Native),
-        (None, XdpMode::Generic) => Ok(datapath::XdpMode::Generic),
-    })
+    Ok(tc_because.map_or(Ok(options.xdp_mode), |why| Err(why.to_owned())))
 }
 
 /// Attaches to an uplink, TC always, unless it is attached already. Says what it got, and why.
@@ -434,9 +428,9 @@ pub(super) fn attach_uplink(
         Err(why) => ("tc", Some(why.clone())),
         Ok(mode) => {
             let now = if link.generic_xdp {
-                datapath::XdpMode::Generic
+                XdpMode::Generic
             } else {
-                datapath::XdpMode::Native
+                XdpMode::Native
             };
             let uplink = (&*link.name, link.index);
             match datapath.try_xdp("xdp_uplink", uplink, *mode, Some(now), attempt)? {
