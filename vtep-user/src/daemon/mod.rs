@@ -3,19 +3,16 @@
 //! One task owns everything (`core::Core`): it takes the API's commands and netlink's events one at a time, asks the state
 //! machine what is to be done, and does it. There is no other writer.
 
-mod announce;
-mod changes;
+mod announcer;
 mod core;
-mod device;
 mod error;
 mod facts;
 mod frames;
 mod groups;
-mod learning;
 mod options;
 mod privileges;
+mod slow_path;
 mod start;
-mod underlay;
 
 use std::{io, path::Path};
 

@@ -1,9 +1,8 @@
 //! Making changes: what the state machine asks for is done here, and what happens to interfaces is handed to it.
 
 use super::{
-    DaemonError,
-    core::{Core, internal},
-    facts, start,
+    super::{DaemonError, facts, start},
+    Core, internal,
 };
 use crate::{
     api::{
@@ -17,7 +16,7 @@ use crate::{
 
 impl Core {
     /// Makes one change, wholly or not at all.
-    pub(super) async fn change(&mut self, op: &Op) -> Result<(), Refusal> {
+    pub(in crate::daemon) async fn change(&mut self, op: &Op) -> Result<(), Refusal> {
         let link = match op {
             Op::PortAdd(spec) => self.port_facts(&spec.dev).await?,
             _ => None,
@@ -30,7 +29,10 @@ impl Core {
     ///
     /// What changes that ask for nothing but writes have to write goes to the maps together: a call for each entry would take
     /// longer than all the rest.
-    pub(super) async fn change_some(&mut self, ops: &[(u64, Op)]) -> Result<(), Refusal> {
+    pub(in crate::daemon) async fn change_some(
+        &mut self,
+        ops: &[(u64, Op)],
+    ) -> Result<(), Refusal> {
         let mut waiting = Waiting::default();
         for (line, op) in ops {
             let at_line = |refusal: Refusal| refusal.at_line(*line);
@@ -107,7 +109,7 @@ impl Core {
     ///
     /// Attaching by TC makes the kernel wait for every processor (`synchronize_rcu`), and has no reason to fail: what is for a new
     /// port gets there meanwhile. XDP may be taken by somebody else: there attaching comes first.
-    pub(super) async fn carry_out(
+    pub(in crate::daemon) async fn carry_out(
         &mut self,
         effect: Effect,
         links: Option<&LinkFacts>,
@@ -202,7 +204,7 @@ impl Core {
     }
 
     /// Takes away what hung on an interface that is gone.
-    pub(super) async fn port_gone(&mut self, ifindex: u32) {
+    pub(in crate::daemon) async fn port_gone(&mut self, ifindex: u32) {
         let effect = self.state.link_gone(ifindex);
         if effect.writes.is_empty() && effect.detach.is_empty() {
             return;
@@ -217,7 +219,7 @@ impl Core {
     }
 
     /// Takes on what changed about an interface.
-    pub(super) fn port_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
+    pub(in crate::daemon) fn port_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
         let facts = facts::of_port(&self.netlink, link)?;
         let writes = self.state.link_changed(&facts);
         if !writes.is_empty() {
@@ -227,7 +229,7 @@ impl Core {
     }
 
     /// Takes on what changed about an uplink: one that was deleted and made again is attached anew.
-    pub(super) fn uplink_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
+    pub(in crate::daemon) fn uplink_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
         let Some(at) = self
             .uplinks
             .iter()

@@ -9,9 +9,11 @@ use std::{
 use vtep_common::{addr::MacAddr, maps::FdbKey};
 
 use super::{
-    announce::Packet,
-    core::Core,
-    frames::{self, Host},
+    super::{
+        announcer::Packet,
+        frames::{self, Host},
+    },
+    Core,
 };
 use crate::{
     api::model::{EventKind, Happening},
@@ -51,12 +53,12 @@ impl Told {
 impl Core {
     /// Has the state say what happens only where somebody watches. Just before anything can happen: who watches misses
     /// nothing from then on.
-    pub(super) fn look_for_watchers(&mut self) {
+    pub(in crate::daemon) fn look_for_watchers(&mut self) {
         self.state.set_watched(self.events.watched());
     }
 
     /// Takes in what the kernel side has told, up to a bound.
-    pub(super) async fn take_events(&mut self) -> Told {
+    pub(in crate::daemon) async fn take_events(&mut self) -> Told {
         let events = self.datapath.events(EVENTS_AT_ONCE);
         let told = Told::of(events.len());
         if events.is_empty() {
@@ -70,7 +72,7 @@ impl Core {
     }
 
     /// Lets time pass. True if there is more to do at once.
-    pub(super) async fn tick(&mut self) -> bool {
+    pub(in crate::daemon) async fn tick(&mut self) -> bool {
         self.look_for_watchers();
         let effect = self.state.tick(&self.datapath);
         self.carry_out_or_log(effect).await;
@@ -78,7 +80,7 @@ impl Core {
     }
 
     /// What is looked at once a second.
-    pub(super) async fn each_second(&mut self) {
+    pub(in crate::daemon) async fn each_second(&mut self) {
         self.tell_lost();
         self.retry_groups().await;
     }
@@ -112,7 +114,7 @@ impl Core {
     }
 
     /// Tells that a peer can be reached, or not any more.
-    pub(super) fn tell_peer(&mut self, ip: IpAddr, now: &Resolution) {
+    pub(in crate::daemon) fn tell_peer(&mut self, ip: IpAddr, now: &Resolution) {
         if ip.is_multicast() {
             return;
         }
@@ -145,7 +147,7 @@ impl Core {
     }
 
     /// Tells the other VTEPs that a MAC is here.
-    pub(super) fn announce(&mut self, announce: &Announce) {
+    pub(in crate::daemon) fn announce(&mut self, announce: &Announce) {
         let Announce {
             vni,
             mac,
@@ -193,7 +195,7 @@ impl Core {
     }
 
     /// Sends what is to be announced now.
-    pub(super) fn send_announcements(&mut self) {
+    pub(in crate::daemon) fn send_announcements(&mut self) {
         let Self {
             announcer,
             datapath,
@@ -203,7 +205,7 @@ impl Core {
     }
 
     /// Keeps in mind which MAC an interface has.
-    pub(super) fn note_mac(&mut self, link: &Link) {
+    pub(in crate::daemon) fn note_mac(&mut self, link: &Link) {
         let mac = MacAddr::from_bytes(link.mac);
         if self.macs.insert(link.index, mac) != Some(mac) {
             self.own_macs_stale = true;
@@ -211,13 +213,13 @@ impl Core {
     }
 
     /// An interface is gone.
-    pub(super) fn forget_mac(&mut self, ifindex: u32) {
+    pub(in crate::daemon) fn forget_mac(&mut self, ifindex: u32) {
         self.own_macs_stale |= self.macs.remove(&ifindex).is_some();
     }
 
     /// Tells the state which MACs are the hypervisor's own, if that has changed: those of the uplinks, of the interfaces with
     /// ports, and of the kernel device.
-    pub(super) fn refresh_own_macs(&mut self) {
+    pub(in crate::daemon) fn refresh_own_macs(&mut self) {
         if !std::mem::take(&mut self.own_macs_stale) {
             return;
         }

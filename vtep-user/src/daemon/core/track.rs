@@ -5,7 +5,10 @@ use std::{collections::HashSet, net::IpAddr};
 use futures::FutureExt as _;
 use vtep_common::addr::MacAddr;
 
-use super::{DaemonError, core::Core, facts, start};
+use super::{
+    super::{DaemonError, facts, start},
+    Core,
+};
 use crate::{
     control,
     netlink::{Event, Monitor, Resolution},
@@ -50,7 +53,7 @@ impl Affected {
 
 impl Core {
     /// Takes an event, and all that have arrived behind it, and does what they ask for once.
-    pub(super) async fn follow(&mut self, event: Event, monitor: &mut Monitor) {
+    pub(in crate::daemon) async fn follow(&mut self, event: Event, monitor: &mut Monitor) {
         self.look_for_watchers();
         let mut todo = Todo::default();
         let mut next = Some(event);
@@ -128,7 +131,7 @@ impl Core {
     }
 
     /// Has the state know every address of this host.
-    pub(super) async fn refresh_own_addresses(&mut self) -> Result<(), DaemonError> {
+    pub(in crate::daemon) async fn refresh_own_addresses(&mut self) -> Result<(), DaemonError> {
         let own = self.netlink.all_local_addresses().await?;
         self.state.set_own_addresses(own);
         Ok(())
@@ -189,7 +192,7 @@ impl Core {
     }
 
     /// Finds the way to every peer.
-    pub(super) async fn resolve_all(&mut self) {
+    pub(in crate::daemon) async fn resolve_all(&mut self) {
         let all = Affected {
             all: true,
             ..Affected::default()
@@ -209,7 +212,7 @@ impl Core {
     }
 
     /// A peer is one no longer.
-    pub(super) async fn forget(&mut self, ip: IpAddr) {
+    pub(in crate::daemon) async fn forget(&mut self, ip: IpAddr) {
         self.peers_up.remove(&ip);
         if let Some(gone) = self.next_hops.remove(&ip) {
             self.release(gone).await;
@@ -228,7 +231,7 @@ impl Core {
     }
 
     /// Finds the way to a peer and writes it. A failure is logged: the peer keeps what it had.
-    pub(super) async fn resolve(&mut self, ip: IpAddr) {
+    pub(in crate::daemon) async fn resolve(&mut self, ip: IpAddr) {
         let before = self.next_hops.get(&ip).copied();
         let resolution = match self.way_to(ip).await {
             Ok(resolution) => resolution,

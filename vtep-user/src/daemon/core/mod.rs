@@ -1,5 +1,9 @@
 //! The one writer: commands and events come in, the state machine says what is to be done, and it is done here.
 
+mod apply;
+mod learn;
+mod track;
+
 use std::{
     collections::{HashMap, HashSet},
     error::Error,
@@ -10,13 +14,9 @@ use std::{
 use tokio::{sync::mpsc, time::Instant};
 use vtep_common::addr::MacAddr;
 
+use self::learn::{Told, WAIT_FOR_MORE};
 use super::{
-    DaemonError, Options,
-    announce::Announcer,
-    device_name,
-    groups::Groups,
-    learning::{Told, WAIT_FOR_MORE},
-    remove_dir_if_empty,
+    DaemonError, Options, announcer::Announcer, device_name, groups::Groups, remove_dir_if_empty,
     start::Prepared,
 };
 use crate::{
@@ -39,36 +39,36 @@ const CHANGES_AT_ONCE: usize = 256;
 
 /// Everything that the daemon has.
 pub(super) struct Core {
-    pub(super) netlink: Netlink,
-    pub(super) datapath: Datapath,
-    pub(super) state: State,
-    pub(super) uplinks: Vec<Link>,
+    pub(in crate::daemon) netlink: Netlink,
+    pub(in crate::daemon) datapath: Datapath,
+    pub(in crate::daemon) state: State,
+    pub(in crate::daemon) uplinks: Vec<Link>,
     /// The local addresses were named, and do not follow those of the uplinks.
-    pub(super) fixed_locals: bool,
+    pub(in crate::daemon) fixed_locals: bool,
     /// Next hops that the kernel keeps resolved for us.
-    pub(super) kept: HashSet<(u32, IpAddr)>,
+    pub(in crate::daemon) kept: HashSet<(u32, IpAddr)>,
     /// By which interface and next hop each peer is reached, or would be.
-    pub(super) next_hops: HashMap<IpAddr, (u32, IpAddr)>,
+    pub(in crate::daemon) next_hops: HashMap<IpAddr, (u32, IpAddr)>,
     /// Whether a peer could be reached when it was last looked at.
-    pub(super) peers_up: HashMap<IpAddr, bool>,
+    pub(in crate::daemon) peers_up: HashMap<IpAddr, bool>,
     /// Those who watch.
-    pub(super) events: Events,
-    pub(super) groups: Groups,
-    pub(super) announcer: Announcer,
+    pub(in crate::daemon) events: Events,
+    pub(in crate::daemon) groups: Groups,
+    pub(in crate::daemon) announcer: Announcer,
     /// The MACs of all interfaces.
-    pub(super) macs: HashMap<u32, MacAddr>,
+    pub(in crate::daemon) macs: HashMap<u32, MacAddr>,
     /// The state does not know of a change of our own MACs yet.
-    pub(super) own_macs_stale: bool,
+    pub(in crate::daemon) own_macs_stale: bool,
     /// Events that had found the ring buffer full when it was last told.
-    pub(super) lost: u64,
-    pub(super) options: Options,
-    pub(super) statuses: Vec<UplinkStatus>,
+    pub(in crate::daemon) lost: u64,
+    pub(in crate::daemon) options: Options,
+    pub(in crate::daemon) statuses: Vec<UplinkStatus>,
     /// Number of the kernel device.
-    pub(super) device: u32,
+    pub(in crate::daemon) device: u32,
 }
 
 impl Core {
-    pub(super) fn new(options: &Options, netlink: Netlink, prepared: Prepared) -> Self {
+    pub(in crate::daemon) fn new(options: &Options, netlink: Netlink, prepared: Prepared) -> Self {
         let Prepared {
             datapath,
             state,
@@ -101,12 +101,12 @@ impl Core {
     }
 
     /// The UDP port of VXLAN.
-    pub(super) const fn udp_port(&self) -> u16 {
+    pub(in crate::daemon) const fn udp_port(&self) -> u16 {
         self.options.udp_port
     }
 
     /// Serves until everything has been removed, or something without which it cannot go on has failed.
-    pub(super) async fn run(
+    pub(in crate::daemon) async fn run(
         &mut self,
         mut asks: mpsc::Receiver<Ask>,
         mut monitor: Monitor,
@@ -256,7 +256,7 @@ impl Core {
     }
 
     /// Tells the state which interfaces cannot be ports.
-    pub(super) fn reserve(&mut self) {
+    pub(in crate::daemon) fn reserve(&mut self) {
         let mut reserved: HashMap<u32, Reserved> = self
             .uplinks
             .iter()
@@ -267,7 +267,7 @@ impl Core {
     }
 
     /// Removes everything from the kernel.
-    pub(super) async fn teardown(&mut self) -> Result<(), DaemonError> {
+    pub(in crate::daemon) async fn teardown(&mut self) -> Result<(), DaemonError> {
         for link in &self.uplinks {
             self.datapath.detach_uplink(link.index)?;
         }
