@@ -1,7 +1,7 @@
-//! Telling the other VTEPs that a MAC has come to a port here: by a frame in its name, which they learn from as from any other.
+//! Announcing to the other VTEPs that a MAC has come to a port here: by a frame in its name, which they learn from as from any other.
 //!
 //! Nothing here waits. What is to be sent queues, leaves at a bounded rate, and once more a little later, in case it was lost;
-//! what finds the queue full is counted and forgotten, since the host's own traffic will tell as well. A MAC that has moved on
+//! what finds the queue full is counted and forgotten, since the host's own traffic announces it as well. A MAC that has moved on
 //! meanwhile is not announced any more: that would call it back.
 
 use std::{
@@ -43,7 +43,7 @@ pub(super) struct Packet {
 pub(super) struct Announcer {
     udp_port: u16,
     sockets: HashMap<(IpAddr, Option<u32>), UdpSocket>,
-    waiting: Waiting,
+    queue: SendQueue,
     counters: AnnounceCounters,
 }
 
@@ -52,21 +52,21 @@ impl Announcer {
         Self {
             udp_port,
             sockets: HashMap::new(),
-            waiting: Waiting::default(),
+            queue: SendQueue::default(),
             counters: AnnounceCounters::default(),
         }
     }
 
     /// Queues a packet.
     pub(super) fn push(&mut self, packet: Packet) {
-        if !self.waiting.push(packet) {
+        if !self.queue.push(packet) {
             self.counters.lost += 1;
         }
     }
 
     /// True if there is no room for another packet.
     pub(super) fn is_full(&self) -> bool {
-        self.waiting.len() >= QUEUE_LEN
+        self.queue.len() >= QUEUE_LEN
     }
 
     /// Counts packets that were not even made.
@@ -76,12 +76,12 @@ impl Announcer {
 
     /// When [`Announcer::send`] has something to do next.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.waiting.next()
+        self.queue.next()
     }
 
-    /// Sends what is due, of those MACs of which `is_here` is true still.
+    /// Sends what is due, except for MACs that are not here any more.
     pub(super) fn send(&mut self, now: Instant, is_here: impl Fn(FdbKey) -> bool) {
-        while let Some(packet) = self.waiting.due(now) {
+        while let Some(packet) = self.queue.due(now) {
             if !is_here(packet.key) {
                 continue;
             }
@@ -117,9 +117,9 @@ impl Announcer {
     }
 }
 
-/// What waits to be sent, and when it may.
+/// The packets to be sent, and when each may.
 #[derive(Debug, Default)]
-struct Waiting {
+struct SendQueue {
     /// For the first time.
     first: VecDeque<Packet>,
     /// For the second, at these times.
@@ -128,7 +128,7 @@ struct Waiting {
     used: Option<Instant>,
 }
 
-impl Waiting {
+impl SendQueue {
     fn len(&self) -> usize {
         self.first.len() + self.again.len()
     }
@@ -181,47 +181,47 @@ mod tests {
 
     #[test]
     fn a_packet_leaves_at_once_and_once_more() {
-        let mut waiting = Waiting::default();
+        let mut queue = SendQueue::default();
         let start = Instant::now();
-        waiting.push(packet(1));
+        queue.push(packet(1));
 
-        assert_eq!(waiting.due(start), Some(packet(1)));
-        assert_eq!(waiting.due(start + AGAIN_AFTER / 2), None);
-        let again = waiting.next().unwrap();
+        assert_eq!(queue.due(start), Some(packet(1)));
+        assert_eq!(queue.due(start + AGAIN_AFTER / 2), None);
+        let again = queue.next().unwrap();
         assert_eq!(again, start + AGAIN_AFTER);
-        assert_eq!(waiting.due(again), Some(packet(1)));
-        assert_eq!(waiting.due(start + 10 * AGAIN_AFTER), None);
-        assert_eq!(waiting.next(), None);
+        assert_eq!(queue.due(again), Some(packet(1)));
+        assert_eq!(queue.due(start + 10 * AGAIN_AFTER), None);
+        assert_eq!(queue.next(), None);
     }
 
     #[test]
     fn packets_leave_in_their_order() {
-        let mut waiting = Waiting::default();
+        let mut queue = SendQueue::default();
         let now = Instant::now();
         for number in 0..3 {
-            waiting.push(packet(number));
+            queue.push(packet(number));
         }
 
         for number in 0..3 {
-            assert_eq!(waiting.due(now), Some(packet(number)));
+            assert_eq!(queue.due(now), Some(packet(number)));
         }
     }
 
     #[test]
     fn many_packets_leave_at_the_rate() {
-        let mut waiting = Waiting::default();
+        let mut queue = SendQueue::default();
         let start = Instant::now();
         for number in 0..8_000 {
-            waiting.push(packet(number));
+            queue.push(packet(number));
         }
 
         let mut at = start;
         let mut sent = 0;
         while at < start + Duration::from_secs(1) {
-            while waiting.due(at).is_some() {
+            while queue.due(at).is_some() {
                 sent += 1;
             }
-            at = waiting.next().unwrap();
+            at = queue.next().unwrap();
         }
 
         assert!(
@@ -232,16 +232,16 @@ mod tests {
 
     #[test]
     fn a_full_queue_takes_no_more() {
-        let mut waiting = Waiting::default();
+        let mut queue = SendQueue::default();
         for number in 0..QUEUE_LEN {
-            assert!(waiting.push(packet(number)));
+            assert!(queue.push(packet(number)));
         }
 
-        assert!(!waiting.push(packet(QUEUE_LEN)));
+        assert!(!queue.push(packet(QUEUE_LEN)));
 
         // What waits to be sent once more takes room too.
-        waiting.due(Instant::now()).unwrap();
-        assert!(!waiting.push(packet(QUEUE_LEN)));
+        queue.due(Instant::now()).unwrap();
+        assert!(!queue.push(packet(QUEUE_LEN)));
     }
 
     #[test]

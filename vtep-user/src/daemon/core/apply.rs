@@ -1,8 +1,11 @@
 //! Making changes: what the state machine asks for is done here, and what happens to interfaces is handed to it.
 
 use super::{
-    super::{DaemonError, facts, start},
-    Core, internal,
+    super::{
+        error::{DaemonError, internal},
+        facts,
+    },
+    Core,
 };
 use crate::{
     api::{
@@ -10,13 +13,13 @@ use crate::{
         model::{Happening, PortHook},
     },
     control::{Attach, Effect, LinkFacts, Write},
-    datapath::{Attempt, DatapathError},
+    datapath::DatapathError,
     netlink::{Link, OWNER},
 };
 
 impl Core {
     /// Makes one change, wholly or not at all.
-    pub(in crate::daemon) async fn change(&mut self, op: &Op) -> Result<(), Refusal> {
+    pub(super) async fn change(&mut self, op: &Op) -> Result<(), Refusal> {
         let link = match op {
             Op::PortAdd(spec) => self.port_facts(&spec.dev).await?,
             _ => None,
@@ -29,43 +32,40 @@ impl Core {
     ///
     /// What changes that ask for nothing but writes have to write goes to the maps together: a call for each entry would take
     /// longer than all the rest.
-    pub(in crate::daemon) async fn change_some(
-        &mut self,
-        ops: &[(u64, Op)],
-    ) -> Result<(), Refusal> {
-        let mut waiting = Waiting::default();
+    pub(super) async fn change_some(&mut self, ops: &[(u64, Op)]) -> Result<(), Refusal> {
+        let mut deferred = DeferredWrites::default();
         for (line, op) in ops {
             let at_line = |refusal: Refusal| refusal.at_line(*line);
             if matches!(op, Op::PortAdd(_)) {
-                self.write_waiting(&mut waiting)?;
+                self.write_deferred(&mut deferred)?;
                 self.change(op).await.map_err(at_line)?;
                 continue;
             }
             match self.state.apply(op, &None::<LinkFacts>) {
-                Ok(effect) if effect.only_writes() => waiting.push(*line, effect),
+                Ok(effect) if effect.only_writes() => deferred.push(*line, effect),
                 Ok(effect) => {
-                    let written = self.write_waiting(&mut waiting);
+                    let written = self.write_deferred(&mut deferred);
                     // The state has it: it is done whatever became of what came before.
                     let done = self.carry_out(effect, None).await.map_err(at_line);
                     written.and(done)?;
                 }
                 Err(refusal) => {
-                    self.write_waiting(&mut waiting)?;
+                    self.write_deferred(&mut deferred)?;
                     return Err(at_line(refusal));
                 }
             }
         }
-        self.write_waiting(&mut waiting)
+        self.write_deferred(&mut deferred)
     }
 
-    /// Makes the writes that wait. If one fails the others are made all the same, since the state has them all; the refusal names
-    /// the first line of which one failed.
-    fn write_waiting(&mut self, waiting: &mut Waiting) -> Result<(), Refusal> {
-        let Waiting {
+    /// Makes the deferred writes. If one fails the others are made all the same, since the state has them all; the refusal names
+    /// the first line with a write that failed.
+    fn write_deferred(&mut self, deferred: &mut DeferredWrites) -> Result<(), Refusal> {
+        let DeferredWrites {
             writes,
             lines,
             events,
-        } = std::mem::take(waiting);
+        } = std::mem::take(deferred);
         let mut done = Ok(());
         if self.datapath.write(&writes).is_err() {
             let mut from = 0;
@@ -96,7 +96,7 @@ impl Core {
                 )))
             }
             Some(link) => {
-                self.note_mac(&link);
+                self.own_macs.note(&link);
                 let facts = facts::of_port(&self.netlink, &link).map_err(internal)?;
                 tracing::info!("port {dev}: {}", delivery(&facts));
                 Ok(Some(facts))
@@ -109,7 +109,7 @@ impl Core {
     ///
     /// Attaching by TC makes the kernel wait for every processor (`synchronize_rcu`), and has no reason to fail: what is for a new
     /// port gets there meanwhile. XDP may be taken by somebody else: there attaching comes first.
-    pub(in crate::daemon) async fn carry_out(
+    pub(super) async fn carry_out(
         &mut self,
         effect: Effect,
         links: Option<&LinkFacts>,
@@ -121,21 +121,21 @@ impl Core {
             let Err(error) = self.attach(&attach) else {
                 return Ok(());
             };
-            self.take_back(undo, None, links).await?;
+            self.roll_back(undo, None, links).await?;
             return Err(internal(error));
         }
         let Err(error) = self.attach(&attach) else {
             return self.perform(effect).await;
         };
-        self.take_back(undo, Some(effect), links).await?;
+        self.roll_back(undo, Some(effect), links).await?;
         Err(internal(error))
     }
 
-    /// Takes a change back, and what was to be done for it.
+    /// Rolls a change back, and what was to be done for it.
     ///
     /// What it took the place of, such as a learned entry, does not come back with it: so where nothing was done yet, the maps go
     /// the whole way there and back, as the state does.
-    async fn take_back(
+    async fn roll_back(
         &mut self,
         undo: Option<Op>,
         undone: Option<Effect>,
@@ -179,13 +179,15 @@ impl Core {
             announce,
             events,
         } = effect;
-        self.own_macs_stale |= !attach.is_empty() || !detach.is_empty();
+        if !attach.is_empty() || !detach.is_empty() {
+            self.own_macs.invalidate();
+        }
         if !join.is_empty() {
-            self.join_groups(&join).await;
+            self.groups.join(&join, &self.uplinks).await;
         }
         self.datapath.write(&writes).map_err(internal)?;
         if !leave.is_empty() {
-            self.leave_groups(&leave).await;
+            self.groups.leave(&leave, &self.uplinks).await;
         }
         for ifindex in detach {
             self.datapath.detach_port(ifindex).map_err(internal)?;
@@ -194,7 +196,7 @@ impl Core {
             self.resolve(ip).await;
         }
         for ip in forget {
-            self.forget(ip).await;
+            self.resolver.forget(ip).await;
         }
         for announce in &announce {
             self.announce(announce);
@@ -204,7 +206,7 @@ impl Core {
     }
 
     /// Takes away what hung on an interface that is gone.
-    pub(in crate::daemon) async fn port_gone(&mut self, ifindex: u32) {
+    pub(super) async fn port_gone(&mut self, ifindex: u32) {
         let effect = self.state.link_gone(ifindex);
         if effect.writes.is_empty() && effect.detach.is_empty() {
             return;
@@ -219,7 +221,7 @@ impl Core {
     }
 
     /// Takes on what changed about an interface.
-    pub(in crate::daemon) fn port_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
+    pub(super) fn port_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
         let facts = facts::of_port(&self.netlink, link)?;
         let writes = self.state.link_changed(&facts);
         if !writes.is_empty() {
@@ -228,41 +230,33 @@ impl Core {
         Ok(self.datapath.write(&writes)?)
     }
 
-    /// Takes on what changed about an uplink: one that was deleted and made again is attached anew.
-    pub(in crate::daemon) fn uplink_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
-        let Some(at) = self
-            .uplinks
-            .iter()
-            .position(|uplink| uplink.index == link.index || uplink.name == link.name)
-        else {
-            return Ok(());
-        };
-        let old = std::mem::replace(&mut self.uplinks[at], link.clone());
-        if old.index == link.index {
-            return Ok(());
+    /// Takes on what changed about an uplink.
+    pub(super) fn uplink_changed(&mut self, link: &Link) -> Result<(), DaemonError> {
+        let Self {
+            uplinks,
+            options,
+            netlink,
+            datapath,
+            ..
+        } = self;
+        if uplinks.changed(link, options, netlink, datapath)? {
+            self.reserve();
+            self.own_macs.invalidate();
         }
-        tracing::warn!("uplink {} was made again; attaching to it", link.name);
-        self.datapath.detach_uplink(old.index)?;
-        let hook = start::choose_hook(&self.options, &self.netlink, link)?;
-        // Nothing is taken back: TC alone is better than nothing.
-        let mut attempt = Attempt::default();
-        self.statuses[at] = start::attach_uplink(link, &hook, &mut self.datapath, &mut attempt)?;
-        self.reserve();
-        self.own_macs_stale = true;
         Ok(())
     }
 }
 
 /// What several changes have to write.
 #[derive(Default)]
-struct Waiting {
+struct DeferredWrites {
     writes: Vec<Write>,
     /// Each line, and where its writes end.
     lines: Vec<(u64, usize)>,
     events: Vec<Happening>,
 }
 
-impl Waiting {
+impl DeferredWrites {
     fn push(&mut self, line: u64, effect: Effect) {
         self.writes.extend(effect.writes);
         self.lines.push((line, self.writes.len()));

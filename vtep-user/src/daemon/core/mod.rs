@@ -1,112 +1,115 @@
 //! The one writer: commands and events come in, the state machine says what is to be done, and it is done here.
+//!
+//! Each thing that the daemon knows has a room of its own, which keeps its fields to itself; the core arranges them.
 
+mod announce;
+mod answer;
 mod apply;
 mod learn;
 mod track;
 
-use std::{
-    collections::{HashMap, HashSet},
-    error::Error,
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::HashMap, error::Error, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
-use vtep_common::addr::MacAddr;
 
-use self::learn::{Told, WAIT_FOR_MORE};
 use super::{
-    DaemonError, Options, announcer::Announcer, device_name, groups::Groups, remove_dir_if_empty,
-    start::Prepared,
+    announcer::Announcer,
+    error::DaemonError,
+    groups::Groups,
+    options::Options,
+    own_macs::OwnMacs,
+    resolver::Resolver,
+    ring::{Backlog, LostEvents, WAIT_FOR_MORE},
+    slow_path::SlowPath,
+    teardown,
+    uplinks::Uplinks,
 };
 use crate::{
-    api::{
-        command::{Ask, Command, Refusal, Reply},
-        events::Events,
-        model::{Status, UplinkStatus},
-    },
+    api::{command::Ask, events::Events},
     causes::with_causes,
     control::{Reserved, State},
-    datapath::{self, Datapath, DatapathError},
-    netlink::{self, Link, Monitor, Netlink},
-    stats,
+    datapath::Datapath,
+    netlink::{Link, Monitor, Netlink},
 };
 
 /// How often time is let pass.
 const TICK: Duration = Duration::from_secs(1);
-/// Changes of a batch that are made before what the kernel side tells has its turn.
-const CHANGES_AT_ONCE: usize = 256;
+
+/// What a core is made of.
+pub(super) struct Prepared {
+    pub(super) options: Options,
+    pub(super) netlink: Netlink,
+    pub(super) datapath: Datapath,
+    pub(super) state: State,
+    pub(super) uplinks: Uplinks,
+    pub(super) slow_path: SlowPath,
+}
 
 /// Everything that the daemon has.
 pub(super) struct Core {
-    pub(in crate::daemon) netlink: Netlink,
-    pub(in crate::daemon) datapath: Datapath,
-    pub(in crate::daemon) state: State,
-    pub(in crate::daemon) uplinks: Vec<Link>,
-    /// The local addresses were named, and do not follow those of the uplinks.
-    pub(in crate::daemon) fixed_locals: bool,
-    /// Next hops that the kernel keeps resolved for us.
-    pub(in crate::daemon) kept: HashSet<(u32, IpAddr)>,
-    /// By which interface and next hop each peer is reached, or would be.
-    pub(in crate::daemon) next_hops: HashMap<IpAddr, (u32, IpAddr)>,
-    /// Whether a peer could be reached when it was last looked at.
-    pub(in crate::daemon) peers_up: HashMap<IpAddr, bool>,
+    options: Options,
+    netlink: Netlink,
+    datapath: Datapath,
+    state: State,
+    uplinks: Uplinks,
+    slow_path: SlowPath,
+    resolver: Resolver,
+    groups: Groups,
+    announcer: Announcer,
+    own_macs: OwnMacs,
+    lost: LostEvents,
     /// Those who watch.
-    pub(in crate::daemon) events: Events,
-    pub(in crate::daemon) groups: Groups,
-    pub(in crate::daemon) announcer: Announcer,
-    /// The MACs of all interfaces.
-    pub(in crate::daemon) macs: HashMap<u32, MacAddr>,
-    /// The state does not know of a change of our own MACs yet.
-    pub(in crate::daemon) own_macs_stale: bool,
-    /// Events that had found the ring buffer full when it was last told.
-    pub(in crate::daemon) lost: u64,
-    pub(in crate::daemon) options: Options,
-    pub(in crate::daemon) statuses: Vec<UplinkStatus>,
-    /// Number of the kernel device.
-    pub(in crate::daemon) device: u32,
+    events: Events,
 }
 
 impl Core {
-    pub(in crate::daemon) fn new(options: &Options, netlink: Netlink, prepared: Prepared) -> Self {
+    pub(super) fn new(prepared: Prepared) -> Result<Self, DaemonError> {
         let Prepared {
-            datapath,
-            state,
-            uplinks,
-            statuses,
-            device,
-            lost,
-        } = prepared;
-        let mut core = Self {
+            options,
             netlink,
             datapath,
             state,
             uplinks,
-            fixed_locals: !options.locals.is_empty(),
-            kept: HashSet::new(),
-            next_hops: HashMap::new(),
-            peers_up: HashMap::new(),
-            events: Events::default(),
-            groups: Groups::default(),
+            slow_path,
+        } = prepared;
+        let mut core = Self {
+            resolver: Resolver::new(netlink.clone()),
+            groups: Groups::new(netlink.clone(), options.udp_port),
             announcer: Announcer::new(options.udp_port),
-            macs: HashMap::new(),
-            own_macs_stale: true,
-            lost,
-            options: options.clone(),
-            statuses,
-            device,
+            own_macs: OwnMacs::default(),
+            lost: LostEvents::new(&datapath)?,
+            events: Events::default(),
+            options,
+            netlink,
+            datapath,
+            state,
+            uplinks,
+            slow_path,
         };
         core.reserve();
-        core
+        Ok(core)
     }
 
-    /// The UDP port of VXLAN.
-    pub(in crate::daemon) const fn udp_port(&self) -> u16 {
-        self.options.udp_port
+    /// Looks at everything that was there before this daemon, and finds the path to every peer.
+    pub(super) async fn look_around(&mut self) -> Result<(), DaemonError> {
+        for link in self.netlink.links().await? {
+            self.own_macs.note(&link);
+        }
+        self.refresh_own_macs();
+        self.refresh_own_addresses().await?;
+        let (groups, locals) = (self.state.groups(), self.state.locals());
+        self.groups.adopt(groups, &self.uplinks, locals).await;
+        self.resolve_all().await;
+        Ok(())
+    }
+
+    /// Where those who watch get what happens.
+    pub(super) fn events(&self) -> Events {
+        self.events.clone()
     }
 
     /// Serves until everything has been removed, or something without which it cannot go on has failed.
-    pub(in crate::daemon) async fn run(
+    pub(super) async fn run(
         &mut self,
         mut asks: mpsc::Receiver<Ask>,
         mut monitor: Monitor,
@@ -140,10 +143,10 @@ impl Core {
                 ready = ring.readable(), if pause.is_none() => {
                     let mut ready =
                         ready.map_err(|error| broken("nothing is learned any more", &error))?;
-                    match self.take_events().await {
-                        Told::Little => ready.clear_ready(),
-                        Told::Much => pause = Some(Instant::now() + WAIT_FOR_MORE),
-                        Told::MoreWaits => {}
+                    match self.read_events().await {
+                        Backlog::Little => ready.clear_ready(),
+                        Backlog::Much => pause = Some(Instant::now() + WAIT_FOR_MORE),
+                        Backlog::MoreWaits => {}
                     }
                     // The API's tasks have the same thread.
                     tokio::task::yield_now().await;
@@ -162,7 +165,7 @@ impl Core {
                     self.send_announcements();
                 }
                 event = monitor.next() => match event {
-                    Ok(event) => self.follow(event, &mut monitor).await,
+                    Ok(event) => self.track(event, &mut monitor).await,
                     Err(error) => {
                         return Err(broken("the underlay is not followed any more", &error));
                     }
@@ -171,121 +174,27 @@ impl Core {
         }
     }
 
-    /// Answers. True if everything has been removed.
-    async fn take_ask(&mut self, ask: Ask) -> bool {
-        self.look_for_watchers();
-        if matches!(ask.command, Command::Teardown) {
-            let removed = self
-                .teardown()
-                .await
-                .map(|()| Reply::Done)
-                .map_err(internal);
-            let done = removed.is_ok();
-            ask.answer(removed);
-            return done;
-        }
-        let Ask { command, reply } = ask;
-        let answer = self.answer(command).await;
-        // Nobody may be there any more to take it.
-        drop(reply.send(answer));
-        false
-    }
-
-    async fn answer(&mut self, command: Command) -> Result<Reply, Refusal> {
-        match command {
-            Command::Status => Ok(Reply::Status(Box::new(self.status()))),
-            Command::VniShow(vni) => self.state.vni_rows(vni).map(Reply::Vnis),
-            Command::PortShow(dev) => self.state.port_rows(dev.as_deref()).map(Reply::Ports),
-            Command::FdbShow(filter) => {
-                self.state.fdb_rows(&filter, &self.datapath).map(Reply::Fdb)
-            }
-            Command::FdbGet { mac, vni } => {
-                self.state.fdb_get(mac, vni, &self.datapath).map(Reply::Fdb)
-            }
-            Command::NeighShow(vni) => self
-                .state
-                .neigh_rows(vni, &self.datapath)
-                .map(Reply::Neighs),
-            Command::NexthopShow(vni) => self.state.nexthop_rows(vni).map(Reply::Nexthops),
-            Command::PeerShow(ip) => self.state.peer_rows(ip).map(Reply::Peers),
-            Command::Stats(filter) => {
-                let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
-                stats::rows(&snapshot, &self.state, &filter).map(Reply::Stats)
-            }
-            Command::Drops => {
-                let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
-                Ok(Reply::Drops(stats::drops(&snapshot)))
-            }
-            Command::Metrics => {
-                let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
-                let announced = self.announcer.counters();
-                Ok(Reply::Text(stats::prometheus::text(
-                    &snapshot,
-                    &self.state,
-                    announced,
-                )))
-            }
-            Command::Do(op) => self.change(&op).await.map(|()| Reply::Done),
-            Command::Batch(ops) => {
-                for some in ops.chunks(CHANGES_AT_ONCE) {
-                    self.change_some(some).await?;
-                    self.take_events().await;
-                }
-                Ok(Reply::Done)
-            }
-            Command::Teardown => Err(Refusal::internal("a teardown is not answered here")),
-        }
-    }
-
-    fn status(&self) -> Status {
-        let totals = self.state.totals();
-        Status {
-            instance: self.options.instance.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            udp_port: self.options.udp_port,
-            device: Some(device_name(self.options.udp_port)),
-            locals: self.state.locals().to_vec(),
-            uplinks: self.statuses.clone(),
-            vnis: totals.vnis.into(),
-            ports: totals.ports.into(),
-            peers: totals.peers.into(),
-            fdb: totals.fdb.into(),
-            fdb_max: totals.fdb_max.into(),
-        }
-    }
-
     /// Tells the state which interfaces cannot be ports.
-    pub(in crate::daemon) fn reserve(&mut self) {
-        let mut reserved: HashMap<u32, Reserved> = self
-            .uplinks
-            .iter()
-            .map(|link| (link.index, Reserved::Uplink))
+    fn reserve(&mut self) {
+        let uplinks = self.uplinks.iter();
+        let mut reserved: HashMap<u32, Reserved> = uplinks
+            .map(|link: &Link| (link.index, Reserved::Uplink))
             .collect();
-        reserved.insert(self.device, Reserved::Tunnel);
+        reserved.insert(self.slow_path.ifindex(), Reserved::Tunnel);
         self.state.set_reserved(reserved);
     }
 
     /// Removes everything from the kernel.
-    pub(in crate::daemon) async fn teardown(&mut self) -> Result<(), DaemonError> {
-        for link in &self.uplinks {
+    pub(super) async fn teardown(&mut self) -> Result<(), DaemonError> {
+        for link in self.uplinks.iter() {
             self.datapath.detach_uplink(link.index)?;
         }
         for port in self.state.attachments() {
             self.datapath.detach_port(port.ifindex)?;
         }
-        self.remove_groups().await?;
-        let dir = datapath::instance_dir(&self.options.instance);
-        datapath::remove_pins(&dir)?;
-        remove_dir_if_empty(dir.parent());
-        match self
-            .netlink
-            .delete_link(&device_name(self.options.udp_port))
-            .await
-        {
-            Ok(()) | Err(netlink::Error::NoSuchLink(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.groups.remove().await?;
+        teardown::remove_pins(&self.options.instance)?;
+        self.slow_path.delete().await
     }
 }
 
@@ -294,16 +203,5 @@ fn broken(what: &'static str, error: &dyn Error) -> DaemonError {
     DaemonError::Broken {
         what,
         cause: with_causes(error),
-    }
-}
-
-/// A failure of ours, with its causes.
-pub(super) fn internal(error: impl Error) -> Refusal {
-    Refusal::internal(with_causes(&error))
-}
-
-impl From<DatapathError> for Refusal {
-    fn from(error: DatapathError) -> Self {
-        internal(error)
     }
 }
