@@ -3,13 +3,13 @@
 use clap::CommandFactory;
 
 use super::*;
-use crate::api::model::{
-    FdbDel, FdbFilter, FdbSpec, Mac, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
-    PortChange, PortHook, PortPart, PortSpec, Prefix, StatsFilter, VlanId, Vni, VniFilter, VniSpec,
-};
 use crate::control::Duplicates;
 use crate::daemon::{Options, UplinkHook};
 use crate::datapath::XdpMode;
+use crate::model::{
+    FdbDel, FdbFilter, FdbSpec, Mac, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
+    PortChange, PortHook, PortPart, PortSpec, Prefix, StatsFilter, VlanId, Vni, VniFilter, VniSpec,
+};
 
 #[test]
 fn the_grammar_is_sound() {

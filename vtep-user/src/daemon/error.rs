@@ -7,10 +7,8 @@ use std::{
 };
 
 use crate::{
-    api::{command::Refusal, socket::BindError},
-    causes::with_causes,
-    datapath::DatapathError,
-    instance, netlink,
+    api::socket::BindError, causes::with_causes, datapath::DatapathError, instance, model::Refusal,
+    netlink,
 };
 
 /// Why the daemon does not run, or what it could not do.

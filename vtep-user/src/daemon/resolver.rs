@@ -9,8 +9,8 @@ use vtep_common::addr::MacAddr;
 
 use super::{error::DaemonError, facts};
 use crate::{
-    api::model::{EventKind, Happening},
     control::Resolution,
+    model::{EventKind, Happening},
     netlink::{self, Netlink},
 };
 

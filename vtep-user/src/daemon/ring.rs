@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    api::model::{EventKind, Happening},
     datapath::{Datapath, DatapathError},
+    model::{EventKind, Happening},
 };
 
 /// Events that are read at once: a millisecond's worth, after which others have their turn.

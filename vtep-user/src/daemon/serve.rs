@@ -9,7 +9,10 @@ use super::{
     process::{raise_file_limit, runtime, stop_signal},
     start::{self, Started},
 };
-use crate::api::{command::channel, server, socket::Socket};
+use crate::{
+    api::{server, socket::Socket},
+    ask::channel,
+};
 
 /// Runs the daemon until it is told to stop.
 pub fn run(options: Options) -> Result<(), DaemonError> {

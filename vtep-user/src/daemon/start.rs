@@ -17,9 +17,9 @@ use super::{
     uplinks::{self, Hook, Uplinks},
 };
 use crate::{
-    api::model::{PortHook, UplinkStatus},
     control::{Adopted, Limits, State, Write},
     datapath::{self, Attempt, Datapath, XdpMode},
+    model::{PortHook, UplinkStatus},
     netlink::{Link, LinkKind, Monitor, Netlink},
 };
 

@@ -7,8 +7,8 @@ use super::{
     options::{Options, UplinkHook},
 };
 use crate::{
-    api::model::UplinkStatus,
     datapath::{Attempt, Datapath, XdpMode, XdpOutcome},
+    model::UplinkStatus,
     netlink::{Link, LinkKind, Netlink, XdpFeatures},
 };
 

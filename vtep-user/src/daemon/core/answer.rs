@@ -2,10 +2,8 @@
 
 use super::{super::error::internal, Core};
 use crate::{
-    api::{
-        command::{Ask, Command, Refusal, Reply},
-        model::Status,
-    },
+    ask::{Ask, Command, Reply},
+    model::{Refusal, Status},
     stats,
 };
 

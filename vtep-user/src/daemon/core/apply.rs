@@ -8,12 +8,9 @@ use super::{
     Core,
 };
 use crate::{
-    api::{
-        command::{Op, Refusal},
-        model::{Happening, PortHook},
-    },
     control::{Attach, Effect, LinkFacts, Write},
     datapath::DatapathError,
+    model::{Happening, Op, PortHook, Refusal},
     netlink::{Link, OWNER},
 };
 

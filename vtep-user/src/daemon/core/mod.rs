@@ -25,7 +25,8 @@ use super::{
     uplinks::Uplinks,
 };
 use crate::{
-    api::{command::Ask, events::Events},
+    api::events::Events,
+    ask::Ask,
     causes::with_causes,
     control::{Reserved, State},
     datapath::Datapath,
