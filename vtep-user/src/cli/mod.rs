@@ -29,9 +29,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::api::client::{Client, ClientError, Show};
-use crate::api::command::Op;
-use crate::api::model::BadValue;
 use crate::causes::with_causes;
+use crate::model::BadValue;
+use crate::model::Op;
 use output::Output;
 
 /// A VXLAN tunnel endpoint whose data path runs in eBPF.

@@ -3,11 +3,11 @@
 use clap::CommandFactory;
 
 use super::*;
-use crate::api::model::{
+use crate::control::Duplicates;
+use crate::model::{
     FdbDel, FdbFilter, FdbSpec, Mac, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
     PortChange, PortHook, PortPart, PortSpec, Prefix, StatsFilter, VlanId, Vni, VniFilter, VniSpec,
 };
-use crate::control::Duplicates;
 use run::{RunOptions, UplinkHook, XdpMode};
 
 #[test]
