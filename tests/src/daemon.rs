@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,7 @@ const START: Duration = Duration::from_secs(30);
 /// One instance: what runs, what it is called, what it said.
 #[derive(Debug)]
 pub struct Daemon {
+    binary: PathBuf,
     instance: String,
     args: Vec<String>,
     namespace: PathBuf,
@@ -33,20 +34,27 @@ impl Daemon {
     /// Starts `vtep run ARGS` in `ns` and waits until it answers.
     #[must_use]
     pub fn start(ns: &Ns, args: &[&str]) -> Self {
-        let daemon = Self::named(ns, &ns::unique("i"), args);
+        Self::start_build(binary::vtep(), ns, args)
+    }
+
+    /// The same with another build of `vtep`, for the daemon and for every command to it.
+    #[must_use]
+    pub fn start_build(binary: &Path, ns: &Ns, args: &[&str]) -> Self {
+        let daemon = Self::of_build(binary, ns, &ns::unique("i"), args);
         daemon.run();
         daemon
     }
 
     /// An instance that does not run yet.
-    ///
-    /// # Panics
-    ///
-    /// If bpffs is missing and cannot be mounted.
     #[must_use]
     pub fn named(ns: &Ns, instance: &str, args: &[&str]) -> Self {
+        Self::of_build(binary::vtep(), ns, instance, args)
+    }
+
+    fn of_build(binary: &Path, ns: &Ns, instance: &str, args: &[&str]) -> Self {
         mount_bpffs();
         Self {
+            binary: binary.to_owned(),
             instance: instance.to_owned(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             namespace: ns.path(),
@@ -79,7 +87,7 @@ impl Daemon {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net={}", self.namespace.display()))
-            .arg(binary::vtep());
+            .arg(&self.binary);
         command
             .arg("run")
             .args(&self.args)
@@ -225,7 +233,7 @@ impl Daemon {
     /// Runs `vtep ARGS` with something on its standard input.
     #[must_use]
     pub fn vtep_input(&self, args: &str, input: &str) -> Output {
-        let mut command = Command::new(binary::vtep());
+        let mut command = Command::new(&self.binary);
         command
             .args(args.split_whitespace())
             .args(["--instance", &self.instance])
@@ -388,7 +396,7 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             eprintln!("---- {} ----\n{}", self.instance, self.log());
         }
-        let teardown = Command::new(binary::vtep())
+        let teardown = Command::new(&self.binary)
             .args(["teardown", "--instance", &self.instance])
             .envs(binary::environment())
             .output();
