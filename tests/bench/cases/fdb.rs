@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use vtep_common::addr::MacAddr;
 use vtep_common::buckets::{self, Shape, WAYS};
 use vtep_common::maps::{FdbKey, FdbValue, name};
-use vtep_tests::asm::{Asm, Helper, Reg, Size};
+use vtep_tests::bpf::asm::{Asm, Helper, Reg, Size};
+use vtep_tests::bpf::program::{Kind, Program, array, number_at, numbers_at, open_map};
 use vtep_tests::daemon::mount_bpffs;
-use vtep_tests::ns::{Ns, unique};
-use vtep_tests::program::{Kind, Program, array, number_at, numbers_at, open_map};
+use vtep_tests::lab::ns::{Ns, unique};
 use vtep_user::control::Write;
 use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
 
@@ -520,12 +520,12 @@ fn by_command(scale: &Scale, report: &mut Report, count: u32) {
                 let daemon = &site.daemon;
                 let instance = ["--instance", daemon.instance()];
                 let show = || {
-                    let mut command = Command::new(vtep_tests::binary::vtep());
+                    let mut command = Command::new(vtep_tests::daemon::binary::vtep());
                     command.args(["fdb", "show", "-j"]).args(instance);
                     command
                 };
                 let flush = || {
-                    let mut command = Command::new(vtep_tests::binary::vtep());
+                    let mut command = Command::new(vtep_tests::daemon::binary::vtep());
                     command
                         .args(["fdb", "flush", "--vni", "100"])
                         .args(instance);

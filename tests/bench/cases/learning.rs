@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use vtep_tests::asm::{Asm, Reg, Size};
+use vtep_tests::bpf::asm::{Asm, Reg, Size};
+use vtep_tests::bpf::program::{Kind, Program, XDP_DROP, array, xdp_context};
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::{Mac, eth};
-use vtep_tests::kernel;
-use vtep_tests::ns::Ns;
-use vtep_tests::offload::set_gro;
-use vtep_tests::program::{Kind, Program, XDP_DROP, array, xdp_context};
+use vtep_tests::encoder::{Mac, eth};
+use vtep_tests::lab::kernel;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::link::offload::set_gro;
 
 use crate::measure::{Contender, Scale, bridge, compare, pin, process};
 use crate::report::{Goal, Report};
@@ -274,7 +274,7 @@ impl Site {
     /// The frame that comes in, and where in it the source is that is new each time.
     fn frame(&self) -> (Vec<u8>, i16) {
         let source = newcomer(self.turn, 0);
-        let inner = |frame: vtep_tests::frame::Frame| {
+        let inner = |frame: vtep_tests::encoder::Frame| {
             let (a, b) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
             frame.ipv4(a, b).udp(1000, 1000).payload(1, 22).build()
         };

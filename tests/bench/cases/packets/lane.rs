@@ -4,15 +4,15 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use vtep_tests::asm::Asm;
-use vtep_tests::capture::Capture;
+use vtep_tests::bpf::asm::Asm;
+use vtep_tests::bpf::program::{Counter, Kind, Program, Ready, TC_SHOT, XDP_DROP};
 use vtep_tests::daemon::Daemon;
 use vtep_tests::dump::assert_same;
-use vtep_tests::frame::Mac;
+use vtep_tests::encoder::Mac;
 use vtep_tests::lab::GREEN;
+use vtep_tests::lab::ns::Ns;
 use vtep_tests::link::Link as _;
-use vtep_tests::ns::Ns;
-use vtep_tests::program::{Counter, Kind, Program, Ready, TC_SHOT, XDP_DROP};
+use vtep_tests::link::capture::Capture;
 use vtep_tests::wait;
 
 use crate::measure::{Scale, pin};

@@ -16,10 +16,10 @@
 mod lane;
 mod wiring;
 
-use vtep_tests::binary;
+use vtep_tests::bpf::program::Ready;
+use vtep_tests::daemon::binary;
 use vtep_tests::dump::assert_same;
-use vtep_tests::program::Ready;
-use vtep_tests::underlay::Family;
+use vtep_tests::lab::underlay::Family;
 
 use self::lane::{Lane, Sink};
 use self::wiring::{Chain, Half, Kind};

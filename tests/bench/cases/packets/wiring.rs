@@ -4,15 +4,15 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use vtep_tests::asm::{Asm, Helper, Reg};
+use vtep_tests::bpf::asm::{Asm, Helper, Reg};
+use vtep_tests::bpf::program::{self, Program, Ready};
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::{Frame, Mac, eth};
-use vtep_tests::kernel;
+use vtep_tests::encoder::{Frame, Mac, eth};
+use vtep_tests::lab::kernel;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::{GREEN, UPLINK, VM_DEV};
-use vtep_tests::ns::Ns;
-use vtep_tests::offload::set_gro;
-use vtep_tests::program::{self, Program, Ready};
-use vtep_tests::underlay::Family;
+use vtep_tests::link::offload::set_gro;
 use vtep_tests::wait;
 
 use super::lane::{End, Lane, Sink};

@@ -11,15 +11,15 @@ mod xdp;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use vtep_tests::asm::{Asm, Helper, Reg, Size};
-use vtep_tests::binary;
-use vtep_tests::frame::{Frame, Mac, eth};
+use vtep_tests::bpf::asm::{Asm, Helper, Reg, Size};
+use vtep_tests::bpf::program::Ready;
+use vtep_tests::daemon::binary;
+use vtep_tests::encoder::{Frame, Mac, eth};
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
-use vtep_tests::program::Ready;
-use vtep_tests::underlay::Family;
 use vtep_tests::wait;
-use vtep_tests::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
 
 use crate::measure::{Scale, pin};
 use crate::report::Report;

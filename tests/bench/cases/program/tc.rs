@@ -6,9 +6,9 @@
 
 use std::time::Instant;
 
-use vtep_tests::asm::Asm;
+use vtep_tests::bpf::asm::Asm;
+use vtep_tests::bpf::program::{Kind, Program, TC_REDIRECT, TC_SHOT, tc_context};
 use vtep_tests::dump::assert_same;
-use vtep_tests::program::{Kind, Program, TC_REDIRECT, TC_SHOT, tc_context};
 
 use super::{Bench, Direction, ROUNDS, each};
 use crate::cases::baseline::{self, Unit};

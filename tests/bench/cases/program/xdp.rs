@@ -19,11 +19,11 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use vtep_tests::asm::{Asm, Helper, Reg, Size};
-use vtep_tests::dump::assert_same;
-use vtep_tests::program::{
+use vtep_tests::bpf::asm::{Asm, Helper, Reg, Size};
+use vtep_tests::bpf::program::{
     Kind, Program, Ready, XDP_DROP, XDP_REDIRECT, program_array, xdp_context,
 };
+use vtep_tests::dump::assert_same;
 
 use super::{Bench, Direction, ROUNDS, each};
 use crate::cases::baseline::{self, Unit};

@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::binary;
-use crate::checks::marked;
 use crate::daemon::Daemon;
-use crate::frame::{Frame, Mac, eth};
+use crate::daemon::binary;
+use crate::encoder::{Frame, Mac, eth};
+use crate::lab::ns::Ns;
+use crate::lab::underlay::Family;
 use crate::lab::{GREEN, UPLINK};
 use crate::link::Link as _;
-use crate::ns::Ns;
-use crate::tap::Tap;
-use crate::underlay::Family;
+use crate::link::tap::Tap;
+use crate::traffic::checks::marked;
 use crate::wait::DEADLINE;
 
 /// The MAC of the VM behind the port.

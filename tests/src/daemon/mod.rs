@@ -1,5 +1,9 @@
 //! A `vtep run` process and the command line that talks to it.
 
+pub mod binary;
+pub mod monitor;
+pub mod refusal;
+
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
@@ -12,9 +16,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::binary;
-use crate::frame::Mac;
-use crate::ns::{self, Ns};
+use crate::encoder::Mac;
+use crate::lab::ns::{self, Ns};
 use crate::wait::{poll, until};
 
 const START: Duration = Duration::from_secs(30);

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::asm::{Asm, Reg, Size};
+use crate::bpf::asm::{Asm, Reg, Size};
 use crate::bpf::{Attr, OBJ_GET, bpf, number, owned, path_text, set_address};
-use crate::ns::Ns;
+use crate::lab::ns::Ns;
 
 const MAP_CREATE: i64 = 0;
 const MAP_LOOKUP: i64 = 1;

@@ -1,13 +1,17 @@
 //! Traffic between two namespaces, checked by content.
 
+pub mod checks;
+pub mod roam;
+pub mod stream;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::time::{Duration, Instant};
 
 use crate::dump::assert_same;
-use crate::frame::{checksum, pattern};
-use crate::ns::Ns;
+use crate::encoder::{checksum, pattern};
+use crate::lab::ns::Ns;
 use crate::wait::{DEADLINE, poll};
 
 const PATIENCE: Duration = Duration::from_secs(5);
