@@ -11,7 +11,7 @@ use serde_json::Value;
 use vtep_common::addr::VtepAddr;
 use vtep_tests::bpf;
 use vtep_tests::bpf::asm::Asm;
-use vtep_tests::bpf::program::{Kind as ProgramKind, Program};
+use vtep_tests::bpf::program::{Program, ProgramType};
 use vtep_tests::daemon::Daemon;
 use vtep_tests::encoder::Mac;
 use vtep_tests::encoder::inner::udp4;
@@ -353,7 +353,7 @@ fn in_kernel(wire: &Wire) -> Vec<String> {
 #[test]
 fn a_refused_start_leaves_what_it_found() {
     need_root!();
-    let pass = Program::load(ProgramKind::Xdp, &Asm::new().returns(XDP_PASS));
+    let pass = Program::load(ProgramType::Xdp, &Asm::new().returns(XDP_PASS));
     let taken = "--local 198.19.0.1 --iface up1 --uplink-hook xdp";
     for (first, next, refusal) in [
         // XDP is new at the first uplink, is there in the driver, and was there in the stack.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use vtep_tests::bpf::asm::{Asm, Reg, Size};
-use vtep_tests::bpf::program::{Kind, Program, XDP_DROP, array, xdp_context};
+use vtep_tests::bpf::program::{ProgramType, Program, XDP_DROP, array, xdp_context};
 use vtep_tests::daemon::Daemon;
 use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::kernel;
@@ -120,7 +120,7 @@ impl Site {
         // With it a veth takes frames that XDP redirects to its other end.
         set_gro(&here, "up0", true);
         set_gro(&here, "p0", true);
-        let drop = Program::load(Kind::Xdp, &Asm::new().returns(XDP_DROP));
+        let drop = Program::load(ProgramType::Xdp, &Asm::new().returns(XDP_DROP));
         let sinks = [drop.attach(&far, "far0"), drop.attach(&vm, "eth0")];
         let daemon = vtep.then(|| {
             let daemon = Daemon::start(
@@ -176,7 +176,7 @@ impl Site {
             From::Port => (&self.vm, "eth0"),
         };
         let counter = array(&[0]);
-        let sender = Program::load(Kind::Xdp, &newcomers(&counter, at, count, ns.ifindex(dev)));
+        let sender = Program::load(ProgramType::Xdp, &newcomers(&counter, at, count, ns.ifindex(dev)));
         let spent = self
             .daemon
             .as_ref()

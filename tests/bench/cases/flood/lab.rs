@@ -91,9 +91,9 @@ impl Lab {
         let redirect = Asm::new().redirect(vm.ifindex(VM_DEV));
         let counter = Counter::default();
         let length = family.outer_len() + FRAME;
-        let drop_all = counter.returning(program::Kind::Tc, length, TC_SHOT);
-        let sink_link = Program::load(program::Kind::Tc, &drop_all).attach(&sink, SINK);
-        let generator = Program::load(program::Kind::Xdp, &redirect);
+        let drop_all = counter.returning(program::ProgramType::Tc, length, TC_SHOT);
+        let sink_link = Program::load(program::ProgramType::Tc, &drop_all).attach(&sink, SINK);
+        let generator = Program::load(program::ProgramType::Xdp, &redirect);
         let ready = Ready::default();
         Self {
             vtep,

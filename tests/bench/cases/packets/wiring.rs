@@ -180,7 +180,7 @@ impl Vtep {
         let decap = sent(moved(head), PORT);
         self.floor.clear();
         self.floor = [(encap, PORT), (decap, UPLINK)]
-            .map(|(asm, device)| Program::load(program::Kind::Xdp, &asm).attach(&self.ns, device))
+            .map(|(asm, device)| Program::load(program::ProgramType::Xdp, &asm).attach(&self.ns, device))
             .into();
     }
 }

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use vtep_tests::bpf::asm::Asm;
-use vtep_tests::bpf::program::{Kind, Program, TC_REDIRECT, TC_SHOT, tc_context};
+use vtep_tests::bpf::program::{ProgramType, Program, TC_REDIRECT, TC_SHOT, tc_context};
 use vtep_tests::dump::assert_same;
 
 use super::{Bench, Direction, ROUNDS, each};
@@ -36,7 +36,7 @@ impl<'a> Subject<'a> {
             direction,
             frame: bench.frame(direction),
             context: tc_context(bench.wire.ns.ifindex(direction.device())),
-            program: Program::open(Kind::Tc, &bench.pinned(name)),
+            program: Program::open(ProgramType::Tc, &bench.pinned(name)),
         };
         let Self {
             frame,
@@ -81,7 +81,7 @@ pub(super) fn run(
     let subject = Subject::new(bench, direction);
     let baseline = baseline.map(|bench| Subject::new(bench, direction));
     let subjects: Vec<&Subject<'_>> = [&subject].into_iter().chain(&baseline).collect();
-    let returns = Program::load(Kind::Tc, &Asm::new().returns(TC_SHOT));
+    let returns = Program::load(ProgramType::Tc, &Asm::new().returns(TC_SHOT));
     let mut contenders = vec![
         Contender::new("vtep", || subject.measure(&subject.program, calls)),
         Contender::new("return", || subject.measure(&returns, calls)),

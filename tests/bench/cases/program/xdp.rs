@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use vtep_tests::bpf::asm::{Asm, Helper, Reg, Size};
 use vtep_tests::bpf::program::{
-    Kind, Program, Ready, XDP_DROP, XDP_REDIRECT, program_array, xdp_context,
+    ProgramType, Program, Ready, XDP_DROP, XDP_REDIRECT, program_array, xdp_context,
 };
 use vtep_tests::dump::assert_same;
 
@@ -86,7 +86,7 @@ struct Subject<'a> {
 impl<'a> Subject<'a> {
     fn new(bench: &'a Bench, direction: Direction) -> Self {
         let frame = bench.frame(direction);
-        let program = Program::open(Kind::Xdp, &bench.pinned(direction.xdp_name()));
+        let program = Program::open(ProgramType::Xdp, &bench.pinned(direction.xdp_name()));
         let moved = bench.moved(direction);
         Self {
             bench,
