@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use vtep_tests::interrupt;
 
 use self::measure::Scale;
 use self::report::Report;
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let report = match &options.from {
         Some(file) => Report::read(file),
-        None => measure::hold_interrupts().map(|()| measured(&options)),
+        None => interrupt::hold().map(|()| measured(&options)),
     };
     match report.and_then(|report| {
         report.print();

@@ -9,7 +9,7 @@
 //! | write a frame as the RFCs have it, apart from the product's code | [`encoder`] |
 //! | call bpf(2): load, assemble, run and measure programs | [`bpf`] |
 //! | compare a program in the kernel with the host's simulation of it | [`testrun`] |
-//! | wait for something, skip a test aloud, show bytes | [`wait`], [`skip`], [`dump`] |
+//! | wait for something, skip a test aloud, show bytes, end well at Ctrl-C | [`wait`], [`skip`], [`dump`], [`interrupt`] |
 
 #![expect(
     clippy::missing_panics_doc,
@@ -20,6 +20,7 @@ pub mod bpf;
 pub mod daemon;
 pub mod dump;
 pub mod encoder;
+pub mod interrupt;
 pub mod lab;
 pub mod link;
 pub mod skip;

@@ -3,13 +3,11 @@
 pub(crate) mod bridge;
 mod canary;
 mod cpu;
-mod interrupt;
 pub(crate) mod process;
 mod rounds;
 mod spread;
 
 pub(crate) use self::cpu::{Kernel, pin, ticks};
-pub(crate) use self::interrupt::hold_interrupts;
 pub(crate) use self::rounds::{Contender, compare, compare_each};
 pub(crate) use self::spread::Spread;
 

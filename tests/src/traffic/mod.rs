@@ -120,6 +120,17 @@ impl Pinger {
 /// If they do not arrive whole.
 #[track_caller]
 pub fn tcp_transfer(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) {
+    let _took = tcp_timed(from, to, to_ip, len);
+}
+
+/// The same; returns the time from when the receiver was accepted until it had all.
+///
+/// # Panics
+///
+/// If the bytes do not arrive whole.
+#[must_use]
+#[track_caller]
+pub fn tcp_timed(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) -> Duration {
     let listener = to.run(|| TcpListener::bind((to_ip, 0)).expect("listen"));
     let address = listener.local_addr().expect("the listener's address");
     let mut sender = from.run(|| {
@@ -135,7 +146,7 @@ pub fn tcp_transfer(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) {
         .expect("a write timeout");
     let want = pattern(7, len);
     let mut got: Vec<u8> = Vec::with_capacity(len);
-    std::thread::scope(|scope| {
+    let took = std::thread::scope(|scope| {
         let mut receiver = receiver;
         scope.spawn(|| {
             sender.write_all(&want).expect("send all");
@@ -157,6 +168,7 @@ pub fn tcp_transfer(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) {
                 got.len()
             );
         }
+        start.elapsed()
     });
     let at = got.iter().zip(&want).position(|(g, w)| g != w);
     assert!(
@@ -164,6 +176,7 @@ pub fn tcp_transfer(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) {
         "TCP to {to_ip}: got {} of {len} bytes, first wrong {at:?}",
         got.len()
     );
+    took
 }
 
 /// Two UDP sockets in two namespaces, connected to each other.
