@@ -40,7 +40,10 @@ struct Options {
     /// Where the report goes, a page for the browser that needs nothing else.
     #[arg(long, value_name = "FILE", default_value = "target/bench/report.html")]
     html: PathBuf,
-    /// Make the page anew of results that were measured before, and measure nothing.
+    /// Where the tables go, as Markdown; without it, nowhere.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Generate the page from earlier results, and measure nothing.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 }
@@ -64,6 +67,10 @@ fn main() -> ExitCode {
             println!("\nresults: {}", options.json.display());
         }
         println!("report:  {}", options.html.display());
+        if let Some(file) = &options.markdown {
+            report.write_markdown(file)?;
+            println!("tables:  {}", file.display());
+        }
         report.complete()
     }) {
         Ok(()) => ExitCode::SUCCESS,

@@ -60,6 +60,18 @@ fn a_daemon_without_an_uplink_is_wrong_usage() {
 }
 
 #[test]
+fn a_log_filter_that_is_none_is_refused() {
+    need_root!();
+    for filter in ["loud", "info,warning", "vtep_user=loud"] {
+        let (ns, daemon) = stopped(&["--iface", UPLINK]);
+        let mut command = daemon.run_command();
+        command.env("VTEP_LOG", filter);
+        let needles = [&format!("VTEP_LOG={filter}"), "debug"];
+        refused_start(&ns, &daemon, command, 1, &needles);
+    }
+}
+
+#[test]
 fn a_local_address_that_no_vtep_can_have_is_refused() {
     need_root!();
     for (local, what) in [

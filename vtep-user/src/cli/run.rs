@@ -1,13 +1,11 @@
 //! `vtep run`
 
-use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
 
-use super::{Failure, args};
+use super::{Failure, args, log};
 use crate::control::Duplicates;
 use crate::daemon;
 
@@ -134,12 +132,6 @@ impl RunArgs {
 
 pub(super) fn run(args: RunArgs, instance: String) -> Result<(), Failure> {
     let options = args.options(instance)?;
-    let filter = EnvFilter::try_from_env("VTEP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    log::start()?;
     daemon::run(options).map_err(|error| Failure::Failed(error.into()))
 }

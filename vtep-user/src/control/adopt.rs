@@ -23,7 +23,7 @@ use super::{
     settings,
     state::{Port, Segment},
 };
-use crate::api::model::PeerState;
+use crate::model::PeerState;
 
 /// What the pinned maps hold. Slots that are not in use may be left out.
 #[derive(Clone, Debug, Default)]

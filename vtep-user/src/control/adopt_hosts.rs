@@ -19,7 +19,7 @@ use super::{
     neigh::{self, Neigh},
     nexthop::{self, Nexthop},
 };
-use crate::api::model::{NeighState, Prefix};
+use crate::model::{NeighState, Prefix};
 
 /// The MAC in the lower 48 bits of a number, if it is a station's.
 fn station(raw: u64) -> Option<MacAddr> {

@@ -8,7 +8,7 @@ use super::{
     entry::{Origin, key},
     queue::{self, NEVER, SECOND},
 };
-use crate::api::model::{EntryState, EventKind};
+use crate::model::{EntryState, EventKind};
 
 /// What one tick looks at, at most. Each may cost a look into the map.
 const BUDGET: u32 = 4_096;

@@ -6,7 +6,7 @@ use vtep_common::{
 };
 
 use super::{Effect, State, Write, fdb::Aim, queue::NEVER, refuse, run::Untold};
-use crate::api::{command::Refusal, model::EntryState};
+use crate::model::{EntryState, Refusal};
 
 /// What an entry points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

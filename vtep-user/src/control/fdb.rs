@@ -9,10 +9,7 @@ use super::{
     entry::{Entry, Kind},
     refuse,
 };
-use crate::api::{
-    command::Refusal,
-    model::{EventKind, FdbDel, FdbFilter, FdbSpec, Happening},
-};
+use crate::model::{EventKind, FdbDel, FdbFilter, FdbSpec, Happening, Refusal};
 
 /// Where a new entry is to point.
 #[derive(Clone, Copy)]

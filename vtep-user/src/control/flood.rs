@@ -16,7 +16,7 @@ use super::{
     refuse,
     state::Segment,
 };
-use crate::api::{command::Refusal, model::Mac};
+use crate::model::{Mac, Refusal};
 
 /// A multicast MAC with VTEPs of its own.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use vtep_common::addr::MacAddr;
 
 use super::{Effect, State, refuse, state::Port};
-use crate::api::{command::Refusal, model::Prefix};
+use crate::model::{Prefix, Refusal};
 
 impl Port {
     /// Its MAC, if it has just one.

@@ -11,7 +11,7 @@ use super::{
     peer,
     run::Scope,
 };
-use crate::api::model::{EventKind, Happening};
+use crate::model::{EventKind, Happening};
 
 /// The clock, and the stamps that traffic renews, as they stand in the map. Times are nanoseconds of `CLOCK_MONOTONIC`.
 pub trait Clock {

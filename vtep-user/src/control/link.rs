@@ -10,7 +10,7 @@ use super::{
     settings,
     state::{Device, Port},
 };
-use crate::api::{command::Refusal, model::PortHook};
+use crate::model::{PortHook, Refusal};
 
 impl State {
     /// An interface with ports, by name.

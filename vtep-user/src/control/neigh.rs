@@ -12,10 +12,7 @@ use vtep_common::{
 };
 
 use super::{Effect, State, Write, learn::Clock, peer, queue::SECOND, refuse, run::Untold};
-use crate::api::{
-    command::Refusal,
-    model::{Mac, NeighDel, NeighRow, NeighSpec, NeighState, Prefix, Vni},
-};
+use crate::model::{Mac, NeighDel, NeighRow, NeighSpec, NeighState, Prefix, Refusal, Vni};
 
 /// Where a host is.
 #[derive(Clone, Copy, Debug, PartialEq)]

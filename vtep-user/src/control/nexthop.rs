@@ -11,10 +11,7 @@ use vtep_common::{
 };
 
 use super::{Effect, State, Write, entry::Kind, refuse};
-use crate::api::{
-    command::Refusal,
-    model::{NeighState, NexthopDel, NexthopRow, NexthopSpec, Prefix, Vni},
-};
+use crate::model::{NeighState, NexthopDel, NexthopRow, NexthopSpec, Prefix, Refusal, Vni};
 
 /// Where the slot of the port that has the address too, plus one, stands in the flags.
 const CLAIM_SHIFT: u16 = 1;

@@ -9,10 +9,7 @@ use vtep_common::{
 };
 
 use super::{Effect, State, Write, refuse, state::distinct};
-use crate::api::{
-    command::Refusal,
-    model::{PeerSpec, PeerState},
-};
+use crate::model::{PeerSpec, PeerState, Refusal};
 
 /// How packets to a peer leave this host, or why they do not: what the daemon found out by netlink.
 #[derive(Clone, Debug, PartialEq, Eq)]

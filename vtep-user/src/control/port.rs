@@ -13,10 +13,7 @@ use super::{
     refuse, settings,
     state::Port,
 };
-use crate::api::{
-    command::{Op, Refusal},
-    model::{Mac, PortChange, PortHook, PortPart, PortSpec, VlanId},
-};
+use crate::model::{Mac, Op, PortChange, PortHook, PortPart, PortSpec, Refusal, VlanId};
 
 impl Port {
     /// Most MACs behind it, 0 for no limit. It stands in the last word of the record, which only the daemon reads.

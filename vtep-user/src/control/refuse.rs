@@ -5,10 +5,7 @@ use std::net::IpAddr;
 use vtep_common::addr::MacAddr;
 
 use super::neigh;
-use crate::api::{
-    command::Refusal,
-    model::{Mac, VlanId, Vni},
-};
+use crate::model::{Mac, Refusal, VlanId, Vni};
 
 /// Refuses what can be no host's address.
 pub(super) fn check_host(ip: IpAddr) -> Result<(), Refusal> {

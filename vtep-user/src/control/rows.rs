@@ -14,12 +14,9 @@ use super::{
     refuse, settings,
     state::{Segment, distinct},
 };
-use crate::api::{
-    command::Refusal,
-    model::{
-        EntryState, FdbFilter, FdbRow, InnerVlan, Mac, PeerRow, PeerState, PortRow, Reserved,
-        VlanId, Vni, VniRow,
-    },
+use crate::model::{
+    EntryState, FdbFilter, FdbRow, InnerVlan, Mac, PeerRow, PeerState, PortRow, Refusal, Reserved,
+    VlanId, Vni, VniRow,
 };
 
 impl State {

@@ -4,12 +4,9 @@ use std::{net::IpAddr, num::NonZeroU8};
 
 use vtep_common::{addr::VtepAddr, maps::Segment};
 
-use crate::api::{
-    command::Refusal,
-    model::{
-        Df, Flood, InnerVlan, Mode, OrInherit, PortHook, PortRange, Reserved, Tos, Ttl, Vni,
-        VniSpec,
-    },
+use crate::model::{
+    Df, Flood, InnerVlan, Mode, OrInherit, PortHook, PortRange, Refusal, Reserved, Tos, Ttl, Vni,
+    VniSpec,
 };
 
 /// Outer TTL of a new VNI, and of frames without an inner one to inherit.

@@ -11,7 +11,7 @@ use super::{
     queue::{self, NEVER},
     run::{Scope, Untold},
 };
-use crate::api::model::{EventKind, Happening, NeighState};
+use crate::model::{EventKind, Happening, NeighState};
 
 impl State {
     /// A host says that it is at a MAC.

@@ -21,10 +21,7 @@ use super::{
     run::{Run, Untold},
     slots::Slots,
 };
-use crate::api::{
-    command::{Op, Refusal},
-    model::{PortHook, Prefix, VlanId, Vni},
-};
+use crate::model::{Op, PortHook, Prefix, Refusal, VlanId, Vni};
 
 /// How much fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

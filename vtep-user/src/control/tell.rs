@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vtep_common::addr::MacAddr;
 
 use super::{Effect, State, entry::Entry, queue::SECOND, run::Scope};
-use crate::api::model::{EventKind, Happening};
+use crate::model::{EventKind, Happening};
 
 impl State {
     /// Tells what happened, if somebody watches.

@@ -5,10 +5,7 @@ use std::net::IpAddr;
 use vtep_common::{addr::MacAddr, maps};
 
 use super::{Effect, State, Write, entry::key, neigh, nexthop, refuse, settings, state::Segment};
-use crate::api::{
-    command::Refusal,
-    model::{NeighState, Vni, VniSpec},
-};
+use crate::model::{NeighState, Refusal, Vni, VniSpec};
 
 impl State {
     /// Number of the segment of `vni`.

@@ -10,10 +10,7 @@ use vtep_common::{
     },
 };
 
-use crate::api::{
-    command::Op,
-    model::{Happening, PortHook, Vni},
-};
+use crate::model::{Happening, Op, PortHook, Vni};
 
 /// One map write. They are made in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,12 +6,9 @@ use super::{
     facts, start,
 };
 use crate::{
-    api::{
-        command::{Op, Refusal},
-        model::{Happening, PortHook},
-    },
     control::{Attach, Effect, LinkFacts, Write},
     datapath::{Attempt, DatapathError},
+    model::{Happening, Op, PortHook, Refusal},
     netlink::{Link, OWNER},
 };
 

@@ -20,15 +20,13 @@ use super::{
     start::Prepared,
 };
 use crate::{
-    api::{
-        command::{Ask, Command, Refusal, Reply},
-        events::Events,
-        model::{Status, UplinkStatus},
-    },
+    api::events::Events,
+    ask::{Ask, Command, Reply},
     causes::with_causes,
     cli::run::RunOptions,
     control::{Reserved, State},
     datapath::{self, Datapath, DatapathError},
+    model::{Refusal, Status, UplinkStatus},
     netlink::{self, Link, Monitor, Netlink},
     stats,
 };

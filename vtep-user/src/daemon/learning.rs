@@ -14,8 +14,8 @@ use super::{
     frames::{self, Host},
 };
 use crate::{
-    api::model::{EventKind, Happening},
     control::{Announce, Effect, Resolution},
+    model::{EventKind, Happening},
     netlink::Link,
 };
 

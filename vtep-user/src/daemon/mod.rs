@@ -28,10 +28,10 @@ pub use self::error::DaemonError;
 use self::start::Started;
 use crate::{
     api::{
-        command::channel,
         server,
         socket::{self, Socket},
     },
+    ask::channel,
     cli::run::RunOptions,
     datapath,
     netlink::{self, Link, LinkKind, Netlink},

@@ -10,10 +10,10 @@ use vtep_common::maps::{Config, DEFAULT_FDB_ENTRIES};
 
 use super::{DaemonError, core::Core, device_name, facts, owner};
 use crate::{
-    api::model::{PortHook, UplinkStatus},
     cli::run::{RunOptions, UplinkHook, XdpMode},
     control::{self, Adopted, Limits, State, Write},
     datapath::{self, Attempt, Datapath, XdpOutcome},
+    model::{PortHook, UplinkStatus},
     netlink::{Link, LinkKind, Monitor, Netlink, XdpFeatures},
 };
 

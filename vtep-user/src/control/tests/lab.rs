@@ -17,12 +17,9 @@ use super::{
     },
     model::Model,
 };
-use crate::api::{
-    command::{Op, Refusal},
-    model::{
-        EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, NeighRow, NeighState, NexthopRow,
-        PeerRow, PortRow, PortSpec, VlanId, Vni, VniRow, VniSpec,
-    },
+use crate::model::{
+    EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, NeighRow, NeighState, NexthopRow, Op,
+    PeerRow, PortRow, PortSpec, Refusal, VlanId, Vni, VniRow, VniSpec,
 };
 
 pub(super) const UDP_PORT: u16 = 4789;

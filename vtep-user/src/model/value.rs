@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::str::FromStr;
 
-use clap::ValueEnum;
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 use utoipa::openapi::RefOr;
@@ -564,15 +563,27 @@ where
     deserializer.deserialize_str(Text(what, std::marker::PhantomData))
 }
 
+/// A value that is one of a few words.
+pub trait Word: Copy + 'static {
+    /// Every value with its word and what it means.
+    const WORDS: &'static [(Self, &'static str, &'static str)];
+
+    /// The value that `word` stands for.
+    #[must_use]
+    fn of(word: &str) -> Option<Self> {
+        let known = Self::WORDS.iter().find(|(_, other, _)| *other == word);
+        known.map(|(value, ..)| *value)
+    }
+}
+
 /// Defines an enum whose variants have one lower-case word each, the same on the command line, in JSON and in print.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $meaning:tt])+ $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, serde::Serialize, serde::Deserialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, ToSchema)]
         pub enum $name {
             $(
-                $(#[$variant_doc])*
-                #[value(name = $word)]
+                $(#[doc = $meaning])+
                 #[serde(rename = $word)]
                 $variant,
             )+
@@ -586,6 +597,11 @@ macro_rules! words {
                     $(Self::$variant => $word,)+
                 }
             }
+        }
+
+        impl Word for $name {
+            const WORDS: &'static [(Self, &'static str, &'static str)] =
+                &[$((Self::$variant, $word, concat!($($meaning),+)),)+];
         }
 
         impl fmt::Display for $name {

@@ -1,14 +1,14 @@
-//! What the API takes and gives: one row type for each table that can be shown, one request type for each thing that
-//! can be changed. The order of a row's fields is the order of its JSON keys.
+//! One row type for each table that can be shown, one request type for each thing that can be changed. The order of a
+//! row's fields is the order of its JSON keys.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-pub use super::value::{
-    BadValue, Df, EntryState, EventKind, Flood, InnerVlan, Mac, Mode, NeighState, OrInherit,
-    PeerState, PortHook, PortRange, Prefix, Reserved, Tos, Ttl, VlanId, Vni,
+use super::{
+    Df, EntryState, EventKind, Flood, InnerVlan, Mac, Mode, NeighState, PeerState, PortHook,
+    PortRange, Prefix, Reserved, Tos, Ttl, VlanId, Vni,
 };
 
 // Rows
