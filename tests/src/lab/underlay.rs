@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::frame::Mac;
+use crate::encoder::Mac;
 
 /// The address family of the underlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ macro_rules! over_each_underlay {
 macro_rules! over_one_underlay {
     ($module:ident, $family:ident, $topology:ident, $($test:ident),+) => {
         mod $module {
-            use $crate::underlay::{Family, Topology, Underlay};
+            use $crate::lab::underlay::{Family, Topology, Underlay};
             $(
                 #[test]
                 fn $test() {
@@ -169,7 +169,7 @@ macro_rules! over_one_family {
                 #[test]
                 fn $test() {
                     $crate::need_root!();
-                    super::$test($crate::underlay::Family::$family);
+                    super::$test($crate::lab::underlay::Family::$family);
                 }
             )+
         }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::capture::Capture;
-use crate::frame::{Mac, eth};
-use crate::kernel;
+use crate::encoder::{Mac, eth};
+use crate::lab::kernel;
+use crate::lab::ns::{self, Ns};
 use crate::lab::{GREEN, Lab, VM_DEV};
 use crate::link::Link as _;
-use crate::ns::{self, Ns};
+use crate::link::capture::Capture;
 use crate::wait::{DEADLINE, until_true};
 
 /// The MAC of the VM that moves.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
 
-use crate::ns::Ns;
+use crate::lab::ns::Ns;
 
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 const SET_RX_CHECKSUM: u32 = 0x15;

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::frame::{Frame, Mac, eth};
+use crate::encoder::{Frame, Mac, eth};
 use crate::traffic::{inner_v4, inner_v6};
 
 /// The address of the VM that frames come from.

@@ -5,8 +5,8 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::time::Duration;
 
+use crate::lab::ns::Ns;
 use crate::link::{Link, readable};
-use crate::ns::Ns;
 
 const ETH_P_ALL_BE: u16 = 0x0003_u16.to_be();
 const PACKET_IGNORE_OUTGOING: i32 = 23;

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::asm::{Asm, Reg, Size};
+use crate::bpf::asm::{Asm, Reg, Size};
 use crate::bpf::{Attr, OBJ_GET, bpf, number, owned, path_text, set_address};
-use crate::ns::Ns;
+use crate::lab::ns::Ns;
 
 const MAP_CREATE: i64 = 0;
 const MAP_LOOKUP: i64 = 1;
@@ -42,7 +42,7 @@ pub const TC_REDIRECT: u32 = 7;
 
 /// Where a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProgramType {
     /// `BPF_PROG_TYPE_SCHED_CLS`
     Tc = 3,
     /// `BPF_PROG_TYPE_XDP`
@@ -51,7 +51,7 @@ pub enum Kind {
 
 /// What a test run did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ran {
+pub struct Timed {
     /// What the program returned the last time.
     pub action: u32,
     /// The frame after the last time.
@@ -64,7 +64,7 @@ pub struct Ran {
 #[derive(Debug)]
 pub struct Program {
     fd: OwnedFd,
-    kind: Kind,
+    kind: ProgramType,
 }
 
 impl AsFd for Program {
@@ -80,7 +80,7 @@ impl Program {
     ///
     /// If the verifier refuses, with what it said.
     #[must_use]
-    pub fn load(kind: Kind, asm: &Asm) -> Self {
+    pub fn load(kind: ProgramType, asm: &Asm) -> Self {
         Self::load_with(kind, asm, 0)
     }
 
@@ -92,10 +92,10 @@ impl Program {
     /// If the verifier refuses, with what it said.
     #[must_use]
     pub fn load_xdp_with_frags(asm: &Asm) -> Self {
-        Self::load_with(Kind::Xdp, asm, XDP_HAS_FRAGS)
+        Self::load_with(ProgramType::Xdp, asm, XDP_HAS_FRAGS)
     }
 
-    fn load_with(kind: Kind, asm: &Asm, flags: u32) -> Self {
+    fn load_with(kind: ProgramType, asm: &Asm, flags: u32) -> Self {
         let license = c"GPL";
         let mut log = vec![0_u8; 1 << 16];
         let mut attr: Attr = [0; 32];
@@ -107,7 +107,7 @@ impl Program {
         attr[7] = u32::try_from(log.len()).expect("a length");
         set_address(&mut attr, 8, log.as_mut_ptr().cast_const());
         attr[11] = flags;
-        if kind == Kind::Xdp {
+        if kind == ProgramType::Xdp {
             // What it will be attached as, on which tail calls agree too.
             attr[17] = ATTACH_XDP;
         }
@@ -126,7 +126,7 @@ impl Program {
     ///
     /// If there is none.
     #[must_use]
-    pub fn open(kind: Kind, pin: &Path) -> Self {
+    pub fn open(kind: ProgramType, pin: &Path) -> Self {
         let text = path_text(pin);
         let mut attr: Attr = [0; 32];
         set_address(&mut attr, 0, text.as_ptr());
@@ -141,14 +141,14 @@ impl Program {
     /// # Errors
     ///
     /// What bpf(2) says.
-    pub fn run(&self, frame: &[u8], context: &[u8], repeat: u32) -> io::Result<Ran> {
+    pub fn run(&self, frame: &[u8], context: &[u8], repeat: u32) -> io::Result<Timed> {
         let mut out = vec![0; frame.len() + 4096];
         let mut attr = self.test_run(frame, context, repeat);
         attr[3] = u32::try_from(out.len()).expect("a length");
         set_address(&mut attr, 6, out.as_mut_ptr().cast_const());
         bpf(PROG_TEST_RUN, &mut attr)?;
         out.truncate(usize::try_from(attr[3]).expect("a length"));
-        Ok(Ran {
+        Ok(Timed {
             action: attr[1],
             frame: out,
             each: Duration::from_nanos(attr[9].into()),
@@ -221,8 +221,8 @@ impl Program {
         attr[0] = number(&self.fd);
         attr[1] = ns.ifindex(device);
         (attr[2], attr[3]) = match self.kind {
-            Kind::Xdp => (ATTACH_XDP, XDP_DRIVER_MODE),
-            Kind::Tc => (ATTACH_TCX_INGRESS, 0),
+            ProgramType::Xdp => (ATTACH_XDP, XDP_DRIVER_MODE),
+            ProgramType::Tc => (ATTACH_TCX_INGRESS, 0),
         };
         owned(
             ns.run(|| bpf(LINK_CREATE, &mut attr)),
@@ -356,10 +356,10 @@ impl Counter {
     ///
     /// If the length is out of all bounds.
     #[must_use]
-    pub fn returning(&self, kind: Kind, length: usize, action: i32) -> Asm {
+    pub fn returning(&self, kind: ProgramType, length: usize, action: i32) -> Asm {
         let asm = match kind {
-            Kind::Tc => Asm::new().load(Size::Word, Reg::R3, Reg::R1, 0),
-            Kind::Xdp => Asm::new()
+            ProgramType::Tc => Asm::new().load(Size::Word, Reg::R3, Reg::R1, 0),
+            ProgramType::Xdp => Asm::new()
                 .load(Size::Word, Reg::R2, Reg::R1, 0)
                 .load(Size::Word, Reg::R3, Reg::R1, 4)
                 .sub_reg(Reg::R3, Reg::R2),

@@ -2,16 +2,18 @@
 //! chosen here.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::checks::marked;
 use crate::daemon::Daemon;
-use crate::frame::{Frame, Mac, eth};
+use crate::daemon::binary;
+use crate::encoder::{Frame, Mac, eth};
+use crate::lab::ns::Ns;
+use crate::lab::underlay::Family;
 use crate::lab::{GREEN, UPLINK};
 use crate::link::Link as _;
-use crate::ns::Ns;
-use crate::tap::Tap;
-use crate::underlay::Family;
+use crate::link::tap::Tap;
+use crate::traffic::checks::marked;
 use crate::wait::DEADLINE;
 
 /// The MAC of the VM behind the port.
@@ -68,10 +70,25 @@ impl Wire {
         wire
     }
 
+    /// One on which another build of `vtep` runs.
+    #[must_use]
+    pub fn of_build(binary: &Path, family: Family) -> Self {
+        let wire = Self::build(binary, family, GREEN, "", &[], Tap::new);
+        wire.add_far(GREEN);
+        wire
+    }
+
     /// One whose port is a tap with virtio's offloads.
     #[must_use]
     pub fn with_vnet_port(family: Family) -> Self {
-        let wire = Self::build(family, GREEN, "", &[], Tap::with_vnet_header);
+        let wire = Self::build(
+            binary::vtep(),
+            family,
+            GREEN,
+            "",
+            &[],
+            Tap::with_vnet_header,
+        );
         wire.add_far(GREEN);
         wire
     }
@@ -79,7 +96,7 @@ impl Wire {
     /// One with another VNI in place of [`GREEN`].
     #[must_use]
     pub fn with_vni(family: Family, vni: u32) -> Self {
-        let wire = Self::build(family, vni, "", &[], Tap::new);
+        let wire = Self::build(binary::vtep(), family, vni, "", &[], Tap::new);
         wire.add_far(vni);
         wire
     }
@@ -87,10 +104,11 @@ impl Wire {
     /// One that knows nothing yet of the far VTEP.
     #[must_use]
     pub fn without_peer(family: Family, vni_args: &str, run_args: &[&str]) -> Self {
-        Self::build(family, GREEN, vni_args, run_args, Tap::new)
+        Self::build(binary::vtep(), family, GREEN, vni_args, run_args, Tap::new)
     }
 
     fn build(
+        binary: &Path,
         family: Family,
         vni: u32,
         vni_args: &str,
@@ -111,7 +129,7 @@ impl Wire {
         // Without it the kernel asks nobody for a MAC.
         ns.ip(&format!("addr add fe80::1/64 dev {UPLINK} nodad"));
         let mac = ns.mac(UPLINK);
-        let daemon = Daemon::start(&ns, &[&["--iface", UPLINK], run_args].concat());
+        let daemon = Daemon::start_build(binary, &ns, &[&["--iface", UPLINK], run_args].concat());
         daemon.ok(&format!("vni add {vni} {vni_args}"));
         daemon.ok(&format!("port add {PORT} --vni {vni}"));
         daemon.ok(&format!("fdb add {VM} --vni {vni} --dev {PORT}"));

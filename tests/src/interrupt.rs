@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// From here on Ctrl-C, and being told to end, end nothing by themselves: [`stop_if_interrupted`] does.
-pub(crate) fn hold_interrupts() -> Result<(), String> {
+pub fn hold() -> Result<(), String> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
         .map_err(|error| format!("cannot catch Ctrl-C: {error}"))
 }
@@ -15,6 +15,6 @@ pub(crate) fn hold_interrupts() -> Result<(), String> {
 /// # Panics
 ///
 /// See above.
-pub(crate) fn stop_if_interrupted() {
+pub fn stop_if_interrupted() {
     assert!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
 }

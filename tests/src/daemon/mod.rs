@@ -1,27 +1,45 @@
 //! A `vtep run` process and the command line that talks to it.
 
+pub mod binary;
+pub mod monitor;
+pub mod refusal;
+
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::binary;
-use crate::frame::Mac;
-use crate::ns::{self, Ns};
+use crate::encoder::Mac;
+use crate::lab::ns::{self, Ns};
 use crate::wait::{poll, until};
+
+static SHOWS: AtomicBool = AtomicBool::new(false);
+static OUTLIVES: AtomicBool = AtomicBool::new(false);
+
+/// Has every command that this process gives from now on printed, as one would type it on the hypervisor.
+pub fn show_commands() {
+    SHOWS.store(true, Ordering::Relaxed);
+}
+
+/// Has every daemon that this process starts from now on outlive it, and not be ended by Ctrl-C on its terminal.
+pub fn outlive_this_process() {
+    OUTLIVES.store(true, Ordering::Relaxed);
+}
 
 const START: Duration = Duration::from_secs(30);
 
 /// One instance: what runs, what it is called, what it said.
 #[derive(Debug)]
 pub struct Daemon {
+    binary: PathBuf,
     instance: String,
     args: Vec<String>,
     namespace: PathBuf,
@@ -33,20 +51,27 @@ impl Daemon {
     /// Starts `vtep run ARGS` in `ns` and waits until it answers.
     #[must_use]
     pub fn start(ns: &Ns, args: &[&str]) -> Self {
-        let daemon = Self::named(ns, &ns::unique("i"), args);
+        Self::start_build(binary::vtep(), ns, args)
+    }
+
+    /// The same with another build of `vtep`, for the daemon and for every command to it.
+    #[must_use]
+    pub fn start_build(binary: &Path, ns: &Ns, args: &[&str]) -> Self {
+        let daemon = Self::of_build(binary, ns, &ns::unique("i"), args);
         daemon.run();
         daemon
     }
 
     /// An instance that does not run yet.
-    ///
-    /// # Panics
-    ///
-    /// If bpffs is missing and cannot be mounted.
     #[must_use]
     pub fn named(ns: &Ns, instance: &str, args: &[&str]) -> Self {
+        Self::of_build(binary::vtep(), ns, instance, args)
+    }
+
+    fn of_build(binary: &Path, ns: &Ns, instance: &str, args: &[&str]) -> Self {
         mount_bpffs();
         Self {
+            binary: binary.to_owned(),
             instance: instance.to_owned(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             namespace: ns.path(),
@@ -79,7 +104,7 @@ impl Daemon {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net={}", self.namespace.display()))
-            .arg(binary::vtep());
+            .arg(&self.binary);
         command
             .arg("run")
             .args(&self.args)
@@ -131,13 +156,19 @@ impl Daemon {
             .stdin(std::process::Stdio::null())
             .stdout(log())
             .stderr(log());
-        // SAFETY: prctl is safe to call between fork and exec; a daemon must not outlive its test.
+        let outlives = OUTLIVES.load(Ordering::Relaxed);
+        // SAFETY: both are safe to call between fork and exec; a daemon must not outlive its test.
         unsafe {
-            command.pre_exec(|| {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            command.pre_exec(move || {
+                if outlives {
+                    libc::setsid();
+                } else {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                }
                 Ok(())
             });
         }
+        self.show(&format!("run {}", self.args.join(" ")));
         let child = command.spawn().expect("start the daemon");
         *self.child() = Some(child);
         let answered = poll(START, || {
@@ -225,12 +256,37 @@ impl Daemon {
     /// Runs `vtep ARGS` with something on its standard input.
     #[must_use]
     pub fn vtep_input(&self, args: &str, input: &str) -> Output {
-        let mut command = Command::new(binary::vtep());
+        let mut command = Command::new(&self.binary);
         command
             .args(args.split_whitespace())
             .args(["--instance", &self.instance])
             .envs(binary::environment());
         ns::with_input(&mut command, input)
+    }
+
+    /// Prints a command where that is wanted, see [`show_commands`].
+    fn show(&self, args: &str) {
+        if SHOWS.load(Ordering::Relaxed) {
+            let here = self.namespace.file_name().unwrap_or_default();
+            println!("  {}# vtep {args}", here.display());
+        }
+    }
+
+    /// The command to type for `vtep ARGS`.
+    #[must_use]
+    pub fn to_type(&self, args: &str) -> String {
+        format!(
+            "{} {args} --instance {}",
+            self.binary.display(),
+            self.instance
+        )
+    }
+
+    /// The commands to type that take it away, by one who goes and leaves it running.
+    #[must_use]
+    pub fn removal(&self) -> String {
+        let (teardown, log) = (self.to_type("teardown"), self.log.display());
+        format!("{teardown}; kill {}; rm {log}", self.pid())
     }
 
     /// Runs `vtep ARGS` and insists on success.
@@ -240,6 +296,18 @@ impl Daemon {
     /// If it is refused.
     #[track_caller]
     pub fn ok(&self, args: &str) -> String {
+        self.show(args);
+        self.printed(args)
+    }
+
+    /// What `vtep ARGS` prints; it has to succeed.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[must_use]
+    #[track_caller]
+    pub fn printed(&self, args: &str) -> String {
         let out = self.vtep(args);
         let [stdout, stderr] =
             [&out.stdout, &out.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -259,7 +327,7 @@ impl Daemon {
     #[must_use]
     #[track_caller]
     pub fn rows(&self, args: &str) -> Vec<Value> {
-        let text = self.ok(&format!("{args} -j"));
+        let text = self.printed(&format!("{args} -j"));
         match serde_json::from_str(&text) {
             Ok(Value::Array(rows)) => rows,
             other => panic!("vtep {args} -j printed no array: {other:?}: {text}"),
@@ -388,7 +456,7 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             eprintln!("---- {} ----\n{}", self.instance, self.log());
         }
-        let teardown = Command::new(binary::vtep())
+        let teardown = Command::new(&self.binary)
             .args(["teardown", "--instance", &self.instance])
             .envs(binary::environment())
             .output();

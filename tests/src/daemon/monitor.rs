@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::binary;
 use crate::daemon::Daemon;
-use crate::frame::Mac;
+use crate::daemon::binary;
+use crate::encoder::Mac;
 use crate::wait::{until, until_true};
 
 /// A MAC that only [`Monitor::start`] uses.

@@ -1,12 +1,16 @@
 //! The few bpf(2) calls that tests need: to look at what is attached, and to spoil what is pinned.
 
+pub mod asm;
+pub mod program;
+pub mod stack;
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::ns::Ns;
+use crate::lab::ns::Ns;
 
 const MAP_CREATE: i64 = 0;
 const MAP_LOOKUP: i64 = 1;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::ns::Ns;
+use crate::lab::ns::Ns;
 use crate::traffic::udp_pair;
 use crate::wait::{DEADLINE, until_true};
 

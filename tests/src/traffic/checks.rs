@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::capture::Capture;
 use crate::daemon::Daemon;
 use crate::dump;
-use crate::frame::{Frame, Mac, eth, pattern};
-use crate::inner::every_sort;
+use crate::encoder::inner::every_sort;
+use crate::encoder::{Frame, Mac, eth, pattern};
 use crate::lab::{Lab, Vm};
 use crate::link::Link as _;
-use crate::stream::Stream;
+use crate::link::capture::Capture;
+use crate::traffic::stream::Stream;
 use crate::traffic::{ping, tcp_transfer, udp_sizes};
 use crate::wait::DEADLINE;
 

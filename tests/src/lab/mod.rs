@@ -1,16 +1,20 @@
 //! Hypervisors, what lies between them, and the VMs behind them.
 
+pub mod kernel;
+pub mod ns;
+pub mod underlay;
+pub mod wire;
+
 use std::net::IpAddr;
 
-use crate::capture::Capture;
 use crate::daemon::Daemon;
-use crate::frame::Mac;
-use crate::kernel;
+use crate::encoder::Mac;
+use crate::lab::ns::Ns;
+use crate::lab::underlay::{Family, Topology, Underlay};
 use crate::link::Link as _;
-use crate::ns::Ns;
-use crate::tap::{Pump, Tap};
+use crate::link::capture::Capture;
+use crate::link::tap::{Pump, Tap};
 use crate::traffic::{self, inner_v4, inner_v6};
-use crate::underlay::{Family, Topology, Underlay};
 
 /// The uplink of every hypervisor.
 pub const UPLINK: &str = "up0";

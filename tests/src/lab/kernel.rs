@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::frame::Mac;
-use crate::ns::Ns;
-use crate::underlay::Family;
+use crate::encoder::Mac;
+use crate::lab::ns::Ns;
+use crate::lab::underlay::Family;
 
 /// Makes VNI `vni` at a hypervisor whose underlay address is `local`, with the device's defaults.
 pub fn add_vni(ns: &Ns, vni: u32, local: IpAddr, mtu: u32) {

@@ -172,7 +172,7 @@ impl Ns {
     ///
     /// If there is none of that name.
     #[must_use]
-    pub fn mac(&self, dev: &str) -> crate::frame::Mac {
+    pub fn mac(&self, dev: &str) -> crate::encoder::Mac {
         let text = self.ip_output(&format!("-o link show dev {dev}"));
         let after = text
             .split("link/ether ")

@@ -1,5 +1,9 @@
 //! What it takes to be one end of a wire: send a frame, see what comes.
 
+pub mod capture;
+pub mod offload;
+pub mod tap;
+
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 

@@ -1,13 +1,17 @@
 //! Traffic between two namespaces, checked by content.
 
+pub mod checks;
+pub mod roam;
+pub mod stream;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::time::{Duration, Instant};
 
 use crate::dump::assert_same;
-use crate::frame::{checksum, pattern};
-use crate::ns::Ns;
+use crate::encoder::{checksum, pattern};
+use crate::lab::ns::Ns;
 use crate::wait::{DEADLINE, poll};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -116,6 +120,17 @@ impl Pinger {
 /// If they do not arrive whole.
 #[track_caller]
 pub fn tcp_transfer(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) {
+    let _took = tcp_timed(from, to, to_ip, len);
+}
+
+/// The same; returns the time from when the receiver was accepted until it had all.
+///
+/// # Panics
+///
+/// If the bytes do not arrive whole.
+#[must_use]
+#[track_caller]
+pub fn tcp_timed(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) -> Duration {
     let listener = to.run(|| TcpListener::bind((to_ip, 0)).expect("listen"));
     let address = listener.local_addr().expect("the listener's address");
     let mut sender = from.run(|| {
@@ -131,7 +146,7 @@ pub fn tcp_transfer(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) {
         .expect("a write timeout");
     let want = pattern(7, len);
     let mut got: Vec<u8> = Vec::with_capacity(len);
-    std::thread::scope(|scope| {
+    let took = std::thread::scope(|scope| {
         let mut receiver = receiver;
         scope.spawn(|| {
             sender.write_all(&want).expect("send all");
@@ -153,6 +168,7 @@ pub fn tcp_transfer(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) {
                 got.len()
             );
         }
+        start.elapsed()
     });
     let at = got.iter().zip(&want).position(|(g, w)| g != w);
     assert!(
@@ -160,6 +176,7 @@ pub fn tcp_transfer(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) {
         "TCP to {to_ip}: got {} of {len} bytes, first wrong {at:?}",
         got.len()
     );
+    took
 }
 
 /// Two UDP sockets in two namespaces, connected to each other.
