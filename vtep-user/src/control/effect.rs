@@ -102,7 +102,7 @@ pub struct Effect {
 }
 
 impl Effect {
-    pub(super) fn write(&mut self, write: Write) {
+    pub(crate) fn write(&mut self, write: Write) {
         self.writes.push(write);
     }
 

@@ -2,10 +2,12 @@
 
 use std::hash::Hash;
 
-use super::{
+use crate::control::{
     Duplicates,
-    hash::Map,
-    queue::{self, NEVER, Queue, SECOND},
+    record::{
+        hash::Map,
+        queue::{self, NEVER, Queue, SECOND},
+    },
 };
 
 /// Most things whose moves are remembered; the moves of others count for nothing.
@@ -51,18 +53,18 @@ impl Record {
 
 /// A move.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Move {
+pub(crate) struct Move {
     /// When.
-    pub(super) time: u64,
+    pub(crate) time: u64,
     /// Slot of the port that it left, if it was at one.
-    pub(super) from: Option<u32>,
+    pub(crate) from: Option<u32>,
     /// Slot of the port that it came to, if it came to one, and since when there is somebody.
-    pub(super) to: Option<(u32, Option<u64>)>,
+    pub(crate) to: Option<(u32, Option<u64>)>,
 }
 
 /// What becomes of something whose time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Looked {
+pub(crate) enum Looked {
     /// Nothing.
     Left,
     /// It may move again.
@@ -71,7 +73,7 @@ pub(super) enum Looked {
 
 /// What moved lately.
 #[derive(Clone, Debug)]
-pub(super) struct Moves<K> {
+pub(crate) struct Moves<K> {
     records: Map<K, Record>,
     queue: Queue<K>,
 }
@@ -90,7 +92,7 @@ impl<K: Copy + Eq + Hash> Moves<K> {
     ///
     /// A move onto a port to which somebody came since `key` was last there, or since it moved to where it was so far, does not
     /// count, and is the beginning of a new count: a VM was moved here.
-    pub(super) fn note(&mut self, key: K, moved: Move, rule: Duplicates) -> bool {
+    pub(crate) fn note(&mut self, key: K, moved: Move, rule: Duplicates) -> bool {
         let Move { time, from, to } = moved;
         let known = self.records.contains_key(&key);
         if rule.moves == 0 || (!known && self.records.len() >= MAX_RECORDS) {
@@ -131,7 +133,7 @@ impl<K: Copy + Eq + Hash> Moves<K> {
     }
 
     /// Freezes `key` until that second.
-    pub(super) fn freeze(&mut self, key: K, until: u32) {
+    pub(crate) fn freeze(&mut self, key: K, until: u32) {
         self.records.entry(key).or_default().frozen = Some(until);
         self.look_at(key, until);
     }
@@ -149,14 +151,14 @@ impl<K: Copy + Eq + Hash> Moves<K> {
     }
 
     /// True if `key` is not to move.
-    pub(super) fn is_frozen(&self, key: K) -> bool {
+    pub(crate) fn is_frozen(&self, key: K) -> bool {
         self.records
             .get(&key)
             .is_some_and(|record| record.frozen.is_some())
     }
 
     /// What is frozen and was at the port `slot` lately.
-    pub(super) fn frozen_by(&self, slot: u32) -> Vec<K> {
+    pub(crate) fn frozen_by(&self, slot: u32) -> Vec<K> {
         let frozen = self
             .records
             .iter()
@@ -165,24 +167,24 @@ impl<K: Copy + Eq + Hash> Moves<K> {
     }
 
     /// Forgets the moves of `key`.
-    pub(super) fn forget(&mut self, key: K) {
+    pub(crate) fn forget(&mut self, key: K) {
         if !self.records.is_empty() {
             self.records.remove(&key);
         }
     }
 
     /// Forgets the moves of all that `gone` says.
-    pub(super) fn forget_all(&mut self, gone: impl Fn(&K) -> bool) {
+    pub(crate) fn forget_all(&mut self, gone: impl Fn(&K) -> bool) {
         self.records.retain(|key, _| !gone(key));
     }
 
     /// True if something is to be looked at.
-    pub(super) fn is_due(&self, now: u64) -> bool {
+    pub(crate) fn is_due(&self, now: u64) -> bool {
         self.queue.is_due(now)
     }
 
     /// Looks at the next of which the time has come.
-    pub(super) fn look(&mut self, now: u64, rule: Duplicates) -> Option<(K, Looked)> {
+    pub(crate) fn look(&mut self, now: u64, rule: Duplicates) -> Option<(K, Looked)> {
         let (at, key) = self.queue.pop(now)?;
         let Some(record) = self.records.get(&key).filter(|record| record.due == at) else {
             return Some((key, Looked::Left));

@@ -6,7 +6,7 @@
 use foldhash::fast::RandomState;
 
 /// A table of values by their keys.
-pub(super) type Map<K, V> = std::collections::HashMap<K, V, RandomState>;
+pub(crate) type Map<K, V> = std::collections::HashMap<K, V, RandomState>;
 
 /// A set of values.
-pub(super) type Set<T> = std::collections::HashSet<T, RandomState>;
+pub(crate) type Set<T> = std::collections::HashSet<T, RandomState>;

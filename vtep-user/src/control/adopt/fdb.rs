@@ -7,17 +7,19 @@ use vtep_common::{
     maps::{FloodList, MAX_FLOOD_LISTS, MAX_SEGMENTS},
 };
 
-use super::{
+use crate::control::{
     Dump, State, Write,
     adopt::{Adoption, is_vtep},
-    entry::{Entry, Kind, Origin},
-    flood::{self, Group},
-    queue::{self, NEVER},
+    ops::{
+        entry::{Entry, Kind, Origin},
+        flood::{self, Group},
+    },
+    record::queue::{self, NEVER},
 };
 
 impl Adoption {
     /// The peers of every flood list, those that are there, each once.
-    pub(super) fn lists(&self, dump: &Dump) -> HashMap<u32, Vec<u32>> {
+    pub(crate) fn lists(&self, dump: &Dump) -> HashMap<u32, Vec<u32>> {
         let remotes = |list: &FloodList| {
             let len = (list.len as usize).min(list.targets.len());
             let ports = (list.ports as usize).min(len);
@@ -34,7 +36,7 @@ impl Adoption {
             .collect()
     }
 
-    pub(super) fn fdb(&mut self, dump: &Dump, mut lists: HashMap<u32, Vec<u32>>) {
+    pub(crate) fn fdb(&mut self, dump: &Dump, mut lists: HashMap<u32, Vec<u32>>) {
         let state = &mut self.state;
         let numbers: Vec<_> = state.vnis.values().copied().collect();
         for number in numbers {
@@ -75,7 +77,7 @@ impl Adoption {
     }
 
     /// Brings the flood lists in line with the state.
-    pub(super) fn flood(&mut self, dump: &Dump) {
+    pub(crate) fn flood(&mut self, dump: &Dump) {
         let mut wanted = BTreeMap::new();
         for (number, segment) in self.state.segments.iter() {
             wanted.extend(

@@ -4,19 +4,24 @@ use std::net::IpAddr;
 
 use vtep_common::{addr::MacAddr, maps};
 
-use super::{Effect, State, Write, entry::key, neigh, nexthop, refuse, settings, state::Segment};
+use crate::control::{
+    Effect, State, Write,
+    ops::{entry::key, neigh, nexthop, refuse},
+    record::settings,
+    state::Segment,
+};
 use crate::model::{NeighState, Refusal, Vni, VniSpec};
 
 impl State {
     /// Number of the segment of `vni`.
-    pub(super) fn segment_of(&self, vni: Vni) -> Result<u32, Refusal> {
+    pub(crate) fn segment_of(&self, vni: Vni) -> Result<u32, Refusal> {
         self.vnis
             .get(&vni.get())
             .copied()
             .ok_or_else(|| refuse::no_vni(vni))
     }
 
-    pub(super) fn vni_add(&mut self, vni: Vni, spec: &VniSpec) -> Result<Effect, Refusal> {
+    pub(crate) fn vni_add(&mut self, vni: Vni, spec: &VniSpec) -> Result<Effect, Refusal> {
         if self.vnis.contains_key(&vni.get()) {
             return Err(Refusal::conflict(format!(
                 "vni {vni} exists already; change it with: vtep vni set {vni}"
@@ -63,7 +68,7 @@ impl State {
         }
     }
 
-    pub(super) fn vni_set(&mut self, vni: Vni, spec: &VniSpec) -> Result<Effect, Refusal> {
+    pub(crate) fn vni_set(&mut self, vni: Vni, spec: &VniSpec) -> Result<Effect, Refusal> {
         let number = self.segment_of(vni)?;
         let segment = &self.segments[number];
         let pod = settings::changed(&segment.pod, spec)?;
@@ -97,7 +102,7 @@ impl State {
     ///
     /// Its VNI goes first, so that a daemon that is killed on the way leaves a segment without one, which the next daemon
     /// clears away.
-    pub(super) fn vni_del(&mut self, vni: Vni) -> Result<Effect, Refusal> {
+    pub(crate) fn vni_del(&mut self, vni: Vni) -> Result<Effect, Refusal> {
         let number = self.segment_of(vni)?;
         let mut out = Effect::default();
         self.vnis.remove(&vni.get());

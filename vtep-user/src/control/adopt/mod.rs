@@ -3,6 +3,9 @@
 //! A VNI without its key in `VNIS`, and a port without its key in `PORT_INDEX`, were half made or half deleted: either way
 //! they go, with everything in them. What then points to nothing goes too.
 
+mod fdb;
+mod hosts;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
@@ -19,10 +22,9 @@ use vtep_common::{
 
 use super::{
     Effect, Limits, LinkFacts, State, Write,
-    peer::Peer,
-    settings,
     state::{Port, Segment},
 };
+use crate::control::{ops::peer::Peer, record::settings};
 use crate::model::PeerState;
 
 /// What the pinned maps hold. Slots that are not in use may be left out.
@@ -103,10 +105,10 @@ impl State {
     }
 }
 
-pub(super) struct Adoption {
-    pub(super) state: State,
+pub(crate) struct Adoption {
+    pub(crate) state: State,
     /// Writes that take references away or bring records up to date.
-    pub(super) early: Vec<Write>,
+    pub(crate) early: Vec<Write>,
     /// Writes that take targets away, those that are referred to last coming first.
     late: Vec<Write>,
     notes: Vec<String>,
@@ -312,7 +314,7 @@ impl Adoption {
 }
 
 /// True if there is a peer of that number, and it is no multicast group.
-pub(super) fn is_vtep(state: &State, peer: u32) -> bool {
+pub(crate) fn is_vtep(state: &State, peer: u32) -> bool {
     state.peers.get(peer).is_some_and(|peer| !peer.is_group())
 }
 

@@ -5,12 +5,16 @@ use vtep_common::{
     maps::{FdbKey, FdbValue, MAX_FLOOD_LISTS},
 };
 
-use super::{Effect, State, Write, fdb::Aim, queue::NEVER, refuse, run::Untold};
+use crate::control::{
+    Effect, State, Write,
+    ops::{fdb::Aim, refuse},
+    record::{queue::NEVER, run::Untold},
+};
 use crate::model::{EntryState, Refusal};
 
 /// What an entry points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A peer.
     Peer,
     /// A port.
@@ -21,7 +25,7 @@ pub(super) enum Kind {
 
 /// Who made an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// The user.
     Static,
     /// A frame.
@@ -32,15 +36,15 @@ pub(super) enum Origin {
 
 /// An FDB entry. There can be millions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// When a learned entry is to be looked at, in seconds.
-    pub(super) due: Untold<u32>,
+    pub(crate) due: Untold<u32>,
     /// Number of the peer, slot of the port, or number of the list.
     target: u16,
     /// Which of these.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     /// Who made it.
-    pub(super) origin: Origin,
+    pub(crate) origin: Origin,
 }
 
 const _: () = assert!(size_of::<Entry>() == 8 && MAX_FLOOD_LISTS <= 1 << 16);
@@ -57,22 +61,22 @@ impl Entry {
     }
 
     /// An entry of the user's.
-    pub(super) fn fixed(kind: Kind, target: u32) -> Self {
+    pub(crate) fn fixed(kind: Kind, target: u32) -> Self {
         Self::new(kind, target, Origin::Static).expect("a number that the state gave out")
     }
 
     /// An entry made by a frame.
-    pub(super) fn learned(kind: Kind, target: u32) -> Self {
+    pub(crate) fn learned(kind: Kind, target: u32) -> Self {
         Self::new(kind, target, Origin::Learned).expect("a number that the state gave out")
     }
 
     /// True unless the user made it.
-    pub(super) fn is_learned(self) -> bool {
+    pub(crate) fn is_learned(self) -> bool {
         self.origin != Origin::Static
     }
 
     /// The state in rows.
-    pub(super) fn state(self) -> EntryState {
+    pub(crate) fn state(self) -> EntryState {
         match self.origin {
             Origin::Static => EntryState::Static,
             Origin::Learned | Origin::Frozen => EntryState::Learned,
@@ -80,22 +84,22 @@ impl Entry {
     }
 
     /// Number of the peer, slot of the port, or number of the list.
-    pub(super) fn target(self) -> u32 {
+    pub(crate) fn target(self) -> u32 {
         self.target.into()
     }
 
     /// Number of the peer that it points to.
-    pub(super) fn peer(self) -> Option<u32> {
+    pub(crate) fn peer(self) -> Option<u32> {
         (self.kind == Kind::Peer).then_some(self.target())
     }
 
     /// Slot of the port that it points to.
-    pub(super) fn port(self) -> Option<u32> {
+    pub(crate) fn port(self) -> Option<u32> {
         (self.kind == Kind::Port).then_some(self.target())
     }
 
     /// As it stands in the map. `seen` is when a frame from the MAC was last seen, of a learned entry.
-    pub(super) fn pod(self, seen: u64) -> FdbValue {
+    pub(crate) fn pod(self, seen: u64) -> FdbValue {
         let learned = self.is_learned();
         FdbValue {
             target: self.target(),
@@ -119,7 +123,7 @@ impl Entry {
     }
 
     /// From the map; `None` for what this version does not know.
-    pub(super) fn from_pod(pod: &FdbValue) -> Option<Self> {
+    pub(crate) fn from_pod(pod: &FdbValue) -> Option<Self> {
         let kind = match pod.kind {
             FdbValue::PEER => Kind::Peer,
             FdbValue::PORT => Kind::Port,
@@ -138,13 +142,13 @@ impl Entry {
 }
 
 /// Key of `mac` in segment `number`.
-pub(super) fn key(number: u32, mac: MacAddr) -> FdbKey {
+pub(crate) fn key(number: u32, mac: MacAddr) -> FdbKey {
     FdbKey::new(number, mac)
 }
 
 impl State {
     /// Refuses if there is no room for `more` entries.
-    pub(super) fn check_fdb_room(&self, more: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_fdb_room(&self, more: usize) -> Result<(), Refusal> {
         if more != 0 && self.fdb_len as usize + more > self.limits.fdb as usize {
             return Err(refuse::fdb_full(self.limits.fdb));
         }
@@ -152,7 +156,7 @@ impl State {
     }
 
     /// Refuses if a VNI may not hold `more` entries.
-    pub(super) fn check_vni_room(&self, number: u32, more: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_vni_room(&self, number: u32, more: usize) -> Result<(), Refusal> {
         let segment = &self.segments[number];
         let limit = segment.pod.max_macs;
         if more != 0 && limit != 0 && segment.fdb.len() + more > limit as usize {
@@ -162,7 +166,7 @@ impl State {
     }
 
     /// Writes the entry of a unicast MAC.
-    pub(super) fn unicast_set(
+    pub(crate) fn unicast_set(
         &mut self,
         number: u32,
         mac: MacAddr,
@@ -192,7 +196,7 @@ impl State {
     }
 
     /// True if a port may have `mac` behind it, or has it already.
-    pub(super) fn has_port_room(&self, slot: u32, mac: MacAddr) -> bool {
+    pub(crate) fn has_port_room(&self, slot: u32, mac: MacAddr) -> bool {
         let port = &self.ports[slot];
         let limit = port.max_macs();
         let is_here = || {
@@ -203,14 +207,14 @@ impl State {
     }
 
     /// True if the user made the entry of a MAC.
-    pub(super) fn is_static(&self, number: u32, mac: MacAddr) -> bool {
+    pub(crate) fn is_static(&self, number: u32, mac: MacAddr) -> bool {
         let entry = self.segments[number].fdb.get(&mac);
         entry.is_some_and(|entry| !entry.is_learned())
     }
 
     /// Writes an entry, whose peer the caller acquired, in place of the one that the MAC has. `seen` is when a frame from the
     /// MAC was last seen, of a learned entry.
-    pub(super) fn set_entry(
+    pub(crate) fn set_entry(
         &mut self,
         number: u32,
         mac: MacAddr,
@@ -249,7 +253,7 @@ impl State {
     }
 
     /// Deletes the entry of a MAC.
-    pub(super) fn remove_entry(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn remove_entry(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
         if let Some(old) = self.segments[number].fdb.remove(&mac) {
             out.write(Write::Fdb(key(number, mac), None));
             self.fdb_len -= 1;

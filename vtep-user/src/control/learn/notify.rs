@@ -4,19 +4,23 @@ use std::net::IpAddr;
 
 use vtep_common::addr::MacAddr;
 
-use super::{Effect, State, entry::Entry, queue::SECOND, run::Scope};
+use crate::control::{
+    Effect, State,
+    ops::entry::Entry,
+    record::{queue::SECOND, run::Scope},
+};
 use crate::model::{EventKind, Happening};
 
 impl State {
     /// Tells what happened, if somebody watches.
-    pub(super) fn tell(&self, out: &mut Effect, what: impl FnOnce(&Self) -> Happening) {
+    pub(crate) fn tell(&self, out: &mut Effect, what: impl FnOnce(&Self) -> Happening) {
         if self.run.watched {
             out.events.push(what(self));
         }
     }
 
     /// Tells of a MAC where it is now, and where it was before.
-    pub(super) fn tell_mac(
+    pub(crate) fn tell_mac(
         &self,
         out: &mut Effect,
         event: EventKind,
@@ -49,7 +53,7 @@ impl State {
     }
 
     /// Tells that something was not learned for want of room, once a second for each limit.
-    pub(super) fn tell_limit(
+    pub(crate) fn tell_limit(
         &mut self,
         out: &mut Effect,
         scope: Scope,

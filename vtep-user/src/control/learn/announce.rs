@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use vtep_common::{addr::MacAddr, maps};
 
-use super::{Announce, Effect, State, queue::SECOND, state::Segment};
+use crate::control::{Announce, Effect, State, record::queue::SECOND, state::Segment};
 
 /// Learned MACs that are announced for one port in a second, at most: a guest could make up any number.
 const MAX_ANNOUNCED: u32 = 256;
 
 impl State {
     /// Announces a MAC that was learned at the port `slot`, unless there have been many lately.
-    pub(super) fn announce_learned(&mut self, slot: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn announce_learned(&mut self, slot: u32, mac: MacAddr, out: &mut Effect) {
         let second = self.run.now / SECOND;
         let announced = self.run.announced.entry(slot).or_default();
         if announced.0 != second {
@@ -24,7 +24,7 @@ impl State {
     }
 
     /// Announces a MAC that came to the port `slot`, with the hosts that are known to be at it.
-    pub(super) fn announce(&self, slot: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn announce(&self, slot: u32, mac: MacAddr, out: &mut Effect) {
         let number = self.ports[slot].pod.segment;
         let segment = &self.segments[number];
         if segment.pod.has(maps::Segment::FLOODS) && segment.has_remotes() {

@@ -10,7 +10,10 @@ use vtep_common::{
     maps::{FdbValue, NexthopKey, NexthopValue, Segment},
 };
 
-use super::{Effect, State, Write, entry::Kind, refuse};
+use crate::control::{
+    Effect, State, Write,
+    ops::{entry::Kind, refuse},
+};
 use crate::model::{NeighState, NexthopDel, NexthopRow, NexthopSpec, Prefix, Refusal, Vni};
 
 /// Where the slot of the port that has the address too, plus one, stands in the flags.
@@ -20,11 +23,11 @@ const _: () = assert!(vtep_common::maps::MAX_PORTS < 1 << (16 - CLAIM_SHIFT));
 
 /// An entry of the user's. At least one of these is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Nexthop {
+pub(crate) struct Nexthop {
     /// Number of the peer to send to; without one the FDB says where the MAC is.
-    pub(super) via: Option<u32>,
+    pub(crate) via: Option<u32>,
     /// The inner destination MAC.
-    pub(super) mac: Option<MacAddr>,
+    pub(crate) mac: Option<MacAddr>,
 }
 
 impl Nexthop {
@@ -35,7 +38,7 @@ impl Nexthop {
 }
 
 /// Key of a prefix in segment `number`, and how many bits of it hold.
-pub(super) fn key(number: u32, prefix: Prefix) -> (u32, NexthopKey) {
+pub(crate) fn key(number: u32, prefix: Prefix) -> (u32, NexthopKey) {
     let host = prefix.addr();
     let family = if host.is_ipv4() {
         NexthopKey::V4_BITS
@@ -51,7 +54,7 @@ pub(super) fn key(number: u32, prefix: Prefix) -> (u32, NexthopKey) {
 }
 
 /// The prefix of a key, if it is one that [`key`] makes.
-pub(super) fn prefix(bits: u32, key: &NexthopKey) -> Option<Prefix> {
+pub(crate) fn prefix(bits: u32, key: &NexthopKey) -> Option<Prefix> {
     let host = IpAddr::from(key.host);
     let family = if host.is_ipv4() {
         NexthopKey::V4_BITS
@@ -64,7 +67,7 @@ pub(super) fn prefix(bits: u32, key: &NexthopKey) -> Option<Prefix> {
 }
 
 /// The slot of the port that has the address too, from the flags of an entry of the user's.
-pub(super) fn claim(value: &NexthopValue) -> Option<u32> {
+pub(crate) fn claim(value: &NexthopValue) -> Option<u32> {
     u32::from(value.flags >> CLAIM_SHIFT).checked_sub(1)
 }
 
@@ -100,12 +103,12 @@ fn covers_v4(prefix: Prefix) -> bool {
 }
 
 /// Entries that a prefix may need in the map.
-pub(super) fn room(prefix: Prefix) -> usize {
+pub(crate) fn room(prefix: Prefix) -> usize {
     1 + usize::from(covers_v4(prefix))
 }
 
 impl State {
-    pub(super) fn nexthop_add(&mut self, spec: &NexthopSpec) -> Result<Effect, Refusal> {
+    pub(crate) fn nexthop_add(&mut self, spec: &NexthopSpec) -> Result<Effect, Refusal> {
         let number = self.segment_of(spec.vni)?;
         if self.segments[number].nexthops.contains_key(&spec.ip) {
             return Err(Refusal::conflict(format!(
@@ -116,7 +119,7 @@ impl State {
         self.nexthop_replace(spec)
     }
 
-    pub(super) fn nexthop_replace(&mut self, spec: &NexthopSpec) -> Result<Effect, Refusal> {
+    pub(crate) fn nexthop_replace(&mut self, spec: &NexthopSpec) -> Result<Effect, Refusal> {
         let NexthopSpec {
             ip: prefix,
             vni,
@@ -148,7 +151,7 @@ impl State {
         Ok(out)
     }
 
-    pub(super) fn nexthop_del(&mut self, del: &NexthopDel) -> Result<Effect, Refusal> {
+    pub(crate) fn nexthop_del(&mut self, del: &NexthopDel) -> Result<Effect, Refusal> {
         let NexthopDel {
             ip: prefix,
             vni,
@@ -180,7 +183,7 @@ impl State {
     }
 
     /// Refuses if there is no room for `more` entries, those that others stand in for counted too.
-    pub(super) fn check_nexthop_room(&self, more: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_nexthop_room(&self, more: usize) -> Result<(), Refusal> {
         if more != 0 && self.nexthop_used as usize + more > self.limits.nexthops as usize {
             return Err(Refusal::full(format!(
                 "there is room for {} entries in the nexthop table and no more; delete one with: vtep nexthop del HOST --vni VNI",
@@ -191,7 +194,7 @@ impl State {
     }
 
     /// Writes an entry of the user's, whose peer the caller acquired, or takes it away.
-    pub(super) fn nexthop_put(
+    pub(crate) fn nexthop_put(
         &mut self,
         number: u32,
         prefix: Prefix,
@@ -233,7 +236,7 @@ impl State {
     }
 
     /// Brings the map in line with what is known of a prefix.
-    pub(super) fn settle_nexthop(&mut self, number: u32, prefix: Prefix, out: &mut Effect) {
+    pub(crate) fn settle_nexthop(&mut self, number: u32, prefix: Prefix, out: &mut Effect) {
         let wanted = self.wanted_nexthop(number, prefix);
         let segment = &mut self.segments[number];
         let old = match wanted {
@@ -248,7 +251,7 @@ impl State {
     }
 
     /// Says in the segment whether it has entries.
-    pub(super) fn settle_flag(&mut self, number: u32, out: &mut Effect) {
+    pub(crate) fn settle_flag(&mut self, number: u32, out: &mut Effect) {
         let segment = &mut self.segments[number];
         let has = !segment.routes.is_empty();
         if segment.pod.has(Segment::NEXTHOPS) != has {
@@ -299,7 +302,7 @@ impl State {
     }
 
     /// Lets the entries that follow a MAC follow it to where the FDB has it now.
-    pub(super) fn follow(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn follow(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
         let followers = &self.segments[number].followers;
         if followers.is_empty() {
             return;

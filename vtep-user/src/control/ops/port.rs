@@ -7,27 +7,30 @@ use vtep_common::{
     maps::{self, PortKey},
 };
 
-use super::{
+use crate::control::{
     Attach, Effect, LinkFacts, Links, Reserved, State, Write,
-    entry::{Entry, Kind},
-    refuse, settings,
+    ops::{
+        entry::{Entry, Kind},
+        refuse,
+    },
+    record::settings,
     state::Port,
 };
 use crate::model::{Mac, Op, PortChange, PortHook, PortPart, PortSpec, Refusal, VlanId};
 
 impl Port {
     /// Most MACs behind it, 0 for no limit. It stands in the last word of the record, which only the daemon reads.
-    pub(super) const fn max_macs(&self) -> u32 {
+    pub(crate) const fn max_macs(&self) -> u32 {
         self.pod.max_macs
     }
 
     /// The MACs behind it, learned ones included.
-    pub(super) fn entries(&self) -> usize {
+    pub(crate) fn entries(&self) -> usize {
         self.macs.len() + self.learned as usize
     }
 
     /// Takes on what is known about the interface.
-    pub(super) fn take_facts(&mut self, facts: &LinkFacts) {
+    pub(crate) fn take_facts(&mut self, facts: &LinkFacts) {
         let pod = &mut self.pod;
         pod.mtu = facts.mtu;
         pod.flags = maps::Port::IN_USE;
@@ -40,7 +43,7 @@ impl Port {
     }
 
     /// Its key in `PORT_INDEX`.
-    pub(super) fn key(&self) -> PortKey {
+    pub(crate) fn key(&self) -> PortKey {
         PortKey::new(self.pod.ifindex, self.pod.vlan)
     }
 }
@@ -58,7 +61,7 @@ fn stations(macs: &[Mac]) -> Result<BTreeSet<MacAddr>, Refusal> {
 }
 
 impl State {
-    pub(super) fn port_add(
+    pub(crate) fn port_add(
         &mut self,
         spec: &PortSpec,
         links: &dyn Links,
@@ -153,7 +156,7 @@ impl State {
         Ok(out)
     }
 
-    pub(super) fn port_set(&mut self, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {
+    pub(crate) fn port_set(&mut self, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {
         let PortChange {
             vlan,
             vni,
@@ -228,7 +231,7 @@ impl State {
     }
 
     /// Takes ports away with the FDB entries behind them; the interface is let go with the last.
-    pub(super) fn port_del(&mut self, dev: &str, part: &PortPart) -> Result<Effect, Refusal> {
+    pub(crate) fn port_del(&mut self, dev: &str, part: &PortPart) -> Result<Effect, Refusal> {
         let (_, device) = self.device(dev)?;
         let number = part.vni.map(|vni| self.segment_of(vni)).transpose()?;
         let slots: Vec<_> = device
@@ -346,7 +349,7 @@ impl State {
     }
 
     /// Takes a port off the lists of its VNI, with the MACs behind it.
-    pub(super) fn leave(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn leave(&mut self, slot: u32, out: &mut Effect) {
         self.set_ips(slot, BTreeSet::new(), out);
         let number = self.ports[slot].pod.segment;
         let port = &self.ports[slot];

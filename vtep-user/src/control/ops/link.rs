@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use vtep_common::maps;
 
-use super::{
-    Attach, Effect, LinkFacts, State, Write, refuse,
-    run::Scope,
-    settings,
+use crate::control::{
+    Attach, Effect, LinkFacts, State, Write,
+    ops::refuse,
+    record::{run::Scope, settings},
     state::{Device, Port},
 };
 use crate::model::{PortHook, Refusal};
 
 impl State {
     /// An interface with ports, by name.
-    pub(super) fn device(&self, dev: &str) -> Result<(u32, &Device), Refusal> {
+    pub(crate) fn device(&self, dev: &str) -> Result<(u32, &Device), Refusal> {
         let ifindex = self.names.get(dev).ok_or_else(|| refuse::no_port(dev))?;
         Ok((*ifindex, &self.devices[ifindex]))
     }
@@ -69,7 +69,7 @@ impl State {
     }
 
     /// Takes a port into the tables of ports and interfaces.
-    pub(super) fn map(&mut self, port: Port, facts: &LinkFacts, hook: PortHook) -> u32 {
+    pub(crate) fn map(&mut self, port: Port, facts: &LinkFacts, hook: PortHook) -> u32 {
         let vlan = port.pod.vlan;
         let slot = self.ports.insert(port);
         self.register(facts, vlan, slot, hook);
@@ -79,7 +79,7 @@ impl State {
     }
 
     /// Takes slot `slot` into the table of interfaces.
-    pub(super) fn register(&mut self, facts: &LinkFacts, vlan: u16, slot: u32, hook: PortHook) {
+    pub(crate) fn register(&mut self, facts: &LinkFacts, vlan: u16, slot: u32, hook: PortHook) {
         self.names.insert(facts.name.clone(), facts.ifindex);
         self.devices
             .entry(facts.ifindex)
@@ -94,7 +94,7 @@ impl State {
     }
 
     /// Takes no more frames for a port, and lets its interface go if that was its last.
-    pub(super) fn unmap(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn unmap(&mut self, slot: u32, out: &mut Effect) {
         let key = self.ports[slot].key();
         out.write(Write::PortIndex(key, None));
         let Some(device) = self.devices.get_mut(&key.ifindex) else {
@@ -110,14 +110,14 @@ impl State {
         }
     }
 
-    pub(super) fn remove_port(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn remove_port(&mut self, slot: u32, out: &mut Effect) {
         self.unmap(slot, out);
         self.leave(slot, out);
         self.drop_port(slot, out);
     }
 
     /// Frees the slot of a port that nothing refers to any more.
-    pub(super) fn drop_port(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn drop_port(&mut self, slot: u32, out: &mut Effect) {
         self.ports.remove(slot);
         self.run.fresh.remove(&slot);
         self.run.announced.remove(&slot);
@@ -126,7 +126,7 @@ impl State {
     }
 
     /// Takes the frames of an interface at another hook.
-    pub(super) fn set_hook(&mut self, ifindex: u32, hook: PortHook, out: &mut Effect) {
+    pub(crate) fn set_hook(&mut self, ifindex: u32, hook: PortHook, out: &mut Effect) {
         let device = self.devices.get_mut(&ifindex).expect("looked up before");
         device.hook = hook;
         out.attach.push(Attach {

@@ -7,7 +7,7 @@ use std::{
 
 /// Values by number.
 #[derive(Clone, Debug)]
-pub(super) struct Slots<T> {
+pub(crate) struct Slots<T> {
     items: Vec<Option<T>>,
     /// The numbers below `items.len()` that are not in use.
     free: BTreeSet<u32>,
@@ -30,29 +30,29 @@ impl<T: PartialEq> PartialEq for Slots<T> {
 
 impl<T> Slots<T> {
     /// Slots in use.
-    pub(super) fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         number(self.items.len() - self.free.len())
     }
 
     /// The value of slot `at`, if in use.
-    pub(super) fn get(&self, at: u32) -> Option<&T> {
+    pub(crate) fn get(&self, at: u32) -> Option<&T> {
         self.items.get(at as usize)?.as_ref()
     }
 
     /// The value of slot `at`, if in use.
-    pub(super) fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut T> {
         self.items.get_mut(at as usize)?.as_mut()
     }
 
     /// Every slot in use, lowest number first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..)
             .zip(&self.items)
             .filter_map(|(at, item)| Some((at, item.as_ref()?)))
     }
 
     /// Puts `value` into the lowest free slot and returns its number.
-    pub(super) fn insert(&mut self, value: T) -> u32 {
+    pub(crate) fn insert(&mut self, value: T) -> u32 {
         let at = self
             .free
             .first()
@@ -63,7 +63,7 @@ impl<T> Slots<T> {
     }
 
     /// Puts `value` into slot `at`.
-    pub(super) fn put(&mut self, at: u32, value: T) {
+    pub(crate) fn put(&mut self, at: u32, value: T) {
         while self.items.len() <= at as usize {
             self.free.insert(number(self.items.len()));
             self.items.push(None);
@@ -73,7 +73,7 @@ impl<T> Slots<T> {
     }
 
     /// Frees slot `at`.
-    pub(super) fn remove(&mut self, at: u32) -> Option<T> {
+    pub(crate) fn remove(&mut self, at: u32) -> Option<T> {
         let value = self.items.get_mut(at as usize)?.take()?;
         self.free.insert(at);
         Some(value)

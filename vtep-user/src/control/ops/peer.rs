@@ -8,7 +8,7 @@ use vtep_common::{
     maps, template,
 };
 
-use super::{Effect, State, Write, refuse, state::distinct};
+use crate::control::{Effect, State, Write, ops::refuse, state::distinct};
 use crate::model::{PeerSpec, PeerState, Refusal};
 
 /// How packets to a peer leave this host, or why they do not: what the daemon found out by netlink.
@@ -49,19 +49,19 @@ pub enum Resolution {
 
 /// A remote VTEP.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// Its address.
-    pub(super) ip: IpAddr,
+    pub(crate) ip: IpAddr,
     /// As it stands in the map.
-    pub(super) pod: maps::Peer,
+    pub(crate) pod: maps::Peer,
     /// FDB entries and flood lists that point to it.
-    pub(super) refs: u32,
+    pub(crate) refs: u32,
     /// The interface towards it.
-    pub(super) dev: Option<String>,
+    pub(crate) dev: Option<String>,
     /// The gateway towards it.
-    pub(super) via: Option<IpAddr>,
+    pub(crate) via: Option<IpAddr>,
     /// Whether packets can be sent to it.
-    pub(super) state: PeerState,
+    pub(crate) state: PeerState,
 }
 
 impl Peer {
@@ -123,14 +123,14 @@ impl Peer {
     }
 
     /// True if it is no VTEP but a multicast group.
-    pub(super) fn is_group(&self) -> bool {
+    pub(crate) fn is_group(&self) -> bool {
         self.pod.has(maps::Peer::MULTICAST)
     }
 
     /// Brings the record in line with itself: family, checksum, local address and, where resolved, the outer headers.
     /// Without a local address of its family a peer is not resolved. A group is sent to by the kernel: over IPv4 the route to
     /// it says from which address.
-    pub(super) fn refresh(&mut self, local: Option<IpAddr>, udp_port: u16) {
+    pub(crate) fn refresh(&mut self, local: Option<IpAddr>, udp_port: u16) {
         let macs = self.macs();
         let pod = &mut self.pod;
         let v6 = self.ip.is_ipv6();
@@ -163,7 +163,7 @@ impl Peer {
     }
 
     /// The MACs of the next hop and of the interface towards it.
-    pub(super) fn macs(&self) -> (MacAddr, MacAddr) {
+    pub(crate) fn macs(&self) -> (MacAddr, MacAddr) {
         let template = bytemuck::bytes_of(&self.pod.template);
         let mac = |at: usize| {
             let mut bytes = [0; 6];
@@ -188,13 +188,13 @@ impl State {
     }
 
     /// Number of the VTEP `ip`.
-    pub(super) fn vtep(&self, ip: IpAddr) -> Option<u32> {
+    pub(crate) fn vtep(&self, ip: IpAddr) -> Option<u32> {
         let number = self.peer_index.get(&ip).copied();
         number.filter(|&number| !self.peers[number].is_group())
     }
 
     /// Refuses `ip`, given with `option`, where it can be no VTEP to send to, or where there is no room for it.
-    pub(super) fn check_dst(&self, ip: IpAddr, option: &str) -> Result<(), Refusal> {
+    pub(crate) fn check_dst(&self, ip: IpAddr, option: &str) -> Result<(), Refusal> {
         if let Some(what) = unfit(ip) {
             return Err(Refusal::invalid(format!(
                 "{ip} is {what}; give the address of the remote VTEP with: {option}"
@@ -214,7 +214,7 @@ impl State {
     }
 
     /// Refuses if we have no address of the family of `ip`.
-    pub(super) fn check_family(&self, ip: IpAddr) -> Result<(), Refusal> {
+    pub(crate) fn check_family(&self, ip: IpAddr) -> Result<(), Refusal> {
         if self.local_for(ip).is_none() {
             let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
             return Err(Refusal::invalid(format!(
@@ -225,7 +225,7 @@ impl State {
     }
 
     /// Refuses if there is no room for a peer `ip`.
-    pub(super) fn check_peer_room(&self, ip: IpAddr) -> Result<(), Refusal> {
+    pub(crate) fn check_peer_room(&self, ip: IpAddr) -> Result<(), Refusal> {
         if !self.peer_index.contains_key(&ip) && self.peers.len() >= self.limits.peers {
             return Err(Refusal::full(format!(
                 "there is room for {} VTEPs and no more; take one away with: vtep fdb flush --vni VNI --dst VTEP",
@@ -236,7 +236,7 @@ impl State {
     }
 
     /// Number of the peer `ip`, a VTEP that [`State::check_dst`] has passed or a multicast group, with one more reference to it.
-    pub(super) fn acquire_peer(&mut self, ip: IpAddr, out: &mut Effect) -> u32 {
+    pub(crate) fn acquire_peer(&mut self, ip: IpAddr, out: &mut Effect) -> u32 {
         if let Some(&number) = self.peer_index.get(&ip) {
             self.peers[number].refs += 1;
             return number;
@@ -260,7 +260,7 @@ impl State {
     }
 
     /// One reference to a peer less.
-    pub(super) fn release_peer(&mut self, number: u32, out: &mut Effect) {
+    pub(crate) fn release_peer(&mut self, number: u32, out: &mut Effect) {
         let peer = &mut self.peers[number];
         peer.refs -= 1;
         if peer.refs > 0 {
@@ -279,7 +279,7 @@ impl State {
         out.write(Write::Peer(number, Box::new(maps::Peer::zeroed())));
     }
 
-    pub(super) fn peer_set(&mut self, ip: IpAddr, spec: &PeerSpec) -> Result<Effect, Refusal> {
+    pub(crate) fn peer_set(&mut self, ip: IpAddr, spec: &PeerSpec) -> Result<Effect, Refusal> {
         let number = self.vtep(ip).ok_or_else(|| refuse::no_peer(ip))?;
         let PeerSpec { csum6 } = *spec;
         let mut out = Effect::default();
@@ -300,7 +300,7 @@ impl State {
     }
 
     /// Changes a peer, and says what is to be written if that changed its record.
-    pub(super) fn rewrite_peer(
+    pub(crate) fn rewrite_peer(
         &mut self,
         number: u32,
         change: impl FnOnce(&mut Peer),
@@ -327,7 +327,7 @@ impl State {
     }
 
     /// An address of this host, whether or not it is sent from.
-    pub(super) fn is_own(&self, ip: IpAddr) -> bool {
+    pub(crate) fn is_own(&self, ip: IpAddr) -> bool {
         self.locals.contains(&ip) || self.own.contains(&ip)
     }
 

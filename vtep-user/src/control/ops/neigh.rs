@@ -11,29 +11,34 @@ use vtep_common::{
     verdict::NONE,
 };
 
-use super::{Effect, State, Write, learn::Clock, peer, queue::SECOND, refuse, run::Untold};
+use crate::control::{
+    Effect, State, Write,
+    learn::mac::Clock,
+    ops::{peer, refuse},
+    record::{queue::SECOND, run::Untold},
+};
 use crate::model::{Mac, NeighDel, NeighRow, NeighSpec, NeighState, Prefix, Refusal, Vni};
 
 /// Where a host is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Neigh {
+pub(crate) struct Neigh {
     /// Its MAC.
-    pub(super) mac: MacAddr,
+    pub(crate) mac: MacAddr,
     /// Who said so.
-    pub(super) origin: NeighState,
+    pub(crate) origin: NeighState,
     /// Whether it is a router.
-    pub(super) router: bool,
+    pub(crate) router: bool,
     /// Slot of the port that has the address, or at which it was heard.
-    pub(super) port: Option<u32>,
+    pub(crate) port: Option<u32>,
     /// When it was last heard, in nanoseconds; 0 for before this daemon's time.
-    pub(super) heard: Untold<u64>,
+    pub(crate) heard: Untold<u64>,
     /// When a snooped entry is to be looked at, in seconds.
-    pub(super) due: Untold<u32>,
+    pub(crate) due: Untold<u32>,
 }
 
 impl Neigh {
     /// An entry that does not age.
-    pub(super) fn fixed(mac: MacAddr, origin: NeighState) -> Self {
+    pub(crate) fn fixed(mac: MacAddr, origin: NeighState) -> Self {
         Self {
             mac,
             origin,
@@ -45,12 +50,12 @@ impl Neigh {
     }
 
     /// True if it follows from nothing else in the state.
-    pub(super) fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         matches!(self.origin, NeighState::Static | NeighState::Snooped)
     }
 
     /// As it stands in the map.
-    pub(super) fn pod(&self) -> NeighValue {
+    pub(crate) fn pod(&self) -> NeighValue {
         NeighValue {
             mac: self.mac.get(),
             port: self.port.unwrap_or(NONE),
@@ -67,7 +72,7 @@ impl Neigh {
 }
 
 /// Key of `ip` in segment `number`.
-pub(super) fn key(number: u32, ip: IpAddr) -> NeighKey {
+pub(crate) fn key(number: u32, ip: IpAddr) -> NeighKey {
     NeighKey {
         segment: number,
         host: VtepAddr::from(ip),
@@ -75,7 +80,7 @@ pub(super) fn key(number: u32, ip: IpAddr) -> NeighKey {
 }
 
 /// What `ip` is, if it can be no host's address.
-pub(super) fn unfit(ip: IpAddr) -> Option<String> {
+pub(crate) fn unfit(ip: IpAddr) -> Option<String> {
     match ip {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => None,
         _ => peer::unfit(ip),
@@ -83,7 +88,7 @@ pub(super) fn unfit(ip: IpAddr) -> Option<String> {
 }
 
 impl State {
-    pub(super) fn neigh_add(&mut self, spec: &NeighSpec) -> Result<Effect, Refusal> {
+    pub(crate) fn neigh_add(&mut self, spec: &NeighSpec) -> Result<Effect, Refusal> {
         let number = self.segment_of(spec.vni)?;
         let known = self.segments[number].neighs.get(&spec.ip);
         if let Some(known) = known.filter(|known| known.origin == NeighState::Static) {
@@ -95,7 +100,7 @@ impl State {
         self.neigh_replace(spec)
     }
 
-    pub(super) fn neigh_replace(&mut self, spec: &NeighSpec) -> Result<Effect, Refusal> {
+    pub(crate) fn neigh_replace(&mut self, spec: &NeighSpec) -> Result<Effect, Refusal> {
         let NeighSpec {
             ip,
             vni,
@@ -123,7 +128,7 @@ impl State {
         Ok(out)
     }
 
-    pub(super) fn neigh_del(&mut self, del: &NeighDel) -> Result<Effect, Refusal> {
+    pub(crate) fn neigh_del(&mut self, del: &NeighDel) -> Result<Effect, Refusal> {
         let NeighDel { ip, vni, lladdr } = *del;
         let number = self.segment_of(vni)?;
         let known = self.segments[number].neighs.get(&ip);
@@ -155,7 +160,7 @@ impl State {
     }
 
     /// The refusal to delete an entry that a port's address makes.
-    pub(super) fn is_a_ports(&self, ip: IpAddr, slot: u32) -> Refusal {
+    pub(crate) fn is_a_ports(&self, ip: IpAddr, slot: u32) -> Refusal {
         let (dev, vlan) = self.port_name(slot).expect("in use");
         Refusal::conflict(format!(
             "{ip} is an address of port {}; give the port others with: vtep port set {dev}{} --ip IP",
@@ -165,7 +170,7 @@ impl State {
     }
 
     /// Refuses if there is no room for `more` entries. Those that others stand in for are counted too: they may come back.
-    pub(super) fn check_neigh_room(&self, more: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_neigh_room(&self, more: usize) -> Result<(), Refusal> {
         if more != 0 && self.neigh_used as usize + more > self.limits.neighs as usize {
             return Err(Refusal::full(format!(
                 "there is room for {} hosts that ARP and ND are answered for and no more; delete one with: vtep neigh del IP --vni VNI",
@@ -176,13 +181,13 @@ impl State {
     }
 
     /// Takes away what the user said or what was heard; what follows from the rest takes its place.
-    pub(super) fn neigh_del_own(&mut self, number: u32, ip: IpAddr, out: &mut Effect) {
+    pub(crate) fn neigh_del_own(&mut self, number: u32, ip: IpAddr, out: &mut Effect) {
         let derived = self.derived_neigh(number, ip);
         self.neigh_put(number, ip, derived, out);
     }
 
     /// Brings the entry of an address in line with the ports and the nexthop table.
-    pub(super) fn settle_neigh(&mut self, number: u32, ip: IpAddr, out: &mut Effect) {
+    pub(crate) fn settle_neigh(&mut self, number: u32, ip: IpAddr, out: &mut Effect) {
         let known = self.segments[number].neighs.get(&ip);
         let derived = self.derived_neigh(number, ip);
         match known.map(|known| known.origin) {
@@ -209,7 +214,7 @@ impl State {
     }
 
     /// Writes the entry of an address, or takes it away.
-    pub(super) fn neigh_put(
+    pub(crate) fn neigh_put(
         &mut self,
         number: u32,
         ip: IpAddr,
@@ -240,7 +245,7 @@ impl State {
     }
 
     /// The hosts that are known to be at a MAC.
-    pub(super) fn hosts_at(&self, number: u32, mac: MacAddr) -> Vec<IpAddr> {
+    pub(crate) fn hosts_at(&self, number: u32, mac: MacAddr) -> Vec<IpAddr> {
         const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         const LAST: IpAddr = IpAddr::V6(Ipv6Addr::new(!0, !0, !0, !0, !0, !0, !0, !0));
         let hosts = self.segments[number]

@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use vtep_common::addr::MacAddr;
 
-use super::{Effect, State, refuse, state::Port};
+use crate::control::{Effect, State, ops::refuse, state::Port};
 use crate::model::{Prefix, Refusal};
 
 impl Port {
     /// Its MAC, if it has just one.
-    pub(super) fn one_mac(&self) -> Option<MacAddr> {
+    pub(crate) fn one_mac(&self) -> Option<MacAddr> {
         let mut macs = self.macs.iter();
         macs.next().copied().filter(|_| macs.next().is_none())
     }
@@ -17,7 +17,7 @@ impl Port {
 
 impl State {
     /// Refuses if a port, in slot `old` if there is one so far, cannot have `ips` in segment `number`.
-    pub(super) fn check_ips(
+    pub(crate) fn check_ips(
         &self,
         number: u32,
         ips: &BTreeSet<IpAddr>,
@@ -43,7 +43,7 @@ impl State {
     }
 
     /// Makes `ips` the addresses of a port.
-    pub(super) fn set_ips(&mut self, slot: u32, ips: BTreeSet<IpAddr>, out: &mut Effect) {
+    pub(crate) fn set_ips(&mut self, slot: u32, ips: BTreeSet<IpAddr>, out: &mut Effect) {
         let number = self.ports[slot].pod.segment;
         let old = std::mem::take(&mut self.ports[slot].ips);
         for &ip in old.difference(&ips) {
@@ -62,7 +62,7 @@ impl State {
     }
 
     /// Brings what is known of a port's addresses in line with its MACs.
-    pub(super) fn settle_port(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn settle_port(&mut self, slot: u32, out: &mut Effect) {
         let port = &self.ports[slot];
         if port.ips.is_empty() {
             return;

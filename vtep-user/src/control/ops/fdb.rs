@@ -4,16 +4,18 @@ use std::net::IpAddr;
 
 use vtep_common::addr::MacAddr;
 
-use super::{
+use crate::control::{
     Effect, State,
-    entry::{Entry, Kind},
-    refuse,
+    ops::{
+        entry::{Entry, Kind},
+        refuse,
+    },
 };
 use crate::model::{EventKind, FdbDel, FdbFilter, FdbSpec, Happening, Refusal};
 
 /// Where a new entry is to point.
 #[derive(Clone, Copy)]
-pub(super) enum Aim {
+pub(crate) enum Aim {
     Vtep(IpAddr),
     Port(u32),
 }
@@ -40,7 +42,7 @@ impl Class {
 }
 
 impl State {
-    pub(super) fn fdb_add(&mut self, spec: &FdbSpec) -> Result<Effect, Refusal> {
+    pub(crate) fn fdb_add(&mut self, spec: &FdbSpec) -> Result<Effect, Refusal> {
         let (number, mac, aim) = self.checked(spec)?;
         match (Class::of(mac), aim) {
             (Class::Flood, Aim::Vtep(ip)) => self.list_append(number, mac, ip),
@@ -52,7 +54,7 @@ impl State {
         }
     }
 
-    pub(super) fn fdb_append(&mut self, spec: &FdbSpec) -> Result<Effect, Refusal> {
+    pub(crate) fn fdb_append(&mut self, spec: &FdbSpec) -> Result<Effect, Refusal> {
         let (number, mac, aim) = self.checked(spec)?;
         match (Class::of(mac), aim) {
             (Class::Group, Aim::Vtep(ip)) if !self.segments[number].groups.contains_key(&mac) => {
@@ -66,7 +68,7 @@ impl State {
         }
     }
 
-    pub(super) fn fdb_replace(&mut self, spec: &FdbSpec) -> Result<Effect, Refusal> {
+    pub(crate) fn fdb_replace(&mut self, spec: &FdbSpec) -> Result<Effect, Refusal> {
         let (number, mac, aim) = self.checked(spec)?;
         match (Class::of(mac), aim) {
             (Class::Group, Aim::Vtep(ip)) if !self.segments[number].groups.contains_key(&mac) => {
@@ -85,7 +87,7 @@ impl State {
         }
     }
 
-    pub(super) fn fdb_del(&mut self, del: &FdbDel) -> Result<Effect, Refusal> {
+    pub(crate) fn fdb_del(&mut self, del: &FdbDel) -> Result<Effect, Refusal> {
         let number = self.segment_of(del.vni)?;
         let mac = MacAddr::from(del.mac);
         let mut out = Effect::default();
@@ -125,7 +127,7 @@ impl State {
 
     /// Deletes what matches: without `dst` and `dev` everything, static entries and those of `port add --mac` included;
     /// with `dst` that VTEP's places on the flood lists too; with `learned` nothing that the user made.
-    pub(super) fn fdb_flush(&mut self, filter: &FdbFilter) -> Result<Effect, Refusal> {
+    pub(crate) fn fdb_flush(&mut self, filter: &FdbFilter) -> Result<Effect, Refusal> {
         let Some(vni) = filter.vni else {
             return Err(Refusal::invalid(
                 "flush empties the FDB of one VNI; name it with: --vni VNI",
@@ -240,7 +242,7 @@ impl State {
     }
 
     /// True if an entry points to everything that is given.
-    pub(super) fn points_to(&self, entry: Entry, dst: Option<IpAddr>, dev: Option<&str>) -> bool {
+    pub(crate) fn points_to(&self, entry: Entry, dst: Option<IpAddr>, dev: Option<&str>) -> bool {
         let to_dst = |ip| entry.peer().is_some_and(|peer| self.peers[peer].ip == ip);
         let to_dev = |dev| {
             entry

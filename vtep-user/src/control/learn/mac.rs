@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use vtep_common::{addr::MacAddr, events::Event, maps};
 
-use super::{
+use crate::control::{
     Effect, State, Write,
-    duplicate::Move,
-    entry::{Entry, Kind, Origin, key},
-    peer,
-    run::Scope,
+    ops::{
+        entry::{Entry, Kind, Origin, key},
+        peer,
+    },
+    record::{moves::Move, run::Scope},
 };
 use crate::model::{EventKind, Happening};
 
@@ -71,7 +72,7 @@ impl State {
     }
 
     /// Learns that the MAC of an event is where its frame came from.
-    pub(super) fn learn_mac(&mut self, event: &Event, clock: &dyn Clock, out: &mut Effect) {
+    pub(crate) fn learn_mac(&mut self, event: &Event, clock: &dyn Clock, out: &mut Effect) {
         let (number, mac) = (event.segment, event.mac());
         let Some(place) = self.place_of(event) else {
             self.run.counters.ignored += 1;
@@ -265,7 +266,7 @@ impl State {
     }
 
     /// Brings what several changes in one effect ask for to what holds now.
-    pub(super) fn settle(&self, out: &mut Effect) {
+    pub(crate) fn settle(&self, out: &mut Effect) {
         if out.forget.is_empty() {
             return;
         }
@@ -280,7 +281,7 @@ impl State {
 }
 
 /// The host that an event is about.
-pub(super) fn host_of(event: &Event) -> Option<IpAddr> {
+pub(crate) fn host_of(event: &Event) -> Option<IpAddr> {
     let zero = <vtep_common::addr::VtepAddr as bytemuck::Zeroable>::zeroed();
     (event.host != zero).then(|| event.host.into())
 }

@@ -13,11 +13,13 @@ use vtep_common::{
     maps::{FdbValue, NeighKey, NeighValue, NexthopKey, NexthopValue, Segment},
 };
 
-use super::{
+use crate::control::{
     Dump, Effect, Write,
     adopt::{Adoption, is_vtep},
-    neigh::{self, Neigh},
-    nexthop::{self, Nexthop},
+    ops::{
+        neigh::{self, Neigh},
+        nexthop::{self, Nexthop},
+    },
 };
 use crate::model::{NeighState, Prefix};
 
@@ -29,7 +31,7 @@ fn station(raw: u64) -> Option<MacAddr> {
 }
 
 impl Adoption {
-    pub(super) fn hosts(&mut self, dump: &Dump) {
+    pub(crate) fn hosts(&mut self, dump: &Dump) {
         // What is written on the way is of no interest, but what differs from the maps in the end.
         let mut out = Effect::default();
         let mut ports: HashMap<u32, BTreeSet<IpAddr>> = HashMap::new();

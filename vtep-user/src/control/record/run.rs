@@ -8,11 +8,14 @@ use std::{
 
 use vtep_common::maps::FdbKey;
 
-use super::{LearnCounters, duplicate::Moves, hash::Map, queue::Queue};
+use crate::control::{
+    LearnCounters,
+    record::{hash::Map, moves::Moves, queue::Queue},
+};
 
 /// A value in which two states that are the same may differ.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Untold<T>(pub(super) T);
+pub(crate) struct Untold<T>(pub(crate) T);
 
 impl<T> PartialEq for Untold<T> {
     fn eq(&self, _: &Self) -> bool {
@@ -38,7 +41,7 @@ impl<T> DerefMut for Untold<T> {
 
 /// What has a limit of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     /// The tables that all VNIs share.
     Tables,
     /// A VNI, by the number of its segment.
@@ -49,24 +52,24 @@ pub(super) enum Scope {
 
 /// Times, counts, and whether somebody watches.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// The time of the last tick or event, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub(super) now: u64,
+    pub(crate) now: u64,
     /// Whether somebody wants to know what happens.
-    pub(super) watched: bool,
-    pub(super) counters: LearnCounters,
+    pub(crate) watched: bool,
+    pub(crate) counters: LearnCounters,
     /// When learned entries are to be looked at.
-    pub(super) ageing: Queue<FdbKey>,
+    pub(crate) ageing: Queue<FdbKey>,
     /// When snooped hosts are to be looked at.
-    pub(super) hosts: Queue<(u32, IpAddr)>,
+    pub(crate) hosts: Queue<(u32, IpAddr)>,
     /// The moves of MACs.
-    pub(super) moves: Moves<FdbKey>,
+    pub(crate) moves: Moves<FdbKey>,
     /// The moves of hosts from one MAC to another.
-    pub(super) host_moves: Moves<(u32, IpAddr)>,
+    pub(crate) host_moves: Moves<(u32, IpAddr)>,
     /// When a port was added, or its interface came up.
-    pub(super) fresh: Map<u32, u64>,
+    pub(crate) fresh: Map<u32, u64>,
     /// When it was last told that something is full.
-    pub(super) told: Map<Scope, u64>,
+    pub(crate) told: Map<Scope, u64>,
     /// When a port's MACs were announced, and how many of them in that second.
-    pub(super) announced: Map<u32, (u64, u32)>,
+    pub(crate) announced: Map<u32, (u64, u32)>,
 }

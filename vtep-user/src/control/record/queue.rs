@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 
 /// Nanoseconds of a second.
-pub(super) const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 /// A time that never comes.
-pub(super) const NEVER: u32 = u32::MAX;
+pub(crate) const NEVER: u32 = u32::MAX;
 /// So much of a queue may be out of date before it is gone through.
 const SLACK: usize = 65_536;
 
 /// Keys by the second in which they are due.
 #[derive(Clone, Debug)]
-pub(super) struct Queue<K> {
+pub(crate) struct Queue<K> {
     due: BTreeMap<u32, Vec<K>>,
     len: usize,
 }
@@ -30,7 +30,7 @@ impl<K> Default for Queue<K> {
 
 impl<K> Queue<K> {
     /// Puts a key in, unless its time never comes.
-    pub(super) fn push(&mut self, at: u32, key: K) {
+    pub(crate) fn push(&mut self, at: u32, key: K) {
         if at != NEVER {
             self.due.entry(at).or_default().push(key);
             self.len += 1;
@@ -38,7 +38,7 @@ impl<K> Queue<K> {
     }
 
     /// Takes out one of the keys that are due first, and when that was, if that is not after `now`.
-    pub(super) fn pop(&mut self, now: u64) -> Option<(u32, K)> {
+    pub(crate) fn pop(&mut self, now: u64) -> Option<(u32, K)> {
         let mut first = self
             .due
             .first_entry()
@@ -53,17 +53,17 @@ impl<K> Queue<K> {
     }
 
     /// True if something is due.
-    pub(super) fn is_due(&self, now: u64) -> bool {
+    pub(crate) fn is_due(&self, now: u64) -> bool {
         self.due.keys().next().is_some_and(|&at| is_over(at, now))
     }
 
     /// True if most of it must be out of date, `live` keys being kept in it.
-    pub(super) const fn is_stale(&self, live: usize) -> bool {
+    pub(crate) const fn is_stale(&self, live: usize) -> bool {
         self.len > 2 * live + SLACK
     }
 
     /// Keeps what is still wanted.
-    pub(super) fn retain(&mut self, mut wanted: impl FnMut(u32, &K) -> bool) {
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(u32, &K) -> bool) {
         self.len = 0;
         self.due.retain(|&at, keys| {
             keys.retain(|key| wanted(at, key));
@@ -74,13 +74,13 @@ impl<K> Queue<K> {
 }
 
 /// The first second that begins `seconds` after `time` or later.
-pub(super) fn after(time: u64, seconds: u32) -> u32 {
+pub(crate) fn after(time: u64, seconds: u32) -> u32 {
     let at = time.saturating_add(u64::from(seconds) * SECOND);
     u32::try_from(at.div_ceil(SECOND)).unwrap_or(NEVER)
 }
 
 /// True if the second `at` has begun.
-pub(super) fn is_over(at: u32, now: u64) -> bool {
+pub(crate) fn is_over(at: u32, now: u64) -> bool {
     u64::from(at) <= now / SECOND
 }
 

@@ -2,11 +2,13 @@
 
 use vtep_common::maps::FdbKey;
 
-use super::{
+use crate::control::{
     Clock, Effect, State, Write,
-    duplicate::Looked,
-    entry::{Origin, key},
-    queue::{self, NEVER, SECOND},
+    ops::entry::{Origin, key},
+    record::{
+        moves::Looked,
+        queue::{self, NEVER, SECOND},
+    },
 };
 use crate::model::{EntryState, EventKind};
 
@@ -97,7 +99,7 @@ impl State {
     }
 
     /// Says when an entry that was just learned is to be looked at.
-    pub(super) fn queue_entry(&mut self, key: FdbKey, due: u32) {
+    pub(crate) fn queue_entry(&mut self, key: FdbKey, due: u32) {
         let segment = &mut self.segments[key.segment()];
         let Some(entry) = segment.fdb.get_mut(&key.mac()) else {
             return;
@@ -107,7 +109,7 @@ impl State {
     }
 
     /// Puts an entry that says by itself when it is to be looked at into the queue for then.
-    pub(super) fn queue_key(&mut self, key: FdbKey, due: u32) {
+    pub(crate) fn queue_key(&mut self, key: FdbKey, due: u32) {
         let live = self.fdb_len as usize;
         let (queue, segments) = (&mut self.run.0.ageing, &self.segments);
         queue.push(due, key);
@@ -121,7 +123,7 @@ impl State {
     }
 
     /// When an entry of a segment that was seen then is to be looked at.
-    pub(super) fn due(&self, number: u32, seen: u64) -> u32 {
+    pub(crate) fn due(&self, number: u32, seen: u64) -> u32 {
         match self.segments[number].pod.ageing_s {
             0 => NEVER,
             ageing_s => queue::after(seen, ageing_s),
@@ -129,7 +131,7 @@ impl State {
     }
 
     /// Looks at all learned entries of a segment anew, after its ageing time changed.
-    pub(super) fn age_anew(&mut self, number: u32) {
+    pub(crate) fn age_anew(&mut self, number: u32) {
         let segment = &mut self.segments[number];
         let due = match segment.pod.ageing_s {
             0 => NEVER,
@@ -144,7 +146,7 @@ impl State {
     }
 
     /// Lets the MACs move again that were frozen because of a port that goes.
-    pub(super) fn thaw_port(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn thaw_port(&mut self, slot: u32, out: &mut Effect) {
         for key in self.run.moves.frozen_by(slot) {
             self.run.moves.forget(key);
             // Nobody says here when it was last seen; it may stay a little longer for that.
@@ -171,7 +173,7 @@ impl State {
     }
 
     /// Seconds since a learned entry was last seen.
-    pub(super) fn age_s(key: FdbKey, state: EntryState, clock: &dyn Clock) -> Option<u64> {
+    pub(crate) fn age_s(key: FdbKey, state: EntryState, clock: &dyn Clock) -> Option<u64> {
         match state {
             EntryState::Static => None,
             EntryState::Learned => clock

@@ -15,7 +15,7 @@ const TTL: u8 = 64;
 const AGEING_S: u32 = 300;
 
 /// The settings of a new VNI.
-pub(super) fn new(vni: Vni, spec: &VniSpec) -> Result<Segment, Refusal> {
+pub(crate) fn new(vni: Vni, spec: &VniSpec) -> Result<Segment, Refusal> {
     let defaults = VniSpec {
         mode: Some(Mode::Flood),
         ageing_s: Some(AGEING_S),
@@ -37,7 +37,7 @@ pub(super) fn new(vni: Vni, spec: &VniSpec) -> Result<Segment, Refusal> {
 }
 
 /// `old` with what `spec` gives. A mode sets flooding, learning and suppression, unless those are given too.
-pub(super) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal> {
+pub(crate) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal> {
     let VniSpec {
         mode,
         flood,
@@ -140,15 +140,17 @@ fn set_group(segment: &mut Segment, group: Option<IpAddr>) -> Result<(), Refusal
             segment.group = [0; 16];
             Ok(())
         }
-        None if self::group(segment).is_none() => Err(Refusal::invalid(
-            "floods to a multicast group need to know which; name it with: --group GROUP",
-        )),
+        None if crate::control::record::settings::group(segment).is_none() => {
+            Err(Refusal::invalid(
+                "floods to a multicast group need to know which; name it with: --group GROUP",
+            ))
+        }
         None => Ok(()),
     }
 }
 
 /// The multicast group that floods go to.
-pub(super) fn group(segment: &Segment) -> Option<IpAddr> {
+pub(crate) fn group(segment: &Segment) -> Option<IpAddr> {
     let addr: VtepAddr = bytemuck::cast(segment.group);
     let group = Some(IpAddr::from(addr)).filter(IpAddr::is_multicast);
     group.filter(|_| flood(segment) == Flood::Multicast)
@@ -197,27 +199,27 @@ fn decode<T: Copy>(values: &[T], code: usize) -> Option<T> {
 }
 
 /// The mode that was named last.
-pub(super) fn mode(segment: &Segment) -> Mode {
+pub(crate) fn mode(segment: &Segment) -> Mode {
     decode(&MODES, segment.mode.into()).unwrap_or(Mode::Flood)
 }
 
 /// The way of flooding.
-pub(super) fn flood(segment: &Segment) -> Flood {
+pub(crate) fn flood(segment: &Segment) -> Flood {
     decode(&FLOODS, segment.flood.into()).unwrap_or(Flood::Her)
 }
 
 /// A hook as it stands in the map.
-pub(super) fn hook_code(hook: PortHook) -> u16 {
+pub(crate) fn hook_code(hook: PortHook) -> u16 {
     code(&HOOKS, hook).into()
 }
 
 /// A hook from the map.
-pub(super) fn hook(code: u16) -> PortHook {
+pub(crate) fn hook(code: u16) -> PortHook {
     decode(&HOOKS, code.into()).unwrap_or(PortHook::Auto)
 }
 
 /// The outer TTL.
-pub(super) fn ttl(segment: &Segment) -> Ttl {
+pub(crate) fn ttl(segment: &Segment) -> Ttl {
     match NonZeroU8::new(segment.ttl) {
         Some(ttl) if !segment.has(Segment::TTL_INHERIT) => OrInherit::Value(ttl),
         _ => OrInherit::Inherit,
@@ -225,7 +227,7 @@ pub(super) fn ttl(segment: &Segment) -> Ttl {
 }
 
 /// The outer TOS.
-pub(super) fn tos(segment: &Segment) -> Tos {
+pub(crate) fn tos(segment: &Segment) -> Tos {
     if segment.has(Segment::TOS_INHERIT) {
         OrInherit::Inherit
     } else {
@@ -234,7 +236,7 @@ pub(super) fn tos(segment: &Segment) -> Tos {
 }
 
 /// The outer DF bit.
-pub(super) fn df(segment: &Segment) -> Df {
+pub(crate) fn df(segment: &Segment) -> Df {
     if segment.has(Segment::DF_SET) {
         Df::Set
     } else if segment.has(Segment::DF_INHERIT) {
@@ -245,6 +247,6 @@ pub(super) fn df(segment: &Segment) -> Df {
 }
 
 /// The outer source ports.
-pub(super) fn srcport(segment: &Segment) -> PortRange {
+pub(crate) fn srcport(segment: &Segment) -> PortRange {
     PortRange::new(segment.source_port_min, segment.source_port_max).unwrap_or(PortRange::DYNAMIC)
 }

@@ -10,33 +10,35 @@ use vtep_common::{
     maps::{FloodList, MAX_SEGMENTS},
 };
 
-use super::{
+use crate::control::{
     Effect, State, Write,
-    entry::{Entry, Kind},
-    refuse,
+    ops::{
+        entry::{Entry, Kind},
+        refuse,
+    },
     state::Segment,
 };
 use crate::model::{Mac, Refusal};
 
 /// A multicast MAC with VTEPs of its own.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Group {
+pub(crate) struct Group {
     /// Which of the lists that are no VNI's own.
-    pub(super) number: u32,
+    pub(crate) number: u32,
     /// Numbers of its peers.
-    pub(super) remotes: Vec<u32>,
+    pub(crate) remotes: Vec<u32>,
 }
 
 impl Group {
     /// Number of its flood list.
-    pub(super) const fn list(&self) -> u32 {
+    pub(crate) const fn list(&self) -> u32 {
         MAX_SEGMENTS + self.number
     }
 }
 
 /// The list of these ports and peers; `None` if there are none, for an empty list is not kept. The multicast group of the VNI
 /// comes before the VTEPs.
-pub(super) fn list(
+pub(crate) fn list(
     ports: &BTreeSet<u32>,
     multicast: Option<u32>,
     remotes: &[u32],
@@ -64,7 +66,7 @@ impl Segment {
 
 impl State {
     /// The peers of the flood list of `mac` in segment `number`; the zero MAC names the VNI's own.
-    pub(super) fn remotes(&self, number: u32, mac: MacAddr) -> &[u32] {
+    pub(crate) fn remotes(&self, number: u32, mac: MacAddr) -> &[u32] {
         let segment = &self.segments[number];
         if mac.is_zero() {
             &segment.remotes
@@ -86,7 +88,7 @@ impl State {
     }
 
     /// Refuses if the list of `mac` has no room for one more.
-    pub(super) fn check_list_room(&self, number: u32, mac: MacAddr) -> Result<(), Refusal> {
+    pub(crate) fn check_list_room(&self, number: u32, mac: MacAddr) -> Result<(), Refusal> {
         let segment = &self.segments[number];
         let limit = self.limits.flood_targets;
         let multicast = usize::from(segment.group_on(mac).is_some());
@@ -97,7 +99,7 @@ impl State {
     }
 
     /// Refuses if one of the lists of a segment has no room for one more port.
-    pub(super) fn check_lists_room(&self, number: u32) -> Result<(), Refusal> {
+    pub(crate) fn check_lists_room(&self, number: u32) -> Result<(), Refusal> {
         self.check_list_room(number, MacAddr::ZERO)?;
         self.segments[number]
             .groups
@@ -106,7 +108,7 @@ impl State {
     }
 
     /// Writes the list of `mac`.
-    pub(super) fn write_list(&self, number: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn write_list(&self, number: u32, mac: MacAddr, out: &mut Effect) {
         let segment = &self.segments[number];
         let at = segment.groups.get(&mac).map_or(number, Group::list);
         out.write(Write::Flood(
@@ -120,7 +122,7 @@ impl State {
     }
 
     /// Writes all lists of a segment, after its ports changed.
-    pub(super) fn write_lists(&self, number: u32, out: &mut Effect) {
+    pub(crate) fn write_lists(&self, number: u32, out: &mut Effect) {
         self.write_list(number, MacAddr::ZERO, out);
         for &mac in self.segments[number].groups.keys() {
             self.write_list(number, mac, out);
@@ -128,13 +130,13 @@ impl State {
     }
 
     /// Puts a peer, which the caller acquired, on the list of `mac`.
-    pub(super) fn list_push(&mut self, number: u32, mac: MacAddr, peer: u32, out: &mut Effect) {
+    pub(crate) fn list_push(&mut self, number: u32, mac: MacAddr, peer: u32, out: &mut Effect) {
         self.remotes_mut(number, mac).push(peer);
         self.write_list(number, mac, out);
     }
 
     /// Makes `peer`, which the caller acquired, the only one on the list of `mac`.
-    pub(super) fn list_set(&mut self, number: u32, mac: MacAddr, peer: u32, out: &mut Effect) {
+    pub(crate) fn list_set(&mut self, number: u32, mac: MacAddr, peer: u32, out: &mut Effect) {
         let old = std::mem::replace(self.remotes_mut(number, mac), vec![peer]);
         if old != [peer] {
             self.write_list(number, mac, out);
@@ -145,7 +147,7 @@ impl State {
     }
 
     /// Takes those peers off the list of `mac` that `goes` says.
-    pub(super) fn list_remove(
+    pub(crate) fn list_remove(
         &mut self,
         number: u32,
         mac: MacAddr,
@@ -165,7 +167,7 @@ impl State {
     }
 
     /// Puts a VTEP on a list that exists.
-    pub(super) fn list_append(
+    pub(crate) fn list_append(
         &mut self,
         number: u32,
         mac: MacAddr,
@@ -185,7 +187,7 @@ impl State {
     }
 
     /// Makes a list for a multicast MAC that has none.
-    pub(super) fn group_add(
+    pub(crate) fn group_add(
         &mut self,
         number: u32,
         mac: MacAddr,
@@ -214,7 +216,7 @@ impl State {
     }
 
     /// Takes VTEPs off the list of a multicast MAC, and with the last of them the list.
-    pub(super) fn group_remove(
+    pub(crate) fn group_remove(
         &mut self,
         number: u32,
         mac: MacAddr,
@@ -229,7 +231,7 @@ impl State {
     }
 
     /// Number of the peer `ip`, if it is on the list of `mac`.
-    pub(super) fn on_list(&self, number: u32, mac: MacAddr, ip: IpAddr) -> Result<u32, Refusal> {
+    pub(crate) fn on_list(&self, number: u32, mac: MacAddr, ip: IpAddr) -> Result<u32, Refusal> {
         let vni = self.segments[number].vni();
         self.peer_index
             .get(&ip)

@@ -4,24 +4,27 @@ use std::net::IpAddr;
 
 use vtep_common::{addr::MacAddr, events::Event, maps::Segment};
 
-use super::{
+use crate::control::{
     Clock, Effect, State,
-    duplicate::Move,
-    neigh::{self, Neigh},
-    queue::{self, NEVER},
-    run::{Scope, Untold},
+    ops::neigh::{self, Neigh},
+    record::{
+        moves::Move,
+        queue::{self, NEVER},
+        run::{Scope, Untold},
+    },
 };
 use crate::model::{EventKind, Happening, NeighState};
 
 impl State {
     /// A host says that it is at a MAC.
-    pub(super) fn hear(&mut self, event: &Event, clock: &dyn Clock, out: &mut Effect) {
+    pub(crate) fn hear(&mut self, event: &Event, clock: &dyn Clock, out: &mut Effect) {
         let (number, mac) = (event.segment, event.mac());
         let segment = self.segments.get(number);
         let hears = segment.is_some_and(|segment| {
             segment.pod.has(Segment::SUPPRESS) && segment.pod.has(Segment::LEARNING)
         });
-        let host = super::learn::host_of(event).filter(|&ip| neigh::unfit(ip).is_none());
+        let host =
+            crate::control::learn::mac::host_of(event).filter(|&ip| neigh::unfit(ip).is_none());
         let Some(host) = host.filter(|_| hears && !mac.is_zero() && !mac.is_group()) else {
             self.run.counters.ignored += 1;
             return;
@@ -181,7 +184,7 @@ impl State {
     }
 
     /// Looks at a host whose time has come, unless that is out of date.
-    pub(super) fn age_host(&mut self, at: u32, (number, host): (u32, IpAddr), out: &mut Effect) {
+    pub(crate) fn age_host(&mut self, at: u32, (number, host): (u32, IpAddr), out: &mut Effect) {
         let now = self.run.now;
         let Some(segment) = self.segments.get_mut(number) else {
             return;
@@ -213,7 +216,7 @@ impl State {
     }
 
     /// Looks at all snooped hosts of a segment anew, after its ageing time changed, or when nobody knows when they were heard.
-    pub(super) fn age_hosts_anew(&mut self, number: u32) {
+    pub(crate) fn age_hosts_anew(&mut self, number: u32) {
         let segment = &mut self.segments[number];
         for (&host, neigh) in &mut segment.neighs {
             if neigh.origin == NeighState::Snooped {
@@ -224,7 +227,7 @@ impl State {
     }
 
     /// Forgets the hosts that were heard at a MAC.
-    pub(super) fn forget_snooped_at(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn forget_snooped_at(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
         for host in self.snooped_at(number, mac) {
             self.run.host_moves.forget((number, host));
             self.neigh_del_own(number, host, out);
@@ -232,7 +235,7 @@ impl State {
     }
 
     /// Forgets all hosts of a segment that were heard.
-    pub(super) fn forget_snooped(&mut self, number: u32, out: &mut Effect) {
+    pub(crate) fn forget_snooped(&mut self, number: u32, out: &mut Effect) {
         if self.snooped_len == 0 {
             return;
         }
@@ -245,7 +248,7 @@ impl State {
     }
 
     /// Lets the hosts at a MAC be where that is now: at a port, or behind a VTEP.
-    pub(super) fn move_snooped(
+    pub(crate) fn move_snooped(
         &mut self,
         number: u32,
         mac: MacAddr,
@@ -269,7 +272,7 @@ impl State {
     }
 
     /// Tells that a host may move again.
-    pub(super) fn thaw_host(&mut self, (number, host): (u32, IpAddr), out: &mut Effect) {
+    pub(crate) fn thaw_host(&mut self, (number, host): (u32, IpAddr), out: &mut Effect) {
         let segment = self.segments.get(number);
         if let Some(neigh) = segment.and_then(|segment| segment.neighs.get(&host)) {
             let mac = neigh.mac;
