@@ -11,7 +11,7 @@ use vtep_common::testkit::frames::{
     PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE,
     PORT_QUIET, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, QUIET, ROUTED, TRUNK, group, host_mac,
 };
-use vtep_tests::frame::{Frame, Mac, eth};
+use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::Count::{Lost, Peer, Port as ToPort, Segment};
 use vtep_tests::testrun::fixture::{Case, Count, case, raw_case, source_port};

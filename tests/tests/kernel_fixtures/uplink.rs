@@ -8,7 +8,7 @@ use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{
     GONE_PORT, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_VLAN_10, TRUNK,
 };
-use vtep_tests::frame::{Frame, Mac, eth};
+use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::Count::{Port as ToPort, Segment};
 use vtep_tests::testrun::fixture::{case, raw_case};
