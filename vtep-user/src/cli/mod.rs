@@ -8,6 +8,7 @@ mod batch;
 mod completions;
 mod drops;
 mod fdb;
+mod log;
 mod monitor;
 mod neigh;
 mod nexthop;
@@ -64,6 +65,7 @@ struct Globals {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run the daemon
+    #[command(after_help = log::HELP)]
     Run(run::RunArgs),
     /// Segments
     #[command(subcommand)]

@@ -9,10 +9,15 @@ use vtep_common::{
 
 use super::{
     State,
-    entry::{Entry, Kind, Origin, key},
-    learn::Clock,
-    refuse, settings,
     state::{Segment, distinct},
+};
+use crate::control::{
+    learn::mac::Clock,
+    ops::{
+        entry::{Entry, Kind, Origin, key},
+        refuse,
+    },
+    record::settings,
 };
 use crate::model::{
     EntryState, FdbFilter, FdbRow, InnerVlan, PeerRow, PeerState, PortRow, Refusal, Reserved,
@@ -211,7 +216,7 @@ impl State {
     }
 
     /// Numbers of the segments of one VNI, or of all, by VNI.
-    pub(super) fn numbers(&self, vni: Option<Vni>) -> Result<Vec<u32>, Refusal> {
+    pub(crate) fn numbers(&self, vni: Option<Vni>) -> Result<Vec<u32>, Refusal> {
         Ok(match vni {
             Some(vni) => vec![self.segment_of(vni)?],
             None => self.vnis.values().copied().collect(),

@@ -11,12 +11,10 @@ use vtep_common::{
 };
 
 use super::{
-    super::{
-        Adopted, Clock, Effect, Limits, LinkFacts, Reserved, Resolution, State, Write,
-        queue::SECOND,
-    },
+    super::{Adopted, Clock, Effect, Limits, LinkFacts, Reserved, Resolution, State, Write},
     model::Model,
 };
+use crate::control::record::queue::SECOND;
 use crate::model::{
     EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, NeighRow, NeighState, NexthopRow, Op, PeerRow,
     PortRow, PortSpec, Refusal, VlanId, Vni, VniRow, VniSpec,

@@ -8,9 +8,10 @@ use vtep_common::{
 };
 
 use super::{
-    super::{Announce, LearnCounters, Limits, queue::SECOND},
+    super::{Announce, LearnCounters, Limits},
     lab::{From::*, *},
 };
+use crate::control::record::queue::SECOND;
 use crate::model::{
     EntryState, EventKind, FdbFilter, FdbRow, Flood, Happening, Op, PortChange, PortSpec, VniSpec,
 };
