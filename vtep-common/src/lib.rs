@@ -45,4 +45,6 @@ pub mod sim;
     reason = "for tests, where a panic is a failed one"
 )]
 pub mod testkit;
+#[cfg(feature = "user")]
+pub mod text;
 pub mod wire;

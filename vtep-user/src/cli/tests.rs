@@ -7,7 +7,7 @@ use crate::control::Duplicates;
 use crate::daemon::{Options, UplinkHook};
 use crate::datapath::XdpMode;
 use crate::model::{
-    FdbDel, FdbFilter, FdbSpec, Mac, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
+    FdbDel, FdbFilter, FdbSpec, MacAddr, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
     PortChange, PortHook, PortPart, PortSpec, Prefix, StatsFilter, VlanId, Vni, VniFilter, VniSpec,
 };
 
@@ -599,8 +599,8 @@ fn vni(raw: u32) -> Vni {
     Vni::new(raw).unwrap()
 }
 
-fn mac(last: u8) -> Mac {
-    Mac([2, 0, 0, 0, 0, last])
+fn mac(last: u8) -> MacAddr {
+    MacAddr::from_bytes([2, 0, 0, 0, 0, last])
 }
 
 fn ip(text: &str) -> std::net::IpAddr {

@@ -17,7 +17,7 @@ use crate::control::{
     record::settings,
 };
 use crate::model::{
-    EntryState, FdbFilter, FdbRow, InnerVlan, Mac, PeerRow, PeerState, PortRow, Refusal, Reserved,
+    EntryState, FdbFilter, FdbRow, InnerVlan, PeerRow, PeerState, PortRow, Refusal, Reserved,
     VlanId, Vni, VniRow,
 };
 
@@ -94,7 +94,7 @@ impl State {
                     hook: device.hook,
                     ifindex: Some(ifindex),
                     delivery: Some(delivery.to_owned()),
-                    macs: port.macs.iter().copied().map(Mac::from).collect(),
+                    macs: port.macs.iter().copied().collect(),
                     ips: port.ips.iter().copied().collect(),
                     max_macs: (max_macs != 0).then_some(max_macs),
                 });
@@ -145,19 +145,23 @@ impl State {
     }
 
     /// The entries of one MAC; of the zero MAC the VTEPs on the flood list.
-    pub fn fdb_get(&self, mac: Mac, vni: Vni, clock: &dyn Clock) -> Result<Vec<FdbRow>, Refusal> {
+    pub fn fdb_get(
+        &self,
+        mac: MacAddr,
+        vni: Vni,
+        clock: &dyn Clock,
+    ) -> Result<Vec<FdbRow>, Refusal> {
         let number = self.segment_of(vni)?;
         let segment = &self.segments[number];
-        let at = MacAddr::from(mac);
-        let rows = match segment.fdb.get(&at) {
+        let rows = match segment.fdb.get(&mac) {
             Some(&entry) if entry.kind != Kind::List => {
-                vec![self.entry_row(number, at, entry, clock)]
+                vec![self.entry_row(number, mac, entry, clock)]
             }
             _ => {
-                let mut ips = self.ips(self.remotes(number, at));
+                let mut ips = self.ips(self.remotes(number, mac));
                 ips.sort_unstable();
                 ips.into_iter()
-                    .map(|ip| list_row(segment, at, ip))
+                    .map(|ip| list_row(segment, mac, ip))
                     .collect()
             }
         };
@@ -171,7 +175,7 @@ impl State {
         let device = |slot| &self.devices[&self.ports[slot].pod.ifindex];
         FdbRow {
             vni: self.segments[number].vni(),
-            mac: mac.into(),
+            mac,
             dst: entry.peer().map(|peer| self.peers[peer].ip),
             dev: entry.port().map(|slot| device(slot).name.clone()),
             state: entry.state(),
@@ -196,7 +200,7 @@ impl State {
                 PeerRow {
                     ip: peer.ip,
                     dev: peer.dev.clone(),
-                    mac: resolved.then(|| peer.macs().0.into()),
+                    mac: resolved.then(|| peer.macs().0),
                     state: peer.state,
                     mtu: resolved.then_some(peer.pod.mtu),
                     csum6: peer.ip.is_ipv6().then_some(csum6),
@@ -229,7 +233,7 @@ impl State {
 fn list_row(segment: &Segment, mac: MacAddr, ip: IpAddr) -> FdbRow {
     FdbRow {
         vni: segment.vni(),
-        mac: mac.into(),
+        mac,
         dst: Some(ip),
         dev: None,
         state: EntryState::Static,

@@ -153,7 +153,7 @@ impl State {
             };
             Happening {
                 vni: Some(state.segments[number].vni()),
-                mac: Some(mac.into()),
+                mac: Some(mac),
                 dev: dev.map(|(dev, _)| dev.to_owned()),
                 why: Some(why.to_owned()),
                 ..Happening::new(EventKind::Limit)
@@ -255,9 +255,7 @@ impl State {
         };
         self.tell(out, |state| Happening {
             vni: Some(vni),
-            mac: Some(event.mac())
-                .filter(|mac| !mac.is_zero())
-                .map(Into::into),
+            mac: Some(event.mac()).filter(|mac| !mac.is_zero()),
             ip: host_of(event),
             old_dst: (!event.from_port()).then(|| event.vtep.into()),
             old_dev: state.port_name(event.port).map(|(dev, _)| dev.to_owned()),

@@ -32,7 +32,7 @@ impl State {
             let (old_dst, old_dev) = state.place_name(old);
             Happening {
                 vni: Some(state.segments[number].vni()),
-                mac: Some(mac.into()),
+                mac: Some(mac),
                 dst,
                 dev,
                 old_dst,

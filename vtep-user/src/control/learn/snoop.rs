@@ -286,7 +286,7 @@ impl State {
     fn happening(&self, event: EventKind, number: u32, host: IpAddr, mac: MacAddr) -> Happening {
         Happening {
             vni: self.segment_name(number),
-            mac: Some(mac.into()),
+            mac: Some(mac),
             ip: Some(host),
             ..Happening::new(event)
         }

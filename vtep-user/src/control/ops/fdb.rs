@@ -89,7 +89,7 @@ impl State {
 
     pub(crate) fn fdb_del(&mut self, del: &FdbDel) -> Result<Effect, Refusal> {
         let number = self.segment_of(del.vni)?;
-        let mac = MacAddr::from(del.mac);
+        let mac = del.mac;
         let mut out = Effect::default();
         if mac.is_zero() {
             let (Some(dst), None) = (del.dst, &del.dev) else {
@@ -180,7 +180,7 @@ impl State {
     /// What all three ways of writing an entry ask first.
     fn checked(&self, spec: &FdbSpec) -> Result<(u32, MacAddr, Aim), Refusal> {
         let FdbSpec { mac, vni, dst, dev } = spec;
-        let (mac, vni) = (MacAddr::from(*mac), *vni);
+        let (mac, vni) = (*mac, *vni);
         let number = self.segment_of(vni)?;
         if mac == MacAddr::BROADCAST {
             return Err(Refusal::invalid(format!(

@@ -15,7 +15,7 @@ use crate::control::{
     },
     state::Segment,
 };
-use crate::model::{Mac, Refusal};
+use crate::model::Refusal;
 
 /// A multicast MAC with VTEPs of its own.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,7 +90,7 @@ impl State {
         let limit = self.limits.flood_targets;
         let multicast = usize::from(segment.group_on(mac).is_some());
         if segment.ports.len() + multicast + self.remotes(number, mac).len() >= limit {
-            return Err(refuse::list_full(Mac::from(mac), segment.vni(), limit));
+            return Err(refuse::list_full(mac, segment.vni(), limit));
         }
         Ok(())
     }
@@ -234,6 +234,6 @@ impl State {
             .get(&ip)
             .copied()
             .filter(|peer| self.remotes(number, mac).contains(peer))
-            .ok_or_else(|| refuse::not_on_list(Mac::from(mac), vni, ip))
+            .ok_or_else(|| refuse::not_on_list(mac, vni, ip))
     }
 }

@@ -17,7 +17,7 @@ use crate::control::{
     ops::{peer, refuse},
     record::{queue::SECOND, run::Untold},
 };
-use crate::model::{Mac, NeighDel, NeighRow, NeighSpec, NeighState, Prefix, Refusal, Vni};
+use crate::model::{NeighDel, NeighRow, NeighSpec, NeighState, Prefix, Refusal, Vni};
 
 /// Where a host is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -133,7 +133,7 @@ impl State {
         let number = self.segment_of(vni)?;
         let known = self.segments[number].neighs.get(&ip);
         if let (Some(known), Some(lladdr)) = (known, lladdr)
-            && known.mac != MacAddr::from(lladdr)
+            && known.mac != lladdr
         {
             return Err(Refusal::not_found(format!(
                 "{ip} in vni {vni} is at {} and not at {lladdr}; delete it wherever it is with: vtep neigh del {ip} --vni {vni}",
@@ -274,7 +274,7 @@ impl State {
                 rows.push(NeighRow {
                     vni: segment.vni(),
                     ip,
-                    lladdr: Mac::from(neigh.mac),
+                    lladdr: neigh.mac,
                     state: neigh.origin,
                     dev: neigh
                         .port

@@ -173,7 +173,7 @@ impl State {
         }
         let known = segment.nexthops[&prefix];
         let other_via = |ip| known.via.is_none_or(|peer| self.peers[peer].ip != ip);
-        let other_mac = |mac| known.mac != Some(MacAddr::from(mac));
+        let other_mac = |mac| known.mac != Some(mac);
         if via.is_some_and(other_via) || lladdr.is_some_and(other_mac) {
             return Err(Refusal::not_found(format!(
                 "the entry for {prefix} in vni {vni} leads elsewhere; delete it wherever it leads with: vtep nexthop del {prefix} --vni {vni}"
@@ -331,7 +331,7 @@ impl State {
                     vni: segment.vni(),
                     ip,
                     via: via.map(|peer| self.peers[peer].ip),
-                    lladdr: (!mac.is_zero()).then(|| mac.into()),
+                    lladdr: (!mac.is_zero()).then_some(mac),
                     dev: slot
                         .and_then(|slot| self.port_name(slot))
                         .map(|(dev, _)| dev.to_owned()),

@@ -13,7 +13,7 @@ use crate::control::{
     record::settings,
     state::Port,
 };
-use crate::model::{Mac, Op, PortChange, PortHook, PortPart, PortSpec, Refusal, VlanId};
+use crate::model::{Op, PortChange, PortHook, PortPart, PortSpec, Refusal, VlanId};
 
 impl Port {
     /// Most MACs behind it, 0 for no limit. It stands in the last word of the record, which only the daemon reads.
@@ -51,7 +51,7 @@ fn vlan_number(vlan: Option<VlanId>) -> u16 {
 }
 
 /// The MACs of a list, which must be stations.
-fn stations(macs: &[Mac]) -> Result<BTreeSet<MacAddr>, Refusal> {
+fn stations(macs: &[MacAddr]) -> Result<BTreeSet<MacAddr>, Refusal> {
     macs.iter()
         .map(|&mac| refuse::station(mac, "--mac"))
         .collect()
@@ -218,7 +218,7 @@ impl State {
                     vlan: *vlan,
                     vni: Some(self.segments[old.pod.segment].vni()),
                     hook: Some(old_hook),
-                    macs: Some(old.macs.iter().copied().map(Mac::from).collect()),
+                    macs: Some(old.macs.iter().copied().collect()),
                     ips: Some(old.ips.iter().copied().collect()),
                     max_macs: Some(old.max_macs()),
                 }),

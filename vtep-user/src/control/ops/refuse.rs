@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vtep_common::abi::addr::MacAddr;
 
 use crate::control::ops::neigh;
-use crate::model::{Mac, Refusal, VlanId, Vni};
+use crate::model::{Refusal, VlanId, Vni};
 
 /// Refuses what can be no host's address.
 pub(crate) fn check_host(ip: IpAddr) -> Result<(), Refusal> {
@@ -18,13 +18,13 @@ pub(crate) fn check_host(ip: IpAddr) -> Result<(), Refusal> {
 }
 
 /// The MAC, which must be a station's, of the option that names it.
-pub(crate) fn station(mac: Mac, option: &str) -> Result<MacAddr, Refusal> {
-    if mac.is_zero() || mac.is_multicast() {
+pub(crate) fn station(mac: MacAddr, option: &str) -> Result<MacAddr, Refusal> {
+    if mac.is_zero() || mac.is_group() {
         return Err(Refusal::invalid(format!(
             "{mac} is no station's MAC; give one that is neither zero nor multicast with: {option}"
         )));
     }
-    Ok(mac.into())
+    Ok(mac)
 }
 
 pub(crate) fn no_vni(vni: Vni) -> Refusal {
@@ -74,13 +74,13 @@ pub(crate) fn port_name(dev: &str, vlan: Option<VlanId>) -> String {
     vlan.map_or_else(|| dev.to_owned(), |vlan| format!("{dev} vlan {vlan}"))
 }
 
-pub(crate) fn no_entry(mac: Mac, vni: Vni) -> Refusal {
+pub(crate) fn no_entry(mac: MacAddr, vni: Vni) -> Refusal {
     Refusal::not_found(format!(
         "vni {vni} has no FDB entry for {mac}; see what it has with: vtep fdb show --vni {vni}"
     ))
 }
 
-pub(crate) fn not_on_list(mac: Mac, vni: Vni, dst: IpAddr) -> Refusal {
+pub(crate) fn not_on_list(mac: MacAddr, vni: Vni, dst: IpAddr) -> Refusal {
     Refusal::not_found(format!(
         "{dst} is not on the list of {mac} in vni {vni}; put it there with: vtep fdb append {mac} --vni {vni} --dst {dst}"
     ))
@@ -113,7 +113,7 @@ pub(crate) fn port_full(dev: &str, vlan: Option<VlanId>, limit: u32) -> Refusal 
     ))
 }
 
-pub(crate) fn list_full(mac: Mac, vni: Vni, limit: usize) -> Refusal {
+pub(crate) fn list_full(mac: MacAddr, vni: Vni, limit: usize) -> Refusal {
     Refusal::full(format!(
         "the flood list of {mac} in vni {vni} is full ({limit} targets, ports and VTEPs together); take one away with: vtep fdb del {mac} --vni {vni} --dst VTEP"
     ))

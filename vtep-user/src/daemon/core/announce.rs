@@ -37,7 +37,7 @@ impl Core {
             })
             .collect();
         let key = FdbKey::new(segment, *mac);
-        let vni = (*vni).into();
+        let vni = *vni;
         for payload in frames::announcements(vni, *mac, &hosts) {
             let payload: Arc<[u8]> = payload.into();
             for &to in to {
