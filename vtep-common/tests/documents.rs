@@ -127,8 +127,8 @@ fn every_test_that_a_document_names_is_there() {
 /// The paths that a row of a table names between backticks; `{a,b}` stands for two.
 fn named_paths(row: &str) -> Vec<String> {
     let is_path = |code: &&str| {
-        let code = code.trim_end_matches('/');
-        (code.contains('/') || code.ends_with(".rs") || code.ends_with(".md"))
+        let extension = Path::new(code).extension();
+        (code.contains('/') || extension.is_some_and(|extension| extension == "rs"))
             && code.chars().all(|char| char.is_ascii_alphanumeric() || "/._-{},".contains(char))
             // `VERB.rs` stands for many.
             && !code.split('/').any(|name| name.starts_with("VERB"))

@@ -178,7 +178,7 @@ impl Package {
             files: BTreeMap::new(),
             edges: BTreeMap::new(),
         };
-        package.read_module(&root, &root, &vec![]);
+        package.read_module(&root, &vec![]);
         let modules: Vec<Module> = package.files.keys().cloned().collect();
         for module in modules {
             let used = package.used_by(&module);
@@ -188,7 +188,7 @@ impl Package {
     }
 
     /// Reads the files below a directory, which holds the modules of `module`.
-    fn read_module(&mut self, root: &Path, dir: &Path, module: &Module) {
+    fn read_module(&mut self, dir: &Path, module: &Module) {
         let entries =
             fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         for entry in entries {
@@ -198,15 +198,14 @@ impl Package {
                 .and_then(|stem| stem.to_str())
                 .expect("a name");
             let mut inner = module.clone();
-            if !matches!(stem, "mod" | "lib")
-                && !(stem == "main" && dir == root && self.name != "vtep-ebpf")
-            {
+            if !matches!(stem, "mod" | "lib") {
                 inner.push(stem.to_owned());
             }
             if path.is_dir() {
-                self.read_module(root, &path, &inner);
+                self.read_module(&path, &inner);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("a source");
+                // A binary's root is used by nothing.
                 if stem != "main" {
                     self.files.insert(inner, (path, Source::read(&text)));
                 }

@@ -194,7 +194,7 @@ impl Reader {
                     }
                     let mut name = path.last().cloned().unwrap_or_default();
                     if self.peek(0) == "as" {
-                        name = self.peek(1).to_owned();
+                        self.peek(1).clone_into(&mut name);
                         self.at += 2;
                     }
                     let within = self.within();
