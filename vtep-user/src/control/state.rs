@@ -124,7 +124,7 @@ pub enum Reserved {
     /// It leads to the underlay.
     Uplink,
     /// It is the instance's own kernel device.
-    Tunnel,
+    SlowPath,
 }
 
 /// How much there is.
