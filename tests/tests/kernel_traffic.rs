@@ -108,7 +108,7 @@ fn receive_by_kernel(bench: &mut Bench<'_>) {
     let device = bench.interfaces.device;
     bench
         .datapath()
-        .attach_tunnel(DEVICE, device)
+        .attach_slow_path(DEVICE, device)
         .unwrap_or_else(|error| panic!("{error}"));
 }
 

@@ -129,9 +129,9 @@ fn named_paths(row: &str) -> Vec<String> {
     let is_path = |code: &&str| {
         let extension = Path::new(code).extension();
         (code.contains('/') || extension.is_some_and(|extension| extension == "rs"))
-            && code.chars().all(|char| char.is_ascii_alphanumeric() || "/._-{},".contains(char))
-            // `VERB.rs` stands for many.
-            && !code.split('/').any(|name| name.starts_with("VERB"))
+            && code
+                .chars()
+                .all(|char| char.is_ascii_alphanumeric() || "/._-{},".contains(char))
     };
     let spans = row.split('`').skip(1).step_by(2).filter(is_path);
     spans

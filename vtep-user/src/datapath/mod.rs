@@ -5,17 +5,17 @@
 
 mod addresses;
 mod attach;
-mod attempt;
 mod batch;
-mod buckets;
 mod clock;
 mod clsact;
 mod counters;
 mod error;
-mod events;
+mod event_ring;
+mod hash_table;
 mod link;
 mod pins;
 mod tables;
+mod transaction;
 
 use std::{
     os::fd::OwnedFd,
@@ -42,14 +42,14 @@ use vtep_common::abi::{
     tail_call::Part,
 };
 
-use self::{buckets::Buckets, pins::Pinned};
+use self::{hash_table::HashTable, pins::Pinned};
 
 pub use self::{
     attach::{XdpMode, XdpOutcome, detach_all_without_links},
-    attempt::Attempt,
     counters::{CounterRow, Snapshot},
     error::DatapathError,
     pins::{BPFFS, check_bpffs, instance_dir, remove_pins},
+    transaction::Transaction,
 };
 
 /// The compiled kernel side.
@@ -73,12 +73,12 @@ pub struct Datapath {
 struct Maps {
     config: Array<MapData, Config>,
     locals: HashMap<MapData, VtepAddr, u32>,
-    addresses: Buckets,
-    vnis: Buckets,
+    addresses: HashTable,
+    vnis: HashTable,
     segments: Array<MapData, Segment>,
-    port_index: Buckets,
+    port_index: HashTable,
     ports: Array<MapData, Port>,
-    fdb: Buckets,
+    fdb: HashTable,
     flood: HashMap<MapData, u32, FloodList>,
     peers: Array<MapData, Peer>,
     peer_index: HashMap<MapData, VtepAddr, u32>,

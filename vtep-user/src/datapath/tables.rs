@@ -27,9 +27,9 @@ use vtep_common::abi::{
 use super::{
     Datapath, Maps,
     batch::{self, BatchError},
-    buckets::{Buckets, Unset},
     clock::nanoseconds,
     error::DatapathError,
+    hash_table::{HashTable, Unset},
 };
 use crate::control::{Clock, Dump, Write};
 
@@ -94,7 +94,7 @@ fn buckets(
     table: Table,
     name: &'static str,
     room: u32,
-) -> Result<Buckets, DatapathError> {
+) -> Result<HashTable, DatapathError> {
     let failed = |source| DatapathError::map("open", name, source);
     let shapes = ebpf
         .map_mut(name::SHAPES)
@@ -119,15 +119,15 @@ fn buckets(
     let map = data.fd().as_fd().try_clone_to_owned();
     let map = map.map_err(|error| failed(MapError::IoError(error)))?;
     if is_new {
-        Ok(Buckets::new(map, shape))
+        Ok(HashTable::new(map, shape))
     } else {
-        many(Buckets::adopt(map, shape), name)
+        many(HashTable::adopt(map, shape), name)
     }
 }
 
 /// Sets the word of a key of a table; zero deletes it.
 pub(super) fn put_word(
-    table: &mut Buckets,
+    table: &mut HashTable,
     name: &'static str,
     key: u64,
     word: u64,
@@ -143,7 +143,7 @@ pub(super) fn put_word(
 
 /// The word of a key of a table.
 pub(super) fn word(
-    table: &Buckets,
+    table: &HashTable,
     name: &'static str,
     key: u64,
 ) -> Result<Option<u64>, DatapathError> {

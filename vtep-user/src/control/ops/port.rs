@@ -234,7 +234,7 @@ impl State {
             Some(Reserved::Uplink) => Err(Refusal::conflict(format!(
                 "{name} is the uplink and cannot be a port; give the interface of a VM or container, or start vtep with another --iface"
             ))),
-            Some(Reserved::Tunnel) => Err(Refusal::conflict(format!(
+            Some(Reserved::SlowPath) => Err(Refusal::conflict(format!(
                 "{name} is vtep's own tunnel device and cannot be a port; give the interface of a VM or container"
             ))),
             None => Ok(()),

@@ -44,5 +44,5 @@ pub enum Reserved {
     /// It leads to the underlay.
     Uplink,
     /// It is the instance's own kernel device.
-    Tunnel,
+    SlowPath,
 }

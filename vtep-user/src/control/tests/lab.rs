@@ -389,7 +389,7 @@ pub(super) fn rows(state: &State) -> Rows {
 }
 
 fn reserved() -> HashMap<u32, Reserved> {
-    HashMap::from([(UPLINK, Reserved::Uplink), (TUNNEL, Reserved::Tunnel)])
+    HashMap::from([(UPLINK, Reserved::Uplink), (TUNNEL, Reserved::SlowPath)])
 }
 
 pub(super) fn locals() -> Vec<IpAddr> {

@@ -4,7 +4,7 @@
 //! entry or none. Where both buckets of a new key are full, an entry makes room by going to its other bucket (cuckoo hashing): it
 //! is there twice for a moment, and only a reader between its two looks can miss one that goes from the second to the first.
 //!
-//! A daemon can be killed between any two stores. What it leaves half done its successor clears: see [`Buckets::adopt`].
+//! A daemon can be killed between any two stores. What it leaves half done its successor clears: see [`HashTable::adopt`].
 
 use std::{
     collections::VecDeque,
@@ -47,7 +47,7 @@ impl From<io::Error> for Unset {
 }
 
 /// A table of buckets.
-pub(super) struct Buckets {
+pub(super) struct HashTable {
     map: OwnedFd,
     pieces: Box<[OnceLock<MmapRaw>]>,
     shape: Shape,
@@ -67,7 +67,7 @@ struct Step {
     from: Option<(usize, usize)>,
 }
 
-impl Buckets {
+impl HashTable {
     /// Opens the empty table in a map with the `BPF_F_MMAPABLE` flag.
     pub(super) fn new(map: OwnedFd, shape: Shape) -> Self {
         let pieces = (0..=shape.mask / PIECE).map(|_| OnceLock::new()).collect();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     /// Sets the word of a key, but stops after so many stores. True if they were enough.
-    fn set_in(table: &mut Buckets, stores: u32, key: u64, word: u64) -> bool {
+    fn set_in(table: &mut HashTable, stores: u32, key: u64, word: u64) -> bool {
         STORES_LEFT.set(stores);
         let done = table.set(key, word);
         STORES_LEFT.set(u32::MAX);
@@ -335,11 +335,11 @@ mod tests {
     }
 
     /// A table in ordinary memory.
-    fn table(room: u32) -> Buckets {
+    fn table(room: u32) -> HashTable {
         with_shape(Shape::new(room, SEED))
     }
 
-    fn with_shape(shape: Shape) -> Buckets {
+    fn with_shape(shape: Shape) -> HashTable {
         // SAFETY: the name ends in a zero byte.
         let fd = unsafe { libc::memfd_create(c"table".as_ptr(), libc::MFD_CLOEXEC) };
         assert!(fd >= 0, "{}", io::Error::last_os_error());
@@ -347,17 +347,17 @@ mod tests {
         let memory = unsafe { File::from_raw_fd(fd) };
         let bytes = size_of::<Bucket>() * (shape.mask as usize + 1);
         memory.set_len(bytes as u64).unwrap();
-        Buckets::new(memory.into(), shape)
+        HashTable::new(memory.into(), shape)
     }
 
     /// Each bucket of a table.
-    fn read(table: &Buckets) -> Vec<(u32, Bucket)> {
+    fn read(table: &HashTable) -> Vec<(u32, Bucket)> {
         (0..=table.shape.mask)
             .map(|number| (number, bucket(table, number)))
             .collect()
     }
 
-    fn bucket(table: &Buckets, number: u32) -> Bucket {
+    fn bucket(table: &HashTable, number: u32) -> Bucket {
         let words = table.bucket(number).unwrap();
         Bucket {
             keys: std::array::from_fn(|way| words[way].load(Ordering::Relaxed)),
@@ -366,15 +366,15 @@ mod tests {
     }
 
     /// The table as the next daemon opens it.
-    fn adopted(table: Buckets) -> Buckets {
+    fn adopted(table: HashTable) -> HashTable {
         let read = read(&table);
-        let mut next = Buckets::new(table.map, table.shape);
+        let mut next = HashTable::new(table.map, table.shape);
         next.mend(&read).unwrap();
         next
     }
 
     /// Another table that has the same memory.
-    fn copy(table: &Buckets) -> Buckets {
+    fn copy(table: &HashTable) -> HashTable {
         let mut copy = with_shape(table.shape);
         copy.len = table.len;
         for (bucket, found) in read(table) {
@@ -386,14 +386,14 @@ mod tests {
     }
 
     /// As a program looks up.
-    fn found(table: &Buckets, key: u64) -> u64 {
+    fn found(table: &HashTable, key: u64) -> u64 {
         let places = table.shape.places(key);
         let [first, second] = places.map(|place| bucket(table, place).find(key));
         if first == 0 { second } else { first }
     }
 
     /// Every entry, read from the memory.
-    fn all(table: &Buckets) -> Vec<(u64, u64)> {
+    fn all(table: &HashTable) -> Vec<(u64, u64)> {
         let mut all = Vec::new();
         for (bucket, found) in read(table) {
             for (key, word) in found.keys.into_iter().zip(found.words) {
@@ -502,7 +502,7 @@ mod tests {
     }
 
     /// A key that two buckets can have, and those.
-    fn of_two(table: &Buckets) -> (u64, [u32; 2]) {
+    fn of_two(table: &HashTable) -> (u64, [u32; 2]) {
         let of = |key| (key, table.shape.places(key));
         (1..1_000)
             .map(of)
@@ -532,7 +532,7 @@ mod tests {
         for key in 1..=60_000 {
             table.set(key, key).unwrap();
         }
-        let mapped = |table: &Buckets| -> Vec<usize> {
+        let mapped = |table: &HashTable| -> Vec<usize> {
             let pieces = table.pieces.iter().enumerate();
             let mapped = pieces.filter(|(_, piece)| piece.get().is_some());
             mapped.map(|(number, _)| number).collect()

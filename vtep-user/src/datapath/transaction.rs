@@ -1,4 +1,4 @@
-//! Attaching what may be refused, so that it can be taken back: a start that is refused leaves everything as it was.
+//! Attachments that may be refused are made in a transaction: a refused start rolls back and leaves everything as it was.
 
 use vtep_common::abi::config::Config;
 
@@ -8,9 +8,9 @@ use super::{Datapath, XdpMode, XdpOutcome, attach::has_tcx, error::DatapathError
 const SKB_MODE: u32 = 2;
 const DRV_MODE: u32 = 4;
 
-/// What has been changed so far, in this order.
+/// What has been changed so far, in order.
 #[derive(Debug, Default)]
-pub struct Attempt(Vec<Change>);
+pub struct Transaction(Vec<Change>);
 
 #[derive(Debug)]
 enum Change {
@@ -29,13 +29,17 @@ enum Change {
 impl Datapath {
     /// Sets flags beside those that are set. Each of them makes the programs more careful, and what XDP is attached to afterwards may
     /// need it.
-    pub fn try_flags(&mut self, flags: u16, attempt: &mut Attempt) -> Result<(), DatapathError> {
+    pub fn try_flags(
+        &mut self,
+        flags: u16,
+        transaction: &mut Transaction,
+    ) -> Result<(), DatapathError> {
         let before = self.config()?;
         let both = before.flags | flags;
         if both == before.flags {
             return Ok(());
         }
-        attempt.0.push(Change::Config(before));
+        transaction.0.push(Change::Config(before));
         self.configure(before.device, before.udp_port, both)
     }
 
@@ -45,7 +49,7 @@ impl Datapath {
         program: &'static str,
         device: &str,
         ifindex: u32,
-        attempt: &mut Attempt,
+        transaction: &mut Transaction,
     ) -> Result<(), DatapathError> {
         let there = if has_tcx() {
             self.is_attached(program, ifindex)?
@@ -54,7 +58,7 @@ impl Datapath {
         };
         if !there {
             // Noted first: half of it can be done when it fails.
-            attempt.0.push(Change::New { program, ifindex });
+            transaction.0.push(Change::New { program, ifindex });
             self.attach_tc(program, device, ifindex)?;
         }
         Ok(())
@@ -67,10 +71,10 @@ impl Datapath {
         (device, ifindex): (&str, u32),
         mode: XdpMode,
         now: Option<XdpMode>,
-        attempt: &mut Attempt,
+        transaction: &mut Transaction,
     ) -> Result<XdpOutcome, DatapathError> {
         if !self.is_attached(program, ifindex)? {
-            attempt.0.push(Change::New { program, ifindex });
+            transaction.0.push(Change::New { program, ifindex });
         } else if mode == XdpMode::Auto {
             return Ok(XdpOutcome::Kept);
         } else if now == Some(mode) {
@@ -79,7 +83,7 @@ impl Datapath {
                 XdpMode::Auto | XdpMode::Native => XdpOutcome::Native,
             });
         } else {
-            attempt.0.push(Change::Mode {
+            transaction.0.push(Change::Mode {
                 program,
                 ifindex,
                 before: now.unwrap_or_default(),
@@ -96,8 +100,8 @@ impl Datapath {
     }
 
     /// Makes everything as it was, the latest change first. What cannot be is logged.
-    pub fn take_back(&mut self, attempt: Attempt) {
-        for change in attempt.0.into_iter().rev() {
+    pub fn rollback(&mut self, transaction: Transaction) {
+        for change in transaction.0.into_iter().rev() {
             if let Err(error) = self.undo(&change) {
                 tracing::error!(%error, ?change, "a change stays that should have been taken back");
             }

@@ -6,7 +6,7 @@ use super::{Error, Link, Mac, Neighbour, Netlink, Route};
 
 /// How a packet for a peer leaves this host, or why it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resolution {
+pub enum PeerRoute {
     /// Everything that an Ethernet header needs is known.
     Resolved {
         /// The interface it leaves by.
@@ -51,28 +51,28 @@ pub fn resolve(
     route: Option<&Route>,
     link: Option<&Link>,
     neighbour: Option<&Neighbour>,
-) -> Resolution {
+) -> PeerRoute {
     let Some(route) = route else {
-        return Resolution::NoRoute;
+        return PeerRoute::NoRoute;
     };
     if route.local {
-        return Resolution::LocalAddress;
+        return PeerRoute::LocalAddress;
     }
     let oif = route.oif;
     let Some(link) = link.filter(|link| link.up && link.carrier) else {
-        return Resolution::LinkDown { oif };
+        return PeerRoute::LinkDown { oif };
     };
     if !link.ethernet {
-        return Resolution::NotEthernet { oif };
+        return PeerRoute::NotEthernet { oif };
     }
     let dst_mac = multicast_mac(dst).or_else(|| neighbour.and_then(Neighbour::usable_mac));
     let Some(dst_mac) = dst_mac else {
-        return Resolution::Pending {
+        return PeerRoute::Pending {
             oif,
             via: route.next_hop(dst),
         };
     };
-    Resolution::Resolved {
+    PeerRoute::Resolved {
         oif,
         src_mac: link.mac,
         dst_mac,
@@ -100,14 +100,14 @@ fn multicast_mac(ip: IpAddr) -> Option<Mac> {
 
 impl Netlink {
     /// How a packet for `dst` leaves this host now. Asks only; [`Netlink::probe`] makes progress where the answer is
-    /// [`Resolution::Pending`].
+    /// [`PeerRoute::Pending`].
     pub async fn resolve_peer(
         &self,
         dst: IpAddr,
         from: Option<IpAddr>,
-    ) -> Result<Resolution, Error> {
+    ) -> Result<PeerRoute, Error> {
         let Some(route) = self.resolve(dst, from).await? else {
-            return Ok(Resolution::NoRoute);
+            return Ok(PeerRoute::NoRoute);
         };
         let link = self.link(route.oif).await?;
         let neighbour = self.neighbour(route.oif, route.next_hop(dst)).await?;
@@ -135,7 +135,7 @@ mod tests {
 
         assert_eq!(
             got,
-            Resolution::Resolved {
+            PeerRoute::Resolved {
                 oif: OIF,
                 src_mac: UPLINK_MAC,
                 dst_mac: PEER_MAC,
@@ -164,7 +164,7 @@ mod tests {
             let got = resolve(peer(), Some(&route), Some(&link), Some(&neighbour()));
 
             assert!(
-                matches!(got, Resolution::Resolved { mtu, .. } if mtu == want),
+                matches!(got, PeerRoute::Resolved { mtu, .. } if mtu == want),
                 "{got:?}"
             );
         }
@@ -181,7 +181,7 @@ mod tests {
             state: NeighbourState::Failed,
             ..neighbour()
         };
-        let want = Resolution::Pending {
+        let want = PeerRoute::Pending {
             oif: OIF,
             via: gateway,
         };
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_link_that_cannot_send_is_down() {
-        let want = Resolution::LinkDown { oif: OIF };
+        let want = PeerRoute::LinkDown { oif: OIF };
         let off = Link {
             up: false,
             carrier: false,
@@ -229,9 +229,9 @@ mod tests {
         let of_none = resolve(peer(), None, None, None);
         let of_bare = resolve(peer(), Some(&route()), Some(&bare), None);
 
-        assert_eq!(of_own, Resolution::LocalAddress);
-        assert_eq!(of_none, Resolution::NoRoute);
-        assert_eq!(of_bare, Resolution::NotEthernet { oif: OIF });
+        assert_eq!(of_own, PeerRoute::LocalAddress);
+        assert_eq!(of_none, PeerRoute::NoRoute);
+        assert_eq!(of_bare, PeerRoute::NotEthernet { oif: OIF });
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
             let got = resolve(group.parse().unwrap(), Some(&route()), Some(&link()), None);
 
             assert!(
-                matches!(got, Resolution::Resolved { dst_mac, .. } if dst_mac == mac),
+                matches!(got, PeerRoute::Resolved { dst_mac, .. } if dst_mac == mac),
                 "{got:?}"
             );
         }

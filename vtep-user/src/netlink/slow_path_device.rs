@@ -24,7 +24,7 @@ pub const OWNER: &str = "vtep instance ";
 
 /// The tunnel device of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tunnel {
+pub struct SlowPathDevice {
     /// The device.
     pub link: Link,
     /// Whether it was there before, left by an earlier run.
@@ -46,12 +46,12 @@ impl Netlink {
     ///
     /// [`Error::PortTaken`] names whoever has the port; [`Error::OtherInstance`] says whose the device is if it is
     /// not `owner`'s; [`Error::NameTaken`] that an interface of this name is something else. Upon any error nothing new is left behind.
-    pub async fn create_tunnel_device(
+    pub async fn create_slow_path_device(
         &self,
         name: &str,
         udp_port: u16,
         owner: &str,
-    ) -> Result<Tunnel, Error> {
+    ) -> Result<SlowPathDevice, Error> {
         let found = self.find_link(name).await?;
         if let Some(link) = &found {
             check_owner(link, udp_port, owner)?;
@@ -64,7 +64,7 @@ impl Netlink {
             self.add_vxlan(name, udp_port).await?;
         }
         match self.set_up_tunnel(name, owner).await {
-            Ok(link) => Ok(Tunnel { link, adopted }),
+            Ok(link) => Ok(SlowPathDevice { link, adopted }),
             Err(error) => {
                 if !adopted && let Err(left) = self.delete_link(name).await {
                     tracing::warn!(name, error = %left, "the half-made tunnel device stays");
