@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use vtep_common::abi::counter::Hook;
+use vtep_common::abi::id::{ListId, PortSlot};
 use vtep_common::abi::reason::Reason;
 use vtep_common::decide::tunnel::TunnelKey;
 use vtep_common::decide::verdict::{Decision, Verdict};
@@ -231,10 +232,10 @@ impl Sent {
             let device = bench.name_of(ifindex).expect("a port or the uplink");
             *out.entry(device).or_default().entry(frame).or_default() += 1;
         };
-        let mut to_ports = |list: u32, from: Option<u32>| {
+        let mut to_ports = |list: ListId, from: Option<PortSlot>| {
             let list = world.tables.flood_list(list).expect("it was there");
-            for slot in list.ports().filter(|slot| from != Some(**slot)) {
-                let port = world.tables.port(*slot).expect("it is there");
+            for slot in list.ports().filter(|slot| from != Some(*slot)) {
+                let port = world.tables.port(slot).expect("it is there");
                 let tag = (port.vlan != 0).then_some(Tag {
                     tpid: 0x8100,
                     tci: port.vlan,

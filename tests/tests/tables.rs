@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData};
 use vtep_common::abi::addr::{MacAddr, VtepAddr};
+use vtep_common::abi::fdb::FdbTarget;
 use vtep_common::abi::hash_table::{Bucket, Shape, Table};
+use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 use vtep_common::abi::{
     address::{Address, LOCAL_GROUP, LOCAL_OWN},
     fdb::{FdbKey, FdbValue},
@@ -51,10 +53,8 @@ fn many_entries_of_the_fdb_are_written_read_and_deleted() {
 
     // Of two writes to one entry the later counts, in one batch and in single calls.
     let (key, value) = left[0];
-    let moved = FdbValue {
-        target: 99,
-        ..value
-    };
+    let target = FdbTarget::Port(PortSlot::new(99));
+    let moved = FdbValue { target, ..value };
     tables
         .datapath
         .write(&set(&[(key, value), (key, moved)]))
@@ -84,7 +84,10 @@ fn hosts_and_prefixes_are_written_read_and_deleted() {
     let neigh = |last: u8| {
         let host = VtepAddr::from(std::net::IpAddr::from([10, 0, 0, last]));
         (
-            NeighKey { segment: 1, host },
+            NeighKey {
+                segment: SegmentId::new(1),
+                host,
+            },
             NeighValue {
                 mac: u64::from(last),
                 ..NeighValue::default()
@@ -93,12 +96,17 @@ fn hosts_and_prefixes_are_written_read_and_deleted() {
     };
     let prefix = |bits: u32, last: u8| {
         let host = VtepAddr::from(std::net::IpAddr::from([10, 0, 0, last]));
-        let value = NexthopValue {
-            target: bits,
-            ..NexthopValue::default()
-        };
+        let target = FdbTarget::Peer(PeerId::new(bits));
+        let value = NexthopValue::new(Some(target), MacAddr::ZERO, NexthopValue::STATIC, 0);
         let bits = NexthopKey::SEGMENT_BITS + NexthopKey::V4_BITS + bits;
-        (bits, NexthopKey { segment: 1, host }, value)
+        (
+            bits,
+            NexthopKey {
+                segment: SegmentId::new(1),
+                host,
+            },
+            value,
+        )
     };
     let neighs = [neigh(1), neigh(2)];
     let nexthops = [prefix(24, 0), prefix(31, 2), prefix(32, 2)];
@@ -141,7 +149,7 @@ fn the_next_daemon_finds_what_the_last_one_wrote() {
 
     assert!(next.adopted());
     assert_eq!(next.fdb_max(), ROOM);
-    assert_eq!(next.dump().unwrap().fdb, [(key, value)]);
+    assert_eq!(next.dump().unwrap().fdb, [(key, Some(value))]);
     assert_eq!(next.events(10), []);
     assert_eq!(next.lost_events().unwrap(), 0);
 }
@@ -170,7 +178,7 @@ fn what_a_killed_daemon_has_half_changed_in_the_fdb_the_next_one_clears() {
         .unwrap();
     for (at, key) in [(other, twice.0.word()), (half, 0)] {
         let mut bucket = buckets.get(&at, 0).unwrap();
-        (bucket.keys[3], bucket.words[3]) = (key, twice.1.word());
+        (bucket.keys[3], bucket.words[3]) = (key, twice.1.word().get());
         buckets.set(at, bucket, 0).unwrap();
     }
 
@@ -201,9 +209,9 @@ fn what_addresses_are_is_said_anew_where_it_was_lost() {
             group(),
             Address::default()
                 .with(Address::GROUP, true)
-                .with_peer(Some(0)),
+                .with_peer(Some(PeerId::new(0))),
         ),
-        (peer(), Address::default().with_peer(Some(7))),
+        (peer(), Address::default().with_peer(Some(PeerId::new(7)))),
         (stranger(), Address::default()),
     ];
     tables
@@ -211,8 +219,8 @@ fn what_addresses_are_is_said_anew_where_it_was_lost() {
         .write(&[
             Write::Local(ours().into(), true),
             Write::Group(group().into(), true),
-            Write::PeerIndex(group().into(), Some(0)),
-            Write::PeerIndex(peer().into(), Some(7)),
+            Write::PeerIndex(group().into(), Some(PeerId::new(0))),
+            Write::PeerIndex(peer().into(), Some(PeerId::new(7))),
         ])
         .unwrap();
     for (addr, what) in all {
@@ -235,9 +243,9 @@ fn what_a_killed_daemon_has_not_said_of_addresses_the_next_one_does() {
         .datapath
         .write(&[
             Write::Local(ours().into(), true),
-            Write::PeerIndex(ours().into(), Some(5)),
-            Write::PeerIndex(peer().into(), Some(7)),
-            Write::PeerIndex(stranger().into(), Some(8)),
+            Write::PeerIndex(ours().into(), Some(PeerId::new(5))),
+            Write::PeerIndex(peer().into(), Some(PeerId::new(7))),
+            Write::PeerIndex(stranger().into(), Some(PeerId::new(8))),
         ])
         .unwrap();
     // One address goes, one comes, and a peer gets another number, as if the daemon had ended before it wrote them twice.
@@ -253,13 +261,13 @@ fn what_a_killed_daemon_has_not_said_of_addresses_the_next_one_does() {
     let next = Datapath::open(&tables.dir, ROOM).unwrap();
 
     for (addr, what) in [
-        (ours(), Address::default().with_peer(Some(5))),
+        (ours(), Address::default().with_peer(Some(PeerId::new(5)))),
         (group(), Address::default().with(Address::GROUP, true)),
         (
             peer(),
             Address::default()
                 .with(Address::OWN, true)
-                .with_peer(Some(9)),
+                .with_peer(Some(PeerId::new(9))),
         ),
         (stranger(), Address::default()),
     ] {
@@ -314,7 +322,8 @@ impl Tables {
 
     /// The FDB by MAC.
     fn fdb(&self) -> Vec<(FdbKey, FdbValue)> {
-        let mut found = self.datapath.dump().unwrap().fdb;
+        let found = self.datapath.dump().unwrap().fdb.into_iter();
+        let mut found: Vec<_> = found.map(|(key, value)| (key, value.unwrap())).collect();
         found.sort_by_key(|(key, _)| key.mac());
         found
     }
@@ -328,13 +337,9 @@ impl Drop for Tables {
 
 fn entry(number: u64) -> (FdbKey, FdbValue) {
     let [_, _, a, b, c, d, e, f] = (number + 1).to_be_bytes();
-    let key = FdbKey::new(3, MacAddr::from_bytes([a, b, c, d, e, f]));
-    let value = FdbValue {
-        target: u32::try_from(number).unwrap(),
-        kind: FdbValue::PORT,
-        origin: FdbValue::LEARNED,
-        flags: 0,
-        last_seen: number << FdbValue::STAMP_SHIFT,
-    };
+    let key = FdbKey::new(SegmentId::new(3), MacAddr::from_bytes([a, b, c, d, e, f]));
+    let slot = PortSlot::new(u32::try_from(number).unwrap());
+    let last_seen = number << FdbValue::STAMP_SHIFT;
+    let value = FdbValue::learned(FdbTarget::Port(slot), last_seen);
     (key, value)
 }

@@ -5,8 +5,9 @@ use crate::{
         addr::VtepAddr,
         address::Address,
         config::Config,
-        fdb::FdbKey,
+        fdb::{FdbKey, FdbWord},
         flood::FloodList,
+        id::{ListId, PeerId, PortSlot, SegmentId},
         neigh::{NeighKey, NeighValue},
         nexthop::NexthopValue,
         peer::Peer,
@@ -28,12 +29,12 @@ pub trait Keyed {
     fn vni_word(&self, vni: u32) -> u64;
     /// Slot of the port with this key, likewise.
     fn port_word(&self, key: &PortKey) -> u64;
-    /// Number of the segment of a port, any number where there is none.
-    fn segment_of_port(&self, slot: u32) -> u32;
-    /// An FDB entry, as [`FdbValue::word`](crate::abi::fdb::FdbValue::word); zero where there is none.
-    fn fdb_word(&self, key: &FdbKey) -> u64;
-    /// A peer by number, if in use.
-    fn peer(&self, number: u32) -> Option<&Peer>;
+    /// The segment of a port, any one where there is no such port.
+    fn segment_of_port(&self, slot: PortSlot) -> SegmentId;
+    /// An FDB entry, or the word that says that there is none.
+    fn fdb_word(&self, key: &FdbKey) -> FdbWord;
+    /// A peer, if in use.
+    fn peer(&self, peer: PeerId) -> Option<&Peer>;
     /// Nanoseconds of `CLOCK_MONOTONIC`, not to be trusted to more than some milliseconds.
     fn now(&self) -> u64;
 }
@@ -42,16 +43,16 @@ pub trait Keyed {
 pub trait Tables: Keyed {
     /// What holds for the whole instance; all zero while no daemon has set it.
     fn config(&self) -> Config;
-    /// A segment by number, if in use.
-    fn segment(&self, number: u32) -> Option<&Segment>;
-    /// A port by slot, if in use.
-    fn port(&self, slot: u32) -> Option<&Port>;
-    /// A flood list by number.
-    fn flood_list(&self, number: u32) -> Option<&FloodList>;
+    /// A segment, if in use.
+    fn segment(&self, segment: SegmentId) -> Option<&Segment>;
+    /// A port, if in use.
+    fn port(&self, slot: PortSlot) -> Option<&Port>;
+    /// A flood list.
+    fn flood_list(&self, list: ListId) -> Option<&FloodList>;
     /// The MAC of a host that ARP and ND are answered for.
     fn neigh(&self, key: &NeighKey) -> Option<NeighValue>;
     /// Where a host of a segment is, by the longest prefix of the nexthop table.
-    fn nexthop(&self, segment: u32, host: &VtepAddr) -> Option<NexthopValue>;
+    fn nexthop(&self, segment: SegmentId, host: &VtepAddr) -> Option<NexthopValue>;
 
     /// All that the tables of buckets know of a packet from a VTEP. The two were put down at [`place::OUTER`] and
     /// [`place::INNER`].

@@ -5,8 +5,9 @@ use vtep_common::{
     abi::{
         addr::VtepAddr,
         address::Address,
-        fdb::{FdbKey, FdbValue},
+        fdb::{FdbKey, FdbValue, FdbWord},
         hash_table::{Bucket, Shape, Table, WAYS},
+        id::{PeerId, PortSlot, SegmentId},
         map::{DEFAULT_FDB_ENTRIES, MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
         peer::Peer,
         port::PortKey,
@@ -102,18 +103,19 @@ impl Keyed for KernelTables {
     }
 
     #[inline(always)]
-    fn segment_of_port(&self, slot: u32) -> u32 {
-        PORTS.get(slot).map_or(0, |port| port.segment)
+    fn segment_of_port(&self, slot: PortSlot) -> SegmentId {
+        let port = PORTS.get(slot.get());
+        port.map_or(SegmentId::new(0), |port| port.segment)
     }
 
     #[inline(always)]
-    fn fdb_word(&self, key: &FdbKey) -> u64 {
-        word!(Fdb, FDB, second_mac, |_| key.word())
+    fn fdb_word(&self, key: &FdbKey) -> FdbWord {
+        FdbWord::new(word!(Fdb, FDB, second_mac, |_| key.word()))
     }
 
     #[inline(always)]
-    fn peer(&self, number: u32) -> Option<&Peer> {
-        PEERS.get(number).filter(|peer| peer.has(Peer::IN_USE))
+    fn peer(&self, peer: PeerId) -> Option<&Peer> {
+        PEERS.get(peer.get()).filter(|peer| peer.has(Peer::IN_USE))
     }
 
     #[inline(always)]

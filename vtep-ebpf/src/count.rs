@@ -4,6 +4,7 @@ use aya_ebpf::maps::PerCpuArray;
 use vtep_common::{
     abi::{
         counter::{Counter, Direction, Hook},
+        id::{PeerId, PortSlot, SegmentId},
         reason::Reason,
     },
     decide::count::Counters,
@@ -35,17 +36,17 @@ impl Counters for KernelCounters {
     }
 
     #[inline(always)]
-    fn segment(&self, number: u32, direction: Direction, bytes: usize) {
-        add(&SEGMENT_COUNTERS, direction.index(number), bytes);
+    fn segment(&self, segment: SegmentId, direction: Direction, bytes: usize) {
+        add(&SEGMENT_COUNTERS, direction.index(segment.get()), bytes);
     }
 
     #[inline(always)]
-    fn port(&self, slot: u32, direction: Direction, bytes: usize) {
-        add(&PORT_COUNTERS, direction.index(slot), bytes);
+    fn port(&self, slot: PortSlot, direction: Direction, bytes: usize) {
+        add(&PORT_COUNTERS, direction.index(slot.get()), bytes);
     }
 
     #[inline(always)]
-    fn peer(&self, number: u32, direction: Direction, bytes: usize) {
-        add(&PEER_COUNTERS, direction.index(number), bytes);
+    fn peer(&self, peer: PeerId, direction: Direction, bytes: usize) {
+        add(&PEER_COUNTERS, direction.index(peer.get()), bytes);
     }
 }

@@ -7,6 +7,7 @@ use vtep_common::{
     abi::{
         counter::{Direction, Hook},
         flood::FloodList,
+        id::{ListId, PeerId, PortSlot},
         map::MAX_FLOOD_TARGETS,
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
@@ -64,7 +65,7 @@ impl Copies {
 
     /// Counts a copy that was made, or not.
     #[inline(always)]
-    fn count(&self, peer: u32, sent: bool) {
+    fn count(&self, peer: PeerId, sent: bool) {
         let counters = KernelCounters(Hook::Port);
         if sent {
             counters.peer(peer, Direction::Encap, self.bytes);
@@ -79,7 +80,7 @@ impl Copies {
 struct PortCopies {
     skb: *mut __sk_buff,
     tables: KernelTables,
-    list: u32,
+    list: ListId,
     bytes: usize,
 }
 
@@ -102,7 +103,7 @@ fn for_each<T>(count: u32, callback: Callback, context: &mut T) {
 
 /// Copies a frame from a VTEP to the local ports of a list (split horizon). The frame itself stays.
 #[inline(always)]
-pub fn to_ports(frame: TcFrame, tables: KernelTables, list: u32, bytes: usize) {
+pub fn to_ports(frame: TcFrame, tables: KernelTables, list: ListId, bytes: usize) {
     let Some(targets) = tables.flood_list(list) else {
         return;
     };
@@ -124,6 +125,7 @@ extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
         && (index as usize) < list.ports as usize
     {
         let frame = TcFrame::from_raw(copies.skb);
+        let slot = PortSlot::new(slot);
         send_to_port(frame, copies.tables, slot, Hook::Tunnel, copies.bytes);
     }
     0
@@ -205,14 +207,14 @@ extern "C" fn copy_to_one(index: u64, context: *mut c_void) -> i64 {
 extern "C" fn copy_to_waiting(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: as above.
     let copies = unsafe { &*context.cast::<Copies>() };
-    let Some(number) = copies.waiting().peers.get(index as usize).copied() else {
+    let Some(id) = copies.waiting().peers.get(index as usize).copied() else {
         return 1;
     };
-    let sent = match copies.tables.peer(number) {
-        Some(peer) => send_to_waiting(copies, number, peer),
+    let sent = match copies.tables.peer(id) {
+        Some(peer) => send_to_waiting(copies, id, peer),
         None => false,
     };
-    copies.count(number, sent);
+    copies.count(id, sent);
     0
 }
 
@@ -236,30 +238,31 @@ fn send_copy(copies: &Copies, index: usize) -> Option<()> {
     if index < list.ports as usize {
         // A list that is taken away meanwhile can become that of another VNI, whose ports must not get the frame: looked up anew.
         let list = copies.tables.flood_list(flood.list)?;
-        let number = target(list, index)?;
+        let slot = PortSlot::new(target(list, index)?);
         if index >= list.ports as usize {
             return None;
         }
-        if number != flood.from {
+        if slot != flood.from {
             send_to_port(
                 copies.frame(),
                 copies.tables,
-                number,
+                slot,
                 Hook::Port,
                 copies.bytes,
             );
         }
         return None;
     }
-    let peer = copies.tables.peer(number)?;
+    let id = PeerId::new(number);
+    let peer = copies.tables.peer(id)?;
     if !copy_goes(peer, flood.carried_len) {
-        copies.count(number, false);
+        copies.count(id, false);
         return None;
     }
-    if copies.waiting().take(number, peer, flood) {
+    if copies.waiting().take(id, peer, flood) {
         return None;
     }
-    copies.count(number, send_via_kernel(copies, number));
+    copies.count(id, send_via_kernel(copies, id));
     Some(())
 }
 
@@ -269,7 +272,7 @@ fn send_copy(copies: &Copies, index: usize) -> Option<()> {
 fn send_to_port(
     frame: TcFrame,
     tables: KernelTables,
-    slot: u32,
+    slot: PortSlot,
     hook: Hook,
     bytes: usize,
 ) -> Option<()> {
@@ -291,18 +294,18 @@ fn send_to_port(
 }
 
 #[inline(always)]
-fn send_via_kernel(copies: &Copies, number: u32) -> bool {
+fn send_via_kernel(copies: &Copies, peer: PeerId) -> bool {
     // SAFETY: the program's own context, and the verdict is put down.
-    let told = unsafe { tell_device(copies.skb, number) } != 0;
+    let told = unsafe { tell_device(copies.skb, peer) } != 0;
     told && copies.frame().clone_redirect(copies.device)
 }
 
 /// Sends a copy to a VTEP that waits for it.
 #[inline(always)]
-fn send_to_waiting(copies: &Copies, number: u32, peer: &Peer) -> bool {
+fn send_to_waiting(copies: &Copies, id: PeerId, peer: &Peer) -> bool {
     let waiting = copies.waiting();
     if waiting.state == Waiting::VIA_KERNEL {
-        return send_via_kernel(copies, number);
+        return send_via_kernel(copies, id);
     }
     let flood = copies.flood();
     // What holds for the peer may have changed since.

@@ -121,13 +121,13 @@ pub fn tc_port_flood(ctx: TcContext) -> i32 {
     let Some(tables) = KernelTables::new() else {
         return TC_ACT_SHOT;
     };
-    let Some(found) = handed_over() else {
+    let Some(list) = handed_over().and_then(|found| found.target?.list()) else {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
     let act = TcAct::new(frame, tables);
-    let end = port::flood::decide(&frame, &frame.meta(), found.target, &tables, &act);
+    let end = port::flood::decide(&frame, &frame.meta(), list, &tables, &act);
     tc_action_of(count(tables, Hook::Port, &end, len))
 }
 

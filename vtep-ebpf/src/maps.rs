@@ -15,6 +15,7 @@ use vtep_common::{
         counter::{Counter, Hook},
         event::{EventEnd, Guard},
         flood::FloodList,
+        id::{ListId, PeerId, PortSlot, SegmentId},
         map::{
             EVENTS_BYTES, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS, MAX_NEXTHOPS,
             MAX_PEERS, MAX_PORTS, MAX_SEGMENTS,
@@ -47,14 +48,14 @@ static CONFIG: Array<Config> = Array::pinned(1, 0);
 #[map]
 static LOCALS: HashMap<VtepAddr, u32> = HashMap::pinned(MAX_LOCALS, 0);
 #[map]
-static PEER_INDEX: HashMap<VtepAddr, u32> = HashMap::pinned(MAX_PEERS, 0);
+static PEER_INDEX: HashMap<VtepAddr, PeerId> = HashMap::pinned(MAX_PEERS, 0);
 #[map]
 static SEGMENTS: Array<Segment> = Array::pinned(MAX_SEGMENTS, 0);
 #[map]
 pub static PORTS: Array<Port> = Array::pinned(MAX_PORTS, 0);
 // Two kilobytes an entry, and most instances have few: made as they are needed.
 #[map]
-static FLOOD: HashMap<u32, FloodList> = HashMap::pinned(MAX_FLOOD_LISTS, BPF_F_NO_PREALLOC);
+static FLOOD: HashMap<ListId, FloodList> = HashMap::pinned(MAX_FLOOD_LISTS, BPF_F_NO_PREALLOC);
 #[map]
 pub static PEERS: Array<Peer> = Array::pinned(MAX_PEERS, 0);
 #[map]
@@ -90,14 +91,8 @@ pub fn hand_over(found: &Found) -> bool {
     let Some(at) = HANDOVER.get_ptr_mut(0) else {
         return false;
     };
-    let value = NexthopValue {
-        mac: found.mac.get(),
-        target: found.target,
-        kind: found.kind,
-        // Said of none; not a run of zeros, which would become a loop.
-        origin: NexthopValue::STATIC,
-        flags: 0,
-    };
+    // The origin says nothing here; not a run of zeros, which would become a loop.
+    let value = NexthopValue::new(found.target, found.mac, NexthopValue::STATIC, 0);
     // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
     unsafe { at.write(value) };
     true
@@ -108,8 +103,7 @@ pub fn hand_over(found: &Found) -> bool {
 pub fn handed_over() -> Option<Found> {
     let value = HANDOVER.get(0)?;
     Some(Found {
-        kind: value.kind,
-        target: value.target,
+        target: value.target(),
         mac: value.mac(),
     })
 }
@@ -266,20 +260,20 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn segment(&self, number: u32) -> Option<&Segment> {
+    fn segment(&self, segment: SegmentId) -> Option<&Segment> {
         SEGMENTS
-            .get(number)
+            .get(segment.get())
             .filter(|segment| segment.has(Segment::IN_USE))
     }
 
     #[inline(always)]
-    fn port(&self, slot: u32) -> Option<&Port> {
-        PORTS.get(slot).filter(|port| port.has(Port::IN_USE))
+    fn port(&self, slot: PortSlot) -> Option<&Port> {
+        PORTS.get(slot.get()).filter(|port| port.has(Port::IN_USE))
     }
 
     #[inline(always)]
-    fn flood_list(&self, number: u32) -> Option<&FloodList> {
-        look_up!(FLOOD, &number)
+    fn flood_list(&self, list: ListId) -> Option<&FloodList> {
+        look_up!(FLOOD, &list)
     }
 
     #[inline(always)]
@@ -288,7 +282,7 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn nexthop(&self, segment: u32, host: &VtepAddr) -> Option<NexthopValue> {
+    fn nexthop(&self, segment: SegmentId, host: &VtepAddr) -> Option<NexthopValue> {
         let key = NexthopKey {
             segment,
             host: *host,

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use vtep_common::{
-    abi::{map::MAX_FLOOD_TARGETS, peer::Peer},
+    abi::{id::PeerId, map::MAX_FLOOD_TARGETS, peer::Peer},
     decide::verdict::Flood,
     wire::checksum::Sum,
 };
@@ -15,8 +15,8 @@ use vtep_common::{
 pub struct Waiting {
     /// How many wait.
     pub count: u32,
-    /// Their numbers.
-    pub peers: [u32; MAX_FLOOD_TARGETS],
+    /// Who they are.
+    pub peers: [PeerId; MAX_FLOOD_TARGETS],
     /// Not zero: they are reached over IPv6.
     pub v6: u32,
     /// Not zero: the sum over the frame is known, or can be had from its bytes.
@@ -56,7 +56,7 @@ impl Waiting {
 
     /// Puts a peer on the list if it can wait.
     #[inline(always)]
-    pub fn take(&mut self, number: u32, peer: &Peer, flood: &Flood) -> bool {
+    pub fn take(&mut self, id: PeerId, peer: &Peer, flood: &Flood) -> bool {
         let at = self.count;
         if at == 0 {
             self.v6 = peer.flags & Peer::IPV6;
@@ -67,7 +67,7 @@ impl Waiting {
         let Some(place) = self.peers.get_mut(at as usize) else {
             return false;
         };
-        *place = number;
+        *place = id;
         self.count = at.wrapping_add(1);
         if flood.encap.fields.inner_sum.is_none() {
             self.to_sum |= peer.flags & Peer::CHECKSUM;

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::fdb::FdbTarget;
 use vtep_common::abi::hash_table::{self, Shape, WAYS};
+use vtep_common::abi::id::{PeerId, SegmentId};
 use vtep_common::abi::{
     fdb::{FdbKey, FdbValue},
     map::name,
@@ -108,7 +110,7 @@ impl Table {
             misses: array(&[0]),
             _pins: pins,
         };
-        table.write(&sets(0..count, 1));
+        table.write(&sets(0..count, PeerId::new(1)));
         table
     }
 
@@ -121,8 +123,8 @@ impl Table {
     /// How fast entries are set, changed and deleted.
     fn updates(&mut self, scale: &Scale, report: &mut Report) {
         let (count, goal) = (self.count, self.goal(Goal::AtLeast(1_000_000.0)));
-        let new = sets(0..count, 1);
-        let other = sets(0..count, 2);
+        let new = sets(0..count, PeerId::new(1));
+        let other = sets(0..count, PeerId::new(2));
         let gone: Vec<Write> = (0..count)
             .map(|number| Write::Fdb(key(number), None))
             .collect();
@@ -303,7 +305,10 @@ impl Table {
     }
 
     fn change_all_the_time(&mut self, stop: &AtomicBool, busy: &AtomicBool, written: &AtomicU64) {
-        let states = [sets(0..self.count, 2), sets(0..self.count, 1)];
+        let states = [
+            sets(0..self.count, PeerId::new(2)),
+            sets(0..self.count, PeerId::new(1)),
+        ];
         for chunk in states.iter().flat_map(|all| all.chunks(CHUNK)).cycle() {
             while !busy.load(Ordering::Relaxed) {
                 if stop.load(Ordering::Relaxed) {
@@ -456,18 +461,12 @@ const LOCAL_BIT: u64 = 0x0200_0000_0000;
 /// The key of entry `number`.
 fn key(number: u32) -> FdbKey {
     let mixed = u64::from(number).wrapping_mul(MIX) >> MIX_SHIFT;
-    FdbKey::new(0, MacAddr::from_number(mixed | LOCAL_BIT))
+    FdbKey::new(SegmentId::new(0), MacAddr::from_number(mixed | LOCAL_BIT))
 }
 
 /// Writes that set entries, to a peer.
-fn sets(numbers: std::ops::Range<u32>, peer: u32) -> Vec<Write> {
-    let value = FdbValue {
-        target: peer,
-        kind: FdbValue::PEER,
-        origin: FdbValue::STATIC,
-        flags: 0,
-        last_seen: 0,
-    };
+fn sets(numbers: std::ops::Range<u32>, peer: PeerId) -> Vec<Write> {
+    let value = FdbValue::fixed(FdbTarget::Peer(peer));
     numbers
         .map(|number| Write::Fdb(key(number), Some(value)))
         .collect()

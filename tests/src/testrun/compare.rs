@@ -11,7 +11,7 @@ use vtep_common::runtime::Keyed as _;
 use vtep_common::sim::{Action, HostCounters};
 use vtep_common::testkit::frames::{Sample, World};
 use vtep_common::{
-    abi::id::NONE,
+    abi::id::{PeerId, PortSlot, SegmentId},
     decide::verdict::{Decision, Notes, Verdict, ViaKernel},
 };
 
@@ -88,9 +88,9 @@ pub fn want(world: &World, sample: &Sample) -> Want {
 fn without_key(sample: &Sample) -> Decision {
     Decision {
         verdict: Verdict::Leave(Reason::TableGap),
-        segment: NONE,
-        from_port: NONE,
-        from_peer: NONE,
+        segment: SegmentId::NONE,
+        from_port: PortSlot::NONE,
+        from_peer: PeerId::NONE,
         inner_len: sample.frame.len(),
         notes: Notes::default(),
         destination: MacAddr::ZERO,

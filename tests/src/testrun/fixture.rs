@@ -2,6 +2,7 @@
 
 use vtep_common::abi::counter::Direction;
 use vtep_common::abi::counter::Hook;
+use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 use vtep_common::abi::reason::Reason;
 use vtep_common::frame::packet::Meta;
 use vtep_common::sim::Action;
@@ -17,11 +18,11 @@ use crate::encoder::Frame;
 #[derive(Clone, Copy, Debug)]
 pub enum Count {
     /// For a segment.
-    Segment(u32, Direction),
+    Segment(SegmentId, Direction),
     /// For a port.
-    Port(u32, Direction),
+    Port(PortSlot, Direction),
     /// For a peer.
-    Peer(u32, Direction),
+    Peer(PeerId, Direction),
     /// For the copies of a flooded frame that are lost, at the hook.
     Lost,
 }

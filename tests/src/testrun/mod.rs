@@ -15,6 +15,7 @@ use aya::Pod;
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{ProgramError, TestRun, TestRunOptions};
 use vtep_common::abi::event::Event;
+use vtep_common::abi::id::{Id, PeerId, PortSlot, SegmentId};
 use vtep_common::abi::{
     counter::Hook,
     event::Guard,
@@ -74,9 +75,9 @@ pub struct Bench<'a> {
 /// What counters are kept for.
 #[derive(Clone, Debug, Default)]
 struct Numbers {
-    segments: Vec<u32>,
-    ports: Vec<u32>,
-    peers: Vec<u32>,
+    segments: Vec<SegmentId>,
+    ports: Vec<PortSlot>,
+    peers: Vec<PeerId>,
 }
 
 /// Removes what an instance has pinned, when dropped.
@@ -296,17 +297,21 @@ impl Bench<'_> {
     /// If they cannot be read.
     #[must_use]
     pub fn all_totals(&self) -> Totals {
-        let all = |count| (0..count).collect::<Vec<u32>>();
         self.read(&all(MAX_SEGMENTS), &all(MAX_PORTS), &all(MAX_PEERS))
     }
 
-    fn read(&self, segments: &[u32], ports: &[u32], peers: &[u32]) -> Totals {
+    fn read(&self, segments: &[SegmentId], ports: &[PortSlot], peers: &[PeerId]) -> Totals {
         let snapshot = self
             .datapath
             .counters(segments, ports, peers)
             .unwrap_or_else(|error| panic!("read the counters: {error}"));
         Totals::from(&snapshot)
     }
+}
+
+/// The first ones of a table.
+fn all<K: Id>(count: u32) -> Vec<K> {
+    (0..count).map(K::from_number).collect()
 }
 
 /// The name of the program of a hook.

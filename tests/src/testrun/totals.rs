@@ -5,6 +5,7 @@ use std::fmt;
 
 use vtep_common::abi::counter::Direction;
 use vtep_common::abi::counter::{Counter, Hook};
+use vtep_common::abi::id::Id;
 use vtep_common::abi::reason::Reason;
 use vtep_common::sim::HostCounters;
 use vtep_user::datapath::{CounterRow, Snapshot};
@@ -21,7 +22,8 @@ pub fn reason_name(hook: Hook, reason: Reason) -> String {
 
 /// The name of a counter of a `kind` (segment, port, peer).
 #[must_use]
-pub fn number_name(kind: &str, number: u32, direction: Direction) -> String {
+pub fn number_name(kind: &str, number: impl Into<u32>, direction: Direction) -> String {
+    let number = number.into();
     format!("{kind} {number} {direction:?}").to_lowercase()
 }
 
@@ -32,6 +34,15 @@ impl Totals {
             let counter = self.0.entry(name).or_default();
             counter.packets += packets;
             counter.bytes += bytes;
+        }
+    }
+
+    /// Adds counters of things of one `kind`.
+    fn add_rows<K: Id>(&mut self, kind: &str, rows: &[CounterRow<(K, Direction)>]) {
+        for row in rows {
+            let (number, direction) = row.key;
+            let name = number_name(kind, number, direction);
+            self.add(name, row.packets, row.bytes);
         }
     }
 
@@ -120,16 +131,9 @@ impl From<&Snapshot> for Totals {
             let (hook, reason) = row.key;
             totals.add(reason_name(hook, reason), row.packets, row.bytes);
         }
-        for (kind, rows) in [("segment", segments), ("port", ports), ("peer", peers)] {
-            for CounterRow {
-                key: (number, direction),
-                packets,
-                bytes,
-            } in rows
-            {
-                totals.add(number_name(kind, *number, *direction), *packets, *bytes);
-            }
-        }
+        totals.add_rows("segment", segments);
+        totals.add_rows("port", ports);
+        totals.add_rows("peer", peers);
         totals
     }
 }

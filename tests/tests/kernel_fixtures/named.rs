@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use vtep_common::abi::addr::MacAddr;
 use vtep_common::abi::counter::Direction::{Decap, Encap};
 use vtep_common::abi::counter::Hook::{Port, PortXdp, Uplink, UplinkXdp};
+use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{Interfaces, station};
 use vtep_tests::encoder::{Frame, Mac, eth, pseudo};
@@ -37,7 +38,7 @@ pub(crate) const VXLAN: u16 = 4789;
 pub(crate) const LLDP: u16 = 0x88cc;
 
 /// The station of a segment behind a port or a peer.
-pub(crate) fn at(segment: u32, target: u32) -> Mac {
+pub(crate) fn at(segment: impl Into<u32>, target: impl Into<u32>) -> Mac {
     mac(station(segment, target))
 }
 
@@ -120,7 +121,7 @@ pub(crate) fn lone(interfaces: &Interfaces) -> u32 {
 }
 
 /// What is counted for a frame from the far VTEP to a port.
-pub(crate) fn delivered(segment: u32, peer: u32, port: u32) -> [Count; 3] {
+pub(crate) fn delivered(segment: SegmentId, peer: PeerId, port: PortSlot) -> [Count; 3] {
     [
         Segment(segment, Decap),
         Peer(peer, Decap),
@@ -129,7 +130,7 @@ pub(crate) fn delivered(segment: u32, peer: u32, port: u32) -> [Count; 3] {
 }
 
 /// What is counted for a frame from a port to a VTEP.
-pub(crate) fn sent(segment: u32, port: u32, peer: u32) -> [Count; 3] {
+pub(crate) fn sent(segment: SegmentId, port: PortSlot, peer: PeerId) -> [Count; 3] {
     [
         Segment(segment, Encap),
         ToPort(port, Encap),

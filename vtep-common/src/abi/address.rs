@@ -1,5 +1,7 @@
 //! What an underlay address is to us: the values of `LOCALS` and `ADDRESSES`.
 
+use super::id::PeerId;
+
 /// Value in `LOCALS`: one of our own VTEP addresses.
 pub const LOCAL_OWN: u32 = 1;
 
@@ -40,26 +42,26 @@ impl Address {
         self.0 & Self::LOCAL != 0
     }
 
-    /// Number of the peer.
+    /// The peer.
     #[must_use]
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
-    pub const fn peer(self) -> Option<u32> {
+    pub const fn peer(self) -> Option<PeerId> {
         if self.0 & Self::PEER == 0 {
             None
         } else {
-            Some(self.0 as u32)
+            Some(PeerId::new(self.0 as u32))
         }
     }
 
-    /// Number of the peer, or [`NONE`](crate::abi::id::NONE). Without a branch.
+    /// The peer, or [`PeerId::NONE`]. Without a branch.
     #[must_use]
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
-    pub const fn peer_or_none(self) -> u32 {
-        const { assert!(crate::abi::id::NONE == u32::MAX) };
+    pub const fn peer_or_none(self) -> PeerId {
+        const { assert!(PeerId::NONE.get() == u32::MAX) };
         let none = (self.0 >> Self::PEER.trailing_zeros() & 1).wrapping_sub(1);
-        (self.0 | none) as u32
+        PeerId::new((self.0 | none) as u32)
     }
 
     /// With a bit of [`Address::OWN`] … set or not.
@@ -70,10 +72,10 @@ impl Address {
 
     /// As the address of a peer, or of none.
     #[must_use]
-    pub fn with_peer(self, number: Option<u32>) -> Self {
+    pub fn with_peer(self, peer: Option<PeerId>) -> Self {
         let rest = self.0 & Self::LOCAL;
-        Self(match number {
-            Some(number) => rest | Self::PEER | u64::from(number),
+        Self(match peer {
+            Some(peer) => rest | Self::PEER | u64::from(peer.get()),
             None => rest,
         })
     }
@@ -86,9 +88,12 @@ mod tests {
     #[test]
     fn an_address_is_a_peer_and_ours_at_once() {
         let address = Address::default()
-            .with_peer(Some(0))
+            .with_peer(Some(PeerId::new(0)))
             .with(Address::GROUP, true);
-        assert_eq!((address.peer(), address.is_local()), (Some(0), true));
+        assert_eq!(
+            (address.peer(), address.is_local()),
+            (Some(PeerId::new(0)), true)
+        );
         let address = address.with_peer(None);
         assert_eq!((address.peer(), address.is_local()), (None, true));
         assert_eq!(address.with(Address::GROUP, false).word(), 0);

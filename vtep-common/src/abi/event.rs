@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::abi::{
     addr::{MacAddr, VtepAddr},
-    id::NONE,
+    id::{PortSlot, SegmentId},
 };
 
 /// One event: 64 bytes, numbers in host byte order.
@@ -13,16 +13,16 @@ use crate::abi::{
 pub struct Event {
     /// [`Event::LEARN`], [`Event::HEARD`] or [`Event::MISS`].
     pub kind: u32,
-    /// Number of the segment.
-    pub segment: u32,
+    /// The segment.
+    pub segment: SegmentId,
     /// The MAC that the event is about, in the lower 48 bits.
     pub mac: u64,
     /// The VTEP that the frame came from; all zero for a frame from a port.
     pub vtep: VtepAddr,
     /// The host that the event is about; all zero where only its MAC is known.
     pub host: VtepAddr,
-    /// Slot of the port that the frame came from; [`NONE`] for a frame from a VTEP.
-    pub port: u32,
+    /// The port that the frame came from; [`PortSlot::NONE`] for a frame from a VTEP.
+    pub port: PortSlot,
     /// The `GROUP` … bits below.
     pub flags: u32,
     /// When, in nanoseconds of `CLOCK_MONOTONIC`: [`Event::NOT_SET`] until it is sent.
@@ -61,13 +61,13 @@ impl Event {
         let [v0, v1] = pairs(self.vtep);
         let [h0, h1] = pairs(self.host);
         [
-            pair(self.kind, self.segment),
+            pair(self.kind, self.segment.get()),
             self.mac,
             v0,
             v1,
             h0,
             h1,
-            pair(self.port, self.flags),
+            pair(self.port.get(), self.flags),
             self.time,
         ]
     }
@@ -98,7 +98,7 @@ impl Event {
     /// True if the frame came from a port.
     #[must_use]
     pub const fn from_port(&self) -> bool {
-        self.port != NONE
+        !self.port.is_none()
     }
 }
 
@@ -176,10 +176,10 @@ const fn pairs(addr: VtepAddr) -> [u64; 2] {
 mod tests {
     use super::*;
 
-    fn event(kind: u32, mac: u64, vtep: u8, port: u32) -> Event {
+    fn event(kind: u32, mac: u64, vtep: u8, port: PortSlot) -> Event {
         Event {
             kind,
-            segment: 1,
+            segment: SegmentId::new(1),
             mac,
             vtep: VtepAddr::from_v4_be(u32::from(vtep)),
             host: VtepAddr::from_v4_be(0x0a00_0001),
@@ -199,28 +199,28 @@ mod tests {
 
     #[test]
     fn the_words_are_the_record() {
-        let mut event = event(Event::HEARD, 0x0200_0000_000b, 1, 7);
+        let mut event = event(Event::HEARD, 0x0200_0000_000b, 1, PortSlot::new(7));
         (event.flags, event.time) = (Event::UNASKED, 0x0102_0304_0506_0708);
         assert_eq!(event.words(), bytemuck::cast::<_, [u64; 8]>(event));
     }
 
     #[test]
     fn a_mac_that_moves_is_the_same_subject_at_another_place() {
-        let here = event(Event::LEARN, 0x0200_0000_000b, 1, NONE);
-        let there = event(Event::LEARN, 0x0200_0000_000b, 2, NONE);
-        let port = event(Event::LEARN, 0x0200_0000_000b, 0, 7);
+        let here = event(Event::LEARN, 0x0200_0000_000b, 1, PortSlot::NONE);
+        let there = event(Event::LEARN, 0x0200_0000_000b, 2, PortSlot::NONE);
+        let port = event(Event::LEARN, 0x0200_0000_000b, 0, PortSlot::new(7));
         assert_eq!(subject(&here), subject(&there));
         assert_eq!(subject(&here), subject(&port));
         assert_ne!(place(&here), place(&there));
         assert_ne!(place(&here), place(&port));
-        let other = event(Event::LEARN, 0x0200_0000_000c, 1, NONE);
+        let other = event(Event::LEARN, 0x0200_0000_000c, 1, PortSlot::NONE);
         assert_ne!(subject(&here), subject(&other));
     }
 
     #[test]
     fn a_host_with_another_mac_is_the_same_subject_that_says_something_else() {
-        let one = event(Event::HEARD, 0x0200_0000_000b, 0, 3);
-        let two = event(Event::HEARD, 0x0200_0000_000c, 0, 3);
+        let one = event(Event::HEARD, 0x0200_0000_000b, 0, PortSlot::new(3));
+        let two = event(Event::HEARD, 0x0200_0000_000c, 0, PortSlot::new(3));
         assert_eq!(subject(&one), subject(&two));
         assert_ne!(place(&one), place(&two));
     }

@@ -2,7 +2,9 @@
 
 use super::{
     addr::MacAddr,
+    id::{ListId, PeerId, PortSlot, SegmentId},
     map::{MAX_FLOOD_LISTS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
+    origin::Origin,
 };
 
 /// Key of the FDB: 8 bytes, the segment number in the upper 16 bits and the MAC below.
@@ -12,11 +14,11 @@ pub struct FdbKey(u64);
 const _: () = assert!(MAX_SEGMENTS <= 1 << 16);
 
 impl FdbKey {
-    /// The key of `mac` in the segment with number `segment`.
+    /// The key of `mac` in a segment.
     #[must_use]
     #[inline(always)]
-    pub fn new(segment: u32, mac: MacAddr) -> Self {
-        Self((u64::from(segment) << 48) | mac.get())
+    pub fn new(segment: SegmentId, mac: MacAddr) -> Self {
+        Self((u64::from(segment.get()) << 48) | mac.get())
     }
 
     /// The key of an entry of `FDB`. Zero for the zero MAC in segment 0, which no entry is for.
@@ -32,10 +34,10 @@ impl FdbKey {
         Self(word)
     }
 
-    /// Number of the segment.
+    /// The segment.
     #[must_use]
-    pub const fn segment(self) -> u32 {
-        (self.0 >> 48) as u32
+    pub const fn segment(self) -> SegmentId {
+        SegmentId::new((self.0 >> 48) as u32)
     }
 
     /// The MAC.
@@ -46,35 +48,193 @@ impl FdbKey {
     }
 }
 
-/// Where an FDB entry points: in the map a word of 8 bytes, the stamp in its upper half.
+/// Where an FDB entry points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FdbTarget {
+    /// Behind a remote VTEP.
+    Peer(PeerId),
+    /// Behind a local port.
+    Port(PortSlot),
+    /// A flood list: a multicast MAC with VTEPs of its own.
+    List(ListId),
+}
+
+impl FdbTarget {
+    /// Code of a peer in the maps.
+    const PEER: u8 = 1;
+    /// Code of a port in the maps.
+    const PORT: u8 = 2;
+    /// Code of a flood list in the maps.
+    const LIST: u8 = 3;
+
+    /// What it is, as the maps have it. Never zero.
+    #[must_use]
+    #[inline(always)]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Peer(_) => Self::PEER,
+            Self::Port(_) => Self::PORT,
+            Self::List(_) => Self::LIST,
+        }
+    }
+
+    /// Its number, as the maps have it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Peer(peer) => peer.get(),
+            Self::Port(slot) => slot.get(),
+            Self::List(list) => list.get(),
+        }
+    }
+
+    /// From [`code`](Self::code) and [`number`](Self::number); `None` for a code that means nothing.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_code(code: u8, number: u32) -> Option<Self> {
+        match code {
+            Self::PEER => Some(Self::Peer(PeerId::new(number))),
+            Self::PORT => Some(Self::Port(PortSlot::new(number))),
+            Self::LIST => Some(Self::List(ListId::new(number))),
+            _ => None,
+        }
+    }
+
+    /// The peer, if it is one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn peer(self) -> Option<PeerId> {
+        match self {
+            Self::Peer(peer) => Some(peer),
+            Self::Port(_) | Self::List(_) => None,
+        }
+    }
+
+    /// The port, if it is one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn port(self) -> Option<PortSlot> {
+        match self {
+            Self::Port(slot) => Some(slot),
+            Self::Peer(_) | Self::List(_) => None,
+        }
+    }
+
+    /// The flood list, if it is one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn list(self) -> Option<ListId> {
+        match self {
+            Self::List(list) => Some(list),
+            Self::Peer(_) | Self::Port(_) => None,
+        }
+    }
+}
+
+/// An FDB entry as it stands in the map, zero where there is none: from the lowest bit on 16 bits of the target's number, 8 of its
+/// code, 4 of the origin, 4 of flags, and the stamp in the upper half.
+///
+/// The kernel side asks it for no more than it needs, without decoding the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FdbWord(u64);
+
+impl FdbWord {
+    /// The entry is frozen.
+    const FROZEN: u64 = 1 << 28;
+
+    /// From the word of the map.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// The word of the map.
+    #[must_use]
+    #[inline(always)]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// True where there is no entry.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Where it points; `None` where there is no entry.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
+    pub const fn target(self) -> Option<FdbTarget> {
+        FdbTarget::from_code((self.0 >> 16) as u8, self.0 as u32 & 0xffff)
+    }
+
+    /// True if it points to `target`.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
+    pub const fn points_to(self, target: FdbTarget) -> bool {
+        self.0 as u32 & 0xffff == target.number() && (self.0 >> 16) as u8 == target.code()
+    }
+
+    /// Who made it; `None` for a code that means nothing.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
+    pub const fn origin(self) -> Option<Origin> {
+        Origin::from_code((self.0 >> 24) as u8 & 0xf)
+    }
+
+    /// True if it is [frozen](FdbValue::frozen).
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_frozen(self) -> bool {
+        self.0 & Self::FROZEN != 0
+    }
+
+    /// True if traffic at the time `now` is to renew the stamp. One of the future was made on another CPU just now.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half is meant")]
+    pub const fn is_stale(self, now: u64) -> bool {
+        const AGE: i32 = FdbValue::stamp(FdbValue::REFRESH_NS).cast_signed();
+        let age = FdbValue::stamp(now).wrapping_sub((self.0 >> 32) as u32);
+        age.cast_signed() > AGE
+    }
+
+    /// The entry in parts; `None` where there is none, or one that means nothing.
+    #[must_use]
+    pub const fn value(self) -> Option<FdbValue> {
+        match (self.target(), self.origin()) {
+            (Some(target), Some(origin)) => Some(FdbValue {
+                target,
+                origin,
+                frozen: self.is_frozen(),
+                last_seen: (self.0 >> 32) << FdbValue::STAMP_SHIFT,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// An FDB entry in parts, as the daemon handles it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FdbValue {
-    /// Number of the peer, port or flood list.
-    pub target: u32,
-    /// [`FdbValue::PEER`], [`FdbValue::PORT`] or [`FdbValue::LIST`].
-    pub kind: u8,
-    /// Who made the entry: [`FdbValue::STATIC`] or [`FdbValue::LEARNED`].
-    pub origin: u8,
-    /// [`FdbValue::FROZEN`].
-    pub flags: u16,
+    /// Where it points.
+    pub target: FdbTarget,
+    /// Who made it.
+    pub origin: Origin,
+    /// Moved too often (RFC 7432 section 15.1): it stays where it is, and no frame from elsewhere is an event.
+    pub frozen: bool,
     /// When a frame from the MAC was last seen, in nanoseconds of `CLOCK_MONOTONIC`, a second too early at most; zero for
-    /// static entries. In the map as 32 bits of [`FdbValue::STAMP_SHIFT`], which start anew after 834 days.
+    /// entries that do not age. In the map as 32 bits of [`FdbValue::STAMP_SHIFT`], which start anew after 834 days.
     pub last_seen: u64,
 }
 
 impl FdbValue {
-    /// `target` is a peer number.
-    pub const PEER: u8 = 1;
-    /// `target` is a slot of `PORTS`.
-    pub const PORT: u8 = 2;
-    /// `target` is a flood list: a multicast MAC with VTEPs of its own.
-    pub const LIST: u8 = 3;
-    /// Made by the user; never ages, and frames from elsewhere with this source are dropped.
-    pub const STATIC: u8 = 1;
-    /// Learned from frames; ages, and moves.
-    pub const LEARNED: u8 = 2;
-    /// Moved too often (RFC 7432 section 15.1): it stays where it is, and no frame from elsewhere is an event.
-    pub const FROZEN: u16 = 1;
     /// How long a stamp is left as it is before traffic renews it, in nanoseconds.
     pub const REFRESH_NS: u64 = 1_000_000_000;
     /// Stamps count units of 2 to this power nanoseconds: some 17 ms.
@@ -88,13 +248,26 @@ impl FdbValue {
         (time >> Self::STAMP_SHIFT) as u32
     }
 
-    /// True if traffic at the time `now` is to renew the stamp. One of the future was made on another CPU just now.
+    /// An entry of the user's, which points to `target`.
     #[must_use]
-    #[inline(always)]
-    pub const fn is_stale(&self, now: u64) -> bool {
-        const AGE: i32 = FdbValue::stamp(FdbValue::REFRESH_NS).cast_signed();
-        let age = Self::stamp(now).wrapping_sub(Self::stamp(self.last_seen));
-        age.cast_signed() > AGE
+    pub const fn fixed(target: FdbTarget) -> Self {
+        Self {
+            target,
+            origin: Origin::Static,
+            frozen: false,
+            last_seen: 0,
+        }
+    }
+
+    /// An entry that a frame seen at `last_seen` made.
+    #[must_use]
+    pub const fn learned(target: FdbTarget, last_seen: u64) -> Self {
+        Self {
+            target,
+            origin: Origin::Learned,
+            frozen: false,
+            last_seen,
+        }
     }
 
     /// The time that the stamp stands for, of all that it can stand for the last one that is not after `now` by more than
@@ -106,32 +279,18 @@ impl FdbValue {
             << Self::STAMP_SHIFT
     }
 
-    /// The word of an entry of `FDB`. Of the target 16 bits are kept, of the flags 4: there are no more.
+    /// As it stands in the map. Of the target's number 16 bits are kept: there are no more.
     #[must_use]
     #[inline(always)]
-    pub fn word(&self) -> u64 {
-        u64::from(self.target & 0xffff)
-            | u64::from(self.kind) << 16
-            | u64::from(self.origin & 0xf) << 24
-            | u64::from(self.flags & 0xf) << 28
-            | u64::from(Self::stamp(self.last_seen)) << 32
-    }
-
-    /// From the word of an entry; `None` where that is not in use.
-    #[must_use]
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
-    pub const fn from_word(word: u64) -> Option<Self> {
-        if word == 0 {
-            return None;
-        }
-        Some(Self {
-            target: word as u32 & 0xffff,
-            kind: (word >> 16) as u8,
-            origin: (word >> 24) as u8 & 0xf,
-            flags: (word >> 28) as u16 & 0xf,
-            last_seen: (word >> 32) << Self::STAMP_SHIFT,
-        })
+    pub fn word(&self) -> FdbWord {
+        let frozen = if self.frozen { FdbWord::FROZEN } else { 0 };
+        FdbWord(
+            u64::from(self.target.number() & 0xffff)
+                | u64::from(self.target.code()) << 16
+                | u64::from(self.origin.code()) << 24
+                | frozen
+                | u64::from(Self::stamp(self.last_seen)) << 32,
+        )
     }
 }
 
@@ -141,51 +300,83 @@ const _: () = assert!(MAX_PEERS <= 1 << 16 && MAX_PORTS <= 1 << 16 && MAX_FLOOD_
 mod tests {
     use super::*;
 
+    const TARGET: FdbTarget = FdbTarget::Port(PortSlot::new(7));
+
     #[test]
     fn an_fdb_value_survives_the_round_trip() {
+        let targets = [
+            FdbTarget::Peer(PeerId::new(0)),
+            TARGET,
+            FdbTarget::List(ListId::new(0xffff)),
+        ];
+        for target in targets {
+            for origin in Origin::ALL {
+                for frozen in [false, true] {
+                    let value = FdbValue {
+                        target,
+                        origin,
+                        frozen,
+                        last_seen: 0xffff_ffff << FdbValue::STAMP_SHIFT,
+                    };
+                    let word = value.word();
+                    assert_eq!(word.value(), Some(value));
+                    assert!(word.points_to(target) && !word.is_empty());
+                    assert!(!word.points_to(FdbTarget::Peer(PeerId::NONE)));
+                }
+            }
+        }
+        assert_eq!(FdbWord::default().value(), None);
+    }
+
+    #[test]
+    fn the_word_is_laid_out_as_it_is_pinned() {
         let value = FdbValue {
-            target: 0xffff,
-            kind: FdbValue::LIST,
-            origin: FdbValue::LEARNED,
-            flags: FdbValue::FROZEN,
-            last_seen: 0xffff_ffff << FdbValue::STAMP_SHIFT,
+            target: FdbTarget::List(ListId::new(0x1234)),
+            origin: Origin::Learned,
+            frozen: true,
+            last_seen: 0x89ab_cdef << FdbValue::STAMP_SHIFT,
         };
-        assert_eq!(FdbValue::from_word(value.word()), Some(value));
-        assert_eq!(FdbValue::from_word(0), None);
+        assert_eq!(value.word().get(), 0x89ab_cdef_1203_1234);
+        let value = FdbValue::fixed(FdbTarget::Peer(PeerId::new(5)));
+        assert_eq!(value.word().get(), 0x0101_0005);
+        let value = FdbValue::learned(TARGET, 0);
+        assert_eq!(value.word().get(), 0x0202_0007);
+    }
+
+    #[test]
+    fn a_word_that_means_nothing_is_no_value() {
+        for word in [0x0100_0005, 0x0104_0005, 0x0001_0005, 0x0401_0005] {
+            assert_eq!(FdbWord::new(word).value(), None, "{word:x}");
+        }
     }
 
     #[test]
     fn a_stamp_is_stale_after_a_second_also_where_stamps_start_anew() {
         let unit = 1 << FdbValue::STAMP_SHIFT;
         for seen in [0, 1_000 * unit, 0xffff_fff0 * unit] {
-            let value = FdbValue {
-                last_seen: seen,
-                ..FdbValue::default()
-            };
-            let kept = FdbValue::from_word(value.word() | 1).unwrap();
-            assert!(!kept.is_stale(seen + FdbValue::REFRESH_NS / 2));
-            assert!(!kept.is_stale(seen + FdbValue::REFRESH_NS));
-            assert!(kept.is_stale(seen + FdbValue::REFRESH_NS + unit));
+            let word = FdbValue::learned(TARGET, seen).word();
+            assert!(!word.is_stale(seen + FdbValue::REFRESH_NS / 2));
+            assert!(!word.is_stale(seen + FdbValue::REFRESH_NS));
+            assert!(word.is_stale(seen + FdbValue::REFRESH_NS + unit));
             // Made on another CPU just now.
             let earlier = seen.saturating_sub(unit);
-            assert!(!kept.is_stale(earlier));
+            assert!(!word.is_stale(earlier));
+            let kept = word.value().unwrap();
             assert_eq!(kept.seen_before(earlier), seen);
             let now = seen + 5 * FdbValue::REFRESH_NS;
             assert_eq!(kept.seen_before(now), seen);
         }
         // A round and a half of all stamps later.
-        let late = FdbValue {
-            last_seen: (1 << 32) * unit + 7 * unit,
-            ..FdbValue::default()
-        };
-        let kept = FdbValue::from_word(late.word() | 1).unwrap();
+        let late = FdbValue::learned(TARGET, (1 << 32) * unit + 7 * unit);
+        let kept = late.word().value().unwrap();
         assert_eq!(kept.seen_before(late.last_seen + unit), late.last_seen);
     }
 
     #[test]
     fn an_fdb_key_keeps_its_parts() {
         let mac = MacAddr::from_bytes([0x02, 1, 2, 3, 4, 5]);
-        let key = FdbKey::new(MAX_SEGMENTS - 1, mac);
-        assert_eq!((key.segment(), key.mac()), (MAX_SEGMENTS - 1, mac));
+        let segment = SegmentId::new(MAX_SEGMENTS - 1);
+        let key = FdbKey::new(segment, mac);
+        assert_eq!((key.segment(), key.mac()), (segment, mac));
     }
 }

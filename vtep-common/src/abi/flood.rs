@@ -2,7 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::map::MAX_FLOOD_TARGETS;
+use super::{
+    id::{PeerId, PortSlot},
+    map::MAX_FLOOD_TARGETS,
+};
 
 /// Where a frame is copied to: 2048 bytes. The first `ports` targets are slots of `PORTS`, the others peer numbers.
 #[repr(C)]
@@ -19,14 +22,41 @@ pub struct FloodList {
 const _: () = assert!(size_of::<FloodList>() == 2048);
 
 impl FloodList {
-    /// The slots of its ports.
-    pub fn ports(&self) -> impl Iterator<Item = &u32> {
-        self.targets.iter().take(self.ports as usize)
+    /// The list of these ports and peers; `None` where there are too many.
+    #[must_use]
+    pub fn new(
+        ports: impl IntoIterator<Item = PortSlot>,
+        peers: impl IntoIterator<Item = PeerId>,
+    ) -> Option<Self> {
+        let mut list = Self::zeroed();
+        for slot in ports {
+            list.push(slot.get())?;
+        }
+        list.ports = list.len;
+        for peer in peers {
+            list.push(peer.get())?;
+        }
+        Some(list)
     }
 
-    /// The numbers of its peers.
-    pub fn peers(&self) -> impl Iterator<Item = &u32> {
+    fn push(&mut self, target: u32) -> Option<()> {
+        *self.targets.get_mut(self.len as usize)? = target;
+        self.len = self.len.wrapping_add(1);
+        Some(())
+    }
+
+    /// Its ports.
+    pub fn ports(&self) -> impl Iterator<Item = PortSlot> {
+        let targets = self.targets.iter().take(self.len as usize);
+        targets
+            .take(self.ports as usize)
+            .copied()
+            .map(PortSlot::new)
+    }
+
+    /// Its peers.
+    pub fn peers(&self) -> impl Iterator<Item = PeerId> {
         let used = self.targets.iter().take(self.len as usize);
-        used.skip(self.ports as usize)
+        used.skip(self.ports as usize).copied().map(PeerId::new)
     }
 }

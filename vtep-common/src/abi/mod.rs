@@ -15,6 +15,7 @@ pub mod id;
 pub mod map;
 pub mod neigh;
 pub mod nexthop;
+pub mod origin;
 pub mod outer_template;
 pub mod peer;
 pub mod port;
@@ -33,6 +34,7 @@ mod user {
         event::Guard,
         flood::FloodList,
         hash_table::{Bucket, Shape},
+        id::{ListId, PeerId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
@@ -53,11 +55,13 @@ mod user {
         Counter,
         FloodList,
         Guard,
+        ListId,
         NeighKey,
         NeighValue,
         NexthopKey,
         NexthopValue,
         Peer,
+        PeerId,
         Port,
         Segment,
         Shape,

@@ -2,14 +2,17 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::addr::{MacAddr, VtepAddr};
+use super::{
+    addr::{MacAddr, VtepAddr},
+    id::{PortSlot, SegmentId},
+};
 
 /// Key of `NEIGHS`: 20 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct NeighKey {
-    /// Number of the segment.
-    pub segment: u32,
+    /// The segment.
+    pub segment: SegmentId,
     /// Address of the host.
     pub host: VtepAddr,
 }
@@ -22,8 +25,8 @@ const _: () = assert!(size_of::<NeighKey>() == 20);
 pub struct NeighValue {
     /// The MAC, in the lower 48 bits: see [`MacAddr::get`].
     pub mac: u64,
-    /// Slot of the port at which it was heard, else [`NONE`](crate::abi::id::NONE). For the daemon alone.
-    pub port: u32,
+    /// The port at which it was heard, else [`PortSlot::NONE`]. For the daemon alone.
+    pub port: PortSlot,
     /// [`NeighValue::ROUTER`].
     pub flags: u16,
     /// Who made the entry: [`NeighValue::STATIC`] …. For the daemon alone.

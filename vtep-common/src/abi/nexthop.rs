@@ -2,14 +2,18 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::addr::{MacAddr, VtepAddr};
+use super::{
+    addr::{MacAddr, VtepAddr},
+    fdb::FdbTarget,
+    id::SegmentId,
+};
 
 /// Key of `NEXTHOPS`, whose prefixes are at least the segment: 20 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct NexthopKey {
-    /// Number of the segment.
-    pub segment: u32,
+    /// The segment.
+    pub segment: SegmentId,
     /// Address of the host, or of the network.
     pub host: VtepAddr,
 }
@@ -31,10 +35,10 @@ const _: () = assert!(size_of::<NexthopKey>() == 20);
 pub struct NexthopValue {
     /// The inner destination MAC to write, in the lower 48 bits, or zero to leave it.
     pub mac: u64,
-    /// Number of the peer, or slot of the port.
-    pub target: u32,
-    /// [`FdbValue::PEER`], [`FdbValue::PORT`], or zero where neither is known (yet): as good as no entry.
-    pub kind: u8,
+    /// [`FdbTarget::number`].
+    number: u32,
+    /// [`FdbTarget::code`], or zero where none is known (yet): as good as no entry.
+    code: u8,
     /// Who made the entry: [`NexthopValue::STATIC`] or [`NexthopValue::PORT`]. For the daemon alone.
     pub origin: u8,
     /// [`NexthopValue::FOLLOWS`].
@@ -42,6 +46,30 @@ pub struct NexthopValue {
 }
 
 impl NexthopValue {
+    /// An entry that leads to `target`, or as good as none. `mac` is the one to write, or zero.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(target: Option<FdbTarget>, mac: MacAddr, origin: u8, flags: u16) -> Self {
+        let (code, number) = match target {
+            Some(target) => (target.code(), target.number()),
+            None => (0, 0),
+        };
+        Self {
+            mac: mac.get(),
+            number,
+            code,
+            origin,
+            flags,
+        }
+    }
+
+    /// Where it leads, if that is known.
+    #[must_use]
+    #[inline(always)]
+    pub const fn target(&self) -> Option<FdbTarget> {
+        FdbTarget::from_code(self.code, self.number)
+    }
+
     /// The MAC to write, or zero.
     #[must_use]
     #[inline(always)]

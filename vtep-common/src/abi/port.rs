@@ -2,6 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::id::SegmentId;
+
 /// Key of `PORT_INDEX`: an interface and a VLAN on it, in the map a word of 8 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PortKey {
@@ -43,8 +45,8 @@ impl PortKey {
 pub struct Port {
     /// Interface number.
     pub ifindex: u32,
-    /// Number of the segment that it belongs to.
-    pub segment: u32,
+    /// The segment that it belongs to.
+    pub segment: SegmentId,
     /// The `IN_USE` … bits below.
     pub flags: u32,
     /// VLAN ID that its frames carry, 0 for none.

@@ -1,7 +1,12 @@
 //! Whom a frame is counted for. The same rules in the kernel and on the host.
 
 use crate::{
-    abi::{counter::Direction, id::NONE, peer::Peer, reason::Reason},
+    abi::{
+        counter::Direction,
+        id::{PeerId, PortSlot, SegmentId},
+        peer::Peer,
+        reason::Reason,
+    },
     decide::verdict::{Decision, Verdict, Who},
     wire::ethernet,
 };
@@ -11,11 +16,11 @@ pub trait Counters {
     /// One frame at this hook ended with `reason`.
     fn reason(&self, reason: Reason, bytes: usize);
     /// One frame of a segment went through.
-    fn segment(&self, number: u32, direction: Direction, bytes: usize);
+    fn segment(&self, segment: SegmentId, direction: Direction, bytes: usize);
     /// One frame came from (encap) or went to (decap) a port.
-    fn port(&self, slot: u32, direction: Direction, bytes: usize);
+    fn port(&self, slot: PortSlot, direction: Direction, bytes: usize);
     /// One frame went to (encap) or came from (decap) a peer.
-    fn peer(&self, number: u32, direction: Direction, bytes: usize);
+    fn peer(&self, peer: PeerId, direction: Direction, bytes: usize);
 }
 
 /// What became of one frame.
@@ -25,10 +30,10 @@ pub struct End {
     pub who: Who,
     /// Its reason: that of its verdict, or of what failed.
     pub reason: Reason,
-    /// Slot of the one port that it went to, or [`NONE`].
-    pub to_port: u32,
-    /// Number of the one peer that it went to, or [`NONE`].
-    pub to_peer: u32,
+    /// The one port that it went to, or [`PortSlot::NONE`].
+    pub to_port: PortSlot,
+    /// The one peer that it went to, or [`PeerId::NONE`].
+    pub to_peer: PeerId,
 }
 
 /// True if a copy of a flooded frame can go to this peer: see [`Reason::CopyLost`].
@@ -61,25 +66,25 @@ pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C) {
         return;
     }
     let bytes = who.inner_len;
-    let from_port = who.from_port != NONE;
+    let from_port = !who.from_port.is_none();
     let direction = if from_port {
         Direction::Encap
     } else {
         Direction::Decap
     };
-    if who.segment != NONE {
+    if !who.segment.is_none() {
         counters.segment(who.segment, direction, bytes);
     }
     if from_port {
         counters.port(who.from_port, Direction::Encap, bytes);
     }
-    if who.from_peer != NONE {
+    if !who.from_peer.is_none() {
         counters.peer(who.from_peer, Direction::Decap, bytes);
     }
-    if to_port != NONE {
+    if !to_port.is_none() {
         counters.port(to_port, Direction::Decap, bytes);
     }
-    if to_peer != NONE {
+    if !to_peer.is_none() {
         counters.peer(to_peer, Direction::Encap, bytes);
     }
 }
@@ -96,16 +101,16 @@ pub fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize,
         destination: _,
     } = *decision;
     let (to_port, to_peer) = match verdict {
-        Verdict::Encap(encap) => (NONE, encap.peer),
-        Verdict::ViaKernel(via) => (NONE, via.peer),
-        Verdict::Deliver(deliver) => (deliver.slot, NONE),
-        Verdict::Answer(_) => (from_port, NONE),
+        Verdict::Encap(encap) => (PortSlot::NONE, encap.peer),
+        Verdict::ViaKernel(via) => (PortSlot::NONE, via.peer),
+        Verdict::Deliver(deliver) => (deliver.slot, PeerId::NONE),
+        Verdict::Answer(_) => (from_port, PeerId::NONE),
         Verdict::Flood(_)
         | Verdict::FloodPorts(_)
         | Verdict::Neigh
         | Verdict::Rest
         | Verdict::Found(_)
-        | Verdict::Leave(_) => (NONE, NONE),
+        | Verdict::Leave(_) => (PortSlot::NONE, PeerId::NONE),
     };
     let who = Who {
         segment,

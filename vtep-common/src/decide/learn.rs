@@ -4,8 +4,8 @@ use crate::{
     abi::{
         addr::{MacAddr, VtepAddr},
         event::Event,
-        fdb::{FdbKey, FdbValue},
-        id::NONE,
+        fdb::{FdbKey, FdbTarget, FdbWord},
+        origin::Origin,
         segment::Segment,
     },
     decide::verdict::{Act, Who},
@@ -44,23 +44,22 @@ impl Seen {
     /// As [`Source::HERE`], and the stamp of the entry is to be renewed.
     pub const STALE: Self = Self(Source::HERE.0 | 1 << 2);
 
-    /// What `found` says of a frame from where an entry of this `kind` and `target` points. The time is asked for of learned
-    /// entries alone.
+    /// What `found` says of a frame that came from `here`. The time is asked for of entries that age alone.
     #[must_use]
     #[inline(always)]
-    pub fn of(found: Option<FdbValue>, kind: u8, target: u32, now: impl FnOnce() -> u64) -> Self {
-        let Some(found) = found else {
+    pub fn of(found: FdbWord, here: FdbTarget, now: impl FnOnce() -> u64) -> Self {
+        let Some(origin) = found.origin() else {
             return Self(Source::NEW.0);
         };
-        if found.target == target && found.kind == kind {
-            if found.origin == FdbValue::LEARNED && found.is_stale(now()) {
+        if found.points_to(here) {
+            if origin.ages() && found.is_stale(now()) {
                 return Self::STALE;
             }
             return Self(Source::HERE.0);
         }
-        if found.origin == FdbValue::STATIC {
+        if origin.is_static() {
             Self(Source::ELSEWHERE.0)
-        } else if found.flags & FdbValue::FROZEN != 0 {
+        } else if found.is_frozen() || !Origin::Learned.may_replace(origin, here.port().is_some()) {
             Self(Source::HERE.0)
         } else {
             Self(Source::NEW.0)
@@ -142,5 +141,3 @@ pub fn miss<A: Act>(who: &Who, mac: MacAddr, host: Option<VtepAddr>, act: &A) {
         time: Event::NOT_SET,
     });
 }
-
-const _: () = assert!(NONE == u32::MAX);

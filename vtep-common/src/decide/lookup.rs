@@ -8,8 +8,9 @@ use bytemuck::{Pod, Zeroable};
 use crate::{
     abi::{
         address::Address,
-        fdb::{FdbKey, FdbValue},
+        fdb::{FdbKey, FdbTarget, FdbWord},
         hash_table::{number, numbered},
+        id::{PortSlot, SegmentId},
         peer::Peer,
         port::PortKey,
     },
@@ -45,7 +46,7 @@ impl Known {
     #[inline(always)]
     pub fn of_tunnel<T: Keyed>(ends: &Ends, read: &Received, tables: &T) -> Self {
         let place = tables.vni_word(ends.vni);
-        let segment = any_number(place);
+        let segment = SegmentId::new(any_number(place));
         let word = |mac| tables.fdb_word(&FdbKey::new(segment, mac));
         let (source, destination) = (word(read.source), word(read.destination));
         let (from, to) = match usual_peer(source, tables) {
@@ -57,13 +58,13 @@ impl Known {
                 tables.address(&ends.destination),
             ),
         };
-        let here = (FdbValue::PEER, from.peer_or_none());
+        let here = FdbTarget::Peer(from.peer_or_none());
         Self {
             from: from.word(),
             to: to.word(),
             place,
             seen: seen(source, here, tables),
-            destination,
+            destination: destination.get(),
         }
     }
 
@@ -72,7 +73,7 @@ impl Known {
     #[inline(always)]
     pub fn of_port<T: Keyed>(key: PortKey, inner: &Inner, tables: &T) -> Self {
         let place = tables.port_word(&key);
-        let slot = any_number(place);
+        let slot = PortSlot::new(any_number(place));
         let segment = tables.segment_of_port(slot);
         let word = |mac| tables.fdb_word(&FdbKey::new(segment, mac));
         let (source, destination) = (word(inner.source), word(inner.destination));
@@ -80,8 +81,8 @@ impl Known {
             from: Self::NOT_ASKED,
             to: Self::NOT_ASKED,
             place,
-            seen: seen(source, (FdbValue::PORT, slot), tables),
-            destination,
+            seen: seen(source, FdbTarget::Port(slot), tables),
+            destination: destination.get(),
         }
     }
 
@@ -99,14 +100,21 @@ impl Known {
         Address::from_word(self.to)
     }
 
-    /// Number of the segment of a packet from a VTEP; slot of the port that a frame came from.
+    /// The segment of a packet from a VTEP.
     #[must_use]
     #[inline(always)]
-    pub const fn place(&self) -> Option<u32> {
-        number(self.place)
+    pub fn segment(&self) -> Option<SegmentId> {
+        number(self.place).map(SegmentId::new)
     }
 
-    /// 1 if there is a [`Known::place`], else 0. Without a branch.
+    /// The port that a frame came from.
+    #[must_use]
+    #[inline(always)]
+    pub fn slot(&self) -> Option<PortSlot> {
+        number(self.place).map(PortSlot::new)
+    }
+
+    /// 1 if there is such a segment or port, else 0. Without a branch.
     #[must_use]
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "one bit is left")]
@@ -123,34 +131,30 @@ impl Known {
         Seen::from_code(self.seen as u8)
     }
 
-    /// The FDB entry of the destination MAC.
+    /// Where the FDB has the destination MAC.
     #[must_use]
     #[inline(always)]
-    pub const fn destination(&self) -> Option<FdbValue> {
-        FdbValue::from_word(self.destination)
+    pub const fn destination(&self) -> Option<FdbTarget> {
+        FdbWord::new(self.destination).target()
     }
 }
 
 /// The peer behind which an FDB entry has its MAC, if its next hop is known.
 #[inline(always)]
-fn usual_peer<T: Keyed>(word: u64, tables: &T) -> Option<(Address, &Peer)> {
-    let found = FdbValue::from_word(word)?;
-    if found.kind != FdbValue::PEER {
-        return None;
-    }
-    let peer = tables.peer(found.target)?;
+fn usual_peer<T: Keyed>(word: FdbWord, tables: &T) -> Option<(Address, &Peer)> {
+    let id = word.target()?.peer()?;
+    let peer = tables.peer(id)?;
     // An address that has become our own has no next hop.
     if !peer.has(Peer::RESOLVED) {
         return None;
     }
-    Some((Address::default().with_peer(Some(found.target)), peer))
+    Some((Address::default().with_peer(Some(id)), peer))
 }
 
-/// The code of what an FDB entry says of a frame from where an entry of this kind and target points.
+/// The code of what an FDB entry says of a frame that came from `here`.
 #[inline(always)]
-fn seen<T: Keyed>(word: u64, (kind, target): (u8, u32), tables: &T) -> u64 {
-    let found = FdbValue::from_word(word);
-    Seen::of(found, kind, target, || tables.now()).code().into()
+fn seen<T: Keyed>(word: FdbWord, here: FdbTarget, tables: &T) -> u64 {
+    Seen::of(word, here, || tables.now()).code().into()
 }
 
 /// The number of a word, zero if there is none. Without a branch.

@@ -4,7 +4,8 @@ use crate::{
     abi::{
         addr::{MacAddr, VtepAddr},
         config::Config,
-        fdb::FdbValue,
+        fdb::FdbTarget,
+        id::{ListId, PortSlot, SegmentId},
         port::Port,
         reason::Reason,
         segment::Segment,
@@ -13,7 +14,7 @@ use crate::{
         learn::{self, Source},
         lookup::Known,
         port::neigh::event_flags,
-        verdict::{Act, Decision, Deliver, Found, Record, TagEdit, Who},
+        verdict::{Act, Decision, Deliver, Record, TagEdit, Who},
     },
     frame::{
         ecn,
@@ -54,8 +55,8 @@ impl Stage {
 pub struct Arrival {
     /// Where we are.
     pub stage: Stage,
-    /// Number of the segment.
-    pub segment: u32,
+    /// The segment.
+    pub segment: SegmentId,
     /// Where the inner frame starts, bytes.
     pub inner_offset: usize,
     /// Bytes of the inner frame.
@@ -72,6 +73,15 @@ pub struct Arrival {
     pub trailer: bool,
     /// The VTEP that sent it.
     pub vtep: VtepAddr,
+}
+
+/// The port that a frame is for.
+#[derive(Clone, Copy)]
+struct Local {
+    /// The port, or [`PortSlot::NONE`].
+    slot: PortSlot,
+    /// The destination MAC to write, or zero to leave it.
+    mac: MacAddr,
 }
 
 /// Smallest inner payload that TC can uncover itself: `bpf_skb_adjust_room` leaves at least an IP header, of the family that it is
@@ -136,22 +146,21 @@ where
     {
         hear(frame, arrival, who, read, act);
     }
-    let mut list = arrival.segment;
-    let mut to = Found {
-        kind: 0,
-        target: 0,
+    let mut list = ListId::from(arrival.segment);
+    let mut to = Local {
+        slot: PortSlot::NONE,
         mac: MacAddr::ZERO,
     };
     if let Some(found) = known.destination() {
-        match found.kind {
-            FdbValue::PORT => {
-                (to.kind, to.target) = (found.kind, found.target);
+        match found {
+            FdbTarget::Port(slot) => {
+                to.slot = slot;
                 if arrival.stage != Stage::Device {
                     return deliver(frame, arrival, read, who, merge, &to, tables, act);
                 }
             }
-            FdbValue::PEER => return act.leave(who, Reason::SplitHorizon),
-            _ => list = found.target,
+            FdbTarget::Peer(_) => return act.leave(who, Reason::SplitHorizon),
+            FdbTarget::List(own) => list = own,
         }
     } else if !group && segment.has(Segment::NEXTHOPS) {
         // Behind the kernel device alone, where the program has room for it.
@@ -160,18 +169,17 @@ where
         }
         if let Some(host) = neigh::destination(frame, l3, read.ethertype)
             && let Some(next) = tables.nexthop(arrival.segment, &host)
-            && next.kind == FdbValue::PORT
+            && let Some(FdbTarget::Port(slot)) = next.target()
         {
-            to = Found {
-                kind: next.kind,
-                target: next.target,
+            to = Local {
+                slot,
                 mac: next.mac(),
             };
         }
     }
     if arrival.stage == Stage::Device {
         let to = tables.put_down::<{ place::ARRIVAL }, _>(&to);
-        if to.kind == FdbValue::PORT {
+        if !to.slot.is_none() {
             return deliver(frame, arrival, read, who, merge, to, tables, act);
         }
     }
@@ -235,7 +243,7 @@ fn deliver<P, T, A>(
     read: &Received,
     who: &Who,
     merge: ecn::Merge,
-    to: &Found,
+    to: &Local,
     tables: &T,
     act: &A,
 ) -> A::Outcome
@@ -244,7 +252,7 @@ where
     T: Tables,
     A: Act,
 {
-    let slot = to.target;
+    let slot = to.slot;
     // An entry that is being replaced can lead to what is in another VNI.
     let Some(port) = tables.port(slot).filter(|port| port.segment == who.segment) else {
         return act.leave(who, Reason::TableGap);
@@ -344,7 +352,7 @@ where
     if from.is_local() {
         return act.leave(&who, Reason::OwnSource);
     }
-    let Some(number) = known.place() else {
+    let Some(number) = known.segment() else {
         return act.leave(&who, Reason::UnknownVni);
     };
     let Some(segment) = tables.segment(number) else {

@@ -44,7 +44,7 @@ where
     if from.is_local() {
         return act.leave(&who, Reason::OwnSource);
     }
-    let Some(number) = known.place() else {
+    let Some(number) = known.segment() else {
         return act.leave(&who, Reason::UnknownVni);
     };
     let Some(segment) = tables.segment(number) else {

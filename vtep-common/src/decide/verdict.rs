@@ -6,8 +6,8 @@ use crate::{
     abi::{
         addr::{MacAddr, VtepAddr},
         event::Event,
-        fdb::FdbKey,
-        id::NONE,
+        fdb::{FdbKey, FdbTarget},
+        id::{ListId, PeerId, PortSlot, SegmentId},
         peer::Peer,
         reason::Reason,
     },
@@ -45,8 +45,8 @@ impl TagEdit {
 /// Encapsulate in place and send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encap {
-    /// Number of the peer.
-    pub peer: u32,
+    /// The peer.
+    pub peer: PeerId,
     /// Interface to send by.
     pub ifindex: u32,
     /// Over IPv6.
@@ -62,8 +62,8 @@ pub struct Encap {
 /// Send through the kernel device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViaKernel {
-    /// Number of the peer.
-    pub peer: u32,
+    /// The peer.
+    pub peer: PeerId,
     /// Address of the VTEP.
     pub remote: VtepAddr,
     /// Our address towards it; unspecified where it is not known.
@@ -126,8 +126,8 @@ impl ViaKernel {
 /// Deliver to a local port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deliver {
-    /// Slot of the port.
-    pub slot: u32,
+    /// The port.
+    pub slot: PortSlot,
     /// Its interface.
     pub ifindex: u32,
     /// VLAN ID to tag the frame with, 0 for none.
@@ -145,11 +145,8 @@ pub struct Deliver {
 /// Where a frame from a port goes, found by [`crate::decide::port::unknown`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// [`FdbValue::PEER`](crate::abi::fdb::FdbValue::PEER), [`FdbValue::PORT`](crate::abi::fdb::FdbValue::PORT),
-    /// [`FdbValue::LIST`](crate::abi::fdb::FdbValue::LIST), or zero: where the FDB has its destination.
-    pub kind: u8,
-    /// Number of the peer or the list, or slot of the port.
-    pub target: u32,
+    /// The peer, port or flood list; `None` for where the FDB has its destination.
+    pub target: Option<FdbTarget>,
     /// The destination MAC to write, or zero to leave it.
     pub mac: MacAddr,
 }
@@ -157,8 +154,7 @@ pub struct Found {
 impl Found {
     /// Where the FDB has it.
     pub const IN_FDB: Self = Self {
-        kind: 0,
-        target: 0,
+        target: None,
         mac: MacAddr::ZERO,
     };
 }
@@ -170,10 +166,10 @@ pub struct Flood {
     /// How a copy to a VTEP is encapsulated: `peer`, `ifindex` and `v6` are those of each. The sum is there where the headers
     /// give it. First, so that whoever puts down a `Flood` has put down its `Encap`.
     pub encap: Encap,
-    /// Number of the list.
-    pub list: u32,
-    /// Slot of the port that the frame came from and must not go back to.
-    pub from: u32,
+    /// The list.
+    pub list: ListId,
+    /// The port that the frame came from and must not go back to.
+    pub from: PortSlot,
     /// Bytes of each copy to a VTEP before the outer headers, of a super-frame those of each frame that it is cut into.
     pub carried_len: u32,
     /// The frame can be encapsulated in place, once for all VTEPs that [`Flood::is_in_place`] names.
@@ -201,8 +197,8 @@ pub enum Verdict {
     Deliver(Deliver),
     /// Copy to many.
     Flood(Flood),
-    /// Copy a frame from a VTEP to the local ports of the flood list with this number.
-    FloodPorts(u32),
+    /// Copy a frame from a VTEP to the local ports of this flood list.
+    FloodPorts(ListId),
     /// Answer an ARP or ND request.
     Answer(Answer),
     /// Not decided yet: [`crate::decide::port::neigh`] goes on.
@@ -218,12 +214,12 @@ pub enum Verdict {
 /// Whom a frame is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Who {
-    /// Number of the segment, or [`NONE`] while it is not known.
-    pub segment: u32,
-    /// Slot of the port that the frame came from, or [`NONE`].
-    pub from_port: u32,
-    /// Number of the peer that the frame came from, or [`NONE`].
-    pub from_peer: u32,
+    /// The segment, or [`SegmentId::NONE`] while it is not known.
+    pub segment: SegmentId,
+    /// The port that the frame came from, or [`PortSlot::NONE`].
+    pub from_port: PortSlot,
+    /// The peer that the frame came from, or [`PeerId::NONE`].
+    pub from_peer: PeerId,
     /// Bytes of the inner frame.
     pub inner_len: usize,
 }
@@ -234,9 +230,9 @@ impl Who {
     #[inline(always)]
     pub const fn nobody(inner_len: usize) -> Self {
         Self {
-            segment: NONE,
-            from_port: NONE,
-            from_peer: NONE,
+            segment: SegmentId::NONE,
+            from_port: PortSlot::NONE,
+            from_peer: PeerId::NONE,
             inner_len,
         }
     }
@@ -258,7 +254,7 @@ pub trait Act {
     /// [`Verdict::Flood`].
     fn flood(&self, who: &Who, flood: &Flood) -> Self::Outcome;
     /// [`Verdict::FloodPorts`].
-    fn flood_ports(&self, who: &Who, list: u32) -> Self::Outcome;
+    fn flood_ports(&self, who: &Who, list: ListId) -> Self::Outcome;
     /// [`Verdict::Answer`].
     fn answer(&self, who: &Who, answer: &Answer) -> Self::Outcome;
     /// [`Verdict::Neigh`].
@@ -351,7 +347,7 @@ impl Act for Record {
         Decision::new(who, Verdict::Flood(*flood))
     }
 
-    fn flood_ports(&self, who: &Who, list: u32) -> Decision {
+    fn flood_ports(&self, who: &Who, list: ListId) -> Decision {
         Decision::new(who, Verdict::FloodPorts(list))
     }
 
@@ -389,12 +385,12 @@ impl Act for Record {
 pub struct Decision {
     /// What is to become of the frame.
     pub verdict: Verdict,
-    /// Number of the segment, or [`NONE`] while it is not known.
-    pub segment: u32,
-    /// Slot of the port that the frame came from, or [`NONE`].
-    pub from_port: u32,
-    /// Number of the peer that the frame came from, or [`NONE`].
-    pub from_peer: u32,
+    /// The segment, or [`SegmentId::NONE`] while it is not known.
+    pub segment: SegmentId,
+    /// The port that the frame came from, or [`PortSlot::NONE`].
+    pub from_port: PortSlot,
+    /// The peer that the frame came from, or [`PeerId::NONE`].
+    pub from_peer: PeerId,
     /// Bytes of the inner frame.
     pub inner_len: usize,
     /// What was done on the way.

@@ -113,7 +113,7 @@ pub fn copies_in_place<T: Tables>(
         .into_iter()
         .flat_map(FloodList::peers);
     let mut peers: Vec<&Peer> = numbers
-        .filter_map(|number| tables.peer(*number))
+        .filter_map(|number| tables.peer(number))
         .filter(|peer| copy_goes(peer, flood.carried_len) && flood.is_in_place(peer, true))
         .collect();
     let v6 = peers.first().is_some_and(|first| first.has(Peer::IPV6));

@@ -6,6 +6,7 @@ use crate::{
     abi::{
         counter::{Counter, Direction},
         flood::FloodList,
+        id::{ListId, PeerId, PortSlot, SegmentId},
         reason::Reason,
     },
     decide::{
@@ -57,27 +58,33 @@ impl HostCounters {
         }
     }
 
-    fn record_ports<T: Tables>(&self, list: u32, from: Option<u32>, bytes: usize, tables: &T) {
+    fn record_ports<T: Tables>(
+        &self,
+        list: ListId,
+        from: Option<PortSlot>,
+        bytes: usize,
+        tables: &T,
+    ) {
         for slot in tables
             .flood_list(list)
             .into_iter()
             .flat_map(FloodList::ports)
         {
-            if from != Some(*slot) && tables.port(*slot).is_some() {
-                self.port(*slot, Direction::Decap, bytes);
+            if from != Some(slot) && tables.port(slot).is_some() {
+                self.port(slot, Direction::Decap, bytes);
             }
         }
     }
 
-    fn record_peers<T: Tables>(&self, list: u32, carried_len: u32, bytes: usize, tables: &T) {
+    fn record_peers<T: Tables>(&self, list: ListId, carried_len: u32, bytes: usize, tables: &T) {
         for number in tables
             .flood_list(list)
             .into_iter()
             .flat_map(FloodList::peers)
         {
-            match tables.peer(*number) {
+            match tables.peer(number) {
                 Some(peer) if copy_goes(peer, carried_len) => {
-                    self.peer(*number, Direction::Encap, bytes);
+                    self.peer(number, Direction::Encap, bytes);
                 }
                 Some(_) => self.reason(Reason::CopyLost, bytes),
                 None => {}
@@ -98,15 +105,15 @@ impl Counters for HostCounters {
         add(&self.reasons, reason.code(), bytes);
     }
 
-    fn segment(&self, number: u32, direction: Direction, bytes: usize) {
-        add(&self.segments, direction.index(number), bytes);
+    fn segment(&self, segment: SegmentId, direction: Direction, bytes: usize) {
+        add(&self.segments, direction.index(segment.get()), bytes);
     }
 
-    fn port(&self, slot: u32, direction: Direction, bytes: usize) {
-        add(&self.ports, direction.index(slot), bytes);
+    fn port(&self, slot: PortSlot, direction: Direction, bytes: usize) {
+        add(&self.ports, direction.index(slot.get()), bytes);
     }
 
-    fn peer(&self, number: u32, direction: Direction, bytes: usize) {
-        add(&self.peers, direction.index(number), bytes);
+    fn peer(&self, peer: PeerId, direction: Direction, bytes: usize) {
+        add(&self.peers, direction.index(peer.get()), bytes);
     }
 }

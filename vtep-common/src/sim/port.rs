@@ -2,7 +2,7 @@
 
 use crate::sim::{HostTables, apply::set_destination};
 use crate::{
-    abi::fdb::FdbValue,
+    abi::fdb::FdbTarget,
     decide::{
         port::{
             self, Stage, decide_found, flood::decide_flood, neigh::decide_neigh,
@@ -33,8 +33,8 @@ pub fn decide_port(frame: &[u8], meta: &Meta, stage: Stage, tables: &HostTables)
     if !found.mac.is_zero() {
         set_destination(&mut frame, found.mac);
     }
-    let last = if found.kind == FdbValue::LIST {
-        decide_flood(frame.as_slice(), meta, found.target, tables)
+    let last = if let Some(FdbTarget::List(list)) = found.target {
+        decide_flood(frame.as_slice(), meta, list, tables)
     } else {
         decide_found(frame.as_slice(), meta, &found, tables)
     };

@@ -10,10 +10,11 @@ use crate::{
         addr::{MacAddr, VtepAddr},
         address::Address,
         config::Config,
-        fdb::{FdbKey, FdbValue},
+        fdb::{FdbKey, FdbTarget, FdbValue, FdbWord},
         flood::FloodList,
         hash_table::numbered,
-        map::{LAYOUT_VERSION, MAX_FLOOD_TARGETS},
+        id::{ListId, PeerId, PortSlot, SegmentId},
+        map::LAYOUT_VERSION,
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         outer_template,
@@ -36,21 +37,21 @@ pub struct HostTables {
     /// `LOCALS`: the groups that we are a member of.
     pub groups: HashSet<VtepAddr>,
     /// `VNIS`.
-    pub vnis: HashMap<u32, u32>,
+    pub vnis: HashMap<u32, SegmentId>,
     /// `SEGMENTS`.
-    pub segments: HashMap<u32, Segment>,
+    pub segments: HashMap<SegmentId, Segment>,
     /// `PORT_INDEX`.
-    pub port_index: HashMap<PortKey, u32>,
+    pub port_index: HashMap<PortKey, PortSlot>,
     /// `PORTS`.
-    pub ports: HashMap<u32, Port>,
+    pub ports: HashMap<PortSlot, Port>,
     /// `FDB`.
     pub fdb: HashMap<FdbKey, FdbValue>,
     /// `FLOOD`.
-    pub flood: HashMap<u32, FloodList>,
+    pub flood: HashMap<ListId, FloodList>,
     /// `PEERS`.
-    pub peers: HashMap<u32, Peer>,
+    pub peers: HashMap<PeerId, Peer>,
     /// `PEER_INDEX`.
-    pub peer_index: HashMap<VtepAddr, u32>,
+    pub peer_index: HashMap<VtepAddr, PeerId>,
     /// `NEIGHS`.
     pub neighs: HashMap<NeighKey, NeighValue>,
     /// `NEXTHOPS`, each with the length of its prefix, in bits of the whole key.
@@ -81,14 +82,14 @@ impl HostTables {
     }
 
     /// Adds a segment under its VNI; it is marked as in use.
-    pub fn add_segment(&mut self, number: u32, segment: Segment) {
-        self.vnis.insert(segment.vni, number);
+    pub fn add_segment(&mut self, id: SegmentId, segment: Segment) {
+        self.vnis.insert(segment.vni, id);
         let flags = segment.flags | Segment::IN_USE;
-        self.segments.insert(number, Segment { flags, ..segment });
+        self.segments.insert(id, Segment { flags, ..segment });
     }
 
     /// Adds a port under its interface and VLAN; it is marked as in use.
-    pub fn add_port(&mut self, slot: u32, port: Port) {
+    pub fn add_port(&mut self, slot: PortSlot, port: Port) {
         self.port_index
             .insert(PortKey::new(port.ifindex, port.vlan), slot);
         let flags = port.flags | Port::IN_USE;
@@ -96,44 +97,32 @@ impl HostTables {
     }
 
     /// Adds a peer under its address; it is marked as in use.
-    pub fn add_peer(&mut self, number: u32, peer: Peer) {
-        self.peer_index.insert(peer.addr, number);
+    pub fn add_peer(&mut self, id: PeerId, peer: Peer) {
+        self.peer_index.insert(peer.addr, id);
         let flags = peer.flags | Peer::IN_USE;
-        self.peers.insert(number, Peer { flags, ..peer });
+        self.peers.insert(id, Peer { flags, ..peer });
     }
 
-    /// Adds a static FDB entry of `kind`, one of the constants of [`FdbValue`].
-    pub fn add_fdb(&mut self, segment: u32, mac: MacAddr, kind: u8, target: u32) {
-        let value = FdbValue {
-            target,
-            kind,
-            origin: FdbValue::STATIC,
-            ..FdbValue::default()
-        };
+    /// Adds a static FDB entry.
+    pub fn add_fdb(&mut self, segment: SegmentId, mac: MacAddr, target: FdbTarget) {
+        let value = FdbValue::fixed(target);
         self.fdb.insert(FdbKey::new(segment, mac), value);
     }
 
     /// Adds a learned FDB entry, last seen `last_seen`.
     pub fn add_learned(
         &mut self,
-        segment: u32,
+        segment: SegmentId,
         mac: MacAddr,
-        kind: u8,
-        target: u32,
+        target: FdbTarget,
         last_seen: u64,
     ) {
-        let value = FdbValue {
-            target,
-            kind,
-            origin: FdbValue::LEARNED,
-            last_seen,
-            ..FdbValue::default()
-        };
+        let value = FdbValue::learned(target, last_seen);
         self.fdb.insert(FdbKey::new(segment, mac), value);
     }
 
     /// Adds a host that ARP and ND are answered for, with the flags of [`NeighValue`].
-    pub fn add_neigh(&mut self, segment: u32, host: IpAddr, mac: MacAddr, flags: u16) {
+    pub fn add_neigh(&mut self, segment: SegmentId, host: IpAddr, mac: MacAddr, flags: u16) {
         let key = NeighKey {
             segment,
             host: host.into(),
@@ -150,9 +139,9 @@ impl HostTables {
     /// Adds a prefix of `len` bits to the nexthop table; `mac` is zero to leave the destination as it is.
     pub fn add_nexthop(
         &mut self,
-        segment: u32,
+        segment: SegmentId,
         (prefix, len): (IpAddr, u32),
-        (kind, target): (u8, u32),
+        target: Option<FdbTarget>,
         mac: MacAddr,
     ) {
         let key = NexthopKey {
@@ -164,30 +153,15 @@ impl HostTables {
         } else {
             0
         };
-        let value = NexthopValue {
-            mac: mac.get(),
-            target,
-            kind,
-            origin: NexthopValue::STATIC,
-            flags: 0,
-        };
+        let value = NexthopValue::new(target, mac, NexthopValue::STATIC, 0);
         self.nexthops
             .push((NexthopKey::SEGMENT_BITS + v4 + len, key, value));
     }
 
-    /// Adds a flood list of port slots and peer numbers.
-    pub fn add_flood(&mut self, number: u32, ports: &[u32], peers: &[u32]) {
-        let mut list = FloodList {
-            len: u32::try_from(ports.len() + peers.len()).expect("a short list"),
-            ports: u32::try_from(ports.len()).expect("a short list"),
-            targets: [0; MAX_FLOOD_TARGETS],
-        };
-        let targets = ports.iter().chain(peers);
-        assert!(targets.clone().count() <= MAX_FLOOD_TARGETS);
-        for (slot, target) in list.targets.iter_mut().zip(targets) {
-            *slot = *target;
-        }
-        self.flood.insert(number, list);
+    /// Adds a flood list.
+    pub fn add_flood(&mut self, id: ListId, ports: &[PortSlot], peers: &[PeerId]) {
+        let list = FloodList::new(ports.iter().copied(), peers.iter().copied());
+        self.flood.insert(id, list.expect("a short list"));
     }
 }
 
@@ -229,25 +203,25 @@ impl Keyed for HostTables {
     }
 
     fn vni_word(&self, vni: u32) -> u64 {
-        self.vnis.get(&vni).copied().map_or(0, numbered)
+        self.vnis.get(&vni).map_or(0, |id| numbered(id.get()))
     }
 
     fn port_word(&self, key: &PortKey) -> u64 {
-        self.port_index.get(key).copied().map_or(0, numbered)
+        self.port_index.get(key).map_or(0, |id| numbered(id.get()))
     }
 
-    fn segment_of_port(&self, slot: u32) -> u32 {
-        self.ports.get(&slot).map_or(0, |port| port.segment)
+    fn segment_of_port(&self, slot: PortSlot) -> SegmentId {
+        let port = self.ports.get(&slot);
+        port.map_or(SegmentId::default(), |port| port.segment)
     }
 
-    fn fdb_word(&self, key: &FdbKey) -> u64 {
-        self.fdb.get(key).map_or(0, FdbValue::word)
+    fn fdb_word(&self, key: &FdbKey) -> FdbWord {
+        let value = self.fdb.get(key);
+        value.map_or(FdbWord::default(), FdbValue::word)
     }
 
-    fn peer(&self, number: u32) -> Option<&Peer> {
-        self.peers
-            .get(&number)
-            .filter(|peer| peer.has(Peer::IN_USE))
+    fn peer(&self, peer: PeerId) -> Option<&Peer> {
+        self.peers.get(&peer).filter(|peer| peer.has(Peer::IN_USE))
     }
 
     fn now(&self) -> u64 {
@@ -260,25 +234,25 @@ impl Tables for HostTables {
         self.config
     }
 
-    fn segment(&self, number: u32) -> Option<&Segment> {
+    fn segment(&self, segment: SegmentId) -> Option<&Segment> {
         self.segments
-            .get(&number)
+            .get(&segment)
             .filter(|segment| segment.has(Segment::IN_USE))
     }
 
-    fn port(&self, slot: u32) -> Option<&Port> {
+    fn port(&self, slot: PortSlot) -> Option<&Port> {
         self.ports.get(&slot).filter(|port| port.has(Port::IN_USE))
     }
 
-    fn flood_list(&self, number: u32) -> Option<&FloodList> {
-        self.flood.get(&number)
+    fn flood_list(&self, list: ListId) -> Option<&FloodList> {
+        self.flood.get(&list)
     }
 
     fn neigh(&self, key: &NeighKey) -> Option<NeighValue> {
         self.neighs.get(key).copied()
     }
 
-    fn nexthop(&self, segment: u32, host: &VtepAddr) -> Option<NexthopValue> {
+    fn nexthop(&self, segment: SegmentId, host: &VtepAddr) -> Option<NexthopValue> {
         let wanted = NexthopKey {
             segment,
             host: *host,

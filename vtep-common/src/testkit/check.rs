@@ -6,8 +6,8 @@ use crate::{
     abi::{
         addr::{MacAddr, Vni, VtepAddr},
         event::Event,
-        fdb::FdbValue,
-        id::NONE,
+        fdb::FdbTarget,
+        id::{PortSlot, SegmentId},
         outer_template,
         peer::Peer,
         port::Port,
@@ -419,7 +419,7 @@ fn from_underlay(
 ) {
     let reason = decision.verdict.reason(true);
     counted_once(decision, reason, frame.len(), tables);
-    assert_eq!(decision.from_port, NONE);
+    assert!(decision.from_port.is_none());
     match &decision.verdict {
         Verdict::Deliver(deliver) => {
             let port = tables.port(deliver.slot).expect("a port that is there");
@@ -530,7 +530,7 @@ fn from_port(
 ) {
     let reason = decision.verdict.reason(false);
     counted_once(decision, reason, frame.len(), tables);
-    assert_eq!(decision.from_peer, NONE);
+    assert!(decision.from_peer.is_none());
     let outcome = apply_port(frame, meta, stage, decision, tables);
     if let Some(port) = tables.port(decision.from_port) {
         assert_eq!(port.ifindex, meta.ifindex);
@@ -777,13 +777,13 @@ fn same_port_for_any_payload(frame: &[u8], meta: &Meta, encap: &Encap, tables: &
 
 /// Another host: the peer's addresses are its own, and the station that the frame is for stands at a port of it.
 fn far_side(peer: &Peer, vni: u32, inner: &[u8]) -> HostTables {
-    const SLOT: u32 = 3;
-    const NUMBER: u32 = 5;
+    const SLOT: PortSlot = PortSlot::new(3);
+    const SEGMENT: SegmentId = SegmentId::new(5);
     let destination = <[u8; 6]>::try_from(&inner[..6]).expect("6 bytes");
     let mut far = HostTables::new();
     far.locals.insert(peer.addr);
     far.add_segment(
-        NUMBER,
+        SEGMENT,
         Segment {
             vni,
             flags: Segment::INNER_VLAN_PASS,
@@ -794,14 +794,14 @@ fn far_side(peer: &Peer, vni: u32, inner: &[u8]) -> HostTables {
         SLOT,
         Port {
             ifindex: 7,
-            segment: NUMBER,
+            segment: SEGMENT,
             flags: Port::XDP_TARGET,
             mtu: u32::MAX >> 1,
             ..Port::default()
         },
     );
     let mac = MacAddr::from_bytes(destination);
-    far.add_fdb(NUMBER, mac, FdbValue::PORT, SLOT);
+    far.add_fdb(SEGMENT, mac, FdbTarget::Port(SLOT));
     far
 }
 

@@ -9,7 +9,8 @@ use crate::{
         addr::MacAddr,
         config::Config,
         counter::Hook,
-        fdb::{FdbKey, FdbValue},
+        fdb::{FdbKey, FdbTarget, FdbValue},
+        id::{ListId, PeerId, PortSlot, SegmentId},
         neigh::NeighValue,
         peer::Peer,
         port::Port,
@@ -126,58 +127,58 @@ impl Default for Interfaces {
 }
 
 /// Number of the segment of VNI 100: floods, drops inner tags, everything else as by default.
-pub const PLAIN: u32 = 1;
+pub const PLAIN: SegmentId = SegmentId::new(1);
 /// Number of the segment of VNI 200: passes inner tags, is strict on reserved bits, inherits TTL, TOS and DF.
-pub const TRUNK: u32 = 2;
+pub const TRUNK: SegmentId = SegmentId::new(2);
 /// Number of the segment of VNI 300: does not flood.
-pub const QUIET: u32 = 3;
+pub const QUIET: SegmentId = SegmentId::new(3);
 /// Number of the segment of VNI 16777215: floods, but to nowhere.
-pub const LONE: u32 = 4;
+pub const LONE: SegmentId = SegmentId::new(4);
 /// Number of the segment of VNI 500: does not flood, answers ARP and ND, finds hosts by IP, learns.
-pub const ROUTED: u32 = 5;
+pub const ROUTED: SegmentId = SegmentId::new(5);
 /// A segment number that VNI 600 leads to and that is not in use.
-const GONE: u32 = 60;
+const GONE: SegmentId = SegmentId::new(60);
 
 /// Slot of the port at [`Interfaces::access`].
-pub const PORT_ACCESS: u32 = 10;
+pub const PORT_ACCESS: PortSlot = PortSlot::new(10);
 /// Slot of the port at [`Interfaces::narrow`].
-pub const PORT_NARROW: u32 = 11;
+pub const PORT_NARROW: PortSlot = PortSlot::new(11);
 /// Slot of VLAN 10 at [`Interfaces::trunk`].
-pub const PORT_VLAN_10: u32 = 12;
+pub const PORT_VLAN_10: PortSlot = PortSlot::new(12);
 /// Slot of VLAN 20 at [`Interfaces::trunk`].
-pub const PORT_VLAN_20: u32 = 13;
+pub const PORT_VLAN_20: PortSlot = PortSlot::new(13);
 /// Slot of the untagged port at [`Interfaces::trunk`].
-pub const PORT_NATIVE: u32 = 14;
+pub const PORT_NATIVE: PortSlot = PortSlot::new(14);
 /// Slot of the port at [`Interfaces::carrier`].
-pub const PORT_CARRIER: u32 = 17;
+pub const PORT_CARRIER: PortSlot = PortSlot::new(17);
 /// Slot of the port at [`Interfaces::quiet`].
-pub const PORT_QUIET: u32 = 15;
+pub const PORT_QUIET: PortSlot = PortSlot::new(15);
 /// Slot of VLAN 30 at [`Interfaces::lone`].
-pub const PORT_LONE: u32 = 16;
+pub const PORT_LONE: PortSlot = PortSlot::new(16);
 /// Slot of VLAN 40 at [`Interfaces::trunk`].
-pub const PORT_VLAN_40: u32 = 18;
+pub const PORT_VLAN_40: PortSlot = PortSlot::new(18);
 /// Slot of VLAN 40 at [`Interfaces::lone`].
-pub const PORT_ROUTED_OTHER: u32 = 19;
+pub const PORT_ROUTED_OTHER: PortSlot = PortSlot::new(19);
 
 /// A peer over IPv4.
-pub const PEER_V4: u32 = 20;
+pub const PEER_V4: PeerId = PeerId::new(20);
 /// A peer over IPv6 that wants checksums.
-pub const PEER_V6: u32 = 21;
+pub const PEER_V6: PeerId = PeerId::new(21);
 /// A peer over IPv6 that takes zero for a checksum.
-pub const PEER_V6_ZERO: u32 = 22;
+pub const PEER_V6_ZERO: PeerId = PeerId::new(22);
 /// A peer over IPv4 that is not resolved.
-pub const PEER_V4_UNRESOLVED: u32 = 23;
+pub const PEER_V4_UNRESOLVED: PeerId = PeerId::new(23);
 /// A peer over IPv6 that is not resolved.
-pub const PEER_V6_UNRESOLVED: u32 = 24;
+pub const PEER_V6_UNRESOLVED: PeerId = PeerId::new(24);
 /// A peer over IPv4 with an MTU that no frame exceeds.
-pub const PEER_JUMBO: u32 = 25;
+pub const PEER_JUMBO: PeerId = PeerId::new(25);
 /// A peer over IPv4 that no route leads to.
-pub const PEER_UNREACHABLE: u32 = 26;
+pub const PEER_UNREACHABLE: PeerId = PeerId::new(26);
 
 /// A peer number that the FDB leads to and that is not in use.
-pub const GONE_PEER: u32 = 90;
+pub const GONE_PEER: PeerId = PeerId::new(90);
 /// A port slot that the FDB leads to and that is not in use.
-pub const GONE_PORT: u32 = 91;
+pub const GONE_PORT: PortSlot = PortSlot::new(91);
 
 /// Offset of the stations of a target that were learned, and not been heard of for long.
 pub const LEARNED: u32 = 1_000;
@@ -194,7 +195,7 @@ pub const HOSTS: [&str; 4] = ["10.0.0.50", "10.0.0.51", "fd00::50", "fd00::51"];
 /// The MAC of a host by its place in [`HOSTS`].
 #[must_use]
 pub fn host_mac(index: u32) -> MacAddr {
-    station(9, 50 + index)
+    station(9_u32, 50 + index)
 }
 
 /// Our addresses.
@@ -202,14 +203,19 @@ pub const LOCALS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
 /// The station of segment `segment` that the FDB has at `target`, a peer or a port.
 #[must_use]
-pub fn station(segment: u32, target: u32) -> MacAddr {
-    MacAddr::from_parts(0x0200, segment << 16 | target)
+pub fn station(segment: impl Into<u32>, target: impl Into<u32>) -> MacAddr {
+    MacAddr::from_parts(0x0200, segment.into() << 16 | target.into())
 }
 
 /// The multicast address of segment `segment` with a flood list of its own.
 #[must_use]
-pub fn group(segment: u32) -> MacAddr {
-    MacAddr::from_parts(0x0100, 0x5e00_0000 | segment)
+pub fn group(segment: impl Into<u32>) -> MacAddr {
+    MacAddr::from_parts(0x0100, 0x5e00_0000 | segment.into())
+}
+
+/// The flood list of [`group`].
+fn own_list(segment: SegmentId) -> ListId {
+    ListId::new(100 + segment.get())
 }
 
 /// Tables that have something of everything, and the frames to go with them.
@@ -220,7 +226,7 @@ pub struct World {
     /// The interface numbers in them.
     pub interfaces: Interfaces,
     /// Every FDB entry, by segment.
-    stations: Vec<(u32, MacAddr)>,
+    stations: Vec<(SegmentId, MacAddr)>,
 }
 
 impl Default for World {
@@ -541,7 +547,7 @@ impl World {
     }
 
     fn add_stations(&mut self) {
-        const PEERS: [u32; 7] = [
+        const PEERS: [PeerId; 7] = [
             PEER_V4,
             PEER_V6,
             PEER_V6_ZERO,
@@ -550,7 +556,7 @@ impl World {
             PEER_JUMBO,
             PEER_UNREACHABLE,
         ];
-        let lists: [(u32, &[u32], &[u32]); 3] = [
+        let lists: [(SegmentId, &[PortSlot], &[PeerId]); 3] = [
             (
                 PLAIN,
                 &[PORT_ACCESS, PORT_NARROW, PORT_VLAN_10],
@@ -564,42 +570,39 @@ impl World {
             (QUIET, &[PORT_QUIET], &[]),
         ];
         for (number, ports, peers) in lists {
-            self.tables.add_flood(number, ports, peers);
+            self.tables.add_flood(number.into(), ports, peers);
             for port in ports {
-                self.add_station(number, *port, FdbValue::PORT);
+                self.add_station(number, FdbTarget::Port(*port));
             }
         }
-        self.add_station(LONE, PORT_LONE, FdbValue::PORT);
-        self.add_station(ROUTED, PORT_VLAN_40, FdbValue::PORT);
+        self.add_station(LONE, FdbTarget::Port(PORT_LONE));
+        self.add_station(ROUTED, FdbTarget::Port(PORT_VLAN_40));
         for number in [PLAIN, TRUNK, QUIET, LONE, ROUTED] {
             for peer in PEERS {
-                self.add_station(number, peer, FdbValue::PEER);
+                self.add_station(number, FdbTarget::Peer(peer));
             }
             // Entries that lead nowhere.
-            self.add_station(number, GONE_PEER, FdbValue::PEER);
-            self.add_station(number, GONE_PORT, FdbValue::PORT);
-            let list = 100 + number;
-            self.tables
-                .add_fdb(number, group(number), FdbValue::LIST, list);
+            self.add_station(number, FdbTarget::Peer(GONE_PEER));
+            self.add_station(number, FdbTarget::Port(GONE_PORT));
+            let list = FdbTarget::List(own_list(number));
+            self.tables.add_fdb(number, group(number), list);
             self.stations.push((number, group(number)));
         }
         for (number, port) in [(PLAIN, PORT_ACCESS), (ROUTED, PORT_VLAN_40)] {
-            for (kind, target) in [(FdbValue::PORT, port), (FdbValue::PEER, PEER_V4)] {
+            for target in [FdbTarget::Port(port), FdbTarget::Peer(PEER_V4)] {
                 for (offset, last_seen) in [(LEARNED, 0), (FRESH, JUST_NOW), (FROZEN, 0)] {
-                    let mac = station(number, offset + target);
-                    self.tables
-                        .add_learned(number, mac, kind, target, last_seen);
+                    let mac = station(number, offset + target.number());
+                    self.tables.add_learned(number, mac, target, last_seen);
                     self.stations.push((number, mac));
                 }
-                let key = FdbKey::new(number, station(number, FROZEN + target));
+                let key = FdbKey::new(number, station(number, FROZEN + target.number()));
                 let frozen = self.tables.fdb.get_mut(&key).expect("added");
-                frozen.flags = FdbValue::FROZEN;
+                frozen.frozen = true;
             }
         }
         self.add_hosts();
-        let list = 100 + PLAIN;
         self.tables.add_flood(
-            list,
+            own_list(PLAIN),
             &[PORT_ACCESS, PORT_VLAN_10],
             &[PEER_JUMBO, PEER_UNREACHABLE],
         );
@@ -620,19 +623,29 @@ impl World {
         let mut add = |prefix: &str, len, to, mac| {
             self.tables.add_nexthop(ROUTED, (ip(prefix), len), to, mac);
         };
-        let mac = station(9, 77);
-        let local = (FdbValue::PORT, PORT_VLAN_40);
-        add("10.0.0.0", 17, (FdbValue::PEER, PEER_V4), MacAddr::ZERO);
-        add("10.0.64.0", 18, (FdbValue::PORT, PORT_ROUTED_OTHER), mac);
+        let mac = station(9_u32, 77_u32);
+        let local = Some(FdbTarget::Port(PORT_VLAN_40));
+        add(
+            "10.0.0.0",
+            17,
+            Some(FdbTarget::Peer(PEER_V4)),
+            MacAddr::ZERO,
+        );
+        add(
+            "10.0.64.0",
+            18,
+            Some(FdbTarget::Port(PORT_ROUTED_OTHER)),
+            mac,
+        );
         add("10.0.128.0", 18, local, mac);
-        add("10.0.192.0", 19, (0, 0), mac);
-        add("fd00::", 25, (FdbValue::PEER, PEER_V6_ZERO), mac);
+        add("10.0.192.0", 19, None, mac);
+        add("fd00::", 25, Some(FdbTarget::Peer(PEER_V6_ZERO)), mac);
         add("fd00:80::", 26, local, MacAddr::ZERO);
     }
 
-    fn add_station(&mut self, segment: u32, target: u32, kind: u8) {
-        let mac = station(segment, target);
-        self.tables.add_fdb(segment, mac, kind, target);
+    fn add_station(&mut self, segment: SegmentId, target: FdbTarget) {
+        let mac = station(segment, target.number());
+        self.tables.add_fdb(segment, mac, target);
         self.stations.push((segment, mac));
     }
 
@@ -780,7 +793,7 @@ impl World {
     }
 
     /// A VNI, and a segment whose stations make sense in it.
-    fn any_vni(&self, rng: &mut Rng) -> (u32, u32) {
+    fn any_vni(&self, rng: &mut Rng) -> (u32, SegmentId) {
         if rng.percent(6) {
             let unknown = rng.pick(&[0, 101, 600, 0x0064_0000]);
             return (unknown, PLAIN);
@@ -790,7 +803,7 @@ impl World {
     }
 
     /// A frame as a VM would send it, or would not.
-    fn inner_frame(&self, rng: &mut Rng, number: u32) -> Vec<u8> {
+    fn inner_frame(&self, rng: &mut Rng, number: SegmentId) -> Vec<u8> {
         let known: Vec<MacAddr> = self
             .stations
             .iter()
@@ -801,11 +814,11 @@ impl World {
             0..72 => rng.pick(&known),
             72..78 => MacAddr::BROADCAST,
             78..82 => MacAddr::from_parts(0x3333, 0xff00_0001),
-            82..97 => station(number, 200),
+            82..97 => station(number, 200_u32),
             _ => MacAddr::from_parts(rng.word(), u32::from(rng.word())),
         };
         let source = match rng.below(100) {
-            0..60 => station(9, u32::from(rng.byte())),
+            0..60 => station(9_u32, u32::from(rng.byte())),
             60..96 => rng.pick(&known),
             96..98 => MacAddr::ZERO,
             _ => group(number),
@@ -933,7 +946,7 @@ fn message(rng: &mut Rng, unicast: MacAddr, any_source: MacAddr) -> Vec<u8> {
     // Sometimes the host that is asked for asks itself.
     let source = match rng.below(10) {
         0 => host_mac(u32::try_from(index).expect("below 4")),
-        1..8 => station(9, u32::from(rng.byte())),
+        1..8 => station(9_u32, u32::from(rng.byte())),
         _ => any_source,
     };
     let claimed = if rng.percent(94) { source } else { host_mac(0) };

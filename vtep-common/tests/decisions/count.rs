@@ -63,9 +63,9 @@ fn an_encapsulated_frame_counts_for_its_vni_port_and_peer() {
     let decision = at_port(&world, world.interfaces.access, &frame);
     let got = counted(&decision, Reason::Encapsulated, frame.len(), frame.len());
     let want = Counted {
-        segments: vec![(PLAIN, Encap)],
-        ports: vec![(PORT_ACCESS, Encap)],
-        peers: vec![(PEER_V4, Encap)],
+        segments: vec![(PLAIN.get(), Encap)],
+        ports: vec![(PORT_ACCESS.get(), Encap)],
+        peers: vec![(PEER_V4.get(), Encap)],
     };
     assert_eq!(got, want);
 }
@@ -79,9 +79,9 @@ fn a_decapsulated_frame_counts_its_inner_bytes_for_vni_port_and_peer() {
     let decision = at_uplink(&world, &frame);
     let got = counted(&decision, Reason::Decapsulated, frame.len(), inner.len());
     let want = Counted {
-        segments: vec![(PLAIN, Decap)],
-        ports: vec![(PORT_ACCESS, Decap)],
-        peers: vec![(PEER_V6, Decap)],
+        segments: vec![(PLAIN.get(), Decap)],
+        ports: vec![(PORT_ACCESS.get(), Decap)],
+        peers: vec![(PEER_V6.get(), Decap)],
     };
     assert_eq!(got, want);
 }
@@ -93,8 +93,8 @@ fn a_switched_frame_counts_for_both_ports_and_no_peer() {
     let decision = at_port(&world, world.interfaces.access, &frame);
     let got = counted(&decision, Reason::Switched, frame.len(), frame.len());
     let want = Counted {
-        segments: vec![(PLAIN, Encap)],
-        ports: vec![(PORT_ACCESS, Encap), (PORT_NARROW, Decap)],
+        segments: vec![(PLAIN.get(), Encap)],
+        ports: vec![(PORT_ACCESS.get(), Encap), (PORT_NARROW.get(), Decap)],
         peers: vec![],
     };
     assert_eq!(got, want);
@@ -103,17 +103,17 @@ fn a_switched_frame_counts_for_both_ports_and_no_peer() {
 #[test]
 fn a_flood_counts_every_copy_but_none_for_the_port_it_came_from() {
     let world = World::default();
-    let frame = udp_frame(group(77));
+    let frame = udp_frame(group(77_u32));
     let decision = at_port(&world, world.interfaces.access, &frame);
     let got = counted(&decision, Reason::Flooded, frame.len(), frame.len());
     let want = Counted {
-        segments: vec![(PLAIN, Encap)],
+        segments: vec![(PLAIN.get(), Encap)],
         ports: vec![
-            (PORT_ACCESS, Encap),
-            (PORT_NARROW, Decap),
-            (PORT_VLAN_10, Decap),
+            (PORT_ACCESS.get(), Encap),
+            (PORT_NARROW.get(), Decap),
+            (PORT_VLAN_10.get(), Decap),
         ],
-        peers: vec![(PEER_V4, Encap), (PEER_V6, Encap)],
+        peers: vec![(PEER_V4.get(), Encap), (PEER_V6.get(), Encap)],
     };
     assert_eq!(got, want);
 }
@@ -139,7 +139,7 @@ fn a_copy_that_cannot_go_is_lost_under_a_reason_of_its_own() {
 
     // The paths over IPv6 and over IPv4 carry 1430 and 1450 bytes of payload.
     for (payload, lost) in [(1430, 0), (1431, 1), (1450, 1), (1451, 2)] {
-        let mut frame = udp_frame(group(77));
+        let mut frame = udp_frame(group(77_u32));
         frame.resize(14 + payload, 0);
         let decision = at_port(&world, world.interfaces.access, &frame);
         let counters = HostCounters::default();

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use vtep_common::abi::id::PeerId;
 use vtep_common::{
     abi::{
         addr::{MacAddr, VtepAddr},
@@ -56,8 +57,8 @@ fn agrees_with_the_table_of_addresses(tables: &HostTables) {
         PEER_V4_UNRESOLVED,
         PEER_UNREACHABLE,
         GONE_PEER,
-        PORT_ACCESS,
-        0xffff,
+        PeerId::new(PORT_ACCESS.get()),
+        PeerId::new(0xffff),
     ]
     .map(|target| station(PLAIN, target));
     for from in addresses {

@@ -4,7 +4,7 @@ use vtep_common::{
     abi::{
         event::Event,
         fdb::{FdbKey, FdbValue},
-        id::NONE,
+        id::PortSlot,
         reason::Reason,
     },
     decide::verdict::{Decision, Verdict},
@@ -56,8 +56,8 @@ fn from_vtep(source: vtep_common::abi::addr::MacAddr) -> Decision {
 
 #[test]
 fn a_source_that_is_not_known_is_told_with_its_port() {
-    let event = learned(&at_access(station(9, 1)));
-    assert_eq!(event.mac(), station(9, 1));
+    let event = learned(&at_access(station(9_u32, 1_u32)));
+    assert_eq!(event.mac(), station(9_u32, 1_u32));
     assert_eq!((event.segment, event.port), (PLAIN, PORT_ACCESS));
     assert_eq!(event.vtep.words_be(), [0; 4]);
     assert_eq!(event.flags, 0);
@@ -65,10 +65,10 @@ fn a_source_that_is_not_known_is_told_with_its_port() {
 
 #[test]
 fn a_source_that_is_not_known_is_told_with_its_vtep() {
-    let event = learned(&from_vtep(station(9, 1)));
+    let event = learned(&from_vtep(station(9_u32, 1_u32)));
     let vtep: std::net::IpAddr = REMOTE_V4.parse().unwrap();
     assert_eq!(event.vtep, vtep.into());
-    assert_eq!((event.segment, event.port), (PLAIN, NONE));
+    assert_eq!((event.segment, event.port), (PLAIN, PortSlot::NONE));
 }
 
 #[test]
@@ -92,19 +92,19 @@ fn a_flooded_frame_says_that_everybody_sees_it() {
 fn a_mac_that_was_learned_elsewhere_is_told_again() {
     for kept in [LEARNED, FRESH] {
         assert_eq!(
-            learned(&at_access(station(PLAIN, kept + PEER_V4))).mac(),
-            station(PLAIN, kept + PEER_V4)
+            learned(&at_access(station(PLAIN, kept + PEER_V4.get()))).mac(),
+            station(PLAIN, kept + PEER_V4.get())
         );
-        learned(&from_vtep(station(PLAIN, kept + PORT_ACCESS)));
+        learned(&from_vtep(station(PLAIN, kept + PORT_ACCESS.get())));
     }
 }
 
 #[test]
 fn a_mac_where_it_is_known_to_be_is_not_told() {
     for kept in [LEARNED, FRESH] {
-        let decision = at_access(station(PLAIN, kept + PORT_ACCESS));
+        let decision = at_access(station(PLAIN, kept + PORT_ACCESS.get()));
         assert_eq!(events(&decision), []);
-        let decision = from_vtep(station(PLAIN, kept + PEER_V4));
+        let decision = from_vtep(station(PLAIN, kept + PEER_V4.get()));
         assert_eq!(events(&decision), []);
     }
 }
@@ -112,11 +112,15 @@ fn a_mac_where_it_is_known_to_be_is_not_told() {
 #[test]
 fn a_stamp_is_renewed_where_it_is_old_and_only_there() {
     let key = |target| Some(FdbKey::new(PLAIN, station(PLAIN, target)));
-    let old = at_access(station(PLAIN, LEARNED + PORT_ACCESS));
-    assert_eq!(old.notes.refreshed, key(LEARNED + PORT_ACCESS));
-    let old = from_vtep(station(PLAIN, LEARNED + PEER_V4));
-    assert_eq!(old.notes.refreshed, key(LEARNED + PEER_V4));
-    for target in [FRESH + PORT_ACCESS, LEARNED + PEER_V4, PORT_ACCESS] {
+    let old = at_access(station(PLAIN, LEARNED + PORT_ACCESS.get()));
+    assert_eq!(old.notes.refreshed, key(LEARNED + PORT_ACCESS.get()));
+    let old = from_vtep(station(PLAIN, LEARNED + PEER_V4.get()));
+    assert_eq!(old.notes.refreshed, key(LEARNED + PEER_V4.get()));
+    for target in [
+        FRESH + PORT_ACCESS.get(),
+        LEARNED + PEER_V4.get(),
+        PORT_ACCESS.get(),
+    ] {
         let notes = at_access(station(PLAIN, target)).notes;
         assert_eq!(notes.refreshed, None, "{target}");
     }
@@ -125,7 +129,7 @@ fn a_stamp_is_renewed_where_it_is_old_and_only_there() {
 #[test]
 fn a_stamp_is_left_for_a_second() {
     let mut world = World::default();
-    let source = station(PLAIN, LEARNED + PORT_ACCESS);
+    let source = station(PLAIN, LEARNED + PORT_ACCESS.get());
     let key = FdbKey::new(PLAIN, source);
     let now = world.tables.now;
     for (age, renewed) in [
@@ -143,10 +147,10 @@ fn a_stamp_is_left_for_a_second() {
 
 #[test]
 fn a_frozen_mac_is_not_told_and_its_frames_pass() {
-    let decision = at_access(station(PLAIN, FROZEN + PEER_V4));
+    let decision = at_access(station(PLAIN, FROZEN + PEER_V4.get()));
     assert_eq!(events(&decision), []);
     assert!(matches!(decision.verdict, Verdict::Encap(_)));
-    let decision = from_vtep(station(PLAIN, FROZEN + PORT_ACCESS));
+    let decision = from_vtep(station(PLAIN, FROZEN + PORT_ACCESS.get()));
     assert_eq!(events(&decision), []);
     assert!(matches!(decision.verdict, Verdict::Deliver(_)));
 }
@@ -173,7 +177,7 @@ fn a_vni_that_does_not_learn_tells_nothing_and_holds_nothing_against_static_entr
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&PLAIN).unwrap();
     segment.flags &= !vtep_common::abi::segment::Segment::LEARNING;
-    for source in [station(9, 1), station(PLAIN, PEER_V6)] {
+    for source in [station(9_u32, 1_u32), station(PLAIN, PEER_V6)] {
         let decision = at_port(&world, world.interfaces.access, &from(source));
         assert_eq!(events(&decision), []);
         assert!(matches!(decision.verdict, Verdict::Encap(_)));
@@ -184,7 +188,7 @@ fn a_vni_that_does_not_learn_tells_nothing_and_holds_nothing_against_static_entr
 #[test]
 fn xdp_tells_the_same() {
     let world = World::default();
-    let frame = from(station(9, 1));
+    let frame = from(station(9_u32, 1_u32));
     let decision = at_port_xdp(&world, world.interfaces.access, &frame);
     learned(&decision);
     let [v4, _] = underlays(100);

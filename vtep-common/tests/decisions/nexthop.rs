@@ -1,7 +1,7 @@
 //! Hosts that are found by their address, where the FDB does not know the MAC.
 
 use vtep_common::{
-    abi::{addr::MacAddr, event::Event, fdb::FdbValue, reason::Reason, segment::Segment},
+    abi::{addr::MacAddr, event::Event, fdb::FdbTarget, reason::Reason, segment::Segment},
     decide::{
         port,
         tunnel::{TunnelKey, decide_tunnel},
@@ -21,7 +21,7 @@ use crate::shared::{
 
 /// A station that no FDB has.
 fn unknown() -> MacAddr {
-    station(ROUTED, 200)
+    station(ROUTED, 200_u32)
 }
 
 /// A frame to an unknown station, for this host.
@@ -33,7 +33,13 @@ fn to(host: &str) -> Vec<u8> {
     };
     let ip = Ip::between(source, host);
     let packet = ip.udp((4000, 5000), Checksum::Complete, &[0x5a; 100]);
-    build::ethernet(unknown(), station(9, 1), &[], ip.ethertype(), &packet)
+    build::ethernet(
+        unknown(),
+        station(9_u32, 1_u32),
+        &[],
+        ip.ethertype(),
+        &packet,
+    )
 }
 
 /// What VLAN 40 makes of it.
@@ -60,7 +66,7 @@ fn the_destination_mac_is_rewritten_where_the_table_says_so() {
     let decision = at_port(&world, world.interfaces.trunk, &frame);
     assert_eq!(encap(&decision).peer, PEER_V6_ZERO);
     let out = apply_port(&frame, &meta, port::Stage::Tc, &decision, &world.tables).frame;
-    assert_eq!(out[70..76], station(9, 77).bytes());
+    assert_eq!(out[70..76], station(9_u32, 77_u32).bytes());
 }
 
 #[test]
@@ -68,7 +74,7 @@ fn the_longest_prefix_wins() {
     let world = World::default();
     let decision = at_routed(&world, &to("10.0.64.9"));
     assert_eq!(deliver(&decision).slot, PORT_ROUTED_OTHER);
-    assert_eq!(decision.destination, station(9, 77));
+    assert_eq!(decision.destination, station(9_u32, 77_u32));
     let decision = at_routed(&world, &to("10.0.63.9"));
     assert_eq!(encap(&decision).peer, PEER_V4);
 }
@@ -109,7 +115,7 @@ fn the_fdb_comes_first() {
     let mut world = World::default();
     world
         .tables
-        .add_fdb(ROUTED, unknown(), FdbValue::PEER, PEER_V6_ZERO);
+        .add_fdb(ROUTED, unknown(), FdbTarget::Peer(PEER_V6_ZERO));
     let decision = at_routed(&world, &to("10.0.5.9"));
     assert_eq!(encap(&decision).peer, PEER_V6_ZERO);
 }
@@ -153,7 +159,10 @@ fn at_the_far_end_a_host_is_found_by_its_address_and_never_sent_on() {
         source: addr(REMOTE_V4).into(),
         destination: Some(addr(OURS_V4).into()),
     };
-    for (host, written) in [("10.0.128.9", station(9, 77)), ("fd00:80::9", unknown())] {
+    for (host, written) in [
+        ("10.0.128.9", station(9_u32, 77_u32)),
+        ("fd00:80::9", unknown()),
+    ] {
         let frame = to(host);
         let decision = at_uplink(&world, &outer.frame(&frame));
         assert_eq!(left(&decision), Reason::LeftToKernel);

@@ -4,7 +4,14 @@ use std::{collections::HashSet, net::IpAddr};
 
 use proptest::prelude::*;
 use vtep_common::{
-    abi::{addr::MacAddr, fdb::FdbValue, id::NONE, peer::Peer, reason::Reason, segment::Segment},
+    abi::{
+        addr::MacAddr,
+        fdb::FdbTarget,
+        id::{ListId, PeerId, PortSlot},
+        peer::Peer,
+        reason::Reason,
+        segment::Segment,
+    },
     decide::{
         port::Stage,
         verdict::{Decision, Encap, TagEdit},
@@ -47,7 +54,7 @@ fn from_access(world: &World, frame: &[u8]) -> Decision {
 }
 
 /// The encapsulation of a frame from the access port for `peer`, with this IP header.
-fn encapsulated(world: &World, peer: u32, ip: &Ip) -> Encap {
+fn encapsulated(world: &World, peer: PeerId, ip: &Ip) -> Encap {
     encap(&from_access(
         world,
         &ip_frame(station(PLAIN, peer), ip, 100),
@@ -96,7 +103,7 @@ fn a_frame_for_a_station_behind_a_vtep_is_encapsulated_with_the_defaults() {
         assert_eq!(tag, TagEdit::Leave);
         assert_eq!(decision.segment, PLAIN);
         assert_eq!(decision.from_port, PORT_ACCESS);
-        assert_eq!(decision.from_peer, NONE);
+        assert_eq!(decision.from_peer, PeerId::NONE);
         assert_eq!(decision.inner_len, frame.len());
     }
 }
@@ -332,8 +339,8 @@ fn all_fragments_of_a_packet_take_one_source_port() {
 fn what_is_not_ip_is_spread_by_its_addresses() {
     let world = World::default();
     let ports: HashSet<u16> = (0..100)
-        .map(|n| {
-            let source = station(9, n);
+        .map(|n: u32| {
+            let source = station(9_u32, n);
             let destination = station(PLAIN, PEER_V4);
             let frame = build::ethernet(destination, source, &[], build::TYPE_ARP, &[1; 46]);
             let encap = encap(&from_access(&world, &frame));
@@ -486,7 +493,7 @@ fn untagged_frames_need_a_port() {
     for ifindex in [world.interfaces.lone, world.interfaces.uplink, 0, 9999] {
         let decision = at_port(&world, ifindex, &frame);
         assert_eq!(left(&decision), Reason::NotAPort);
-        assert_eq!(decision.from_port, NONE);
+        assert_eq!(decision.from_port, PortSlot::NONE);
     }
 }
 
@@ -575,8 +582,8 @@ fn a_frame_moves_between_two_vlans_of_one_trunk() {
     let mut world = World::default();
     world
         .tables
-        .add_fdb(TRUNK, station(1, 1), FdbValue::PORT, PORT_NATIVE);
-    let frame = tagged(&udp_frame(station(1, 1)), q(20));
+        .add_fdb(TRUNK, station(1_u32, 1_u32), FdbTarget::Port(PORT_NATIVE));
+    let frame = tagged(&udp_frame(station(1_u32, 1_u32)), q(20));
     let decision = at_port(&world, world.interfaces.trunk, &frame);
     let to = deliver(&decision);
     assert_eq!((to.slot, to.tag), (PORT_NATIVE, TagEdit::StripInBytes));
@@ -649,13 +656,13 @@ fn groups_and_unknown_stations_are_flooded_from_their_port() {
     });
     for destination in [
         MacAddr::BROADCAST,
-        group(77),
-        station(PLAIN, 999),
+        group(77_u32),
+        station(PLAIN, 999_u32),
         MacAddr::ZERO,
     ] {
         let decision = from_access(&world, &udp_frame(destination));
         let to = flood(&decision);
-        assert_eq!((to.list, to.from), (PLAIN, PORT_ACCESS));
+        assert_eq!((to.list, to.from), (PLAIN.into(), PORT_ACCESS));
         let outer = to.encap.fields;
         assert_eq!((outer.vni.get(), outer.ttl, outer.tos), (100, 9, 0xb8));
         assert!(outer.dont_fragment);
@@ -666,7 +673,7 @@ fn groups_and_unknown_stations_are_flooded_from_their_port() {
 #[test]
 fn a_group_with_a_list_of_its_own_is_flooded_to_that() {
     let decision = from_access(&World::default(), &udp_frame(group(PLAIN)));
-    assert_eq!(flood(&decision).list, 100 + PLAIN);
+    assert_eq!(flood(&decision).list, ListId::new(100 + PLAIN.get()));
 }
 
 #[test]
@@ -678,10 +685,12 @@ fn a_flood_without_targets_is_dropped() {
 
     // The port that the frame came from is no target.
     let mut world = World::default();
-    world.tables.add_flood(PLAIN, &[PORT_ACCESS], &[]);
+    world.tables.add_flood(PLAIN.into(), &[PORT_ACCESS], &[]);
     let decision = from_access(&world, &udp_frame(MacAddr::BROADCAST));
     assert_eq!(left(&decision), Reason::NowhereToFlood);
-    world.tables.add_flood(PLAIN, &[PORT_ACCESS], &[PEER_V4]);
+    world
+        .tables
+        .add_flood(PLAIN.into(), &[PORT_ACCESS], &[PEER_V4]);
     flood(&from_access(&world, &udp_frame(MacAddr::BROADCAST)));
 }
 
@@ -689,7 +698,7 @@ fn a_flood_without_targets_is_dropped() {
 fn a_vni_that_does_not_flood_says_why() {
     let world = World::default();
     let quiet = world.interfaces.quiet;
-    let unknown = at_port(&world, quiet, &udp_frame(station(QUIET, 999)));
+    let unknown = at_port(&world, quiet, &udp_frame(station(QUIET, 999_u32)));
     assert_eq!(left(&unknown), Reason::NoFdbEntry);
     let broadcast = at_port(&world, quiet, &udp_frame(MacAddr::BROADCAST));
     assert_eq!(left(&broadcast), Reason::FloodOff);
@@ -724,7 +733,7 @@ fn a_peer_without_a_route_is_a_drop_of_its_own() {
 #[test]
 fn entries_that_lead_nowhere_are_our_fault() {
     let world = World::default();
-    for target in [GONE_PEER, GONE_PORT] {
+    for target in [GONE_PEER.get(), GONE_PORT.get()] {
         let decision = from_access(&world, &udp_frame(station(PLAIN, target)));
         assert_eq!(left(&decision), Reason::TableGap);
     }

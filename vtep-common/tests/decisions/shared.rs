@@ -1,7 +1,7 @@
 //! Frames and look-ups that the tests of the decisions share. The tables are those of [`World`].
 
 use vtep_common::{
-    abi::{addr::MacAddr, fdb::FdbValue, reason::Reason},
+    abi::{addr::MacAddr, fdb::FdbTarget, reason::Reason},
     decide::{
         port, tunnel,
         uplink::decide_uplink,
@@ -25,15 +25,15 @@ pub(crate) const REMOTE_V6: &str = "2001:db8::2";
 
 /// A station elsewhere, as a source.
 pub(crate) fn elsewhere() -> MacAddr {
-    frames::station(9, 1)
+    frames::station(9_u32, 1_u32)
 }
 
 /// A world in which an entry of [`frames::PLAIN`] leads to a port of another VNI, and the MAC that it is for.
 pub(crate) fn astray() -> (World, MacAddr) {
     let mut world = World::default();
-    let mac = frames::station(frames::PLAIN, 998);
-    let (kind, slot) = (FdbValue::PORT, frames::PORT_NATIVE);
-    world.tables.add_fdb(frames::PLAIN, mac, kind, slot);
+    let mac = frames::station(frames::PLAIN, 998_u32);
+    let target = FdbTarget::Port(frames::PORT_NATIVE);
+    world.tables.add_fdb(frames::PLAIN, mac, target);
     (world, mac)
 }
 

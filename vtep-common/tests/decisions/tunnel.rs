@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use vtep_common::abi::id::ListId;
 use vtep_common::{
     abi::reason::Reason,
     decide::{
@@ -61,25 +62,28 @@ fn a_super_frame_is_delivered_whatever_its_size() {
 #[test]
 fn floods_go_to_local_ports_alone() {
     for destination in [
-        station(PLAIN, 999),
-        group(77),
+        station(PLAIN, 999_u32),
+        group(77_u32),
         "ff:ff:ff:ff:ff:ff".parse().unwrap(),
     ] {
         let decision = decide(&udp_frame(destination), &key(100));
-        assert_eq!(decision.verdict, Verdict::FloodPorts(PLAIN));
+        assert_eq!(decision.verdict, Verdict::FloodPorts(PLAIN.into()));
     }
 }
 
 #[test]
 fn a_group_with_a_list_of_its_own_is_flooded_to_that() {
     let decision = decide(&udp_frame(group(PLAIN)), &key(100));
-    assert_eq!(decision.verdict, Verdict::FloodPorts(100 + PLAIN));
+    assert_eq!(
+        decision.verdict,
+        Verdict::FloodPorts(ListId::new(100 + PLAIN.get()))
+    );
 }
 
 #[test]
 fn a_flood_without_local_ports_has_nowhere_to_go() {
     let mut world = World::default();
-    let frame = udp_frame(group(77));
+    let frame = udp_frame(group(77_u32));
     let lone = decide_tunnel(
         frame.as_slice(),
         &Meta::default(),
@@ -89,16 +93,16 @@ fn a_flood_without_local_ports_has_nowhere_to_go() {
     assert_eq!(left(&lone), Reason::NowhereToFlood);
     assert_eq!(lone.segment, LONE);
     // VTEPs alone do not count: a frame from a VTEP never goes to them.
-    world.tables.add_flood(PLAIN, &[], &[PEER_V4]);
+    world.tables.add_flood(PLAIN.into(), &[], &[PEER_V4]);
     let decision = decide_tunnel(frame.as_slice(), &Meta::default(), &key(100), &world.tables);
     assert_eq!(left(&decision), Reason::NowhereToFlood);
 }
 
 #[test]
 fn a_vni_that_does_not_flood_does_not_flood_here_either() {
-    let decision = decide(&udp_frame(group(77)), &key(300));
+    let decision = decide(&udp_frame(group(77_u32)), &key(300));
     assert_eq!(left(&decision), Reason::FloodOff);
-    let decision = decide(&udp_frame(station(QUIET, 999)), &key(300));
+    let decision = decide(&udp_frame(station(QUIET, 999_u32)), &key(300));
     assert_eq!(left(&decision), Reason::NoFdbEntry);
 }
 

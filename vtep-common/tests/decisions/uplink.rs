@@ -3,7 +3,14 @@
 use std::collections::HashSet;
 
 use vtep_common::{
-    abi::{config::Config, fdb::FdbValue, id::NONE, port::Port, reason::Reason, segment::Segment},
+    abi::{
+        config::Config,
+        fdb::FdbTarget,
+        id::{PeerId, PortSlot, SegmentId},
+        port::Port,
+        reason::Reason,
+        segment::Segment,
+    },
     decide::{tunnel::Stage, uplink::decide_uplink},
     frame::{
         ecn,
@@ -40,7 +47,7 @@ fn a_frame_for_a_local_station_is_delivered_without_its_outer_headers() {
             assert_eq!((to.vlan, to.to_other_end), (0, false));
             assert_eq!(decision.segment, PLAIN);
             assert_eq!(decision.from_peer, peer);
-            assert_eq!(decision.from_port, NONE);
+            assert_eq!(decision.from_port, PortSlot::NONE);
             assert_eq!(decision.inner_len, inner.len());
             let outcome = apply_uplink(&frame, &Meta::default(), stage, &decision);
             assert_eq!(outcome.action, Action::Redirect);
@@ -77,7 +84,7 @@ fn a_vtep_that_is_no_peer_is_welcome() {
     let frame = Underlay::new(Ip::between("203.0.113.9", OURS_V4), 100).frame(&inner);
     let decision = at_uplink(&World::default(), &frame);
     assert_eq!(deliver(&decision).slot, PORT_ACCESS);
-    assert_eq!(decision.from_peer, NONE);
+    assert_eq!(decision.from_peer, PeerId::NONE);
 }
 
 #[test]
@@ -86,7 +93,7 @@ fn overlapping_macs_of_two_vnis_stay_apart() {
     let twin = station(PLAIN, PORT_ACCESS);
     world
         .tables
-        .add_fdb(TRUNK, twin, FdbValue::PORT, PORT_NATIVE);
+        .add_fdb(TRUNK, twin, FdbTarget::Port(PORT_NATIVE));
     for (vni, slot) in [(100, PORT_ACCESS), (200, PORT_NATIVE)] {
         for underlay in underlays(vni) {
             let decision = at_uplink(&world, &underlay.frame(&udp_frame(twin)));
@@ -123,7 +130,7 @@ fn an_unknown_vni_is_dropped() {
             let frame = underlay.frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
             let decision = at_uplink(&world, &frame);
             assert_eq!(left(&decision), Reason::UnknownVni);
-            assert_eq!(decision.segment, NONE);
+            assert_eq!(decision.segment, SegmentId::NONE);
         }
     }
 }
@@ -273,16 +280,16 @@ fn a_source_that_is_no_station_is_dropped() {
 fn unknown_stations_and_groups_are_left_to_be_flooded_where_the_vni_floods() {
     let world = World::default();
     for underlay in underlays(100) {
-        for destination in [station(PLAIN, 999), group(PLAIN), group(77)] {
+        for destination in [station(PLAIN, 999_u32), group(PLAIN), group(77_u32)] {
             let frame = underlay.frame(&udp_frame(destination));
             assert_eq!(left(&at_uplink(&world, &frame)), Reason::LeftToKernel);
             assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::LeftToTc);
         }
     }
     for underlay in underlays(300) {
-        let frame = underlay.frame(&udp_frame(station(QUIET, 999)));
+        let frame = underlay.frame(&udp_frame(station(QUIET, 999_u32)));
         assert_eq!(left(&at_uplink(&world, &frame)), Reason::NoFdbEntry);
-        let frame = underlay.frame(&udp_frame(group(77)));
+        let frame = underlay.frame(&udp_frame(group(77_u32)));
         assert_eq!(left(&at_uplink(&world, &frame)), Reason::FloodOff);
         assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::FloodOff);
     }
@@ -517,8 +524,9 @@ fn every_vni_of_24_bits_can_be_told() {
                 ..Segment::default()
             },
         );
+        let slot = PortSlot::new(1);
         tables.add_port(
-            1,
+            slot,
             Port {
                 ifindex: 5,
                 segment: LONE,
@@ -526,11 +534,11 @@ fn every_vni_of_24_bits_can_be_told() {
                 ..Port::default()
             },
         );
-        tables.add_fdb(LONE, station(LONE, 1), FdbValue::PORT, 1);
-        let frame =
-            Underlay::new(Ip::between(REMOTE_V4, OURS_V4), vni).frame(&udp_frame(station(LONE, 1)));
+        tables.add_fdb(LONE, station(LONE, 1_u32), FdbTarget::Port(slot));
+        let frame = Underlay::new(Ip::between(REMOTE_V4, OURS_V4), vni)
+            .frame(&udp_frame(station(LONE, 1_u32)));
         let decision = decide_uplink(frame.as_slice(), &Meta::default(), Stage::Tc, &tables);
-        assert_eq!(deliver(&decision).slot, 1);
+        assert_eq!(deliver(&decision).slot, slot);
     }
 }
 

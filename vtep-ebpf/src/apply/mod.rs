@@ -4,7 +4,10 @@ pub mod tc;
 pub mod xdp;
 
 use vtep_common::{
-    abi::{id::NONE, reason::Reason},
+    abi::{
+        id::{PeerId, PortSlot},
+        reason::Reason,
+    },
     decide::{count::End, verdict::Who},
     frame::packet::Tag,
     wire::vlan,
@@ -48,8 +51,8 @@ const fn end(who: &Who, reason: Reason) -> End {
     End {
         who: *who,
         reason,
-        to_port: NONE,
-        to_peer: NONE,
+        to_port: PortSlot::NONE,
+        to_peer: PeerId::NONE,
     }
 }
 

@@ -5,8 +5,8 @@ use vtep_common::{
     abi::{
         addr::MacAddr,
         event::Event,
-        fdb::{FdbKey, FdbValue},
-        id::NONE,
+        fdb::{FdbKey, FdbTarget},
+        id::{ListId, PeerId},
         outer_template::{LEN_V4, LEN_V6, TEMPLATE_WORDS},
         peer::Peer,
         reason::Reason,
@@ -172,7 +172,7 @@ impl TcAct {
 /// The context is that of the program.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub unsafe extern "C" fn tell_device(skb: *mut __sk_buff, peer: u32) -> u64 {
+pub unsafe extern "C" fn tell_device(skb: *mut __sk_buff, peer: PeerId) -> u64 {
     let Some(tables) = KernelTables::new() else {
         return 0;
     };
@@ -251,7 +251,7 @@ impl Act for TcAct {
         } else {
             frame.redirect(deliver.ifindex)
         };
-        let reason = if who.from_port == NONE {
+        let reason = if who.from_port.is_none() {
             Reason::Decapsulated
         } else {
             Reason::Switched
@@ -272,7 +272,7 @@ impl Act for TcAct {
     }
 
     #[inline(always)]
-    fn flood_ports(&self, who: &Who, list: u32) -> End {
+    fn flood_ports(&self, who: &Who, list: ListId) -> End {
         flood::to_ports(self.frame, self.tables, list, who.inner_len);
         end(who, Reason::FloodedLocally)
     }
@@ -322,11 +322,12 @@ impl Act for TcAct {
             return self.leave(who, Reason::Reshape);
         }
         if hand_over(found) {
-            self.frame.go_on(if found.kind == FdbValue::LIST {
-                Part::PortFlood
-            } else {
-                Part::PortFound
-            });
+            self.frame
+                .go_on(if let Some(FdbTarget::List(_)) = found.target {
+                    Part::PortFlood
+                } else {
+                    Part::PortFound
+                });
         }
         self.leave(who, MISFIT)
     }

@@ -5,6 +5,7 @@ use vtep_common::{
     abi::{
         event::Event,
         fdb::FdbKey,
+        id::ListId,
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
         reason::Reason,
@@ -142,7 +143,7 @@ impl Act for XdpAct<'_> {
     }
 
     #[inline(always)]
-    fn flood_ports(&self, who: &Who, _list: u32) -> End {
+    fn flood_ports(&self, who: &Who, _list: ListId) -> End {
         self.leave(who, MISFIT)
     }
 

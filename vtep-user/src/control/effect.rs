@@ -7,6 +7,7 @@ use vtep_common::abi::{
     config::Config,
     fdb::{FdbKey, FdbValue},
     flood::FloodList,
+    id::{ListId, PeerId, PortSlot, SegmentId},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
@@ -26,13 +27,13 @@ pub enum Write {
     /// Adds a multicast group that we are a member of to the local addresses, or takes it away.
     Group(VtepAddr, bool),
     /// Sets the segment number of a VNI; `None` deletes the key.
-    Vni(u32, Option<u32>),
+    Vni(u32, Option<SegmentId>),
     /// Sets a segment by number; all zero frees it.
-    Segment(u32, Box<Segment>),
+    Segment(SegmentId, Box<Segment>),
     /// Sets the slot of an interface and VLAN; `None` deletes the key.
-    PortIndex(PortKey, Option<u32>),
+    PortIndex(PortKey, Option<PortSlot>),
     /// Sets a port by slot; all zero frees it.
-    Port(u32, Port),
+    Port(PortSlot, Port),
     /// Sets an FDB entry; `None` deletes the key.
     Fdb(FdbKey, Option<FdbValue>),
     /// Sets the MAC of a host; `None` deletes the key.
@@ -41,17 +42,17 @@ pub enum Write {
     /// [`NexthopKey::SEGMENT_BITS`] and more.
     Nexthop(u32, NexthopKey, Option<NexthopValue>),
     /// Sets a flood list by number; `None` deletes the key.
-    Flood(u32, Option<Box<FloodList>>),
+    Flood(ListId, Option<Box<FloodList>>),
     /// Sets a peer by number; all zero frees it.
-    Peer(u32, Box<Peer>),
+    Peer(PeerId, Box<Peer>),
     /// Sets the number of a peer's address; `None` deletes the key.
-    PeerIndex(VtepAddr, Option<u32>),
+    PeerIndex(VtepAddr, Option<PeerId>),
     /// Zeroes both counters of a segment.
-    ClearSegmentCounters(u32),
+    ClearSegmentCounters(SegmentId),
     /// Zeroes both counters of a port slot.
-    ClearPortCounters(u32),
+    ClearPortCounters(PortSlot),
     /// Zeroes both counters of a peer.
-    ClearPeerCounters(u32),
+    ClearPeerCounters(PeerId),
 }
 
 /// An interface at which the port programs are to run.

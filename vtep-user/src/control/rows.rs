@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vtep_common::abi::{
     self,
     addr::MacAddr,
-    fdb::{FdbKey, FdbValue},
+    fdb::{FdbKey, FdbTarget},
     segment::Segment,
 };
 
@@ -13,7 +13,7 @@ use super::{
     ops::refuse,
     record::{
         clock::Clock,
-        entry::{Entry, Kind, Origin, key},
+        entry::{Entry, key},
         locals::distinct,
         queue::SECOND,
         settings,
@@ -24,18 +24,19 @@ use crate::model::{
     EntryState, FdbFilter, FdbRow, InnerVlan, NeighRow, NeighState, NexthopRow, PeerRow, PeerState,
     PortRow, Refusal, Reserved, VlanId, Vni, VniRow,
 };
+use vtep_common::abi::id::{PeerId, SegmentId};
 
 impl State {
     /// One VNI, or all by number.
     pub fn vni_rows(&self, vni: Option<Vni>) -> Result<Vec<VniRow>, Refusal> {
-        let row = |number: u32| self.vni_row(number);
+        let row = |number: SegmentId| self.vni_row(number);
         Ok(match vni {
             Some(vni) => vec![row(self.segment_of(vni)?)],
             None => self.segments.numbers().map(row).collect(),
         })
     }
 
-    fn vni_row(&self, number: u32) -> VniRow {
+    fn vni_row(&self, number: SegmentId) -> VniRow {
         let pod = &self.segments[number];
         let ports = self.ports.flooded(number).iter();
         let mut ports: Vec<_> = ports
@@ -121,8 +122,8 @@ impl State {
         for number in numbers {
             let start = rows.len();
             for (mac, entry) in self.fdb.entries(number) {
-                if entry.kind != Kind::List
-                    && (entry.is_learned() || !learned)
+                if !entry.is_list()
+                    && (entry.ages() || !learned)
                     && self.points_to(entry, *dst, dev.as_deref())
                 {
                     rows.push(self.entry_row(number, mac, entry, clock));
@@ -149,7 +150,7 @@ impl State {
     ) -> Result<Vec<FdbRow>, Refusal> {
         let number = self.segment_of(vni)?;
         let rows = match self.fdb.get(number, mac) {
-            Some(entry) if entry.kind != Kind::List => {
+            Some(entry) if !entry.is_list() => {
                 vec![self.entry_row(number, mac, entry, clock)]
             }
             _ => {
@@ -166,7 +167,13 @@ impl State {
         Ok(rows)
     }
 
-    fn entry_row(&self, number: u32, mac: MacAddr, entry: Entry, clock: &dyn Clock) -> FdbRow {
+    fn entry_row(
+        &self,
+        number: SegmentId,
+        mac: MacAddr,
+        entry: Entry,
+        clock: &dyn Clock,
+    ) -> FdbRow {
         FdbRow {
             vni: self.segments.vni(number),
             mac,
@@ -176,7 +183,7 @@ impl State {
                 .map(|slot| self.ports.device_name(slot).to_owned()),
             state: entry.state(),
             age_s: Self::age_s(key(number, mac), entry.state(), clock),
-            duplicate: entry.origin == Origin::Frozen,
+            duplicate: entry.is_frozen(),
         }
     }
 
@@ -209,7 +216,7 @@ impl State {
     }
 
     /// Numbers of the segments of one VNI, or of all, by VNI.
-    pub(crate) fn numbers(&self, vni: Option<Vni>) -> Result<Vec<u32>, Refusal> {
+    pub(crate) fn numbers(&self, vni: Option<Vni>) -> Result<Vec<SegmentId>, Refusal> {
         Ok(match vni {
             Some(vni) => vec![self.segment_of(vni)?],
             None => self.segments.numbers().collect(),
@@ -217,7 +224,7 @@ impl State {
     }
 
     /// The addresses of peers.
-    fn ips(&self, numbers: &[u32]) -> Vec<IpAddr> {
+    fn ips(&self, numbers: &[PeerId]) -> Vec<IpAddr> {
         numbers
             .iter()
             .map(|&number| self.peers.ip(number))
@@ -225,7 +232,7 @@ impl State {
     }
 
     /// One VTEP of a list.
-    fn list_row(&self, number: u32, mac: MacAddr, ip: IpAddr) -> FdbRow {
+    fn list_row(&self, number: SegmentId, mac: MacAddr, ip: IpAddr) -> FdbRow {
         FdbRow {
             vni: self.segments.vni(number),
             mac,
@@ -292,7 +299,7 @@ impl State {
                 let nexthop = self.nexthops.get(number, ip);
                 let via = nexthop.and_then(|nexthop| nexthop.via);
                 let mac = value.mac();
-                let slot = (value.kind == FdbValue::PORT).then_some(value.target);
+                let slot = value.target().and_then(FdbTarget::port);
                 rows.push(NexthopRow {
                     vni: self.segments.vni(number),
                     ip,
@@ -305,7 +312,7 @@ impl State {
                         Some(_) => NeighState::Static,
                         None => NeighState::Port,
                     },
-                    usable: value.kind != 0,
+                    usable: value.target().is_some(),
                 });
             }
         }

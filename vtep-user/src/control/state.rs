@@ -27,6 +27,7 @@ use super::{
     },
 };
 use crate::model::{VlanId, Vni};
+use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 
 /// How much there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,38 +158,38 @@ impl State {
     }
 
     /// Segment numbers and their VNIs.
-    pub fn segment_names(&self) -> impl Iterator<Item = (u32, Vni)> {
+    pub fn segment_names(&self) -> impl Iterator<Item = (SegmentId, Vni)> {
         let segments = self.segments.iter();
         segments.map(|(number, segment)| (number, segments::vni_of(segment)))
     }
 
     /// Port slots, each with its interface and VLAN.
-    pub fn port_names(&self) -> impl Iterator<Item = (u32, &str, Option<VlanId>)> {
+    pub fn port_names(&self) -> impl Iterator<Item = (PortSlot, &str, Option<VlanId>)> {
         let ports = self.ports.iter();
         ports.map(|(slot, port)| (slot, self.ports.device_name(slot), VlanId::new(port.vlan)))
     }
 
     /// Peer numbers and their addresses.
-    pub fn peer_names(&self) -> impl Iterator<Item = (u32, IpAddr)> {
+    pub fn peer_names(&self) -> impl Iterator<Item = (PeerId, IpAddr)> {
         self.peers.iter().map(|(number, peer)| (number, peer.ip))
     }
 
     /// The segment with number `number`.
     #[must_use]
-    pub fn segment_name(&self, number: u32) -> Option<Vni> {
+    pub fn segment_name(&self, number: SegmentId) -> Option<Vni> {
         self.segments.get(number).map(segments::vni_of)
     }
 
     /// The interface and VLAN of port slot `slot`.
     #[must_use]
-    pub fn port_name(&self, slot: u32) -> Option<(&str, Option<VlanId>)> {
+    pub fn port_name(&self, slot: PortSlot) -> Option<(&str, Option<VlanId>)> {
         let vlan = VlanId::new(self.ports.get(slot)?.vlan);
         Some((self.ports.device_name(slot), vlan))
     }
 
     /// The address of the peer with number `number`.
     #[must_use]
-    pub fn peer_name(&self, number: u32) -> Option<IpAddr> {
+    pub fn peer_name(&self, number: PeerId) -> Option<IpAddr> {
         self.peers.get(number).map(|peer| peer.ip)
     }
 

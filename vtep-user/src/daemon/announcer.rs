@@ -177,6 +177,8 @@ mod tests {
 
     use vtep_common::abi::addr::MacAddr;
 
+    use vtep_common::abi::id::SegmentId;
+
     use super::*;
 
     #[test]
@@ -271,7 +273,7 @@ mod tests {
 
     fn packet(number: usize) -> Packet {
         Packet {
-            key: FdbKey::new(0, MacAddr::from_bytes([2, 0, 0, 0, 0, 1])),
+            key: FdbKey::new(SegmentId::new(0), MacAddr::from_bytes([2, 0, 0, 0, 0, 1])),
             from: ("192.0.2.1".parse().unwrap(), None),
             to: "192.0.2.2".parse().unwrap(),
             payload: number.to_be_bytes().as_slice().into(),

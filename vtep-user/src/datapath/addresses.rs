@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use vtep_common::abi::{
     addr::VtepAddr,
     address::{Address, LOCAL_GROUP},
+    id::PeerId,
     map::name,
 };
 
@@ -30,9 +31,9 @@ impl Maps {
     pub(super) fn repeat_addresses(&mut self) -> Result<(), DatapathError> {
         let seed = self.addresses.shape().seed;
         let mut wanted: BTreeMap<u64, Address> = BTreeMap::new();
-        for (addr, number) in entries(&self.peer_index, name::PEER_INDEX)? {
+        for (addr, peer) in entries(&self.peer_index, name::PEER_INDEX)? {
             let address = wanted.entry(addr.key(seed)).or_default();
-            *address = address.with_peer(Some(number));
+            *address = address.with_peer(Some(peer));
         }
         for (addr, what) in entries(&self.locals, name::LOCALS)? {
             let address = wanted.entry(addr.key(seed)).or_default();
@@ -66,10 +67,10 @@ impl Maps {
     pub(super) fn set_peer(
         &mut self,
         addr: VtepAddr,
-        number: Option<u32>,
+        peer: Option<PeerId>,
     ) -> Result<(), DatapathError> {
-        set(&mut self.peer_index, name::PEER_INDEX, addr, number)?;
-        self.set_address(addr, |address| address.with_peer(number))
+        set(&mut self.peer_index, name::PEER_INDEX, addr, peer)?;
+        self.set_address(addr, |address| address.with_peer(peer))
     }
 
     fn set_address(

@@ -4,6 +4,7 @@ use aya::maps::{MapData, PerCpuArray};
 use vtep_common::abi::{
     counter::{Counter, Direction, Hook},
     event::EventEnd,
+    id::{Id, PeerId, PortSlot, SegmentId},
     map::name,
     reason::Reason,
 };
@@ -27,11 +28,11 @@ pub struct Snapshot {
     /// Frames by hook and reason.
     pub reasons: Vec<CounterRow<(Hook, Reason)>>,
     /// Frames by segment number and direction.
-    pub segments: Vec<CounterRow<(u32, Direction)>>,
+    pub segments: Vec<CounterRow<(SegmentId, Direction)>>,
     /// Frames by port slot and direction.
-    pub ports: Vec<CounterRow<(u32, Direction)>>,
+    pub ports: Vec<CounterRow<(PortSlot, Direction)>>,
     /// Frames by peer number and direction.
-    pub peers: Vec<CounterRow<(u32, Direction)>>,
+    pub peers: Vec<CounterRow<(PeerId, Direction)>>,
     /// Events by what became of them; they have no bytes.
     pub events: Vec<CounterRow<EventEnd>>,
 }
@@ -40,9 +41,9 @@ impl Datapath {
     /// Reads the counters of the reasons, and of the segments, ports and peers with these numbers.
     pub fn counters(
         &self,
-        segments: &[u32],
-        ports: &[u32],
-        peers: &[u32],
+        segments: &[SegmentId],
+        ports: &[PortSlot],
+        peers: &[PeerId],
     ) -> Result<Snapshot, DatapathError> {
         let mut reasons = Vec::new();
         for hook in Hook::ALL {
@@ -85,18 +86,18 @@ impl Datapath {
     }
 }
 
-fn both_ways(
+fn both_ways<K: Id>(
     map: &PerCpuArray<MapData, Counter>,
     name: &'static str,
-    numbers: &[u32],
-) -> Result<Vec<CounterRow<(u32, Direction)>>, DatapathError> {
+    numbers: &[K],
+) -> Result<Vec<CounterRow<(K, Direction)>>, DatapathError> {
     let mut rows = Vec::new();
     for number in numbers {
         for direction in Direction::ALL {
             rows.extend(read(
                 map,
                 name,
-                direction.index(*number),
+                direction.index((*number).into()),
                 (*number, direction),
             )?);
         }

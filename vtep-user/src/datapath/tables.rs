@@ -16,8 +16,9 @@ use vtep_common::abi::{
     addr::VtepAddr,
     address::{LOCAL_GROUP, LOCAL_OWN},
     counter::{Counter, Direction},
-    fdb::{FdbKey, FdbValue},
+    fdb::{FdbKey, FdbValue, FdbWord},
     hash_table::{Shape, Table, number, numbered},
+    id::{Id, PortSlot, SegmentId},
     map::{MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
     neigh::{NeighKey, NeighValue},
     port::PortKey,
@@ -192,10 +193,10 @@ fn gone(removed: Result<(), MapError>, name: &'static str) -> Result<(), Datapat
 fn put<V: Pod>(
     map: &mut Array<MapData, V>,
     name: &'static str,
-    index: u32,
+    index: impl Into<u32>,
     value: V,
 ) -> Result<(), DatapathError> {
-    map.set(index, value, 0)
+    map.set(index.into(), value, 0)
         .map_err(|source| DatapathError::map("write", name, source))
 }
 
@@ -223,19 +224,19 @@ fn many_entries<K: Pod + bytemuck::Pod, V: Pod + bytemuck::Pod>(
     }
 }
 
-fn in_use<V: Pod>(
+fn in_use<K: Id, V: Pod>(
     map: &Array<MapData, V>,
     name: &'static str,
     len: u32,
     used: impl Fn(&V) -> bool,
-) -> Result<Vec<(u32, V)>, DatapathError> {
+) -> Result<Vec<(K, V)>, DatapathError> {
     let mut found = Vec::new();
     for index in 0..len {
         let value = map
             .get(&index, 0)
             .map_err(|source| DatapathError::map("read", name, source))?;
         if used(&value) {
-            found.push((index, value));
+            found.push((K::from_number(index), value));
         }
     }
     Ok(found)
@@ -244,8 +245,9 @@ fn in_use<V: Pod>(
 fn clear(
     map: &mut PerCpuArray<MapData, Counter>,
     name: &'static str,
-    number: u32,
+    number: impl Into<u32>,
 ) -> Result<(), DatapathError> {
+    let number = number.into();
     let failed = |source| DatapathError::map("clear", name, source);
     for direction in Direction::ALL {
         let index = direction.index(number);
@@ -270,9 +272,10 @@ impl Clock for Datapath {
 
 /// An entry with the whole time that its stamp stands for.
 fn seen_before(value: FdbValue, now: u64) -> FdbValue {
-    let last_seen = match value.origin {
-        FdbValue::LEARNED => value.seen_before(now),
-        _ => 0,
+    let last_seen = if value.origin.ages() {
+        value.seen_before(now)
+    } else {
+        0
     };
     FdbValue { last_seen, ..value }
 }
@@ -297,7 +300,7 @@ impl Datapath {
     fn write_one(&mut self, write: &Write) -> Result<(), DatapathError> {
         let maps = &mut self.maps;
         match write {
-            Write::Config(config) => put(&mut maps.config, name::CONFIG, 0, *config),
+            Write::Config(config) => put(&mut maps.config, name::CONFIG, 0_u32, *config),
             Write::Local(addr, present) => maps.set_local(*addr, LOCAL_OWN, *present),
             Write::Group(addr, present) => maps.set_local(*addr, LOCAL_GROUP, *present),
             Write::Neigh(key, value) => set(&mut maps.neighs, name::NEIGHS, *key, *value),
@@ -312,19 +315,19 @@ impl Datapath {
                 }
             }
             Write::Vni(vni, segment) => {
-                let word = segment.map_or(0, numbered);
+                let word = segment.map_or(0, |segment| numbered(segment.get()));
                 put_word(&mut maps.vnis, name::VNIS, vni_key(*vni), word)
             }
             Write::Segment(number, segment) => {
                 put(&mut maps.segments, name::SEGMENTS, *number, **segment)
             }
             Write::PortIndex(key, slot) => {
-                let word = slot.map_or(0, numbered);
+                let word = slot.map_or(0, |slot| numbered(slot.get()));
                 put_word(&mut maps.port_index, name::PORT_INDEX, key.word(), word)
             }
             Write::Port(slot, port) => put(&mut maps.ports, name::PORTS, *slot, *port),
             Write::Fdb(key, value) => {
-                let word = value.map_or(0, |value| value.word());
+                let word = value.map_or(0, |value| value.word().get());
                 put_word(&mut maps.fdb, name::FDB, key.word(), word)
             }
             Write::Flood(number, list) => set(
@@ -368,22 +371,22 @@ impl Datapath {
                 .map_err(|source| DatapathError::map("read", name::NEXTHOPS, source))?,
             vnis: many(maps.vnis.entries(), name::VNIS)?
                 .into_iter()
-                .filter_map(|(key, word)| Some((vni_of(key), number(word)?)))
+                .filter_map(|(key, word)| Some((vni_of(key), SegmentId::new(number(word)?))))
                 .collect(),
             segments: in_use(&maps.segments, name::SEGMENTS, MAX_SEGMENTS, |segment| {
                 segment.flags != 0
             })?,
             port_index: many(maps.port_index.entries(), name::PORT_INDEX)?
                 .into_iter()
-                .filter_map(|(key, word)| Some((PortKey::from_word(key), number(word)?)))
+                .filter_map(|(key, word)| {
+                    Some((PortKey::from_word(key), PortSlot::new(number(word)?)))
+                })
                 .collect(),
             ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| port.flags != 0)?,
             fdb: many(maps.fdb.entries(), name::FDB)?
                 .into_iter()
-                .filter_map(|(key, word)| {
-                    Some((FdbKey::from_word(key), FdbValue::from_word(word)?))
-                })
-                .map(|(key, value)| (key, seen_before(value, now)))
+                .map(|(key, word)| (FdbKey::from_word(key), FdbWord::new(word).value()))
+                .map(|(key, value)| (key, value.map(|value| seen_before(value, now))))
                 .collect(),
             flood: entries(&maps.flood, name::FLOOD)?,
             peers: in_use(&maps.peers, name::PEERS, MAX_PEERS, |peer| peer.flags != 0)?,
@@ -393,13 +396,14 @@ impl Datapath {
 
     /// Number of the segment of a VNI.
     #[must_use]
-    pub fn segment_number(&self, vni: u32) -> Option<u32> {
-        number(self.maps.vnis.get(vni_key(vni)).ok()??)
+    pub fn segment_number(&self, vni: u32) -> Option<SegmentId> {
+        let found = number(self.maps.vnis.get(vni_key(vni)).ok()??);
+        found.map(SegmentId::new)
     }
 
     /// True if a host is known to be a router.
     #[must_use]
-    pub fn is_router(&self, segment: u32, host: IpAddr) -> bool {
+    pub fn is_router(&self, segment: SegmentId, host: IpAddr) -> bool {
         let host = host.into();
         let found = self.maps.neighs.get(&NeighKey { segment, host }, 0);
         found.is_ok_and(|value| value.flags & NeighValue::ROUTER != 0)
@@ -408,14 +412,14 @@ impl Datapath {
     /// An entry of the FDB, its stamp as it is in the map.
     #[must_use]
     pub fn fdb(&self, key: FdbKey) -> Option<FdbValue> {
-        FdbValue::from_word(self.maps.fdb.get(key.word()).ok()??)
+        FdbWord::new(self.maps.fdb.get(key.word()).ok()??).value()
     }
 
     /// True if the FDB has this MAC at a port here.
     #[must_use]
     pub fn is_at_port(&self, key: FdbKey) -> bool {
-        self.fdb(key)
-            .is_some_and(|value| value.kind == FdbValue::PORT)
+        let value = self.fdb(key);
+        value.is_some_and(|value| value.target.port().is_some())
     }
 
     /// Where this instance's things are pinned.

@@ -3,7 +3,12 @@
 mod learning;
 pub mod prometheus;
 
-use vtep_common::abi::{counter::Direction, event::EventEnd, reason::Class};
+use vtep_common::abi::{
+    counter::Direction,
+    event::EventEnd,
+    id::{PeerId, PortSlot, SegmentId},
+    reason::Class,
+};
 
 pub use self::learning::AnnounceCounters;
 
@@ -15,9 +20,9 @@ use crate::{
 
 /// Reads the counters of everything that the state knows.
 pub fn snapshot(datapath: &Datapath, state: &State) -> Result<Snapshot, DatapathError> {
-    let segments: Vec<u32> = state.segment_names().map(|(number, _)| number).collect();
-    let ports: Vec<u32> = state.port_names().map(|(slot, ..)| slot).collect();
-    let peers: Vec<u32> = state.peer_names().map(|(number, _)| number).collect();
+    let segments: Vec<SegmentId> = state.segment_names().map(|(number, _)| number).collect();
+    let ports: Vec<PortSlot> = state.port_names().map(|(slot, ..)| slot).collect();
+    let peers: Vec<PeerId> = state.peer_names().map(|(number, _)| number).collect();
     datapath.counters(&segments, &ports, &peers)
 }
 

@@ -104,10 +104,10 @@ pub fn text(snapshot: &Snapshot, state: &State, announced: AnnounceCounters) -> 
 }
 
 /// Counters with their labels.
-fn named<N: Display>(
-    rows: &[CounterRow<(u32, Direction)>],
+fn named<K: Copy, N: Display>(
+    rows: &[CounterRow<(K, Direction)>],
     label: &str,
-    name: impl Fn(u32) -> Option<N>,
+    name: impl Fn(K) -> Option<N>,
 ) -> Vec<(String, u64, u64)> {
     let labelled = rows.iter().filter_map(|counter| {
         let (number, way) = counter.key;

@@ -1,7 +1,7 @@
 //! The first half of every decision at a port: which VNI the frame is for, and how it will look outside.
 
 use crate::{
-    abi::segment::Segment,
+    abi::{id::PortSlot, segment::Segment},
     decide::{lookup::Known, verdict::TagEdit},
     frame::{ecn, flow, inner::Inner, packet::Meta},
     wire::{checksum::Sum, vlan},
@@ -10,8 +10,8 @@ use crate::{
 /// A frame from a port as far as it has been understood, and the outer header that it gets: plain numbers.
 #[derive(Clone, Copy)]
 pub(super) struct Arrival {
-    /// Slot of the port.
-    pub(super) slot: u32,
+    /// The port.
+    pub(super) slot: PortSlot,
     /// The frame is a super-frame if this is not zero.
     pub(super) gso_size: u32,
     /// Bytes of the frame as it is carried.
@@ -184,8 +184,8 @@ pub(super) struct Arrived<'a> {
     pub(super) inner: &'a Inner,
     /// What the tables know of it.
     pub(super) known: Known,
-    /// Slot of the port.
-    pub(super) slot: u32,
+    /// The port.
+    pub(super) slot: PortSlot,
     /// The VNI.
     pub(super) segment: &'a Segment,
     /// What becomes of its tag.
@@ -219,7 +219,7 @@ macro_rules! arrive {
         } else {
             $crate::abi::reason::Reason::NotAPort
         };
-        let Some(slot) = known.place() else {
+        let Some(slot) = known.slot() else {
             return act.leave(&who, unmapped);
         };
         let Some(port) = tables.port(slot) else {

@@ -2,7 +2,11 @@
 
 use crate::decide::port::arrive::{Arrival, Edit, arrive};
 use crate::{
-    abi::{addr::Vni, id::NONE, reason::Reason},
+    abi::{
+        addr::Vni,
+        id::{ListId, PeerId},
+        reason::Reason,
+    },
     decide::verdict::{Act, Decision, Encap, Flood, Record},
     frame::{
         inner::Inner,
@@ -13,7 +17,7 @@ use crate::{
 };
 
 /// Decides on a frame that goes to the targets of a list, as [`crate::decide::port::unknown`] has found.
-pub fn decide_flood<P, T>(frame: &P, meta: &Meta, list: u32, tables: &T) -> Decision
+pub fn decide_flood<P, T>(frame: &P, meta: &Meta, list: ListId, tables: &T) -> Decision
 where
     P: PacketRead + ?Sized,
     T: Tables,
@@ -23,7 +27,7 @@ where
 
 /// Decides on a frame that goes to the targets of a list, and acts: flood, or drop.
 #[inline(always)]
-pub fn decide<P, T, A>(frame: &P, meta: &Meta, list: u32, tables: &T, act: &A) -> A::Outcome
+pub fn decide<P, T, A>(frame: &P, meta: &Meta, list: ListId, tables: &T, act: &A) -> A::Outcome
 where
     P: PacketRead + ?Sized,
     T: Tables,
@@ -49,8 +53,8 @@ where
             // Each super-frame differs in what the kernel has to be told of it, and of two tags the kernel moves the second.
             in_place: single & one_tag & fits,
             encap: Encap {
-                peer: NONE,
-                ifindex: NONE,
+                peer: PeerId::NONE,
+                ifindex: u32::MAX,
                 v6: false,
                 inner_ip: arrival.is_ip(inner),
                 fields: Fields {

@@ -13,7 +13,8 @@ use crate::decide::port::arrive::{Arrival, Arrived, Edit, arrive};
 use crate::{
     abi::{
         addr::{MacAddr, Vni},
-        fdb::FdbValue,
+        fdb::FdbTarget,
+        id::{PeerId, PortSlot},
         peer::Peer,
         port::Port,
         reason::Reason,
@@ -97,36 +98,27 @@ where
     if source == Source::ELSEWHERE {
         return act.leave(&who, Reason::StaticElsewhere);
     }
-    let (kind, target) = if given.kind == Found::IN_FDB.kind {
-        match known.destination() {
-            Some(found) => (found.kind, found.target),
-            None => return go_on(stage, &who, act),
-        }
-    } else {
-        (given.kind, given.target)
+    let target = match given.target.or(known.destination()) {
+        Some(target @ (FdbTarget::Peer(_) | FdbTarget::Port(_))) => target,
+        Some(FdbTarget::List(_)) | None => return go_on(stage, &who, act),
     };
-    if kind != FdbValue::PEER && kind != FdbValue::PORT {
-        return go_on(stage, &who, act);
-    }
     if source == Source::NEW {
         learn::learn(&who, inner.source, None, false, act);
     }
     let arrival = Arrival::new(frame.frame_len(), meta, &arrived);
     let arrival = tables.put_down::<{ place::ARRIVAL }, _>(&arrival);
-    if kind == FdbValue::PEER {
-        match tables.peer(target) {
-            Some(peer) => encap(stage, inner, arrival, &who, target, peer, tables, act),
+    match target {
+        FdbTarget::Peer(id) => match tables.peer(id) {
+            Some(peer) => encap(stage, inner, arrival, &who, id, peer, tables, act),
             None => act.leave(&who, Reason::TableGap),
-        }
-    } else {
+        },
         // An entry that is being replaced can lead to what is in another VNI.
-        match tables
-            .port(target)
-            .filter(|port| port.segment == who.segment)
+        FdbTarget::Port(slot) => match tables.port(slot).filter(|port| port.segment == who.segment)
         {
-            Some(port) => deliver(stage, arrival, &who, target, port, meta.ifindex, act),
+            Some(port) => deliver(stage, arrival, &who, slot, port, meta.ifindex, act),
             None => act.leave(&who, Reason::TableGap),
-        }
+        },
+        FdbTarget::List(_) => go_on(stage, &who, act),
     }
 }
 
@@ -150,7 +142,7 @@ fn deliver<A: Act>(
     stage: Stage,
     arrival: &Arrival,
     who: &Who,
-    slot: u32,
+    slot: PortSlot,
     port: &Port,
     from_ifindex: u32,
     act: &A,
@@ -196,7 +188,7 @@ fn encap<T: Tables, A: Act>(
     inner: &Inner,
     arrival: &Arrival,
     who: &Who,
-    number: u32,
+    id: PeerId,
     peer: &Peer,
     tables: &T,
     act: &A,
@@ -233,7 +225,7 @@ fn encap<T: Tables, A: Act>(
         return act.leave(who, Reason::TableGap);
     };
     let encap = Encap {
-        peer: number,
+        peer: id,
         ifindex: peer.ifindex,
         v6,
         inner_ip: arrival.is_ip(inner),

@@ -2,7 +2,13 @@
 
 use crate::decide::port::arrive::{Arrived, Edit, arrive};
 use crate::{
-    abi::{addr::MacAddr, fdb::FdbValue, reason::Reason, segment::Segment},
+    abi::{
+        addr::MacAddr,
+        fdb::FdbTarget,
+        id::{ListId, SegmentId},
+        reason::Reason,
+        segment::Segment,
+    },
     decide::{
         learn::{self, Source},
         verdict::{Act, Decision, Found, Record},
@@ -48,9 +54,9 @@ where
     }
     let group = inner.destination.is_group();
     let l3 = ethernet::LEN.wrapping_add(inner.tag_in_bytes_len());
-    let mut list = number;
+    let mut list = ListId::from(number);
     match known.destination() {
-        Some(found) if found.kind == FdbValue::LIST => list = found.target,
+        Some(FdbTarget::List(own)) => list = own,
         // It came here by way of the ARP and ND part.
         Some(_) => return act.found(&who, &Found::IN_FDB),
         None if !group && segment.has(Segment::NEXTHOPS) && !edit.has(Edit::SECOND) => {
@@ -79,8 +85,7 @@ where
     act.found(
         &who,
         &Found {
-            kind: FdbValue::LIST,
-            target: list,
+            target: Some(FdbTarget::List(list)),
             mac: MacAddr::ZERO,
         },
     )
@@ -88,20 +93,18 @@ where
 
 /// Where the nexthop table has the host that the packet is for.
 #[inline(always)]
-fn by_ip<P, T>(frame: &P, l3: usize, inner: &Inner, number: u32, tables: &T) -> Option<Found>
+fn by_ip<P, T>(frame: &P, l3: usize, inner: &Inner, number: SegmentId, tables: &T) -> Option<Found>
 where
     P: PacketRead + ?Sized,
     T: Tables,
 {
     let host = neigh::destination(frame, l3, inner.ethertype)?;
     let next = tables.nexthop(number, &host)?;
-    if next.kind == FdbValue::PEER || next.kind == FdbValue::PORT {
-        Some(Found {
-            kind: next.kind,
-            target: next.target,
+    match next.target() {
+        Some(target @ (FdbTarget::Peer(_) | FdbTarget::Port(_))) => Some(Found {
+            target: Some(target),
             mac: next.mac(),
-        })
-    } else {
-        None
+        }),
+        Some(FdbTarget::List(_)) | None => None,
     }
 }

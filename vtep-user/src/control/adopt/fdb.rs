@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use vtep_common::abi::{
     addr::MacAddr,
+    fdb::FdbTarget,
     flood::FloodList,
-    map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
+    id::{ListId, PeerId, SegmentId},
 };
 
 use super::{Adoption, Dump};
 use crate::control::{
     effect::Write,
     record::{
-        entry::{Entry, Kind, Origin},
+        entry::Entry,
         ignored::Ignored,
         queue::{self, NEVER},
     },
@@ -21,14 +22,10 @@ use crate::control::{
 
 impl Adoption {
     /// The peers of every flood list, those that are there, each once.
-    pub(crate) fn lists(&self, dump: &Dump) -> HashMap<u32, Vec<u32>> {
+    pub(crate) fn lists(&self, dump: &Dump) -> HashMap<ListId, Vec<PeerId>> {
         let remotes = |list: &FloodList| {
-            let len = (list.len as usize).min(list.targets.len());
-            let ports = (list.ports as usize).min(len);
             let mut seen = HashSet::new();
-            list.targets[ports..len]
-                .iter()
-                .copied()
+            list.peers()
                 .filter(|&peer| self.state.peers.is_vtep(peer) && seen.insert(peer))
                 .collect()
         };
@@ -38,11 +35,11 @@ impl Adoption {
             .collect()
     }
 
-    pub(crate) fn fdb(&mut self, dump: &Dump, mut lists: HashMap<u32, Vec<u32>>) {
+    pub(crate) fn fdb(&mut self, dump: &Dump, mut lists: HashMap<ListId, Vec<PeerId>>) {
         let state = &mut self.state;
         let numbers: Vec<_> = state.segments.numbers().collect();
         for number in numbers {
-            for peer in lists.remove(&number).unwrap_or_default() {
+            for peer in lists.remove(&number.into()).unwrap_or_default() {
                 state.peers.refer(peer);
                 state.flood.push(number, MacAddr::ZERO, peer);
             }
@@ -50,20 +47,22 @@ impl Adoption {
         let mut frozen = Vec::new();
         for (key, pod) in &dump.fdb {
             let (number, mac) = (key.segment(), key.mac());
-            let entry = Entry::from_pod(pod)
+            let entry = pod.as_ref().and_then(Entry::from_pod);
+            let entry = entry
                 .filter(|_| state.segments.get(number).is_some())
                 .filter(|entry| adopt_entry(state, &mut lists, number, mac, *entry));
             match entry {
                 Some(mut entry) => {
-                    if entry.is_learned() {
-                        state.run.now = state.run.now.max(pod.last_seen);
-                        entry.due = Ignored(state.due(number, pod.last_seen));
+                    if entry.ages() {
+                        let last_seen = pod.map_or(0, |pod| pod.last_seen);
+                        state.run.now = state.run.now.max(last_seen);
+                        entry.due = Ignored(state.due(number, last_seen));
                     }
                     state.fdb.insert(number, mac, entry);
-                    if entry.is_learned() {
+                    if entry.ages() {
                         state.queue_key(*key, entry.due.0);
                     }
-                    if entry.origin == Origin::Frozen {
+                    if entry.is_frozen() {
                         frozen.push(*key);
                     }
                 }
@@ -105,35 +104,30 @@ impl Adoption {
 /// True if an entry points to something; if so that is told.
 fn adopt_entry(
     state: &mut State,
-    lists: &mut HashMap<u32, Vec<u32>>,
-    number: u32,
+    lists: &mut HashMap<ListId, Vec<PeerId>>,
+    number: SegmentId,
     mac: MacAddr,
     entry: Entry,
 ) -> bool {
-    match entry.kind {
-        _ if mac.is_zero() || mac.is_group() != (entry.kind == Kind::List) => false,
-        Kind::Peer if state.peers.is_vtep(entry.target()) => {
-            state.peers.refer(entry.target());
+    match entry.target() {
+        _ if mac.is_zero() || mac.is_group() != entry.is_list() => false,
+        FdbTarget::Peer(peer) if state.peers.is_vtep(peer) => {
+            state.peers.refer(peer);
             true
         }
-        Kind::Peer => false,
-        Kind::Port => {
-            let port = state.ports.get(entry.target());
+        FdbTarget::Peer(_) => false,
+        FdbTarget::Port(slot) => {
+            let port = state.ports.get(slot);
             port.is_some_and(|port| port.segment == number)
         }
-        Kind::List => {
-            let own = entry
-                .target()
-                .checked_sub(MAX_SEGMENTS)
-                .filter(|_| entry.target() < MAX_FLOOD_LISTS);
-            let remotes = own.and_then(|_| lists.remove(&entry.target()));
-            let (Some(own), Some(remotes)) = (own, remotes.filter(|list| !list.is_empty())) else {
+        FdbTarget::List(list) => {
+            let remotes = lists.remove(&list).unwrap_or_default();
+            if remotes.is_empty() || !state.flood.adopt(number, mac, list, &remotes) {
                 return false;
-            };
-            for &peer in &remotes {
+            }
+            for peer in remotes {
                 state.peers.refer(peer);
             }
-            state.flood.adopt(number, mac, own, remotes);
             true
         }
     }

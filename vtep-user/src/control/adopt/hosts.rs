@@ -10,7 +10,8 @@ use std::{
 
 use vtep_common::abi::{
     addr::MacAddr,
-    fdb::FdbValue,
+    fdb::FdbTarget,
+    id::{PortSlot, SegmentId},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     segment::Segment,
@@ -41,7 +42,7 @@ impl Adoption {
     pub(crate) fn hosts(&mut self, dump: &Dump) {
         // What is written on the way is of no interest, but what differs from the maps in the end.
         let mut out = Effect::default();
-        let mut ports: HashMap<u32, BTreeSet<IpAddr>> = HashMap::new();
+        let mut ports: HashMap<PortSlot, BTreeSet<IpAddr>> = HashMap::new();
         for (bits, key, value) in &dump.nexthops {
             if self.state.segments.get(key.segment).is_none() {
                 continue;
@@ -67,7 +68,7 @@ impl Adoption {
         }
         self.compare_nexthops(dump, &numbers);
         self.compare_neighs(dump, &numbers);
-        let pods: HashMap<u32, &Segment> = dump
+        let pods: HashMap<SegmentId, &Segment> = dump
             .segments
             .iter()
             .map(|(number, pod)| (*number, pod))
@@ -80,7 +81,7 @@ impl Adoption {
         }
     }
 
-    fn has_port(&self, number: u32, slot: u32) -> bool {
+    fn has_port(&self, number: SegmentId, slot: PortSlot) -> bool {
         let port = self.state.ports.get(slot);
         port.is_some_and(|port| port.segment == number)
     }
@@ -88,20 +89,23 @@ impl Adoption {
     /// Takes an entry of the user's over. Returns the slot of the port that has the address.
     fn nexthop(
         &mut self,
-        number: u32,
+        number: SegmentId,
         prefix: Prefix,
         value: &NexthopValue,
         out: &mut Effect,
-    ) -> Option<u32> {
-        if value.origin == NexthopValue::PORT && value.kind == FdbValue::PORT {
-            return Some(value.target);
+    ) -> Option<PortSlot> {
+        let target = value.target();
+        if value.origin == NexthopValue::PORT
+            && let Some(FdbTarget::Port(slot)) = target
+        {
+            return Some(slot);
         }
         if value.origin != NexthopValue::STATIC {
             return None;
         }
         let mac = station(value.mac);
         let follows = value.flags & NexthopValue::FOLLOWS != 0;
-        let via = (!follows && value.kind == FdbValue::PEER).then_some(value.target);
+        let via = target.and_then(FdbTarget::peer).filter(|_| !follows);
         let via = via.filter(|&peer| self.state.peers.is_vtep(peer));
         let wanted = if follows {
             mac.is_some()
@@ -147,7 +151,7 @@ impl Adoption {
         }
     }
 
-    fn compare_nexthops(&mut self, dump: &Dump, numbers: &[u32]) {
+    fn compare_nexthops(&mut self, dump: &Dump, numbers: &[SegmentId]) {
         let mut wanted: HashMap<(u32, NexthopKey), NexthopValue> = HashMap::new();
         for &number in numbers {
             let routes = self.state.nexthops.routes(number);
@@ -164,7 +168,7 @@ impl Adoption {
             .extend(missing.map(|((bits, key), value)| Write::Nexthop(bits, key, Some(value))));
     }
 
-    fn compare_neighs(&mut self, dump: &Dump, numbers: &[u32]) {
+    fn compare_neighs(&mut self, dump: &Dump, numbers: &[SegmentId]) {
         let mut wanted: HashMap<NeighKey, NeighValue> = HashMap::new();
         for &number in numbers {
             let neighs = self.state.hosts.entries(number);

@@ -8,6 +8,7 @@ mod hosts;
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::Hash,
     net::IpAddr,
 };
 
@@ -17,6 +18,7 @@ use vtep_common::abi::{
     addr::{Vni, VtepAddr},
     fdb::{FdbKey, FdbValue},
     flood::FloodList,
+    id::{Id, ListId, PeerId, PortSlot, SegmentId},
     map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -34,21 +36,21 @@ use crate::model::PeerState;
 #[derive(Clone, Debug, Default)]
 pub struct Dump {
     /// `VNIS`.
-    pub vnis: Vec<(u32, u32)>,
+    pub vnis: Vec<(u32, SegmentId)>,
     /// `SEGMENTS`.
-    pub segments: Vec<(u32, abi::segment::Segment)>,
+    pub segments: Vec<(SegmentId, abi::segment::Segment)>,
     /// `PORT_INDEX`.
-    pub port_index: Vec<(PortKey, u32)>,
+    pub port_index: Vec<(PortKey, PortSlot)>,
     /// `PORTS`.
-    pub ports: Vec<(u32, abi::port::Port)>,
-    /// `FDB`.
-    pub fdb: Vec<(FdbKey, FdbValue)>,
+    pub ports: Vec<(PortSlot, abi::port::Port)>,
+    /// `FDB`; `None` for entries that mean nothing.
+    pub fdb: Vec<(FdbKey, Option<FdbValue>)>,
     /// `FLOOD`.
-    pub flood: Vec<(u32, FloodList)>,
+    pub flood: Vec<(ListId, FloodList)>,
     /// `PEERS`.
-    pub peers: Vec<(u32, abi::peer::Peer)>,
+    pub peers: Vec<(PeerId, abi::peer::Peer)>,
     /// `PEER_INDEX`.
-    pub peer_index: Vec<(VtepAddr, u32)>,
+    pub peer_index: Vec<(VtepAddr, PeerId)>,
     /// Our own addresses in `LOCALS`.
     pub locals: Vec<VtepAddr>,
     /// Multicast groups in `LOCALS`.
@@ -135,7 +137,7 @@ impl Adoption {
     }
 
     fn segments(&mut self, dump: &Dump) {
-        let pods: HashMap<u32, &abi::segment::Segment> =
+        let pods: HashMap<SegmentId, &abi::segment::Segment> =
             in_use(&dump.segments, MAX_SEGMENTS, |segment| {
                 segment.has(abi::segment::Segment::IN_USE)
             });
@@ -160,7 +162,7 @@ impl Adoption {
     }
 
     fn ports(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
-        let pods: HashMap<u32, &abi::port::Port> = in_use(&dump.ports, MAX_PORTS, |port| {
+        let pods: HashMap<PortSlot, &abi::port::Port> = in_use(&dump.ports, MAX_PORTS, |port| {
             port.has(abi::port::Port::IN_USE)
         });
         let mut index: Vec<_> = dump.port_index.clone();
@@ -205,7 +207,7 @@ impl Adoption {
     fn peers(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
         for &(number, pod) in &dump.peers {
             let ip = IpAddr::from(pod.addr);
-            if !pod.has(abi::peer::Peer::IN_USE) || number >= MAX_PEERS {
+            if !pod.has(abi::peer::Peer::IN_USE) || number.get() >= MAX_PEERS {
                 continue;
             }
             let state = &mut self.state;
@@ -292,10 +294,14 @@ impl Adoption {
 }
 
 /// The slots that are in use, of those that there can be.
-fn in_use<T>(slots: &[(u32, T)], limit: u32, used: impl Fn(&T) -> bool) -> HashMap<u32, &T> {
+fn in_use<K: Id + Hash, T>(
+    slots: &[(K, T)],
+    limit: u32,
+    used: impl Fn(&T) -> bool,
+) -> HashMap<K, &T> {
     slots
         .iter()
-        .filter(|(number, value)| *number < limit && used(value))
+        .filter(|(number, value)| (*number).into() < limit && used(value))
         .map(|(number, value)| (*number, value))
         .collect()
 }

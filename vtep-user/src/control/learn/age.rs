@@ -15,6 +15,7 @@ use crate::{
     },
     model::EventKind,
 };
+use vtep_common::abi::id::{PortSlot, SegmentId};
 
 /// What one tick looks at, at most. Each may cost a look into the map.
 const BUDGET: u32 = 4_096;
@@ -78,7 +79,7 @@ impl State {
         let Some(entry) = self.fdb.get(number, mac) else {
             return;
         };
-        if !entry.is_learned() || entry.due.0 != at {
+        if !entry.ages() || entry.due.0 != at {
             return;
         }
         let due = match self.segments[number].ageing_s {
@@ -106,13 +107,13 @@ impl State {
         if queue.is_stale(live) {
             queue.retain(|at, key| {
                 let entry = fdb.get(key.segment(), key.mac());
-                entry.is_some_and(|entry| entry.is_learned() && entry.due.0 == at)
+                entry.is_some_and(|entry| entry.ages() && entry.due.0 == at)
             });
         }
     }
 
     /// When an entry of a segment that was seen then is to be looked at.
-    pub(crate) fn due(&self, number: u32, seen: u64) -> u32 {
+    pub(crate) fn due(&self, number: SegmentId, seen: u64) -> u32 {
         match self.segments[number].ageing_s {
             0 => NEVER,
             ageing_s => queue::after(seen, ageing_s),
@@ -120,7 +121,7 @@ impl State {
     }
 
     /// Looks at all learned entries of a segment anew, after its ageing time changed.
-    pub(crate) fn age_anew(&mut self, number: u32) {
+    pub(crate) fn age_anew(&mut self, number: SegmentId) {
         let due = match self.segments[number].ageing_s {
             0 => NEVER,
             _ => 0,
@@ -131,7 +132,7 @@ impl State {
     }
 
     /// Lets the MACs move again that were frozen because of a port that goes.
-    pub(crate) fn thaw_port(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn thaw_port(&mut self, slot: PortSlot, out: &mut Effect) {
         for key in self.run.moves.frozen_by(slot) {
             self.run.moves.forget(key);
             // Nobody says here when it was last seen; it may stay a little longer for that.

@@ -7,13 +7,14 @@ use crate::control::{
     record::queue::SECOND,
     state::State,
 };
+use vtep_common::abi::id::PortSlot;
 
 /// Learned MACs that are announced for one port in a second, at most: a guest could make up any number.
 const MAX_ANNOUNCED: u32 = 256;
 
 impl State {
     /// Announces a MAC that was learned at the port `slot`, unless there have been many lately.
-    pub(crate) fn announce_learned(&mut self, slot: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn announce_learned(&mut self, slot: PortSlot, mac: MacAddr, out: &mut Effect) {
         let second = self.run.now / SECOND;
         let announced = self.run.announced.entry(slot).or_default();
         if announced.0 != second {
@@ -26,7 +27,7 @@ impl State {
     }
 
     /// Announces a MAC that came to the port `slot`, with the hosts that are known to be at it.
-    pub(crate) fn announce(&self, slot: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn announce(&self, slot: PortSlot, mac: MacAddr, out: &mut Effect) {
         let number = self.ports[slot].segment;
         let targets = || self.flood.targets(number).map(|peer| self.peers.ip(peer));
         if self.segments[number].has(Segment::FLOODS) && targets().next().is_some() {

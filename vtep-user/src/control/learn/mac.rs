@@ -2,7 +2,13 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::{self, addr::MacAddr, event::Event};
+use vtep_common::abi::{
+    self,
+    addr::MacAddr,
+    event::Event,
+    fdb::FdbTarget,
+    id::{PortSlot, SegmentId},
+};
 
 use crate::{
     control::{
@@ -10,7 +16,7 @@ use crate::{
         record::{
             address::unfit,
             clock::Clock,
-            entry::{Entry, Kind, Origin, key},
+            entry::{Entry, key},
             moves::Move,
             run::Scope,
         },
@@ -22,7 +28,7 @@ use crate::{
 /// Where a frame came from.
 #[derive(Clone, Copy)]
 enum Source {
-    Port(u32),
+    Port(PortSlot),
     Vtep(IpAddr),
 }
 
@@ -56,11 +62,11 @@ impl State {
             Some(entry) if self.is_at(entry, source) => {
                 // The data path has it elsewhere or not at all: it saw the frame before the last write, or that failed.
                 let key = key(number, mac);
-                if entry.is_learned() && clock.last_seen(key).is_none() {
+                if entry.ages() && clock.last_seen(key).is_none() {
                     out.write(Write::Fdb(key, Some(entry.pod(event.time))));
                 }
             }
-            Some(entry) if entry.origin == Origin::Learned => {
+            Some(entry) if entry.yields_to_frame(event.from_port()) => {
                 self.learn_move(at, entry, source, event, out);
             }
             Some(_) => self.run.counters.ignored += 1,
@@ -96,7 +102,12 @@ impl State {
     }
 
     /// What is full, if a MAC can for that reason not be learned at a place.
-    fn no_room(&self, (number, mac): (u32, MacAddr), source: Source, new: bool) -> Option<Scope> {
+    fn no_room(
+        &self,
+        (number, mac): (SegmentId, MacAddr),
+        source: Source,
+        new: bool,
+    ) -> Option<Scope> {
         let limit = self.segments[number].max_macs;
         match source {
             _ if new && self.fdb.len() >= self.limits.fdb => Some(Scope::Tables),
@@ -111,7 +122,7 @@ impl State {
     }
 
     /// Counts, and notifies, that a MAC was not learned for want of room.
-    fn refuse_mac(&mut self, (number, mac): (u32, MacAddr), full: Scope, out: &mut Effect) {
+    fn refuse_mac(&mut self, (number, mac): (SegmentId, MacAddr), full: Scope, out: &mut Effect) {
         match full {
             Scope::Tables => self.run.counters.full += 1,
             Scope::Vni(_) | Scope::Port(_) => self.run.counters.limited += 1,
@@ -132,7 +143,13 @@ impl State {
         });
     }
 
-    fn learn_new(&mut self, at: (u32, MacAddr), source: Source, event: &Event, out: &mut Effect) {
+    fn learn_new(
+        &mut self,
+        at: (SegmentId, MacAddr),
+        source: Source,
+        event: &Event,
+        out: &mut Effect,
+    ) {
         if let Some(full) = self.no_room(at, source, true) {
             self.refuse_mac(at, full, out);
             return;
@@ -151,7 +168,7 @@ impl State {
     /// Moves a MAC at once. Where there is no room for it at its new place it goes: it is not at the old one any more.
     fn learn_move(
         &mut self,
-        at: (u32, MacAddr),
+        at: (SegmentId, MacAddr),
         old: Entry,
         source: Source,
         event: &Event,
@@ -178,7 +195,7 @@ impl State {
             self.run.moves.note(key(number, mac), moved, rule)
         };
         if frozen {
-            entry.origin = Origin::Frozen;
+            entry.freeze();
             self.run.counters.frozen += 1;
         }
         self.run.counters.moved += 1;
@@ -199,14 +216,14 @@ impl State {
     /// An entry that points to a place, whose peer it acquires.
     fn learned_entry(&mut self, source: Source, out: &mut Effect) -> Entry {
         match source {
-            Source::Port(slot) => Entry::learned(Kind::Port, slot),
-            Source::Vtep(ip) => Entry::learned(Kind::Peer, self.acquire_peer(ip, out)),
+            Source::Port(slot) => Entry::learned(FdbTarget::Port(slot)),
+            Source::Vtep(ip) => Entry::learned(FdbTarget::Peer(self.acquire_peer(ip, out))),
         }
     }
 
     fn write_learned(
         &mut self,
-        (number, mac): (u32, MacAddr),
+        (number, mac): (SegmentId, MacAddr),
         mut entry: Entry,
         event: &Event,
         out: &mut Effect,

@@ -12,6 +12,7 @@ use crate::{
     },
     model::{EventKind, Happening},
 };
+use vtep_common::abi::id::SegmentId;
 
 impl State {
     /// Notifies those who watch, if there are any.
@@ -26,7 +27,7 @@ impl State {
         &self,
         out: &mut Effect,
         event: EventKind,
-        (number, mac): (u32, MacAddr),
+        (number, mac): (SegmentId, MacAddr),
         (new, old): (Option<Entry>, Option<Entry>),
     ) {
         self.notify(out, |state| {

@@ -22,6 +22,7 @@ use crate::{
     },
     model::{EventKind, Happening, NeighState},
 };
+use vtep_common::abi::id::{PortSlot, SegmentId};
 
 impl State {
     /// A host says that it is at a MAC.
@@ -58,7 +59,7 @@ impl State {
     }
 
     /// Takes note of where a host at a port is.
-    fn snoop_at_port(&mut self, number: u32, host: IpAddr, event: &Event, out: &mut Effect) {
+    fn snoop_at_port(&mut self, number: SegmentId, host: IpAddr, event: &Event, out: &mut Effect) {
         let mac = event.mac();
         let router = event.flags & Event::ROUTER != 0;
         let known = self.hosts.get(number, host);
@@ -104,7 +105,7 @@ impl State {
     /// Another MAC says that it has a host's address.
     fn host_moves(
         &mut self,
-        number: u32,
+        number: SegmentId,
         host: IpAddr,
         known: Neigh,
         new: Neigh,
@@ -125,7 +126,7 @@ impl State {
         }
     }
 
-    fn note_host_move(&mut self, number: u32, host: IpAddr, time: u64) -> bool {
+    fn note_host_move(&mut self, number: SegmentId, host: IpAddr, time: u64) -> bool {
         let moved = Move {
             time,
             from: None,
@@ -137,7 +138,7 @@ impl State {
 
     fn notify_frozen(
         &mut self,
-        number: u32,
+        number: SegmentId,
         host: IpAddr,
         mac: MacAddr,
         other: MacAddr,
@@ -151,7 +152,7 @@ impl State {
     }
 
     /// A host behind a VTEP says, unsolicited, that it has an address. What was heard here of another is out of date.
-    fn contradict(&mut self, number: u32, host: IpAddr, event: &Event, out: &mut Effect) {
+    fn contradict(&mut self, number: SegmentId, host: IpAddr, event: &Event, out: &mut Effect) {
         let mac = event.mac();
         let known = self.hosts.get(number, host);
         let known = known.filter(|known| known.origin == NeighState::Snooped && known.mac != mac);
@@ -172,13 +173,13 @@ impl State {
         });
     }
 
-    fn put_snooped(&mut self, number: u32, host: IpAddr, mut new: Neigh, out: &mut Effect) {
+    fn put_snooped(&mut self, number: SegmentId, host: IpAddr, mut new: Neigh, out: &mut Effect) {
         new.due.0 = self.due(number, new.heard.0);
         self.put_host(number, host, Some(new), out);
         self.queue_host(number, host, new.due.0);
     }
 
-    fn queue_host(&mut self, number: u32, host: IpAddr, due: u32) {
+    fn queue_host(&mut self, number: SegmentId, host: IpAddr, due: u32) {
         let (queue, hosts) = (&mut self.run.0.hosts, &self.hosts);
         queue.push(due, (number, host));
         if queue.is_stale(hosts.snooped() as usize) {
@@ -190,7 +191,12 @@ impl State {
     }
 
     /// Looks at a host whose time has come, unless that is out of date.
-    pub(crate) fn age_host(&mut self, at: u32, (number, host): (u32, IpAddr), out: &mut Effect) {
+    pub(crate) fn age_host(
+        &mut self,
+        at: u32,
+        (number, host): (SegmentId, IpAddr),
+        out: &mut Effect,
+    ) {
         let now = self.run.now;
         let Some(neigh) = self.hosts.get(number, host) else {
             return;
@@ -220,14 +226,14 @@ impl State {
     }
 
     /// Looks at all snooped hosts of a segment anew, after its ageing time changed, or when nobody knows when they were heard.
-    pub(crate) fn age_hosts_anew(&mut self, number: u32) {
+    pub(crate) fn age_hosts_anew(&mut self, number: SegmentId) {
         for host in self.hosts.set_all_due(number) {
             self.run.hosts.push(0, (number, host));
         }
     }
 
     /// Forgets the hosts that were heard at a MAC.
-    pub(crate) fn forget_snooped_at(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn forget_snooped_at(&mut self, number: SegmentId, mac: MacAddr, out: &mut Effect) {
         for host in self.hosts.snooped_at(number, mac) {
             self.run.host_moves.forget((number, host));
             self.remove_own_host(number, host, out);
@@ -235,7 +241,7 @@ impl State {
     }
 
     /// Forgets all hosts of a segment that were heard.
-    pub(crate) fn forget_snooped(&mut self, number: u32, out: &mut Effect) {
+    pub(crate) fn forget_snooped(&mut self, number: SegmentId, out: &mut Effect) {
         for host in self.hosts.snooped_in(number) {
             self.run.host_moves.forget((number, host));
             self.remove_own_host(number, host, out);
@@ -245,9 +251,9 @@ impl State {
     /// Lets the hosts at a MAC be where that is now: at a port, or behind a VTEP.
     pub(crate) fn move_snooped(
         &mut self,
-        number: u32,
+        number: SegmentId,
         mac: MacAddr,
-        port: Option<u32>,
+        port: Option<PortSlot>,
         out: &mut Effect,
     ) {
         for host in self.hosts.snooped_at(number, mac) {
@@ -258,7 +264,7 @@ impl State {
     }
 
     /// Notifies that a host may move again.
-    pub(crate) fn thaw_host(&mut self, (number, host): (u32, IpAddr), out: &mut Effect) {
+    pub(crate) fn thaw_host(&mut self, (number, host): (SegmentId, IpAddr), out: &mut Effect) {
         if let Some(neigh) = self.hosts.get(number, host) {
             let mac = neigh.mac;
             self.notify(out, |state| {
@@ -268,7 +274,13 @@ impl State {
     }
 
     /// Something that happened to a host.
-    fn happening(&self, event: EventKind, number: u32, host: IpAddr, mac: MacAddr) -> Happening {
+    fn happening(
+        &self,
+        event: EventKind,
+        number: SegmentId,
+        host: IpAddr,
+        mac: MacAddr,
+    ) -> Happening {
         Happening {
             vni: self.segment_name(number),
             mac: Some(mac),

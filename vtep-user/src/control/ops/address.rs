@@ -7,14 +7,15 @@ use crate::{
     control::{effect::Effect, state::State},
     model::{Prefix, Refusal},
 };
+use vtep_common::abi::id::{PortSlot, SegmentId};
 
 impl State {
     /// Refuses if a port, in slot `old` if there is one so far, cannot have `ips` in segment `number`.
     pub(crate) fn check_ips(
         &self,
-        number: u32,
+        number: SegmentId,
         ips: &BTreeSet<IpAddr>,
-        old: Option<u32>,
+        old: Option<PortSlot>,
     ) -> Result<(), Refusal> {
         for &ip in ips {
             refuse::check_host(ip)?;
@@ -36,7 +37,7 @@ impl State {
     }
 
     /// Makes `ips` the addresses of a port.
-    pub(crate) fn set_ips(&mut self, slot: u32, ips: &BTreeSet<IpAddr>, out: &mut Effect) {
+    pub(crate) fn set_ips(&mut self, slot: PortSlot, ips: &BTreeSet<IpAddr>, out: &mut Effect) {
         let number = self.ports[slot].segment;
         let old = self.addresses.of(slot).clone();
         for &ip in old.difference(ips) {
@@ -50,7 +51,7 @@ impl State {
     }
 
     /// Brings what is known of a port's addresses in line with its MACs.
-    pub(crate) fn sync_port(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn sync_port(&mut self, slot: PortSlot, out: &mut Effect) {
         let addresses = self.addresses.of(slot);
         if addresses.is_empty() {
             return;
@@ -61,7 +62,7 @@ impl State {
         }
     }
 
-    fn sync_address(&mut self, number: u32, ip: IpAddr, out: &mut Effect) {
+    fn sync_address(&mut self, number: SegmentId, ip: IpAddr, out: &mut Effect) {
         self.sync_nexthop(number, Prefix::host(ip), out);
         self.sync_host(number, ip, out);
     }

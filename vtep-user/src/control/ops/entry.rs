@@ -1,12 +1,16 @@
 //! Writing an FDB entry, and what follows from it.
 
-use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::{
+    addr::MacAddr,
+    fdb::FdbTarget,
+    id::{PortSlot, SegmentId},
+};
 
 use super::{fdb::Aim, refuse};
 use crate::{
     control::{
         effect::{Effect, Write},
-        record::entry::{Entry, Kind, key},
+        record::entry::{Entry, key},
         state::State,
     },
     model::Refusal,
@@ -22,7 +26,7 @@ impl State {
     }
 
     /// Refuses if a VNI may not hold `more` entries.
-    pub(crate) fn check_vni_room(&self, number: u32, more: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_vni_room(&self, number: SegmentId, more: usize) -> Result<(), Refusal> {
         let limit = self.segments[number].max_macs;
         if more != 0 && limit != 0 && self.fdb.len_in(number) + more > limit as usize {
             return Err(refuse::vni_full(self.segments.vni(number), limit));
@@ -33,7 +37,7 @@ impl State {
     /// Writes the entry of a unicast MAC.
     pub(crate) fn unicast_set(
         &mut self,
-        number: u32,
+        number: SegmentId,
         mac: MacAddr,
         aim: Aim,
     ) -> Result<Effect, Refusal> {
@@ -44,15 +48,15 @@ impl State {
         let entry = match aim {
             Aim::Port(slot) => {
                 self.check_port_room(slot, mac)?;
-                Entry::static_to(Kind::Port, slot)
+                Entry::static_to(FdbTarget::Port(slot))
             }
-            Aim::Vtep(ip) => Entry::static_to(Kind::Peer, self.acquire_peer(ip, &mut out)),
+            Aim::Vtep(ip) => Entry::static_to(FdbTarget::Peer(self.acquire_peer(ip, &mut out))),
         };
         self.set_entry(number, mac, entry, 0, &mut out);
         Ok(out)
     }
 
-    fn check_port_room(&self, slot: u32, mac: MacAddr) -> Result<(), Refusal> {
+    fn check_port_room(&self, slot: PortSlot, mac: MacAddr) -> Result<(), Refusal> {
         if self.has_port_room(slot, mac) {
             return Ok(());
         }
@@ -61,7 +65,7 @@ impl State {
     }
 
     /// True if a port may have `mac` behind it, or has it already.
-    pub(crate) fn has_port_room(&self, slot: u32, mac: MacAddr) -> bool {
+    pub(crate) fn has_port_room(&self, slot: PortSlot, mac: MacAddr) -> bool {
         let port = &self.ports[slot];
         let limit = port.max_macs;
         let is_here = || {
@@ -72,16 +76,16 @@ impl State {
     }
 
     /// True if the user made the entry of a MAC.
-    pub(crate) fn is_static(&self, number: u32, mac: MacAddr) -> bool {
+    pub(crate) fn is_static(&self, number: SegmentId, mac: MacAddr) -> bool {
         let entry = self.fdb.get(number, mac);
-        entry.is_some_and(|entry| !entry.is_learned())
+        entry.is_some_and(Entry::is_static)
     }
 
     /// Writes an entry, whose peer the caller acquired, in place of the one that the MAC has. `seen` is when a frame from the
-    /// MAC was last seen, of a learned entry.
+    /// MAC was last seen, of an entry that ages.
     pub(crate) fn set_entry(
         &mut self,
-        number: u32,
+        number: SegmentId,
         mac: MacAddr,
         entry: Entry,
         seen: u64,
@@ -91,12 +95,12 @@ impl State {
         if old != Some(entry) {
             out.write(Write::Fdb(key(number, mac), Some(entry.pod(seen))));
         }
-        if !entry.is_learned() {
+        if !entry.ages() {
             self.run.moves.forget(key(number, mac));
         }
         self.move_snooped(number, mac, entry.port(), out);
         self.track(number, mac, out);
-        let slots = [Some(entry), old].map(|entry| entry.filter(|entry| !entry.is_learned()));
+        let slots = [Some(entry), old].map(|entry| entry.filter(|entry| entry.is_static()));
         for slot in slots.into_iter().flatten().filter_map(Entry::port) {
             self.sync_port(slot, out);
         }
@@ -106,7 +110,7 @@ impl State {
     }
 
     /// Deletes the entry of a MAC.
-    pub(crate) fn remove_entry(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn remove_entry(&mut self, number: SegmentId, mac: MacAddr, out: &mut Effect) {
         let Some(old) = self.fdb.remove(number, mac) else {
             return;
         };
@@ -114,7 +118,7 @@ impl State {
         self.run.moves.forget(key(number, mac));
         self.forget_snooped_at(number, mac, out);
         self.track(number, mac, out);
-        if let Some(slot) = old.port().filter(|_| !old.is_learned()) {
+        if let Some(slot) = old.port().filter(|_| old.is_static()) {
             self.sync_port(slot, out);
         }
         if let Some(peer) = old.peer() {

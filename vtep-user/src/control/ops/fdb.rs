@@ -6,19 +6,19 @@ use vtep_common::abi::addr::MacAddr;
 
 use super::refuse;
 use crate::{
-    control::{
-        effect::Effect,
-        record::entry::{Entry, Kind},
-        state::State,
-    },
+    control::{effect::Effect, record::entry::Entry, state::State},
     model::{EventKind, FdbDel, FdbFilter, FdbSpec, Happening, Refusal},
+};
+use vtep_common::abi::{
+    fdb::FdbTarget,
+    id::{PortSlot, SegmentId},
 };
 
 /// Where a new entry is to point.
 #[derive(Clone, Copy)]
 pub(crate) enum Aim {
     Vtep(IpAddr),
-    Port(u32),
+    Port(PortSlot),
 }
 
 /// What a MAC stands for in the FDB.
@@ -48,7 +48,7 @@ impl State {
         match (Class::of(mac), aim) {
             (Class::Flood, Aim::Vtep(ip)) => self.list_append(number, mac, ip),
             (class, aim) => match (self.fdb.get(number, mac), class, aim) {
-                (Some(entry), ..) if !entry.is_learned() => Err(Refusal::conflict(
+                (Some(entry), ..) if entry.is_static() => Err(Refusal::conflict(
                     self.exists_already(entry, mac, aim, spec),
                 )),
                 (_, Class::Group, Aim::Vtep(ip)) => self.group_add(number, mac, ip),
@@ -109,7 +109,7 @@ impl State {
             .fdb
             .get(number, mac)
             .ok_or_else(|| refuse::no_entry(del.mac, del.vni))?;
-        if entry.kind == Kind::List
+        if entry.is_list()
             && let (Some(dst), None) = (del.dst, &del.dev)
         {
             let peer = self.on_list(number, mac, dst)?;
@@ -146,8 +146,8 @@ impl State {
         let macs: Vec<_> = self
             .fdb
             .entries(number)
-            .filter(|(_, entry)| entry.is_learned() || !filter.learned)
-            .filter(|(_, entry)| entry.kind != Kind::List && self.points_to(*entry, dst, dev))
+            .filter(|(_, entry)| entry.ages() || !filter.learned)
+            .filter(|(_, entry)| !entry.is_list() && self.points_to(*entry, dst, dev))
             .map(|(mac, _)| mac)
             .collect();
         for mac in macs {
@@ -180,7 +180,7 @@ impl State {
     }
 
     /// What all three ways of writing an entry ask first.
-    fn checked(&self, spec: &FdbSpec) -> Result<(u32, MacAddr, Aim), Refusal> {
+    fn checked(&self, spec: &FdbSpec) -> Result<(SegmentId, MacAddr, Aim), Refusal> {
         let FdbSpec { mac, vni, dst, dev } = spec;
         let (mac, vni) = (*mac, *vni);
         let number = self.segment_of(vni)?;
@@ -217,7 +217,7 @@ impl State {
     }
 
     /// Slots of the ports of `dev` in a segment.
-    fn ports_in(&self, dev: &str, number: u32) -> Result<Vec<(u16, u32)>, Refusal> {
+    fn ports_in(&self, dev: &str, number: SegmentId) -> Result<Vec<(u16, PortSlot)>, Refusal> {
         let slots: Vec<_> = self
             .device(dev)?
             .1
@@ -231,7 +231,7 @@ impl State {
     }
 
     /// The one port of `dev` in a segment that an entry can mean: that of its untagged frames, or its only one.
-    fn port_in(&self, dev: &str, number: u32) -> Result<u32, Refusal> {
+    fn port_in(&self, dev: &str, number: SegmentId) -> Result<PortSlot, Refusal> {
         match self.ports_in(dev, number)?.as_slice() {
             [(0, slot), ..] | [(_, slot)] => Ok(*slot),
             _ => Err(Refusal::invalid(format!(
@@ -254,17 +254,17 @@ impl State {
 
     /// Where an entry points, for a sentence.
     fn whereabouts(&self, entry: Entry) -> String {
-        match entry.kind {
-            Kind::Peer => self.peers.ip(entry.target()).to_string(),
-            Kind::Port => self.ports.device_name(entry.target()).to_owned(),
-            Kind::List => "a list of VTEPs".to_owned(),
+        match entry.target() {
+            FdbTarget::Peer(peer) => self.peers.ip(peer).to_string(),
+            FdbTarget::Port(slot) => self.ports.device_name(slot).to_owned(),
+            FdbTarget::List(_) => "a list of VTEPs".to_owned(),
         }
     }
 
     fn exists_already(&self, entry: Entry, mac: MacAddr, aim: Aim, spec: &FdbSpec) -> String {
         let vni = spec.vni;
-        let (verb, aim) = match (entry.kind, aim) {
-            (Kind::List, Aim::Vtep(ip)) => ("append", format!("--dst {ip}")),
+        let (verb, aim) = match (entry.target(), aim) {
+            (FdbTarget::List(_), Aim::Vtep(ip)) => ("append", format!("--dst {ip}")),
             (_, Aim::Vtep(ip)) => ("replace", format!("--dst {ip}")),
             (_, Aim::Port(_)) => (
                 "replace",

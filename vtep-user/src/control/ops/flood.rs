@@ -8,15 +8,19 @@ use super::refuse;
 use crate::{
     control::{
         effect::{Effect, Write},
-        record::entry::{Entry, Kind},
+        record::entry::Entry,
         state::State,
     },
     model::Refusal,
 };
+use vtep_common::abi::{
+    fdb::FdbTarget,
+    id::{PeerId, SegmentId},
+};
 
 impl State {
     /// Refuses if the list of `mac` has no room for one more.
-    pub(crate) fn check_list_room(&self, number: u32, mac: MacAddr) -> Result<(), Refusal> {
+    pub(crate) fn check_list_room(&self, number: SegmentId, mac: MacAddr) -> Result<(), Refusal> {
         let limit = self.limits.flood_targets;
         if self.ports.flooded(number).len() + self.flood.targets_on(number, mac) >= limit {
             let vni = self.segments.vni(number);
@@ -26,7 +30,7 @@ impl State {
     }
 
     /// Refuses if one of the lists of a segment has no room for one more port.
-    pub(crate) fn check_lists_room(&self, number: u32) -> Result<(), Refusal> {
+    pub(crate) fn check_lists_room(&self, number: SegmentId) -> Result<(), Refusal> {
         self.check_list_room(number, MacAddr::ZERO)?;
         self.flood
             .macs(number)
@@ -35,13 +39,13 @@ impl State {
     }
 
     /// Writes the list of `mac`.
-    pub(crate) fn write_list(&self, number: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn write_list(&self, number: SegmentId, mac: MacAddr, out: &mut Effect) {
         let list = self.flood.pod(number, mac, self.ports.flooded(number));
         out.write(Write::Flood(self.flood.list_of(number, mac), list));
     }
 
     /// Writes all lists of a segment, after its ports changed.
-    pub(crate) fn write_lists(&self, number: u32, out: &mut Effect) {
+    pub(crate) fn write_lists(&self, number: SegmentId, out: &mut Effect) {
         self.write_list(number, MacAddr::ZERO, out);
         for mac in self.flood.macs(number) {
             self.write_list(number, mac, out);
@@ -49,13 +53,25 @@ impl State {
     }
 
     /// Puts a peer, which the caller acquired, on the list of `mac`.
-    pub(crate) fn list_push(&mut self, number: u32, mac: MacAddr, peer: u32, out: &mut Effect) {
+    pub(crate) fn list_push(
+        &mut self,
+        number: SegmentId,
+        mac: MacAddr,
+        peer: PeerId,
+        out: &mut Effect,
+    ) {
         self.flood.push(number, mac, peer);
         self.write_list(number, mac, out);
     }
 
     /// Makes `peer`, which the caller acquired, the only one on the list of `mac`.
-    pub(crate) fn list_set(&mut self, number: u32, mac: MacAddr, peer: u32, out: &mut Effect) {
+    pub(crate) fn list_set(
+        &mut self,
+        number: SegmentId,
+        mac: MacAddr,
+        peer: PeerId,
+        out: &mut Effect,
+    ) {
         let old = self.flood.set(number, mac, peer);
         if old != [peer] {
             self.write_list(number, mac, out);
@@ -68,9 +84,9 @@ impl State {
     /// Takes those peers off the list of `mac` that `goes` says.
     pub(crate) fn list_remove(
         &mut self,
-        number: u32,
+        number: SegmentId,
         mac: MacAddr,
-        goes: impl Fn(u32) -> bool,
+        goes: impl Fn(PeerId) -> bool,
         out: &mut Effect,
     ) {
         let gone = self.flood.take(number, mac, goes);
@@ -86,7 +102,7 @@ impl State {
     /// Puts a VTEP on a list that exists.
     pub(crate) fn list_append(
         &mut self,
-        number: u32,
+        number: SegmentId,
         mac: MacAddr,
         ip: IpAddr,
     ) -> Result<Effect, Refusal> {
@@ -106,7 +122,7 @@ impl State {
     /// Makes a list for a multicast MAC that has none.
     pub(crate) fn group_add(
         &mut self,
-        number: u32,
+        number: SegmentId,
         mac: MacAddr,
         ip: IpAddr,
     ) -> Result<Effect, Refusal> {
@@ -121,7 +137,7 @@ impl State {
         }
         let mut out = Effect::default();
         let peer = self.acquire_peer(ip, &mut out);
-        let entry = Entry::static_to(Kind::List, self.flood.add(number, mac));
+        let entry = Entry::static_to(FdbTarget::List(self.flood.add(number, mac)));
         self.list_push(number, mac, peer, &mut out);
         self.set_entry(number, mac, entry, 0, &mut out);
         Ok(out)
@@ -130,9 +146,9 @@ impl State {
     /// Takes VTEPs off the list of a multicast MAC, and with the last of them the list.
     pub(crate) fn group_remove(
         &mut self,
-        number: u32,
+        number: SegmentId,
         mac: MacAddr,
-        goes: impl Fn(u32) -> bool,
+        goes: impl Fn(PeerId) -> bool,
         out: &mut Effect,
     ) {
         if self
@@ -148,7 +164,12 @@ impl State {
     }
 
     /// Number of the peer `ip`, if it is on the list of `mac`.
-    pub(crate) fn on_list(&self, number: u32, mac: MacAddr, ip: IpAddr) -> Result<u32, Refusal> {
+    pub(crate) fn on_list(
+        &self,
+        number: SegmentId,
+        mac: MacAddr,
+        ip: IpAddr,
+    ) -> Result<PeerId, Refusal> {
         let vni = self.segments.vni(number);
         self.peers
             .number_of(ip)

@@ -11,6 +11,7 @@ use crate::{
     },
     model::{PortHook, Refusal},
 };
+use vtep_common::abi::id::PortSlot;
 
 impl State {
     /// An interface with ports, by name.
@@ -57,20 +58,20 @@ impl State {
     }
 
     /// Takes no more frames for a port, and lets its interface go if that was its last.
-    pub(crate) fn unregister_port(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn unregister_port(&mut self, slot: PortSlot, out: &mut Effect) {
         let (key, unused) = self.ports.unregister(slot);
         out.write(Write::PortIndex(key, None));
         out.detach.extend(unused);
     }
 
-    pub(crate) fn remove_port(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn remove_port(&mut self, slot: PortSlot, out: &mut Effect) {
         self.unregister_port(slot, out);
         self.leave_vni(slot, out);
         self.free_port(slot, out);
     }
 
     /// Frees the slot of a port that nothing refers to any more.
-    pub(crate) fn free_port(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn free_port(&mut self, slot: PortSlot, out: &mut Effect) {
         self.ports.remove(slot);
         self.run.fresh.remove(&slot);
         self.run.announced.remove(&slot);

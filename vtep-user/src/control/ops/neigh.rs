@@ -14,6 +14,7 @@ use crate::{
     },
     model::{NeighDel, NeighSpec, NeighState, Prefix, Refusal},
 };
+use vtep_common::abi::id::{PortSlot, SegmentId};
 
 impl State {
     pub(crate) fn neigh_add(&mut self, spec: &NeighSpec) -> Result<Effect, Refusal> {
@@ -88,7 +89,7 @@ impl State {
     }
 
     /// The refusal to delete an entry that a port's address makes.
-    pub(crate) fn is_a_ports(&self, ip: IpAddr, slot: u32) -> Refusal {
+    pub(crate) fn is_a_ports(&self, ip: IpAddr, slot: PortSlot) -> Refusal {
         let (dev, vlan) = self.port_name(slot).expect("in use");
         Refusal::conflict(format!(
             "{ip} is an address of port {}; give the port others with: vtep port set {dev}{} --ip IP",
@@ -114,13 +115,13 @@ impl State {
     }
 
     /// Takes away what the user said or what was heard; what follows from the rest takes its place.
-    pub(crate) fn remove_own_host(&mut self, number: u32, ip: IpAddr, out: &mut Effect) {
+    pub(crate) fn remove_own_host(&mut self, number: SegmentId, ip: IpAddr, out: &mut Effect) {
         let derived = self.derived_host(number, ip);
         self.put_host(number, ip, derived, out);
     }
 
     /// Brings the entry of an address in line with the ports and the nexthop table.
-    pub(crate) fn sync_host(&mut self, number: u32, ip: IpAddr, out: &mut Effect) {
+    pub(crate) fn sync_host(&mut self, number: SegmentId, ip: IpAddr, out: &mut Effect) {
         let known = self.hosts.get(number, ip);
         let derived = self.derived_host(number, ip);
         match known.map(|known| known.origin) {
@@ -131,7 +132,7 @@ impl State {
     }
 
     /// What follows for an address from the ports and the nexthop table.
-    fn derived_host(&self, number: u32, ip: IpAddr) -> Option<Neigh> {
+    fn derived_host(&self, number: SegmentId, ip: IpAddr) -> Option<Neigh> {
         if let Some(slot) = self.addresses.port(number, ip)
             && let Some(mac) = self.fdb.one_mac(slot)
         {
@@ -147,7 +148,7 @@ impl State {
     /// Writes the entry of an address, or takes it away.
     pub(crate) fn put_host(
         &mut self,
-        number: u32,
+        number: SegmentId,
         ip: IpAddr,
         new: Option<Neigh>,
         out: &mut Effect,

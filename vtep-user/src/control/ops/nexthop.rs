@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use vtep_common::abi::{
     addr::MacAddr,
-    fdb::FdbValue,
+    fdb::FdbTarget,
+    id::SegmentId,
     nexthop::{NexthopKey, NexthopValue},
     segment::Segment,
 };
@@ -17,7 +18,7 @@ use crate::{
     control::{
         effect::{Effect, Write},
         record::{
-            entry::Kind,
+            entry::Entry,
             nexthops::{Nexthop, PORT_SHIFT, all_of_v4, covers_v4, key, room},
         },
         state::State,
@@ -142,7 +143,7 @@ impl State {
     /// Writes an entry of the user's, whose peer the caller acquired, or takes it away.
     pub(crate) fn put_nexthop(
         &mut self,
-        number: u32,
+        number: SegmentId,
         prefix: Prefix,
         new: Option<Nexthop>,
         out: &mut Effect,
@@ -161,7 +162,7 @@ impl State {
     }
 
     /// Brings the map in line with what is known of a prefix.
-    pub(crate) fn sync_nexthop(&mut self, number: u32, prefix: Prefix, out: &mut Effect) {
+    pub(crate) fn sync_nexthop(&mut self, number: SegmentId, prefix: Prefix, out: &mut Effect) {
         let wanted = self.wanted_nexthop(number, prefix);
         if self.nexthops.set_route(number, prefix, wanted) {
             let (bits, key) = key(number, prefix);
@@ -171,7 +172,7 @@ impl State {
     }
 
     /// Says in the segment whether it has entries.
-    pub(crate) fn sync_flag(&mut self, number: u32, out: &mut Effect) {
+    pub(crate) fn sync_flag(&mut self, number: SegmentId, out: &mut Effect) {
         let mut segment = self.segments[number];
         if segment.has(Segment::NEXTHOPS) != self.nexthops.has_routes(number) {
             segment.flags ^= Segment::NEXTHOPS;
@@ -181,7 +182,7 @@ impl State {
     }
 
     /// What the map is to say of a prefix.
-    fn wanted_nexthop(&self, number: u32, prefix: Prefix) -> Option<NexthopValue> {
+    fn wanted_nexthop(&self, number: SegmentId, prefix: Prefix) -> Option<NexthopValue> {
         let port = self.addresses.port(number, prefix.addr());
         let port = port.filter(|_| prefix.is_host());
         let Some(nexthop) = self.nexthops.get(number, prefix) else {
@@ -189,38 +190,29 @@ impl State {
                 return Some(NexthopValue::default());
             }
             let slot = port?;
-            return Some(NexthopValue {
-                mac: self.fdb.one_mac(slot).map_or(0, MacAddr::get),
-                target: slot,
-                kind: FdbValue::PORT,
-                origin: NexthopValue::PORT,
-                flags: 0,
-            });
+            let mac = self.fdb.one_mac(slot).unwrap_or(MacAddr::ZERO);
+            let target = Some(FdbTarget::Port(slot));
+            return Some(NexthopValue::new(target, mac, NexthopValue::PORT, 0));
         };
         let entry = nexthop.tracks().and_then(|mac| self.fdb.get(number, mac));
-        let (kind, target) = match (nexthop.via, entry.map(|entry| (entry.kind, entry.target()))) {
-            (Some(peer), _) | (None, Some((Kind::Peer, peer))) => (FdbValue::PEER, peer),
-            (None, Some((Kind::Port, slot))) => (FdbValue::PORT, slot),
-            (None, Some((Kind::List, _)) | None) => (0, 0),
+        let target = match nexthop.via {
+            Some(peer) => Some(FdbTarget::Peer(peer)),
+            None => entry.filter(|entry| !entry.is_list()).map(Entry::target),
         };
         let port = port.map_or(0, |slot| {
-            u16::try_from(slot + 1).expect("below the largest number of ports") << PORT_SHIFT
+            u16::try_from(slot.get() + 1).expect("below the largest number of ports") << PORT_SHIFT
         });
         let tracks = match nexthop.via {
             Some(_) => 0,
             None => NexthopValue::FOLLOWS,
         };
-        Some(NexthopValue {
-            mac: nexthop.mac.map_or(0, MacAddr::get),
-            target,
-            kind,
-            origin: NexthopValue::STATIC,
-            flags: tracks | port,
-        })
+        let mac = nexthop.mac.unwrap_or(MacAddr::ZERO);
+        let flags = tracks | port;
+        Some(NexthopValue::new(target, mac, NexthopValue::STATIC, flags))
     }
 
     /// Lets the entries that track a MAC lead to where the FDB has it now.
-    pub(crate) fn track(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
+    pub(crate) fn track(&mut self, number: SegmentId, mac: MacAddr, out: &mut Effect) {
         for prefix in self.nexthops.tracking(number, mac) {
             self.sync_nexthop(number, prefix, out);
         }

@@ -17,6 +17,7 @@ use crate::{
     },
     model::{PeerSpec, Refusal},
 };
+use vtep_common::abi::id::PeerId;
 
 impl State {
     /// Refuses `ip`, given with `option`, where it can be no VTEP to send to, or where there is no room for it.
@@ -62,7 +63,7 @@ impl State {
     }
 
     /// Number of the peer `ip`, a VTEP that [`State::check_dst`] has passed or a multicast group, with one more reference to it.
-    pub(crate) fn acquire_peer(&mut self, ip: IpAddr, out: &mut Effect) -> u32 {
+    pub(crate) fn acquire_peer(&mut self, ip: IpAddr, out: &mut Effect) -> PeerId {
         if let Some(number) = self.peers.number_of(ip) {
             self.peers.refer(number);
             return number;
@@ -84,7 +85,7 @@ impl State {
     }
 
     /// One reference to a peer less.
-    pub(crate) fn release_peer(&mut self, number: u32, out: &mut Effect) {
+    pub(crate) fn release_peer(&mut self, number: PeerId, out: &mut Effect) {
         let Some(gone) = self.peers.release(number) else {
             return;
         };
@@ -122,7 +123,7 @@ impl State {
     /// Changes a peer, and says what is to be written if that changed its record.
     pub(crate) fn rewrite_peer(
         &mut self,
-        number: u32,
+        number: PeerId,
         change: impl FnOnce(&mut Peer),
     ) -> Vec<Write> {
         let local = self.local_for(self.peers.ip(number));

@@ -12,7 +12,7 @@ use crate::{
     control::{
         effect::{Attach, Effect, Write},
         record::{
-            entry::{Entry, Kind},
+            entry::Entry,
             facts::{LinkFacts, Links, Reserved},
             ports::take_facts,
             settings,
@@ -20,6 +20,10 @@ use crate::{
         state::State,
     },
     model::{Op, PortChange, PortHook, PortPart, PortSpec, Refusal, VlanId},
+};
+use vtep_common::abi::{
+    fdb::FdbTarget,
+    id::{PortSlot, SegmentId},
 };
 
 /// The VLAN as it stands in the maps.
@@ -244,9 +248,9 @@ impl State {
     /// Refuses if a port, in slot `old` if there is one so far, cannot have `macs` in segment `number`.
     fn check_macs(
         &self,
-        number: u32,
+        number: SegmentId,
         macs: &BTreeSet<MacAddr>,
-        old: Option<u32>,
+        old: Option<PortSlot>,
         max_macs: u32,
         (dev, vlan): (&str, Option<VlanId>),
     ) -> Result<(), Refusal> {
@@ -286,7 +290,7 @@ impl State {
     /// Lets the floods of its VNI reach a port, and puts `macs` and `ips` behind it.
     fn join_vni(
         &mut self,
-        slot: u32,
+        slot: PortSlot,
         macs: BTreeSet<MacAddr>,
         ips: &BTreeSet<IpAddr>,
         out: &mut Effect,
@@ -299,7 +303,7 @@ impl State {
     /// Puts `macs` behind a port and makes `ips` its addresses. What is new is announced.
     fn add_hosts(
         &mut self,
-        slot: u32,
+        slot: PortSlot,
         mut macs: BTreeSet<MacAddr>,
         ips: &BTreeSet<IpAddr>,
         out: &mut Effect,
@@ -311,7 +315,7 @@ impl State {
             }
         }
         for &mac in &macs {
-            self.set_entry(number, mac, Entry::static_to(Kind::Port, slot), 0, out);
+            self.set_entry(number, mac, Entry::static_to(FdbTarget::Port(slot)), 0, out);
         }
         self.set_ips(slot, ips, out);
         for mac in macs {
@@ -320,7 +324,7 @@ impl State {
     }
 
     /// Takes a port off the lists of its VNI, with the MACs behind it.
-    pub(crate) fn leave_vni(&mut self, slot: u32, out: &mut Effect) {
+    pub(crate) fn leave_vni(&mut self, slot: PortSlot, out: &mut Effect) {
         self.set_ips(slot, &BTreeSet::new(), out);
         let number = self.ports[slot].segment;
         let mut macs: Vec<_> = self.fdb.static_behind(slot).collect();

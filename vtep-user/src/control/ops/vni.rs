@@ -13,10 +13,11 @@ use crate::{
     },
     model::{Refusal, Vni, VniSpec},
 };
+use vtep_common::abi::id::SegmentId;
 
 impl State {
     /// Number of the segment of `vni`.
-    pub(crate) fn segment_of(&self, vni: Vni) -> Result<u32, Refusal> {
+    pub(crate) fn segment_of(&self, vni: Vni) -> Result<SegmentId, Refusal> {
         self.segments
             .number_of(vni)
             .ok_or_else(|| refuse::no_vni(vni))
@@ -55,7 +56,7 @@ impl State {
     }
 
     /// Floods to this multicast group from now on.
-    fn set_group(&mut self, number: u32, group: Option<IpAddr>, out: &mut Effect) {
+    fn set_group(&mut self, number: SegmentId, group: Option<IpAddr>, out: &mut Effect) {
         let old = self.flood.multicast(number);
         if old.map(|peer| self.peers.ip(peer)) == group {
             return;
@@ -122,7 +123,7 @@ impl State {
         out.writes
             .extend(macs.map(|mac| Write::Fdb(key(number, mac), None)));
         if !slots.is_empty() || self.flood.targets(number).next().is_some() {
-            out.write(Write::Flood(number, None));
+            out.write(Write::Flood(number.into(), None));
         }
         let (lists, targets) = self.flood.remove_segment(number);
         for list in lists {

@@ -5,15 +5,17 @@ use std::{
     net::IpAddr,
 };
 
+use vtep_common::abi::id::{PortSlot, SegmentId};
+
 use super::numbered::Numbered;
 
 /// The addresses of all ports.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PortAddresses {
     /// The slot of the port that has an address, by the numbers of segments.
-    segments: Numbered<BTreeMap<IpAddr, u32>>,
+    segments: Numbered<SegmentId, BTreeMap<IpAddr, PortSlot>>,
     /// The addresses of each port, by slot.
-    ports: Numbered<BTreeSet<IpAddr>>,
+    ports: Numbered<PortSlot, BTreeSet<IpAddr>>,
     len: u32,
 }
 
@@ -24,25 +26,25 @@ impl PortAddresses {
     }
 
     /// The slot of the port that has an address.
-    pub(crate) fn port(&self, number: u32, ip: IpAddr) -> Option<u32> {
+    pub(crate) fn port(&self, number: SegmentId, ip: IpAddr) -> Option<PortSlot> {
         self.segments.get(number)?.get(&ip).copied()
     }
 
     /// The addresses of a port.
-    pub(crate) fn of(&self, slot: u32) -> &BTreeSet<IpAddr> {
+    pub(crate) fn of(&self, slot: PortSlot) -> &BTreeSet<IpAddr> {
         const NONE: &BTreeSet<IpAddr> = &BTreeSet::new();
         self.ports.get(slot).unwrap_or(NONE)
     }
 
     /// Gives an address, which no port of the segment has, to a port.
-    pub(crate) fn add(&mut self, number: u32, ip: IpAddr, slot: u32) {
+    pub(crate) fn add(&mut self, number: SegmentId, ip: IpAddr, slot: PortSlot) {
         self.segments.at(number).insert(ip, slot);
         self.ports.at(slot).insert(ip);
         self.len += 1;
     }
 
     /// Takes an address from the port that has it.
-    pub(crate) fn remove(&mut self, number: u32, ip: IpAddr) {
+    pub(crate) fn remove(&mut self, number: SegmentId, ip: IpAddr) {
         if let Some(slot) = self.segments.at(number).remove(&ip) {
             self.ports.at(slot).remove(&ip);
             self.len -= 1;
@@ -50,7 +52,7 @@ impl PortAddresses {
     }
 
     /// Takes all addresses of a segment away.
-    pub(crate) fn remove_segment(&mut self, number: u32) {
+    pub(crate) fn remove_segment(&mut self, number: SegmentId) {
         for (ip, slot) in self.segments.take(number) {
             self.ports.at(slot).remove(&ip);
             self.len -= 1;

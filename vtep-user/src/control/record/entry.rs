@@ -2,152 +2,144 @@
 
 use vtep_common::abi::{
     addr::MacAddr,
-    fdb::{FdbKey, FdbValue},
-    map::MAX_FLOOD_LISTS,
+    fdb::{FdbKey, FdbTarget, FdbValue, FdbWord},
+    id::{PeerId, PortSlot, SegmentId},
+    origin::Origin,
 };
 
 use super::{ignored::Ignored, queue::NEVER};
 use crate::model::EntryState;
 
-/// What an entry points to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A peer.
-    Peer,
-    /// A port.
-    Port,
-    /// The flood list of a multicast MAC.
-    List,
-}
-
-/// Who made an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// The user.
-    Static,
-    /// A frame.
-    Learned,
-    /// A frame, and it moved too often.
-    Frozen,
-}
-
 /// An FDB entry. There can be millions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// When a learned entry is to be looked at, in seconds.
+    /// When an entry that ages is to be looked at, in seconds.
     pub(crate) due: Ignored<u32>,
-    /// Number of the peer, slot of the port, or number of the list.
-    target: u16,
-    /// Which of these.
-    pub(crate) kind: Kind,
-    /// Who made it.
-    pub(crate) origin: Origin,
+    /// The lower half of its word in the map: all but the stamp.
+    word: u32,
 }
 
-const _: () = assert!(size_of::<Entry>() == 8 && MAX_FLOOD_LISTS <= 1 << 16);
+const _: () = assert!(size_of::<Entry>() == 8);
 
 impl Entry {
-    /// An entry of this kind; `None` if there is no target of that number.
-    fn new(kind: Kind, target: u32, origin: Origin) -> Option<Self> {
-        Some(Self {
-            due: Ignored(NEVER),
-            target: u16::try_from(target).ok()?,
-            kind,
-            origin,
-        })
-    }
-
-    /// An entry of the user's.
-    pub(crate) fn static_to(kind: Kind, target: u32) -> Self {
-        Self::new(kind, target, Origin::Static).expect("a number that the state gave out")
+    /// An entry that the user made.
+    pub(crate) fn static_to(target: FdbTarget) -> Self {
+        Self::of(FdbValue::fixed(target))
     }
 
     /// An entry made by a frame.
-    pub(crate) fn learned(kind: Kind, target: u32) -> Self {
-        Self::new(kind, target, Origin::Learned).expect("a number that the state gave out")
+    pub(crate) fn learned(target: FdbTarget) -> Self {
+        Self::of(FdbValue::learned(target, 0))
+    }
+
+    fn of(pod: FdbValue) -> Self {
+        Self {
+            due: Ignored(NEVER),
+            word: lower_half(pod.word()),
+        }
+    }
+
+    /// From the map; `None` for a list that was learned, which nobody makes. What does not move is not frozen.
+    pub(crate) fn from_pod(pod: &FdbValue) -> Option<Self> {
+        let ages = pod.origin.ages();
+        if ages && pod.target.list().is_some() {
+            return None;
+        }
+        let frozen = pod.frozen && ages;
+        Some(Self::of(FdbValue { frozen, ..*pod }))
+    }
+
+    /// Its word in the map, without the stamp.
+    const fn in_map(self) -> FdbWord {
+        FdbWord::new(self.word as u64)
+    }
+
+    /// As it stands in the map. `seen` is when a frame from the MAC was last seen, of an entry that ages.
+    pub(crate) fn pod(self, seen: u64) -> FdbValue {
+        let value = self.in_map().value().expect("made of a value");
+        let last_seen = if self.ages() { seen } else { 0 };
+        FdbValue { last_seen, ..value }
+    }
+
+    /// Freezes it where it is.
+    pub(crate) fn freeze(&mut self) {
+        self.set_frozen(true);
     }
 
     /// Lets a frozen entry move again; false if it is not frozen.
     pub(crate) fn thaw(&mut self) -> bool {
-        let frozen = self.origin == Origin::Frozen;
-        if frozen {
-            self.origin = Origin::Learned;
-        }
+        let frozen = self.is_frozen();
+        self.set_frozen(false);
         frozen
     }
 
-    /// True unless the user made it.
-    pub(crate) fn is_learned(self) -> bool {
-        self.origin != Origin::Static
+    fn set_frozen(&mut self, frozen: bool) {
+        let value = self.pod(0);
+        self.word = lower_half(FdbValue { frozen, ..value }.word());
+    }
+
+    /// True if it is not to move, for it moved too often.
+    pub(crate) fn is_frozen(self) -> bool {
+        self.in_map().is_frozen()
+    }
+
+    /// Who made it.
+    fn origin(self) -> Origin {
+        self.in_map().origin().expect("made of a value")
+    }
+
+    /// True if the user made it.
+    pub(crate) fn is_static(self) -> bool {
+        self.origin().is_static()
+    }
+
+    /// True if it goes when no frame from its MAC was seen for long.
+    pub(crate) fn ages(self) -> bool {
+        self.origin().ages()
+    }
+
+    /// True if a frame from elsewhere, from a local port or from a VTEP, moves it there.
+    pub(crate) fn yields_to_frame(self, at_port: bool) -> bool {
+        !self.is_frozen() && Origin::Learned.may_replace(self.origin(), at_port)
     }
 
     /// The state in rows.
     pub(crate) fn state(self) -> EntryState {
-        match self.origin {
-            Origin::Static => EntryState::Static,
-            Origin::Learned | Origin::Frozen => EntryState::Learned,
+        if self.is_static() {
+            EntryState::Static
+        } else {
+            EntryState::Learned
         }
     }
 
-    /// Number of the peer, slot of the port, or number of the list.
-    pub(crate) fn target(self) -> u32 {
-        self.target.into()
+    /// Where it points.
+    pub(crate) fn target(self) -> FdbTarget {
+        self.in_map().target().expect("made of a value")
     }
 
-    /// Number of the peer that it points to.
-    pub(crate) fn peer(self) -> Option<u32> {
-        (self.kind == Kind::Peer).then_some(self.target())
+    /// The peer that it points to.
+    pub(crate) fn peer(self) -> Option<PeerId> {
+        self.target().peer()
     }
 
-    /// Slot of the port that it points to.
-    pub(crate) fn port(self) -> Option<u32> {
-        (self.kind == Kind::Port).then_some(self.target())
+    /// The port that it points to.
+    pub(crate) fn port(self) -> Option<PortSlot> {
+        self.target().port()
     }
 
-    /// As it stands in the map. `seen` is when a frame from the MAC was last seen, of a learned entry.
-    pub(crate) fn pod(self, seen: u64) -> FdbValue {
-        let learned = self.is_learned();
-        FdbValue {
-            target: self.target(),
-            kind: match self.kind {
-                Kind::Peer => FdbValue::PEER,
-                Kind::Port => FdbValue::PORT,
-                Kind::List => FdbValue::LIST,
-            },
-            origin: if learned {
-                FdbValue::LEARNED
-            } else {
-                FdbValue::STATIC
-            },
-            flags: if self.origin == Origin::Frozen {
-                FdbValue::FROZEN
-            } else {
-                0
-            },
-            last_seen: if learned { seen } else { 0 },
-        }
-    }
-
-    /// From the map; `None` for what this version does not know.
-    pub(crate) fn from_pod(pod: &FdbValue) -> Option<Self> {
-        let kind = match pod.kind {
-            FdbValue::PEER => Kind::Peer,
-            FdbValue::PORT => Kind::Port,
-            FdbValue::LIST => Kind::List,
-            _ => return None,
-        };
-        let origin = match pod.origin {
-            FdbValue::STATIC => Origin::Static,
-            FdbValue::LEARNED if kind == Kind::List => return None,
-            FdbValue::LEARNED if pod.flags & FdbValue::FROZEN != 0 => Origin::Frozen,
-            FdbValue::LEARNED => Origin::Learned,
-            _ => return None,
-        };
-        Self::new(kind, pod.target, origin)
+    /// True if it points to the list of a multicast MAC.
+    pub(crate) fn is_list(self) -> bool {
+        self.target().list().is_some()
     }
 }
 
+/// All of a word but the stamp.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+const fn lower_half(word: FdbWord) -> u32 {
+    word.get() as u32
+}
+
 /// Key of `mac` in segment `number`.
-pub(crate) fn key(number: u32, mac: MacAddr) -> FdbKey {
+pub(crate) fn key(number: SegmentId, mac: MacAddr) -> FdbKey {
     FdbKey::new(number, mac)
 }

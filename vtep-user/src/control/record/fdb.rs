@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::{
+    addr::MacAddr,
+    id::{PortSlot, SegmentId},
+};
 
 use super::{entry::Entry, hash::Map, ignored::Ignored, numbered::Numbered};
 
@@ -18,8 +21,8 @@ struct Behind {
 /// The entries of all VNIs, by the numbers of their segments.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fdb {
-    segments: Numbered<Map<MacAddr, Entry>>,
-    ports: Numbered<Behind>,
+    segments: Numbered<SegmentId, Map<MacAddr, Entry>>,
+    ports: Numbered<PortSlot, Behind>,
     len: u32,
 }
 
@@ -30,23 +33,28 @@ impl Fdb {
     }
 
     /// Entries of a segment.
-    pub(crate) fn len_in(&self, number: u32) -> usize {
+    pub(crate) fn len_in(&self, number: SegmentId) -> usize {
         self.segments.get(number).map_or(0, Map::len)
     }
 
     /// The entry of a MAC.
-    pub(crate) fn get(&self, number: u32, mac: MacAddr) -> Option<Entry> {
+    pub(crate) fn get(&self, number: SegmentId, mac: MacAddr) -> Option<Entry> {
         self.segments.get(number)?.get(&mac).copied()
     }
 
     /// The entries of a segment.
-    pub(crate) fn entries(&self, number: u32) -> impl Iterator<Item = (MacAddr, Entry)> {
+    pub(crate) fn entries(&self, number: SegmentId) -> impl Iterator<Item = (MacAddr, Entry)> {
         let entries = self.segments.get(number).into_iter().flatten();
         entries.map(|(&mac, &entry)| (mac, entry))
     }
 
     /// Puts an entry in place of the one that the MAC has, which is returned.
-    pub(crate) fn insert(&mut self, number: u32, mac: MacAddr, entry: Entry) -> Option<Entry> {
+    pub(crate) fn insert(
+        &mut self,
+        number: SegmentId,
+        mac: MacAddr,
+        entry: Entry,
+    ) -> Option<Entry> {
         let old = self.segments.at(number).insert(mac, entry);
         match old {
             Some(old) => self.unlink(mac, old),
@@ -54,17 +62,17 @@ impl Fdb {
         }
         if let Some(slot) = entry.port() {
             let behind = self.ports.at(slot);
-            if entry.is_learned() {
-                behind.learned += 1;
-            } else {
+            if entry.is_static() {
                 behind.statics.insert(mac);
+            } else {
+                behind.learned += 1;
             }
         }
         old
     }
 
     /// Takes the entry of a MAC away.
-    pub(crate) fn remove(&mut self, number: u32, mac: MacAddr) -> Option<Entry> {
+    pub(crate) fn remove(&mut self, number: SegmentId, mac: MacAddr) -> Option<Entry> {
         let old = self.segments.at(number).remove(&mac)?;
         self.len -= 1;
         self.unlink(mac, old);
@@ -72,7 +80,7 @@ impl Fdb {
     }
 
     /// Takes all entries of a segment away, and returns them.
-    pub(crate) fn remove_segment(&mut self, number: u32) -> Vec<(MacAddr, Entry)> {
+    pub(crate) fn remove_segment(&mut self, number: SegmentId) -> Vec<(MacAddr, Entry)> {
         let mut gone = Vec::new();
         for (mac, entry) in self.segments.take(number) {
             self.len -= 1;
@@ -86,26 +94,26 @@ impl Fdb {
     fn unlink(&mut self, mac: MacAddr, old: Entry) {
         if let Some(slot) = old.port() {
             let behind = self.ports.at(slot);
-            if old.is_learned() {
-                behind.learned -= 1;
-            } else {
+            if old.is_static() {
                 behind.statics.remove(&mac);
+            } else {
+                behind.learned -= 1;
             }
         }
     }
 
     /// Says when a learned entry is to be looked at.
-    pub(crate) fn set_due(&mut self, number: u32, mac: MacAddr, due: u32) {
+    pub(crate) fn set_due(&mut self, number: SegmentId, mac: MacAddr, due: u32) {
         if let Some(entry) = self.segments.at(number).get_mut(&mac) {
             entry.due = Ignored(due);
         }
     }
 
     /// Says when all learned entries of a segment are to be looked at; returns their MACs.
-    pub(crate) fn set_due_all(&mut self, number: u32, due: u32) -> Vec<MacAddr> {
+    pub(crate) fn set_due_all(&mut self, number: SegmentId, due: u32) -> Vec<MacAddr> {
         let entries = self.segments.at(number).iter_mut();
-        let learned = entries.filter(|(_, entry)| entry.is_learned());
-        learned
+        let ageing = entries.filter(|(_, entry)| entry.ages());
+        ageing
             .map(|(&mac, entry)| {
                 entry.due = Ignored(due);
                 mac
@@ -114,20 +122,20 @@ impl Fdb {
     }
 
     /// Lets the MAC of a frozen entry move again, and returns the entry as it is then.
-    pub(crate) fn thaw(&mut self, number: u32, mac: MacAddr) -> Option<Entry> {
+    pub(crate) fn thaw(&mut self, number: SegmentId, mac: MacAddr) -> Option<Entry> {
         let entry = self.segments.at(number).get_mut(&mac)?;
         entry.thaw().then_some(*entry)
     }
 
     /// The MACs that the user put behind a port.
-    pub(crate) fn static_behind(&self, slot: u32) -> impl ExactSizeIterator<Item = MacAddr> {
+    pub(crate) fn static_behind(&self, slot: PortSlot) -> impl ExactSizeIterator<Item = MacAddr> {
         const NONE: &BTreeSet<MacAddr> = &BTreeSet::new();
         let statics = self.ports.get(slot).map_or(NONE, |behind| &behind.statics);
         statics.iter().copied()
     }
 
     /// The MACs that were learned behind a port, in this segment.
-    pub(crate) fn learned_behind(&self, number: u32, slot: u32) -> Vec<MacAddr> {
+    pub(crate) fn learned_behind(&self, number: SegmentId, slot: PortSlot) -> Vec<MacAddr> {
         if self
             .ports
             .get(slot)
@@ -136,20 +144,20 @@ impl Fdb {
             return Vec::new();
         }
         self.entries(number)
-            .filter(|(_, entry)| entry.is_learned() && entry.port() == Some(slot))
+            .filter(|(_, entry)| !entry.is_static() && entry.port() == Some(slot))
             .map(|(mac, _)| mac)
             .collect()
     }
 
     /// How many MACs are behind a port, learned ones included.
-    pub(crate) fn count_behind(&self, slot: u32) -> usize {
+    pub(crate) fn count_behind(&self, slot: PortSlot) -> usize {
         self.ports
             .get(slot)
             .map_or(0, |behind| behind.statics.len() + behind.learned as usize)
     }
 
     /// The MAC of a port, if the user put just one behind it.
-    pub(crate) fn one_mac(&self, slot: u32) -> Option<MacAddr> {
+    pub(crate) fn one_mac(&self, slot: PortSlot) -> Option<MacAddr> {
         let mut macs = self.static_behind(slot);
         macs.next().filter(|_| macs.next().is_none())
     }
@@ -157,29 +165,42 @@ impl Fdb {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::entry::Kind, *};
+    use vtep_common::abi::fdb::FdbTarget;
+
+    use super::*;
 
     const MAC: MacAddr = MacAddr::from_bytes([2, 0, 0, 0, 0, 1]);
+    const SEGMENT: SegmentId = SegmentId::new(3);
+    const OTHER: SegmentId = SegmentId::new(4);
+    const SLOTS: [PortSlot; 2] = [PortSlot::new(7), PortSlot::new(9)];
+
+    /// Something learned at the first port, and something that the user put behind the second.
+    fn entries() -> [Entry; 2] {
+        let [one, two] = SLOTS.map(FdbTarget::Port);
+        [Entry::learned(one), Entry::static_to(two)]
+    }
 
     #[test]
     fn an_entry_that_is_replaced_is_counted_once_and_behind_its_new_port_alone() {
         let mut fdb = Fdb::default();
-        fdb.insert(3, MAC, Entry::learned(Kind::Port, 7));
-        fdb.insert(3, MAC, Entry::static_to(Kind::Port, 9));
+        for entry in entries() {
+            fdb.insert(SEGMENT, MAC, entry);
+        }
 
-        assert_eq!((fdb.len(), fdb.len_in(3)), (1, 1));
-        assert_eq!([7, 9].map(|slot| fdb.count_behind(slot)), [0, 1]);
-        assert_eq!([7, 9].map(|slot| fdb.one_mac(slot)), [None, Some(MAC)]);
+        assert_eq!((fdb.len(), fdb.len_in(SEGMENT)), (1, 1));
+        assert_eq!(SLOTS.map(|slot| fdb.count_behind(slot)), [0, 1]);
+        assert_eq!(SLOTS.map(|slot| fdb.one_mac(slot)), [None, Some(MAC)]);
     }
 
     #[test]
     fn what_is_removed_leaves_nothing_behind() {
         let mut fdb = Fdb::default();
-        fdb.insert(3, MAC, Entry::learned(Kind::Port, 7));
-        fdb.insert(4, MAC, Entry::static_to(Kind::Port, 9));
-        fdb.remove(3, MAC);
+        let [one, two] = entries();
+        fdb.insert(SEGMENT, MAC, one);
+        fdb.insert(OTHER, MAC, two);
+        fdb.remove(SEGMENT, MAC);
 
-        assert_eq!(fdb.remove_segment(4).len(), 1);
+        assert_eq!(fdb.remove_segment(OTHER).len(), 1);
         assert!(fdb == Fdb::default());
     }
 }

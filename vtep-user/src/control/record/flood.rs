@@ -4,24 +4,57 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytemuck::Zeroable;
-use vtep_common::abi::{addr::MacAddr, flood::FloodList, map::MAX_SEGMENTS};
+use vtep_common::abi::{
+    addr::MacAddr,
+    flood::FloodList,
+    id::{Id, ListId, PeerId, PortSlot, SegmentId},
+    map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
+};
 
 use super::{numbered::Numbered, slots::Slots};
+
+/// Which of the lists that are no VNI's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct GroupList(u32);
+
+impl GroupList {
+    /// From the number of a list, if it is one of these.
+    fn from_list(list: ListId) -> Option<Self> {
+        let number = list.get().checked_sub(MAX_SEGMENTS)?;
+        (list.get() < MAX_FLOOD_LISTS).then_some(Self(number))
+    }
+
+    /// The list.
+    const fn list(self) -> ListId {
+        ListId::new(MAX_SEGMENTS + self.0)
+    }
+}
+
+impl Id for GroupList {
+    fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+impl From<GroupList> for u32 {
+    fn from(list: GroupList) -> Self {
+        list.0
+    }
+}
 
 /// A multicast MAC with VTEPs of its own.
 #[derive(Clone, Debug, PartialEq)]
 struct Group {
-    /// Which of the lists that are no VNI's own.
-    number: u32,
+    /// Its list.
+    number: GroupList,
     /// Numbers of its peers.
-    remotes: Vec<u32>,
+    remotes: Vec<PeerId>,
 }
 
 impl Group {
-    /// Number of its flood list.
-    const fn list(&self) -> u32 {
-        MAX_SEGMENTS + self.number
+    /// Its flood list.
+    const fn list(&self) -> ListId {
+        self.number.list()
     }
 }
 
@@ -29,9 +62,9 @@ impl Group {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Lists {
     /// Number of the peer that is its multicast group.
-    multicast: Option<u32>,
+    multicast: Option<PeerId>,
     /// Numbers of the peers on its own list.
-    remotes: Vec<u32>,
+    remotes: Vec<PeerId>,
     /// The multicast MACs with VTEPs of their own; each has an entry in the FDB too.
     groups: BTreeMap<MacAddr, Group>,
 }
@@ -39,9 +72,9 @@ struct Lists {
 /// The lists of all VNIs, by the numbers of their segments. The zero MAC names the VNI's own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct FloodLists {
-    segments: Numbered<Lists>,
+    segments: Numbered<SegmentId, Lists>,
     /// The lists of multicast MACs, numbered from [`MAX_SEGMENTS`] on.
-    numbers: Slots<()>,
+    numbers: Slots<GroupList, ()>,
 }
 
 impl FloodLists {
@@ -51,26 +84,26 @@ impl FloodLists {
     }
 
     /// The multicast MACs of a segment that have a list.
-    pub(crate) fn macs(&self, number: u32) -> Vec<MacAddr> {
+    pub(crate) fn macs(&self, number: SegmentId) -> Vec<MacAddr> {
         let lists = self.segments.get(number);
         lists.map_or_else(Vec::new, |lists| lists.groups.keys().copied().collect())
     }
 
     /// True if a multicast MAC has a list.
-    pub(crate) fn has(&self, number: u32, mac: MacAddr) -> bool {
+    pub(crate) fn has(&self, number: SegmentId, mac: MacAddr) -> bool {
         let lists = self.segments.get(number);
         lists.is_some_and(|lists| lists.groups.contains_key(&mac))
     }
 
     /// The number of the list of `mac`.
-    pub(crate) fn list_of(&self, number: u32, mac: MacAddr) -> u32 {
+    pub(crate) fn list_of(&self, number: SegmentId, mac: MacAddr) -> ListId {
         let lists = self.segments.get(number);
         let group = lists.and_then(|lists| lists.groups.get(&mac));
-        group.map_or(number, Group::list)
+        group.map_or(number.into(), Group::list)
     }
 
     /// The peers on the list of `mac`.
-    pub(crate) fn remotes(&self, number: u32, mac: MacAddr) -> &[u32] {
+    pub(crate) fn remotes(&self, number: SegmentId, mac: MacAddr) -> &[PeerId] {
         let Some(lists) = self.segments.get(number) else {
             return &[];
         };
@@ -81,7 +114,7 @@ impl FloodLists {
         group.map_or(&[], |group| group.remotes.as_slice())
     }
 
-    fn remotes_mut(&mut self, number: u32, mac: MacAddr) -> &mut Vec<u32> {
+    fn remotes_mut(&mut self, number: SegmentId, mac: MacAddr) -> &mut Vec<PeerId> {
         let lists = self.segments.at(number);
         if mac.is_zero() {
             return &mut lists.remotes;
@@ -91,39 +124,43 @@ impl FloodLists {
     }
 
     /// The multicast group of a VNI.
-    pub(crate) fn multicast(&self, number: u32) -> Option<u32> {
+    pub(crate) fn multicast(&self, number: SegmentId) -> Option<PeerId> {
         self.segments.get(number)?.multicast
     }
 
     /// Makes another peer, or none, the multicast group of a VNI; returns the one so far.
-    pub(crate) fn set_multicast(&mut self, number: u32, new: Option<u32>) -> Option<u32> {
+    pub(crate) fn set_multicast(
+        &mut self,
+        number: SegmentId,
+        new: Option<PeerId>,
+    ) -> Option<PeerId> {
         std::mem::replace(&mut self.segments.at(number).multicast, new)
     }
 
     /// Where floods of a VNI leave for: its multicast group, and the peers on its own list.
-    pub(crate) fn targets(&self, number: u32) -> impl Iterator<Item = u32> {
+    pub(crate) fn targets(&self, number: SegmentId) -> impl Iterator<Item = PeerId> {
         self.multicast(number)
             .into_iter()
             .chain(self.remotes(number, MacAddr::ZERO).iter().copied())
     }
 
     /// Targets on the list of `mac` beside ports.
-    pub(crate) fn targets_on(&self, number: u32, mac: MacAddr) -> usize {
+    pub(crate) fn targets_on(&self, number: SegmentId, mac: MacAddr) -> usize {
         let multicast = self.multicast_on(number, mac);
         self.remotes(number, mac).len() + usize::from(multicast.is_some())
     }
 
     /// The multicast group on the list of `mac`.
-    fn multicast_on(&self, number: u32, mac: MacAddr) -> Option<u32> {
+    fn multicast_on(&self, number: SegmentId, mac: MacAddr) -> Option<PeerId> {
         self.multicast(number).filter(|_| mac.is_zero())
     }
 
     /// The list of `mac` as it stands in the map.
     pub(crate) fn pod(
         &self,
-        number: u32,
+        number: SegmentId,
         mac: MacAddr,
-        ports: &BTreeSet<u32>,
+        ports: &BTreeSet<PortSlot>,
     ) -> Option<Box<FloodList>> {
         pod(
             ports,
@@ -133,18 +170,34 @@ impl FloodLists {
     }
 
     /// Makes an empty list for a multicast MAC that has none, and returns its number.
-    pub(crate) fn add(&mut self, number: u32, mac: MacAddr) -> u32 {
+    pub(crate) fn add(&mut self, number: SegmentId, mac: MacAddr) -> ListId {
         let own = self.numbers.insert(());
         self.put(number, mac, own, Vec::new())
     }
 
-    /// Takes the list of a multicast MAC over; `own` is its number among the lists that are no VNI's own.
-    pub(crate) fn adopt(&mut self, number: u32, mac: MacAddr, own: u32, remotes: Vec<u32>) {
-        self.numbers.put(own, ());
-        self.put(number, mac, own, remotes);
+    /// Takes the list of a multicast MAC over; false if it can be no such list.
+    pub(crate) fn adopt(
+        &mut self,
+        number: SegmentId,
+        mac: MacAddr,
+        list: ListId,
+        remotes: &[PeerId],
+    ) -> bool {
+        let own = GroupList::from_list(list);
+        if let Some(own) = own {
+            self.numbers.put(own, ());
+            self.put(number, mac, own, remotes.to_vec());
+        }
+        own.is_some()
     }
 
-    fn put(&mut self, number: u32, mac: MacAddr, own: u32, remotes: Vec<u32>) -> u32 {
+    fn put(
+        &mut self,
+        number: SegmentId,
+        mac: MacAddr,
+        own: GroupList,
+        remotes: Vec<PeerId>,
+    ) -> ListId {
         let group = Group {
             number: own,
             remotes,
@@ -155,29 +208,33 @@ impl FloodLists {
     }
 
     /// Takes the list of a multicast MAC away. Returns its number and its peers.
-    pub(crate) fn remove(&mut self, number: u32, mac: MacAddr) -> Option<(u32, Vec<u32>)> {
+    pub(crate) fn remove(
+        &mut self,
+        number: SegmentId,
+        mac: MacAddr,
+    ) -> Option<(ListId, Vec<PeerId>)> {
         let group = self.segments.at(number).groups.remove(&mac)?;
         self.numbers.remove(group.number);
         Some((group.list(), group.remotes))
     }
 
     /// Puts a peer on the list of `mac`.
-    pub(crate) fn push(&mut self, number: u32, mac: MacAddr, peer: u32) {
+    pub(crate) fn push(&mut self, number: SegmentId, mac: MacAddr, peer: PeerId) {
         self.remotes_mut(number, mac).push(peer);
     }
 
     /// Makes `peer` the only one on the list of `mac`. Returns those so far.
-    pub(crate) fn set(&mut self, number: u32, mac: MacAddr, peer: u32) -> Vec<u32> {
+    pub(crate) fn set(&mut self, number: SegmentId, mac: MacAddr, peer: PeerId) -> Vec<PeerId> {
         std::mem::replace(self.remotes_mut(number, mac), vec![peer])
     }
 
     /// Takes those peers off the list of `mac` that `goes` says, and returns them.
     pub(crate) fn take(
         &mut self,
-        number: u32,
+        number: SegmentId,
         mac: MacAddr,
-        goes: impl Fn(u32) -> bool,
-    ) -> Vec<u32> {
+        goes: impl Fn(PeerId) -> bool,
+    ) -> Vec<PeerId> {
         let remotes = self.remotes_mut(number, mac);
         let (gone, kept) = remotes.drain(..).partition(|&peer| goes(peer));
         *remotes = kept;
@@ -186,14 +243,14 @@ impl FloodLists {
 
     /// Takes all lists of a segment away. Returns the numbers of those of multicast MACs, and all peers, each as often as it was on
     /// one.
-    pub(crate) fn remove_segment(&mut self, number: u32) -> (Vec<u32>, Vec<u32>) {
+    pub(crate) fn remove_segment(&mut self, number: SegmentId) -> (Vec<ListId>, Vec<PeerId>) {
         let Lists {
             multicast,
             remotes,
             groups,
         } = self.segments.take(number);
         let mut numbers = Vec::new();
-        let mut peers: Vec<u32> = multicast.into_iter().collect();
+        let mut peers: Vec<PeerId> = multicast.into_iter().collect();
         for group in groups.into_values() {
             self.numbers.remove(group.number);
             numbers.push(group.list());
@@ -206,17 +263,15 @@ impl FloodLists {
 
 /// The list of these ports and peers; `None` if there are none, for an empty list is not kept. The multicast group of the VNI
 /// comes before the VTEPs.
-fn pod(ports: &BTreeSet<u32>, multicast: Option<u32>, remotes: &[u32]) -> Option<Box<FloodList>> {
+fn pod(
+    ports: &BTreeSet<PortSlot>,
+    multicast: Option<PeerId>,
+    remotes: &[PeerId],
+) -> Option<Box<FloodList>> {
     let remotes = || multicast.iter().chain(remotes);
-    let len = ports.len() + remotes().count();
-    if len == 0 {
+    if ports.is_empty() && remotes().next().is_none() {
         return None;
     }
-    let mut list = Box::new(FloodList::zeroed());
-    list.len = u32::try_from(len).expect("limited");
-    list.ports = u32::try_from(ports.len()).expect("limited");
-    for (target, number) in list.targets.iter_mut().zip(ports.iter().chain(remotes())) {
-        *target = *number;
-    }
-    Some(list)
+    let list = FloodList::new(ports.iter().copied(), remotes().copied());
+    Some(Box::new(list.expect("limited")))
 }

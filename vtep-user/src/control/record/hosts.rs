@@ -7,7 +7,7 @@ use std::{
 
 use vtep_common::abi::{
     addr::{MacAddr, VtepAddr},
-    id::NONE,
+    id::{PortSlot, SegmentId},
     neigh::{NeighKey, NeighValue},
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct Neigh {
     /// Whether it is a router.
     pub(crate) router: bool,
     /// Slot of the port that has the address, or at which it was heard.
-    pub(crate) port: Option<u32>,
+    pub(crate) port: Option<PortSlot>,
     /// When it was last heard, in nanoseconds; 0 for before this daemon's time.
     pub(crate) heard: Ignored<u64>,
     /// When a snooped entry is to be looked at, in seconds.
@@ -58,7 +58,7 @@ impl Neigh {
     pub(crate) fn pod(&self) -> NeighValue {
         NeighValue {
             mac: self.mac.get(),
-            port: self.port.unwrap_or(NONE),
+            port: self.port.unwrap_or(PortSlot::NONE),
             flags: if self.router { NeighValue::ROUTER } else { 0 },
             origin: match self.origin {
                 NeighState::Static => NeighValue::STATIC,
@@ -72,7 +72,7 @@ impl Neigh {
 }
 
 /// Key of `ip` in segment `number`.
-pub(crate) fn key(number: u32, ip: IpAddr) -> NeighKey {
+pub(crate) fn key(number: SegmentId, ip: IpAddr) -> NeighKey {
     NeighKey {
         segment: number,
         host: VtepAddr::from(ip),
@@ -91,7 +91,7 @@ struct Table {
 /// The hosts of all VNIs, by the numbers of their segments.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Hosts {
-    segments: Numbered<Table>,
+    segments: Numbered<SegmentId, Table>,
     /// Entries that follow from nothing else in the state.
     own: u32,
     /// Of them, those that were snooped.
@@ -110,19 +110,24 @@ impl Hosts {
     }
 
     /// The entry of an address.
-    pub(crate) fn get(&self, number: u32, ip: IpAddr) -> Option<Neigh> {
+    pub(crate) fn get(&self, number: SegmentId, ip: IpAddr) -> Option<Neigh> {
         self.segments.get(number)?.entries.get(&ip).copied()
     }
 
     /// The entries of a segment.
-    pub(crate) fn entries(&self, number: u32) -> impl Iterator<Item = (IpAddr, &Neigh)> {
+    pub(crate) fn entries(&self, number: SegmentId) -> impl Iterator<Item = (IpAddr, &Neigh)> {
         let table = self.segments.get(number).into_iter();
         let entries = table.flat_map(|table| &table.entries);
         entries.map(|(&ip, neigh)| (ip, neigh))
     }
 
     /// Puts the entry of an address, or takes it away, and returns the one so far.
-    pub(crate) fn put(&mut self, number: u32, ip: IpAddr, new: Option<Neigh>) -> Option<Neigh> {
+    pub(crate) fn put(
+        &mut self,
+        number: SegmentId,
+        ip: IpAddr,
+        new: Option<Neigh>,
+    ) -> Option<Neigh> {
         let table = self.segments.at(number);
         let old = match new {
             Some(new) => table.entries.insert(ip, new),
@@ -146,7 +151,7 @@ impl Hosts {
     }
 
     /// Takes all entries of a segment away, and returns their addresses.
-    pub(crate) fn remove_segment(&mut self, number: u32) -> Vec<IpAddr> {
+    pub(crate) fn remove_segment(&mut self, number: SegmentId) -> Vec<IpAddr> {
         let mut gone = Vec::new();
         for (ip, neigh) in self.segments.take(number).entries {
             self.uncount(neigh);
@@ -156,7 +161,7 @@ impl Hosts {
     }
 
     /// The hosts that are known to be at a MAC.
-    pub(crate) fn at(&self, number: u32, mac: MacAddr) -> Vec<IpAddr> {
+    pub(crate) fn at(&self, number: SegmentId, mac: MacAddr) -> Vec<IpAddr> {
         const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         const LAST: IpAddr = IpAddr::V6(Ipv6Addr::new(!0, !0, !0, !0, !0, !0, !0, !0));
         let Some(table) = self.segments.get(number) else {
@@ -167,7 +172,7 @@ impl Hosts {
     }
 
     /// The hosts that were snooped at a MAC.
-    pub(crate) fn snooped_at(&self, number: u32, mac: MacAddr) -> Vec<IpAddr> {
+    pub(crate) fn snooped_at(&self, number: SegmentId, mac: MacAddr) -> Vec<IpAddr> {
         if self.snooped == 0 {
             return Vec::new();
         }
@@ -181,7 +186,7 @@ impl Hosts {
     }
 
     /// The hosts of a segment that were snooped.
-    pub(crate) fn snooped_in(&self, number: u32) -> Vec<IpAddr> {
+    pub(crate) fn snooped_in(&self, number: SegmentId) -> Vec<IpAddr> {
         if self.snooped == 0 {
             return Vec::new();
         }
@@ -190,14 +195,14 @@ impl Hosts {
     }
 
     /// Says when an entry was heard last and when it is to be looked at.
-    pub(crate) fn set_due(&mut self, number: u32, ip: IpAddr, heard: u64, due: u32) {
+    pub(crate) fn set_due(&mut self, number: SegmentId, ip: IpAddr, heard: u64, due: u32) {
         if let Some(neigh) = self.segments.at(number).entries.get_mut(&ip) {
             (neigh.heard, neigh.due) = (Ignored(heard), Ignored(due));
         }
     }
 
     /// Says that all snooped entries of a segment are to be looked at now; returns their addresses.
-    pub(crate) fn set_all_due(&mut self, number: u32) -> Vec<IpAddr> {
+    pub(crate) fn set_all_due(&mut self, number: SegmentId) -> Vec<IpAddr> {
         let hosts = self.snooped_in(number);
         for ip in &hosts {
             if let Some(neigh) = self.segments.at(number).entries.get_mut(ip) {

@@ -2,6 +2,8 @@
 
 use std::hash::Hash;
 
+use vtep_common::abi::id::PortSlot;
+
 use super::{
     hash::Map,
     limits::Duplicates,
@@ -23,7 +25,7 @@ struct Record {
     /// Moves that count.
     count: u32,
     /// Slots of the ports that it left, and when.
-    left: [Option<(u32, u64)>; MAX_LEFT],
+    left: [Option<(PortSlot, u64)>; MAX_LEFT],
     /// The second until which it is frozen.
     frozen: Option<u32>,
     /// When it is to be looked at.
@@ -32,13 +34,13 @@ struct Record {
 
 impl Record {
     /// When it was last at the port `slot`.
-    fn last_at(&self, slot: u32) -> Option<u64> {
+    fn last_at(&self, slot: PortSlot) -> Option<u64> {
         let mut left = self.left.iter().flatten();
         left.find(|(at, _)| *at == slot).map(|(_, time)| *time)
     }
 
     /// Remembers that it left the port `slot`; the port that it left longest ago is forgotten.
-    fn leave(&mut self, slot: u32, time: u64) {
+    fn leave(&mut self, slot: PortSlot, time: u64) {
         let same = self
             .left
             .iter()
@@ -55,9 +57,9 @@ pub(crate) struct Move {
     /// When.
     pub(crate) time: u64,
     /// Slot of the port that it left, if it was at one.
-    pub(crate) from: Option<u32>,
+    pub(crate) from: Option<PortSlot>,
     /// Slot of the port that it came to, if it came to one, and since when there is somebody.
-    pub(crate) to: Option<(u32, Option<u64>)>,
+    pub(crate) to: Option<(PortSlot, Option<u64>)>,
 }
 
 /// What becomes of something whose time has come.
@@ -156,7 +158,7 @@ impl<K: Copy + Eq + Hash> Moves<K> {
     }
 
     /// What is frozen and was at the port `slot` lately.
-    pub(crate) fn frozen_by(&self, slot: u32) -> Vec<K> {
+    pub(crate) fn frozen_by(&self, slot: PortSlot) -> Vec<K> {
         let frozen = self
             .records
             .iter()
@@ -218,7 +220,7 @@ mod tests {
     fn away(second: u64) -> Move {
         Move {
             time: second * SECOND,
-            from: Some(1),
+            from: Some(PortSlot::new(1)),
             to: None,
         }
     }
@@ -248,10 +250,10 @@ mod tests {
     #[test]
     fn the_ports_that_were_left_last_are_remembered() {
         let mut record = Record::default();
-        for (time, slot) in (1..).zip([7, 9, 1, 2, 3, 1, 1, 4]) {
+        for (time, slot) in (1..).zip([7, 9, 1, 2, 3, 1, 1, 4].map(PortSlot::new)) {
             record.leave(slot, time);
         }
-        let last = [1, 2, 3, 4, 7, 9].map(|slot| record.last_at(slot));
+        let last = [1, 2, 3, 4, 7, 9].map(|slot| record.last_at(PortSlot::new(slot)));
         assert_eq!(last, [Some(7), Some(4), Some(5), Some(8), None, None]);
     }
 

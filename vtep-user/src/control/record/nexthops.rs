@@ -7,6 +7,7 @@ use std::{
 
 use vtep_common::abi::{
     addr::{MacAddr, VtepAddr},
+    id::{PeerId, PortSlot, SegmentId},
     nexthop::{NexthopKey, NexthopValue},
 };
 
@@ -22,7 +23,7 @@ const _: () = assert!(vtep_common::abi::map::MAX_PORTS < 1 << (16 - PORT_SHIFT))
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Nexthop {
     /// Number of the peer to send to; without one the FDB says where the MAC is.
-    pub(crate) via: Option<u32>,
+    pub(crate) via: Option<PeerId>,
     /// The inner destination MAC.
     pub(crate) mac: Option<MacAddr>,
 }
@@ -35,7 +36,7 @@ impl Nexthop {
 }
 
 /// Key of a prefix in segment `number`, and how many bits of it hold.
-pub(crate) fn key(number: u32, prefix: Prefix) -> (u32, NexthopKey) {
+pub(crate) fn key(number: SegmentId, prefix: Prefix) -> (u32, NexthopKey) {
     let host = prefix.addr();
     let family = if host.is_ipv4() {
         NexthopKey::V4_BITS
@@ -51,8 +52,9 @@ pub(crate) fn key(number: u32, prefix: Prefix) -> (u32, NexthopKey) {
 }
 
 /// The slot of the port that has the address too, from the flags of an entry of the user's.
-pub(crate) fn port_of(value: &NexthopValue) -> Option<u32> {
-    u32::from(value.flags >> PORT_SHIFT).checked_sub(1)
+pub(crate) fn port_of(value: &NexthopValue) -> Option<PortSlot> {
+    let slot = u32::from(value.flags >> PORT_SHIFT).checked_sub(1);
+    slot.map(PortSlot::new)
 }
 
 /// All of IPv4.
@@ -89,7 +91,7 @@ struct Table {
 /// The nexthop tables of all VNIs, by the numbers of their segments.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Nexthops {
-    segments: Numbered<Table>,
+    segments: Numbered<SegmentId, Table>,
     /// Entries that the user's may need in the map.
     room: u32,
     /// Hosts whose MACs the user's entries say.
@@ -108,14 +110,14 @@ impl Nexthops {
     }
 
     /// The user's entry of a prefix.
-    pub(crate) fn get(&self, number: u32, prefix: Prefix) -> Option<Nexthop> {
+    pub(crate) fn get(&self, number: SegmentId, prefix: Prefix) -> Option<Nexthop> {
         self.segments.get(number)?.entries.get(&prefix).copied()
     }
 
     /// Puts an entry of the user's, or takes it away, and returns the one so far.
     pub(crate) fn put(
         &mut self,
-        number: u32,
+        number: SegmentId,
         prefix: Prefix,
         new: Option<Nexthop>,
     ) -> Option<Nexthop> {
@@ -152,14 +154,14 @@ impl Nexthops {
     }
 
     /// What stands in the map, by prefix.
-    pub(crate) fn routes(&self, number: u32) -> impl Iterator<Item = (Prefix, NexthopValue)> {
+    pub(crate) fn routes(&self, number: SegmentId) -> impl Iterator<Item = (Prefix, NexthopValue)> {
         let table = self.segments.get(number).into_iter();
         let routes = table.flat_map(|table| &table.routes);
         routes.map(|(&prefix, &value)| (prefix, value))
     }
 
     /// True if anything stands in the map.
-    pub(crate) fn has_routes(&self, number: u32) -> bool {
+    pub(crate) fn has_routes(&self, number: SegmentId) -> bool {
         let table = self.segments.get(number);
         table.is_some_and(|table| !table.routes.is_empty())
     }
@@ -167,7 +169,7 @@ impl Nexthops {
     /// Says what stands in the map for a prefix; true if that is something else than before.
     pub(crate) fn set_route(
         &mut self,
-        number: u32,
+        number: SegmentId,
         prefix: Prefix,
         route: Option<NexthopValue>,
     ) -> bool {
@@ -180,20 +182,20 @@ impl Nexthops {
     }
 
     /// The prefixes whose entries track a MAC.
-    pub(crate) fn tracking(&self, number: u32, mac: MacAddr) -> Vec<Prefix> {
+    pub(crate) fn tracking(&self, number: SegmentId, mac: MacAddr) -> Vec<Prefix> {
         let table = self.segments.get(number);
         let tracking = table.and_then(|table| table.tracking.get(&mac));
         tracking.into_iter().flatten().copied().collect()
     }
 
     /// True if an entry of the user's covers all of IPv4 (see [`covers_v4`]).
-    pub(crate) fn cover_v4(&self, number: u32) -> bool {
+    pub(crate) fn cover_v4(&self, number: SegmentId) -> bool {
         let table = self.segments.get(number);
         table.is_some_and(|table| table.entries.keys().any(|&prefix| covers_v4(prefix)))
     }
 
     /// Takes the table of a segment away. Returns the prefixes that stand in the map, and the peers that entries send to.
-    pub(crate) fn remove_segment(&mut self, number: u32) -> (Vec<Prefix>, Vec<u32>) {
+    pub(crate) fn remove_segment(&mut self, number: SegmentId) -> (Vec<Prefix>, Vec<PeerId>) {
         let table = self.segments.take(number);
         for (&prefix, &nexthop) in &table.entries {
             self.uncount(prefix, nexthop);

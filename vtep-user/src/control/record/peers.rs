@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, ops::Index};
 
-use vtep_common::abi;
+use vtep_common::abi::{self, id::PeerId};
 
 use super::{hash::Map, peer::Peer, slots::Slots};
 
@@ -16,9 +16,9 @@ struct Held {
 /// All peers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Peers {
-    slots: Slots<Held>,
+    slots: Slots<PeerId, Held>,
     /// Address to number.
-    numbers: Map<IpAddr, u32>,
+    numbers: Map<IpAddr, PeerId>,
 }
 
 impl Peers {
@@ -28,42 +28,42 @@ impl Peers {
     }
 
     /// The peer with a number.
-    pub(crate) fn get(&self, number: u32) -> Option<&Peer> {
+    pub(crate) fn get(&self, number: PeerId) -> Option<&Peer> {
         self.slots.get(number).map(|held| &held.peer)
     }
 
     /// The address of a peer that there is.
-    pub(crate) fn ip(&self, number: u32) -> IpAddr {
+    pub(crate) fn ip(&self, number: PeerId) -> IpAddr {
         self[number].ip
     }
 
     /// All peers, by number.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Peer)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
         self.slots.iter().map(|(number, held)| (number, &held.peer))
     }
 
     /// The number of the VTEP or multicast group `ip`.
-    pub(crate) fn number_of(&self, ip: IpAddr) -> Option<u32> {
+    pub(crate) fn number_of(&self, ip: IpAddr) -> Option<PeerId> {
         self.numbers.get(&ip).copied()
     }
 
     /// The number of the VTEP `ip`.
-    pub(crate) fn vtep(&self, ip: IpAddr) -> Option<u32> {
+    pub(crate) fn vtep(&self, ip: IpAddr) -> Option<PeerId> {
         self.number_of(ip).filter(|&number| self.is_vtep(number))
     }
 
     /// True if there is a peer of that number, and it is no multicast group.
-    pub(crate) fn is_vtep(&self, number: u32) -> bool {
+    pub(crate) fn is_vtep(&self, number: PeerId) -> bool {
         self.get(number).is_some_and(|peer| !peer.is_group())
     }
 
     /// Refers to a peer once more.
-    pub(crate) fn refer(&mut self, number: u32) {
+    pub(crate) fn refer(&mut self, number: PeerId) {
         self.slots[number].references += 1;
     }
 
     /// Puts a new peer into the lowest free slot, which is returned, and refers to it.
-    pub(crate) fn insert(&mut self, peer: Peer) -> u32 {
+    pub(crate) fn insert(&mut self, peer: Peer) -> PeerId {
         let ip = peer.ip;
         let number = self.slots.insert(Held {
             peer,
@@ -74,7 +74,7 @@ impl Peers {
     }
 
     /// Takes a peer over that has its number, and to which nothing refers yet.
-    pub(crate) fn adopt(&mut self, number: u32, peer: Peer) {
+    pub(crate) fn adopt(&mut self, number: PeerId, peer: Peer) {
         self.numbers.insert(peer.ip, number);
         self.slots.put(
             number,
@@ -86,7 +86,7 @@ impl Peers {
     }
 
     /// Refers to a peer once less. With the last reference it goes, and is returned.
-    pub(crate) fn release(&mut self, number: u32) -> Option<Peer> {
+    pub(crate) fn release(&mut self, number: PeerId) -> Option<Peer> {
         let held = &mut self.slots[number];
         held.references -= 1;
         if held.references > 0 {
@@ -96,16 +96,16 @@ impl Peers {
     }
 
     /// Takes those away to which nothing refers, and returns their numbers.
-    pub(crate) fn remove_unused(&mut self) -> Vec<u32> {
+    pub(crate) fn remove_unused(&mut self) -> Vec<PeerId> {
         let unused = self.slots.iter().filter(|(_, held)| held.references == 0);
-        let unused: Vec<u32> = unused.map(|(number, _)| number).collect();
+        let unused: Vec<PeerId> = unused.map(|(number, _)| number).collect();
         for &number in &unused {
             self.remove(number);
         }
         unused
     }
 
-    fn remove(&mut self, number: u32) -> Option<Peer> {
+    fn remove(&mut self, number: PeerId) -> Option<Peer> {
         let Held { peer, .. } = self.slots.remove(number)?;
         self.numbers.remove(&peer.ip);
         Some(peer)
@@ -115,7 +115,7 @@ impl Peers {
     /// Returns the record if it is another than before.
     pub(crate) fn change(
         &mut self,
-        number: u32,
+        number: PeerId,
         (local, udp_port): (Option<IpAddr>, u16),
         change: impl FnOnce(&mut Peer),
     ) -> Option<abi::peer::Peer> {
@@ -134,10 +134,10 @@ impl Peers {
     }
 }
 
-impl Index<u32> for Peers {
+impl Index<PeerId> for Peers {
     type Output = Peer;
 
-    fn index(&self, number: u32) -> &Peer {
+    fn index(&self, number: PeerId) -> &Peer {
         &self.slots[number].peer
     }
 }

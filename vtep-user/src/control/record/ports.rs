@@ -5,7 +5,10 @@ use std::{
     ops::Index,
 };
 
-use vtep_common::abi::port::{Port, PortKey};
+use vtep_common::abi::{
+    id::{PortSlot, SegmentId},
+    port::{Port, PortKey},
+};
 
 use super::{facts::LinkFacts, numbered::Numbered, settings, slots::Slots};
 use crate::model::PortHook;
@@ -18,19 +21,19 @@ pub(crate) struct Device {
     /// The hook that the user named.
     pub(crate) hook: PortHook,
     /// Its ports: VLAN ID, or 0 for untagged frames, to slot.
-    slots: BTreeMap<u16, u32>,
+    slots: BTreeMap<u16, PortSlot>,
     /// Whether it is up, with somebody at the other end.
     running: bool,
 }
 
 impl Device {
     /// The port that takes a VLAN, or, for 0, untagged frames.
-    pub(crate) fn port(&self, vlan: u16) -> Option<u32> {
+    pub(crate) fn port(&self, vlan: u16) -> Option<PortSlot> {
         self.slots.get(&vlan).copied()
     }
 
     /// Its ports, by VLAN.
-    pub(crate) fn ports(&self) -> impl Iterator<Item = (u16, u32)> {
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (u16, PortSlot)> {
         self.slots.iter().map(|(&vlan, &slot)| (vlan, slot))
     }
 
@@ -43,13 +46,13 @@ impl Device {
 /// Ports, each as it stands in the map: one VLAN of an interface, or its untagged frames.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Ports {
-    slots: Slots<Port>,
+    slots: Slots<PortSlot, Port>,
     /// Interface number to interface.
     devices: BTreeMap<u32, Device>,
     /// Name to interface number.
     names: HashMap<String, u32>,
     /// The slots of the ports that floods of a segment reach.
-    flooded: Numbered<BTreeSet<u32>>,
+    flooded: Numbered<SegmentId, BTreeSet<PortSlot>>,
 }
 
 impl Ports {
@@ -59,12 +62,12 @@ impl Ports {
     }
 
     /// The port in a slot.
-    pub(crate) fn get(&self, slot: u32) -> Option<&Port> {
+    pub(crate) fn get(&self, slot: PortSlot) -> Option<&Port> {
         self.slots.get(slot)
     }
 
     /// All ports, by slot.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Port)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PortSlot, &Port)> {
         self.slots.iter()
     }
 
@@ -87,26 +90,26 @@ impl Ports {
     }
 
     /// The name of the interface that a port is on.
-    pub(crate) fn device_name(&self, slot: u32) -> &str {
+    pub(crate) fn device_name(&self, slot: PortSlot) -> &str {
         &self.devices[&self.slots[slot].ifindex].name
     }
 
     /// Puts a port into the lowest free slot, which is returned.
-    pub(crate) fn insert(&mut self, port: Port, facts: &LinkFacts) -> u32 {
+    pub(crate) fn insert(&mut self, port: Port, facts: &LinkFacts) -> PortSlot {
         let slot = self.slots.insert(port);
         self.register(slot, facts);
         slot
     }
 
     /// Takes a port over that has its slot.
-    pub(crate) fn adopt(&mut self, slot: u32, port: Port, facts: &LinkFacts) {
+    pub(crate) fn adopt(&mut self, slot: PortSlot, port: Port, facts: &LinkFacts) {
         self.slots.put(slot, port);
         self.register(slot, facts);
         self.flood(slot);
     }
 
     /// Takes a slot into the table of interfaces. The first port of an interface says at which hook its frames are taken.
-    fn register(&mut self, slot: u32, facts: &LinkFacts) {
+    fn register(&mut self, slot: PortSlot, facts: &LinkFacts) {
         let Port { vlan, hook, .. } = self.slots[slot];
         self.names.insert(facts.name.clone(), facts.ifindex);
         let device = self.devices.entry(facts.ifindex);
@@ -120,7 +123,7 @@ impl Ports {
     }
 
     /// Takes a port off its interface. Returns its key in `PORT_INDEX`, and the number of the interface if that was its last port.
-    pub(crate) fn unregister(&mut self, slot: u32) -> (PortKey, Option<u32>) {
+    pub(crate) fn unregister(&mut self, slot: PortSlot) -> (PortKey, Option<u32>) {
         let port = &self.slots[slot];
         let key = PortKey::new(port.ifindex, port.vlan);
         let Some(device) = self.devices.get_mut(&key.ifindex) else {
@@ -138,32 +141,32 @@ impl Ports {
     }
 
     /// Frees a slot.
-    pub(crate) fn remove(&mut self, slot: u32) {
+    pub(crate) fn remove(&mut self, slot: PortSlot) {
         self.unflood(slot);
         self.slots.remove(slot);
     }
 
     /// The slots of the ports that floods of a segment reach.
-    pub(crate) fn flooded(&self, number: u32) -> &BTreeSet<u32> {
-        const NONE: &BTreeSet<u32> = &BTreeSet::new();
+    pub(crate) fn flooded(&self, number: SegmentId) -> &BTreeSet<PortSlot> {
+        const NONE: &BTreeSet<PortSlot> = &BTreeSet::new();
         self.flooded.get(number).unwrap_or(NONE)
     }
 
     /// Lets floods of its segment reach a port.
-    pub(crate) fn flood(&mut self, slot: u32) {
+    pub(crate) fn flood(&mut self, slot: PortSlot) {
         let number = self.slots[slot].segment;
         self.flooded.at(number).insert(slot);
     }
 
     /// Lets floods of its segment reach a port no longer.
-    pub(crate) fn unflood(&mut self, slot: u32) {
+    pub(crate) fn unflood(&mut self, slot: PortSlot) {
         if let Some(port) = self.slots.get(slot) {
             self.flooded.at(port.segment).remove(&slot);
         }
     }
 
     /// Gives a port, which no flood reaches where it is now, to a segment; true if that, or its limit, is another than before.
-    pub(crate) fn set(&mut self, slot: u32, number: u32, max_macs: u32) -> bool {
+    pub(crate) fn set(&mut self, slot: PortSlot, number: SegmentId, max_macs: u32) -> bool {
         let port = &mut self.slots[slot];
         let old = *port;
         (port.segment, port.max_macs) = (number, max_macs);
@@ -171,7 +174,10 @@ impl Ports {
     }
 
     /// Takes on what is known of an interface. Returns the ports that are others for it, and all of them if it has come up.
-    pub(crate) fn link_changed(&mut self, facts: &LinkFacts) -> (Vec<(u32, Port)>, Vec<u32>) {
+    pub(crate) fn link_changed(
+        &mut self,
+        facts: &LinkFacts,
+    ) -> (Vec<(PortSlot, Port)>, Vec<PortSlot>) {
         let Some(device) = self.devices.get_mut(&facts.ifindex) else {
             return (Vec::new(), Vec::new());
         };
@@ -184,13 +190,13 @@ impl Ports {
         }
         let came_up = facts.running && !device.running;
         device.running = facts.running;
-        let slots: Vec<u32> = device.slots.values().copied().collect();
+        let slots: Vec<PortSlot> = device.slots.values().copied().collect();
         let changed = self.take_facts(facts);
         (changed, if came_up { slots } else { Vec::new() })
     }
 
     /// Brings the ports of an interface in line with what is known of it. Returns those that are others for it.
-    pub(crate) fn take_facts(&mut self, facts: &LinkFacts) -> Vec<(u32, Port)> {
+    pub(crate) fn take_facts(&mut self, facts: &LinkFacts) -> Vec<(PortSlot, Port)> {
         let Some(device) = self.devices.get(&facts.ifindex) else {
             return Vec::new();
         };
@@ -208,7 +214,11 @@ impl Ports {
     }
 
     /// Takes the frames of an interface at another hook. Returns its name, and its ports as they are then.
-    pub(crate) fn set_hook(&mut self, ifindex: u32, hook: PortHook) -> (String, Vec<(u32, Port)>) {
+    pub(crate) fn set_hook(
+        &mut self,
+        ifindex: u32,
+        hook: PortHook,
+    ) -> (String, Vec<(PortSlot, Port)>) {
         let device = self.devices.get_mut(&ifindex).expect("looked up before");
         device.hook = hook;
         let ports = device.slots.values().map(|&slot| {
@@ -220,10 +230,10 @@ impl Ports {
     }
 }
 
-impl Index<u32> for Ports {
+impl Index<PortSlot> for Ports {
     type Output = Port;
 
-    fn index(&self, slot: u32) -> &Port {
+    fn index(&self, slot: PortSlot) -> &Port {
         &self.slots[slot]
     }
 }

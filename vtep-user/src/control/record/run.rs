@@ -3,7 +3,10 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::fdb::FdbKey;
+use vtep_common::abi::{
+    fdb::FdbKey,
+    id::{PortSlot, SegmentId},
+};
 
 use super::{hash::Map, moves::Moves, queue::Queue};
 
@@ -32,9 +35,9 @@ pub(crate) enum Scope {
     /// The tables that all VNIs share.
     Tables,
     /// A VNI, by the number of its segment.
-    Vni(u32),
+    Vni(SegmentId),
     /// A port, by its slot.
-    Port(u32),
+    Port(PortSlot),
 }
 
 /// Times, counts, and whether somebody watches.
@@ -48,15 +51,15 @@ pub(crate) struct Run {
     /// When learned entries are to be looked at.
     pub(crate) ageing: Queue<FdbKey>,
     /// When snooped hosts are to be looked at.
-    pub(crate) hosts: Queue<(u32, IpAddr)>,
+    pub(crate) hosts: Queue<(SegmentId, IpAddr)>,
     /// The moves of MACs.
     pub(crate) moves: Moves<FdbKey>,
     /// The moves of hosts from one MAC to another.
-    pub(crate) host_moves: Moves<(u32, IpAddr)>,
+    pub(crate) host_moves: Moves<(SegmentId, IpAddr)>,
     /// When a port was added, or its interface came up.
-    pub(crate) fresh: Map<u32, u64>,
+    pub(crate) fresh: Map<PortSlot, u64>,
     /// When it was last reported that something is full.
     pub(crate) reported: Map<Scope, u64>,
     /// When a port's MACs were announced, and how many of them in that second.
-    pub(crate) announced: Map<u32, (u64, u32)>,
+    pub(crate) announced: Map<PortSlot, (u64, u32)>,
 }

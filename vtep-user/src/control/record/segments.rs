@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Index};
 
-use vtep_common::abi::segment::Segment;
+use vtep_common::abi::{id::SegmentId, segment::Segment};
 
 use super::slots::Slots;
 use crate::model::Vni;
@@ -10,9 +10,9 @@ use crate::model::Vni;
 /// The settings of each VNI, as they stand in the map, by the number of its segment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Segments {
-    slots: Slots<Segment>,
+    slots: Slots<SegmentId, Segment>,
     /// VNI to segment number.
-    numbers: BTreeMap<u32, u32>,
+    numbers: BTreeMap<u32, SegmentId>,
 }
 
 impl Segments {
@@ -22,61 +22,61 @@ impl Segments {
     }
 
     /// The segment with a number.
-    pub(crate) fn get(&self, number: u32) -> Option<&Segment> {
+    pub(crate) fn get(&self, number: SegmentId) -> Option<&Segment> {
         self.slots.get(number)
     }
 
     /// The number of the segment of a VNI.
-    pub(crate) fn number_of(&self, vni: Vni) -> Option<u32> {
+    pub(crate) fn number_of(&self, vni: Vni) -> Option<SegmentId> {
         self.numbers.get(&vni.get()).copied()
     }
 
     /// The numbers of all segments, by VNI.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = SegmentId> {
         self.numbers.values().copied()
     }
 
     /// All segments, by number.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Segment)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SegmentId, &Segment)> {
         self.slots.iter()
     }
 
     /// The VNI of a segment that there is.
-    pub(crate) fn vni(&self, number: u32) -> Vni {
+    pub(crate) fn vni(&self, number: SegmentId) -> Vni {
         vni_of(&self.slots[number])
     }
 
     /// Makes a segment, and returns its number.
-    pub(crate) fn insert(&mut self, segment: Segment) -> u32 {
+    pub(crate) fn insert(&mut self, segment: Segment) -> SegmentId {
         let number = self.slots.insert(segment);
         self.numbers.insert(segment.vni, number);
         number
     }
 
     /// Takes a segment over that has its number.
-    pub(crate) fn adopt(&mut self, number: u32, segment: Segment) {
+    pub(crate) fn adopt(&mut self, number: SegmentId, segment: Segment) {
         self.slots.put(number, segment);
         self.numbers.insert(segment.vni, number);
     }
 
     /// Changes the settings of a segment, though not its VNI.
-    pub(crate) fn set(&mut self, number: u32, segment: Segment) {
+    pub(crate) fn set(&mut self, number: SegmentId, segment: Segment) {
         debug_assert_eq!(self.slots[number].vni, segment.vni);
         self.slots[number] = segment;
     }
 
     /// Takes a segment away.
-    pub(crate) fn remove(&mut self, number: u32) {
+    pub(crate) fn remove(&mut self, number: SegmentId) {
         if let Some(segment) = self.slots.remove(number) {
             self.numbers.remove(&segment.vni);
         }
     }
 }
 
-impl Index<u32> for Segments {
+impl Index<SegmentId> for Segments {
     type Output = Segment;
 
-    fn index(&self, number: u32) -> &Segment {
+    fn index(&self, number: SegmentId) -> &Segment {
         &self.slots[number]
     }
 }

@@ -154,25 +154,22 @@ fn what_changed_while_no_daemon_ran_is_brought_up_to_date() {
 #[test]
 fn entries_that_point_nowhere_or_are_not_understood_are_taken_away() {
     let mut lab = full();
-    let value = |kind, target, origin| FdbValue {
-        kind,
-        target,
-        origin,
-        ..FdbValue::default()
-    };
     let bad = [
-        value(FdbValue::PEER, 99, 1),
-        value(FdbValue::PORT, 99, 1),
-        value(FdbValue::PORT, 2, 1),
-        value(FdbValue::LIST, 0, 1),
-        value(FdbValue::LIST, u32::MAX, 1),
-        value(FdbValue::PEER, 0, 77),
-        value(77, 0, 1),
+        Some(FdbTarget::Peer(PeerId::new(99))),
+        Some(FdbTarget::Port(PortSlot::new(99))),
+        Some(FdbTarget::Port(PortSlot::new(2))),
+        Some(FdbTarget::List(ListId::new(0))),
+        Some(FdbTarget::List(ListId::new(0xffff))),
+        None,
     ];
-    for (last, value) in (0x80..).zip(bad) {
+    for (last, target) in (0x80..).zip(bad) {
         let at = mac("02:00:00:00:00:00").bytes();
         let at = crate::model::MacAddr::from_bytes([at[0], 0, 0, 0, 0, last]);
-        lab.maps.fdb.insert(FdbKey::new(0, at), value);
+        let key = FdbKey::new(SEGMENT, at);
+        match target {
+            Some(target) => drop(lab.maps.fdb.insert(key, FdbValue::fixed(target))),
+            None => drop(lab.maps.unknown.insert(key)),
+        }
     }
     let before = lab.rows();
 
@@ -185,16 +182,16 @@ fn entries_that_point_nowhere_or_are_not_understood_are_taken_away() {
 #[test]
 fn hostile_numbers_in_the_maps_do_no_harm() {
     let mut lab = full();
-    let mut segment = lab.maps.segments[&0];
+    let mut segment = lab.maps.segments[&SEGMENT];
     (segment.mode, segment.flood, segment.source_port_min) = (99, 99, 0);
-    lab.maps.segments.insert(0, segment);
-    let mut port = lab.maps.ports[&0];
+    lab.maps.segments.insert(SEGMENT, segment);
+    let mut port = lab.maps.ports[&PortSlot::new(0)];
     port.hook = 99;
-    lab.maps.ports.insert(0, port);
-    lab.maps.ports.insert(u32::MAX, port);
-    lab.maps.vnis.insert(0x0100_0000, 0);
-    lab.maps.vnis.insert(7, u32::MAX);
-    let list = lab.maps.flood.get_mut(&0).unwrap();
+    lab.maps.ports.insert(PortSlot::new(0), port);
+    lab.maps.ports.insert(PortSlot::NONE, port);
+    lab.maps.vnis.insert(0x0100_0000, SEGMENT);
+    lab.maps.vnis.insert(7, SegmentId::NONE);
+    let list = lab.maps.flood.get_mut(&SEGMENT.into()).unwrap();
     (list.len, list.ports) = (u32::MAX, u32::MAX);
 
     let adopted = lab.adopt();

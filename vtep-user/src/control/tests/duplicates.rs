@@ -1,6 +1,6 @@
 //! MACs that move too often, each rule as a claim.
 
-use vtep_common::abi::fdb::{FdbKey, FdbValue};
+use vtep_common::abi::fdb::FdbKey;
 
 use super::{
     super::{Duplicates, Limits},
@@ -30,9 +30,9 @@ fn lab_with(limits: Limits) -> Lab {
 }
 
 fn is_frozen(lab: &Lab) -> bool {
-    let flags = lab.maps.fdb[&FdbKey::new(0, mac(A))].flags;
-    assert_eq!(lab.row(A).duplicate, flags == FdbValue::FROZEN);
-    flags == FdbValue::FROZEN
+    let frozen = lab.maps.fdb[&FdbKey::new(SEGMENT, mac(A))].frozen;
+    assert_eq!(lab.row(A).duplicate, frozen);
+    frozen
 }
 
 /// So many moves to and fro between a port and a VTEP, a second apart.

@@ -2,7 +2,6 @@
 
 use vtep_common::abi::{
     event::Event,
-    fdb::FdbValue,
     nexthop::{NexthopKey, NexthopValue},
     segment::Segment,
 };
@@ -787,10 +786,10 @@ fn what_nobody_knows_is_told() {
     let mut lab = lab();
     let event = Event {
         host: ip(HOST).into(),
-        ..lab.event(Event::MISS, 0, A, Port(0))
+        ..lab.event(Event::MISS, SEGMENT, A, Port(0))
     };
     let gone = Event {
-        segment: 7,
+        segment: SegmentId::new(7),
         ..event
     };
     let effect = lab.take(&[event, gone]);
@@ -867,7 +866,7 @@ fn a_vteps_last_nexthop_is_its_last_reference() {
 #[test]
 fn the_segment_says_whether_it_has_nexthops() {
     let mut lab = lab();
-    let has = |lab: &Lab| lab.maps.segments[&0].has(Segment::NEXTHOPS);
+    let has = |lab: &Lab| lab.maps.segments[&SEGMENT].has(Segment::NEXTHOPS);
     assert!(!has(&lab));
     lab.done(&Op::NexthopAdd(nexthop(HOST, V2, "-")));
     assert!(has(&lab));
@@ -929,7 +928,7 @@ fn without_a_via_a_host_is_where_the_fdb_has_its_mac() {
     lab.done(&fdb_del(A, 100, None));
     assert_eq!(lab.nexthops(), [format!("{HOST} - {A} - static?")]);
     let value = lab.maps.nexthops.values().next().unwrap();
-    assert_eq!((value.kind, value.flags), (0, NexthopValue::FOLLOWS));
+    assert_eq!((value.target(), value.flags), (None, NexthopValue::FOLLOWS));
 }
 
 #[test]
@@ -946,19 +945,21 @@ fn a_default_of_ipv6_is_none_of_ipv4() {
     lab.done(&Op::NexthopAdd(nexthop("::/0", V2, "-")));
     assert_eq!(lab.nexthops(), [format!("::/0 {V2} - - static")]);
     let v4 = NexthopKey::SEGMENT_BITS + NexthopKey::V4_BITS;
-    let kind = |lab: &Lab| {
+    let target = |lab: &Lab| {
         let mut found = lab
             .maps
             .nexthops
             .iter()
             .filter(|((bits, _), _)| *bits == v4);
-        found.next().map(|(_, value)| value.kind)
+        found.next().map(|(_, value)| value.target())
     };
-    assert_eq!(kind(&lab), Some(0), "it leads nowhere");
+    assert_eq!(target(&lab), Some(None), "it leads nowhere");
     lab.done(&Op::NexthopAdd(nexthop("0.0.0.0/0", V3, "-")));
-    assert_eq!(kind(&lab), Some(FdbValue::PEER));
+    let Some(Some(FdbTarget::Peer(_))) = target(&lab) else {
+        panic!("{:?}", target(&lab));
+    };
     lab.done(&nexthop_del("0.0.0.0/0"));
-    assert_eq!(kind(&lab), Some(0));
+    assert_eq!(target(&lab), Some(None));
     lab.done(&nexthop_del("::/0"));
     assert_eq!(lab.maps.nexthops.len(), 0);
 }

@@ -7,9 +7,13 @@ use vtep_common::abi::{
     addr::{MacAddr, VtepAddr},
     event::Event,
     fdb::FdbKey,
-    id::NONE,
     peer::Peer,
     port::Port,
+};
+/// For the tests, which name what they find in the maps.
+pub(super) use vtep_common::abi::{
+    fdb::FdbTarget,
+    id::{ListId, PeerId, PortSlot, SegmentId},
 };
 
 use super::{
@@ -25,6 +29,8 @@ use crate::model::{
 pub(super) const UDP_PORT: u16 = 4789;
 /// When a lab begins, long after the machine did.
 pub(super) const START: u64 = 1_000 * SECOND;
+/// The segment of the first VNI that is made.
+pub(super) const SEGMENT: SegmentId = SegmentId::new(0);
 pub(super) const UPLINK: u32 = 1;
 pub(super) const TUNNEL: u32 = 2;
 /// Interfaces that exist, `tap0` having number 10.
@@ -148,11 +154,11 @@ impl Lab {
     }
 
     /// The event of a frame for one station.
-    pub(super) fn event(&self, kind: u32, segment: u32, at: &str, from: From) -> Event {
+    pub(super) fn event(&self, kind: u32, segment: SegmentId, at: &str, from: From) -> Event {
         let mac = mac(at).get();
         let (vtep, port) = match from {
-            From::Port(slot) => (VtepAddr::zeroed(), slot),
-            From::Vtep(vtep) => (ip(vtep).into(), NONE),
+            From::Port(slot) => (VtepAddr::zeroed(), PortSlot::new(slot)),
+            From::Vtep(vtep) => (ip(vtep).into(), PortSlot::NONE),
         };
         Event {
             kind,
@@ -179,7 +185,7 @@ impl Lab {
 
     /// A frame whose source is not where the FDB has it.
     pub(super) fn learn(&mut self, at: &str, from: From) -> Effect {
-        let event = self.event(Event::LEARN, 0, at, from);
+        let event = self.event(Event::LEARN, SEGMENT, at, from);
         self.take(&[event])
     }
 
@@ -188,7 +194,7 @@ impl Lab {
         let event = Event {
             host: ip(host).into(),
             flags,
-            ..self.event(Event::HEARD, 0, at, from)
+            ..self.event(Event::HEARD, SEGMENT, at, from)
         };
         self.take(&[event])
     }
@@ -226,7 +232,7 @@ impl Lab {
 
     /// A frame from a learned MAC.
     pub(super) fn seen(&mut self, at: &str) {
-        let key = FdbKey::new(0, mac(at));
+        let key = FdbKey::new(SEGMENT, mac(at));
         self.maps.fdb.get_mut(&key).unwrap().last_seen = self.now;
     }
 

@@ -55,7 +55,7 @@ fn kinds(events: &[Happening]) -> Vec<EventKind> {
 }
 
 fn value(lab: &Lab, at: &str) -> FdbValue {
-    lab.maps.fdb[&FdbKey::new(0, mac(at))]
+    lab.maps.fdb[&FdbKey::new(SEGMENT, mac(at))]
 }
 
 fn counters(lab: &Lab) -> LearnCounters {
@@ -75,8 +75,8 @@ fn a_mac_from_a_vtep_is_behind_that_vtep_which_becomes_a_peer() {
     assert_eq!(lab.row(A).state, EntryState::Learned);
     let value = value(&lab, A);
     assert_eq!(
-        (value.origin, value.kind, value.last_seen),
-        (FdbValue::LEARNED, FdbValue::PEER, START)
+        value,
+        FdbValue::learned(FdbTarget::Peer(PeerId::new(0)), START)
     );
     assert_eq!(counters(&lab).learned, 1);
 }
@@ -161,10 +161,10 @@ fn events_of_a_vni_or_port_that_is_gone_are_ignored() {
     let mut lab = lab();
     lab.done(&vni_add(200));
     for (segment, from) in [(7, Vtep(V2)), (0, Port(9)), (1, Port(0))] {
-        let event = lab.event(Event::LEARN, segment, A, from);
+        let event = lab.event(Event::LEARN, SegmentId::new(segment), A, from);
         lab.take(&[event]);
     }
-    let mut event = lab.event(Event::LEARN, 0, A, Vtep(V2));
+    let mut event = lab.event(Event::LEARN, SEGMENT, A, Vtep(V2));
     event.kind = 99;
     lab.take(&[event]);
     assert_eq!((lab.maps.fdb.len(), counters(&lab).ignored), (0, 4));
@@ -232,7 +232,7 @@ fn an_entry_that_the_map_has_lost_is_written_again() {
 fn many_events_make_one_effect() {
     let mut lab = lab();
     let events = [(A, Vtep(V2)), (B, Port(0)), (A, Port(1)), (C, Vtep(V2))]
-        .map(|(at, from)| lab.event(Event::LEARN, 0, at, from));
+        .map(|(at, from)| lab.event(Event::LEARN, SEGMENT, at, from));
     let effect = lab.take(&events);
     assert_eq!(
         lab.fdb(100),
@@ -329,7 +329,10 @@ fn a_mac_may_move_within_a_full_vni_and_counts_at_its_new_place() {
     lab.learn(A, Port(0));
     lab.learn(A, Port(1));
     assert_eq!(lab.fdb(100), [format!("{A} tap1")]);
-    assert_eq!([0, 1].map(|slot| lab.state.fdb.count_behind(slot)), [0, 1]);
+    assert_eq!(
+        [0, 1].map(|slot| lab.state.fdb.count_behind(PortSlot::new(slot))),
+        [0, 1]
+    );
 }
 
 #[test]
@@ -404,7 +407,7 @@ fn a_mac_that_comes_from_a_vtep_to_a_port_is_announced_to_all() {
 #[test]
 fn a_new_mac_at_a_port_is_announced_unless_its_frame_went_to_all_anyway() {
     let mut lab = listed();
-    let mut event = lab.event(Event::LEARN, 0, A, Port(0));
+    let mut event = lab.event(Event::LEARN, SEGMENT, A, Port(0));
     event.flags = Event::GROUP;
     assert_eq!(lab.take(&[event]).announce, []);
     assert_eq!(lab.learn(B, Port(0)).announce, [announced(B, &[V2, V3])]);
@@ -414,7 +417,7 @@ fn a_new_mac_at_a_port_is_announced_unless_its_frame_went_to_all_anyway() {
 fn a_mac_that_moves_by_a_frame_for_all_is_not_announced_for_all_have_seen_it() {
     let mut lab = listed();
     lab.learn(A, Vtep(V2));
-    let mut event = lab.event(Event::LEARN, 0, A, Port(0));
+    let mut event = lab.event(Event::LEARN, SEGMENT, A, Port(0));
     event.flags = Event::GROUP;
     assert_eq!(lab.take(&[event]).announce, []);
 }
@@ -434,7 +437,7 @@ fn a_guest_that_makes_macs_up_is_not_announced_without_end() {
     let events: Vec<_> = (0..1000)
         .map(|number: u64| Event {
             mac: 0x0200_0000_0000 + number,
-            ..lab.event(Event::LEARN, 0, A, Port(0))
+            ..lab.event(Event::LEARN, SEGMENT, A, Port(0))
         })
         .collect();
     let effect = lab.take(&events);
@@ -562,7 +565,7 @@ fn a_tick_looks_at_a_bounded_number_and_says_when_it_is_behind() {
     let events: Vec<_> = (0..5_000)
         .map(|number: u64| Event {
             mac: 0x0200_0000_0000 + number,
-            ..lab.event(Event::LEARN, 0, A, Vtep(V2))
+            ..lab.event(Event::LEARN, SEGMENT, A, Vtep(V2))
         })
         .collect();
     lab.take(&events);
@@ -581,7 +584,7 @@ fn a_tick_looks_at_a_bounded_number_and_says_when_it_is_behind() {
 fn an_entry_that_the_map_does_not_have_ages_out() {
     let mut lab = lab_with(ageing(10), Limits::default());
     lab.learn(A, Vtep(V2));
-    let key = FdbKey::new(0, mac(A));
+    let key = FdbKey::new(SEGMENT, mac(A));
     lab.maps.fdb.remove(&key);
     lab.now += 10 * SECOND;
     let effect = lab.tick_unchecked();
@@ -679,7 +682,7 @@ fn a_million_macs_are_learned_aged_and_looked_up_quickly() {
             mac: 0x0200_0000_0000 + number,
             ..lab.event(
                 Event::LEARN,
-                0,
+                SEGMENT,
                 A,
                 if number % 2 == 0 { Vtep(V2) } else { Port(0) },
             )

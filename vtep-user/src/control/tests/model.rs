@@ -8,8 +8,9 @@ use std::{
 use vtep_common::abi::{
     addr::VtepAddr,
     config::Config,
-    fdb::{FdbKey, FdbValue},
+    fdb::{FdbKey, FdbTarget, FdbValue},
     flood::FloodList,
+    id::{ListId, PeerId, PortSlot, SegmentId},
     map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -26,16 +27,18 @@ pub(super) struct Model {
     pub(super) config: Config,
     pub(super) locals: HashSet<VtepAddr>,
     pub(super) groups: HashSet<VtepAddr>,
-    pub(super) vnis: HashMap<u32, u32>,
-    pub(super) segments: BTreeMap<u32, Segment>,
-    pub(super) port_index: HashMap<PortKey, u32>,
-    pub(super) ports: BTreeMap<u32, Port>,
+    pub(super) vnis: HashMap<u32, SegmentId>,
+    pub(super) segments: BTreeMap<SegmentId, Segment>,
+    pub(super) port_index: HashMap<PortKey, PortSlot>,
+    pub(super) ports: BTreeMap<PortSlot, Port>,
     pub(super) fdb: HashMap<FdbKey, FdbValue>,
+    /// Entries of the FDB that mean nothing.
+    pub(super) unknown: HashSet<FdbKey>,
     pub(super) neighs: HashMap<NeighKey, NeighValue>,
     pub(super) nexthops: HashMap<(u32, NexthopKey), NexthopValue>,
-    pub(super) flood: BTreeMap<u32, Box<FloodList>>,
-    pub(super) peers: BTreeMap<u32, Peer>,
-    pub(super) peer_index: HashMap<VtepAddr, u32>,
+    pub(super) flood: BTreeMap<ListId, Box<FloodList>>,
+    pub(super) peers: BTreeMap<PeerId, Peer>,
+    pub(super) peer_index: HashMap<VtepAddr, PeerId>,
     /// Slots whose counters were zeroed since they were last given out.
     pub(super) cleared: HashSet<(char, u32)>,
 }
@@ -63,7 +66,7 @@ impl Model {
                 let used = segment.has(Segment::IN_USE).then_some(**segment);
                 self.give_out(
                     's',
-                    *number,
+                    number.get(),
                     used.is_some(),
                     self.segments.contains_key(number),
                 );
@@ -74,31 +77,32 @@ impl Model {
                 let used = port.has(Port::IN_USE).then_some(*port);
                 self.give_out(
                     'p',
-                    *number,
+                    number.get(),
                     used.is_some(),
                     self.ports.contains_key(number),
                 );
                 slot(&mut self.ports, *number, used);
             }
+            Write::Fdb(key, None) if self.unknown.remove(key) => {}
             Write::Fdb(key, value) => set(&mut self.fdb, *key, *value),
             Write::Flood(number, list) => {
-                assert!(*number < MAX_FLOOD_LISTS);
+                assert!(number.get() < MAX_FLOOD_LISTS);
                 slot(&mut self.flood, *number, list.clone());
             }
             Write::Peer(number, peer) => {
                 let used = peer.has(Peer::IN_USE).then_some(**peer);
                 self.give_out(
                     'r',
-                    *number,
+                    number.get(),
                     used.is_some(),
                     self.peers.contains_key(number),
                 );
                 slot(&mut self.peers, *number, used);
             }
             Write::PeerIndex(addr, number) => set(&mut self.peer_index, *addr, *number),
-            Write::ClearSegmentCounters(number) => drop(self.cleared.insert(('s', *number))),
-            Write::ClearPortCounters(slot) => drop(self.cleared.insert(('p', *slot))),
-            Write::ClearPeerCounters(number) => drop(self.cleared.insert(('r', *number))),
+            Write::ClearSegmentCounters(number) => drop(self.cleared.insert(('s', number.get()))),
+            Write::ClearPortCounters(slot) => drop(self.cleared.insert(('p', slot.get()))),
+            Write::ClearPeerCounters(number) => drop(self.cleared.insert(('r', number.get()))),
         }
     }
 
@@ -130,28 +134,27 @@ impl Model {
             let number = key.segment();
             has(self.segments.contains_key(&number), key);
             has(
-                match value.kind {
-                    FdbValue::PEER => self.is_vtep(value.target),
-                    FdbValue::PORT => self.in_segment(value.target, number),
-                    FdbValue::LIST => {
-                        value.target >= MAX_SEGMENTS && self.flood.contains_key(&value.target)
+                match value.target {
+                    FdbTarget::Peer(peer) => self.is_vtep(peer),
+                    FdbTarget::Port(slot) => self.in_segment(slot, number),
+                    FdbTarget::List(list) => {
+                        list.get() >= MAX_SEGMENTS && self.flood.contains_key(&list)
                     }
-                    _ => false,
                 },
                 value,
             );
         }
         for (number, list) in &self.flood {
-            let (ports, remotes) = split(list);
-            for slot in ports {
-                let group = *number >= MAX_SEGMENTS;
+            for slot in list.ports() {
+                let group = number.get() >= MAX_SEGMENTS;
+                let own = SegmentId::new(number.get());
                 has(
-                    self.ports.contains_key(slot) && (group || self.in_segment(*slot, *number)),
-                    slot,
+                    self.ports.contains_key(&slot) && (group || self.in_segment(slot, own)),
+                    &slot,
                 );
             }
-            for peer in remotes {
-                has(self.peers.contains_key(peer), peer);
+            for peer in list.peers() {
+                has(self.peers.contains_key(&peer), &peer);
             }
         }
         for key in self.neighs.keys() {
@@ -160,10 +163,11 @@ impl Model {
         for ((_, key), value) in &self.nexthops {
             has(self.segments.contains_key(&key.segment), key);
             has(
-                match value.kind {
-                    FdbValue::PEER => self.is_vtep(value.target),
-                    FdbValue::PORT => self.in_segment(value.target, key.segment),
-                    kind => kind == 0,
+                match value.target() {
+                    Some(FdbTarget::Peer(peer)) => self.is_vtep(peer),
+                    Some(FdbTarget::Port(slot)) => self.in_segment(slot, key.segment),
+                    Some(FdbTarget::List(_)) => false,
+                    None => true,
                 },
                 value,
             );
@@ -178,12 +182,12 @@ impl Model {
         }
     }
 
-    fn is_vtep(&self, peer: u32) -> bool {
+    fn is_vtep(&self, peer: PeerId) -> bool {
         let peer = self.peers.get(&peer);
         peer.is_some_and(|peer| !peer.has(Peer::MULTICAST))
     }
 
-    fn in_segment(&self, slot: u32, number: u32) -> bool {
+    fn in_segment(&self, slot: PortSlot, number: SegmentId) -> bool {
         self.ports
             .get(&slot)
             .is_some_and(|port| port.segment == number)
@@ -202,31 +206,33 @@ impl Model {
         let mut lists = BTreeSet::new();
         let mut referred = BTreeSet::new();
         for (key, value) in &self.fdb {
-            match value.kind {
-                FdbValue::PEER => drop(referred.insert(value.target)),
-                FdbValue::LIST => {
-                    assert!(lists.insert(value.target), "one entry for each list");
-                    self.check_ports(value.target, key.segment());
-                    assert!(!split(&self.flood[&value.target]).1.is_empty());
+            match value.target {
+                FdbTarget::Peer(peer) => drop(referred.insert(peer)),
+                FdbTarget::List(list) => {
+                    assert!(lists.insert(list), "one entry for each list");
+                    self.check_ports(list, key.segment());
+                    assert_ne!(self.flood[&list].peers().count(), 0);
                 }
-                _ => {}
+                FdbTarget::Port(_) => {}
             }
         }
         for number in self.segments.keys() {
-            self.check_ports(*number, *number);
-            lists.insert(*number);
+            let list = ListId::from(*number);
+            self.check_ports(list, *number);
+            lists.insert(list);
         }
         for (number, list) in &self.flood {
             assert!(lists.contains(number), "list {number} is nobody's");
-            let (_, remotes) = split(list);
-            let distinct: BTreeSet<_> = remotes.iter().copied().collect();
-            assert_eq!(distinct.len(), remotes.len(), "each peer once");
+            let distinct: BTreeSet<_> = list.peers().collect();
+            assert_eq!(distinct.len(), list.peers().count(), "each peer once");
             referred.extend(distinct);
         }
         for ((bits, key), value) in &self.nexthops {
             assert!((NexthopKey::SEGMENT_BITS..=NexthopKey::BITS).contains(bits));
-            if value.kind == FdbValue::PEER && value.flags & NexthopValue::FOLLOWS == 0 {
-                referred.insert(value.target);
+            if let Some(FdbTarget::Peer(peer)) = value.target()
+                && value.flags & NexthopValue::FOLLOWS == 0
+            {
+                referred.insert(peer);
             }
             assert!(self.segments[&key.segment].has(Segment::NEXTHOPS));
         }
@@ -267,14 +273,15 @@ impl Model {
     }
 
     /// The ports on a list are those of its VNI, all of them, each once.
-    fn check_ports(&self, list: u32, segment: u32) {
+    fn check_ports(&self, list: ListId, segment: SegmentId) {
         let wanted: Vec<_> = self
             .ports
             .iter()
             .filter(|(_, port)| port.segment == segment)
             .map(|(slot, _)| *slot)
             .collect();
-        let found = self.flood.get(&list).map_or(&[][..], |list| split(list).0);
+        let found = self.flood.get(&list);
+        let found: Vec<_> = found.into_iter().flat_map(|list| list.ports()).collect();
         assert_eq!(found, wanted, "ports on list {list}");
     }
 
@@ -285,7 +292,12 @@ impl Model {
             segments: pairs(&self.segments),
             port_index: pairs(&self.port_index),
             ports: pairs(&self.ports),
-            fdb: pairs(&self.fdb),
+            fdb: self
+                .fdb
+                .iter()
+                .map(|(key, value)| (*key, Some(*value)))
+                .chain(self.unknown.iter().map(|key| (*key, None)))
+                .collect(),
             flood: self.flood.iter().map(|(at, list)| (*at, **list)).collect(),
             peers: pairs(&self.peers),
             peer_index: pairs(&self.peer_index),
@@ -301,9 +313,10 @@ impl Model {
     }
 }
 
-/// The ports and the peers of a list.
-pub(super) fn split(list: &FloodList) -> (&[u32], &[u32]) {
-    list.targets[..list.len as usize].split_at(list.ports as usize)
+/// The numbers of the ports and of the peers on a list.
+pub(super) fn split(list: &FloodList) -> (Vec<u32>, Vec<u32>) {
+    let ports = list.ports().map(PortSlot::get).collect();
+    (ports, list.peers().map(PeerId::get).collect())
 }
 
 fn pairs<'a, K: Copy + 'a, V: Copy + 'a>(
@@ -321,7 +334,7 @@ fn set<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: Optio
 }
 
 /// Writes or frees a slot; only one that is in use is freed.
-fn slot<V>(map: &mut BTreeMap<u32, V>, number: u32, value: Option<V>) {
+fn slot<K: Ord, V>(map: &mut BTreeMap<K, V>, number: K, value: Option<V>) {
     match value {
         Some(value) => drop(map.insert(number, value)),
         None => assert!(map.remove(&number).is_some()),

@@ -45,7 +45,7 @@ fn each_mode_sets_its_three_parts() {
         let group = (of == Mode::Multicast).then(|| ip(GROUP));
         lab.done(&vni_add_with(100, VniSpec { group, ..mode(of) }));
         let row = lab.vni(100);
-        let floods = lab.maps.segments[&0].has(Segment::FLOODS);
+        let floods = lab.maps.segments[&SEGMENT].has(Segment::FLOODS);
         assert_eq!(floods, of != Mode::L3);
         (row.flood, row.learning, row.suppress)
     });
@@ -68,8 +68,8 @@ fn floods_go_to_the_group_of_which_we_become_a_member() {
         lab.done(&port_add("tap0", 100));
         assert_eq!((effect.join, effect.resolve), (vec![ip(group)], vec![]));
         assert_eq!(lab.vni(100).group, Some(ip(group)));
-        assert_eq!(split(&lab.maps.flood[&0]), (&[0][..], &[0][..]));
-        let peer = lab.maps.peers[&0];
+        assert_eq!(split(&lab.maps.flood[&SEGMENT.into()]), (vec![0], vec![0]));
+        let peer = lab.maps.peers[&PeerId::new(0)];
         assert_eq!(peer.addr, ip(group).into());
         assert_eq!(
             peer.flags & !(Peer::IPV6 | Peer::CHECKSUM),
@@ -105,12 +105,15 @@ fn a_group_is_no_vtep() {
 fn vteps_on_the_list_get_a_copy_each_beside_the_group() {
     let mut lab = lab(GROUP);
     lab.done(&Op::FdbAppend(entry(ZERO, 100, V2)));
-    assert_eq!(split(&lab.maps.flood[&0]), (&[0][..], &[0, 1][..]));
+    assert_eq!(
+        split(&lab.maps.flood[&SEGMENT.into()]),
+        (vec![0], vec![0, 1])
+    );
     assert_eq!(lab.vni(100).remotes, [ip(V2)]);
     let effect = lab.learn(A, Port(0));
     assert_eq!(effect.announce[0].to, [ip(GROUP), ip(V2)]);
     lab.done(&vni_set(100, mode(Mode::Flood)));
-    assert_eq!(split(&lab.maps.flood[&0]), (&[0][..], &[1][..]));
+    assert_eq!(split(&lab.maps.flood[&SEGMENT.into()]), (vec![0], vec![1]));
 }
 
 #[test]
@@ -237,8 +240,11 @@ fn a_group_of_ipv6_is_sent_to_from_our_address_of_now() {
     let mut lab = lab(GROUP6);
     let writes = lab.state.set_locals(vec![ip("2001:db8::7")]);
     lab.replay(&writes);
-    assert_eq!(lab.maps.peers[&0].local, ip("2001:db8::7").into());
-    assert!(!lab.maps.peers[&0].has(Peer::UNREACHABLE));
+    assert_eq!(
+        lab.maps.peers[&PeerId::new(0)].local,
+        ip("2001:db8::7").into()
+    );
+    assert!(!lab.maps.peers[&PeerId::new(0)].has(Peer::UNREACHABLE));
 }
 
 #[test]

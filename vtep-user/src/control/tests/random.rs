@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use vtep_common::abi::{event::Event, fdb::FdbValue};
+use vtep_common::abi::event::Event;
 
 use super::{
     super::{Duplicates, Effect, Limits, Resolution},
@@ -362,7 +362,7 @@ fn run(lab: &mut Lab, step: Step) {
         }
         Step::Seen(mac) => {
             for (key, value) in &mut lab.maps.fdb {
-                let learned = value.origin == FdbValue::LEARNED;
+                let learned = value.origin.ages();
                 if learned && key.mac() == super::lab::mac(MACS[mac]) {
                     value.last_seen = lab.now;
                 }
@@ -424,7 +424,7 @@ fn event(lab: &Lab, frame: &Frame) -> Event {
     Event {
         host: ip(HOSTS[host]).into(),
         flags,
-        ..lab.event(kind, segment, MACS[mac], from)
+        ..lab.event(kind, SegmentId::new(segment), MACS[mac], from)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Each rule as a claim.
 
 use vtep_common::{
-    abi::{fdb::FdbValue, peer::Peer, segment::Segment},
+    abi::{peer::Peer, segment::Segment},
     frame::template,
 };
 
@@ -81,7 +81,7 @@ fn a_new_vni_has_the_documented_defaults() {
         ("64".into(), "0".into())
     );
     assert_eq!((row.df, row.srcport), (Df::Set, PortRange::DYNAMIC));
-    assert!(lab.maps.segments[&0].has(Segment::FLOODS));
+    assert!(lab.maps.segments[&SEGMENT].has(Segment::FLOODS));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn mode_l2_floods_and_does_not_learn_and_each_part_can_be_given() {
         (two.mode, two.flood, two.learning),
         (Mode::L2, Flood::None, true)
     );
-    assert!(!lab.maps.segments[&1].has(Segment::FLOODS));
+    assert!(!lab.maps.segments[&SegmentId::new(1)].has(Segment::FLOODS));
 }
 
 #[test]
@@ -527,8 +527,9 @@ fn an_entry_points_to_a_vtep_or_to_a_port() {
         lab.fdb(100),
         [format!("{A} 192.0.2.2"), format!("{B} tap0")]
     );
-    let kinds: Vec<_> = lab.maps.fdb.values().map(|value| value.kind).collect();
-    assert!(kinds.contains(&FdbValue::PEER) && kinds.contains(&FdbValue::PORT));
+    let targets: Vec<_> = lab.maps.fdb.values().map(|value| value.target).collect();
+    assert!(targets.contains(&FdbTarget::Peer(PeerId::new(0))));
+    assert!(targets.contains(&FdbTarget::Port(PortSlot::new(0))));
 }
 
 #[test]
@@ -566,7 +567,10 @@ fn the_flood_list_names_all_ports_and_then_the_vteps_in_order() {
     add(&mut lab, ZERO, "192.0.2.3");
     append(&mut lab, ZERO, "2001:db8::2");
 
-    assert_eq!(split(&lab.maps.flood[&0]), (&[0, 1][..], &[0, 1][..]));
+    assert_eq!(
+        split(&lab.maps.flood[&SEGMENT.into()]),
+        (vec![0, 1], vec![0, 1])
+    );
     assert_eq!(
         lab.fdb(100),
         [format!("{ZERO} 192.0.2.3"), format!("{ZERO} 2001:db8::2")]
@@ -625,7 +629,10 @@ fn a_multicast_mac_has_a_list_of_its_own_that_goes_with_its_last_vtep() {
     append(&mut lab, GROUP, "192.0.2.3");
     lab.done(&port_add("tap1", 100));
     let list = vtep_common::abi::map::MAX_SEGMENTS;
-    assert_eq!(split(&lab.maps.flood[&list]), (&[0, 1][..], &[0, 1][..]));
+    assert_eq!(
+        split(&lab.maps.flood[&ListId::new(list)]),
+        (vec![0, 1], vec![0, 1])
+    );
 
     lab.done(&fdb_del(GROUP, 100, Some("192.0.2.2")));
     assert_eq!(lab.fdb(100), [format!("{GROUP} 192.0.2.3")]);
@@ -1021,11 +1028,11 @@ fn a_resolved_peer_has_its_outer_headers() {
         lab.state.peer_rows(None).unwrap()[0].state,
         PeerState::Resolving
     );
-    assert!(!lab.maps.peers[&0].has(Peer::RESOLVED));
+    assert!(!lab.maps.peers[&PeerId::new(0)].has(Peer::RESOLVED));
 
     lab.resolve("192.0.2.2");
 
-    let peer = lab.maps.peers[&0];
+    let peer = lab.maps.peers[&PeerId::new(0)];
     let macs = (mac("02:00:00:00:00:02"), mac("02:00:00:00:00:01"));
     let (local, remote) = (ip("192.0.2.1").into(), ip("192.0.2.2").into());
     assert_eq!(
@@ -1076,7 +1083,7 @@ fn a_peer_that_cannot_be_reached_is_not_resolved() {
         lab.resolve("2001:db8::2");
         let writes = lab.state.resolved(ip("2001:db8::2"), resolution);
         lab.replay(&writes);
-        assert!(!lab.maps.peers[&0].has(Peer::RESOLVED));
+        assert!(!lab.maps.peers[&PeerId::new(0)].has(Peer::RESOLVED));
         let row = &lab.state.peer_rows(None).unwrap()[0];
         assert_eq!((row.state, row.mac, row.mtu), (state, None, None));
     }
@@ -1091,12 +1098,15 @@ fn checksums_are_for_ipv6_peers_and_can_be_switched_off_there() {
         ip: ip(peer),
         spec: PeerSpec { csum6: Some(csum6) },
     };
-    assert!(!lab.maps.peers[&0].has(Peer::CHECKSUM) && lab.maps.peers[&1].has(Peer::CHECKSUM));
+    assert!(
+        !lab.maps.peers[&PeerId::new(0)].has(Peer::CHECKSUM)
+            && lab.maps.peers[&PeerId::new(1)].has(Peer::CHECKSUM)
+    );
 
     lab.done(&set("2001:db8::2", false));
-    assert!(!lab.maps.peers[&1].has(Peer::CHECKSUM));
+    assert!(!lab.maps.peers[&PeerId::new(1)].has(Peer::CHECKSUM));
     lab.resolve("2001:db8::2");
-    assert!(!lab.maps.peers[&1].has(Peer::CHECKSUM));
+    assert!(!lab.maps.peers[&PeerId::new(1)].has(Peer::CHECKSUM));
     let csum6: Vec<_> = lab
         .state
         .peer_rows(None)
@@ -1107,7 +1117,7 @@ fn checksums_are_for_ipv6_peers_and_can_be_switched_off_there() {
     assert_eq!(csum6, [None, Some(false)]);
 
     lab.done(&set("2001:db8::2", true));
-    assert!(lab.maps.peers[&1].has(Peer::CHECKSUM));
+    assert!(lab.maps.peers[&PeerId::new(1)].has(Peer::CHECKSUM));
     assert!(
         lab.refused(&set("192.0.2.2", false))
             .contains("--csum6 is for IPv6 peers")
@@ -1123,7 +1133,7 @@ fn a_new_local_address_is_in_the_outer_headers_at_once() {
     let writes = lab.state.set_locals(vec![ip("192.0.2.7"), ip("192.0.2.7")]);
     lab.replay(&writes);
 
-    let peer = lab.maps.peers[&0];
+    let peer = lab.maps.peers[&PeerId::new(0)];
     assert_eq!(
         (peer.local, &bytemuck::bytes_of(&peer.template)[26..30]),
         (ip("192.0.2.7").into(), &[192, 0, 2, 7][..])
@@ -1149,7 +1159,7 @@ fn a_peer_without_a_local_address_of_its_family_is_not_resolved() {
     lab.replay(&writes);
     lab.resolve("192.0.2.2");
 
-    assert!(!lab.maps.peers[&0].has(Peer::RESOLVED));
+    assert!(!lab.maps.peers[&PeerId::new(0)].has(Peer::RESOLVED));
     assert_eq!(
         lab.state.peer_rows(None).unwrap()[0].state,
         PeerState::Unreachable
@@ -1160,10 +1170,10 @@ fn a_peer_without_a_local_address_of_its_family_is_not_resolved() {
 fn numbers_have_names() {
     let mut lab = lab();
     add(&mut lab, A, "192.0.2.2");
-    assert_eq!(lab.state.segment_name(0), Some(vni(100)));
-    assert_eq!(lab.state.port_name(0), Some(("tap0", None)));
-    assert_eq!(lab.state.peer_name(0), Some(ip("192.0.2.2")));
-    assert_eq!(lab.state.peer_name(1), None);
+    assert_eq!(lab.state.segment_name(SEGMENT), Some(vni(100)));
+    assert_eq!(lab.state.port_name(PortSlot::new(0)), Some(("tap0", None)));
+    assert_eq!(lab.state.peer_name(PeerId::new(0)), Some(ip("192.0.2.2")));
+    assert_eq!(lab.state.peer_name(PeerId::new(1)), None);
 }
 
 #[test]
