@@ -8,16 +8,13 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::binary;
 use crate::frame::Mac;
 use crate::ns::{self, Ns};
-use crate::wait::{poll, until};
-
-const START: Duration = Duration::from_secs(30);
+use crate::wait::{DEADLINE, poll, until};
 
 /// One instance: what runs, what it is called, what it said.
 #[derive(Debug)]
@@ -100,7 +97,7 @@ impl Daemon {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("start the daemon");
-        let ended = poll(START, || {
+        let ended = poll(DEADLINE, || {
             child.try_wait().expect("ask for the child's state")
         });
         if ended.is_none() {
@@ -140,7 +137,7 @@ impl Daemon {
         }
         let child = command.spawn().expect("start the daemon");
         *self.child() = Some(child);
-        let answered = poll(START, || {
+        let answered = poll(DEADLINE, || {
             if let Some(status) = self.ended() {
                 panic!("vtep run ended with {status}:\n{}", self.log());
             }
@@ -148,7 +145,7 @@ impl Daemon {
         });
         assert!(
             answered.is_some(),
-            "vtep run did not answer in {START:?}:\n{}",
+            "vtep run did not answer in {DEADLINE:?}:\n{}",
             self.log()
         );
     }
@@ -367,9 +364,7 @@ impl Daemon {
     /// If it has not in time, or more often.
     #[track_caller]
     pub fn expect_dropped(&self, reason: &str, want: u64) {
-        let reached = poll(Duration::from_secs(3), || {
-            (self.dropped(reason) >= want).then_some(())
-        });
+        let reached = poll(DEADLINE, || (self.dropped(reason) >= want).then_some(()));
         let now = self.dropped(reason);
         assert!(
             reached.is_some() && now == want,

@@ -17,7 +17,7 @@ pub trait Link {
     /// The next frame that came, or `None` after `within`.
     fn recv(&self, within: Duration) -> Option<Vec<u8>>;
 
-    /// Collects frames until `enough` says so of what came, or `within` has passed.
+    /// Collects frames until `enough` says so of what came, or `within` has passed and what came by then is read.
     fn collect(
         &self,
         within: Duration,
@@ -26,10 +26,12 @@ pub trait Link {
         let end = Instant::now() + within;
         let mut seen = Vec::new();
         while !enough(&seen) {
-            let Some(left) = end.checked_duration_since(Instant::now()) else {
-                break;
-            };
-            seen.extend(self.recv(left));
+            let left = end.saturating_duration_since(Instant::now());
+            match self.recv(left) {
+                Some(frame) => seen.push(frame),
+                None if left.is_zero() => break,
+                None => {}
+            }
         }
         seen
     }

@@ -305,7 +305,7 @@ fn compare(bench: &Bench<'_>, world: &World, wires: &Wires, batch: &[Sent]) -> R
     for (hook, counted) in &counters {
         want.add_host(*hook, counted);
     }
-    let counted = poll(Duration::from_secs(2), || {
+    let counted = poll(DEADLINE, || {
         let now = bench.totals().since(&before);
         (now == want).then_some(())
     });
