@@ -9,9 +9,9 @@ pub enum Class {
     Passed,
     /// It goes on to a later hook, which gives it its final reason. Not an end of its own.
     Continued,
-    /// It was ours, but bad or without a place to go.
+    /// It was ours, but bad or without a destination.
     Dropped,
-    /// We failed it: a helper or a table let us down.
+    /// A helper or a table of ours failed.
     Aborted,
 }
 
@@ -66,9 +66,9 @@ macro_rules! reasons {
 reasons! {
     /// Encapsulated in place and sent to its VTEP.
     Encapsulated = 0, "encapsulated", Delivered;
-    /// Sent to its VTEP through the kernel device, which does what eBPF cannot do in place (super-frames over IPv6 with checksum).
+    /// Sent to its VTEP through the slow-path device, which does what eBPF cannot do in place (for example GSO packets over IPv6 with checksum).
     EncapsulatedByKernel = 1, "encapsulated_by_kernel", Delivered;
-    /// Sent through the kernel device, because the next hop to the VTEP is not resolved yet.
+    /// Sent through the slow-path device, because the next hop to the VTEP is not resolved yet.
     EncapsulatedUnresolved = 2, "encapsulated_unresolved", Delivered;
     /// Decapsulated and delivered to a local port.
     Decapsulated = 3, "decapsulated", Delivered;
@@ -81,17 +81,17 @@ reasons! {
 
     /// Not a VXLAN packet: another protocol, another UDP port, a fragment without ports.
     NotVxlan = 7, "not_vxlan", Passed;
-    /// VXLAN, but to an address that is none of our VTEP addresses.
+    /// VXLAN, but to an address that is not one of our VTEP addresses.
     NotOurAddress = 8, "not_our_address", Passed;
 
     /// Left to the TC hook behind XDP.
     LeftToTc = 9, "left_to_tc", Continued;
-    /// Left to the kernel device, which decapsulates it for the tunnel hook.
+    /// Left to the slow-path device, which decapsulates it for the tunnel hook.
     LeftToKernel = 10, "left_to_kernel", Continued;
     /// IP options or extension headers before UDP: left to the host's stack, which reads them.
     LeftToStack = 11, "left_to_stack", Continued;
 
-    /// Shorter than its headers need, or than they say.
+    /// Shorter than its headers, or than the length that they state.
     Truncated = 12, "truncated", Dropped;
     /// The outer IPv4 header checksum is wrong.
     OuterChecksum = 13, "outer_checksum", Dropped;
@@ -113,44 +113,44 @@ reasons! {
     InnerVlan = 21, "inner_vlan", Dropped;
     /// The inner source MAC is zero or a group address.
     InvalidSourceMac = 22, "invalid_source_mac", Dropped;
-    /// Congestion was marked outside, but the inner packet is not ECN-capable (RFC 6040 section 4.2).
+    /// The outer header marks congestion, but the inner packet is not ECN-capable (RFC 6040 section 4.2).
     EcnNotCapable = 23, "ecn_not_capable", Dropped;
     /// No FDB entry, and the VNI does not flood.
     NoFdbEntry = 24, "no_fdb_entry", Dropped;
-    /// To be flooded, but there is no VTEP and no other port to flood to.
+    /// A frame to flood, but there is no VTEP and no other port to flood to.
     NowhereToFlood = 25, "nowhere_to_flood", Dropped;
     /// Broadcast or multicast in a VNI that does not flood.
     FloodOff = 26, "flood_off", Dropped;
-    /// From a VTEP and for a VTEP: never from the underlay back to it (split horizon).
+    /// From a VTEP and for a VTEP; frames from the underlay never go back to it (split horizon).
     SplitHorizon = 27, "split_horizon", Dropped;
-    /// For the port it came from.
+    /// Its destination is behind the port that it came from.
     SamePort = 28, "same_port", Dropped;
     /// Larger than the underlay carries after encapsulation, or than the port takes.
     TooBig = 29, "too_big", Dropped;
-    /// At a port, tagged with a VLAN that no mapping covers (RFC 7348 section 6.1).
+    /// At a port, with a VLAN tag that has no mapping (RFC 7348 section 6.1).
     VlanUnmapped = 30, "vlan_unmapped", Dropped;
-    /// At an interface where no VNI takes untagged frames.
+    /// At an interface whose untagged frames belong to no VNI.
     NotAPort = 31, "not_a_port", Dropped;
 
     /// The frame could not be reshaped: no room, or a helper refused.
     Reshape = 32, "reshape_failed", Aborted;
-    /// The frame could not be handed to its device.
+    /// The frame could not be sent to its device.
     Redirect = 33, "redirect_failed", Aborted;
-    /// A table entry points to one that is not there.
+    /// A table entry points to another that does not exist.
     TableGap = 34, "table_gap", Aborted;
 
-    /// Decapsulated by the kernel device, but sent to an address that is none of our VTEP addresses.
+    /// Decapsulated by the slow-path device, but sent to an address that is not one of our VTEP addresses.
     WrongDestination = 35, "wrong_destination", Dropped;
     /// There is no route to the VTEP, or the interface of the route is down.
     NoRoute = 36, "no_route", Dropped;
-    /// One copy of a flooded frame: it found no route, was larger than the path carries, or was refused by its device. The frame itself counts as flooded.
+    /// One copy of a flooded frame was lost: it had no route, was larger than the path carries, or its device refused it. The frame itself counts as flooded.
     CopyLost = 37, "copy_lost", Dropped;
 
     /// An ARP or ND request, answered at the port that it came from.
     Answered = 38, "answered", Delivered;
-    /// An ARP or ND request for a host that is not known, in a VNI that does not flood.
+    /// An ARP or ND request for an unknown host, in a VNI that does not flood.
     UnknownNeigh = 39, "unknown_neigh", Dropped;
-    /// The source MAC has a static entry that says it is elsewhere.
+    /// The source MAC has a static entry elsewhere.
     StaticElsewhere = 40, "static_elsewhere", Dropped;
 }
 

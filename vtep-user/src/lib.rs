@@ -4,9 +4,11 @@ mod causes;
 mod instance;
 
 pub mod api;
+pub mod ask;
 pub mod cli;
 pub mod control;
 pub mod daemon;
 pub mod datapath;
+pub mod model;
 pub mod netlink;
 pub mod stats;

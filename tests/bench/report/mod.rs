@@ -1,7 +1,8 @@
-//! What was found: on the terminal, as JSON, and as a page.
+//! What was found: on the terminal, as JSON, as a page, and as Markdown.
 
 mod html;
 mod machine;
+mod markdown;
 mod table;
 
 use std::fs;
@@ -290,6 +291,11 @@ impl Report {
     /// Writes a page for the browser.
     pub(crate) fn write_html(&self, file: &Path) -> Result<(), String> {
         write(file, &html::page(self))
+    }
+
+    /// Writes the tables that `docs/results/` keeps.
+    pub(crate) fn write_markdown(&self, file: &Path) -> Result<(), String> {
+        write(file, &markdown::tables(self))
     }
 }
 

@@ -5,12 +5,13 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use vtep_tests::daemon::Daemon;
-use vtep_tests::inner::udp4;
+use vtep_tests::daemon::binary;
+use vtep_tests::daemon::refusal::assert_refused;
+use vtep_tests::encoder::inner::udp4;
 use vtep_tests::lab::UPLINK;
-use vtep_tests::ns::{self, Ns};
-use vtep_tests::refusal::assert_refused;
-use vtep_tests::wire::{FAR_VM, VM};
-use vtep_tests::{binary, bpf, need_root};
+use vtep_tests::lab::ns::{self, Ns};
+use vtep_tests::lab::wire::{FAR_VM, VM};
+use vtep_tests::{bpf, need_root};
 
 use crate::{stopped, wire};
 
@@ -56,6 +57,18 @@ fn a_daemon_without_an_uplink_is_wrong_usage() {
     refused_start(&ns, &daemon, daemon.run_command(), 2, &["198.18.0"]);
     let (ns, daemon) = stopped(&["--iface", UPLINK, "--udp-port", "0"]);
     refused_start(&ns, &daemon, daemon.run_command(), 2, &["0"]);
+}
+
+#[test]
+fn a_log_filter_that_is_none_is_refused() {
+    need_root!();
+    for filter in ["loud", "info,warning", "vtep_user=loud"] {
+        let (ns, daemon) = stopped(&["--iface", UPLINK]);
+        let mut command = daemon.run_command();
+        command.env("VTEP_LOG", filter);
+        let needles = [&format!("VTEP_LOG={filter}"), "debug"];
+        refused_start(&ns, &daemon, command, 1, &needles);
+    }
 }
 
 #[test]

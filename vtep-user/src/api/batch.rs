@@ -6,9 +6,12 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use futures::StreamExt;
 
-use super::command::{Command, Handle, Op, Refusal};
 use super::routes::Answer;
 use super::{BatchDone, BatchLine, ErrorBody};
+use crate::{
+    ask::{Command, Handle},
+    model::{Op, Refusal},
+};
 
 /// Changes of a batch that go to the core at a time: bounds memory, and lets others be served in between.
 const BATCH_CHUNK: usize = 4096;

@@ -19,10 +19,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::command::Op;
-use super::model::{FdbFilter, Mac, StatsFilter, Vni, VniFilter};
 use super::{BatchDone, ErrorBody, socket};
 use crate::instance;
+use crate::model::Op;
+use crate::model::{FdbFilter, Mac, StatsFilter, Vni, VniFilter};
 
 /// Why there is no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]

@@ -16,10 +16,10 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::watch;
 
 use super::ErrorBody;
-use super::command::Refusal;
-use super::model::{EventKind, EventRow, Happening, Vni, VniFilter};
 use super::routes::Params;
 use super::server::Shared;
+use crate::model::Refusal;
+use crate::model::{EventKind, EventRow, Happening, Vni, VniFilter};
 
 /// Rows that wait for a slow reader.
 const ROWS_AHEAD: usize = 16_384;

@@ -1,24 +1,22 @@
 //! The daemon's HTTP/JSON API on a Unix socket, and the client that the command line uses.
 //!
-//! [`server`] turns requests into [`command::Command`]s and sends them to the core through a [`command::Handle`]; it
-//! holds no state of its own. The core tells what happens through [`events::Events`]. [`client`] is the other end.
+//! [`server`] turns requests into [`Command`](crate::ask::Command)s and sends them to the core through a
+//! [`Handle`](crate::ask::Handle); it holds no state of its own. The core tells what happens through
+//! [`events::Events`]. [`client`] is the other end.
 
 mod batch;
 pub mod client;
-pub mod command;
 pub mod events;
-pub mod model;
 mod routes;
 pub mod server;
 pub mod socket;
 #[cfg(test)]
 mod tests;
-mod value;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use command::Op;
+use crate::model::Op;
 
 /// The body of every answer that is a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

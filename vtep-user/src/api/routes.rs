@@ -11,13 +11,16 @@ use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
 use super::ErrorBody;
-use super::command::{Command, Handle, Op, Refusal};
-use super::model::{
-    BadValue, DropsRow, FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, NeighDel, NeighRow, NeighSpec,
-    NexthopDel, NexthopRow, NexthopSpec, PeerRow, PeerSpec, PortChange, PortPart, PortRow,
-    PortSpec, StatsFilter, StatsRow, Status, Vni, VniFilter, VniRow, VniSpec,
-};
 use super::server;
+use crate::model::{
+    DropsRow, FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, NeighDel, NeighRow, NeighSpec, NexthopDel,
+    NexthopRow, NexthopSpec, PeerRow, PeerSpec, PortChange, PortPart, PortRow, PortSpec,
+    StatsFilter, StatsRow, Status, Vni, VniFilter, VniRow, VniSpec,
+};
+use crate::{
+    ask::{Command, Handle},
+    model::{Op, Refusal},
+};
 
 pub(super) type Answer = Result<Response, Refusal>;
 
@@ -390,12 +393,6 @@ fn read_vni(text: &str) -> Result<Vni, Refusal> {
 fn read_ip(text: &str) -> Result<IpAddr, Refusal> {
     text.parse()
         .map_err(|_| Refusal::invalid(format!("`{text}` is not an IP address")))
-}
-
-impl From<BadValue> for Refusal {
-    fn from(bad: BadValue) -> Self {
-        Self::invalid(bad.to_string())
-    }
 }
 
 /// A JSON body.

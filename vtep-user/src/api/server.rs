@@ -22,10 +22,13 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::command::{Handle, Kind, Refusal, Reply};
 use super::events::{self, Events};
 use super::socket::Socket;
 use super::{BatchLine, ErrorBody, batch, routes};
+use crate::{
+    ask::{Handle, Reply},
+    model::{Kind, Refusal},
+};
 
 /// Rows that are written to a response at a time.
 const ROWS_CHUNK: usize = 512;

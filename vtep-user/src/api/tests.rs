@@ -16,16 +16,19 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::client::{Client, ClientError, Show};
-use super::command::{Command, Handle, Op, Refusal, Reply, channel};
 use super::events::Events;
-use super::model::{
+use super::socket::Socket;
+use super::{BatchLine, server};
+use crate::model::{
     Df, DropsRow, EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, InnerVlan, Mac, Mode,
     NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel, NexthopRow, NexthopSpec, PeerRow,
     PeerSpec, PeerState, PortChange, PortHook, PortPart, PortRange, PortRow, PortSpec, Prefix,
     Reserved, StatsFilter, StatsRow, VlanId, Vni, VniFilter, VniRow, VniSpec,
 };
-use super::socket::Socket;
-use super::{BatchLine, server};
+use crate::{
+    ask::{Command, Handle, Reply, channel},
+    model::{Op, Refusal},
+};
 
 #[tokio::test]
 async fn every_change_reaches_the_core_as_it_was_sent() {

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::Failure;
+use crate::model::Word;
 
 /// Longest name of an instance.
 const INSTANCE_MAX: usize = 32;
@@ -92,6 +94,15 @@ pub(super) fn dev(text: &str) -> Result<String, String> {
     } else {
         Ok(text.into())
     }
+}
+
+/// Reads one of the words that a value has.
+pub(super) fn word<T: Word + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    let words = T::WORDS.iter().map(|(_, word, meaning)| {
+        let meaning = meaning.trim();
+        PossibleValue::new(*word).help(meaning.strip_suffix('.').unwrap_or(meaning))
+    });
+    PossibleValuesParser::new(words).map(|word| T::of(&word).expect("it is one of them"))
 }
 
 /// Reads an IP address.

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{Failure, Request, block_on, fdb, neigh, nexthop, peer, port, vni};
 use crate::api::BatchLine;
 use crate::api::client::Client;
-use crate::api::command::Op;
+use crate::model::Op;
 
 /// Bytes that go to the daemon at a time, about.
 const PIECE: usize = 64 << 10;

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 
 use super::{Request, args};
 use crate::api::client::Show;
-use crate::api::command::Op;
-use crate::api::model::{FdbDel, FdbFilter, FdbSpec, Mac, Vni};
+use crate::model::Op;
+use crate::model::{FdbDel, FdbFilter, FdbSpec, Mac, Vni};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FdbVerb {

@@ -8,6 +8,7 @@ mod batch;
 mod completions;
 mod drops;
 mod fdb;
+mod log;
 mod monitor;
 mod neigh;
 mod nexthop;
@@ -28,9 +29,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::api::client::{Client, ClientError, Show};
-use crate::api::command::Op;
-use crate::api::model::BadValue;
 use crate::causes::with_causes;
+use crate::model::BadValue;
+use crate::model::Op;
 use output::Output;
 
 /// A VXLAN tunnel endpoint whose data path runs in eBPF.
@@ -64,6 +65,7 @@ struct Globals {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run the daemon
+    #[command(after_help = log::HELP)]
     Run(run::RunArgs),
     /// Segments
     #[command(subcommand)]

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::output::{Output, printable};
 use super::{Failure, block_on};
 use crate::api::client::{Client, ClientError};
-use crate::api::model::{EventRow, Happening, Vni, VniFilter};
 use crate::instance;
+use crate::model::{EventRow, Happening, Vni, VniFilter};
 
 /// Pieces that may wait to be printed. What does not fit waits in the daemon, which says what it had to leave out.
 const PIECES_AHEAD: usize = 16;
@@ -177,7 +177,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::api::model::{EventKind, Mac};
+    use crate::model::{EventKind, Mac};
 
     /// Nothing here takes this long.
     const LONG: Duration = Duration::from_secs(20);

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 
 use super::{Request, args};
 use crate::api::client::Show;
-use crate::api::command::Op;
-use crate::api::model::{Mac, NexthopDel, NexthopSpec, Prefix, Vni, VniFilter};
+use crate::model::Op;
+use crate::model::{Mac, NexthopDel, NexthopSpec, Prefix, Vni, VniFilter};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NexthopVerb {

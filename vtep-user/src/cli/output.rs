@@ -9,9 +9,7 @@ use serde::de::DeserializeOwned;
 use super::Failure;
 use super::rows::Row;
 use crate::api::client::{Client, Show};
-use crate::api::model::{
-    DropsRow, FdbRow, NeighRow, NexthopRow, PeerRow, PortRow, StatsRow, VniRow,
-};
+use crate::model::{DropsRow, FdbRow, NeighRow, NexthopRow, PeerRow, PortRow, StatsRow, VniRow};
 
 /// Narrowest terminal, in columns, that a table is made to fit.
 const WRAP_FROM: u16 = 60;
@@ -177,7 +175,7 @@ pub(super) fn printable(value: &(impl Display + ?Sized)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::model::{EntryState, Mac, Vni};
+    use crate::model::{EntryState, Mac, Vni};
 
     #[test]
     fn an_fdb_entry_reads_like_that_of_the_bridge_tool() {

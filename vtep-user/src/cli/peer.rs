@@ -7,8 +7,8 @@ use clap::Subcommand;
 use super::args::{self, Switch};
 use super::{Failure, Request};
 use crate::api::client::Show;
-use crate::api::command::Op;
-use crate::api::model::PeerSpec;
+use crate::model::Op;
+use crate::model::PeerSpec;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PeerVerb {

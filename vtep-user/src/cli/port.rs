@@ -7,8 +7,8 @@ use clap::Subcommand;
 use super::args::{self, MaxMacs};
 use super::{Failure, Request};
 use crate::api::client::Show;
-use crate::api::command::Op;
-use crate::api::model::{Mac, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni};
+use crate::model::Op;
+use crate::model::{Mac, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PortVerb {
@@ -24,7 +24,7 @@ pub(super) enum PortVerb {
         #[arg(long, value_name = "ID")]
         vlan: Option<VlanId>,
         /// The kernel hook to take its frames at
-        #[arg(long)]
+        #[arg(long, value_parser = args::word::<PortHook>())]
         hook: Option<PortHook>,
         /// A MAC behind it: makes a static FDB entry
         #[arg(long)]
@@ -48,7 +48,7 @@ pub(super) enum PortVerb {
         #[arg(long, value_name = "ID")]
         vlan: Option<VlanId>,
         /// The kernel hook to take its frames at
-        #[arg(long)]
+        #[arg(long, value_parser = args::word::<PortHook>())]
         hook: Option<PortHook>,
         /// A MAC behind it; replaces the FDB entries so far
         #[arg(long)]

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::output::printable;
-use crate::api::model::{DropsRow, NeighRow, NexthopRow, PeerRow, PortRow, StatsRow, VniRow};
+use crate::model::{DropsRow, NeighRow, NexthopRow, PeerRow, PortRow, StatsRow, VniRow};
 
 /// A row that can stand in a table.
 pub(super) trait Row {

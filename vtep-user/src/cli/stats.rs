@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Request, args};
 use crate::api::client::Show;
-use crate::api::model::{StatsFilter, Vni};
+use crate::model::{StatsFilter, Vni};
 
 #[derive(Debug, Args)]
 #[group(multiple = false)]

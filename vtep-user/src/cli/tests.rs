@@ -3,12 +3,13 @@
 use clap::CommandFactory;
 
 use super::*;
-use crate::api::model::{
+use crate::control::Duplicates;
+use crate::daemon::{Options, UplinkHook};
+use crate::datapath::XdpMode;
+use crate::model::{
     FdbDel, FdbFilter, FdbSpec, Mac, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
     PortChange, PortHook, PortPart, PortSpec, Prefix, StatsFilter, VlanId, Vni, VniFilter, VniSpec,
 };
-use crate::control::Duplicates;
-use run::{RunOptions, UplinkHook, XdpMode};
 
 #[test]
 fn the_grammar_is_sound() {
@@ -362,7 +363,7 @@ fn run_takes_every_option() {
         Ok((Verb::Run(args), instance)) => args.options(instance).unwrap(),
         other => panic!("{line}: {other:?}"),
     };
-    let least = RunOptions {
+    let least = Options {
         ifaces: vec!["eth0".into()],
         locals: vec![],
         udp_port: 4789,
@@ -379,7 +380,7 @@ fn run_takes_every_option() {
             freeze_s: 180,
         },
     };
-    let most = RunOptions {
+    let most = Options {
         ifaces: vec!["eth0".into(), "eth1".into()],
         locals: vec![ip("192.0.2.1"), ip("2001:db8::1")],
         udp_port: 8472,
@@ -524,11 +525,16 @@ fn wrong_usage_is_exit_code_2_with_a_sentence() {
 #[test]
 fn the_commands_in_the_documents_are_understood() {
     let readme = include_str!("../../../README.md");
-    let (_, readme) = readme.split_once("## Five minutes").unwrap();
+    let (_, readme) = readme.split_once("## Quick start").unwrap();
     let (readme, _) = readme.split_once("## Commands").unwrap();
     let modes = include_str!("../../../docs/modes.md");
+    let mobility = include_str!("../../../docs/mobility.md");
     let mut count = 0;
-    for line in readme.lines().chain(modes.lines()) {
+    // Between fences; a sentence may begin with the name of the program too.
+    let fenced = [readme, modes, mobility]
+        .into_iter()
+        .flat_map(|text| text.split("```").skip(1).step_by(2));
+    for line in fenced.flat_map(str::lines) {
         let command = line.split_once(" #").map_or(line, |(command, _)| command);
         if command.starts_with("vtep ") {
             let parsed = Cli::try_parse_from(command.split_whitespace());

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use super::args::{self, MaxMacs, Switch};
 use super::{Failure, Request};
 use crate::api::client::Show;
-use crate::api::command::Op;
-use crate::api::model::{Df, Flood, InnerVlan, Mode, PortRange, Reserved, Tos, Ttl, Vni, VniSpec};
+use crate::model::Op;
+use crate::model::{Df, Flood, InnerVlan, Mode, PortRange, Reserved, Tos, Ttl, Vni, VniSpec};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum VniVerb {
@@ -41,10 +41,10 @@ pub(super) enum VniVerb {
 #[derive(Debug, Args)]
 pub(super) struct VniArgs {
     /// One of the four usual sets of --flood, --learning and --suppress
-    #[arg(long)]
+    #[arg(long, value_parser = args::word::<Mode>())]
     mode: Option<Mode>,
     /// How broadcast, multicast and unknown unicast frames leave
-    #[arg(long)]
+    #[arg(long, value_parser = args::word::<Flood>())]
     flood: Option<Flood>,
     /// The multicast group that floods go to; needed with --flood multicast
     #[arg(long, value_name = "IP", value_parser = args::ip)]
@@ -62,7 +62,7 @@ pub(super) struct VniArgs {
     #[arg(long, value_name = "N|none", value_parser = args::max_macs, allow_negative_numbers = true)]
     max_macs: Option<MaxMacs>,
     /// What happens to tagged frames that no VLAN mapping covers
-    #[arg(long)]
+    #[arg(long, value_parser = args::word::<InnerVlan>())]
     inner_vlan: Option<InnerVlan>,
     /// Outer TTL, or that of the inner packet
     #[arg(long, value_name = "N|inherit")]
@@ -71,13 +71,13 @@ pub(super) struct VniArgs {
     #[arg(long, value_name = "N|inherit")]
     tos: Option<Tos>,
     /// Outer "don't fragment" bit over IPv4
-    #[arg(long)]
+    #[arg(long, value_parser = args::word::<Df>())]
     df: Option<Df>,
     /// Outer UDP source ports
     #[arg(long, value_name = "MIN-MAX")]
     srcport: Option<PortRange>,
     /// What non-zero reserved header bits do on receipt
-    #[arg(long)]
+    #[arg(long, value_parser = args::word::<Reserved>())]
     reserved: Option<Reserved>,
 }
 

@@ -9,17 +9,19 @@ use vtep_common::{
 
 use super::{
     State,
-    entry::{Entry, Kind, Origin, key},
-    learn::Clock,
-    refuse, settings,
     state::{Segment, distinct},
 };
-use crate::api::{
-    command::Refusal,
-    model::{
-        EntryState, FdbFilter, FdbRow, InnerVlan, Mac, PeerRow, PeerState, PortRow, Reserved,
-        VlanId, Vni, VniRow,
+use crate::control::{
+    learn::mac::Clock,
+    ops::{
+        entry::{Entry, Kind, Origin, key},
+        refuse,
     },
+    record::settings,
+};
+use crate::model::{
+    EntryState, FdbFilter, FdbRow, InnerVlan, Mac, PeerRow, PeerState, PortRow, Refusal, Reserved,
+    VlanId, Vni, VniRow,
 };
 
 impl State {
@@ -210,7 +212,7 @@ impl State {
     }
 
     /// Numbers of the segments of one VNI, or of all, by VNI.
-    pub(super) fn numbers(&self, vni: Option<Vni>) -> Result<Vec<u32>, Refusal> {
+    pub(crate) fn numbers(&self, vni: Option<Vni>) -> Result<Vec<u32>, Refusal> {
         Ok(match vni {
             Some(vni) => vec![self.segment_of(vni)?],
             None => self.vnis.values().copied().collect(),

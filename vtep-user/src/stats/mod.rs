@@ -8,12 +8,9 @@ use vtep_common::{count::Direction, maps::EventEnd, reason::Class};
 pub use self::learning::AnnounceCounters;
 
 use crate::{
-    api::{
-        command::Refusal,
-        model::{DropsRow, StatsFilter, StatsRow, Vni},
-    },
     control::State,
     datapath::{Datapath, DatapathError, Snapshot},
+    model::{DropsRow, Refusal, StatsFilter, StatsRow, Vni},
 };
 
 /// Reads the counters of everything that the state knows.

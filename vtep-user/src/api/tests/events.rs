@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{Daemon, Reply, assert_json, mac, vni};
 use crate::api::client::ClientError;
 use crate::api::events::Events;
-use crate::api::model::{EventKind, EventRow, Happening, VniFilter};
+use crate::model::{EventKind, EventRow, Happening, VniFilter};
 
 /// Nothing here takes this long.
 const LONG: Duration = Duration::from_secs(20);

@@ -7,12 +7,9 @@ use super::{
     lab::*,
     model::Model,
 };
-use crate::api::{
-    command::Op,
-    model::{
-        Df, Flood, InnerVlan, Mode, OrInherit, PeerSpec, PeerState, PortHook, PortRange, PortSpec,
-        Reserved, VniSpec,
-    },
+use crate::model::{
+    Df, Flood, InnerVlan, Mode, Op, OrInherit, PeerSpec, PeerState, PortHook, PortRange, PortSpec,
+    Reserved, VniSpec,
 };
 
 /// A lab with something of everything.
@@ -171,7 +168,7 @@ fn entries_that_point_nowhere_or_are_not_understood_are_taken_away() {
     ];
     for (last, value) in (0x80..).zip(bad) {
         let at = mac("02:00:00:00:00:00").0;
-        let at = crate::api::model::Mac([at[0], 0, 0, 0, 0, last]);
+        let at = crate::model::Mac([at[0], 0, 0, 0, 0, last]);
         lab.maps.fdb.insert(FdbKey::new(0, at.into()), value);
     }
     let before = lab.rows();

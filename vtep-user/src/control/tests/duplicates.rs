@@ -6,10 +6,7 @@ use super::{
     super::{Duplicates, Limits},
     lab::{From::*, *},
 };
-use crate::api::{
-    command::Op,
-    model::{EventKind, FdbFilter, PortPart},
-};
+use crate::model::{EventKind, FdbFilter, Op, PortPart};
 
 const A: &str = "02:00:00:00:00:0a";
 const B: &str = "02:00:00:00:00:0b";

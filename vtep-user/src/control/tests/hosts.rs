@@ -9,12 +9,9 @@ use super::{
     super::{Duplicates, Limits, State},
     lab::{From::*, *},
 };
-use crate::api::{
-    command::{Kind, Op},
-    model::{
-        EventKind, Flood, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PortChange, PortPart,
-        PortSpec, VniSpec,
-    },
+use crate::model::{
+    EventKind, Flood, Kind, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op, PortChange, PortPart,
+    PortSpec, VniSpec,
 };
 
 const A: &str = "02:00:00:00:00:0a";

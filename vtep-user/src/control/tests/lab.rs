@@ -11,18 +11,13 @@ use vtep_common::{
 };
 
 use super::{
-    super::{
-        Adopted, Clock, Effect, Limits, LinkFacts, Reserved, Resolution, State, Write,
-        queue::SECOND,
-    },
+    super::{Adopted, Clock, Effect, Limits, LinkFacts, Reserved, Resolution, State, Write},
     model::Model,
 };
-use crate::api::{
-    command::{Op, Refusal},
-    model::{
-        EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, NeighRow, NeighState, NexthopRow,
-        PeerRow, PortRow, PortSpec, VlanId, Vni, VniRow, VniSpec,
-    },
+use crate::control::record::queue::SECOND;
+use crate::model::{
+    EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, NeighRow, NeighState, NexthopRow, Op,
+    PeerRow, PortRow, PortSpec, Refusal, VlanId, Vni, VniRow, VniSpec,
 };
 
 pub(super) const UDP_PORT: u16 = 4789;

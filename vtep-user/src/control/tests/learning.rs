@@ -8,14 +8,12 @@ use vtep_common::{
 };
 
 use super::{
-    super::{Announce, LearnCounters, Limits, queue::SECOND},
+    super::{Announce, LearnCounters, Limits},
     lab::{From::*, *},
 };
-use crate::api::{
-    command::Op,
-    model::{
-        EntryState, EventKind, FdbFilter, FdbRow, Flood, Happening, PortChange, PortSpec, VniSpec,
-    },
+use crate::control::record::queue::SECOND;
+use crate::model::{
+    EntryState, EventKind, FdbFilter, FdbRow, Flood, Happening, Op, PortChange, PortSpec, VniSpec,
 };
 
 const A: &str = "02:00:00:00:00:0a";
@@ -254,7 +252,7 @@ fn a_port_that_is_taken_away_takes_along_what_was_learned_behind_it() {
     lab.learn(B, Port(1));
     lab.done(&Op::PortDel {
         dev: "tap0".into(),
-        part: crate::api::model::PortPart::default(),
+        part: crate::model::PortPart::default(),
     });
     assert_eq!(lab.fdb(100), [format!("{B} tap1")]);
 }
@@ -469,7 +467,7 @@ fn the_macs_that_a_port_is_given_are_announced() {
     );
     let many = (0..1000_u16).map(|number| {
         let [high, low] = number.to_be_bytes();
-        crate::api::model::Mac([2, 0, 0, 1, high, low])
+        crate::model::Mac([2, 0, 0, 1, high, low])
     });
     assert_eq!(lab.done(&set(many.collect())).announce.len(), 1000);
 }

@@ -7,10 +7,7 @@ use super::{
     lab::{From::*, *},
     model::split,
 };
-use crate::api::{
-    command::{Kind, Op},
-    model::{Flood, Mode, PeerSpec, VniSpec},
-};
+use crate::model::{Flood, Kind, Mode, Op, PeerSpec, VniSpec};
 
 const A: &str = "02:00:00:00:00:0a";
 const ZERO: &str = "00:00:00:00:00:00";

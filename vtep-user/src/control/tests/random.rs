@@ -10,12 +10,9 @@ use super::{
     super::{Duplicates, Effect, Limits, Resolution},
     lab::*,
 };
-use crate::api::{
-    command::Op,
-    model::{
-        FdbDel, FdbFilter, FdbSpec, Flood, Mac, Mode, NeighDel, NeighSpec, NexthopDel, NexthopSpec,
-        PeerSpec, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni, VniSpec,
-    },
+use crate::model::{
+    FdbDel, FdbFilter, FdbSpec, Flood, Mac, Mode, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op,
+    PeerSpec, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni, VniSpec,
 };
 
 /// Tables so small that they fill up.

@@ -10,12 +10,9 @@ use super::{
     lab::*,
     model::split,
 };
-use crate::api::{
-    command::{Kind, Op},
-    model::{
-        Df, FdbFilter, Flood, InnerVlan, Mode, OrInherit, PeerSpec, PeerState, PortChange,
-        PortHook, PortPart, PortRange, PortSpec, Reserved, VniSpec,
-    },
+use crate::model::{
+    Df, FdbFilter, Flood, InnerVlan, Kind, Mode, Op, OrInherit, PeerSpec, PeerState, PortChange,
+    PortHook, PortPart, PortRange, PortSpec, Reserved, VniSpec,
 };
 
 const ZERO: &str = "00:00:00:00:00:00";
@@ -1184,7 +1181,7 @@ fn a_million_entries_are_quick() {
     let start = std::time::Instant::now();
     for number in 0..COUNT {
         let [a, b, c, d] = number.to_be_bytes();
-        spec.mac = crate::api::model::Mac([2, 0, a, b, c, d]);
+        spec.mac = crate::model::Mac([2, 0, a, b, c, d]);
         lab.state
             .apply(&Op::FdbAdd(spec.clone()), &lab.links)
             .unwrap();

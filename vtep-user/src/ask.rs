@@ -1,0 +1,122 @@
+//! What the API asks of the daemon's core, and what the core answers.
+//!
+//! The core owns the state and serves [`Ask`]s one at a time from the receiving end of [`channel`]; everything else
+//! holds a [`Handle`].
+
+use std::net::IpAddr;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::{
+    DropsRow, FdbFilter, FdbRow, Mac, NeighRow, NexthopRow, Op, PeerRow, PortRow, Refusal,
+    StatsFilter, StatsRow, Status, Vni, VniRow,
+};
+
+/// Something to read or to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The daemon itself. Answered by [`Reply::Status`].
+    Status,
+    /// One VNI, refused if it does not exist, or all. Answered by [`Reply::Vnis`].
+    VniShow(Option<Vni>),
+    /// The rows of one port, refused if it does not exist, or all. Answered by [`Reply::Ports`].
+    PortShow(Option<String>),
+    /// The FDB entries that match. Answered by [`Reply::Fdb`].
+    FdbShow(FdbFilter),
+    /// The entries of one MAC, refused if there are none. Answered by [`Reply::Fdb`].
+    FdbGet {
+        /// The MAC.
+        mac: Mac,
+        /// The VNI.
+        vni: Vni,
+    },
+    /// The hosts that ARP and ND are answered for, of one VNI or all. Answered by [`Reply::Neighs`].
+    NeighShow(Option<Vni>),
+    /// The nexthop table of one VNI, or of all. Answered by [`Reply::Nexthops`].
+    NexthopShow(Option<Vni>),
+    /// One peer, refused if it does not exist, or all. Answered by [`Reply::Peers`].
+    PeerShow(Option<IpAddr>),
+    /// The counters that match. Answered by [`Reply::Stats`].
+    Stats(StatsFilter),
+    /// The counters of dropped frames. Answered by [`Reply::Drops`].
+    Drops,
+    /// All metrics in Prometheus text form. Answered by [`Reply::Text`].
+    Metrics,
+    /// One change. Answered by [`Reply::Done`].
+    Do(Op),
+    /// Changes in their order, each with the number of the line it came from, up to the first that is refused.
+    /// Answered by [`Reply::Done`]; a refusal names its line with [`Refusal::at_line`], and what came before it stays.
+    /// A long batch comes as several of these.
+    Batch(Vec<(u64, Op)>),
+    /// Remove everything from the kernel and end. Answered by [`Reply::Done`] once it is removed.
+    Teardown,
+}
+
+/// An answer that is not a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// VNIs.
+    Vnis(Vec<VniRow>),
+    /// Ports.
+    Ports(Vec<PortRow>),
+    /// FDB entries.
+    Fdb(Vec<FdbRow>),
+    /// Hosts that ARP and ND are answered for.
+    Neighs(Vec<NeighRow>),
+    /// Entries of the nexthop table.
+    Nexthops(Vec<NexthopRow>),
+    /// Peers.
+    Peers(Vec<PeerRow>),
+    /// Counters.
+    Stats(Vec<StatsRow>),
+    /// Counters of dropped frames.
+    Drops(Vec<DropsRow>),
+    /// The daemon.
+    Status(Box<Status>),
+    /// Text.
+    Text(String),
+}
+
+/// A command and the way back for its answer.
+#[derive(Debug)]
+pub struct Ask {
+    /// What is asked.
+    pub command: Command,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Result<Reply, Refusal>>,
+}
+
+impl Ask {
+    /// Sends the answer; nobody may be there any more to take it, which is no failure.
+    pub fn answer(self, answer: Result<Reply, Refusal>) {
+        drop(self.reply.send(answer));
+    }
+}
+
+/// A way to ask the core.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    asks: mpsc::Sender<Ask>,
+}
+
+/// Makes the way between the API and the core: the core keeps the receiver.
+#[must_use]
+pub fn channel() -> (Handle, mpsc::Receiver<Ask>) {
+    let (asks, receiver) = mpsc::channel(16);
+    (Handle { asks }, receiver)
+}
+
+impl Handle {
+    /// Asks and waits for the answer.
+    pub async fn ask(&self, command: Command) -> Result<Reply, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Refusal::internal("the daemon is shutting down");
+        self.asks
+            .send(Ask { command, reply })
+            .await
+            .map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}

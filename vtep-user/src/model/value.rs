@@ -1,0 +1,909 @@
+//! The checked values that requests and rows are made of, each with the one text form it has on the command line and
+//! in JSON.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU8;
+use std::str::FromStr;
+
+use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
+use serde::{Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+use vtep_common::addr;
+
+/// Why a text is not the value it should be: one sentence without the `error: ` in front.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadValue(String);
+
+impl BadValue {
+    /// A refusal that reads `sentence`.
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+}
+
+/// A VXLAN network identifier: 24 bits (RFC 7348 §5). A number in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+#[schema(value_type = u32, maximum = 16_777_215, example = 100)]
+pub struct Vni(u32);
+
+impl Vni {
+    /// Largest VNI that fits the header.
+    pub const MAX: u32 = 0x00ff_ffff;
+
+    /// Returns `raw` as a VNI, or `None` if it needs more than 24 bits.
+    #[must_use]
+    pub const fn new(raw: u32) -> Option<Self> {
+        if raw > Self::MAX {
+            None
+        } else {
+            Some(Self(raw))
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    fn too_large(raw: &dyn fmt::Display) -> BadValue {
+        BadValue(format!(
+            "VNI {raw} does not fit in 24 bits; give a number from 0 to {}",
+            Self::MAX
+        ))
+    }
+}
+
+impl From<Vni> for addr::Vni {
+    fn from(vni: Vni) -> Self {
+        Self::new(vni.0).expect("both hold 24 bits")
+    }
+}
+
+impl From<addr::Vni> for Vni {
+    fn from(vni: addr::Vni) -> Self {
+        Self(vni.get())
+    }
+}
+
+impl fmt::Display for Vni {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for Vni {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(BadValue(format!(
+                "`{text}` is not a VNI; give a number from 0 to {}",
+                Self::MAX
+            )));
+        }
+        text.parse()
+            .ok()
+            .and_then(Self::new)
+            .ok_or_else(|| Self::too_large(&text))
+    }
+}
+
+impl Serialize for Vni {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Vni {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = u64::deserialize(deserializer)?;
+        u32::try_from(raw)
+            .ok()
+            .and_then(Self::new)
+            .ok_or_else(|| de::Error::custom(Self::too_large(&raw)))
+    }
+}
+
+/// An Ethernet address; lower case with colons in every output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+#[schema(value_type = String, example = "02:00:00:00:00:0b")]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// The address that names a VNI's flood list in the FDB.
+    pub const ZERO: Self = Self([0; 6]);
+
+    /// Whether this is the all-zero address, which names the flood list.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        matches!(self.0, [0, 0, 0, 0, 0, 0])
+    }
+
+    /// Whether the group bit is set: multicast or broadcast.
+    #[must_use]
+    pub const fn is_multicast(self) -> bool {
+        self.0[0] & 1 == 1
+    }
+}
+
+impl From<Mac> for addr::MacAddr {
+    fn from(mac: Mac) -> Self {
+        Self::from_bytes(mac.0)
+    }
+}
+
+impl From<addr::MacAddr> for Mac {
+    fn from(mac: addr::MacAddr) -> Self {
+        Self(mac.bytes())
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        addr::MacAddr::from(*self).fmt(f)
+    }
+}
+
+impl FromStr for Mac {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        parse_mac(text.as_bytes()).map(Self).ok_or_else(|| {
+            BadValue(format!(
+                "`{text}` is not a MAC address; write it like 02:00:00:00:00:0b"
+            ))
+        })
+    }
+}
+
+/// Reads `xx:xx:xx:xx:xx:xx`, or the same with `-`, in either case.
+fn parse_mac(text: &[u8]) -> Option<[u8; 6]> {
+    let separator = *text.get(2)?;
+    if text.len() != 17 || !matches!(separator, b':' | b'-') {
+        return None;
+    }
+    let mut octets = [0; 6];
+    for (octet, group) in octets.iter_mut().zip(text.chunks(3)) {
+        if group.get(2).is_some_and(|&byte| byte != separator) {
+            return None;
+        }
+        *octet = hex_digit(group[0])? << 4 | hex_digit(group[1])?;
+    }
+    Some(octets)
+}
+
+const fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+impl Serialize for Mac {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mac {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_text(deserializer, "a MAC address")
+    }
+}
+
+/// An 802.1Q VLAN ID that a frame can carry: 1 to 4094.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+#[schema(value_type = u16, minimum = 1, maximum = 4094, example = 10)]
+pub struct VlanId(u16);
+
+impl VlanId {
+    /// Returns `raw` as a VLAN ID, or `None` outside 1 to 4094 (0 and 4095 are reserved).
+    #[must_use]
+    pub const fn new(raw: u16) -> Option<Self> {
+        if raw == 0 || raw > 4094 {
+            None
+        } else {
+            Some(Self(raw))
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for VlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for VlanId {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        text.parse().ok().and_then(Self::new).ok_or_else(|| {
+            BadValue(format!(
+                "`{text}` is not a VLAN ID; give a number from 1 to 4094"
+            ))
+        })
+    }
+}
+
+impl Serialize for VlanId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for VlanId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = u64::deserialize(deserializer)?;
+        u16::try_from(raw).ok().and_then(Self::new).ok_or_else(|| {
+            de::Error::custom(format_args!(
+                "`{raw}` is not a VLAN ID; give a number from 1 to 4094"
+            ))
+        })
+    }
+}
+
+/// A header field that has a value of its own or takes that of the inner packet: a number or `"inherit"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrInherit<T> {
+    /// This value.
+    Value(T),
+    /// The inner packet's.
+    Inherit,
+}
+
+/// The outer TTL or hop limit.
+pub type Ttl = OrInherit<NonZeroU8>;
+
+/// The outer DSCP, as the whole TOS byte; its two ECN bits are not used (RFC 6040 decides those).
+pub type Tos = OrInherit<u8>;
+
+impl<T: fmt::Display> fmt::Display for OrInherit<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(value) => value.fmt(f),
+            Self::Inherit => f.write_str("inherit"),
+        }
+    }
+}
+
+impl<T: TryFrom<u8>> FromStr for OrInherit<T> {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        if text == "inherit" {
+            return Ok(Self::Inherit);
+        }
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => u8::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        number
+            .ok()
+            .and_then(|raw| T::try_from(raw).ok())
+            .map(Self::Value)
+            .ok_or_else(|| {
+                BadValue(format!(
+                    "`{text}` is neither {} nor `inherit`",
+                    range_of::<T>()
+                ))
+            })
+    }
+}
+
+impl<T: TryFrom<u8>> PartialSchema for OrInherit<T> {
+    fn schema() -> RefOr<Schema> {
+        let least = u8::from(T::try_from(0).is_err());
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(least))
+            .maximum(Some(u8::MAX));
+        let word = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(["inherit"]));
+        OneOfBuilder::new().item(number).item(word).into()
+    }
+}
+
+impl<T: TryFrom<u8>> ToSchema for OrInherit<T> {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed(if T::try_from(0).is_ok() {
+            "ByteOrInherit"
+        } else {
+            "PositiveByteOrInherit"
+        })
+    }
+}
+
+/// The numbers that `T` takes, for a sentence.
+fn range_of<T: TryFrom<u8>>() -> &'static str {
+    if T::try_from(0).is_ok() {
+        "a number from 0 to 255"
+    } else {
+        "a number from 1 to 255"
+    }
+}
+
+impl<T: Copy + Into<u8>> Serialize for OrInherit<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Self::Value(value) => serializer.serialize_u8(value.into()),
+            Self::Inherit => serializer.serialize_str("inherit"),
+        }
+    }
+}
+
+impl<'de, T: TryFrom<u8>> Deserialize<'de> for OrInherit<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(std::marker::PhantomData<T>);
+        impl<T: TryFrom<u8>> Visitor<'_> for Either<T> {
+            type Value = OrInherit<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{} or \"inherit\"", range_of::<T>())
+            }
+
+            fn visit_u64<E: de::Error>(self, raw: u64) -> Result<Self::Value, E> {
+                u8::try_from(raw)
+                    .ok()
+                    .and_then(|raw| T::try_from(raw).ok())
+                    .map(OrInherit::Value)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Unsigned(raw), &self))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Either(std::marker::PhantomData))
+    }
+}
+
+/// The range that outer UDP source ports are taken from: `MIN-MAX` as text, `[min, max]` in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortRange {
+    min: u16,
+    max: u16,
+}
+
+impl PortRange {
+    /// The dynamic ports, which RFC 7348 §5 recommends.
+    pub const DYNAMIC: Self = Self {
+        min: 49152,
+        max: 65535,
+    };
+
+    /// Returns the range from `min` to `max`, both included, or `None` if it is empty or holds port 0.
+    #[must_use]
+    pub const fn new(min: u16, max: u16) -> Option<Self> {
+        if min == 0 || min > max {
+            None
+        } else {
+            Some(Self { min, max })
+        }
+    }
+
+    /// The lowest port.
+    #[must_use]
+    pub const fn min(self) -> u16 {
+        self.min
+    }
+
+    /// The highest port.
+    #[must_use]
+    pub const fn max(self) -> u16 {
+        self.max
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.min, self.max)
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        text.split_once('-')
+            .and_then(|(min, max)| Self::new(min.parse().ok()?, max.parse().ok()?))
+            .ok_or_else(|| {
+                BadValue(format!(
+                    "`{text}` is not a port range; write it like 49152-65535"
+                ))
+            })
+    }
+}
+
+impl Serialize for PortRange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        [self.min, self.max].serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for PortRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let [min, max] = <[u16; 2]>::deserialize(deserializer)?;
+        Self::new(min, max).ok_or_else(|| {
+            de::Error::custom(format_args!(
+                "[{min},{max}] is not a port range; write it like [49152,65535]"
+            ))
+        })
+    }
+}
+
+impl PartialSchema for PortRange {
+    fn schema() -> RefOr<Schema> {
+        let port = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1u16))
+            .maximum(Some(u16::MAX));
+        ArrayBuilder::new()
+            .items(port)
+            .min_items(Some(2))
+            .max_items(Some(2))
+            .into()
+    }
+}
+
+impl ToSchema for PortRange {}
+
+/// A host, or the hosts of a prefix. A text in JSON: `192.0.2.1`, `192.0.2.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix(ipnet::IpNet);
+
+impl Prefix {
+    /// The one host.
+    #[must_use]
+    pub fn host(ip: IpAddr) -> Self {
+        Self(ip.into())
+    }
+
+    /// The address of the host, or of the network.
+    #[must_use]
+    pub fn addr(self) -> IpAddr {
+        self.0.addr()
+    }
+
+    /// Bits that hosts have in common, 0 to 32 or 128.
+    #[must_use]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a prefix of length 0 is not empty: it has every host"
+    )]
+    pub fn len(self) -> u8 {
+        self.0.prefix_len()
+    }
+
+    /// True if it is one host.
+    #[must_use]
+    pub fn is_host(self) -> bool {
+        self.0.prefix_len() == self.0.max_prefix_len()
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_host() {
+            self.addr().fmt(f)
+        } else {
+            self.0.fmt(f)
+        }
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Ok(Self::host(ip));
+        }
+        let net: ipnet::IpNet = text.parse().map_err(|_| {
+            BadValue(format!(
+                "`{text}` is neither an IP address nor a prefix; write it like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/64"
+            ))
+        })?;
+        let trunc = net.trunc();
+        if trunc == net {
+            Ok(Self(net))
+        } else {
+            Err(BadValue(format!(
+                "`{text}` has bits set behind its length; write the prefix as {trunc}"
+            )))
+        }
+    }
+}
+
+impl Serialize for Prefix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_text(deserializer, "an IP address or a prefix")
+    }
+}
+
+/// Reads any value with a text form; `what` completes "expected …".
+fn deserialize_text<'de, D, T>(deserializer: D, what: &'static str) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err = BadValue>,
+{
+    struct Text<T>(&'static str, std::marker::PhantomData<T>);
+    impl<T: FromStr<Err = BadValue>> Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_str(Text(what, std::marker::PhantomData))
+}
+
+/// A value that is one of a few words.
+pub trait Word: Copy + 'static {
+    /// Every value with its word and what it means.
+    const WORDS: &'static [(Self, &'static str, &'static str)];
+
+    /// The value that `word` stands for.
+    #[must_use]
+    fn of(word: &str) -> Option<Self> {
+        let known = Self::WORDS.iter().find(|(_, other, _)| *other == word);
+        known.map(|(value, ..)| *value)
+    }
+}
+
+/// Defines an enum whose variants have one lower-case word each, the same on the command line, in JSON and in print.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $meaning:tt])+ $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, ToSchema)]
+        pub enum $name {
+            $(
+                $(#[doc = $meaning])+
+                #[serde(rename = $word)]
+                $variant,
+            )+
+        }
+
+        impl $name {
+            /// The word for this value, as in JSON and on the command line.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl Word for $name {
+            const WORDS: &'static [(Self, &'static str, &'static str)] =
+                &[$((Self::$variant, $word, concat!($($meaning),+)),)+];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What a VNI does with floods, learning and ARP/ND, as one of the four usual sets.
+    Mode {
+        /// Floods to a multicast group and learns.
+        Multicast = "multicast",
+        /// Floods by head-end replication and learns.
+        Flood = "flood",
+        /// Floods by head-end replication; static FDB only.
+        L2 = "l2",
+        /// Never floods; static FDB, neighbours and next hops only.
+        L3 = "l3",
+    }
+}
+
+words! {
+    /// How broadcast, multicast and unknown unicast frames leave.
+    Flood {
+        /// One copy to each VTEP on the flood list.
+        Her = "her",
+        /// One copy to the VNI's multicast group.
+        Multicast = "multicast",
+        /// Not at all.
+        None = "none",
+    }
+}
+
+words! {
+    /// What happens to a frame with a VLAN tag that no mapping covers.
+    InnerVlan {
+        /// It is dropped (RFC 7348 §6.1).
+        Drop = "drop",
+        /// It is carried unchanged.
+        Pass = "pass",
+    }
+}
+
+words! {
+    /// The outer IPv4 "don't fragment" bit.
+    Df {
+        /// Always set.
+        Set = "set",
+        /// Never set.
+        Unset = "unset",
+        /// As in the inner packet.
+        Inherit = "inherit",
+    }
+}
+
+words! {
+    /// What is done with non-zero reserved bits in a VXLAN header on receipt.
+    Reserved {
+        /// They are ignored (RFC 7348 §5).
+        Ignore = "ignore",
+        /// The packet is dropped, as Linux does.
+        Strict = "strict",
+    }
+}
+
+words! {
+    /// The kernel hook at which a port's frames are taken.
+    PortHook {
+        /// The daemon chooses.
+        Auto = "auto",
+        /// TC ingress.
+        Tc = "tc",
+        /// XDP.
+        Xdp = "xdp",
+    }
+}
+
+words! {
+    /// Who put an FDB entry there.
+    EntryState {
+        /// An operator.
+        Static = "static",
+        /// The data path saw the address.
+        Learned = "learned",
+    }
+}
+
+words! {
+    /// Who put a neigh or nexthop entry there.
+    NeighState {
+        /// An operator.
+        Static = "static",
+        /// The data path heard the host's own ARP or ND.
+        Snooped = "snooped",
+        /// It came with a port's addresses.
+        Port = "port",
+        /// It follows from the nexthop table.
+        Nexthop = "nexthop",
+    }
+}
+
+words! {
+    /// What happened.
+    EventKind {
+        /// A MAC or a host was learned.
+        Learned = "learned",
+        /// A MAC or a host showed up at another place.
+        Moved = "moved",
+        /// A learned entry was not seen for too long.
+        Aged = "aged",
+        /// Entries were flushed, `count` of them.
+        Flushed = "flushed",
+        /// Nothing is known of a destination, and the VNI does not flood.
+        Miss = "miss",
+        /// A MAC was not learned, for there is no room for it.
+        Limit = "limit",
+        /// A MAC moved too often and was frozen (RFC 7432 section 15.1).
+        Duplicate = "duplicate",
+        /// A frozen MAC may move again.
+        Thawed = "thawed",
+        /// A peer can be sent to.
+        PeerUp = "peer_up",
+        /// A peer cannot be sent to.
+        PeerDown = "peer_down",
+        /// Events did not fit the ring buffer, `count` of them; or this reader was too slow for `count` rows.
+        Lost = "lost",
+    }
+}
+
+words! {
+    /// Whether packets can be sent to a peer.
+    PeerState {
+        /// The route and the next hop's MAC are known.
+        Resolved = "resolved",
+        /// There is a route; the next hop's MAC is being asked for.
+        Resolving = "resolving",
+        /// There is no usable route, or the next hop does not answer.
+        Unreachable = "unreachable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vni_has_24_bits_and_the_refusal_says_so() {
+        assert_eq!("16777215".parse(), Ok(Vni(16_777_215)));
+        for text in ["16777216", "99999999999999"] {
+            let error = text.parse::<Vni>().unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("VNI {text} does not fit in 24 bits; give a number from 0 to 16777215")
+            );
+        }
+        for text in ["", "x", "-1", "+1", "0x64"] {
+            assert!(
+                text.parse::<Vni>()
+                    .unwrap_err()
+                    .to_string()
+                    .contains("is not a VNI"),
+                "{text}"
+            );
+        }
+        assert!(
+            serde_json::from_str::<Vni>("16777216")
+                .unwrap_err()
+                .to_string()
+                .contains("24 bits")
+        );
+    }
+
+    #[test]
+    fn a_mac_is_read_in_either_case_with_colons_or_dashes_and_printed_in_one_form() {
+        for text in ["78:56:43:aB:00:01", "78-56-43-AB-00-01"] {
+            assert_eq!(
+                text.parse::<Mac>().unwrap().to_string(),
+                "78:56:43:ab:00:01"
+            );
+        }
+    }
+
+    #[test]
+    fn a_malformed_mac_is_refused() {
+        let bad = [
+            "",
+            "02",
+            "02:00:00:00:00",
+            "02:00:00:00:00:0g",
+            "02:00:00:00:00:0b:",
+            "2:0:0:0:0:b:00:00:0",
+        ];
+        for text in bad.into_iter().chain([
+            "02:00:00-00:00:0b",
+            "0200.0000.000b",
+            "+2:00:00:00:00:0b",
+            "02:00:00:00:00:é",
+        ]) {
+            assert!(text.parse::<Mac>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ttl_zero_is_refused_and_tos_zero_is_not() {
+        assert!(
+            "0".parse::<Ttl>()
+                .unwrap_err()
+                .to_string()
+                .contains("from 1 to 255")
+        );
+        assert_eq!("0".parse::<Tos>(), Ok(OrInherit::Value(0)));
+        assert_eq!("0xb8".parse::<Tos>(), Ok(OrInherit::Value(0xb8)));
+        assert_eq!("inherit".parse::<Ttl>(), Ok(OrInherit::Inherit));
+        assert!(serde_json::from_str::<Ttl>("0").is_err());
+        assert!(serde_json::from_str::<Tos>("256").is_err());
+    }
+
+    #[test]
+    fn values_read_back_from_json_as_they_were_written() {
+        fn round_trip<T>(value: &T, json: &str)
+        where
+            T: Serialize + serde::de::DeserializeOwned + PartialEq + fmt::Debug,
+        {
+            assert_eq!(serde_json::to_string(value).unwrap(), json);
+            assert_eq!(serde_json::from_str::<T>(json).unwrap(), *value);
+        }
+        round_trip(&Vni(100), "100");
+        round_trip(&Mac([2, 0, 0, 0, 0, 0xb]), "\"02:00:00:00:00:0b\"");
+        round_trip(&VlanId(4094), "4094");
+        round_trip::<Ttl>(&"64".parse().unwrap(), "64");
+        round_trip::<Tos>(&OrInherit::Inherit, "\"inherit\"");
+        round_trip(&PortRange::DYNAMIC, "[49152,65535]");
+        round_trip(&Mode::L2, "\"l2\"");
+        round_trip(&Prefix::host([192, 0, 2, 1].into()), "\"192.0.2.1\"");
+        round_trip::<Prefix>(&"::/0".parse().unwrap(), "\"::/0\"");
+        round_trip(&Flood::Her, "\"her\"");
+    }
+
+    #[test]
+    fn an_empty_or_backward_port_range_is_refused() {
+        for text in ["", "5", "9-5", "0-5", "1-65536", "a-b"] {
+            assert!(text.parse::<PortRange>().is_err(), "{text}");
+        }
+        assert_eq!("7-7".parse::<PortRange>().unwrap().to_string(), "7-7");
+    }
+
+    #[test]
+    fn a_prefix_is_printed_as_it_was_typed_and_a_host_without_a_length() {
+        for text in [
+            "192.0.2.1",
+            "192.0.2.0/24",
+            "0.0.0.0/0",
+            "2001:db8::/64",
+            "::1",
+        ] {
+            assert_eq!(text.parse::<Prefix>().unwrap().to_string(), text);
+        }
+        for (host, text) in [
+            ("192.0.2.1/32", "192.0.2.1"),
+            ("2001:db8::1/128", "2001:db8::1"),
+        ] {
+            let prefix = host.parse::<Prefix>().unwrap();
+            assert!(prefix.is_host(), "{host}");
+            assert_eq!(prefix.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_prefix_with_bits_behind_its_length_is_refused_with_the_right_one() {
+        for (text, right) in [
+            ("192.0.2.1/24", "192.0.2.0/24"),
+            ("2001:db8::1/64", "2001:db8::/64"),
+        ] {
+            let error = text.parse::<Prefix>().unwrap_err().to_string();
+            assert!(
+                error.ends_with(&format!("write the prefix as {right}")),
+                "{error}"
+            );
+        }
+        for text in [
+            "",
+            "192.0.2",
+            "192.0.2.0/33",
+            "::/129",
+            "192.0.2.0/-1",
+            "x/24",
+        ] {
+            let error = text.parse::<Prefix>().unwrap_err().to_string();
+            assert!(
+                error.contains("is neither an IP address nor a prefix"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn vlan_ids_end_at_4094() {
+        assert!("0".parse::<VlanId>().is_err());
+        assert!("4095".parse::<VlanId>().is_err());
+        assert_eq!("1".parse::<VlanId>().unwrap().get(), 1);
+    }
+}
