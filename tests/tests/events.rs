@@ -11,6 +11,7 @@ use vtep_tests::lab::wire::{FAR_VM, PORT, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::over_each_family;
+use vtep_tests::priority::Ahead;
 use vtep_tests::traffic::checks::marked;
 use vtep_tests::wait::{DEADLINE, until_true};
 use vtep_user::netlink::Netlink;
@@ -124,6 +125,8 @@ fn a_port_with_a_known_mac_is_announced_twice(family: Family) {
 }
 
 fn a_mac_that_has_left_is_not_announced_again(family: Family) {
+    // It has 20 ms to be gone in.
+    let _ahead = Ahead::of_others();
     let wire = flooding(family);
     let _vm = wire.tap("vm1");
 

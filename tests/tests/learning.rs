@@ -13,6 +13,7 @@ use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::over_each_family;
+use vtep_tests::priority::Ahead;
 use vtep_tests::wait::{DEADLINE, poll, until_true};
 
 over_each_family! {
@@ -244,6 +245,7 @@ fn a_mac_is_learned_where_it_is_and_said_to_be(family: Family) {
 }
 
 fn a_moved_mac_is_rewritten_within_50_ms(family: Family) {
+    let _ahead = Ahead::of_others();
     let wire = Wire::new(family);
     let second = second_vtep(&wire);
     let mac = Mac::nth(0x32);
