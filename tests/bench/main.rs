@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use vtep_tests::interrupt;
 
 use self::measure::Scale;
 use self::report::Report;
@@ -27,6 +28,9 @@ struct Options {
     /// Seconds of each measurement that takes a fixed time.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// Measure the cases `program` and `packets` beside another build of vtep too, and say whether a row has become slower.
+    #[arg(long, value_name = "VTEP", value_parser = existing)]
+    baseline: Option<PathBuf>,
     /// Run every case for a moment, with its checks, to see that it works; its figures say nothing.
     #[arg(long)]
     smoke: bool,
@@ -44,11 +48,16 @@ struct Options {
     from: Option<PathBuf>,
 }
 
+/// A file that is there, by its whole path.
+fn existing(file: &str) -> Result<PathBuf, String> {
+    std::fs::canonicalize(file).map_err(|error| error.to_string())
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let report = match &options.from {
         Some(file) => Report::read(file),
-        None => measure::hold_interrupts().map(|()| measured(&options)),
+        None => interrupt::hold().map(|()| measured(&options)),
     };
     match report.and_then(|report| {
         report.print();
@@ -73,7 +82,8 @@ fn main() -> ExitCode {
 }
 
 fn measured(options: &Options) -> Report {
-    let scale = Scale::new(options.rounds, options.seconds, options.smoke);
+    let scale = Scale::new(options.rounds, options.seconds, options.smoke)
+        .beside(options.baseline.as_deref());
     let mut report = Report::start(options.smoke);
     for case in cases::ALL {
         if !options.only.is_empty() && !options.only.iter().any(|name| name == case.name) {

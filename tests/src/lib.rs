@@ -1,35 +1,29 @@
-//! The lab that the kernel tests share.
+//! What the tests that need a kernel share with the bench and the demo.
+//!
+//! | to | look in |
+//! |---|---|
+//! | set up namespaces, an underlay, hypervisors and VMs | [`lab`]; one hypervisor whose every byte is seen: [`lab::wire`] |
+//! | run `vtep`, ask it, watch it, see what it refuses | [`daemon`] |
+//! | send frames on a device and see what comes | [`link`] |
+//! | have VMs talk: ping, TCP, UDP, streams, a VM that moves | [`traffic`]; what must hold of a whole segment: [`traffic::checks`] |
+//! | write a frame as the RFCs have it, apart from the product's code | [`encoder`] |
+//! | call bpf(2): load, assemble, run and measure programs | [`bpf`] |
+//! | compare a program in the kernel with the host's simulation of it | [`testrun`] |
+//! | wait for something, skip a test aloud, show bytes, end well at Ctrl-C | [`wait`], [`skip`], [`dump`], [`interrupt`] |
 
 #![expect(
     clippy::missing_panics_doc,
     reason = "in a lab whatever goes wrong is a failed test"
 )]
 
-pub mod asm;
-pub mod binary;
 pub mod bpf;
-pub mod capture;
-pub mod checks;
 pub mod daemon;
 pub mod dump;
-pub mod frame;
-pub mod inner;
-pub mod kernel;
+pub mod encoder;
+pub mod interrupt;
 pub mod lab;
 pub mod link;
-pub mod monitor;
-pub mod neighbour;
-pub mod ns;
-pub mod offload;
-pub mod program;
-pub mod refusal;
-pub mod roam;
 pub mod skip;
-pub mod stack;
-pub mod stream;
-pub mod tap;
 pub mod testrun;
 pub mod traffic;
-pub mod underlay;
 pub mod wait;
-pub mod wire;

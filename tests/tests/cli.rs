@@ -3,15 +3,16 @@
 use std::process::Command;
 
 use serde_json::Value;
-use vtep_tests::frame::Mac;
-use vtep_tests::inner::udp4;
+use vtep_tests::daemon::binary;
+use vtep_tests::daemon::refusal::{assert_refused, text};
+use vtep_tests::encoder::Mac;
+use vtep_tests::encoder::inner::udp4;
+use vtep_tests::lab::ns::{self};
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
-use vtep_tests::ns::{self};
-use vtep_tests::refusal::{assert_refused, text};
-use vtep_tests::underlay::Family;
-use vtep_tests::wire::{FAR_VM, PORT, VM, Wire};
-use vtep_tests::{binary, need_root};
+use vtep_tests::need_root;
 
 /// One daemon for what only reads or is refused.
 fn wire() -> Wire {

@@ -1,18 +1,18 @@
 //! Kernels without tcx, where TC programs hang on the clsact qdisc and no link holds them.
 
-use vtep_tests::binary;
 use vtep_tests::bpf;
-use vtep_tests::checks;
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::eth;
-use vtep_tests::inner::udp4;
+use vtep_tests::daemon::binary;
+use vtep_tests::encoder::eth;
+use vtep_tests::encoder::inner::udp4;
+use vtep_tests::lab::ns::{self, Ns};
+use vtep_tests::lab::underlay::{Family, Topology, Underlay};
+use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, SECOND, VM, Wire};
 use vtep_tests::lab::{GREEN, Kind, Lab, UPLINK, Vm};
+use vtep_tests::link::tap::Tap;
 use vtep_tests::need_root;
-use vtep_tests::ns::{self, Ns};
-use vtep_tests::tap::Tap;
-use vtep_tests::underlay::{Family, Topology, Underlay};
+use vtep_tests::traffic::checks;
 use vtep_tests::wait::until_true;
-use vtep_tests::wire::{FAR_MAC, FAR_VM, PORT, SECOND, VM, Wire};
 
 use vtep_tests::link::Link as _;
 

@@ -4,16 +4,16 @@ use std::fs;
 use std::net::IpAddr;
 
 use serde_json::Value;
-use vtep_tests::binary;
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::{Frame, Mac, eth};
-use vtep_tests::inner::udp4;
+use vtep_tests::daemon::binary;
+use vtep_tests::encoder::inner::udp4;
+use vtep_tests::encoder::{Frame, Mac, eth};
+use vtep_tests::lab::ns::{Ns, done};
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
-use vtep_tests::ns::{Ns, done};
-use vtep_tests::underlay::Family;
 use vtep_tests::wait::{DEADLINE, until_true};
-use vtep_tests::wire::{FAR_MAC, FAR_VM, VM, Wire};
 use vtep_tests::{need_root, over_each_family};
 
 over_each_family! {

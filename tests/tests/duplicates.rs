@@ -1,13 +1,13 @@
 //! A MAC that is in two places at once stays where it is, after five moves, until the freeze is over.
 
 use vtep_tests::daemon::Daemon;
+use vtep_tests::daemon::monitor::Monitor;
+use vtep_tests::encoder::neighbour::Host;
+use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::{GREEN, Kind, Lab};
 use vtep_tests::link::Link as _;
-use vtep_tests::monitor::Monitor;
-use vtep_tests::neighbour::Host;
 use vtep_tests::over_each_family;
-use vtep_tests::roam::{ROAMER, Site};
-use vtep_tests::underlay::{Family, Topology, Underlay};
+use vtep_tests::traffic::roam::{ROAMER, Site};
 use vtep_tests::wait::{poll, until_true};
 
 over_each_family! {

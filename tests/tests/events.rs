@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use vtep_tests::checks::marked;
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::Mac;
+use vtep_tests::daemon::monitor::Monitor;
+use vtep_tests::encoder::Mac;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_VM, PORT, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
-use vtep_tests::monitor::Monitor;
-use vtep_tests::ns::Ns;
 use vtep_tests::over_each_family;
-use vtep_tests::underlay::Family;
+use vtep_tests::traffic::checks::marked;
 use vtep_tests::wait::until_true;
-use vtep_tests::wire::{FAR_VM, PORT, Wire};
 use vtep_user::netlink::Netlink;
 
 over_each_family! {
@@ -47,7 +47,7 @@ fn a_peer_that_comes_and_goes_is_told(family: Family) {
     wire.ns.ip(&format!("link set {UPLINK} up"));
     wire.ns.ip(&format!(
         "neigh replace {far} lladdr {} dev {UPLINK} nud permanent",
-        vtep_tests::wire::FAR_MAC
+        vtep_tests::lab::wire::FAR_MAC
     ));
     let up = about_far("peer_up");
     assert!(up["why"].is_null(), "{up}");

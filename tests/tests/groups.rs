@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use vtep_tests::capture::Capture;
+use vtep_tests::lab::ns::Ns;
 use vtep_tests::link::Link as _;
+use vtep_tests::link::capture::Capture;
 use vtep_tests::need_root;
-use vtep_tests::ns::Ns;
 use vtep_user::netlink::{GroupRoute, Memberships, Netlink, udp};
 
 const OWNER: u16 = 4789;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vtep_tests::frame::{Mac, checksum, eth, pattern};
-use vtep_tests::inner::{every_sort, udp4};
+use vtep_tests::encoder::inner::{every_sort, udp4};
+use vtep_tests::encoder::{Mac, checksum, eth, pattern};
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
+use vtep_tests::link::tap::Tap;
 use vtep_tests::over_each_family;
-use vtep_tests::tap::Tap;
-use vtep_tests::underlay::Family;
-use vtep_tests::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
 
 over_each_family! {
     a_packet_cut_off_anywhere_is_truncated,

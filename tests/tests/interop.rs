@@ -1,11 +1,11 @@
 //! A VM behind vtep and a VM behind a default Linux `vxlan` device with a bridge, on one segment.
 
-use vtep_tests::checks::{self, marked, reaches_exactly_once};
-use vtep_tests::frame::Mac;
+use vtep_tests::encoder::Mac;
+use vtep_tests::lab::underlay::Underlay;
 use vtep_tests::lab::{Attach, BLUE, GREEN, Kind, Lab, VM_DEV, Vm};
-use vtep_tests::offload::set_offloads;
+use vtep_tests::link::offload::set_offloads;
 use vtep_tests::over_each_underlay;
-use vtep_tests::underlay::Underlay;
+use vtep_tests::traffic::checks::{self, marked, reaches_exactly_once};
 
 const MIXED: [Kind; 2] = [Kind::Vtep, Kind::Kernel];
 

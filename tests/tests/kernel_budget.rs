@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use vtep_tests::bpf::stack;
+use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::{GREEN, Kind, Lab};
 use vtep_tests::need_root;
-use vtep_tests::stack;
 use vtep_tests::testrun::with_bench;
-use vtep_tests::underlay::{Family, Topology, Underlay};
 
 /// Instructions that the verifier may have to walk through for each program: what it takes (Linux 6.18) and 3 %, for what a
 /// compiler changes. No more than [`MOST_INSTRUCTIONS`] for any.

@@ -5,18 +5,19 @@ use std::net::IpAddr;
 use std::panic::catch_unwind;
 use std::time::Duration;
 
-use vtep_tests::capture::Capture;
-use vtep_tests::checks::{self, marked};
-use vtep_tests::frame::{Mac, checksum, eth, pseudo};
-use vtep_tests::inner::every_sort;
+use vtep_tests::encoder::inner::every_sort;
+use vtep_tests::encoder::{Mac, checksum, eth, pseudo};
+use vtep_tests::lab::kernel;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::{Attach, GREEN, Kind, Lab};
 use vtep_tests::link::Link as _;
-use vtep_tests::ns::Ns;
-use vtep_tests::stream::Stream;
-use vtep_tests::tap::{Tap, Transport};
+use vtep_tests::link::capture::Capture;
+use vtep_tests::link::tap::{Tap, Transport};
+use vtep_tests::traffic::checks::{self, marked};
+use vtep_tests::traffic::stream::Stream;
 use vtep_tests::traffic::{inner_v4, ping, ping_once, pings};
-use vtep_tests::underlay::{Family, Topology, Underlay};
-use vtep_tests::{kernel, need_root, over_each_underlay};
+use vtep_tests::{need_root, over_each_underlay};
 
 const KERNELS: [Kind; 2] = [Kind::Kernel; 2];
 const FLAT: Underlay = Underlay {

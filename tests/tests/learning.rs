@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use vtep_tests::frame::{Mac, eth};
+use vtep_tests::daemon::monitor::Monitor;
+use vtep_tests::encoder::{Mac, eth};
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
-use vtep_tests::monitor::Monitor;
 use vtep_tests::over_each_family;
-use vtep_tests::underlay::Family;
 use vtep_tests::wait::{DEADLINE, poll, until_true};
-use vtep_tests::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
 
 over_each_family! {
     a_hundred_thousand_macs_are_learned_from_a_vtep,

@@ -1,14 +1,14 @@
 //! No more MACs are learned than a VNI, a port or the FDB may hold.
 
 use serde_json::Value;
-use vtep_tests::frame::{Mac, eth};
+use vtep_tests::daemon::monitor::Monitor;
+use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::GREEN;
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
 use vtep_tests::link::Link as _;
-use vtep_tests::monitor::Monitor;
 use vtep_tests::over_each_family;
-use vtep_tests::underlay::Family;
 use vtep_tests::wait::until_true;
-use vtep_tests::wire::{FAR_VM, PORT, VM, Wire};
 
 over_each_family! {
     a_vni_learns_no_more_macs_than_it_may,

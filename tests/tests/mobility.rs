@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vtep_tests::frame::Mac;
+use vtep_tests::daemon::monitor::Monitor;
+use vtep_tests::encoder::Mac;
+use vtep_tests::encoder::neighbour::{self, Host};
+use vtep_tests::lab::underlay::{Family, Topology, Underlay};
+use vtep_tests::lab::wire::Wire;
 use vtep_tests::lab::{GREEN, Kind, Lab};
 use vtep_tests::link::Link as _;
-use vtep_tests::monitor::Monitor;
-use vtep_tests::neighbour::{self, Host};
 use vtep_tests::over_each_family;
-use vtep_tests::roam::{Cost, ROAMER, Site, TALKER, Talk};
-use vtep_tests::underlay::{Family, Topology, Underlay};
+use vtep_tests::traffic::roam::{Cost, ROAMER, Site, TALKER, Talk};
 use vtep_tests::wait::until_true;
-use vtep_tests::wire::Wire;
 
 over_each_family! {
     a_vm_that_says_where_it_is_is_followed_as_by_the_kernel,
@@ -361,7 +361,7 @@ fn a_host_that_speaks_to_one_other_is_announced_to_all(family: Family) {
         world.lab.daemon(0).fdb(GREEN, TALKER).is_some()
     });
 
-    let frame = vtep_tests::checks::marked(ROAMER, TALKER, 7).build();
+    let frame = vtep_tests::traffic::checks::marked(ROAMER, TALKER, 7).build();
     world.sites[0].link.send(&frame);
     world.talker.link.expect(&frame);
 

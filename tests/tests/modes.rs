@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vtep_tests::capture::{Capture, carrying};
-use vtep_tests::checks::{self, marked, reaches_exactly_once};
-use vtep_tests::frame::Mac;
-use vtep_tests::kernel;
+use vtep_tests::encoder::Mac;
+use vtep_tests::lab::kernel;
+use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::{GREEN, Kind, Lab, UPLINK, Vm, drain};
 use vtep_tests::link::Link as _;
+use vtep_tests::link::capture::{Capture, carrying};
 use vtep_tests::over_each_family;
+use vtep_tests::traffic::checks::{self, marked, reaches_exactly_once};
 use vtep_tests::traffic::pings;
-use vtep_tests::underlay::{Family, Topology, Underlay};
 use vtep_tests::wait::until_true;
 
 over_each_family! {

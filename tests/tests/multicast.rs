@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vtep_tests::daemon::Daemon;
+use vtep_tests::daemon::binary;
+use vtep_tests::lab::ns::{Ns, done};
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{SECOND, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
-use vtep_tests::ns::{Ns, done};
-use vtep_tests::underlay::Family;
 use vtep_tests::wait::{poll, until, until_true};
-use vtep_tests::wire::{SECOND, Wire};
-use vtep_tests::{binary, need_root, over_each_family};
+use vtep_tests::{need_root, over_each_family};
 
 over_each_family! {
     a_group_is_joined_on_every_uplink_and_left_again,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-use vtep_tests::ns::Ns;
+use vtep_tests::lab::ns::Ns;
 use vtep_tests::{need_root, wait};
 use vtep_user::netlink::{
     Conflict, Error, Event, Link, LinkKind, Monitor, NeighbourState, Netlink, Resolution,

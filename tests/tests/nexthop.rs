@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use vtep_tests::frame::{Frame, Mac, eth};
+use vtep_tests::daemon::monitor::Monitor;
+use vtep_tests::encoder::neighbour::Host;
+use vtep_tests::encoder::{Frame, Mac, eth};
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_MAC, PORT, VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
-use vtep_tests::monitor::Monitor;
-use vtep_tests::neighbour::Host;
 use vtep_tests::over_each_family;
-use vtep_tests::underlay::Family;
-use vtep_tests::wire::{FAR_MAC, PORT, VM, Wire};
 
 over_each_family! {
     a_frame_goes_to_the_vtep_of_its_host,

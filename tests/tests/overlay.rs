@@ -4,16 +4,16 @@ use std::collections::HashSet;
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-use vtep_tests::capture::{Capture, carrying};
-use vtep_tests::checks::{self, marked, reaches_exactly_once};
 use vtep_tests::dump::assert_same;
-use vtep_tests::frame::{Mac, eth, pattern};
+use vtep_tests::encoder::{Mac, eth, pattern};
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::{Attach, BLUE, GREEN, Kind, Lab, Vm};
 use vtep_tests::link::Link as _;
-use vtep_tests::ns::Ns;
-use vtep_tests::offload::{set_offloads, set_segmentation};
+use vtep_tests::link::capture::{Capture, carrying};
+use vtep_tests::link::offload::{set_offloads, set_segmentation};
+use vtep_tests::traffic::checks::{self, marked, reaches_exactly_once};
 use vtep_tests::traffic::{ping, pings, send_udp_super, tcp_transfer, udp_pair, udp_sizes};
-use vtep_tests::underlay::{Family, Topology, Underlay};
 use vtep_tests::{lab, over_each_family, over_each_underlay};
 
 const TWO: [Kind; 2] = [Kind::Vtep; 2];
@@ -601,7 +601,7 @@ fn a_trunk_floods_with_the_tag_of_each_vlan(underlay: Underlay) {
 }
 
 fn mark_bytes(mark: u32) -> Vec<u8> {
-    vtep_tests::frame::pattern(mark, 90)
+    vtep_tests::encoder::pattern(mark, 90)
 }
 
 fn a_multicast_mac_goes_to_the_vteps_that_are_named_for_it(family: Family) {

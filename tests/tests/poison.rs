@@ -3,14 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vtep_tests::dump;
-use vtep_tests::frame::{Frame, Mac, eth};
+use vtep_tests::encoder::neighbour::{
+    self, ADVERTISEMENT, ALL_NODES, Host, OVERRIDE, SOLICITATION,
+};
+use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::lab::GREEN;
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_VM, VM, Wire};
 use vtep_tests::link::Link as _;
 use vtep_tests::need_root;
-use vtep_tests::neighbour::{self, ADVERTISEMENT, ALL_NODES, Host, OVERRIDE, SOLICITATION};
-use vtep_tests::underlay::Family;
 use vtep_tests::wait::until_true;
-use vtep_tests::wire::{FAR_VM, VM, Wire};
 
 /// Makes a test of each case: frames that the VM sends, each of which claims that [`THIEF`] has the
 /// addresses of [`VICTIM`] or asks for [`KNOWN`].

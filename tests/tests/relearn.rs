@@ -1,16 +1,16 @@
 //! What was learned outlives the daemon, and what changed while there was none is caught up on.
 
-use vtep_tests::capture::Capture;
-use vtep_tests::checks::{marked, ping_both_ways, reaches_exactly_once};
-use vtep_tests::frame::{Mac, eth};
+use vtep_tests::daemon::monitor::Monitor;
+use vtep_tests::encoder::neighbour::Host;
+use vtep_tests::encoder::{Mac, eth};
+use vtep_tests::lab::underlay::{Family, Topology, Underlay};
+use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
 use vtep_tests::lab::{GREEN, Kind, Lab, Vm};
 use vtep_tests::link::Link as _;
-use vtep_tests::monitor::Monitor;
-use vtep_tests::neighbour::Host;
+use vtep_tests::link::capture::Capture;
 use vtep_tests::over_each_family;
-use vtep_tests::underlay::{Family, Topology, Underlay};
+use vtep_tests::traffic::checks::{marked, ping_both_ways, reaches_exactly_once};
 use vtep_tests::wait::until_true;
-use vtep_tests::wire::{FAR_VM, PORT, VM, Wire};
 
 over_each_family! {
     a_crash_loses_nothing_that_was_learned,

@@ -9,20 +9,20 @@ use aya::programs::ProgramInfo;
 use aya::programs::links::{FdLink, PinnedLink};
 use serde_json::Value;
 use vtep_common::addr::VtepAddr;
-use vtep_tests::asm::Asm;
 use vtep_tests::bpf;
-use vtep_tests::checks;
+use vtep_tests::bpf::asm::Asm;
+use vtep_tests::bpf::program::{Program, ProgramType};
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::Mac;
-use vtep_tests::inner::udp4;
+use vtep_tests::encoder::Mac;
+use vtep_tests::encoder::inner::udp4;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::underlay::{Family, Topology, Underlay};
+use vtep_tests::lab::wire::{FAR_VM, PORT, SECOND, VM, Wire};
 use vtep_tests::lab::{GREEN, Kind, Lab, UPLINK, Vm};
-use vtep_tests::ns::Ns;
-use vtep_tests::program::{Kind as ProgramKind, Program};
-use vtep_tests::tap::Tap;
+use vtep_tests::link::tap::Tap;
+use vtep_tests::traffic::checks;
 use vtep_tests::traffic::ping;
-use vtep_tests::underlay::{Family, Topology, Underlay};
 use vtep_tests::wait::until_true;
-use vtep_tests::wire::{FAR_VM, PORT, SECOND, VM, Wire};
 use vtep_tests::{need_root, over_each_family};
 
 over_each_family! {
@@ -172,7 +172,7 @@ fn assert_gone(wire: &Wire) {
             matches!(bpf::tcx_programs(&wire.ns, dev), None | Some(0)),
             "tcx at {dev}"
         );
-        let tc = vtep_tests::ns::done(
+        let tc = vtep_tests::lab::ns::done(
             wire.ns
                 .command("tc")
                 .args(["filter", "show", "dev", dev, "ingress"]),
@@ -206,9 +206,9 @@ fn teardown_of_a_dead_daemon_removes_everything(family: Family) {
     let wire = Wire::new(family);
     wire.daemon.kill();
 
-    let mut command = wire.ns.command(vtep_tests::binary::vtep());
+    let mut command = wire.ns.command(vtep_tests::daemon::binary::vtep());
     command.args(["teardown", "--instance", wire.daemon.instance()]);
-    vtep_tests::ns::done(&mut command, "");
+    vtep_tests::lab::ns::done(&mut command, "");
 
     assert_gone(&wire);
 }
@@ -290,7 +290,7 @@ fn a_foreign_layout_is_refused_and_left_alone() {
     let ns = Ns::new("layout");
     let daemon = {
         ns.ip("link add name up0 type veth peer name far0\nlink set up0 up\naddr add 198.18.0.1/24 dev up0");
-        Daemon::named(&ns, &vtep_tests::ns::unique("i"), &["--iface", UPLINK])
+        Daemon::named(&ns, &vtep_tests::lab::ns::unique("i"), &["--iface", UPLINK])
     };
     fs::create_dir_all(daemon.pins()).unwrap();
     for name in ["FDB", "CONFIG"] {
@@ -353,7 +353,7 @@ fn in_kernel(wire: &Wire) -> Vec<String> {
 #[test]
 fn a_refused_start_leaves_what_it_found() {
     need_root!();
-    let pass = Program::load(ProgramKind::Xdp, &Asm::new().returns(XDP_PASS));
+    let pass = Program::load(ProgramType::Xdp, &Asm::new().returns(XDP_PASS));
     let taken = "--local 198.19.0.1 --iface up1 --uplink-hook xdp";
     for (first, next, refusal) in [
         // XDP is new at the first uplink, is there in the driver, and was there in the stack.
@@ -483,7 +483,7 @@ fn a_first_start_that_was_killed_is_made_anew() {
     for gone in [&["CONFIG"][..], &[], &["CONFIG", "SHAPES", "PORTS"]] {
         let ns = Ns::new("unmade");
         ns.ip("link add name up0 type veth peer name far0\nlink set up0 up\naddr add 198.18.0.1/24 dev up0");
-        let instance = vtep_tests::ns::unique("i");
+        let instance = vtep_tests::lab::ns::unique("i");
         let run = |fdb_max| {
             let daemon = Daemon::named(&ns, &instance, &["--iface", UPLINK, "--fdb-max", fdb_max]);
             daemon.run();
@@ -579,9 +579,9 @@ fn teardown_of_a_dead_daemon_touches_no_other_instance() {
     dead.daemon.kill();
 
     // In the namespace of the other, whose device has the same name.
-    let mut command = alive.ns.command(vtep_tests::binary::vtep());
+    let mut command = alive.ns.command(vtep_tests::daemon::binary::vtep());
     command.args(["teardown", "--instance", dead.daemon.instance()]);
-    vtep_tests::ns::with_input(&mut command, "");
+    vtep_tests::lab::ns::with_input(&mut command, "");
 
     assert!(!dead.daemon.pins().exists(), "the pins are left");
     assert!(

@@ -5,16 +5,16 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use serde_json::Value;
-use vtep_tests::capture::{Capture, carrying};
-use vtep_tests::checks::{marked, reaches_exactly_once};
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::Mac;
+use vtep_tests::encoder::Mac;
 use vtep_tests::lab::VM_DEV;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::underlay::Family;
 use vtep_tests::link::Link as _;
+use vtep_tests::link::capture::{Capture, carrying};
 use vtep_tests::need_root;
-use vtep_tests::ns::Ns;
+use vtep_tests::traffic::checks::{marked, reaches_exactly_once};
 use vtep_tests::traffic::{ping, tcp_transfer};
-use vtep_tests::underlay::Family;
 use vtep_tests::wait::until_true;
 
 /// Makes the test of an example with Linux in the first place, as the example has it, and one with

@@ -1,15 +1,15 @@
 //! With `--suppress on`, hosts are known from what they say at their ports.
 
 use serde_json::Value;
-use vtep_tests::frame::{Mac, eth};
+use vtep_tests::daemon::monitor::Monitor;
+use vtep_tests::encoder::neighbour::Host;
+use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::GREEN;
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
 use vtep_tests::link::Link as _;
-use vtep_tests::monitor::Monitor;
-use vtep_tests::neighbour::Host;
 use vtep_tests::over_each_family;
-use vtep_tests::underlay::Family;
 use vtep_tests::wait::{until, until_true};
-use vtep_tests::wire::{FAR_VM, PORT, VM, Wire};
 
 over_each_family! {
     a_host_is_known_from_its_announcement,
@@ -54,7 +54,7 @@ fn snooped(wire: &Wire, host: &Host, dev: &str) -> Vec<Value> {
 }
 
 /// Sends what a host says of both its addresses.
-fn says(wire: &Wire, frames: impl IntoIterator<Item = vtep_tests::frame::Frame>) {
+fn says(wire: &Wire, frames: impl IntoIterator<Item = vtep_tests::encoder::Frame>) {
     for frame in frames {
         wire.port.send(&frame.build());
     }

@@ -1,15 +1,15 @@
 //! ARP and ND questions of VMs are answered at their port, and not one of them crosses the underlay.
 
+use vtep_tests::daemon::monitor::Monitor;
 use vtep_tests::dump::assert_same;
-use vtep_tests::frame::{Mac, eth};
+use vtep_tests::encoder::neighbour::{self, Host};
+use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::GREEN;
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
 use vtep_tests::link::Link as _;
-use vtep_tests::monitor::Monitor;
-use vtep_tests::neighbour::{self, Host};
 use vtep_tests::over_each_family;
-use vtep_tests::underlay::Family;
 use vtep_tests::wait::{DEADLINE, until_true};
-use vtep_tests::wire::{FAR_VM, PORT, VM, Wire};
 
 over_each_family! {
     a_question_for_a_known_host_is_answered_and_nothing_leaves,

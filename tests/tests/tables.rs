@@ -13,8 +13,8 @@ use vtep_common::maps::{
     NexthopValue, name,
 };
 use vtep_tests::daemon::mount_bpffs;
+use vtep_tests::lab::ns::unique;
 use vtep_tests::need_root;
-use vtep_tests::ns::unique;
 use vtep_user::control::{Clock as _, Write};
 use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
 

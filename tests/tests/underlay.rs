@@ -3,15 +3,15 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use vtep_tests::checks;
-use vtep_tests::frame::{Mac, eth};
-use vtep_tests::inner::udp4;
+use vtep_tests::encoder::inner::udp4;
+use vtep_tests::encoder::{Mac, eth};
+use vtep_tests::lab::underlay::{Family, Underlay};
+use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, SECOND, VM, Wire};
 use vtep_tests::lab::{GREEN, Kind, Lab, UPLINK};
 use vtep_tests::link::Link as _;
-use vtep_tests::stream::Stream;
-use vtep_tests::underlay::{Family, Underlay};
+use vtep_tests::traffic::checks;
+use vtep_tests::traffic::stream::Stream;
 use vtep_tests::wait::{until, until_true};
-use vtep_tests::wire::{FAR_MAC, FAR_VM, PORT, SECOND, VM, Wire};
 use vtep_tests::{over_each_family, over_each_underlay};
 
 over_each_family! {
@@ -415,8 +415,8 @@ fn traffic_goes_on_when_a_next_hop_changes_its_mac(underlay: Underlay) {
 
     // The device that the first hypervisor's packets go to next.
     let (ns, dev) = match underlay.topology {
-        vtep_tests::underlay::Topology::Flat => (&lab.hypervisors[1].ns, UPLINK),
-        vtep_tests::underlay::Topology::Routed => (&lab.fabric, "hv0"),
+        vtep_tests::lab::underlay::Topology::Flat => (&lab.hypervisors[1].ns, UPLINK),
+        vtep_tests::lab::underlay::Topology::Routed => (&lab.fabric, "hv0"),
     };
     for key in ["ipv4/conf/all/arp_notify", "ipv6/conf/all/ndisc_notify"] {
         ns.sysctl(key, "1");

@@ -4,15 +4,15 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use vtep_tests::dump::assert_same;
-use vtep_tests::frame::{Frame, Mac, checksum, eth, pattern, pseudo};
-use vtep_tests::inner::{self, every_sort, headless, udp4, udp6};
+use vtep_tests::encoder::inner::{self, every_sort, headless, udp4, udp6};
+use vtep_tests::encoder::{Frame, Mac, checksum, eth, pattern, pseudo};
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
+use vtep_tests::link::tap::Transport;
 use vtep_tests::over_each_family;
-use vtep_tests::tap::Transport;
-use vtep_tests::underlay::Family;
 use vtep_tests::wait::{DEADLINE, until_true};
-use vtep_tests::wire::{FAR_MAC, FAR_VM, VM, Wire};
 
 over_each_family! {
     every_sort_of_frame_leaves_as_rfc_7348_has_it,

@@ -3,7 +3,6 @@
 use core::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    str::FromStr,
 };
 
 use bytemuck::{Pod, Zeroable};
@@ -114,40 +113,6 @@ impl fmt::Display for MacAddr {
     }
 }
 
-/// The text is no Ethernet address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadMac;
-
-impl fmt::Display for BadMac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a MAC address; write six bytes in hexadecimal, such as 02:00:00:00:00:0b")
-    }
-}
-
-impl core::error::Error for BadMac {}
-
-impl FromStr for MacAddr {
-    type Err = BadMac;
-
-    /// Six bytes of two hexadecimal digits, all separated by `:` or all by `-`.
-    fn from_str(text: &str) -> Result<Self, BadMac> {
-        let separator = if text.contains('-') { '-' } else { ':' };
-        let mut parts = text.split(separator);
-        let mut bytes = [0u8; 6];
-        for byte in &mut bytes {
-            let part = parts.next().ok_or(BadMac)?;
-            if part.len() != 2 || !part.bytes().all(|c| c.is_ascii_hexdigit()) {
-                return Err(BadMac);
-            }
-            *byte = u8::from_str_radix(part, 16).map_err(|_| BadMac)?;
-        }
-        match parts.next() {
-            Some(_) => Err(BadMac),
-            None => Ok(Self::from_bytes(bytes)),
-        }
-    }
-}
-
 /// An underlay address of a VTEP: 16 bytes, network byte order, IPv4 as an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2).
 ///
 /// Kept as four words so that the kernel side moves it without going byte by byte.
@@ -249,31 +214,6 @@ mod tests {
     fn a_vni_has_24_bits() {
         assert_eq!(Vni::new(0x00ff_ffff).map(Vni::get), Some(0x00ff_ffff));
         assert_eq!(Vni::new(0x0100_0000), None);
-    }
-
-    #[test]
-    fn a_mac_reads_and_prints_alike() {
-        for (text, printed) in [
-            ("02:00:00:00:00:0b", "02:00:00:00:00:0b"),
-            ("AA-bb-CC-dd-EE-0f", "aa:bb:cc:dd:ee:0f"),
-        ] {
-            assert_eq!(text.parse::<MacAddr>().unwrap().to_string(), printed);
-        }
-    }
-
-    #[test]
-    fn text_that_is_no_mac_is_refused() {
-        for text in [
-            "",
-            "02:00:00:00:00",
-            "02:00:00:00:00:0b:0c",
-            "2:0:0:0:0:b",
-            "02:00:00:00:00:0g",
-            "02:00-00:00:00:0b",
-            "+2:00:00:00:00:0b",
-        ] {
-            assert_eq!(text.parse::<MacAddr>(), Err(BadMac), "{text}");
-        }
     }
 
     #[test]

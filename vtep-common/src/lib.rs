@@ -44,6 +44,8 @@ pub mod port;
 pub mod reason;
 pub mod tables;
 pub mod template;
+#[cfg(feature = "user")]
+pub mod text;
 pub mod tunnel;
 pub mod uplink;
 pub mod verdict;

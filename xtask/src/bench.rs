@@ -1,13 +1,16 @@
 //! `cargo xtask bench`: vtep against the kernel's own vxlan device, in turn within one run.
 
-use std::{ffi::OsString, process::Command};
+use std::ffi::OsString;
 
 use crate::{
-    build::{self, Profile},
+    build::Profile,
     setup,
-    shell::{Result, cargo_command, need_root, shown},
-    test::BINARY,
+    shell::{Result, need_root, shown},
+    suite,
 };
+
+/// The name of the suite, which lies in `tests/bench`.
+const NAME: &str = "bench";
 
 /// Only to see that everything works; the suite's own option.
 const SMOKE: &str = "--smoke";
@@ -15,7 +18,7 @@ const SMOKE: &str = "--smoke";
 /// The suite's own options with which it measures nothing.
 const NO_MEASURING: [&str; 3] = ["--help", "-h", "--from"];
 
-/// Runs the suite, which lies in `tests/bench`, with these options.
+/// Runs the suite with these options.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     // What is only to work need not be fast, and is built already where tests run.
     let profile = if has(args, &[SMOKE]) {
@@ -24,32 +27,18 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
         Profile::Release
     };
     if has(args, &NO_MEASURING) {
-        return shown(suite(profile).args(args));
+        return shown(suite::program(NAME, profile).args(args));
     }
     need_root("bench")?;
     setup::ensure()?;
     setup::bpffs()?;
-    measure(profile, args)
+    suite::run(NAME, profile, args)
 }
 
 /// Runs every case for a moment, with its checks.
 pub(crate) fn smoke() -> Result<()> {
     setup::bpffs()?;
-    measure(Profile::Dev, &[SMOKE.into()])
-}
-
-fn measure(profile: Profile, args: &[OsString]) -> Result<()> {
-    let vtep = build::vtep(profile)?;
-    shown(suite(profile).args(args).env(BINARY, vtep))
-}
-
-fn suite(profile: Profile) -> Command {
-    let mut suite = cargo_command("run --package vtep-tests --bin bench");
-    if matches!(profile, Profile::Release) {
-        suite.arg("--release");
-    }
-    suite.arg("--");
-    suite
+    suite::run(NAME, Profile::Dev, &[SMOKE.into()])
 }
 
 /// Whether one of these options is given, by itself or with its value after `=`.

@@ -4,14 +4,13 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
-mod lab;
 mod progress;
 mod run;
 mod setup;
 mod shell;
+mod suite;
 mod test;
 mod toolchain;
-mod traffic;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -56,9 +55,6 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// One end of a TCP transfer; `demo` starts it inside namespaces.
-    #[command(subcommand, hide = true)]
-    Traffic(traffic::End),
 }
 
 fn main() -> ExitCode {
@@ -70,7 +66,6 @@ fn main() -> ExitCode {
         Verb::Ci => ci::run(),
         Verb::Demo { keep } => demo::run(keep),
         Verb::Bench { args } => bench::run(&args),
-        Verb::Traffic(end) => traffic::run(&end),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

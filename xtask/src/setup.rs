@@ -200,7 +200,6 @@ impl Set {
                     }
                     Err(failure) => why = Some(failure.to_string()),
                 }
-                shell::uninterrupted()?;
             }
             otherwise(&machine).map_or_else(|| said("missing"), Ok)
         })

@@ -6,11 +6,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{
-        Once,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::mpsc,
     thread,
 };
 
@@ -27,9 +23,6 @@ pub(crate) enum Failure {
         status: String,
         output: String,
     },
-    /// Ctrl-C.
-    #[error("interrupted")]
-    Interrupted,
     /// Something on this machine could not be read or written.
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
@@ -155,7 +148,6 @@ pub(crate) fn shown(command: &mut Command) -> Result<()> {
 }
 
 fn failed<T>(command: &Command, status: &str, output: &str) -> Result<T> {
-    uninterrupted()?;
     Err(Failure::Status {
         command: text(command),
         status: status.to_owned(),
@@ -171,26 +163,6 @@ fn last_lines(text: &str, count: usize) -> &str {
         .nth(count.saturating_sub(1))
         .map_or(0, |(at, _)| at + 1);
     &text[from..]
-}
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// From here on Ctrl-C ends no process here, so that what was made is taken away again;
-/// [`uninterrupted`] tells of it.
-pub(crate) fn hold_interrupts() -> Result<()> {
-    static ONCE: Once = Once::new();
-    let mut held = Ok(());
-    ONCE.call_once(|| held = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)));
-    held.or_else(|error| said(format!("cannot catch Ctrl-C: {error}")))
-}
-
-/// Fails once Ctrl-C was pressed.
-pub(crate) fn uninterrupted() -> Result<()> {
-    if INTERRUPTED.load(Ordering::Relaxed) {
-        Err(Failure::Interrupted)
-    } else {
-        Ok(())
-    }
 }
 
 /// Tells whether this process runs as root.

@@ -12,6 +12,7 @@ use crate::{
     build::{self, Profile},
     setup,
     shell::{Result, cargo_command, cargo_text, doing, is_root, said, starting, target_dir},
+    suite::BINARY,
 };
 
 /// A skipped test fails the run where this is `1`.
@@ -19,9 +20,6 @@ const REQUIRE_ALL: &str = "VTEP_REQUIRE_ALL";
 
 /// Names the file that a test which skips itself adds a line to.
 const SKIP_LOG: &str = "VTEP_SKIP_LOG";
-
-/// Names the `vtep` binary to the tests that run it.
-pub(crate) const BINARY: &str = "VTEP_BIN";
 
 /// Runs the verb.
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Packets of two VTEPs, compared but for what each may choose.
 
-use vtep_tests::frame::checksum;
-use vtep_tests::underlay::Family;
+use vtep_tests::encoder::checksum;
+use vtep_tests::lab::underlay::Family;
 
 /// An underlay frame with zero for what each may choose: source port, IPv4 identification, and what these add to checksums; and
 /// likewise for the identification of the inner packet, which its VM has chosen. An error is what is wrong with it.
@@ -42,7 +42,7 @@ fn without_identification(header: &mut [u8]) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use vtep_tests::frame::{Frame, Mac, eth};
+    use vtep_tests::encoder::{Frame, Mac, eth};
     use vtep_tests::lab::GREEN;
     use vtep_tests::traffic::inner_v4;
 

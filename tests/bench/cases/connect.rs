@@ -47,8 +47,8 @@ pub(super) fn connect(
 mod tests {
     use super::*;
     use crate::cases::pair::{By, Guest, Setup, Underlay};
+    use vtep_tests::lab::underlay::Family;
     use vtep_tests::need_root;
-    use vtep_tests::underlay::Family;
 
     #[test]
     fn neither_end_sends_by_a_clock() {

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use vtep_tests::binary;
 use vtep_tests::daemon::Daemon;
-use vtep_tests::ns::{Ns, unique};
+use vtep_tests::daemon::binary;
+use vtep_tests::lab::ns::{Ns, unique};
 use vtep_tests::wait::poll;
 
 use crate::measure::{Contender, Scale, compare, process};

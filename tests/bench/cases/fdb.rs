@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use vtep_common::addr::MacAddr;
 use vtep_common::buckets::{self, Shape, WAYS};
 use vtep_common::maps::{FdbKey, FdbValue, name};
-use vtep_tests::asm::{Asm, Helper, Reg, Size};
+use vtep_tests::bpf::asm::{Asm, Helper, Reg, Size};
+use vtep_tests::bpf::program::{Program, ProgramType, array, number_at, numbers_at, open_map};
 use vtep_tests::daemon::mount_bpffs;
-use vtep_tests::ns::{Ns, unique};
-use vtep_tests::program::{Kind, Program, array, number_at, numbers_at, open_map};
+use vtep_tests::lab::ns::{Ns, unique};
 use vtep_user::control::Write;
 use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
 
@@ -187,8 +187,8 @@ impl Table {
                 None,
             ),
         ] {
-            let looking = Program::load(Kind::Xdp, &self.program(draw, true));
-            let empty = Program::load(Kind::Xdp, &self.program(draw, false));
+            let looking = Program::load(ProgramType::Xdp, &self.program(draw, true));
+            let empty = Program::load(ProgramType::Xdp, &self.program(draw, false));
             let looks = scale.pick(LOOKS, 1_000);
             let mut figures = compare(
                 scale,
@@ -216,7 +216,7 @@ impl Table {
         let count = self.count;
         let draw = Draw::Uniform(count);
         // For an XDP program each test run changes the kernel's own code, and takes milliseconds to begin.
-        let looking = Program::load(Kind::Tc, &self.program(draw, true));
+        let looking = Program::load(ProgramType::Tc, &self.program(draw, true));
         let looks = scale.pick(LOOKS, 1_000);
         let (stop, busy, written) = (
             AtomicBool::new(false),
@@ -520,12 +520,12 @@ fn by_command(scale: &Scale, report: &mut Report, count: u32) {
                 let daemon = &site.daemon;
                 let instance = ["--instance", daemon.instance()];
                 let show = || {
-                    let mut command = Command::new(vtep_tests::binary::vtep());
+                    let mut command = Command::new(vtep_tests::daemon::binary::vtep());
                     command.args(["fdb", "show", "-j"]).args(instance);
                     command
                 };
                 let flush = || {
-                    let mut command = Command::new(vtep_tests::binary::vtep());
+                    let mut command = Command::new(vtep_tests::daemon::binary::vtep());
                     command
                         .args(["fdb", "flush", "--vni", "100"])
                         .args(instance);

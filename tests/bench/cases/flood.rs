@@ -15,7 +15,7 @@ mod lab;
 use std::time::Instant;
 
 use vtep_tests::lab::Kind;
-use vtep_tests::underlay::Family;
+use vtep_tests::lab::underlay::Family;
 
 use self::lab::Lab;
 use crate::measure::{Contender, Scale, compare};

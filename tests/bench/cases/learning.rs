@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use vtep_tests::asm::{Asm, Reg, Size};
+use vtep_tests::bpf::asm::{Asm, Reg, Size};
+use vtep_tests::bpf::program::{Program, ProgramType, XDP_DROP, array, xdp_context};
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::{Mac, eth};
-use vtep_tests::kernel;
-use vtep_tests::ns::Ns;
-use vtep_tests::offload::set_gro;
-use vtep_tests::program::{Kind, Program, XDP_DROP, array, xdp_context};
+use vtep_tests::encoder::{Mac, eth};
+use vtep_tests::lab::kernel;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::link::offload::set_gro;
 
 use crate::measure::{Contender, Scale, bridge, compare, pin, process};
 use crate::report::{Goal, Report};
@@ -120,7 +120,7 @@ impl Site {
         // With it a veth takes frames that XDP redirects to its other end.
         set_gro(&here, "up0", true);
         set_gro(&here, "p0", true);
-        let drop = Program::load(Kind::Xdp, &Asm::new().returns(XDP_DROP));
+        let drop = Program::load(ProgramType::Xdp, &Asm::new().returns(XDP_DROP));
         let sinks = [drop.attach(&far, "far0"), drop.attach(&vm, "eth0")];
         let daemon = vtep.then(|| {
             let daemon = Daemon::start(
@@ -176,7 +176,10 @@ impl Site {
             From::Port => (&self.vm, "eth0"),
         };
         let counter = array(&[0]);
-        let sender = Program::load(Kind::Xdp, &newcomers(&counter, at, count, ns.ifindex(dev)));
+        let sender = Program::load(
+            ProgramType::Xdp,
+            &newcomers(&counter, at, count, ns.ifindex(dev)),
+        );
         let spent = self
             .daemon
             .as_ref()
@@ -274,7 +277,7 @@ impl Site {
     /// The frame that comes in, and where in it the source is that is new each time.
     fn frame(&self) -> (Vec<u8>, i16) {
         let source = newcomer(self.turn, 0);
-        let inner = |frame: vtep_tests::frame::Frame| {
+        let inner = |frame: vtep_tests::encoder::Frame| {
             let (a, b) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
             frame.ipv4(a, b).udp(1000, 1000).payload(1, 22).build()
         };

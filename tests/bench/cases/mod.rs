@@ -1,5 +1,6 @@
 //! What is measured, a file for each case.
 
+mod baseline;
 mod bound;
 mod choices;
 mod connect;

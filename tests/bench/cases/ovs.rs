@@ -15,10 +15,10 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use vtep_tests::frame::Mac;
+use vtep_tests::encoder::Mac;
+use vtep_tests::lab::ns::{Ns, done, unique};
+use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::{GREEN, UPLINK};
-use vtep_tests::ns::{Ns, done, unique};
-use vtep_tests::underlay::Family;
 use vtep_tests::wait::{DEADLINE, poll};
 
 use super::pair::{MTU, PORT};

@@ -5,17 +5,17 @@ use std::net::{IpAddr, UdpSocket};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use vtep_tests::capture::Capture;
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::{Mac, pattern};
-use vtep_tests::kernel;
+use vtep_tests::encoder::{Mac, pattern};
+use vtep_tests::lab::kernel;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::{GREEN, UPLINK, VM_DEV};
 use vtep_tests::link::Link as _;
-use vtep_tests::ns::Ns;
-use vtep_tests::offload::{set_gro, set_offloads, set_segmentation};
-use vtep_tests::tap::{Pump, Tap};
+use vtep_tests::link::capture::Capture;
+use vtep_tests::link::offload::{set_gro, set_offloads, set_segmentation};
+use vtep_tests::link::tap::{Pump, Tap};
 use vtep_tests::traffic::{inner_v4, ping, tcp_transfer};
-use vtep_tests::underlay::Family;
 
 use super::choices::without_choices;
 use super::ovs::{self, Ends, Instance, Programs};

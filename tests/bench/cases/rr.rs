@@ -8,8 +8,8 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vtep_tests::lab::underlay::Family;
 use vtep_tests::traffic::udp_pair;
-use vtep_tests::underlay::Family;
 
 use super::bound;
 use super::connect::{connect, listen};

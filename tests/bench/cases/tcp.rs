@@ -4,7 +4,7 @@ mod stream;
 
 use std::cell::Cell;
 
-use vtep_tests::underlay::Family;
+use vtep_tests::lab::underlay::Family;
 
 use self::stream::{Load, Processors, Seen};
 use super::bound;

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
-use vtep_tests::ns::Ns;
+use vtep_tests::lab::ns::Ns;
 
 /// Attributes (kernel `include/uapi/linux/if_link.h`).
 const LINKINFO: u16 = 18;

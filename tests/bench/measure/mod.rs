@@ -3,25 +3,26 @@
 pub(crate) mod bridge;
 mod canary;
 mod cpu;
-mod interrupt;
 pub(crate) mod process;
 mod rounds;
 mod spread;
 
 pub(crate) use self::cpu::{Kernel, pin, ticks};
-pub(crate) use self::interrupt::hold_interrupts;
 pub(crate) use self::rounds::{Contender, compare, compare_each};
 pub(crate) use self::spread::Spread;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Scale {
     rounds: Option<u32>,
     seconds: u64,
     /// Only to see that everything works.
     pub(crate) smoke: bool,
+    /// The `vtep` of another build, to be measured beside this one's.
+    pub(crate) baseline: Option<PathBuf>,
 }
 
 impl Scale {
@@ -30,7 +31,14 @@ impl Scale {
             rounds,
             seconds,
             smoke,
+            baseline: None,
         }
+    }
+
+    /// The same with another build beside.
+    pub(crate) fn beside(mut self, baseline: Option<&Path>) -> Self {
+        self.baseline = baseline.map(Path::to_owned);
+        self
     }
 
     /// How many rounds a comparison takes that by itself wants `usual`.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use vtep_tests::interrupt::stop_if_interrupted;
+
 use super::Scale;
 use super::canary::{Stolen, spin};
-use super::interrupt::stop_if_interrupted;
 use crate::report::{Figures, Rounds};
 
 /// The most of the time that the host may keep to itself in a round.

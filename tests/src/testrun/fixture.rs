@@ -11,7 +11,7 @@ use super::compare::{code, difference};
 use super::totals::{Totals, number_name, reason_name};
 use super::{Bench, Ran, save, scapy};
 use crate::dump;
-use crate::frame::Frame;
+use crate::encoder::Frame;
 
 /// What is counted for a frame besides its reason.
 #[derive(Clone, Copy, Debug)]

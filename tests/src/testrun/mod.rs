@@ -24,7 +24,7 @@ use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
 
 use self::totals::Totals;
 use crate::daemon::mount_bpffs;
-use crate::ns::{self, Ns};
+use crate::lab::ns::{self, Ns};
 
 /// FDB entries for which the bench has room.
 const FDB_MAX: u32 = 1024;

@@ -7,7 +7,7 @@ use vtep_common::count::Direction::{Decap, Encap};
 use vtep_common::host::frames::{Interfaces, station};
 use vtep_common::maps::Hook::{Port, PortXdp, Uplink, UplinkXdp};
 use vtep_common::reason::Reason;
-use vtep_tests::frame::{Frame, Mac, eth, pseudo};
+use vtep_tests::encoder::{Frame, Mac, eth, pseudo};
 use vtep_tests::testrun::fixture::Count::{Peer, Port as ToPort, Segment};
 use vtep_tests::testrun::fixture::{Case, Count, check};
 use vtep_tests::testrun::with_bench;
@@ -57,7 +57,7 @@ pub(crate) fn pending(to: Mac) -> (Vec<u8>, Vec<u8>) {
     let (a, b) = INNER_V4;
     let len = u32::try_from(done.len() - 34).expect("a short packet");
     // What offload starts from: the pseudo header's sum, not complemented.
-    let sum = !vtep_tests::frame::checksum(&[&pseudo(a.into(), b.into(), 17, len)]);
+    let sum = !vtep_tests::encoder::checksum(&[&pseudo(a.into(), b.into(), 17, len)]);
     let mut open = done.clone();
     open[40..42].copy_from_slice(&sum.to_be_bytes());
     assert_ne!(open, done);

@@ -11,7 +11,7 @@ use vtep_common::host::frames::{
 use vtep_common::maps::Hook;
 use vtep_common::maps::Hook::{Port, PortXdp};
 use vtep_common::reason::Reason;
-use vtep_tests::frame::{Frame, Mac, eth};
+use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::Count::{Lost, Peer, Port as ToPort, Segment};
 use vtep_tests::testrun::fixture::{Case, Count, case, raw_case, source_port};

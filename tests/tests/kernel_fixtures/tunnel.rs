@@ -3,7 +3,7 @@
 use vtep_common::host::frames::{Interfaces, PLAIN, PORT_ACCESS};
 use vtep_common::maps::Hook::Tunnel;
 use vtep_common::reason::Reason;
-use vtep_tests::frame::Mac;
+use vtep_tests::encoder::Mac;
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::case;
 

@@ -8,7 +8,7 @@ use vtep_common::host::frames::{
 };
 use vtep_common::maps::Hook::{Uplink, UplinkXdp};
 use vtep_common::reason::Reason;
-use vtep_tests::frame::{Frame, Mac, eth};
+use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::Count::{Port as ToPort, Segment};
 use vtep_tests::testrun::fixture::{case, raw_case};

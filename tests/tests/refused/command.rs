@@ -1,14 +1,14 @@
 //! Commands that are refused.
 
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::Mac;
-use vtep_tests::inner::udp4;
+use vtep_tests::daemon::refusal::{assert_refused, refused, text};
+use vtep_tests::encoder::Mac;
+use vtep_tests::encoder::inner::udp4;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::{VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
-use vtep_tests::ns::Ns;
-use vtep_tests::refusal::{assert_refused, refused, text};
-use vtep_tests::underlay::Family;
 use vtep_tests::wait::until_true;
-use vtep_tests::wire::{VM, Wire};
 use vtep_tests::{bpf, need_root};
 
 use crate::{stopped, wire};

@@ -4,9 +4,9 @@ mod command;
 mod start;
 
 use vtep_tests::daemon::Daemon;
-use vtep_tests::ns::{self, Ns};
-use vtep_tests::underlay::Family;
-use vtep_tests::wire::Wire;
+use vtep_tests::lab::ns::{self, Ns};
+use vtep_tests::lab::underlay::Family;
+use vtep_tests::lab::wire::Wire;
 
 /// One daemon for what only reads or is refused.
 fn wire() -> Wire {

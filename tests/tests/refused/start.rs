@@ -5,12 +5,13 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use vtep_tests::daemon::Daemon;
-use vtep_tests::inner::udp4;
+use vtep_tests::daemon::binary;
+use vtep_tests::daemon::refusal::assert_refused;
+use vtep_tests::encoder::inner::udp4;
 use vtep_tests::lab::UPLINK;
-use vtep_tests::ns::{self, Ns};
-use vtep_tests::refusal::assert_refused;
-use vtep_tests::wire::{FAR_VM, VM};
-use vtep_tests::{binary, bpf, need_root};
+use vtep_tests::lab::ns::{self, Ns};
+use vtep_tests::lab::wire::{FAR_VM, VM};
+use vtep_tests::{bpf, need_root};
 
 use crate::{stopped, wire};
 

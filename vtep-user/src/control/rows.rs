@@ -9,13 +9,18 @@ use vtep_common::{
 
 use super::{
     State,
-    entry::{Entry, Kind, Origin, key},
-    learn::Clock,
-    refuse, settings,
     state::{Segment, distinct},
 };
+use crate::control::{
+    learn::mac::Clock,
+    ops::{
+        entry::{Entry, Kind, Origin, key},
+        refuse,
+    },
+    record::settings,
+};
 use crate::model::{
-    EntryState, FdbFilter, FdbRow, InnerVlan, Mac, PeerRow, PeerState, PortRow, Refusal, Reserved,
+    EntryState, FdbFilter, FdbRow, InnerVlan, PeerRow, PeerState, PortRow, Refusal, Reserved,
     VlanId, Vni, VniRow,
 };
 
@@ -92,7 +97,7 @@ impl State {
                     hook: device.hook,
                     ifindex: Some(ifindex),
                     delivery: Some(delivery.to_owned()),
-                    macs: port.macs.iter().copied().map(Mac::from).collect(),
+                    macs: port.macs.iter().copied().collect(),
                     ips: port.ips.iter().copied().collect(),
                     max_macs: (max_macs != 0).then_some(max_macs),
                 });
@@ -143,19 +148,23 @@ impl State {
     }
 
     /// The entries of one MAC; of the zero MAC the VTEPs on the flood list.
-    pub fn fdb_get(&self, mac: Mac, vni: Vni, clock: &dyn Clock) -> Result<Vec<FdbRow>, Refusal> {
+    pub fn fdb_get(
+        &self,
+        mac: MacAddr,
+        vni: Vni,
+        clock: &dyn Clock,
+    ) -> Result<Vec<FdbRow>, Refusal> {
         let number = self.segment_of(vni)?;
         let segment = &self.segments[number];
-        let at = MacAddr::from(mac);
-        let rows = match segment.fdb.get(&at) {
+        let rows = match segment.fdb.get(&mac) {
             Some(&entry) if entry.kind != Kind::List => {
-                vec![self.entry_row(number, at, entry, clock)]
+                vec![self.entry_row(number, mac, entry, clock)]
             }
             _ => {
-                let mut ips = self.ips(self.remotes(number, at));
+                let mut ips = self.ips(self.remotes(number, mac));
                 ips.sort_unstable();
                 ips.into_iter()
-                    .map(|ip| list_row(segment, at, ip))
+                    .map(|ip| list_row(segment, mac, ip))
                     .collect()
             }
         };
@@ -169,7 +178,7 @@ impl State {
         let device = |slot| &self.devices[&self.ports[slot].pod.ifindex];
         FdbRow {
             vni: self.segments[number].vni(),
-            mac: mac.into(),
+            mac,
             dst: entry.peer().map(|peer| self.peers[peer].ip),
             dev: entry.port().map(|slot| device(slot).name.clone()),
             state: entry.state(),
@@ -194,7 +203,7 @@ impl State {
                 PeerRow {
                     ip: peer.ip,
                     dev: peer.dev.clone(),
-                    mac: resolved.then(|| peer.macs().0.into()),
+                    mac: resolved.then(|| peer.macs().0),
                     state: peer.state,
                     mtu: resolved.then_some(peer.pod.mtu),
                     csum6: peer.ip.is_ipv6().then_some(csum6),
@@ -207,7 +216,7 @@ impl State {
     }
 
     /// Numbers of the segments of one VNI, or of all, by VNI.
-    pub(super) fn numbers(&self, vni: Option<Vni>) -> Result<Vec<u32>, Refusal> {
+    pub(crate) fn numbers(&self, vni: Option<Vni>) -> Result<Vec<u32>, Refusal> {
         Ok(match vni {
             Some(vni) => vec![self.segment_of(vni)?],
             None => self.vnis.values().copied().collect(),
@@ -227,7 +236,7 @@ impl State {
 fn list_row(segment: &Segment, mac: MacAddr, ip: IpAddr) -> FdbRow {
     FdbRow {
         vni: segment.vni(),
-        mac: mac.into(),
+        mac,
         dst: Some(ip),
         dev: None,
         state: EntryState::Static,

@@ -10,16 +10,14 @@ use vtep_common::{
     maps::{self, NexthopValue},
 };
 
-use super::{
-    Effect, Write,
-    entry::Entry,
-    flood::Group,
-    hash::{Map, Set},
-    neigh::Neigh,
-    nexthop::Nexthop,
-    peer::Peer,
-    run::{Run, Untold},
-    slots::Slots,
+use super::{Effect, Write};
+use crate::control::{
+    ops::{entry::Entry, flood::Group, neigh::Neigh, nexthop::Nexthop, peer::Peer},
+    record::{
+        hash::{Map, Set},
+        run::{Run, Untold},
+        slots::Slots,
+    },
 };
 use crate::model::{Op, PortHook, Prefix, Refusal, VlanId, Vni};
 
@@ -145,35 +143,35 @@ pub struct Totals {
 
 /// A VNI and what belongs to it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Segment {
+pub(crate) struct Segment {
     /// Its settings, as they stand in the map.
-    pub(super) pod: maps::Segment,
+    pub(crate) pod: maps::Segment,
     /// Its FDB.
-    pub(super) fdb: Map<MacAddr, Entry>,
+    pub(crate) fdb: Map<MacAddr, Entry>,
     /// Slots of its ports.
-    pub(super) ports: BTreeSet<u32>,
+    pub(crate) ports: BTreeSet<u32>,
     /// Numbers of the peers on its flood list.
-    pub(super) remotes: Vec<u32>,
+    pub(crate) remotes: Vec<u32>,
     /// The multicast MACs with VTEPs of their own; each has an entry in `fdb` too.
-    pub(super) groups: BTreeMap<MacAddr, Group>,
+    pub(crate) groups: BTreeMap<MacAddr, Group>,
     /// Number of the peer that is its multicast group.
-    pub(super) multicast: Option<u32>,
+    pub(crate) multicast: Option<u32>,
     /// The hosts that ARP and ND are answered for, as they stand in the map.
-    pub(super) neighs: Map<IpAddr, Neigh>,
+    pub(crate) neighs: Map<IpAddr, Neigh>,
     /// The same, by MAC.
-    pub(super) hosts: BTreeSet<(MacAddr, IpAddr)>,
+    pub(crate) hosts: BTreeSet<(MacAddr, IpAddr)>,
     /// The user's entries of the nexthop table.
-    pub(super) nexthops: BTreeMap<Prefix, Nexthop>,
+    pub(crate) nexthops: BTreeMap<Prefix, Nexthop>,
     /// The addresses of ports, and their slots.
-    pub(super) claims: BTreeMap<IpAddr, u32>,
+    pub(crate) claims: BTreeMap<IpAddr, u32>,
     /// The nexthop table as it stands in the map.
-    pub(super) routes: BTreeMap<Prefix, NexthopValue>,
+    pub(crate) routes: BTreeMap<Prefix, NexthopValue>,
     /// The MACs that entries of the nexthop table follow.
-    pub(super) followers: BTreeMap<MacAddr, BTreeSet<Prefix>>,
+    pub(crate) followers: BTreeMap<MacAddr, BTreeSet<Prefix>>,
 }
 
 impl Segment {
-    pub(super) fn new(pod: maps::Segment) -> Self {
+    pub(crate) fn new(pod: maps::Segment) -> Self {
         Self {
             pod,
             fdb: Map::default(),
@@ -191,75 +189,75 @@ impl Segment {
     }
 
     /// True if its floods leave for anywhere.
-    pub(super) fn has_remotes(&self) -> bool {
+    pub(crate) fn has_remotes(&self) -> bool {
         self.multicast.is_some() || !self.remotes.is_empty()
     }
 
     /// The VNI.
-    pub(super) fn vni(&self) -> Vni {
+    pub(crate) fn vni(&self) -> Vni {
         Vni::new(self.pod.vni).expect("made from a VNI")
     }
 }
 
 /// One VLAN of an interface, or its untagged frames.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Port {
+pub(crate) struct Port {
     /// As it stands in the map.
-    pub(super) pod: maps::Port,
+    pub(crate) pod: maps::Port,
     /// The MACs that the user put behind it.
-    pub(super) macs: BTreeSet<MacAddr>,
+    pub(crate) macs: BTreeSet<MacAddr>,
     /// How many were learned behind it besides.
-    pub(super) learned: u32,
+    pub(crate) learned: u32,
     /// Its addresses.
-    pub(super) ips: BTreeSet<IpAddr>,
+    pub(crate) ips: BTreeSet<IpAddr>,
 }
 
 /// An interface with ports.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Device {
+pub(crate) struct Device {
     /// Its name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The hook that the user named.
-    pub(super) hook: PortHook,
+    pub(crate) hook: PortHook,
     /// Its ports: VLAN ID, or 0 for untagged frames, to slot.
-    pub(super) slots: BTreeMap<u16, u32>,
+    pub(crate) slots: BTreeMap<u16, u32>,
     /// Whether it is up, with somebody at the other end.
-    pub(super) running: bool,
+    pub(crate) running: bool,
 }
 
 /// Everything that the daemon knows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
-    pub(super) limits: Limits,
-    pub(super) udp_port: u16,
-    pub(super) locals: Vec<IpAddr>,
+    pub(crate) limits: Limits,
+    pub(crate) udp_port: u16,
+    pub(crate) locals: Vec<IpAddr>,
     /// Every address of this host: none of them is another VTEP's.
-    pub(super) own: Vec<IpAddr>,
-    pub(super) reserved: HashMap<u32, Reserved>,
+    pub(crate) own: Vec<IpAddr>,
+    pub(crate) reserved: HashMap<u32, Reserved>,
     /// The hypervisor's own MACs.
-    pub(super) own_macs: Set<MacAddr>,
-    pub(super) segments: Slots<Segment>,
+    pub(crate) own_macs: Set<MacAddr>,
+    pub(crate) segments: Slots<Segment>,
     /// VNI to segment number.
-    pub(super) vnis: BTreeMap<u32, u32>,
-    pub(super) ports: Slots<Port>,
+    pub(crate) vnis: BTreeMap<u32, u32>,
+    pub(crate) ports: Slots<Port>,
     /// Interface number to interface.
-    pub(super) devices: BTreeMap<u32, Device>,
+    pub(crate) devices: BTreeMap<u32, Device>,
     /// Name to interface number.
-    pub(super) names: HashMap<String, u32>,
-    pub(super) peers: Slots<Peer>,
+    pub(crate) names: HashMap<String, u32>,
+    pub(crate) peers: Slots<Peer>,
     /// Address to peer number.
-    pub(super) peer_index: Map<IpAddr, u32>,
+    pub(crate) peer_index: Map<IpAddr, u32>,
     /// The flood lists of multicast MACs, numbered from [`maps::MAX_SEGMENTS`] on.
-    pub(super) groups: Slots<()>,
+    pub(crate) groups: Slots<()>,
     /// Entries in all FDBs.
-    pub(super) fdb_len: u32,
+    pub(crate) fdb_len: u32,
     /// Hosts that ARP and ND are answered for, or would be if no other entry stood in for theirs.
-    pub(super) neigh_used: u32,
+    pub(crate) neigh_used: u32,
     /// Of them, those that were heard.
-    pub(super) snooped_len: u32,
+    pub(crate) snooped_len: u32,
     /// Entries of the nexthop table, or what would be if no other stood in for it.
-    pub(super) nexthop_used: u32,
-    pub(super) run: Untold<Run>,
+    pub(crate) nexthop_used: u32,
+    pub(crate) run: Untold<Run>,
 }
 
 impl State {
@@ -418,7 +416,7 @@ impl State {
 }
 
 /// The values, each once, in their order.
-pub(super) fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+pub(crate) fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
     let mut kept = Vec::with_capacity(values.len());
     for value in values {
         if !kept.contains(&value) {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use vtep_tests::dump;
-use vtep_tests::frame::{checksum, pseudo};
-use vtep_tests::underlay::Family;
+use vtep_tests::encoder::{checksum, pseudo};
+use vtep_tests::lab::underlay::Family;
 
 /// Compares each VTEP's copy with the other of the same VTEP, byte by byte. The identification and the source port, which a
 /// sender chooses, and the checksums that follow from them, are compared by their sense alone.

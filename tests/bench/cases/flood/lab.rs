@@ -5,17 +5,17 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use vtep_tests::asm::Asm;
-use vtep_tests::capture::Capture;
+use vtep_tests::bpf::asm::Asm;
+use vtep_tests::bpf::program::{self, Counter, Program, Ready, TC_SHOT};
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::{Mac, eth};
-use vtep_tests::kernel;
+use vtep_tests::encoder::{Mac, eth};
+use vtep_tests::lab::kernel;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::{GREEN, Kind, UPLINK, VM_DEV};
 use vtep_tests::link::Link as _;
-use vtep_tests::ns::Ns;
-use vtep_tests::offload::set_gro;
-use vtep_tests::program::{self, Counter, Program, Ready, TC_SHOT};
-use vtep_tests::underlay::Family;
+use vtep_tests::link::capture::Capture;
+use vtep_tests::link::offload::set_gro;
 
 use crate::measure::pin;
 
@@ -91,9 +91,9 @@ impl Lab {
         let redirect = Asm::new().redirect(vm.ifindex(VM_DEV));
         let counter = Counter::default();
         let length = family.outer_len() + FRAME;
-        let drop_all = counter.returning(program::Kind::Tc, length, TC_SHOT);
-        let sink_link = Program::load(program::Kind::Tc, &drop_all).attach(&sink, SINK);
-        let generator = Program::load(program::Kind::Xdp, &redirect);
+        let drop_all = counter.returning(program::ProgramType::Tc, length, TC_SHOT);
+        let sink_link = Program::load(program::ProgramType::Tc, &drop_all).attach(&sink, SINK);
+        let generator = Program::load(program::ProgramType::Xdp, &redirect);
         let ready = Ready::default();
         Self {
             vtep,

@@ -4,15 +4,15 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use vtep_tests::asm::Asm;
-use vtep_tests::capture::Capture;
+use vtep_tests::bpf::asm::Asm;
+use vtep_tests::bpf::program::{Counter, Program, ProgramType, Ready, TC_SHOT, XDP_DROP};
 use vtep_tests::daemon::Daemon;
 use vtep_tests::dump::assert_same;
-use vtep_tests::frame::Mac;
+use vtep_tests::encoder::Mac;
 use vtep_tests::lab::GREEN;
+use vtep_tests::lab::ns::Ns;
 use vtep_tests::link::Link as _;
-use vtep_tests::ns::Ns;
-use vtep_tests::program::{Counter, Kind, Program, Ready, TC_SHOT, XDP_DROP};
+use vtep_tests::link::capture::Capture;
 use vtep_tests::wait;
 
 use crate::measure::{Scale, pin};
@@ -85,10 +85,16 @@ impl<'a> Lane<'a> {
         let generator = Asm::new().redirect(from.ns.ifindex(from.device));
         let count = Counter::default();
         let program = match sink {
-            Sink::Skb => Program::load(Kind::Tc, &count.returning(Kind::Tc, length, TC_SHOT)),
-            Sink::Xdp => Program::load(Kind::Xdp, &count.returning(Kind::Xdp, length, XDP_DROP)),
+            Sink::Skb => Program::load(
+                ProgramType::Tc,
+                &count.returning(ProgramType::Tc, length, TC_SHOT),
+            ),
+            Sink::Xdp => Program::load(
+                ProgramType::Xdp,
+                &count.returning(ProgramType::Xdp, length, XDP_DROP),
+            ),
         };
-        let generator = Program::load(Kind::Xdp, &generator);
+        let generator = Program::load(ProgramType::Xdp, &generator);
         Self {
             from,
             to,

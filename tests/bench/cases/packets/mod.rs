@@ -16,12 +16,14 @@
 mod lane;
 mod wiring;
 
+use vtep_tests::bpf::program::Ready;
+use vtep_tests::daemon::binary;
 use vtep_tests::dump::assert_same;
-use vtep_tests::program::Ready;
-use vtep_tests::underlay::Family;
+use vtep_tests::lab::underlay::Family;
 
 use self::lane::{Lane, Sink};
 use self::wiring::{Chain, Half, Kind};
+use super::baseline::{self, Unit};
 use super::choices::without_choices;
 use crate::measure::{Contender, Scale, compare};
 use crate::report::{Goal, Report};
@@ -30,6 +32,10 @@ use crate::report::{Goal, Report};
 const LENGTHS: [usize; 2] = [64, 512];
 /// Rounds of each comparison.
 const ROUNDS: u32 = 11;
+/// The names of the contestants.
+const VTEP: &str = "vtep";
+const KERNEL: &str = "kernel";
+const FLOOR: &str = "floor";
 
 /// Measures.
 pub(crate) fn run(scale: &Scale, report: &mut Report) {
@@ -53,23 +59,37 @@ const fn goal(family: Family, sink: Sink) -> Goal {
     })
 }
 
+/// Who is measured, in the same wiring: vtep, the kernel, the floor, and the baseline, if there is one.
+fn contestants(scale: &Scale) -> Vec<(&'static str, Kind<'_>)> {
+    let mut all = vec![
+        (VTEP, Kind::Vtep(binary::vtep())),
+        (KERNEL, Kind::Kernel),
+        (FLOOR, Kind::Floor),
+    ];
+    let baseline = scale.baseline.as_deref();
+    all.extend(baseline.map(|binary| (baseline::NAME, Kind::Vtep(binary))));
+    all
+}
+
+/// A way for each of them.
+type Lanes<'a> = [(&'static str, Lane<'a>)];
+
 fn end_to_end(scale: &Scale, report: &mut Report, family: Family) {
     let ready = Ready::default();
-    let mut chains = Kind::ALL.map(|kind| Chain::new(kind, family));
+    let mut chains: Vec<_> = contestants(scale)
+        .into_iter()
+        .map(|(name, kind)| (name, Chain::new(kind, family)))
+        .collect();
     for sink in Sink::BOTH {
         for &length in lengths(scale) {
-            for chain in &mut chains {
+            for (_, chain) in &mut chains {
                 chain.fit(length);
             }
-            let mut lanes = chains
-                .each_ref()
-                .map(|chain| chain.lane(&ready, sink, length));
-            for lane in &mut lanes {
-                lane.settle();
-                if sink == Sink::Skb {
-                    lane.check();
-                }
-            }
+            let mut lanes: Vec<_> = chains
+                .iter()
+                .map(|(name, chain)| (*name, chain.lane(&ready, sink, length)))
+                .collect();
+            settle(&mut lanes, sink == Sink::Skb);
             let what = format!("{length} B, {family:?}, end to end, {} sink", sink.name());
             let goal = (length == LENGTHS[0]).then(|| goal(family, sink));
             contest(scale, report, &what, &lanes, goal);
@@ -77,84 +97,87 @@ fn end_to_end(scale: &Scale, report: &mut Report, family: Family) {
     }
 }
 
-fn alone(scale: &Scale, report: &mut Report, family: Family) {
-    let ready = Ready::default();
-    let mut halves = Kind::ALL.map(|kind| Half::new(kind, family));
-    for &length in lengths(scale) {
-        for half in &mut halves {
-            half.fit(length);
-        }
-        let mut encap = halves
-            .each_ref()
-            .map(|half| half.encap(&ready, Sink::Skb, length));
-        for lane in &mut encap {
-            lane.settle();
-        }
-        let outer = encap.each_ref().map(|lane| {
-            without_choices(&lane.capture(), family)
-                .unwrap_or_else(|what| panic!("{family:?}, {length} B: {what}"))
-        });
-        assert_same(&outer[0], &outer[1], "vtep's packet beside the kernel's");
-        assert_same(
-            &outer[2],
-            &outer[1],
-            "the floor's packet beside the kernel's",
-        );
-        drop(encap);
-
-        for sink in Sink::BOTH {
-            let mut lanes = halves
-                .each_ref()
-                .map(|half| half.encap(&ready, sink, length));
-            lanes.iter_mut().for_each(Lane::settle);
-            let what = format!("{length} B, {family:?}, encap alone, {} sink", sink.name());
-            contest(scale, report, &what, &lanes, None);
-            drop(lanes);
-            let mut lanes = halves
-                .each_ref()
-                .map(|half| half.decap(&ready, sink, length));
-            for lane in &mut lanes {
-                lane.settle();
-                if sink == Sink::Skb {
-                    lane.check();
-                }
-            }
-            let what = format!("{length} B, {family:?}, decap alone, {} sink", sink.name());
-            contest(scale, report, &what, &lanes, None);
+/// Waits until frames pass, and has what comes checked where the sink lets it be captured.
+fn settle(lanes: &mut Lanes<'_>, check: bool) {
+    for (_, lane) in lanes {
+        lane.settle();
+        if check {
+            lane.check();
         }
     }
 }
 
-/// Measures vtep, the kernel and the floor on the same way.
-fn contest(
-    scale: &Scale,
-    report: &mut Report,
-    what: &str,
-    lanes: &[Lane<'_>; 3],
-    goal: Option<Goal>,
-) {
-    let [vtep, kernel, floor] = lanes;
-    let [of_vtep, of_kernel, of_floor] = lanes.each_ref().map(|lane| lane.count_for(scale));
-    let mut figures = compare(
-        scale,
-        ROUNDS,
-        &mut [
-            Contender::new("vtep", || vtep.rate(of_vtep)),
-            Contender::new("kernel", || kernel.rate(of_kernel)),
-            Contender::new("floor", || floor.rate(of_floor)),
-        ],
-    );
-    if figures.rounds.void == 0 {
-        let (due, done) = vtep.finished();
-        assert_eq!(done, due, "{what}: frames that XDP has finished");
+fn alone(scale: &Scale, report: &mut Report, family: Family) {
+    let ready = Ready::default();
+    let mut halves: Vec<_> = contestants(scale)
+        .into_iter()
+        .map(|(name, kind)| (name, Half::new(kind, family)))
+        .collect();
+    for &length in lengths(scale) {
+        for (_, half) in &mut halves {
+            half.fit(length);
+        }
+        let lanes = |sink, open: for<'h> fn(&'h Half, &Ready, Sink, usize) -> Lane<'h>| {
+            halves
+                .iter()
+                .map(|(name, half)| (*name, open(half, &ready, sink, length)))
+                .collect::<Vec<_>>()
+        };
+        let mut encap = lanes(Sink::Skb, Half::encap);
+        settle(&mut encap, false);
+        same_packets(&encap, family, length);
+        drop(encap);
+
+        for sink in Sink::BOTH {
+            let mut encap = lanes(sink, Half::encap);
+            settle(&mut encap, false);
+            let what = format!("{length} B, {family:?}, encap alone, {} sink", sink.name());
+            contest(scale, report, &what, &encap, None);
+            drop(encap);
+            let mut decap = lanes(sink, Half::decap);
+            settle(&mut decap, sink == Sink::Skb);
+            let what = format!("{length} B, {family:?}, decap alone, {} sink", sink.name());
+            contest(scale, report, &what, &decap, None);
+        }
     }
-    report.ratio(
-        what,
-        "Mpps",
-        &figures.only(&["vtep", "kernel", "floor"]),
-        goal,
-    );
-    for name in ["vtep", "kernel", "floor"] {
+}
+
+/// Insists that all of them send the packet that the kernel sends.
+fn same_packets(lanes: &Lanes<'_>, family: Family, length: usize) {
+    let packet = |lane: &Lane<'_>| {
+        without_choices(&lane.capture(), family)
+            .unwrap_or_else(|what| panic!("{family:?}, {length} B: {what}"))
+    };
+    let of_kernel = packet(of(lanes, KERNEL));
+    for (name, lane) in lanes.iter().filter(|(name, _)| *name != KERNEL) {
+        let what = format!("the packet of {name} beside the kernel's");
+        assert_same(&packet(lane), &of_kernel, &what);
+    }
+}
+
+fn of<'a, 'b>(lanes: &'b Lanes<'a>, name: &str) -> &'b Lane<'a> {
+    let found = lanes.iter().find(|(contestant, _)| *contestant == name);
+    &found.expect("a contestant").1
+}
+
+/// Measures all of them on the same way.
+fn contest(scale: &Scale, report: &mut Report, what: &str, lanes: &Lanes<'_>, goal: Option<Goal>) {
+    let mut contenders: Vec<_> = lanes
+        .iter()
+        .map(|(name, lane)| {
+            let count = lane.count_for(scale);
+            Contender::new(name, move || lane.rate(count))
+        })
+        .collect();
+    let mut figures = compare(scale, ROUNDS, &mut contenders);
+    if figures.rounds.void == 0 {
+        for (name, lane) in lanes {
+            let (due, done) = lane.finished();
+            assert_eq!(done, due, "{what}: frames that XDP of {name} has finished");
+        }
+    }
+    report.ratio(what, "Mpps", &figures.only(&[VTEP, KERNEL, FLOOR]), goal);
+    for name in [VTEP, KERNEL, FLOOR] {
         figures.derive(&format!("{name}, a packet"), [name], |[rate]| 1e3 / rate);
     }
     report.ratio(
@@ -163,4 +186,8 @@ fn contest(
         &figures.only(&["vtep, a packet", "floor, a packet", "kernel, a packet"]),
         None,
     );
+    if let Some(path) = &scale.baseline {
+        let pair = [VTEP, baseline::NAME];
+        baseline::add(report, what, Unit::Rate, &figures, pair, path);
+    }
 }

@@ -2,16 +2,17 @@
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use vtep_tests::asm::{Asm, Helper, Reg};
+use vtep_tests::bpf::asm::{Asm, Helper, Reg};
+use vtep_tests::bpf::program::{self, Program, Ready};
 use vtep_tests::daemon::Daemon;
-use vtep_tests::frame::{Frame, Mac, eth};
-use vtep_tests::kernel;
+use vtep_tests::encoder::{Frame, Mac, eth};
+use vtep_tests::lab::kernel;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::{GREEN, UPLINK, VM_DEV};
-use vtep_tests::ns::Ns;
-use vtep_tests::offload::set_gro;
-use vtep_tests::program::{self, Program, Ready};
-use vtep_tests::underlay::Family;
+use vtep_tests::link::offload::set_gro;
 use vtep_tests::wait;
 
 use super::lane::{End, Lane, Sink};
@@ -24,14 +25,11 @@ const MTU: u32 = 1500;
 
 /// What encapsulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Vtep,
+pub(super) enum Kind<'a> {
+    /// This build of vtep, or another.
+    Vtep(&'a Path),
     Kernel,
     Floor,
-}
-
-impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::Vtep, Self::Kernel, Self::Floor];
 }
 
 /// The frame that VM `number`, 0 or 1, sends to the other.
@@ -64,13 +62,13 @@ struct Vtep {
     floor: Vec<OwnedFd>,
     ns: Ns,
     number: u8,
-    kind: Kind,
+    is_floor: bool,
     family: Family,
     far_mac: Mac,
 }
 
 impl Vtep {
-    fn new(ns: Ns, number: u8, kind: Kind, family: Family, far_mac: Mac) -> Self {
+    fn new(ns: Ns, number: u8, kind: Kind<'_>, family: Family, far_mac: Mac) -> Self {
         let (own, far) = (address(family, number), address(family, 1 - number));
         if family == Family::V6 {
             ns.sysctl(&format!("ipv6/conf/{UPLINK}/disable_ipv6"), "0");
@@ -88,19 +86,19 @@ impl Vtep {
             floor: Vec::new(),
             ns,
             number,
-            kind,
+            is_floor: kind == Kind::Floor,
             family,
             far_mac,
         };
         match kind {
-            Kind::Vtep => vtep.daemon = Some(vtep.start_daemon()),
+            Kind::Vtep(binary) => vtep.daemon = Some(vtep.start_daemon(binary)),
             Kind::Kernel => vtep.make_devices(),
             Kind::Floor => {}
         }
         vtep
     }
 
-    fn start_daemon(&self) -> Daemon {
+    fn start_daemon(&self, binary: &Path) -> Daemon {
         let far = address(self.family, 1 - self.number);
         let args = [
             "--iface",
@@ -110,7 +108,7 @@ impl Vtep {
             "--xdp-mode",
             "native",
         ];
-        let daemon = Daemon::start(&self.ns, &args);
+        let daemon = Daemon::start_build(binary, &self.ns, &args);
         for line in [
             format!("vni add {GREEN}"),
             format!("port add {PORT} --vni {GREEN} --hook xdp"),
@@ -165,7 +163,7 @@ impl Vtep {
     /// Attaches the floor's programs for inner frames of a length, if it is the floor: the headers are constant, lengths
     /// and checksums too.
     fn fit(&mut self, length: usize) {
-        if self.kind != Kind::Floor {
+        if !self.is_floor {
             return;
         }
         let outer_len = self.family.outer_len();
@@ -182,7 +180,9 @@ impl Vtep {
         let decap = sent(moved(head), PORT);
         self.floor.clear();
         self.floor = [(encap, PORT), (decap, UPLINK)]
-            .map(|(asm, device)| Program::load(program::Kind::Xdp, &asm).attach(&self.ns, device))
+            .map(|(asm, device)| {
+                Program::load(program::ProgramType::Xdp, &asm).attach(&self.ns, device)
+            })
             .into();
     }
 }
@@ -233,7 +233,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) fn new(kind: Kind, family: Family) -> Self {
+    pub(super) fn new(kind: Kind<'_>, family: Family) -> Self {
         let [vm, far_vm, here, there] = ["vm0", "vm1", "hv0", "hv1"].map(quiet);
         let vms = [vm, far_vm];
         join(&here, UPLINK, &there, UPLINK);
@@ -279,7 +279,7 @@ pub(super) struct Half {
 }
 
 impl Half {
-    pub(super) fn new(kind: Kind, family: Family) -> Self {
+    pub(super) fn new(kind: Kind<'_>, family: Family) -> Self {
         let [vm, here, far] = ["vm", "hv", "far"].map(quiet);
         join(&here, UPLINK, &far, UPLINK);
         join(&vm, VM_DEV, &here, PORT);

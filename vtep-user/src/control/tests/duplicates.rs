@@ -30,7 +30,7 @@ fn lab_with(limits: Limits) -> Lab {
 }
 
 fn is_frozen(lab: &Lab) -> bool {
-    let flags = lab.maps.fdb[&FdbKey::new(0, mac(A).into())].flags;
+    let flags = lab.maps.fdb[&FdbKey::new(0, mac(A))].flags;
     assert_eq!(lab.row(A).duplicate, flags == FdbValue::FROZEN);
     flags == FdbValue::FROZEN
 }

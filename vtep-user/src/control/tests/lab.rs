@@ -11,15 +11,13 @@ use vtep_common::{
 };
 
 use super::{
-    super::{
-        Adopted, Clock, Effect, Limits, LinkFacts, Reserved, Resolution, State, Write,
-        queue::SECOND,
-    },
+    super::{Adopted, Clock, Effect, Limits, LinkFacts, Reserved, Resolution, State, Write},
     model::Model,
 };
+use crate::control::record::queue::SECOND;
 use crate::model::{
-    EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, NeighRow, NeighState, NexthopRow, Op,
-    PeerRow, PortRow, PortSpec, Refusal, VlanId, Vni, VniRow, VniSpec,
+    EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, NeighRow, NeighState, NexthopRow, Op, PeerRow,
+    PortRow, PortSpec, Refusal, VlanId, Vni, VniRow, VniSpec,
 };
 
 pub(super) const UDP_PORT: u16 = 4789;
@@ -149,7 +147,7 @@ impl Lab {
 
     /// The event of a frame for one station.
     pub(super) fn event(&self, kind: u32, segment: u32, at: &str, from: From) -> Event {
-        let mac = MacAddr::from(mac(at)).get();
+        let mac = mac(at).get();
         let (vtep, port) = match from {
             From::Port(slot) => (VtepAddr::zeroed(), slot),
             From::Vtep(vtep) => (ip(vtep).into(), NONE),
@@ -226,7 +224,7 @@ impl Lab {
 
     /// A frame from a learned MAC.
     pub(super) fn seen(&mut self, at: &str) {
-        let key = FdbKey::new(0, mac(at).into());
+        let key = FdbKey::new(0, mac(at));
         self.maps.fdb.get_mut(&key).unwrap().last_seen = self.now;
     }
 
@@ -421,7 +419,7 @@ pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-pub(super) fn mac(text: &str) -> Mac {
+pub(super) fn mac(text: &str) -> MacAddr {
     text.parse().unwrap()
 }
 

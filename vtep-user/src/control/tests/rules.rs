@@ -1026,10 +1026,7 @@ fn a_resolved_peer_has_its_outer_headers() {
     lab.resolve("192.0.2.2");
 
     let peer = lab.maps.peers[&0];
-    let macs = (
-        mac("02:00:00:00:00:02").into(),
-        mac("02:00:00:00:00:01").into(),
-    );
+    let macs = (mac("02:00:00:00:00:02"), mac("02:00:00:00:00:01"));
     let (local, remote) = (ip("192.0.2.1").into(), ip("192.0.2.2").into());
     assert_eq!(
         peer.template,
@@ -1181,7 +1178,7 @@ fn a_million_entries_are_quick() {
     let start = std::time::Instant::now();
     for number in 0..COUNT {
         let [a, b, c, d] = number.to_be_bytes();
-        spec.mac = crate::model::Mac([2, 0, a, b, c, d]);
+        spec.mac = crate::model::MacAddr::from_bytes([2, 0, a, b, c, d]);
         lab.state
             .apply(&Op::FdbAdd(spec.clone()), &lab.links)
             .unwrap();

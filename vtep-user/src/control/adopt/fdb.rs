@@ -1,0 +1,148 @@
+//! Taking over the FDB and the flood lists.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use vtep_common::{
+    addr::MacAddr,
+    maps::{FloodList, MAX_FLOOD_LISTS, MAX_SEGMENTS},
+};
+
+use crate::control::{
+    Dump, State, Write,
+    adopt::{Adoption, is_vtep},
+    ops::{
+        entry::{Entry, Kind, Origin},
+        flood::{self, Group},
+    },
+    record::queue::{self, NEVER},
+};
+
+impl Adoption {
+    /// The peers of every flood list, those that are there, each once.
+    pub(crate) fn lists(&self, dump: &Dump) -> HashMap<u32, Vec<u32>> {
+        let remotes = |list: &FloodList| {
+            let len = (list.len as usize).min(list.targets.len());
+            let ports = (list.ports as usize).min(len);
+            let mut seen = HashSet::new();
+            list.targets[ports..len]
+                .iter()
+                .copied()
+                .filter(|&peer| is_vtep(&self.state, peer) && seen.insert(peer))
+                .collect()
+        };
+        dump.flood
+            .iter()
+            .map(|(number, list)| (*number, remotes(list)))
+            .collect()
+    }
+
+    pub(crate) fn fdb(&mut self, dump: &Dump, mut lists: HashMap<u32, Vec<u32>>) {
+        let state = &mut self.state;
+        let numbers: Vec<_> = state.vnis.values().copied().collect();
+        for number in numbers {
+            for peer in lists.remove(&number).unwrap_or_default() {
+                state.peers[peer].refs += 1;
+                state.segments[number].remotes.push(peer);
+            }
+        }
+        let mut frozen = Vec::new();
+        for (key, pod) in &dump.fdb {
+            let (number, mac) = (key.segment(), key.mac());
+            let entry = Entry::from_pod(pod)
+                .filter(|_| state.segments.get(number).is_some())
+                .filter(|entry| adopt_entry(state, &mut lists, number, mac, *entry));
+            match entry {
+                Some(entry) => {
+                    state.segments[number].fdb.insert(mac, entry);
+                    state.fdb_len += 1;
+                    if entry.is_learned() {
+                        state.run.now = state.run.now.max(pod.last_seen);
+                        state.queue_entry(*key, state.due(number, pod.last_seen));
+                    }
+                    if entry.origin == Origin::Frozen {
+                        frozen.push(*key);
+                    }
+                }
+                None => self.early.push(Write::Fdb(*key, None)),
+            }
+        }
+        // Nobody knows when they were frozen; no stamp is newer than now.
+        let until = match state.limits.duplicates.freeze_s {
+            0 => NEVER,
+            seconds => queue::after(state.run.now, seconds),
+        };
+        for key in frozen {
+            state.run.moves.freeze(key, until);
+        }
+    }
+
+    /// Brings the flood lists in line with the state.
+    pub(crate) fn flood(&mut self, dump: &Dump) {
+        let mut wanted = BTreeMap::new();
+        for (number, segment) in self.state.segments.iter() {
+            wanted.extend(
+                flood::list(&segment.ports, segment.multicast, &segment.remotes)
+                    .map(|list| (number, list)),
+            );
+            for group in segment.groups.values() {
+                let list = flood::list(&segment.ports, None, &group.remotes);
+                wanted.extend(list.map(|list| (group.list(), list)));
+            }
+        }
+        for (number, found) in &dump.flood {
+            match wanted.remove(number) {
+                Some(list) if *list == *found => {}
+                list => self.early.push(Write::Flood(*number, list)),
+            }
+        }
+        let missing = wanted.into_iter();
+        self.early
+            .extend(missing.map(|(number, list)| Write::Flood(number, Some(list))));
+    }
+}
+
+/// True if an entry points to something; if so that is told.
+fn adopt_entry(
+    state: &mut State,
+    lists: &mut HashMap<u32, Vec<u32>>,
+    number: u32,
+    mac: MacAddr,
+    entry: Entry,
+) -> bool {
+    match entry.kind {
+        _ if mac.is_zero() || mac.is_group() != (entry.kind == Kind::List) => false,
+        Kind::Peer if is_vtep(state, entry.target()) => {
+            state.peers[entry.target()].refs += 1;
+            true
+        }
+        Kind::Peer => false,
+        Kind::Port => match state.ports.get_mut(entry.target()) {
+            Some(port) if port.pod.segment == number && entry.is_learned() => {
+                port.learned += 1;
+                true
+            }
+            Some(port) if port.pod.segment == number => port.macs.insert(mac),
+            _ => false,
+        },
+        Kind::List => {
+            let own = entry
+                .target()
+                .checked_sub(MAX_SEGMENTS)
+                .filter(|_| entry.target() < MAX_FLOOD_LISTS);
+            let remotes = own.and_then(|_| lists.remove(&entry.target()));
+            let (Some(own), Some(remotes)) = (own, remotes.filter(|list| !list.is_empty())) else {
+                return false;
+            };
+            for &peer in &remotes {
+                state.peers[peer].refs += 1;
+            }
+            state.groups.put(own, ());
+            let group = Group {
+                number: own,
+                remotes,
+            };
+            state.segments[number].groups.insert(mac, group);
+            true
+        }
+    }
+}
