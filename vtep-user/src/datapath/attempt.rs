@@ -99,7 +99,7 @@ impl Datapath {
     pub fn take_back(&mut self, attempt: Attempt) {
         for change in attempt.0.into_iter().rev() {
             if let Err(error) = self.undo(&change) {
-                tracing::error!(%error, ?change, "a change stays that should have been taken back");
+                tracing::error!(%error, ?change, "could not roll back a change");
             }
         }
     }

@@ -228,7 +228,7 @@ impl State {
     pub(crate) fn check_peer_room(&self, ip: IpAddr) -> Result<(), Refusal> {
         if !self.peer_index.contains_key(&ip) && self.peers.len() >= self.limits.peers {
             return Err(Refusal::full(format!(
-                "there is room for {} VTEPs and no more; take one away with: vtep fdb flush --vni VNI --dst VTEP",
+                "the peer table is full ({} VTEPs); remove one with: vtep fdb flush --vni VNI --dst VTEP",
                 self.limits.peers
             )));
         }
@@ -286,7 +286,7 @@ impl State {
         let Some(csum6) = csum6 else { return Ok(out) };
         if ip.is_ipv4() {
             return Err(Refusal::invalid(format!(
-                "peer {ip} is sent to over IPv4, where the outer checksum is always zero; --csum6 is for IPv6 peers"
+                "peer {ip} is reached over IPv4, where the outer checksum is always zero; --csum6 is for IPv6 peers"
             )));
         }
         out.writes = self.rewrite_peer(number, |peer| {
@@ -363,8 +363,8 @@ pub fn unfit(ip: IpAddr) -> Option<String> {
         _ if ip.is_loopback() => "a loopback address",
         IpAddr::V4(v4) if v4.is_broadcast() => "the broadcast address",
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => return Some(format!("an IPv4 address written as IPv6 ({v4})")),
-            None if v6.is_unicast_link_local() => "a link-local address, which no route leads to",
+            Some(v4) => return Some(format!("an IPv4-mapped IPv6 address ({v4})")),
+            None if v6.is_unicast_link_local() => "a link-local address, which no route reaches",
             None => return None,
         },
         IpAddr::V4(_) => return None,
