@@ -328,8 +328,8 @@ async fn what_makes_no_sense_is_refused_in_json_before_the_core_hears_of_it() {
             400,
             "`1.2.3` is not an IP address",
         ),
-        ("GET", "/v2", "", 404, "there is no /v2"),
-        ("PUT", "/v1/vnis", "", 405, "/v1/vnis has no PUT"),
+        ("GET", "/v2", "", 404, "/v2 does not exist"),
+        ("PUT", "/v1/vnis", "", 405, "/v1/vnis does not support PUT"),
     ];
 
     for (method, path, body, status, sentence) in cases {
