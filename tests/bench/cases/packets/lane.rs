@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use vtep_tests::bpf::asm::Asm;
-use vtep_tests::bpf::program::{Counter, ProgramType, Program, Ready, TC_SHOT, XDP_DROP};
+use vtep_tests::bpf::program::{Counter, Program, ProgramType, Ready, TC_SHOT, XDP_DROP};
 use vtep_tests::daemon::Daemon;
 use vtep_tests::dump::assert_same;
 use vtep_tests::encoder::Mac;
@@ -44,15 +44,15 @@ impl Sink {
 
 /// An end of a veth.
 #[derive(Clone, Copy)]
-pub(super) struct End<'a> {
+pub(super) struct VethEnd<'a> {
     pub(super) ns: &'a Ns,
     pub(super) device: &'static str,
 }
 
 /// A way that frames take.
 pub(super) struct Lane<'a> {
-    from: End<'a>,
-    to: End<'a>,
+    from: VethEnd<'a>,
+    to: VethEnd<'a>,
     /// What there is of vtep on it.
     daemons: Vec<&'a Daemon>,
     /// Whom it learns from the frame.
@@ -72,7 +72,7 @@ pub(super) struct Lane<'a> {
 
 impl<'a> Lane<'a> {
     pub(super) fn new(
-        [from, to]: [End<'a>; 2],
+        [from, to]: [VethEnd<'a>; 2],
         ready: &Ready,
         daemons: Vec<&'a Daemon>,
         source: Mac,
@@ -85,8 +85,14 @@ impl<'a> Lane<'a> {
         let generator = Asm::new().redirect(from.ns.ifindex(from.device));
         let count = Counter::default();
         let program = match sink {
-            Sink::Skb => Program::load(ProgramType::Tc, &count.returning(ProgramType::Tc, length, TC_SHOT)),
-            Sink::Xdp => Program::load(ProgramType::Xdp, &count.returning(ProgramType::Xdp, length, XDP_DROP)),
+            Sink::Skb => Program::load(
+                ProgramType::Tc,
+                &count.returning(ProgramType::Tc, length, TC_SHOT),
+            ),
+            Sink::Xdp => Program::load(
+                ProgramType::Xdp,
+                &count.returning(ProgramType::Xdp, length, XDP_DROP),
+            ),
         };
         let generator = Program::load(ProgramType::Xdp, &generator);
         Self {
