@@ -2,7 +2,7 @@
 
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::need_root;
-use vtep_user::netlink::{Error, LinkKind, Resolution, XdpFeatures};
+use vtep_user::netlink::{Error, LinkKind, PeerRoute, XdpFeatures};
 
 use crate::{inside, ip, pair};
 
@@ -98,14 +98,14 @@ fn a_link_without_carrier_is_down_and_a_tun_is_not_ethernet() {
 
         let unplugged = netlink.resolve_peer(ip("192.0.2.2"), None).await.unwrap();
 
-        assert_eq!(unplugged, Resolution::LinkDown { oif: up.index });
+        assert_eq!(unplugged, PeerRoute::LinkDown { oif: up.index });
         // Nobody reads the tun device, so it has no carrier either.
         let tun = netlink.link_by_name("tun0").await.unwrap();
         let over_tun = netlink
             .resolve_peer(ip("198.51.100.2"), None)
             .await
             .unwrap();
-        assert_eq!(over_tun, Resolution::LinkDown { oif: tun.index });
+        assert_eq!(over_tun, PeerRoute::LinkDown { oif: tun.index });
     });
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::wait;
-use vtep_user::netlink::{Event, Monitor, Netlink, Resolution};
+use vtep_user::netlink::{Event, Monitor, Netlink, PeerRoute};
 
 const OWNER: &str = "vtep instance test";
 const TUNNEL: &str = "vtep4789";
@@ -93,11 +93,11 @@ fn inside(ns: &Ns, test: impl AsyncFnOnce(Netlink) + Send) {
 }
 
 /// Waits until a peer is no longer pending.
-async fn settled(netlink: &Netlink, peer: IpAddr) -> Resolution {
+async fn settled(netlink: &Netlink, peer: IpAddr) -> PeerRoute {
     let waiting = async {
         loop {
             match netlink.resolve_peer(peer, None).await.unwrap() {
-                Resolution::Pending { .. } => tokio::time::sleep(Duration::from_millis(5)).await,
+                PeerRoute::Pending { .. } => tokio::time::sleep(Duration::from_millis(5)).await,
                 other => return other,
             }
         }

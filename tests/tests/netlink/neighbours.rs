@@ -1,7 +1,7 @@
 //! Next hops and their MACs.
 
 use vtep_tests::need_root;
-use vtep_user::netlink::{Event, Monitor, NeighbourState, Resolution};
+use vtep_user::netlink::{Event, Monitor, NeighbourState, PeerRoute};
 
 use crate::{FAMILIES, addressed_pair, inside, ip, mac, settled, until};
 
@@ -20,7 +20,7 @@ fn a_probe_resolves_a_peer_on_the_link_and_behind_a_gateway() {
         inside(&here, async |netlink| {
             let up = netlink.link_by_name("up0").await.unwrap();
             let via = ip(family.there);
-            let pending = Resolution::Pending { oif: up.index, via };
+            let pending = PeerRoute::Pending { oif: up.index, via };
             assert_eq!(netlink.neighbour(up.index, via).await.unwrap(), None);
             assert_eq!(
                 netlink.resolve_peer(ip(family.far), None).await.unwrap(),
@@ -30,7 +30,7 @@ fn a_probe_resolves_a_peer_on_the_link_and_behind_a_gateway() {
 
             netlink.probe(up.index, via).await.unwrap();
 
-            let want = Resolution::Resolved {
+            let want = PeerRoute::Resolved {
                 oif: up.index,
                 src_mac: own_mac,
                 dst_mac: far_mac,
@@ -71,7 +71,7 @@ fn a_probe_after_a_failure_asks_again() {
 
             let resolved = settled(&netlink, peer).await;
             assert!(
-                matches!(resolved, Resolution::Resolved { .. }),
+                matches!(resolved, PeerRoute::Resolved { .. }),
                 "{resolved:?}"
             );
         });

@@ -2,7 +2,7 @@
 
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::need_root;
-use vtep_user::netlink::Resolution;
+use vtep_user::netlink::PeerRoute;
 
 use crate::{FAMILIES, addressed_pair, inside, ip, mac, pair, settled};
 
@@ -63,7 +63,7 @@ fn a_route_names_its_gateway_its_mtu_and_the_source() {
             assert!(own.local);
             assert_eq!(
                 netlink.resolve_peer(ip(family.here), None).await.unwrap(),
-                Resolution::LocalAddress
+                PeerRoute::LocalAddress
             );
         });
     }
@@ -82,7 +82,7 @@ fn a_destination_without_a_way_has_no_route() {
                 assert_eq!(netlink.resolve(far, None).await.unwrap(), None, "{kind}");
                 assert_eq!(
                     netlink.resolve_peer(far, None).await.unwrap(),
-                    Resolution::NoRoute
+                    PeerRoute::NoRoute
                 );
                 here.ip(&format!("route del {kind} {}", family.far_net));
             }
@@ -126,11 +126,11 @@ fn an_ipv4_route_over_an_ipv6_gateway_is_followed() {
 
         let pending = netlink.resolve_peer(far, None).await.unwrap();
         let via = ip("2001:db8::2");
-        assert_eq!(pending, Resolution::Pending { oif: up.index, via });
+        assert_eq!(pending, PeerRoute::Pending { oif: up.index, via });
         netlink.probe(up.index, via).await.unwrap();
         let resolved = settled(&netlink, far).await;
         assert!(
-            matches!(resolved, Resolution::Resolved { dst_mac, .. } if dst_mac == mac(&there)),
+            matches!(resolved, PeerRoute::Resolved { dst_mac, .. } if dst_mac == mac(&there)),
             "{resolved:?}"
         );
     });

@@ -22,7 +22,7 @@ use tokio::net::UnixStream;
 use super::{BatchDone, ErrorBody, socket};
 use crate::instance;
 use crate::model::Op;
-use crate::model::{FdbFilter, Mac, StatsFilter, Vni, VniFilter};
+use crate::model::{FdbFilter, MacAddr, StatsFilter, Vni, VniFilter};
 
 /// Why there is no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]
@@ -204,7 +204,7 @@ pub enum Show {
     /// The FDB entries of one MAC.
     FdbGet {
         /// The MAC.
-        mac: Mac,
+        mac: MacAddr,
         /// The VNI.
         vni: Vni,
     },

@@ -3,59 +3,65 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::PossibleValue};
 
 use super::{Failure, args, log};
 use crate::control::Duplicates;
-use crate::daemon;
+use crate::daemon::{self, Options, UplinkHook};
+use crate::datapath::XdpMode;
 
-/// What the daemon is started with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunOptions {
-    /// The interfaces towards the underlay; at least one.
-    pub ifaces: Vec<String>,
-    /// The addresses to send from; empty to choose them from the interfaces.
-    pub locals: Vec<IpAddr>,
-    /// The UDP port that VXLAN packets are sent to; not 0.
-    pub udp_port: u16,
-    /// The name of the instance.
-    pub instance: String,
-    /// A file to read the configuration from.
-    pub config: Option<PathBuf>,
-    /// What takes packets from the underlay.
-    pub uplink_hook: UplinkHook,
-    /// How XDP is attached to the uplinks.
-    pub xdp_mode: XdpMode,
-    /// Where to serve metrics over TCP.
-    pub metrics: Option<SocketAddr>,
-    /// Whether a clean stop removes everything from the kernel.
-    pub teardown: bool,
-    /// Most entries of the FDB; not 0.
-    pub fdb_max: Option<u32>,
-    /// When a MAC or a host moves too often.
-    pub duplicates: Duplicates,
+/// Under which name, and with which help, each of them is given.
+const UPLINK_HOOKS: [(UplinkHook, &str, &str); 3] = [
+    (
+        UplinkHook::Auto,
+        "auto",
+        "XDP if the interface can, else TC",
+    ),
+    (UplinkHook::Xdp, "xdp", "XDP"),
+    (UplinkHook::Tc, "tc", "TC"),
+];
+/// See [`UPLINK_HOOKS`].
+const XDP_MODES: [(XdpMode, &str, &str); 3] = [
+    (
+        XdpMode::Auto,
+        "auto",
+        "In the driver if it can, else in the generic way",
+    ),
+    (XdpMode::Native, "native", "In the driver"),
+    (
+        XdpMode::Generic,
+        "generic",
+        "In the generic way, which every interface can",
+    ),
+];
+
+/// The name and the help of a value.
+fn named<T: PartialEq>(
+    names: &[(T, &'static str, &'static str)],
+    value: &T,
+) -> Option<PossibleValue> {
+    let (_, name, help) = names.iter().find(|(known, ..)| known == value)?;
+    Some(PossibleValue::new(*name).help(*help))
 }
 
-/// What takes packets from the underlay first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum UplinkHook {
-    /// XDP if the interface can, else TC.
-    Auto,
-    /// XDP.
-    Xdp,
-    /// TC.
-    Tc,
+impl ValueEnum for UplinkHook {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Xdp, Self::Tc]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        named(&UPLINK_HOOKS, self)
+    }
 }
 
-/// How XDP is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum XdpMode {
-    /// In the driver if it can, else in the generic way.
-    Auto,
-    /// In the driver.
-    Native,
-    /// In the generic way, which every interface can.
-    Generic,
+impl ValueEnum for XdpMode {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Native, Self::Generic]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        named(&XDP_MODES, self)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -99,7 +105,7 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
-    pub(super) fn options(self, instance: String) -> Result<RunOptions, Failure> {
+    pub(super) fn options(self, instance: String) -> Result<Options, Failure> {
         if self.fdb_max == Some(0) {
             return Err(Failure::refused(
                 "an FDB of 0 entries holds nothing; give --fdb-max 1 or more, or leave it out",
@@ -110,7 +116,7 @@ impl RunArgs {
                 "no move fits in 0 seconds; give --dup-window 1 or more, or have no MAC frozen with: --dup-moves 0",
             ));
         }
-        Ok(RunOptions {
+        Ok(Options {
             ifaces: self.iface,
             locals: self.local,
             udp_port: self.udp_port,

@@ -4,11 +4,12 @@ use clap::CommandFactory;
 
 use super::*;
 use crate::control::Duplicates;
+use crate::daemon::{Options, UplinkHook};
+use crate::datapath::XdpMode;
 use crate::model::{
-    FdbDel, FdbFilter, FdbSpec, Mac, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
+    FdbDel, FdbFilter, FdbSpec, MacAddr, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
     PortChange, PortHook, PortPart, PortSpec, Prefix, StatsFilter, VlanId, Vni, VniFilter, VniSpec,
 };
-use run::{RunOptions, UplinkHook, XdpMode};
 
 #[test]
 fn the_grammar_is_sound() {
@@ -362,7 +363,7 @@ fn run_takes_every_option() {
         Ok((Verb::Run(args), instance)) => args.options(instance).unwrap(),
         other => panic!("{line}: {other:?}"),
     };
-    let least = RunOptions {
+    let least = Options {
         ifaces: vec!["eth0".into()],
         locals: vec![],
         udp_port: 4789,
@@ -379,7 +380,7 @@ fn run_takes_every_option() {
             freeze_s: 180,
         },
     };
-    let most = RunOptions {
+    let most = Options {
         ifaces: vec!["eth0".into(), "eth1".into()],
         locals: vec![ip("192.0.2.1"), ip("2001:db8::1")],
         udp_port: 8472,
@@ -598,8 +599,8 @@ fn vni(raw: u32) -> Vni {
     Vni::new(raw).unwrap()
 }
 
-fn mac(last: u8) -> Mac {
-    Mac([2, 0, 0, 0, 0, last])
+fn mac(last: u8) -> MacAddr {
+    MacAddr::from_bytes([2, 0, 0, 0, 0, last])
 }
 
 fn ip(text: &str) -> std::net::IpAddr {

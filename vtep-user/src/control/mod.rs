@@ -9,38 +9,23 @@
 //! refers to them, and go after it.
 
 mod adopt;
-mod adopt_fdb;
-mod adopt_hosts;
-mod age;
-mod announce;
-mod duplicate;
-mod entry;
-mod fdb;
-mod flood;
-mod hash;
-mod hosts;
+mod effect;
 mod learn;
-mod link;
-mod neigh;
-mod nexthop;
-mod peer;
-mod port;
-mod queue;
-mod refuse;
+mod ops;
+mod record;
 mod rows;
-mod run;
-mod settings;
-mod slots;
-mod snoop;
 mod state;
-mod tell;
 #[cfg(test)]
 mod tests;
-mod vni;
-mod write;
 
 pub use adopt::{Adopted, Dump};
-pub use learn::{Clock, LearnCounters};
-pub use peer::{Resolution, unfit};
-pub use state::{Duplicates, Limits, LinkFacts, Links, Reserved, State, Totals};
-pub use write::{Announce, Attach, Effect, Write};
+pub use effect::{Announce, Attach, Effect, Write};
+pub use record::{
+    address::unfit,
+    clock::Clock,
+    facts::{LinkFacts, Links, Reserved},
+    limits::{Duplicates, Limits},
+    peer::Resolution,
+    run::LearnCounters,
+};
+pub use state::{State, Totals};

@@ -1,11 +1,15 @@
 //! Why the daemon does not run.
 
 use std::{
+    error::Error,
     io,
     net::{IpAddr, SocketAddr},
 };
 
-use crate::{api::socket::BindError, datapath::DatapathError, instance, netlink};
+use crate::{
+    api::socket::BindError, causes::with_causes, datapath::DatapathError, instance, model::Refusal,
+    netlink,
+};
 
 /// Why the daemon does not run, or what it could not do.
 #[derive(Debug, thiserror::Error)]
@@ -131,4 +135,15 @@ pub enum DaemonError {
         #[source]
         source: io::Error,
     },
+}
+
+/// A failure of ours, with its causes, as a refusal.
+pub(super) fn internal(error: impl Error) -> Refusal {
+    Refusal::internal(with_causes(&error))
+}
+
+impl From<DatapathError> for Refusal {
+    fn from(error: DatapathError) -> Self {
+        internal(error)
+    }
 }

@@ -2,15 +2,17 @@
 
 use std::{collections::BTreeSet, fmt::Display, io, net::IpAddr};
 
-use super::{DaemonError, core::Core};
-use crate::netlink::{self, GroupRoute, Link, Memberships};
+use super::{error::DaemonError, uplinks::Uplinks};
+use crate::netlink::{self, GroupRoute, Link, Memberships, Netlink};
 
 /// Groups of which a log line names each.
 const NAMED: usize = 8;
 
 /// The groups, and what has been done for them.
-#[derive(Debug, Default)]
 pub(super) struct Groups {
+    netlink: Netlink,
+    /// The UDP port of VXLAN, which marks our routes.
+    udp_port: u16,
     wanted: BTreeSet<IpAddr>,
     memberships: Memberships,
     /// How packets to groups of each family leave.
@@ -23,8 +25,21 @@ pub(super) struct Groups {
 }
 
 impl Groups {
+    pub(super) fn new(netlink: Netlink, udp_port: u16) -> Self {
+        Self {
+            netlink,
+            udp_port,
+            wanted: BTreeSet::new(),
+            memberships: Memberships::default(),
+            v4: None,
+            v6: None,
+            unfinished: false,
+            retrying: false,
+        }
+    }
+
     /// How packets to `group` leave.
-    pub(super) const fn way(&self, group: IpAddr) -> Option<GroupRoute> {
+    pub(super) const fn route(&self, group: IpAddr) -> Option<GroupRoute> {
         if group.is_ipv4() { self.v4 } else { self.v6 }
     }
 
@@ -32,40 +47,39 @@ impl Groups {
     pub(super) fn is_empty(&self) -> bool {
         self.wanted.is_empty()
     }
-}
 
-impl Core {
     /// Takes over the groups that the last daemon was a member of.
-    pub(super) async fn adopt_groups(&mut self) {
-        self.groups.wanted = self.state.groups().collect();
-        self.sync_groups().await;
-        self.log_groups(&self.groups.wanted);
+    pub(super) async fn adopt(
+        &mut self,
+        groups: impl Iterator<Item = IpAddr>,
+        uplinks: &Uplinks,
+        locals: &[IpAddr],
+    ) {
+        self.wanted = groups.collect();
+        self.sync(uplinks, locals).await;
+        log(&self.wanted, uplinks);
     }
 
     /// Becomes a member of groups.
-    pub(super) async fn join_groups(&mut self, groups: &[IpAddr]) {
+    pub(super) async fn join(&mut self, groups: &[IpAddr], uplinks: &Uplinks) {
         for &group in groups {
-            self.groups.wanted.insert(group);
-            self.join(group);
-            self.route_to(group).await;
+            self.wanted.insert(group);
+            self.join_one(group, uplinks);
+            self.set_route(group).await;
         }
-        self.log_groups(&groups.iter().copied().collect());
+        log(&groups.iter().copied().collect(), uplinks);
     }
 
     /// Is a member of groups no longer.
-    pub(super) async fn leave_groups(&mut self, groups: &[IpAddr]) {
+    pub(super) async fn leave(&mut self, groups: &[IpAddr], uplinks: &Uplinks) {
         for &group in groups {
-            self.groups.wanted.remove(&group);
-            for uplink in 0..self.uplinks.len() {
-                let ifindex = self.uplinks[uplink].index;
-                if let Err(error) = self.groups.memberships.leave(group, ifindex) {
+            self.wanted.remove(&group);
+            for uplink in uplinks.iter() {
+                if let Err(error) = self.memberships.leave(group, uplink.index) {
                     tracing::warn!(%error, %group, "leaving a group failed");
                 }
             }
-            let deleted = self
-                .netlink
-                .delete_group_route(group, self.udp_port())
-                .await;
+            let deleted = self.netlink.delete_group_route(group, self.udp_port).await;
             if let Err(error) = deleted {
                 tracing::warn!(%error, %group, "the route to a group stays");
             }
@@ -74,86 +88,82 @@ impl Core {
 
     /// Brings memberships and routes in line with the uplinks and our addresses as they are now: both go with a link that is
     /// made again, and routes with a link that is down for a moment.
-    pub(super) async fn sync_groups(&mut self) {
-        self.groups.unfinished = false;
-        if let Err(error) = self.try_sync_groups().await {
+    pub(super) async fn sync(&mut self, uplinks: &Uplinks, locals: &[IpAddr]) {
+        self.unfinished = false;
+        if let Err(error) = self.try_sync(uplinks, locals).await {
             self.refused("the multicast groups are not as they should be", &error);
         }
     }
 
-    /// Tries again what was refused. Of an uplink without IPv6, say, that will be so each time.
-    pub(super) async fn retry_groups(&mut self) {
-        if self.groups.unfinished {
-            self.groups.retrying = true;
-            self.sync_groups().await;
-            self.groups.retrying = false;
+    /// Tries again what was refused. An uplink without IPv6 refuses each time.
+    pub(super) async fn retry(&mut self, uplinks: &Uplinks, locals: &[IpAddr]) {
+        if self.unfinished {
+            self.retrying = true;
+            self.sync(uplinks, locals).await;
+            self.retrying = false;
         }
     }
 
     /// Something was refused. The log has it once.
     fn refused(&mut self, what: &str, error: &dyn Display) {
-        self.groups.unfinished = true;
-        if self.groups.retrying {
+        self.unfinished = true;
+        if self.retrying {
             tracing::debug!(%error, "{what}");
         } else {
             tracing::warn!(%error, "{what}");
         }
     }
 
-    async fn try_sync_groups(&mut self) -> Result<(), DaemonError> {
-        self.find_ways().await?;
-        let wanted = self.groups.wanted.clone();
+    async fn try_sync(&mut self, uplinks: &Uplinks, locals: &[IpAddr]) -> Result<(), DaemonError> {
+        self.choose_routes(uplinks, locals).await?;
+        let wanted = self.wanted.clone();
         let stale: Vec<_> = self
-            .groups
             .memberships
             .iter()
-            .filter(|(group, ifindex)| {
-                !wanted.contains(group) || self.uplinks.iter().all(|link| link.index != *ifindex)
-            })
+            .filter(|(group, ifindex)| !wanted.contains(group) || !uplinks.has(*ifindex))
             .collect();
         for (group, ifindex) in stale {
-            if let Err(error) = self.groups.memberships.leave(group, ifindex) {
+            if let Err(error) = self.memberships.leave(group, ifindex) {
                 tracing::warn!(%error, %group, "leaving a group failed");
             }
         }
         for &group in &wanted {
-            self.join(group);
+            self.join_one(group, uplinks);
         }
-        let owner = self.udp_port();
+        let owner = self.udp_port;
         let there = self.netlink.group_routes(owner).await?;
         for &group in there.keys().filter(|group| !wanted.contains(*group)) {
             self.netlink.delete_group_route(group, owner).await?;
         }
         for &group in &wanted {
-            if there.get(&group).copied() != self.groups.way(group) {
-                self.route_to(group).await;
+            if there.get(&group).copied() != self.route(group) {
+                self.set_route(group).await;
             }
         }
         Ok(())
     }
 
     /// Removes what was left in the kernel for groups.
-    pub(super) async fn remove_groups(&mut self) -> Result<(), DaemonError> {
-        self.groups = Groups::default();
-        Ok(self.netlink.delete_group_routes(self.udp_port()).await?)
+    pub(super) async fn remove(&mut self) -> Result<(), DaemonError> {
+        *self = Self::new(self.netlink.clone(), self.udp_port);
+        Ok(self.netlink.delete_group_routes(self.udp_port).await?)
     }
 
     /// Joins a group on every uplink.
-    fn join(&mut self, group: IpAddr) {
-        for uplink in 0..self.uplinks.len() {
-            let Link { index, name, .. } = &self.uplinks[uplink];
-            if let Err(error) = self.groups.memberships.join(group, *index) {
+    fn join_one(&mut self, group: IpAddr, uplinks: &Uplinks) {
+        for Link { index, name, .. } in uplinks.iter() {
+            if let Err(error) = self.memberships.join(group, *index) {
                 let what = format!("joining the group {group} on {name} failed");
                 self.refused(&what, &error);
             }
         }
     }
 
-    /// Has the kernel device send to a group by the uplink.
-    async fn route_to(&mut self, group: IpAddr) {
-        let owner = self.udp_port();
-        let done = match self.groups.way(group) {
-            Some(way) => self.netlink.set_group_route(group, way, owner).await,
+    /// Has the slow-path device send to a group by the uplink.
+    async fn set_route(&mut self, group: IpAddr) {
+        let owner = self.udp_port;
+        let done = match self.route(group) {
+            Some(route) => self.netlink.set_group_route(group, route, owner).await,
             None => Err(netlink::Error::Request {
                 operation: "find an uplink to",
                 object: group.to_string(),
@@ -166,12 +176,16 @@ impl Core {
     }
 
     /// Finds how packets to groups leave: by the uplink that has our address, else by the first that is up.
-    async fn find_ways(&mut self) -> Result<(), DaemonError> {
+    async fn choose_routes(
+        &mut self,
+        uplinks: &Uplinks,
+        locals: &[IpAddr],
+    ) -> Result<(), DaemonError> {
         let addresses = self.netlink.addresses().await?;
-        let up = || self.uplinks.iter().filter(|uplink| uplink.up);
-        let way = |v4: bool| {
-            let locals = self.state.locals().iter();
-            let local = locals.copied().find(|local| local.is_ipv4() == v4)?;
+        let up = || uplinks.iter().filter(|uplink| uplink.up);
+        let route = |v4: bool| {
+            let mut locals = locals.iter().copied();
+            let local = locals.find(|local| local.is_ipv4() == v4)?;
             let with_it = up().find(|uplink| {
                 addresses
                     .iter()
@@ -184,22 +198,22 @@ impl Core {
             };
             Some(GroupRoute { oif, source })
         };
-        (self.groups.v4, self.groups.v6) = (way(true), way(false));
+        (self.v4, self.v6) = (route(true), route(false));
         Ok(())
     }
+}
 
-    fn log_groups(&self, groups: &BTreeSet<IpAddr>) {
-        if groups.is_empty() {
-            return;
-        }
-        let on: Vec<&str> = self.uplinks.iter().map(|link| link.name.as_str()).collect();
-        let on = on.join(", ");
-        if groups.len() > NAMED {
-            tracing::info!("a member of {} multicast groups on {on}", groups.len());
-        } else {
-            let names: Vec<String> = groups.iter().map(ToString::to_string).collect();
-            let names = names.join(", ");
-            tracing::info!("a member of multicast group {names} on {on}");
-        }
+/// Says of which groups we are a member.
+fn log(groups: &BTreeSet<IpAddr>, uplinks: &Uplinks) {
+    if groups.is_empty() {
+        return;
+    }
+    let on = uplinks.names();
+    if groups.len() > NAMED {
+        tracing::info!("a member of {} multicast groups on {on}", groups.len());
+    } else {
+        let names: Vec<String> = groups.iter().map(ToString::to_string).collect();
+        let names = names.join(", ");
+        tracing::info!("a member of multicast group {names} on {on}");
     }
 }

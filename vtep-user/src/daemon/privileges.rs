@@ -2,7 +2,7 @@
 
 use caps::{CapSet, Capability, CapsHashSet};
 
-use super::DaemonError;
+use super::error::DaemonError;
 
 /// What the daemon works with: BPF maps and programs, and the network configuration.
 const NEEDED: [Capability; 3] = [

@@ -6,31 +6,25 @@ use std::{
 };
 
 use aya::util::KernelVersion;
-use vtep_common::maps::{Config, DEFAULT_FDB_ENTRIES};
+use vtep_common::abi::{config::Config, map::DEFAULT_FDB_ENTRIES};
 
-use super::{DaemonError, core::Core, device_name, facts, owner};
+use super::{
+    core::{Core, Prepared},
+    error::DaemonError,
+    facts, locals,
+    options::Options,
+    slow_path::{self, SlowPath},
+    uplinks::{self, Hook, Uplinks},
+};
 use crate::{
-    cli::run::{RunOptions, UplinkHook, XdpMode},
-    control::{self, Adopted, Limits, State, Write},
-    datapath::{self, Attempt, Datapath, XdpOutcome},
+    control::{Adopted, Limits, State, Write},
+    datapath::{self, Datapath, Transaction, XdpMode},
     model::{PortHook, UplinkStatus},
-    netlink::{Link, LinkKind, Monitor, Netlink, XdpFeatures},
+    netlink::{Link, LinkKind, Monitor, Netlink},
 };
 
 /// Oldest kernel: it has all helpers, and the source address in tunnel keys (6.0).
 const OLDEST_KERNEL: (KernelVersion, &str) = (KernelVersion::new(6, 1, 0), "6.1");
-
-/// What a core is made of.
-pub(super) struct Prepared {
-    pub(super) datapath: Datapath,
-    pub(super) state: State,
-    pub(super) uplinks: Vec<Link>,
-    pub(super) statuses: Vec<UplinkStatus>,
-    /// Number of the kernel device.
-    pub(super) device: u32,
-    /// Events that found the ring buffer full before.
-    pub(super) lost: u64,
-}
 
 /// A daemon that is ready.
 pub(super) struct Started {
@@ -59,120 +53,36 @@ pub(super) fn check_kernel() -> Result<(), DaemonError> {
     }
 }
 
-pub(super) async fn start(options: &RunOptions) -> Result<Started, DaemonError> {
+pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
     let netlink = Netlink::open()?;
     // Before anything is read: what changes from here on is told.
     let monitor = Monitor::open()?;
-    let uplinks = uplinks(&netlink, &options.ifaces).await?;
-    let locals = locals(&netlink, options, &uplinks).await?;
+    let uplinks = uplinks::find(&netlink, &options.ifaces).await?;
+    let locals = locals::find(&netlink, options, &uplinks).await?;
     datapath::check_bpffs()?;
 
-    let name = device_name(options.udp_port);
-    let tunnel = netlink
-        .create_tunnel_device(&name, options.udp_port, &owner(&options.instance))
-        .await?;
+    let tunnel = slow_path::create(&netlink, &options.instance, options.udp_port).await?;
     let made = prepare(options, &netlink, &uplinks, &tunnel.link, locals).await;
     match made {
         Ok(mut core) => {
-            for link in netlink.links().await? {
-                core.note_mac(&link);
-            }
-            core.refresh_own_macs();
-            core.refresh_own_addresses().await?;
-            core.adopt_groups().await;
-            core.resolve_all().await;
+            core.look_around().await?;
             Ok(Started { core, monitor })
         }
         Err(error) => {
             // What was not there before is not left behind.
             if !tunnel.adopted
-                && let Err(left) = netlink.delete_link(&name).await
+                && let Err(left) = netlink.delete_link(&tunnel.link.name).await
             {
-                tracing::warn!(error = %left, "the device {name} stays");
+                tracing::warn!(error = %left, "the device {} stays", tunnel.link.name);
             }
             Err(error)
         }
     }
 }
 
-/// The uplinks, each up and Ethernet.
-async fn uplinks(netlink: &Netlink, names: &[String]) -> Result<Vec<Link>, DaemonError> {
-    let mut seen = HashSet::new();
-    let mut links = Vec::new();
-    for name in names {
-        let link = netlink.link_by_name(name).await?;
-        if !seen.insert(link.index) {
-            return Err(DaemonError::TwiceNamed(name.clone()));
-        }
-        if !link.ethernet {
-            return Err(DaemonError::NotEthernet(name.clone()));
-        }
-        if !link.up {
-            return Err(DaemonError::LinkDown(name.clone()));
-        }
-        links.push(link);
-    }
-    Ok(links)
-}
-
-/// The addresses to send from: those named, else one of each family from the uplinks.
-async fn locals(
-    netlink: &Netlink,
-    options: &RunOptions,
-    uplinks: &[Link],
-) -> Result<Vec<IpAddr>, DaemonError> {
-    let dev = || {
-        uplinks
-            .first()
-            .map(|link| link.name.clone())
-            .unwrap_or_default()
-    };
-    for &ip in &options.locals {
-        if let Some(what) = control::unfit(ip) {
-            return Err(DaemonError::UnfitLocal { ip, what });
-        }
-    }
-    if !options.locals.is_empty() {
-        let ours = netlink.all_local_addresses().await?;
-        return match options.locals.iter().find(|ip| !ours.contains(ip)) {
-            Some(&ip) => Err(DaemonError::NotLocal { ip, dev: dev() }),
-            None => Ok(options.locals.clone()),
-        };
-    }
-    let chosen = choose_locals(netlink, uplinks).await?;
-    if chosen.is_empty() {
-        Err(DaemonError::NoAddress { dev: dev() })
-    } else {
-        Ok(chosen)
-    }
-}
-
-/// The best address of each family that the uplinks have.
-pub(super) async fn choose_locals(
-    netlink: &Netlink,
-    uplinks: &[Link],
-) -> Result<Vec<IpAddr>, DaemonError> {
-    let mut found = Vec::new();
-    for link in uplinks {
-        found.extend(netlink.local_addresses(link.index).await?);
-    }
-    let global = |ip: &&IpAddr| match ip {
-        IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
-        IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
-    };
-    let first = |v4: bool| {
-        found
-            .iter()
-            .filter(global)
-            .find(|ip| ip.is_ipv4() == v4)
-            .copied()
-    };
-    Ok(first(true).into_iter().chain(first(false)).collect())
-}
-
 /// Opens the data path, takes over its state and attaches the programs.
 async fn prepare(
-    options: &RunOptions,
+    options: &Options,
     netlink: &Netlink,
     uplinks: &[Link],
     device: &Link,
@@ -180,28 +90,28 @@ async fn prepare(
 ) -> Result<Core, DaemonError> {
     let dir = datapath::instance_dir(&options.instance);
     let mut datapath = Datapath::open(&dir, options.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
-    let mut attempt = Attempt::default();
+    let mut transaction = Transaction::default();
     let wanted = Wanted {
         uplinks,
         device,
         locals,
     };
-    let prepared = take_over(options, netlink, wanted, &mut datapath, &mut attempt).await;
+    let prepared = take_over(options, netlink, wanted, &mut datapath, &mut transaction).await;
     match prepared {
         Ok((state, statuses)) => {
-            let prepared = Prepared {
-                lost: datapath.lost_events()?,
+            let (instance, udp_port) = (options.instance.clone(), options.udp_port);
+            Core::new(Prepared {
+                options: options.clone(),
+                netlink: netlink.clone(),
                 datapath,
                 state,
-                uplinks: uplinks.to_vec(),
-                statuses,
-                device: device.index,
-            };
-            Ok(Core::new(options, netlink.clone(), prepared))
+                uplinks: Uplinks::new(uplinks.to_vec(), statuses),
+                slow_path: SlowPath::new(netlink.clone(), instance, udp_port, device.index),
+            })
         }
         Err(error) => {
             if datapath.adopted() {
-                datapath.take_back(attempt);
+                datapath.rollback(transaction);
             } else {
                 drop(datapath);
                 let devices = uplinks.iter().chain([device]);
@@ -217,19 +127,19 @@ async fn prepare(
 /// What a data path is opened for.
 struct Wanted<'a> {
     uplinks: &'a [Link],
-    /// The kernel device.
+    /// The slow-path device.
     device: &'a Link,
     locals: Vec<IpAddr>,
 }
 
-/// Checks first, then attaches what is new, which may be refused and can be taken back (`attempt`), and only then changes tables
+/// Checks first, then attaches what is new, which may be refused and can be taken back (`transaction`), and only then changes tables
 /// and programs that are in use.
 async fn take_over(
-    options: &RunOptions,
+    options: &Options,
     netlink: &Netlink,
     wanted: Wanted<'_>,
     datapath: &mut Datapath,
-    attempt: &mut Attempt,
+    transaction: &mut Transaction,
 ) -> Result<(State, Vec<UplinkStatus>), DaemonError> {
     let Wanted {
         uplinks,
@@ -280,12 +190,12 @@ async fn take_over(
     };
     let mut hooks = Vec::new();
     for link in uplinks {
-        hooks.push(choose_hook(options, netlink, link)?);
+        hooks.push(uplinks::choose_hook(options, netlink, link)?);
     }
     if datapath.adopted() {
         // What is new meets the last daemon's tables and parts, whole as they are.
-        datapath.try_flags(flags, attempt)?;
-        let statuses = attach_new(&state, device, uplinks, &hooks, datapath, attempt)?;
+        datapath.try_flags(flags, transaction)?;
+        let statuses = attach_new(&state, device, uplinks, &hooks, datapath, transaction)?;
         datapath.set_parts()?;
         fill(datapath)?;
         renew(&state, device, uplinks, &hooks, datapath)?;
@@ -294,7 +204,7 @@ async fn take_over(
     }
     // Tables first: nothing may be attached by an instance without a version (see `datapath::pins`).
     fill(datapath)?;
-    let statuses = attach_new(&state, device, uplinks, &hooks, datapath, attempt)?;
+    let statuses = attach_new(&state, device, uplinks, &hooks, datapath, transaction)?;
     datapath.pin_programs()?;
     Ok((state, statuses))
 }
@@ -306,20 +216,20 @@ fn attach_new(
     uplinks: &[Link],
     hooks: &[Hook],
     datapath: &mut Datapath,
-    attempt: &mut Attempt,
+    transaction: &mut Transaction,
 ) -> Result<Vec<UplinkStatus>, DaemonError> {
-    datapath.try_tc("tc_tunnel", &device.name, device.index, attempt)?;
+    datapath.try_tc("tc_tunnel", &device.name, device.index, transaction)?;
     for port in state.attachments() {
-        datapath.try_tc("tc_port", &port.name, port.ifindex, attempt)?;
+        datapath.try_tc("tc_port", &port.name, port.ifindex, transaction)?;
         if port.hook == PortHook::Xdp {
-            let auto = datapath::XdpMode::Auto;
+            let auto = XdpMode::Auto;
             let port = (&*port.name, port.ifindex);
-            datapath.try_xdp("xdp_port", port, auto, None, attempt)?;
+            datapath.try_xdp("xdp_port", port, auto, None, transaction)?;
         }
     }
     let mut statuses = Vec::new();
     for (link, hook) in uplinks.iter().zip(hooks) {
-        statuses.push(attach_uplink(link, hook, datapath, attempt)?);
+        statuses.push(uplinks::attach(link, hook, datapath, transaction)?);
     }
     Ok(statuses)
 }
@@ -332,10 +242,10 @@ fn renew(
     hooks: &[Hook],
     datapath: &mut Datapath,
 ) -> Result<(), DaemonError> {
-    datapath.attach_tunnel(&device.name, device.index)?;
+    datapath.attach_slow_path(&device.name, device.index)?;
     for ifindex in datapath.attached("tc_tunnel")? {
         if ifindex != device.index {
-            datapath.detach_tunnel(ifindex)?;
+            datapath.detach_slow_path(ifindex)?;
         }
     }
     let mut ports = HashSet::new();
@@ -349,7 +259,7 @@ fn renew(
         }
     }
     for (link, hook) in uplinks.iter().zip(hooks) {
-        datapath.renew_uplink(&link.name, link.index, hook.is_ok())?;
+        datapath.replace_uplink(&link.name, link.index, hook.is_ok())?;
     }
     // An uplink of the last daemon that is none any more.
     let kept: HashSet<u32> = uplinks.iter().map(|link| link.index).collect();
@@ -362,7 +272,7 @@ fn renew(
 }
 
 async fn adopt(
-    options: &RunOptions,
+    options: &Options,
     netlink: &Netlink,
     locals: Vec<IpAddr>,
     limits: Limits,
@@ -389,71 +299,4 @@ async fn adopt(
         "adopted the pinned state"
     );
     Ok((state, writes))
-}
-
-/// The mode of XDP at an uplink, or why it has TC alone.
-pub(super) type Hook = Result<datapath::XdpMode, String>;
-
-/// XDP where it is wanted and pays.
-pub(super) fn choose_hook(
-    options: &RunOptions,
-    netlink: &Netlink,
-    link: &Link,
-) -> Result<Hook, DaemonError> {
-    let native = netlink
-        .xdp_features(link.index)?
-        .is_none_or(|features| features.has(XdpFeatures::BASIC));
-    let tc_because = match options.uplink_hook {
-        UplinkHook::Tc => Some("it was asked for"),
-        UplinkHook::Auto if link.kind == LinkKind::Veth => Some(
-            "XDP on a veth switches segmentation offload off at its other end; have it with: --uplink-hook xdp",
-        ),
-        UplinkHook::Auto if !native && options.xdp_mode == XdpMode::Auto => Some(
-            "the driver has no native XDP, and generic XDP is no faster than TC; have it with: --uplink-hook xdp",
-        ),
-        UplinkHook::Xdp | UplinkHook::Auto => None,
-    };
-    Ok(match (tc_because, options.xdp_mode) {
-        (Some(why), _) => Err(why.to_owned()),
-        (None, XdpMode::Auto) => Ok(datapath::XdpMode::Auto),
-        (None, XdpMode::Native) => Ok(datapath::XdpMode::Native),
-        (None, XdpMode::Generic) => Ok(datapath::XdpMode::Generic),
-    })
-}
-
-/// Attaches to an uplink, TC always, unless it is attached already. Says what it got, and why.
-pub(super) fn attach_uplink(
-    link: &Link,
-    hook: &Hook,
-    datapath: &mut Datapath,
-    attempt: &mut Attempt,
-) -> Result<UplinkStatus, DaemonError> {
-    // TC first: what XDP passes on has somewhere to go.
-    datapath.try_tc("tc_uplink", &link.name, link.index, attempt)?;
-    let (hook, why) = match hook {
-        Err(why) => ("tc", Some(why.clone())),
-        Ok(mode) => {
-            let now = if link.generic_xdp {
-                datapath::XdpMode::Generic
-            } else {
-                datapath::XdpMode::Native
-            };
-            let uplink = (&*link.name, link.index);
-            match datapath.try_xdp("xdp_uplink", uplink, *mode, Some(now), attempt)? {
-                XdpOutcome::Native => ("xdp native", None),
-                XdpOutcome::Generic(why) => ("xdp generic", Some(why)),
-                XdpOutcome::Kept => ("xdp", Some("as the last daemon attached it".to_owned())),
-            }
-        }
-    };
-    if let Some(why) = &why {
-        tracing::info!("uplink {}: {hook}, because {why}", link.name);
-    } else {
-        tracing::info!("uplink {}: {hook}", link.name);
-    }
-    Ok(UplinkStatus {
-        dev: link.name.clone(),
-        hook: hook.to_owned(),
-        why,
-    })
 }

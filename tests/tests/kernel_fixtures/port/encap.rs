@@ -1,12 +1,12 @@
 //! What goes to a VTEP.
 
-use vtep_common::host::frames::{
+use vtep_common::abi::counter::Hook;
+use vtep_common::abi::counter::Hook::{Port, PortXdp};
+use vtep_common::abi::reason::Reason;
+use vtep_common::testkit::frames::{
     PEER_JUMBO, PEER_V4, PEER_V6, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_NATIVE,
     PORT_QUIET, QUIET, TRUNK,
 };
-use vtep_common::maps::Hook;
-use vtep_common::maps::Hook::{Port, PortXdp};
-use vtep_common::reason::Reason;
 use vtep_tests::encoder::{Frame, eth};
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::{Count, Fixture, case, raw_case, source_port};
@@ -270,9 +270,9 @@ fn a_flow_keeps_its_source_port_and_flows_differ() {
         head.tcp(source, 80, 7).payload(1, len).build()
     };
     let ports = with_test_bed(|bench| {
-        let world = vtep_common::host::frames::World::new(bench.interfaces);
+        let world = vtep_common::testkit::frames::World::new(bench.interfaces);
         bench.load(&world.tables);
-        let meta = vtep_common::packet::Meta {
+        let meta = vtep_common::frame::packet::Meta {
             ifindex: bench.interfaces.access,
             tag: None,
             gso_size: 0,

@@ -2,14 +2,14 @@
 
 use std::net::Ipv4Addr;
 
-use vtep_common::count::Direction::{Decap, Encap};
-use vtep_common::host::frames::{
+use vtep_common::abi::counter::Direction::{Decap, Encap};
+use vtep_common::abi::counter::Hook::{Port, PortXdp};
+use vtep_common::abi::reason::Reason;
+use vtep_common::testkit::frames::{
     GONE_PEER, GONE_PORT, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
     PEER_V6_UNRESOLVED, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE, PORT_VLAN_10,
     PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK, group, host_mac,
 };
-use vtep_common::maps::Hook::{Port, PortXdp};
-use vtep_common::reason::Reason;
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::Count::{Lost, Peer, Port as ToPort, Segment};

@@ -1,8 +1,8 @@
 //! Each rule as a claim.
 
 use vtep_common::{
-    maps::{FdbValue, Peer, Segment},
-    template,
+    abi::{fdb::FdbValue, peer::Peer, segment::Segment},
+    frame::template,
 };
 
 use super::{
@@ -624,7 +624,7 @@ fn a_multicast_mac_has_a_list_of_its_own_that_goes_with_its_last_vtep() {
     append(&mut lab, GROUP, "192.0.2.2");
     append(&mut lab, GROUP, "192.0.2.3");
     lab.done(&port_add("tap1", 100));
-    let list = vtep_common::maps::MAX_SEGMENTS;
+    let list = vtep_common::abi::map::MAX_SEGMENTS;
     assert_eq!(split(&lab.maps.flood[&list]), (&[0, 1][..], &[0, 1][..]));
 
     lab.done(&fdb_del(GROUP, 100, Some("192.0.2.2")));
@@ -1026,10 +1026,7 @@ fn a_resolved_peer_has_its_outer_headers() {
     lab.resolve("192.0.2.2");
 
     let peer = lab.maps.peers[&0];
-    let macs = (
-        mac("02:00:00:00:00:02").into(),
-        mac("02:00:00:00:00:01").into(),
-    );
+    let macs = (mac("02:00:00:00:00:02"), mac("02:00:00:00:00:01"));
     let (local, remote) = (ip("192.0.2.1").into(), ip("192.0.2.2").into());
     assert_eq!(
         peer.template,
@@ -1181,7 +1178,7 @@ fn a_million_entries_are_quick() {
     let start = std::time::Instant::now();
     for number in 0..COUNT {
         let [a, b, c, d] = number.to_be_bytes();
-        spec.mac = crate::model::Mac([2, 0, a, b, c, d]);
+        spec.mac = crate::model::MacAddr::from_bytes([2, 0, a, b, c, d]);
         lab.state
             .apply(&Op::FdbAdd(spec.clone()), &lab.links)
             .unwrap();

@@ -1,0 +1,183 @@
+//! Taking over the hosts that ARP and ND are answered for, and the nexthop table.
+//!
+//! Read is what the user said, what was heard, and which addresses the ports have. Everything else follows from that, and
+//! what the maps have of it is brought in line.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use vtep_common::abi::{
+    addr::MacAddr,
+    fdb::FdbValue,
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    segment::Segment,
+};
+
+use super::{Adoption, Dump};
+use crate::{
+    control::{
+        effect::{Effect, Write},
+        ops::nexthop::prefix,
+        record::{
+            address::unfit_host,
+            hosts::{self, Neigh},
+            nexthops::{self, Nexthop},
+        },
+    },
+    model::{NeighState, Prefix},
+};
+
+/// The MAC in the lower 48 bits of a number, if it is a station's.
+fn station(raw: u64) -> Option<MacAddr> {
+    let [high, low, bytes @ ..] = raw.to_be_bytes();
+    let mac = MacAddr::from_bytes(bytes);
+    (high == 0 && low == 0 && !mac.is_zero() && !mac.is_group()).then_some(mac)
+}
+
+impl Adoption {
+    pub(crate) fn hosts(&mut self, dump: &Dump) {
+        // What is written on the way is of no interest, but what differs from the maps in the end.
+        let mut out = Effect::default();
+        let mut ports: HashMap<u32, BTreeSet<IpAddr>> = HashMap::new();
+        for (bits, key, value) in &dump.nexthops {
+            if self.state.segments.get(key.segment).is_none() {
+                continue;
+            }
+            if let Some(prefix) = prefix(*bits, key) {
+                let port = self.nexthop(key.segment, prefix, value, &mut out);
+                let port = port.filter(|_| prefix.is_host());
+                if let Some(slot) = port.filter(|&slot| self.has_port(key.segment, slot)) {
+                    ports.entry(slot).or_default().insert(prefix.addr());
+                }
+            }
+        }
+        for (key, value) in &dump.neighs {
+            self.neigh(key, value, &mut out);
+        }
+        for (slot, ips) in ports {
+            self.state.set_ips(slot, &ips, &mut out);
+        }
+        let numbers: Vec<_> = self.state.segments.numbers().collect();
+        for &number in &numbers {
+            self.state.age_hosts_anew(number);
+            self.state.sync_flag(number, &mut out);
+        }
+        self.compare_nexthops(dump, &numbers);
+        self.compare_neighs(dump, &numbers);
+        let pods: HashMap<u32, &Segment> = dump
+            .segments
+            .iter()
+            .map(|(number, pod)| (*number, pod))
+            .collect();
+        for number in numbers {
+            let pod = &self.state.segments[number];
+            if pods.get(&number).is_some_and(|old| *old != pod) {
+                self.early.push(Write::Segment(number, Box::new(*pod)));
+            }
+        }
+    }
+
+    fn has_port(&self, number: u32, slot: u32) -> bool {
+        let port = self.state.ports.get(slot);
+        port.is_some_and(|port| port.segment == number)
+    }
+
+    /// Takes an entry of the user's over. Returns the slot of the port that has the address.
+    fn nexthop(
+        &mut self,
+        number: u32,
+        prefix: Prefix,
+        value: &NexthopValue,
+        out: &mut Effect,
+    ) -> Option<u32> {
+        if value.origin == NexthopValue::PORT && value.kind == FdbValue::PORT {
+            return Some(value.target);
+        }
+        if value.origin != NexthopValue::STATIC {
+            return None;
+        }
+        let mac = station(value.mac);
+        let follows = value.flags & NexthopValue::FOLLOWS != 0;
+        let via = (!follows && value.kind == FdbValue::PEER).then_some(value.target);
+        let via = via.filter(|&peer| self.state.peers.is_vtep(peer));
+        let wanted = if follows {
+            mac.is_some()
+        } else {
+            via.is_some()
+        };
+        if wanted {
+            if let Some(peer) = via {
+                self.state.peers.refer(peer);
+            }
+            let nexthop = Nexthop { via, mac };
+            self.state.put_nexthop(number, prefix, Some(nexthop), out);
+        }
+        nexthops::port_of(value)
+    }
+
+    /// Takes over what the user said of a host, or what was heard of it.
+    fn neigh(&mut self, key: &NeighKey, value: &NeighValue, out: &mut Effect) {
+        let (number, ip) = (key.segment, IpAddr::from(key.host));
+        let Some(segment) = self.state.segments.get(number) else {
+            return;
+        };
+        let origin = match value.origin {
+            NeighValue::STATIC => NeighState::Static,
+            NeighValue::SNOOPED if segment.has(Segment::SUPPRESS) => NeighState::Snooped,
+            _ => return,
+        };
+        let is_known = |mac: &MacAddr| {
+            origin == NeighState::Static || self.state.fdb.get(number, *mac).is_some()
+        };
+        let mac = station(value.mac).filter(|_| unfit_host(ip).is_none());
+        if let Some(mac) = mac.filter(is_known) {
+            let heard_at = Some(value.port).filter(|_| origin == NeighState::Snooped);
+            let neigh = Neigh {
+                router: value.flags & NeighValue::ROUTER != 0,
+                port: heard_at.filter(|&slot| self.has_port(number, slot)),
+                ..Neigh::new(mac, origin)
+            };
+            self.state.put_host(number, ip, Some(neigh), out);
+        }
+        if origin == NeighState::Snooped {
+            self.state.sync_host(number, ip, out);
+        }
+    }
+
+    fn compare_nexthops(&mut self, dump: &Dump, numbers: &[u32]) {
+        let mut wanted: HashMap<(u32, NexthopKey), NexthopValue> = HashMap::new();
+        for &number in numbers {
+            let routes = self.state.nexthops.routes(number);
+            wanted.extend(routes.map(|(prefix, value)| (nexthops::key(number, prefix), value)));
+        }
+        for (bits, key, value) in &dump.nexthops {
+            match wanted.remove(&(*bits, *key)) {
+                Some(same) if same == *value => {}
+                other => self.early.push(Write::Nexthop(*bits, *key, other)),
+            }
+        }
+        let missing = wanted.into_iter();
+        self.early
+            .extend(missing.map(|((bits, key), value)| Write::Nexthop(bits, key, Some(value))));
+    }
+
+    fn compare_neighs(&mut self, dump: &Dump, numbers: &[u32]) {
+        let mut wanted: HashMap<NeighKey, NeighValue> = HashMap::new();
+        for &number in numbers {
+            let neighs = self.state.hosts.entries(number);
+            wanted.extend(neighs.map(|(ip, neigh)| (hosts::key(number, ip), neigh.pod())));
+        }
+        for (key, value) in &dump.neighs {
+            match wanted.remove(key) {
+                Some(same) if same == *value => {}
+                other => self.early.push(Write::Neigh(*key, other)),
+            }
+        }
+        let missing = wanted.into_iter();
+        self.early
+            .extend(missing.map(|(key, value)| Write::Neigh(key, Some(value))));
+    }
+}

@@ -1,0 +1,301 @@
+//! Taking over what an earlier daemon left in the maps, and repairing what it had half done.
+//!
+//! A VNI without its key in `VNIS`, and a port without its key in `PORT_INDEX`, were half made or half deleted: either way
+//! they go, with everything in them. What then points to nothing goes too.
+
+mod fdb;
+mod hosts;
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
+
+use bytemuck::Zeroable;
+use vtep_common::abi::{
+    self,
+    addr::{Vni, VtepAddr},
+    fdb::{FdbKey, FdbValue},
+    flood::FloodList,
+    map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    port::PortKey,
+};
+
+use super::{
+    effect::{Effect, Write},
+    record::{facts::LinkFacts, limits::Limits, peer::Peer, settings},
+    state::State,
+};
+use crate::model::PeerState;
+
+/// What the pinned maps hold. Slots that are not in use may be left out.
+#[derive(Clone, Debug, Default)]
+pub struct Dump {
+    /// `VNIS`.
+    pub vnis: Vec<(u32, u32)>,
+    /// `SEGMENTS`.
+    pub segments: Vec<(u32, abi::segment::Segment)>,
+    /// `PORT_INDEX`.
+    pub port_index: Vec<(PortKey, u32)>,
+    /// `PORTS`.
+    pub ports: Vec<(u32, abi::port::Port)>,
+    /// `FDB`.
+    pub fdb: Vec<(FdbKey, FdbValue)>,
+    /// `FLOOD`.
+    pub flood: Vec<(u32, FloodList)>,
+    /// `PEERS`.
+    pub peers: Vec<(u32, abi::peer::Peer)>,
+    /// `PEER_INDEX`.
+    pub peer_index: Vec<(VtepAddr, u32)>,
+    /// Our own addresses in `LOCALS`.
+    pub locals: Vec<VtepAddr>,
+    /// Multicast groups in `LOCALS`.
+    pub groups: Vec<VtepAddr>,
+    /// `NEIGHS`.
+    pub neighs: Vec<(NeighKey, NeighValue)>,
+    /// `NEXTHOPS`, each with the length of its prefix as in [`Write::Nexthop`].
+    pub nexthops: Vec<(u32, NexthopKey, NexthopValue)>,
+}
+
+/// A state taken over from the maps.
+#[derive(Clone, Debug)]
+pub struct Adopted {
+    /// The state.
+    pub state: State,
+    /// What is to be written so that the maps hold just that state. Empty where nothing was half done or has changed.
+    pub writes: Vec<Write>,
+    /// What was taken away, a sentence each, for the log.
+    pub notes: Vec<String>,
+}
+
+impl State {
+    /// Takes over what the maps hold. `links` are the interfaces that exist now, by number: ports of others go.
+    ///
+    /// Peers that were resolved stay so, until [`State::resolved`] says otherwise.
+    #[must_use]
+    pub fn adopt(
+        dump: &Dump,
+        locals: Vec<IpAddr>,
+        udp_port: u16,
+        limits: Limits,
+        links: &HashMap<u32, LinkFacts>,
+    ) -> Adopted {
+        let mut adoption = Adoption {
+            state: Self::new(limits, locals, udp_port),
+            early: Vec::new(),
+            late: Vec::new(),
+            notes: Vec::new(),
+        };
+        adoption.locals(dump);
+        adoption.segments(dump);
+        adoption.ports(dump, links);
+        adoption.peers(dump, links);
+        adoption.groups(dump);
+        let lists = adoption.lists(dump);
+        adoption.fdb(dump, lists);
+        adoption.hosts(dump);
+        adoption.flood(dump);
+        adoption.unused_peers(dump);
+        adoption.late.reverse();
+        adoption.early.append(&mut adoption.late);
+        Adopted {
+            state: adoption.state,
+            writes: adoption.early,
+            notes: adoption.notes,
+        }
+    }
+}
+
+pub(crate) struct Adoption {
+    pub(crate) state: State,
+    /// Writes that take references away or bring records up to date.
+    pub(crate) early: Vec<Write>,
+    /// Writes that take targets away, those that are referred to last coming first.
+    late: Vec<Write>,
+    notes: Vec<String>,
+}
+
+impl Adoption {
+    fn locals(&mut self, dump: &Dump) {
+        let wanted: Vec<_> = self
+            .state
+            .locals()
+            .iter()
+            .copied()
+            .map(VtepAddr::from)
+            .collect();
+        let came = wanted.iter().filter(|addr| !dump.locals.contains(addr));
+        let went = dump.locals.iter().filter(|addr| !wanted.contains(addr));
+        self.early
+            .extend(came.map(|&addr| Write::Local(addr, true)));
+        self.late
+            .extend(went.map(|&addr| Write::Local(addr, false)));
+    }
+
+    fn segments(&mut self, dump: &Dump) {
+        let pods: HashMap<u32, &abi::segment::Segment> =
+            in_use(&dump.segments, MAX_SEGMENTS, |segment| {
+                segment.has(abi::segment::Segment::IN_USE)
+            });
+        let state = &mut self.state;
+        for &(vni, number) in &dump.vnis {
+            match pods.get(&number) {
+                Some(&&pod) if pod.vni == vni && Vni::new(vni).is_some() => {
+                    state.segments.adopt(number, pod);
+                }
+                _ => self.early.push(Write::Vni(vni, None)),
+            }
+        }
+        for (&number, pod) in &pods {
+            if state.segments.get(number).is_none() {
+                self.notes.push(format!(
+                    "vni {}: cleared away, for it was half made or half deleted",
+                    pod.vni
+                ));
+                self.late.push(Write::Segment(number, Box::default()));
+            }
+        }
+    }
+
+    fn ports(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
+        let pods: HashMap<u32, &abi::port::Port> = in_use(&dump.ports, MAX_PORTS, |port| {
+            port.has(abi::port::Port::IN_USE)
+        });
+        let mut index: Vec<_> = dump.port_index.clone();
+        index.sort_unstable_by_key(|(key, _)| (key.ifindex, key.vlan));
+        for (key, slot) in index {
+            let pod = pods
+                .get(&slot)
+                .filter(|pod| PortKey::new(pod.ifindex, pod.vlan) == key)
+                .filter(|pod| self.state.segments.get(pod.segment).is_some());
+            let Some(&&pod) = pod else {
+                self.early.push(Write::PortIndex(key, None));
+                continue;
+            };
+            let Some(facts) = links.get(&key.ifindex) else {
+                let vni = self.state.segments.vni(pod.segment);
+                self.notes.push(format!(
+                    "a port of vni {vni} was taken away, for its interface (number {}) is gone",
+                    key.ifindex
+                ));
+                self.early.push(Write::PortIndex(key, None));
+                continue;
+            };
+            self.state.ports.adopt(slot, pod, facts);
+        }
+        // All ports of an interface have its one hook; a daemon that was killed may have changed only some.
+        let devices: Vec<u32> = self.state.ports.devices().map(|(at, _)| at).collect();
+        for ifindex in devices {
+            let changed = self.state.ports.take_facts(&links[&ifindex]);
+            let writes = changed
+                .into_iter()
+                .map(|(slot, pod)| Write::Port(slot, pod));
+            self.early.extend(writes);
+        }
+        for &slot in pods.keys() {
+            if self.state.ports.get(slot).is_none() {
+                self.late
+                    .push(Write::Port(slot, abi::port::Port::default()));
+            }
+        }
+    }
+
+    fn peers(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
+        for &(number, pod) in &dump.peers {
+            let ip = IpAddr::from(pod.addr);
+            if !pod.has(abi::peer::Peer::IN_USE) || number >= MAX_PEERS {
+                continue;
+            }
+            let state = &mut self.state;
+            let group = pod.has(abi::peer::Peer::MULTICAST);
+            if state.peers.number_of(ip).is_some() || group != ip.is_multicast() {
+                self.late
+                    .push(Write::Peer(number, Box::new(abi::peer::Peer::zeroed())));
+                continue;
+            }
+            let resolved = pod.has(abi::peer::Peer::RESOLVED);
+            let peer = Peer {
+                ip,
+                pod,
+                dev: links
+                    .get(&pod.ifindex)
+                    .filter(|_| resolved)
+                    .map(|facts| facts.name.clone()),
+                via: None,
+                state: if resolved {
+                    PeerState::Resolved
+                } else {
+                    PeerState::Resolving
+                },
+            };
+            state.peers.adopt(number, peer);
+            let writes = state.rewrite_peer(number, |_| ());
+            self.early.extend(writes);
+        }
+    }
+
+    /// Takes over the multicast groups of VNIs.
+    fn groups(&mut self, dump: &Dump) {
+        let state = &mut self.state;
+        let numbers: Vec<_> = state.segments.numbers().collect();
+        let mut out = Effect::default();
+        for number in numbers {
+            if let Some(ip) = settings::group(&state.segments[number]) {
+                let peer = state.acquire_peer(ip, &mut out);
+                // It may have got a slot in which there was something that nobody understands.
+                self.late
+                    .retain(|write| !matches!(write, Write::Peer(at, _) if *at == peer));
+                state.flood.set_multicast(number, Some(peer));
+            }
+        }
+        // A daemon that was killed may not have come to that: those who are members are told by what `LOCALS` has.
+        let is_group = |write: &Write| matches!(write, Write::Group(..));
+        self.early
+            .extend(out.writes.into_iter().filter(|write| !is_group(write)));
+        let wanted: HashSet<_> = state
+            .peers
+            .used_groups()
+            .map(|peer| peer.pod.addr)
+            .collect();
+        let came = wanted.iter().filter(|addr| !dump.groups.contains(addr));
+        let went = dump.groups.iter().filter(|addr| !wanted.contains(addr));
+        self.early
+            .extend(came.map(|&addr| Write::Group(addr, true)));
+        self.late
+            .extend(went.map(|&addr| Write::Group(addr, false)));
+    }
+
+    /// Takes away the peers that nothing points to, and puts the index right.
+    fn unused_peers(&mut self, dump: &Dump) {
+        for number in self.state.peers.remove_unused() {
+            self.late
+                .push(Write::Peer(number, Box::new(abi::peer::Peer::zeroed())));
+        }
+        let mut wanted: HashMap<_, _> = self
+            .state
+            .peers
+            .iter()
+            .map(|(number, peer)| (VtepAddr::from(peer.ip), number))
+            .collect();
+        for (addr, number) in &dump.peer_index {
+            match wanted.remove(addr) {
+                Some(wanted) if wanted == *number => {}
+                wanted => self.early.push(Write::PeerIndex(*addr, wanted)),
+            }
+        }
+        let missing = wanted.into_iter();
+        self.early
+            .extend(missing.map(|(addr, number)| Write::PeerIndex(addr, Some(number))));
+    }
+}
+
+/// The slots that are in use, of those that there can be.
+fn in_use<T>(slots: &[(u32, T)], limit: u32, used: impl Fn(&T) -> bool) -> HashMap<u32, &T> {
+    slots
+        .iter()
+        .filter(|(number, value)| *number < limit && used(value))
+        .map(|(number, value)| (*number, value))
+        .collect()
+}

@@ -1,0 +1,177 @@
+//! What the state machine asks the daemon to do.
+
+use std::net::IpAddr;
+
+use vtep_common::abi::{
+    addr::VtepAddr,
+    config::Config,
+    fdb::{FdbKey, FdbValue},
+    flood::FloodList,
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    peer::Peer,
+    port::{Port, PortKey},
+    segment::Segment,
+};
+
+use crate::model::{Happening, Op, PortHook, Vni};
+
+/// One map write. They are made in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Sets the one `CONFIG`.
+    Config(Config),
+    /// Adds a local VTEP address, or takes it away.
+    Local(VtepAddr, bool),
+    /// Adds a multicast group that we are a member of to the local addresses, or takes it away.
+    Group(VtepAddr, bool),
+    /// Sets the segment number of a VNI; `None` deletes the key.
+    Vni(u32, Option<u32>),
+    /// Sets a segment by number; all zero frees it.
+    Segment(u32, Box<Segment>),
+    /// Sets the slot of an interface and VLAN; `None` deletes the key.
+    PortIndex(PortKey, Option<u32>),
+    /// Sets a port by slot; all zero frees it.
+    Port(u32, Port),
+    /// Sets an FDB entry; `None` deletes the key.
+    Fdb(FdbKey, Option<FdbValue>),
+    /// Sets the MAC of a host; `None` deletes the key.
+    Neigh(NeighKey, Option<NeighValue>),
+    /// Sets where the hosts of a prefix are; `None` deletes it. The length is that of the whole key, in bits:
+    /// [`NexthopKey::SEGMENT_BITS`] and more.
+    Nexthop(u32, NexthopKey, Option<NexthopValue>),
+    /// Sets a flood list by number; `None` deletes the key.
+    Flood(u32, Option<Box<FloodList>>),
+    /// Sets a peer by number; all zero frees it.
+    Peer(u32, Box<Peer>),
+    /// Sets the number of a peer's address; `None` deletes the key.
+    PeerIndex(VtepAddr, Option<u32>),
+    /// Zeroes both counters of a segment.
+    ClearSegmentCounters(u32),
+    /// Zeroes both counters of a port slot.
+    ClearPortCounters(u32),
+    /// Zeroes both counters of a peer.
+    ClearPeerCounters(u32),
+}
+
+/// An interface at which the port programs are to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attach {
+    /// Its number.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// The hook that the user named.
+    pub hook: PortHook,
+}
+
+/// What is to be announced to the other VTEPs of a VNI: that a MAC is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// The VNI.
+    pub vni: Vni,
+    /// The MAC.
+    pub mac: vtep_common::abi::addr::MacAddr,
+    /// The hosts that are known to be at the MAC; they are announced by gratuitous ARP or unsolicited neighbour advertisement.
+    /// Where there are none, it is a RARP frame as QEMU sends it.
+    pub hosts: Vec<IpAddr>,
+    /// The VTEPs, or the multicast group.
+    pub to: Vec<IpAddr>,
+}
+
+/// What a change asks for: attach, then join, write, leave, then detach, then resolve and forget, then announce and notify.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// The map writes, in their order.
+    pub writes: Vec<Write>,
+    /// Interfaces to take frames from; one that is attached already changes its hook.
+    pub attach: Vec<Attach>,
+    /// Multicast groups to become a member of on the uplinks.
+    pub join: Vec<IpAddr>,
+    /// Multicast groups to leave.
+    pub leave: Vec<IpAddr>,
+    /// Interfaces to let go.
+    pub detach: Vec<u32>,
+    /// New peers: their routes are to be found and followed.
+    pub resolve: Vec<IpAddr>,
+    /// Peers that are gone: nobody asks for their routes any more.
+    pub forget: Vec<IpAddr>,
+    /// MACs that came to a local port.
+    pub announce: Vec<Announce>,
+    /// What happened, for those who watch.
+    pub events: Vec<Happening>,
+    /// Where `attach` is not empty: the change that takes this one back. If an interface cannot be attached, apply it, and
+    /// carry out what both effects ask for, one [`then`](Effect::then) the other, but attach nothing.
+    pub undo: Option<Op>,
+}
+
+impl Effect {
+    pub(crate) fn write(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    /// True if nothing is asked for but writes and events.
+    #[must_use]
+    pub fn only_writes(&self) -> bool {
+        let Self {
+            writes: _,
+            attach,
+            join,
+            leave,
+            detach,
+            resolve,
+            forget,
+            announce,
+            events: _,
+            undo,
+        } = self;
+        attach.is_empty()
+            && join.is_empty()
+            && leave.is_empty()
+            && detach.is_empty()
+            && resolve.is_empty()
+            && forget.is_empty()
+            && announce.is_empty()
+            && undo.is_none()
+    }
+
+    /// This effect and the one of the next change, as one. What the first asked for and the second took back is left out,
+    /// except for the writes, which are all made.
+    #[must_use]
+    pub fn then(mut self, next: Self) -> Self {
+        let Self {
+            writes,
+            attach,
+            join,
+            leave,
+            detach,
+            resolve,
+            forget,
+            announce,
+            events,
+            undo,
+        } = next;
+        self.writes.extend(writes);
+        merge(&mut self.join, &mut self.leave, join, leave);
+        merge(&mut self.resolve, &mut self.forget, resolve, forget);
+        self.attach.retain(|at| !detach.contains(&at.ifindex));
+        self.attach.extend(attach);
+        self.detach.extend(detach);
+        self.announce.extend(announce);
+        self.events.extend(events);
+        self.undo = undo;
+        self
+    }
+}
+
+/// Takes the next changes to what there is into those so far.
+fn merge(came: &mut Vec<IpAddr>, went: &mut Vec<IpAddr>, next: Vec<IpAddr>, gone: Vec<IpAddr>) {
+    for ip in gone {
+        came.retain(|other| *other != ip);
+        went.push(ip);
+    }
+    for ip in next {
+        went.retain(|other| *other != ip);
+        came.push(ip);
+    }
+}

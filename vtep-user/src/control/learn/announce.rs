@@ -1,0 +1,41 @@
+//! Announcing to the other VTEPs that a MAC is here, so that they need not wait for its frames.
+
+use vtep_common::abi::{addr::MacAddr, segment::Segment};
+
+use crate::control::{
+    effect::{Announce, Effect},
+    record::queue::SECOND,
+    state::State,
+};
+
+/// Learned MACs that are announced for one port in a second, at most: a guest could make up any number.
+const MAX_ANNOUNCED: u32 = 256;
+
+impl State {
+    /// Announces a MAC that was learned at the port `slot`, unless there have been many lately.
+    pub(crate) fn announce_learned(&mut self, slot: u32, mac: MacAddr, out: &mut Effect) {
+        let second = self.run.now / SECOND;
+        let announced = self.run.announced.entry(slot).or_default();
+        if announced.0 != second {
+            *announced = (second, 0);
+        }
+        if announced.1 < MAX_ANNOUNCED {
+            announced.1 += 1;
+            self.announce(slot, mac, out);
+        }
+    }
+
+    /// Announces a MAC that came to the port `slot`, with the hosts that are known to be at it.
+    pub(crate) fn announce(&self, slot: u32, mac: MacAddr, out: &mut Effect) {
+        let number = self.ports[slot].segment;
+        let targets = || self.flood.targets(number).map(|peer| self.peers.ip(peer));
+        if self.segments[number].has(Segment::FLOODS) && targets().next().is_some() {
+            out.announce.push(Announce {
+                vni: self.segments.vni(number),
+                mac,
+                hosts: self.hosts.at(number, mac),
+                to: targets().collect(),
+            });
+        }
+    }
+}

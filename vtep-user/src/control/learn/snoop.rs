@@ -1,0 +1,283 @@
+//! Hosts that are snooped at ports.
+
+use std::net::IpAddr;
+
+use vtep_common::abi::{addr::MacAddr, event::Event, segment::Segment};
+
+use super::mac::host_of;
+use crate::{
+    control::{
+        effect::Effect,
+        record::{
+            address::unfit_host,
+            clock::Clock,
+            entry::Entry,
+            hosts::Neigh,
+            ignored::Ignored,
+            moves::Move,
+            queue::{self, NEVER},
+            run::Scope,
+        },
+        state::State,
+    },
+    model::{EventKind, Happening, NeighState},
+};
+
+impl State {
+    /// A host says that it is at a MAC.
+    pub(crate) fn snoop(&mut self, event: &Event, clock: &dyn Clock, out: &mut Effect) {
+        let (number, mac) = (event.segment, event.mac());
+        let segment = self.segments.get(number);
+        let snoops = segment.is_some_and(|segment| {
+            segment.has(Segment::SUPPRESS) && segment.has(Segment::LEARNING)
+        });
+        let host = host_of(event).filter(|&ip| unfit_host(ip).is_none());
+        let Some(host) = host.filter(|_| snoops && !mac.is_zero() && !mac.is_group()) else {
+            self.run.counters.ignored += 1;
+            return;
+        };
+        if !event.from_port() {
+            self.contradict(number, host, event, out);
+            return;
+        }
+        if !self.is_here(event) {
+            // A frame that was answered was no event of its own.
+            self.learn_mac(event, clock, out);
+        }
+        if self.is_here(event) {
+            self.snoop_at_port(number, host, event, out);
+        } else {
+            self.run.counters.ignored += 1;
+        }
+    }
+
+    /// True if the FDB has the MAC of an event at the port that it came from.
+    fn is_here(&self, event: &Event) -> bool {
+        let entry = self.fdb.get(event.segment, event.mac());
+        entry.and_then(Entry::port) == Some(event.port)
+    }
+
+    /// Takes note of where a host at a port is.
+    fn snoop_at_port(&mut self, number: u32, host: IpAddr, event: &Event, out: &mut Effect) {
+        let mac = event.mac();
+        let router = event.flags & Event::ROUTER != 0;
+        let known = self.hosts.get(number, host);
+        let new = Neigh {
+            router,
+            port: Some(event.port),
+            heard: Ignored(event.time),
+            ..Neigh::new(mac, NeighState::Snooped)
+        };
+        match known {
+            Some(known) if known.origin != NeighState::Snooped => {}
+            Some(known) if known.mac == mac => {
+                // A solicitation does not say whether its sender is a router; what is unasked does.
+                let asked = event.flags & Event::UNASKED == 0;
+                let new = Neigh {
+                    router: router || (asked && known.router),
+                    due: known.due,
+                    ..new
+                };
+                self.put_host(number, host, Some(new), out);
+            }
+            Some(known) => self.host_moves(number, host, known, new, out),
+            None => {
+                let limit = self.limits.neighs;
+                // The other half is the user's.
+                if self.hosts.snooped() >= limit / 2 || self.hosts_used() >= limit {
+                    self.run.counters.full += 1;
+                    self.notify_limit(out, Scope::Tables, |state| Happening {
+                        why: Some("the table of hosts is full".to_owned()),
+                        ..state.happening(EventKind::Limit, number, host, mac)
+                    });
+                    return;
+                }
+                self.put_snooped(number, host, new, out);
+                self.notify(out, |state| Happening {
+                    dev: state.port_name(event.port).map(|(dev, _)| dev.to_owned()),
+                    ..state.happening(EventKind::Learned, number, host, mac)
+                });
+            }
+        }
+    }
+
+    /// Another MAC says that it has a host's address.
+    fn host_moves(
+        &mut self,
+        number: u32,
+        host: IpAddr,
+        known: Neigh,
+        new: Neigh,
+        out: &mut Effect,
+    ) {
+        if self.run.host_moves.is_frozen((number, host)) {
+            self.run.counters.ignored += 1;
+            return;
+        }
+        let frozen = self.note_host_move(number, host, new.heard.0);
+        self.put_snooped(number, host, new, out);
+        self.notify(out, |state| Happening {
+            why: Some(was_at(known.mac)),
+            ..state.happening(EventKind::Moved, number, host, new.mac)
+        });
+        if frozen {
+            self.notify_frozen(number, host, new.mac, known.mac, out);
+        }
+    }
+
+    fn note_host_move(&mut self, number: u32, host: IpAddr, time: u64) -> bool {
+        let moved = Move {
+            time,
+            from: None,
+            to: None,
+        };
+        let rule = self.limits.duplicates;
+        self.run.host_moves.note((number, host), moved, rule)
+    }
+
+    fn notify_frozen(
+        &mut self,
+        number: u32,
+        host: IpAddr,
+        mac: MacAddr,
+        other: MacAddr,
+        out: &mut Effect,
+    ) {
+        self.run.counters.frozen += 1;
+        self.notify(out, |state| Happening {
+            why: Some(format!("{other} says that it has the address too")),
+            ..state.happening(EventKind::Duplicate, number, host, mac)
+        });
+    }
+
+    /// A host behind a VTEP says, unsolicited, that it has an address. What was heard here of another is out of date.
+    fn contradict(&mut self, number: u32, host: IpAddr, event: &Event, out: &mut Effect) {
+        let mac = event.mac();
+        let known = self.hosts.get(number, host);
+        let known = known.filter(|known| known.origin == NeighState::Snooped && known.mac != mac);
+        let Some(known) = known else { return };
+        if self.run.host_moves.is_frozen((number, host)) {
+            self.run.counters.ignored += 1;
+            return;
+        }
+        if self.note_host_move(number, host, event.time) {
+            self.notify_frozen(number, host, known.mac, mac, out);
+            return;
+        }
+        self.remove_own_host(number, host, out);
+        self.notify(out, |state| Happening {
+            dst: Some(event.vtep.into()),
+            why: Some(was_at(known.mac)),
+            ..state.happening(EventKind::Moved, number, host, mac)
+        });
+    }
+
+    fn put_snooped(&mut self, number: u32, host: IpAddr, mut new: Neigh, out: &mut Effect) {
+        new.due.0 = self.due(number, new.heard.0);
+        self.put_host(number, host, Some(new), out);
+        self.queue_host(number, host, new.due.0);
+    }
+
+    fn queue_host(&mut self, number: u32, host: IpAddr, due: u32) {
+        let (queue, hosts) = (&mut self.run.0.hosts, &self.hosts);
+        queue.push(due, (number, host));
+        if queue.is_stale(hosts.snooped() as usize) {
+            queue.retain(|at, (number, host)| {
+                let neigh = hosts.get(*number, *host);
+                neigh.is_some_and(|neigh| neigh.due.0 == at)
+            });
+        }
+    }
+
+    /// Looks at a host whose time has come, unless that is out of date.
+    pub(crate) fn age_host(&mut self, at: u32, (number, host): (u32, IpAddr), out: &mut Effect) {
+        let now = self.run.now;
+        let Some(neigh) = self.hosts.get(number, host) else {
+            return;
+        };
+        if !neigh.is_snooped() || neigh.due.0 != at {
+            return;
+        }
+        let heard = match neigh.heard.0 {
+            0 => now,
+            heard => heard,
+        };
+        let due = match self.segments[number].ageing_s {
+            0 => NEVER,
+            ageing_s => queue::after(heard, ageing_s),
+        };
+        if due == NEVER || !queue::is_over(due, now) {
+            self.hosts.set_due(number, host, heard, due);
+            self.queue_host(number, host, due);
+            return;
+        }
+        let mac = neigh.mac;
+        self.run.host_moves.forget((number, host));
+        self.remove_own_host(number, host, out);
+        self.notify(out, |state| {
+            state.happening(EventKind::Aged, number, host, mac)
+        });
+    }
+
+    /// Looks at all snooped hosts of a segment anew, after its ageing time changed, or when nobody knows when they were heard.
+    pub(crate) fn age_hosts_anew(&mut self, number: u32) {
+        for host in self.hosts.set_all_due(number) {
+            self.run.hosts.push(0, (number, host));
+        }
+    }
+
+    /// Forgets the hosts that were heard at a MAC.
+    pub(crate) fn forget_snooped_at(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
+        for host in self.hosts.snooped_at(number, mac) {
+            self.run.host_moves.forget((number, host));
+            self.remove_own_host(number, host, out);
+        }
+    }
+
+    /// Forgets all hosts of a segment that were heard.
+    pub(crate) fn forget_snooped(&mut self, number: u32, out: &mut Effect) {
+        for host in self.hosts.snooped_in(number) {
+            self.run.host_moves.forget((number, host));
+            self.remove_own_host(number, host, out);
+        }
+    }
+
+    /// Lets the hosts at a MAC be where that is now: at a port, or behind a VTEP.
+    pub(crate) fn move_snooped(
+        &mut self,
+        number: u32,
+        mac: MacAddr,
+        port: Option<u32>,
+        out: &mut Effect,
+    ) {
+        for host in self.hosts.snooped_at(number, mac) {
+            if let Some(neigh) = self.hosts.get(number, host) {
+                self.put_host(number, host, Some(Neigh { port, ..neigh }), out);
+            }
+        }
+    }
+
+    /// Notifies that a host may move again.
+    pub(crate) fn thaw_host(&mut self, (number, host): (u32, IpAddr), out: &mut Effect) {
+        if let Some(neigh) = self.hosts.get(number, host) {
+            let mac = neigh.mac;
+            self.notify(out, |state| {
+                state.happening(EventKind::Thawed, number, host, mac)
+            });
+        }
+    }
+
+    /// Something that happened to a host.
+    fn happening(&self, event: EventKind, number: u32, host: IpAddr, mac: MacAddr) -> Happening {
+        Happening {
+            vni: self.segment_name(number),
+            mac: Some(mac),
+            ip: Some(host),
+            ..Happening::new(event)
+        }
+    }
+}
+
+fn was_at(mac: MacAddr) -> String {
+    format!("it was at {mac}")
+}

@@ -1,0 +1,228 @@
+//! The nexthop table: where hosts and prefixes are.
+//!
+//! What the user says stands before the addresses of ports. In the map an entry of the user's remembers the port that has
+//! the address too, so that the next daemon knows.
+
+use std::net::IpAddr;
+
+use vtep_common::abi::{
+    addr::MacAddr,
+    fdb::FdbValue,
+    nexthop::{NexthopKey, NexthopValue},
+    segment::Segment,
+};
+
+use super::refuse;
+use crate::{
+    control::{
+        effect::{Effect, Write},
+        record::{
+            entry::Kind,
+            nexthops::{Nexthop, PORT_SHIFT, all_of_v4, covers_v4, key, room},
+        },
+        state::State,
+    },
+    model::{NexthopDel, NexthopSpec, Prefix, Refusal},
+};
+
+/// The prefix of a key, if it is one that [`key`] makes.
+pub(crate) fn prefix(bits: u32, key: &NexthopKey) -> Option<Prefix> {
+    let host = IpAddr::from(key.host);
+    let family = if host.is_ipv4() {
+        NexthopKey::V4_BITS
+    } else {
+        0
+    };
+    let len = bits.checked_sub(NexthopKey::SEGMENT_BITS + family)?;
+    let prefix = format!("{host}/{len}").parse().ok()?;
+    check_prefix(prefix).is_ok().then_some(prefix)
+}
+
+/// Refuses prefixes without hosts.
+fn check_prefix(prefix: Prefix) -> Result<(), Refusal> {
+    if prefix.is_host() {
+        return refuse::check_host(prefix.addr());
+    }
+    let IpAddr::V6(v6) = prefix.addr() else {
+        return Ok(());
+    };
+    if v6.to_ipv4_mapped().is_some() && prefix.len() >= 96 {
+        return Err(Refusal::invalid(format!(
+            "{prefix} is an IPv4 prefix written as IPv6; write it as IPv4"
+        )));
+    }
+    Ok(())
+}
+
+impl State {
+    pub(crate) fn nexthop_add(&mut self, spec: &NexthopSpec) -> Result<Effect, Refusal> {
+        let number = self.segment_of(spec.vni)?;
+        if self.nexthops.get(number, spec.ip).is_some() {
+            return Err(Refusal::conflict(format!(
+                "{} exists already in the nexthop table of vni {}; use: vtep nexthop replace {0} --vni {1} --via VTEP",
+                spec.ip, spec.vni
+            )));
+        }
+        self.nexthop_replace(spec)
+    }
+
+    pub(crate) fn nexthop_replace(&mut self, spec: &NexthopSpec) -> Result<Effect, Refusal> {
+        let NexthopSpec {
+            ip: prefix,
+            vni,
+            via,
+            lladdr,
+        } = *spec;
+        let number = self.segment_of(vni)?;
+        check_prefix(prefix)?;
+        if let Some(via) = via {
+            self.check_dst(via, "--via")?;
+        }
+        if via.is_none() && lladdr.is_none() {
+            return Err(Refusal::invalid(format!(
+                "say where {prefix} is: behind a VTEP with --via VTEP, or where the FDB has its MAC with --lladdr MAC"
+            )));
+        }
+        let mac = lladdr
+            .map(|mac| refuse::station(mac, "--lladdr"))
+            .transpose()?;
+        let old = self.nexthops.get(number, prefix);
+        self.check_nexthop_room(old.map_or(room(prefix), |_| 0))?;
+        let holds = |mac: Option<MacAddr>| usize::from(prefix.is_host() && mac.is_some());
+        let held = holds(old.and_then(|old| old.mac));
+        self.check_neigh_room(holds(mac).saturating_sub(held))?;
+
+        let mut out = Effect::default();
+        let via = via.map(|ip| self.acquire_peer(ip, &mut out));
+        self.put_nexthop(number, prefix, Some(Nexthop { via, mac }), &mut out);
+        Ok(out)
+    }
+
+    pub(crate) fn nexthop_del(&mut self, del: &NexthopDel) -> Result<Effect, Refusal> {
+        let NexthopDel {
+            ip: prefix,
+            vni,
+            via,
+            lladdr,
+        } = *del;
+        let number = self.segment_of(vni)?;
+        let Some(known) = self.nexthops.get(number, prefix) else {
+            let port = self.addresses.port(number, prefix.addr());
+            return Err(match port.filter(|_| prefix.is_host()) {
+                Some(slot) => self.is_a_ports(prefix.addr(), slot),
+                None => Refusal::not_found(format!(
+                    "vni {vni} has no nexthop entry for {prefix}; see what it has with: vtep nexthop show --vni {vni}"
+                )),
+            });
+        };
+        let other_via = |ip| known.via.is_none_or(|peer| self.peers.ip(peer) != ip);
+        let other_mac = |mac| known.mac != Some(mac);
+        if via.is_some_and(other_via) || lladdr.is_some_and(other_mac) {
+            return Err(Refusal::not_found(format!(
+                "the entry for {prefix} in vni {vni} leads elsewhere; delete it wherever it leads with: vtep nexthop del {prefix} --vni {vni}"
+            )));
+        }
+        let mut out = Effect::default();
+        self.put_nexthop(number, prefix, None, &mut out);
+        Ok(out)
+    }
+
+    /// Refuses if there is no room for `more` entries, those that others stand in for counted too.
+    pub(crate) fn check_nexthop_room(&self, more: usize) -> Result<(), Refusal> {
+        let used = self.nexthops.room() + self.addresses.len();
+        if more != 0 && used as usize + more > self.limits.nexthops as usize {
+            return Err(Refusal::full(format!(
+                "there is room for {} entries in the nexthop table and no more; delete one with: vtep nexthop del HOST --vni VNI",
+                self.limits.nexthops
+            )));
+        }
+        Ok(())
+    }
+
+    /// Writes an entry of the user's, whose peer the caller acquired, or takes it away.
+    pub(crate) fn put_nexthop(
+        &mut self,
+        number: u32,
+        prefix: Prefix,
+        new: Option<Nexthop>,
+        out: &mut Effect,
+    ) {
+        let old = self.nexthops.put(number, prefix, new);
+        if covers_v4(prefix) {
+            self.sync_nexthop(number, all_of_v4(), out);
+        }
+        self.sync_nexthop(number, prefix, out);
+        if prefix.is_host() {
+            self.sync_host(number, prefix.addr(), out);
+        }
+        if let Some(peer) = old.and_then(|old| old.via) {
+            self.release_peer(peer, out);
+        }
+    }
+
+    /// Brings the map in line with what is known of a prefix.
+    pub(crate) fn sync_nexthop(&mut self, number: u32, prefix: Prefix, out: &mut Effect) {
+        let wanted = self.wanted_nexthop(number, prefix);
+        if self.nexthops.set_route(number, prefix, wanted) {
+            let (bits, key) = key(number, prefix);
+            out.write(Write::Nexthop(bits, key, wanted));
+        }
+        self.sync_flag(number, out);
+    }
+
+    /// Says in the segment whether it has entries.
+    pub(crate) fn sync_flag(&mut self, number: u32, out: &mut Effect) {
+        let mut segment = self.segments[number];
+        if segment.has(Segment::NEXTHOPS) != self.nexthops.has_routes(number) {
+            segment.flags ^= Segment::NEXTHOPS;
+            self.segments.set(number, segment);
+            out.write(Write::Segment(number, Box::new(segment)));
+        }
+    }
+
+    /// What the map is to say of a prefix.
+    fn wanted_nexthop(&self, number: u32, prefix: Prefix) -> Option<NexthopValue> {
+        let port = self.addresses.port(number, prefix.addr());
+        let port = port.filter(|_| prefix.is_host());
+        let Some(nexthop) = self.nexthops.get(number, prefix) else {
+            if prefix == all_of_v4() && self.nexthops.cover_v4(number) {
+                return Some(NexthopValue::default());
+            }
+            let slot = port?;
+            return Some(NexthopValue {
+                mac: self.fdb.one_mac(slot).map_or(0, MacAddr::get),
+                target: slot,
+                kind: FdbValue::PORT,
+                origin: NexthopValue::PORT,
+                flags: 0,
+            });
+        };
+        let entry = nexthop.tracks().and_then(|mac| self.fdb.get(number, mac));
+        let (kind, target) = match (nexthop.via, entry.map(|entry| (entry.kind, entry.target()))) {
+            (Some(peer), _) | (None, Some((Kind::Peer, peer))) => (FdbValue::PEER, peer),
+            (None, Some((Kind::Port, slot))) => (FdbValue::PORT, slot),
+            (None, Some((Kind::List, _)) | None) => (0, 0),
+        };
+        let port = port.map_or(0, |slot| {
+            u16::try_from(slot + 1).expect("below the largest number of ports") << PORT_SHIFT
+        });
+        let tracks = match nexthop.via {
+            Some(_) => 0,
+            None => NexthopValue::FOLLOWS,
+        };
+        Some(NexthopValue {
+            mac: nexthop.mac.map_or(0, MacAddr::get),
+            target,
+            kind,
+            origin: NexthopValue::STATIC,
+            flags: tracks | port,
+        })
+    }
+
+    /// Lets the entries that track a MAC lead to where the FDB has it now.
+    pub(crate) fn track(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
+        for prefix in self.nexthops.tracking(number, mac) {
+            self.sync_nexthop(number, prefix, out);
+        }
+    }
+}

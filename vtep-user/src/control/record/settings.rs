@@ -1,0 +1,252 @@
+//! A VNI's settings: from what the user asks to what stands in the map, and back.
+
+use std::{net::IpAddr, num::NonZeroU8};
+
+use vtep_common::abi::{addr::VtepAddr, segment::Segment};
+
+use crate::model::{
+    Df, Flood, InnerVlan, Mode, OrInherit, PortHook, PortRange, Refusal, Reserved, Tos, Ttl, Vni,
+    VniSpec,
+};
+
+/// Outer TTL of a new VNI, and of frames without an inner one to inherit.
+const TTL: u8 = 64;
+/// Seconds until a learned entry ages out, as in the kernel's bridge and device.
+const AGEING_S: u32 = 300;
+
+/// The settings of a new VNI.
+pub(crate) fn new(vni: Vni, spec: &VniSpec) -> Result<Segment, Refusal> {
+    let defaults = VniSpec {
+        mode: Some(Mode::Flood),
+        ageing_s: Some(AGEING_S),
+        max_macs: Some(0),
+        inner_vlan: Some(InnerVlan::Drop),
+        ttl: NonZeroU8::new(TTL).map(OrInherit::Value),
+        tos: Some(OrInherit::Value(0)),
+        df: Some(Df::Set),
+        srcport: Some(PortRange::DYNAMIC),
+        reserved: Some(Reserved::Ignore),
+        ..VniSpec::default()
+    };
+    let empty = Segment {
+        vni: vni.get(),
+        flags: Segment::IN_USE,
+        ..Segment::default()
+    };
+    changed(&changed(&empty, &defaults)?, spec)
+}
+
+/// `old` with what `spec` gives. A mode sets flooding, learning and suppression, unless those are given too.
+pub(crate) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal> {
+    let VniSpec {
+        mode,
+        flood,
+        group,
+        learning,
+        suppress,
+        ageing_s,
+        max_macs,
+        inner_vlan,
+        ttl,
+        tos,
+        df,
+        srcport,
+        reserved,
+    } = *spec;
+    let mut new = *old;
+    if let Some(mode) = mode {
+        new.mode = code(&MODES, mode);
+        set_flood(&mut new, mode_flood(mode));
+        set(
+            &mut new,
+            Segment::LEARNING,
+            matches!(mode, Mode::Multicast | Mode::Flood),
+        );
+        set(&mut new, Segment::SUPPRESS, mode == Mode::L3);
+    }
+    if let Some(flood) = flood {
+        set_flood(&mut new, flood);
+    }
+    set_group(&mut new, group)?;
+    if let Some(learning) = learning {
+        set(&mut new, Segment::LEARNING, learning);
+    }
+    if let Some(suppress) = suppress {
+        set(&mut new, Segment::SUPPRESS, suppress);
+    }
+    if let Some(ageing_s) = ageing_s {
+        new.ageing_s = ageing_s;
+    }
+    if let Some(max_macs) = max_macs {
+        new.max_macs = max_macs;
+    }
+    if let Some(inner_vlan) = inner_vlan {
+        set(
+            &mut new,
+            Segment::INNER_VLAN_PASS,
+            inner_vlan == InnerVlan::Pass,
+        );
+    }
+    if let Some(ttl) = ttl {
+        set(&mut new, Segment::TTL_INHERIT, ttl == OrInherit::Inherit);
+        new.ttl = match ttl {
+            OrInherit::Value(ttl) => ttl.get(),
+            OrInherit::Inherit => TTL,
+        };
+    }
+    if let Some(tos) = tos {
+        set(&mut new, Segment::TOS_INHERIT, tos == OrInherit::Inherit);
+        new.tos = match tos {
+            OrInherit::Value(tos) => tos,
+            OrInherit::Inherit => 0,
+        };
+    }
+    if let Some(df) = df {
+        set(&mut new, Segment::DF_SET, df == Df::Set);
+        set(&mut new, Segment::DF_INHERIT, df == Df::Inherit);
+    }
+    if let Some(srcport) = srcport {
+        new.source_port_min = srcport.min();
+        new.source_port_max = srcport.max();
+    }
+    if let Some(reserved) = reserved {
+        set(
+            &mut new,
+            Segment::RESERVED_STRICT,
+            reserved == Reserved::Strict,
+        );
+    }
+    Ok(new)
+}
+
+/// Takes on the multicast group that is given, or leaves the one so far if floods go to one. They need one, and nothing else
+/// does.
+fn set_group(segment: &mut Segment, group: Option<IpAddr>) -> Result<(), Refusal> {
+    if let Some(ip) = group.filter(|ip| !ip.is_multicast()) {
+        return Err(Refusal::invalid(format!(
+            "{ip} is no multicast address; give a group such as 239.1.1.1 or ff05::100 with: --group"
+        )));
+    }
+    let multicast = flood(segment) == Flood::Multicast;
+    match group {
+        Some(ip) if !multicast => Err(Refusal::invalid(format!(
+            "{ip} would be sent nothing: floods go to a group only with: --mode multicast, or --flood multicast"
+        ))),
+        Some(ip) => {
+            segment.group = bytemuck::cast(VtepAddr::from(ip));
+            Ok(())
+        }
+        None if !multicast => {
+            segment.group = [0; 16];
+            Ok(())
+        }
+        None if crate::control::record::settings::group(segment).is_none() => {
+            Err(Refusal::invalid(
+                "floods to a multicast group need to know which; name it with: --group GROUP",
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The multicast group that floods go to.
+pub(crate) fn group(segment: &Segment) -> Option<IpAddr> {
+    let addr: VtepAddr = bytemuck::cast(segment.group);
+    let group = Some(IpAddr::from(addr)).filter(IpAddr::is_multicast);
+    group.filter(|_| flood(segment) == Flood::Multicast)
+}
+
+/// How a mode floods.
+const fn mode_flood(mode: Mode) -> Flood {
+    match mode {
+        Mode::Multicast => Flood::Multicast,
+        Mode::Flood | Mode::L2 => Flood::Her,
+        Mode::L3 => Flood::None,
+    }
+}
+
+fn set_flood(segment: &mut Segment, flood: Flood) {
+    segment.flood = code(&FLOODS, flood);
+    set(segment, Segment::FLOODS, flood != Flood::None);
+}
+
+fn set(segment: &mut Segment, flag: u32, on: bool) {
+    if on {
+        segment.flags |= flag;
+    } else {
+        segment.flags &= !flag;
+    }
+}
+
+/// What each code stands for, from 1 on. They stand in the maps: append only.
+const MODES: [Mode; 4] = [Mode::Multicast, Mode::Flood, Mode::L2, Mode::L3];
+/// See [`MODES`].
+const FLOODS: [Flood; 3] = [Flood::Her, Flood::Multicast, Flood::None];
+/// See [`MODES`].
+const HOOKS: [PortHook; 3] = [PortHook::Auto, PortHook::Tc, PortHook::Xdp];
+
+/// The code of `value`.
+fn code<T: Copy + PartialEq>(values: &[T], value: T) -> u8 {
+    (1..)
+        .zip(values)
+        .find(|(_, other)| **other == value)
+        .map_or(0, |(code, _)| code)
+}
+
+/// What `code` stands for.
+fn decode<T: Copy>(values: &[T], code: usize) -> Option<T> {
+    values.get(code.checked_sub(1)?).copied()
+}
+
+/// The mode that was named last.
+pub(crate) fn mode(segment: &Segment) -> Mode {
+    decode(&MODES, segment.mode.into()).unwrap_or(Mode::Flood)
+}
+
+/// The way of flooding.
+pub(crate) fn flood(segment: &Segment) -> Flood {
+    decode(&FLOODS, segment.flood.into()).unwrap_or(Flood::Her)
+}
+
+/// A hook as it stands in the map.
+pub(crate) fn hook_code(hook: PortHook) -> u16 {
+    code(&HOOKS, hook).into()
+}
+
+/// A hook from the map.
+pub(crate) fn hook(code: u16) -> PortHook {
+    decode(&HOOKS, code.into()).unwrap_or(PortHook::Auto)
+}
+
+/// The outer TTL.
+pub(crate) fn ttl(segment: &Segment) -> Ttl {
+    match NonZeroU8::new(segment.ttl) {
+        Some(ttl) if !segment.has(Segment::TTL_INHERIT) => OrInherit::Value(ttl),
+        _ => OrInherit::Inherit,
+    }
+}
+
+/// The outer TOS.
+pub(crate) fn tos(segment: &Segment) -> Tos {
+    if segment.has(Segment::TOS_INHERIT) {
+        OrInherit::Inherit
+    } else {
+        OrInherit::Value(segment.tos)
+    }
+}
+
+/// The outer DF bit.
+pub(crate) fn df(segment: &Segment) -> Df {
+    if segment.has(Segment::DF_SET) {
+        Df::Set
+    } else if segment.has(Segment::DF_INHERIT) {
+        Df::Inherit
+    } else {
+        Df::Unset
+    }
+}
+
+/// The outer source ports.
+pub(crate) fn srcport(segment: &Segment) -> PortRange {
+    PortRange::new(segment.source_port_min, segment.source_port_max).unwrap_or(PortRange::DYNAMIC)
+}

@@ -1,0 +1,64 @@
+//! What goes on by itself: events of the kernel side, and time that passes.
+
+use super::{
+    super::ring::{Backlog, EVENTS_AT_ONCE},
+    Core,
+};
+use crate::control::Effect;
+
+impl Core {
+    /// Has the state report what happens only where somebody watches. Just before anything can happen: who watches misses
+    /// nothing from then on.
+    pub(super) fn look_for_watchers(&mut self) {
+        self.state.set_watched(self.events.watched());
+    }
+
+    /// Reads what the kernel side has reported, up to a bound.
+    pub(super) async fn read_events(&mut self) -> Backlog {
+        let events = self.datapath.events(EVENTS_AT_ONCE);
+        let backlog = Backlog::of(events.len());
+        if events.is_empty() {
+            return backlog;
+        }
+        self.look_for_watchers();
+        self.refresh_own_macs();
+        let effect = self.state.learn(&events, &self.datapath);
+        self.carry_out_or_log(effect).await;
+        backlog
+    }
+
+    /// Lets time pass. True if there is more to do at once.
+    pub(super) async fn tick(&mut self) -> bool {
+        self.look_for_watchers();
+        let effect = self.state.tick(&self.datapath);
+        self.carry_out_or_log(effect).await;
+        self.state.is_behind()
+    }
+
+    /// What is looked at once a second.
+    pub(super) async fn each_second(&mut self) {
+        let lost = self.lost.report(&self.datapath);
+        self.events.publish(lost.into_iter().collect());
+        self.groups.retry(&self.uplinks, self.state.locals()).await;
+    }
+
+    async fn carry_out_or_log(&mut self, effect: Effect) {
+        if let Err(refusal) = self.carry_out(effect, None).await {
+            tracing::error!(%refusal, "what was learned was not written");
+        }
+    }
+
+    /// Has the state know which MACs are the hypervisor's own, if that has changed: those of the uplinks, of the interfaces with
+    /// ports, and of the slow-path device.
+    pub(super) fn refresh_own_macs(&mut self) {
+        let ours = self
+            .uplinks
+            .iter()
+            .map(|link| link.index)
+            .chain(self.state.attachments().map(|port| port.ifindex))
+            .chain([self.slow_path.ifindex()]);
+        if let Some(macs) = self.own_macs.take_changed(ours) {
+            self.state.set_own_macs(macs);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The one writer: commands and events come in, the state machine says what is to be done, and it is done here.
+//!
+//! Each thing that the daemon knows has a room of its own, which keeps its fields to itself; the core arranges them.
+
+mod announce;
+mod answer;
+mod apply;
+mod learn;
+mod track;
+
+use std::{collections::HashMap, error::Error, time::Duration};
+
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    announcer::Announcer,
+    error::DaemonError,
+    groups::Groups,
+    options::Options,
+    own_macs::OwnMacs,
+    resolver::Resolver,
+    ring::{Backlog, LostEvents, WAIT_FOR_MORE},
+    slow_path::SlowPath,
+    teardown,
+    uplinks::Uplinks,
+};
+use crate::{
+    api::events::Events,
+    ask::Ask,
+    causes::with_causes,
+    control::{Reserved, State},
+    datapath::Datapath,
+    netlink::{Link, Monitor, Netlink},
+};
+
+/// How often time is let pass.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What a core is made of.
+pub(super) struct Prepared {
+    pub(super) options: Options,
+    pub(super) netlink: Netlink,
+    pub(super) datapath: Datapath,
+    pub(super) state: State,
+    pub(super) uplinks: Uplinks,
+    pub(super) slow_path: SlowPath,
+}
+
+/// Everything that the daemon has.
+pub(super) struct Core {
+    options: Options,
+    netlink: Netlink,
+    datapath: Datapath,
+    state: State,
+    uplinks: Uplinks,
+    slow_path: SlowPath,
+    resolver: Resolver,
+    groups: Groups,
+    announcer: Announcer,
+    own_macs: OwnMacs,
+    lost: LostEvents,
+    /// Those who watch.
+    events: Events,
+}
+
+impl Core {
+    pub(super) fn new(prepared: Prepared) -> Result<Self, DaemonError> {
+        let Prepared {
+            options,
+            netlink,
+            datapath,
+            state,
+            uplinks,
+            slow_path,
+        } = prepared;
+        let mut core = Self {
+            resolver: Resolver::new(netlink.clone()),
+            groups: Groups::new(netlink.clone(), options.udp_port),
+            announcer: Announcer::new(options.udp_port),
+            own_macs: OwnMacs::default(),
+            lost: LostEvents::new(&datapath)?,
+            events: Events::default(),
+            options,
+            netlink,
+            datapath,
+            state,
+            uplinks,
+            slow_path,
+        };
+        core.reserve();
+        Ok(core)
+    }
+
+    /// Looks at everything that was there before this daemon, and finds the path to every peer.
+    pub(super) async fn look_around(&mut self) -> Result<(), DaemonError> {
+        for link in self.netlink.links().await? {
+            self.own_macs.note(&link);
+        }
+        self.refresh_own_macs();
+        self.refresh_own_addresses().await?;
+        let (groups, locals) = (self.state.groups(), self.state.locals());
+        self.groups.adopt(groups, &self.uplinks, locals).await;
+        self.resolve_all().await;
+        Ok(())
+    }
+
+    /// Where those who watch get what happens.
+    pub(super) fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// Serves until everything has been removed, or something without which it cannot go on has failed.
+    pub(super) async fn run(
+        &mut self,
+        mut asks: mpsc::Receiver<Ask>,
+        mut monitor: Monitor,
+    ) -> Result<(), DaemonError> {
+        let ring = self
+            .datapath
+            .events_ready()
+            .map_err(|error| broken("nothing can be learned", &error))?;
+        let mut second = Instant::now() + TICK;
+        let mut tick = second;
+        // Until when the ring is left alone.
+        let mut pause: Option<Instant> = None;
+        loop {
+            let announce = self.announcer.next().map(Instant::from_std);
+            // Of those that are ready one is chosen by chance: none of them starves the others.
+            tokio::select! {
+                ask = asks.recv() => {
+                    let Some(ask) = ask else {
+                        return Err(DaemonError::Broken {
+                            what: "nobody can ask any more",
+                            cause: "the API's servers have ended".to_owned(),
+                        });
+                    };
+                    if self.take_ask(ask).await {
+                        return Ok(());
+                    }
+                }
+                () = tokio::time::sleep_until(pause.unwrap_or(second)), if pause.is_some() => {
+                    pause = None;
+                }
+                ready = ring.readable(), if pause.is_none() => {
+                    let mut ready =
+                        ready.map_err(|error| broken("nothing is learned any more", &error))?;
+                    match self.read_events().await {
+                        Backlog::Little => ready.clear_ready(),
+                        Backlog::Much => pause = Some(Instant::now() + WAIT_FOR_MORE),
+                        Backlog::MoreWaits => {}
+                    }
+                    // The API's tasks have the same thread.
+                    tokio::task::yield_now().await;
+                }
+                () = tokio::time::sleep_until(tick) => {
+                    let now = Instant::now();
+                    if now >= second {
+                        self.each_second().await;
+                        second = now + TICK;
+                    }
+                    let behind = self.tick().await;
+                    tick = if behind { now } else { second };
+                    tokio::task::yield_now().await;
+                }
+                () = tokio::time::sleep_until(announce.unwrap_or(second)), if announce.is_some() => {
+                    self.send_announcements();
+                }
+                event = monitor.next() => match event {
+                    Ok(event) => self.track(event, &mut monitor).await,
+                    Err(error) => {
+                        return Err(broken("the underlay is not followed any more", &error));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Tells the state which interfaces cannot be ports.
+    fn reserve(&mut self) {
+        let uplinks = self.uplinks.iter();
+        let mut reserved: HashMap<u32, Reserved> = uplinks
+            .map(|link: &Link| (link.index, Reserved::Uplink))
+            .collect();
+        reserved.insert(self.slow_path.ifindex(), Reserved::SlowPath);
+        self.state.set_reserved(reserved);
+    }
+
+    /// Removes everything from the kernel.
+    pub(super) async fn teardown(&mut self) -> Result<(), DaemonError> {
+        for link in self.uplinks.iter() {
+            self.datapath.detach_uplink(link.index)?;
+        }
+        for port in self.state.attachments() {
+            self.datapath.detach_port(port.ifindex)?;
+        }
+        self.groups.remove().await?;
+        teardown::remove_pins(&self.options.instance)?;
+        self.slow_path.delete().await
+    }
+}
+
+/// Why a daemon that was running ends.
+fn broken(what: &'static str, error: &dyn Error) -> DaemonError {
+    DaemonError::Broken {
+        what,
+        cause: with_causes(error),
+    }
+}

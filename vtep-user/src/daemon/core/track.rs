@@ -1,0 +1,206 @@
+//! Tracking the underlay: routes, neighbours, addresses and links, for peers and ports.
+
+use std::net::IpAddr;
+
+use futures::FutureExt as _;
+
+use super::{
+    super::{error::DaemonError, locals, resolver::Affected},
+    Core,
+};
+use crate::netlink::{Event, Monitor};
+
+/// What a run of events asks for.
+#[derive(Default)]
+struct Todo {
+    /// The peers whose paths may have changed.
+    peers: Affected,
+    /// Our own addresses may be others.
+    locals: bool,
+    /// Interfaces of ports may be gone.
+    ports: bool,
+    /// Multicast groups may have to be joined again.
+    groups: bool,
+}
+
+impl Core {
+    /// Takes an event, and all that have arrived behind it, and does what they ask for once.
+    pub(super) async fn track(&mut self, event: Event, monitor: &mut Monitor) {
+        self.look_for_watchers();
+        let mut todo = Todo::default();
+        let mut next = Some(event);
+        while let Some(event) = next {
+            self.note(event, &mut todo).await;
+            next = match monitor.next().now_or_never() {
+                Some(Ok(event)) => Some(event),
+                // An error comes again when it is waited for.
+                Some(Err(_)) | None => None,
+            };
+        }
+        if let Err(error) = self.catch_up(&todo).await {
+            tracing::error!(%error, "a change of the underlay was not followed");
+        }
+    }
+
+    async fn note(&mut self, event: Event, todo: &mut Todo) {
+        match event {
+            Event::Link {
+                index,
+                link: Some(link),
+            } => {
+                self.own_macs.note(&link);
+                if let Err(error) = self.port_changed(&link) {
+                    tracing::error!(%error, ifindex = index, "a change of a port was not followed");
+                }
+                if let Err(error) = self.uplink_changed(&link) {
+                    tracing::error!(%error, ifindex = index, "a change of an uplink was not followed");
+                }
+                self.resolver.link_changed(index);
+                let uplink = self.uplinks.has(index);
+                todo.peers.links.insert(index);
+                // A path that led elsewhere may lead over it now.
+                todo.peers.all |= uplink;
+                todo.locals |= uplink;
+                todo.groups |= uplink;
+            }
+            Event::Link { index, link: None } => {
+                self.own_macs.forget(index);
+                self.port_gone(index).await;
+                if index == self.slow_path.ifindex() {
+                    self.slow_path_gone().await;
+                }
+                todo.peers.links.insert(index);
+            }
+            // Every port that comes up has one of these, and no path to a VTEP changes for it.
+            Event::Address {
+                ifindex,
+                addr: IpAddr::V6(v6),
+                ..
+            } if v6.is_unicast_link_local() && !self.uplinks.has(ifindex) => {}
+            Event::Address { .. } => {
+                todo.groups = true;
+                todo.locals = true;
+                todo.peers.all = true;
+            }
+            Event::Route => todo.peers.all = true,
+            Event::Neighbour { ifindex, ip, .. } => {
+                todo.peers.next_hops.insert((ifindex, ip));
+            }
+            Event::Overrun => {
+                *todo = Todo {
+                    peers: Affected::all(),
+                    locals: true,
+                    ports: true,
+                    groups: true,
+                };
+            }
+        }
+    }
+
+    /// Has the state know every address of this host.
+    pub(super) async fn refresh_own_addresses(&mut self) -> Result<(), DaemonError> {
+        let own = self.netlink.all_local_addresses().await?;
+        self.state.set_own_addresses(own);
+        Ok(())
+    }
+
+    async fn catch_up(&mut self, todo: &Todo) -> Result<(), DaemonError> {
+        if todo.ports {
+            self.look_at_ports().await?;
+        }
+        if todo.locals {
+            self.refresh_own_addresses().await?;
+        }
+        if todo.locals && self.options.locals.is_empty() {
+            let locals = locals::choose(&self.netlink, self.uplinks.iter()).await?;
+            // Without an address nothing can be sent anyway; the last ones stay until there is another.
+            if !locals.is_empty() && locals != self.state.locals() {
+                tracing::info!(?locals, "the local addresses have changed");
+                let writes = self.state.set_locals(locals);
+                self.datapath.write(&writes)?;
+            }
+        }
+        if todo.groups && !self.groups.is_empty() {
+            self.groups.sync(&self.uplinks, self.state.locals()).await;
+            let groups: Vec<IpAddr> = self.state.groups().collect();
+            for group in groups {
+                self.resolve(group).await;
+            }
+        }
+        self.resolve_affected(&todo.peers).await;
+        Ok(())
+    }
+
+    /// Looks at every port's interface again.
+    async fn look_at_ports(&mut self) -> Result<(), DaemonError> {
+        let links = self.netlink.links().await?;
+        let gone: Vec<u32> = self
+            .state
+            .attachments()
+            .map(|port| port.ifindex)
+            .filter(|ifindex| links.iter().all(|link| link.index != *ifindex))
+            .collect();
+        for ifindex in gone {
+            self.port_gone(ifindex).await;
+        }
+        if links
+            .iter()
+            .all(|link| link.index != self.slow_path.ifindex())
+        {
+            self.slow_path_gone().await;
+        }
+        self.own_macs.clear();
+        for link in &links {
+            self.own_macs.note(link);
+            self.port_changed(link)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the slow-path device anew. What cannot be done is logged: all that needs no slow-path device goes on.
+    async fn slow_path_gone(&mut self) {
+        let name = self.slow_path.name();
+        match self.slow_path.recreate(&mut self.datapath).await {
+            Ok(link) => {
+                self.reserve();
+                self.own_macs.note(&link);
+                tracing::warn!("the kernel device {name} was deleted; it is made anew");
+            }
+            Err(error) => tracing::error!(
+                %error,
+                "the kernel device {name} was deleted and cannot be made anew: what needs it is lost, floods and frames to VTEPs that \
+                 are being asked for among it; mend that, stop the daemon, and start it again with: vtep run"
+            ),
+        }
+    }
+
+    /// Finds the path to every peer.
+    pub(super) async fn resolve_all(&mut self) {
+        self.resolve_affected(&Affected::all()).await;
+    }
+
+    async fn resolve_affected(&mut self, affected: &Affected) {
+        let peers = self.resolver.affected(affected, self.state.peer_ips());
+        for ip in peers {
+            self.resolve(ip).await;
+        }
+    }
+
+    /// Finds the path to a peer and writes it. A failure is logged: the peer keeps what it had.
+    pub(super) async fn resolve(&mut self, ip: IpAddr) {
+        let local = self.state.local_for(ip);
+        let resolution = match self.resolver.resolve(ip, local).await {
+            Ok(resolution) => resolution,
+            Err(error) => {
+                tracing::error!(%error, %ip, "the way to a peer is not known");
+                return;
+            }
+        };
+        let event = self.resolver.transition(ip, &resolution);
+        self.events.publish(event.into_iter().collect());
+        let writes = self.state.resolved(ip, resolution);
+        if let Err(error) = self.datapath.write(&writes) {
+            tracing::error!(%error, %ip, "the way to a peer was not written");
+        }
+    }
+}

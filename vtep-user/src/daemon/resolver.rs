@@ -1,0 +1,266 @@
+//! How each peer is reached: by which next hop, which of them the kernel keeps resolved for us, and whether a peer is up.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
+
+use vtep_common::abi::addr::MacAddr;
+
+use super::{error::DaemonError, facts};
+use crate::{
+    control::Resolution,
+    model::{EventKind, Happening},
+    netlink::{self, Netlink},
+};
+
+/// An interface and the address behind it that frames are handed to.
+type NextHop = (u32, IpAddr);
+
+/// Peers by what their paths lead over: there can be thousands, and each takes some questions to the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Affected {
+    /// Every peer.
+    pub(super) all: bool,
+    /// Those behind these interfaces, and those without a path.
+    pub(super) links: HashSet<u32>,
+    /// Those behind these next hops.
+    pub(super) next_hops: HashSet<NextHop>,
+}
+
+impl Affected {
+    /// Every peer.
+    pub(super) fn all() -> Self {
+        Self {
+            all: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether a peer is among them whose next hop is this, or that has none.
+    fn has(&self, next_hop: Option<&NextHop>) -> bool {
+        self.all
+            || match next_hop {
+                Some(next_hop) => {
+                    self.links.contains(&next_hop.0) || self.next_hops.contains(next_hop)
+                }
+                None => !self.links.is_empty(),
+            }
+    }
+}
+
+/// Finds the path to each peer, and remembers what it found.
+pub(super) struct Resolver {
+    netlink: Netlink,
+    /// Next hops that the kernel keeps resolved for us.
+    kept: HashSet<NextHop>,
+    /// By which next hop each peer is reached, or would be.
+    next_hops: HashMap<IpAddr, NextHop>,
+    /// Whether a peer could be reached when it was last resolved.
+    up: HashMap<IpAddr, bool>,
+}
+
+impl Resolver {
+    pub(super) fn new(netlink: Netlink) -> Self {
+        Self {
+            netlink,
+            kept: HashSet::new(),
+            next_hops: HashMap::new(),
+            up: HashMap::new(),
+        }
+    }
+
+    /// Those of `peers` whose paths may have changed.
+    pub(super) fn affected(
+        &self,
+        by: &Affected,
+        peers: impl Iterator<Item = IpAddr>,
+    ) -> Vec<IpAddr> {
+        peers.filter(|ip| by.has(self.next_hops.get(ip))).collect()
+    }
+
+    /// Takes note that an interface has changed: the kernel forgets the neighbours of a link that went down.
+    pub(super) fn link_changed(&mut self, ifindex: u32) {
+        self.kept.retain(|(on, _)| *on != ifindex);
+    }
+
+    /// Finds the path to a peer, or to a multicast group, that is sent to from `local`.
+    pub(super) async fn resolve(
+        &mut self,
+        ip: IpAddr,
+        local: Option<IpAddr>,
+    ) -> Result<Resolution, DaemonError> {
+        let before = self.next_hops.get(&ip).copied();
+        let resolution = self.path_to(ip, local).await?;
+        if let Some(before) = before.filter(|before| self.next_hops.get(&ip) != Some(before)) {
+            self.release(before).await;
+        }
+        Ok(resolution)
+    }
+
+    /// Forgets a peer that is one no longer.
+    pub(super) async fn forget(&mut self, ip: IpAddr) {
+        self.up.remove(&ip);
+        if let Some(gone) = self.next_hops.remove(&ip) {
+            self.release(gone).await;
+        }
+    }
+
+    /// The event that a peer can be reached, or not any more, if that has changed.
+    pub(super) fn transition(&mut self, ip: IpAddr, now: &Resolution) -> Option<Happening> {
+        if ip.is_multicast() {
+            return None;
+        }
+        let why = match now {
+            Resolution::Resolved { .. } => None,
+            Resolution::Pending { dev, .. } => {
+                Some(format!("its next hop on {dev} does not answer"))
+            }
+            Resolution::LinkDown { dev } => Some(format!("{dev} is down")),
+            Resolution::NoRoute => Some("there is no route".to_owned()),
+        };
+        let up = why.is_none();
+        let before = self.up.get(&ip).copied();
+        // Of a new peer the next hop is asked first.
+        let waits = before.is_none() && matches!(now, Resolution::Pending { .. });
+        if before == Some(up) || waits {
+            return None;
+        }
+        self.up.insert(ip, up);
+        let kind = if up {
+            EventKind::PeerUp
+        } else {
+            EventKind::PeerDown
+        };
+        Some(Happening {
+            dst: Some(ip),
+            why,
+            ..Happening::new(kind)
+        })
+    }
+
+    async fn path_to(
+        &mut self,
+        ip: IpAddr,
+        local: Option<IpAddr>,
+    ) -> Result<Resolution, DaemonError> {
+        // With a source the kernel would look no IPv4 route to a group up, but take the interface that has the source.
+        let local = local.filter(|_| !ip.is_multicast());
+        let found = self.netlink.resolve_peer(ip, local).await?;
+        let next_hop = match &found {
+            netlink::PeerRoute::Pending { oif, via } => Some((*oif, *via)),
+            // Where the path is known, the next hop follows from the route, below.
+            netlink::PeerRoute::LinkDown { oif }
+            | netlink::PeerRoute::NotEthernet { oif }
+            | netlink::PeerRoute::Resolved { oif, .. } => Some((*oif, ip)),
+            netlink::PeerRoute::NoRoute | netlink::PeerRoute::LocalAddress => None,
+        };
+        self.next_hops.remove(&ip);
+        self.next_hops.extend(next_hop.map(|hop| (ip, hop)));
+        Ok(match found {
+            netlink::PeerRoute::Resolved {
+                oif,
+                src_mac,
+                dst_mac,
+                mtu,
+                ..
+            } => {
+                let route = self.netlink.resolve(ip, local).await?;
+                let next_hop = route.as_ref().map_or(ip, |route| route.next_hop(ip));
+                self.next_hops.insert(ip, (oif, next_hop));
+                if !next_hop.is_multicast() {
+                    self.keep(oif, next_hop).await;
+                }
+                let Some(link) = self.netlink.link(oif).await? else {
+                    return Ok(Resolution::NoRoute);
+                };
+                Resolution::Resolved {
+                    oif,
+                    xdp_target: facts::is_xdp_target(&self.netlink, &link)?,
+                    dev: link.name,
+                    src_mac: MacAddr::from_bytes(src_mac),
+                    dst_mac: MacAddr::from_bytes(dst_mac),
+                    mtu,
+                    via: (next_hop != ip).then_some(next_hop),
+                }
+            }
+            netlink::PeerRoute::Pending { oif, via } => {
+                self.keep(oif, via).await;
+                Resolution::Pending {
+                    dev: self.name_of(oif).await?,
+                    via: (via != ip).then_some(via),
+                }
+            }
+            netlink::PeerRoute::LinkDown { oif } => Resolution::LinkDown {
+                dev: self.name_of(oif).await?,
+            },
+            // The slow-path device can still send there.
+            netlink::PeerRoute::NotEthernet { oif } => Resolution::Pending {
+                dev: self.name_of(oif).await?,
+                via: None,
+            },
+            netlink::PeerRoute::NoRoute | netlink::PeerRoute::LocalAddress => Resolution::NoRoute,
+        })
+    }
+
+    async fn name_of(&self, ifindex: u32) -> Result<String, DaemonError> {
+        Ok(self
+            .netlink
+            .link(ifindex)
+            .await?
+            .map_or_else(|| format!("if{ifindex}"), |link| link.name))
+    }
+
+    /// Has the kernel keep a next hop resolved: our traffic does not tell it that the neighbour is in use.
+    async fn keep(&mut self, ifindex: u32, next_hop: IpAddr) {
+        if !self.kept.insert((ifindex, next_hop)) {
+            return;
+        }
+        if let Err(error) = self.netlink.keep_resolved(ifindex, next_hop).await {
+            tracing::warn!(%error, %next_hop, "the kernel does not keep a next hop resolved");
+            self.kept.remove(&(ifindex, next_hop));
+        }
+    }
+
+    /// A peer has this next hop no longer: it need not be kept resolved, unless it is another's too.
+    async fn release(&mut self, gone: NextHop) {
+        let (ifindex, next_hop) = gone;
+        if self.next_hops.values().any(|other| *other == gone) || !self.kept.remove(&gone) {
+            return;
+        }
+        if let Err(error) = self.netlink.probe(ifindex, next_hop).await {
+            tracing::warn!(%error, %next_hop, "the kernel keeps a next hop resolved");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_concerns_the_peers_behind_it_and_those_without_a_path() {
+        let [one, two]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
+        let of_link = Affected {
+            links: HashSet::from([4]),
+            ..Affected::default()
+        };
+        let of_next_hop = Affected {
+            next_hops: HashSet::from([(4, one)]),
+            ..Affected::default()
+        };
+
+        for (peer, by_link, by_next_hop) in [
+            (Some((4, one)), true, true),
+            (Some((4, two)), true, false),
+            (Some((5, one)), false, false),
+            (None, true, false),
+        ] {
+            let peer = peer.as_ref();
+            assert_eq!(of_link.has(peer), by_link, "{peer:?}");
+            assert_eq!(of_next_hop.has(peer), by_next_hop, "{peer:?}");
+            assert!(Affected::all().has(peer));
+            assert!(!Affected::default().has(peer));
+        }
+    }
+}

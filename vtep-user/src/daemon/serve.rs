@@ -1,0 +1,132 @@
+//! Serving until the daemon is told to stop.
+
+use tokio::{net::TcpListener, signal::unix::SignalKind, sync::watch};
+
+use super::{
+    error::DaemonError,
+    options::Options,
+    privileges,
+    process::{raise_file_limit, runtime, stop_signal},
+    start::{self, Started},
+};
+use crate::{
+    api::{server, socket::Socket},
+    ask::channel,
+};
+
+/// Runs the daemon until it is told to stop.
+pub fn run(options: Options) -> Result<(), DaemonError> {
+    privileges::check()?;
+    start::check_kernel()?;
+    raise_file_limit();
+    runtime()?.block_on(serve(options))
+}
+
+async fn serve(options: Options) -> Result<(), DaemonError> {
+    if options.config.is_some() {
+        return Err(DaemonError::NoConfig);
+    }
+    // The socket first: it tells a second daemon of the instance before anything is touched.
+    let listener = Socket::bind(&options.instance)?;
+    let metrics = match options.metrics {
+        Some(address) => {
+            let listener = TcpListener::bind(address).await;
+            Some(listener.map_err(|source| DaemonError::Metrics { address, source })?)
+        }
+        None => None,
+    };
+    let mut interrupt = stop_signal(SignalKind::interrupt())?;
+    let mut terminate = stop_signal(SignalKind::terminate())?;
+
+    let Started { mut core, monitor } = start::start(&options).await?;
+    privileges::drop_all_but_needed()?;
+
+    let (handle, asks) = channel();
+    let (stop, stopped) = watch::channel(false);
+    let until_stopped = |mut stopped: watch::Receiver<bool>| async move {
+        // An error means that the sender is gone, which is a stop too.
+        drop(stopped.wait_for(|stop| *stop).await);
+    };
+    let api = tokio::spawn(server::serve(
+        listener,
+        handle.clone(),
+        core.events(),
+        until_stopped(stopped.clone()),
+    ));
+    let metrics = metrics.map(|listener| {
+        tokio::spawn(server::serve_metrics(
+            listener,
+            handle,
+            until_stopped(stopped),
+        ))
+    });
+    tracing::info!(instance = options.instance, "ready");
+
+    let end = tokio::select! {
+        ran = core.run(asks, monitor) => End::of(ran),
+        _ = interrupt.recv() => End::Signal,
+        _ = terminate.recv() => End::Signal,
+    };
+    if matches!(end, End::Signal) && options.teardown {
+        core.teardown().await?;
+    }
+    stop.send_replace(true);
+    for server in std::iter::once(api).chain(metrics) {
+        if let Ok(Err(error)) = server.await {
+            tracing::warn!(%error, "a server ended badly");
+        }
+    }
+    end.tell(options.teardown)
+}
+
+/// Why the daemon ends.
+enum End {
+    /// Somebody told it to remove everything, which it has.
+    Removed,
+    /// A signal.
+    Signal,
+    /// It cannot go on.
+    Broken(DaemonError),
+}
+
+impl End {
+    fn of(ran: Result<(), DaemonError>) -> Self {
+        ran.map_or_else(Self::Broken, |()| Self::Removed)
+    }
+
+    /// Says it. Only what somebody asked for is a success.
+    fn tell(self, teardown: bool) -> Result<(), DaemonError> {
+        match self {
+            Self::Broken(error) => return Err(error),
+            Self::Signal if !teardown => tracing::info!("stopped; forwarding goes on"),
+            Self::Removed | Self::Signal => tracing::info!("everything is removed"),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_cannot_go_on_fails_and_says_what_failed() {
+        let failed = || {
+            Err(DaemonError::Broken {
+                what: "the underlay is not followed any more",
+                cause: "no memory".to_owned(),
+            })
+        };
+        for teardown in [false, true] {
+            let said = End::of(failed()).tell(teardown).unwrap_err().to_string();
+            assert!(
+                said.contains("underlay") && said.contains("no memory"),
+                "{said}"
+            );
+            assert!(said.contains("vtep run"), "{said}");
+
+            assert!(End::of(Ok(())).tell(teardown).is_ok());
+            assert!(End::Signal.tell(teardown).is_ok());
+        }
+    }
+}
