@@ -164,7 +164,7 @@ fn the_daemon_says_which_hook_an_uplink_has_and_why() {
     let xdp = ["--uplink-hook", "xdp"];
     let cases: [Fixture<'_>; 5] = [
         (&[], "tc", Some("veth"), None),
-        (&["--uplink-hook", "tc"], "tc", Some("asked for"), None),
+        (&["--uplink-hook", "tc"], "tc", Some("requested"), None),
         (&xdp, "xdp native", None, Some(" xdp ")),
         (
             &[xdp, ["--xdp-mode", "native"]].concat(),
@@ -175,7 +175,7 @@ fn the_daemon_says_which_hook_an_uplink_has_and_why() {
         (
             &[xdp, ["--xdp-mode", "generic"]].concat(),
             "xdp generic",
-            Some("asked for"),
+            Some("requested"),
             Some(" xdpgeneric "),
         ),
     ];

@@ -368,7 +368,7 @@ fn a_refused_start_leaves_what_it_found() {
             format!("{taken} --xdp-mode native"),
             "already has an XDP",
         ),
-        ("", "--fdb-max 7".to_owned(), "room for"),
+        ("", "--fdb-max 7".to_owned(), "capacity"),
         ("", "--udp-port 4790".to_owned(), "UDP port"),
     ] {
         let first: Vec<&str> = first.split_whitespace().collect();
