@@ -25,13 +25,13 @@ const WHILE: Duration = Duration::from_millis(1500);
 const VM: Host = Host::at(ROAMER, 0x42);
 
 /// Two hypervisors with the VM's MAC behind each, and what one of them says.
-struct World {
+struct TwoSites {
     monitor: Monitor,
     sites: [Site; 2],
     lab: Lab,
 }
 
-impl World {
+impl TwoSites {
     fn new(family: Family, freeze: u32, places: [(usize, &str); 2]) -> Self {
         let underlay = Underlay {
             family,
@@ -99,7 +99,7 @@ impl World {
 }
 
 fn a_mac_behind_two_hypervisors_freezes_and_thaws(family: Family) {
-    let world = World::new(family, 5, [(0, "vm0"), (1, "vm0")]);
+    let world = TwoSites::new(family, 5, [(0, "vm0"), (1, "vm0")]);
 
     let at = world.fights();
 
@@ -122,7 +122,7 @@ fn a_mac_behind_two_hypervisors_freezes_and_thaws(family: Family) {
 }
 
 fn a_mac_behind_two_ports_freezes(family: Family) {
-    let world = World::new(family, 600, [(0, "vm0"), (0, "vm1")]);
+    let world = TwoSites::new(family, 600, [(0, "vm0"), (0, "vm1")]);
 
     let at = world.fights();
 
@@ -138,7 +138,7 @@ fn a_mac_behind_two_ports_freezes(family: Family) {
 }
 
 fn a_frozen_mac_is_freed_by_hand(family: Family) {
-    let world = World::new(family, 600, [(0, "vm0"), (1, "vm0")]);
+    let world = TwoSites::new(family, 600, [(0, "vm0"), (1, "vm0")]);
     let at = world.fights();
 
     world
@@ -157,7 +157,7 @@ fn a_frozen_mac_is_freed_by_hand(family: Family) {
 }
 
 fn four_moves_freeze_nothing(family: Family) {
-    let world = World::new(family, 600, [(0, "vm0"), (1, "vm0")]);
+    let world = TwoSites::new(family, 600, [(0, "vm0"), (1, "vm0")]);
 
     assert!(world.speaks(0, DEADLINE));
     for turn in 1..=4 {

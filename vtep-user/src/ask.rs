@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{
-    DropsRow, FdbFilter, FdbRow, Mac, NeighRow, NexthopRow, Op, PeerRow, PortRow, Refusal,
+    DropsRow, FdbFilter, FdbRow, MacAddr, NeighRow, NexthopRow, Op, PeerRow, PortRow, Refusal,
     StatsFilter, StatsRow, Status, Vni, VniRow,
 };
 
@@ -26,7 +26,7 @@ pub enum Command {
     /// The entries of one MAC, refused if there are none. Answered by [`Reply::Fdb`].
     FdbGet {
         /// The MAC.
-        mac: Mac,
+        mac: MacAddr,
         /// The VNI.
         vni: Vni,
     },

@@ -2,12 +2,12 @@
 
 use std::net::Ipv6Addr;
 
-use vtep_common::count::Direction::Decap;
-use vtep_common::host::frames::{
+use vtep_common::abi::counter::Direction::Decap;
+use vtep_common::abi::counter::Hook::{Uplink, UplinkXdp};
+use vtep_common::abi::reason::Reason;
+use vtep_common::testkit::frames::{
     GONE_PORT, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_VLAN_10, TRUNK,
 };
-use vtep_common::maps::Hook::{Uplink, UplinkXdp};
-use vtep_common::reason::Reason;
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::Count::{Port as ToPort, Segment};
@@ -101,7 +101,7 @@ fn the_uplink_delivers_to_vlans_and_small_ports_as_each_hook_can() {
     let tiny = lldp(at(PLAIN, PORT_ACCESS), 5).build();
     let tiny_counts = delivered(PLAIN, PEER_V4, PORT_ACCESS);
     all(&[
-        // TC keeps the tag beside the frame, where a test run does not show it.
+        // TC keeps the tag in the skb, where a test run does not show it.
         case(
             "a VLAN's tag is put back",
             uplink,
@@ -306,8 +306,8 @@ fn the_uplink_leaves_to_the_kernel_what_it_cannot_finish() {
         ),
         raw_case("a trailer", uplink, [plain.build(), vec![0xee; 3]].concat())
             .passes_uplinks(Reason::LeftToKernel),
-        case("a super-frame", uplink, &plain)
-            .merged(100)
+        case("a GSO packet", uplink, &plain)
+            .gso(100)
             .passes(Uplink, Reason::LeftToKernel),
     ]);
 }
@@ -462,7 +462,7 @@ fn the_uplink_drops_what_is_ours_but_bad() {
         )
         .drops_at_uplinks(Reason::FloodOff),
         case(
-            "for a station behind a VTEP",
+            "for a MAC behind a VTEP",
             uplink,
             &in_vni(100, &udp4(at(PLAIN, PEER_V6))),
         )

@@ -22,7 +22,7 @@ use tokio::net::UnixStream;
 use super::{BatchDone, ErrorBody, socket};
 use crate::instance;
 use crate::model::Op;
-use crate::model::{FdbFilter, Mac, StatsFilter, Vni, VniFilter};
+use crate::model::{FdbFilter, MacAddr, StatsFilter, Vni, VniFilter};
 
 /// Why there is no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub enum ClientError {
     #[error("{0}")]
     Refused(String),
     /// The daemon went away.
-    #[error("the daemon broke off")]
+    #[error("the daemon closed the connection")]
     Broken(#[from] hyper::Error),
     /// The daemon speaks another language.
     #[error("the daemon's answer cannot be read; it may be of another version")]
@@ -204,7 +204,7 @@ pub enum Show {
     /// The FDB entries of one MAC.
     FdbGet {
         /// The MAC.
-        mac: Mac,
+        mac: MacAddr,
         /// The VNI.
         vni: Vni,
     },

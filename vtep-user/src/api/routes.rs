@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 use super::ErrorBody;
 use super::server;
 use crate::model::{
-    DropsRow, FdbDel, FdbFilter, FdbRow, FdbSpec, Mac, NeighDel, NeighRow, NeighSpec, NexthopDel,
-    NexthopRow, NexthopSpec, PeerRow, PeerSpec, PortChange, PortPart, PortRow, PortSpec,
-    StatsFilter, StatsRow, Status, Vni, VniFilter, VniRow, VniSpec,
+    DropsRow, FdbDel, FdbFilter, FdbRow, FdbSpec, MacAddr, NeighDel, NeighRow, NeighSpec,
+    NexthopDel, NexthopRow, NexthopSpec, PeerRow, PeerSpec, PortChange, PortPart, PortRow,
+    PortSpec, StatsFilter, StatsRow, Status, Vni, VniFilter, VniRow, VniSpec,
 };
 use crate::{
     ask::{Command, Handle},
@@ -220,7 +220,7 @@ pub(super) async fn fdb_get(
     State(handle): State<Handle>,
     Path((vni, mac)): Path<(String, String)>,
 ) -> Answer {
-    let (vni, mac) = (read_vni(&vni)?, mac.parse::<Mac>()?);
+    let (vni, mac) = (read_vni(&vni)?, mac.parse::<MacAddr>()?);
     ask(&handle, Command::FdbGet { mac, vni }).await
 }
 
@@ -407,7 +407,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
             .map_err(|error| Refusal::invalid(error.body_text()))?;
         serde_json::from_slice(&body)
             .map(Self)
-            .map_err(|error| Refusal::invalid(format!("the body is not what is wanted: {error}")))
+            .map_err(|error| Refusal::invalid(format!("the request body is not valid: {error}")))
     }
 }
 

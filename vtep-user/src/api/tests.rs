@@ -20,7 +20,7 @@ use super::events::Events;
 use super::socket::Socket;
 use super::{BatchLine, server};
 use crate::model::{
-    Df, DropsRow, EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, InnerVlan, Mac, Mode,
+    Df, DropsRow, EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, InnerVlan, MacAddr, Mode,
     NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel, NexthopRow, NexthopSpec, PeerRow,
     PeerSpec, PeerState, PortChange, PortHook, PortPart, PortRange, PortRow, PortSpec, Prefix,
     Reserved, StatsFilter, StatsRow, VlanId, Vni, VniFilter, VniRow, VniSpec,
@@ -292,7 +292,7 @@ async fn what_makes_no_sense_is_refused_in_json_before_the_core_hears_of_it() {
             400,
             "`02` is not a MAC address",
         ),
-        ("POST", "/v1/fdb", "", 400, "the body is not what is wanted"),
+        ("POST", "/v1/fdb", "", 400, "the request body is not valid"),
         ("GET", "/v1/fdb?vni=x", "", 400, "invalid digit"),
         ("GET", "/v1/fdb?vnj=1", "", 400, "unknown field `vnj`"),
         ("GET", "/v1/events?vni=16777216", "", 400, "24 bits"),
@@ -328,8 +328,8 @@ async fn what_makes_no_sense_is_refused_in_json_before_the_core_hears_of_it() {
             400,
             "`1.2.3` is not an IP address",
         ),
-        ("GET", "/v2", "", 404, "there is no /v2"),
-        ("PUT", "/v1/vnis", "", 405, "/v1/vnis has no PUT"),
+        ("GET", "/v2", "", 404, "/v2 does not exist"),
+        ("PUT", "/v1/vnis", "", 405, "/v1/vnis does not support PUT"),
     ];
 
     for (method, path, body, status, sentence) in cases {
@@ -744,7 +744,7 @@ fn flood_op(number: u64) -> Op {
     let host = u32::try_from(number).unwrap();
     let dst = Some(std::net::Ipv4Addr::from(0x0a00_0000 + host).into());
     Op::FdbAppend(FdbSpec {
-        mac: Mac::ZERO,
+        mac: MacAddr::ZERO,
         vni: vni(100).unwrap(),
         dst,
         dev: None,
@@ -755,7 +755,7 @@ fn fdb_row(number: u32) -> FdbRow {
     let [_, b, c, d] = number.to_be_bytes();
     FdbRow {
         vni: vni(1).unwrap(),
-        mac: Mac([2, 0, 0, b, c, d]),
+        mac: MacAddr::from_bytes([2, 0, 0, b, c, d]),
         dst: Some("192.0.2.2".parse().unwrap()),
         dev: None,
         state: EntryState::Static,
@@ -863,7 +863,7 @@ fn every_op() -> Vec<Op> {
 }
 
 /// The changes that are about hosts.
-fn host_ops(ip: IpAddr, vni: Vni, mac: Mac) -> Vec<Op> {
+fn host_ops(ip: IpAddr, vni: Vni, mac: MacAddr) -> Vec<Op> {
     let neigh = NeighSpec {
         ip,
         vni,
@@ -907,7 +907,7 @@ fn vni(raw: u32) -> Option<Vni> {
     Vni::new(raw)
 }
 
-fn mac(text: &str) -> Mac {
+fn mac(text: &str) -> MacAddr {
     text.parse().unwrap()
 }
 

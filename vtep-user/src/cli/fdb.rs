@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::{Request, args};
 use crate::api::client::Show;
 use crate::model::Op;
-use crate::model::{FdbDel, FdbFilter, FdbSpec, Mac, Vni};
+use crate::model::{FdbDel, FdbFilter, FdbSpec, MacAddr, Vni};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FdbVerb {
@@ -20,7 +20,7 @@ pub(super) enum FdbVerb {
     /// Delete an entry wherever it points; for the all-zero MAC, give --dst
     Del {
         /// The MAC
-        mac: Mac,
+        mac: MacAddr,
         /// The VNI
         #[arg(long)]
         vni: Vni,
@@ -34,7 +34,7 @@ pub(super) enum FdbVerb {
     /// Show where a MAC is
     Get {
         /// The MAC
-        mac: Mac,
+        mac: MacAddr,
         /// The VNI
         #[arg(long)]
         vni: Vni,
@@ -71,7 +71,7 @@ pub(super) enum FdbVerb {
 #[derive(Debug, Args)]
 pub(super) struct EntryArgs {
     /// The MAC; 00:00:00:00:00:00 names the flood list
-    mac: Mac,
+    mac: MacAddr,
     /// The VNI
     #[arg(long)]
     vni: Vni,

@@ -51,7 +51,7 @@ where
         end = watch(events, output, out) => {
             end?;
             Err(Failure::refused(format!(
-                "the daemon is gone, and its events with it; watch the next one with: vtep monitor{}",
+                "the daemon has ended, and no more events come; watch the next one with: vtep monitor{}",
                 instance::option(instance)
             )))
         }
@@ -177,7 +177,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::model::{EventKind, Mac};
+    use crate::model::{EventKind, MacAddr};
 
     /// Nothing here takes this long.
     const LONG: Duration = Duration::from_secs(20);
@@ -186,7 +186,7 @@ mod tests {
     fn an_event_is_one_line_in_the_words_of_the_fdb() {
         let moved = Happening {
             vni: Vni::new(100),
-            mac: Some(Mac([2, 0, 0, 0, 0, 0xb])),
+            mac: Some(MacAddr::from_bytes([2, 0, 0, 0, 0, 0xb])),
             ip: Some("10.0.0.1".parse().unwrap()),
             dev: Some("tap0".into()),
             old_dst: Some("192.0.2.2".parse().unwrap()),
@@ -297,7 +297,7 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "the daemon is gone, and its events with it; watch the next one with: vtep monitor --instance blue"
+            "the daemon has ended, and no more events come; watch the next one with: vtep monitor --instance blue"
         );
         assert_eq!(out.flushed.lock().unwrap().concat(), text);
     }

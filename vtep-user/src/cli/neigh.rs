@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::{Request, args};
 use crate::api::client::Show;
 use crate::model::Op;
-use crate::model::{Mac, NeighDel, NeighSpec, Vni, VniFilter};
+use crate::model::{MacAddr, NeighDel, NeighSpec, Vni, VniFilter};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NeighVerb {
@@ -25,7 +25,7 @@ pub(super) enum NeighVerb {
         vni: Vni,
         /// Only if it has this MAC
         #[arg(long, value_name = "MAC")]
-        lladdr: Option<Mac>,
+        lladdr: Option<MacAddr>,
     },
     /// Show the hosts that are answered for
     Show {
@@ -45,7 +45,7 @@ pub(super) struct EntryArgs {
     vni: Vni,
     /// The MAC that the answer names
     #[arg(long, value_name = "MAC")]
-    lladdr: Mac,
+    lladdr: MacAddr,
     /// Say in ND answers that it is a router
     #[arg(long)]
     router: bool,

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::{Request, args};
 use crate::api::client::Show;
 use crate::model::Op;
-use crate::model::{Mac, NexthopDel, NexthopSpec, Prefix, Vni, VniFilter};
+use crate::model::{MacAddr, NexthopDel, NexthopSpec, Prefix, Vni, VniFilter};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NexthopVerb {
@@ -28,7 +28,7 @@ pub(super) enum NexthopVerb {
         via: Option<IpAddr>,
         /// Only if frames get this destination MAC
         #[arg(long, value_name = "MAC")]
-        lladdr: Option<Mac>,
+        lladdr: Option<MacAddr>,
     },
     /// Show the table
     Show {
@@ -59,7 +59,7 @@ struct Target {
     via: Option<IpAddr>,
     /// The destination MAC that frames for it get; without, they keep theirs
     #[arg(long, value_name = "MAC")]
-    lladdr: Option<Mac>,
+    lladdr: Option<MacAddr>,
 }
 
 impl From<EntryArgs> for NexthopSpec {

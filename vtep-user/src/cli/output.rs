@@ -175,7 +175,7 @@ pub(super) fn printable(value: &(impl Display + ?Sized)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EntryState, Mac, Vni};
+    use crate::model::{EntryState, MacAddr, Vni};
 
     #[test]
     fn an_fdb_entry_reads_like_that_of_the_bridge_tool() {
@@ -243,7 +243,7 @@ mod tests {
     fn entry() -> FdbRow {
         FdbRow {
             vni: Vni::new(100).unwrap(),
-            mac: Mac([2, 0, 0, 0, 0, 0xb]),
+            mac: MacAddr::from_bytes([2, 0, 0, 0, 0, 0xb]),
             dst: Some("192.0.2.2".parse().unwrap()),
             dev: None,
             state: EntryState::Static,

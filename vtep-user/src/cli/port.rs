@@ -8,7 +8,7 @@ use super::args::{self, MaxMacs};
 use super::{Failure, Request};
 use crate::api::client::Show;
 use crate::model::Op;
-use crate::model::{Mac, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni};
+use crate::model::{MacAddr, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PortVerb {
@@ -28,7 +28,7 @@ pub(super) enum PortVerb {
         hook: Option<PortHook>,
         /// A MAC behind it: makes a static FDB entry
         #[arg(long)]
-        mac: Vec<Mac>,
+        mac: Vec<MacAddr>,
         /// An IP behind it: ARP and ND are answered for it, and the nexthop table has it
         #[arg(long, value_parser = args::ip)]
         ip: Vec<IpAddr>,
@@ -52,7 +52,7 @@ pub(super) enum PortVerb {
         hook: Option<PortHook>,
         /// A MAC behind it; replaces the FDB entries so far
         #[arg(long)]
-        mac: Option<Vec<Mac>>,
+        mac: Option<Vec<MacAddr>>,
         /// An IP behind it; replaces the IPs so far
         #[arg(long, value_parser = args::ip)]
         ip: Option<Vec<IpAddr>>,

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vtep_common::maps::FdbKey;
+use vtep_common::abi::fdb::FdbKey;
 
 use crate::{netlink::udp, stats::AnnounceCounters};
 
@@ -89,7 +89,7 @@ impl Announcer {
                 Ok(()) => self.counters.sent += 1,
                 Err(error) => {
                     self.counters.lost += 1;
-                    tracing::debug!(%error, to = %packet.to, "an announcement was not sent");
+                    tracing::debug!(%error, to = %packet.to, "could not send an announcement");
                     // Perhaps the address or the interface is gone: the next is sent by a new socket.
                     if error.kind() != io::ErrorKind::WouldBlock {
                         self.sockets.remove(&packet.from);
@@ -175,7 +175,7 @@ impl SendQueue {
 mod tests {
     use std::cell::Cell;
 
-    use vtep_common::addr::MacAddr;
+    use vtep_common::abi::addr::MacAddr;
 
     use super::*;
 

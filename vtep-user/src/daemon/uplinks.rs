@@ -7,7 +7,7 @@ use super::{
     options::{Options, UplinkHook},
 };
 use crate::{
-    datapath::{Attempt, Datapath, XdpMode, XdpOutcome},
+    datapath::{Datapath, Transaction, XdpMode, XdpOutcome},
     model::UplinkStatus,
     netlink::{Link, LinkKind, Netlink, XdpFeatures},
 };
@@ -45,12 +45,12 @@ pub(super) fn choose_hook(
         .xdp_features(link.index)?
         .is_none_or(|features| features.has(XdpFeatures::BASIC));
     let tc_because = match options.uplink_hook {
-        UplinkHook::Tc => Some("it was asked for"),
+        UplinkHook::Tc => Some("it was requested"),
         UplinkHook::Auto if link.kind == LinkKind::Veth => Some(
-            "XDP on a veth switches segmentation offload off at its other end; have it with: --uplink-hook xdp",
+            "XDP on a veth turns off segmentation offload at its peer; force it with: --uplink-hook xdp",
         ),
         UplinkHook::Auto if !native && options.xdp_mode == XdpMode::Auto => Some(
-            "the driver has no native XDP, and generic XDP is no faster than TC; have it with: --uplink-hook xdp",
+            "the driver has no native XDP, and generic XDP is no faster than TC; force it with: --uplink-hook xdp",
         ),
         UplinkHook::Xdp | UplinkHook::Auto => None,
     };
@@ -62,10 +62,10 @@ pub(super) fn attach(
     link: &Link,
     hook: &Hook,
     datapath: &mut Datapath,
-    attempt: &mut Attempt,
+    transaction: &mut Transaction,
 ) -> Result<UplinkStatus, DaemonError> {
     // TC first: what XDP passes on has somewhere to go.
-    datapath.try_tc("tc_uplink", &link.name, link.index, attempt)?;
+    datapath.try_tc("tc_uplink", &link.name, link.index, transaction)?;
     let (hook, why) = match hook {
         Err(why) => ("tc", Some(why.clone())),
         Ok(mode) => {
@@ -75,7 +75,7 @@ pub(super) fn attach(
                 XdpMode::Native
             };
             let uplink = (&*link.name, link.index);
-            match datapath.try_xdp("xdp_uplink", uplink, *mode, Some(now), attempt)? {
+            match datapath.try_xdp("xdp_uplink", uplink, *mode, Some(now), transaction)? {
                 XdpOutcome::Native => ("xdp native", None),
                 XdpOutcome::Generic(why) => ("xdp generic", Some(why)),
                 XdpOutcome::Kept => ("xdp", Some("as the last daemon attached it".to_owned())),
@@ -150,11 +150,14 @@ impl Uplinks {
         if old.index == link.index {
             return Ok(false);
         }
-        tracing::warn!("uplink {} was made again; attaching to it", link.name);
+        tracing::warn!(
+            "uplink {} was deleted and made again; attaching to it",
+            link.name
+        );
         datapath.detach_uplink(old.index)?;
         let hook = choose_hook(options, netlink, link)?;
         // Nothing is rolled back: TC alone is better than nothing.
-        *status = attach(link, &hook, datapath, &mut Attempt::default())?;
+        *status = attach(link, &hook, datapath, &mut Transaction::default())?;
         Ok(true)
     }
 }

@@ -8,13 +8,19 @@ use std::{
 };
 
 use aya::maps::{Array, Map, MapData};
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
-    buckets::{Bucket, Shape},
-    maps::{
-        Config, Counter, FloodList, Guard, LAYOUT_VERSION, NeighKey, NeighValue, NexthopKey,
-        NexthopValue, Peer, Port, Segment, name,
-    },
+    config::Config,
+    counter::Counter,
+    event::Guard,
+    flood::FloodList,
+    hash_table::{Bucket, Shape},
+    map::{LAYOUT_VERSION, name},
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    peer::Peer,
+    port::Port,
+    segment::Segment,
 };
 
 use super::{error::DatapathError, link};
@@ -165,10 +171,10 @@ pub(super) fn check_layout(dir: &Path) -> Result<Pinned, DatapathError> {
             return Err(layout(format!("a map {file_name}")));
         }
         let data = MapData::from_pin(entry.path())
-            .map_err(|_| layout(format!("{file_name} is no map")))?;
+            .map_err(|_| layout(format!("{file_name} is not a map")))?;
         let info = data
             .info()
-            .map_err(|_| layout(format!("{file_name} is no map")))?;
+            .map_err(|_| layout(format!("{file_name} is not a map")))?;
         let got = (info.key_size() as usize, info.value_size() as usize);
         let want = sizes(&file_name);
         if got != want {

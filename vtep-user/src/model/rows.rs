@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Df, EntryState, EventKind, Flood, InnerVlan, Mac, Mode, NeighState, PeerState, PortHook,
+    Df, EntryState, EventKind, Flood, InnerVlan, MacAddr, Mode, NeighState, PeerState, PortHook,
     PortRange, Prefix, Reserved, Tos, Ttl, VlanId, Vni,
 };
 
@@ -68,7 +68,7 @@ pub struct PortRow {
     /// How frames are handed to the device.
     pub delivery: Option<String>,
     /// The MACs that the FDB has behind it.
-    pub macs: Vec<Mac>,
+    pub macs: Vec<MacAddr>,
     /// The IPs behind it: ARP and ND are answered for them, and the nexthop table has them.
     #[schema(value_type = Vec<String>)]
     pub ips: Vec<IpAddr>,
@@ -82,7 +82,7 @@ pub struct FdbRow {
     /// The VNI.
     pub vni: Vni,
     /// The MAC; all zero for an entry of the flood list.
-    pub mac: Mac,
+    pub mac: MacAddr,
     /// The VTEP it is behind, or `null`.
     #[schema(value_type = Option<String>)]
     pub dst: Option<IpAddr>,
@@ -105,7 +105,7 @@ pub struct PeerRow {
     /// The uplink towards it.
     pub dev: Option<String>,
     /// The MAC of its next hop.
-    pub mac: Option<Mac>,
+    pub mac: Option<MacAddr>,
     /// Whether packets can be sent to it.
     pub state: PeerState,
     /// The MTU of the route to it.
@@ -126,7 +126,7 @@ pub struct NeighRow {
     #[schema(value_type = String)]
     pub ip: IpAddr,
     /// Its MAC.
-    pub lladdr: Mac,
+    pub lladdr: MacAddr,
     /// Who put it there.
     pub state: NeighState,
     /// The local port it was heard at or given to, or `null`.
@@ -149,7 +149,7 @@ pub struct NexthopRow {
     #[schema(value_type = Option<String>)]
     pub via: Option<IpAddr>,
     /// The inner destination MAC that frames get; `null` where they keep theirs.
-    pub lladdr: Option<Mac>,
+    pub lladdr: Option<MacAddr>,
     /// The local port that it leads to, or `null`.
     pub dev: Option<String>,
     /// Who put it there: `static`, or `port` for the addresses of a port.
@@ -176,7 +176,7 @@ pub struct Happening {
     /// The VNI.
     pub vni: Option<Vni>,
     /// The MAC.
-    pub mac: Option<Mac>,
+    pub mac: Option<MacAddr>,
     /// The host.
     #[schema(value_type = Option<String>)]
     pub ip: Option<IpAddr>,
@@ -355,7 +355,7 @@ pub struct PortSpec {
     pub hook: Option<PortHook>,
     /// The MACs that the FDB has behind it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub macs: Vec<Mac>,
+    pub macs: Vec<MacAddr>,
     /// The IPs behind it: ARP and ND are answered for them, and the nexthop table has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
@@ -380,7 +380,7 @@ pub struct PortChange {
     pub hook: Option<PortHook>,
     /// The MACs that the FDB is to have behind it, in place of those so far.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub macs: Option<Vec<Mac>>,
+    pub macs: Option<Vec<MacAddr>>,
     /// The IPs behind it, in place of those so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
@@ -410,7 +410,7 @@ pub struct PortPart {
 #[serde(deny_unknown_fields)]
 pub struct FdbSpec {
     /// The MAC; all zero for the flood list.
-    pub mac: Mac,
+    pub mac: MacAddr,
     /// The VNI.
     pub vni: Vni,
     /// The VTEP it is behind.
@@ -429,7 +429,7 @@ pub struct FdbSpec {
 pub struct FdbDel {
     /// The MAC; all zero for an entry of the flood list, which needs `dst`.
     #[param(value_type = String)]
-    pub mac: Mac,
+    pub mac: MacAddr,
     /// The VNI.
     #[param(value_type = u32)]
     pub vni: Vni,
@@ -487,7 +487,7 @@ pub struct NeighSpec {
     pub vni: Vni,
     /// Its MAC; refused if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lladdr: Option<Mac>,
+    pub lladdr: Option<MacAddr>,
     /// Whether ND answers call it a router.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub router: bool,
@@ -508,7 +508,7 @@ pub struct NeighDel {
     /// Only if it has this MAC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>)]
-    pub lladdr: Option<Mac>,
+    pub lladdr: Option<MacAddr>,
 }
 
 /// An entry of the nexthop table to write. At least one of `via` and `lladdr` is given.
@@ -526,7 +526,7 @@ pub struct NexthopSpec {
     pub via: Option<IpAddr>,
     /// The inner destination MAC that frames get; absent where they keep theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lladdr: Option<Mac>,
+    pub lladdr: Option<MacAddr>,
 }
 
 /// An entry of the nexthop table to delete: wherever it leads, or only if it leads there.
@@ -549,7 +549,7 @@ pub struct NexthopDel {
     /// Only if it has this MAC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>)]
-    pub lladdr: Option<Mac>,
+    pub lladdr: Option<MacAddr>,
 }
 
 /// What to set on a peer.

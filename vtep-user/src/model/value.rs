@@ -12,192 +12,10 @@ use serde::{Serialize, Serializer};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
-use vtep_common::addr;
 
-/// Why a text is not the value it should be: one sentence without the `error: ` in front.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadValue(String);
-
-impl BadValue {
-    /// A refusal that reads `sentence`.
-    pub fn new(sentence: impl Into<String>) -> Self {
-        Self(sentence.into())
-    }
-}
-
-/// A VXLAN network identifier: 24 bits (RFC 7348 §5). A number in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
-#[schema(value_type = u32, maximum = 16_777_215, example = 100)]
-pub struct Vni(u32);
-
-impl Vni {
-    /// Largest VNI that fits the header.
-    pub const MAX: u32 = 0x00ff_ffff;
-
-    /// Returns `raw` as a VNI, or `None` if it needs more than 24 bits.
-    #[must_use]
-    pub const fn new(raw: u32) -> Option<Self> {
-        if raw > Self::MAX {
-            None
-        } else {
-            Some(Self(raw))
-        }
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-
-    fn too_large(raw: &dyn fmt::Display) -> BadValue {
-        BadValue(format!(
-            "VNI {raw} does not fit in 24 bits; give a number from 0 to {}",
-            Self::MAX
-        ))
-    }
-}
-
-impl From<Vni> for addr::Vni {
-    fn from(vni: Vni) -> Self {
-        Self::new(vni.0).expect("both hold 24 bits")
-    }
-}
-
-impl From<addr::Vni> for Vni {
-    fn from(vni: addr::Vni) -> Self {
-        Self(vni.get())
-    }
-}
-
-impl fmt::Display for Vni {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl FromStr for Vni {
-    type Err = BadValue;
-
-    fn from_str(text: &str) -> Result<Self, BadValue> {
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(BadValue(format!(
-                "`{text}` is not a VNI; give a number from 0 to {}",
-                Self::MAX
-            )));
-        }
-        text.parse()
-            .ok()
-            .and_then(Self::new)
-            .ok_or_else(|| Self::too_large(&text))
-    }
-}
-
-impl Serialize for Vni {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u32(self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Vni {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = u64::deserialize(deserializer)?;
-        u32::try_from(raw)
-            .ok()
-            .and_then(Self::new)
-            .ok_or_else(|| de::Error::custom(Self::too_large(&raw)))
-    }
-}
-
-/// An Ethernet address; lower case with colons in every output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
-#[schema(value_type = String, example = "02:00:00:00:00:0b")]
-pub struct Mac(pub [u8; 6]);
-
-impl Mac {
-    /// The address that names a VNI's flood list in the FDB.
-    pub const ZERO: Self = Self([0; 6]);
-
-    /// Whether this is the all-zero address, which names the flood list.
-    #[must_use]
-    pub const fn is_zero(self) -> bool {
-        matches!(self.0, [0, 0, 0, 0, 0, 0])
-    }
-
-    /// Whether the group bit is set: multicast or broadcast.
-    #[must_use]
-    pub const fn is_multicast(self) -> bool {
-        self.0[0] & 1 == 1
-    }
-}
-
-impl From<Mac> for addr::MacAddr {
-    fn from(mac: Mac) -> Self {
-        Self::from_bytes(mac.0)
-    }
-}
-
-impl From<addr::MacAddr> for Mac {
-    fn from(mac: addr::MacAddr) -> Self {
-        Self(mac.bytes())
-    }
-}
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        addr::MacAddr::from(*self).fmt(f)
-    }
-}
-
-impl FromStr for Mac {
-    type Err = BadValue;
-
-    fn from_str(text: &str) -> Result<Self, BadValue> {
-        parse_mac(text.as_bytes()).map(Self).ok_or_else(|| {
-            BadValue(format!(
-                "`{text}` is not a MAC address; write it like 02:00:00:00:00:0b"
-            ))
-        })
-    }
-}
-
-/// Reads `xx:xx:xx:xx:xx:xx`, or the same with `-`, in either case.
-fn parse_mac(text: &[u8]) -> Option<[u8; 6]> {
-    let separator = *text.get(2)?;
-    if text.len() != 17 || !matches!(separator, b':' | b'-') {
-        return None;
-    }
-    let mut octets = [0; 6];
-    for (octet, group) in octets.iter_mut().zip(text.chunks(3)) {
-        if group.get(2).is_some_and(|&byte| byte != separator) {
-            return None;
-        }
-        *octet = hex_digit(group[0])? << 4 | hex_digit(group[1])?;
-    }
-    Some(octets)
-}
-
-const fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
-}
-
-impl Serialize for Mac {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Mac {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserialize_text(deserializer, "a MAC address")
-    }
-}
+pub use vtep_common::abi::addr::{MacAddr, Vni};
+pub use vtep_common::text::BadValue;
+use vtep_common::text::deserialize_text;
 
 /// An 802.1Q VLAN ID that a frame can carry: 1 to 4094.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
@@ -233,7 +51,7 @@ impl FromStr for VlanId {
 
     fn from_str(text: &str) -> Result<Self, BadValue> {
         text.parse().ok().and_then(Self::new).ok_or_else(|| {
-            BadValue(format!(
+            BadValue::new(format!(
                 "`{text}` is not a VLAN ID; give a number from 1 to 4094"
             ))
         })
@@ -297,7 +115,7 @@ impl<T: TryFrom<u8>> FromStr for OrInherit<T> {
             .and_then(|raw| T::try_from(raw).ok())
             .map(Self::Value)
             .ok_or_else(|| {
-                BadValue(format!(
+                BadValue::new(format!(
                     "`{text}` is neither {} nor `inherit`",
                     range_of::<T>()
                 ))
@@ -423,7 +241,7 @@ impl FromStr for PortRange {
         text.split_once('-')
             .and_then(|(min, max)| Self::new(min.parse().ok()?, max.parse().ok()?))
             .ok_or_else(|| {
-                BadValue(format!(
+                BadValue::new(format!(
                     "`{text}` is not a port range; write it like 49152-65535"
                 ))
             })
@@ -515,7 +333,7 @@ impl FromStr for Prefix {
             return Ok(Self::host(ip));
         }
         let net: ipnet::IpNet = text.parse().map_err(|_| {
-            BadValue(format!(
+            BadValue::new(format!(
                 "`{text}` is neither an IP address nor a prefix; write it like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/64"
             ))
         })?;
@@ -523,7 +341,7 @@ impl FromStr for Prefix {
         if trunc == net {
             Ok(Self(net))
         } else {
-            Err(BadValue(format!(
+            Err(BadValue::new(format!(
                 "`{text}` has bits set behind its length; write the prefix as {trunc}"
             )))
         }
@@ -540,27 +358,6 @@ impl<'de> Deserialize<'de> for Prefix {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserialize_text(deserializer, "an IP address or a prefix")
     }
-}
-
-/// Reads any value with a text form; `what` completes "expected …".
-fn deserialize_text<'de, D, T>(deserializer: D, what: &'static str) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err = BadValue>,
-{
-    struct Text<T>(&'static str, std::marker::PhantomData<T>);
-    impl<T: FromStr<Err = BadValue>> Visitor<'_> for Text<T> {
-        type Value = T;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.0)
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-            text.parse().map_err(E::custom)
-        }
-    }
-    deserializer.deserialize_str(Text(what, std::marker::PhantomData))
 }
 
 /// A value that is one of a few words.
@@ -751,60 +548,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_vni_has_24_bits_and_the_refusal_says_so() {
-        assert_eq!("16777215".parse(), Ok(Vni(16_777_215)));
-        for text in ["16777216", "99999999999999"] {
-            let error = text.parse::<Vni>().unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!("VNI {text} does not fit in 24 bits; give a number from 0 to 16777215")
-            );
-        }
-        for text in ["", "x", "-1", "+1", "0x64"] {
-            assert!(
-                text.parse::<Vni>()
-                    .unwrap_err()
-                    .to_string()
-                    .contains("is not a VNI"),
-                "{text}"
-            );
-        }
+    fn a_vni_in_json_has_24_bits() {
         assert!(
             serde_json::from_str::<Vni>("16777216")
                 .unwrap_err()
                 .to_string()
                 .contains("24 bits")
         );
-    }
-
-    #[test]
-    fn a_mac_is_read_in_either_case_with_colons_or_dashes_and_printed_in_one_form() {
-        for text in ["78:56:43:aB:00:01", "78-56-43-AB-00-01"] {
-            assert_eq!(
-                text.parse::<Mac>().unwrap().to_string(),
-                "78:56:43:ab:00:01"
-            );
-        }
-    }
-
-    #[test]
-    fn a_malformed_mac_is_refused() {
-        let bad = [
-            "",
-            "02",
-            "02:00:00:00:00",
-            "02:00:00:00:00:0g",
-            "02:00:00:00:00:0b:",
-            "2:0:0:0:0:b:00:00:0",
-        ];
-        for text in bad.into_iter().chain([
-            "02:00:00-00:00:0b",
-            "0200.0000.000b",
-            "+2:00:00:00:00:0b",
-            "02:00:00:00:00:é",
-        ]) {
-            assert!(text.parse::<Mac>().is_err(), "{text}");
-        }
     }
 
     #[test]
@@ -831,8 +581,11 @@ mod tests {
             assert_eq!(serde_json::to_string(value).unwrap(), json);
             assert_eq!(serde_json::from_str::<T>(json).unwrap(), *value);
         }
-        round_trip(&Vni(100), "100");
-        round_trip(&Mac([2, 0, 0, 0, 0, 0xb]), "\"02:00:00:00:00:0b\"");
+        round_trip(&Vni::new(100).unwrap(), "100");
+        round_trip(
+            &MacAddr::from_bytes([2, 0, 0, 0, 0, 0xb]),
+            "\"02:00:00:00:00:0b\"",
+        );
         round_trip(&VlanId(4094), "4094");
         round_trip::<Ttl>(&"64".parse().unwrap(), "64");
         round_trip::<Tos>(&OrInherit::Inherit, "\"inherit\"");

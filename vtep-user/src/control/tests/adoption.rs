@@ -1,6 +1,9 @@
 //! A new daemon and what an earlier one left.
 
-use vtep_common::maps::{FdbKey, FdbValue, Peer};
+use vtep_common::abi::{
+    fdb::{FdbKey, FdbValue},
+    peer::Peer,
+};
 
 use super::{
     super::{Limits, State},
@@ -167,9 +170,9 @@ fn entries_that_point_nowhere_or_are_not_understood_are_taken_away() {
         value(77, 0, 1),
     ];
     for (last, value) in (0x80..).zip(bad) {
-        let at = mac("02:00:00:00:00:00").0;
-        let at = crate::model::Mac([at[0], 0, 0, 0, 0, last]);
-        lab.maps.fdb.insert(FdbKey::new(0, at.into()), value);
+        let at = mac("02:00:00:00:00:00").bytes();
+        let at = crate::model::MacAddr::from_bytes([at[0], 0, 0, 0, 0, last]);
+        lab.maps.fdb.insert(FdbKey::new(0, at), value);
     }
     let before = lab.rows();
 

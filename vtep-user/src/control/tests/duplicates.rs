@@ -1,6 +1,6 @@
 //! MACs that move too often, each rule as a claim.
 
-use vtep_common::maps::{FdbKey, FdbValue};
+use vtep_common::abi::fdb::{FdbKey, FdbValue};
 
 use super::{
     super::{Duplicates, Limits},
@@ -30,7 +30,7 @@ fn lab_with(limits: Limits) -> Lab {
 }
 
 fn is_frozen(lab: &Lab) -> bool {
-    let flags = lab.maps.fdb[&FdbKey::new(0, mac(A).into())].flags;
+    let flags = lab.maps.fdb[&FdbKey::new(0, mac(A))].flags;
     assert_eq!(lab.row(A).duplicate, flags == FdbValue::FROZEN);
     flags == FdbValue::FROZEN
 }

@@ -1,8 +1,10 @@
 //! Hosts that ARP and ND are answered for, and the nexthop table: each rule as a claim.
 
-use vtep_common::{
-    events::Event,
-    maps::{FdbValue, NexthopKey, NexthopValue, Segment},
+use vtep_common::abi::{
+    event::Event,
+    fdb::FdbValue,
+    nexthop::{NexthopKey, NexthopValue},
+    segment::Segment,
 };
 
 use super::{
@@ -182,7 +184,7 @@ fn a_host_needs_the_mac_of_a_station() {
             Op::NeighReplace(neigh(HOST, at)),
             Op::NexthopReplace(nexthop(HOST, V2, at)),
         ] {
-            assert!(lab.refused(&op).contains("is no station's MAC"));
+            assert!(lab.refused(&op).contains("is not a unicast MAC address"));
         }
     }
 }
@@ -301,12 +303,13 @@ fn a_deleted_vni_takes_its_hosts_along() {
     lab.done(&Op::VniDel { vni: vni(100) });
     assert_eq!((lab.maps.neighs.len(), lab.maps.nexthops.len()), (0, 0));
     let State {
-        neigh_used,
-        snooped_len,
-        nexthop_used,
+        hosts,
+        addresses,
+        nexthops,
         ..
     } = lab.state;
-    assert_eq!((neigh_used, snooped_len, nexthop_used), (0, 0, 0));
+    let used = [hosts.own(), addresses.len(), nexthops.hosts()];
+    assert_eq!((used, hosts.snooped(), nexthops.room()), ([0; 3], 0, 0));
 }
 
 // The addresses of ports
@@ -401,7 +404,7 @@ fn an_address_belongs_to_one_port() {
     assert_eq!(
         lab.refused(&op),
         format!(
-            "{HOST} is an address of port tap2 in vni 100 already; give that one others first with: vtep port set tap2 --ip IP"
+            "{HOST} is already an address of port tap2 in vni 100; give that port other addresses first with: vtep port set tap2 --ip IP"
         )
     );
 }
@@ -411,7 +414,7 @@ fn what_a_port_makes_is_not_deleted_elsewhere() {
     let mut lab = lab();
     with_port(&mut lab, &[A], &[HOST]);
     let sentence = format!(
-        "{HOST} is an address of port tap2; give the port others with: vtep port set tap2 --ip IP"
+        "{HOST} is an address of port tap2; give the port other addresses with: vtep port set tap2 --ip IP"
     );
     assert_eq!(lab.refused(&neigh_del(HOST)), sentence);
     assert_eq!(lab.refused(&nexthop_del(HOST)), sentence);

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{
-    events::Event,
-    maps::{FdbKey, FdbValue},
+use vtep_common::abi::{
+    event::Event,
+    fdb::{FdbKey, FdbValue},
 };
 
 use super::{
@@ -55,7 +55,7 @@ fn kinds(events: &[Happening]) -> Vec<EventKind> {
 }
 
 fn value(lab: &Lab, at: &str) -> FdbValue {
-    lab.maps.fdb[&FdbKey::new(0, mac(at).into())]
+    lab.maps.fdb[&FdbKey::new(0, mac(at))]
 }
 
 fn counters(lab: &Lab) -> LearnCounters {
@@ -133,7 +133,7 @@ fn what_was_learned_stays_when_learning_is_turned_off() {
 #[test]
 fn macs_that_are_no_stations_and_our_own_are_never_learned() {
     let mut lab = lab();
-    lab.state.set_own_macs([mac(B).into()]);
+    lab.state.set_own_macs([mac(B)]);
     for at in [ZERO, "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", B] {
         lab.learn(at, Vtep(V2));
     }
@@ -329,7 +329,7 @@ fn a_mac_may_move_within_a_full_vni_and_counts_at_its_new_place() {
     lab.learn(A, Port(0));
     lab.learn(A, Port(1));
     assert_eq!(lab.fdb(100), [format!("{A} tap1")]);
-    assert_eq!([0, 1].map(|slot| lab.state.ports[slot].learned), [0, 1]);
+    assert_eq!([0, 1].map(|slot| lab.state.fdb.count_behind(slot)), [0, 1]);
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn a_mac_moves_at_once_and_both_places_are_told() {
 fn announced(mac: &str, to: &[&str]) -> Announce {
     Announce {
         vni: vni(100),
-        mac: super::lab::mac(mac).into(),
+        mac: super::lab::mac(mac),
         hosts: Vec::new(),
         to: to.iter().map(|to| ip(to)).collect::<Vec<IpAddr>>(),
     }
@@ -467,7 +467,7 @@ fn the_macs_that_a_port_is_given_are_announced() {
     );
     let many = (0..1000_u16).map(|number| {
         let [high, low] = number.to_be_bytes();
-        crate::model::Mac([2, 0, 0, 1, high, low])
+        crate::model::MacAddr::from_bytes([2, 0, 0, 1, high, low])
     });
     assert_eq!(lab.done(&set(many.collect())).announce.len(), 1000);
 }
@@ -581,7 +581,7 @@ fn a_tick_looks_at_a_bounded_number_and_says_when_it_is_behind() {
 fn an_entry_that_the_map_does_not_have_ages_out() {
     let mut lab = lab_with(ageing(10), Limits::default());
     lab.learn(A, Vtep(V2));
-    let key = FdbKey::new(0, mac(A).into());
+    let key = FdbKey::new(0, mac(A));
     lab.maps.fdb.remove(&key);
     lab.now += 10 * SECOND;
     let effect = lab.tick_unchecked();

@@ -4,15 +4,15 @@ use std::net::IpAddr;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use vtep_common::{events::Event, maps::FdbValue};
+use vtep_common::abi::{event::Event, fdb::FdbValue};
 
 use super::{
     super::{Duplicates, Effect, Limits, Resolution},
     lab::*,
 };
 use crate::model::{
-    FdbDel, FdbFilter, FdbSpec, Flood, Mac, Mode, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op,
-    PeerSpec, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni, VniSpec,
+    FdbDel, FdbFilter, FdbSpec, Flood, MacAddr, Mode, NeighDel, NeighSpec, NexthopDel, NexthopSpec,
+    Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni, VniSpec,
 };
 
 /// Tables so small that they fill up.
@@ -86,7 +86,7 @@ fn any_vlan() -> impl Strategy<Value = Option<VlanId>> {
     select(&[0, 10][..]).prop_map(vlan)
 }
 
-fn any_macs() -> impl Strategy<Value = Vec<Mac>> {
+fn any_macs() -> impl Strategy<Value = Vec<MacAddr>> {
     vec(select(&MACS[1..4]).prop_map(mac), 0..3)
 }
 
@@ -189,7 +189,7 @@ fn any_ips() -> impl Strategy<Value = Vec<IpAddr>> {
     vec(select(&HOSTS[..]).prop_map(ip), 0..3)
 }
 
-fn any_station() -> impl Strategy<Value = Option<Mac>> {
+fn any_station() -> impl Strategy<Value = Option<MacAddr>> {
     option::of(select(&MACS[1..4]).prop_map(mac))
 }
 
@@ -363,7 +363,7 @@ fn run(lab: &mut Lab, step: Step) {
         Step::Seen(mac) => {
             for (key, value) in &mut lab.maps.fdb {
                 let learned = value.origin == FdbValue::LEARNED;
-                if learned && key.mac() == super::lab::mac(MACS[mac]).into() {
+                if learned && key.mac() == super::lab::mac(MACS[mac]) {
                     value.last_seen = lab.now;
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use vtep_common::maps::FdbKey;
+use vtep_common::abi::fdb::FdbKey;
 
 use super::{
     super::{
@@ -37,7 +37,7 @@ impl Core {
             })
             .collect();
         let key = FdbKey::new(segment, *mac);
-        let vni = (*vni).into();
+        let vni = *vni;
         for payload in frames::announcements(vni, *mac, &hosts) {
             let payload: Arc<[u8]> = payload.into();
             for &to in to {
