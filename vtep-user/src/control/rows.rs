@@ -2,10 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{
-    addr::MacAddr,
-    maps::{self, Segment as Pod},
-};
+use vtep_common::{addr::MacAddr, maps};
 
 use super::{
     State,
@@ -20,8 +17,7 @@ use crate::control::{
     record::settings,
 };
 use crate::model::{
-    EntryState, FdbFilter, FdbRow, InnerVlan, PeerRow, PeerState, PortRow, Refusal, Reserved,
-    VlanId, Vni, VniRow,
+    EntryState, FdbFilter, FdbRow, PeerRow, PeerState, PortRow, Refusal, Vni, VniRow,
 };
 
 impl State {
@@ -35,38 +31,12 @@ impl State {
     }
 
     fn vni_row(&self, segment: &Segment) -> VniRow {
-        let pod = &segment.pod;
         let name = |slot: &u32| self.devices[&self.ports[*slot].pod.ifindex].name.clone();
         let mut ports: Vec<_> = segment.ports.iter().map(name).collect();
         ports.sort_unstable();
         let mut remotes = self.ips(&segment.remotes);
         remotes.sort_unstable();
-        VniRow {
-            vni: segment.vni(),
-            mode: settings::mode(pod),
-            flood: settings::flood(pod),
-            group: settings::group(pod),
-            learning: pod.has(Pod::LEARNING),
-            suppress: pod.has(Pod::SUPPRESS),
-            ageing_s: pod.ageing_s,
-            max_macs: (pod.max_macs != 0).then_some(pod.max_macs),
-            inner_vlan: if pod.has(Pod::INNER_VLAN_PASS) {
-                InnerVlan::Pass
-            } else {
-                InnerVlan::Drop
-            },
-            ports: distinct(ports),
-            remotes,
-            ttl: settings::ttl(pod),
-            tos: settings::tos(pod),
-            df: settings::df(pod),
-            srcport: settings::srcport(pod),
-            reserved: if pod.has(Pod::RESERVED_STRICT) {
-                Reserved::Strict
-            } else {
-                Reserved::Ignore
-            },
-        }
+        settings::row(&segment.pod, segment.vni(), distinct(ports), remotes)
     }
 
     /// The ports of one interface, or all, by name and VLAN.
@@ -81,26 +51,11 @@ impl State {
         };
         devices.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         let mut rows = Vec::new();
-        for (ifindex, device) in devices {
+        for (_, device) in devices {
             for &slot in device.slots.values() {
                 let port = &self.ports[slot];
-                let max_macs = port.max_macs();
-                let delivery = if port.pod.has(maps::Port::XDP_TARGET) {
-                    "xdp"
-                } else {
-                    "tc"
-                };
-                rows.push(PortRow {
-                    dev: device.name.clone(),
-                    vni: self.segments[port.pod.segment].vni(),
-                    vlan: VlanId::new(port.pod.vlan),
-                    hook: device.hook,
-                    ifindex: Some(ifindex),
-                    delivery: Some(delivery.to_owned()),
-                    macs: port.macs.iter().copied().collect(),
-                    ips: port.ips.iter().copied().collect(),
-                    max_macs: (max_macs != 0).then_some(max_macs),
-                });
+                let vni = self.segments[port.pod.segment].vni();
+                rows.push(port.row(vni, device.name.clone(), device.hook));
             }
         }
         Ok(rows)

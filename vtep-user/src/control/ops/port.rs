@@ -16,12 +16,33 @@ use crate::control::{
     record::settings,
     state::Port,
 };
-use crate::model::{Op, PortChange, PortHook, PortPart, PortSpec, Refusal, VlanId};
+use crate::model::{Op, PortChange, PortHook, PortPart, PortRow, PortSpec, Refusal, VlanId, Vni};
 
 impl Port {
     /// Most MACs behind it, 0 for no limit. It stands in the last word of the record, which only the daemon reads.
     pub(crate) const fn max_macs(&self) -> u32 {
         self.pod.max_macs
+    }
+
+    /// It as a row, with the device's name and hook.
+    pub(crate) fn row(&self, vni: Vni, dev: String, hook: PortHook) -> PortRow {
+        let max_macs = self.max_macs();
+        let delivery = if self.pod.has(maps::Port::XDP_TARGET) {
+            "xdp"
+        } else {
+            "tc"
+        };
+        PortRow {
+            dev,
+            vni,
+            vlan: VlanId::new(self.pod.vlan),
+            hook,
+            ifindex: Some(self.pod.ifindex),
+            delivery: Some(delivery.to_owned()),
+            macs: self.macs.iter().copied().collect(),
+            ips: self.ips.iter().copied().collect(),
+            max_macs: (max_macs != 0).then_some(max_macs),
+        }
     }
 
     /// The MACs behind it, learned ones included.
