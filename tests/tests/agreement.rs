@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use vtep_common::events::Event;
-use vtep_common::host::frames::{Sample, World, reachable};
-use vtep_common::maps::Hook;
-use vtep_common::reason::Reason;
+use vtep_common::abi::counter::Hook;
+use vtep_common::abi::event::Event;
+use vtep_common::abi::reason::Reason;
+use vtep_common::testkit::frames::{Sample, World, reachable};
 use vtep_tests::need_root;
 use vtep_tests::testrun::compare::{HostTotals, Want, host_only, run, run_counted, want};
 use vtep_tests::testrun::{Bench, with_bench};

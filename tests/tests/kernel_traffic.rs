@@ -5,14 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use vtep_common::host::frames::{LOCALS, Sample, Side, World, reachable};
-use vtep_common::host::{HostCounters, copies_in_place};
-use vtep_common::maps::Hook;
-use vtep_common::packet::Tag;
-use vtep_common::reason::Reason;
-use vtep_common::tables::Tables as _;
-use vtep_common::tunnel::TunnelKey;
-use vtep_common::verdict::{Decision, Verdict};
+use vtep_common::abi::counter::Hook;
+use vtep_common::abi::reason::Reason;
+use vtep_common::decide::tunnel::TunnelKey;
+use vtep_common::decide::verdict::{Decision, Verdict};
+use vtep_common::frame::packet::Tag;
+use vtep_common::runtime::Tables as _;
+use vtep_common::sim::{HostCounters, copies_in_place};
+use vtep_common::testkit::frames::{LOCALS, Sample, Side, World, reachable};
 use vtep_tests::dump;
 use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::link::Link as _;
@@ -108,7 +108,7 @@ fn receive_by_kernel(bench: &mut Bench<'_>) {
     let device = bench.interfaces.device;
     bench
         .datapath()
-        .attach_tunnel(DEVICE, device)
+        .attach_slow_path(DEVICE, device)
         .unwrap_or_else(|error| panic!("{error}"));
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::{need_root, wait};
 use vtep_user::netlink::{
-    Conflict, Error, Event, Link, LinkKind, Monitor, NeighbourState, Netlink, Resolution,
+    Conflict, Error, Event, Link, LinkKind, Monitor, NeighbourState, Netlink, PeerRoute,
     XdpFeatures,
 };
 
@@ -102,7 +102,7 @@ fn the_tunnel_device_holds_the_port_for_both_families_and_is_adopted_again() {
 
     inside(&here, async |netlink| {
         let made = netlink
-            .create_tunnel_device(TUNNEL, PORT, OWNER)
+            .create_slow_path_device(TUNNEL, PORT, OWNER)
             .await
             .unwrap();
         assert!(!made.adopted);
@@ -125,7 +125,7 @@ fn the_tunnel_device_holds_the_port_for_both_families_and_is_adopted_again() {
         assert_eq!(own, [] as [IpAddr; 0], "no link-local address");
 
         let again = netlink
-            .create_tunnel_device(TUNNEL, PORT, OWNER)
+            .create_slow_path_device(TUNNEL, PORT, OWNER)
             .await
             .unwrap();
         assert!(again.adopted);
@@ -143,7 +143,7 @@ fn the_tunnel_device_has_the_attributes_that_the_data_path_needs() {
     let here = Ns::new("here");
     inside(&here, async |netlink| {
         netlink
-            .create_tunnel_device(TUNNEL, PORT, OWNER)
+            .create_slow_path_device(TUNNEL, PORT, OWNER)
             .await
             .unwrap();
     });
@@ -175,7 +175,7 @@ fn another_vxlan_device_on_the_port_is_named() {
 
     inside(&here, async |netlink| {
         let refused = netlink
-            .create_tunnel_device(TUNNEL, PORT, OWNER)
+            .create_slow_path_device(TUNNEL, PORT, OWNER)
             .await
             .unwrap_err();
 
@@ -200,7 +200,7 @@ fn a_socket_on_the_port_is_named_with_its_process() {
             let _socket = UdpSocket::bind((any, port)).unwrap();
 
             let refused = netlink
-                .create_tunnel_device(TUNNEL, port, OWNER)
+                .create_slow_path_device(TUNNEL, port, OWNER)
                 .await
                 .unwrap_err();
 
@@ -230,7 +230,7 @@ fn a_socket_whose_device_moved_away_is_still_a_conflict() {
 
     inside(&here, async |netlink| {
         let refused = netlink
-            .create_tunnel_device(TUNNEL, PORT, OWNER)
+            .create_slow_path_device(TUNNEL, PORT, OWNER)
             .await
             .unwrap_err();
 
@@ -256,7 +256,7 @@ fn an_interface_of_that_name_that_is_not_ours_is_left_alone() {
     inside(&here, async |netlink| {
         let refusal = async |name: &str, port| {
             netlink
-                .create_tunnel_device(name, port, OWNER)
+                .create_slow_path_device(name, port, OWNER)
                 .await
                 .unwrap_err()
                 .to_string()
@@ -278,11 +278,11 @@ fn an_interface_of_that_name_that_is_not_ours_is_left_alone() {
                 .contains("is a vxlan device on UDP port 4790")
         );
         netlink
-            .create_tunnel_device("vtep4792", 4792, OWNER)
+            .create_slow_path_device("vtep4792", 4792, OWNER)
             .await
             .unwrap();
         let other = netlink
-            .create_tunnel_device("vtep4792", 4792, "vtep instance b")
+            .create_slow_path_device("vtep4792", 4792, "vtep instance b")
             .await;
         let said = other.unwrap_err().to_string();
         let instance = OWNER.strip_prefix(vtep_user::netlink::OWNER).expect("ours");
@@ -353,7 +353,7 @@ fn a_route_names_its_gateway_its_mtu_and_the_source() {
             assert!(own.local);
             assert_eq!(
                 netlink.resolve_peer(ip(family.here), None).await.unwrap(),
-                Resolution::LocalAddress
+                PeerRoute::LocalAddress
             );
         });
     }
@@ -372,7 +372,7 @@ fn a_destination_without_a_way_has_no_route() {
                 assert_eq!(netlink.resolve(far, None).await.unwrap(), None, "{kind}");
                 assert_eq!(
                     netlink.resolve_peer(far, None).await.unwrap(),
-                    Resolution::NoRoute
+                    PeerRoute::NoRoute
                 );
                 here.ip(&format!("route del {kind} {}", family.far_net));
             }
@@ -416,11 +416,11 @@ fn an_ipv4_route_over_an_ipv6_gateway_is_followed() {
 
         let pending = netlink.resolve_peer(far, None).await.unwrap();
         let via = ip("2001:db8::2");
-        assert_eq!(pending, Resolution::Pending { oif: up.index, via });
+        assert_eq!(pending, PeerRoute::Pending { oif: up.index, via });
         netlink.probe(up.index, via).await.unwrap();
         let resolved = settled(&netlink, far).await;
         assert!(
-            matches!(resolved, Resolution::Resolved { dst_mac, .. } if dst_mac == mac(&there)),
+            matches!(resolved, PeerRoute::Resolved { dst_mac, .. } if dst_mac == mac(&there)),
             "{resolved:?}"
         );
     });
@@ -441,7 +441,7 @@ fn a_probe_resolves_a_peer_on_the_link_and_behind_a_gateway() {
         inside(&here, async |netlink| {
             let up = netlink.link_by_name("up0").await.unwrap();
             let via = ip(family.there);
-            let pending = Resolution::Pending { oif: up.index, via };
+            let pending = PeerRoute::Pending { oif: up.index, via };
             assert_eq!(netlink.neighbour(up.index, via).await.unwrap(), None);
             assert_eq!(
                 netlink.resolve_peer(ip(family.far), None).await.unwrap(),
@@ -451,7 +451,7 @@ fn a_probe_resolves_a_peer_on_the_link_and_behind_a_gateway() {
 
             netlink.probe(up.index, via).await.unwrap();
 
-            let want = Resolution::Resolved {
+            let want = PeerRoute::Resolved {
                 oif: up.index,
                 src_mac: own_mac,
                 dst_mac: far_mac,
@@ -492,7 +492,7 @@ fn a_probe_after_a_failure_asks_again() {
 
             let resolved = settled(&netlink, peer).await;
             assert!(
-                matches!(resolved, Resolution::Resolved { .. }),
+                matches!(resolved, PeerRoute::Resolved { .. }),
                 "{resolved:?}"
             );
         });
@@ -557,14 +557,14 @@ fn a_link_without_carrier_is_down_and_a_tun_is_not_ethernet() {
 
         let unplugged = netlink.resolve_peer(ip("192.0.2.2"), None).await.unwrap();
 
-        assert_eq!(unplugged, Resolution::LinkDown { oif: up.index });
+        assert_eq!(unplugged, PeerRoute::LinkDown { oif: up.index });
         // Nobody reads the tun device, so it has no carrier either.
         let tun = netlink.link_by_name("tun0").await.unwrap();
         let over_tun = netlink
             .resolve_peer(ip("198.51.100.2"), None)
             .await
             .unwrap();
-        assert_eq!(over_tun, Resolution::LinkDown { oif: tun.index });
+        assert_eq!(over_tun, PeerRoute::LinkDown { oif: tun.index });
     });
 }
 
@@ -833,11 +833,11 @@ fn inside(ns: &Ns, test: impl AsyncFnOnce(Netlink) + Send) {
 }
 
 /// Waits until a peer is no longer pending.
-async fn settled(netlink: &Netlink, peer: IpAddr) -> Resolution {
+async fn settled(netlink: &Netlink, peer: IpAddr) -> PeerRoute {
     let waiting = async {
         loop {
             match netlink.resolve_peer(peer, None).await.unwrap() {
-                Resolution::Pending { .. } => tokio::time::sleep(Duration::from_millis(5)).await,
+                PeerRoute::Pending { .. } => tokio::time::sleep(Duration::from_millis(5)).await,
                 other => return other,
             }
         }

@@ -8,7 +8,7 @@ use aya::maps::{HashMap, Map, MapData};
 use aya::programs::ProgramInfo;
 use aya::programs::links::{FdLink, PinnedLink};
 use serde_json::Value;
-use vtep_common::addr::VtepAddr;
+use vtep_common::abi::addr::VtepAddr;
 use vtep_tests::bpf;
 use vtep_tests::bpf::asm::Asm;
 use vtep_tests::bpf::program::{Program, ProgramType};

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 
 use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData};
-use vtep_common::addr::{MacAddr, VtepAddr};
-use vtep_common::buckets::{Bucket, Shape, Table};
-use vtep_common::maps::{
-    Address, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, NeighKey, NeighValue, NexthopKey,
-    NexthopValue, name,
+use vtep_common::abi::addr::{MacAddr, VtepAddr};
+use vtep_common::abi::hash_table::{Bucket, Shape, Table};
+use vtep_common::abi::{
+    address::{Address, LOCAL_GROUP, LOCAL_OWN},
+    fdb::{FdbKey, FdbValue},
+    map::name,
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
 };
 use vtep_tests::daemon::mount_bpffs;
 use vtep_tests::lab::ns::unique;

@@ -1,9 +1,12 @@
 //! What both sides of the kernel border share: headers, tables, decisions.
 //!
-//! The decisions ([`port::decide_port`], [`uplink::decide_uplink`], [`tunnel::decide_tunnel`]) are pure: they read a
-//! frame through [`packet::PacketRead`] and the tables through [`tables::Tables`], and return a [`verdict::Decision`].
+//! The decisions ([`decide::port::decide_port`], [`decide::uplink::decide_uplink`], [`decide::tunnel::decide_tunnel`]) are pure: they read a
+//! frame through [`frame::packet::PacketRead`] and the tables through [`runtime::Tables`], and return a [`decide::verdict::Decision`].
 //! The eBPF programs run them over packet memory and BPF maps, the host tests over slices and ordinary maps.
-#![cfg_attr(not(any(test, feature = "user", feature = "host")), no_std)]
+#![cfg_attr(
+    not(any(test, feature = "user", feature = "sim", feature = "testkit")),
+    no_std
+)]
 #![cfg_attr(
     not(test),
     deny(
@@ -16,13 +19,11 @@
     )
 )]
 
-pub mod addr;
-pub mod buckets;
-pub mod count;
-pub mod ecn;
-pub mod events;
-pub mod flow;
-#[cfg(any(test, feature = "host"))]
+pub mod abi;
+pub mod decide;
+pub mod frame;
+pub mod runtime;
+#[cfg(any(test, feature = "sim"))]
 #[expect(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -32,21 +33,18 @@ pub mod flow;
     clippy::missing_panics_doc,
     reason = "for tests, where a panic is a failed one"
 )]
-pub mod host;
-pub mod inner;
-pub mod known;
-pub mod learn;
-pub mod maps;
-pub mod neigh;
-pub mod outer;
-pub mod packet;
-pub mod port;
-pub mod reason;
-pub mod tables;
-pub mod template;
+pub mod sim;
+#[cfg(any(test, feature = "testkit"))]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    clippy::missing_panics_doc,
+    reason = "for tests, where a panic is a failed one"
+)]
+pub mod testkit;
 #[cfg(feature = "user")]
 pub mod text;
-pub mod tunnel;
-pub mod uplink;
-pub mod verdict;
 pub mod wire;

@@ -8,7 +8,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::addr::{MacAddr, Vni};
+use crate::abi::addr::{MacAddr, Vni};
 
 /// Why a text is not the value it should be: one sentence without the `error: ` in front.
 #[derive(Debug, Clone, PartialEq, Eq)]

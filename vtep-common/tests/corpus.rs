@@ -7,11 +7,11 @@ use std::{
 };
 
 use vtep_common::{
-    host::{
+    abi::counter::Hook,
+    testkit::{
         check,
         frames::{Sample, Side, World},
     },
-    maps::Hook,
 };
 
 const TARGETS: [&str; 3] = ["decide_port", "decide_uplink", "outer"];

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use vtep_common::{host::frames::reachable, maps::Hook, reason::Reason};
+use vtep_common::{
+    abi::{counter::Hook, reason::Reason},
+    testkit::frames::reachable,
+};
 
 const BEGIN: &str = "--test documents -->\n";
 const END: &str = "<!-- end -->";

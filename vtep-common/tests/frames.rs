@@ -7,13 +7,12 @@ use std::{
 };
 
 use vtep_common::{
-    host::{
+    abi::{counter::Hook, reason::Reason},
+    decide::verdict::{TagEdit, Verdict},
+    testkit::{
         check,
         frames::{World, reachable},
     },
-    maps::Hook,
-    reason::Reason,
-    verdict::{TagEdit, Verdict},
 };
 
 /// Frames in all; a fifth of them at each hook.

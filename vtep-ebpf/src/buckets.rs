@@ -1,17 +1,23 @@
-//! Look-ups in the tables of buckets ([`vtep_common::buckets`]).
+//! Look-ups in the tables of buckets ([`vtep_common::abi::hash_table`]).
 
 use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use vtep_common::{
-    addr::VtepAddr,
-    buckets::{Bucket, Shape, Table, WAYS},
-    inner::{Inner, Received},
-    known::Known,
-    maps::{
-        Address, DEFAULT_FDB_ENTRIES, FdbKey, FdbValue, MAX_LOCALS, MAX_PEERS, MAX_PORTS,
-        MAX_SEGMENTS, Peer, PortKey, vni_key,
+    abi::{
+        addr::VtepAddr,
+        address::Address,
+        fdb::{FdbKey, FdbValue},
+        hash_table::{Bucket, Shape, Table, WAYS},
+        map::{DEFAULT_FDB_ENTRIES, MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
+        peer::Peer,
+        port::PortKey,
+        segment::vni_key,
     },
-    outer::Ends,
-    tables::{Keyed, Tables as _, place},
+    decide::lookup::Known,
+    frame::{
+        inner::{Inner, Received},
+        outer::Ends,
+    },
+    runtime::{Keyed, Tables as _, place},
 };
 
 use crate::{

@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::Array,
 };
-use vtep_common::maps::Clock;
+use vtep_common::abi::clock::Clock;
 
 #[map]
 static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);

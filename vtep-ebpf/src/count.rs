@@ -2,9 +2,11 @@
 
 use aya_ebpf::maps::PerCpuArray;
 use vtep_common::{
-    count::{Counters, Direction},
-    maps::{Counter, Hook},
-    reason::Reason,
+    abi::{
+        counter::{Counter, Direction, Hook},
+        reason::Reason,
+    },
+    decide::count::Counters,
 };
 
 use crate::maps::{PEER_COUNTERS, PORT_COUNTERS, REASON_COUNTERS, SEGMENT_COUNTERS};

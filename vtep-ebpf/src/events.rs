@@ -1,9 +1,11 @@
 //! Telling the daemon.
 
 use vtep_common::{
-    events::Event,
-    maps::{EventEnd, FdbKey, Guard},
-    tables::place,
+    abi::{
+        event::{Event, EventEnd, Guard},
+        fdb::FdbKey,
+    },
+    runtime::place,
 };
 
 use crate::{

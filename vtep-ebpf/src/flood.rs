@@ -4,12 +4,20 @@ use core::ffi::c_void;
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated as helpers};
 use vtep_common::{
-    count::{Counters as _, Direction, copy_goes},
-    maps::{FloodList, Hook, MAX_FLOOD_TARGETS, Peer},
-    reason::Reason,
-    tables::{Keyed as _, Tables as _, place},
-    template::{self, Fields, LEN_V4, LEN_V6},
-    verdict::{Encap, Flood},
+    abi::{
+        counter::{Direction, Hook},
+        flood::FloodList,
+        map::MAX_FLOOD_TARGETS,
+        outer_template::{LEN_V4, LEN_V6},
+        peer::Peer,
+        reason::Reason,
+    },
+    decide::{
+        count::{Counters as _, copy_goes},
+        verdict::{Encap, Flood},
+    },
+    frame::template::{self, Fields},
+    runtime::{Keyed as _, Tables as _, place},
 };
 
 use crate::{

@@ -21,14 +21,14 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use vtep_common::{
-    count::{End, count_end},
-    maps::Hook,
-    packet::PacketRead as _,
-    port,
-    reason::Reason,
-    tables::{Tables as _, place},
-    tunnel, uplink,
-    verdict::{Act as _, Found, Who},
+    abi::{counter::Hook, reason::Reason},
+    decide::{
+        count::{End, count_end},
+        port, tunnel, uplink,
+        verdict::{Act as _, Found, Who},
+    },
+    frame::packet::PacketRead as _,
+    runtime::{Tables as _, place},
 };
 
 use crate::{
@@ -111,7 +111,7 @@ pub fn tc_port_rest(ctx: TcContext) -> i32 {
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
     let act = TcAct::new(frame, tables);
-    let end = port::rest::decide(&frame, &frame.meta(), &tables, &act);
+    let end = port::unknown::decide(&frame, &frame.meta(), &tables, &act);
     tc_action_of(count(tables, Hook::Port, &end, len))
 }
 

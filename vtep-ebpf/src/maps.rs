@@ -9,19 +9,31 @@ use aya_ebpf::{
 };
 use bytemuck::Pod;
 use vtep_common::{
-    addr::VtepAddr,
-    inner::{Inner, Received},
-    known::Known,
-    maps::{
-        Config, Counter, EVENTS_BYTES, EventEnd, FloodList, Guard, Hook, MAX_FLOOD_LISTS,
-        MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS,
-        NeighKey, NeighValue, NexthopKey, NexthopValue, Part, Peer, Port, PortKey, Segment,
+    abi::{
+        addr::VtepAddr,
+        config::Config,
+        counter::{Counter, Hook},
+        event::{EventEnd, Guard},
+        flood::FloodList,
+        map::{
+            EVENTS_BYTES, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS, MAX_NEXTHOPS,
+            MAX_PEERS, MAX_PORTS, MAX_SEGMENTS,
+        },
+        neigh::{NeighKey, NeighValue},
+        nexthop::{NexthopKey, NexthopValue},
+        outer_template::TEMPLATE_WORDS,
+        peer::Peer,
+        port::{Port, PortKey},
+        reason::Reason,
+        segment::Segment,
+        tail_call::Part,
     },
-    outer::Ends,
-    reason::Reason,
-    tables::{Tables, place},
-    template::TEMPLATE_WORDS,
-    verdict::Found,
+    decide::{lookup::Known, verdict::Found},
+    frame::{
+        inner::{Inner, Received},
+        outer::Ends,
+    },
+    runtime::{Tables, place},
 };
 
 use crate::{

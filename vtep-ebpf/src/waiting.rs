@@ -2,8 +2,8 @@
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use vtep_common::{
-    maps::{MAX_FLOOD_TARGETS, Peer},
-    verdict::Flood,
+    abi::{map::MAX_FLOOD_TARGETS, peer::Peer},
+    decide::verdict::Flood,
     wire::checksum::Sum,
 };
 

@@ -7,9 +7,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use vtep_common::addr::MacAddr;
-use vtep_common::buckets::{self, Shape, WAYS};
-use vtep_common::maps::{FdbKey, FdbValue, name};
+use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::hash_table::{self, Shape, WAYS};
+use vtep_common::abi::{
+    fdb::{FdbKey, FdbValue},
+    map::name,
+};
 use vtep_tests::bpf::asm::{Asm, Helper, Reg, Size};
 use vtep_tests::bpf::program::{Program, ProgramType, array, number_at, numbers_at, open_map};
 use vtep_tests::daemon::mount_bpffs;
@@ -95,7 +98,7 @@ impl Table {
             .unwrap_or_else(|error| panic!("load the programs: {error}"));
         let map = open_map(&pins.0.join(name::FDB));
         let shapes = open_map(&pins.0.join(name::SHAPES));
-        let shape: [u64; 2] = numbers_at(&shapes, buckets::Table::Fdb as u32);
+        let shape: [u64; 2] = numbers_at(&shapes, hash_table::Table::Fdb as u32);
         let mut table = Self {
             datapath,
             map,
@@ -350,7 +353,7 @@ impl Drop for StopOnDrop<'_> {
 }
 
 /// Looks up the key at R10 - 16 and reads what it finds; counts if it finds nothing. All that is known here of how the table
-/// is laid out ([`vtep_common::buckets`]).
+/// is laid out ([`vtep_common::abi::hash_table`]).
 fn look_up(asm: Asm, map: &OwnedFd, shape: Shape, misses: &OwnedFd) -> Asm {
     let mask = shape.mask.cast_signed();
     let mixed = asm
@@ -377,7 +380,7 @@ fn look_up(asm: Asm, map: &OwnedFd, shape: Shape, misses: &OwnedFd) -> Asm {
         .returns(1)
 }
 
-/// The factors of [`vtep_common::flow::Mix`], whose steps those above are. Were they others, keys would be missed, which is
+/// The factors of [`vtep_common::abi::hash_table::Mix`], whose steps those above are. Were they others, keys would be missed, which is
 /// asserted.
 const MIX_STEPS: [u64; 2] = [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53];
 

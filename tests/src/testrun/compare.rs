@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use vtep_common::addr::MacAddr;
-use vtep_common::events::Event;
-use vtep_common::host::frames::{Sample, World};
-use vtep_common::host::{Action, HostCounters};
-use vtep_common::maps::{Hook, Peer};
-use vtep_common::reason::Reason;
-use vtep_common::tables::Keyed as _;
-use vtep_common::verdict::{Decision, NONE, Notes, Verdict, ViaKernel};
+use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::event::Event;
+use vtep_common::abi::reason::Reason;
+use vtep_common::abi::{counter::Hook, peer::Peer};
+use vtep_common::runtime::Keyed as _;
+use vtep_common::sim::{Action, HostCounters};
+use vtep_common::testkit::frames::{Sample, World};
+use vtep_common::{
+    abi::id::NONE,
+    decide::verdict::{Decision, Notes, Verdict, ViaKernel},
+};
 
 use super::totals::Totals;
 use super::{Bench, LONGEST, Ran, SHORTEST, is_xdp, save, scapy};

@@ -1,11 +1,11 @@
 //! Named cases: a frame, what the program returns for it, the whole frame then, and every counter.
 
-use vtep_common::count::Direction;
-use vtep_common::host::Action;
-use vtep_common::host::frames::{Interfaces, World};
-use vtep_common::maps::Hook;
-use vtep_common::packet::Meta;
-use vtep_common::reason::Reason;
+use vtep_common::abi::counter::Direction;
+use vtep_common::abi::counter::Hook;
+use vtep_common::abi::reason::Reason;
+use vtep_common::frame::packet::Meta;
+use vtep_common::sim::Action;
+use vtep_common::testkit::frames::{Interfaces, World};
 
 use super::compare::{code, difference};
 use super::totals::{Totals, number_name, reason_name};

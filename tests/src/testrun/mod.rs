@@ -14,11 +14,16 @@ use std::path::{Path, PathBuf};
 use aya::Pod;
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{ProgramError, TestRun, TestRunOptions};
-use vtep_common::events::Event;
-use vtep_common::host::HostTables;
-use vtep_common::host::frames::Interfaces;
-use vtep_common::maps::{FdbKey, FdbValue, Guard, Hook, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name};
-use vtep_common::packet::Meta;
+use vtep_common::abi::event::Event;
+use vtep_common::abi::{
+    counter::Hook,
+    event::Guard,
+    fdb::{FdbKey, FdbValue},
+    map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
+};
+use vtep_common::frame::packet::Meta;
+use vtep_common::sim::HostTables;
+use vtep_common::testkit::frames::Interfaces;
 use vtep_user::control::{Clock as _, Write};
 use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
 

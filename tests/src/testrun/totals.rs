@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use vtep_common::count::Direction;
-use vtep_common::host::HostCounters;
-use vtep_common::maps::{Counter, Hook};
-use vtep_common::reason::Reason;
+use vtep_common::abi::counter::Direction;
+use vtep_common::abi::counter::{Counter, Hook};
+use vtep_common::abi::reason::Reason;
+use vtep_common::sim::HostCounters;
 use vtep_user::datapath::{CounterRow, Snapshot};
 
 /// Packets and bytes by the name of the counter. A counter that is zero is not there.

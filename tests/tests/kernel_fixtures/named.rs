@@ -2,11 +2,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use vtep_common::addr::MacAddr;
-use vtep_common::count::Direction::{Decap, Encap};
-use vtep_common::host::frames::{Interfaces, station};
-use vtep_common::maps::Hook::{Port, PortXdp, Uplink, UplinkXdp};
-use vtep_common::reason::Reason;
+use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::counter::Direction::{Decap, Encap};
+use vtep_common::abi::counter::Hook::{Port, PortXdp, Uplink, UplinkXdp};
+use vtep_common::abi::reason::Reason;
+use vtep_common::testkit::frames::{Interfaces, station};
 use vtep_tests::encoder::{Frame, Mac, eth, pseudo};
 use vtep_tests::testrun::fixture::Count::{Peer, Port as ToPort, Segment};
 use vtep_tests::testrun::fixture::{Case, Count, check};

@@ -2,15 +2,15 @@
 
 use std::net::Ipv4Addr;
 
-use vtep_common::count::Direction::{Decap, Encap};
-use vtep_common::host::frames::{
+use vtep_common::abi::counter::Direction::{Decap, Encap};
+use vtep_common::abi::counter::Hook;
+use vtep_common::abi::counter::Hook::{Port, PortXdp};
+use vtep_common::abi::reason::Reason;
+use vtep_common::testkit::frames::{
     GONE_PEER, GONE_PORT, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
     PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE,
     PORT_QUIET, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, QUIET, ROUTED, TRUNK, group, host_mac,
 };
-use vtep_common::maps::Hook;
-use vtep_common::maps::Hook::{Port, PortXdp};
-use vtep_common::reason::Reason;
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::Count::{Lost, Peer, Port as ToPort, Segment};
@@ -607,9 +607,9 @@ fn a_flow_keeps_its_source_port_and_flows_differ() {
         head.tcp(source, 80, 7).payload(1, len).build()
     };
     let ports = with_bench(|bench| {
-        let world = vtep_common::host::frames::World::new(bench.interfaces);
+        let world = vtep_common::testkit::frames::World::new(bench.interfaces);
         bench.load(&world.tables);
-        let meta = vtep_common::packet::Meta {
+        let meta = vtep_common::frame::packet::Meta {
             ifindex: bench.interfaces.access,
             tag: None,
             gso_size: 0,

@@ -1,8 +1,8 @@
 //! What the kernel device hands on.
 
-use vtep_common::host::frames::{Interfaces, PLAIN, PORT_ACCESS};
-use vtep_common::maps::Hook::Tunnel;
-use vtep_common::reason::Reason;
+use vtep_common::abi::counter::Hook::Tunnel;
+use vtep_common::abi::reason::Reason;
+use vtep_common::testkit::frames::{Interfaces, PLAIN, PORT_ACCESS};
 use vtep_tests::encoder::Mac;
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::case;

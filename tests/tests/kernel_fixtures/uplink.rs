@@ -2,12 +2,12 @@
 
 use std::net::Ipv6Addr;
 
-use vtep_common::count::Direction::Decap;
-use vtep_common::host::frames::{
+use vtep_common::abi::counter::Direction::Decap;
+use vtep_common::abi::counter::Hook::{Uplink, UplinkXdp};
+use vtep_common::abi::reason::Reason;
+use vtep_common::testkit::frames::{
     GONE_PORT, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_VLAN_10, TRUNK,
 };
-use vtep_common::maps::Hook::{Uplink, UplinkXdp};
-use vtep_common::reason::Reason;
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::Count::{Port as ToPort, Segment};

@@ -10,7 +10,7 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! ```
 
-use crate::addr::Vni;
+use crate::abi::addr::Vni;
 
 /// Bytes of the header.
 pub const LEN: usize = network_types::vxlan::VxlanHdr::LEN;

@@ -3,16 +3,15 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use vtep_common::{
-    count::Direction,
-    host::{
-        HostCounters,
-        frames::{
-            PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_VLAN_10, World, group, station,
-        },
+    abi::{
+        counter::{Counter, Direction},
+        reason::Reason,
     },
-    maps::Counter,
-    reason::Reason,
-    verdict::Decision,
+    decide::verdict::Decision,
+    sim::HostCounters,
+    testkit::frames::{
+        PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_VLAN_10, World, group, station,
+    },
 };
 
 use crate::shared::{at_port, at_uplink, udp_frame, underlays};

@@ -3,19 +3,18 @@
 use std::net::IpAddr;
 
 use vtep_common::{
-    addr::{MacAddr, VtepAddr},
-    host::{
-        HostTables,
-        frames::{
-            GONE_PEER, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6, PLAIN, PORT_ACCESS,
-            World, station,
-        },
+    abi::{
+        addr::{MacAddr, VtepAddr},
+        peer::Peer,
     },
-    inner::Received,
-    known::Known,
-    maps::Peer,
-    outer::Ends,
-    tables::Keyed as _,
+    decide::lookup::Known,
+    frame::{inner::Received, outer::Ends},
+    runtime::Keyed as _,
+    sim::HostTables,
+    testkit::frames::{
+        GONE_PEER, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6, PLAIN, PORT_ACCESS,
+        World, station,
+    },
 };
 
 use crate::shared::{OURS_V4, OURS_V6, REMOTE_V4, REMOTE_V6};

@@ -1,14 +1,17 @@
 //! What frames teach, and what they must not contradict.
 
 use vtep_common::{
-    events::Event,
-    host::frames::{
+    abi::{
+        event::Event,
+        fdb::{FdbKey, FdbValue},
+        id::NONE,
+        reason::Reason,
+    },
+    decide::verdict::{Decision, Verdict},
+    testkit::frames::{
         FRESH, FROZEN, LEARNED, LONE, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, World,
         station,
     },
-    maps::{FdbKey, FdbValue},
-    reason::Reason,
-    verdict::{Decision, NONE, Verdict},
 };
 
 use crate::shared::{
@@ -17,7 +20,7 @@ use crate::shared::{
 };
 
 /// A frame from `source` to a station behind a peer.
-fn from(source: vtep_common::addr::MacAddr) -> Vec<u8> {
+fn from(source: vtep_common::abi::addr::MacAddr) -> Vec<u8> {
     let mut frame = udp_frame(station(PLAIN, PEER_V4));
     frame[6..12].copy_from_slice(&source.bytes());
     frame
@@ -37,13 +40,13 @@ fn learned(decision: &Decision) -> Event {
 }
 
 /// What the access port makes of a frame from `source`.
-fn at_access(source: vtep_common::addr::MacAddr) -> Decision {
+fn at_access(source: vtep_common::abi::addr::MacAddr) -> Decision {
     let world = World::default();
     at_port(&world, world.interfaces.access, &from(source))
 }
 
 /// What the uplink makes of a frame from `source`, sent by [`REMOTE_V4`].
-fn from_vtep(source: vtep_common::addr::MacAddr) -> Decision {
+fn from_vtep(source: vtep_common::abi::addr::MacAddr) -> Decision {
     let world = World::default();
     let mut inner = udp_frame(station(PLAIN, PORT_ACCESS));
     inner[6..12].copy_from_slice(&source.bytes());
@@ -79,7 +82,7 @@ fn over_ipv6_the_vtep_is_an_ipv6_one() {
 #[test]
 fn a_flooded_frame_says_that_everybody_sees_it() {
     let world = World::default();
-    let frame = lldp_frame(vtep_common::addr::MacAddr::BROADCAST);
+    let frame = lldp_frame(vtep_common::abi::addr::MacAddr::BROADCAST);
     let decision = at_port(&world, world.interfaces.access, &frame);
     flood(&decision);
     assert_eq!(learned(&decision).flags, Event::GROUP);
@@ -169,7 +172,7 @@ fn a_frame_against_a_static_entry_is_dropped_and_teaches_nothing() {
 fn a_vni_that_does_not_learn_tells_nothing_and_holds_nothing_against_static_entries() {
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&PLAIN).unwrap();
-    segment.flags &= !vtep_common::maps::Segment::LEARNING;
+    segment.flags &= !vtep_common::abi::segment::Segment::LEARNING;
     for source in [station(9, 1), station(PLAIN, PEER_V6)] {
         let decision = at_port(&world, world.interfaces.access, &from(source));
         assert_eq!(events(&decision), []);

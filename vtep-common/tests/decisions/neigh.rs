@@ -3,20 +3,19 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use vtep_common::{
-    addr::MacAddr,
-    events::Event,
-    host::{
-        apply_port,
+    abi::{addr::MacAddr, event::Event, reason::Reason},
+    decide::{
+        port,
+        verdict::{Decision, Verdict},
+    },
+    frame::{neigh::Answer, packet::Meta},
+    sim::apply_port,
+    testkit::{
         build::{self, Ip},
         frames::{
             HOSTS, PEER_V4, PEER_V6_ZERO, PORT_CARRIER, ROUTED, TRUNK, World, host_mac, station,
         },
     },
-    neigh::Answer,
-    packet::Meta,
-    port,
-    reason::Reason,
-    verdict::{Decision, Verdict},
     wire::checksum::Sum,
 };
 
@@ -399,7 +398,7 @@ fn a_message_that_is_not_sound_says_nothing_and_is_not_answered() {
 fn without_learning_nothing_is_heard_but_requests_are_answered() {
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&TRUNK).unwrap();
-    segment.flags &= !vtep_common::maps::Segment::LEARNING;
+    segment.flags &= !vtep_common::abi::segment::Segment::LEARNING;
     let at = |frame: &[u8]| at_port(&world, world.interfaces.carrier, frame);
     assert_eq!(heard(&at(&arp(2, "10.0.0.7", "10.0.0.8"))), []);
     answer(&at(&arp(1, "10.0.0.7", HOSTS[0])));
@@ -409,7 +408,7 @@ fn without_learning_nothing_is_heard_but_requests_are_answered() {
 fn without_suppression_nothing_is_heard_or_answered() {
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&TRUNK).unwrap();
-    segment.flags &= !vtep_common::maps::Segment::SUPPRESS;
+    segment.flags &= !vtep_common::abi::segment::Segment::SUPPRESS;
     let decision = at_port(
         &world,
         world.interfaces.carrier,

@@ -1,19 +1,18 @@
 //! Hosts that are found by their address, where the FDB does not know the MAC.
 
 use vtep_common::{
-    addr::MacAddr,
-    events::Event,
-    host::{
-        apply_port, apply_tunnel,
+    abi::{addr::MacAddr, event::Event, fdb::FdbValue, reason::Reason, segment::Segment},
+    decide::{
+        port,
+        tunnel::{TunnelKey, decide_tunnel},
+        verdict::{Decision, Verdict},
+    },
+    frame::packet::Meta,
+    sim::{apply_port, apply_tunnel},
+    testkit::{
         build::{self, Checksum, Ip},
         frames::{PEER_V4, PEER_V6_ZERO, PORT_ROUTED_OTHER, PORT_VLAN_40, ROUTED, World, station},
     },
-    maps::{FdbValue, Segment},
-    packet::Meta,
-    port,
-    reason::Reason,
-    tunnel::{TunnelKey, decide_tunnel},
-    verdict::{Decision, Verdict},
 };
 
 use crate::shared::{
@@ -129,7 +128,7 @@ fn what_is_in_the_table_is_not_flooded_either() {
 #[test]
 fn another_vni_has_another_table() {
     let mut world = World::default();
-    let plain = vtep_common::host::frames::PLAIN;
+    let plain = vtep_common::testkit::frames::PLAIN;
     let segment = world.tables.segments.get_mut(&plain).unwrap();
     segment.flags |= Segment::NEXTHOPS;
     let decision = at_port(&world, world.interfaces.access, &to("10.0.5.9"));

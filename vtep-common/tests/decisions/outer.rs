@@ -1,12 +1,12 @@
 //! The outer headers of a received packet: what is ours, what is not, and what is ours but bad.
 
 use vtep_common::{
-    host::{
+    abi::reason::{Class, Reason},
+    frame::outer::{Outer, parse},
+    testkit::{
         build::{Fragment, Ip, Underlay},
         frames::{PLAIN, PORT_ACCESS, World, station},
     },
-    outer::{Outer, parse},
-    reason::{Class, Reason},
     wire::{ethernet, ipv4, ipv6, udp, vxlan},
 };
 
@@ -309,7 +309,7 @@ fn reserved_bits_are_seen_and_do_not_matter_here() {
 
 #[test]
 fn without_a_daemon_everything_passes() {
-    let none = vtep_common::host::HostTables::default();
+    let none = vtep_common::sim::HostTables::default();
     for underlay in underlays(100) {
         let frame = underlay.frame(&inner());
         let got = parse(frame.as_slice(), false, &none).unwrap_err();

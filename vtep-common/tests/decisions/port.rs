@@ -4,9 +4,14 @@ use std::{collections::HashSet, net::IpAddr};
 
 use proptest::prelude::*;
 use vtep_common::{
-    addr::MacAddr,
-    host::{
-        Action, apply_port,
+    abi::{addr::MacAddr, fdb::FdbValue, id::NONE, peer::Peer, reason::Reason, segment::Segment},
+    decide::{
+        port::Stage,
+        verdict::{Decision, Encap, TagEdit},
+    },
+    frame::packet::{Meta, Tag},
+    sim::{Action, apply_port},
+    testkit::{
         build::{self, Checksum, Fragment, Ip},
         check,
         frames::{
@@ -16,11 +21,6 @@ use vtep_common::{
             station,
         },
     },
-    maps::{FdbValue, Peer, Segment},
-    packet::{Meta, Tag},
-    port::Stage,
-    reason::Reason,
-    verdict::{Decision, Encap, NONE, TagEdit},
     wire::vlan,
 };
 

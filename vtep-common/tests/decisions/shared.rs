@@ -1,20 +1,18 @@
 //! Frames and look-ups that the tests of the decisions share. The tables are those of [`World`].
 
 use vtep_common::{
-    addr::MacAddr,
-    host::{
-        HostTables,
+    abi::{addr::MacAddr, fdb::FdbValue, reason::Reason},
+    decide::{
+        port, tunnel,
+        uplink::decide_uplink,
+        verdict::{Decision, Deliver, Encap, Flood, Verdict, ViaKernel},
+    },
+    frame::packet::{Meta, Tag},
+    sim::{HostTables, decide_port},
+    testkit::{
         build::{self, Checksum, Ip, Underlay},
-        decide_port,
         frames::{self, World},
     },
-    maps::FdbValue,
-    packet::{Meta, Tag},
-    port,
-    reason::Reason,
-    tunnel,
-    uplink::decide_uplink,
-    verdict::{Decision, Deliver, Encap, Flood, Verdict, ViaKernel},
     wire::vlan,
 };
 

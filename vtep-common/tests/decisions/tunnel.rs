@@ -3,17 +3,17 @@
 use std::net::IpAddr;
 
 use vtep_common::{
-    host::{
-        Action, apply_tunnel,
-        frames::{
-            GONE_PORT, LONE, PEER_V4, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_NATIVE, PORT_VLAN_10,
-            QUIET, TRUNK, World, group, station,
-        },
+    abi::reason::Reason,
+    decide::{
+        tunnel::{TunnelKey, decide_tunnel},
+        verdict::{Decision, Verdict},
     },
-    packet::Meta,
-    reason::Reason,
-    tunnel::{TunnelKey, decide_tunnel},
-    verdict::{Decision, Verdict},
+    frame::packet::Meta,
+    sim::{Action, apply_tunnel},
+    testkit::frames::{
+        GONE_PORT, LONE, PEER_V4, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_NATIVE, PORT_VLAN_10,
+        QUIET, TRUNK, World, group, station,
+    },
 };
 
 use crate::shared::{OURS_V4, REMOTE_V4, astray, deliver, left, q, tagged, udp_frame};

@@ -3,21 +3,20 @@
 use std::collections::HashSet;
 
 use vtep_common::{
-    ecn,
-    host::{
-        Action, HostTables, apply_uplink,
+    abi::{config::Config, fdb::FdbValue, id::NONE, port::Port, reason::Reason, segment::Segment},
+    decide::{tunnel::Stage, uplink::decide_uplink},
+    frame::{
+        ecn,
+        packet::{Meta, Tag},
+    },
+    sim::{Action, HostTables, apply_uplink},
+    testkit::{
         build::{self, Checksum, Ip, Underlay},
         frames::{
             GONE_PORT, LONE, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_NATIVE,
             PORT_QUIET, PORT_VLAN_10, QUIET, TRUNK, World, group, station,
         },
     },
-    maps::{Config, FdbValue, Port, Segment},
-    packet::{Meta, Tag},
-    reason::Reason,
-    tunnel::Stage,
-    uplink::decide_uplink,
-    verdict::NONE,
     wire::{ethernet, vlan},
 };
 

@@ -4,10 +4,9 @@ pub mod tc;
 pub mod xdp;
 
 use vtep_common::{
-    count::End,
-    packet::Tag,
-    reason::Reason,
-    verdict::{NONE, Who},
+    abi::{id::NONE, reason::Reason},
+    decide::{count::End, verdict::Who},
+    frame::packet::Tag,
     wire::vlan,
 };
 

@@ -2,17 +2,27 @@
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_REDIRECT};
 use vtep_common::{
-    addr::MacAddr,
-    count::End,
-    events::Event,
-    flow,
-    maps::{FdbKey, FdbValue, Part, Peer},
-    neigh::Answer,
-    packet::{PacketRead as _, Window as _},
-    reason::Reason,
-    tables::{Keyed as _, Tables as _, place},
-    template::{self, LEN_V4, LEN_V6, TEMPLATE_WORDS},
-    verdict::{Act, Deliver, Encap, Flood, Found, NONE, TagEdit, ViaKernel, Who},
+    abi::{
+        addr::MacAddr,
+        event::Event,
+        fdb::{FdbKey, FdbValue},
+        id::NONE,
+        outer_template::{LEN_V4, LEN_V6, TEMPLATE_WORDS},
+        peer::Peer,
+        reason::Reason,
+        tail_call::Part,
+    },
+    decide::{
+        count::End,
+        verdict::{Act, Deliver, Encap, Flood, Found, TagEdit, ViaKernel, Who},
+    },
+    frame::{
+        flow,
+        neigh::Answer,
+        packet::{PacketRead as _, Window as _},
+        template,
+    },
+    runtime::{Keyed as _, Tables as _, place},
     wire::{arp, ethernet, vlan},
 };
 

@@ -2,14 +2,22 @@
 
 use aya_ebpf::bindings::xdp_action;
 use vtep_common::{
-    count::End,
-    events::Event,
-    maps::{FdbKey, Peer},
-    neigh::Answer,
-    packet::{PacketRead as _, Tag, Window as _},
-    reason::Reason,
-    template::{self, LEN_V4, LEN_V6},
-    verdict::{Act, Deliver, Encap, Flood, Found, TagEdit, Who},
+    abi::{
+        event::Event,
+        fdb::FdbKey,
+        outer_template::{LEN_V4, LEN_V6},
+        peer::Peer,
+        reason::Reason,
+    },
+    decide::{
+        count::End,
+        verdict::{Act, Deliver, Encap, Flood, Found, TagEdit, Who},
+    },
+    frame::{
+        neigh::Answer,
+        packet::{PacketRead as _, Tag, Window as _},
+        template,
+    },
     wire::vlan,
 };
 

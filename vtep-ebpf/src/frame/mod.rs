@@ -1,6 +1,6 @@
 //! The frame of each hook: reading it, reshaping it, sending it. The only code that touches packet memory.
 
-use vtep_common::packet::Window;
+use vtep_common::frame::packet::Window;
 
 pub mod tc;
 pub mod xdp;

@@ -2,8 +2,8 @@
 
 use aya_ebpf::{EbpfContext as _, helpers::generated as helpers, programs::XdpContext};
 use vtep_common::{
-    packet::{Meta, PacketRead},
-    template::TEMPLATE_WORDS,
+    abi::outer_template::TEMPLATE_WORDS,
+    frame::packet::{Meta, PacketRead},
     wire::ethernet,
 };
 

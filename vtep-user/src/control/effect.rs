@@ -2,12 +2,16 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
-    maps::{
-        Config, FdbKey, FdbValue, FloodList, NeighKey, NeighValue, NexthopKey, NexthopValue, Peer,
-        Port, PortKey, Segment,
-    },
+    config::Config,
+    fdb::{FdbKey, FdbValue},
+    flood::FloodList,
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    peer::Peer,
+    port::{Port, PortKey},
+    segment::Segment,
 };
 
 use crate::model::{Happening, Op, PortHook, Vni};
@@ -61,13 +65,13 @@ pub struct Attach {
     pub hook: PortHook,
 }
 
-/// What the other VTEPs of a VNI are to be told: that a MAC is here.
+/// What is to be announced to the other VTEPs of a VNI: that a MAC is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announce {
     /// The VNI.
     pub vni: Vni,
     /// The MAC.
-    pub mac: vtep_common::addr::MacAddr,
+    pub mac: vtep_common::abi::addr::MacAddr,
     /// The hosts that are known to be at the MAC; they are announced by gratuitous ARP or unsolicited neighbour advertisement.
     /// Where there are none, it is a RARP frame as QEMU sends it.
     pub hosts: Vec<IpAddr>,
@@ -75,7 +79,7 @@ pub struct Announce {
     pub to: Vec<IpAddr>,
 }
 
-/// What a change asks for: attach, then join, write, leave, then detach, then resolve and forget, then announce and tell.
+/// What a change asks for: attach, then join, write, leave, then detach, then resolve and forget, then announce and notify.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
     /// The map writes, in their order.
@@ -106,7 +110,7 @@ impl Effect {
         self.writes.push(write);
     }
 
-    /// True if nothing is asked for but writes, and to tell what happened.
+    /// True if nothing is asked for but writes and events.
     #[must_use]
     pub fn only_writes(&self) -> bool {
         let Self {
@@ -148,8 +152,8 @@ impl Effect {
             undo,
         } = next;
         self.writes.extend(writes);
-        follow(&mut self.join, &mut self.leave, join, leave);
-        follow(&mut self.resolve, &mut self.forget, resolve, forget);
+        merge(&mut self.join, &mut self.leave, join, leave);
+        merge(&mut self.resolve, &mut self.forget, resolve, forget);
         self.attach.retain(|at| !detach.contains(&at.ifindex));
         self.attach.extend(attach);
         self.detach.extend(detach);
@@ -161,7 +165,7 @@ impl Effect {
 }
 
 /// Takes the next changes to what there is into those so far.
-fn follow(came: &mut Vec<IpAddr>, went: &mut Vec<IpAddr>, next: Vec<IpAddr>, gone: Vec<IpAddr>) {
+fn merge(came: &mut Vec<IpAddr>, went: &mut Vec<IpAddr>, next: Vec<IpAddr>, gone: Vec<IpAddr>) {
     for ip in gone {
         came.retain(|other| *other != ip);
         went.push(ip);

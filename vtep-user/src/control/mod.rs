@@ -20,6 +20,12 @@ mod tests;
 
 pub use adopt::{Adopted, Dump};
 pub use effect::{Announce, Attach, Effect, Write};
-pub use learn::mac::{Clock, LearnCounters};
-pub use ops::peer::{Resolution, unfit};
-pub use state::{Duplicates, Limits, LinkFacts, Links, Reserved, State, Totals};
+pub use record::{
+    address::unfit,
+    clock::Clock,
+    facts::{LinkFacts, Links, Reserved},
+    limits::{Duplicates, Limits},
+    peer::Resolution,
+    run::LearnCounters,
+};
+pub use state::{State, Totals};

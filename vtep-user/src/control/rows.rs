@@ -2,60 +2,61 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{addr::MacAddr, maps};
+use vtep_common::abi::{
+    self,
+    addr::MacAddr,
+    fdb::{FdbKey, FdbValue},
+};
 
 use super::{
-    State,
-    state::{Segment, distinct},
-};
-use crate::control::{
-    learn::mac::Clock,
-    ops::{
+    ops::refuse,
+    record::{
+        clock::Clock,
         entry::{Entry, Kind, Origin, key},
-        refuse,
+        locals::distinct,
+        queue::SECOND,
+        settings,
     },
-    record::settings,
+    state::State,
 };
 use crate::model::{
-    EntryState, FdbFilter, FdbRow, PeerRow, PeerState, PortRow, Refusal, Vni, VniRow,
+    EntryState, FdbFilter, FdbRow, NeighRow, NeighState, NexthopRow, PeerRow, PeerState, PortRow,
+    Refusal, Vni, VniRow,
 };
 
 impl State {
     /// One VNI, or all by number.
     pub fn vni_rows(&self, vni: Option<Vni>) -> Result<Vec<VniRow>, Refusal> {
-        let row = |number: u32| self.vni_row(&self.segments[number]);
+        let row = |number: u32| self.vni_row(number);
         Ok(match vni {
             Some(vni) => vec![row(self.segment_of(vni)?)],
-            None => self.vnis.values().copied().map(row).collect(),
+            None => self.segments.numbers().map(row).collect(),
         })
     }
 
-    fn vni_row(&self, segment: &Segment) -> VniRow {
-        let name = |slot: &u32| self.devices[&self.ports[*slot].pod.ifindex].name.clone();
-        let mut ports: Vec<_> = segment.ports.iter().map(name).collect();
+    fn vni_row(&self, number: u32) -> VniRow {
+        let pod = &self.segments[number];
+        let ports = self.ports.flooded(number).iter();
+        let mut ports: Vec<_> = ports
+            .map(|&slot| self.ports.device_name(slot).to_owned())
+            .collect();
         ports.sort_unstable();
-        let mut remotes = self.ips(&segment.remotes);
+        let mut remotes = self.ips(self.flood.remotes(number, MacAddr::ZERO));
         remotes.sort_unstable();
-        settings::row(&segment.pod, segment.vni(), distinct(ports), remotes)
+        settings::row(pod, self.segments.vni(number), distinct(ports), remotes)
     }
 
     /// The ports of one interface, or all, by name and VLAN.
     pub fn port_rows(&self, dev: Option<&str>) -> Result<Vec<PortRow>, Refusal> {
         let mut devices: Vec<_> = match dev {
             Some(dev) => vec![self.device(dev)?],
-            None => self
-                .devices
-                .iter()
-                .map(|(at, device)| (*at, device))
-                .collect(),
+            None => self.ports.devices().collect(),
         };
         devices.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         let mut rows = Vec::new();
         for (_, device) in devices {
-            for &slot in device.slots.values() {
-                let port = &self.ports[slot];
-                let vni = self.segments[port.pod.segment].vni();
-                rows.push(port.row(vni, device.name.clone(), device.hook));
+            for (_, slot) in device.ports() {
+                rows.push(self.port_row(slot, device.name.clone(), device.hook));
             }
         }
         Ok(rows)
@@ -75,9 +76,8 @@ impl State {
         }
         let mut rows = Vec::new();
         for number in numbers {
-            let segment = &self.segments[number];
             let start = rows.len();
-            for (&mac, &entry) in &segment.fdb {
+            for (mac, entry) in self.fdb.entries(number) {
                 if entry.kind != Kind::List
                     && (entry.is_learned() || !learned)
                     && self.points_to(entry, *dst, dev.as_deref())
@@ -86,15 +86,10 @@ impl State {
                 }
             }
             if dev.is_none() && !learned {
-                let lists = segment
-                    .groups
-                    .iter()
-                    .map(|(&mac, group)| (mac, &group.remotes))
-                    .chain([(MacAddr::ZERO, &segment.remotes)]);
-                for (mac, remotes) in lists {
-                    let mut ips = self.ips(remotes);
+                for mac in self.flood.macs(number).into_iter().chain([MacAddr::ZERO]) {
+                    let mut ips = self.ips(self.flood.remotes(number, mac));
                     ips.retain(|&ip| dst.is_none_or(|dst| dst == ip));
-                    rows.extend(ips.into_iter().map(|ip| list_row(segment, mac, ip)));
+                    rows.extend(ips.into_iter().map(|ip| self.list_row(number, mac, ip)));
                 }
             }
             rows[start..].sort_unstable_by_key(|row| (row.mac, row.dst));
@@ -110,16 +105,15 @@ impl State {
         clock: &dyn Clock,
     ) -> Result<Vec<FdbRow>, Refusal> {
         let number = self.segment_of(vni)?;
-        let segment = &self.segments[number];
-        let rows = match segment.fdb.get(&mac) {
-            Some(&entry) if entry.kind != Kind::List => {
+        let rows = match self.fdb.get(number, mac) {
+            Some(entry) if entry.kind != Kind::List => {
                 vec![self.entry_row(number, mac, entry, clock)]
             }
             _ => {
-                let mut ips = self.ips(self.remotes(number, mac));
+                let mut ips = self.ips(self.flood.remotes(number, mac));
                 ips.sort_unstable();
                 ips.into_iter()
-                    .map(|ip| list_row(segment, mac, ip))
+                    .map(|ip| self.list_row(number, mac, ip))
                     .collect()
             }
         };
@@ -130,12 +124,13 @@ impl State {
     }
 
     fn entry_row(&self, number: u32, mac: MacAddr, entry: Entry, clock: &dyn Clock) -> FdbRow {
-        let device = |slot| &self.devices[&self.ports[slot].pod.ifindex];
         FdbRow {
-            vni: self.segments[number].vni(),
+            vni: self.segments.vni(number),
             mac,
-            dst: entry.peer().map(|peer| self.peers[peer].ip),
-            dev: entry.port().map(|slot| device(slot).name.clone()),
+            dst: entry.peer().map(|peer| self.peers.ip(peer)),
+            dev: entry
+                .port()
+                .map(|slot| self.ports.device_name(slot).to_owned()),
             state: entry.state(),
             age_s: Self::age_s(key(number, mac), entry.state(), clock),
             duplicate: entry.origin == Origin::Frozen,
@@ -144,7 +139,7 @@ impl State {
 
     /// One peer, or all by address.
     pub fn peer_rows(&self, ip: Option<IpAddr>) -> Result<Vec<PeerRow>, Refusal> {
-        if let Some(ip) = ip.filter(|&ip| self.vtep(ip).is_none()) {
+        if let Some(ip) = ip.filter(|&ip| self.peers.vtep(ip).is_none()) {
             return Err(refuse::no_peer(ip));
         }
         let mut rows: Vec<_> = self
@@ -154,7 +149,7 @@ impl State {
             .filter(|peer| !peer.is_group() && ip.is_none_or(|ip| ip == peer.ip))
             .map(|peer| {
                 let resolved = peer.state == PeerState::Resolved;
-                let csum6 = !peer.pod.has(maps::Peer::CSUM6_OFF);
+                let csum6 = !peer.pod.has(abi::peer::Peer::CSUM6_OFF);
                 PeerRow {
                     ip: peer.ip,
                     dev: peer.dev.clone(),
@@ -174,7 +169,7 @@ impl State {
     pub(crate) fn numbers(&self, vni: Option<Vni>) -> Result<Vec<u32>, Refusal> {
         Ok(match vni {
             Some(vni) => vec![self.segment_of(vni)?],
-            None => self.vnis.values().copied().collect(),
+            None => self.segments.numbers().collect(),
         })
     }
 
@@ -182,20 +177,95 @@ impl State {
     fn ips(&self, numbers: &[u32]) -> Vec<IpAddr> {
         numbers
             .iter()
-            .map(|&number| self.peers[number].ip)
+            .map(|&number| self.peers.ip(number))
             .collect()
     }
-}
 
-/// One VTEP of a list.
-fn list_row(segment: &Segment, mac: MacAddr, ip: IpAddr) -> FdbRow {
-    FdbRow {
-        vni: segment.vni(),
-        mac,
-        dst: Some(ip),
-        dev: None,
-        state: EntryState::Static,
-        age_s: None,
-        duplicate: false,
+    /// One VTEP of a list.
+    fn list_row(&self, number: u32, mac: MacAddr, ip: IpAddr) -> FdbRow {
+        FdbRow {
+            vni: self.segments.vni(number),
+            mac,
+            dst: Some(ip),
+            dev: None,
+            state: EntryState::Static,
+            age_s: None,
+            duplicate: false,
+        }
+    }
+
+    /// Seconds since a learned entry was last seen.
+    fn age_s(key: FdbKey, state: EntryState, clock: &dyn Clock) -> Option<u64> {
+        match state {
+            EntryState::Static => None,
+            EntryState::Learned => clock
+                .last_seen(key)
+                .map(|seen| clock.now().saturating_sub(seen) / SECOND),
+        }
+    }
+
+    /// The hosts of one VNI, or all, by VNI and address.
+    pub fn neigh_rows(
+        &self,
+        vni: Option<Vni>,
+        clock: &dyn Clock,
+    ) -> Result<Vec<NeighRow>, Refusal> {
+        let now = clock.now();
+        let mut rows = Vec::new();
+        for number in self.numbers(vni)? {
+            let start = rows.len();
+            for (ip, neigh) in self.hosts.entries(number) {
+                let snooped = neigh.is_snooped();
+                let heard = match neigh.heard.0 {
+                    0 => now,
+                    heard => heard,
+                };
+                rows.push(NeighRow {
+                    vni: self.segments.vni(number),
+                    ip,
+                    lladdr: neigh.mac,
+                    state: neigh.origin,
+                    dev: neigh
+                        .port
+                        .and_then(|slot| self.port_name(slot))
+                        .map(|(dev, _)| dev.to_owned()),
+                    router: neigh.router,
+                    age_s: snooped.then(|| now.saturating_sub(heard) / SECOND),
+                });
+            }
+            rows[start..].sort_unstable_by_key(|row| row.ip);
+        }
+        Ok(rows)
+    }
+
+    /// The entries of one VNI, or all, by VNI and prefix.
+    pub fn nexthop_rows(&self, vni: Option<Vni>) -> Result<Vec<NexthopRow>, Refusal> {
+        let mut rows = Vec::new();
+        for number in self.numbers(vni)? {
+            for (ip, value) in self.nexthops.routes(number) {
+                if value.origin == 0 {
+                    continue;
+                }
+                let nexthop = self.nexthops.get(number, ip);
+                let via = nexthop.and_then(|nexthop| nexthop.via);
+                let mac = value.mac();
+                let slot = (value.kind == FdbValue::PORT).then_some(value.target);
+                rows.push(NexthopRow {
+                    vni: self.segments.vni(number),
+                    ip,
+                    via: via.map(|peer| self.peers.ip(peer)),
+                    lladdr: (!mac.is_zero()).then_some(mac),
+                    dev: slot
+                        .and_then(|slot| self.port_name(slot))
+                        .map(|(dev, _)| dev.to_owned()),
+                    state: match nexthop {
+                        Some(_) => NeighState::Static,
+                        None => NeighState::Port,
+                    },
+                    usable: value.kind != 0,
+                });
+            }
+        }
+        Ok(rows)
     }
 }

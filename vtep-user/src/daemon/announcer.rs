@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vtep_common::maps::FdbKey;
+use vtep_common::abi::fdb::FdbKey;
 
 use crate::{netlink::udp, stats::AnnounceCounters};
 
@@ -175,7 +175,7 @@ impl SendQueue {
 mod tests {
     use std::cell::Cell;
 
-    use vtep_common::addr::MacAddr;
+    use vtep_common::abi::addr::MacAddr;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vtep_common::{
-    addr::{MacAddr, Vni},
+    abi::addr::{MacAddr, Vni},
     wire::{arp, checksum::Sum, ethernet, icmpv6, ipv6, vxlan},
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use vtep_common::addr::MacAddr;
+use vtep_common::abi::addr::MacAddr;
 
 use crate::netlink::Link;
 

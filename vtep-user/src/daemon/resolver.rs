@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use vtep_common::addr::MacAddr;
+use vtep_common::abi::addr::MacAddr;
 
 use super::{error::DaemonError, facts};
 use crate::{
@@ -148,17 +148,17 @@ impl Resolver {
         let local = local.filter(|_| !ip.is_multicast());
         let found = self.netlink.resolve_peer(ip, local).await?;
         let next_hop = match &found {
-            netlink::Resolution::Pending { oif, via } => Some((*oif, *via)),
+            netlink::PeerRoute::Pending { oif, via } => Some((*oif, *via)),
             // Where the path is known, the next hop follows from the route, below.
-            netlink::Resolution::LinkDown { oif }
-            | netlink::Resolution::NotEthernet { oif }
-            | netlink::Resolution::Resolved { oif, .. } => Some((*oif, ip)),
-            netlink::Resolution::NoRoute | netlink::Resolution::LocalAddress => None,
+            netlink::PeerRoute::LinkDown { oif }
+            | netlink::PeerRoute::NotEthernet { oif }
+            | netlink::PeerRoute::Resolved { oif, .. } => Some((*oif, ip)),
+            netlink::PeerRoute::NoRoute | netlink::PeerRoute::LocalAddress => None,
         };
         self.next_hops.remove(&ip);
         self.next_hops.extend(next_hop.map(|hop| (ip, hop)));
         Ok(match found {
-            netlink::Resolution::Resolved {
+            netlink::PeerRoute::Resolved {
                 oif,
                 src_mac,
                 dst_mac,
@@ -184,22 +184,22 @@ impl Resolver {
                     via: (next_hop != ip).then_some(next_hop),
                 }
             }
-            netlink::Resolution::Pending { oif, via } => {
+            netlink::PeerRoute::Pending { oif, via } => {
                 self.keep(oif, via).await;
                 Resolution::Pending {
                     dev: self.name_of(oif).await?,
                     via: (via != ip).then_some(via),
                 }
             }
-            netlink::Resolution::LinkDown { oif } => Resolution::LinkDown {
+            netlink::PeerRoute::LinkDown { oif } => Resolution::LinkDown {
                 dev: self.name_of(oif).await?,
             },
             // The slow-path device can still send there.
-            netlink::Resolution::NotEthernet { oif } => Resolution::Pending {
+            netlink::PeerRoute::NotEthernet { oif } => Resolution::Pending {
                 dev: self.name_of(oif).await?,
                 via: None,
             },
-            netlink::Resolution::NoRoute | netlink::Resolution::LocalAddress => Resolution::NoRoute,
+            netlink::PeerRoute::NoRoute | netlink::PeerRoute::LocalAddress => Resolution::NoRoute,
         })
     }
 

@@ -3,7 +3,7 @@
 use super::error::DaemonError;
 use crate::{
     datapath::Datapath,
-    netlink::{self, Link, Netlink, Tunnel},
+    netlink::{self, Link, Netlink, SlowPathDevice},
 };
 
 /// Which instance owns a slow-path device, as its alias says.
@@ -21,10 +21,10 @@ pub(super) async fn create(
     netlink: &Netlink,
     instance: &str,
     udp_port: u16,
-) -> Result<Tunnel, DaemonError> {
+) -> Result<SlowPathDevice, DaemonError> {
     let name = device_name(udp_port);
     Ok(netlink
-        .create_tunnel_device(&name, udp_port, &owner(instance))
+        .create_slow_path_device(&name, udp_port, &owner(instance))
         .await?)
 }
 
@@ -76,12 +76,12 @@ impl SlowPath {
 
     /// Attaches to a device that takes the place of the last.
     fn attach(&mut self, link: &Link, datapath: &mut Datapath) -> Result<(), DaemonError> {
-        datapath.attach_tunnel(&link.name, link.index)?;
+        datapath.attach_slow_path(&link.name, link.index)?;
         let flags = datapath.config()?.flags;
         datapath.configure(link.index, self.udp_port, flags)?;
         let gone = std::mem::replace(&mut self.ifindex, link.index);
         if gone != link.index {
-            datapath.detach_tunnel(gone)?;
+            datapath.detach_slow_path(gone)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::util::KernelVersion;
-use vtep_common::maps::{Config, DEFAULT_FDB_ENTRIES};
+use vtep_common::abi::{config::Config, map::DEFAULT_FDB_ENTRIES};
 
 use super::{
     core::{Core, Prepared},
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     control::{Adopted, Limits, State, Write},
-    datapath::{self, Attempt, Datapath, XdpMode},
+    datapath::{self, Datapath, Transaction, XdpMode},
     model::{PortHook, UplinkStatus},
     netlink::{Link, LinkKind, Monitor, Netlink},
 };
@@ -90,13 +90,13 @@ async fn prepare(
 ) -> Result<Core, DaemonError> {
     let dir = datapath::instance_dir(&options.instance);
     let mut datapath = Datapath::open(&dir, options.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
-    let mut attempt = Attempt::default();
+    let mut transaction = Transaction::default();
     let wanted = Wanted {
         uplinks,
         device,
         locals,
     };
-    let prepared = take_over(options, netlink, wanted, &mut datapath, &mut attempt).await;
+    let prepared = take_over(options, netlink, wanted, &mut datapath, &mut transaction).await;
     match prepared {
         Ok((state, statuses)) => {
             let (instance, udp_port) = (options.instance.clone(), options.udp_port);
@@ -111,7 +111,7 @@ async fn prepare(
         }
         Err(error) => {
             if datapath.adopted() {
-                datapath.take_back(attempt);
+                datapath.rollback(transaction);
             } else {
                 drop(datapath);
                 let devices = uplinks.iter().chain([device]);
@@ -132,14 +132,14 @@ struct Wanted<'a> {
     locals: Vec<IpAddr>,
 }
 
-/// Checks first, then attaches what is new, which may be refused and can be taken back (`attempt`), and only then changes tables
+/// Checks first, then attaches what is new, which may be refused and can be taken back (`transaction`), and only then changes tables
 /// and programs that are in use.
 async fn take_over(
     options: &Options,
     netlink: &Netlink,
     wanted: Wanted<'_>,
     datapath: &mut Datapath,
-    attempt: &mut Attempt,
+    transaction: &mut Transaction,
 ) -> Result<(State, Vec<UplinkStatus>), DaemonError> {
     let Wanted {
         uplinks,
@@ -194,8 +194,8 @@ async fn take_over(
     }
     if datapath.adopted() {
         // What is new meets the last daemon's tables and parts, whole as they are.
-        datapath.try_flags(flags, attempt)?;
-        let statuses = attach_new(&state, device, uplinks, &hooks, datapath, attempt)?;
+        datapath.try_flags(flags, transaction)?;
+        let statuses = attach_new(&state, device, uplinks, &hooks, datapath, transaction)?;
         datapath.set_parts()?;
         fill(datapath)?;
         renew(&state, device, uplinks, &hooks, datapath)?;
@@ -204,7 +204,7 @@ async fn take_over(
     }
     // Tables first: nothing may be attached by an instance without a version (see `datapath::pins`).
     fill(datapath)?;
-    let statuses = attach_new(&state, device, uplinks, &hooks, datapath, attempt)?;
+    let statuses = attach_new(&state, device, uplinks, &hooks, datapath, transaction)?;
     datapath.pin_programs()?;
     Ok((state, statuses))
 }
@@ -216,20 +216,20 @@ fn attach_new(
     uplinks: &[Link],
     hooks: &[Hook],
     datapath: &mut Datapath,
-    attempt: &mut Attempt,
+    transaction: &mut Transaction,
 ) -> Result<Vec<UplinkStatus>, DaemonError> {
-    datapath.try_tc("tc_tunnel", &device.name, device.index, attempt)?;
+    datapath.try_tc("tc_tunnel", &device.name, device.index, transaction)?;
     for port in state.attachments() {
-        datapath.try_tc("tc_port", &port.name, port.ifindex, attempt)?;
+        datapath.try_tc("tc_port", &port.name, port.ifindex, transaction)?;
         if port.hook == PortHook::Xdp {
             let auto = XdpMode::Auto;
             let port = (&*port.name, port.ifindex);
-            datapath.try_xdp("xdp_port", port, auto, None, attempt)?;
+            datapath.try_xdp("xdp_port", port, auto, None, transaction)?;
         }
     }
     let mut statuses = Vec::new();
     for (link, hook) in uplinks.iter().zip(hooks) {
-        statuses.push(uplinks::attach(link, hook, datapath, attempt)?);
+        statuses.push(uplinks::attach(link, hook, datapath, transaction)?);
     }
     Ok(statuses)
 }
@@ -242,10 +242,10 @@ fn renew(
     hooks: &[Hook],
     datapath: &mut Datapath,
 ) -> Result<(), DaemonError> {
-    datapath.attach_tunnel(&device.name, device.index)?;
+    datapath.attach_slow_path(&device.name, device.index)?;
     for ifindex in datapath.attached("tc_tunnel")? {
         if ifindex != device.index {
-            datapath.detach_tunnel(ifindex)?;
+            datapath.detach_slow_path(ifindex)?;
         }
     }
     let mut ports = HashSet::new();
@@ -259,7 +259,7 @@ fn renew(
         }
     }
     for (link, hook) in uplinks.iter().zip(hooks) {
-        datapath.renew_uplink(&link.name, link.index, hook.is_ok())?;
+        datapath.replace_uplink(&link.name, link.index, hook.is_ok())?;
     }
     // An uplink of the last daemon that is none any more.
     let kept: HashSet<u32> = uplinks.iter().map(|link| link.index).collect();

@@ -7,7 +7,7 @@ use super::{
     options::{Options, UplinkHook},
 };
 use crate::{
-    datapath::{Attempt, Datapath, XdpMode, XdpOutcome},
+    datapath::{Datapath, Transaction, XdpMode, XdpOutcome},
     model::UplinkStatus,
     netlink::{Link, LinkKind, Netlink, XdpFeatures},
 };
@@ -62,10 +62,10 @@ pub(super) fn attach(
     link: &Link,
     hook: &Hook,
     datapath: &mut Datapath,
-    attempt: &mut Attempt,
+    transaction: &mut Transaction,
 ) -> Result<UplinkStatus, DaemonError> {
     // TC first: what XDP passes on has somewhere to go.
-    datapath.try_tc("tc_uplink", &link.name, link.index, attempt)?;
+    datapath.try_tc("tc_uplink", &link.name, link.index, transaction)?;
     let (hook, why) = match hook {
         Err(why) => ("tc", Some(why.clone())),
         Ok(mode) => {
@@ -75,7 +75,7 @@ pub(super) fn attach(
                 XdpMode::Native
             };
             let uplink = (&*link.name, link.index);
-            match datapath.try_xdp("xdp_uplink", uplink, *mode, Some(now), attempt)? {
+            match datapath.try_xdp("xdp_uplink", uplink, *mode, Some(now), transaction)? {
                 XdpOutcome::Native => ("xdp native", None),
                 XdpOutcome::Generic(why) => ("xdp generic", Some(why)),
                 XdpOutcome::Kept => ("xdp", Some("as the last daemon attached it".to_owned())),
@@ -154,7 +154,7 @@ impl Uplinks {
         datapath.detach_uplink(old.index)?;
         let hook = choose_hook(options, netlink, link)?;
         // Nothing is rolled back: TC alone is better than nothing.
-        *status = attach(link, &hook, datapath, &mut Attempt::default())?;
+        *status = attach(link, &hook, datapath, &mut Transaction::default())?;
         Ok(true)
     }
 }

@@ -4,9 +4,10 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
-    maps::{Address, LOCAL_GROUP, name},
+    address::{Address, LOCAL_GROUP},
+    map::name,
 };
 
 use super::{

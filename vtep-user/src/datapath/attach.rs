@@ -57,7 +57,7 @@ impl XdpOutcome {
 
 impl Datapath {
     /// Gives TC at an uplink the new program, and XDP too if it is there and `xdp`; else XDP is detached.
-    pub fn renew_uplink(
+    pub fn replace_uplink(
         &mut self,
         device: &str,
         ifindex: u32,
@@ -73,7 +73,7 @@ impl Datapath {
     }
 
     /// Attaches TC to the kernel device, or updates the link that is there.
-    pub fn attach_tunnel(&mut self, device: &str, ifindex: u32) -> Result<(), DatapathError> {
+    pub fn attach_slow_path(&mut self, device: &str, ifindex: u32) -> Result<(), DatapathError> {
         self.attach_tc("tc_tunnel", device, ifindex)
     }
 
@@ -110,7 +110,7 @@ impl Datapath {
     }
 
     /// Detaches TC from a kernel device that is one no longer.
-    pub fn detach_tunnel(&mut self, ifindex: u32) -> Result<(), DatapathError> {
+    pub fn detach_slow_path(&mut self, ifindex: u32) -> Result<(), DatapathError> {
         self.detach_tc("tc_tunnel", ifindex)
     }
 

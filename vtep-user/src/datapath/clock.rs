@@ -11,7 +11,7 @@ use aya::{
     maps::{Array, MapData, MapError},
     programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
 };
-use vtep_common::maps::{Clock, name};
+use vtep_common::abi::{clock::Clock, map::name};
 
 use super::error::DatapathError;
 

@@ -1,9 +1,10 @@
 //! Reading the counters.
 
 use aya::maps::{MapData, PerCpuArray};
-use vtep_common::{
-    count::Direction,
-    maps::{Counter, EventEnd, Hook, name},
+use vtep_common::abi::{
+    counter::{Counter, Direction, Hook},
+    event::EventEnd,
+    map::name,
     reason::Reason,
 };
 

@@ -5,17 +5,17 @@
 
 mod addresses;
 mod attach;
-mod attempt;
 mod batch;
-mod buckets;
 mod clock;
 mod clsact;
 mod counters;
 mod error;
-mod events;
+mod event_ring;
+mod hash_table;
 mod link;
 mod pins;
 mod tables;
+mod transaction;
 
 use std::{
     os::fd::OwnedFd,
@@ -27,23 +27,29 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{SchedClassifier, Xdp},
 };
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
-    buckets::Shape,
-    maps::{
-        Config, Counter, FloodList, LAYOUT_VERSION, NeighKey, NeighValue, NexthopKey, NexthopValue,
-        Part, Peer, Port, Segment, name,
-    },
+    config::Config,
+    counter::Counter,
+    flood::FloodList,
+    hash_table::Shape,
+    map::{LAYOUT_VERSION, name},
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    peer::Peer,
+    port::Port,
+    segment::Segment,
+    tail_call::Part,
 };
 
-use self::{buckets::Buckets, pins::Pinned};
+use self::{hash_table::HashTable, pins::Pinned};
 
 pub use self::{
     attach::{XdpMode, XdpOutcome, detach_all_without_links},
-    attempt::Attempt,
     counters::{CounterRow, Snapshot},
     error::DatapathError,
     pins::{BPFFS, check_bpffs, instance_dir, remove_pins},
+    transaction::Transaction,
 };
 
 /// The compiled kernel side.
@@ -67,12 +73,12 @@ pub struct Datapath {
 struct Maps {
     config: Array<MapData, Config>,
     locals: HashMap<MapData, VtepAddr, u32>,
-    addresses: Buckets,
-    vnis: Buckets,
+    addresses: HashTable,
+    vnis: HashTable,
     segments: Array<MapData, Segment>,
-    port_index: Buckets,
+    port_index: HashTable,
     ports: Array<MapData, Port>,
-    fdb: Buckets,
+    fdb: HashTable,
     flood: HashMap<MapData, u32, FloodList>,
     peers: Array<MapData, Peer>,
     peer_index: HashMap<MapData, VtepAddr, u32>,

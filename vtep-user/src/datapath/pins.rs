@@ -8,13 +8,19 @@ use std::{
 };
 
 use aya::maps::{Array, Map, MapData};
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
-    buckets::{Bucket, Shape},
-    maps::{
-        Config, Counter, FloodList, Guard, LAYOUT_VERSION, NeighKey, NeighValue, NexthopKey,
-        NexthopValue, Peer, Port, Segment, name,
-    },
+    config::Config,
+    counter::Counter,
+    event::Guard,
+    flood::FloodList,
+    hash_table::{Bucket, Shape},
+    map::{LAYOUT_VERSION, name},
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    peer::Peer,
+    port::Port,
+    segment::Segment,
 };
 
 use super::error::DatapathError;

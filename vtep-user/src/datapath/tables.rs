@@ -12,22 +12,24 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, lpm_trie::Key},
 };
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
-    buckets::{Shape, Table, number, numbered},
-    count::Direction,
-    maps::{
-        Counter, FdbKey, FdbValue, LOCAL_GROUP, LOCAL_OWN, MAX_LOCALS, MAX_PEERS, MAX_PORTS,
-        MAX_SEGMENTS, NeighKey, NeighValue, PortKey, name, vni_key, vni_of,
-    },
+    address::{LOCAL_GROUP, LOCAL_OWN},
+    counter::{Counter, Direction},
+    fdb::{FdbKey, FdbValue},
+    hash_table::{Shape, Table, number, numbered},
+    map::{MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
+    neigh::{NeighKey, NeighValue},
+    port::PortKey,
+    segment::{vni_key, vni_of},
 };
 
 use super::{
     Datapath, Maps,
     batch::{self, BatchError},
-    buckets::{Buckets, Unset},
     clock::nanoseconds,
     error::DatapathError,
+    hash_table::{HashTable, Unset},
 };
 use crate::control::{Clock, Dump, Write};
 
@@ -92,7 +94,7 @@ fn buckets(
     table: Table,
     name: &'static str,
     room: u32,
-) -> Result<Buckets, DatapathError> {
+) -> Result<HashTable, DatapathError> {
     let failed = |source| DatapathError::map("open", name, source);
     let shapes = ebpf
         .map_mut(name::SHAPES)
@@ -117,15 +119,15 @@ fn buckets(
     let map = data.fd().as_fd().try_clone_to_owned();
     let map = map.map_err(|error| failed(MapError::IoError(error)))?;
     if is_new {
-        Ok(Buckets::new(map, shape))
+        Ok(HashTable::new(map, shape))
     } else {
-        many(Buckets::adopt(map, shape), name)
+        many(HashTable::adopt(map, shape), name)
     }
 }
 
 /// Sets the word of a key of a table; zero deletes it.
 pub(super) fn put_word(
-    table: &mut Buckets,
+    table: &mut HashTable,
     name: &'static str,
     key: u64,
     word: u64,
@@ -141,7 +143,7 @@ pub(super) fn put_word(
 
 /// The word of a key of a table.
 pub(super) fn word(
-    table: &Buckets,
+    table: &HashTable,
     name: &'static str,
     key: u64,
 ) -> Result<Option<u64>, DatapathError> {

@@ -13,7 +13,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-pub use vtep_common::addr::{MacAddr, Vni};
+pub use vtep_common::abi::addr::{MacAddr, Vni};
 pub use vtep_common::text::BadValue;
 use vtep_common::text::deserialize_text;
 

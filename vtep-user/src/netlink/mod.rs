@@ -15,9 +15,9 @@ mod link;
 mod membership;
 mod monitor;
 mod neighbour;
-pub mod nexthop;
+pub mod peer_route;
 mod route;
-mod tunnel;
+mod slow_path_device;
 pub mod udp;
 mod xdp;
 
@@ -37,9 +37,9 @@ pub use self::{
     membership::{Member, Memberships},
     monitor::{Event, Monitor},
     neighbour::{Neighbour, NeighbourState},
-    nexthop::Resolution,
+    peer_route::PeerRoute,
     route::Route,
-    tunnel::{OWNER, Tunnel},
+    slow_path_device::{OWNER, SlowPathDevice},
     xdp::XdpFeatures,
 };
 

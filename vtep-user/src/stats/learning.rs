@@ -1,6 +1,6 @@
 //! What was learned, as counters.
 
-use vtep_common::maps::EventEnd;
+use vtep_common::abi::event::EventEnd;
 
 use crate::{
     control::{LearnCounters, State},

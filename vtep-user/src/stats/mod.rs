@@ -3,7 +3,7 @@
 mod learning;
 pub mod prometheus;
 
-use vtep_common::{count::Direction, maps::EventEnd, reason::Class};
+use vtep_common::abi::{counter::Direction, event::EventEnd, reason::Class};
 
 pub use self::learning::AnnounceCounters;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use vtep_common::{count::Direction, maps::EventEnd};
+use vtep_common::abi::{counter::Direction, event::EventEnd};
 
 use super::{AnnounceCounters, learning};
 use crate::{

@@ -1,8 +1,8 @@
 //! The headers that encapsulation writes in front of an inner payload.
 
 use vtep_common::{
-    packet::Window as _,
-    template::{LEN_V6, TEMPLATE_WORDS},
+    abi::outer_template::{LEN_V6, TEMPLATE_WORDS},
+    frame::packet::Window as _,
     wire::{ethernet, vlan},
 };
 

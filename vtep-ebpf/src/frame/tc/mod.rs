@@ -9,9 +9,9 @@ mod tunnel_key;
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated as helpers, programs::TcContext};
 use vtep_common::{
-    packet::{Meta, Tag},
-    template::LEN_V6,
-    verdict::TagEdit,
+    abi::outer_template::LEN_V6,
+    decide::verdict::TagEdit,
+    frame::packet::{Meta, Tag},
     wire::{ethernet, icmpv6, ipv4, ipv6, tcp, vlan},
 };
 

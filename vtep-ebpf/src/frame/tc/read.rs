@@ -2,11 +2,13 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use vtep_common::{
-    addr::MacAddr,
-    inner::Inner,
-    neigh::Message,
-    packet::{PacketRead, Tag},
-    tables::{Tables, place},
+    abi::addr::MacAddr,
+    frame::{
+        inner::Inner,
+        neigh::Message,
+        packet::{PacketRead, Tag},
+    },
+    runtime::{Tables, place},
 };
 
 use super::TcFrame;

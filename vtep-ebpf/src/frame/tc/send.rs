@@ -1,7 +1,7 @@
 //! Where an skb goes.
 
 use aya_ebpf::{helpers::generated as helpers, programs::TcContext};
-use vtep_common::maps::Part;
+use vtep_common::abi::tail_call::Part;
 
 use super::TcFrame;
 use crate::maps::PARTS;

@@ -9,7 +9,10 @@ use aya_ebpf::{
     },
     helpers::generated as helpers,
 };
-use vtep_common::{addr::VtepAddr, tunnel::TunnelKey, verdict::ViaKernel};
+use vtep_common::{
+    abi::addr::VtepAddr,
+    decide::{tunnel::TunnelKey, verdict::ViaKernel},
+};
 
 use super::TcFrame;
 

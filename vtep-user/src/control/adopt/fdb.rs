@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::MacAddr,
-    maps::{FloodList, MAX_FLOOD_LISTS, MAX_SEGMENTS},
+    flood::FloodList,
+    map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
 };
 
+use super::{Adoption, Dump};
 use crate::control::{
-    Dump, State, Write,
-    adopt::{Adoption, is_vtep},
-    ops::{
+    effect::Write,
+    record::{
         entry::{Entry, Kind, Origin},
-        flood::{self, Group},
+        ignored::Ignored,
+        queue::{self, NEVER},
     },
-    record::queue::{self, NEVER},
+    state::State,
 };
 
 impl Adoption {
@@ -27,7 +29,7 @@ impl Adoption {
             list.targets[ports..len]
                 .iter()
                 .copied()
-                .filter(|&peer| is_vtep(&self.state, peer) && seen.insert(peer))
+                .filter(|&peer| self.state.peers.is_vtep(peer) && seen.insert(peer))
                 .collect()
         };
         dump.flood
@@ -38,11 +40,11 @@ impl Adoption {
 
     pub(crate) fn fdb(&mut self, dump: &Dump, mut lists: HashMap<u32, Vec<u32>>) {
         let state = &mut self.state;
-        let numbers: Vec<_> = state.vnis.values().copied().collect();
+        let numbers: Vec<_> = state.segments.numbers().collect();
         for number in numbers {
             for peer in lists.remove(&number).unwrap_or_default() {
-                state.peers[peer].refs += 1;
-                state.segments[number].remotes.push(peer);
+                state.peers.refer(peer);
+                state.flood.push(number, MacAddr::ZERO, peer);
             }
         }
         let mut frozen = Vec::new();
@@ -52,12 +54,14 @@ impl Adoption {
                 .filter(|_| state.segments.get(number).is_some())
                 .filter(|entry| adopt_entry(state, &mut lists, number, mac, *entry));
             match entry {
-                Some(entry) => {
-                    state.segments[number].fdb.insert(mac, entry);
-                    state.fdb_len += 1;
+                Some(mut entry) => {
                     if entry.is_learned() {
                         state.run.now = state.run.now.max(pod.last_seen);
-                        state.queue_entry(*key, state.due(number, pod.last_seen));
+                        entry.due = Ignored(state.due(number, pod.last_seen));
+                    }
+                    state.fdb.insert(number, mac, entry);
+                    if entry.is_learned() {
+                        state.queue_key(*key, entry.due.0);
                     }
                     if entry.origin == Origin::Frozen {
                         frozen.push(*key);
@@ -79,14 +83,11 @@ impl Adoption {
     /// Brings the flood lists in line with the state.
     pub(crate) fn flood(&mut self, dump: &Dump) {
         let mut wanted = BTreeMap::new();
-        for (number, segment) in self.state.segments.iter() {
-            wanted.extend(
-                flood::list(&segment.ports, segment.multicast, &segment.remotes)
-                    .map(|list| (number, list)),
-            );
-            for group in segment.groups.values() {
-                let list = flood::list(&segment.ports, None, &group.remotes);
-                wanted.extend(list.map(|list| (group.list(), list)));
+        let State { flood, ports, .. } = &self.state;
+        for (number, _) in self.state.segments.iter() {
+            for mac in flood.macs(number).into_iter().chain([MacAddr::ZERO]) {
+                let list = flood.pod(number, mac, ports.flooded(number));
+                wanted.extend(list.map(|list| (flood.list_of(number, mac), list)));
             }
         }
         for (number, found) in &dump.flood {
@@ -111,19 +112,15 @@ fn adopt_entry(
 ) -> bool {
     match entry.kind {
         _ if mac.is_zero() || mac.is_group() != (entry.kind == Kind::List) => false,
-        Kind::Peer if is_vtep(state, entry.target()) => {
-            state.peers[entry.target()].refs += 1;
+        Kind::Peer if state.peers.is_vtep(entry.target()) => {
+            state.peers.refer(entry.target());
             true
         }
         Kind::Peer => false,
-        Kind::Port => match state.ports.get_mut(entry.target()) {
-            Some(port) if port.pod.segment == number && entry.is_learned() => {
-                port.learned += 1;
-                true
-            }
-            Some(port) if port.pod.segment == number => port.macs.insert(mac),
-            _ => false,
-        },
+        Kind::Port => {
+            let port = state.ports.get(entry.target());
+            port.is_some_and(|port| port.segment == number)
+        }
         Kind::List => {
             let own = entry
                 .target()
@@ -134,14 +131,9 @@ fn adopt_entry(
                 return false;
             };
             for &peer in &remotes {
-                state.peers[peer].refs += 1;
+                state.peers.refer(peer);
             }
-            state.groups.put(own, ());
-            let group = Group {
-                number: own,
-                remotes,
-            };
-            state.segments[number].groups.insert(mac, group);
+            state.flood.adopt(number, mac, own, remotes);
             true
         }
     }

@@ -8,20 +8,27 @@ use std::{
     net::IpAddr,
 };
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::MacAddr,
-    maps::{FdbValue, NeighKey, NeighValue, NexthopKey, NexthopValue, Segment},
+    fdb::FdbValue,
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    segment::Segment,
 };
 
-use crate::control::{
-    Dump, Effect, Write,
-    adopt::{Adoption, is_vtep},
-    ops::{
-        neigh::{self, Neigh},
-        nexthop::{self, Nexthop},
+use super::{Adoption, Dump};
+use crate::{
+    control::{
+        effect::{Effect, Write},
+        ops::nexthop::prefix,
+        record::{
+            address::unfit_host,
+            hosts::{self, Neigh},
+            nexthops::{self, Nexthop},
+        },
     },
+    model::{NeighState, Prefix},
 };
-use crate::model::{NeighState, Prefix};
 
 /// The MAC in the lower 48 bits of a number, if it is a station's.
 fn station(raw: u64) -> Option<MacAddr> {
@@ -39,10 +46,10 @@ impl Adoption {
             if self.state.segments.get(key.segment).is_none() {
                 continue;
             }
-            if let Some(prefix) = nexthop::prefix(*bits, key) {
-                let claim = self.nexthop(key.segment, prefix, value, &mut out);
-                let claim = claim.filter(|_| prefix.is_host());
-                if let Some(slot) = claim.filter(|&slot| self.has_port(key.segment, slot)) {
+            if let Some(prefix) = prefix(*bits, key) {
+                let port = self.nexthop(key.segment, prefix, value, &mut out);
+                let port = port.filter(|_| prefix.is_host());
+                if let Some(slot) = port.filter(|&slot| self.has_port(key.segment, slot)) {
                     ports.entry(slot).or_default().insert(prefix.addr());
                 }
             }
@@ -51,12 +58,12 @@ impl Adoption {
             self.neigh(key, value, &mut out);
         }
         for (slot, ips) in ports {
-            self.state.set_ips(slot, ips, &mut out);
+            self.state.set_ips(slot, &ips, &mut out);
         }
-        let numbers: Vec<_> = self.state.vnis.values().copied().collect();
+        let numbers: Vec<_> = self.state.segments.numbers().collect();
         for &number in &numbers {
             self.state.age_hosts_anew(number);
-            self.state.settle_flag(number, &mut out);
+            self.state.sync_flag(number, &mut out);
         }
         self.compare_nexthops(dump, &numbers);
         self.compare_neighs(dump, &numbers);
@@ -66,7 +73,7 @@ impl Adoption {
             .map(|(number, pod)| (*number, pod))
             .collect();
         for number in numbers {
-            let pod = &self.state.segments[number].pod;
+            let pod = &self.state.segments[number];
             if pods.get(&number).is_some_and(|old| *old != pod) {
                 self.early.push(Write::Segment(number, Box::new(*pod)));
             }
@@ -75,7 +82,7 @@ impl Adoption {
 
     fn has_port(&self, number: u32, slot: u32) -> bool {
         let port = self.state.ports.get(slot);
-        port.is_some_and(|port| port.pod.segment == number)
+        port.is_some_and(|port| port.segment == number)
     }
 
     /// Takes an entry of the user's over. Returns the slot of the port that has the address.
@@ -95,7 +102,7 @@ impl Adoption {
         let mac = station(value.mac);
         let follows = value.flags & NexthopValue::FOLLOWS != 0;
         let via = (!follows && value.kind == FdbValue::PEER).then_some(value.target);
-        let via = via.filter(|&peer| is_vtep(&self.state, peer));
+        let via = via.filter(|&peer| self.state.peers.is_vtep(peer));
         let wanted = if follows {
             mac.is_some()
         } else {
@@ -103,12 +110,12 @@ impl Adoption {
         };
         if wanted {
             if let Some(peer) = via {
-                self.state.peers[peer].refs += 1;
+                self.state.peers.refer(peer);
             }
             let nexthop = Nexthop { via, mac };
-            self.state.nexthop_put(number, prefix, Some(nexthop), out);
+            self.state.put_nexthop(number, prefix, Some(nexthop), out);
         }
-        nexthop::claim(value)
+        nexthops::port_of(value)
     }
 
     /// Takes over what the user said of a host, or what was heard of it.
@@ -119,31 +126,32 @@ impl Adoption {
         };
         let origin = match value.origin {
             NeighValue::STATIC => NeighState::Static,
-            NeighValue::SNOOPED if segment.pod.has(Segment::SUPPRESS) => NeighState::Snooped,
+            NeighValue::SNOOPED if segment.has(Segment::SUPPRESS) => NeighState::Snooped,
             _ => return,
         };
-        let is_known =
-            |mac: &MacAddr| origin == NeighState::Static || segment.fdb.contains_key(mac);
-        let mac = station(value.mac).filter(|_| neigh::unfit(ip).is_none());
+        let is_known = |mac: &MacAddr| {
+            origin == NeighState::Static || self.state.fdb.get(number, *mac).is_some()
+        };
+        let mac = station(value.mac).filter(|_| unfit_host(ip).is_none());
         if let Some(mac) = mac.filter(is_known) {
             let heard_at = Some(value.port).filter(|_| origin == NeighState::Snooped);
             let neigh = Neigh {
                 router: value.flags & NeighValue::ROUTER != 0,
                 port: heard_at.filter(|&slot| self.has_port(number, slot)),
-                ..Neigh::fixed(mac, origin)
+                ..Neigh::new(mac, origin)
             };
-            self.state.neigh_put(number, ip, Some(neigh), out);
+            self.state.put_host(number, ip, Some(neigh), out);
         }
         if origin == NeighState::Snooped {
-            self.state.settle_neigh(number, ip, out);
+            self.state.sync_host(number, ip, out);
         }
     }
 
     fn compare_nexthops(&mut self, dump: &Dump, numbers: &[u32]) {
         let mut wanted: HashMap<(u32, NexthopKey), NexthopValue> = HashMap::new();
         for &number in numbers {
-            let routes = self.state.segments[number].routes.iter();
-            wanted.extend(routes.map(|(&prefix, &value)| (nexthop::key(number, prefix), value)));
+            let routes = self.state.nexthops.routes(number);
+            wanted.extend(routes.map(|(prefix, value)| (nexthops::key(number, prefix), value)));
         }
         for (bits, key, value) in &dump.nexthops {
             match wanted.remove(&(*bits, *key)) {
@@ -159,8 +167,8 @@ impl Adoption {
     fn compare_neighs(&mut self, dump: &Dump, numbers: &[u32]) {
         let mut wanted: HashMap<NeighKey, NeighValue> = HashMap::new();
         for &number in numbers {
-            let neighs = self.state.segments[number].neighs.iter();
-            wanted.extend(neighs.map(|(&ip, neigh)| (neigh::key(number, ip), neigh.pod())));
+            let neighs = self.state.hosts.entries(number);
+            wanted.extend(neighs.map(|(ip, neigh)| (hosts::key(number, ip), neigh.pod())));
         }
         for (key, value) in &dump.neighs {
             match wanted.remove(key) {

@@ -7,24 +7,27 @@ mod fdb;
 mod hosts;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     net::IpAddr,
 };
 
 use bytemuck::Zeroable;
-use vtep_common::{
+use vtep_common::abi::{
+    self,
     addr::{Vni, VtepAddr},
-    maps::{
-        self, FdbKey, FdbValue, FloodList, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, NeighKey,
-        NeighValue, NexthopKey, NexthopValue, PortKey,
-    },
+    fdb::{FdbKey, FdbValue},
+    flood::FloodList,
+    map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    port::PortKey,
 };
 
 use super::{
-    Effect, Limits, LinkFacts, State, Write,
-    state::{Port, Segment},
+    effect::{Effect, Write},
+    record::{facts::LinkFacts, limits::Limits, peer::Peer, settings},
+    state::State,
 };
-use crate::control::{ops::peer::Peer, record::settings};
 use crate::model::PeerState;
 
 /// What the pinned maps hold. Slots that are not in use may be left out.
@@ -33,17 +36,17 @@ pub struct Dump {
     /// `VNIS`.
     pub vnis: Vec<(u32, u32)>,
     /// `SEGMENTS`.
-    pub segments: Vec<(u32, maps::Segment)>,
+    pub segments: Vec<(u32, abi::segment::Segment)>,
     /// `PORT_INDEX`.
     pub port_index: Vec<(PortKey, u32)>,
     /// `PORTS`.
-    pub ports: Vec<(u32, maps::Port)>,
+    pub ports: Vec<(u32, abi::port::Port)>,
     /// `FDB`.
     pub fdb: Vec<(FdbKey, FdbValue)>,
     /// `FLOOD`.
     pub flood: Vec<(u32, FloodList)>,
     /// `PEERS`.
-    pub peers: Vec<(u32, maps::Peer)>,
+    pub peers: Vec<(u32, abi::peer::Peer)>,
     /// `PEER_INDEX`.
     pub peer_index: Vec<(VtepAddr, u32)>,
     /// Our own addresses in `LOCALS`.
@@ -118,7 +121,7 @@ impl Adoption {
     fn locals(&mut self, dump: &Dump) {
         let wanted: Vec<_> = self
             .state
-            .locals
+            .locals()
             .iter()
             .copied()
             .map(VtepAddr::from)
@@ -132,15 +135,15 @@ impl Adoption {
     }
 
     fn segments(&mut self, dump: &Dump) {
-        let pods: HashMap<u32, &maps::Segment> = in_use(&dump.segments, MAX_SEGMENTS, |segment| {
-            segment.has(maps::Segment::IN_USE)
-        });
+        let pods: HashMap<u32, &abi::segment::Segment> =
+            in_use(&dump.segments, MAX_SEGMENTS, |segment| {
+                segment.has(abi::segment::Segment::IN_USE)
+            });
         let state = &mut self.state;
         for &(vni, number) in &dump.vnis {
             match pods.get(&number) {
                 Some(&&pod) if pod.vni == vni && Vni::new(vni).is_some() => {
-                    state.segments.put(number, Segment::new(pod));
-                    state.vnis.insert(vni, number);
+                    state.segments.adopt(number, pod);
                 }
                 _ => self.early.push(Write::Vni(vni, None)),
             }
@@ -157,8 +160,9 @@ impl Adoption {
     }
 
     fn ports(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
-        let pods: HashMap<u32, &maps::Port> =
-            in_use(&dump.ports, MAX_PORTS, |port| port.has(maps::Port::IN_USE));
+        let pods: HashMap<u32, &abi::port::Port> = in_use(&dump.ports, MAX_PORTS, |port| {
+            port.has(abi::port::Port::IN_USE)
+        });
         let mut index: Vec<_> = dump.port_index.clone();
         index.sort_unstable_by_key(|(key, _)| (key.ifindex, key.vlan));
         for (key, slot) in index {
@@ -171,7 +175,7 @@ impl Adoption {
                 continue;
             };
             let Some(facts) = links.get(&key.ifindex) else {
-                let vni = self.state.segments[pod.segment].vni();
+                let vni = self.state.segments.vni(pod.segment);
                 self.notes.push(format!(
                     "a port of vni {vni} was taken away, for its interface (number {}) is gone",
                     key.ifindex
@@ -179,35 +183,21 @@ impl Adoption {
                 self.early.push(Write::PortIndex(key, None));
                 continue;
             };
-            let state = &mut self.state;
-            let hook = settings::hook(pod.hook);
-            state.segments[pod.segment].ports.insert(slot);
-            state.ports.put(
-                slot,
-                Port {
-                    pod,
-                    macs: BTreeSet::new(),
-                    learned: 0,
-                    ips: BTreeSet::new(),
-                },
-            );
-            state.register(facts, key.vlan, slot, hook);
+            self.state.ports.adopt(slot, pod, facts);
         }
         // All ports of an interface have its one hook; a daemon that was killed may have changed only some.
-        for (&ifindex, device) in &self.state.devices {
-            for &slot in device.slots.values() {
-                let port = &mut self.state.ports[slot];
-                let old = port.pod;
-                port.pod.hook = settings::hook_code(device.hook);
-                port.take_facts(&links[&ifindex]);
-                if port.pod != old {
-                    self.early.push(Write::Port(slot, port.pod));
-                }
-            }
+        let devices: Vec<u32> = self.state.ports.devices().map(|(at, _)| at).collect();
+        for ifindex in devices {
+            let changed = self.state.ports.take_facts(&links[&ifindex]);
+            let writes = changed
+                .into_iter()
+                .map(|(slot, pod)| Write::Port(slot, pod));
+            self.early.extend(writes);
         }
         for &slot in pods.keys() {
             if self.state.ports.get(slot).is_none() {
-                self.late.push(Write::Port(slot, maps::Port::default()));
+                self.late
+                    .push(Write::Port(slot, abi::port::Port::default()));
             }
         }
     }
@@ -215,21 +205,20 @@ impl Adoption {
     fn peers(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
         for &(number, pod) in &dump.peers {
             let ip = IpAddr::from(pod.addr);
-            if !pod.has(maps::Peer::IN_USE) || number >= MAX_PEERS {
+            if !pod.has(abi::peer::Peer::IN_USE) || number >= MAX_PEERS {
                 continue;
             }
             let state = &mut self.state;
-            let group = pod.has(maps::Peer::MULTICAST);
-            if state.peer_index.contains_key(&ip) || group != ip.is_multicast() {
+            let group = pod.has(abi::peer::Peer::MULTICAST);
+            if state.peers.number_of(ip).is_some() || group != ip.is_multicast() {
                 self.late
-                    .push(Write::Peer(number, Box::new(maps::Peer::zeroed())));
+                    .push(Write::Peer(number, Box::new(abi::peer::Peer::zeroed())));
                 continue;
             }
-            let resolved = pod.has(maps::Peer::RESOLVED);
+            let resolved = pod.has(abi::peer::Peer::RESOLVED);
             let peer = Peer {
                 ip,
                 pod,
-                refs: 0,
                 dev: links
                     .get(&pod.ifindex)
                     .filter(|_| resolved)
@@ -241,8 +230,7 @@ impl Adoption {
                     PeerState::Resolving
                 },
             };
-            state.peers.put(number, peer);
-            state.peer_index.insert(ip, number);
+            state.peers.adopt(number, peer);
             let writes = state.rewrite_peer(number, |_| ());
             self.early.extend(writes);
         }
@@ -251,15 +239,15 @@ impl Adoption {
     /// Takes over the multicast groups of VNIs.
     fn groups(&mut self, dump: &Dump) {
         let state = &mut self.state;
-        let numbers: Vec<_> = state.vnis.values().copied().collect();
+        let numbers: Vec<_> = state.segments.numbers().collect();
         let mut out = Effect::default();
         for number in numbers {
-            if let Some(ip) = settings::group(&state.segments[number].pod) {
+            if let Some(ip) = settings::group(&state.segments[number]) {
                 let peer = state.acquire_peer(ip, &mut out);
                 // It may have got a slot in which there was something that nobody understands.
                 self.late
                     .retain(|write| !matches!(write, Write::Peer(at, _) if *at == peer));
-                state.segments[number].multicast = Some(peer);
+                state.flood.set_multicast(number, Some(peer));
             }
         }
         // A daemon that was killed may not have come to that: those who are members are told by what `LOCALS` has.
@@ -268,9 +256,8 @@ impl Adoption {
             .extend(out.writes.into_iter().filter(|write| !is_group(write)));
         let wanted: HashSet<_> = state
             .peers
-            .iter()
-            .filter(|(_, peer)| peer.is_group() && peer.refs > 0)
-            .map(|(_, peer)| peer.pod.addr)
+            .used_groups()
+            .map(|peer| peer.pod.addr)
             .collect();
         let came = wanted.iter().filter(|addr| !dump.groups.contains(addr));
         let went = dump.groups.iter().filter(|addr| !wanted.contains(addr));
@@ -282,24 +269,15 @@ impl Adoption {
 
     /// Takes away the peers that nothing points to, and puts the index right.
     fn unused_peers(&mut self, dump: &Dump) {
-        let unused: Vec<_> = self
-            .state
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.refs == 0)
-            .map(|(number, peer)| (number, peer.ip))
-            .collect();
-        for (number, ip) in unused {
-            self.state.peers.remove(number);
-            self.state.peer_index.remove(&ip);
+        for number in self.state.peers.remove_unused() {
             self.late
-                .push(Write::Peer(number, Box::new(maps::Peer::zeroed())));
+                .push(Write::Peer(number, Box::new(abi::peer::Peer::zeroed())));
         }
         let mut wanted: HashMap<_, _> = self
             .state
-            .peer_index
+            .peers
             .iter()
-            .map(|(&ip, &number)| (VtepAddr::from(ip), number))
+            .map(|(number, peer)| (VtepAddr::from(peer.ip), number))
             .collect();
         for (addr, number) in &dump.peer_index {
             match wanted.remove(addr) {
@@ -311,11 +289,6 @@ impl Adoption {
         self.early
             .extend(missing.map(|(addr, number)| Write::PeerIndex(addr, Some(number))));
     }
-}
-
-/// True if there is a peer of that number, and it is no multicast group.
-pub(crate) fn is_vtep(state: &State, peer: u32) -> bool {
-    state.peers.get(peer).is_some_and(|peer| !peer.is_group())
 }
 
 /// The slots that are in use, of those that there can be.

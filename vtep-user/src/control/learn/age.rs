@@ -1,16 +1,20 @@
 //! Ageing: what was not seen for too long goes. The work of one tick is bounded.
 
-use vtep_common::maps::FdbKey;
+use vtep_common::abi::fdb::FdbKey;
 
-use crate::control::{
-    Clock, Effect, State, Write,
-    ops::entry::{Origin, key},
-    record::{
-        moves::Looked,
-        queue::{self, NEVER, SECOND},
+use crate::{
+    control::{
+        effect::{Effect, Write},
+        record::{
+            clock::Clock,
+            entry::key,
+            moves::Looked,
+            queue::{self, NEVER},
+        },
+        state::State,
     },
+    model::EventKind,
 };
-use crate::model::{EntryState, EventKind};
 
 /// What one tick looks at, at most. Each may cost a look into the map.
 const BUDGET: u32 = 4_096;
@@ -26,7 +30,7 @@ impl State {
                 break;
             }
         }
-        self.settle(&mut out);
+        self.finish(&mut out);
         out
     }
 
@@ -71,52 +75,37 @@ impl State {
     /// Looks at an entry whose time has come, unless that is out of date.
     fn age(&mut self, at: u32, key: FdbKey, clock: &dyn Clock, out: &mut Effect) {
         let (number, mac) = (key.segment(), key.mac());
-        let Some(segment) = self.segments.get_mut(number) else {
-            return;
-        };
-        let Some(entry) = segment.fdb.get_mut(&mac) else {
+        let Some(entry) = self.fdb.get(number, mac) else {
             return;
         };
         if !entry.is_learned() || entry.due.0 != at {
             return;
         }
-        let due = match segment.pod.ageing_s {
+        let due = match self.segments[number].ageing_s {
             0 => Some(NEVER),
             ageing_s => clock
                 .last_seen(key)
                 .map(|seen| queue::after(seen, ageing_s))
                 .filter(|&due| !queue::is_over(due, self.run.now)),
         };
-        let old = *entry;
         if let Some(due) = due {
-            entry.due.0 = due;
+            self.fdb.set_due(number, mac, due);
             self.run.ageing.push(due, key);
             return;
         }
         self.run.counters.aged += 1;
-        self.tell_mac(out, EventKind::Aged, (number, mac), (None, Some(old)));
+        self.notify_mac(out, EventKind::Aged, (number, mac), (None, Some(entry)));
         self.remove_entry(number, mac, out);
-    }
-
-    /// Says when an entry that was just learned is to be looked at.
-    pub(crate) fn queue_entry(&mut self, key: FdbKey, due: u32) {
-        let segment = &mut self.segments[key.segment()];
-        let Some(entry) = segment.fdb.get_mut(&key.mac()) else {
-            return;
-        };
-        entry.due.0 = due;
-        self.queue_key(key, due);
     }
 
     /// Puts an entry that says by itself when it is to be looked at into the queue for then.
     pub(crate) fn queue_key(&mut self, key: FdbKey, due: u32) {
-        let live = self.fdb_len as usize;
-        let (queue, segments) = (&mut self.run.0.ageing, &self.segments);
+        let live = self.fdb.len() as usize;
+        let (queue, fdb) = (&mut self.run.0.ageing, &self.fdb);
         queue.push(due, key);
         if queue.is_stale(live) {
             queue.retain(|at, key| {
-                let segment = segments.get(key.segment());
-                let entry = segment.and_then(|segment| segment.fdb.get(&key.mac()));
+                let entry = fdb.get(key.segment(), key.mac());
                 entry.is_some_and(|entry| entry.is_learned() && entry.due.0 == at)
             });
         }
@@ -124,7 +113,7 @@ impl State {
 
     /// When an entry of a segment that was seen then is to be looked at.
     pub(crate) fn due(&self, number: u32, seen: u64) -> u32 {
-        match self.segments[number].pod.ageing_s {
+        match self.segments[number].ageing_s {
             0 => NEVER,
             ageing_s => queue::after(seen, ageing_s),
         }
@@ -132,16 +121,12 @@ impl State {
 
     /// Looks at all learned entries of a segment anew, after its ageing time changed.
     pub(crate) fn age_anew(&mut self, number: u32) {
-        let segment = &mut self.segments[number];
-        let due = match segment.pod.ageing_s {
+        let due = match self.segments[number].ageing_s {
             0 => NEVER,
             _ => 0,
         };
-        for (&mac, entry) in &mut segment.fdb {
-            if entry.is_learned() {
-                entry.due.0 = due;
-                self.run.0.ageing.push(due, key(number, mac));
-            }
+        for mac in self.fdb.set_due_all(number, due) {
+            self.run.ageing.push(due, key(number, mac));
         }
     }
 
@@ -157,28 +142,10 @@ impl State {
     /// Lets a MAC, of which a frame was last seen at that time, move again.
     fn thaw(&mut self, key: FdbKey, seen: u64, out: &mut Effect) {
         let (number, mac) = (key.segment(), key.mac());
-        let Some(segment) = self.segments.get_mut(number) else {
+        let Some(entry) = self.fdb.thaw(number, mac) else {
             return;
         };
-        let Some(entry) = segment.fdb.get_mut(&mac) else {
-            return;
-        };
-        if entry.origin != Origin::Frozen {
-            return;
-        }
-        entry.origin = Origin::Learned;
-        let entry = *entry;
         out.write(Write::Fdb(key, Some(entry.pod(seen))));
-        self.tell_mac(out, EventKind::Thawed, (number, mac), (Some(entry), None));
-    }
-
-    /// Seconds since a learned entry was last seen.
-    pub(crate) fn age_s(key: FdbKey, state: EntryState, clock: &dyn Clock) -> Option<u64> {
-        match state {
-            EntryState::Static => None,
-            EntryState::Learned => clock
-                .last_seen(key)
-                .map(|seen| clock.now().saturating_sub(seen) / SECOND),
-        }
+        self.notify_mac(out, EventKind::Thawed, (number, mac), (Some(entry), None));
     }
 }

@@ -1,10 +1,12 @@
-//! Telling the other VTEPs that a MAC is here, so that they need not wait for its frames.
+//! Announcing to the other VTEPs that a MAC is here, so that they need not wait for its frames.
 
-use std::net::IpAddr;
+use vtep_common::abi::{addr::MacAddr, segment::Segment};
 
-use vtep_common::{addr::MacAddr, maps};
-
-use crate::control::{Announce, Effect, State, record::queue::SECOND, state::Segment};
+use crate::control::{
+    effect::{Announce, Effect},
+    record::queue::SECOND,
+    state::State,
+};
 
 /// Learned MACs that are announced for one port in a second, at most: a guest could make up any number.
 const MAX_ANNOUNCED: u32 = 256;
@@ -25,21 +27,15 @@ impl State {
 
     /// Announces a MAC that came to the port `slot`, with the hosts that are known to be at it.
     pub(crate) fn announce(&self, slot: u32, mac: MacAddr, out: &mut Effect) {
-        let number = self.ports[slot].pod.segment;
-        let segment = &self.segments[number];
-        if segment.pod.has(maps::Segment::FLOODS) && segment.has_remotes() {
+        let number = self.ports[slot].segment;
+        let targets = || self.flood.targets(number).map(|peer| self.peers.ip(peer));
+        if self.segments[number].has(Segment::FLOODS) && targets().next().is_some() {
             out.announce.push(Announce {
-                vni: segment.vni(),
+                vni: self.segments.vni(number),
                 mac,
-                hosts: self.hosts_at(number, mac),
-                to: self.flood_targets(segment),
+                hosts: self.hosts.at(number, mac),
+                to: targets().collect(),
             });
         }
-    }
-
-    /// Where floods of a segment go: its multicast group, and the VTEPs on its list.
-    fn flood_targets(&self, segment: &Segment) -> Vec<IpAddr> {
-        let targets = segment.multicast.iter().chain(&segment.remotes);
-        targets.map(|&peer| self.peers[peer].ip).collect()
     }
 }

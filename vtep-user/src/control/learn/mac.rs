@@ -1,87 +1,59 @@
-//! Learning from what the kernel side tells: new MACs, and MACs that move.
+//! Learning from what the kernel side reports: new MACs, and MACs that move.
 
 use std::net::IpAddr;
 
-use vtep_common::{addr::MacAddr, events::Event, maps};
+use vtep_common::abi::{self, addr::MacAddr, event::Event};
 
-use crate::control::{
-    Effect, State, Write,
-    ops::{
-        entry::{Entry, Kind, Origin, key},
-        peer,
+use crate::{
+    control::{
+        effect::{Effect, Write},
+        record::{
+            address::unfit,
+            clock::Clock,
+            entry::{Entry, Kind, Origin, key},
+            moves::Move,
+            run::Scope,
+        },
+        state::State,
     },
-    record::{moves::Move, run::Scope},
+    model::{EventKind, Happening},
 };
-use crate::model::{EventKind, Happening};
-
-/// The clock, and the stamps that traffic renews, as they stand in the map. Times are nanoseconds of `CLOCK_MONOTONIC`.
-pub trait Clock {
-    /// Now.
-    fn now(&self) -> u64;
-    /// When a frame from a learned MAC was last seen; `None` if the map does not have the entry.
-    fn last_seen(&self, key: maps::FdbKey) -> Option<u64>;
-}
-
-/// How often something was learned, or was not, since the daemon started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LearnCounters {
-    /// New entries.
-    pub learned: u64,
-    /// Entries that moved.
-    pub moved: u64,
-    /// Entries that aged out.
-    pub aged: u64,
-    /// MACs not learned for the limit of their VNI or port.
-    pub limited: u64,
-    /// MACs not learned because the FDB, or the table of peers, is full.
-    pub full: u64,
-    /// Entries that were frozen because they moved too often.
-    pub frozen: u64,
-    /// Events about MACs that are never learned: our own, group addresses, or of a port or VNI that is gone.
-    pub ignored: u64,
-}
 
 /// Where a frame came from.
 #[derive(Clone, Copy)]
-enum Place {
+enum Source {
     Port(u32),
     Vtep(IpAddr),
 }
 
 impl State {
-    /// Takes in what the kernel side told, in its order.
+    /// Takes in what the kernel side reported, in its order.
     pub fn learn(&mut self, events: &[Event], clock: &dyn Clock) -> Effect {
         self.run.now = clock.now().max(self.run.now);
         let mut out = Effect::default();
         for event in events {
             match event.kind {
                 Event::LEARN => self.learn_mac(event, clock, &mut out),
-                Event::HEARD => self.hear(event, clock, &mut out),
+                Event::HEARD => self.snoop(event, clock, &mut out),
                 Event::MISS => self.miss(event, &mut out),
                 _ => self.run.counters.ignored += 1,
             }
         }
-        self.settle(&mut out);
+        self.finish(&mut out);
         out
-    }
-
-    /// What has been learned in all.
-    #[must_use]
-    pub fn learn_counters(&self) -> LearnCounters {
-        self.run.counters
     }
 
     /// Learns that the MAC of an event is where its frame came from.
     pub(crate) fn learn_mac(&mut self, event: &Event, clock: &dyn Clock, out: &mut Effect) {
         let (number, mac) = (event.segment, event.mac());
-        let Some(place) = self.place_of(event) else {
+        let Some(source) = self.source_of(event) else {
             self.run.counters.ignored += 1;
             return;
         };
         let at = (number, mac);
-        match self.segments[number].fdb.get(&mac).copied() {
-            None => self.learn_new(at, place, event, out),
-            Some(entry) if self.is_at(entry, place) => {
+        match self.fdb.get(number, mac) {
+            None => self.learn_new(at, source, event, out),
+            Some(entry) if self.is_at(entry, source) => {
                 // The data path has it elsewhere or not at all: it saw the frame before the last write, or that failed.
                 let key = key(number, mac);
                 if entry.is_learned() && clock.last_seen(key).is_none() {
@@ -89,70 +61,69 @@ impl State {
                 }
             }
             Some(entry) if entry.origin == Origin::Learned => {
-                self.learn_move(at, entry, place, event, out);
+                self.learn_move(at, entry, source, event, out);
             }
             Some(_) => self.run.counters.ignored += 1,
         }
     }
 
     /// Where a frame came from, if its source can be learned.
-    fn place_of(&self, event: &Event) -> Option<Place> {
+    fn source_of(&self, event: &Event) -> Option<Source> {
         let mac = event.mac();
         let segment = self.segments.get(event.segment)?;
         let station = !mac.is_zero() && !mac.is_group() && !self.own_macs.contains(&mac);
-        if !station || !segment.pod.has(maps::Segment::LEARNING) {
+        if !station || !segment.has(abi::segment::Segment::LEARNING) {
             return None;
         }
         if event.from_port() {
             let port = self.ports.get(event.port)?;
-            return (port.pod.segment == event.segment).then_some(Place::Port(event.port));
+            return (port.segment == event.segment).then_some(Source::Port(event.port));
         }
         let ip = IpAddr::from(event.vtep);
-        (self.vtep(ip).is_some() || self.can_be_peer(ip)).then_some(Place::Vtep(ip))
+        (self.peers.vtep(ip).is_some() || self.can_be_peer(ip)).then_some(Source::Vtep(ip))
     }
 
     /// True if packets can come from a VTEP at `ip`, and be sent there.
     fn can_be_peer(&self, ip: IpAddr) -> bool {
-        peer::unfit(ip).is_none() && !self.is_own(ip) && self.local_for(ip).is_some()
+        unfit(ip).is_none() && !self.locals.has(ip) && self.local_for(ip).is_some()
     }
 
-    fn is_at(&self, entry: Entry, place: Place) -> bool {
-        match place {
-            Place::Port(slot) => entry.port() == Some(slot),
-            Place::Vtep(ip) => entry.peer().is_some_and(|peer| self.peers[peer].ip == ip),
+    fn is_at(&self, entry: Entry, source: Source) -> bool {
+        match source {
+            Source::Port(slot) => entry.port() == Some(slot),
+            Source::Vtep(ip) => entry.peer().is_some_and(|peer| self.peers.ip(peer) == ip),
         }
     }
 
     /// What is full, if a MAC can for that reason not be learned at a place.
-    fn no_room(&self, (number, mac): (u32, MacAddr), place: Place, new: bool) -> Option<Scope> {
-        let segment = &self.segments[number];
-        let limit = segment.pod.max_macs;
-        match place {
-            _ if new && self.fdb_len >= self.limits.fdb => Some(Scope::Tables),
-            _ if new && limit != 0 && segment.fdb.len() >= limit as usize => {
+    fn no_room(&self, (number, mac): (u32, MacAddr), source: Source, new: bool) -> Option<Scope> {
+        let limit = self.segments[number].max_macs;
+        match source {
+            _ if new && self.fdb.len() >= self.limits.fdb => Some(Scope::Tables),
+            _ if new && limit != 0 && self.fdb.len_in(number) >= limit as usize => {
                 Some(Scope::Vni(number))
             }
-            Place::Port(slot) => (!self.has_port_room(slot, mac)).then_some(Scope::Port(slot)),
-            Place::Vtep(ip) => (!self.peer_index.contains_key(&ip)
+            Source::Port(slot) => (!self.has_port_room(slot, mac)).then_some(Scope::Port(slot)),
+            Source::Vtep(ip) => (self.peers.number_of(ip).is_none()
                 && self.peers.len() >= self.limits.peers)
                 .then_some(Scope::Tables),
         }
     }
 
-    /// Counts, and tells, that a MAC was not learned for want of room.
+    /// Counts, and notifies, that a MAC was not learned for want of room.
     fn refuse_mac(&mut self, (number, mac): (u32, MacAddr), full: Scope, out: &mut Effect) {
         match full {
             Scope::Tables => self.run.counters.full += 1,
             Scope::Vni(_) | Scope::Port(_) => self.run.counters.limited += 1,
         }
-        self.tell_limit(out, full, |state| {
+        self.notify_limit(out, full, |state| {
             let (dev, why) = match full {
                 Scope::Tables => (None, "the tables are full"),
                 Scope::Vni(_) => (None, "the VNI may hold no more MACs"),
                 Scope::Port(slot) => (state.port_name(slot), "the port may hold no more MACs"),
             };
             Happening {
-                vni: Some(state.segments[number].vni()),
+                vni: Some(state.segments.vni(number)),
                 mac: Some(mac),
                 dev: dev.map(|(dev, _)| dev.to_owned()),
                 why: Some(why.to_owned()),
@@ -161,16 +132,16 @@ impl State {
         });
     }
 
-    fn learn_new(&mut self, at: (u32, MacAddr), place: Place, event: &Event, out: &mut Effect) {
-        if let Some(full) = self.no_room(at, place, true) {
+    fn learn_new(&mut self, at: (u32, MacAddr), source: Source, event: &Event, out: &mut Effect) {
+        if let Some(full) = self.no_room(at, source, true) {
             self.refuse_mac(at, full, out);
             return;
         }
-        let entry = self.learned_entry(place, out);
+        let entry = self.learned_entry(source, out);
         self.write_learned(at, entry, event, out);
         self.run.counters.learned += 1;
-        self.tell_mac(out, EventKind::Learned, at, (Some(entry), None));
-        if let Place::Port(slot) = place
+        self.notify_mac(out, EventKind::Learned, at, (Some(entry), None));
+        if let Source::Port(slot) = source
             && event.flags & Event::GROUP == 0
         {
             self.announce_learned(slot, at.1, out);
@@ -182,17 +153,17 @@ impl State {
         &mut self,
         at: (u32, MacAddr),
         old: Entry,
-        place: Place,
+        source: Source,
         event: &Event,
         out: &mut Effect,
     ) {
         let (number, mac) = at;
-        if let Some(full) = self.no_room(at, place, false) {
+        if let Some(full) = self.no_room(at, source, false) {
             self.refuse_mac(at, full, out);
             self.remove_entry(number, mac, out);
             return;
         }
-        let mut entry = self.learned_entry(place, out);
+        let mut entry = self.learned_entry(source, out);
         let to = entry
             .port()
             .map(|slot| (slot, self.run.fresh.get(&slot).copied()));
@@ -211,14 +182,14 @@ impl State {
             self.run.counters.frozen += 1;
         }
         self.run.counters.moved += 1;
-        // Told first: with the old entry its peer may go.
-        self.tell_mac(out, EventKind::Moved, at, (Some(entry), Some(old)));
+        // Notified first: with the old entry its peer may go.
+        self.notify_mac(out, EventKind::Moved, at, (Some(entry), Some(old)));
         if frozen {
-            self.tell_mac(out, EventKind::Duplicate, at, (Some(entry), Some(old)));
+            self.notify_mac(out, EventKind::Duplicate, at, (Some(entry), Some(old)));
         }
         self.write_learned(at, entry, event, out);
         // A frame for a group has reached the other VTEPs by itself.
-        if let (Place::Port(slot), None) = (place, from)
+        if let (Source::Port(slot), None) = (source, from)
             && event.flags & Event::GROUP == 0
         {
             self.announce_learned(slot, mac, out);
@@ -226,10 +197,10 @@ impl State {
     }
 
     /// An entry that points to a place, whose peer it acquires.
-    fn learned_entry(&mut self, place: Place, out: &mut Effect) -> Entry {
-        match place {
-            Place::Port(slot) => Entry::learned(Kind::Port, slot),
-            Place::Vtep(ip) => Entry::learned(Kind::Peer, self.acquire_peer(ip, out)),
+    fn learned_entry(&mut self, source: Source, out: &mut Effect) -> Entry {
+        match source {
+            Source::Port(slot) => Entry::learned(Kind::Port, slot),
+            Source::Vtep(ip) => Entry::learned(Kind::Peer, self.acquire_peer(ip, out)),
         }
     }
 
@@ -253,7 +224,7 @@ impl State {
         let Some(vni) = self.segment_name(event.segment) else {
             return;
         };
-        self.tell(out, |state| Happening {
+        self.notify(out, |state| Happening {
             vni: Some(vni),
             mac: Some(event.mac()).filter(|mac| !mac.is_zero()),
             ip: host_of(event),
@@ -262,24 +233,10 @@ impl State {
             ..Happening::new(EventKind::Miss)
         });
     }
-
-    /// Brings what several changes in one effect ask for to what holds now.
-    pub(crate) fn settle(&self, out: &mut Effect) {
-        if out.forget.is_empty() {
-            return;
-        }
-        let is = |ip: &IpAddr| self.peer_index.contains_key(ip);
-        out.forget.retain(|ip| !is(ip));
-        out.resolve.retain(is);
-        for list in [&mut out.forget, &mut out.resolve] {
-            list.sort_unstable();
-            list.dedup();
-        }
-    }
 }
 
 /// The host that an event is about.
 pub(crate) fn host_of(event: &Event) -> Option<IpAddr> {
-    let zero = <vtep_common::addr::VtepAddr as bytemuck::Zeroable>::zeroed();
+    let zero = <vtep_common::abi::addr::VtepAddr as bytemuck::Zeroable>::zeroed();
     (event.host != zero).then(|| event.host.into())
 }

@@ -1,37 +1,39 @@
-//! What happened, for those who watch.
+//! Events of what happens, for those who watch.
 
 use std::net::IpAddr;
 
-use vtep_common::addr::MacAddr;
+use vtep_common::abi::addr::MacAddr;
 
-use crate::control::{
-    Effect, State,
-    ops::entry::Entry,
-    record::{queue::SECOND, run::Scope},
+use crate::{
+    control::{
+        effect::Effect,
+        record::{entry::Entry, queue::SECOND, run::Scope},
+        state::State,
+    },
+    model::{EventKind, Happening},
 };
-use crate::model::{EventKind, Happening};
 
 impl State {
-    /// Tells what happened, if somebody watches.
-    pub(crate) fn tell(&self, out: &mut Effect, what: impl FnOnce(&Self) -> Happening) {
+    /// Notifies those who watch, if there are any.
+    pub(crate) fn notify(&self, out: &mut Effect, what: impl FnOnce(&Self) -> Happening) {
         if self.run.watched {
             out.events.push(what(self));
         }
     }
 
-    /// Tells of a MAC where it is now, and where it was before.
-    pub(crate) fn tell_mac(
+    /// Notifies of a MAC where it is now, and where it was before.
+    pub(crate) fn notify_mac(
         &self,
         out: &mut Effect,
         event: EventKind,
         (number, mac): (u32, MacAddr),
         (new, old): (Option<Entry>, Option<Entry>),
     ) {
-        self.tell(out, |state| {
-            let (dst, dev) = state.place_name(new);
-            let (old_dst, old_dev) = state.place_name(old);
+        self.notify(out, |state| {
+            let (dst, dev) = state.names_of(new);
+            let (old_dst, old_dev) = state.names_of(old);
             Happening {
-                vni: Some(state.segments[number].vni()),
+                vni: Some(state.segments.vni(number)),
                 mac: Some(mac),
                 dst,
                 dev,
@@ -43,8 +45,8 @@ impl State {
     }
 
     /// The VTEP or the interface that an entry points to.
-    fn place_name(&self, entry: Option<Entry>) -> (Option<IpAddr>, Option<String>) {
-        let dst = entry.and_then(Entry::peer).map(|peer| self.peers[peer].ip);
+    fn names_of(&self, entry: Option<Entry>) -> (Option<IpAddr>, Option<String>) {
+        let dst = entry.and_then(Entry::peer).map(|peer| self.peers.ip(peer));
         let dev = entry
             .and_then(Entry::port)
             .and_then(|slot| self.port_name(slot))
@@ -52,8 +54,8 @@ impl State {
         (dst, dev)
     }
 
-    /// Tells that something was not learned for want of room, once a second for each limit.
-    pub(crate) fn tell_limit(
+    /// Notifies that something was not learned for want of room, once a second for each limit.
+    pub(crate) fn notify_limit(
         &mut self,
         out: &mut Effect,
         scope: Scope,
@@ -63,11 +65,11 @@ impl State {
         if !self.run.watched {
             return;
         }
-        let last = self.run.told.get(&scope);
+        let last = self.run.reported.get(&scope);
         if last.is_some_and(|last| now.saturating_sub(*last) < SECOND) {
             return;
         }
-        self.run.told.insert(scope, now);
-        self.tell(out, what);
+        self.run.reported.insert(scope, now);
+        self.notify(out, what);
     }
 }

@@ -1,31 +1,38 @@
-//! Hosts that are heard at ports.
+//! Hosts that are snooped at ports.
 
 use std::net::IpAddr;
 
-use vtep_common::{addr::MacAddr, events::Event, maps::Segment};
+use vtep_common::abi::{addr::MacAddr, event::Event, segment::Segment};
 
-use crate::control::{
-    Clock, Effect, State,
-    ops::neigh::{self, Neigh},
-    record::{
-        moves::Move,
-        queue::{self, NEVER},
-        run::{Scope, Untold},
+use super::mac::host_of;
+use crate::{
+    control::{
+        effect::Effect,
+        record::{
+            address::unfit_host,
+            clock::Clock,
+            entry::Entry,
+            hosts::Neigh,
+            ignored::Ignored,
+            moves::Move,
+            queue::{self, NEVER},
+            run::Scope,
+        },
+        state::State,
     },
+    model::{EventKind, Happening, NeighState},
 };
-use crate::model::{EventKind, Happening, NeighState};
 
 impl State {
     /// A host says that it is at a MAC.
-    pub(crate) fn hear(&mut self, event: &Event, clock: &dyn Clock, out: &mut Effect) {
+    pub(crate) fn snoop(&mut self, event: &Event, clock: &dyn Clock, out: &mut Effect) {
         let (number, mac) = (event.segment, event.mac());
         let segment = self.segments.get(number);
-        let hears = segment.is_some_and(|segment| {
-            segment.pod.has(Segment::SUPPRESS) && segment.pod.has(Segment::LEARNING)
+        let snoops = segment.is_some_and(|segment| {
+            segment.has(Segment::SUPPRESS) && segment.has(Segment::LEARNING)
         });
-        let host =
-            crate::control::learn::mac::host_of(event).filter(|&ip| neigh::unfit(ip).is_none());
-        let Some(host) = host.filter(|_| hears && !mac.is_zero() && !mac.is_group()) else {
+        let host = host_of(event).filter(|&ip| unfit_host(ip).is_none());
+        let Some(host) = host.filter(|_| snoops && !mac.is_zero() && !mac.is_group()) else {
             self.run.counters.ignored += 1;
             return;
         };
@@ -38,7 +45,7 @@ impl State {
             self.learn_mac(event, clock, out);
         }
         if self.is_here(event) {
-            self.snoop(number, host, event, out);
+            self.snoop_at_port(number, host, event, out);
         } else {
             self.run.counters.ignored += 1;
         }
@@ -46,20 +53,20 @@ impl State {
 
     /// True if the FDB has the MAC of an event at the port that it came from.
     fn is_here(&self, event: &Event) -> bool {
-        let entry = self.segments[event.segment].fdb.get(&event.mac());
-        entry.is_some_and(|entry| entry.port() == Some(event.port))
+        let entry = self.fdb.get(event.segment, event.mac());
+        entry.and_then(Entry::port) == Some(event.port)
     }
 
     /// Takes note of where a host at a port is.
-    fn snoop(&mut self, number: u32, host: IpAddr, event: &Event, out: &mut Effect) {
+    fn snoop_at_port(&mut self, number: u32, host: IpAddr, event: &Event, out: &mut Effect) {
         let mac = event.mac();
         let router = event.flags & Event::ROUTER != 0;
-        let known = self.segments[number].neighs.get(&host).copied();
+        let known = self.hosts.get(number, host);
         let new = Neigh {
             router,
             port: Some(event.port),
-            heard: Untold(event.time),
-            ..Neigh::fixed(mac, NeighState::Snooped)
+            heard: Ignored(event.time),
+            ..Neigh::new(mac, NeighState::Snooped)
         };
         match known {
             Some(known) if known.origin != NeighState::Snooped => {}
@@ -71,22 +78,22 @@ impl State {
                     due: known.due,
                     ..new
                 };
-                self.neigh_put(number, host, Some(new), out);
+                self.put_host(number, host, Some(new), out);
             }
             Some(known) => self.host_moves(number, host, known, new, out),
             None => {
                 let limit = self.limits.neighs;
                 // The other half is the user's.
-                if self.snooped_len >= limit / 2 || self.neigh_used >= limit {
+                if self.hosts.snooped() >= limit / 2 || self.hosts_used() >= limit {
                     self.run.counters.full += 1;
-                    self.tell_limit(out, Scope::Tables, |state| Happening {
+                    self.notify_limit(out, Scope::Tables, |state| Happening {
                         why: Some("the table of hosts is full".to_owned()),
                         ..state.happening(EventKind::Limit, number, host, mac)
                     });
                     return;
                 }
                 self.put_snooped(number, host, new, out);
-                self.tell(out, |state| Happening {
+                self.notify(out, |state| Happening {
                     dev: state.port_name(event.port).map(|(dev, _)| dev.to_owned()),
                     ..state.happening(EventKind::Learned, number, host, mac)
                 });
@@ -109,12 +116,12 @@ impl State {
         }
         let frozen = self.note_host_move(number, host, new.heard.0);
         self.put_snooped(number, host, new, out);
-        self.tell(out, |state| Happening {
+        self.notify(out, |state| Happening {
             why: Some(was_at(known.mac)),
             ..state.happening(EventKind::Moved, number, host, new.mac)
         });
         if frozen {
-            self.tell_frozen(number, host, new.mac, known.mac, out);
+            self.notify_frozen(number, host, new.mac, known.mac, out);
         }
     }
 
@@ -128,7 +135,7 @@ impl State {
         self.run.host_moves.note((number, host), moved, rule)
     }
 
-    fn tell_frozen(
+    fn notify_frozen(
         &mut self,
         number: u32,
         host: IpAddr,
@@ -137,16 +144,16 @@ impl State {
         out: &mut Effect,
     ) {
         self.run.counters.frozen += 1;
-        self.tell(out, |state| Happening {
+        self.notify(out, |state| Happening {
             why: Some(format!("{other} says that it has the address too")),
             ..state.happening(EventKind::Duplicate, number, host, mac)
         });
     }
 
-    /// A host behind a VTEP says, unasked, that it has an address. What was heard here of another is out of date.
+    /// A host behind a VTEP says, unsolicited, that it has an address. What was heard here of another is out of date.
     fn contradict(&mut self, number: u32, host: IpAddr, event: &Event, out: &mut Effect) {
         let mac = event.mac();
-        let known = self.segments[number].neighs.get(&host).copied();
+        let known = self.hosts.get(number, host);
         let known = known.filter(|known| known.origin == NeighState::Snooped && known.mac != mac);
         let Some(known) = known else { return };
         if self.run.host_moves.is_frozen((number, host)) {
@@ -154,11 +161,11 @@ impl State {
             return;
         }
         if self.note_host_move(number, host, event.time) {
-            self.tell_frozen(number, host, known.mac, mac, out);
+            self.notify_frozen(number, host, known.mac, mac, out);
             return;
         }
-        self.neigh_del_own(number, host, out);
-        self.tell(out, |state| Happening {
+        self.remove_own_host(number, host, out);
+        self.notify(out, |state| Happening {
             dst: Some(event.vtep.into()),
             why: Some(was_at(known.mac)),
             ..state.happening(EventKind::Moved, number, host, mac)
@@ -167,17 +174,16 @@ impl State {
 
     fn put_snooped(&mut self, number: u32, host: IpAddr, mut new: Neigh, out: &mut Effect) {
         new.due.0 = self.due(number, new.heard.0);
-        self.neigh_put(number, host, Some(new), out);
+        self.put_host(number, host, Some(new), out);
         self.queue_host(number, host, new.due.0);
     }
 
     fn queue_host(&mut self, number: u32, host: IpAddr, due: u32) {
-        let (queue, segments) = (&mut self.run.0.hosts, &self.segments);
+        let (queue, hosts) = (&mut self.run.0.hosts, &self.hosts);
         queue.push(due, (number, host));
-        if queue.is_stale(self.snooped_len as usize) {
+        if queue.is_stale(hosts.snooped() as usize) {
             queue.retain(|at, (number, host)| {
-                let segment = segments.get(*number);
-                let neigh = segment.and_then(|segment| segment.neighs.get(host));
+                let neigh = hosts.get(*number, *host);
                 neigh.is_some_and(|neigh| neigh.due.0 == at)
             });
         }
@@ -186,64 +192,53 @@ impl State {
     /// Looks at a host whose time has come, unless that is out of date.
     pub(crate) fn age_host(&mut self, at: u32, (number, host): (u32, IpAddr), out: &mut Effect) {
         let now = self.run.now;
-        let Some(segment) = self.segments.get_mut(number) else {
+        let Some(neigh) = self.hosts.get(number, host) else {
             return;
         };
-        let Some(neigh) = segment.neighs.get_mut(&host) else {
+        if !neigh.is_snooped() || neigh.due.0 != at {
             return;
+        }
+        let heard = match neigh.heard.0 {
+            0 => now,
+            heard => heard,
         };
-        if neigh.origin != NeighState::Snooped || neigh.due.0 != at {
-            return;
-        }
-        if neigh.heard.0 == 0 {
-            neigh.heard.0 = now;
-        }
-        let due = match segment.pod.ageing_s {
+        let due = match self.segments[number].ageing_s {
             0 => NEVER,
-            ageing_s => queue::after(neigh.heard.0, ageing_s),
+            ageing_s => queue::after(heard, ageing_s),
         };
         if due == NEVER || !queue::is_over(due, now) {
-            neigh.due.0 = due;
+            self.hosts.set_due(number, host, heard, due);
             self.queue_host(number, host, due);
             return;
         }
         let mac = neigh.mac;
         self.run.host_moves.forget((number, host));
-        self.neigh_del_own(number, host, out);
-        self.tell(out, |state| {
+        self.remove_own_host(number, host, out);
+        self.notify(out, |state| {
             state.happening(EventKind::Aged, number, host, mac)
         });
     }
 
     /// Looks at all snooped hosts of a segment anew, after its ageing time changed, or when nobody knows when they were heard.
     pub(crate) fn age_hosts_anew(&mut self, number: u32) {
-        let segment = &mut self.segments[number];
-        for (&host, neigh) in &mut segment.neighs {
-            if neigh.origin == NeighState::Snooped {
-                neigh.due.0 = 0;
-                self.run.0.hosts.push(0, (number, host));
-            }
+        for host in self.hosts.set_all_due(number) {
+            self.run.hosts.push(0, (number, host));
         }
     }
 
     /// Forgets the hosts that were heard at a MAC.
     pub(crate) fn forget_snooped_at(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
-        for host in self.snooped_at(number, mac) {
+        for host in self.hosts.snooped_at(number, mac) {
             self.run.host_moves.forget((number, host));
-            self.neigh_del_own(number, host, out);
+            self.remove_own_host(number, host, out);
         }
     }
 
     /// Forgets all hosts of a segment that were heard.
     pub(crate) fn forget_snooped(&mut self, number: u32, out: &mut Effect) {
-        if self.snooped_len == 0 {
-            return;
-        }
-        let neighs = self.segments[number].neighs.iter();
-        let snooped = neighs.filter(|(_, neigh)| neigh.origin == NeighState::Snooped);
-        for host in snooped.map(|(&host, _)| host).collect::<Vec<_>>() {
+        for host in self.hosts.snooped_in(number) {
             self.run.host_moves.forget((number, host));
-            self.neigh_del_own(number, host, out);
+            self.remove_own_host(number, host, out);
         }
     }
 
@@ -255,28 +250,18 @@ impl State {
         port: Option<u32>,
         out: &mut Effect,
     ) {
-        for host in self.snooped_at(number, mac) {
-            let neigh = self.segments[number].neighs[&host];
-            self.neigh_put(number, host, Some(Neigh { port, ..neigh }), out);
+        for host in self.hosts.snooped_at(number, mac) {
+            if let Some(neigh) = self.hosts.get(number, host) {
+                self.put_host(number, host, Some(Neigh { port, ..neigh }), out);
+            }
         }
     }
 
-    fn snooped_at(&self, number: u32, mac: MacAddr) -> Vec<IpAddr> {
-        if self.snooped_len == 0 {
-            return Vec::new();
-        }
-        let neighs = &self.segments[number].neighs;
-        let mut hosts = self.hosts_at(number, mac);
-        hosts.retain(|host| neighs[host].origin == NeighState::Snooped);
-        hosts
-    }
-
-    /// Tells that a host may move again.
+    /// Notifies that a host may move again.
     pub(crate) fn thaw_host(&mut self, (number, host): (u32, IpAddr), out: &mut Effect) {
-        let segment = self.segments.get(number);
-        if let Some(neigh) = segment.and_then(|segment| segment.neighs.get(&host)) {
+        if let Some(neigh) = self.hosts.get(number, host) {
             let mac = neigh.mac;
-            self.tell(out, |state| {
+            self.notify(out, |state| {
                 state.happening(EventKind::Thawed, number, host, mac)
             });
         }

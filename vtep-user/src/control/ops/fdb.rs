@@ -2,16 +2,17 @@
 
 use std::net::IpAddr;
 
-use vtep_common::addr::MacAddr;
+use vtep_common::abi::addr::MacAddr;
 
-use crate::control::{
-    Effect, State,
-    ops::{
-        entry::{Entry, Kind},
-        refuse,
+use super::refuse;
+use crate::{
+    control::{
+        effect::Effect,
+        record::entry::{Entry, Kind},
+        state::State,
     },
+    model::{EventKind, FdbDel, FdbFilter, FdbSpec, Happening, Refusal},
 };
-use crate::model::{EventKind, FdbDel, FdbFilter, FdbSpec, Happening, Refusal};
 
 /// Where a new entry is to point.
 #[derive(Clone, Copy)]
@@ -46,18 +47,20 @@ impl State {
         let (number, mac, aim) = self.checked(spec)?;
         match (Class::of(mac), aim) {
             (Class::Flood, Aim::Vtep(ip)) => self.list_append(number, mac, ip),
-            (_, aim) if self.is_static(number, mac) => Err(Refusal::conflict(
-                self.exists_already(number, mac, aim, spec),
-            )),
-            (Class::Group, Aim::Vtep(ip)) => self.group_add(number, mac, ip),
-            (_, aim) => self.unicast_set(number, mac, aim),
+            (class, aim) => match (self.fdb.get(number, mac), class, aim) {
+                (Some(entry), ..) if !entry.is_learned() => Err(Refusal::conflict(
+                    self.exists_already(entry, mac, aim, spec),
+                )),
+                (_, Class::Group, Aim::Vtep(ip)) => self.group_add(number, mac, ip),
+                _ => self.unicast_set(number, mac, aim),
+            },
         }
     }
 
     pub(crate) fn fdb_append(&mut self, spec: &FdbSpec) -> Result<Effect, Refusal> {
         let (number, mac, aim) = self.checked(spec)?;
         match (Class::of(mac), aim) {
-            (Class::Group, Aim::Vtep(ip)) if !self.segments[number].groups.contains_key(&mac) => {
+            (Class::Group, Aim::Vtep(ip)) if !self.flood.has(number, mac) => {
                 self.group_add(number, mac, ip)
             }
             (Class::Flood | Class::Group, Aim::Vtep(ip)) => self.list_append(number, mac, ip),
@@ -71,11 +74,11 @@ impl State {
     pub(crate) fn fdb_replace(&mut self, spec: &FdbSpec) -> Result<Effect, Refusal> {
         let (number, mac, aim) = self.checked(spec)?;
         match (Class::of(mac), aim) {
-            (Class::Group, Aim::Vtep(ip)) if !self.segments[number].groups.contains_key(&mac) => {
+            (Class::Group, Aim::Vtep(ip)) if !self.flood.has(number, mac) => {
                 self.group_add(number, mac, ip)
             }
             (Class::Flood | Class::Group, Aim::Vtep(ip)) => {
-                if self.remotes(number, mac).is_empty() {
+                if self.flood.remotes(number, mac).is_empty() {
                     self.check_list_room(number, mac)?;
                 }
                 let mut out = Effect::default();
@@ -102,9 +105,9 @@ impl State {
             self.list_remove(number, mac, |other| other == peer, &mut out);
             return Ok(out);
         }
-        let entry = *self.segments[number]
+        let entry = self
             .fdb
-            .get(&mac)
+            .get(number, mac)
             .ok_or_else(|| refuse::no_entry(del.mac, del.vni))?;
         if entry.kind == Kind::List
             && let (Some(dst), None) = (del.dst, &del.dev)
@@ -138,25 +141,24 @@ impl State {
             self.ports_in(dev, number)?;
         }
         let mut out = Effect::default();
-        let before = self.fdb_len;
+        let before = self.fdb.len();
         let (dst, dev) = (filter.dst, filter.dev.as_deref());
-        let macs: Vec<_> = self.segments[number]
+        let macs: Vec<_> = self
             .fdb
-            .iter()
+            .entries(number)
             .filter(|(_, entry)| entry.is_learned() || !filter.learned)
-            .filter(|(_, entry)| entry.kind != Kind::List && self.points_to(**entry, dst, dev))
-            .map(|(&mac, _)| mac)
+            .filter(|(_, entry)| entry.kind != Kind::List && self.points_to(*entry, dst, dev))
+            .map(|(mac, _)| mac)
             .collect();
         for mac in macs {
             self.remove_entry(number, mac, &mut out);
         }
-        let mut gone = u64::from(before - self.fdb_len);
+        let mut gone = u64::from(before - self.fdb.len());
         if dev.is_none() && !filter.learned {
-            let peer = dst.map(|ip| self.peer_index.get(&ip).copied());
+            let peer = dst.map(|ip| self.peers.number_of(ip));
             let goes = |other| peer.is_none_or(|peer| peer == Some(other));
-            let macs: Vec<_> = self.segments[number].groups.keys().copied().collect();
-            for mac in macs.into_iter().chain([MacAddr::ZERO]) {
-                let on_list = self.remotes(number, mac).iter();
+            for mac in self.flood.macs(number).into_iter().chain([MacAddr::ZERO]) {
+                let on_list = self.flood.remotes(number, mac).iter();
                 gone += on_list.filter(|&&peer| goes(peer)).map(|_| 1).sum::<u64>();
                 if mac.is_zero() {
                     self.list_remove(number, mac, goes, &mut out);
@@ -166,7 +168,7 @@ impl State {
             }
         }
         if gone != 0 {
-            self.tell(&mut out, |_| Happening {
+            self.notify(&mut out, |_| Happening {
                 vni: Some(vni),
                 dst,
                 dev: filter.dev.clone(),
@@ -219,13 +221,11 @@ impl State {
         let slots: Vec<_> = self
             .device(dev)?
             .1
-            .slots
-            .iter()
-            .map(|(&vlan, &slot)| (vlan, slot))
-            .filter(|&(_, slot)| self.ports[slot].pod.segment == number)
+            .ports()
+            .filter(|&(_, slot)| self.ports[slot].segment == number)
             .collect();
         if slots.is_empty() {
-            return Err(refuse::not_in_vni(dev, self.segments[number].vni()));
+            return Err(refuse::not_in_vni(dev, self.segments.vni(number)));
         }
         Ok(slots)
     }
@@ -236,18 +236,18 @@ impl State {
             [(0, slot), ..] | [(_, slot)] => Ok(*slot),
             _ => Err(Refusal::invalid(format!(
                 "{dev} is in vni {} with several VLANs; say which with: vtep port set {dev} --vlan ID --mac MAC",
-                self.segments[number].vni()
+                self.segments.vni(number)
             ))),
         }
     }
 
     /// True if an entry points to everything that is given.
     pub(crate) fn points_to(&self, entry: Entry, dst: Option<IpAddr>, dev: Option<&str>) -> bool {
-        let to_dst = |ip| entry.peer().is_some_and(|peer| self.peers[peer].ip == ip);
+        let to_dst = |ip| entry.peer().is_some_and(|peer| self.peers.ip(peer) == ip);
         let to_dev = |dev| {
             entry
                 .port()
-                .is_some_and(|slot| self.devices[&self.ports[slot].pod.ifindex].name == dev)
+                .is_some_and(|slot| self.ports.device_name(slot) == dev)
         };
         dst.is_none_or(to_dst) && dev.is_none_or(to_dev)
     }
@@ -255,17 +255,14 @@ impl State {
     /// Where an entry points, for a sentence.
     fn whereabouts(&self, entry: Entry) -> String {
         match entry.kind {
-            Kind::Peer => self.peers[entry.target()].ip.to_string(),
-            Kind::Port => self.devices[&self.ports[entry.target()].pod.ifindex]
-                .name
-                .clone(),
+            Kind::Peer => self.peers.ip(entry.target()).to_string(),
+            Kind::Port => self.ports.device_name(entry.target()).to_owned(),
             Kind::List => "a list of VTEPs".to_owned(),
         }
     }
 
-    fn exists_already(&self, number: u32, mac: MacAddr, aim: Aim, spec: &FdbSpec) -> String {
+    fn exists_already(&self, entry: Entry, mac: MacAddr, aim: Aim, spec: &FdbSpec) -> String {
         let vni = spec.vni;
-        let entry = self.segments[number].fdb[&mac];
         let (verb, aim) = match (entry.kind, aim) {
             (Kind::List, Aim::Vtep(ip)) => ("append", format!("--dst {ip}")),
             (_, Aim::Vtep(ip)) => ("replace", format!("--dst {ip}")),

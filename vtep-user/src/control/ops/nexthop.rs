@@ -3,55 +3,27 @@
 //! What the user says stands before the addresses of ports. In the map an entry of the user's remembers the port that has
 //! the address too, so that the next daemon knows.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use vtep_common::{
-    addr::{MacAddr, VtepAddr},
-    maps::{FdbValue, NexthopKey, NexthopValue, Segment},
+use vtep_common::abi::{
+    addr::MacAddr,
+    fdb::FdbValue,
+    nexthop::{NexthopKey, NexthopValue},
+    segment::Segment,
 };
 
-use crate::control::{
-    Effect, State, Write,
-    ops::{entry::Kind, refuse},
+use super::refuse;
+use crate::{
+    control::{
+        effect::{Effect, Write},
+        record::{
+            entry::Kind,
+            nexthops::{Nexthop, PORT_SHIFT, all_of_v4, covers_v4, key, room},
+        },
+        state::State,
+    },
+    model::{NexthopDel, NexthopSpec, Prefix, Refusal},
 };
-use crate::model::{NeighState, NexthopDel, NexthopRow, NexthopSpec, Prefix, Refusal, Vni};
-
-/// Where the slot of the port that has the address too, plus one, stands in the flags.
-const CLAIM_SHIFT: u16 = 1;
-const _: () = assert!(NexthopValue::FOLLOWS < 1 << CLAIM_SHIFT);
-const _: () = assert!(vtep_common::maps::MAX_PORTS < 1 << (16 - CLAIM_SHIFT));
-
-/// An entry of the user's. At least one of these is known.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Nexthop {
-    /// Number of the peer to send to; without one the FDB says where the MAC is.
-    pub(crate) via: Option<u32>,
-    /// The inner destination MAC.
-    pub(crate) mac: Option<MacAddr>,
-}
-
-impl Nexthop {
-    /// The MAC that it follows.
-    fn follows(self) -> Option<MacAddr> {
-        self.mac.filter(|_| self.via.is_none())
-    }
-}
-
-/// Key of a prefix in segment `number`, and how many bits of it hold.
-pub(crate) fn key(number: u32, prefix: Prefix) -> (u32, NexthopKey) {
-    let host = prefix.addr();
-    let family = if host.is_ipv4() {
-        NexthopKey::V4_BITS
-    } else {
-        0
-    };
-    let bits = NexthopKey::SEGMENT_BITS + family + u32::from(prefix.len());
-    let key = NexthopKey {
-        segment: number,
-        host: VtepAddr::from(host),
-    };
-    (bits, key)
-}
 
 /// The prefix of a key, if it is one that [`key`] makes.
 pub(crate) fn prefix(bits: u32, key: &NexthopKey) -> Option<Prefix> {
@@ -64,16 +36,6 @@ pub(crate) fn prefix(bits: u32, key: &NexthopKey) -> Option<Prefix> {
     let len = bits.checked_sub(NexthopKey::SEGMENT_BITS + family)?;
     let prefix = format!("{host}/{len}").parse().ok()?;
     check_prefix(prefix).is_ok().then_some(prefix)
-}
-
-/// The slot of the port that has the address too, from the flags of an entry of the user's.
-pub(crate) fn claim(value: &NexthopValue) -> Option<u32> {
-    u32::from(value.flags >> CLAIM_SHIFT).checked_sub(1)
-}
-
-/// All of IPv4.
-fn all_of_v4() -> Prefix {
-    "0.0.0.0/0".parse().expect("a prefix")
 }
 
 /// Refuses prefixes without hosts.
@@ -92,25 +54,10 @@ fn check_prefix(prefix: Prefix) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// True if the addresses as which IPv4 hosts stand in the table belong to an IPv6 prefix, as they do to `::/0`. Then the table
-/// has an entry for all of IPv4 that leads nowhere, unless it has another.
-fn covers_v4(prefix: Prefix) -> bool {
-    let IpAddr::V6(v6) = prefix.addr() else {
-        return false;
-    };
-    let mapped = u128::from(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
-    (u128::from(v6) ^ mapped).leading_zeros() >= u32::from(prefix.len())
-}
-
-/// Entries that a prefix may need in the map.
-pub(crate) fn room(prefix: Prefix) -> usize {
-    1 + usize::from(covers_v4(prefix))
-}
-
 impl State {
     pub(crate) fn nexthop_add(&mut self, spec: &NexthopSpec) -> Result<Effect, Refusal> {
         let number = self.segment_of(spec.vni)?;
-        if self.segments[number].nexthops.contains_key(&spec.ip) {
+        if self.nexthops.get(number, spec.ip).is_some() {
             return Err(Refusal::conflict(format!(
                 "{} exists already in the nexthop table of vni {}; use: vtep nexthop replace {0} --vni {1} --via VTEP",
                 spec.ip, spec.vni
@@ -139,7 +86,7 @@ impl State {
         let mac = lladdr
             .map(|mac| refuse::station(mac, "--lladdr"))
             .transpose()?;
-        let old = self.segments[number].nexthops.get(&prefix).copied();
+        let old = self.nexthops.get(number, prefix);
         self.check_nexthop_room(old.map_or(room(prefix), |_| 0))?;
         let holds = |mac: Option<MacAddr>| usize::from(prefix.is_host() && mac.is_some());
         let held = holds(old.and_then(|old| old.mac));
@@ -147,7 +94,7 @@ impl State {
 
         let mut out = Effect::default();
         let via = via.map(|ip| self.acquire_peer(ip, &mut out));
-        self.nexthop_put(number, prefix, Some(Nexthop { via, mac }), &mut out);
+        self.put_nexthop(number, prefix, Some(Nexthop { via, mac }), &mut out);
         Ok(out)
     }
 
@@ -159,18 +106,16 @@ impl State {
             lladdr,
         } = *del;
         let number = self.segment_of(vni)?;
-        let segment = &self.segments[number];
-        if !segment.nexthops.contains_key(&prefix) {
-            let claim = segment.claims.get(&prefix.addr());
-            return Err(match claim.filter(|_| prefix.is_host()) {
-                Some(&slot) => self.is_a_ports(prefix.addr(), slot),
+        let Some(known) = self.nexthops.get(number, prefix) else {
+            let port = self.addresses.port(number, prefix.addr());
+            return Err(match port.filter(|_| prefix.is_host()) {
+                Some(slot) => self.is_a_ports(prefix.addr(), slot),
                 None => Refusal::not_found(format!(
                     "vni {vni} has no nexthop entry for {prefix}; see what it has with: vtep nexthop show --vni {vni}"
                 )),
             });
-        }
-        let known = segment.nexthops[&prefix];
-        let other_via = |ip| known.via.is_none_or(|peer| self.peers[peer].ip != ip);
+        };
+        let other_via = |ip| known.via.is_none_or(|peer| self.peers.ip(peer) != ip);
         let other_mac = |mac| known.mac != Some(mac);
         if via.is_some_and(other_via) || lladdr.is_some_and(other_mac) {
             return Err(Refusal::not_found(format!(
@@ -178,13 +123,14 @@ impl State {
             )));
         }
         let mut out = Effect::default();
-        self.nexthop_put(number, prefix, None, &mut out);
+        self.put_nexthop(number, prefix, None, &mut out);
         Ok(out)
     }
 
     /// Refuses if there is no room for `more` entries, those that others stand in for counted too.
     pub(crate) fn check_nexthop_room(&self, more: usize) -> Result<(), Refusal> {
-        if more != 0 && self.nexthop_used as usize + more > self.limits.nexthops as usize {
+        let used = self.nexthops.room() + self.addresses.len();
+        if more != 0 && used as usize + more > self.limits.nexthops as usize {
             return Err(Refusal::full(format!(
                 "there is room for {} entries in the nexthop table and no more; delete one with: vtep nexthop del HOST --vni VNI",
                 self.limits.nexthops
@@ -194,41 +140,20 @@ impl State {
     }
 
     /// Writes an entry of the user's, whose peer the caller acquired, or takes it away.
-    pub(crate) fn nexthop_put(
+    pub(crate) fn put_nexthop(
         &mut self,
         number: u32,
         prefix: Prefix,
         new: Option<Nexthop>,
         out: &mut Effect,
     ) {
-        let segment = &mut self.segments[number];
-        let old = match new {
-            Some(new) => segment.nexthops.insert(prefix, new),
-            None => segment.nexthops.remove(&prefix),
-        };
-        if let Some(mac) = old.and_then(Nexthop::follows) {
-            let followers = segment.followers.entry(mac).or_default();
-            followers.remove(&prefix);
-            if followers.is_empty() {
-                segment.followers.remove(&mac);
-            }
-        }
-        if let Some(mac) = new.and_then(Nexthop::follows) {
-            segment.followers.entry(mac).or_default().insert(prefix);
-        }
-        let room = u32::try_from(room(prefix)).expect("one or two");
-        let count = |entry: Option<Nexthop>| entry.map_or(0, |_| room);
-        self.nexthop_used = self.nexthop_used + count(new) - count(old);
-        let holds = |entry: Option<Nexthop>| {
-            u32::from(prefix.is_host() && entry.is_some_and(|entry| entry.mac.is_some()))
-        };
-        self.neigh_used = self.neigh_used + holds(new) - holds(old);
+        let old = self.nexthops.put(number, prefix, new);
         if covers_v4(prefix) {
-            self.settle_nexthop(number, all_of_v4(), out);
+            self.sync_nexthop(number, all_of_v4(), out);
         }
-        self.settle_nexthop(number, prefix, out);
+        self.sync_nexthop(number, prefix, out);
         if prefix.is_host() {
-            self.settle_neigh(number, prefix.addr(), out);
+            self.sync_host(number, prefix.addr(), out);
         }
         if let Some(peer) = old.and_then(|old| old.via) {
             self.release_peer(peer, out);
@@ -236,59 +161,52 @@ impl State {
     }
 
     /// Brings the map in line with what is known of a prefix.
-    pub(crate) fn settle_nexthop(&mut self, number: u32, prefix: Prefix, out: &mut Effect) {
+    pub(crate) fn sync_nexthop(&mut self, number: u32, prefix: Prefix, out: &mut Effect) {
         let wanted = self.wanted_nexthop(number, prefix);
-        let segment = &mut self.segments[number];
-        let old = match wanted {
-            Some(wanted) => segment.routes.insert(prefix, wanted),
-            None => segment.routes.remove(&prefix),
-        };
-        if old != wanted {
+        if self.nexthops.set_route(number, prefix, wanted) {
             let (bits, key) = key(number, prefix);
             out.write(Write::Nexthop(bits, key, wanted));
         }
-        self.settle_flag(number, out);
+        self.sync_flag(number, out);
     }
 
     /// Says in the segment whether it has entries.
-    pub(crate) fn settle_flag(&mut self, number: u32, out: &mut Effect) {
-        let segment = &mut self.segments[number];
-        let has = !segment.routes.is_empty();
-        if segment.pod.has(Segment::NEXTHOPS) != has {
-            segment.pod.flags ^= Segment::NEXTHOPS;
-            out.write(Write::Segment(number, Box::new(segment.pod)));
+    pub(crate) fn sync_flag(&mut self, number: u32, out: &mut Effect) {
+        let mut segment = self.segments[number];
+        if segment.has(Segment::NEXTHOPS) != self.nexthops.has_routes(number) {
+            segment.flags ^= Segment::NEXTHOPS;
+            self.segments.set(number, segment);
+            out.write(Write::Segment(number, Box::new(segment)));
         }
     }
 
     /// What the map is to say of a prefix.
     fn wanted_nexthop(&self, number: u32, prefix: Prefix) -> Option<NexthopValue> {
-        let segment = &self.segments[number];
-        let claim = segment.claims.get(&prefix.addr()).copied();
-        let claim = claim.filter(|_| prefix.is_host());
-        let Some(nexthop) = segment.nexthops.get(&prefix) else {
-            let mut prefixes = segment.nexthops.keys();
-            if prefix == all_of_v4() && prefixes.any(|&other| covers_v4(other)) {
+        let port = self.addresses.port(number, prefix.addr());
+        let port = port.filter(|_| prefix.is_host());
+        let Some(nexthop) = self.nexthops.get(number, prefix) else {
+            if prefix == all_of_v4() && self.nexthops.cover_v4(number) {
                 return Some(NexthopValue::default());
             }
-            let slot = claim?;
+            let slot = port?;
             return Some(NexthopValue {
-                mac: self.ports[slot].one_mac().map_or(0, MacAddr::get),
+                mac: self.fdb.one_mac(slot).map_or(0, MacAddr::get),
                 target: slot,
                 kind: FdbValue::PORT,
                 origin: NexthopValue::PORT,
                 flags: 0,
             });
         };
-        let entry = nexthop.follows().and_then(|mac| segment.fdb.get(&mac));
+        let entry = nexthop.tracks().and_then(|mac| self.fdb.get(number, mac));
         let (kind, target) = match (nexthop.via, entry.map(|entry| (entry.kind, entry.target()))) {
             (Some(peer), _) | (None, Some((Kind::Peer, peer))) => (FdbValue::PEER, peer),
             (None, Some((Kind::Port, slot))) => (FdbValue::PORT, slot),
             (None, Some((Kind::List, _)) | None) => (0, 0),
         };
-        let claim = claim.map_or(0, |slot| {
-            u16::try_from(slot + 1).expect("below the largest number of ports") << CLAIM_SHIFT
+        let port = port.map_or(0, |slot| {
+            u16::try_from(slot + 1).expect("below the largest number of ports") << PORT_SHIFT
         });
-        let follows = match nexthop.via {
+        let tracks = match nexthop.via {
             Some(_) => 0,
             None => NexthopValue::FOLLOWS,
         };
@@ -297,50 +215,14 @@ impl State {
             target,
             kind,
             origin: NexthopValue::STATIC,
-            flags: follows | claim,
+            flags: tracks | port,
         })
     }
 
-    /// Lets the entries that follow a MAC follow it to where the FDB has it now.
-    pub(crate) fn follow(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
-        let followers = &self.segments[number].followers;
-        if followers.is_empty() {
-            return;
+    /// Lets the entries that track a MAC lead to where the FDB has it now.
+    pub(crate) fn track(&mut self, number: u32, mac: MacAddr, out: &mut Effect) {
+        for prefix in self.nexthops.tracking(number, mac) {
+            self.sync_nexthop(number, prefix, out);
         }
-        for prefix in followers.get(&mac).cloned().unwrap_or_default() {
-            self.settle_nexthop(number, prefix, out);
-        }
-    }
-
-    /// The entries of one VNI, or all, by VNI and prefix.
-    pub fn nexthop_rows(&self, vni: Option<Vni>) -> Result<Vec<NexthopRow>, Refusal> {
-        let mut rows = Vec::new();
-        for number in self.numbers(vni)? {
-            let segment = &self.segments[number];
-            for (&ip, value) in &segment.routes {
-                if value.origin == 0 {
-                    continue;
-                }
-                let nexthop = segment.nexthops.get(&ip);
-                let via = nexthop.and_then(|nexthop| nexthop.via);
-                let mac = value.mac();
-                let slot = (value.kind == FdbValue::PORT).then_some(value.target);
-                rows.push(NexthopRow {
-                    vni: segment.vni(),
-                    ip,
-                    via: via.map(|peer| self.peers[peer].ip),
-                    lladdr: (!mac.is_zero()).then_some(mac),
-                    dev: slot
-                        .and_then(|slot| self.port_name(slot))
-                        .map(|(dev, _)| dev.to_owned()),
-                    state: match nexthop {
-                        Some(_) => NeighState::Static,
-                        None => NeighState::Port,
-                    },
-                    usable: value.kind != 0,
-                });
-            }
-        }
-        Ok(rows)
     }
 }

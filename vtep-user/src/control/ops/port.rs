@@ -2,72 +2,25 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::MacAddr,
-    maps::{self, PortKey},
+    port::{Port, PortKey},
 };
 
-use crate::control::{
-    Attach, Effect, LinkFacts, Links, Reserved, State, Write,
-    ops::{
-        entry::{Entry, Kind},
-        refuse,
+use super::refuse;
+use crate::{
+    control::{
+        effect::{Attach, Effect, Write},
+        record::{
+            entry::{Entry, Kind},
+            facts::{LinkFacts, Links, Reserved},
+            ports::take_facts,
+            settings,
+        },
+        state::State,
     },
-    record::settings,
-    state::Port,
+    model::{Op, PortChange, PortHook, PortPart, PortRow, PortSpec, Refusal, VlanId},
 };
-use crate::model::{Op, PortChange, PortHook, PortPart, PortRow, PortSpec, Refusal, VlanId, Vni};
-
-impl Port {
-    /// Most MACs behind it, 0 for no limit. It stands in the last word of the record, which only the daemon reads.
-    pub(crate) const fn max_macs(&self) -> u32 {
-        self.pod.max_macs
-    }
-
-    /// It as a row, with the device's name and hook.
-    pub(crate) fn row(&self, vni: Vni, dev: String, hook: PortHook) -> PortRow {
-        let max_macs = self.max_macs();
-        let delivery = if self.pod.has(maps::Port::XDP_TARGET) {
-            "xdp"
-        } else {
-            "tc"
-        };
-        PortRow {
-            dev,
-            vni,
-            vlan: VlanId::new(self.pod.vlan),
-            hook,
-            ifindex: Some(self.pod.ifindex),
-            delivery: Some(delivery.to_owned()),
-            macs: self.macs.iter().copied().collect(),
-            ips: self.ips.iter().copied().collect(),
-            max_macs: (max_macs != 0).then_some(max_macs),
-        }
-    }
-
-    /// The MACs behind it, learned ones included.
-    pub(crate) fn entries(&self) -> usize {
-        self.macs.len() + self.learned as usize
-    }
-
-    /// Takes on what is known about the interface.
-    pub(crate) fn take_facts(&mut self, facts: &LinkFacts) {
-        let pod = &mut self.pod;
-        pod.mtu = facts.mtu;
-        pod.flags = maps::Port::IN_USE;
-        if facts.xdp_target {
-            pod.flags |= maps::Port::XDP_TARGET;
-        }
-        if facts.peer_target {
-            pod.flags |= maps::Port::PEER_TARGET;
-        }
-    }
-
-    /// Its key in `PORT_INDEX`.
-    pub(crate) fn key(&self) -> PortKey {
-        PortKey::new(self.pod.ifindex, self.pod.vlan)
-    }
-}
 
 /// The VLAN as it stands in the maps.
 fn vlan_number(vlan: Option<VlanId>) -> u16 {
@@ -82,6 +35,27 @@ fn stations(macs: &[MacAddr]) -> Result<BTreeSet<MacAddr>, Refusal> {
 }
 
 impl State {
+    /// A port as a row, with the name and the hook of its device.
+    pub(crate) fn port_row(&self, slot: u32, dev: String, hook: PortHook) -> PortRow {
+        let port = &self.ports[slot];
+        let delivery = if port.has(Port::XDP_TARGET) {
+            "xdp"
+        } else {
+            "tc"
+        };
+        PortRow {
+            dev,
+            vni: self.segments.vni(port.segment),
+            vlan: VlanId::new(port.vlan),
+            hook,
+            ifindex: Some(port.ifindex),
+            delivery: Some(delivery.to_owned()),
+            macs: self.fdb.static_behind(slot).collect(),
+            ips: self.addresses.of(slot).iter().copied().collect(),
+            max_macs: (port.max_macs != 0).then_some(port.max_macs),
+        }
+    }
+
     pub(crate) fn port_add(
         &mut self,
         spec: &PortSpec,
@@ -104,12 +78,12 @@ impl State {
         let number = self.segment_of(*vni)?;
         self.check_not_reserved(&facts)?;
         let (ifindex, name) = (facts.ifindex, facts.name.clone());
-        let device = self.devices.get(&ifindex);
-        if let Some(&slot) = device.and_then(|device| device.slots.get(&vlan_number(*vlan))) {
+        let device = self.ports.device(ifindex);
+        if let Some(slot) = device.and_then(|device| device.port(vlan_number(*vlan))) {
             return Err(Refusal::conflict(format!(
                 "port {} is already in vni {}; take it away first with: vtep port del {dev}{}",
                 refuse::port_name(dev, *vlan),
-                self.segments[self.ports[slot].pod.segment].vni(),
+                self.segments.vni(self.ports[slot].segment),
                 refuse::vlan_option(*vlan)
             )));
         }
@@ -155,24 +129,21 @@ impl State {
             });
         }
         let mut port = Port {
-            pod: maps::Port {
-                ifindex,
-                segment: number,
-                vlan: vlan_number(*vlan),
-                hook: settings::hook_code(hook),
-                max_macs,
-                ..maps::Port::default()
-            },
-            macs: BTreeSet::new(),
-            learned: 0,
-            ips: BTreeSet::new(),
+            ifindex,
+            segment: number,
+            vlan: vlan_number(*vlan),
+            hook: settings::hook_code(hook),
+            max_macs,
+            ..Port::default()
         };
-        port.take_facts(&facts);
-        let (pod, key) = (port.pod, port.key());
-        let slot = self.map(port, &facts, hook);
+        take_facts(&mut port, &facts);
+        let slot = self.ports.insert(port, &facts);
+        let now = self.run.now;
+        self.run.fresh.insert(slot, now);
         out.write(Write::ClearPortCounters(slot));
-        out.write(Write::Port(slot, pod));
-        self.enter(slot, macs, ips, &mut out);
+        out.write(Write::Port(slot, port));
+        self.join_vni(slot, macs, &ips, &mut out);
+        let key = PortKey::new(port.ifindex, port.vlan);
         out.write(Write::PortIndex(key, Some(slot)));
         Ok(out)
     }
@@ -187,50 +158,48 @@ impl State {
             max_macs,
         } = change;
         let (ifindex, device) = self.device(dev)?;
-        let &slot = device.slots.get(&vlan_number(*vlan)).ok_or_else(|| {
-            let known: Vec<_> = device.slots.keys().copied().collect();
-            refuse::no_vlan(dev, *vlan, &known)
-        })?;
+        let slot = device
+            .port(vlan_number(*vlan))
+            .ok_or_else(|| refuse::no_vlan(dev, *vlan, &device.vlans()))?;
         let old_hook = device.hook;
-        let old = self.ports[slot].clone();
+        let old = self.ports[slot];
+        let old_macs: BTreeSet<MacAddr> = self.fdb.static_behind(slot).collect();
+        let old_ips = self.addresses.of(slot).clone();
         let number = match vni {
             Some(vni) => self.segment_of(*vni)?,
-            None => old.pod.segment,
+            None => old.segment,
         };
-        let moves = number != old.pod.segment;
+        let moves = number != old.segment;
         if moves {
             self.check_lists_room(number)?;
         }
         let macs = match macs {
             Some(macs) => stations(macs)?,
-            None => old.macs.clone(),
+            None => old_macs.clone(),
         };
-        let max_macs = max_macs.unwrap_or(old.max_macs());
-        self.check_macs(number, &macs, Some(&old), max_macs, (dev, *vlan))?;
+        let max_macs = max_macs.unwrap_or(old.max_macs);
+        self.check_macs(number, &macs, Some(slot), max_macs, (dev, *vlan))?;
         let ips = match ips {
             Some(ips) => ips.iter().copied().collect(),
-            None => old.ips.clone(),
+            None => old_ips.clone(),
         };
         self.check_ips(number, &ips, Some(slot))?;
 
         let mut out = Effect::default();
         if moves {
-            self.leave(slot, &mut out);
+            self.leave_vni(slot, &mut out);
         } else {
-            for &mac in old.macs.difference(&macs) {
+            for &mac in old_macs.difference(&macs) {
                 self.remove_entry(number, mac, &mut out);
             }
         }
-        let pod = &mut self.ports[slot].pod;
-        pod.segment = number;
-        pod.max_macs = max_macs;
-        if *pod != old.pod {
-            out.write(Write::Port(slot, *pod));
+        if self.ports.set(slot, number, max_macs) {
+            out.write(Write::Port(slot, self.ports[slot]));
         }
         if moves {
-            self.enter(slot, macs, ips, &mut out);
+            self.join_vni(slot, macs, &ips, &mut out);
         } else {
-            self.add_hosts(slot, macs, ips, &mut out);
+            self.add_hosts(slot, macs, &ips, &mut out);
         }
         if let Some(hook) = *hook
             && hook != old_hook
@@ -240,11 +209,11 @@ impl State {
                 dev: dev.to_owned(),
                 change: Box::new(PortChange {
                     vlan: *vlan,
-                    vni: Some(self.segments[old.pod.segment].vni()),
+                    vni: Some(self.segments.vni(old.segment)),
                     hook: Some(old_hook),
-                    macs: Some(old.macs.iter().copied().collect()),
-                    ips: Some(old.ips.iter().copied().collect()),
-                    max_macs: Some(old.max_macs()),
+                    macs: Some(old_macs.into_iter().collect()),
+                    ips: Some(old_ips.into_iter().collect()),
+                    max_macs: Some(old.max_macs),
                 }),
             });
         }
@@ -256,16 +225,15 @@ impl State {
         let (_, device) = self.device(dev)?;
         let number = part.vni.map(|vni| self.segment_of(vni)).transpose()?;
         let slots: Vec<_> = device
-            .slots
-            .iter()
-            .filter(|&(&at, &slot)| {
+            .ports()
+            .filter(|&(at, slot)| {
                 part.vlan.is_none_or(|vlan| at == vlan.get())
-                    && number.is_none_or(|number| self.ports[slot].pod.segment == number)
+                    && number.is_none_or(|number| self.ports[slot].segment == number)
             })
-            .map(|(_, &slot)| slot)
+            .map(|(_, slot)| slot)
             .collect();
         if slots.is_empty() {
-            let known: Vec<_> = device.slots.keys().copied().collect();
+            let known = device.vlans();
             return Err(match *part {
                 PortPart {
                     vlan: Some(vlan), ..
@@ -287,26 +255,29 @@ impl State {
             Some(Reserved::Uplink) => Err(Refusal::conflict(format!(
                 "{name} is the uplink and cannot be a port; give the interface of a VM or container, or start vtep with another --iface"
             ))),
-            Some(Reserved::Tunnel) => Err(Refusal::conflict(format!(
+            Some(Reserved::SlowPath) => Err(Refusal::conflict(format!(
                 "{name} is vtep's own tunnel device and cannot be a port; give the interface of a VM or container"
             ))),
             None => Ok(()),
         }
     }
 
-    /// Refuses if a port, `old` so far, cannot have `macs` in segment `number`.
+    /// Refuses if a port, in slot `old` if there is one so far, cannot have `macs` in segment `number`.
     fn check_macs(
         &self,
         number: u32,
         macs: &BTreeSet<MacAddr>,
-        old: Option<&Port>,
+        old: Option<u32>,
         max_macs: u32,
         (dev, vlan): (&str, Option<VlanId>),
     ) -> Result<(), Refusal> {
-        let segment = &self.segments[number];
-        let vni = segment.vni();
-        let here = old.filter(|old| old.pod.segment == number);
-        let is_new = |mac: &&MacAddr| here.is_none_or(|old| !old.macs.contains(mac));
+        let vni = self.segments.vni(number);
+        let here = old.filter(|&old| self.ports[old].segment == number);
+        let had: BTreeSet<MacAddr> = here
+            .into_iter()
+            .flat_map(|slot| self.fdb.static_behind(slot))
+            .collect();
+        let is_new = |mac: &&MacAddr| !had.contains(*mac);
         let taken = |mac: &&MacAddr| self.is_static(number, **mac);
         if let Some(mac) = macs.iter().filter(is_new).find(taken) {
             return Err(Refusal::conflict(format!(
@@ -319,31 +290,30 @@ impl State {
         // Those that were learned so far have their entries already, unless they went with a port that moves away.
         let more = macs
             .iter()
-            .filter(|mac| !segment.fdb.contains_key(mac))
+            .filter(|mac| self.fdb.get(number, **mac).is_none())
             .count();
         let (freed, freed_here) = match (old, here) {
-            (_, Some(old)) => {
-                let freed = old.macs.difference(macs).count();
+            (_, Some(_)) => {
+                let freed = had.difference(macs).count();
                 (freed, freed)
             }
-            (Some(old), None) => (old.entries(), 0),
+            (Some(old), None) => (self.fdb.count_behind(old), 0),
             (None, None) => (0, 0),
         };
         self.check_fdb_room(more.saturating_sub(freed))?;
         self.check_vni_room(number, more.saturating_sub(freed_here))
     }
 
-    /// Puts a port on the lists of its VNI, and `macs` and `ips` behind it.
-    fn enter(
+    /// Lets the floods of its VNI reach a port, and puts `macs` and `ips` behind it.
+    fn join_vni(
         &mut self,
         slot: u32,
         macs: BTreeSet<MacAddr>,
-        ips: BTreeSet<IpAddr>,
+        ips: &BTreeSet<IpAddr>,
         out: &mut Effect,
     ) {
-        let number = self.ports[slot].pod.segment;
-        self.segments[number].ports.insert(slot);
-        self.write_lists(number, out);
+        self.ports.flood(slot);
+        self.write_lists(self.ports[slot].segment, out);
         self.add_hosts(slot, macs, ips, out);
     }
 
@@ -352,16 +322,17 @@ impl State {
         &mut self,
         slot: u32,
         mut macs: BTreeSet<MacAddr>,
-        ips: BTreeSet<IpAddr>,
+        ips: &BTreeSet<IpAddr>,
         out: &mut Effect,
     ) {
-        let port = &self.ports[slot];
-        let number = port.pod.segment;
-        if ips.is_subset(&port.ips) {
-            macs.retain(|mac| !port.macs.contains(mac));
+        let number = self.ports[slot].segment;
+        if ips.is_subset(self.addresses.of(slot)) {
+            for mac in self.fdb.static_behind(slot) {
+                macs.remove(&mac);
+            }
         }
         for &mac in &macs {
-            self.set_entry(number, mac, Entry::fixed(Kind::Port, slot), 0, out);
+            self.set_entry(number, mac, Entry::static_to(Kind::Port, slot), 0, out);
         }
         self.set_ips(slot, ips, out);
         for mac in macs {
@@ -370,21 +341,16 @@ impl State {
     }
 
     /// Takes a port off the lists of its VNI, with the MACs behind it.
-    pub(crate) fn leave(&mut self, slot: u32, out: &mut Effect) {
-        self.set_ips(slot, BTreeSet::new(), out);
-        let number = self.ports[slot].pod.segment;
-        let port = &self.ports[slot];
-        let mut macs: Vec<_> = port.macs.iter().copied().collect();
-        if port.learned != 0 {
-            let fdb = self.segments[number].fdb.iter();
-            let here = fdb.filter(|(_, entry)| entry.is_learned() && entry.port() == Some(slot));
-            macs.extend(here.map(|(&mac, _)| mac));
-        }
+    pub(crate) fn leave_vni(&mut self, slot: u32, out: &mut Effect) {
+        self.set_ips(slot, &BTreeSet::new(), out);
+        let number = self.ports[slot].segment;
+        let mut macs: Vec<_> = self.fdb.static_behind(slot).collect();
+        macs.extend(self.fdb.learned_behind(number, slot));
         for mac in macs {
             self.remove_entry(number, mac, out);
         }
         self.thaw_port(slot, out);
-        self.segments[number].ports.remove(&slot);
+        self.ports.unflood(slot);
         self.write_lists(number, out);
     }
 }

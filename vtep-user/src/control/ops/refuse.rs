@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use vtep_common::addr::MacAddr;
+use vtep_common::abi::addr::MacAddr;
 
-use crate::control::ops::neigh;
+use crate::control::record::address;
 use crate::model::{Refusal, VlanId, Vni};
 
 /// Refuses what can be no host's address.
 pub(crate) fn check_host(ip: IpAddr) -> Result<(), Refusal> {
-    match neigh::unfit(ip) {
+    match address::unfit_host(ip) {
         Some(what) => Err(Refusal::invalid(format!(
             "{ip} is {what}; give the address of a host"
         ))),

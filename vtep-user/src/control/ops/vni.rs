@@ -2,27 +2,28 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{addr::MacAddr, maps};
+use vtep_common::abi::{addr::MacAddr, segment::Segment};
 
-use crate::control::{
-    Effect, State, Write,
-    ops::{entry::key, neigh, nexthop, refuse},
-    record::settings,
-    state::Segment,
+use super::refuse;
+use crate::{
+    control::{
+        effect::{Effect, Write},
+        record::{entry::key, hosts, nexthops, settings},
+        state::State,
+    },
+    model::{Refusal, Vni, VniSpec},
 };
-use crate::model::{NeighState, Refusal, Vni, VniSpec};
 
 impl State {
     /// Number of the segment of `vni`.
     pub(crate) fn segment_of(&self, vni: Vni) -> Result<u32, Refusal> {
-        self.vnis
-            .get(&vni.get())
-            .copied()
+        self.segments
+            .number_of(vni)
             .ok_or_else(|| refuse::no_vni(vni))
     }
 
     pub(crate) fn vni_add(&mut self, vni: Vni, spec: &VniSpec) -> Result<Effect, Refusal> {
-        if self.vnis.contains_key(&vni.get()) {
+        if self.segments.number_of(vni).is_some() {
             return Err(Refusal::conflict(format!(
                 "vni {vni} exists already; change it with: vtep vni set {vni}"
             )));
@@ -37,8 +38,7 @@ impl State {
         let group = settings::group(&pod);
         self.check_group(group)?;
 
-        let number = self.segments.insert(Segment::new(pod));
-        self.vnis.insert(vni.get(), number);
+        let number = self.segments.insert(pod);
         let mut out = Effect::default();
         out.write(Write::ClearSegmentCounters(number));
         out.write(Write::Segment(number, Box::new(pod)));
@@ -56,12 +56,12 @@ impl State {
 
     /// Floods to this multicast group from now on.
     fn set_group(&mut self, number: u32, group: Option<IpAddr>, out: &mut Effect) {
-        let old = self.segments[number].multicast;
-        if old.map(|peer| self.peers[peer].ip) == group {
+        let old = self.flood.multicast(number);
+        if old.map(|peer| self.peers.ip(peer)) == group {
             return;
         }
         let new = group.map(|ip| self.acquire_peer(ip, out));
-        self.segments[number].multicast = new;
+        self.flood.set_multicast(number, new);
         self.write_list(number, MacAddr::ZERO, out);
         if let Some(old) = old {
             self.release_peer(old, out);
@@ -70,27 +70,24 @@ impl State {
 
     pub(crate) fn vni_set(&mut self, vni: Vni, spec: &VniSpec) -> Result<Effect, Refusal> {
         let number = self.segment_of(vni)?;
-        let segment = &self.segments[number];
-        let pod = settings::changed(&segment.pod, spec)?;
-        let group = settings::group(&pod);
-        if group != settings::group(&segment.pod) {
+        let old = self.segments[number];
+        let new = settings::changed(&old, spec)?;
+        let group = settings::group(&new);
+        if group != settings::group(&old) {
             self.check_group(group)?;
         }
-        if group.is_some() && segment.multicast.is_none() {
+        if group.is_some() && self.flood.multicast(number).is_none() {
             self.check_list_room(number, MacAddr::ZERO)?;
         }
         let mut out = Effect::default();
-        let segment = &mut self.segments[number];
-        if pod != segment.pod {
-            let ages = pod.ageing_s != segment.pod.ageing_s;
-            let hears = pod.has(maps::Segment::SUPPRESS);
-            segment.pod = pod;
-            out.write(Write::Segment(number, Box::new(pod)));
-            if ages {
+        if new != old {
+            self.segments.set(number, new);
+            out.write(Write::Segment(number, Box::new(new)));
+            if new.ageing_s != old.ageing_s {
                 self.age_anew(number);
                 self.age_hosts_anew(number);
             }
-            if !hears {
+            if !new.has(Segment::SUPPRESS) {
                 self.forget_snooped(number, &mut out);
             }
             self.set_group(number, group, &mut out);
@@ -105,60 +102,43 @@ impl State {
     pub(crate) fn vni_del(&mut self, vni: Vni) -> Result<Effect, Refusal> {
         let number = self.segment_of(vni)?;
         let mut out = Effect::default();
-        self.vnis.remove(&vni.get());
         out.write(Write::Vni(vni.get(), None));
 
-        let slots: Vec<_> = self.segments[number].ports.iter().copied().collect();
+        let slots: Vec<_> = self.ports.flooded(number).iter().copied().collect();
         for &slot in &slots {
-            self.unmap(slot, &mut out);
+            self.unregister_port(slot, &mut out);
         }
-        let segment = self.segments.remove(number).expect("looked up above");
-        for &ip in segment.neighs.keys() {
-            out.write(Write::Neigh(neigh::key(number, ip), None));
+        for ip in self.hosts.remove_segment(number) {
+            out.write(Write::Neigh(hosts::key(number, ip), None));
         }
-        for &prefix in segment.routes.keys() {
-            let (bits, key) = nexthop::key(number, prefix);
+        self.addresses.remove_segment(number);
+        let (routes, vias) = self.nexthops.remove_segment(number);
+        for prefix in routes {
+            let (bits, key) = nexthops::key(number, prefix);
             out.write(Write::Nexthop(bits, key, None));
         }
-        self.uncount_hosts(&segment);
-        let macs = segment.fdb.keys();
+        let entries = self.fdb.remove_segment(number);
+        let macs = entries.iter().map(|&(mac, _)| mac);
         out.writes
-            .extend(macs.map(|&mac| Write::Fdb(key(number, mac), None)));
-        if !segment.ports.is_empty() || segment.has_remotes() {
+            .extend(macs.map(|mac| Write::Fdb(key(number, mac), None)));
+        if !slots.is_empty() || self.flood.targets(number).next().is_some() {
             out.write(Write::Flood(number, None));
         }
-        for group in segment.groups.values() {
-            out.write(Write::Flood(group.list(), None));
-            self.groups.remove(group.number);
+        let (lists, targets) = self.flood.remove_segment(number);
+        for list in lists {
+            out.write(Write::Flood(list, None));
         }
         for slot in slots {
-            self.drop_port(slot, &mut out);
+            self.free_port(slot, &mut out);
         }
-        self.fdb_len -= u32::try_from(segment.fdb.len()).expect("counted by fdb_len");
         self.run.moves.forget_all(|key| key.segment() == number);
         self.run.host_moves.forget_all(|(at, _)| *at == number);
-        let unicast = segment.fdb.values().filter_map(|entry| entry.peer());
-        let lists = segment.groups.values().flat_map(|group| &group.remotes);
-        let vias = segment.nexthops.values().filter_map(|nexthop| nexthop.via);
-        let unicast = unicast.chain(vias).chain(segment.multicast);
-        for peer in unicast.chain(lists.chain(&segment.remotes).copied()) {
+        let unicast = entries.into_iter().filter_map(|(_, entry)| entry.peer());
+        for peer in unicast.chain(vias).chain(targets) {
             self.release_peer(peer, &mut out);
         }
+        self.segments.remove(number);
         out.write(Write::Segment(number, Box::default()));
         Ok(out)
-    }
-
-    /// Counts the hosts of a segment that goes no longer.
-    fn uncount_hosts(&mut self, segment: &Segment) {
-        let count = |number: usize| u32::try_from(number).expect("counted before");
-        let heard = segment.neighs.values();
-        let heard = heard.filter(|neigh| neigh.origin == NeighState::Snooped);
-        self.snooped_len -= count(heard.count());
-        let own = segment.neighs.values().filter(|neigh| neigh.is_own());
-        let macs = segment.nexthops.iter();
-        let macs = macs.filter(|(prefix, nexthop)| prefix.is_host() && nexthop.mac.is_some());
-        self.neigh_used -= count(own.count() + segment.claims.len() + macs.count());
-        let nexthops = segment.nexthops.keys().map(|&prefix| nexthop::room(prefix));
-        self.nexthop_used -= count(nexthops.sum::<usize>() + segment.claims.len());
     }
 }

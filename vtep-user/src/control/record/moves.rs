@@ -2,12 +2,10 @@
 
 use std::hash::Hash;
 
-use crate::control::{
-    Duplicates,
-    record::{
-        hash::Map,
-        queue::{self, NEVER, Queue, SECOND},
-    },
+use super::{
+    hash::Map,
+    limits::Duplicates,
+    queue::{self, NEVER, Queue, SECOND},
 };
 
 /// Most things whose moves are remembered; the moves of others count for nothing.

@@ -1,42 +1,29 @@
 //! What only this run of the daemon knows: times, counts, and whether somebody watches. None of it is in the maps, and two
 //! states that differ in nothing else are the same.
 
-use std::{
-    net::IpAddr,
-    ops::{Deref, DerefMut},
-};
+use std::net::IpAddr;
 
-use vtep_common::maps::FdbKey;
+use vtep_common::abi::fdb::FdbKey;
 
-use crate::control::{
-    LearnCounters,
-    record::{hash::Map, moves::Moves, queue::Queue},
-};
+use super::{hash::Map, moves::Moves, queue::Queue};
 
-/// A value in which two states that are the same may differ.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Untold<T>(pub(crate) T);
-
-impl<T> PartialEq for Untold<T> {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl<T> Eq for Untold<T> {}
-
-impl<T> Deref for Untold<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Untold<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
-    }
+/// How often something was learned, or was not, since the daemon started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LearnCounters {
+    /// New entries.
+    pub learned: u64,
+    /// Entries that moved.
+    pub moved: u64,
+    /// Entries that aged out.
+    pub aged: u64,
+    /// MACs not learned for the limit of their VNI or port.
+    pub limited: u64,
+    /// MACs not learned because the FDB, or the table of peers, is full.
+    pub full: u64,
+    /// Entries that were frozen because they moved too often.
+    pub frozen: u64,
+    /// Events about MACs that are never learned: our own, group addresses, or of a port or VNI that is gone.
+    pub ignored: u64,
 }
 
 /// What has a limit of its own.
@@ -68,8 +55,8 @@ pub(crate) struct Run {
     pub(crate) host_moves: Moves<(u32, IpAddr)>,
     /// When a port was added, or its interface came up.
     pub(crate) fresh: Map<u32, u64>,
-    /// When it was last told that something is full.
-    pub(crate) told: Map<Scope, u64>,
+    /// When it was last reported that something is full.
+    pub(crate) reported: Map<Scope, u64>,
     /// When a port's MACs were announced, and how many of them in that second.
     pub(crate) announced: Map<u32, (u64, u32)>,
 }

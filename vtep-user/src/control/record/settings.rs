@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, num::NonZeroU8};
 
-use vtep_common::{addr::VtepAddr, maps::Segment};
+use vtep_common::abi::{addr::VtepAddr, segment::Segment};
 
 use crate::model::{
     Df, Flood, InnerVlan, Mode, OrInherit, PortHook, PortRange, Refusal, Reserved, Tos, Ttl, Vni,

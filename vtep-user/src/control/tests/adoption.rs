@@ -1,6 +1,9 @@
 //! A new daemon and what an earlier one left.
 
-use vtep_common::maps::{FdbKey, FdbValue, Peer};
+use vtep_common::abi::{
+    fdb::{FdbKey, FdbValue},
+    peer::Peer,
+};
 
 use super::{
     super::{Limits, State},

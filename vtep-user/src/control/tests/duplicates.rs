@@ -1,6 +1,6 @@
 //! MACs that move too often, each rule as a claim.
 
-use vtep_common::maps::{FdbKey, FdbValue};
+use vtep_common::abi::fdb::{FdbKey, FdbValue};
 
 use super::{
     super::{Duplicates, Limits},

@@ -1,8 +1,10 @@
 //! Hosts that ARP and ND are answered for, and the nexthop table: each rule as a claim.
 
-use vtep_common::{
-    events::Event,
-    maps::{FdbValue, NexthopKey, NexthopValue, Segment},
+use vtep_common::abi::{
+    event::Event,
+    fdb::FdbValue,
+    nexthop::{NexthopKey, NexthopValue},
+    segment::Segment,
 };
 
 use super::{
@@ -301,12 +303,13 @@ fn a_deleted_vni_takes_its_hosts_along() {
     lab.done(&Op::VniDel { vni: vni(100) });
     assert_eq!((lab.maps.neighs.len(), lab.maps.nexthops.len()), (0, 0));
     let State {
-        neigh_used,
-        snooped_len,
-        nexthop_used,
+        hosts,
+        addresses,
+        nexthops,
         ..
     } = lab.state;
-    assert_eq!((neigh_used, snooped_len, nexthop_used), (0, 0, 0));
+    let used = [hosts.own(), addresses.len(), nexthops.hosts()];
+    assert_eq!((used, hosts.snooped(), nexthops.room()), ([0; 3], 0, 0));
 }
 
 // The addresses of ports

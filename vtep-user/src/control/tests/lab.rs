@@ -3,11 +3,13 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use bytemuck::Zeroable;
-use vtep_common::{
+use vtep_common::abi::{
     addr::{MacAddr, VtepAddr},
-    events::Event,
-    maps::{FdbKey, Peer, Port},
-    verdict::NONE,
+    event::Event,
+    fdb::FdbKey,
+    id::NONE,
+    peer::Peer,
+    port::Port,
 };
 
 use super::{
@@ -288,7 +290,7 @@ impl Lab {
         assert!(self.maps.neighs.len() <= limits.neighs as usize);
         assert!(self.maps.nexthops.len() <= limits.nexthops as usize);
         let known = |ifindex| self.links.values().any(|facts| facts.ifindex == ifindex);
-        if !self.state.devices.keys().copied().all(known) {
+        if !self.state.ports.devices().map(|(at, _)| at).all(known) {
             return;
         }
         let mut adopted = self.adopt();
@@ -299,8 +301,10 @@ impl Lab {
         for (number, peer) in self.state.peers.iter() {
             // How an unresolved peer came to be so is asked of the kernel again.
             if !peer.pod.has(Peer::RESOLVED) {
-                let new = &mut adopted.state.peers[number];
-                (new.state, new.dev, new.via) = (peer.state, peer.dev.clone(), peer.via);
+                let path = (peer.state, peer.dev.clone(), peer.via);
+                let from = (self.state.local_for(peer.ip), UDP_PORT);
+                let peers = &mut adopted.state.peers;
+                peers.change(number, from, |new| (new.state, new.dev, new.via) = path);
             }
         }
         assert_eq!(rows(&adopted.state), self.rows());
@@ -385,7 +389,7 @@ pub(super) fn rows(state: &State) -> Rows {
 }
 
 fn reserved() -> HashMap<u32, Reserved> {
-    HashMap::from([(UPLINK, Reserved::Uplink), (TUNNEL, Reserved::Tunnel)])
+    HashMap::from([(UPLINK, Reserved::Uplink), (TUNNEL, Reserved::SlowPath)])
 }
 
 pub(super) fn locals() -> Vec<IpAddr> {

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use vtep_common::{
-    events::Event,
-    maps::{FdbKey, FdbValue},
+use vtep_common::abi::{
+    event::Event,
+    fdb::{FdbKey, FdbValue},
 };
 
 use super::{
@@ -329,7 +329,7 @@ fn a_mac_may_move_within_a_full_vni_and_counts_at_its_new_place() {
     lab.learn(A, Port(0));
     lab.learn(A, Port(1));
     assert_eq!(lab.fdb(100), [format!("{A} tap1")]);
-    assert_eq!([0, 1].map(|slot| lab.state.ports[slot].learned), [0, 1]);
+    assert_eq!([0, 1].map(|slot| lab.state.fdb.count_behind(slot)), [0, 1]);
 }
 
 #[test]

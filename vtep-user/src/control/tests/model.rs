@@ -5,12 +5,17 @@ use std::{
     net::IpAddr,
 };
 
-use vtep_common::{
+use vtep_common::abi::{
     addr::VtepAddr,
-    maps::{
-        Config, FdbKey, FdbValue, FloodList, MAX_FLOOD_LISTS, MAX_SEGMENTS, NeighKey, NeighValue,
-        NexthopKey, NexthopValue, Peer, Port, PortKey, Segment,
-    },
+    config::Config,
+    fdb::{FdbKey, FdbValue},
+    flood::FloodList,
+    map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
+    neigh::{NeighKey, NeighValue},
+    nexthop::{NexthopKey, NexthopValue},
+    peer::Peer,
+    port::{Port, PortKey},
+    segment::Segment,
 };
 
 use super::super::{Dump, Write};

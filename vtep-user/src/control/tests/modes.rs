@@ -1,6 +1,6 @@
 //! The modes and multicast groups: each rule as a claim.
 
-use vtep_common::maps::{Peer, Segment};
+use vtep_common::abi::{peer::Peer, segment::Segment};
 
 use super::{
     super::{Limits, Write},

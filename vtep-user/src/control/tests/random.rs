@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use vtep_common::{events::Event, maps::FdbValue};
+use vtep_common::abi::{event::Event, fdb::FdbValue};
 
 use super::{
     super::{Duplicates, Effect, Limits, Resolution},

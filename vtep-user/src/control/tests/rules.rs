@@ -1,8 +1,8 @@
 //! Each rule as a claim.
 
 use vtep_common::{
-    maps::{FdbValue, Peer, Segment},
-    template,
+    abi::{fdb::FdbValue, peer::Peer, segment::Segment},
+    frame::template,
 };
 
 use super::{
@@ -624,7 +624,7 @@ fn a_multicast_mac_has_a_list_of_its_own_that_goes_with_its_last_vtep() {
     append(&mut lab, GROUP, "192.0.2.2");
     append(&mut lab, GROUP, "192.0.2.3");
     lab.done(&port_add("tap1", 100));
-    let list = vtep_common::maps::MAX_SEGMENTS;
+    let list = vtep_common::abi::map::MAX_SEGMENTS;
     assert_eq!(split(&lab.maps.flood[&list]), (&[0, 1][..], &[0, 1][..]));
 
     lab.done(&fdb_del(GROUP, 100, Some("192.0.2.2")));

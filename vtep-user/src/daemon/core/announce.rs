@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use vtep_common::maps::FdbKey;
+use vtep_common::abi::fdb::FdbKey;
 
 use super::{
     super::{

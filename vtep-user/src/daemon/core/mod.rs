@@ -181,7 +181,7 @@ impl Core {
         let mut reserved: HashMap<u32, Reserved> = uplinks
             .map(|link: &Link| (link.index, Reserved::Uplink))
             .collect();
-        reserved.insert(self.slow_path.ifindex(), Reserved::Tunnel);
+        reserved.insert(self.slow_path.ifindex(), Reserved::SlowPath);
         self.state.set_reserved(reserved);
     }
 

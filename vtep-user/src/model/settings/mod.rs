@@ -14,7 +14,6 @@ mod tests {
     use utoipa::openapi::{RefOr, Schema};
 
     use super::*;
-    use crate::model::Arguments;
     use crate::model::argument::ArgumentList;
     use crate::model::operation::{Parameters, operations};
 

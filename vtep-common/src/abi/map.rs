@@ -1,0 +1,120 @@
+//! The maps: their names as they are pinned, and their sizes.
+
+/// Version of everything in this file. A daemon refuses pinned maps of another version.
+pub const LAYOUT_VERSION: u32 = 4;
+
+/// VNIs that one instance can carry; segment numbers are below this.
+pub const MAX_SEGMENTS: u32 = 16_384;
+
+/// Port mappings (interface and VLAN) of one instance.
+pub const MAX_PORTS: u32 = 4_096;
+
+/// VTEPs that one instance can send to.
+pub const MAX_PEERS: u32 = 8_192;
+
+/// Local VTEP addresses, and the multicast groups that we are a member of: each is a peer as well.
+pub const MAX_LOCALS: u32 = 256 + MAX_PEERS;
+
+/// Flood lists: one per VNI and one per multicast MAC with VTEPs of its own.
+pub const MAX_FLOOD_LISTS: u32 = 65_536;
+
+/// FDB entries, unless the daemon is told otherwise.
+pub const DEFAULT_FDB_ENTRIES: u32 = 262_144;
+
+/// Addresses that ARP and ND are answered for, in all VNIs together.
+pub const MAX_NEIGHS: u32 = 262_144;
+
+/// Hosts and prefixes of the nexthop table, in all VNIs together.
+pub const MAX_NEXTHOPS: u32 = 262_144;
+
+/// Bytes of the ring buffer that carries [`Event`](crate::abi::event::Event)s: some 29,000 of them.
+pub const EVENTS_BYTES: u32 = 2 << 20;
+
+/// Events that are held back while an earlier one of the same kind is on its way.
+pub const MAX_GUARDS: u32 = 65_536;
+
+/// Targets of one flood list, local ports and VTEPs together.
+pub const MAX_FLOOD_TARGETS: usize = 510;
+
+/// Names of the maps as they are pinned.
+pub mod name {
+    /// One [`Config`](crate::Config).
+    pub const CONFIG: &str = "CONFIG";
+    /// The [`Shape`](crate::abi::hash_table::Shape) of each [`Table`](crate::abi::hash_table::Table).
+    pub const SHAPES: &str = "SHAPES";
+    /// [`Bucket`](crate::abi::hash_table::Bucket)s: underlay address, as [`VtepAddr::key`](crate::abi::addr::VtepAddr::key), to
+    /// [`Address`](crate::Address). All that is in `LOCALS` and `PEER_INDEX`, for the programs.
+    pub const ADDRESSES: &str = "ADDRESSES";
+    /// Address that VXLAN packets are taken at to [`LOCAL_OWN`](crate::LOCAL_OWN) or [`LOCAL_GROUP`](crate::LOCAL_GROUP).
+    /// For the daemon alone.
+    pub const LOCALS: &str = "LOCALS";
+    /// [`Bucket`](crate::abi::hash_table::Bucket)s: VNI, as [`vni_key`](crate::vni_key), to segment number.
+    pub const VNIS: &str = "VNIS";
+    /// Segment number to [`Segment`](crate::Segment).
+    pub const SEGMENTS: &str = "SEGMENTS";
+    /// [`Bucket`](crate::abi::hash_table::Bucket)s: [`PortKey`](crate::PortKey) to slot in `PORTS`.
+    pub const PORT_INDEX: &str = "PORT_INDEX";
+    /// Slot to [`Port`](crate::Port).
+    pub const PORTS: &str = "PORTS";
+    /// [`Bucket`](crate::abi::hash_table::Bucket)s: [`FdbKey`](crate::FdbKey) to [`FdbValue`](crate::FdbValue).
+    pub const FDB: &str = "FDB";
+    /// Flood list number to [`FloodList`](crate::FloodList).
+    pub const FLOOD: &str = "FLOOD";
+    /// Peer number to [`Peer`](crate::Peer).
+    pub const PEERS: &str = "PEERS";
+    /// VTEP address to peer number. For the daemon alone.
+    pub const PEER_INDEX: &str = "PEER_INDEX";
+    /// [`NeighKey`](crate::NeighKey) to [`NeighValue`](crate::NeighValue).
+    pub const NEIGHS: &str = "NEIGHS";
+    /// Prefixes of [`NexthopKey`](crate::NexthopKey) to [`NexthopValue`](crate::NexthopValue): a trie.
+    pub const NEXTHOPS: &str = "NEXTHOPS";
+    /// The ring buffer of [`Event`](crate::abi::event::Event)s.
+    pub const EVENTS: &str = "EVENTS";
+    /// What an event is about to [`Guard`](crate::Guard), least recently used out first.
+    pub const GUARDS: &str = "GUARDS";
+    /// Programs that others go on to, by [`Part`](crate::Part).
+    pub const PARTS: &str = "PARTS";
+    /// What one part of a decision hands to the next, per CPU: one [`NexthopValue`](crate::NexthopValue). Pinned, since parts of
+    /// two daemons' programs can meet while one takes over from the other.
+    pub const HANDOVER: &str = "HANDOVER";
+    /// Events by [`EventEnd`](crate::EventEnd), per CPU: [`Counter`](crate::Counter), without bytes.
+    pub const EVENT_COUNTERS: &str = "EVENT_COUNTERS";
+    /// Frames per hook and reason, per CPU: [`Counter`](crate::Counter).
+    pub const REASON_COUNTERS: &str = "REASON_COUNTERS";
+    /// Frames per segment and direction, per CPU.
+    pub const SEGMENT_COUNTERS: &str = "SEGMENT_COUNTERS";
+    /// Frames per port and direction, per CPU.
+    pub const PORT_COUNTERS: &str = "PORT_COUNTERS";
+    /// Frames per peer and direction, per CPU.
+    pub const PEER_COUNTERS: &str = "PEER_COUNTERS";
+
+    /// The [`Clock`](crate::Clock) of one daemon's programs. Not pinned.
+    pub const CLOCK: &str = "CLOCK";
+
+    /// All that are pinned.
+    pub const ALL: [&str; 23] = [
+        CONFIG,
+        SHAPES,
+        ADDRESSES,
+        LOCALS,
+        VNIS,
+        SEGMENTS,
+        PORT_INDEX,
+        PORTS,
+        FDB,
+        FLOOD,
+        PEERS,
+        PEER_INDEX,
+        NEIGHS,
+        NEXTHOPS,
+        EVENTS,
+        GUARDS,
+        PARTS,
+        HANDOVER,
+        EVENT_COUNTERS,
+        REASON_COUNTERS,
+        SEGMENT_COUNTERS,
+        PORT_COUNTERS,
+        PEER_COUNTERS,
+    ];
+}

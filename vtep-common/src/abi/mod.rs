@@ -1,0 +1,66 @@
+//! What lies in maps and rings: the border between the kernel side, the daemon, and the next daemon.
+//!
+//! All numbers are in host byte order unless a name ends in `_be`; padding is zero. Nothing here imports from the floors above.
+
+pub mod addr;
+pub mod address;
+pub mod clock;
+pub mod config;
+pub mod counter;
+pub mod event;
+pub mod fdb;
+pub mod flood;
+pub mod hash_table;
+pub mod id;
+pub mod map;
+pub mod neigh;
+pub mod nexthop;
+pub mod outer_template;
+pub mod peer;
+pub mod port;
+pub mod reason;
+pub mod segment;
+pub mod tail_call;
+
+/// Marks the PODs as usable by aya, which has a marker of its own.
+#[cfg(feature = "user")]
+mod user {
+    use super::{
+        addr::VtepAddr,
+        clock::Clock,
+        config::Config,
+        counter::Counter,
+        event::Guard,
+        flood::FloodList,
+        hash_table::{Bucket, Shape},
+        neigh::{NeighKey, NeighValue},
+        nexthop::{NexthopKey, NexthopValue},
+        peer::Peer,
+        port::Port,
+        segment::Segment,
+    };
+
+    macro_rules! pod {
+        ($($type:ty),+) => {$(
+            // SAFETY: the type is `bytemuck::Pod` (derived, so checked): any bit pattern is valid and there is no padding.
+            unsafe impl aya::Pod for $type {}
+        )+};
+    }
+    pod!(
+        Bucket,
+        Clock,
+        Config,
+        Counter,
+        FloodList,
+        Guard,
+        NeighKey,
+        NeighValue,
+        NexthopKey,
+        NexthopValue,
+        Peer,
+        Port,
+        Segment,
+        Shape,
+        VtepAddr
+    );
+}

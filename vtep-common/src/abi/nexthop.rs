@@ -1,0 +1,60 @@
+//! An entry of the nexthop table: key and value of `NEXTHOPS`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::addr::{MacAddr, VtepAddr};
+
+/// Key of `NEXTHOPS`, whose prefixes are at least the segment: 20 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct NexthopKey {
+    /// Number of the segment.
+    pub segment: u32,
+    /// Address of the host, or of the network.
+    pub host: VtepAddr,
+}
+
+impl NexthopKey {
+    /// Bits of a key up to its address.
+    pub const SEGMENT_BITS: u32 = 32;
+    /// Bits of an IPv6-mapped address up to the IPv4 one.
+    pub const V4_BITS: u32 = 96;
+    /// Bits of a whole key.
+    pub const BITS: u32 = Self::SEGMENT_BITS + 128;
+}
+
+const _: () = assert!(size_of::<NexthopKey>() == 20);
+
+/// Where a host of the nexthop table is: 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct NexthopValue {
+    /// The inner destination MAC to write, in the lower 48 bits, or zero to leave it.
+    pub mac: u64,
+    /// Number of the peer, or slot of the port.
+    pub target: u32,
+    /// [`FdbValue::PEER`], [`FdbValue::PORT`], or zero where neither is known (yet): as good as no entry.
+    pub kind: u8,
+    /// Who made the entry: [`NexthopValue::STATIC`] or [`NexthopValue::PORT`]. For the daemon alone.
+    pub origin: u8,
+    /// [`NexthopValue::FOLLOWS`].
+    pub flags: u16,
+}
+
+impl NexthopValue {
+    /// The MAC to write, or zero.
+    #[must_use]
+    #[inline(always)]
+    pub const fn mac(&self) -> MacAddr {
+        MacAddr::from_number(self.mac)
+    }
+
+    /// Made by the user.
+    pub const STATIC: u8 = 1;
+    /// From the addresses that a port was given.
+    pub const PORT: u8 = 2;
+    /// No VTEP was named: the host is where the FDB has `mac`. For the daemon alone.
+    pub const FOLLOWS: u16 = 1;
+}
+
+const _: () = assert!(size_of::<NexthopValue>() == 16);

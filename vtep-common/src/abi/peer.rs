@@ -1,0 +1,53 @@
+//! A remote VTEP: the value of `PEERS`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{addr::VtepAddr, outer_template::TEMPLATE_WORDS};
+
+/// A remote VTEP: 128 bytes. A slot that is not in use is all zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Peer {
+    /// Its underlay address.
+    pub addr: VtepAddr,
+    /// Our own underlay address towards it.
+    pub local: VtepAddr,
+    /// The `IN_USE` … bits below.
+    pub flags: u32,
+    /// Interface by which packets to it leave.
+    pub ifindex: u32,
+    /// Largest IP packet that the path to it carries, in bytes.
+    pub mtu: u32,
+    /// Bytes of `template` that are used: [`crate::abi::outer_template::LEN_V4`] or [`crate::abi::outer_template::LEN_V6`].
+    pub template_len: u32,
+    /// The outer headers, with what changes per packet left zero.
+    pub template: [u64; TEMPLATE_WORDS],
+}
+
+impl Peer {
+    /// The slot holds a peer.
+    pub const IN_USE: u32 = 1;
+    /// Route and next hop are known: `ifindex`, `mtu` and `template` hold.
+    pub const RESOLVED: u32 = 1 << 1;
+    /// The underlay to this peer is IPv6.
+    pub const IPV6: u32 = 1 << 2;
+    /// The outer UDP checksum is correct rather than zero.
+    pub const CHECKSUM: u32 = 1 << 3;
+    /// The user asked for zero checksums over IPv6: for the daemon alone.
+    pub const CSUM6_OFF: u32 = 1 << 4;
+    /// XDP can redirect to the egress interface, without a frame being lost silently.
+    pub const XDP_TARGET: u32 = 1 << 5;
+    /// There is no route, or the interface of the route is down.
+    pub const UNREACHABLE: u32 = 1 << 6;
+    /// A multicast group: copies go to every VTEP that is a member.
+    pub const MULTICAST: u32 = 1 << 7;
+
+    /// True if `flag` is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+const _: () = assert!(size_of::<Peer>() == 128);

@@ -1,0 +1,87 @@
+//! A port: the key of `PORT_INDEX` and the value of `PORTS`.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Key of `PORT_INDEX`: an interface and a VLAN on it, in the map a word of 8 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PortKey {
+    /// Interface number.
+    pub ifindex: u32,
+    /// VLAN ID, 0 for untagged frames.
+    pub vlan: u16,
+}
+
+impl PortKey {
+    /// The key of an entry of `PORT_INDEX`, never zero.
+    #[must_use]
+    #[inline(always)]
+    pub fn word(self) -> u64 {
+        u64::from(self.ifindex) << 16 | u64::from(self.vlan)
+    }
+
+    /// From the key of an entry.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
+    pub const fn from_word(word: u64) -> Self {
+        Self {
+            ifindex: (word >> 16) as u32,
+            vlan: word as u16,
+        }
+    }
+
+    /// The key of VLAN `vlan` at interface `ifindex`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(ifindex: u32, vlan: u16) -> Self {
+        Self { ifindex, vlan }
+    }
+}
+
+/// A port: 24 bytes. A slot that is not in use is all zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Port {
+    /// Interface number.
+    pub ifindex: u32,
+    /// Number of the segment that it belongs to.
+    pub segment: u32,
+    /// The `IN_USE` … bits below.
+    pub flags: u32,
+    /// VLAN ID that its frames carry, 0 for none.
+    pub vlan: u16,
+    /// The hook as the user named it: for the daemon alone.
+    pub hook: u16,
+    /// MTU of the interface, in bytes: the largest frame without its Ethernet header and tag.
+    pub mtu: u32,
+    /// Largest number of FDB entries behind the port, 0 for no limit: for the daemon alone.
+    pub max_macs: u32,
+}
+
+impl Port {
+    /// The slot holds a port.
+    pub const IN_USE: u32 = 1;
+    /// XDP can redirect to the interface, without a frame being lost silently.
+    pub const XDP_TARGET: u32 = 1 << 1;
+    /// TC can hand frames straight to the interface's other end, which lies in another network namespace.
+    pub const PEER_TARGET: u32 = 1 << 2;
+
+    /// True if `flag` is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+const _: () = assert!(size_of::<Port>() == 24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_key_survives_the_round_trip() {
+        let key = PortKey::new(u32::MAX, 4_094);
+        assert_eq!(PortKey::from_word(key.word()), key);
+    }
+}

@@ -1,0 +1,81 @@
+//! A VNI and its settings, as they lie in `SEGMENTS`, and the keys of `VNIS`.
+
+use bytemuck::{Pod, Zeroable};
+
+/// A VNI and its settings: 48 bytes. A slot that is not in use is all zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Segment {
+    /// The VNI.
+    pub vni: u32,
+    /// The `IN_USE` … bits below.
+    pub flags: u32,
+    /// Outer TTL or hop limit, where not inherited.
+    pub ttl: u8,
+    /// Outer TOS or traffic class (DSCP; the ECN bits come from the inner packet), where not inherited.
+    pub tos: u8,
+    /// The mode as the user named it: for the daemon alone.
+    pub mode: u8,
+    /// The way of flooding as the user named it: for the daemon alone.
+    pub flood: u8,
+    /// Smallest outer UDP source port.
+    pub source_port_min: u16,
+    /// Largest outer UDP source port.
+    pub source_port_max: u16,
+    /// Seconds until a learned entry ages out, 0 for never: for the daemon alone.
+    pub ageing_s: u32,
+    /// Largest number of FDB entries, 0 for no limit: for the daemon alone.
+    pub max_macs: u32,
+    /// Multicast group, or all zero: for the daemon alone.
+    pub group: [u8; 16],
+    /// Zero.
+    pub pad: [u32; 2],
+}
+
+impl Segment {
+    /// The slot holds a VNI.
+    pub const IN_USE: u32 = 1;
+    /// Broadcast, multicast and unknown unicast are flooded.
+    pub const FLOODS: u32 = 1 << 1;
+    /// Inner VLAN tags are carried.
+    pub const INNER_VLAN_PASS: u32 = 1 << 2;
+    /// Packets with reserved header bits set are dropped.
+    pub const RESERVED_STRICT: u32 = 1 << 3;
+    /// The outer TTL is the inner one.
+    pub const TTL_INHERIT: u32 = 1 << 4;
+    /// The outer DSCP is the inner one.
+    pub const TOS_INHERIT: u32 = 1 << 5;
+    /// DF is set on outer IPv4.
+    pub const DF_SET: u32 = 1 << 6;
+    /// DF is set on outer IPv4 where the inner packet has it or is IPv6.
+    pub const DF_INHERIT: u32 = 1 << 7;
+    /// Source MACs are learned, and held against static entries.
+    pub const LEARNING: u32 = 1 << 8;
+    /// ARP and ND are answered at ports, and heard.
+    pub const SUPPRESS: u32 = 1 << 9;
+    /// There are entries in `NEXTHOPS`.
+    pub const NEXTHOPS: u32 = 1 << 10;
+
+    /// True if `flag` is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+const _: () = assert!(size_of::<Segment>() == 48);
+
+/// The key of a VNI in `VNIS`, never zero.
+#[must_use]
+#[inline(always)]
+pub fn vni_key(vni: u32) -> u64 {
+    u64::from(vni) | 1 << 32
+}
+
+/// The VNI of a key in `VNIS`.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+pub const fn vni_of(key: u64) -> u32 {
+    key as u32
+}

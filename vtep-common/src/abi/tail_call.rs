@@ -1,0 +1,25 @@
+//! The programs that others tail-call: the slots of `PARTS`.
+
+/// Programs that others go on to: the verifier walks through each on its own. The numbers index `PARTS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Part {
+    /// `tc_port_rest`: what `tc_port` leaves: what is to be flooded, and hosts that are found by IP.
+    PortRest = 0,
+    /// `tc_port_found`: frames that `tc_port_rest` gives back, with what it found.
+    PortFound = 1,
+    /// `tc_port_neigh`: ARP and ND, which are heard and answered; what remains goes on to `tc_port_rest`.
+    PortNeigh = 2,
+    /// `tc_port_flood`: frames for which `tc_port_rest` has found a flood list.
+    PortFlood = 3,
+}
+
+impl Part {
+    /// Every part, with the name of its program.
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::PortRest, "tc_port_rest"),
+        (Self::PortFound, "tc_port_found"),
+        (Self::PortNeigh, "tc_port_neigh"),
+        (Self::PortFlood, "tc_port_flood"),
+    ];
+}

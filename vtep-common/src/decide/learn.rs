@@ -1,0 +1,146 @@
+//! Source MACs: what a frame teaches, and what it must not contradict.
+
+use crate::{
+    abi::{
+        addr::{MacAddr, VtepAddr},
+        event::Event,
+        fdb::{FdbKey, FdbValue},
+        id::NONE,
+        segment::Segment,
+    },
+    decide::verdict::{Act, Who},
+};
+
+/// What the FDB says of a frame's source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source(u8);
+
+impl Source {
+    /// It is where the frame came from; or nobody wants to know.
+    pub const HERE: Self = Self(0);
+    /// It is not known, or known to be elsewhere: to be learned.
+    pub const NEW: Self = Self(1);
+    /// A static entry says that it is elsewhere.
+    pub const ELSEWHERE: Self = Self(2);
+
+    /// What `seen` says of a frame with the source `mac`; renews the stamp of its entry.
+    #[inline(always)]
+    pub fn of<A: Act>(who: &Who, segment: &Segment, mac: MacAddr, seen: Seen, act: &A) -> Self {
+        if !segment.has(Segment::LEARNING) {
+            return Self::HERE;
+        }
+        if seen == Seen::STALE {
+            act.refresh(&FdbKey::new(who.segment, mac));
+        }
+        seen.source()
+    }
+}
+
+/// What an FDB entry says of a frame whose source it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen(u8);
+
+impl Seen {
+    /// As [`Source::HERE`], and the stamp of the entry is to be renewed.
+    pub const STALE: Self = Self(Source::HERE.0 | 1 << 2);
+
+    /// What `found` says of a frame from where an entry of this `kind` and `target` points. The time is asked for of learned
+    /// entries alone.
+    #[must_use]
+    #[inline(always)]
+    pub fn of(found: Option<FdbValue>, kind: u8, target: u32, now: impl FnOnce() -> u64) -> Self {
+        let Some(found) = found else {
+            return Self(Source::NEW.0);
+        };
+        if found.target == target && found.kind == kind {
+            if found.origin == FdbValue::LEARNED && found.is_stale(now()) {
+                return Self::STALE;
+            }
+            return Self(Source::HERE.0);
+        }
+        if found.origin == FdbValue::STATIC {
+            Self(Source::ELSEWHERE.0)
+        } else if found.flags & FdbValue::FROZEN != 0 {
+            Self(Source::HERE.0)
+        } else {
+            Self(Source::NEW.0)
+        }
+    }
+
+    /// As the number that [`Seen::from_code`] takes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn code(self) -> u8 {
+        self.0
+    }
+
+    /// From a number, of which the lowest three bits count.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_code(code: u8) -> Self {
+        Self(code & 7)
+    }
+
+    /// Without the stamp. Without a branch.
+    #[inline(always)]
+    const fn source(self) -> Source {
+        Source(self.0 & 3)
+    }
+}
+
+/// The address of nobody, in an event.
+const NOBODY: VtepAddr = VtepAddr::from_v6_be([0; 4]);
+
+/// Tells that `mac` is where the frame came from: a port, or the VTEP `vtep`.
+#[inline(always)]
+pub fn learn<A: Act>(who: &Who, mac: MacAddr, vtep: Option<&VtepAddr>, group: bool, act: &A) {
+    act.tell(&Event {
+        kind: Event::LEARN,
+        segment: who.segment,
+        mac: mac.get(),
+        vtep: vtep.copied().unwrap_or(NOBODY),
+        host: NOBODY,
+        port: who.from_port,
+        flags: if group { Event::GROUP } else { 0 },
+        time: Event::NOT_SET,
+    });
+}
+
+/// Tells that `host` says it is at `mac`, with flags as in [`Event`].
+#[inline(always)]
+pub fn hear<A: Act>(
+    who: &Who,
+    mac: MacAddr,
+    host: VtepAddr,
+    vtep: Option<&VtepAddr>,
+    flags: u32,
+    act: &A,
+) {
+    act.tell(&Event {
+        kind: Event::HEARD,
+        segment: who.segment,
+        mac: mac.get(),
+        vtep: vtep.copied().unwrap_or(NOBODY),
+        host,
+        port: who.from_port,
+        flags,
+        time: Event::NOT_SET,
+    });
+}
+
+/// Tells that nothing is known of `mac`, or of `host` that somebody asked for.
+#[inline(always)]
+pub fn miss<A: Act>(who: &Who, mac: MacAddr, host: Option<VtepAddr>, act: &A) {
+    act.tell(&Event {
+        kind: Event::MISS,
+        segment: who.segment,
+        mac: mac.get(),
+        vtep: NOBODY,
+        host: host.unwrap_or(NOBODY),
+        port: who.from_port,
+        flags: 0,
+        time: Event::NOT_SET,
+    });
+}
+
+const _: () = assert!(NONE == u32::MAX);

@@ -1,0 +1,161 @@
+//! What the tables of buckets know of a frame, asked all at once.
+//!
+//! A decision does not look one key up after the other: the kernel side does it all in one function, so that a packet pays for
+//! one call and one return, and the cache lines come side by side.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{
+    abi::{
+        address::Address,
+        fdb::{FdbKey, FdbValue},
+        hash_table::{number, numbered},
+        peer::Peer,
+        port::PortKey,
+    },
+    decide::learn::Seen,
+    frame::{
+        inner::{Inner, Received},
+        outer::Ends,
+    },
+    runtime::Keyed,
+};
+
+/// What the tables say: plain words, 40 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Known {
+    from: u64,
+    to: u64,
+    place: u64,
+    seen: u64,
+    destination: u64,
+}
+
+impl Known {
+    /// In place of what an address is: neither ours nor a peer's. Not zero: see
+    /// [`Outer::unread`](crate::frame::outer::Outer::unread).
+    const NOT_ASKED: u64 = 1;
+
+    /// Looks up a packet from a VTEP. Where its VNI is not known, what is said of its MACs means nothing.
+    ///
+    /// Mostly the source MAC is where the FDB has it, and the packet is for the address that we send from to that VTEP: then both
+    /// outer addresses are known without being looked up.
+    #[must_use]
+    #[inline(always)]
+    pub fn of_tunnel<T: Keyed>(ends: &Ends, read: &Received, tables: &T) -> Self {
+        let place = tables.vni_word(ends.vni);
+        let segment = any_number(place);
+        let word = |mac| tables.fdb_word(&FdbKey::new(segment, mac));
+        let (source, destination) = (word(read.source), word(read.destination));
+        let (from, to) = match usual_peer(source, tables) {
+            Some((from, peer)) if peer.addr == ends.source && peer.local == ends.destination => {
+                (from, Address::default().with(Address::OWN, true))
+            }
+            Some(_) | None => (
+                tables.address(&ends.source),
+                tables.address(&ends.destination),
+            ),
+        };
+        let here = (FdbValue::PEER, from.peer_or_none());
+        Self {
+            from: from.word(),
+            to: to.word(),
+            place,
+            seen: seen(source, here, tables),
+            destination,
+        }
+    }
+
+    /// Looks up a frame from a port. Where the port is not known, what is said of its MACs means nothing.
+    #[must_use]
+    #[inline(always)]
+    pub fn of_port<T: Keyed>(key: PortKey, inner: &Inner, tables: &T) -> Self {
+        let place = tables.port_word(&key);
+        let slot = any_number(place);
+        let segment = tables.segment_of_port(slot);
+        let word = |mac| tables.fdb_word(&FdbKey::new(segment, mac));
+        let (source, destination) = (word(inner.source), word(inner.destination));
+        Self {
+            from: Self::NOT_ASKED,
+            to: Self::NOT_ASKED,
+            place,
+            seen: seen(source, (FdbValue::PORT, slot), tables),
+            destination,
+        }
+    }
+
+    /// What the VTEP that a packet came from is to us.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from(&self) -> Address {
+        Address::from_word(self.from)
+    }
+
+    /// What the address that a packet came to is to us.
+    #[must_use]
+    #[inline(always)]
+    pub const fn to(&self) -> Address {
+        Address::from_word(self.to)
+    }
+
+    /// Number of the segment of a packet from a VTEP; slot of the port that a frame came from.
+    #[must_use]
+    #[inline(always)]
+    pub const fn place(&self) -> Option<u32> {
+        number(self.place)
+    }
+
+    /// 1 if there is a [`Known::place`], else 0. Without a branch.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "one bit is left")]
+    pub fn has_place(&self) -> u8 {
+        const { assert!(numbered(0) == 1 << 32) };
+        (self.place >> 32) as u8 & 1
+    }
+
+    /// What the FDB says of the source MAC.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "it was made of a byte")]
+    pub const fn seen(&self) -> Seen {
+        Seen::from_code(self.seen as u8)
+    }
+
+    /// The FDB entry of the destination MAC.
+    #[must_use]
+    #[inline(always)]
+    pub const fn destination(&self) -> Option<FdbValue> {
+        FdbValue::from_word(self.destination)
+    }
+}
+
+/// The peer behind which an FDB entry has its MAC, if its next hop is known.
+#[inline(always)]
+fn usual_peer<T: Keyed>(word: u64, tables: &T) -> Option<(Address, &Peer)> {
+    let found = FdbValue::from_word(word)?;
+    if found.kind != FdbValue::PEER {
+        return None;
+    }
+    let peer = tables.peer(found.target)?;
+    // An address that has become our own has no next hop.
+    if !peer.has(Peer::RESOLVED) {
+        return None;
+    }
+    Some((Address::default().with_peer(Some(found.target)), peer))
+}
+
+/// The code of what an FDB entry says of a frame from where an entry of this kind and target points.
+#[inline(always)]
+fn seen<T: Keyed>(word: u64, (kind, target): (u8, u32), tables: &T) -> u64 {
+    let found = FdbValue::from_word(word);
+    Seen::of(found, kind, target, || tables.now()).code().into()
+}
+
+/// The number of a word, zero if there is none. Without a branch.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+const fn any_number(word: u64) -> u32 {
+    word as u32
+}

@@ -1,0 +1,9 @@
+//! What becomes of a frame: pure decisions, one file a hook or a stage of one.
+
+pub mod count;
+pub mod learn;
+pub mod lookup;
+pub mod port;
+pub mod tunnel;
+pub mod uplink;
+pub mod verdict;

@@ -1,0 +1,107 @@
+//! What is not known unicast at a port: what is to be flooded, and hosts that are found by IP.
+
+use crate::decide::port::arrive::{Arrived, Edit, arrive};
+use crate::{
+    abi::{addr::MacAddr, fdb::FdbValue, reason::Reason, segment::Segment},
+    decide::{
+        learn::{self, Source},
+        verdict::{Act, Decision, Found, Record},
+    },
+    frame::{
+        inner::Inner,
+        neigh,
+        packet::{Meta, PacketRead},
+    },
+    runtime::Tables,
+    wire::ethernet,
+};
+
+/// Decides on a frame that the first part left.
+pub fn decide_rest<P, T>(frame: &P, meta: &Meta, tables: &T) -> Decision
+where
+    P: PacketRead + ?Sized,
+    T: Tables,
+{
+    Record::of(|act| decide(frame, meta, tables, act))
+}
+
+/// Decides on a frame that the first part left, and acts: drop, or go on with where it goes.
+#[inline(always)]
+pub fn decide<P, T, A>(frame: &P, meta: &Meta, tables: &T, act: &A) -> A::Outcome
+where
+    P: PacketRead + ?Sized,
+    T: Tables,
+    A: Act,
+{
+    arrive!(frame, meta, tables, act => who, arrived);
+    let Arrived {
+        inner,
+        known,
+        segment,
+        edit,
+        ..
+    } = arrived;
+    let number = who.segment;
+    let source = Source::of(&who, segment, inner.source, known.seen(), act);
+    if source == Source::ELSEWHERE {
+        return act.leave(&who, Reason::StaticElsewhere);
+    }
+    let group = inner.destination.is_group();
+    let l3 = ethernet::LEN.wrapping_add(inner.tag_in_bytes_len());
+    let mut list = number;
+    match known.destination() {
+        Some(found) if found.kind == FdbValue::LIST => list = found.target,
+        // It came here by way of the ARP and ND part.
+        Some(_) => return act.found(&who, &Found::IN_FDB),
+        None if !group && segment.has(Segment::NEXTHOPS) && !edit.has(Edit::SECOND) => {
+            if let Some(found) = by_ip(frame, l3, inner, number, tables) {
+                return act.found(&who, &found);
+            }
+        }
+        None => {}
+    }
+    if source == Source::NEW {
+        learn::learn(&who, inner.source, None, group, act);
+    }
+    if !segment.has(Segment::FLOODS) {
+        if group {
+            return act.leave(&who, Reason::FloodOff);
+        }
+        let host = neigh::destination(frame, l3, inner.ethertype);
+        learn::miss(&who, inner.destination, host, act);
+        return act.leave(&who, Reason::NoFdbEntry);
+    }
+    // The port that the frame came from is on the list too.
+    match tables.flood_list(list) {
+        Some(targets) if targets.len > 1 => {}
+        Some(_) | None => return act.leave(&who, Reason::NowhereToFlood),
+    }
+    act.found(
+        &who,
+        &Found {
+            kind: FdbValue::LIST,
+            target: list,
+            mac: MacAddr::ZERO,
+        },
+    )
+}
+
+/// Where the nexthop table has the host that the packet is for.
+#[inline(always)]
+fn by_ip<P, T>(frame: &P, l3: usize, inner: &Inner, number: u32, tables: &T) -> Option<Found>
+where
+    P: PacketRead + ?Sized,
+    T: Tables,
+{
+    let host = neigh::destination(frame, l3, inner.ethertype)?;
+    let next = tables.nexthop(number, &host)?;
+    if next.kind == FdbValue::PEER || next.kind == FdbValue::PORT {
+        Some(Found {
+            kind: next.kind,
+            target: next.target,
+            mac: next.mac(),
+        })
+    } else {
+        None
+    }
+}

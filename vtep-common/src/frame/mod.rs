@@ -1,0 +1,9 @@
+//! What is read of a frame, and the outer header that it gets.
+
+pub mod ecn;
+pub mod flow;
+pub mod inner;
+pub mod neigh;
+pub mod outer;
+pub mod packet;
+pub mod template;

@@ -1,0 +1,112 @@
+//! The counters in ordinary maps.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use crate::{
+    abi::{
+        counter::{Counter, Direction},
+        flood::FloodList,
+        reason::Reason,
+    },
+    decide::{
+        count::{Counters, copy_goes, count},
+        verdict::{Decision, Verdict},
+    },
+    runtime::Tables,
+};
+
+/// One field per BPF map of counters, with the same indices; a counter that was never touched is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostCounters {
+    /// By code of the reason, for one hook.
+    pub reasons: RefCell<BTreeMap<u32, Counter>>,
+    /// By [`Direction::index`] of the segment number.
+    pub segments: RefCell<BTreeMap<u32, Counter>>,
+    /// By [`Direction::index`] of the port's slot.
+    pub ports: RefCell<BTreeMap<u32, Counter>>,
+    /// By [`Direction::index`] of the peer number.
+    pub peers: RefCell<BTreeMap<u32, Counter>>,
+}
+
+impl HostCounters {
+    /// Counts a frame of `frame_len` bytes that ended with `reason`, the copies of a flood included: a copy counts the bytes
+    /// of the frame as it came, for each target that is there.
+    pub fn record<T: Tables>(
+        &self,
+        decision: &Decision,
+        reason: Reason,
+        frame_len: usize,
+        tables: &T,
+    ) {
+        count(decision, reason, frame_len, self);
+        let bytes = decision.inner_len;
+        match &decision.verdict {
+            Verdict::Flood(flood) => {
+                self.record_ports(flood.list, Some(flood.from), bytes, tables);
+                self.record_peers(flood.list, flood.carried_len, bytes, tables);
+            }
+            Verdict::FloodPorts(list) => self.record_ports(*list, None, bytes, tables),
+            Verdict::Encap(_)
+            | Verdict::ViaKernel(_)
+            | Verdict::Deliver(_)
+            | Verdict::Answer(_)
+            | Verdict::Neigh
+            | Verdict::Rest
+            | Verdict::Found(_)
+            | Verdict::Leave(_) => {}
+        }
+    }
+
+    fn record_ports<T: Tables>(&self, list: u32, from: Option<u32>, bytes: usize, tables: &T) {
+        for slot in tables
+            .flood_list(list)
+            .into_iter()
+            .flat_map(FloodList::ports)
+        {
+            if from != Some(*slot) && tables.port(*slot).is_some() {
+                self.port(*slot, Direction::Decap, bytes);
+            }
+        }
+    }
+
+    fn record_peers<T: Tables>(&self, list: u32, carried_len: u32, bytes: usize, tables: &T) {
+        for number in tables
+            .flood_list(list)
+            .into_iter()
+            .flat_map(FloodList::peers)
+        {
+            match tables.peer(*number) {
+                Some(peer) if copy_goes(peer, carried_len) => {
+                    self.peer(*number, Direction::Encap, bytes);
+                }
+                Some(_) => self.reason(Reason::CopyLost, bytes),
+                None => {}
+            }
+        }
+    }
+}
+
+fn add(map: &RefCell<BTreeMap<u32, Counter>>, index: u32, bytes: usize) {
+    let mut map = map.borrow_mut();
+    let counter = map.entry(index).or_default();
+    counter.packets += 1;
+    counter.bytes += bytes as u64;
+}
+
+impl Counters for HostCounters {
+    fn reason(&self, reason: Reason, bytes: usize) {
+        add(&self.reasons, reason.code(), bytes);
+    }
+
+    fn segment(&self, number: u32, direction: Direction, bytes: usize) {
+        add(&self.segments, direction.index(number), bytes);
+    }
+
+    fn port(&self, slot: u32, direction: Direction, bytes: usize) {
+        add(&self.ports, direction.index(slot), bytes);
+    }
+
+    fn peer(&self, number: u32, direction: Direction, bytes: usize) {
+        add(&self.peers, direction.index(number), bytes);
+    }
+}

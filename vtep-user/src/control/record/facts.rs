@@ -1,0 +1,48 @@
+//! What the daemon finds out for the state: interfaces, and those that can be no ports.
+
+use std::collections::HashMap;
+
+/// What the daemon found out about an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkFacts {
+    /// Its number.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// Its MTU, in bytes.
+    pub mtu: u32,
+    /// XDP can redirect to it without a frame being lost silently.
+    pub xdp_target: bool,
+    /// TC can hand frames straight to its other end, which lies in another network namespace.
+    pub peer_target: bool,
+    /// It is up, and its carrier too: somebody is at the other end.
+    pub running: bool,
+}
+
+/// Interfaces by name, looked up by the daemon beforehand.
+pub trait Links {
+    /// The interface called `name`.
+    fn link(&self, name: &str) -> Option<LinkFacts>;
+}
+
+impl<S: std::hash::BuildHasher> Links for HashMap<String, LinkFacts, S> {
+    fn link(&self, name: &str) -> Option<LinkFacts> {
+        self.get(name).cloned()
+    }
+}
+
+/// The one interface that a change names.
+impl Links for Option<LinkFacts> {
+    fn link(&self, name: &str) -> Option<LinkFacts> {
+        self.clone().filter(|facts| facts.name == name)
+    }
+}
+
+/// Why an interface cannot be a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// It leads to the underlay.
+    Uplink,
+    /// It is the instance's own kernel device.
+    SlowPath,
+}

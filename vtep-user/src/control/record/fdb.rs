@@ -1,0 +1,185 @@
+//! The FDB of every VNI: the entries, how many there are, and which of them are behind each port.
+
+use std::collections::BTreeSet;
+
+use vtep_common::abi::addr::MacAddr;
+
+use super::{entry::Entry, hash::Map, ignored::Ignored, numbered::Numbered};
+
+/// The entries behind a port.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Behind {
+    /// The MACs that the user put there.
+    statics: BTreeSet<MacAddr>,
+    /// How many were learned there besides.
+    learned: u32,
+}
+
+/// The entries of all VNIs, by the numbers of their segments.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Fdb {
+    segments: Numbered<Map<MacAddr, Entry>>,
+    ports: Numbered<Behind>,
+    len: u32,
+}
+
+impl Fdb {
+    /// Entries of all VNIs.
+    pub(crate) const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Entries of a segment.
+    pub(crate) fn len_in(&self, number: u32) -> usize {
+        self.segments.get(number).map_or(0, Map::len)
+    }
+
+    /// The entry of a MAC.
+    pub(crate) fn get(&self, number: u32, mac: MacAddr) -> Option<Entry> {
+        self.segments.get(number)?.get(&mac).copied()
+    }
+
+    /// The entries of a segment.
+    pub(crate) fn entries(&self, number: u32) -> impl Iterator<Item = (MacAddr, Entry)> {
+        let entries = self.segments.get(number).into_iter().flatten();
+        entries.map(|(&mac, &entry)| (mac, entry))
+    }
+
+    /// Puts an entry in place of the one that the MAC has, which is returned.
+    pub(crate) fn insert(&mut self, number: u32, mac: MacAddr, entry: Entry) -> Option<Entry> {
+        let old = self.segments.at(number).insert(mac, entry);
+        match old {
+            Some(old) => self.unlink(mac, old),
+            None => self.len += 1,
+        }
+        if let Some(slot) = entry.port() {
+            let behind = self.ports.at(slot);
+            if entry.is_learned() {
+                behind.learned += 1;
+            } else {
+                behind.statics.insert(mac);
+            }
+        }
+        old
+    }
+
+    /// Takes the entry of a MAC away.
+    pub(crate) fn remove(&mut self, number: u32, mac: MacAddr) -> Option<Entry> {
+        let old = self.segments.at(number).remove(&mac)?;
+        self.len -= 1;
+        self.unlink(mac, old);
+        Some(old)
+    }
+
+    /// Takes all entries of a segment away, and returns them.
+    pub(crate) fn remove_segment(&mut self, number: u32) -> Vec<(MacAddr, Entry)> {
+        let mut gone = Vec::new();
+        for (mac, entry) in self.segments.take(number) {
+            self.len -= 1;
+            self.unlink(mac, entry);
+            gone.push((mac, entry));
+        }
+        gone
+    }
+
+    /// Takes an entry off the port that it pointed to.
+    fn unlink(&mut self, mac: MacAddr, old: Entry) {
+        if let Some(slot) = old.port() {
+            let behind = self.ports.at(slot);
+            if old.is_learned() {
+                behind.learned -= 1;
+            } else {
+                behind.statics.remove(&mac);
+            }
+        }
+    }
+
+    /// Says when a learned entry is to be looked at.
+    pub(crate) fn set_due(&mut self, number: u32, mac: MacAddr, due: u32) {
+        if let Some(entry) = self.segments.at(number).get_mut(&mac) {
+            entry.due = Ignored(due);
+        }
+    }
+
+    /// Says when all learned entries of a segment are to be looked at; returns their MACs.
+    pub(crate) fn set_due_all(&mut self, number: u32, due: u32) -> Vec<MacAddr> {
+        let entries = self.segments.at(number).iter_mut();
+        let learned = entries.filter(|(_, entry)| entry.is_learned());
+        learned
+            .map(|(&mac, entry)| {
+                entry.due = Ignored(due);
+                mac
+            })
+            .collect()
+    }
+
+    /// Lets the MAC of a frozen entry move again, and returns the entry as it is then.
+    pub(crate) fn thaw(&mut self, number: u32, mac: MacAddr) -> Option<Entry> {
+        let entry = self.segments.at(number).get_mut(&mac)?;
+        entry.thaw().then_some(*entry)
+    }
+
+    /// The MACs that the user put behind a port.
+    pub(crate) fn static_behind(&self, slot: u32) -> impl ExactSizeIterator<Item = MacAddr> {
+        const NONE: &BTreeSet<MacAddr> = &BTreeSet::new();
+        let statics = self.ports.get(slot).map_or(NONE, |behind| &behind.statics);
+        statics.iter().copied()
+    }
+
+    /// The MACs that were learned behind a port, in this segment.
+    pub(crate) fn learned_behind(&self, number: u32, slot: u32) -> Vec<MacAddr> {
+        if self
+            .ports
+            .get(slot)
+            .is_none_or(|behind| behind.learned == 0)
+        {
+            return Vec::new();
+        }
+        self.entries(number)
+            .filter(|(_, entry)| entry.is_learned() && entry.port() == Some(slot))
+            .map(|(mac, _)| mac)
+            .collect()
+    }
+
+    /// How many MACs are behind a port, learned ones included.
+    pub(crate) fn count_behind(&self, slot: u32) -> usize {
+        self.ports
+            .get(slot)
+            .map_or(0, |behind| behind.statics.len() + behind.learned as usize)
+    }
+
+    /// The MAC of a port, if the user put just one behind it.
+    pub(crate) fn one_mac(&self, slot: u32) -> Option<MacAddr> {
+        let mut macs = self.static_behind(slot);
+        macs.next().filter(|_| macs.next().is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::entry::Kind, *};
+
+    const MAC: MacAddr = MacAddr::from_bytes([2, 0, 0, 0, 0, 1]);
+
+    #[test]
+    fn an_entry_that_is_replaced_is_counted_once_and_behind_its_new_port_alone() {
+        let mut fdb = Fdb::default();
+        fdb.insert(3, MAC, Entry::learned(Kind::Port, 7));
+        fdb.insert(3, MAC, Entry::static_to(Kind::Port, 9));
+
+        assert_eq!((fdb.len(), fdb.len_in(3)), (1, 1));
+        assert_eq!([7, 9].map(|slot| fdb.count_behind(slot)), [0, 1]);
+        assert_eq!([7, 9].map(|slot| fdb.one_mac(slot)), [None, Some(MAC)]);
+    }
+
+    #[test]
+    fn what_is_removed_leaves_nothing_behind() {
+        let mut fdb = Fdb::default();
+        fdb.insert(3, MAC, Entry::learned(Kind::Port, 7));
+        fdb.insert(4, MAC, Entry::static_to(Kind::Port, 9));
+        fdb.remove(3, MAC);
+
+        assert_eq!(fdb.remove_segment(4).len(), 1);
+        assert!(fdb == Fdb::default());
+    }
+}

@@ -1,0 +1,209 @@
+//! The hosts that ARP and ND are answered for: their entries, those at each MAC, and how many there are of which origin.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use vtep_common::abi::{
+    addr::{MacAddr, VtepAddr},
+    id::NONE,
+    neigh::{NeighKey, NeighValue},
+};
+
+use super::{hash::Map, ignored::Ignored, numbered::Numbered};
+use crate::model::NeighState;
+
+/// Where a host is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Neigh {
+    /// Its MAC.
+    pub(crate) mac: MacAddr,
+    /// Who said so.
+    pub(crate) origin: NeighState,
+    /// Whether it is a router.
+    pub(crate) router: bool,
+    /// Slot of the port that has the address, or at which it was heard.
+    pub(crate) port: Option<u32>,
+    /// When it was last heard, in nanoseconds; 0 for before this daemon's time.
+    pub(crate) heard: Ignored<u64>,
+    /// When a snooped entry is to be looked at, in seconds.
+    pub(crate) due: Ignored<u32>,
+}
+
+impl Neigh {
+    /// A host at a MAC.
+    pub(crate) fn new(mac: MacAddr, origin: NeighState) -> Self {
+        Self {
+            mac,
+            origin,
+            router: false,
+            port: None,
+            heard: Ignored::default(),
+            due: Ignored::default(),
+        }
+    }
+
+    /// True if it follows from nothing else in the state.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.origin, NeighState::Static | NeighState::Snooped)
+    }
+
+    /// True if it was heard at a port.
+    pub(crate) fn is_snooped(&self) -> bool {
+        self.origin == NeighState::Snooped
+    }
+
+    /// As it stands in the map.
+    pub(crate) fn pod(&self) -> NeighValue {
+        NeighValue {
+            mac: self.mac.get(),
+            port: self.port.unwrap_or(NONE),
+            flags: if self.router { NeighValue::ROUTER } else { 0 },
+            origin: match self.origin {
+                NeighState::Static => NeighValue::STATIC,
+                NeighState::Snooped => NeighValue::SNOOPED,
+                NeighState::Port => NeighValue::PORT,
+                NeighState::Nexthop => NeighValue::NEXTHOP,
+            },
+            pad: 0,
+        }
+    }
+}
+
+/// Key of `ip` in segment `number`.
+pub(crate) fn key(number: u32, ip: IpAddr) -> NeighKey {
+    NeighKey {
+        segment: number,
+        host: VtepAddr::from(ip),
+    }
+}
+
+/// The hosts of a segment.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Table {
+    /// As they stand in the map.
+    entries: Map<IpAddr, Neigh>,
+    /// The same, by MAC.
+    by_mac: BTreeSet<(MacAddr, IpAddr)>,
+}
+
+/// The hosts of all VNIs, by the numbers of their segments.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Hosts {
+    segments: Numbered<Table>,
+    /// Entries that follow from nothing else in the state.
+    own: u32,
+    /// Of them, those that were snooped.
+    snooped: u32,
+}
+
+impl Hosts {
+    /// Entries that follow from nothing else in the state.
+    pub(crate) const fn own(&self) -> u32 {
+        self.own
+    }
+
+    /// Entries that were snooped.
+    pub(crate) const fn snooped(&self) -> u32 {
+        self.snooped
+    }
+
+    /// The entry of an address.
+    pub(crate) fn get(&self, number: u32, ip: IpAddr) -> Option<Neigh> {
+        self.segments.get(number)?.entries.get(&ip).copied()
+    }
+
+    /// The entries of a segment.
+    pub(crate) fn entries(&self, number: u32) -> impl Iterator<Item = (IpAddr, &Neigh)> {
+        let table = self.segments.get(number).into_iter();
+        let entries = table.flat_map(|table| &table.entries);
+        entries.map(|(&ip, neigh)| (ip, neigh))
+    }
+
+    /// Puts the entry of an address, or takes it away, and returns the one so far.
+    pub(crate) fn put(&mut self, number: u32, ip: IpAddr, new: Option<Neigh>) -> Option<Neigh> {
+        let table = self.segments.at(number);
+        let old = match new {
+            Some(new) => table.entries.insert(ip, new),
+            None => table.entries.remove(&ip),
+        };
+        if let Some(old) = old {
+            table.by_mac.remove(&(old.mac, ip));
+            self.uncount(old);
+        }
+        if let Some(new) = new {
+            self.segments.at(number).by_mac.insert((new.mac, ip));
+            self.own += u32::from(new.is_own());
+            self.snooped += u32::from(new.is_snooped());
+        }
+        old
+    }
+
+    fn uncount(&mut self, old: Neigh) {
+        self.own -= u32::from(old.is_own());
+        self.snooped -= u32::from(old.is_snooped());
+    }
+
+    /// Takes all entries of a segment away, and returns their addresses.
+    pub(crate) fn remove_segment(&mut self, number: u32) -> Vec<IpAddr> {
+        let mut gone = Vec::new();
+        for (ip, neigh) in self.segments.take(number).entries {
+            self.uncount(neigh);
+            gone.push(ip);
+        }
+        gone
+    }
+
+    /// The hosts that are known to be at a MAC.
+    pub(crate) fn at(&self, number: u32, mac: MacAddr) -> Vec<IpAddr> {
+        const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        const LAST: IpAddr = IpAddr::V6(Ipv6Addr::new(!0, !0, !0, !0, !0, !0, !0, !0));
+        let Some(table) = self.segments.get(number) else {
+            return Vec::new();
+        };
+        let hosts = table.by_mac.range((mac, FIRST)..=(mac, LAST));
+        hosts.map(|&(_, ip)| ip).collect()
+    }
+
+    /// The hosts that were snooped at a MAC.
+    pub(crate) fn snooped_at(&self, number: u32, mac: MacAddr) -> Vec<IpAddr> {
+        if self.snooped == 0 {
+            return Vec::new();
+        }
+        let is_snooped = |ip: &IpAddr| {
+            self.get(number, *ip)
+                .is_some_and(|neigh| neigh.is_snooped())
+        };
+        let mut hosts = self.at(number, mac);
+        hosts.retain(is_snooped);
+        hosts
+    }
+
+    /// The hosts of a segment that were snooped.
+    pub(crate) fn snooped_in(&self, number: u32) -> Vec<IpAddr> {
+        if self.snooped == 0 {
+            return Vec::new();
+        }
+        let snooped = self.entries(number).filter(|(_, neigh)| neigh.is_snooped());
+        snooped.map(|(ip, _)| ip).collect()
+    }
+
+    /// Says when an entry was heard last and when it is to be looked at.
+    pub(crate) fn set_due(&mut self, number: u32, ip: IpAddr, heard: u64, due: u32) {
+        if let Some(neigh) = self.segments.at(number).entries.get_mut(&ip) {
+            (neigh.heard, neigh.due) = (Ignored(heard), Ignored(due));
+        }
+    }
+
+    /// Says that all snooped entries of a segment are to be looked at now; returns their addresses.
+    pub(crate) fn set_all_due(&mut self, number: u32) -> Vec<IpAddr> {
+        let hosts = self.snooped_in(number);
+        for ip in &hosts {
+            if let Some(neigh) = self.segments.at(number).entries.get_mut(ip) {
+                neigh.due = Ignored(0);
+            }
+        }
+        hosts
+    }
+}

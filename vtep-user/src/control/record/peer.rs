@@ -1,0 +1,179 @@
+//! A remote VTEP, or a multicast group that is sent to as to one.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use bytemuck::Zeroable;
+use vtep_common::{
+    abi::{
+        self,
+        addr::{MacAddr, VtepAddr},
+        outer_template,
+    },
+    frame::template,
+};
+
+use crate::model::PeerState;
+
+/// How packets to a peer leave this host, or why they do not: what the daemon found out by netlink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// Everything that the outer header needs is known.
+    Resolved {
+        /// The interface that they leave by.
+        oif: u32,
+        /// Its name.
+        dev: String,
+        /// Its MAC.
+        src_mac: MacAddr,
+        /// The next hop's MAC.
+        dst_mac: MacAddr,
+        /// Largest IP packet on the way, in bytes.
+        mtu: u32,
+        /// The gateway, if the peer is not on the link.
+        via: Option<IpAddr>,
+        /// XDP can redirect to the interface without a frame being lost silently.
+        xdp_target: bool,
+    },
+    /// There is a route, and the next hop's MAC is being asked for.
+    Pending {
+        /// The interface that they would leave by.
+        dev: String,
+        /// The gateway, if the peer is not on the link.
+        via: Option<IpAddr>,
+    },
+    /// There is no way to the peer.
+    NoRoute,
+    /// The interface of the route is down.
+    LinkDown {
+        /// Its name.
+        dev: String,
+    },
+}
+
+/// A remote VTEP.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Peer {
+    /// Its address.
+    pub(crate) ip: IpAddr,
+    /// As it stands in the map.
+    pub(crate) pod: abi::peer::Peer,
+    /// The interface towards it.
+    pub(crate) dev: Option<String>,
+    /// The gateway towards it.
+    pub(crate) via: Option<IpAddr>,
+    /// Whether packets can be sent to it.
+    pub(crate) state: PeerState,
+}
+
+impl Peer {
+    pub(crate) fn new(ip: IpAddr) -> Self {
+        let mut pod = abi::peer::Peer::zeroed();
+        pod.addr = VtepAddr::from(ip);
+        pod.flags = abi::peer::Peer::IN_USE;
+        if ip.is_multicast() {
+            pod.flags |= abi::peer::Peer::MULTICAST;
+        }
+        Self {
+            ip,
+            pod,
+            dev: None,
+            via: None,
+            state: PeerState::Resolving,
+        }
+    }
+
+    /// Takes on what is known about the path.
+    pub(crate) fn resolve(&mut self, resolution: Resolution) {
+        let (dev, via, state) = match resolution {
+            Resolution::Resolved {
+                oif,
+                dev,
+                src_mac,
+                dst_mac,
+                mtu,
+                via,
+                xdp_target,
+            } => {
+                self.pod.flags &= !abi::peer::Peer::XDP_TARGET;
+                self.pod.flags |= abi::peer::Peer::RESOLVED;
+                if xdp_target {
+                    self.pod.flags |= abi::peer::Peer::XDP_TARGET;
+                }
+                self.pod.ifindex = oif;
+                self.pod.mtu = mtu;
+                let bytes = bytemuck::bytes_of_mut(&mut self.pod.template);
+                bytes[..6].copy_from_slice(&dst_mac.bytes());
+                bytes[6..12].copy_from_slice(&src_mac.bytes());
+                (Some(dev), via, PeerState::Resolved)
+            }
+            Resolution::Pending { dev, via } => (Some(dev), via, PeerState::Resolving),
+            Resolution::NoRoute => (None, None, PeerState::Unreachable),
+            Resolution::LinkDown { dev } => (Some(dev), None, PeerState::Unreachable),
+        };
+        self.pod.flags &= !abi::peer::Peer::UNREACHABLE;
+        match state {
+            PeerState::Resolved => {}
+            PeerState::Resolving => self.pod.flags &= !abi::peer::Peer::RESOLVED,
+            PeerState::Unreachable => {
+                self.pod.flags &= !abi::peer::Peer::RESOLVED;
+                self.pod.flags |= abi::peer::Peer::UNREACHABLE;
+            }
+        }
+        (self.dev, self.via, self.state) = (dev, via, state);
+    }
+
+    /// True if it is no VTEP but a multicast group.
+    pub(crate) fn is_group(&self) -> bool {
+        self.pod.has(abi::peer::Peer::MULTICAST)
+    }
+
+    /// Brings the record in line with itself: family, checksum, local address and, where resolved, the outer headers.
+    /// Without a local address of its family a peer is not resolved. A group is sent to by the kernel: over IPv4 the route to
+    /// it says from which address.
+    pub(crate) fn refresh(&mut self, local: Option<IpAddr>, udp_port: u16) {
+        let macs = self.macs();
+        let pod = &mut self.pod;
+        let v6 = self.ip.is_ipv6();
+        let checksum = v6 && !pod.has(abi::peer::Peer::CSUM6_OFF);
+        pod.flags &= !(abi::peer::Peer::IPV6 | abi::peer::Peer::CHECKSUM);
+        pod.flags |= if v6 { abi::peer::Peer::IPV6 } else { 0 };
+        pod.flags |= if checksum {
+            abi::peer::Peer::CHECKSUM
+        } else {
+            0
+        };
+        let mut local = local;
+        if pod.has(abi::peer::Peer::MULTICAST) {
+            pod.flags &= !(abi::peer::Peer::RESOLVED | abi::peer::Peer::UNREACHABLE);
+            pod.mtu = 0;
+            if !v6 {
+                local = Some(Ipv4Addr::UNSPECIFIED.into());
+            }
+        } else if local.is_none() {
+            pod.flags &= !abi::peer::Peer::RESOLVED;
+            pod.flags |= abi::peer::Peer::UNREACHABLE;
+            self.state = PeerState::Unreachable;
+        }
+        pod.local = local.map_or_else(VtepAddr::zeroed, VtepAddr::from);
+        let template_len = if v6 {
+            outer_template::LEN_V6
+        } else {
+            outer_template::LEN_V4
+        };
+        pod.template_len = u32::try_from(template_len).expect("far below 2^32");
+        if pod.has(abi::peer::Peer::RESOLVED) {
+            pod.template = template::build(macs, pod.local, pod.addr, udp_port);
+        }
+    }
+
+    /// The MACs of the next hop and of the interface towards it.
+    pub(crate) fn macs(&self) -> (MacAddr, MacAddr) {
+        let template = bytemuck::bytes_of(&self.pod.template);
+        let mac = |at: usize| {
+            let mut bytes = [0; 6];
+            bytes.copy_from_slice(&template[at..at + 6]);
+            MacAddr::from_bytes(bytes)
+        };
+        (mac(0), mac(6))
+    }
+}

@@ -1,0 +1,143 @@
+//! The peers, by number and by address, and how many FDB entries, flood lists and nexthops point to each.
+
+use std::{net::IpAddr, ops::Index};
+
+use vtep_common::abi;
+
+use super::{hash::Map, peer::Peer, slots::Slots};
+
+/// A peer and what points to it.
+#[derive(Clone, Debug, PartialEq)]
+struct Held {
+    peer: Peer,
+    references: u32,
+}
+
+/// All peers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Peers {
+    slots: Slots<Held>,
+    /// Address to number.
+    numbers: Map<IpAddr, u32>,
+}
+
+impl Peers {
+    /// How many there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.slots.len()
+    }
+
+    /// The peer with a number.
+    pub(crate) fn get(&self, number: u32) -> Option<&Peer> {
+        self.slots.get(number).map(|held| &held.peer)
+    }
+
+    /// The address of a peer that there is.
+    pub(crate) fn ip(&self, number: u32) -> IpAddr {
+        self[number].ip
+    }
+
+    /// All peers, by number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Peer)> {
+        self.slots.iter().map(|(number, held)| (number, &held.peer))
+    }
+
+    /// The number of the VTEP or multicast group `ip`.
+    pub(crate) fn number_of(&self, ip: IpAddr) -> Option<u32> {
+        self.numbers.get(&ip).copied()
+    }
+
+    /// The number of the VTEP `ip`.
+    pub(crate) fn vtep(&self, ip: IpAddr) -> Option<u32> {
+        self.number_of(ip).filter(|&number| self.is_vtep(number))
+    }
+
+    /// True if there is a peer of that number, and it is no multicast group.
+    pub(crate) fn is_vtep(&self, number: u32) -> bool {
+        self.get(number).is_some_and(|peer| !peer.is_group())
+    }
+
+    /// Refers to a peer once more.
+    pub(crate) fn refer(&mut self, number: u32) {
+        self.slots[number].references += 1;
+    }
+
+    /// Puts a new peer into the lowest free slot, which is returned, and refers to it.
+    pub(crate) fn insert(&mut self, peer: Peer) -> u32 {
+        let ip = peer.ip;
+        let number = self.slots.insert(Held {
+            peer,
+            references: 1,
+        });
+        self.numbers.insert(ip, number);
+        number
+    }
+
+    /// Takes a peer over that has its number, and to which nothing refers yet.
+    pub(crate) fn adopt(&mut self, number: u32, peer: Peer) {
+        self.numbers.insert(peer.ip, number);
+        self.slots.put(
+            number,
+            Held {
+                peer,
+                references: 0,
+            },
+        );
+    }
+
+    /// Refers to a peer once less. With the last reference it goes, and is returned.
+    pub(crate) fn release(&mut self, number: u32) -> Option<Peer> {
+        let held = &mut self.slots[number];
+        held.references -= 1;
+        if held.references > 0 {
+            return None;
+        }
+        self.remove(number)
+    }
+
+    /// Takes those away to which nothing refers, and returns their numbers.
+    pub(crate) fn remove_unused(&mut self) -> Vec<u32> {
+        let unused = self.slots.iter().filter(|(_, held)| held.references == 0);
+        let unused: Vec<u32> = unused.map(|(number, _)| number).collect();
+        for &number in &unused {
+            self.remove(number);
+        }
+        unused
+    }
+
+    fn remove(&mut self, number: u32) -> Option<Peer> {
+        let Held { peer, .. } = self.slots.remove(number)?;
+        self.numbers.remove(&peer.ip);
+        Some(peer)
+    }
+
+    /// Changes a peer, though not its address, and brings its record in line, `local` being the address that it is sent to from.
+    /// Returns the record if it is another than before.
+    pub(crate) fn change(
+        &mut self,
+        number: u32,
+        (local, udp_port): (Option<IpAddr>, u16),
+        change: impl FnOnce(&mut Peer),
+    ) -> Option<abi::peer::Peer> {
+        let peer = &mut self.slots[number].peer;
+        let old = peer.pod;
+        change(peer);
+        peer.refresh(local, udp_port);
+        (peer.pod != old).then_some(peer.pod)
+    }
+
+    /// The multicast groups that something refers to.
+    pub(crate) fn used_groups(&self) -> impl Iterator<Item = &Peer> {
+        let used = self.slots.iter().filter(|(_, held)| held.references > 0);
+        used.map(|(_, held)| &held.peer)
+            .filter(|peer| peer.is_group())
+    }
+}
+
+impl Index<u32> for Peers {
+    type Output = Peer;
+
+    fn index(&self, number: u32) -> &Peer {
+        &self.slots[number].peer
+    }
+}

@@ -1,0 +1,241 @@
+//! The ports, the interfaces that they are on, and which of them belong to each VNI.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Index,
+};
+
+use vtep_common::abi::port::{Port, PortKey};
+
+use super::{facts::LinkFacts, numbered::Numbered, settings, slots::Slots};
+use crate::model::PortHook;
+
+/// An interface with ports.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Device {
+    /// Its name.
+    pub(crate) name: String,
+    /// The hook that the user named.
+    pub(crate) hook: PortHook,
+    /// Its ports: VLAN ID, or 0 for untagged frames, to slot.
+    slots: BTreeMap<u16, u32>,
+    /// Whether it is up, with somebody at the other end.
+    running: bool,
+}
+
+impl Device {
+    /// The port that takes a VLAN, or, for 0, untagged frames.
+    pub(crate) fn port(&self, vlan: u16) -> Option<u32> {
+        self.slots.get(&vlan).copied()
+    }
+
+    /// Its ports, by VLAN.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (u16, u32)> {
+        self.slots.iter().map(|(&vlan, &slot)| (vlan, slot))
+    }
+
+    /// The VLANs that it has ports for.
+    pub(crate) fn vlans(&self) -> Vec<u16> {
+        self.slots.keys().copied().collect()
+    }
+}
+
+/// Ports, each as it stands in the map: one VLAN of an interface, or its untagged frames.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Ports {
+    slots: Slots<Port>,
+    /// Interface number to interface.
+    devices: BTreeMap<u32, Device>,
+    /// Name to interface number.
+    names: HashMap<String, u32>,
+    /// The slots of the ports that floods of a segment reach.
+    flooded: Numbered<BTreeSet<u32>>,
+}
+
+impl Ports {
+    /// How many there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.slots.len()
+    }
+
+    /// The port in a slot.
+    pub(crate) fn get(&self, slot: u32) -> Option<&Port> {
+        self.slots.get(slot)
+    }
+
+    /// All ports, by slot.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Port)> {
+        self.slots.iter()
+    }
+
+    /// The interfaces with ports, by number.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = (u32, &Device)> {
+        self.devices
+            .iter()
+            .map(|(&ifindex, device)| (ifindex, device))
+    }
+
+    /// An interface with ports, by number.
+    pub(crate) fn device(&self, ifindex: u32) -> Option<&Device> {
+        self.devices.get(&ifindex)
+    }
+
+    /// An interface with ports, by name.
+    pub(crate) fn device_named(&self, name: &str) -> Option<(u32, &Device)> {
+        let ifindex = *self.names.get(name)?;
+        Some((ifindex, &self.devices[&ifindex]))
+    }
+
+    /// The name of the interface that a port is on.
+    pub(crate) fn device_name(&self, slot: u32) -> &str {
+        &self.devices[&self.slots[slot].ifindex].name
+    }
+
+    /// Puts a port into the lowest free slot, which is returned.
+    pub(crate) fn insert(&mut self, port: Port, facts: &LinkFacts) -> u32 {
+        let slot = self.slots.insert(port);
+        self.register(slot, facts);
+        slot
+    }
+
+    /// Takes a port over that has its slot.
+    pub(crate) fn adopt(&mut self, slot: u32, port: Port, facts: &LinkFacts) {
+        self.slots.put(slot, port);
+        self.register(slot, facts);
+        self.flood(slot);
+    }
+
+    /// Takes a slot into the table of interfaces. The first port of an interface says at which hook its frames are taken.
+    fn register(&mut self, slot: u32, facts: &LinkFacts) {
+        let Port { vlan, hook, .. } = self.slots[slot];
+        self.names.insert(facts.name.clone(), facts.ifindex);
+        let device = self.devices.entry(facts.ifindex);
+        let device = device.or_insert_with(|| Device {
+            name: facts.name.clone(),
+            hook: settings::hook(hook),
+            slots: BTreeMap::new(),
+            running: facts.running,
+        });
+        device.slots.insert(vlan, slot);
+    }
+
+    /// Takes a port off its interface. Returns its key in `PORT_INDEX`, and the number of the interface if that was its last port.
+    pub(crate) fn unregister(&mut self, slot: u32) -> (PortKey, Option<u32>) {
+        let port = &self.slots[slot];
+        let key = PortKey::new(port.ifindex, port.vlan);
+        let Some(device) = self.devices.get_mut(&key.ifindex) else {
+            return (key, None);
+        };
+        device.slots.remove(&key.vlan);
+        if !device.slots.is_empty() {
+            return (key, None);
+        }
+        if self.names.get(&device.name) == Some(&key.ifindex) {
+            self.names.remove(&device.name);
+        }
+        self.devices.remove(&key.ifindex);
+        (key, Some(key.ifindex))
+    }
+
+    /// Frees a slot.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        self.unflood(slot);
+        self.slots.remove(slot);
+    }
+
+    /// The slots of the ports that floods of a segment reach.
+    pub(crate) fn flooded(&self, number: u32) -> &BTreeSet<u32> {
+        const NONE: &BTreeSet<u32> = &BTreeSet::new();
+        self.flooded.get(number).unwrap_or(NONE)
+    }
+
+    /// Lets floods of its segment reach a port.
+    pub(crate) fn flood(&mut self, slot: u32) {
+        let number = self.slots[slot].segment;
+        self.flooded.at(number).insert(slot);
+    }
+
+    /// Lets floods of its segment reach a port no longer.
+    pub(crate) fn unflood(&mut self, slot: u32) {
+        if let Some(port) = self.slots.get(slot) {
+            self.flooded.at(port.segment).remove(&slot);
+        }
+    }
+
+    /// Gives a port, which no flood reaches where it is now, to a segment; true if that, or its limit, is another than before.
+    pub(crate) fn set(&mut self, slot: u32, number: u32, max_macs: u32) -> bool {
+        let port = &mut self.slots[slot];
+        let old = *port;
+        (port.segment, port.max_macs) = (number, max_macs);
+        *port != old
+    }
+
+    /// Takes on what is known of an interface. Returns the ports that are others for it, and all of them if it has come up.
+    pub(crate) fn link_changed(&mut self, facts: &LinkFacts) -> (Vec<(u32, Port)>, Vec<u32>) {
+        let Some(device) = self.devices.get_mut(&facts.ifindex) else {
+            return (Vec::new(), Vec::new());
+        };
+        if device.name != facts.name {
+            let old = std::mem::replace(&mut device.name, facts.name.clone());
+            if self.names.get(&old) == Some(&facts.ifindex) {
+                self.names.remove(&old);
+            }
+            self.names.insert(facts.name.clone(), facts.ifindex);
+        }
+        let came_up = facts.running && !device.running;
+        device.running = facts.running;
+        let slots: Vec<u32> = device.slots.values().copied().collect();
+        let changed = self.take_facts(facts);
+        (changed, if came_up { slots } else { Vec::new() })
+    }
+
+    /// Brings the ports of an interface in line with what is known of it. Returns those that are others for it.
+    pub(crate) fn take_facts(&mut self, facts: &LinkFacts) -> Vec<(u32, Port)> {
+        let Some(device) = self.devices.get(&facts.ifindex) else {
+            return Vec::new();
+        };
+        let mut changed = Vec::new();
+        for &slot in device.slots.values() {
+            let port = &mut self.slots[slot];
+            let old = *port;
+            port.hook = settings::hook_code(device.hook);
+            take_facts(port, facts);
+            if *port != old {
+                changed.push((slot, *port));
+            }
+        }
+        changed
+    }
+
+    /// Takes the frames of an interface at another hook. Returns its name, and its ports as they are then.
+    pub(crate) fn set_hook(&mut self, ifindex: u32, hook: PortHook) -> (String, Vec<(u32, Port)>) {
+        let device = self.devices.get_mut(&ifindex).expect("looked up before");
+        device.hook = hook;
+        let ports = device.slots.values().map(|&slot| {
+            let port = &mut self.slots[slot];
+            port.hook = settings::hook_code(hook);
+            (slot, *port)
+        });
+        (device.name.clone(), ports.collect())
+    }
+}
+
+impl Index<u32> for Ports {
+    type Output = Port;
+
+    fn index(&self, slot: u32) -> &Port {
+        &self.slots[slot]
+    }
+}
+
+/// Takes on what is known about the interface of a port.
+pub(crate) fn take_facts(port: &mut Port, facts: &LinkFacts) {
+    port.mtu = facts.mtu;
+    port.flags = Port::IN_USE;
+    if facts.xdp_target {
+        port.flags |= Port::XDP_TARGET;
+    }
+    if facts.peer_target {
+        port.flags |= Port::PEER_TARGET;
+    }
+}
