@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the descriptions of the operations.
+//! The `OpenAPI` document, made from the descriptions of the operations.
 
 use utoipa::PartialSchema as _;
 use utoipa::ToSchema as _;

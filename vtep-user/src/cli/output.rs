@@ -120,15 +120,14 @@ fn table_of(query: &Query) -> TableOf {
 
 /// Everything about each row, one column a line.
 fn lines(cells: &Cells) -> String {
-    let mut text = String::new();
-    for (row, details) in cells.rows.iter().zip(&cells.details) {
+    let line = |(name, value): (&str, &String)| format!("{name:<10} {value}\n");
+    let rows = cells.rows.iter().zip(&cells.details);
+    rows.flat_map(|(row, details)| {
         let columns = cells.heading.iter().copied().zip(row);
-        let details = details.iter().map(|(name, value)| (*name, value));
-        for (name, value) in columns.chain(details) {
-            text += &format!("{name:<10} {value}\n");
-        }
-    }
-    text
+        columns.chain(details.iter().map(|(name, value)| (*name, value)))
+    })
+    .map(line)
+    .collect()
 }
 
 /// An FDB entry as `bridge fdb show` would put it.

@@ -18,23 +18,40 @@ pub trait Row: Sized + 'static {
     const DETAILS: &'static [Column<Self>] = &[];
 }
 
-/// The column of a field: `column!(vni, text)`, with the function that prints it.
+/// The column of a field, and how it is printed: `column!(vni, text)`.
 macro_rules! column {
-    ($field:ident, $print:path) => {
+    ($field:ident, text) => {
+        column!(@ $field, |row| $crate::model::printable(&row.$field))
+    };
+    ($field:ident, optional) => {
+        column!(@ $field, |row| $crate::model::column::optional(row.$field.as_ref()))
+    };
+    ($field:ident, list) => {
+        column!(@ $field, |row| $crate::model::column::list(&row.$field))
+    };
+    ($field:ident, on_off) => {
+        column!(@ $field, |row| $crate::model::column::on_off(row.$field))
+    };
+    ($field:ident, optional_on_off) => {
+        column!(@ $field, |row| {
+            let on = row.$field.map($crate::model::column::on_off);
+            $crate::model::column::optional(on.as_ref())
+        })
+    };
+    ($field:ident, yes_no) => {
+        column!(@ $field, |row| $crate::model::column::yes_no(row.$field))
+    };
+    (@ $field:ident, $cell:expr) => {
         $crate::model::column::Column {
             name: stringify!($field),
-            cell: |row| $print(&row.$field),
+            cell: $cell,
         }
     };
 }
 pub(super) use column;
 
-pub(super) fn text(value: &impl Display) -> String {
-    printable(value)
-}
-
-pub(super) fn optional(value: &Option<impl Display>) -> String {
-    value.as_ref().map_or_else(|| "-".into(), printable)
+pub(super) fn optional(value: Option<&impl Display>) -> String {
+    value.map_or_else(|| "-".into(), printable)
 }
 
 pub(super) fn list(values: &[impl Display]) -> String {
@@ -44,16 +61,12 @@ pub(super) fn list(values: &[impl Display]) -> String {
     values.iter().map(printable).collect::<Vec<_>>().join(",")
 }
 
-pub(super) fn on_off(on: &bool) -> String {
-    if *on { "on".into() } else { "off".into() }
+pub(super) fn on_off(on: bool) -> String {
+    if on { "on".into() } else { "off".into() }
 }
 
-pub(super) fn optional_on_off(on: &Option<bool>) -> String {
-    on.as_ref().map_or_else(|| "-".into(), on_off)
-}
-
-pub(super) fn yes_no(yes: &bool) -> String {
-    if *yes { "yes".into() } else { "no".into() }
+pub(super) fn yes_no(yes: bool) -> String {
+    if yes { "yes".into() } else { "no".into() }
 }
 
 /// The text without control characters: a device's name may hold some, and they would reach the terminal.

@@ -128,7 +128,7 @@ impl Sender {
     }
 
     /// A key.
-    pub(super) fn key(mut self, key: impl ToString) -> Self {
+    pub(super) fn key(mut self, key: &impl ToString) -> Self {
         self.sent.keys.push(key.to_string());
         self
     }

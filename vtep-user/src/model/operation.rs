@@ -1,6 +1,6 @@
 //! What can be asked of a daemon, each operation described once: as a command and as a route of the API.
 //!
-//! [`OPERATIONS`] is the list. The command line and its help, the lines of a batch, the routes, the OpenAPI document and
+//! [`operations`] lists them. The command line and its help, the lines of a batch, the routes, the `OpenAPI` document and
 //! the client all go by it.
 
 use serde::Serialize;
@@ -217,6 +217,10 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
 
 impl Request {
     /// Which operation it asks for, and what goes with it.
+    ///
+    /// # Panics
+    ///
+    /// If a request is of no operation, which a test of each of them excludes.
     #[must_use]
     pub fn sent(&self) -> (&'static Operation, Sent) {
         let sent = |operation: &'static Operation| {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Vni;
-use super::column::{Column, Row, column, optional, text};
+use super::column::{Column, Row, column};
 
 /// A counter. What it is not split by is `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

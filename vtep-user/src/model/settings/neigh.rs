@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, setting};
-use crate::model::column::{Column, Row, column, optional, text, yes_no};
+use crate::model::column::{Column, Row, column};
 use crate::model::{MacAddr, NeighState, Parameters, Vni};
 
 /// No host yet.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::model::argument::{ArgumentList, Rule, setting};
-use crate::model::column::{Column, Row, column, optional, optional_on_off, text};
+use crate::model::column::{Column, Row, column};
 use crate::model::{MacAddr, Parameters, PeerState};
 
 /// What to set on a peer.

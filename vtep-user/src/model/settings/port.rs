@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, Rule, setting};
-use crate::model::column::{Column, Row, column, list, optional, text};
+use crate::model::column::{Column, Row, column};
 use crate::model::{MacAddr, Parameters, PortHook, VlanId, Vni, limits};
 
 /// A device, or one VLAN of it, to put into a VNI.

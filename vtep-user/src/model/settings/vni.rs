@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::model::argument::{ArgumentList, Rule, Setting, setting};
-use crate::model::column::{Column, Row, column, list, on_off, optional, text};
+use crate::model::column::{Column, Row, column};
 use crate::model::{
     Df, Flood, InnerVlan, Mode, Parameters, PortRange, Reserved, Tos, Ttl, Vni, limits,
 };
