@@ -12,7 +12,7 @@ pub(super) fn instance(text: &str) -> Result<String, String> {
         Ok(text.into())
     } else {
         Err(format!(
-            "an instance is named by 1 to {INSTANCE_MAX} letters, digits, `_` and `-`"
+            "an instance name has 1 to {INSTANCE_MAX} letters, digits, `_` and `-`"
         ))
     }
 }

@@ -68,7 +68,7 @@ impl Given<'_> {
         match self {
             Self::Words(words) => words.record(table),
             Self::Call(call) => serde_json::from_slice(call.body).map_err(|error| {
-                Refusal::invalid(format!("the body is not what is wanted: {error}"))
+                Refusal::invalid(format!("the request body is not valid: {error}"))
             }),
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn max_macs(text: &str) -> Result<u32, BadValue> {
     let limit = u32::try_from(count).ok().filter(|limit| *limit > 0);
     limit.ok_or_else(|| {
         BadValue::new(format!(
-            "--max-macs {count} is not a limit; give a number from 1 to {}, or lift the limit with: --max-macs none",
+            "--max-macs {count} is not a limit; give a number from 1 to {}, or remove the limit with: --max-macs none",
             u32::MAX
         ))
     })
@@ -50,7 +50,7 @@ pub(super) fn ageing(text: &str) -> Result<u32, BadValue> {
     let seconds: i64 = text.parse().expect("it was checked");
     u32::try_from(seconds).map_err(|_| {
         BadValue::new(format!(
-            "--ageing {seconds} is not an ageing time; give seconds from 1 to {}, or keep MACs for ever with: --ageing 0",
+            "--ageing {seconds} is not an ageing time; give seconds from 1 to {}, or keep MACs forever with: --ageing 0",
             u32::MAX
         ))
     })

@@ -464,7 +464,7 @@ impl Value for String {
             Err(BadValue::new("not the name of a network device"))
         } else if text.len() > DEV_MAX {
             Err(BadValue::new(format!(
-                "no network device has a name of more than {DEV_MAX} bytes"
+                "the name of a network device has at most {DEV_MAX} bytes"
             )))
         } else {
             Ok(text.into())
