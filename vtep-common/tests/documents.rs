@@ -123,3 +123,50 @@ fn every_test_that_a_document_names_is_there() {
 
     assert_eq!(missing, [], "no such file has such a test");
 }
+
+/// The paths that a row of a table names between backticks; `{a,b}` stands for two.
+fn named_paths(row: &str) -> Vec<String> {
+    let is_path = |code: &&str| {
+        let extension = Path::new(code).extension();
+        (code.contains('/') || extension.is_some_and(|extension| extension == "rs"))
+            && code
+                .chars()
+                .all(|char| char.is_ascii_alphanumeric() || "/._-{},".contains(char))
+    };
+    let spans = row.split('`').skip(1).step_by(2).filter(is_path);
+    spans
+        .flat_map(|path| match (path.split_once('{'), path.split_once('}')) {
+            (Some((before, _)), Some((between, after))) => between[before.len() + 1..]
+                .split(',')
+                .map(|name| format!("{before}{name}{after}"))
+                .collect(),
+            _ => vec![path.to_owned()],
+        })
+        .collect()
+}
+
+#[test]
+fn every_path_in_the_tables_of_the_architecture_is_there() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = fs::read_to_string(repository.join("ARCHITECTURE.md")).expect("the document");
+    let mut named = 0;
+    let mut missing = vec![];
+    for row in text.lines().filter(|line| line.starts_with('|')) {
+        // A path may go on from a folder above the one named before it.
+        let mut above = vec![PathBuf::new()];
+        for path in named_paths(row) {
+            named += 1;
+            let found = above.iter().map(|folder| folder.join(&path));
+            let found = found
+                .into_iter()
+                .find(|path| repository.join(path).exists());
+            match found {
+                Some(found) => above = found.ancestors().map(Path::to_owned).collect(),
+                None => missing.push(format!("{path} in: {row}")),
+            }
+        }
+    }
+    assert!(named > 60, "only {named} paths are named");
+
+    assert!(missing.is_empty(), "not there:\n{}", missing.join("\n"));
+}

@@ -286,8 +286,8 @@ mod tests {
 
     fn template(local: &str, remote: &str) -> [u64; TEMPLATE_WORDS] {
         let macs = (
-            "02:00:00:00:00:02".parse().unwrap(),
-            "02:00:00:00:00:01".parse().unwrap(),
+            MacAddr::from_bytes([2, 0, 0, 0, 0, 2]),
+            MacAddr::from_bytes([2, 0, 0, 0, 0, 1]),
         );
         let addr = |text: &str| VtepAddr::from(text.parse::<IpAddr>().unwrap());
         build(macs, addr(local), addr(remote), vxlan::PORT)

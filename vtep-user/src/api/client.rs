@@ -54,7 +54,7 @@ pub enum ClientError {
     #[error("{0}")]
     Refused(String),
     /// The daemon went away.
-    #[error("the daemon broke off")]
+    #[error("the daemon closed the connection")]
     Broken(#[from] hyper::Error),
     /// The daemon speaks another language.
     #[error("the daemon's answer cannot be read; it may be of another version")]

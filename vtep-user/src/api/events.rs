@@ -153,7 +153,7 @@ fn missed(count: u64) -> EventRow {
         time: now(),
         what: Happening {
             count: Some(count),
-            why: Some("this reader was too slow for them".into()),
+            why: Some("this reader was too slow".into()),
             ..Happening::new(EventKind::Lost)
         },
     }

@@ -407,7 +407,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
             .map_err(|error| Refusal::invalid(error.body_text()))?;
         serde_json::from_slice(&body)
             .map(Self)
-            .map_err(|error| Refusal::invalid(format!("the body is not what is wanted: {error}")))
+            .map_err(|error| Refusal::invalid(format!("the request body is not valid: {error}")))
     }
 }
 

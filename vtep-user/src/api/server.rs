@@ -181,13 +181,14 @@ pub(super) fn documented() -> OpenApiRouter<Shared> {
 async fn no_such_path(request: Request) -> Refusal {
     let path = request.uri().path();
     Refusal::not_found(format!(
-        "there is no {path}; all paths are listed in /v1/openapi.json"
+        "{path} does not exist; /v1/openapi.json lists all paths"
     ))
 }
 
 async fn no_such_method(request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
-    let error = format!("{path} has no {method}; /v1/openapi.json lists what it has");
+    let error =
+        format!("{path} does not support {method}; /v1/openapi.json lists what it supports");
     (
         StatusCode::METHOD_NOT_ALLOWED,
         Json(ErrorBody { error, line: None }),

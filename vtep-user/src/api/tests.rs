@@ -292,7 +292,7 @@ async fn what_makes_no_sense_is_refused_in_json_before_the_core_hears_of_it() {
             400,
             "`02` is not a MAC address",
         ),
-        ("POST", "/v1/fdb", "", 400, "the body is not what is wanted"),
+        ("POST", "/v1/fdb", "", 400, "the request body is not valid"),
         ("GET", "/v1/fdb?vni=x", "", 400, "invalid digit"),
         ("GET", "/v1/fdb?vnj=1", "", 400, "unknown field `vnj`"),
         ("GET", "/v1/events?vni=16777216", "", 400, "24 bits"),
@@ -328,8 +328,8 @@ async fn what_makes_no_sense_is_refused_in_json_before_the_core_hears_of_it() {
             400,
             "`1.2.3` is not an IP address",
         ),
-        ("GET", "/v2", "", 404, "there is no /v2"),
-        ("PUT", "/v1/vnis", "", 405, "/v1/vnis has no PUT"),
+        ("GET", "/v2", "", 404, "/v2 does not exist"),
+        ("PUT", "/v1/vnis", "", 405, "/v1/vnis does not support PUT"),
     ];
 
     for (method, path, body, status, sentence) in cases {

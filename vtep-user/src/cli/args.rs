@@ -50,7 +50,7 @@ impl MaxMacs {
             Self::None => Ok(0),
             Self::Count(count) => u32::try_from(count).ok().filter(|limit| *limit > 0).ok_or_else(|| {
                 Failure::refused(format!(
-                    "--max-macs {count} is not a limit; give a number from 1 to {}, or lift the limit with: --max-macs none",
+                    "--max-macs {count} is not a limit; give a number from 1 to {}, or remove the limit with: --max-macs none",
                     u32::MAX
                 ))
             }),
@@ -62,7 +62,7 @@ impl MaxMacs {
 pub(super) fn ageing(seconds: i64) -> Result<u32, Failure> {
     u32::try_from(seconds).map_err(|_| {
         Failure::refused(format!(
-            "--ageing {seconds} is not an ageing time; give seconds from 1 to {}, or keep MACs for ever with: --ageing 0",
+            "--ageing {seconds} is not an ageing time; give seconds from 1 to {}, or keep MACs forever with: --ageing 0",
             u32::MAX
         ))
     })
@@ -77,7 +77,7 @@ pub(super) fn instance(text: &str) -> Result<String, String> {
         Ok(text.into())
     } else {
         Err(format!(
-            "an instance is named by 1 to {INSTANCE_MAX} letters, digits, `_` and `-`"
+            "an instance name has 1 to {INSTANCE_MAX} letters, digits, `_` and `-`"
         ))
     }
 }
@@ -89,7 +89,7 @@ pub(super) fn dev(text: &str) -> Result<String, String> {
         Err("not the name of a network device".into())
     } else if text.len() > DEV_MAX {
         Err(format!(
-            "no network device has a name of more than {DEV_MAX} bytes"
+            "the name of a network device has at most {DEV_MAX} bytes"
         ))
     } else {
         Ok(text.into())

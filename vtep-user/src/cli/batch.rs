@@ -186,9 +186,10 @@ impl LineParser {
         };
         match request {
             Ok(Request::Change(op)) => Ok(Some(op)),
-            Ok(Request::Show(_)) => {
-                Err("this only shows something; a batch is for what changes something".into())
-            }
+            Ok(Request::Show(_)) => Err(
+                "this command changes nothing; a batch takes only commands that change something"
+                    .into(),
+            ),
             Err(Failure::Usage(error)) => Err(sentence(&error)),
             Err(Failure::Failed(error)) => Err(error.to_string()),
             Err(Failure::Unread) => Err("it cannot be read".into()),
@@ -324,7 +325,7 @@ mod tests {
             ),
             ("fdb add --help".into(), "unexpected argument '--help'"),
             ("fdb".into(), "the command is not complete"),
-            ("fdb show".into(), "this only shows something"),
+            ("fdb show".into(), "this command changes nothing"),
             ("vni set 100".into(), "nothing to set"),
             (
                 "vni set 100 --max-macs 0".into(),
@@ -334,7 +335,7 @@ mod tests {
                 "vni set 100 --ageing -1".into(),
                 "--ageing -1 is not an ageing time",
             ),
-            ("neigh show".into(), "this only shows something"),
+            ("neigh show".into(), "this command changes nothing"),
             ("nexthop add 10.0.0.1 --vni 1".into(), "--via"),
             ("monitor".into(), "unrecognized subcommand 'monitor'"),
             (

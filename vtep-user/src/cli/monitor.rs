@@ -51,7 +51,7 @@ where
         end = watch(events, output, out) => {
             end?;
             Err(Failure::refused(format!(
-                "the daemon is gone, and its events with it; watch the next one with: vtep monitor{}",
+                "the daemon has ended, and no more events come; watch the next one with: vtep monitor{}",
                 instance::option(instance)
             )))
         }
@@ -297,7 +297,7 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "the daemon is gone, and its events with it; watch the next one with: vtep monitor --instance blue"
+            "the daemon has ended, and no more events come; watch the next one with: vtep monitor --instance blue"
         );
         assert_eq!(out.flushed.lock().unwrap().concat(), text);
     }

@@ -113,7 +113,7 @@ impl RunArgs {
         }
         if self.dup_window == 0 {
             return Err(Failure::refused(
-                "no move fits in 0 seconds; give --dup-window 1 or more, or have no MAC frozen with: --dup-moves 0",
+                "no MAC moves within 0 seconds; give --dup-window 1 or more, or freeze no MAC with: --dup-moves 0",
             ));
         }
         Ok(Options {

@@ -289,9 +289,9 @@ fn the_limit_of_macs_can_be_lifted() {
 #[test]
 fn a_limit_of_zero_and_a_negative_ageing_are_refused_with_what_to_type_instead() {
     let fdb = "give --fdb-max 1 or more, or leave it out";
-    let window = "have no MAC frozen with: --dup-moves 0";
-    let macs = "lift the limit with: --max-macs none";
-    let ageing = "keep MACs for ever with: --ageing 0";
+    let window = "freeze no MAC with: --dup-moves 0";
+    let macs = "remove the limit with: --max-macs none";
+    let ageing = "keep MACs forever with: --ageing 0";
     for (line, expected) in [
         ("vni add 1 --max-macs 0", macs),
         ("vni set 1 --max-macs -1", macs),
@@ -482,7 +482,7 @@ fn wrong_usage_is_exit_code_2_with_a_sentence() {
         ("run --iface eth0 --dup-moves -1", "unexpected argument"),
         (
             "drops --instance a/b",
-            "an instance is named by 1 to 32 letters",
+            "an instance name has 1 to 32 letters",
         ),
         ("neigh add 10.0.0.1 --vni 1", "--lladdr <MAC>"),
         (

@@ -73,7 +73,7 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
     stop.send_replace(true);
     for server in std::iter::once(api).chain(metrics) {
         if let Ok(Err(error)) = server.await {
-            tracing::warn!(%error, "a server ended badly");
+            tracing::warn!(%error, "the API server stopped");
         }
     }
     end.tell(options.teardown)
@@ -98,8 +98,8 @@ impl End {
     fn tell(self, teardown: bool) -> Result<(), DaemonError> {
         match self {
             Self::Broken(error) => return Err(error),
-            Self::Signal if !teardown => tracing::info!("stopped; forwarding goes on"),
-            Self::Removed | Self::Signal => tracing::info!("everything is removed"),
+            Self::Signal if !teardown => tracing::info!("stopped; forwarding continues"),
+            Self::Removed | Self::Signal => tracing::info!("removed everything from the kernel"),
         }
         Ok(())
     }
@@ -113,7 +113,7 @@ mod tests {
     fn a_daemon_that_cannot_go_on_fails_and_says_what_failed() {
         let failed = || {
             Err(DaemonError::Broken {
-                what: "the underlay is not followed any more",
+                what: "cannot follow the underlay any more",
                 cause: "no memory".to_owned(),
             })
         };

@@ -73,7 +73,7 @@ pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
             if !tunnel.adopted
                 && let Err(left) = netlink.delete_link(&tunnel.link.name).await
             {
-                tracing::warn!(error = %left, "the device {} stays", tunnel.link.name);
+                tracing::warn!(error = %left, "could not delete the device {}", tunnel.link.name);
             }
             Err(error)
         }

@@ -51,7 +51,7 @@ pub enum XdpOutcome {
 
 impl XdpOutcome {
     pub(super) fn asked_generic() -> Self {
-        Self::Generic("it was asked for".to_owned())
+        Self::Generic("it was requested".to_owned())
     }
 }
 

@@ -155,10 +155,10 @@ pub(super) fn check_layout(dir: &Path) -> Result<Pinned, DatapathError> {
             return Err(layout(format!("a map {file_name}")));
         }
         let data = MapData::from_pin(entry.path())
-            .map_err(|_| layout(format!("{file_name} is no map")))?;
+            .map_err(|_| layout(format!("{file_name} is not a map")))?;
         let info = data
             .info()
-            .map_err(|_| layout(format!("{file_name} is no map")))?;
+            .map_err(|_| layout(format!("{file_name} is not a map")))?;
         let got = (info.key_size() as usize, info.value_size() as usize);
         let want = sizes(&file_name);
         if got != want {

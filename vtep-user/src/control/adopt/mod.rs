@@ -151,7 +151,7 @@ impl Adoption {
         for (&number, pod) in &pods {
             if state.segments.get(number).is_none() {
                 self.notes.push(format!(
-                    "vni {}: cleared away, for it was half made or half deleted",
+                    "vni {}: removed, because it was half made or half deleted",
                     pod.vni
                 ));
                 self.late.push(Write::Segment(number, Box::default()));
@@ -177,7 +177,7 @@ impl Adoption {
             let Some(facts) = links.get(&key.ifindex) else {
                 let vni = self.state.segments.vni(pod.segment);
                 self.notes.push(format!(
-                    "a port of vni {vni} was taken away, for its interface (number {}) is gone",
+                    "removed a port of vni {vni}, because its interface (number {}) is gone",
                     key.ifindex
                 ));
                 self.early.push(Write::PortIndex(key, None));

@@ -119,8 +119,8 @@ impl State {
         self.notify_limit(out, full, |state| {
             let (dev, why) = match full {
                 Scope::Tables => (None, "the tables are full"),
-                Scope::Vni(_) => (None, "the VNI may hold no more MACs"),
-                Scope::Port(slot) => (state.port_name(slot), "the port may hold no more MACs"),
+                Scope::Vni(_) => (None, "the VNI is at its limit of MACs"),
+                Scope::Port(slot) => (state.port_name(slot), "the port is at its limit of MACs"),
             };
             Happening {
                 vni: Some(state.segments.vni(number)),

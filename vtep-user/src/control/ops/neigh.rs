@@ -39,7 +39,7 @@ impl State {
         refuse::check_host(ip)?;
         let mac = lladdr.ok_or_else(|| {
             Refusal::invalid(format!(
-                "say which MAC answers for {ip} are to give, with: --lladdr MAC"
+                "answers for {ip} need a MAC; give it with: --lladdr MAC"
             ))
         })?;
         let mac = refuse::station(mac, "--lladdr")?;
@@ -91,7 +91,7 @@ impl State {
     pub(crate) fn is_a_ports(&self, ip: IpAddr, slot: u32) -> Refusal {
         let (dev, vlan) = self.port_name(slot).expect("in use");
         Refusal::conflict(format!(
-            "{ip} is an address of port {}; give the port others with: vtep port set {dev}{} --ip IP",
+            "{ip} is an address of port {}; give the port other addresses with: vtep port set {dev}{} --ip IP",
             refuse::port_name(dev, vlan),
             refuse::vlan_option(vlan)
         ))
@@ -106,7 +106,7 @@ impl State {
     pub(crate) fn check_neigh_room(&self, more: usize) -> Result<(), Refusal> {
         if more != 0 && self.hosts_used() as usize + more > self.limits.neighs as usize {
             return Err(Refusal::full(format!(
-                "there is room for {} hosts that ARP and ND are answered for and no more; delete one with: vtep neigh del IP --vni VNI",
+                "the neigh table is full ({} hosts); delete one with: vtep neigh del IP --vni VNI",
                 self.limits.neighs
             )));
         }

@@ -48,7 +48,7 @@ fn check_prefix(prefix: Prefix) -> Result<(), Refusal> {
     };
     if v6.to_ipv4_mapped().is_some() && prefix.len() >= 96 {
         return Err(Refusal::invalid(format!(
-            "{prefix} is an IPv4 prefix written as IPv6; write it as IPv4"
+            "{prefix} is an IPv4-mapped IPv6 prefix; write it as IPv4"
         )));
     }
     Ok(())
@@ -80,7 +80,7 @@ impl State {
         }
         if via.is_none() && lladdr.is_none() {
             return Err(Refusal::invalid(format!(
-                "say where {prefix} is: behind a VTEP with --via VTEP, or where the FDB has its MAC with --lladdr MAC"
+                "name the place of {prefix}: a VTEP with --via VTEP, or a MAC in the FDB with --lladdr MAC"
             )));
         }
         let mac = lladdr
@@ -132,7 +132,7 @@ impl State {
         let used = self.nexthops.room() + self.addresses.len();
         if more != 0 && used as usize + more > self.limits.nexthops as usize {
             return Err(Refusal::full(format!(
-                "there is room for {} entries in the nexthop table and no more; delete one with: vtep nexthop del HOST --vni VNI",
+                "the nexthop table is full ({} entries); delete one with: vtep nexthop del HOST --vni VNI",
                 self.limits.nexthops
             )));
         }

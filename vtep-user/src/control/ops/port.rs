@@ -60,7 +60,7 @@ impl State {
         let device = self.ports.device(ifindex);
         if let Some(slot) = device.and_then(|device| device.port(vlan_number(*vlan))) {
             return Err(Refusal::conflict(format!(
-                "port {} is already in vni {}; take it away first with: vtep port del {dev}{}",
+                "port {} is already in vni {}; remove it first with: vtep port del {dev}{}",
                 refuse::port_name(dev, *vlan),
                 self.segments.vni(self.ports[slot].segment),
                 refuse::vlan_option(*vlan)
@@ -70,13 +70,13 @@ impl State {
             && device.hook != hook
         {
             return Err(Refusal::conflict(format!(
-                "port {dev} is taken at hook {}, which all its VLANs share; leave --hook out, or change it first with: vtep port set {dev} --hook {hook}",
+                "port {dev} has hook {} for all its VLANs; leave --hook out, or change it first with: vtep port set {dev} --hook {hook}",
                 device.hook
             )));
         }
         if self.ports.len() >= self.limits.ports {
             return Err(Refusal::full(format!(
-                "there is room for {} ports and no more; take one away with: vtep port del DEV",
+                "the port table is full ({} ports); remove one with: vtep port del DEV",
                 self.limits.ports
             )));
         }
@@ -235,7 +235,7 @@ impl State {
                 "{name} is the uplink and cannot be a port; give the interface of a VM or container, or start vtep with another --iface"
             ))),
             Some(Reserved::SlowPath) => Err(Refusal::conflict(format!(
-                "{name} is vtep's own tunnel device and cannot be a port; give the interface of a VM or container"
+                "{name} is vtep's own slow-path device and cannot be a port; give the interface of a VM or container"
             ))),
             None => Ok(()),
         }

@@ -124,13 +124,13 @@ pub(crate) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal>
 fn set_group(segment: &mut Segment, group: Option<IpAddr>) -> Result<(), Refusal> {
     if let Some(ip) = group.filter(|ip| !ip.is_multicast()) {
         return Err(Refusal::invalid(format!(
-            "{ip} is no multicast address; give a group such as 239.1.1.1 or ff05::100 with: --group"
+            "{ip} is not a multicast address; give a group such as 239.1.1.1 or ff05::100 with: --group"
         )));
     }
     let multicast = flood(segment) == Flood::Multicast;
     match group {
         Some(ip) if !multicast => Err(Refusal::invalid(format!(
-            "{ip} would be sent nothing: floods go to a group only with: --mode multicast, or --flood multicast"
+            "no flood would go to {ip}: floods go to a group only with: --mode multicast, or --flood multicast"
         ))),
         Some(ip) => {
             segment.group = bytemuck::cast(VtepAddr::from(ip));
@@ -142,7 +142,7 @@ fn set_group(segment: &mut Segment, group: Option<IpAddr>) -> Result<(), Refusal
         }
         None if crate::control::record::settings::group(segment).is_none() => {
             Err(Refusal::invalid(
-                "floods to a multicast group need to know which; name it with: --group GROUP",
+                "flooding to a multicast group needs the group; name it with: --group GROUP",
             ))
         }
         None => Ok(()),

@@ -184,7 +184,7 @@ fn a_host_needs_the_mac_of_a_station() {
             Op::NeighReplace(neigh(HOST, at)),
             Op::NexthopReplace(nexthop(HOST, V2, at)),
         ] {
-            assert!(lab.refused(&op).contains("is no station's MAC"));
+            assert!(lab.refused(&op).contains("is not a unicast MAC address"));
         }
     }
 }
@@ -404,7 +404,7 @@ fn an_address_belongs_to_one_port() {
     assert_eq!(
         lab.refused(&op),
         format!(
-            "{HOST} is an address of port tap2 in vni 100 already; give that one others first with: vtep port set tap2 --ip IP"
+            "{HOST} is already an address of port tap2 in vni 100; give that port other addresses first with: vtep port set tap2 --ip IP"
         )
     );
 }
@@ -414,7 +414,7 @@ fn what_a_port_makes_is_not_deleted_elsewhere() {
     let mut lab = lab();
     with_port(&mut lab, &[A], &[HOST]);
     let sentence = format!(
-        "{HOST} is an address of port tap2; give the port others with: vtep port set tap2 --ip IP"
+        "{HOST} is an address of port tap2; give the port other addresses with: vtep port set tap2 --ip IP"
     );
     assert_eq!(lab.refused(&neigh_del(HOST)), sentence);
     assert_eq!(lab.refused(&nexthop_del(HOST)), sentence);
