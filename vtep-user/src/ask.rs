@@ -5,7 +5,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::operation::Request;
+use crate::model::request::Request;
 use crate::model::{
     DropsRow, FdbRow, NeighRow, NexthopRow, Op, PeerRow, PortRow, Query, Refusal, StatsRow, Status,
     VniRow,

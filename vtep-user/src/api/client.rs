@@ -19,8 +19,9 @@ use tokio::net::UnixStream;
 
 use super::{BatchDone, ErrorBody, socket};
 use crate::instance;
+use crate::model::endpoint;
 use crate::model::given::Sent;
-use crate::model::operation::{self, Request};
+use crate::model::request::Request;
 use crate::model::{Op, Query, VniFilter};
 
 /// Why there is no answer, or not the wanted one.
@@ -198,17 +199,17 @@ impl Client {
 
 /// The request for an operation: method and path, and its body.
 fn call(request: &Request) -> (Method, String, Vec<u8>) {
-    let (operation, Sent { keys, query, body }) = request.sent();
-    let method = match operation.endpoint.method {
-        operation::Method::Get => Method::GET,
-        operation::Method::Post => Method::POST,
-        operation::Method::Put => Method::PUT,
-        operation::Method::Patch => Method::PATCH,
-        operation::Method::Delete => Method::DELETE,
+    let (to, Sent { keys, query, body }) = request.sent();
+    let method = match to.method {
+        endpoint::Method::Get => Method::GET,
+        endpoint::Method::Post => Method::POST,
+        endpoint::Method::Put => Method::PUT,
+        endpoint::Method::Patch => Method::PATCH,
+        endpoint::Method::Delete => Method::DELETE,
     };
     let mut keys = keys.iter();
     let mut path = String::new();
-    for part in operation.endpoint.path.split('/').skip(1) {
+    for part in to.path.split('/').skip(1) {
         path.push('/');
         if part.starts_with('{') {
             let key = keys.next().expect("a key for each place of the path");

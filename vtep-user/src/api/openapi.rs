@@ -10,13 +10,14 @@ use utoipa::openapi::{Content, OpenApi, RefOr, Required, Response, Schema};
 
 use super::{ErrorBody, server};
 use crate::model::Kind;
-use crate::model::operation::{Answers, Input, Method, Operation, Type, operations};
+use crate::model::endpoint::{Answers, Input, Method, Type};
+use crate::model::request::{Described, operations};
 
 /// Adds the operations to the document of what else is served.
 pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     let mut schemas = Vec::new();
     for operation in operations() {
-        let method = match operation.endpoint.method {
+        let method = match operation.endpoint().method {
             Method::Get => HttpMethod::Get,
             Method::Post => HttpMethod::Post,
             Method::Put => HttpMethod::Put,
@@ -24,7 +25,7 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
             Method::Delete => HttpMethod::Delete,
         };
         let described = describe(operation, &mut schemas);
-        let path = operation.endpoint.path;
+        let path = operation.endpoint().path;
         document
             .paths
             .add_path_operation(path, vec![method], described);
@@ -36,10 +37,10 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
 
 type Schemas = Vec<(String, RefOr<Schema>)>;
 
-fn describe(operation: &Operation, schemas: &mut Schemas) -> OperationBuilder {
-    let endpoint = &operation.endpoint;
+fn describe(operation: &dyn Described, schemas: &mut Schemas) -> OperationBuilder {
+    let endpoint = operation.endpoint();
     let mut described = OperationBuilder::new()
-        .operation_id(Some(operation.id))
+        .operation_id(Some(operation.id()))
         .summary(Some(endpoint.summary));
     for name in keys(endpoint.path) {
         let schema = match name {

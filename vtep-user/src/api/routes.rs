@@ -10,8 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::ask::{Command, Handle};
 use crate::model::Refusal;
+use crate::model::endpoint::{Input, Method};
 use crate::model::given::{Call, Given};
-use crate::model::operation::{Input, Method, Operation, operations};
+use crate::model::request::{Described, operations};
 
 pub(super) type Answer = Result<Response, Refusal>;
 
@@ -26,11 +27,11 @@ where
 
 /// Only the route of the metrics.
 pub(super) fn metrics() -> Router<Handle> {
-    let metrics = operations().filter(|operation| operation.endpoint.path == "/metrics");
+    let metrics = operations().filter(|operation| operation.endpoint().path == "/metrics");
     metrics.fold(Router::new(), with)
 }
 
-fn with<S>(router: Router<S>, operation: &'static Operation) -> Router<S>
+fn with<S>(router: Router<S>, operation: &'static dyn Described) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
     Handle: axum::extract::FromRef<S>,
@@ -38,26 +39,26 @@ where
     let handler = move |State(handle): State<Handle>, request: Request| async move {
         answer(operation, &handle, request).await
     };
-    let method = match operation.endpoint.method {
+    let method = match operation.endpoint().method {
         Method::Get => MethodFilter::GET,
         Method::Post => MethodFilter::POST,
         Method::Put => MethodFilter::PUT,
         Method::Patch => MethodFilter::PATCH,
         Method::Delete => MethodFilter::DELETE,
     };
-    router.route(operation.endpoint.path, on(method, handler))
+    router.route(operation.endpoint().path, on(method, handler))
 }
 
-async fn answer(operation: &Operation, handle: &Handle, request: Request) -> Answer {
+async fn answer(operation: &dyn Described, handle: &Handle, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
     let mut keys = Vec::new();
-    if operation.endpoint.path.contains('{') {
+    if operation.endpoint().path.contains('{') {
         let path = Path::<Vec<(String, String)>>::from_request_parts(&mut parts, &()).await;
         let Path(named) = path.map_err(|error| Refusal::invalid(error.body_text()))?;
         keys.extend(named.into_iter().map(|(_, key)| key));
     }
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    let body = match operation.endpoint.input {
+    let body = match operation.endpoint().input {
         Input::Body(_) => Bytes::from_request(Request::from_parts(parts, body), &())
             .await
             .map_err(|error| Refusal::invalid(error.body_text()))?,
@@ -68,7 +69,7 @@ async fn answer(operation: &Operation, handle: &Handle, request: Request) -> Ans
         query: &query,
         body: &body,
     });
-    let request = (operation.read)(&mut given)?;
+    let request = operation.read(&mut given)?;
     ask(handle, request.into()).await
 }
 

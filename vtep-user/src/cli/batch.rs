@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{Failure, block_on, grammar};
 use crate::api::BatchLine;
 use crate::api::client::Client;
-use crate::model::operation::Request;
+use crate::model::request::Request;
 use crate::model::{Op, line};
 
 /// Bytes that go to the daemon at a time, about.

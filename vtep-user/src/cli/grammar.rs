@@ -6,7 +6,8 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args, Command};
 
 use super::{Failure, Globals, batch, completions, log, monitor, run};
 use crate::model::given::{Given, Words};
-use crate::model::operation::{self, Operation, Request, operations};
+use crate::model::operation::Syntax;
+use crate::model::request::{Described, Request, operations};
 use crate::model::{Argument, Rule, Takes};
 
 /// A word that several commands begin with.
@@ -126,11 +127,11 @@ fn single_words() -> impl Iterator<Item = Command> {
 }
 
 /// The operations that have a command.
-fn described() -> impl Iterator<Item = (&'static Operation, &'static operation::Syntax)> {
-    operations().filter_map(|operation| Some((operation, operation.command.as_ref()?)))
+fn described() -> impl Iterator<Item = (&'static dyn Described, &'static Syntax)> {
+    operations().filter_map(|operation| Some((operation, operation.command()?)))
 }
 
-fn verb_of(verb: &'static str, command: &'static operation::Syntax) -> Command {
+fn verb_of(verb: &'static str, command: &'static Syntax) -> Command {
     Command::new(verb)
         .about(command.help)
         .args(command.arguments().map(argument))
@@ -217,11 +218,13 @@ pub(super) fn request(matches: &ArgMatches) -> Result<Request, Failure> {
             return Err(wrong_usage(command.words, sentence));
         }
     }
-    (operation.read)(&mut Given::Words(words)).map_err(|refusal| Failure::Failed(refusal.into()))
+    operation
+        .read(&mut Given::Words(words))
+        .map_err(|refusal| Failure::Failed(refusal.into()))
 }
 
 /// What was typed, for the descriptions.
-fn words<'a>(command: &operation::Syntax, verb: &'a ArgMatches) -> Words<'a> {
+fn words<'a>(command: &Syntax, verb: &'a ArgMatches) -> Words<'a> {
     let typed = |argument: &Argument| -> Vec<&'a str> {
         if argument.takes == Takes::Nothing {
             return if verb.get_flag(argument.name) {

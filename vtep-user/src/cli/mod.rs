@@ -23,7 +23,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use crate::api::client::{Client, ClientError};
 use crate::causes::with_causes;
 use crate::model::BadValue;
-use crate::model::operation::Request;
+use crate::model::request::Request;
 use output::Output;
 
 #[derive(Debug, Args)]

@@ -7,7 +7,8 @@ use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, pre
 
 use super::Failure;
 use crate::api::client::{Client, ClientError};
-use crate::model::operation::{Answers, Cells, Request, TableOf};
+use crate::model::endpoint::{Answers, Cells, TableOf};
+use crate::model::request::Request;
 use crate::model::{FdbRow, Query, printable};
 
 /// Narrowest terminal, in columns, that a table is made to fit.
@@ -109,11 +110,11 @@ impl Output {
 
 /// How the rows that answer a query are read as a table.
 fn table_of(query: &Query) -> TableOf {
-    let (operation, _) = Request::from(query.clone()).sent();
-    match operation.endpoint.answers {
+    let (endpoint, _) = Request::from(query.clone()).sent();
+    match endpoint.answers {
         Answers::Rows(_, table) => table,
         Answers::Done | Answers::One(_) | Answers::Text => {
-            unreachable!("{} has a command and answers no rows", operation.id)
+            unreachable!("{} has a command and answers no rows", endpoint.path)
         }
     }
 }

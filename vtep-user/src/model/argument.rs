@@ -3,6 +3,9 @@
 //! A [`ArgumentList`] lists the arguments that fill a record, for example all settings of a VNI. The command line, its help, the
 //! lines of a batch and the API's bodies all follow from these tables.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::{BadValue, Value};
 
 /// An argument of a command.
@@ -251,6 +254,12 @@ required_fields!(
     std::net::IpAddr,
     String
 );
+
+/// A record that arguments fill, and that travels in the body or the query of a request.
+pub trait Parameters: Serialize + DeserializeOwned + 'static {
+    /// One to which nothing was given yet.
+    fn blank() -> Self;
+}
 
 /// The arguments that fill a record `T`, in the order of the help, and what holds between them.
 pub struct ArgumentList<T: 'static> {

@@ -1,7 +1,7 @@
 //! What an operation is given, be it by the words of a command or by a request to the API, and the way back.
 
-use super::argument::ArgumentList;
-use super::operation::{Endpoint, Input, Parameters};
+use super::argument::{ArgumentList, Parameters};
+use super::endpoint::{Endpoint, Input};
 use super::{Refusal, Value};
 
 /// What an operation is given.

@@ -4,7 +4,8 @@
 //! that can also explain mistakes. What is not well-formed is left to that one to put into a sentence.
 
 use super::given::{Given, Words};
-use super::operation::{Operation, Request, Syntax, operations};
+use super::operation::Syntax;
+use super::request::{Described, Request, operations};
 use super::{Argument, Rule, Takes};
 
 /// Reads a command. `None` if it is not one with all its arguments in order.
@@ -12,17 +13,17 @@ pub fn read<'a>(words: impl Iterator<Item = &'a str>) -> Option<Request> {
     let mut words = words;
     let (operation, command) = find(&mut words)?;
     let arguments = arguments(command, words)?;
-    (operation.read)(&mut Given::Words(arguments)).ok()
+    operation.read(&mut Given::Words(arguments)).ok()
 }
 
 /// The operation that the first words name.
 fn find<'a>(
     words: &mut impl Iterator<Item = &'a str>,
-) -> Option<(&'static Operation, &'static Syntax)> {
+) -> Option<(&'static dyn Described, &'static Syntax)> {
     let first = words.next()?;
     let mut second = None;
     operations().find_map(|operation| {
-        let command = operation.command.as_ref()?;
+        let command = operation.command()?;
         let found = match command.words {
             [only] => *only == first,
             [table, verb] => {
@@ -128,14 +129,14 @@ mod tests {
     #[test]
     fn every_command_is_found_by_its_words() {
         for operation in operations() {
-            let Some(command) = &operation.command else {
+            let Some(command) = operation.command() else {
                 continue;
             };
             let mut words = command.words.iter().copied();
 
             let (found, _) = find(&mut words).unwrap();
 
-            assert_eq!(found.id, operation.id);
+            assert_eq!(found.id(), operation.id());
             assert_eq!(words.next(), None);
         }
     }

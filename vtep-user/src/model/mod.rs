@@ -8,6 +8,7 @@
 
 mod argument;
 mod column;
+pub mod endpoint;
 mod event;
 pub mod given;
 mod limits;
@@ -16,15 +17,17 @@ mod op;
 pub mod operation;
 mod query;
 mod refusal;
+pub mod request;
 mod rows;
 pub mod settings;
 mod value;
 
-pub use argument::{Argument, ArgumentList, Arguments, Field, Nothing, Rule, Setting, Takes};
+pub use argument::{
+    Argument, ArgumentList, Arguments, Field, Nothing, Parameters, Rule, Setting, Takes,
+};
 pub use column::{Column, Row, printable};
 pub use event::*;
 pub use op::Op;
-pub use operation::Parameters;
 pub use query::Query;
 pub use refusal::{Kind, Refusal};
 pub use rows::*;

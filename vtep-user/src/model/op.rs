@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::operation::{Answers, Endpoint, Input, Method, Operation, Request, Syntax};
+use super::endpoint::{Answers, Endpoint, Input, Method};
+use super::operation::{Operation, Syntax};
 use super::settings::{fdb, neigh, nexthop, peer, port, vni};
 use super::{
     Argument, FdbDel, FdbFilter, FdbSpec, Kind, NeighDel, NeighSpec, NexthopDel, NexthopSpec,
@@ -96,7 +97,7 @@ const DEV: Argument = Argument::key::<String>("DEV", "The device");
 const PEER: Argument = Argument::key::<IpAddr>("IP", "The remote VTEP");
 
 /// The changes, each with its command and its route.
-pub static CHANGES: &[Operation] = &[
+pub(super) static CHANGES: &[Operation<Op>] = &[
     Operation {
         id: "vni_add",
         command: Some(Syntax {
@@ -117,11 +118,10 @@ pub static CHANGES: &[Operation] = &[
             Ok(Op::VniAdd {
                 vni: given.key()?,
                 spec: Box::new(given.body(&vni::NEW)?),
-            }
-            .into())
+            })
         },
         send: |request, to| match request {
-            Request::Change(Op::VniAdd { vni, spec }) => to.key(vni).with(&**spec),
+            Op::VniAdd { vni, spec } => to.key(vni).with(&**spec),
             _ => None,
         },
     },
@@ -145,11 +145,10 @@ pub static CHANGES: &[Operation] = &[
             Ok(Op::VniSet {
                 vni: given.key()?,
                 spec: Box::new(given.body(&vni::CHANGE)?),
-            }
-            .into())
+            })
         },
         send: |request, to| match request {
-            Request::Change(Op::VniSet { vni, spec }) => to.key(vni).with(&**spec),
+            Op::VniSet { vni, spec } => to.key(vni).with(&**spec),
             _ => None,
         },
     },
@@ -169,9 +168,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::NotFound, Kind::Conflict],
         },
-        read: |given| Ok(Op::VniDel { vni: given.key()? }.into()),
+        read: |given| Ok(Op::VniDel { vni: given.key()? }),
         send: |request, to| match request {
-            Request::Change(Op::VniDel { vni }) => to.key(vni).end(),
+            Op::VniDel { vni } => to.key(vni).end(),
             _ => None,
         },
     },
@@ -191,9 +190,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict],
         },
-        read: |given| Ok(Op::PortAdd(Box::new(given.body(&port::NEW)?)).into()),
+        read: |given| Ok(Op::PortAdd(Box::new(given.body(&port::NEW)?))),
         send: |request, to| match request {
-            Request::Change(Op::PortAdd(spec)) => to.with(&**spec),
+            Op::PortAdd(spec) => to.with(&**spec),
             _ => None,
         },
     },
@@ -217,11 +216,10 @@ pub static CHANGES: &[Operation] = &[
             Ok(Op::PortSet {
                 dev: given.key()?,
                 change: Box::new(given.body(&port::CHANGE)?),
-            }
-            .into())
+            })
         },
         send: |request, to| match request {
-            Request::Change(Op::PortSet { dev, change }) => to.key(dev).with(&**change),
+            Op::PortSet { dev, change } => to.key(dev).with(&**change),
             _ => None,
         },
     },
@@ -245,11 +243,10 @@ pub static CHANGES: &[Operation] = &[
             Ok(Op::PortDel {
                 dev: given.key()?,
                 part: given.query(&port::PART)?,
-            }
-            .into())
+            })
         },
         send: |request, to| match request {
-            Request::Change(Op::PortDel { dev, part }) => to.key(dev).with(part),
+            Op::PortDel { dev, part } => to.key(dev).with(part),
             _ => None,
         },
     },
@@ -269,9 +266,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
         },
-        read: |given| Ok(Op::FdbAdd(given.body(&fdb::ENTRY)?).into()),
+        read: |given| Ok(Op::FdbAdd(given.body(&fdb::ENTRY)?)),
         send: |request, to| match request {
-            Request::Change(Op::FdbAdd(it)) => to.with(it),
+            Op::FdbAdd(it) => to.with(it),
             _ => None,
         },
     },
@@ -291,9 +288,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
         },
-        read: |given| Ok(Op::FdbAppend(given.body(&fdb::ENTRY)?).into()),
+        read: |given| Ok(Op::FdbAppend(given.body(&fdb::ENTRY)?)),
         send: |request, to| match request {
-            Request::Change(Op::FdbAppend(it)) => to.with(it),
+            Op::FdbAppend(it) => to.with(it),
             _ => None,
         },
     },
@@ -313,9 +310,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
         },
-        read: |given| Ok(Op::FdbReplace(given.body(&fdb::ENTRY)?).into()),
+        read: |given| Ok(Op::FdbReplace(given.body(&fdb::ENTRY)?)),
         send: |request, to| match request {
-            Request::Change(Op::FdbReplace(it)) => to.with(it),
+            Op::FdbReplace(it) => to.with(it),
             _ => None,
         },
     },
@@ -335,9 +332,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound],
         },
-        read: |given| Ok(Op::FdbDel(given.query(&fdb::DELETE)?).into()),
+        read: |given| Ok(Op::FdbDel(given.query(&fdb::DELETE)?)),
         send: |request, to| match request {
-            Request::Change(Op::FdbDel(it)) => to.with(it),
+            Op::FdbDel(it) => to.with(it),
             _ => None,
         },
     },
@@ -357,9 +354,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound],
         },
-        read: |given| Ok(Op::FdbFlush(given.body(&fdb::FLUSH)?).into()),
+        read: |given| Ok(Op::FdbFlush(given.body(&fdb::FLUSH)?)),
         send: |request, to| match request {
-            Request::Change(Op::FdbFlush(it)) => to.with(it),
+            Op::FdbFlush(it) => to.with(it),
             _ => None,
         },
     },
@@ -379,9 +376,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
         },
-        read: |given| Ok(Op::NeighAdd(given.body(&neigh::ENTRY)?).into()),
+        read: |given| Ok(Op::NeighAdd(given.body(&neigh::ENTRY)?)),
         send: |request, to| match request {
-            Request::Change(Op::NeighAdd(it)) => to.with(it),
+            Op::NeighAdd(it) => to.with(it),
             _ => None,
         },
     },
@@ -401,9 +398,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
         },
-        read: |given| Ok(Op::NeighReplace(given.body(&neigh::ENTRY)?).into()),
+        read: |given| Ok(Op::NeighReplace(given.body(&neigh::ENTRY)?)),
         send: |request, to| match request {
-            Request::Change(Op::NeighReplace(it)) => to.with(it),
+            Op::NeighReplace(it) => to.with(it),
             _ => None,
         },
     },
@@ -423,9 +420,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound],
         },
-        read: |given| Ok(Op::NeighDel(given.query(&neigh::DELETE)?).into()),
+        read: |given| Ok(Op::NeighDel(given.query(&neigh::DELETE)?)),
         send: |request, to| match request {
-            Request::Change(Op::NeighDel(it)) => to.with(it),
+            Op::NeighDel(it) => to.with(it),
             _ => None,
         },
     },
@@ -445,9 +442,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
         },
-        read: |given| Ok(Op::NexthopAdd(given.body(&nexthop::ENTRY)?).into()),
+        read: |given| Ok(Op::NexthopAdd(given.body(&nexthop::ENTRY)?)),
         send: |request, to| match request {
-            Request::Change(Op::NexthopAdd(it)) => to.with(it),
+            Op::NexthopAdd(it) => to.with(it),
             _ => None,
         },
     },
@@ -467,9 +464,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
         },
-        read: |given| Ok(Op::NexthopReplace(given.body(&nexthop::ENTRY)?).into()),
+        read: |given| Ok(Op::NexthopReplace(given.body(&nexthop::ENTRY)?)),
         send: |request, to| match request {
-            Request::Change(Op::NexthopReplace(it)) => to.with(it),
+            Op::NexthopReplace(it) => to.with(it),
             _ => None,
         },
     },
@@ -489,9 +486,9 @@ pub static CHANGES: &[Operation] = &[
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound],
         },
-        read: |given| Ok(Op::NexthopDel(given.query(&nexthop::DELETE)?).into()),
+        read: |given| Ok(Op::NexthopDel(given.query(&nexthop::DELETE)?)),
         send: |request, to| match request {
-            Request::Change(Op::NexthopDel(it)) => to.with(it),
+            Op::NexthopDel(it) => to.with(it),
             _ => None,
         },
     },
@@ -515,11 +512,10 @@ pub static CHANGES: &[Operation] = &[
             Ok(Op::PeerSet {
                 ip: given.key()?,
                 spec: given.body(&peer::CHANGE)?,
-            }
-            .into())
+            })
         },
         send: |request, to| match request {
-            Request::Change(Op::PeerSet { ip, spec }) => to.key(ip).with(spec),
+            Op::PeerSet { ip, spec } => to.key(ip).with(spec),
             _ => None,
         },
     },

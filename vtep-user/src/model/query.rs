@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use super::endpoint::{Answers, Endpoint, Input, Method};
 use super::given::Given;
-use super::operation::{Answers, Endpoint, Input, Method, Operation, Request, Syntax};
+use super::operation::{Operation, Syntax};
 use super::settings::fdb::{self, FdbAt};
 use super::settings::filter;
 use super::{
@@ -53,7 +54,7 @@ impl FdbAt {
 
 /// The queries, each with its command and its route. One that shows one thing or all has two routes; the second has the
 /// command.
-pub static QUERIES: &[Operation] = &[
+pub(super) static QUERIES: &[Operation<Query>] = &[
     Operation {
         id: "status",
         command: None,
@@ -65,9 +66,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::one::<Status>(),
             refusals: &[],
         },
-        read: |_| Ok(Query::Status.into()),
+        read: |_| Ok(Query::Status),
         send: |request, to| match request {
-            Request::Show(Query::Status) => to.end(),
+            Query::Status => to.end(),
             _ => None,
         },
     },
@@ -82,9 +83,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<VniRow>(),
             refusals: &[],
         },
-        read: |given| Ok(Query::Vnis(given.optional_key()?).into()),
+        read: |given| Ok(Query::Vnis(given.optional_key()?)),
         send: |request, to| match request {
-            Request::Show(Query::Vnis(None)) => to.end(),
+            Query::Vnis(None) => to.end(),
             _ => None,
         },
     },
@@ -104,9 +105,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<VniRow>(),
             refusals: &[Kind::NotFound],
         },
-        read: |given| Ok(Query::Vnis(given.optional_key()?).into()),
+        read: |given| Ok(Query::Vnis(given.optional_key()?)),
         send: |request, to| match request {
-            Request::Show(Query::Vnis(Some(vni))) => to.key(vni).end(),
+            Query::Vnis(Some(vni)) => to.key(vni).end(),
             _ => None,
         },
     },
@@ -121,9 +122,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<PortRow>(),
             refusals: &[],
         },
-        read: |given| Ok(Query::Ports(given.optional_key()?).into()),
+        read: |given| Ok(Query::Ports(given.optional_key()?)),
         send: |request, to| match request {
-            Request::Show(Query::Ports(None)) => to.end(),
+            Query::Ports(None) => to.end(),
             _ => None,
         },
     },
@@ -143,9 +144,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<PortRow>(),
             refusals: &[Kind::NotFound],
         },
-        read: |given| Ok(Query::Ports(given.optional_key()?).into()),
+        read: |given| Ok(Query::Ports(given.optional_key()?)),
         send: |request, to| match request {
-            Request::Show(Query::Ports(Some(dev))) => to.key(dev).end(),
+            Query::Ports(Some(dev)) => to.key(dev).end(),
             _ => None,
         },
     },
@@ -165,9 +166,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<FdbRow>(),
             refusals: &[Kind::NotFound],
         },
-        read: |given| Ok(Query::FdbGet(FdbAt::read(given)?).into()),
+        read: |given| Ok(Query::FdbGet(FdbAt::read(given)?)),
         send: |request, to| match request {
-            Request::Show(Query::FdbGet(FdbAt { mac, vni })) => to.key(vni).key(mac).end(),
+            Query::FdbGet(FdbAt { mac, vni }) => to.key(vni).key(mac).end(),
             _ => None,
         },
     },
@@ -187,9 +188,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<FdbRow>(),
             refusals: &[Kind::Invalid],
         },
-        read: |given| Ok(Query::Fdb(given.query(&fdb::FILTER)?).into()),
+        read: |given| Ok(Query::Fdb(given.query(&fdb::FILTER)?)),
         send: |request, to| match request {
-            Request::Show(Query::Fdb(filter)) => to.with(filter),
+            Query::Fdb(filter) => to.with(filter),
             _ => None,
         },
     },
@@ -209,9 +210,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<NeighRow>(),
             refusals: &[Kind::Invalid, Kind::NotFound],
         },
-        read: |given| Ok(Query::Neighs(given.query(&filter::OF_VNI)?).into()),
+        read: |given| Ok(Query::Neighs(given.query(&filter::OF_VNI)?)),
         send: |request, to| match request {
-            Request::Show(Query::Neighs(filter)) => to.with(filter),
+            Query::Neighs(filter) => to.with(filter),
             _ => None,
         },
     },
@@ -231,9 +232,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<NexthopRow>(),
             refusals: &[Kind::Invalid, Kind::NotFound],
         },
-        read: |given| Ok(Query::Nexthops(given.query(&filter::OF_VNI)?).into()),
+        read: |given| Ok(Query::Nexthops(given.query(&filter::OF_VNI)?)),
         send: |request, to| match request {
-            Request::Show(Query::Nexthops(filter)) => to.with(filter),
+            Query::Nexthops(filter) => to.with(filter),
             _ => None,
         },
     },
@@ -248,9 +249,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<PeerRow>(),
             refusals: &[],
         },
-        read: |given| Ok(Query::Peers(given.optional_key()?).into()),
+        read: |given| Ok(Query::Peers(given.optional_key()?)),
         send: |request, to| match request {
-            Request::Show(Query::Peers(None)) => to.end(),
+            Query::Peers(None) => to.end(),
             _ => None,
         },
     },
@@ -270,9 +271,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<PeerRow>(),
             refusals: &[Kind::NotFound],
         },
-        read: |given| Ok(Query::Peers(given.optional_key()?).into()),
+        read: |given| Ok(Query::Peers(given.optional_key()?)),
         send: |request, to| match request {
-            Request::Show(Query::Peers(Some(ip))) => to.key(ip).end(),
+            Query::Peers(Some(ip)) => to.key(ip).end(),
             _ => None,
         },
     },
@@ -292,9 +293,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<StatsRow>(),
             refusals: &[Kind::NotFound],
         },
-        read: |given| Ok(Query::Stats(given.query(&filter::STATS)?).into()),
+        read: |given| Ok(Query::Stats(given.query(&filter::STATS)?)),
         send: |request, to| match request {
-            Request::Show(Query::Stats(filter)) => to.with(filter),
+            Query::Stats(filter) => to.with(filter),
             _ => None,
         },
     },
@@ -314,9 +315,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::rows::<DropsRow>(),
             refusals: &[],
         },
-        read: |_| Ok(Query::Drops.into()),
+        read: |_| Ok(Query::Drops),
         send: |request, to| match request {
-            Request::Show(Query::Drops) => to.end(),
+            Query::Drops => to.end(),
             _ => None,
         },
     },
@@ -331,9 +332,9 @@ pub static QUERIES: &[Operation] = &[
             answers: Answers::Text,
             refusals: &[],
         },
-        read: |_| Ok(Query::Metrics.into()),
+        read: |_| Ok(Query::Metrics),
         send: |request, to| match request {
-            Request::Show(Query::Metrics) => to.end(),
+            Query::Metrics => to.end(),
             _ => None,
         },
     },

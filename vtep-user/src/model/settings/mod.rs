@@ -14,8 +14,9 @@ mod tests {
     use utoipa::openapi::{RefOr, Schema};
 
     use super::*;
+    use crate::model::Parameters;
     use crate::model::argument::ArgumentList;
-    use crate::model::operation::{Parameters, operations};
+    use crate::model::request::operations;
 
     #[test]
     fn every_field_of_a_record_has_its_argument() {
@@ -72,7 +73,7 @@ mod tests {
 
     #[test]
     fn no_two_arguments_of_a_command_have_one_name() {
-        for command in operations().filter_map(|operation| operation.command.as_ref()) {
+        for command in operations().filter_map(|operation| operation.command()) {
             let mut names: Vec<_> = command.arguments().map(|argument| argument.name).collect();
             let all = names.len();
             names.sort_unstable();
