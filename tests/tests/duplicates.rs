@@ -20,13 +20,13 @@ over_each_family! {
 const VM: Host = Host::at(ROAMER, 0x42);
 
 /// Two hypervisors with the VM's MAC behind each, and what one of them says.
-struct World {
+struct TwoSites {
     monitor: Monitor,
     sites: [Site; 2],
     lab: Lab,
 }
 
-impl World {
+impl TwoSites {
     fn new(family: Family, freeze: u32, places: [(usize, &str); 2]) -> Self {
         let underlay = Underlay {
             family,
@@ -91,7 +91,7 @@ impl World {
 }
 
 fn a_mac_behind_two_hypervisors_freezes_and_thaws(family: Family) {
-    let world = World::new(family, 3, [(0, "vm0"), (1, "vm0")]);
+    let world = TwoSites::new(family, 3, [(0, "vm0"), (1, "vm0")]);
 
     let at = world.fights();
 
@@ -106,7 +106,7 @@ fn a_mac_behind_two_hypervisors_freezes_and_thaws(family: Family) {
 }
 
 fn a_mac_behind_two_ports_freezes(family: Family) {
-    let world = World::new(family, 600, [(0, "vm0"), (0, "vm1")]);
+    let world = TwoSites::new(family, 600, [(0, "vm0"), (0, "vm1")]);
 
     let at = world.fights();
 
@@ -122,7 +122,7 @@ fn a_mac_behind_two_ports_freezes(family: Family) {
 }
 
 fn a_frozen_mac_is_freed_by_hand(family: Family) {
-    let world = World::new(family, 600, [(0, "vm0"), (1, "vm0")]);
+    let world = TwoSites::new(family, 600, [(0, "vm0"), (1, "vm0")]);
     let at = world.fights();
 
     world
@@ -135,7 +135,7 @@ fn a_frozen_mac_is_freed_by_hand(family: Family) {
 }
 
 fn four_moves_freeze_nothing(family: Family) {
-    let world = World::new(family, 600, [(0, "vm0"), (1, "vm0")]);
+    let world = TwoSites::new(family, 600, [(0, "vm0"), (1, "vm0")]);
 
     assert!(world.speaks(0));
     for turn in 1..=4 {

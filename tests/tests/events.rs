@@ -94,7 +94,7 @@ fn a_next_hop_is_kept_resolved_for_as_long_as_a_peer_needs_it(family: Family) {
 
 fn our_own_macs_are_never_learned(family: Family) {
     let wire = Wire::new(family);
-    // The kernel device's, the uplink's, a port's; and the MAC that a port gets later.
+    // The slow-path device's, the uplink's, a port's; and the MAC that a port gets later.
     let device = wire.ns.mac("vtep4789");
     let later = Mac([0x02, 0xbb, 0, 0, 0, 1]);
     let [of_uplink, of_port] = [UPLINK, PORT].map(|dev| wire.ns.mac(dev));

@@ -1,4 +1,4 @@
-//! Multicast groups against a real kernel: memberships, the routes by which the kernel device sends, and announcements.
+//! Multicast groups against a real kernel: memberships, the routes by which the slow-path device sends, and announcements.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
@@ -126,7 +126,7 @@ fn memberships_of_an_interface_that_is_gone_can_be_left() {
 }
 
 #[test]
-fn the_kernel_device_sends_to_a_group_by_the_uplink_of_its_route() {
+fn the_slow_path_device_sends_to_a_group_by_the_uplink_of_its_route() {
     need_root!();
     let (here, there) = two_uplinks();
     device_to(&here, "10.9.4.9", &format!("ip id 100 dst {V4}"));

@@ -461,7 +461,7 @@ fn every_frame_ends_in_exactly_one_reason(family: Family) {
         wire.port.send(&udp4(VM, Mac::BROADCAST).build());
         wire.port.send(&udp4(VM, VM).build());
     }
-    // The last of what takes the longest way: a flood through the kernel's device.
+    // The last of what takes the longest way: a flood through the slow-path device.
     let last = eth(FAR_VM, Mac::BROADCAST)
         .ethertype(0x88b6)
         .payload(3, 99)
@@ -480,7 +480,7 @@ fn every_frame_ends_in_exactly_one_reason(family: Family) {
     };
     let want = [
         ("decapsulated", 30),
-        // A checksum that covers all of the frame is left to the kernel's device.
+        // A checksum that covers all of the frame is left to the slow-path device.
         (encapsulated, 30),
         ("flooded", 30),
         ("flooded_locally", 31),

@@ -40,7 +40,7 @@ over_each_family! {
 
 const TWO: [Kind; 2] = [Kind::Vtep; 2];
 
-/// The kernel device.
+/// The slow-path device.
 const DEVICE: &str = "vtep4789";
 /// An XDP program's word for a frame that the host shall have.
 const XDP_PASS: i32 = 2;
@@ -408,7 +408,7 @@ fn a_refused_start_leaves_what_it_found() {
 }
 
 #[test]
-fn a_kernel_device_that_somebody_deletes_is_made_anew() {
+fn a_slow_path_device_that_somebody_deletes_is_made_anew() {
     need_root!();
     let wire = Wire::new(Family::V4);
     wire.daemon.ok(&format!(
@@ -443,7 +443,7 @@ fn a_kernel_device_that_somebody_deletes_is_made_anew() {
 }
 
 #[test]
-fn a_kernel_device_that_cannot_be_made_anew_is_told_of() {
+fn a_slow_path_device_that_cannot_be_made_anew_is_told_of() {
     need_root!();
     let wire = Wire::new(Family::V4);
     // Another has its place before the daemon is told.

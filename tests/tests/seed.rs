@@ -76,14 +76,14 @@ fn others(at: usize) -> impl Iterator<Item = usize> {
     (0..3).filter(move |other| *other != at)
 }
 
-struct Lab {
+struct ThreeHypervisors {
     vms: Vec<(Ns, usize)>,
     daemons: [Option<Daemon>; 3],
     hypervisors: [Ns; 3],
     fabric: Ns,
 }
 
-impl Lab {
+impl ThreeHypervisors {
     /// Three hypervisors with their VMs, and nothing configured.
     fn new(linux: usize) -> Self {
         let fabric = Ns::new("fabric");
@@ -271,7 +271,7 @@ fn vteps(at: usize) -> Vec<String> {
 }
 
 fn vteps_multicast(linux: usize) {
-    let lab = Lab::new(linux);
+    let lab = ThreeHypervisors::new(linux);
     lab.configure(
         |at| {
             "vtep vni add 100 --mode multicast --group ff05::100 --ttl 5\n".to_owned()
@@ -299,7 +299,7 @@ fn vteps_multicast(linux: usize) {
 }
 
 fn vteps_unicast_with_static_flooding(linux: usize) {
-    let lab = Lab::new(linux);
+    let lab = ThreeHypervisors::new(linux);
     lab.configure(
         |at| {
             let list = to_others(at, |other| {
@@ -328,7 +328,7 @@ fn vteps_unicast_with_static_flooding(linux: usize) {
 }
 
 fn unicast_with_static_l2_entries(linux: usize) {
-    let lab = Lab::new(linux);
+    let lab = ThreeHypervisors::new(linux);
     lab.configure(
         |at| {
             let list = to_others(at, |other| {
@@ -370,7 +370,7 @@ fn unicast_with_static_l2_entries(linux: usize) {
 }
 
 fn unicast_with_static_l3_entries(linux: usize) {
-    let lab = Lab::new(linux);
+    let lab = ThreeHypervisors::new(linux);
     lab.configure(
         |at| {
             // The hosts here need to be found by each other as well, which a bridge does by flooding.

@@ -229,13 +229,13 @@ pub fn udp_sizes(a: (&Ns, IpAddr), b: (&Ns, IpAddr), sizes: impl Iterator<Item =
     }
 }
 
-/// Sends `data` at once, for the kernel to cut into datagrams of `size` bytes (`UDP_SEGMENT`).
+/// Sends `data` at once, for the kernel to segment into datagrams of `size` bytes (`UDP_SEGMENT`).
 ///
 /// # Panics
 ///
 /// If the kernel does not take it whole.
 #[track_caller]
-pub fn send_udp_super(socket: &UdpSocket, data: &[u8], size: u16) {
+pub fn send_udp_gso(socket: &UdpSocket, data: &[u8], size: u16) {
     let size = i32::from(size);
     // SAFETY: the value is of the size stated and outlives the call.
     let set = unsafe {

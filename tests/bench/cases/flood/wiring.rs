@@ -32,7 +32,7 @@ const FIRST: u8 = 10;
 const FRAME: usize = 64;
 
 /// A VM, its hypervisor, and the sink that stands for the VTEPs.
-pub(super) struct Lab {
+pub(super) struct Wiring {
     vtep: Option<Daemon>,
     counter: Counter,
     _sink_link: OwnedFd,
@@ -47,7 +47,7 @@ pub(super) struct Lab {
     sink: Ns,
 }
 
-impl Lab {
+impl Wiring {
     /// A lab with no VTEP to copy to.
     pub(super) fn new(kind: Kind, family: Family) -> Self {
         let (vm, hypervisor, sink) = (Ns::new("vm"), Ns::new("hv"), Ns::new("sink"));
