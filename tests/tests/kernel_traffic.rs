@@ -310,7 +310,7 @@ fn compare(
     for (hook, counted) in &counters {
         want.add_host(*hook, counted);
     }
-    let counted = poll(Duration::from_secs(2), || {
+    let counted = poll(DEADLINE, || {
         let now = bench.totals().since(&before);
         (now == want).then_some(())
     });

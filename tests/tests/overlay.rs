@@ -14,6 +14,7 @@ use vtep_tests::link::capture::{Capture, carrying};
 use vtep_tests::link::offload::{set_offloads, set_segmentation};
 use vtep_tests::traffic::checks::{self, marked, reaches_exactly_once};
 use vtep_tests::traffic::{ping, pings, send_udp_gso, tcp_transfer, udp_pair, udp_sizes};
+use vtep_tests::wait::DEADLINE;
 use vtep_tests::{lab, over_each_family, over_each_underlay};
 
 const TWO: [Kind; 2] = [Kind::Vtep; 2];
@@ -175,8 +176,8 @@ fn floods_reach_three_remote_vteps_exactly_once(underlay: Underlay) {
 
             // All of it has come by now.
             let within = Duration::from_millis(2);
-            let sent = carrying(&leaving, &frame, within);
-            let passed = carrying(&coming, &frame, within);
+            let sent = carrying(&leaving, &frame, 3, within);
+            let passed = carrying(&coming, &frame, 6, within);
             for at in 0..4 {
                 // What passes at a hypervisor is what it sent and what came to it.
                 let want = if at == sender { (3, 3) } else { (0, 1) };
@@ -467,7 +468,7 @@ fn tagged_frames_are_dropped_by_default(underlay: Underlay) {
 
     let plain = marked(a.mac, b.mac, 4).build();
     near.send(&plain);
-    let seen = far.collect(Duration::from_secs(5), |seen| seen.last() == Some(&plain));
+    let seen = far.collect(DEADLINE, |seen| seen.last() == Some(&plain));
     assert!(
         seen.iter().all(|frame| frame[12..14] != [0x81, 0x00]),
         "a tag came through"

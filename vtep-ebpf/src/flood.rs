@@ -1,5 +1,7 @@
 //! Copying a frame to the targets of a flood list.
 
+pub mod deferred;
+
 use core::ffi::c_void;
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated as helpers};
@@ -20,12 +22,10 @@ use vtep_common::{
     runtime::{Keyed as _, Tables as _, place},
 };
 
+use self::deferred::{Waiting, waiting};
 use crate::{
-    apply::tc::tell_device,
-    count::KernelCounters,
-    frame::tc::TcFrame,
-    maps::KernelTables,
-    waiting::{Waiting, waiting},
+    action::slow_path::tell_device, counter::KernelCounters, frame::tc::TcFrame,
+    runtime::scratch::KernelTables,
 };
 
 /// What the callbacks are given.

@@ -306,8 +306,8 @@ fn name_of(ifindex: u32) -> Option<String> {
     name.to_str().ok().map(str::to_owned)
 }
 
-/// Takes the filters of the instance at `dir` off the interfaces called `devices`, where the kernel has no links that would have
-/// gone with their pins.
+/// Takes the filters of the instance at `dir` off the interfaces called `devices`, where the kernel has no links that go with
+/// their pins.
 pub fn detach_all_without_links(dir: &Path, devices: &[String]) -> Result<(), DatapathError> {
     if has_tcx() {
         return Ok(());

@@ -1,45 +1,135 @@
-//! Look-ups in the tables of buckets ([`vtep_common::abi::hash_table`]).
+//! Look-ups in the maps.
 
-use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
+use aya_ebpf::maps::lpm_trie::Key;
 use vtep_common::{
     abi::{
         addr::VtepAddr,
         address::Address,
+        config::Config,
         fdb::{FdbKey, FdbValue},
-        hash_table::{Bucket, Shape, Table, WAYS},
-        map::{DEFAULT_FDB_ENTRIES, MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
+        flood::FloodList,
+        hash_table::{Shape, Table, WAYS},
+        neigh::{NeighKey, NeighValue},
+        nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
-        port::PortKey,
-        segment::vni_key,
+        port::{Port, PortKey},
+        segment::{Segment, vni_key},
     },
-    decide::lookup::Known,
+    decide::{lookup::Known, verdict::Found},
     frame::{
         inner::{Inner, Received},
         outer::Ends,
     },
-    runtime::{Keyed, Tables as _, place},
+    runtime::{Keyed, Tables, place},
 };
 
 use crate::{
     clock::now,
-    maps::{KernelTables, PEERS, PORTS},
+    maps::{
+        ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, PORT_INDEX, PORTS,
+        SEGMENTS, SHAPES, VNIS,
+    },
+    runtime::{
+        lookup::{know_port, know_tunnel},
+        scratch::KernelTables,
+    },
 };
 
-#[map]
-static SHAPES: Array<Shape> = Array::pinned(Table::COUNT, 0);
-
-/// Makes a table of buckets. The daemon writes into its memory.
-macro_rules! buckets {
-    ($name:ident, $room:expr) => {
-        #[map]
-        static $name: Array<Bucket> = Array::pinned(Shape::buckets($room), BPF_F_MMAPABLE);
+/// A value of a hash map. It may change under the reader; every reader here takes single words that are valid in any state.
+macro_rules! look_up {
+    ($map:ident, $key:expr) => {
+        // SAFETY: values are plain integers, valid in any bit pattern, and the verifier keeps the reference within the value.
+        unsafe { $map.get($key) }
     };
 }
-buckets!(ADDRESSES, MAX_LOCALS + MAX_PEERS);
-buckets!(VNIS, MAX_SEGMENTS);
-buckets!(PORT_INDEX, MAX_PORTS);
-// The daemon says how many there are to be.
-buckets!(FDB, DEFAULT_FDB_ENTRIES);
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn config(&self) -> Config {
+        CONFIG.get(0).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn segment(&self, number: u32) -> Option<&Segment> {
+        SEGMENTS
+            .get(number)
+            .filter(|segment| segment.has(Segment::IN_USE))
+    }
+
+    #[inline(always)]
+    fn port(&self, slot: u32) -> Option<&Port> {
+        PORTS.get(slot).filter(|port| port.has(Port::IN_USE))
+    }
+
+    #[inline(always)]
+    fn flood_list(&self, number: u32) -> Option<&FloodList> {
+        look_up!(FLOOD, &number)
+    }
+
+    #[inline(always)]
+    fn neigh(&self, key: &NeighKey) -> Option<NeighValue> {
+        look_up!(NEIGHS, key).copied()
+    }
+
+    #[inline(always)]
+    fn nexthop(&self, segment: u32, host: &VtepAddr) -> Option<NexthopValue> {
+        let key = NexthopKey {
+            segment,
+            host: *host,
+        };
+        NEXTHOPS.get(Key::new(NexthopKey::BITS, key)).copied()
+    }
+
+    #[inline(always)]
+    fn of_tunnel(&self, _ends: &Ends, _read: &Received) -> Known {
+        know_tunnel();
+        *self.put_down_before::<{ place::KNOWN }, _>()
+    }
+
+    #[inline(always)]
+    fn of_port(&self, key: PortKey, _inner: &Inner) -> Known {
+        know_port(key.word());
+        *self.put_down_before::<{ place::KNOWN }, _>()
+    }
+
+    #[inline(always)]
+    fn put_down<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
+        if self.short && matches!(PLACE, place::ARRIVAL | place::VERDICT | place::END) {
+            return value;
+        }
+        self.put_down_mut::<PLACE, T>(value)
+    }
+}
+
+/// Hands on what one part of a decision has found. False never happens, but the verifier asks for it.
+#[inline(always)]
+pub fn hand_over(found: &Found) -> bool {
+    let Some(at) = HANDOVER.get_ptr_mut(0) else {
+        return false;
+    };
+    let value = NexthopValue {
+        mac: found.mac.get(),
+        target: found.target,
+        kind: found.kind,
+        // Said of none; not a run of zeros, which would become a loop.
+        origin: NexthopValue::STATIC,
+        flags: 0,
+    };
+    // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
+    unsafe { at.write(value) };
+    true
+}
+
+/// What the part before has found.
+#[inline(always)]
+pub fn handed_over() -> Option<Found> {
+    let value = HANDOVER.get(0)?;
+    Some(Found {
+        kind: value.kind,
+        target: value.target,
+        mac: value.mac(),
+    })
+}
 
 /// How the keys of a table are spread.
 #[inline(always)]
@@ -120,39 +210,6 @@ impl Keyed for KernelTables {
     fn now(&self) -> u64 {
         now()
     }
-}
-
-/// Answers in the scratch memory what is known of a packet from a VTEP that was put down there.
-///
-/// It is not inlined and visible from outside: such a function the verifier checks once, by itself, and of what it leaves behind
-/// it knows nothing. Inlined, it would walk through each way to an answer, and on from there. What it returns says nothing.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn know_tunnel() -> u64 {
-    if let Some(tables) = KernelTables::new() {
-        // SAFETY: whoever calls this has put both down, the first perhaps as the start of an `Outer`.
-        let (ends, read): (&Ends, &Received) = unsafe {
-            (
-                tables.put_down_just_now::<{ place::OUTER }, _>(),
-                tables.put_down_just_now::<{ place::INNER }, _>(),
-            )
-        };
-        tables.put_down::<{ place::KNOWN }, _>(&Known::of_tunnel(ends, read, &tables));
-    }
-    0
-}
-
-/// As [`know_tunnel`], of a frame from the port with this key.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn know_port(key: u64) -> u64 {
-    if let Some(tables) = KernelTables::new() {
-        let key = PortKey::from_word(key);
-        // SAFETY: whoever calls this has put it down.
-        let inner: &Inner = unsafe { tables.put_down_just_now::<{ place::INNER }, _>() };
-        tables.put_down::<{ place::KNOWN }, _>(&Known::of_port(key, inner, &tables));
-    }
-    0
 }
 
 /// The word of an address, or zero.

@@ -1,6 +1,6 @@
 //! At TC ingress.
 
-use aya_ebpf::bindings::{__sk_buff, TC_ACT_REDIRECT};
+use aya_ebpf::bindings::TC_ACT_REDIRECT;
 use vtep_common::{
     abi::{
         addr::MacAddr,
@@ -17,20 +17,18 @@ use vtep_common::{
         verdict::{Act, Deliver, Encap, Flood, Found, TagEdit, ViaKernel, Who},
     },
     frame::{
-        flow,
         neigh::Answer,
         packet::{PacketRead as _, Window as _},
         template,
     },
-    runtime::{Keyed as _, Tables as _, place},
+    runtime::{Tables as _, place},
     wire::{arp, ethernet, vlan},
 };
 
 use super::{MISFIT, end};
 use crate::{
-    events, flood,
-    frame::tc::TcFrame,
-    maps::{KernelTables, hand_over},
+    action::slow_path::tell_device, event, flood, frame::tc::TcFrame,
+    runtime::scratch::KernelTables, tables::hand_over,
 };
 
 /// Deals with one frame.
@@ -162,28 +160,6 @@ impl TcAct {
         outcome.to_peer = encap.peer;
         outcome
     }
-}
-
-/// Tells the kernel device that the frame goes to `peer`, by the verdict that was put down; zero where it cannot. A function of its own
-/// as those that look things up.
-///
-/// # Safety
-///
-/// The context is that of the program.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub unsafe extern "C" fn tell_device(skb: *mut __sk_buff, peer: u32) -> u64 {
-    let Some(tables) = KernelTables::new() else {
-        return 0;
-    };
-    // SAFETY: it is called with this verdict alone, or with a `Flood`, which starts with it.
-    let encap: &Encap = unsafe { tables.put_down_just_now::<{ place::VERDICT }, _>() };
-    let Some(peer) = tables.peer(peer) else {
-        return 0;
-    };
-    let via = ViaKernel::new(encap, peer);
-    let hash = flow::device_hash(via.source_port);
-    TcFrame::from_raw(skb).set_tunnel_key(&via, hash).into()
 }
 
 /// A MAC as words in the byte order of the wire.
@@ -333,11 +309,11 @@ impl Act for TcAct {
 
     #[inline(always)]
     fn tell(&self, event: &Event) {
-        events::tell(self.tables, event);
+        event::tell(self.tables, event);
     }
 
     #[inline(always)]
     fn refresh(&self, key: &FdbKey) {
-        events::refresh(key);
+        event::refresh(key);
     }
 }

@@ -1,5 +1,6 @@
 //! Carrying out a verdict. A frame that was changed and cannot be finished is dropped, never passed on half written.
 
+pub mod slow_path;
 pub mod tc;
 pub mod xdp;
 

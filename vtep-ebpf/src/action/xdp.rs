@@ -23,9 +23,9 @@ use vtep_common::{
 
 use super::{MISFIT, end, tag_bytes};
 use crate::{
-    events,
+    event,
     frame::xdp::{MACS, XdpFrame},
-    maps::KernelTables,
+    runtime::scratch::KernelTables,
 };
 
 /// Deals with one frame.
@@ -168,11 +168,11 @@ impl Act for XdpAct<'_> {
 
     #[inline(always)]
     fn tell(&self, event: &Event) {
-        events::tell(self.tables, event);
+        event::tell(self.tables, event);
     }
 
     #[inline(always)]
     fn refresh(&self, key: &FdbKey) {
-        events::refresh(key);
+        event::refresh(key);
     }
 }

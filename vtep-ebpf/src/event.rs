@@ -9,11 +9,11 @@ use vtep_common::{
 };
 
 use crate::{
-    blur::blur,
-    buckets::set_stamp,
     clock::now,
-    count::add,
-    maps::{EVENT_COUNTERS, EVENTS, GUARDS, KernelTables},
+    counter::add,
+    maps::{EVENT_COUNTERS, EVENTS, GUARDS},
+    runtime::{opaque::blur, scratch::KernelTables},
+    tables::set_stamp,
 };
 
 /// Puts an event into the ring buffer, unless one that says the same is on its way.
