@@ -226,7 +226,7 @@ impl Sent {
     /// What has to come out for it.
     fn add_out(&self, bench: &TestBed<'_>, world: &World, out: &mut Out) {
         let outcome = self.sample.apply(&self.decision, &world.tables);
-        let whole = tagged(outcome.frame.clone(), outcome.tag_beside);
+        let whole = tagged(outcome.frame.clone(), outcome.skb_tag);
         let mut add = |ifindex: u32, frame: Vec<u8>| {
             let device = bench.name_of(ifindex).expect("a port or the uplink");
             *out.entry(device).or_default().entry(frame).or_default() += 1;

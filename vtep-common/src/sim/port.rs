@@ -30,8 +30,9 @@ pub fn decide_port(frame: &[u8], meta: &Meta, stage: Stage, tables: &HostTables)
         return Decision { notes, ..decision };
     };
     let mut frame = frame.to_vec();
-    if !found.mac.is_zero() {
-        set_destination(&mut frame, found.mac);
+    // A frame whose destination was found has one.
+    if !found.mac.is_zero() && set_destination(&mut frame, found.mac).is_err() {
+        return Decision { notes, ..decision };
     }
     let last = if found.kind == FdbValue::LIST {
         decide_flood(frame.as_slice(), meta, found.target, tables)
