@@ -21,7 +21,7 @@ struct VerbGroup {
 const GROUPS: [VerbGroup; 6] = [
     VerbGroup {
         word: "vni",
-        help: "Segments",
+        help: "Segments (VNIs): how they flood, learn and encapsulate",
         first: &[],
     },
     VerbGroup {
@@ -69,11 +69,11 @@ pub(super) fn command_line() -> Command {
         .subcommands(single_words())
         .subcommand(monitor::MonitorArgs::augment_args(
             Command::new("monitor").about(
-                "Print what happens as it happens: what is learned, moves, ages, is missed or lost",
+                "Print events as they happen: MACs that are learned, move, age, are missed or lost",
             ),
         ))
         .subcommand(batch::BatchArgs::augment_args(Command::new("batch").about(
-            "Make many changes: one command a line, without the leading `vtep`",
+            "Make many changes: one command per line, without the leading `vtep`",
         )))
         .subcommand(
             Command::new("teardown").about("Remove everything from the kernel and end the daemon"),

@@ -29,10 +29,10 @@ use output::Output;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 struct Globals {
-    /// Print rows as a JSON array of objects, and events as one object a line
+    /// Print rows as a JSON array of objects, and events as one object per line
     #[arg(short, long, global = true)]
     json: bool,
-    /// The daemon to talk to, or to be
+    /// The instance: which daemon to talk to, or to run
     #[arg(
         long,
         global = true,
