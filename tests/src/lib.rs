@@ -10,6 +10,7 @@
 //! | call bpf(2): load, assemble, run and measure programs | [`bpf`] |
 //! | compare a program in the kernel with the host's simulation of it | [`testrun`] |
 //! | wait for something, skip a test aloud, show bytes, end well at Ctrl-C | [`wait`], [`skip`], [`dump`], [`interrupt`] |
+//! | measure time on a busy machine | [`priority`] |
 
 #![expect(
     clippy::missing_panics_doc,
@@ -23,6 +24,7 @@ pub mod encoder;
 pub mod interrupt;
 pub mod lab;
 pub mod link;
+pub mod priority;
 pub mod skip;
 pub mod testrun;
 pub mod traffic;

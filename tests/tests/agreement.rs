@@ -10,9 +10,9 @@ use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{Sample, World, reachable};
 use vtep_tests::need_root;
 use vtep_tests::testrun::compare::{HostTotals, Want, host_only, run, run_counted, want};
-use vtep_tests::testrun::{Bench, with_bench};
+use vtep_tests::testrun::{TestBed, with_test_bed};
 
-/// Frames that are compared, without those behind the kernel device.
+/// Frames that are compared, without those behind the slow-path device.
 const FRAMES: u64 = 100_000;
 /// Frames after which the counters are compared.
 const BATCH: usize = 1_000;
@@ -22,8 +22,8 @@ const BATCH: usize = 1_000;
 struct Survey {
     seeds: u64,
     compared: u64,
-    /// Of them, those that TC was told to be super-frames.
-    merged: u64,
+    /// Of them, those that TC was told to be GSO packets.
+    gso: u64,
     without_key: u64,
     /// Events by kind.
     told: BTreeMap<u32, u64>,
@@ -36,7 +36,7 @@ struct Survey {
 fn kernel_and_host_agree_on_random_frames() {
     need_root!();
     let start = Instant::now();
-    let survey = with_bench(|bench| {
+    let survey = with_test_bed(|bench| {
         let world = World::new(bench.interfaces);
         bench.load(&world.tables);
         let mut survey = Survey::default();
@@ -72,7 +72,7 @@ fn next_batch(world: &World, survey: &mut Survey) -> Vec<(u64, Sample, Want)> {
 
 /// Runs a batch. Action and bytes are compared frame by frame, the counters at the end; where they differ, frame by frame
 /// once more.
-fn compare(bench: &mut Bench<'_>, world: &World, batch: &[(u64, Sample, Want)]) {
+fn compare(bench: &mut TestBed<'_>, world: &World, batch: &[(u64, Sample, Want)]) {
     let mut host = HostTotals::default();
     let before = bench.totals();
     for (seed, sample, want) in batch {
@@ -95,13 +95,13 @@ fn compare(bench: &mut Bench<'_>, world: &World, batch: &[(u64, Sample, Want)]) 
 }
 
 /// Nothing was counted for a segment, port or peer that is in no table.
-fn counts_nothing_else(bench: &Bench<'_>) {
+fn counts_nothing_else(bench: &TestBed<'_>) {
     let differences = bench.all_totals().differences(&bench.totals());
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 /// The data path writes the stamps of learned entries that are old, and nothing else of the FDB.
-fn leaves_other_entries(bench: &Bench<'_>, world: &World) {
+fn leaves_other_entries(bench: &TestBed<'_>, world: &World) {
     for (key, value) in &world.tables.fdb {
         assert_eq!(bench.fdb(*key), *value, "{key:?}");
     }
@@ -121,7 +121,7 @@ impl Survey {
             self.without_key += 1;
         } else {
             self.compared += 1;
-            self.merged += u64::from(sample.meta.gso_size != 0);
+            self.gso += u64::from(sample.meta.gso_size != 0);
         }
     }
 
@@ -131,10 +131,10 @@ impl Survey {
             .map(|hook| (hook.name(), self.at(*hook).len()))
             .collect();
         println!(
-            "agreement: {} frames compared ({} as super-frames) and {} without tunnel key, {verdicts:?} verdicts reached, \
+            "agreement: {} frames compared ({} as GSO packets) and {} without tunnel key, {verdicts:?} verdicts reached, \
              {:?} events, {} stamps, {:.1} s; on the host alone: {:?}",
             self.compared,
-            self.merged,
+            self.gso,
             self.without_key,
             self.told,
             self.refreshed,
@@ -151,7 +151,7 @@ impl Survey {
             .collect()
     }
 
-    /// Every reason that a hook can end with came up, and no other. Behind the kernel device a test run has no tunnel key,
+    /// Every reason that a hook can end with came up, and no other. Behind the slow-path device a test run has no tunnel key,
     /// so that there is only one.
     fn reached_everything(&self) {
         let kinds: Vec<u32> = self.told.keys().copied().collect();

@@ -13,6 +13,7 @@ use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::need_root;
+use vtep_tests::priority::Ahead;
 
 /// One daemon for what only reads or is refused.
 fn wire() -> Wire {
@@ -214,6 +215,7 @@ fn a_batch_names_the_line_that_it_stopped_at() {
 #[test]
 fn a_batch_of_ten_thousand_entries_is_loaded_at_once() {
     need_root!();
+    let _ahead = Ahead::of_others();
     let wire = wire();
     let line = |n: u32| {
         let [_, _, high, low] = n.to_be_bytes();

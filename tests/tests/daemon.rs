@@ -139,7 +139,7 @@ fn a_second_address_does_not_become_the_vteps(family: Family) {
 }
 
 /// What the daemon is told, the hook that it gets, a word of the reason if it has one, and what `ip` shows.
-type Case<'a> = (&'a [&'a str], &'a str, Option<&'a str>, Option<&'a str>);
+type Fixture<'a> = (&'a [&'a str], &'a str, Option<&'a str>, Option<&'a str>);
 
 /// Starts a daemon on a new veth; returns what it says of its uplink, and what the kernel does.
 fn uplink_of(args: &[&str]) -> (Value, String) {
@@ -162,9 +162,9 @@ fn uplink_of(args: &[&str]) -> (Value, String) {
 fn the_daemon_says_which_hook_an_uplink_has_and_why() {
     need_root!();
     let xdp = ["--uplink-hook", "xdp"];
-    let cases: [Case<'_>; 5] = [
+    let cases: [Fixture<'_>; 5] = [
         (&[], "tc", Some("veth"), None),
-        (&["--uplink-hook", "tc"], "tc", Some("asked for"), None),
+        (&["--uplink-hook", "tc"], "tc", Some("requested"), None),
         (&xdp, "xdp native", None, Some(" xdp ")),
         (
             &[xdp, ["--xdp-mode", "native"]].concat(),
@@ -175,7 +175,7 @@ fn the_daemon_says_which_hook_an_uplink_has_and_why() {
         (
             &[xdp, ["--xdp-mode", "generic"]].concat(),
             "xdp generic",
-            Some("asked for"),
+            Some("requested"),
             Some(" xdpgeneric "),
         ),
     ];

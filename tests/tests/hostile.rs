@@ -11,6 +11,7 @@ use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::link::tap::Tap;
 use vtep_tests::over_each_family;
+use vtep_tests::wait::DEADLINE;
 
 over_each_family! {
     a_packet_cut_off_anywhere_is_truncated,
@@ -277,9 +278,7 @@ fn packets_for_other_addresses_and_ports_are_left_alone(family: Family) {
     let socket = wire
         .ns
         .run(|| std::net::UdpSocket::bind((wire.ip, 4790)).unwrap());
-    socket
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
     let other = eth(FAR_MAC, wire.mac)
         .ip(wire.far_ip, wire.ip)
         .udp(50000, 4790);
@@ -461,7 +460,7 @@ fn every_frame_ends_in_exactly_one_reason(family: Family) {
         wire.port.send(&udp4(VM, Mac::BROADCAST).build());
         wire.port.send(&udp4(VM, VM).build());
     }
-    // The last of what takes the longest way: a flood through the kernel's device.
+    // The last of what takes the longest way: a flood through the slow-path device.
     let last = eth(FAR_VM, Mac::BROADCAST)
         .ethertype(0x88b6)
         .payload(3, 99)
@@ -480,7 +479,7 @@ fn every_frame_ends_in_exactly_one_reason(family: Family) {
     };
     let want = [
         ("decapsulated", 30),
-        // A checksum that covers all of the frame is left to the kernel's device.
+        // A checksum that covers all of the frame is left to the slow-path device.
         (encapsulated, 30),
         ("flooded", 30),
         ("flooded_locally", 31),

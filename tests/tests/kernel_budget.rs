@@ -7,7 +7,7 @@ use vtep_tests::bpf::stack;
 use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::{GREEN, Kind, Lab};
 use vtep_tests::need_root;
-use vtep_tests::testrun::with_bench;
+use vtep_tests::testrun::with_test_bed;
 
 /// Instructions that the verifier may have to walk through for each program: what it takes (Linux 6.18) and 3 %, for what a
 /// compiler changes. No more than [`MOST_INSTRUCTIONS`] for any.
@@ -33,7 +33,7 @@ const MOST_MEMORY_KIB: u64 = 30 * 1024;
 #[test]
 fn the_verifier_walks_through_no_more_of_each_program_than_its_budget() {
     need_root!();
-    let programs = with_bench(|bench| bench.datapath().verified_instructions());
+    let programs = with_test_bed(|bench| bench.datapath().verified_instructions());
     let found: BTreeMap<&str, u32> = programs
         .into_iter()
         .map(|(name, count)| (name, count.expect("the kernel counts since 5.16")))
@@ -62,7 +62,7 @@ fn the_verifier_walks_through_no_more_of_each_program_than_its_budget() {
 #[test]
 fn no_program_takes_more_than_512_bytes_of_stack() {
     need_root!();
-    let found = with_bench(|bench| {
+    let found = with_test_bed(|bench| {
         let datapath = bench.datapath();
         let names = datapath.verified_instructions();
         let depth = |(name, _): (&'static str, _)| {

@@ -1,5 +1,5 @@
-//! What a test run cannot show to a program: random frames that really arrive, with the tag that the kernel keeps beside
-//! them and with the tunnel key that the kernel device gives them. Kernel and host are compared by all counters and by every
+//! What a test run cannot show to a program: random frames that really arrive, with an skb VLAN tag
+//! and with the tunnel key that the slow-path device gives them. Kernel and host are compared by all counters and by every
 //! frame that comes out at a port or at the uplink.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +21,12 @@ use vtep_tests::link::capture::Capture;
 use vtep_tests::link::offload::set_gro;
 use vtep_tests::need_root;
 use vtep_tests::testrun::totals::Totals;
-use vtep_tests::testrun::{Bench, DEVICE, LONGEST, PORTS, SHORTEST, UPLINK, with_bench};
+use vtep_tests::testrun::{DEVICE, LONGEST, PORTS, SHORTEST, TestBed, UPLINK, with_test_bed};
 use vtep_tests::wait::{DEADLINE, poll};
 
 /// Frames that are sent at ports.
 const AT_PORTS: usize = 30_000;
-/// Frames that are sent to the kernel device.
+/// Frames that are sent to the slow-path device.
 const AT_DEVICE: usize = 20_000;
 /// Frames that are sent before what became of them is compared: fewer than a backlog holds.
 const BATCH: usize = 250;
@@ -49,7 +49,7 @@ struct Wires(BTreeMap<&'static str, Capture>);
 #[test]
 fn frames_that_arrive_at_ports_with_tags_end_as_the_host_says() {
     need_root!();
-    let reached = with_bench(|bench| {
+    let reached = with_test_bed(|bench| {
         let world = World::new(bench.interfaces);
         bench.load(&world.tables);
         for name in PORTS {
@@ -68,9 +68,9 @@ fn frames_that_arrive_at_ports_with_tags_end_as_the_host_says() {
 }
 
 #[test]
-fn frames_that_the_kernel_device_decapsulates_end_as_the_host_says() {
+fn frames_that_the_slow_path_device_decapsulates_end_as_the_host_says() {
     need_root!();
-    let reached = with_bench(|bench| {
+    let reached = with_test_bed(|bench| {
         let world = World::new(bench.interfaces);
         bench.load(&world.tables);
         receive_by_kernel(bench);
@@ -89,8 +89,8 @@ fn frames_that_the_kernel_device_decapsulates_end_as_the_host_says() {
     assert_eq!(reached, want);
 }
 
-/// Has the kernel device take VXLAN packets from the uplink for our addresses, and for two that are not ours.
-fn receive_by_kernel(bench: &mut Bench<'_>) {
+/// Has the slow-path device take VXLAN packets from the uplink for our addresses, and for two that are not ours.
+fn receive_by_kernel(bench: &mut TestBed<'_>) {
     for (area, key) in [
         ("ipv4/conf/all", "rp_filter"),
         ("ipv4/conf/uplink0", "rp_filter"),
@@ -114,7 +114,7 @@ fn receive_by_kernel(bench: &mut Bench<'_>) {
 }
 
 /// The frame of a seed as it can be sent to a port.
-fn at_port(bench: &Bench<'_>, world: &World, seed: u64) -> Option<Sent> {
+fn at_port(bench: &TestBed<'_>, world: &World, seed: u64) -> Option<Sent> {
     let sample = world.sample(seed);
     // The uplink has no program of a port here.
     let device = bench
@@ -125,7 +125,7 @@ fn at_port(bench: &Bench<'_>, world: &World, seed: u64) -> Option<Sent> {
     Some(Sent::new(world, seed, device, bytes, received))
 }
 
-/// The frame of a seed as a VTEP can send it, in a packet that the kernel device takes.
+/// The frame of a seed as a VTEP can send it, in a packet that the slow-path device takes.
 fn at_device(world: &World, hop: Mac, seed: u64) -> Option<Sent> {
     let mut sample = world.sample(seed);
     let Side::Tunnel(key) = sample.side else {
@@ -160,7 +160,7 @@ fn at_device(world: &World, hop: Mac, seed: u64) -> Option<Sent> {
     Some(Sent::new(world, seed, UPLINK, bytes, received))
 }
 
-/// The frame with its tag in its bytes, if it can be sent as it is: no super-frame, and neither too short nor too long.
+/// The frame with its tag in-band, if it can be sent as it is: no GSO packet, and neither too short nor too long.
 fn in_bytes(sample: &Sample) -> Option<Vec<u8>> {
     if sample.meta.gso_size != 0 || !(SHORTEST..=LONGEST).contains(&sample.frame.len()) {
         return None;
@@ -168,7 +168,7 @@ fn in_bytes(sample: &Sample) -> Option<Vec<u8>> {
     Some(tagged(sample.frame.clone(), sample.meta.tag))
 }
 
-/// The sample when the kernel has received these bytes: the outermost tag is beside the frame. Frames that end within their
+/// The sample when the kernel has received these bytes: the outermost tag is the skb VLAN tag. Frames that end within their
 /// tag go no further (`skb_vlan_untag`).
 fn as_received(sample: &Sample, mut bytes: Vec<u8>) -> Option<Sample> {
     let mut sample = sample.clone();
@@ -191,7 +191,7 @@ fn as_received(sample: &Sample, mut bytes: Vec<u8>) -> Option<Sample> {
     Some(sample)
 }
 
-/// Whether the kernel device drops the frame: it wants a whole IP header where the frame says that it is IP.
+/// Whether the slow-path device drops the frame: it wants a whole IP header where the frame says that it is IP.
 fn is_headless(frame: &[u8]) -> bool {
     match frame.get(12..14) {
         Some([0x08, 0x00]) => frame.len() < SHORTEST + 20,
@@ -225,9 +225,9 @@ impl Sent {
     }
 
     /// What has to come out for it.
-    fn add_out(&self, bench: &Bench<'_>, world: &World, out: &mut Out) {
+    fn add_out(&self, bench: &TestBed<'_>, world: &World, out: &mut Out) {
         let outcome = self.sample.apply(&self.decision, &world.tables);
-        let whole = tagged(outcome.frame.clone(), outcome.tag_beside);
+        let whole = tagged(outcome.frame.clone(), outcome.skb_tag);
         let mut add = |ifindex: u32, frame: Vec<u8>| {
             let device = bench.name_of(ifindex).expect("a port or the uplink");
             *out.entry(device).or_default().entry(frame).or_default() += 1;
@@ -254,7 +254,7 @@ impl Sent {
                 }
             }
             Verdict::FloodPorts(list) => to_ports(*list, None),
-            // What goes through the kernel device finds no route here.
+            // What goes through the slow-path device finds no route here.
             Verdict::ViaKernel(_) | Verdict::Leave(_) => {}
             Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided"),
         }
@@ -262,7 +262,7 @@ impl Sent {
 }
 
 /// Sends everything in batches and compares; returns the reasons that were reached.
-fn compare_all(bench: &mut Bench<'_>, world: &World, sent: &[Sent]) -> BTreeSet<Reason> {
+fn compare_all(bench: &mut TestBed<'_>, world: &World, sent: &[Sent]) -> BTreeSet<Reason> {
     let wires = Wires::new(bench);
     let mut reached: BTreeMap<Reason, usize> = BTreeMap::new();
     for batch in sent.chunks(BATCH) {
@@ -287,7 +287,12 @@ fn compare_all(bench: &mut Bench<'_>, world: &World, sent: &[Sent]) -> BTreeSet<
     reached.into_keys().collect()
 }
 
-fn compare(bench: &Bench<'_>, world: &World, wires: &Wires, batch: &[Sent]) -> Result<(), String> {
+fn compare(
+    bench: &TestBed<'_>,
+    world: &World,
+    wires: &Wires,
+    batch: &[Sent],
+) -> Result<(), String> {
     let mut want_out = Out::new();
     let counters: BTreeMap<Hook, HostCounters> =
         [(batch[0].sample.hook(), HostCounters::default())].into();
@@ -306,7 +311,7 @@ fn compare(bench: &Bench<'_>, world: &World, wires: &Wires, batch: &[Sent]) -> R
     for (hook, counted) in &counters {
         want.add_host(*hook, counted);
     }
-    let counted = poll(Duration::from_secs(2), || {
+    let counted = poll(DEADLINE, || {
         let now = bench.totals().since(&before);
         (now == want).then_some(())
     });
@@ -359,7 +364,7 @@ impl Sent {
 }
 
 impl Wires {
-    fn new(bench: &Bench<'_>) -> Self {
+    fn new(bench: &TestBed<'_>) -> Self {
         let names = PORTS.into_iter().chain([UPLINK]);
         Self(
             names

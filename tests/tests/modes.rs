@@ -12,7 +12,7 @@ use vtep_tests::link::capture::{Capture, carrying};
 use vtep_tests::over_each_family;
 use vtep_tests::traffic::checks::{self, marked, reaches_exactly_once};
 use vtep_tests::traffic::pings;
-use vtep_tests::wait::until_true;
+use vtep_tests::wait::{DEADLINE, until_true};
 
 over_each_family! {
     multicast_sends_one_copy_to_the_group,
@@ -108,18 +108,19 @@ fn uplinks(lab: &Lab) -> Vec<Capture> {
         .collect()
 }
 
-/// Sends a frame as a VM and returns where the copies of it went that each hypervisor sent.
+/// Sends a frame as a VM and returns where the copies of it went that each hypervisor sent; waits until there are `want`.
 fn copies(
     lab: &Lab,
     uplinks: &[Capture],
     from: &Vm,
     to: Mac,
     mark: u32,
+    want: usize,
 ) -> Vec<Vec<(Mac, IpAddr)>> {
     drain(uplinks);
     let frame = marked(from.mac, to, mark).build();
     from.link().send(&frame);
-    carrying(uplinks, &frame, SOON)
+    carrying(uplinks, &frame, want, SOON)
         .into_iter()
         .map(|outers| {
             let mut to: Vec<_> = outers
@@ -193,7 +194,7 @@ fn multicast_sends_one_copy_to_the_group(family: Family) {
         for dst in [Mac::BROADCAST, UNKNOWN, Mac([1, 0, 0x5e, 1, 2, 3])] {
             let mut want = vec![vec![]; 3];
             want[at] = vec![group];
-            let got = copies(&lab, &uplinks, &vms[at], dst, mark);
+            let got = copies(&lab, &uplinks, &vms[at], dst, mark, 1);
             assert_eq!(got, want, "copies of a frame from {at} to {dst}");
         }
     }
@@ -224,7 +225,7 @@ fn multicast_finds_vteps_that_nobody_named(family: Family) {
                 row["dst"] == far.to_string().as_str() && row["state"] == "learned"
             })
         });
-        let got = copies(&lab, &uplinks, &vms[at], vms[other].mac, 9);
+        let got = copies(&lab, &uplinks, &vms[at], vms[other].mac, 9, 1);
         assert_eq!(ips(&got[at]), [far], "of a frame from {at} to {other}");
     }
 }
@@ -238,7 +239,7 @@ fn flood_sends_a_copy_to_each_vtep_until_it_has_learned(family: Family) {
     others.sort();
 
     for (dst, mark) in [Mac::BROADCAST, UNKNOWN].into_iter().zip(1..) {
-        let mut got = ips(&copies(&lab, &uplinks, &vms[0], dst, mark)[0]);
+        let mut got = ips(&copies(&lab, &uplinks, &vms[0], dst, mark, 2)[0]);
         got.sort();
         assert_eq!(got, others, "copies of a frame to {dst}");
     }
@@ -248,7 +249,7 @@ fn flood_sends_a_copy_to_each_vtep_until_it_has_learned(family: Family) {
         until_true("the VM to be learned", || {
             lab.daemon(0).fdb(GREEN, vms[other].mac).is_some()
         });
-        let got = copies(&lab, &uplinks, &vms[0], vms[other].mac, mark);
+        let got = copies(&lab, &uplinks, &vms[0], vms[other].mac, mark, 1);
         assert_eq!(ips(&got[0]), [lab.hypervisors[other].ip]);
     }
 }
@@ -265,10 +266,10 @@ fn l2_floods_and_learns_nothing(family: Family) {
     checks::tcp_both_ways(&vms[0], &vms[2]);
     floods_reach_everybody(&vms, 0x100);
     for dst in [Mac::BROADCAST, UNKNOWN] {
-        let got = copies(&lab, &uplinks, &vms[0], dst, 1);
+        let got = copies(&lab, &uplinks, &vms[0], dst, 1, 2);
         assert_eq!(got[0].len(), 2, "copies of a frame to {dst}");
     }
-    let known = copies(&lab, &uplinks, &vms[0], vms[2].mac, 2);
+    let known = copies(&lab, &uplinks, &vms[0], vms[2].mac, 2, 1);
     assert_eq!(ips(&known[0]), [lab.hypervisors[2].ip]);
 
     assert_eq!(learnable(&lab), before, "something was learned");
@@ -296,7 +297,7 @@ fn l3_floods_nothing_and_learns_nothing(family: Family) {
     }
     for (dst, reason) in [(Mac::BROADCAST, "flood_off"), (UNKNOWN, "no_fdb_entry")] {
         let dropped = lab.daemon(0).dropped(reason);
-        let got = copies(&lab, &uplinks, &vms[0], dst, 1);
+        let got = copies(&lab, &uplinks, &vms[0], dst, 1, 0);
         assert_eq!(got, vec![vec![]; 3], "copies of a frame to {dst}");
         // VMs say something by themselves too.
         until_true("the frame to be counted", || {
@@ -362,24 +363,27 @@ fn the_mode_changes_while_vms_talk(family: Family) {
             lab.daemon(at).ok(&format!("vni set {GREEN} {args}"));
         }
     };
-    let flooded = |mark| copies(&lab, &uplinks, &vms[0], Mac::BROADCAST, mark)[0].len();
+    let flooded = |mark, want| {
+        let copies = copies(&lab, &uplinks, &vms[0], Mac::BROADCAST, mark, want);
+        assert_eq!(copies[0].len(), want);
+    };
     everybody_pings_everybody(&vms);
-    assert_eq!(flooded(1), 1);
+    flooded(1, 1);
 
     set("--mode flood");
     flood_lists(&lab);
     everybody_pings_everybody(&vms);
-    assert_eq!(flooded(2), 2);
+    flooded(2, 2);
 
     set("--mode l2");
     everybody_pings_everybody(&vms);
-    assert_eq!(flooded(3), 2);
+    flooded(3, 2);
 
     set("--mode l3");
     teach_macs(&lab, &vms);
     teach_hosts(&lab, &vms);
     everybody_pings_everybody(&vms);
-    assert_eq!(flooded(4), 0);
+    flooded(4, 0);
 
     for at in 0..3 {
         for other in lab
@@ -396,7 +400,7 @@ fn the_mode_changes_while_vms_talk(family: Family) {
     }
     set(&format!("--mode multicast --group {}", family.group()));
     everybody_pings_everybody(&vms);
-    assert_eq!(flooded(5), 1);
+    flooded(5, 1);
 }
 
 fn each_part_of_a_mode_is_a_switch_of_its_own(family: Family) {
@@ -405,10 +409,13 @@ fn each_part_of_a_mode_is_a_switch_of_its_own(family: Family) {
     flood_lists(&lab);
     let (vms, uplinks) = (vms(&lab), uplinks(&lab));
     let set = |args: &str| drop(lab.daemon(0).ok(&format!("vni set {GREEN} {args}")));
-    let flooded = |mark| copies(&lab, &uplinks, &vms[0], Mac::BROADCAST, mark)[0].len();
+    let flooded = |mark, want| {
+        let copies = copies(&lab, &uplinks, &vms[0], Mac::BROADCAST, mark, want);
+        assert_eq!(copies[0].len(), want);
+    };
 
     set("--flood none");
-    assert_eq!(flooded(1), 0);
+    flooded(1, 0);
     // Nor is what comes in.
     let dropped = lab.daemon(0).dropped("flood_off");
     let frame = marked(vms[1].mac, Mac::BROADCAST, 2).build();
@@ -419,7 +426,7 @@ fn each_part_of_a_mode_is_a_switch_of_its_own(family: Family) {
     });
     assert!(!near.collect(SOON, |_| false).contains(&frame));
     set("--flood her");
-    assert_eq!(flooded(3), 2);
+    flooded(3, 2);
 
     set("--learning off");
     drop(
@@ -427,10 +434,10 @@ fn each_part_of_a_mode_is_a_switch_of_its_own(family: Family) {
             .ok(&format!("fdb flush --vni {GREEN} --learned")),
     );
     let before = lab.daemon(0).table("fdb");
-    assert!(pings(&vms[0].ns, vms[1].v4, Duration::from_secs(5)));
+    assert!(pings(&vms[0].ns, vms[1].v4, DEADLINE));
     assert_eq!(lab.daemon(0).table("fdb"), before);
     set("--learning on");
-    assert!(pings(&vms[0].ns, vms[1].v4, Duration::from_secs(5)));
+    assert!(pings(&vms[0].ns, vms[1].v4, DEADLINE));
     until_true("the VM to be learned", || {
         lab.daemon(0).fdb(GREEN, vms[1].mac).is_some()
     });

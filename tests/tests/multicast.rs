@@ -72,7 +72,7 @@ fn a_restarted_daemon_joins_its_groups_again(family: Family) {
 
     assert_eq!(members(&wire.ns, family.group()), [UPLINK, SECOND]);
     assert_eq!(routes(&wire.ns), route);
-    let line = format!("a member of multicast group {}", family.group());
+    let line = format!("joined multicast group {}", family.group());
     assert_eq!(wire.daemon.log().matches(&line).count(), 2);
 }
 

@@ -13,7 +13,8 @@ use vtep_tests::link::Link as _;
 use vtep_tests::link::capture::{Capture, carrying};
 use vtep_tests::link::offload::{set_offloads, set_segmentation};
 use vtep_tests::traffic::checks::{self, marked, reaches_exactly_once};
-use vtep_tests::traffic::{ping, pings, send_udp_super, tcp_transfer, udp_pair, udp_sizes};
+use vtep_tests::traffic::{ping, pings, send_udp_gso, tcp_transfer, udp_pair, udp_sizes};
+use vtep_tests::wait::DEADLINE;
 use vtep_tests::{lab, over_each_family, over_each_underlay};
 
 const TWO: [Kind; 2] = [Kind::Vtep; 2];
@@ -40,9 +41,9 @@ over_each_underlay! {
 
 over_each_family! {
     vms_without_static_entries_find_each_other_by_flooding,
-    super_frames_leave_as_one,
-    udp_super_frames_leave_as_one,
-    udp_super_frames_arrive_cut,
+    gso_packets_leave_as_one,
+    udp_gso_packets_leave_as_one,
+    udp_gso_packets_arrive_segmented,
     every_kind_of_port_works,
     hosts_behind_one_access_port_are_reached,
     a_multicast_mac_goes_to_the_vteps_that_are_named_for_it,
@@ -175,8 +176,8 @@ fn floods_reach_three_remote_vteps_exactly_once(underlay: Underlay) {
 
             // All of it has come by now.
             let within = Duration::from_millis(2);
-            let sent = carrying(&leaving, &frame, within);
-            let passed = carrying(&coming, &frame, within);
+            let sent = carrying(&leaving, &frame, 3, within);
+            let passed = carrying(&coming, &frame, 6, within);
             for at in 0..4 {
                 // What passes at a hypervisor is what it sent and what came to it.
                 let want = if at == sender { (3, 3) } else { (0, 1) };
@@ -264,7 +265,7 @@ fn frames_between_ports_of_one_host_stay_there(underlay: Underlay) {
     );
 }
 
-fn super_frames_leave_as_one(family: Family) {
+fn gso_packets_leave_as_one(family: Family) {
     let lab = Lab::green(flat(family), &TWO);
     let (a, b) = lab.pair();
     for vm in [&a, &b] {
@@ -285,14 +286,14 @@ fn super_frames_leave_as_one(family: Family) {
     }
 }
 
-/// Super-frames to send: how many bytes, and of how many a datagram.
+/// GSO packets to send: how many bytes, and of how many a datagram.
 const SUPER: [(usize, u16); 4] = [(1500, 1380), (28_300, 1380), (6000, 100), (44_000, 1001)];
 
 /// Sends `len` bytes from VM to VM as datagrams of `size`, and insists on each of them; returns all.
 #[track_caller]
 fn udp_super_crosses(sockets: &(UdpSocket, UdpSocket), len: usize, size: u16) -> Vec<u8> {
     let data = pattern(u32::from(size), len);
-    send_udp_super(&sockets.0, &data, size);
+    send_udp_gso(&sockets.0, &data, size);
     let mut got = vec![0; 1 << 16];
     for (at, want) in data.chunks(size.into()).enumerate() {
         let len = sockets
@@ -304,7 +305,7 @@ fn udp_super_crosses(sockets: &(UdpSocket, UdpSocket), len: usize, size: u16) ->
     data
 }
 
-fn udp_super_frames_leave_as_one(family: Family) {
+fn udp_gso_packets_leave_as_one(family: Family) {
     let lab = Lab::green(flat(family), &TWO);
     let (a, b) = lab.pair();
     checks::ping_both_ways(&a, &b);
@@ -327,7 +328,7 @@ fn udp_super_frames_leave_as_one(family: Family) {
 }
 
 /// Where the underlay's card cuts nothing, the kernel does, and no datagram differs for it.
-fn udp_super_frames_arrive_cut(family: Family) {
+fn udp_gso_packets_arrive_segmented(family: Family) {
     let lab = Lab::green(flat(family), &TWO);
     let (a, b) = lab.pair();
     checks::ping_both_ways(&a, &b);
@@ -467,7 +468,7 @@ fn tagged_frames_are_dropped_by_default(underlay: Underlay) {
 
     let plain = marked(a.mac, b.mac, 4).build();
     near.send(&plain);
-    let seen = far.collect(Duration::from_secs(5), |seen| seen.last() == Some(&plain));
+    let seen = far.collect(DEADLINE, |seen| seen.last() == Some(&plain));
     assert!(
         seen.iter().all(|frame| frame[12..14] != [0x81, 0x00]),
         "a tag came through"

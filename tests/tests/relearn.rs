@@ -102,7 +102,7 @@ fn a_crash_loses_nothing_that_was_learned(family: Family) {
 }
 
 fn learned_entries_age_under_the_next_daemon(family: Family) {
-    let wire = Wire::with(family, "--ageing 4", &[]);
+    let wire = Wire::new(family);
     let before = wire.daemon.table("fdb");
     says(&wire, Mac::nth(0x31), false);
     learned(&wire, Mac::nth(0x31), "dev", PORT);
@@ -110,12 +110,10 @@ fn learned_entries_age_under_the_next_daemon(family: Family) {
     wire.daemon.kill();
     wire.daemon.run();
 
-    let row = wire
-        .daemon
-        .fdb(GREEN, Mac::nth(0x31))
-        .expect("the MAC, which is not old yet");
+    let row = wire.daemon.fdb(GREEN, Mac::nth(0x31)).expect("the MAC");
     assert_eq!(row["state"], "learned", "{row}");
     let monitor = Monitor::start(&wire.daemon, GREEN, family.address(0, 250));
+    wire.daemon.ok(&format!("vni set {GREEN} --ageing 2"));
     let _aged = monitor.event("aged", Mac::nth(0x31));
     assert_eq!(wire.daemon.table("fdb"), before);
 }

@@ -32,6 +32,7 @@ over_each_family! {
     a_restarted_daemon_goes_on_where_the_last_one_stopped,
     teardown_removes_everything,
     teardown_of_a_dead_daemon_removes_everything,
+    teardown_of_a_dead_daemon_detaches_links_that_are_still_open,
     a_clean_stop_with_teardown_removes_everything,
     a_newer_layout_is_refused_and_forwarding_goes_on,
     ports_that_vanished_meanwhile_do_no_harm,
@@ -40,7 +41,7 @@ over_each_family! {
 
 const TWO: [Kind; 2] = [Kind::Vtep; 2];
 
-/// The kernel device.
+/// The slow-path device.
 const DEVICE: &str = "vtep4789";
 /// An XDP program's word for a frame that the host shall have.
 const XDP_PASS: i32 = 2;
@@ -206,11 +207,30 @@ fn teardown_of_a_dead_daemon_removes_everything(family: Family) {
     let wire = Wire::new(family);
     wire.daemon.kill();
 
+    teardown_without_daemon(&wire);
+
+    assert_gone(&wire);
+}
+
+/// Without its pin a link goes only once nobody has it open, and even then the kernel takes its time.
+fn teardown_of_a_dead_daemon_detaches_links_that_are_still_open(family: Family) {
+    let wire = Wire::new(family);
+    wire.daemon.kill();
+    let links = fs::read_dir(wire.daemon.pins().join("links")).unwrap();
+    let open: Vec<FdLink> = links
+        .map(|link| PinnedLink::from_pin(link.unwrap().path()).unwrap().into())
+        .collect();
+    assert!(!open.is_empty());
+
+    teardown_without_daemon(&wire);
+
+    assert_gone(&wire);
+}
+
+fn teardown_without_daemon(wire: &Wire) {
     let mut command = wire.ns.command(vtep_tests::daemon::binary::vtep());
     command.args(["teardown", "--instance", wire.daemon.instance()]);
     vtep_tests::lab::ns::done(&mut command, "");
-
-    assert_gone(&wire);
 }
 
 fn a_clean_stop_with_teardown_removes_everything(family: Family) {
@@ -368,7 +388,7 @@ fn a_refused_start_leaves_what_it_found() {
             format!("{taken} --xdp-mode native"),
             "already has an XDP",
         ),
-        ("", "--fdb-max 7".to_owned(), "room for"),
+        ("", "--fdb-max 7".to_owned(), "capacity"),
         ("", "--udp-port 4790".to_owned(), "UDP port"),
     ] {
         let first: Vec<&str> = first.split_whitespace().collect();
@@ -408,7 +428,7 @@ fn a_refused_start_leaves_what_it_found() {
 }
 
 #[test]
-fn a_kernel_device_that_somebody_deletes_is_made_anew() {
+fn a_slow_path_device_that_somebody_deletes_is_made_anew() {
     need_root!();
     let wire = Wire::new(Family::V4);
     wire.daemon.ok(&format!(
@@ -443,7 +463,7 @@ fn a_kernel_device_that_somebody_deletes_is_made_anew() {
 }
 
 #[test]
-fn a_kernel_device_that_cannot_be_made_anew_is_told_of() {
+fn a_slow_path_device_that_cannot_be_made_anew_is_told_of() {
     need_root!();
     let wire = Wire::new(Family::V4);
     // Another has its place before the daemon is told.

@@ -76,14 +76,14 @@ fn others(at: usize) -> impl Iterator<Item = usize> {
     (0..3).filter(move |other| *other != at)
 }
 
-struct Lab {
+struct ThreeHypervisors {
     vms: Vec<(Ns, usize)>,
     daemons: [Option<Daemon>; 3],
     hypervisors: [Ns; 3],
     fabric: Ns,
 }
 
-impl Lab {
+impl ThreeHypervisors {
     /// Three hypervisors with their VMs, and nothing configured.
     fn new(linux: usize) -> Self {
         let fabric = Ns::new("fabric");
@@ -195,19 +195,21 @@ impl Lab {
         }
     }
 
-    /// Where the copies of a broadcast go that a VM behind hypervisor `at` sends.
-    fn copies(&self, at: usize) -> Vec<String> {
+    /// The copies of a broadcast that a VM behind hypervisor `at` sends go to these VTEPs or groups.
+    #[track_caller]
+    fn copies_go_to(&self, at: usize, want: &[String]) {
         let uplink = [Capture::arriving(&self.fabric, &format!("hv{at}"))];
         let vm = (0..VMS.len()).find(|vm| VMS[*vm].2 == at).expect("a VM");
         let frame = marked(mac(VMS[vm].0), Mac::BROADCAST, 0xc0).build();
         Capture::arriving(&self.vms[vm].0, VM_DEV).send(&frame);
-        let outers = carrying(&uplink, &frame, Duration::from_millis(50)).remove(0);
+        let more = Duration::from_millis(50);
+        let outers = carrying(&uplink, &frame, want.len(), more).remove(0);
         let mut to: Vec<String> = outers
             .iter()
             .map(|outer| Family::V6.destination(outer).1.to_string())
             .collect();
         to.sort();
-        to
+        assert_eq!(to, want, "copies of hypervisor {at}");
     }
 
     /// What learning would change.
@@ -271,7 +273,7 @@ fn vteps(at: usize) -> Vec<String> {
 }
 
 fn vteps_multicast(linux: usize) {
-    let lab = Lab::new(linux);
+    let lab = ThreeHypervisors::new(linux);
     lab.configure(
         |at| {
             "vtep vni add 100 --mode multicast --group ff05::100 --ttl 5\n".to_owned()
@@ -294,12 +296,12 @@ fn vteps_multicast(linux: usize) {
     lab.everybody_is_learned();
     lab.floods_arrive_once();
     for at in others(linux) {
-        assert_eq!(lab.copies(at), ["ff05::100"], "copies of hypervisor {at}");
+        lab.copies_go_to(at, &["ff05::100".to_owned()]);
     }
 }
 
 fn vteps_unicast_with_static_flooding(linux: usize) {
-    let lab = Lab::new(linux);
+    let lab = ThreeHypervisors::new(linux);
     lab.configure(
         |at| {
             let list = to_others(at, |other| {
@@ -323,12 +325,12 @@ fn vteps_unicast_with_static_flooding(linux: usize) {
     lab.everybody_is_learned();
     lab.floods_arrive_once();
     for at in others(linux) {
-        assert_eq!(lab.copies(at), vteps(at), "copies of hypervisor {at}");
+        lab.copies_go_to(at, &vteps(at));
     }
 }
 
 fn unicast_with_static_l2_entries(linux: usize) {
-    let lab = Lab::new(linux);
+    let lab = ThreeHypervisors::new(linux);
     lab.configure(
         |at| {
             let list = to_others(at, |other| {
@@ -364,13 +366,13 @@ fn unicast_with_static_l2_entries(linux: usize) {
 
     lab.floods_arrive_once();
     for at in others(linux) {
-        assert_eq!(lab.copies(at), vteps(at), "copies of hypervisor {at}");
+        lab.copies_go_to(at, &vteps(at));
     }
     assert_eq!(lab.tables(), before, "something was learned");
 }
 
 fn unicast_with_static_l3_entries(linux: usize) {
-    let lab = Lab::new(linux);
+    let lab = ThreeHypervisors::new(linux);
     lab.configure(
         |at| {
             // The hosts here need to be found by each other as well, which a bridge does by flooding.
@@ -408,11 +410,7 @@ fn unicast_with_static_l3_entries(linux: usize) {
     lab.vms_talk();
 
     for at in others(linux) {
-        assert_eq!(
-            lab.copies(at),
-            Vec::<String>::new(),
-            "copies of hypervisor {at}"
-        );
+        lab.copies_go_to(at, &[]);
     }
     assert_eq!(lab.tables(), before, "something was learned");
 }

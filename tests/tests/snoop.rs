@@ -96,7 +96,6 @@ fn a_host_is_known_from_its_answer(family: Family) {
 
 fn a_snooped_host_is_answered_for_and_then_ages(family: Family) {
     let wire = wire(family);
-    wire.daemon.ok(&format!("vni set {GREEN} --ageing 2"));
     let monitor = Monitor::start(&wire.daemon, GREEN, family.address(0, 250));
     let other = wire.add_port("vm1", "");
     let asker = Host::nth(0x31);
@@ -112,6 +111,7 @@ fn a_snooped_host_is_answered_for_and_then_ages(family: Family) {
     let questions = HERE.ips().map(|ip| asker.asks(ip).build());
     assert!(!wire.left().iter().any(|frame| questions.contains(frame)));
 
+    wire.daemon.ok(&format!("vni set {GREEN} --ageing 2"));
     for ip in HERE.ips() {
         until_true("the host to age", || wire.daemon.neigh(GREEN, ip).is_none());
         monitor.wait_for("the host's ageing", |row| {

@@ -97,7 +97,7 @@ fn hosts_and_prefixes_are_written_read_and_deleted() {
     let prefix = |bits: u32, last: u8| {
         let host = VtepAddr::from(std::net::IpAddr::from([10, 0, 0, last]));
         let target = FdbTarget::Peer(PeerId::new(bits));
-        let value = NexthopValue::new(Some(target), MacAddr::ZERO, NexthopValue::STATIC, 0);
+        let value = NexthopValue::new(target.into(), MacAddr::ZERO, NexthopValue::STATIC, 0);
         let bits = NexthopKey::SEGMENT_BITS + NexthopKey::V4_BITS + bits;
         (
             bits,

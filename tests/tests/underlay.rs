@@ -11,7 +11,7 @@ use vtep_tests::lab::{GREEN, Kind, Lab, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::traffic::checks;
 use vtep_tests::traffic::stream::Stream;
-use vtep_tests::wait::{until, until_true};
+use vtep_tests::wait::{DEADLINE, until, until_true};
 use vtep_tests::{over_each_family, over_each_underlay};
 
 over_each_family! {
@@ -392,10 +392,14 @@ fn one_vni_floods_over_both_families(family: Family) {
     let frame = udp4(VM, Mac::BROADCAST).build();
     wire.port.send(&frame);
 
-    let copies = wire.uplink.collect(Duration::from_millis(500), |_| false);
+    let is_copy = |packet: &&Vec<u8>| packet.ends_with(&frame);
+    let mut copies = wire
+        .uplink
+        .collect(DEADLINE, |seen| seen.iter().filter(is_copy).count() == 2);
+    copies.extend(wire.uplink.collect(Duration::from_millis(50), |_| false));
     let mut to: Vec<[u8; 2]> = copies
         .iter()
-        .filter(|packet| packet.ends_with(&frame))
+        .filter(is_copy)
         .map(|packet| packet[12..14].try_into().unwrap())
         .collect();
     to.sort_unstable();

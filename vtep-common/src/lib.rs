@@ -24,15 +24,6 @@ pub mod decide;
 pub mod frame;
 pub mod runtime;
 #[cfg(any(test, feature = "sim"))]
-#[expect(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::wildcard_enum_match_arm,
-    clippy::missing_panics_doc,
-    reason = "for tests, where a panic is a failed one"
-)]
 pub mod sim;
 #[cfg(any(test, feature = "testkit"))]
 #[expect(

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::LazyLock,
 };
@@ -11,7 +12,7 @@ use vtep_common::{
     decide::verdict::{TagEdit, Verdict},
     testkit::{
         check,
-        frames::{World, reachable},
+        frames::{Side, World, reachable},
     },
 };
 
@@ -160,4 +161,51 @@ fn a_seed_always_makes_the_same_frame() {
     for seed in 0..1000 {
         assert_eq!(one.sample(seed), other.sample(seed));
     }
+}
+
+/// Adds bytes to a checksum (FNV-1a).
+fn add(sum: &mut u64, bytes: &[u8]) {
+    for byte in bytes {
+        *sum = (*sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+}
+
+/// Whoever changes which frames there are changes these two on purpose: corpus, agreement and survey stand on them.
+#[test]
+fn the_frames_of_all_seeds_and_what_becomes_of_them_are_those_of_before() {
+    let world = World::default();
+    let [mut frames, mut outcomes] = [0xcbf2_9ce4_8422_2325_u64; 2];
+    for sample in (0..FRAMES).map(|seed| world.sample(seed)) {
+        add(&mut frames, &(sample.frame.len() as u64).to_be_bytes());
+        add(&mut frames, &sample.frame);
+        add(&mut frames, &sample.meta.ifindex.to_be_bytes());
+        match sample.meta.tag {
+            None => add(&mut frames, &[0]),
+            Some(tag) => {
+                add(&mut frames, &[1]);
+                add(&mut frames, &tag.tpid.to_be_bytes());
+                add(&mut frames, &tag.tci.to_be_bytes());
+            }
+        }
+        add(&mut frames, &sample.meta.gso_size.to_be_bytes());
+        add(&mut frames, sample.hook().name().as_bytes());
+        if let Side::Tunnel(key) = &sample.side {
+            add(&mut frames, &key.vni.to_be_bytes());
+            add(&mut frames, IpAddr::from(key.source).to_string().as_bytes());
+            match key.destination {
+                None => add(&mut frames, &[0]),
+                Some(addr) => add(&mut frames, IpAddr::from(addr).to_string().as_bytes()),
+            }
+        }
+        let decision = sample.decide(&world.tables);
+        let code = u8::try_from(sample.reason(&decision).code()).expect("few reasons");
+        add(&mut outcomes, &[code]);
+        let outcome = sample.apply(&decision, &world.tables);
+        add(&mut outcomes, &outcome.frame);
+    }
+
+    assert_eq!(
+        format!("{frames:016x} {outcomes:016x}"),
+        "cfc6f68d1ff6ad6d ace46ba53dca7f75"
+    );
 }

@@ -1,5 +1,7 @@
 //! Copying a frame to the targets of a flood list.
 
+pub mod deferred;
+
 use core::ffi::c_void;
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated as helpers};
@@ -21,12 +23,10 @@ use vtep_common::{
     runtime::{Keyed as _, Tables as _, place},
 };
 
+use self::deferred::{Waiting, waiting};
 use crate::{
-    apply::tc::tell_device,
-    count::KernelCounters,
-    frame::tc::TcFrame,
-    maps::KernelTables,
-    waiting::{Waiting, waiting},
+    action::slow_path::tell_device, counter::KernelCounters, frame::tc::TcFrame,
+    runtime::scratch::KernelTables,
 };
 
 /// What the callbacks are given.
@@ -296,7 +296,7 @@ fn send_to_port(
 #[inline(always)]
 fn send_via_kernel(copies: &Copies, peer: PeerId) -> bool {
     // SAFETY: the program's own context, and the verdict is put down.
-    let told = unsafe { tell_device(copies.skb, peer) } != 0;
+    let told = unsafe { tell_device(copies.skb, peer.get()) } != 0;
     told && copies.frame().clone_redirect(copies.device)
 }
 

@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_compiler_with_sources_comes_before_the_systems_prebuilt_core() {
-        let lab = Lab::new("both");
+        let lab = FakeMachine::new("both");
         lab.toolchain(
             "toolchains/nightly",
             STABLE,
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_systems_compiler_serves_only_with_its_prebuilt_core() {
-        let lab = Lab::new("system");
+        let lab = FakeMachine::new("system");
         lab.toolchain("usr", STABLE, "lib");
         assert!(find_compiler(&lab.machine()).is_none());
 
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_compiler_too_old_for_the_crates_is_passed_over() {
-        let lab = Lab::new("old");
+        let lab = FakeMachine::new("old");
         let old = "release: 1.85.0\nLLVM version: 19.1.7\n";
         lab.toolchain("usr", old, "lib/rustlib/bpfel-unknown-none");
 
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_linker_that_is_too_old_or_does_not_start_is_passed_over() {
-        let lab = Lab::new("linker");
+        let lab = FakeMachine::new("linker");
         lab.script("path/bpf-linker", "echo bpf-linker 0.9.15");
         lab.script("cargo/bin/bpf-linker", "exit 127");
         assert_eq!(find_linker(&lab.machine()), None);
@@ -334,9 +334,9 @@ mod tests {
     }
 
     /// A directory that stands for a machine.
-    struct Lab(PathBuf);
+    struct FakeMachine(PathBuf);
 
-    impl Lab {
+    impl FakeMachine {
         fn new(name: &str) -> Self {
             let dir = env::temp_dir().join(format!("vtep-xtask-{}-{name}", std::process::id()));
             fs::create_dir_all(&dir).unwrap();
@@ -382,7 +382,7 @@ mod tests {
         }
     }
 
-    impl Drop for Lab {
+    impl Drop for FakeMachine {
         fn drop(&mut self) {
             drop(fs::remove_dir_all(&self.0));
         }

@@ -46,7 +46,7 @@ pub(super) fn connect(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cases::pair::{By, Guest, Setup, Underlay};
+    use crate::cases::pair::{By, Carries, Guest, Setup};
     use vtep_tests::lab::underlay::Family;
     use vtep_tests::need_root;
 
@@ -55,7 +55,7 @@ mod tests {
         need_root!();
         let setup = Setup {
             family: Family::V4,
-            underlay: Underlay::Super,
+            underlay: Carries::Gso,
             guest: Guest::Veth,
         };
         let pair = Pair::new(By::Nobody, setup);

@@ -29,8 +29,8 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         let goals = count == 1_000_000;
         let goal = |goal| goals.then_some(goal);
         let batch = Batch::write(count);
-        let site = Site::new();
-        let mut seen = Seen::default();
+        let site = Loaded::new();
+        let mut seen = Loading::default();
         let loaded = compare(
             scale,
             5,
@@ -77,7 +77,7 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
 
 /// What was seen of a daemon while entries were loaded: the worst of all rounds.
 #[derive(Default)]
-struct Seen {
+struct Loading {
     daemon_us: f64,
     client_us: f64,
     wait_ms: f64,
@@ -138,12 +138,12 @@ pub(super) fn mac(number: u32) -> String {
 }
 
 /// A hypervisor with a daemon.
-pub(super) struct Site {
+pub(super) struct Loaded {
     pub(super) daemon: Daemon,
     _ends: [Ns; 2],
 }
 
-impl Site {
+impl Loaded {
     pub(super) fn new() -> Self {
         let (here, far) = (Ns::new("hv"), Ns::new("far"));
         here.veth("up0", &far, "far0");
@@ -157,7 +157,7 @@ impl Site {
     }
 
     /// Loads a batch into an FDB that is empty; returns seconds.
-    fn load(&self, batch: &Batch, seen: &mut Seen) -> Result<f64, String> {
+    fn load(&self, batch: &Batch, seen: &mut Loading) -> Result<f64, String> {
         let daemon = &self.daemon;
         daemon.ok(&format!("fdb flush --vni {VNI}"));
         if daemon.fdb_len() != 0 {

@@ -10,14 +10,14 @@
 //! it holds: [`RING`] with NAPI, and more without.
 
 mod copies;
-mod lab;
+mod wiring;
 
 use std::time::Instant;
 
 use vtep_tests::lab::Kind;
 use vtep_tests::lab::underlay::Family;
 
-use self::lab::Lab;
+use self::wiring::Wiring;
 use crate::measure::{Contender, Scale, compare};
 use crate::report::{Goal, Report};
 
@@ -31,8 +31,8 @@ const COPIES: u32 = 1 << 18;
 /// Measures.
 pub(crate) fn run(scale: &Scale, report: &mut Report) {
     for (family, name) in [(Family::V4, "IPv4"), (Family::V6, "IPv6")] {
-        let mut vtep = Lab::new(Kind::Vtep, family);
-        let mut kernel = Lab::new(Kind::Kernel, family);
+        let mut vtep = Wiring::new(Kind::Vtep, family);
+        let mut kernel = Wiring::new(Kind::Kernel, family);
         for remotes in REMOTES {
             vtep.flood_to(remotes);
             kernel.flood_to(remotes);
@@ -58,18 +58,18 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
 }
 
 /// Nanoseconds that a copy takes, from the broadcast in the VM until the sink has it.
-fn each(lab: &Lab, copies: u32) -> Result<f64, String> {
-    let batch = (RING / 2 / lab.remotes()).clamp(1, 64);
+fn each(wiring: &Wiring, copies: u32) -> Result<f64, String> {
+    let batch = (RING / 2 / wiring.remotes()).clamp(1, 64);
     // A whole number of batches.
-    let frames = copies / lab.remotes() / batch * batch;
-    let want = frames * lab.remotes();
-    let before = lab.arrived();
+    let frames = copies / wiring.remotes() / batch * batch;
+    let want = frames * wiring.remotes();
+    let before = wiring.arrived();
     let start = Instant::now();
-    lab.broadcast(frames, batch);
+    wiring.broadcast(frames, batch);
     // The batches before the last are through; of the last one the kernel may have left a part for later.
     let came = loop {
-        let came = lab.arrived() - before;
-        if came >= u64::from(want) || start.elapsed() > lab::PATIENCE {
+        let came = wiring.arrived() - before;
+        if came >= u64::from(want) || start.elapsed() > wiring::PATIENCE {
             break came;
         }
         std::thread::yield_now();

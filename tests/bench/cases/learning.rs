@@ -30,9 +30,9 @@ const SENDER: usize = 0;
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1));
 const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2));
 /// The host behind the port.
-const STATION: Mac = Mac::nth(0x0a);
+const NEAR_VM: Mac = Mac::nth(0x0a);
 /// The host behind the far VTEP.
-const FAR_STATION: Mac = Mac::nth(0x0b);
+const FAR_VM: Mac = Mac::nth(0x0b);
 
 /// Where new MACs come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,8 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         (From::Uplink, "from the uplink"),
         (From::Port, "from a port"),
     ] {
-        let mut vtep = Site::new(true, from);
-        let mut bridge = Site::new(false, from);
+        let mut vtep = Learner::new(true, from);
+        let mut bridge = Learner::new(false, from);
         let figures = compare(
             scale,
             11,
@@ -83,7 +83,7 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
 
 /// A hypervisor with an uplink and a port, and a sender of frames from new MACs at one of them. At the other end of both,
 /// what comes out is thrown away.
-struct Site {
+struct Learner {
     from: From,
     /// What learns, unless the kernel does.
     daemon: Option<Daemon>,
@@ -101,7 +101,7 @@ struct Site {
     sending: Duration,
 }
 
-impl Site {
+impl Learner {
     fn new(vtep: bool, from: From) -> Self {
         let (here, far, vm) = (Ns::new("hv"), Ns::new("far"), Ns::new("vm"));
         for ns in [&here, &far, &vm] {
@@ -136,8 +136,8 @@ impl Site {
             );
             daemon.ok(&format!("vni add {VNI}"));
             daemon.ok(&format!("port add p0 --vni {VNI} --hook xdp"));
-            daemon.ok(&format!("fdb add {STATION} --vni {VNI} --dev p0"));
-            daemon.ok(&format!("fdb add {FAR_STATION} --vni {VNI} --dst {FAR}"));
+            daemon.ok(&format!("fdb add {NEAR_VM} --vni {VNI} --dev p0"));
+            daemon.ok(&format!("fdb add {FAR_VM} --vni {VNI} --dst {FAR}"));
             process::pin(daemon.pid(), 1);
             daemon
         });
@@ -145,9 +145,9 @@ impl Site {
             kernel::add_vni(&here, VNI, HERE, 1450);
             kernel::add_port(&here, VNI, "p0");
             here.bridge(&format!(
-                "fdb add {STATION} dev p0 master static
-                 fdb add {FAR_STATION} dev vx{VNI} master static
-                 fdb add {FAR_STATION} dev vx{VNI} dst {FAR} self permanent"
+                "fdb add {NEAR_VM} dev p0 master static
+                 fdb add {FAR_VM} dev vx{VNI} master static
+                 fdb add {FAR_VM} dev vx{VNI} dst {FAR} self permanent"
             ));
         }
         Self {
@@ -282,13 +282,13 @@ impl Site {
             frame.ipv4(a, b).udp(1000, 1000).payload(1, 22).build()
         };
         match self.from {
-            From::Port => (inner(eth(source, FAR_STATION)), 6),
+            From::Port => (inner(eth(source, FAR_VM)), 6),
             From::Uplink => {
                 let outer = eth(self.far.mac("far0"), self.here.mac("up0"))
                     .ip(FAR, HERE)
                     .udp_unchecked(50_000, 4789)
                     .vxlan(VNI);
-                (inner(outer.eth(source, STATION)), 50 + 6)
+                (inner(outer.eth(source, NEAR_VM)), 50 + 6)
             }
         }
     }

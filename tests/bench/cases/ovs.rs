@@ -96,7 +96,7 @@ impl Programs {
     pub(crate) fn note(&self) -> String {
         format!(
             "{}, datapath in user space, its threads on any processor; segmentation and checksum offloads off at its VMs, as the \
-             userspace datapath needs it, so no super-frames cross",
+             userspace datapath needs it, so no GSO packets cross",
             self.version
         )
     }

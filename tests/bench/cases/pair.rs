@@ -29,18 +29,18 @@ pub(super) const PORT: &str = "port0";
 
 /// What the underlay carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Underlay {
-    /// Super-frames too, as between containers of one machine.
-    Super,
+pub(crate) enum Carries {
+    /// GSO packets too, as between containers of one machine.
+    Gso,
     /// Frames of its MTU only, which GRO merges on receipt, as from card to card.
-    Wire,
+    Mtu,
 }
 
-impl fmt::Display for Underlay {
+impl fmt::Display for Carries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Super => "GSO crosses",
-            Self::Wire => "wire-like",
+            Self::Gso => "GSO crosses",
+            Self::Mtu => "wire-like",
         })
     }
 }
@@ -48,7 +48,7 @@ impl fmt::Display for Underlay {
 /// The devices of the VMs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guest {
-    /// Veths, which take super-frames and leave checksums to others.
+    /// Veths, which take GSO packets and leave checksums to others.
     Veth,
     /// Veths with every offload off: the VM's stack sends and gets frames of its MTU, with complete checksums.
     Plain,
@@ -62,7 +62,7 @@ pub(crate) struct Setup {
     /// The underlay's family.
     pub(crate) family: Family,
     /// What it carries.
-    pub(crate) underlay: Underlay,
+    pub(crate) underlay: Carries,
     /// The VMs.
     pub(crate) guest: Guest,
 }
@@ -128,7 +128,7 @@ enum Endpoint<'a> {
 }
 
 /// One half: a hypervisor and its VM. Fields go in this order when it ends.
-struct Side<'a> {
+struct PairEnd<'a> {
     /// Carries between the taps, where there are taps.
     _pump: Option<Pump>,
     vm: Ns,
@@ -139,7 +139,7 @@ struct Side<'a> {
 
 /// The whole.
 pub(crate) struct Pair<'a> {
-    sides: [Side<'a>; 2],
+    sides: [PairEnd<'a>; 2],
     /// What encapsulates.
     pub(crate) by: By<'a>,
     /// What is set up.
@@ -163,8 +163,8 @@ impl<'a> Pair<'a> {
         let ([near, far], [near_vm, far_vm]) = (hypervisors, vms);
         let pair = Self {
             sides: [
-                Side::new(by, setup, near, near_vm, 1),
-                Side::new(by, setup, far, far_vm, 2),
+                PairEnd::new(by, setup, near, near_vm, 1),
+                PairEnd::new(by, setup, far, far_vm, 2),
             ],
             by,
             setup,
@@ -234,7 +234,7 @@ impl<'a> Pair<'a> {
             let single = longest <= usize::try_from(MTU).expect("a small constant") + 14;
             assert_eq!(
                 single,
-                self.setup.underlay == Underlay::Wire
+                self.setup.underlay == Carries::Mtu
                     || self.setup.guest == Guest::Plain
                     || matches!(self.by, By::Ovs(_)),
                 "{}, {}: the longest frame on the underlay has {longest} bytes",
@@ -300,8 +300,8 @@ fn underlay_end(by: By<'_>, setup: Setup, number: u8, ns: &Ns) {
          addr add {here}/{prefix} dev {UPLINK} {nodad}
          neigh replace {there} lladdr {far_mac} dev {UPLINK} nud permanent"
     ));
-    if setup.underlay == Underlay::Wire {
-        cut_as_wire(ns, UPLINK);
+    if setup.underlay == Carries::Mtu {
+        segment_as_wire(ns, UPLINK);
     }
 }
 
@@ -313,7 +313,7 @@ const fn underlay_mac(number: u8) -> Mac {
     Mac::nth(0xa0 + number)
 }
 
-impl<'a> Side<'a> {
+impl<'a> PairEnd<'a> {
     fn new(by: By<'a>, setup: Setup, hypervisor: Ns, vm: Ns, number: u8) -> Self {
         let (here, there) = (
             setup.family.address(0, number),
@@ -399,13 +399,13 @@ fn vm_end(by: By<'_>, setup: Setup, number: u8, vm: &Ns, mtu: u32) {
     ));
     if setup.guest == Guest::Plain || matches!(by, By::Ovs(_)) {
         set_offloads(vm, VM_DEV, false);
-    } else if setup.underlay == Underlay::Wire && matches!(by, By::Nobody) {
-        cut_as_wire(vm, VM_DEV);
+    } else if setup.underlay == Carries::Mtu && matches!(by, By::Nobody) {
+        segment_as_wire(vm, VM_DEV);
     }
 }
 
-/// Lets no super-frames onto a veth, and has what arrives merged, as for a card.
-fn cut_as_wire(ns: &Ns, dev: &str) {
+/// Has GSO packets segmented before a veth gets them, and what arrives merged by GRO, as for a card.
+fn segment_as_wire(ns: &Ns, dev: &str) {
     set_segmentation(ns, dev, false);
     set_gro(ns, dev, true);
 }

@@ -14,7 +14,7 @@ use vtep_tests::traffic::udp_pair;
 use super::bound;
 use super::connect::{connect, listen};
 use super::ovs::{Programs, note_absence};
-use super::pair::{By, Guest, Pair, Setup, Underlay};
+use super::pair::{By, Carries, Guest, Pair, Setup};
 use crate::measure::{Contender, Scale, compare_each, pin};
 use crate::report::{Goal, Report};
 
@@ -31,7 +31,7 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
     for family in Family::BOTH {
         let setup = Setup {
             family,
-            underlay: Underlay::Super,
+            underlay: Carries::Gso,
             guest: Guest::Veth,
         };
         let [vtep, kernel] = [By::Vtep, By::Kernel].map(|by| Pair::new(by, setup));
@@ -91,13 +91,13 @@ fn against(
 }
 
 /// What the client saw: how long each transaction took, in nanoseconds, and all of them.
-struct Seen {
+struct Transactions {
     each: Vec<u32>,
     all: Duration,
 }
 
 /// Transactions per second, and the microseconds within which half of them and 99 % were done.
-fn figures(seen: io::Result<Seen>) -> Result<[f64; 3], String> {
+fn figures(seen: io::Result<Transactions>) -> Result<[f64; 3], String> {
     let mut seen = seen.map_err(|e| format!("a transaction failed: {e}"))?;
     seen.each.sort_unstable();
     let within = |percent: usize| {
@@ -112,7 +112,7 @@ fn figures(seen: io::Result<Seen>) -> Result<[f64; 3], String> {
     Ok([rate, within(50)?, within(99)?])
 }
 
-fn over_tcp(pair: &Pair, time: Duration) -> io::Result<Seen> {
+fn over_tcp(pair: &Pair, time: Duration) -> io::Result<Transactions> {
     let listener = listen(pair)?;
     let (client, server) = connect(pair, &listener)?;
     for end in [&client, &server] {
@@ -134,7 +134,7 @@ fn over_tcp(pair: &Pair, time: Duration) -> io::Result<Seen> {
     )
 }
 
-fn over_udp(pair: &Pair, time: Duration) -> io::Result<Seen> {
+fn over_udp(pair: &Pair, time: Duration) -> io::Result<Transactions> {
     let (client, server): (UdpSocket, UdpSocket) =
         udp_pair((pair.vm(0), pair.address(0)), (pair.vm(1), pair.address(1)));
     transact(
@@ -159,7 +159,7 @@ fn transact(
     mut ask: impl FnMut(&mut [u8; 1]) -> io::Result<()> + Send,
     end: impl FnOnce() -> io::Result<()> + Send,
     mut answer: impl FnMut(&mut [u8; 1]) -> io::Result<bool> + Send,
-) -> io::Result<Seen> {
+) -> io::Result<Transactions> {
     let client = move || {
         pin(PROCESSOR);
         let mut byte = [0; 1];
@@ -187,7 +187,7 @@ fn transact(
         }
         end()?;
         let all = last - start;
-        Ok((Seen { each, all }, asked))
+        Ok((Transactions { each, all }, asked))
     };
     let server = move || {
         pin(PROCESSOR);
@@ -197,14 +197,15 @@ fn transact(
         }
         Ok(answered)
     };
-    let (client, server): (io::Result<(Seen, u64)>, io::Result<u64>) = thread::scope(|scope| {
-        let server = pair.spawn(scope, server);
-        let (client, server) = (pair.spawn(scope, client).join(), server.join());
-        (
-            client.unwrap_or_else(|e| resume_unwind(e)),
-            server.unwrap_or_else(|e| resume_unwind(e)),
-        )
-    });
+    let (client, server): (io::Result<(Transactions, u64)>, io::Result<u64>) =
+        thread::scope(|scope| {
+            let server = pair.spawn(scope, server);
+            let (client, server) = (pair.spawn(scope, client).join(), server.join());
+            (
+                client.unwrap_or_else(|e| resume_unwind(e)),
+                server.unwrap_or_else(|e| resume_unwind(e)),
+            )
+        });
     let ((seen, asked), answered) = (client?, server?);
     if asked == answered {
         Ok(seen)
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn figures_are_the_rate_and_two_percentiles() {
-        let seen = Seen {
+        let seen = Transactions {
             each: (1..=200).rev().map(|n| n * 1_000).collect(),
             all: Duration::from_millis(100),
         };

@@ -6,11 +6,11 @@ use std::cell::Cell;
 
 use vtep_tests::lab::underlay::Family;
 
-use self::stream::{Load, Processors, Seen};
+use self::stream::{Load, Processors, Transferred};
 use super::bound;
 use super::connect::CONGESTION_CONTROL;
 use super::ovs::{Programs, note_absence};
-use super::pair::{By, Guest, Pair, Setup, Underlay};
+use super::pair::{By, Carries, Guest, Pair, Setup};
 use crate::measure::{Contender, Scale, compare_each};
 use crate::report::{Figures, Goal, Report};
 
@@ -29,29 +29,29 @@ const OF_KERNEL: f64 = 1.2;
 const BOTH_WAYS: [Processors; 2] = [Processors::One, Processors::Two];
 
 /// What ratios one stream between veths is to reach over IPv4: rate, processor time.
-const fn goals(underlay: Underlay) -> (Goal, Goal) {
+const fn goals(underlay: Carries) -> (Goal, Goal) {
     match underlay {
-        Underlay::Super => (Goal::AtLeast(1.25), Goal::AtMost(0.8)),
-        Underlay::Wire => (Goal::AtLeast(1.0), Goal::AtMost(0.85)),
+        Carries::Gso => (Goal::AtLeast(1.25), Goal::AtMost(0.8)),
+        Carries::Mtu => (Goal::AtLeast(1.0), Goal::AtMost(0.85)),
     }
 }
 
 /// Measures.
 pub(crate) fn run(scale: &Scale, report: &mut Report) {
-    for underlay in [Underlay::Super, Underlay::Wire] {
+    for underlay in [Carries::Gso, Carries::Mtu] {
         let setup = |family, guest| Setup {
             family,
             underlay,
             guest,
         };
-        let v4 = Bench::new(By::Kernel, setup(Family::V4, Guest::Veth)).with_bound();
+        let v4 = Rivals::new(By::Kernel, setup(Family::V4, Guest::Veth)).with_bound();
         let (rate_goal, cost_goal) = goals(underlay);
         let rates = BOTH_WAYS.map(|on| v4.rate(scale, report, on, 1, 11, Some(rate_goal)));
         let cost = v4.cost(scale, report, 11, Some(cost_goal));
         v4.rate(scale, report, Processors::Two, 4, 5, None);
         drop(v4);
 
-        let v6 = Bench::new(By::Kernel, setup(Family::V6, Guest::Veth));
+        let v6 = Rivals::new(By::Kernel, setup(Family::V6, Guest::Veth));
         for (on, rate) in BOTH_WAYS.into_iter().zip(rates) {
             let goal = rate.map(|rate| Goal::AtLeast(rate * (1.0 - V6_LESS)));
             v6.rate(scale, report, on, 1, 11, goal);
@@ -62,14 +62,14 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         note_lost_goal(report, cost_goal);
         drop(v6);
 
-        let plain = Bench::new(By::Kernel, setup(Family::V4, Guest::Plain)).with_bound();
+        let plain = Rivals::new(By::Kernel, setup(Family::V4, Guest::Plain)).with_bound();
         for on in BOTH_WAYS {
             plain.rate(scale, report, on, 1, 11, Some(Goal::AtLeast(OF_KERNEL)));
         }
         plain.cost(scale, report, 11, None);
         drop(plain);
 
-        let tap = Bench::new(By::Kernel, setup(Family::V4, Guest::Tap));
+        let tap = Rivals::new(By::Kernel, setup(Family::V4, Guest::Tap));
         tap.rate(scale, report, Processors::Two, 1, 5, None);
         tap.cost(scale, report, 5, None);
     }
@@ -81,12 +81,12 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
 fn against_defaults(scale: &Scale, report: &mut Report) {
     let setup = Setup {
         family: Family::V4,
-        underlay: Underlay::Super,
+        underlay: Carries::Gso,
         guest: Guest::Veth,
     };
-    let bench = Bench::new(By::KernelDefaults, setup);
+    let rivals = Rivals::new(By::KernelDefaults, setup);
     for on in BOTH_WAYS {
-        bench.rate(scale, report, on, 1, 11, Some(Goal::AtLeast(OF_KERNEL)));
+        rivals.rate(scale, report, on, 1, 11, Some(Goal::AtLeast(OF_KERNEL)));
     }
 }
 
@@ -99,10 +99,10 @@ fn against_ovs(scale: &Scale, report: &mut Report) {
     for family in Family::BOTH {
         let setup = Setup {
             family,
-            underlay: Underlay::Super,
+            underlay: Carries::Gso,
             guest: Guest::Veth,
         };
-        Bench::new(By::Ovs(&programs), setup).rate(scale, report, Processors::Two, 1, 11, None);
+        Rivals::new(By::Ovs(&programs), setup).rate(scale, report, Processors::Two, 1, 11, None);
         report.note(programs.note());
     }
 }
@@ -121,7 +121,7 @@ fn median(report: &Report) -> Option<f64> {
 }
 
 /// The contenders, side by side.
-struct Bench<'a> {
+struct Rivals<'a> {
     setup: Setup,
     vtep: Pair<'a>,
     rival: Pair<'a>,
@@ -129,7 +129,7 @@ struct Bench<'a> {
     bound: Option<Pair<'a>>,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> Rivals<'a> {
     fn new(rival: By<'a>, setup: Setup) -> Self {
         let [vtep, rival] = [By::Vtep, rival].map(|by| Pair::new(by, setup));
         if matches!(rival.by, By::Kernel) {
@@ -229,7 +229,7 @@ impl<'a> Bench<'a> {
         scale: &Scale,
         rounds: u32,
         load: &Load,
-        figures: impl Fn(Seen) -> Result<[f64; N], String>,
+        figures: impl Fn(Transferred) -> Result<[f64; N], String>,
     ) -> ([Figures; N], String) {
         let pairs = [&self.vtep, &self.rival].into_iter().chain(&self.bound);
         // Segments that were sent again, and in how many transfers.
@@ -260,8 +260,8 @@ impl<'a> Bench<'a> {
     /// How the machine was used, and how many segments of a transfer each contender sent `again`.
     fn note(&self, load: &Load, again: &[u64]) -> String {
         let underlay = match self.setup.underlay {
-            Underlay::Super => "underlay veth as it comes (GSO, TSO, checksums on, GRO off)",
-            Underlay::Wire => {
+            Carries::Gso => "underlay veth as it comes (GSO, TSO, checksums on, GRO off)",
+            Carries::Mtu => {
                 "underlay veth with every segmentation offload off and GRO on, checksums on"
             }
         };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The machine and how it was used.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Machine {
+pub(crate) struct MeasuredOn {
     /// The command that measured.
     pub(crate) command: String,
     /// Seconds since 1970 when it began.
@@ -39,7 +39,7 @@ const SETTINGS: [&str; 6] = [
     "net/core/default_qdisc",
 ];
 
-impl Machine {
+impl MeasuredOn {
     /// This one, now.
     pub(crate) fn this() -> Self {
         let info = read("/proc/cpuinfo");

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use self::machine::Machine;
+use self::machine::MeasuredOn;
 use crate::measure::Spread;
 
 /// Rounds of a comparison.
@@ -146,7 +146,7 @@ pub(crate) struct Report {
     /// The shape of this file.
     pub(crate) version: u32,
     /// Where it was found.
-    pub(crate) machine: Machine,
+    pub(crate) machine: MeasuredOn,
     /// Whether it was only to see that everything works.
     pub(crate) smoke: bool,
     /// What each case that ran measures.
@@ -160,7 +160,7 @@ impl Report {
     pub(crate) fn start(smoke: bool) -> Self {
         Self {
             version: 1,
-            machine: Machine::this(),
+            machine: MeasuredOn::this(),
             smoke,
             cases: Vec::new(),
             rows: Vec::new(),

@@ -13,13 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::encoder::Mac;
 use crate::lab::ns::{self, Ns};
-use crate::wait::{poll, until};
+use crate::wait::{DEADLINE, poll, until};
 
 static SHOWS: AtomicBool = AtomicBool::new(false);
 static OUTLIVES: AtomicBool = AtomicBool::new(false);
@@ -33,8 +32,6 @@ pub fn show_commands() {
 pub fn outlive_this_process() {
     OUTLIVES.store(true, Ordering::Relaxed);
 }
-
-const START: Duration = Duration::from_secs(30);
 
 /// One instance: what runs, what it is called, what it said.
 #[derive(Debug)]
@@ -125,7 +122,7 @@ impl Daemon {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("start the daemon");
-        let ended = poll(START, || {
+        let ended = poll(DEADLINE, || {
             child.try_wait().expect("ask for the child's state")
         });
         if ended.is_none() {
@@ -171,7 +168,7 @@ impl Daemon {
         self.show(&format!("run {}", self.args.join(" ")));
         let child = command.spawn().expect("start the daemon");
         *self.child() = Some(child);
-        let answered = poll(START, || {
+        let answered = poll(DEADLINE, || {
             if let Some(status) = self.ended() {
                 panic!("vtep run ended with {status}:\n{}", self.log());
             }
@@ -179,7 +176,7 @@ impl Daemon {
         });
         assert!(
             answered.is_some(),
-            "vtep run did not answer in {START:?}:\n{}",
+            "vtep run did not answer in {DEADLINE:?}:\n{}",
             self.log()
         );
     }
@@ -435,9 +432,7 @@ impl Daemon {
     /// If it has not in time, or more often.
     #[track_caller]
     pub fn expect_dropped(&self, reason: &str, want: u64) {
-        let reached = poll(Duration::from_secs(3), || {
-            (self.dropped(reason) >= want).then_some(())
-        });
+        let reached = poll(DEADLINE, || (self.dropped(reason) >= want).then_some(()));
         let now = self.dropped(reason);
         assert!(
             reached.is_some() && now == want,

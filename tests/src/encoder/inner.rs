@@ -209,7 +209,7 @@ pub fn every_sort(src: Mac, dst: Mac) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// IP frames without a whole IP header, which the kernel's device drops in silence.
+/// IP frames without a whole IP header, which the kernel's `vxlan` device drops in silence.
 #[must_use]
 pub fn headless(src: Mac, dst: Mac) -> Vec<(&'static str, Vec<u8>)> {
     let head = || eth(src, dst);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::lab::ns::Ns;
 use crate::link::{Link, readable};
+use crate::wait::{DEADLINE, poll};
 
 const ETH_P_ALL_BE: u16 = 0x0003_u16.to_be();
 const PACKET_IGNORE_OUTGOING: i32 = 23;
@@ -165,18 +166,22 @@ fn stripped_tag(message: &libc::msghdr) -> Option<(u16, u16)> {
     })
 }
 
-/// The underlay frames that end with `inner` among those that came to each of `links` within
-/// `within`, in their order.
+/// The underlay frames that end with `inner` among those that come to each of `links`, in their order: waits until all of
+/// them have got `want` together, and then for `more`, in which one too many would come.
 #[must_use]
-pub fn carrying(links: &[Capture], inner: &[u8], within: Duration) -> Vec<Vec<Vec<u8>>> {
-    links
-        .iter()
-        .map(|link| {
-            let mut seen = link.collect(within, |_| false);
-            seen.retain(|outer| outer.len() > inner.len() && outer.ends_with(inner));
-            seen
-        })
-        .collect()
+pub fn carrying(links: &[Capture], inner: &[u8], want: usize, more: Duration) -> Vec<Vec<Vec<u8>>> {
+    let mut carried = vec![Vec::new(); links.len()];
+    let mut look = |within| {
+        for (link, carried) in links.iter().zip(&mut carried) {
+            let seen = link.collect(within, |_| false);
+            let has_inner = |outer: &Vec<u8>| outer.len() > inner.len() && outer.ends_with(inner);
+            carried.extend(seen.into_iter().filter(has_inner));
+        }
+        carried.iter().map(Vec::len).sum::<usize>()
+    };
+    poll(DEADLINE, || (look(Duration::ZERO) >= want).then_some(()));
+    look(more);
+    carried
 }
 
 fn size_u32<T>() -> u32 {

@@ -21,7 +21,7 @@ pub trait Link {
     /// The next frame that came, or `None` after `within`.
     fn recv(&self, within: Duration) -> Option<Vec<u8>>;
 
-    /// Collects frames until `enough` says so of what came, or `within` has passed.
+    /// Collects frames until `enough` says so of what came, or `within` has passed and what came by then is read.
     fn collect(
         &self,
         within: Duration,
@@ -30,10 +30,12 @@ pub trait Link {
         let end = Instant::now() + within;
         let mut seen = Vec::new();
         while !enough(&seen) {
-            let Some(left) = end.checked_duration_since(Instant::now()) else {
-                break;
-            };
-            seen.extend(self.recv(left));
+            let left = end.saturating_duration_since(Instant::now());
+            match self.recv(left) {
+                Some(frame) => seen.push(frame),
+                None if left.is_zero() => break,
+                None => {}
+            }
         }
         seen
     }
@@ -88,7 +90,11 @@ pub(crate) fn readable(fd: RawFd, within: Duration) -> bool {
         events: libc::POLLIN,
         revents: 0,
     };
-    let millis = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: one pollfd, alive for the call.
-    unsafe { libc::poll(&raw mut poll, 1, millis) > 0 }
+    // To the nanosecond: in whole milliseconds the last one of a wait would be spent asking again and again.
+    let within = libc::timespec {
+        tv_sec: libc::time_t::try_from(within.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: within.subsec_nanos().into(),
+    };
+    // SAFETY: one pollfd and the time, alive for the call; no signal mask.
+    unsafe { libc::ppoll(&raw mut poll, 1, &raw const within, std::ptr::null()) > 0 }
 }

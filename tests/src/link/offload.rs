@@ -22,8 +22,8 @@ const FEATURES: u32 = 4;
 /// Length of a feature's name, padding included.
 const NAME_LEN: usize = 32;
 
-/// Whether a feature makes a device take super-frames, of whatever protocol and in whatever tunnel.
-fn takes_super_frames(feature: &str) -> bool {
+/// Whether a feature makes a device take GSO packets, of whatever protocol and in whatever tunnel.
+fn takes_gso(feature: &str) -> bool {
     feature.ends_with("-segmentation") || feature == "tx-gso-list"
 }
 
@@ -47,7 +47,7 @@ pub fn set_gro(ns: &Ns, dev: &str, on: bool) {
     set(ns, dev, SET_GRO, on);
 }
 
-/// Has frames cut before a device gets them, as for a card that cuts none, or lets super-frames pass.
+/// Has GSO packets segmented before a device gets them, as for a card that segments none, or lets them pass.
 ///
 /// # Panics
 ///
@@ -61,14 +61,14 @@ pub fn set_segmentation(ns: &Ns, dev: &str, on: bool) {
         let meant = block
             .iter()
             .enumerate()
-            .filter(|(_, name)| takes_super_frames(name))
+            .filter(|(_, name)| takes_gso(name))
             .fold(0, |bits, (at, _)| bits | 1 << at);
         request.extend([meant, if on { meant } else { 0 }]);
     }
     request[1] = u32::try_from(names.len().div_ceil(32)).expect("few features");
     ask(&socket, dev, &mut request);
     let active = active_features(&socket, dev, &names);
-    let pass = active.iter().any(|name| takes_super_frames(name));
+    let pass = active.iter().any(|name| takes_gso(name));
     assert_eq!(pass, on, "segmentation offload of {dev}: {active:?}");
 }
 

@@ -20,7 +20,7 @@ const OFFLOADS: libc::c_ulong = 0x1 | 0x2 | 0x4;
 /// Length of the header before each frame of a tap opened [`Tap::with_vnet_header`].
 pub const VNET_LEN: usize = 10;
 
-/// What a super-frame is cut as.
+/// What a GSO packet is segmented into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// Into segments of a stream.
@@ -74,7 +74,7 @@ impl Tap {
     }
 
     /// Makes a tap in `ns`, up, as virtio's offloads use it: each frame has a header before it
-    /// and may be a super-frame.
+    /// and may be a GSO packet.
     #[must_use]
     pub fn with_vnet_header(ns: &Ns, dev: &str) -> Self {
         Self::open(ns, dev, true)
@@ -113,13 +113,13 @@ impl Tap {
         }
     }
 
-    /// Sends a super-frame as a guest does: to be cut into segments of `size` bytes of payload,
+    /// Sends a GSO packet as a guest does: to be segmented, with of `size` bytes of payload,
     /// with the checksum of its transport header, which begins at `l4`, still to be filled in.
     ///
     /// # Panics
     ///
     /// If the tap does not take it.
-    pub fn send_super(&self, frame: &[u8], transport: Transport, size: u16, l4: usize) {
+    pub fn send_gso(&self, frame: &[u8], transport: Transport, size: u16, l4: usize) {
         let kind = match (transport, frame[12..14] == [0x86, 0xdd]) {
             (Transport::Tcp, false) => 1,
             (Transport::Tcp, true) => 4,

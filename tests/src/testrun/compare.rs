@@ -16,7 +16,7 @@ use vtep_common::{
 };
 
 use super::totals::Totals;
-use super::{Bench, LONGEST, Ran, SHORTEST, is_xdp, save, scapy};
+use super::{LONGEST, Ran, SHORTEST, TestBed, is_xdp, save, scapy};
 use crate::dump;
 
 /// What the host says of a sample.
@@ -84,7 +84,7 @@ pub fn want(world: &World, sample: &Sample) -> Want {
     }
 }
 
-/// The decision on a frame that came by the kernel device without a tunnel key.
+/// The decision on a frame that came by the slow-path device without a tunnel key.
 fn without_key(sample: &Sample) -> Decision {
     Decision {
         verdict: Verdict::Leave(Reason::TableGap),
@@ -97,8 +97,8 @@ fn without_key(sample: &Sample) -> Decision {
     }
 }
 
-/// A test run can tell a program the segment size of a super-frame, but not the kernel of what type it is. So for an IP frame
-/// `bpf_skb_adjust_room` makes no room and takes none, and the program falls back to the kernel device.
+/// A test run can tell a program the segment size of a GSO packet, but not the kernel of what type it is. So for an IP frame
+/// `bpf_skb_adjust_room` makes no room and takes none, and the program falls back to the slow-path device.
 fn as_test_run(sample: &Sample, world: &World, decision: &Decision) -> Decision {
     if let Verdict::Deliver(deliver) = decision.verdict
         && deliver.strip != 0
@@ -158,7 +158,7 @@ pub const fn code(hook: Hook, action: Action) -> i32 {
 #[must_use]
 pub fn host_only(sample: &Sample, want: &Want) -> Option<&'static str> {
     if sample.meta.tag.is_some() {
-        Some("with a tag beside the frame")
+        Some("with an skb VLAN tag")
     } else if sample.frame.len() < SHORTEST {
         Some("shorter than an Ethernet header")
     } else if sample.frame.len() > LONGEST {
@@ -167,8 +167,8 @@ pub fn host_only(sample: &Sample, want: &Want) -> Option<&'static str> {
         // Linux 6.18 refuses it (`bpf_prog_test_run_skb`, net/bpf/test_run.c); older ones may not.
         Some("IP without a whole IP header, at TC")
     } else if sample.meta.gso_size != 0 && matches!(want.decision.verdict, Verdict::Flood(_)) {
-        // Copies are really sent, and the kernel refuses to cut what only says that it is a super-frame.
-        Some("a super-frame to be copied")
+        // Copies are really sent, and the kernel refuses to segment what only says that it is a GSO packet.
+        Some("a GSO packet to be copied")
     } else {
         None
     }
@@ -188,7 +188,12 @@ fn is_headless(frame: &[u8]) -> bool {
 /// # Errors
 ///
 /// A text for people that tells all about the frame.
-pub fn run(bench: &mut Bench<'_>, name: &str, sample: &Sample, want: &Want) -> Result<(), String> {
+pub fn run(
+    bench: &mut TestBed<'_>,
+    name: &str,
+    sample: &Sample,
+    want: &Want,
+) -> Result<(), String> {
     match bench.run(sample.hook(), &sample.frame, &sample.meta) {
         Ok(ran) if want.is(&ran) => {
             notes(bench, want).map_err(|difference| report(name, sample, want, &difference))
@@ -199,7 +204,7 @@ pub fn run(bench: &mut Bench<'_>, name: &str, sample: &Sample, want: &Want) -> R
 }
 
 /// Compares what was done on the way to the verdict.
-fn notes(bench: &mut Bench<'_>, want: &Want) -> Result<(), String> {
+fn notes(bench: &mut TestBed<'_>, want: &Want) -> Result<(), String> {
     let notes = &want.decision.notes;
     let told = bench.told();
     let expected: Vec<Event> = notes
@@ -223,7 +228,7 @@ fn notes(bench: &mut Bench<'_>, want: &Want) -> Result<(), String> {
 ///
 /// As for [`run`].
 pub fn run_counted(
-    bench: &mut Bench<'_>,
+    bench: &mut TestBed<'_>,
     world: &World,
     name: &str,
     sample: &Sample,

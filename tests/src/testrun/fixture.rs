@@ -10,7 +10,7 @@ use vtep_common::testkit::frames::{Interfaces, World};
 
 use super::compare::{code, difference};
 use super::totals::{Totals, number_name, reason_name};
-use super::{Bench, Ran, save, scapy};
+use super::{Ran, TestBed, save, scapy};
 use crate::dump;
 use crate::encoder::Frame;
 
@@ -40,7 +40,7 @@ enum Wanted {
 }
 
 /// What one program makes of a frame.
-struct End {
+struct Ending {
     hook: Hook,
     action: Action,
     reason: Reason,
@@ -50,24 +50,24 @@ struct End {
 }
 
 /// A case: one frame, and its end at each of one or two hooks.
-pub struct Case {
+pub struct Fixture {
     name: &'static str,
     device: fn(&Interfaces) -> u32,
     frame: Vec<u8>,
     gso_size: u32,
-    ends: Vec<End>,
+    ends: Vec<Ending>,
 }
 
 /// A case with a frame that arrives at `device`.
 #[must_use]
-pub fn case(name: &'static str, device: fn(&Interfaces) -> u32, frame: &Frame) -> Case {
+pub fn case(name: &'static str, device: fn(&Interfaces) -> u32, frame: &Frame) -> Fixture {
     raw_case(name, device, frame.build())
 }
 
 /// A case with the bytes of a frame.
 #[must_use]
-pub fn raw_case(name: &'static str, device: fn(&Interfaces) -> u32, frame: Vec<u8>) -> Case {
-    Case {
+pub fn raw_case(name: &'static str, device: fn(&Interfaces) -> u32, frame: Vec<u8>) -> Fixture {
+    Fixture {
         name,
         device,
         frame,
@@ -76,16 +76,16 @@ pub fn raw_case(name: &'static str, device: fn(&Interfaces) -> u32, frame: Vec<u
     }
 }
 
-impl Case {
-    /// The frame is a super-frame, to be cut into segments with so much payload.
+impl Fixture {
+    /// The frame is a GSO packet, to be segmented with so much payload.
     #[must_use]
-    pub fn merged(mut self, gso_size: u32) -> Self {
+    pub fn gso(mut self, gso_size: u32) -> Self {
         self.gso_size = gso_size;
         self
     }
 
     fn end(mut self, hook: Hook, action: Action, reason: Reason, wanted: Wanted) -> Self {
-        self.ends.push(End {
+        self.ends.push(Ending {
             hook,
             action,
             reason,
@@ -157,7 +157,7 @@ impl Case {
 /// # Panics
 ///
 /// With all that is not as wanted, of every case.
-pub fn check(bench: &mut Bench<'_>, cases: &[Case]) {
+pub fn check(bench: &mut TestBed<'_>, cases: &[Fixture]) {
     bench.load(&World::new(bench.interfaces).tables);
     let mut failures = Vec::new();
     let mut ends = 0;
@@ -179,7 +179,7 @@ pub fn check(bench: &mut Bench<'_>, cases: &[Case]) {
     );
 }
 
-fn check_end(bench: &mut Bench<'_>, case: &Case, end: &End) -> Result<(), String> {
+fn check_end(bench: &mut TestBed<'_>, case: &Fixture, end: &Ending) -> Result<(), String> {
     let meta = Meta {
         ifindex: (case.device)(&bench.interfaces),
         tag: None,
@@ -209,7 +209,7 @@ fn check_end(bench: &mut Bench<'_>, case: &Case, end: &End) -> Result<(), String
 }
 
 /// What is not as wanted.
-fn wrong(case: &Case, end: &End, ran: &Ran, counted: &Totals) -> Option<String> {
+fn wrong(case: &Fixture, end: &Ending, ran: &Ran, counted: &Totals) -> Option<String> {
     let want = Ran {
         action: code(end.hook, end.action),
         frame: match &end.wanted {
@@ -231,7 +231,7 @@ fn wrong(case: &Case, end: &End, ran: &Ran, counted: &Totals) -> Option<String> 
     (!text.is_empty()).then_some(text)
 }
 
-fn wanted_counts(case: &Case, end: &End) -> Totals {
+fn wanted_counts(case: &Fixture, end: &Ending) -> Totals {
     let mut totals = Totals::default();
     totals.add(reason_name(end.hook, end.reason), 1, bytes(&case.frame));
     for count in &end.counts {

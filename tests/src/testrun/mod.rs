@@ -1,6 +1,6 @@
 //! The programs in the kernel, run over single frames by `BPF_PROG_TEST_RUN`.
 //!
-//! A [`Bench`] lives in a network namespace of its own, with a real interface for every number in the tables: a program
+//! A [`TestBed`] lives in a network namespace of its own, with a real interface for every number in the tables: a program
 //! that is told to redirect or to copy somewhere finds that place.
 
 pub mod compare;
@@ -47,7 +47,7 @@ pub const PORTS: [&str; 6] = [
 ];
 /// The uplink.
 pub const UPLINK: &str = "uplink0";
-/// The kernel device.
+/// The slow-path device.
 pub const DEVICE: &str = "device0";
 
 /// What a program made of a frame.
@@ -60,7 +60,7 @@ pub struct Ran {
 }
 
 /// The programs and maps of an instance, loaded for a test.
-pub struct Bench<'a> {
+pub struct TestBed<'a> {
     /// The namespace that the programs run in.
     pub here: &'a Ns,
     /// The namespace of the other end of every port and of the uplink; each has the same name there.
@@ -93,7 +93,7 @@ impl Drop for Pins {
 
 /// Runs `body` with a bench, on a thread within the bench's namespace: a test run looks for interfaces in the namespace of
 /// its caller.
-pub fn with_bench<T: Send>(body: impl FnOnce(&mut Bench<'_>) -> T + Send) -> T {
+pub fn with_test_bed<T: Send>(body: impl FnOnce(&mut TestBed<'_>) -> T + Send) -> T {
     mount_bpffs();
     let (here, far) = (Ns::new("bench"), Ns::new("far"));
     for ns in [&here, &far] {
@@ -126,7 +126,7 @@ pub fn with_bench<T: Send>(body: impl FnOnce(&mut Bench<'_>) -> T + Send) -> T {
     here.run(|| {
         let datapath = Datapath::open(&pins.0, FDB_MAX)
             .unwrap_or_else(|error| panic!("load the programs: {error}"));
-        body(&mut Bench {
+        body(&mut TestBed {
             here: &here,
             far: &far,
             datapath,
@@ -148,7 +148,7 @@ fn pinned<K: Pod, V: Pod>(
         .unwrap_or_else(|error| panic!("open {name}: {error}"))
 }
 
-impl Bench<'_> {
+impl TestBed<'_> {
     /// The programs and maps.
     pub fn datapath(&mut self) -> &mut Datapath {
         &mut self.datapath

@@ -100,7 +100,7 @@ pub fn arp_crosses(a: &Vm, b: &Vm) {
     );
 }
 
-/// Frames that are neither IP nor ARP cross as sent: LLDP-like, to a station and to a group, short
+/// Frames that are neither IP nor ARP cross as sent: LLDP-like, to a unicast MAC and to a group, short
 /// and long, with lengths odd and even.
 #[track_caller]
 pub fn non_ip_crosses(a: &Vm, b: &Vm) {
@@ -124,7 +124,7 @@ pub fn non_ip_crosses(a: &Vm, b: &Vm) {
     }
 }
 
-/// Frames of every sort cross as sent, to a station and to everybody.
+/// Frames of every sort cross as sent, to a unicast MAC and to everybody.
 #[track_caller]
 pub fn every_sort_crosses(a: &Vm, b: &Vm) {
     // So that whoever learns knows both.

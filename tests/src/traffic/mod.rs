@@ -14,8 +14,6 @@ use crate::encoder::{checksum, pattern};
 use crate::lab::ns::Ns;
 use crate::wait::{DEADLINE, poll};
 
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Sends one echo request and says whether its answer came within `within`.
 #[must_use]
 pub fn ping_once(from: &Ns, to: IpAddr, seq: u16, within: Duration) -> bool {
@@ -134,15 +132,15 @@ pub fn tcp_timed(from: &Ns, to: &Ns, to_ip: IpAddr, len: usize) -> Duration {
     let listener = to.run(|| TcpListener::bind((to_ip, 0)).expect("listen"));
     let address = listener.local_addr().expect("the listener's address");
     let mut sender = from.run(|| {
-        TcpStream::connect_timeout(&address, PATIENCE)
+        TcpStream::connect_timeout(&address, DEADLINE)
             .unwrap_or_else(|e| panic!("connect from {} to {address}: {e}", from.name()))
     });
     let (receiver, _) = listener.accept().expect("accept");
     receiver
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(DEADLINE))
         .expect("a read timeout");
     sender
-        .set_write_timeout(Some(PATIENCE))
+        .set_write_timeout(Some(DEADLINE))
         .expect("a write timeout");
     let want = pattern(7, len);
     let mut got: Vec<u8> = Vec::with_capacity(len);
@@ -197,10 +195,29 @@ pub fn udp_pair(a: (&Ns, IpAddr), b: (&Ns, IpAddr)) -> (UdpSocket, UdpSocket) {
         .expect("connect");
     for socket in [&left, &right] {
         socket
-            .set_read_timeout(Some(Duration::from_secs(2)))
+            .set_read_timeout(Some(DEADLINE))
             .expect("a read timeout");
     }
     (left, right)
+}
+
+/// Gives a socket a receive buffer of `bytes`, however little the system allows to others.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+pub fn set_receive_buffer(socket: &UdpSocket, bytes: i32) {
+    // SAFETY: the value is of the size stated and outlives the call.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            (&raw const bytes).cast(),
+            4,
+        )
+    };
+    assert_eq!(set, 0, "SO_RCVBUFFORCE: {}", io::Error::last_os_error());
 }
 
 /// Sends a datagram of each size there and back and compares each.
@@ -229,13 +246,13 @@ pub fn udp_sizes(a: (&Ns, IpAddr), b: (&Ns, IpAddr), sizes: impl Iterator<Item =
     }
 }
 
-/// Sends `data` at once, for the kernel to cut into datagrams of `size` bytes (`UDP_SEGMENT`).
+/// Sends `data` at once, for the kernel to segment into datagrams of `size` bytes (`UDP_SEGMENT`).
 ///
 /// # Panics
 ///
 /// If the kernel does not take it whole.
 #[track_caller]
-pub fn send_udp_super(socket: &UdpSocket, data: &[u8], size: u16) {
+pub fn send_udp_gso(socket: &UdpSocket, data: &[u8], size: u16) {
     let size = i32::from(size);
     // SAFETY: the value is of the size stated and outlives the call.
     let set = unsafe {

@@ -8,13 +8,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::lab::ns::Ns;
-use crate::traffic::udp_pair;
+use crate::traffic::{set_receive_buffer, udp_pair};
 use crate::wait::{DEADLINE, until_true};
 
 /// 1,000 packets a second from one namespace to another.
 #[derive(Debug)]
 pub struct Stream {
     stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU32>,
     arrived: Arc<AtomicU32>,
     sender: JoinHandle<u32>,
     receiver: JoinHandle<HashSet<u32>>,
@@ -25,13 +26,13 @@ impl Stream {
     #[must_use]
     pub fn start(from: (&Ns, IpAddr), to: (&Ns, IpAddr)) -> Self {
         let (left, right) = udp_pair(from, to);
-        let (stop, arrived) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU32::new(0)),
-        );
+        // A receiver that a busy machine lets wait for a second loses nothing: the sender catches up in bursts.
+        set_receive_buffer(&right, 16 << 20);
+        let stop = Arc::new(AtomicBool::new(false));
+        let [sent, arrived] = [(); 2].map(|()| Arc::new(AtomicU32::new(0)));
         let sender = {
-            let stop = Arc::clone(&stop);
-            std::thread::spawn(move || send(&left, &stop))
+            let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
+            std::thread::spawn(move || send(&left, &stop, &sent))
         };
         let receiver = {
             let (stop, arrived) = (Arc::clone(&stop), Arc::clone(&arrived));
@@ -39,6 +40,7 @@ impl Stream {
         };
         Self {
             stop,
+            sent,
             arrived,
             sender,
             receiver,
@@ -58,6 +60,19 @@ impl Stream {
         });
     }
 
+    /// Waits until `more` packets have been sent from now on, whether they arrive or not.
+    ///
+    /// # Panics
+    ///
+    /// If they are not in time.
+    #[track_caller]
+    pub fn wait_until_sent(&self, more: u32) {
+        let target = self.sent.load(Ordering::Relaxed) + more;
+        until_true("packets to be sent", || {
+            self.sent.load(Ordering::Relaxed) >= target
+        });
+    }
+
     /// Ends the stream; returns how many packets were sent and the numbers of those that never came.
     ///
     /// # Panics
@@ -73,12 +88,13 @@ impl Stream {
     }
 }
 
-fn send(socket: &UdpSocket, stop: &AtomicBool) -> u32 {
+fn send(socket: &UdpSocket, stop: &AtomicBool, sent: &AtomicU32) -> u32 {
     let (start, mut number) = (Instant::now(), 0_u32);
     while !stop.load(Ordering::Relaxed) {
         // A refusal by the host (no route for a moment) is a packet lost, which is what is counted.
         drop(socket.send(&number.to_be_bytes()));
         number += 1;
+        sent.store(number, Ordering::Relaxed);
         let due = Duration::from_millis(number.into());
         std::thread::sleep(due.saturating_sub(start.elapsed()));
     }

@@ -10,8 +10,8 @@ use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{Interfaces, station};
 use vtep_tests::encoder::{Frame, Mac, eth, pseudo};
 use vtep_tests::testrun::fixture::Count::{Peer, Port as ToPort, Segment};
-use vtep_tests::testrun::fixture::{Case, Count, check};
-use vtep_tests::testrun::with_bench;
+use vtep_tests::testrun::fixture::{Count, Fixture, check};
+use vtep_tests::testrun::with_test_bed;
 
 /// Ours, in the tables' templates.
 pub(crate) const OWN_MAC: Mac = Mac([0x02, 0, 0, 0, 0, 0xfd]);
@@ -37,7 +37,7 @@ pub(crate) const INNER_V6: (Ipv6Addr, Ipv6Addr) = (
 pub(crate) const VXLAN: u16 = 4789;
 pub(crate) const LLDP: u16 = 0x88cc;
 
-/// The station of a segment behind a port or a peer.
+/// The MAC of a segment behind a port or a peer.
 pub(crate) fn at(segment: impl Into<u32>, target: impl Into<u32>) -> Mac {
     mac(station(segment, target))
 }
@@ -139,8 +139,8 @@ pub(crate) fn sent(segment: SegmentId, port: PortSlot, peer: PeerId) -> [Count; 
 }
 
 /// Runs cases in a bench of their own.
-pub(crate) fn all(cases: &[Case]) {
-    with_bench(|bench| check(bench, cases));
+pub(crate) fn all(cases: &[Fixture]) {
+    with_test_bed(|bench| check(bench, cases));
 }
 
 /// What XDP and TC do alike.
@@ -155,7 +155,7 @@ pub(crate) trait AtBothHooks {
     fn drops_at_ports(self, reason: Reason) -> Self;
 }
 
-impl AtBothHooks for Case {
+impl AtBothHooks for Fixture {
     fn drops_at_uplinks(self, reason: Reason) -> Self {
         self.drops(Uplink, reason).drops(UplinkXdp, reason)
     }

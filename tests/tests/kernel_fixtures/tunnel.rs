@@ -1,4 +1,4 @@
-//! What the kernel device hands on.
+//! What the slow-path device hands on.
 
 use vtep_common::abi::counter::Hook::Tunnel;
 use vtep_common::abi::reason::Reason;
@@ -10,7 +10,7 @@ use vtep_tests::testrun::fixture::case;
 use crate::named::{all, at, lldp, udp4, udp6};
 
 #[test]
-fn behind_the_kernel_device_nothing_goes_on_without_a_tunnel_key() {
+fn behind_the_slow_path_device_nothing_goes_on_without_a_tunnel_key() {
     need_root!();
     // A test run cannot give one: with a key, the tunnel program is tested with real packets.
     let device = |interfaces: &Interfaces| interfaces.device;

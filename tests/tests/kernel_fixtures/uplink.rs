@@ -101,7 +101,7 @@ fn the_uplink_delivers_to_vlans_and_small_ports_as_each_hook_can() {
     let tiny = lldp(at(PLAIN, PORT_ACCESS), 5).build();
     let tiny_counts = delivered(PLAIN, PEER_V4, PORT_ACCESS);
     all(&[
-        // TC keeps the tag beside the frame, where a test run does not show it.
+        // TC keeps the tag in the skb, where a test run does not show it.
         case(
             "a VLAN's tag is put back",
             uplink,
@@ -306,8 +306,8 @@ fn the_uplink_leaves_to_the_kernel_what_it_cannot_finish() {
         ),
         raw_case("a trailer", uplink, [plain.build(), vec![0xee; 3]].concat())
             .passes_uplinks(Reason::LeftToKernel),
-        case("a super-frame", uplink, &plain)
-            .merged(100)
+        case("a GSO packet", uplink, &plain)
+            .gso(100)
             .passes(Uplink, Reason::LeftToKernel),
     ]);
 }
@@ -462,7 +462,7 @@ fn the_uplink_drops_what_is_ours_but_bad() {
         )
         .drops_at_uplinks(Reason::FloodOff),
         case(
-            "for a station behind a VTEP",
+            "for a MAC behind a VTEP",
             uplink,
             &in_vni(100, &udp4(at(PLAIN, PEER_V6))),
         )

@@ -132,6 +132,98 @@ impl FdbTarget {
     }
 }
 
+/// A target, or none, as the maps have it: a code and a number.
+///
+/// The kernel side unpacks it where it sends: every variant of an enum the verifier follows on its own from where it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedTarget {
+    number: u32,
+    code: u8,
+}
+
+impl PackedTarget {
+    /// No target.
+    pub const NONE: Self = Self { number: 0, code: 0 };
+
+    /// As a map has it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_parts(code: u8, number: u32) -> Self {
+        Self { number, code }
+    }
+
+    /// The target, if there is one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn get(self) -> Option<FdbTarget> {
+        FdbTarget::from_code(self.code, self.number)
+    }
+
+    /// True if there is none.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_none(self) -> bool {
+        self.code == 0
+    }
+
+    /// True for a peer or a port: one copy of a frame goes there.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_unicast(self) -> bool {
+        const { assert!(FdbTarget::PEER == 1 && FdbTarget::PORT == 2) };
+        self.code.wrapping_sub(1) < 2
+    }
+
+    /// The peer, if it is one.
+    #[must_use]
+    #[inline(always)]
+    pub fn peer(self) -> Option<PeerId> {
+        (self.code == FdbTarget::PEER).then_some(PeerId::new(self.number))
+    }
+
+    /// The port, if it is one.
+    #[must_use]
+    #[inline(always)]
+    pub fn port(self) -> Option<PortSlot> {
+        (self.code == FdbTarget::PORT).then_some(PortSlot::new(self.number))
+    }
+
+    /// The flood list, if it is one.
+    #[must_use]
+    #[inline(always)]
+    pub fn list(self) -> Option<ListId> {
+        (self.code == FdbTarget::LIST).then_some(ListId::new(self.number))
+    }
+
+    /// Its code, zero if there is none.
+    #[must_use]
+    #[inline(always)]
+    pub const fn code(self) -> u8 {
+        self.code
+    }
+
+    /// Its number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        self.number
+    }
+}
+
+impl From<Option<FdbTarget>> for PackedTarget {
+    #[inline(always)]
+    fn from(target: Option<FdbTarget>) -> Self {
+        target.map_or(Self::NONE, Self::from)
+    }
+}
+
+impl From<FdbTarget> for PackedTarget {
+    #[inline(always)]
+    fn from(target: FdbTarget) -> Self {
+        Self::from_parts(target.code(), target.number())
+    }
+}
+
 /// An FDB entry as it stands in the map, zero where there is none: from the lowest bit on 16 bits of the target's number, 8 of its
 /// code, 4 of the origin, 4 of flags, and the stamp in the upper half.
 ///
@@ -164,28 +256,62 @@ impl FdbWord {
         self.0 == 0
     }
 
-    /// Where it points; `None` where there is no entry.
+    /// Where it points, if there is an entry.
     #[must_use]
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
-    pub const fn target(self) -> Option<FdbTarget> {
-        FdbTarget::from_code((self.0 >> 16) as u8, self.0 as u32 & 0xffff)
+    pub const fn target(self) -> PackedTarget {
+        PackedTarget {
+            number: self.0 as u32 & 0xffff,
+            code: (self.0 >> 16) as u8,
+        }
     }
 
-    /// True if it points to `target`.
+    /// True if it points to `target`. Without a branch.
     #[must_use]
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
     pub const fn points_to(self, target: FdbTarget) -> bool {
-        self.0 as u32 & 0xffff == target.number() && (self.0 >> 16) as u8 == target.code()
+        // That of nothing has more than 24 bits, and so is no entry's.
+        self.0 as u32 & 0x00ff_ffff == target.number() | (target.code() as u32) << 16
+    }
+
+    /// The code of its origin.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
+    const fn origin_code(self) -> u8 {
+        (self.0 >> 24) as u8 & 0xf
+    }
+
+    /// True if it [ages](Origin::ages). Without a branch, as what follows.
+    #[must_use]
+    #[inline(always)]
+    pub const fn ages(self) -> bool {
+        const MASK: u16 = Origin::mask_of_ageing();
+        MASK >> self.origin_code() & 1 != 0
+    }
+
+    /// True if the user made it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_static(self) -> bool {
+        self.origin_code() == Origin::Static.code()
+    }
+
+    /// True if a frame from elsewhere, from a local port or from a VTEP, moves it there, or makes it where there is none.
+    #[must_use]
+    #[inline(always)]
+    pub const fn yields_to_frame(self, at_port: bool) -> bool {
+        const AT_PORT: u16 = Origin::Learned.mask_of_kept(true);
+        const AT_VTEP: u16 = Origin::Learned.mask_of_kept(false);
+        let kept = if at_port { AT_PORT } else { AT_VTEP };
+        (kept >> self.origin_code() & 1 == 0) & !self.is_frozen()
     }
 
     /// Who made it; `None` for a code that means nothing.
     #[must_use]
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
     pub const fn origin(self) -> Option<Origin> {
-        Origin::from_code((self.0 >> 24) as u8 & 0xf)
+        Origin::from_code(self.origin_code())
     }
 
     /// True if it is [frozen](FdbValue::frozen).
@@ -208,7 +334,7 @@ impl FdbWord {
     /// The entry in parts; `None` where there is none, or one that means nothing.
     #[must_use]
     pub const fn value(self) -> Option<FdbValue> {
-        match (self.target(), self.origin()) {
+        match (self.target().get(), self.origin()) {
             (Some(target), Some(origin)) => Some(FdbValue {
                 target,
                 origin,

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{
     addr::{MacAddr, VtepAddr},
-    fdb::FdbTarget,
+    fdb::PackedTarget,
     id::SegmentId,
 };
 
@@ -35,9 +35,9 @@ const _: () = assert!(size_of::<NexthopKey>() == 20);
 pub struct NexthopValue {
     /// The inner destination MAC to write, in the lower 48 bits, or zero to leave it.
     pub mac: u64,
-    /// [`FdbTarget::number`].
+    /// [`PackedTarget::number`].
     number: u32,
-    /// [`FdbTarget::code`], or zero where none is known (yet): as good as no entry.
+    /// [`PackedTarget::code`]; with none (yet), the entry is as good as no entry.
     code: u8,
     /// Who made the entry: [`NexthopValue::STATIC`] or [`NexthopValue::PORT`]. For the daemon alone.
     pub origin: u8,
@@ -49,15 +49,11 @@ impl NexthopValue {
     /// An entry that leads to `target`, or as good as none. `mac` is the one to write, or zero.
     #[must_use]
     #[inline(always)]
-    pub const fn new(target: Option<FdbTarget>, mac: MacAddr, origin: u8, flags: u16) -> Self {
-        let (code, number) = match target {
-            Some(target) => (target.code(), target.number()),
-            None => (0, 0),
-        };
+    pub const fn new(target: PackedTarget, mac: MacAddr, origin: u8, flags: u16) -> Self {
         Self {
             mac: mac.get(),
-            number,
-            code,
+            number: target.number(),
+            code: target.code(),
             origin,
             flags,
         }
@@ -66,8 +62,8 @@ impl NexthopValue {
     /// Where it leads, if that is known.
     #[must_use]
     #[inline(always)]
-    pub const fn target(&self) -> Option<FdbTarget> {
-        FdbTarget::from_code(self.code, self.number)
+    pub const fn target(&self) -> PackedTarget {
+        PackedTarget::from_parts(self.code, self.number)
     }
 
     /// The MAC to write, or zero.

@@ -56,6 +56,28 @@ impl Origin {
         matches!(self, Self::Static)
     }
 
+    /// A bit for each origin that ages, at its code.
+    #[must_use]
+    pub(super) const fn mask_of_ageing() -> u16 {
+        let [one, two, three] = Self::ALL;
+        one.bit(one.ages()) | two.bit(two.ages()) | three.bit(three.ages())
+    }
+
+    /// A bit for each code, none set but of those origins that entries of this one may not take the place of: see
+    /// [`may_replace`](Self::may_replace).
+    #[must_use]
+    pub(super) const fn mask_of_kept(self, at_port: bool) -> u16 {
+        let [one, two, three] = Self::ALL;
+        one.bit(!self.may_replace(one, at_port))
+            | two.bit(!self.may_replace(two, at_port))
+            | three.bit(!self.may_replace(three, at_port))
+    }
+
+    /// The bit at its code, if it is set.
+    const fn bit(self, set: bool) -> u16 {
+        (set as u16) << self.code()
+    }
+
     /// True if an entry of this origin may take the place of one of the origin `old` that points elsewhere. What stands as high or
     /// higher may. `at_port` says that the new one is at a local port: there what was learned replaces an external entry too.
     #[must_use]

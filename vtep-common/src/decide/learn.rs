@@ -5,7 +5,6 @@ use crate::{
         addr::{MacAddr, VtepAddr},
         event::Event,
         fdb::{FdbKey, FdbTarget, FdbWord},
-        origin::Origin,
         segment::Segment,
     },
     decide::verdict::{Act, Who},
@@ -48,22 +47,15 @@ impl Seen {
     #[must_use]
     #[inline(always)]
     pub fn of(found: FdbWord, here: FdbTarget, now: impl FnOnce() -> u64) -> Self {
-        let Some(origin) = found.origin() else {
-            return Self(Source::NEW.0);
-        };
+        const { assert!(Source::NEW.0 == 1 && Source::ELSEWHERE.0 == 2) };
         if found.points_to(here) {
-            if origin.ages() && found.is_stale(now()) {
+            if found.ages() && found.is_stale(now()) {
                 return Self::STALE;
             }
             return Self(Source::HERE.0);
         }
-        if origin.is_static() {
-            Self(Source::ELSEWHERE.0)
-        } else if found.is_frozen() || !Origin::Learned.may_replace(origin, here.port().is_some()) {
-            Self(Source::HERE.0)
-        } else {
-            Self(Source::NEW.0)
-        }
+        let moves = found.yields_to_frame(here.port().is_some());
+        Self(u8::from(found.is_static()) << 1 | u8::from(moves))
     }
 
     /// As the number that [`Seen::from_code`] takes.

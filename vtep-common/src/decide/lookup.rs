@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::{
     abi::{
         address::Address,
-        fdb::{FdbKey, FdbTarget, FdbWord},
+        fdb::{FdbKey, FdbTarget, FdbWord, PackedTarget},
         hash_table::{number, numbered},
         id::{PortSlot, SegmentId},
         peer::Peer,
@@ -131,10 +131,10 @@ impl Known {
         Seen::from_code(self.seen as u8)
     }
 
-    /// Where the FDB has the destination MAC.
+    /// Where the FDB has the destination MAC, if it has it.
     #[must_use]
     #[inline(always)]
-    pub const fn destination(&self) -> Option<FdbTarget> {
+    pub const fn destination(&self) -> PackedTarget {
         FdbWord::new(self.destination).target()
     }
 }
@@ -142,7 +142,7 @@ impl Known {
 /// The peer behind which an FDB entry has its MAC, if its next hop is known.
 #[inline(always)]
 fn usual_peer<T: Keyed>(word: FdbWord, tables: &T) -> Option<(Address, &Peer)> {
-    let id = word.target()?.peer()?;
+    let id = word.target().peer()?;
     let peer = tables.peer(id)?;
     // An address that has become our own has no next hop.
     if !peer.has(Peer::RESOLVED) {

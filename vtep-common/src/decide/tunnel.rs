@@ -14,7 +14,7 @@ use crate::{
         learn::{self, Source},
         lookup::Known,
         port::neigh::event_flags,
-        verdict::{Act, Decision, Deliver, Record, TagEdit, Who},
+        verdict::{Act, Decision, Deliver, Found, Record, TagEdit, Who},
     },
     frame::{
         ecn,
@@ -73,15 +73,6 @@ pub struct Arrival {
     pub trailer: bool,
     /// The VTEP that sent it.
     pub vtep: VtepAddr,
-}
-
-/// The port that a frame is for.
-#[derive(Clone, Copy)]
-struct Local {
-    /// The port, or [`PortSlot::NONE`].
-    slot: PortSlot,
-    /// The destination MAC to write, or zero to leave it.
-    mac: MacAddr,
 }
 
 /// Smallest inner payload that TC can uncover itself: `bpf_skb_adjust_room` leaves at least an IP header, of the family that it is
@@ -147,16 +138,14 @@ where
         hear(frame, arrival, who, read, act);
     }
     let mut list = ListId::from(arrival.segment);
-    let mut to = Local {
-        slot: PortSlot::NONE,
-        mac: MacAddr::ZERO,
-    };
-    if let Some(found) = known.destination() {
+    let mut to = Found::IN_FDB;
+    if let Some(found) = known.destination().get() {
         match found {
             FdbTarget::Port(slot) => {
-                to.slot = slot;
+                to.target = found.into();
                 if arrival.stage != Stage::Device {
-                    return deliver(frame, arrival, read, who, merge, &to, tables, act);
+                    let to = (slot, MacAddr::ZERO);
+                    return deliver(frame, arrival, read, who, merge, to, tables, act);
                 }
             }
             FdbTarget::Peer(_) => return act.leave(who, Reason::SplitHorizon),
@@ -169,17 +158,18 @@ where
         }
         if let Some(host) = neigh::destination(frame, l3, read.ethertype)
             && let Some(next) = tables.nexthop(arrival.segment, &host)
-            && let Some(FdbTarget::Port(slot)) = next.target()
+            && next.target().port().is_some()
         {
-            to = Local {
-                slot,
+            to = Found {
+                target: next.target(),
                 mac: next.mac(),
             };
         }
     }
     if arrival.stage == Stage::Device {
         let to = tables.put_down::<{ place::ARRIVAL }, _>(&to);
-        if !to.slot.is_none() {
+        if let Some(slot) = to.target.port() {
+            let to = (slot, to.mac);
             return deliver(frame, arrival, read, who, merge, to, tables, act);
         }
     }
@@ -243,7 +233,7 @@ fn deliver<P, T, A>(
     read: &Received,
     who: &Who,
     merge: ecn::Merge,
-    to: &Local,
+    (slot, mac): (PortSlot, MacAddr),
     tables: &T,
     act: &A,
 ) -> A::Outcome
@@ -252,7 +242,6 @@ where
     T: Tables,
     A: Act,
 {
-    let slot = to.slot;
     // An entry that is being replaced can lead to what is in another VNI.
     let Some(port) = tables.port(slot).filter(|port| port.segment == who.segment) else {
         return act.leave(who, Reason::TableGap);
@@ -295,7 +284,7 @@ where
             to_other_end: port.has(Port::PEER_TARGET),
             strip: arrival.inner_offset,
             tag: TagEdit::Leave,
-            mac: to.mac,
+            mac,
         },
     )
 }

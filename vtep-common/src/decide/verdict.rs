@@ -6,7 +6,7 @@ use crate::{
     abi::{
         addr::{MacAddr, VtepAddr},
         event::Event,
-        fdb::{FdbKey, FdbTarget},
+        fdb::{FdbKey, PackedTarget},
         id::{ListId, PeerId, PortSlot, SegmentId},
         peer::Peer,
         reason::Reason,
@@ -145,8 +145,8 @@ pub struct Deliver {
 /// Where a frame from a port goes, found by [`crate::decide::port::unknown`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The peer, port or flood list; `None` for where the FDB has its destination.
-    pub target: Option<FdbTarget>,
+    /// The peer, port or flood list; none for where the FDB has its destination.
+    pub target: PackedTarget,
     /// The destination MAC to write, or zero to leave it.
     pub mac: MacAddr,
 }
@@ -154,7 +154,7 @@ pub struct Found {
 impl Found {
     /// Where the FDB has it.
     pub const IN_FDB: Self = Self {
-        target: None,
+        target: PackedTarget::NONE,
         mac: MacAddr::ZERO,
     };
 }

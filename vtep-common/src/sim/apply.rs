@@ -1,4 +1,6 @@
-//! What the kernel shell does to a frame, told in slices: the model that the kernel is compared with.
+//! What the kernel side does to a frame when it carries out a verdict, told in slices: the model that the kernel is compared with.
+
+use std::fmt;
 
 use crate::{
     abi::{
@@ -40,28 +42,54 @@ pub struct Outcome {
     pub action: Action,
     /// The bytes of the frame when the hook returns.
     pub frame: Vec<u8>,
-    /// The tag that the kernel then keeps beside them.
-    pub tag_beside: Option<Tag>,
+    /// The skb VLAN tag that the kernel then keeps apart from them.
+    pub skb_tag: Option<Tag>,
 }
 
+/// Why a decision cannot be carried out: it was made of another frame, with other tables, or elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// No verdict of this hook, or none yet.
+    Verdict,
+    /// The tables do not have the peer that it names.
+    Peer,
+    /// The frame is shorter than it says.
+    Frame,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Verdict => "the verdict is not one that ends a frame at this hook",
+            Self::Peer => "the tables do not have the peer of the verdict",
+            Self::Frame => "the frame is shorter than the verdict says",
+        })
+    }
+}
+
+impl std::error::Error for Unfit {}
+
 /// Carries out a decision on a frame from a port.
-#[must_use]
+///
+/// # Errors
+///
+/// If the decision is not one on this frame, with these tables, at a port.
 pub fn apply_port<T: Tables>(
     frame: &[u8],
     meta: &Meta,
     stage: port::Stage,
     decision: &Decision,
     tables: &T,
-) -> Outcome {
+) -> Result<Outcome, Unfit> {
     let xdp = stage == port::Stage::Xdp;
     let mut frame = frame.to_vec();
     if !decision.destination.is_zero() {
-        set_destination(&mut frame, decision.destination);
+        set_destination(&mut frame, decision.destination)?;
     }
     let frame = frame.as_slice();
-    match &decision.verdict {
+    Ok(match &decision.verdict {
         Verdict::Encap(encap) => {
-            let peer = tables.peer(encap.peer).expect("the peer was there");
+            let peer = tables.peer(encap.peer).ok_or(Unfit::Peer)?;
             let mut out = if encap.v6 {
                 template::render_v6(&peer.template, &encap.fields)
                     .bytes::<{ outer_template::LEN_V6 }>()
@@ -72,12 +100,12 @@ pub fn apply_port<T: Tables>(
                     .to_vec()
             };
             let mut inner = edit(frame, meta, encap.tag, xdp);
-            inner.push_beside_into_bytes();
+            inner.put_skb_tag_in_band();
             out.extend(inner.frame);
             Outcome {
                 action: Action::Redirect,
                 frame: out,
-                tag_beside: None,
+                skb_tag: None,
             }
         }
         Verdict::ViaKernel(via) => edit(frame, meta, via.tag, xdp),
@@ -88,13 +116,13 @@ pub fn apply_port<T: Tables>(
             action: Action::Drop,
             ..edit(frame, meta, flood.encap.tag, xdp)
         },
-        Verdict::Answer(reply) => answer(frame, meta, reply),
-        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => {
-            unreachable!("the parts are gone through before")
+        Verdict::Answer(reply) => answer(frame, meta, reply)?,
+        // The first three are decided further before, the last is of a frame from a VTEP.
+        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) | Verdict::FloodPorts(_) => {
+            return Err(Unfit::Verdict);
         }
-        Verdict::FloodPorts(_) => unreachable!("of a frame from a VTEP"),
-        Verdict::Leave(reason) => leave(frame, meta, *reason),
-    }
+        Verdict::Leave(reason) => leave(frame, meta, *reason)?,
+    })
 }
 
 /// The copies of a flooded frame that are encapsulated in place, each with the interface by which it leaves. `outcome` is what
@@ -106,7 +134,7 @@ pub fn copies_in_place<T: Tables>(
     tables: &T,
 ) -> Vec<(u32, Vec<u8>)> {
     let mut inner = outcome.clone();
-    inner.push_beside_into_bytes();
+    inner.put_skb_tag_in_band();
     let inner = inner.frame;
     let numbers = tables
         .flood_list(flood.list)
@@ -144,7 +172,7 @@ pub fn copies_in_place<T: Tables>(
 }
 
 /// The answer in place of the request.
-fn answer(frame: &[u8], meta: &Meta, answer: &Answer) -> Outcome {
+fn answer(frame: &[u8], meta: &Meta, answer: &Answer) -> Result<Outcome, Unfit> {
     let mut out = frame.to_vec();
     if answer.v6 {
         let packet = answer.nd();
@@ -154,33 +182,50 @@ fn answer(frame: &[u8], meta: &Meta, answer: &Answer) -> Outcome {
     } else {
         let words = answer.arp();
         let words: &[u8] = bytemuck::bytes_of(&words);
-        let at = answer.l3 + arp::OPERATION_OFFSET;
-        out[at..at + words.len()].copy_from_slice(words);
+        write_at(
+            &mut out,
+            answer.l3.saturating_add(arp::OPERATION_OFFSET),
+            words,
+        )?;
     }
     let macs = answer.macs();
     let macs: &[u8] = bytemuck::bytes_of(&macs);
-    out[..macs.len()].copy_from_slice(macs);
-    Outcome {
+    write_at(&mut out, 0, macs)?;
+    Ok(Outcome {
         action: Action::Redirect,
         frame: out,
-        tag_beside: meta.tag,
-    }
+        skb_tag: meta.tag,
+    })
+}
+
+/// Overwrites the bytes of a frame from `at` on.
+fn write_at(frame: &mut [u8], at: usize, bytes: &[u8]) -> Result<(), Unfit> {
+    frame
+        .get_mut(at..)
+        .and_then(|rest| rest.get_mut(..bytes.len()))
+        .ok_or(Unfit::Frame)?
+        .copy_from_slice(bytes);
+    Ok(())
 }
 
 /// Carries out a decision on a frame from an uplink.
-#[must_use]
+///
+/// # Errors
+///
+/// If the decision is not one on this frame, at an uplink.
 pub fn apply_uplink(
     frame: &[u8],
     meta: &Meta,
     stage: tunnel::Stage,
     decision: &Decision,
-) -> Outcome {
-    match &decision.verdict {
+) -> Result<Outcome, Unfit> {
+    Ok(match &decision.verdict {
         Verdict::Deliver(deliver) => {
             let xdp = stage == tunnel::Stage::Xdp;
-            let mut inner = edit(&frame[deliver.strip..], meta, deliver.tag, xdp);
+            let carried = frame.get(deliver.strip..).ok_or(Unfit::Frame)?;
+            let mut inner = edit(carried, meta, deliver.tag, xdp);
             if !deliver.mac.is_zero() {
-                set_destination(&mut inner.frame, deliver.mac);
+                set_destination(&mut inner.frame, deliver.mac)?;
             }
             deliver_from(inner, deliver, xdp)
         }
@@ -188,85 +233,88 @@ pub fn apply_uplink(
             action: Action::Drop,
             ..edit(frame, meta, TagEdit::Leave, false)
         },
+        // Never from the underlay back to it.
         Verdict::Encap(_)
         | Verdict::Flood(_)
         | Verdict::ViaKernel(_)
         | Verdict::Answer(_)
         | Verdict::Neigh
         | Verdict::Rest
-        | Verdict::Found(_) => {
-            unreachable!("never from the underlay back to it")
-        }
-        Verdict::Leave(reason) => leave(frame, meta, *reason),
-    }
+        | Verdict::Found(_) => return Err(Unfit::Verdict),
+        Verdict::Leave(reason) => leave(frame, meta, *reason)?,
+    })
 }
 
-/// Carries out a decision on a frame that the kernel device has decapsulated.
-#[must_use]
-pub fn apply_tunnel(frame: &[u8], meta: &Meta, decision: &Decision) -> Outcome {
+/// Carries out a decision on a frame that the slow-path device has decapsulated.
+///
+/// # Errors
+///
+/// If the decision is not one on this frame, behind the device.
+pub fn apply_tunnel(frame: &[u8], meta: &Meta, decision: &Decision) -> Result<Outcome, Unfit> {
     apply_uplink(frame, meta, tunnel::Stage::Device, decision)
 }
 
 /// Writes the destination MAC.
-pub(super) fn set_destination(frame: &mut [u8], mac: MacAddr) {
-    frame[..6].copy_from_slice(&mac.bytes());
+pub(super) fn set_destination(frame: &mut [u8], mac: MacAddr) -> Result<(), Unfit> {
+    write_at(frame, 0, &mac.bytes())
 }
 
 /// The frame as it is, with the action of the reason's class.
-fn leave(frame: &[u8], meta: &Meta, reason: Reason) -> Outcome {
+fn leave(frame: &[u8], meta: &Meta, reason: Reason) -> Result<Outcome, Unfit> {
     let action = match reason.class() {
         Class::Passed | Class::Continued => Action::Pass,
         Class::Dropped | Class::Aborted => Action::Drop,
-        Class::Delivered => unreachable!("a frame that is left alone is not delivered"),
+        // A frame that is left alone is not delivered.
+        Class::Delivered => return Err(Unfit::Verdict),
     };
-    Outcome {
+    Ok(Outcome {
         action,
         frame: frame.to_vec(),
-        tag_beside: meta.tag,
-    }
+        skb_tag: meta.tag,
+    })
 }
 
-/// The frame with its tag edited. A carried tag stays beside the frame until the bytes are needed.
+/// The frame with its tag edited. A carried skb VLAN tag stays one until the bytes are needed.
 ///
-/// Where TC takes a tag away, the kernel moves the next one, if there is one, out of the bytes and beside the frame
+/// Where TC takes a tag away, the kernel makes the next in-band one, if there is one, the skb VLAN tag
 /// (`skb_vlan_pop`, kernel `net/core/skbuff.c`).
 fn edit(frame: &[u8], meta: &Meta, tag: TagEdit, xdp: bool) -> Outcome {
     let mut out = Outcome {
         action: Action::Redirect,
         frame: frame.to_vec(),
-        tag_beside: meta.tag,
+        skb_tag: meta.tag,
     };
     match tag {
         TagEdit::Leave | TagEdit::Carry => {}
-        TagEdit::StripBeside => out.tag_beside = out.take_from_bytes(),
+        TagEdit::StripBeside => out.skb_tag = out.take_in_band_tag(),
         TagEdit::StripInBytes => {
-            out.take_from_bytes();
+            out.take_in_band_tag();
             if !xdp {
-                out.tag_beside = out.take_from_bytes();
+                out.skb_tag = out.take_in_band_tag();
             }
         }
     }
     out
 }
 
-/// Tags the frame as its port wants it: beside the frame in TC, in its bytes in XDP.
+/// Tags the frame as its port wants it: by an skb VLAN tag in TC, in-band in XDP.
 fn deliver_from(mut out: Outcome, deliver: &Deliver, xdp: bool) -> Outcome {
     if deliver.vlan != 0 {
-        out.push_beside_into_bytes();
-        out.tag_beside = Some(Tag {
+        out.put_skb_tag_in_band();
+        out.skb_tag = Some(Tag {
             tpid: vlan::TYPE_8021Q,
             tci: deliver.vlan,
         });
         if xdp {
-            out.push_beside_into_bytes();
+            out.put_skb_tag_in_band();
         }
     }
     out
 }
 
 impl Outcome {
-    /// Takes the tag out of the bytes, if there is one.
-    fn take_from_bytes(&mut self) -> Option<Tag> {
+    /// Takes the in-band tag away, if there is one.
+    fn take_in_band_tag(&mut self) -> Option<Tag> {
         let place = ethernet::TYPE_OFFSET..ethernet::TYPE_OFFSET + vlan::LEN;
         let [a, b, c, d] = <[u8; vlan::LEN]>::try_from(self.frame.get(place.clone())?).ok()?;
         let tag = Tag {
@@ -280,12 +328,15 @@ impl Outcome {
         Some(tag)
     }
 
-    /// Moves the tag beside the frame into its bytes.
-    fn push_beside_into_bytes(&mut self) {
-        if let Some(tag) = self.tag_beside.take() {
+    /// Moves the skb VLAN tag in-band, behind the addresses.
+    fn put_skb_tag_in_band(&mut self) {
+        let at = ethernet::TYPE_OFFSET;
+        if self.frame.len() < at {
+            return;
+        }
+        if let Some(tag) = self.skb_tag.take() {
             let [a, b] = tag.tpid.to_be_bytes();
             let [c, d] = tag.tci.to_be_bytes();
-            let at = ethernet::TYPE_OFFSET;
             self.frame.splice(at..at, [a, b, c, d]);
         }
     }

@@ -96,8 +96,8 @@ impl HostCounters {
 fn add(map: &RefCell<BTreeMap<u32, Counter>>, index: u32, bytes: usize) {
     let mut map = map.borrow_mut();
     let counter = map.entry(index).or_default();
-    counter.packets += 1;
-    counter.bytes += bytes as u64;
+    counter.packets = counter.packets.saturating_add(1);
+    counter.bytes = counter.bytes.saturating_add(bytes as u64);
 }
 
 impl Counters for HostCounters {

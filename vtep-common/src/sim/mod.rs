@@ -1,13 +1,14 @@
 //! The kernel side on the host: tables in ordinary maps, what a verdict does to the bytes, counters.
 //!
-//! Tests, fuzz targets and the comparison with the kernel share it; it is in no program.
+//! It stands on what the tables hold and says what becomes of a frame, so that the daemon can use it as well as tests. It does
+//! not panic: what does not go together is an error. What only tests need is in `testkit`.
 
 mod apply;
 mod counters;
 mod port;
 mod tables;
 
-pub use apply::{Action, Outcome, apply_port, apply_tunnel, apply_uplink, copies_in_place};
+pub use apply::{Action, Outcome, Unfit, apply_port, apply_tunnel, apply_uplink, copies_in_place};
 pub use counters::HostCounters;
 pub use port::decide_port;
-pub use tables::{HostTables, peer_entry};
+pub use tables::HostTables;

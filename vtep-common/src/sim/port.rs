@@ -30,10 +30,11 @@ pub fn decide_port(frame: &[u8], meta: &Meta, stage: Stage, tables: &HostTables)
         return Decision { notes, ..decision };
     };
     let mut frame = frame.to_vec();
-    if !found.mac.is_zero() {
-        set_destination(&mut frame, found.mac);
+    // A frame whose destination was found has one.
+    if !found.mac.is_zero() && set_destination(&mut frame, found.mac).is_err() {
+        return Decision { notes, ..decision };
     }
-    let last = if let Some(FdbTarget::List(list)) = found.target {
+    let last = if let Some(FdbTarget::List(list)) = found.target.get() {
         decide_flood(frame.as_slice(), meta, list, tables)
     } else {
         decide_found(frame.as_slice(), meta, &found, tables)

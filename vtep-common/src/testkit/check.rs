@@ -28,10 +28,8 @@ use crate::{
         template::{self, Fields},
     },
     runtime::{Keyed as _, Tables},
-    sim::{
-        Action, HostCounters, HostTables, Outcome, apply_port, apply_tunnel, apply_uplink,
-        decide_port,
-    },
+    sim::{Action, HostCounters, HostTables, Outcome, decide_port},
+    testkit::apply::{apply_port, apply_tunnel, apply_uplink},
     testkit::frames::{Sample, Side, World},
     wire::{checksum::Sum, ethernet, icmpv6, ipv4, ipv6, tcp, udp, vlan, vxlan},
 };
@@ -438,8 +436,8 @@ fn from_underlay(
                 tci: deliver.vlan,
             });
             let mut tags: Vec<Tag> = own.into_iter().chain(meta.tag).collect();
-            if outcome.tag_beside.is_some() {
-                assert_eq!(outcome.tag_beside, Some(tags.remove(0)));
+            if outcome.skb_tag.is_some() {
+                assert_eq!(outcome.skb_tag, Some(tags.remove(0)));
             }
             let mut want = inner[..ethernet::TYPE_OFFSET].to_vec();
             for tag in tags {
@@ -476,7 +474,7 @@ fn untouched(frame: &[u8], meta: &Meta, reason: Reason, outcome: &Outcome) {
     };
     assert_eq!(outcome.action, want, "{reason:?}");
     assert_eq!(outcome.frame, frame, "{reason:?}");
-    assert_eq!(outcome.tag_beside, meta.tag);
+    assert_eq!(outcome.skb_tag, meta.tag);
 }
 
 /// A frame counts under one reason, and for segments, ports and peers if it went through.
@@ -619,7 +617,7 @@ fn says(message: &[u8], host: VtepAddr) -> bool {
 /// What must hold for an answer: it goes back to who asked, from the MAC that the table has, and its checksum is right.
 fn answered(frame: &[u8], meta: &Meta, answer: &Answer, outcome: &Outcome, tables: &HostTables) {
     assert_eq!(outcome.action, Action::Redirect);
-    assert_eq!(outcome.tag_beside, meta.tag);
+    assert_eq!(outcome.skb_tag, meta.tag);
     assert_eq!(answer.ifindex, meta.ifindex);
     let known = tables
         .neighs
@@ -685,7 +683,7 @@ fn encapsulated(
     tables: &HostTables,
 ) {
     assert_eq!(outcome.action, Action::Redirect);
-    assert_eq!(outcome.tag_beside, None);
+    assert_eq!(outcome.skb_tag, None);
     let peer = tables.peer(encap.peer).expect("a peer that is there");
     let segment = tables
         .segment(decision.segment)

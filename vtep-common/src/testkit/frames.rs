@@ -27,8 +27,10 @@ use crate::{
         flow,
         packet::{Meta, Tag},
     },
-    sim::{HostTables, Outcome, apply_port, apply_tunnel, apply_uplink, decide_port, peer_entry},
+    sim::{HostTables, Outcome, decide_port},
+    testkit::apply::{apply_port, apply_tunnel, apply_uplink},
     testkit::build::{self, Checksum, Fragment, Ip, Underlay},
+    testkit::tables::peer_entry,
     wire::{ethernet, ipv6, udp, vlan, vxlan},
 };
 

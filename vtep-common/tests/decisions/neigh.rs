@@ -9,7 +9,7 @@ use vtep_common::{
         verdict::{Decision, Verdict},
     },
     frame::{neigh::Answer, packet::Meta},
-    sim::apply_port,
+    testkit::apply::apply_port,
     testkit::{
         build::{self, Ip},
         frames::{

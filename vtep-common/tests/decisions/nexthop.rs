@@ -8,7 +8,7 @@ use vtep_common::{
         verdict::{Decision, Verdict},
     },
     frame::packet::Meta,
-    sim::{apply_port, apply_tunnel},
+    testkit::apply::{apply_port, apply_tunnel},
     testkit::{
         build::{self, Checksum, Ip},
         frames::{PEER_V4, PEER_V6_ZERO, PORT_ROUTED_OTHER, PORT_VLAN_40, ROUTED, World, station},

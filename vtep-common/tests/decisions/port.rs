@@ -17,7 +17,8 @@ use vtep_common::{
         verdict::{Decision, Encap, TagEdit},
     },
     frame::packet::{Meta, Tag},
-    sim::{Action, apply_port},
+    sim::Action,
+    testkit::apply::apply_port,
     testkit::{
         build::{self, Checksum, Fragment, Ip},
         check,
@@ -533,7 +534,7 @@ fn a_second_tag_is_dropped_unless_the_vni_passes_tags() {
                 let via = via_kernel(&decision);
                 assert_eq!(via.reason, Reason::EncapsulatedByKernel);
                 let outcome = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
-                assert_eq!(outcome.tag_beside, Some(q(5)));
+                assert_eq!(outcome.skb_tag, Some(q(5)));
                 assert_eq!(tagged(&outcome.frame, q(5)), inner);
             } else {
                 assert_eq!(left(&decision), Reason::VlanUnmapped);
@@ -574,7 +575,7 @@ fn a_station_at_another_port_gets_the_frame() {
         &decision,
         &world.tables,
     );
-    assert_eq!(outcome.tag_beside, Some(q(10)));
+    assert_eq!(outcome.skb_tag, Some(q(10)));
 }
 
 #[test]
@@ -603,7 +604,7 @@ fn a_carried_tag_is_delivered_with_the_frame() {
     let decision = at_port_with(&world, &meta, &inner);
     assert_eq!(deliver(&decision).tag, TagEdit::Carry);
     let outcome = apply_port(&inner, &meta, Stage::Tc, &decision, &world.tables);
-    assert_eq!(outcome.tag_beside, Some(q(99)));
+    assert_eq!(outcome.skb_tag, Some(q(99)));
 
     // Into a VLAN: the port's tag goes outside.
     let inner = udp_frame(station(TRUNK, PORT_VLAN_20));
@@ -614,7 +615,7 @@ fn a_carried_tag_is_delivered_with_the_frame() {
     let decision = at_port_with(&world, &meta, &inner);
     let outcome = apply_port(&inner, &meta, Stage::Tc, &decision, &world.tables);
     assert_eq!(outcome.frame, tagged(&inner, q(99)));
-    assert_eq!(outcome.tag_beside, Some(q(20)));
+    assert_eq!(outcome.skb_tag, Some(q(20)));
 }
 
 #[test]

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 
 use vtep_common::abi::id::ListId;
 use vtep_common::{
-    abi::reason::Reason,
+    abi::{addr::MacAddr, reason::Reason},
     decide::{
         tunnel::{TunnelKey, decide_tunnel},
         verdict::{Decision, Verdict},
     },
     frame::packet::Meta,
-    sim::{Action, apply_tunnel},
+    sim::Action,
+    testkit::apply::apply_tunnel,
     testkit::frames::{
         GONE_PORT, LONE, PEER_V4, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_NATIVE, PORT_VLAN_10,
         QUIET, TRUNK, World, group, station,
@@ -61,11 +62,7 @@ fn a_super_frame_is_delivered_whatever_its_size() {
 
 #[test]
 fn floods_go_to_local_ports_alone() {
-    for destination in [
-        station(PLAIN, 999_u32),
-        group(77_u32),
-        "ff:ff:ff:ff:ff:ff".parse().unwrap(),
-    ] {
+    for destination in [station(PLAIN, 999_u32), group(77_u32), MacAddr::BROADCAST] {
         let decision = decide(&udp_frame(destination), &key(100));
         assert_eq!(decision.verdict, Verdict::FloodPorts(PLAIN.into()));
     }
@@ -169,7 +166,7 @@ fn a_tag_is_dropped_unless_the_vni_passes_tags_wherever_it_stands() {
             if passes {
                 assert_eq!(deliver(&decision).slot, PORT_NATIVE);
                 let outcome = apply_tunnel(&frame, &meta, &decision);
-                assert_eq!((outcome.frame, outcome.tag_beside), (frame, tag));
+                assert_eq!((outcome.frame, outcome.skb_tag), (frame, tag));
             } else {
                 assert_eq!(left(&decision), Reason::InnerVlan);
             }
@@ -183,7 +180,7 @@ fn a_frame_for_a_trunk_gets_the_vlan_of_its_port() {
     let decision = decide(&frame, &key(100));
     let outcome = apply_tunnel(&frame, &Meta::default(), &decision);
     assert_eq!(outcome.action, Action::Redirect);
-    assert_eq!((outcome.frame, outcome.tag_beside), (frame, Some(q(10))));
+    assert_eq!((outcome.frame, outcome.skb_tag), (frame, Some(q(10))));
 }
 
 #[test]

@@ -16,7 +16,8 @@ use vtep_common::{
         ecn,
         packet::{Meta, Tag},
     },
-    sim::{Action, HostTables, apply_uplink},
+    sim::{Action, HostTables},
+    testkit::apply::apply_uplink,
     testkit::{
         build::{self, Checksum, Ip, Underlay},
         frames::{
@@ -66,15 +67,12 @@ fn a_frame_for_a_trunk_gets_the_vlan_of_its_port() {
         assert_eq!(deliver(&decision).vlan, 10);
 
         let beside = apply_uplink(&frame, &Meta::default(), Stage::Tc, &decision);
-        assert_eq!(
-            (beside.frame, beside.tag_beside),
-            (inner.clone(), Some(q(10)))
-        );
+        assert_eq!((beside.frame, beside.skb_tag), (inner.clone(), Some(q(10))));
 
         let decision = at_uplink_xdp(&world, &frame);
         let in_bytes = apply_uplink(&frame, &Meta::default(), Stage::Xdp, &decision);
         assert_eq!(in_bytes.frame, tagged(&inner, q(10)));
-        assert_eq!(in_bytes.tag_beside, None);
+        assert_eq!(in_bytes.skb_tag, None);
     }
 }
 

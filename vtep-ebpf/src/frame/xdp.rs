@@ -153,6 +153,6 @@ impl PacketRead for XdpFrame<'_> {
 
     #[inline(always)]
     fn blur(&self, bits: u8) -> u8 {
-        crate::blur::blur(bits)
+        crate::runtime::opaque::blur(bits)
     }
 }

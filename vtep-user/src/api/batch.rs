@@ -38,7 +38,7 @@ pub(super) async fn batch(State(handle): State<Handle>, body: Body) -> Answer {
     let mut result = Ok(());
     while let Some(piece) = body.next().await {
         let Ok(piece) = piece else {
-            return Err(Refusal::invalid("the batch broke off"));
+            return Err(Refusal::invalid("the batch ended early"));
         };
         // After a refusal the rest is read and thrown away, so that the client gets to read the answer.
         if result.is_ok() {

@@ -39,7 +39,7 @@ pub enum BindError {
         path: PathBuf,
     },
     /// Something that no daemon made is in the way.
-    #[error("{} is there and is not a socket; remove it first", .0.display())]
+    #[error("{} exists and is not a socket; remove it first", .0.display())]
     InTheWay(PathBuf),
     /// The system refused.
     #[error("cannot {what} {}", .path.display())]

@@ -9,18 +9,18 @@ use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::output::{Output, printable};
+use super::output::Output;
 use super::{Failure, block_on};
 use crate::api::client::{Client, ClientError};
 use crate::instance;
-use crate::model::{EventRow, Happening, Vni, VniFilter};
+use crate::model::{EventRow, Happening, Vni, VniFilter, printable};
 
 /// Pieces that may wait to be printed. What does not fit waits in the daemon, which says what it had to leave out.
 const PIECES_AHEAD: usize = 16;
 
 #[derive(Debug, Args)]
 pub(super) struct MonitorArgs {
-    /// What concerns this VNI only
+    /// Only events of this VNI
     #[arg(long)]
     pub(super) vni: Option<Vni>,
 }
@@ -51,7 +51,7 @@ where
         end = watch(events, output, out) => {
             end?;
             Err(Failure::refused(format!(
-                "the daemon is gone, and its events with it; watch the next one with: vtep monitor{}",
+                "the daemon has ended, and no more events come; watch the next one with: vtep monitor{}",
                 instance::option(instance)
             )))
         }
@@ -297,7 +297,7 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "the daemon is gone, and its events with it; watch the next one with: vtep monitor --instance blue"
+            "the daemon has ended, and no more events come; watch the next one with: vtep monitor --instance blue"
         );
         assert_eq!(out.flushed.lock().unwrap().concat(), text);
     }

@@ -89,7 +89,7 @@ impl Announcer {
                 Ok(()) => self.counters.sent += 1,
                 Err(error) => {
                     self.counters.lost += 1;
-                    tracing::debug!(%error, to = %packet.to, "an announcement was not sent");
+                    tracing::debug!(%error, to = %packet.to, "could not send an announcement");
                     // Perhaps the address or the interface is gone: the next is sent by a new socket.
                     if error.kind() != io::ErrorKind::WouldBlock {
                         self.sockets.remove(&packet.from);

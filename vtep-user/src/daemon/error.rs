@@ -68,7 +68,7 @@ pub enum DaemonError {
     },
     /// The pinned FDB has another size than asked for.
     #[error(
-        "the FDB that is in use has room for {found} entries, not {wanted}; its size changes only after: vtep teardown{}",
+        "the FDB has a capacity of {found} entries, not {wanted}; it changes only after: vtep teardown{}",
         instance::option(.instance)
     )]
     FdbSize {
@@ -81,7 +81,7 @@ pub enum DaemonError {
     },
     /// Another UDP port than that of the pinned state.
     #[error(
-        "the state that is in use is for UDP port {found}, not {wanted}; the port changes only after: vtep teardown{}",
+        "the pinned state is for UDP port {found}, not {wanted}; it changes only after: vtep teardown{}",
         instance::option(.instance)
     )]
     UdpPort {
@@ -102,15 +102,15 @@ pub enum DaemonError {
         source: io::Error,
     },
     /// There is nothing to tear down.
-    #[error(
-        "there is nothing of instance {instance} to remove; name another with: --instance NAME"
-    )]
+    #[error("instance {instance} has nothing to remove; name another with: --instance NAME")]
     NothingThere {
         /// The instance.
         instance: String,
     },
     /// A daemon that was running cannot go on.
-    #[error("{what}: {cause}; forwarding goes on without a daemon, start it again with: vtep run")]
+    #[error(
+        "{what}: {cause}; forwarding continues without a daemon; start it again with: vtep run"
+    )]
     Broken {
         /// What does not work any more.
         what: &'static str,

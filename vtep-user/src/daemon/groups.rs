@@ -76,12 +76,12 @@ impl Groups {
             self.wanted.remove(&group);
             for uplink in uplinks.iter() {
                 if let Err(error) = self.memberships.leave(group, uplink.index) {
-                    tracing::warn!(%error, %group, "leaving a group failed");
+                    tracing::warn!(%error, %group, "could not leave a multicast group");
                 }
             }
             let deleted = self.netlink.delete_group_route(group, self.udp_port).await;
             if let Err(error) = deleted {
-                tracing::warn!(%error, %group, "the route to a group stays");
+                tracing::warn!(%error, %group, "could not delete the route to a multicast group");
             }
         }
     }
@@ -91,7 +91,7 @@ impl Groups {
     pub(super) async fn sync(&mut self, uplinks: &Uplinks, locals: &[IpAddr]) {
         self.unfinished = false;
         if let Err(error) = self.try_sync(uplinks, locals).await {
-            self.refused("the multicast groups are not as they should be", &error);
+            self.refused("could not update the multicast groups", &error);
         }
     }
 
@@ -124,7 +124,7 @@ impl Groups {
             .collect();
         for (group, ifindex) in stale {
             if let Err(error) = self.memberships.leave(group, ifindex) {
-                tracing::warn!(%error, %group, "leaving a group failed");
+                tracing::warn!(%error, %group, "could not leave a multicast group");
             }
         }
         for &group in &wanted {
@@ -153,7 +153,7 @@ impl Groups {
     fn join_one(&mut self, group: IpAddr, uplinks: &Uplinks) {
         for Link { index, name, .. } in uplinks.iter() {
             if let Err(error) = self.memberships.join(group, *index) {
-                let what = format!("joining the group {group} on {name} failed");
+                let what = format!("could not join the multicast group {group} on {name}");
                 self.refused(&what, &error);
             }
         }
@@ -171,7 +171,10 @@ impl Groups {
             }),
         };
         if let Err(error) = done {
-            self.refused(&format!("the group {group} cannot be sent to"), &error);
+            self.refused(
+                &format!("could not set the route to the multicast group {group}"),
+                &error,
+            );
         }
     }
 
@@ -210,10 +213,10 @@ fn log(groups: &BTreeSet<IpAddr>, uplinks: &Uplinks) {
     }
     let on = uplinks.names();
     if groups.len() > NAMED {
-        tracing::info!("a member of {} multicast groups on {on}", groups.len());
+        tracing::info!("joined {} multicast groups on {on}", groups.len());
     } else {
         let names: Vec<String> = groups.iter().map(ToString::to_string).collect();
         let names = names.join(", ");
-        tracing::info!("a member of multicast group {names} on {on}");
+        tracing::info!("joined multicast group {names} on {on}");
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn raise_file_limit() {
     // SAFETY: the call reads the limit that it is given.
     if !known || unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
         let error = io::Error::last_os_error();
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "could not raise the limit of open files");
     }
 }
 

@@ -217,7 +217,7 @@ impl Resolver {
             return;
         }
         if let Err(error) = self.netlink.keep_resolved(ifindex, next_hop).await {
-            tracing::warn!(%error, %next_hop, "the kernel does not keep a next hop resolved");
+            tracing::warn!(%error, %next_hop, "could not have the kernel keep a next hop resolved");
             self.kept.remove(&(ifindex, next_hop));
         }
     }
@@ -229,7 +229,7 @@ impl Resolver {
             return;
         }
         if let Err(error) = self.netlink.probe(ifindex, next_hop).await {
-            tracing::warn!(%error, %next_hop, "the kernel keeps a next hop resolved");
+            tracing::warn!(%error, %next_hop, "could not release a next hop that the kernel keeps resolved");
         }
     }
 }

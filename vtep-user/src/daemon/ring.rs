@@ -55,7 +55,7 @@ impl LostEvents {
         let lost = match datapath.lost_events() {
             Ok(lost) => lost,
             Err(error) => {
-                tracing::error!(%error, "the counters of events cannot be read");
+                tracing::error!(%error, "could not read the event counters");
                 return None;
             }
         };
@@ -64,10 +64,10 @@ impl LostEvents {
         if more == 0 {
             return None;
         }
-        tracing::warn!(count = more, "the ring buffer of events was full");
+        tracing::warn!(count = more, "the event ring buffer was full");
         Some(Happening {
             count: Some(more),
-            why: Some("the ring buffer was full; the next frames tell again".to_owned()),
+            why: Some("the ring buffer was full; the next frames report again".to_owned()),
             ..Happening::new(EventKind::Lost)
         })
     }

@@ -73,10 +73,10 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
     stop.send_replace(true);
     for server in std::iter::once(api).chain(metrics) {
         if let Ok(Err(error)) = server.await {
-            tracing::warn!(%error, "a server ended badly");
+            tracing::warn!(%error, "the API server stopped");
         }
     }
-    end.tell(options.teardown)
+    end.report(options.teardown)
 }
 
 /// Why the daemon ends.
@@ -95,11 +95,11 @@ impl End {
     }
 
     /// Says it. Only what somebody asked for is a success.
-    fn tell(self, teardown: bool) -> Result<(), DaemonError> {
+    fn report(self, teardown: bool) -> Result<(), DaemonError> {
         match self {
             Self::Broken(error) => return Err(error),
-            Self::Signal if !teardown => tracing::info!("stopped; forwarding goes on"),
-            Self::Removed | Self::Signal => tracing::info!("everything is removed"),
+            Self::Signal if !teardown => tracing::info!("stopped; forwarding continues"),
+            Self::Removed | Self::Signal => tracing::info!("removed everything from the kernel"),
         }
         Ok(())
     }
@@ -113,20 +113,20 @@ mod tests {
     fn a_daemon_that_cannot_go_on_fails_and_says_what_failed() {
         let failed = || {
             Err(DaemonError::Broken {
-                what: "the underlay is not followed any more",
+                what: "cannot follow the underlay any more",
                 cause: "no memory".to_owned(),
             })
         };
         for teardown in [false, true] {
-            let said = End::of(failed()).tell(teardown).unwrap_err().to_string();
+            let said = End::of(failed()).report(teardown).unwrap_err().to_string();
             assert!(
                 said.contains("underlay") && said.contains("no memory"),
                 "{said}"
             );
             assert!(said.contains("vtep run"), "{said}");
 
-            assert!(End::of(Ok(())).tell(teardown).is_ok());
-            assert!(End::Signal.tell(teardown).is_ok());
+            assert!(End::of(Ok(())).report(teardown).is_ok());
+            assert!(End::Signal.report(teardown).is_ok());
         }
     }
 }

@@ -69,7 +69,7 @@ impl SlowPath {
             && !tunnel.adopted
             && let Err(left) = self.netlink.delete_link(&self.name()).await
         {
-            tracing::warn!(error = %left, "the device {} stays", self.name());
+            tracing::warn!(error = %left, "could not delete the device {}", self.name());
         }
         used.map(|()| tunnel.link)
     }

@@ -55,7 +55,7 @@ pub(super) fn check_kernel() -> Result<(), DaemonError> {
 
 pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
     let netlink = Netlink::open()?;
-    // Before anything is read: what changes from here on is told.
+    // Before anything is read: what changes from here on is reported.
     let monitor = Monitor::open()?;
     let uplinks = uplinks::find(&netlink, &options.ifaces).await?;
     let locals = locals::find(&netlink, options, &uplinks).await?;
@@ -73,7 +73,7 @@ pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
             if !tunnel.adopted
                 && let Err(left) = netlink.delete_link(&tunnel.link.name).await
             {
-                tracing::warn!(error = %left, "the device {} stays", tunnel.link.name);
+                tracing::warn!(error = %left, "could not delete the device {}", tunnel.link.name);
             }
             Err(error)
         }

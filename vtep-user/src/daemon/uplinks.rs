@@ -45,12 +45,12 @@ pub(super) fn choose_hook(
         .xdp_features(link.index)?
         .is_none_or(|features| features.has(XdpFeatures::BASIC));
     let tc_because = match options.uplink_hook {
-        UplinkHook::Tc => Some("it was asked for"),
+        UplinkHook::Tc => Some("it was requested"),
         UplinkHook::Auto if link.kind == LinkKind::Veth => Some(
-            "XDP on a veth switches segmentation offload off at its other end; have it with: --uplink-hook xdp",
+            "XDP on a veth turns off segmentation offload at its peer; force it with: --uplink-hook xdp",
         ),
         UplinkHook::Auto if !native && options.xdp_mode == XdpMode::Auto => Some(
-            "the driver has no native XDP, and generic XDP is no faster than TC; have it with: --uplink-hook xdp",
+            "the driver has no native XDP, and generic XDP is no faster than TC; force it with: --uplink-hook xdp",
         ),
         UplinkHook::Xdp | UplinkHook::Auto => None,
     };
@@ -150,7 +150,10 @@ impl Uplinks {
         if old.index == link.index {
             return Ok(false);
         }
-        tracing::warn!("uplink {} was made again; attaching to it", link.name);
+        tracing::warn!(
+            "uplink {} was deleted and made again; attaching to it",
+            link.name
+        );
         datapath.detach_uplink(old.index)?;
         let hook = choose_hook(options, netlink, link)?;
         // Nothing is rolled back: TC alone is better than nothing.

@@ -41,7 +41,7 @@ pub enum XdpMode {
 /// How XDP came to be attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum XdpOutcome {
-    /// In the driver.
+    /// Native mode, in the driver.
     Native,
     /// In the stack, and why not in the driver.
     Generic(String),
@@ -51,7 +51,7 @@ pub enum XdpOutcome {
 
 impl XdpOutcome {
     pub(super) fn asked_generic() -> Self {
-        Self::Generic("it was asked for".to_owned())
+        Self::Generic("it was requested".to_owned())
     }
 }
 
@@ -306,8 +306,8 @@ fn name_of(ifindex: u32) -> Option<String> {
     name.to_str().ok().map(str::to_owned)
 }
 
-/// Takes the filters of the instance at `dir` off the interfaces called `devices`, where the kernel has no links that would have
-/// gone with their pins.
+/// Takes the filters of the instance at `dir` off the interfaces called `devices`, where the kernel has no links that go with
+/// their pins.
 pub fn detach_all_without_links(dir: &Path, devices: &[String]) -> Result<(), DatapathError> {
     if has_tcx() {
         return Ok(());

@@ -13,7 +13,7 @@ pub enum DatapathError {
     #[error("load the eBPF object: {}", with_causes(.0))]
     Load(#[source] Box<EbpfError>),
     /// The object lacks a map or a program: it does not belong to this daemon.
-    #[error("the eBPF object has no {0}; build vtep anew")]
+    #[error("the eBPF object has no {0}; build vtep again")]
     Missing(&'static str),
     /// A program could not be loaded or attached.
     #[error("{operation} {program}: {}", with_causes(.source))]
@@ -62,7 +62,7 @@ pub enum DatapathError {
     NoBpffs,
     /// bpffs is mounted for the machine but not visible here.
     #[error(
-        "bpffs is mounted at /sys/fs/bpf but hidden here: `ip netns exec` mounts /sys anew; \
+        "bpffs is mounted at /sys/fs/bpf but hidden here: `ip netns exec` mounts another /sys; \
          enter the namespace with: nsenter --net=/run/netns/NAME vtep run …"
     )]
     HiddenBpffs,
@@ -80,7 +80,7 @@ pub enum DatapathError {
     },
     /// The interface takes no XDP program in the mode that was asked for.
     #[error(
-        "the driver of {device} takes no native XDP program; leave the choice to vtep with: --xdp-mode auto, or take TC with: \
+        "the driver of {device} does not support native XDP; let vtep choose with: --xdp-mode auto, or use TC with: \
          --uplink-hook tc"
     )]
     NoNativeXdp {
@@ -89,7 +89,7 @@ pub enum DatapathError {
     },
     /// Another program sits on the interface.
     #[error(
-        "{device} already has an XDP program of another owner; take it away with: ip link set dev {device} xdp off"
+        "{device} already has an XDP program of another owner; remove it with: ip link set dev {device} xdp off"
     )]
     XdpTaken {
         /// The interface.

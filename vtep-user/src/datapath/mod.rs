@@ -121,7 +121,7 @@ impl Datapath {
     pub fn open(dir: &Path, fdb_max: u32) -> Result<Self, DatapathError> {
         let pinned = pins::check_layout(dir)?;
         if pinned == Pinned::Unfinished {
-            tracing::warn!("cleared away what a start that was killed had left half made");
+            tracing::warn!("removed the remains of a start that was killed");
             pins::remove_pins(dir)?;
         }
         let adopted = pinned == Pinned::State;

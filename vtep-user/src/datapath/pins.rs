@@ -23,7 +23,7 @@ use vtep_common::abi::{
     segment::Segment,
 };
 
-use super::error::DatapathError;
+use super::{error::DatapathError, link};
 
 /// Where bpffs is mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";
@@ -81,8 +81,9 @@ pub(super) fn make_dirs(dir: &Path) -> Result<(), DatapathError> {
     Ok(())
 }
 
-/// Removes everything that an instance has pinned. Links that are pinned nowhere else detach.
+/// Detaches every link of an instance, and removes everything that it has pinned.
 pub fn remove_pins(dir: &Path) -> Result<(), DatapathError> {
+    detach_links(&links_dir(dir))?;
     // The links first: no program runs without its maps.
     for dir in [links_dir(dir), programs_dir(dir), dir.to_owned()] {
         if !dir.exists() {
@@ -95,6 +96,21 @@ pub fn remove_pins(dir: &Path) -> Result<(), DatapathError> {
             fs::remove_file(&path).map_err(|source| DatapathError::file("remove", path, source))?;
         }
         fs::remove_dir(&dir).map_err(|source| DatapathError::file("remove", dir, source))?;
+    }
+    Ok(())
+}
+
+/// Detaches what is pinned below `links/`. A link that only loses its pin goes on for a while: the kernel frees it in a work
+/// queue, after a grace period, and on a busy machine frames still meet its program by then.
+fn detach_links(links: &Path) -> Result<(), DatapathError> {
+    for entry in entries(links)? {
+        let path = entry
+            .map_err(|source| DatapathError::file("read", links, source))?
+            .path();
+        // It fails where the interface is gone, or where a pin notes a filter and is no link.
+        if let Err(error) = link::detach(&path) {
+            tracing::debug!(path = %path.display(), %error, "not detached");
+        }
     }
     Ok(())
 }
@@ -155,10 +171,10 @@ pub(super) fn check_layout(dir: &Path) -> Result<Pinned, DatapathError> {
             return Err(layout(format!("a map {file_name}")));
         }
         let data = MapData::from_pin(entry.path())
-            .map_err(|_| layout(format!("{file_name} is no map")))?;
+            .map_err(|_| layout(format!("{file_name} is not a map")))?;
         let info = data
             .info()
-            .map_err(|_| layout(format!("{file_name} is no map")))?;
+            .map_err(|_| layout(format!("{file_name} is not a map")))?;
         let got = (info.key_size() as usize, info.value_size() as usize);
         let want = sizes(&file_name);
         if got != want {

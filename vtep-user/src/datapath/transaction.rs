@@ -103,7 +103,7 @@ impl Datapath {
     pub fn rollback(&mut self, transaction: Transaction) {
         for change in transaction.0.into_iter().rev() {
             if let Err(error) = self.undo(&change) {
-                tracing::error!(%error, ?change, "a change stays that should have been taken back");
+                tracing::error!(%error, ?change, "could not roll back a change");
             }
         }
     }

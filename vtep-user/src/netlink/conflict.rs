@@ -67,9 +67,7 @@ impl fmt::Display for Conflict {
                 process: None,
             } => write!(
                 f,
-                "UDP port {} is held by a socket of the kernel or of a process out of sight (bound to {address}), \
-                 perhaps a tunnel device that was made here and moved to another network namespace; remove it, or \
-                 choose another --udp-port",
+                "UDP port {} is held by a socket of the kernel or of a hidden process (bound to {address}), perhaps a tunnel device in another network namespace; remove it, or choose another --udp-port",
                 address.port()
             ),
         }

@@ -88,8 +88,7 @@ pub enum Error {
     },
     /// Another instance has the UDP port.
     #[error(
-        "UDP port {port} belongs to vtep's instance {instance} (interface {name}); choose another --udp-port, or end that \
-         instance, which interrupts its forwarding, with: vtep teardown --instance {instance}"
+        "UDP port {port} belongs to vtep's instance {instance} (interface {name}); choose another --udp-port, or remove that instance, which interrupts its forwarding, with: vtep teardown --instance {instance}"
     )]
     OtherInstance {
         /// The UDP port.

@@ -229,7 +229,7 @@ fn event_in(kind: u16, message: &[u8]) -> Option<Event> {
         },
         Ok(_) => None,
         Err(error) => {
-            tracing::warn!(kind, %error, "a change that the kernel reports cannot be read");
+            tracing::warn!(kind, %error, "could not read a change that the kernel reports");
             Some(Event::Overrun)
         }
     }

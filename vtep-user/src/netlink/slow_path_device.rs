@@ -67,7 +67,7 @@ impl Netlink {
             Ok(link) => Ok(SlowPathDevice { link, adopted }),
             Err(error) => {
                 if !adopted && let Err(left) = self.delete_link(name).await {
-                    tracing::warn!(name, error = %left, "the half-made tunnel device stays");
+                    tracing::warn!(name, error = %left, "could not delete a slow-path device that is half made");
                 }
                 // Somebody may have been quicker.
                 match self.port_conflict(udp_port, name).await? {

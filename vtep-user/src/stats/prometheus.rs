@@ -29,7 +29,7 @@ pub fn text(snapshot: &Snapshot, state: &State, announced: AnnounceCounters) -> 
     counters(
         &mut out,
         "vtep",
-        "by the hook that counted them and the reason they ended with.",
+        "by the hook that counted them and the reason that they ended under.",
         &reasons,
     );
     let vnis = named(&snapshot.segments, "vni", |number| {
@@ -62,20 +62,20 @@ pub fn text(snapshot: &Snapshot, state: &State, announced: AnnounceCounters) -> 
     events(
         &mut out,
         ("vtep_learn_total", "what"),
-        "MACs by what learning did with them.",
+        "MACs by the result of learning.",
         &learning::learned(state),
     );
     events(
         &mut out,
         ("vtep_events_total", "end"),
-        "Events that the data path had for the daemon, by what became of them.",
+        "Events from the data path to the daemon, by their fate.",
         &EventEnd::ALL.map(|end| (end.name(), learning::events(snapshot, end))),
     );
     let AnnounceCounters { sent, lost } = announced;
     events(
         &mut out,
         ("vtep_announce_total", "end"),
-        "Packets that tell other VTEPs of a MAC at a port here, by what became of them.",
+        "Announcements of local MACs to other VTEPs, by their fate.",
         &[("sent", sent), ("lost", lost)],
     );
 
@@ -84,14 +84,14 @@ pub fn text(snapshot: &Snapshot, state: &State, announced: AnnounceCounters) -> 
         ("vtep_vnis", "VNIs.", totals.vnis),
         (
             "vtep_ports",
-            "Ports, each VLAN of an interface counting as one.",
+            "Ports; each VLAN of an interface counts as one.",
             totals.ports,
         ),
         ("vtep_peers", "Remote VTEPs.", totals.peers),
         ("vtep_fdb_entries", "FDB entries.", totals.fdb),
         (
             "vtep_fdb_limit",
-            "FDB entries that there is room for.",
+            "Capacity of the FDB, in entries.",
             totals.fdb_max,
         ),
     ] {

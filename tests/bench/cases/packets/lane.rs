@@ -44,15 +44,15 @@ impl Sink {
 
 /// An end of a veth.
 #[derive(Clone, Copy)]
-pub(super) struct End<'a> {
+pub(super) struct VethEnd<'a> {
     pub(super) ns: &'a Ns,
     pub(super) device: &'static str,
 }
 
 /// A way that frames take.
 pub(super) struct Lane<'a> {
-    from: End<'a>,
-    to: End<'a>,
+    from: VethEnd<'a>,
+    to: VethEnd<'a>,
     /// What there is of vtep on it.
     daemons: Vec<&'a Daemon>,
     /// Whom it learns from the frame.
@@ -72,7 +72,7 @@ pub(super) struct Lane<'a> {
 
 impl<'a> Lane<'a> {
     pub(super) fn new(
-        [from, to]: [End<'a>; 2],
+        [from, to]: [VethEnd<'a>; 2],
         ready: &Ready,
         daemons: Vec<&'a Daemon>,
         source: Mac,

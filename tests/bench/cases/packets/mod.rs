@@ -22,7 +22,7 @@ use vtep_tests::dump::assert_same;
 use vtep_tests::lab::underlay::Family;
 
 use self::lane::{Lane, Sink};
-use self::wiring::{Chain, Half, Kind};
+use self::wiring::{Chain, Contestant, Half};
 use super::baseline::{self, Unit};
 use super::choices::without_choices;
 use crate::measure::{Contender, Scale, compare};
@@ -60,14 +60,14 @@ const fn goal(family: Family, sink: Sink) -> Goal {
 }
 
 /// Who is measured, in the same wiring: vtep, the kernel, the floor, and the baseline, if there is one.
-fn contestants(scale: &Scale) -> Vec<(&'static str, Kind<'_>)> {
+fn contestants(scale: &Scale) -> Vec<(&'static str, Contestant<'_>)> {
     let mut all = vec![
-        (VTEP, Kind::Vtep(binary::vtep())),
-        (KERNEL, Kind::Kernel),
-        (FLOOR, Kind::Floor),
+        (VTEP, Contestant::Vtep(binary::vtep())),
+        (KERNEL, Contestant::Kernel),
+        (FLOOR, Contestant::Floor),
     ];
     let baseline = scale.baseline.as_deref();
-    all.extend(baseline.map(|binary| (baseline::NAME, Kind::Vtep(binary))));
+    all.extend(baseline.map(|binary| (baseline::NAME, Contestant::Vtep(binary))));
     all
 }
 
@@ -78,7 +78,7 @@ fn end_to_end(scale: &Scale, report: &mut Report, family: Family) {
     let ready = Ready::default();
     let mut chains: Vec<_> = contestants(scale)
         .into_iter()
-        .map(|(name, kind)| (name, Chain::new(kind, family)))
+        .map(|(name, contestant)| (name, Chain::new(contestant, family)))
         .collect();
     for sink in Sink::BOTH {
         for &length in lengths(scale) {
@@ -111,7 +111,7 @@ fn alone(scale: &Scale, report: &mut Report, family: Family) {
     let ready = Ready::default();
     let mut halves: Vec<_> = contestants(scale)
         .into_iter()
-        .map(|(name, kind)| (name, Half::new(kind, family)))
+        .map(|(name, contestant)| (name, Half::new(contestant, family)))
         .collect();
     for &length in lengths(scale) {
         for (_, half) in &mut halves {

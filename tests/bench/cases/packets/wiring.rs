@@ -15,7 +15,7 @@ use vtep_tests::lab::{GREEN, UPLINK, VM_DEV};
 use vtep_tests::link::offload::set_gro;
 use vtep_tests::wait;
 
-use super::lane::{End, Lane, Sink};
+use super::lane::{Lane, Sink, VethEnd};
 use crate::cases::program::constant_headers;
 
 /// The port of every VTEP.
@@ -25,7 +25,7 @@ const MTU: u32 = 1500;
 
 /// What encapsulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
+pub(super) enum Contestant<'a> {
     /// This build of vtep, or another.
     Vtep(&'a Path),
     Kernel,
@@ -68,7 +68,7 @@ struct Vtep {
 }
 
 impl Vtep {
-    fn new(ns: Ns, number: u8, kind: Kind<'_>, family: Family, far_mac: Mac) -> Self {
+    fn new(ns: Ns, number: u8, contestant: Contestant<'_>, family: Family, far_mac: Mac) -> Self {
         let (own, far) = (address(family, number), address(family, 1 - number));
         if family == Family::V6 {
             ns.sysctl(&format!("ipv6/conf/{UPLINK}/disable_ipv6"), "0");
@@ -86,14 +86,14 @@ impl Vtep {
             floor: Vec::new(),
             ns,
             number,
-            is_floor: kind == Kind::Floor,
+            is_floor: contestant == Contestant::Floor,
             family,
             far_mac,
         };
-        match kind {
-            Kind::Vtep(binary) => vtep.daemon = Some(vtep.start_daemon(binary)),
-            Kind::Kernel => vtep.make_devices(),
-            Kind::Floor => {}
+        match contestant {
+            Contestant::Vtep(binary) => vtep.daemon = Some(vtep.start_daemon(binary)),
+            Contestant::Kernel => vtep.make_devices(),
+            Contestant::Floor => {}
         }
         vtep
     }
@@ -233,7 +233,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) fn new(kind: Kind<'_>, family: Family) -> Self {
+    pub(super) fn new(contestant: Contestant<'_>, family: Family) -> Self {
         let [vm, far_vm, here, there] = ["vm0", "vm1", "hv0", "hv1"].map(quiet);
         let vms = [vm, far_vm];
         join(&here, UPLINK, &there, UPLINK);
@@ -243,8 +243,8 @@ impl Chain {
         let (mac, far_mac) = (here.mac(UPLINK), there.mac(UPLINK));
         Self {
             vteps: [
-                Vtep::new(here, 0, kind, family, far_mac),
-                Vtep::new(there, 1, kind, family, mac),
+                Vtep::new(here, 0, contestant, family, far_mac),
+                Vtep::new(there, 1, contestant, family, mac),
             ],
             vms,
         }
@@ -260,7 +260,7 @@ impl Chain {
     pub(super) fn lane(&self, ready: &Ready, sink: Sink, length: usize) -> Lane<'_> {
         let daemons = self.vteps.iter().filter_map(|vtep| vtep.daemon.as_ref());
         Lane::new(
-            self.vms.each_ref().map(|ns| End { ns, device: VM_DEV }),
+            self.vms.each_ref().map(|ns| VethEnd { ns, device: VM_DEV }),
             ready,
             daemons.collect(),
             source(0),
@@ -279,13 +279,13 @@ pub(super) struct Half {
 }
 
 impl Half {
-    pub(super) fn new(kind: Kind<'_>, family: Family) -> Self {
+    pub(super) fn new(contestant: Contestant<'_>, family: Family) -> Self {
         let [vm, here, far] = ["vm", "hv", "far"].map(quiet);
         join(&here, UPLINK, &far, UPLINK);
         join(&vm, VM_DEV, &here, PORT);
         let far_mac = far.mac(UPLINK);
         Self {
-            vtep: Vtep::new(here, 0, kind, family, far_mac),
+            vtep: Vtep::new(here, 0, contestant, family, far_mac),
             vm,
             far,
         }
@@ -295,8 +295,8 @@ impl Half {
         self.vtep.fit(length);
     }
 
-    fn ends(&self) -> [End<'_>; 2] {
-        [(&self.vm, VM_DEV), (&self.far, UPLINK)].map(|(ns, device)| End { ns, device })
+    fn ends(&self) -> [VethEnd<'_>; 2] {
+        [(&self.vm, VM_DEV), (&self.far, UPLINK)].map(|(ns, device)| VethEnd { ns, device })
     }
 
     /// From the VM to the underlay.

@@ -34,9 +34,9 @@ const FAR_LEARNED: Mac = Mac::nth(0x1b);
 /// Measures.
 pub(crate) fn run(scale: &Scale, report: &mut Report) {
     for family in Family::BOTH {
-        let bench = Bench::new(family, binary::vtep());
+        let bench = Prepared::new(family, binary::vtep());
         let baseline = scale.baseline.as_deref();
-        let baseline = baseline.map(|binary| Bench::new(family, binary));
+        let baseline = baseline.map(|binary| Prepared::new(family, binary));
         for direction in [Direction::Decap, Direction::Encap] {
             xdp::run(scale, report, direction, &bench, baseline.as_ref());
         }
@@ -113,13 +113,13 @@ fn inner(direction: Direction) -> Vec<u8> {
 }
 
 /// A hypervisor whose FDB knows both VMs.
-struct Bench {
+struct Prepared {
     wire: Wire,
     family: Family,
     ready: Ready,
 }
 
-impl Bench {
+impl Prepared {
     fn new(family: Family, binary: &Path) -> Self {
         let wire = Wire::of_build(binary, family);
         if family == Family::V6 {

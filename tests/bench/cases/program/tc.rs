@@ -10,7 +10,7 @@ use vtep_tests::bpf::asm::Asm;
 use vtep_tests::bpf::program::{Program, ProgramType, TC_REDIRECT, TC_SHOT, tc_context};
 use vtep_tests::dump::assert_same;
 
-use super::{Bench, Direction, ROUNDS, each};
+use super::{Direction, Prepared, ROUNDS, each};
 use crate::cases::baseline::{self, Unit};
 use crate::measure::{Contender, Scale, compare};
 use crate::report::Report;
@@ -19,17 +19,17 @@ use crate::report::Report;
 const CALLS: u32 = 100_000;
 
 /// A build's program, and what it is tried with.
-struct Subject<'a> {
-    bench: &'a Bench,
+struct TcRuns<'a> {
+    bench: &'a Prepared,
     direction: Direction,
     frame: Vec<u8>,
     context: Vec<u8>,
     program: Program,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> TcRuns<'a> {
     /// Insists that the program makes of its frame what is wanted.
-    fn new(bench: &'a Bench, direction: Direction) -> Self {
+    fn new(bench: &'a Prepared, direction: Direction) -> Self {
         let name = direction.tc_name();
         let subject = Self {
             bench,
@@ -73,14 +73,14 @@ pub(super) fn run(
     scale: &Scale,
     report: &mut Report,
     direction: Direction,
-    bench: &Bench,
-    baseline: Option<&Bench>,
+    bench: &Prepared,
+    baseline: Option<&Prepared>,
 ) {
     let name = direction.tc_name();
     let calls = scale.pick(CALLS, 200);
-    let subject = Subject::new(bench, direction);
-    let baseline = baseline.map(|bench| Subject::new(bench, direction));
-    let subjects: Vec<&Subject<'_>> = [&subject].into_iter().chain(&baseline).collect();
+    let subject = TcRuns::new(bench, direction);
+    let baseline = baseline.map(|bench| TcRuns::new(bench, direction));
+    let subjects: Vec<&TcRuns<'_>> = [&subject].into_iter().chain(&baseline).collect();
     let returns = Program::load(ProgramType::Tc, &Asm::new().returns(TC_SHOT));
     let mut contenders = vec![
         Contender::new("vtep", || subject.measure(&subject.program, calls)),

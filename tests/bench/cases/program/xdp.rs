@@ -25,7 +25,7 @@ use vtep_tests::bpf::program::{
 };
 use vtep_tests::dump::assert_same;
 
-use super::{Bench, Direction, ROUNDS, each};
+use super::{Direction, Prepared, ROUNDS, each};
 use crate::cases::baseline::{self, Unit};
 use crate::measure::{Contender, Scale, compare};
 use crate::report::{Figures, Goal, Report};
@@ -75,16 +75,16 @@ impl Wrapped {
 }
 
 /// A build's program, and what it is tried with.
-struct Subject<'a> {
-    bench: &'a Bench,
+struct XdpRuns<'a> {
+    bench: &'a Prepared,
     direction: Direction,
     frame: Vec<u8>,
     context: Vec<u8>,
     program: Wrapped,
 }
 
-impl<'a> Subject<'a> {
-    fn new(bench: &'a Bench, direction: Direction) -> Self {
+impl<'a> XdpRuns<'a> {
+    fn new(bench: &'a Prepared, direction: Direction) -> Self {
         let frame = bench.frame(direction);
         let program = Program::open(ProgramType::Xdp, &bench.pinned(direction.xdp_name()));
         let moved = bench.moved(direction);
@@ -162,13 +162,13 @@ pub(super) fn run(
     scale: &Scale,
     report: &mut Report,
     direction: Direction,
-    bench: &Bench,
-    baseline: Option<&Bench>,
+    bench: &Prepared,
+    baseline: Option<&Prepared>,
 ) {
     let name = direction.xdp_name();
     let repeat = scale.pick(REPEAT, 1_000);
-    let subject = Subject::new(bench, direction);
-    let baseline = baseline.map(|bench| Subject::new(bench, direction));
+    let subject = XdpRuns::new(bench, direction);
+    let baseline = baseline.map(|bench| XdpRuns::new(bench, direction));
     let only_move = Asm::new()
         .set(Reg::R2, bench.moved(direction))
         .call(Helper::XdpAdjustHead)
@@ -176,7 +176,7 @@ pub(super) fn run(
     let returns = Asm::new().returns(XDP_DROP);
     let [returns, only_move, floor] =
         [returns, only_move, bench.floor(direction)].map(|asm| subject.wrapped(&asm));
-    let subjects: Vec<&Subject<'_>> = [&subject].into_iter().chain(&baseline).collect();
+    let subjects: Vec<&XdpRuns<'_>> = [&subject].into_iter().chain(&baseline).collect();
     for subject in &subjects {
         subject.check_program();
     }
@@ -186,7 +186,7 @@ pub(super) fn run(
 
     let (before, after) = (subject.frame.len(), bench.wanted(direction, &[]).len());
     let redirected =
-        |subject: &Subject<'_>, who: &Wrapped| subject.measure(who, repeat, XDP_REDIRECT, after);
+        |subject: &XdpRuns<'_>, who: &Wrapped| subject.measure(who, repeat, XDP_REDIRECT, after);
     let dropped =
         |who: &Wrapped, length| subject.measure(who, repeat, XDP_DROP.unsigned_abs(), length);
     let mut contenders = vec![
@@ -215,7 +215,7 @@ pub(super) fn run(
 fn rows(
     scale: &Scale,
     report: &mut Report,
-    bench: &Bench,
+    bench: &Prepared,
     direction: Direction,
     figures: &mut Figures,
 ) {

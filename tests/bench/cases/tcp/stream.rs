@@ -14,7 +14,7 @@ use crate::measure::{Kernel, pin, ticks};
 
 /// Bytes of one system call of a receiver.
 const CHUNK: usize = 256 << 10;
-/// Bytes of one system call of a sender: one super-frame, nearly.
+/// Bytes of one system call of a sender: one GSO packet, nearly.
 const PIECE: usize = 64_000;
 /// Such calls at once of a sender that keeps a rate. After each one alone it would be the falling asleep and waking of both ends that
 /// is measured, which takes longer than the way between them.
@@ -77,7 +77,7 @@ pub(super) struct Load {
 }
 
 /// What was seen.
-pub(super) struct Seen {
+pub(super) struct Transferred {
     /// Gbit/s that the receivers got.
     pub(super) rate: f64,
     /// Milliseconds that all processors spent in the kernel, for each Gbit that arrived.
@@ -89,7 +89,7 @@ pub(super) struct Seen {
 }
 
 /// Sends from the first VM to the second.
-pub(super) fn transfer(pair: &Pair, load: &Load) -> Result<Seen, String> {
+pub(super) fn transfer(pair: &Pair, load: &Load) -> Result<Transferred, String> {
     let streams = streams(pair, load.streams).map_err(|e| format!("connect: {e}"))?;
     let (stop, arrived, sent) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     #[expect(clippy::cast_precision_loss, reason = "streams are few")]
@@ -130,7 +130,7 @@ pub(super) fn transfer(pair: &Pair, load: &Load) -> Result<Seen, String> {
     if sent != arrived {
         return Err(format!("{sent} bytes were sent and {arrived} arrived"));
     }
-    Ok(Seen {
+    Ok(Transferred {
         again: streams.iter().map(|(source, _)| sent_again(source)).sum(),
         ..seen
     })
@@ -185,14 +185,14 @@ fn receive(mut stream: &TcpStream, arrived: &AtomicU64) -> io::Result<()> {
 }
 
 /// What arrives within a time, and what the kernel takes for it.
-fn watch(arrived: &AtomicU64, time: Duration) -> Seen {
+fn watch(arrived: &AtomicU64, time: Duration) -> Transferred {
     let (kernel, ticked, before) = (Kernel::now(), ticks(), arrived.load(Ordering::Relaxed));
     thread::sleep(time);
     let bytes = arrived.load(Ordering::Relaxed) - before;
     let (ticked, (passed, busy)) = (ticks() - ticked, kernel.since());
     #[expect(clippy::cast_precision_loss, reason = "bytes and ticks of seconds")]
     let [gbit, ticked] = [bytes as f64 * 8.0 / 1e9, ticked as f64];
-    Seen {
+    Transferred {
         rate: gbit / passed,
         kernel_ms: busy * 1e3 / gbit,
         ticked_ms: ticked * TICK_MS / gbit,

@@ -46,7 +46,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 /// The ratios of all rows that have one, round by round; `None` if there are none.
 pub(super) fn ratios(rows: &[&Row]) -> Option<String> {
-    let lanes: Vec<Lane<'_>> = rows.iter().filter_map(|row| Lane::of(row)).collect();
+    let lanes: Vec<Strip<'_>> = rows.iter().filter_map(|row| Strip::of(row)).collect();
     if lanes.is_empty() {
         return None;
     }
@@ -55,7 +55,7 @@ pub(super) fn ratios(rows: &[&Row]) -> Option<String> {
         .flat_map(|lane| lane.ratios.iter().copied().chain(lane.goal.map(target)))
         .chain([1.0])
         .collect();
-    let scale = Scale::of(&all);
+    let scale = Axis::of(&all);
     let low = scale.low;
     let lane_height = LABEL + DOTS + GAP;
     let height = lane_height * count(lanes.len());
@@ -138,14 +138,14 @@ pub(super) fn medians(unit: &str, rows: &[&Row]) -> Option<String> {
 }
 
 /// The ratios of a row.
-struct Lane<'a> {
+struct Strip<'a> {
     what: &'a str,
     ratios: Vec<f64>,
     spread: Spread,
     goal: Option<Goal>,
 }
 
-impl<'a> Lane<'a> {
+impl<'a> Strip<'a> {
     fn of(row: &'a Row) -> Option<Self> {
         row.pair.as_ref()?;
         let [(_, ours), (_, theirs), ..] = row.series.as_slice() else {
@@ -182,13 +182,13 @@ impl<'a> Lane<'a> {
 
 /// What is shown from left to right.
 #[derive(Debug, PartialEq)]
-struct Scale {
+struct Axis {
     low: f64,
     high: f64,
     logarithmic: bool,
 }
 
-impl Scale {
+impl Axis {
     /// One that shows all of these, and a little more.
     fn of(values: &[f64]) -> Self {
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -238,7 +238,7 @@ impl Scale {
     }
 }
 
-impl Ranged for Scale {
+impl Ranged for Axis {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
 
@@ -264,7 +264,7 @@ impl Ranged for Scale {
     }
 }
 
-impl ValueFormatter<f64> for Scale {
+impl ValueFormatter<f64> for Axis {
     fn format_ext(&self, value: &f64) -> String {
         number(*value)
     }
@@ -380,8 +380,8 @@ mod tests {
 
     #[test]
     fn ratios_that_are_far_apart_stand_on_a_logarithmic_axis() {
-        let near = Scale::of(&[0.9, 1.0, 1.2]);
-        let far = Scale::of(&[0.5, 1.0, 9.0]);
+        let near = Axis::of(&[0.9, 1.0, 1.2]);
+        let far = Axis::of(&[0.5, 1.0, 9.0]);
 
         assert!(!near.logarithmic && far.logarithmic);
         assert_eq!(near.map(&near.low, (20, 700)), 20);
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_within() {
         let of = |values: &[f64]| -> Vec<String> {
-            Scale::of(values).ticks().into_iter().map(number).collect()
+            Axis::of(values).ticks().into_iter().map(number).collect()
         };
 
         assert_eq!(of(&[0.5, 1.0, 8.0]), ["0.50", "1.00", "2.00", "5.00"]);

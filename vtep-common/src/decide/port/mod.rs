@@ -98,27 +98,32 @@ where
     if source == Source::ELSEWHERE {
         return act.leave(&who, Reason::StaticElsewhere);
     }
-    let target = match given.target.or(known.destination()) {
-        Some(target @ (FdbTarget::Peer(_) | FdbTarget::Port(_))) => target,
-        Some(FdbTarget::List(_)) | None => return go_on(stage, &who, act),
+    let target = if given.target.is_none() {
+        known.destination()
+    } else {
+        given.target
     };
+    if !target.is_unicast() {
+        return go_on(stage, &who, act);
+    }
     if source == Source::NEW {
         learn::learn(&who, inner.source, None, false, act);
     }
     let arrival = Arrival::new(frame.frame_len(), meta, &arrived);
     let arrival = tables.put_down::<{ place::ARRIVAL }, _>(&arrival);
-    match target {
-        FdbTarget::Peer(id) => match tables.peer(id) {
+    match target.get() {
+        Some(FdbTarget::Peer(id)) => match tables.peer(id) {
             Some(peer) => encap(stage, inner, arrival, &who, id, peer, tables, act),
             None => act.leave(&who, Reason::TableGap),
         },
         // An entry that is being replaced can lead to what is in another VNI.
-        FdbTarget::Port(slot) => match tables.port(slot).filter(|port| port.segment == who.segment)
-        {
-            Some(port) => deliver(stage, arrival, &who, slot, port, meta.ifindex, act),
-            None => act.leave(&who, Reason::TableGap),
-        },
-        FdbTarget::List(_) => go_on(stage, &who, act),
+        Some(FdbTarget::Port(slot)) => {
+            match tables.port(slot).filter(|port| port.segment == who.segment) {
+                Some(port) => deliver(stage, arrival, &who, slot, port, meta.ifindex, act),
+                None => act.leave(&who, Reason::TableGap),
+            }
+        }
+        Some(FdbTarget::List(_)) | None => go_on(stage, &who, act),
     }
 }
 

@@ -55,16 +55,18 @@ where
     let group = inner.destination.is_group();
     let l3 = ethernet::LEN.wrapping_add(inner.tag_in_bytes_len());
     let mut list = ListId::from(number);
-    match known.destination() {
-        Some(FdbTarget::List(own)) => list = own,
+    let found = known.destination();
+    if let Some(own) = found.list() {
+        list = own;
+    } else if !found.is_none() {
         // It came here by way of the ARP and ND part.
-        Some(_) => return act.found(&who, &Found::IN_FDB),
-        None if !group && segment.has(Segment::NEXTHOPS) && !edit.has(Edit::SECOND) => {
-            if let Some(found) = by_ip(frame, l3, inner, number, tables) {
-                return act.found(&who, &found);
-            }
-        }
-        None => {}
+        return act.found(&who, &Found::IN_FDB);
+    } else if !group
+        && segment.has(Segment::NEXTHOPS)
+        && !edit.has(Edit::SECOND)
+        && let Some(found) = by_ip(frame, l3, inner, number, tables)
+    {
+        return act.found(&who, &found);
     }
     if source == Source::NEW {
         learn::learn(&who, inner.source, None, group, act);
@@ -85,7 +87,7 @@ where
     act.found(
         &who,
         &Found {
-            target: Some(FdbTarget::List(list)),
+            target: FdbTarget::List(list).into(),
             mac: MacAddr::ZERO,
         },
     )
@@ -100,11 +102,9 @@ where
 {
     let host = neigh::destination(frame, l3, inner.ethertype)?;
     let next = tables.nexthop(number, &host)?;
-    match next.target() {
-        Some(target @ (FdbTarget::Peer(_) | FdbTarget::Port(_))) => Some(Found {
-            target: Some(target),
-            mac: next.mac(),
-        }),
-        Some(FdbTarget::List(_)) | None => None,
-    }
+    let target = next.target();
+    target.is_unicast().then(|| Found {
+        target,
+        mac: next.mac(),
+    })
 }

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 
 use super::TcFrame;
-use crate::waiting::SUMMED_WORDS;
+use crate::flood::deferred::SUMMED_WORDS;
 
 impl TcFrame {
     /// Every checksum in the bytes is as it will be sent: none is left to offload. False where that cannot be told.

@@ -12,7 +12,7 @@ use vtep_common::{
 };
 
 use super::TcFrame;
-use crate::{frame::PacketWindow, maps::KernelTables};
+use crate::{frame::PacketWindow, runtime::scratch::KernelTables};
 
 impl PacketRead for TcFrame {
     type Window<'a> = PacketWindow;
@@ -59,7 +59,7 @@ impl PacketRead for TcFrame {
 
     #[inline(always)]
     fn blur(&self, bits: u8) -> u8 {
-        crate::blur::blur(bits)
+        crate::runtime::opaque::blur(bits)
     }
 }
 

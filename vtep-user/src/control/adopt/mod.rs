@@ -153,7 +153,7 @@ impl Adoption {
         for (&number, pod) in &pods {
             if state.segments.get(number).is_none() {
                 self.notes.push(format!(
-                    "vni {}: cleared away, for it was half made or half deleted",
+                    "vni {}: removed, because it was half made or half deleted",
                     pod.vni
                 ));
                 self.late.push(Write::Segment(number, Box::default()));
@@ -179,7 +179,7 @@ impl Adoption {
             let Some(facts) = links.get(&key.ifindex) else {
                 let vni = self.state.segments.vni(pod.segment);
                 self.notes.push(format!(
-                    "a port of vni {vni} was taken away, for its interface (number {}) is gone",
+                    "removed a port of vni {vni}, because its interface (number {}) is gone",
                     key.ifindex
                 ));
                 self.early.push(Write::PortIndex(key, None));
@@ -252,7 +252,7 @@ impl Adoption {
                 state.flood.set_multicast(number, Some(peer));
             }
         }
-        // A daemon that was killed may not have come to that: those who are members are told by what `LOCALS` has.
+        // A daemon that was killed may not have come to that: what `LOCALS` has says which groups it had joined.
         let is_group = |write: &Write| matches!(write, Write::Group(..));
         self.early
             .extend(out.writes.into_iter().filter(|write| !is_group(write)));

@@ -77,8 +77,8 @@ impl State {
     fn source_of(&self, event: &Event) -> Option<Source> {
         let mac = event.mac();
         let segment = self.segments.get(event.segment)?;
-        let station = !mac.is_zero() && !mac.is_group() && !self.own_macs.contains(&mac);
-        if !station || !segment.has(abi::segment::Segment::LEARNING) {
+        let unicast = !mac.is_zero() && !mac.is_group() && !self.own_macs.contains(&mac);
+        if !unicast || !segment.has(abi::segment::Segment::LEARNING) {
             return None;
         }
         if event.from_port() {
@@ -130,8 +130,8 @@ impl State {
         self.notify_limit(out, full, |state| {
             let (dev, why) = match full {
                 Scope::Tables => (None, "the tables are full"),
-                Scope::Vni(_) => (None, "the VNI may hold no more MACs"),
-                Scope::Port(slot) => (state.port_name(slot), "the port may hold no more MACs"),
+                Scope::Vni(_) => (None, "the VNI is at its limit of MACs"),
+                Scope::Port(slot) => (state.port_name(slot), "the port is at its limit of MACs"),
             };
             Happening {
                 vni: Some(state.segments.vni(number)),

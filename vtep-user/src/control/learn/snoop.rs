@@ -88,7 +88,7 @@ impl State {
                 if self.hosts.snooped() >= limit / 2 || self.hosts_used() >= limit {
                     self.run.counters.full += 1;
                     self.notify_limit(out, Scope::Tables, |state| Happening {
-                        why: Some("the table of hosts is full".to_owned()),
+                        why: Some("the neigh table is full".to_owned()),
                         ..state.happening(EventKind::Limit, number, host, mac)
                     });
                     return;
@@ -146,7 +146,7 @@ impl State {
     ) {
         self.run.counters.frozen += 1;
         self.notify(out, |state| Happening {
-            why: Some(format!("{other} says that it has the address too")),
+            why: Some(format!("{other} claims the address too")),
             ..state.happening(EventKind::Duplicate, number, host, mac)
         });
     }

@@ -23,7 +23,7 @@ impl State {
             let other = other.filter(|&slot| Some(slot) != old);
             if let Some((dev, vlan)) = other.and_then(|slot| self.port_name(slot)) {
                 return Err(Refusal::conflict(format!(
-                    "{ip} is an address of port {} in vni {} already; give that one others first with: vtep port set {dev}{} --ip IP",
+                    "{ip} is already an address of port {} in vni {}; give that port other addresses first with: vtep port set {dev}{} --ip IP",
                     refuse::port_name(dev, vlan),
                     self.segments.vni(number),
                     refuse::vlan_option(vlan)

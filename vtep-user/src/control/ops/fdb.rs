@@ -209,7 +209,7 @@ impl State {
             }
             (None, None) => {
                 return Err(Refusal::invalid(
-                    "say where the MAC is: behind a VTEP with --dst IP, or behind a port with --dev PORT",
+                    "name the place of the MAC: a VTEP with --dst IP, or a port with --dev PORT",
                 ));
             }
         };
@@ -235,7 +235,7 @@ impl State {
         match self.ports_in(dev, number)?.as_slice() {
             [(0, slot), ..] | [(_, slot)] => Ok(*slot),
             _ => Err(Refusal::invalid(format!(
-                "{dev} is in vni {} with several VLANs; say which with: vtep port set {dev} --vlan ID --mac MAC",
+                "{dev} is in vni {} with several VLANs; choose one with: vtep port set {dev} --vlan ID --mac MAC",
                 self.segments.vni(number)
             ))),
         }

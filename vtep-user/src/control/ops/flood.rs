@@ -131,7 +131,7 @@ impl State {
         self.check_list_room(number, mac)?;
         if self.flood.groups() >= self.limits.groups {
             return Err(Refusal::full(format!(
-                "there is room for {} multicast MACs with VTEPs of their own and no more; leave {mac} to the flood list",
+                "all {} lists for multicast MACs are in use; leave {mac} to the flood list",
                 self.limits.groups
             )));
         }

@@ -40,10 +40,10 @@ impl State {
         refuse::check_host(ip)?;
         let mac = lladdr.ok_or_else(|| {
             Refusal::invalid(format!(
-                "say which MAC answers for {ip} are to give, with: --lladdr MAC"
+                "answers for {ip} need a MAC; give it with: --lladdr MAC"
             ))
         })?;
-        let mac = refuse::station(mac, "--lladdr")?;
+        let mac = refuse::unicast(mac, "--lladdr")?;
         let known = self.hosts.get(number, ip);
         self.check_neigh_room(usize::from(!known.is_some_and(|known| known.is_own())))?;
 
@@ -92,7 +92,7 @@ impl State {
     pub(crate) fn is_a_ports(&self, ip: IpAddr, slot: PortSlot) -> Refusal {
         let (dev, vlan) = self.port_name(slot).expect("in use");
         Refusal::conflict(format!(
-            "{ip} is an address of port {}; give the port others with: vtep port set {dev}{} --ip IP",
+            "{ip} is an address of port {}; give the port other addresses with: vtep port set {dev}{} --ip IP",
             refuse::port_name(dev, vlan),
             refuse::vlan_option(vlan)
         ))
@@ -107,7 +107,7 @@ impl State {
     pub(crate) fn check_neigh_room(&self, more: usize) -> Result<(), Refusal> {
         if more != 0 && self.hosts_used() as usize + more > self.limits.neighs as usize {
             return Err(Refusal::full(format!(
-                "there is room for {} hosts that ARP and ND are answered for and no more; delete one with: vtep neigh del IP --vni VNI",
+                "the neigh table is full ({} hosts); delete one with: vtep neigh del IP --vni VNI",
                 self.limits.neighs
             )));
         }

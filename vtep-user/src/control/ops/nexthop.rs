@@ -49,7 +49,7 @@ fn check_prefix(prefix: Prefix) -> Result<(), Refusal> {
     };
     if v6.to_ipv4_mapped().is_some() && prefix.len() >= 96 {
         return Err(Refusal::invalid(format!(
-            "{prefix} is an IPv4 prefix written as IPv6; write it as IPv4"
+            "{prefix} is an IPv4-mapped IPv6 prefix; write it as IPv4"
         )));
     }
     Ok(())
@@ -81,11 +81,11 @@ impl State {
         }
         if via.is_none() && lladdr.is_none() {
             return Err(Refusal::invalid(format!(
-                "say where {prefix} is: behind a VTEP with --via VTEP, or where the FDB has its MAC with --lladdr MAC"
+                "name the place of {prefix}: a VTEP with --via VTEP, or a MAC in the FDB with --lladdr MAC"
             )));
         }
         let mac = lladdr
-            .map(|mac| refuse::station(mac, "--lladdr"))
+            .map(|mac| refuse::unicast(mac, "--lladdr"))
             .transpose()?;
         let old = self.nexthops.get(number, prefix);
         self.check_nexthop_room(old.map_or(room(prefix), |_| 0))?;
@@ -133,7 +133,7 @@ impl State {
         let used = self.nexthops.room() + self.addresses.len();
         if more != 0 && used as usize + more > self.limits.nexthops as usize {
             return Err(Refusal::full(format!(
-                "there is room for {} entries in the nexthop table and no more; delete one with: vtep nexthop del HOST --vni VNI",
+                "the nexthop table is full ({} entries); delete one with: vtep nexthop del HOST --vni VNI",
                 self.limits.nexthops
             )));
         }
@@ -191,7 +191,7 @@ impl State {
             }
             let slot = port?;
             let mac = self.fdb.one_mac(slot).unwrap_or(MacAddr::ZERO);
-            let target = Some(FdbTarget::Port(slot));
+            let target = FdbTarget::Port(slot).into();
             return Some(NexthopValue::new(target, mac, NexthopValue::PORT, 0));
         };
         let entry = nexthop.tracks().and_then(|mac| self.fdb.get(number, mac));
@@ -208,7 +208,12 @@ impl State {
         };
         let mac = nexthop.mac.unwrap_or(MacAddr::ZERO);
         let flags = tracks | port;
-        Some(NexthopValue::new(target, mac, NexthopValue::STATIC, flags))
+        Some(NexthopValue::new(
+            target.into(),
+            mac,
+            NexthopValue::STATIC,
+            flags,
+        ))
     }
 
     /// Lets the entries that track a MAC lead to where the FDB has it now.

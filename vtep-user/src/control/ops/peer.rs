@@ -55,7 +55,7 @@ impl State {
     pub(crate) fn check_peer_room(&self, ip: IpAddr) -> Result<(), Refusal> {
         if self.peers.number_of(ip).is_none() && self.peers.len() >= self.limits.peers {
             return Err(Refusal::full(format!(
-                "there is room for {} VTEPs and no more; take one away with: vtep fdb flush --vni VNI --dst VTEP",
+                "the peer table is full ({} VTEPs); remove one with: vtep fdb flush --vni VNI --dst VTEP",
                 self.limits.peers
             )));
         }
@@ -107,7 +107,7 @@ impl State {
         let Some(csum6) = csum6 else { return Ok(out) };
         if ip.is_ipv4() {
             return Err(Refusal::invalid(format!(
-                "peer {ip} is sent to over IPv4, where the outer checksum is always zero; --csum6 is for IPv6 peers"
+                "peer {ip} is reached over IPv4, where the outer checksum is always zero; --csum6 is for IPv6 peers"
             )));
         }
         out.writes = self.rewrite_peer(number, |peer| {

@@ -19,7 +19,7 @@ use crate::{
         },
         state::State,
     },
-    model::{Op, PortChange, PortHook, PortPart, PortSpec, Refusal, VlanId},
+    model::{Op, PortChange, PortHook, PortPart, PortRow, PortSpec, Refusal, VlanId},
 };
 use vtep_common::abi::{
     fdb::FdbTarget,
@@ -31,14 +31,35 @@ fn vlan_number(vlan: Option<VlanId>) -> u16 {
     vlan.map_or(0, VlanId::get)
 }
 
-/// The MACs of a list, which must be stations.
-fn stations(macs: &[MacAddr]) -> Result<BTreeSet<MacAddr>, Refusal> {
+/// The MACs of a list, which must be unicast MACs.
+fn unicast_macs(macs: &[MacAddr]) -> Result<BTreeSet<MacAddr>, Refusal> {
     macs.iter()
-        .map(|&mac| refuse::station(mac, "--mac"))
+        .map(|&mac| refuse::unicast(mac, "--mac"))
         .collect()
 }
 
 impl State {
+    /// A port as a row, with the name and the hook of its device.
+    pub(crate) fn port_row(&self, slot: PortSlot, dev: String, hook: PortHook) -> PortRow {
+        let port = &self.ports[slot];
+        let delivery = if port.has(Port::XDP_TARGET) {
+            "xdp"
+        } else {
+            "tc"
+        };
+        PortRow {
+            dev,
+            vni: self.segments.vni(port.segment),
+            vlan: VlanId::new(port.vlan),
+            hook,
+            ifindex: Some(port.ifindex),
+            delivery: Some(delivery.to_owned()),
+            macs: self.fdb.static_behind(slot).collect(),
+            ips: self.addresses.of(slot).iter().copied().collect(),
+            max_macs: (port.max_macs != 0).then_some(port.max_macs),
+        }
+    }
+
     pub(crate) fn port_add(
         &mut self,
         spec: &PortSpec,
@@ -64,7 +85,7 @@ impl State {
         let device = self.ports.device(ifindex);
         if let Some(slot) = device.and_then(|device| device.port(vlan_number(*vlan))) {
             return Err(Refusal::conflict(format!(
-                "port {} is already in vni {}; take it away first with: vtep port del {dev}{}",
+                "port {} is already in vni {}; remove it first with: vtep port del {dev}{}",
                 refuse::port_name(dev, *vlan),
                 self.segments.vni(self.ports[slot].segment),
                 refuse::vlan_option(*vlan)
@@ -74,19 +95,19 @@ impl State {
             && device.hook != hook
         {
             return Err(Refusal::conflict(format!(
-                "port {dev} is taken at hook {}, which all its VLANs share; leave --hook out, or change it first with: vtep port set {dev} --hook {hook}",
+                "port {dev} has hook {} for all its VLANs; leave --hook out, or change it first with: vtep port set {dev} --hook {hook}",
                 device.hook
             )));
         }
         if self.ports.len() >= self.limits.ports {
             return Err(Refusal::full(format!(
-                "there is room for {} ports and no more; take one away with: vtep port del DEV",
+                "the port table is full ({} ports); remove one with: vtep port del DEV",
                 self.limits.ports
             )));
         }
         self.check_lists_room(number)?;
         let max_macs = max_macs.unwrap_or(0);
-        let macs = stations(macs)?;
+        let macs = unicast_macs(macs)?;
         self.check_macs(number, &macs, None, max_macs, (dev, *vlan))?;
         let ips = ips.iter().copied().collect();
         self.check_ips(number, &ips, None)?;
@@ -157,7 +178,7 @@ impl State {
             self.check_lists_room(number)?;
         }
         let macs = match macs {
-            Some(macs) => stations(macs)?,
+            Some(macs) => unicast_macs(macs)?,
             None => old_macs.clone(),
         };
         let max_macs = max_macs.unwrap_or(old.max_macs);
@@ -239,7 +260,7 @@ impl State {
                 "{name} is the uplink and cannot be a port; give the interface of a VM or container, or start vtep with another --iface"
             ))),
             Some(Reserved::SlowPath) => Err(Refusal::conflict(format!(
-                "{name} is vtep's own tunnel device and cannot be a port; give the interface of a VM or container"
+                "{name} is vtep's own slow-path device and cannot be a port; give the interface of a VM or container"
             ))),
             None => Ok(()),
         }

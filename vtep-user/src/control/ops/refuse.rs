@@ -17,11 +17,11 @@ pub(crate) fn check_host(ip: IpAddr) -> Result<(), Refusal> {
     }
 }
 
-/// The MAC, which must be a station's, of the option that names it.
-pub(crate) fn station(mac: MacAddr, option: &str) -> Result<MacAddr, Refusal> {
+/// The MAC, which must be a unicast MAC, of the option that names it.
+pub(crate) fn unicast(mac: MacAddr, option: &str) -> Result<MacAddr, Refusal> {
     if mac.is_zero() || mac.is_group() {
         return Err(Refusal::invalid(format!(
-            "{mac} is no station's MAC; give one that is neither zero nor multicast with: {option}"
+            "{mac} is not a unicast MAC address; give one that is neither zero nor multicast with: {option}"
         )));
     }
     Ok(mac)
@@ -88,26 +88,25 @@ pub(crate) fn not_on_list(mac: MacAddr, vni: Vni, dst: IpAddr) -> Refusal {
 
 pub(crate) fn no_peer(ip: IpAddr) -> Refusal {
     Refusal::not_found(format!(
-        "peer {ip} does not exist; a peer exists while an FDB entry points to it, so make one first with: vtep fdb append 00:00:00:00:00:00 --vni VNI --dst {ip}"
+        "peer {ip} does not exist; a peer exists while an FDB entry points to it, so add one first with: vtep fdb append 00:00:00:00:00:00 --vni VNI --dst {ip}"
     ))
 }
 
 pub(crate) fn fdb_full(limit: u32) -> Refusal {
     Refusal::full(format!(
-        "the FDB is full ({limit} entries); take some away with: vtep fdb flush --vni VNI, or make it larger, which \
-         interrupts forwarding: vtep teardown, then vtep run --fdb-max NUMBER"
+        "the FDB is full ({limit} entries); remove some with: vtep fdb flush --vni VNI, or enlarge it, which interrupts forwarding: vtep teardown, then vtep run --fdb-max NUMBER"
     ))
 }
 
 pub(crate) fn vni_full(vni: Vni, limit: u32) -> Refusal {
     Refusal::full(format!(
-        "vni {vni} may hold {limit} MACs and no more; raise that with: vtep vni set {vni} --max-macs N"
+        "vni {vni} is at its limit of {limit} MACs; raise the limit with: vtep vni set {vni} --max-macs N"
     ))
 }
 
 pub(crate) fn port_full(dev: &str, vlan: Option<VlanId>, limit: u32) -> Refusal {
     Refusal::full(format!(
-        "port {} may hold {limit} MACs and no more; raise that with: vtep port set {dev}{} --max-macs N",
+        "port {} is at its limit of {limit} MACs; raise the limit with: vtep port set {dev}{} --max-macs N",
         port_name(dev, vlan),
         vlan_option(vlan)
     ))
@@ -115,6 +114,6 @@ pub(crate) fn port_full(dev: &str, vlan: Option<VlanId>, limit: u32) -> Refusal 
 
 pub(crate) fn list_full(mac: MacAddr, vni: Vni, limit: usize) -> Refusal {
     Refusal::full(format!(
-        "the flood list of {mac} in vni {vni} is full ({limit} targets, ports and VTEPs together); take one away with: vtep fdb del {mac} --vni {vni} --dst VTEP"
+        "the flood list of {mac} in vni {vni} is full ({limit} targets, ports and VTEPs together); remove one with: vtep fdb del {mac} --vni {vni} --dst VTEP"
     ))
 }

@@ -31,7 +31,7 @@ impl State {
         }
         if self.segments.len() >= self.limits.segments {
             return Err(Refusal::full(format!(
-                "there is room for {} VNIs and no more; delete one with: vtep vni del VNI",
+                "the VNI table is full ({} VNIs); delete one with: vtep vni del VNI",
                 self.limits.segments
             )));
         }

@@ -11,8 +11,8 @@ pub fn unfit(ip: IpAddr) -> Option<String> {
         _ if ip.is_loopback() => "a loopback address",
         IpAddr::V4(v4) if v4.is_broadcast() => "the broadcast address",
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => return Some(format!("an IPv4 address written as IPv6 ({v4})")),
-            None if v6.is_unicast_link_local() => "a link-local address, which no route leads to",
+            Some(v4) => return Some(format!("an IPv4-mapped IPv6 address ({v4})")),
+            None if v6.is_unicast_link_local() => "a link-local address, which no route reaches",
             None => return None,
         },
         IpAddr::V4(_) => return None,

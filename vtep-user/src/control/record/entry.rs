@@ -100,7 +100,7 @@ impl Entry {
 
     /// True if a frame from elsewhere, from a local port or from a VTEP, moves it there.
     pub(crate) fn yields_to_frame(self, at_port: bool) -> bool {
-        !self.is_frozen() && Origin::Learned.may_replace(self.origin(), at_port)
+        self.in_map().yields_to_frame(at_port)
     }
 
     /// The state in rows.
@@ -114,7 +114,7 @@ impl Entry {
 
     /// Where it points.
     pub(crate) fn target(self) -> FdbTarget {
-        self.in_map().target().expect("made of a value")
+        self.in_map().target().get().expect("made of a value")
     }
 
     /// The peer that it points to.

@@ -183,7 +183,7 @@ fn a_host_needs_the_mac_of_a_station() {
             Op::NeighReplace(neigh(HOST, at)),
             Op::NexthopReplace(nexthop(HOST, V2, at)),
         ] {
-            assert!(lab.refused(&op).contains("is no station's MAC"));
+            assert!(lab.refused(&op).contains("is not a unicast MAC address"));
         }
     }
 }
@@ -403,7 +403,7 @@ fn an_address_belongs_to_one_port() {
     assert_eq!(
         lab.refused(&op),
         format!(
-            "{HOST} is an address of port tap2 in vni 100 already; give that one others first with: vtep port set tap2 --ip IP"
+            "{HOST} is already an address of port tap2 in vni 100; give that port other addresses first with: vtep port set tap2 --ip IP"
         )
     );
 }
@@ -413,7 +413,7 @@ fn what_a_port_makes_is_not_deleted_elsewhere() {
     let mut lab = lab();
     with_port(&mut lab, &[A], &[HOST]);
     let sentence = format!(
-        "{HOST} is an address of port tap2; give the port others with: vtep port set tap2 --ip IP"
+        "{HOST} is an address of port tap2; give the port other addresses with: vtep port set tap2 --ip IP"
     );
     assert_eq!(lab.refused(&neigh_del(HOST)), sentence);
     assert_eq!(lab.refused(&nexthop_del(HOST)), sentence);
@@ -928,7 +928,10 @@ fn without_a_via_a_host_is_where_the_fdb_has_its_mac() {
     lab.done(&fdb_del(A, 100, None));
     assert_eq!(lab.nexthops(), [format!("{HOST} - {A} - static?")]);
     let value = lab.maps.nexthops.values().next().unwrap();
-    assert_eq!((value.target(), value.flags), (None, NexthopValue::FOLLOWS));
+    assert_eq!(
+        (value.target().get(), value.flags),
+        (None, NexthopValue::FOLLOWS)
+    );
 }
 
 #[test]
@@ -951,7 +954,7 @@ fn a_default_of_ipv6_is_none_of_ipv4() {
             .nexthops
             .iter()
             .filter(|((bits, _), _)| *bits == v4);
-        found.next().map(|(_, value)| value.target())
+        found.next().map(|(_, value)| value.target().get())
     };
     assert_eq!(target(&lab), Some(None), "it leads nowhere");
     lab.done(&Op::NexthopAdd(nexthop("0.0.0.0/0", V3, "-")));

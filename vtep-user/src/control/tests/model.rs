@@ -163,7 +163,7 @@ impl Model {
         for ((_, key), value) in &self.nexthops {
             has(self.segments.contains_key(&key.segment), key);
             has(
-                match value.target() {
+                match value.target().get() {
                     Some(FdbTarget::Peer(peer)) => self.is_vtep(peer),
                     Some(FdbTarget::Port(slot)) => self.in_segment(slot, key.segment),
                     Some(FdbTarget::List(_)) => false,
@@ -229,7 +229,7 @@ impl Model {
         }
         for ((bits, key), value) in &self.nexthops {
             assert!((NexthopKey::SEGMENT_BITS..=NexthopKey::BITS).contains(bits));
-            if let Some(FdbTarget::Peer(peer)) = value.target()
+            if let Some(FdbTarget::Peer(peer)) = value.target().get()
                 && value.flags & NexthopValue::FOLLOWS == 0
             {
                 referred.insert(peer);

@@ -239,7 +239,7 @@ fn a_vni_that_is_full_takes_no_more_macs() {
 
     assert_eq!(
         lab.refused(&Op::FdbAdd(entry(B, 100, "192.0.2.2"))),
-        "vni 100 may hold 1 MACs and no more; raise that with: vtep vni set 100 --max-macs N"
+        "vni 100 is at its limit of 1 MACs; raise the limit with: vtep vni set 100 --max-macs N"
     );
 }
 
@@ -289,7 +289,7 @@ fn a_port_needs_an_interface_and_one_that_is_not_ours_or_taken() {
     );
     assert_eq!(
         lab.refused(&port_add("tap0", 100)),
-        "port tap0 is already in vni 100; take it away first with: vtep port del tap0"
+        "port tap0 is already in vni 100; remove it first with: vtep port del tap0"
     );
     assert!(
         lab.refused(&port_add("eth0", 100))
@@ -297,7 +297,7 @@ fn a_port_needs_an_interface_and_one_that_is_not_ours_or_taken() {
     );
     assert!(
         lab.refused(&port_add("vtep4789", 100))
-            .contains("tunnel device")
+            .contains("slow-path device")
     );
 }
 
@@ -312,7 +312,7 @@ fn a_vlan_that_is_taken_is_refused_by_its_name() {
     lab.done(&op);
     assert_eq!(
         lab.refused(&op),
-        "port tap0 vlan 10 is already in vni 100; take it away first with: vtep port del tap0 --vlan 10"
+        "port tap0 vlan 10 is already in vni 100; remove it first with: vtep port del tap0 --vlan 10"
     );
     let part = PortPart {
         vlan: vlan(20),
@@ -408,7 +408,7 @@ fn a_port_holds_no_more_macs_than_it_may() {
     lab.done(&one(vec![mac(A)]));
     assert_eq!(
         lab.refused(&Op::FdbAdd(entry(B, 100, "tap1"))),
-        "port tap1 may hold 1 MACs and no more; raise that with: vtep port set tap1 --max-macs N"
+        "port tap1 is at its limit of 1 MACs; raise the limit with: vtep port set tap1 --max-macs N"
     );
     lab.done(&port_set(
         "tap1",
@@ -876,7 +876,7 @@ fn a_full_fdb_says_how_to_make_room() {
     lab.done(&vni_add(100));
     lab.done(&port_add("tap0", 100));
     add(&mut lab, A, "192.0.2.2");
-    let full = "the FDB is full (1 entries); take some away with: vtep fdb flush --vni VNI, or make it larger, which \
+    let full = "the FDB is full (1 entries); remove some with: vtep fdb flush --vni VNI, or enlarge it, which \
                 interrupts forwarding: vtep teardown, then vtep run --fdb-max NUMBER";
     for op in [
         Op::FdbAdd(entry(B, 100, "192.0.2.2")),

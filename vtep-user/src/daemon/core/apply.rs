@@ -89,7 +89,7 @@ impl Core {
                     .is_some_and(|alias| alias.starts_with(OWNER)) =>
             {
                 Err(Refusal::invalid(format!(
-                    "interface {dev} is the kernel device of another vtep instance and can be no port; name that of a VM"
+                    "interface {dev} is the slow-path device of another vtep instance and cannot be a port; name the interface of a VM"
                 )))
             }
             Some(link) => {
@@ -146,7 +146,7 @@ impl Core {
                 self.perform(both).await
             }
             Err(refusal) => {
-                tracing::error!(%refusal, "a port that could not be attached stays in the state");
+                tracing::error!(%refusal, "could not remove a port whose attachment failed");
                 Ok(())
             }
         }
@@ -208,12 +208,9 @@ impl Core {
         if effect.writes.is_empty() && effect.detach.is_empty() {
             return;
         }
-        tracing::warn!(
-            ifindex,
-            "the interface of a port is gone, and the port with it"
-        );
+        tracing::warn!(ifindex, "removed a port whose interface is gone");
         if let Err(refusal) = self.carry_out(effect, None).await {
-            tracing::error!(%refusal, "the port of an interface that is gone stays");
+            tracing::error!(%refusal, "could not remove the port of an interface that is gone");
         }
     }
 
@@ -264,11 +261,11 @@ impl DeferredWrites {
 /// How frames reach a port, for the log.
 fn delivery(facts: &LinkFacts) -> &'static str {
     match (facts.xdp_target, facts.peer_target) {
-        (true, true) => "XDP may redirect to it, and TC hands frames straight to its other end",
+        (true, true) => "XDP may redirect to it, and TC delivers straight to its peer",
         (true, false) => "XDP may redirect to it",
         (false, true) => {
-            "XDP leaves it to TC, since its other end would lose the frames; TC hands them straight to that end"
+            "XDP leaves it to TC, because its peer would lose the frames; TC delivers straight to that peer"
         }
-        (false, false) => "XDP leaves it to TC, since the driver would lose the frames",
+        (false, false) => "XDP leaves it to TC, because the driver would lose the frames",
     }
 }

@@ -44,7 +44,7 @@ impl Core {
 
     async fn carry_out_or_log(&mut self, effect: Effect) {
         if let Err(refusal) = self.carry_out(effect, None).await {
-            tracing::error!(%refusal, "what was learned was not written");
+            tracing::error!(%refusal, "could not write a learned entry");
         }
     }
 

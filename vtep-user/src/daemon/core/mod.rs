@@ -25,7 +25,7 @@ use super::{
     uplinks::Uplinks,
 };
 use crate::{
-    api::events::Events,
+    api::event_stream::Events,
     ask::Ask,
     causes::with_causes,
     control::{Reserved, State},
@@ -118,7 +118,7 @@ impl Core {
         let ring = self
             .datapath
             .events_ready()
-            .map_err(|error| broken("nothing can be learned", &error))?;
+            .map_err(|error| broken("cannot wait for learning events", &error))?;
         let mut second = Instant::now() + TICK;
         let mut tick = second;
         // Until when the ring is left alone.
@@ -130,8 +130,8 @@ impl Core {
                 ask = asks.recv() => {
                     let Some(ask) = ask else {
                         return Err(DaemonError::Broken {
-                            what: "nobody can ask any more",
-                            cause: "the API's servers have ended".to_owned(),
+                            what: "cannot serve the API any more",
+                            cause: "the API servers have ended".to_owned(),
                         });
                     };
                     if self.take_ask(ask).await {
@@ -143,7 +143,7 @@ impl Core {
                 }
                 ready = ring.readable(), if pause.is_none() => {
                     let mut ready =
-                        ready.map_err(|error| broken("nothing is learned any more", &error))?;
+                        ready.map_err(|error| broken("cannot read learning events any more", &error))?;
                     match self.read_events().await {
                         Backlog::Little => ready.clear_ready(),
                         Backlog::Much => pause = Some(Instant::now() + WAIT_FOR_MORE),
@@ -168,7 +168,7 @@ impl Core {
                 event = monitor.next() => match event {
                     Ok(event) => self.track(event, &mut monitor).await,
                     Err(error) => {
-                        return Err(broken("the underlay is not followed any more", &error));
+                        return Err(broken("cannot follow the underlay any more", &error));
                     }
                 },
             }

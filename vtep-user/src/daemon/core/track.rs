@@ -38,7 +38,7 @@ impl Core {
             };
         }
         if let Err(error) = self.catch_up(&todo).await {
-            tracing::error!(%error, "a change of the underlay was not followed");
+            tracing::error!(%error, "could not follow a change of the underlay");
         }
     }
 
@@ -50,10 +50,10 @@ impl Core {
             } => {
                 self.own_macs.note(&link);
                 if let Err(error) = self.port_changed(&link) {
-                    tracing::error!(%error, ifindex = index, "a change of a port was not followed");
+                    tracing::error!(%error, ifindex = index, "could not follow a change of a port");
                 }
                 if let Err(error) = self.uplink_changed(&link) {
-                    tracing::error!(%error, ifindex = index, "a change of an uplink was not followed");
+                    tracing::error!(%error, ifindex = index, "could not follow a change of an uplink");
                 }
                 self.resolver.link_changed(index);
                 let uplink = self.uplinks.has(index);
@@ -164,12 +164,11 @@ impl Core {
             Ok(link) => {
                 self.reserve();
                 self.own_macs.note(&link);
-                tracing::warn!("the kernel device {name} was deleted; it is made anew");
+                tracing::warn!("the slow-path device {name} was deleted; vtep made it again");
             }
             Err(error) => tracing::error!(
                 %error,
-                "the kernel device {name} was deleted and cannot be made anew: what needs it is lost, floods and frames to VTEPs that \
-                 are being asked for among it; mend that, stop the daemon, and start it again with: vtep run"
+                "the slow-path device {name} was deleted and cannot be made again; until it exists, floods and frames to unresolved VTEPs are lost. Remove the cause, stop the daemon, and start it again with: vtep run"
             ),
         }
     }
@@ -192,7 +191,7 @@ impl Core {
         let resolution = match self.resolver.resolve(ip, local).await {
             Ok(resolution) => resolution,
             Err(error) => {
-                tracing::error!(%error, %ip, "the way to a peer is not known");
+                tracing::error!(%error, %ip, "could not resolve a peer");
                 return;
             }
         };
@@ -200,7 +199,7 @@ impl Core {
         self.events.publish(event.into_iter().collect());
         let writes = self.state.resolved(ip, resolution);
         if let Err(error) = self.datapath.write(&writes) {
-            tracing::error!(%error, %ip, "the way to a peer was not written");
+            tracing::error!(%error, %ip, "could not write the route to a peer");
         }
     }
 }

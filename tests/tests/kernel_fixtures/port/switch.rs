@@ -1,0 +1,324 @@
+//! What becomes of a frame by its VLAN, its addresses and its VNI.
+
+use std::net::Ipv4Addr;
+
+use vtep_common::abi::counter::Direction::{Decap, Encap};
+use vtep_common::abi::counter::Hook::{Port, PortXdp};
+use vtep_common::abi::reason::Reason;
+use vtep_common::testkit::frames::{
+    GONE_PEER, GONE_PORT, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
+    PEER_V6_UNRESOLVED, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE, PORT_VLAN_10,
+    PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK, group, host_mac,
+};
+use vtep_tests::encoder::{Frame, Mac, eth};
+use vtep_tests::need_root;
+use vtep_tests::testrun::fixture::Count::{Lost, Peer, Port as ToPort, Segment};
+use vtep_tests::testrun::fixture::{Count, case, raw_case};
+
+use crate::named::{
+    AtBothHooks as _, FAR_V4, HOP_MAC, INNER_V4, JUMBO_V4, LLDP, OWN_MAC, OWN_V4, VM, VXLAN,
+    access, all, at, carrier, lldp, lone, mac, quiet, sent, trunk, udp4, uplink,
+};
+
+use super::outer_v4;
+
+#[test]
+fn a_port_maps_vlans() {
+    need_root!();
+    let (a, b) = INNER_V4;
+    let tagged = |to, tci| {
+        eth(VM, to)
+            .vlan(tci)
+            .ipv4(a, b)
+            .udp(1000, 2000)
+            .payload(1, 64)
+    };
+    let v4 = at(PLAIN, PEER_V4);
+    let stripped = udp4(v4).build();
+    let in_trunk = tagged(at(TRUNK, PEER_JUMBO), 99).build();
+    let twice = eth(VM, v4).vlan(10).vlan(5).ipv4(a, b).udp(1, 2);
+    let range = |inner: Vec<u8>| {
+        move |port: u16| {
+            assert!((50_000..=50_999).contains(&port), "source port {port}");
+            eth(OWN_MAC, HOP_MAC)
+                .ipv4(OWN_V4, JUMBO_V4)
+                .fragment(0, 0)
+                .udp_unchecked(port, VXLAN)
+                .vxlan(200)
+                .bytes(&inner)
+                .build()
+        }
+    };
+    let strips = |name, device, tci, port| {
+        let counts = sent(PLAIN, port, PEER_V4);
+        // Ports count a frame with the tag that it came with.
+        let len = stripped.len() + 4;
+        case(name, device, &tagged(v4, tci))
+            .encapsulates(Port, outer_v4(100, FAR_V4, 0, stripped.clone()))
+            .counts(len, &counts)
+            .encapsulates(PortXdp, outer_v4(100, FAR_V4, 0, stripped.clone()))
+            .counts(len, &counts)
+    };
+    let carried_counts = sent(TRUNK, PORT_NATIVE, PEER_JUMBO);
+    all(&[
+        strips("a mapped tag goes", trunk, 10, PORT_VLAN_10),
+        strips("its priority goes with it", trunk, 0xe00a, PORT_VLAN_10),
+        strips(
+            "a tag with a priority alone is no VLAN",
+            access,
+            0x6000,
+            PORT_ACCESS,
+        ),
+        raw_case(
+            "any other tag is carried where the VNI passes tags",
+            trunk,
+            in_trunk.clone(),
+        )
+        .encapsulates(Port, range(in_trunk.clone()))
+        .counts(in_trunk.len(), &carried_counts)
+        .encapsulates(PortXdp, range(in_trunk.clone()))
+        .counts(in_trunk.len(), &carried_counts),
+        case("an unmapped tag is dropped", access, &tagged(v4, 10))
+            .drops_at_ports(Reason::VlanUnmapped),
+        case("a second tag is dropped", trunk, &twice).drops_at_ports(Reason::VlanUnmapped),
+        case(
+            "untagged where only a VLAN is mapped",
+            lone,
+            &udp4(at(LONE, PEER_V4)),
+        )
+        .drops_at_ports(Reason::NotAPort),
+        case("an interface that is no port", uplink, &udp4(v4)).drops_at_ports(Reason::NotAPort),
+        raw_case(
+            "cut off within its tag",
+            access,
+            tagged(v4, 10).build()[..16].to_vec(),
+        )
+        .drops_at_ports(Reason::Truncated),
+    ]);
+}
+
+#[test]
+fn a_port_answers_for_hosts_and_finds_them_by_their_address() {
+    need_root!();
+    let asker = Ipv4Addr::new(10, 0, 0, 7);
+    let host = Ipv4Addr::new(10, 0, 0, 50);
+    let known = mac(host_mac(0));
+    let ask = |target| eth(VM, Mac::BROADCAST).arp_request((VM, asker), target);
+    let answer = eth(known, VM).arp_reply((known, host), (VM, asker));
+    let own = [
+        Segment(TRUNK, Encap),
+        ToPort(PORT_CARRIER, Encap),
+        ToPort(PORT_CARRIER, Decap),
+    ];
+    let unknown = |tag: bool, to| {
+        let frame = eth(VM, Mac::nth(0x99));
+        let frame = if tag { frame.vlan(40) } else { frame };
+        frame.ipv4(asker, to).udp(1, 2).payload(1, 30)
+    };
+    let (behind, nowhere) = (Ipv4Addr::new(10, 0, 5, 9), Ipv4Addr::new(10, 1, 0, 1));
+    let elsewhere = eth(at(PLAIN, PEER_V4), at(PLAIN, PEER_V6))
+        .ethertype(LLDP)
+        .payload(1, 50);
+    all(&[
+        case("ARP for a known host", carrier, &ask(host))
+            .becomes(Port, Reason::Answered, &answer.build())
+            .counts(ask(host).build().len(), &own)
+            .passes(PortXdp, Reason::LeftToTc),
+        case(
+            "ARP for a host that nobody knows, where the VNI does not flood",
+            trunk,
+            &eth(VM, Mac::BROADCAST)
+                .vlan(40)
+                .arp_request((VM, asker), Ipv4Addr::new(10, 0, 0, 99)),
+        )
+        .drops(Port, Reason::UnknownNeigh)
+        .passes(PortXdp, Reason::LeftToTc),
+        case(
+            "a host behind a VTEP, found by its address",
+            trunk,
+            &unknown(true, behind),
+        )
+        .encapsulates(
+            Port,
+            outer_v4(500, FAR_V4, 0, unknown(false, behind).build()),
+        )
+        .counts(
+            unknown(true, behind).build().len(),
+            &sent(ROUTED, PORT_VLAN_40, PEER_V4),
+        )
+        .passes(PortXdp, Reason::LeftToTc),
+        case(
+            "a host that no address leads to",
+            trunk,
+            &unknown(true, nowhere),
+        )
+        .drops(Port, Reason::NoFdbEntry)
+        .passes(PortXdp, Reason::LeftToTc),
+        case("a source that is elsewhere for good", access, &elsewhere)
+            .drops_at_ports(Reason::StaticElsewhere),
+    ]);
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a list, one entry for each case")]
+fn a_port_switches_floods_and_drops_by_its_vni() {
+    need_root!();
+    let from = |source| {
+        eth(source, at(PLAIN, PEER_V4))
+            .ethertype(LLDP)
+            .payload(1, 50)
+    };
+    let local = udp4(at(PLAIN, PORT_NARROW));
+    let to_vlan = udp4(at(PLAIN, PORT_VLAN_10));
+    let everybody = [
+        Segment(PLAIN, Encap),
+        ToPort(PORT_ACCESS, Encap),
+        ToPort(PORT_NARROW, Decap),
+        ToPort(PORT_VLAN_10, Decap),
+        Peer(PEER_V4, Encap),
+        Peer(PEER_V6, Encap),
+    ];
+    let own_list = [
+        Segment(PLAIN, Encap),
+        ToPort(PORT_ACCESS, Encap),
+        ToPort(PORT_VLAN_10, Decap),
+        Peer(PEER_JUMBO, Encap),
+        // The other VTEP of the list has no route.
+        Lost,
+    ];
+    let no_copies_to_vteps = [
+        Segment(PLAIN, Encap),
+        ToPort(PORT_ACCESS, Encap),
+        ToPort(PORT_NARROW, Decap),
+        ToPort(PORT_VLAN_10, Decap),
+        Lost,
+        Lost,
+    ];
+    let switched = |name, frame: &Frame, port| {
+        case(name, access, frame)
+            .redirects(Port, Reason::Switched)
+            .counts(
+                frame.build().len(),
+                &[
+                    Segment(PLAIN, Encap),
+                    ToPort(PORT_ACCESS, Encap),
+                    ToPort(port, Decap),
+                ],
+            )
+            .passes(PortXdp, Reason::LeftToTc)
+    };
+    let flooded = |name, frame: &Frame, counts: &[Count]| {
+        case(name, access, frame)
+            .floods(Port, Reason::Flooded)
+            .counts(frame.build().len(), counts)
+            .passes(PortXdp, Reason::LeftToTc)
+    };
+    let unresolved = |name, peer| {
+        let frame = udp4(at(PLAIN, peer));
+        case(name, access, &frame)
+            .redirects(Port, Reason::EncapsulatedUnresolved)
+            .counts(frame.build().len(), &sent(PLAIN, PORT_ACCESS, peer))
+            .passes(PortXdp, Reason::LeftToTc)
+    };
+    let between_vlans = eth(VM, at(TRUNK, PORT_VLAN_20))
+        .ethertype(LLDP)
+        .payload(1, 80);
+    let local_access = lldp(at(PLAIN, PORT_ACCESS), 60);
+    let out_of_vlan = eth(VM, at(PLAIN, PORT_ACCESS))
+        .vlan(10)
+        .ethertype(LLDP)
+        .payload(3, 60);
+    let lonely = eth(VM, Mac::BROADCAST)
+        .vlan(30)
+        .ethertype(LLDP)
+        .payload(1, 50);
+    all(&[
+        switched("to another port of the VNI", &local, PORT_NARROW),
+        switched("to a VLAN of the VNI", &to_vlan, PORT_VLAN_10),
+        case("between VLANs of one trunk", trunk, &between_vlans)
+            .redirects(Port, Reason::Switched)
+            .counts(
+                94,
+                &[
+                    Segment(TRUNK, Encap),
+                    ToPort(PORT_NATIVE, Encap),
+                    ToPort(PORT_VLAN_20, Decap),
+                ],
+            )
+            .passes(PortXdp, Reason::LeftToTc),
+        case("out of a VLAN", trunk, &out_of_vlan)
+            .becomes(Port, Reason::Switched, &local_access.build())
+            .counts(
+                out_of_vlan.build().len(),
+                &[
+                    Segment(PLAIN, Encap),
+                    ToPort(PORT_VLAN_10, Encap),
+                    ToPort(PORT_ACCESS, Decap),
+                ],
+            )
+            .passes(PortXdp, Reason::LeftToTc),
+        case(
+            "for the port that it came from",
+            access,
+            &udp4(at(PLAIN, PORT_ACCESS)),
+        )
+        .drops_at_ports(Reason::SamePort),
+        flooded("a broadcast", &udp4(Mac::BROADCAST), &everybody),
+        flooded("unknown unicast", &udp4(Mac::nth(0x99)), &everybody),
+        flooded("LLDP", &lldp(Mac::LLDP, 46), &everybody),
+        flooded(
+            "a group with VTEPs of its own",
+            &udp4(mac(group(PLAIN))),
+            &own_list,
+        ),
+        case(
+            "unknown unicast where the VNI does not flood",
+            quiet,
+            &udp4(Mac::nth(0x99)),
+        )
+        .drops(Port, Reason::NoFdbEntry)
+        .passes(PortXdp, Reason::LeftToTc),
+        case(
+            "a broadcast where the VNI does not flood",
+            quiet,
+            &udp4(Mac::BROADCAST),
+        )
+        .drops(Port, Reason::FloodOff)
+        .passes(PortXdp, Reason::LeftToTc),
+        case("a broadcast with nobody to hear it", lone, &lonely)
+            .drops(Port, Reason::NowhereToFlood)
+            .passes(PortXdp, Reason::LeftToTc),
+        case("a source of zero", access, &from(Mac::ZERO)).drops_at_ports(Reason::InvalidSourceMac),
+        case("a source that is a group", access, &from(Mac::BROADCAST))
+            .drops_at_ports(Reason::InvalidSourceMac),
+        flooded(
+            "a broadcast larger than the underlay carries",
+            &lldp(Mac::BROADCAST, 1480),
+            &no_copies_to_vteps,
+        ),
+        case(
+            "a VTEP without a route",
+            access,
+            &udp4(at(PLAIN, PEER_UNREACHABLE)),
+        )
+        .drops_at_ports(Reason::NoRoute),
+        unresolved("a VTEP that is not resolved", PEER_V4_UNRESOLVED),
+        unresolved("a VTEP over IPv6 that is not resolved", PEER_V6_UNRESOLVED),
+        case("a VTEP that is gone", access, &udp4(at(PLAIN, GONE_PEER)))
+            .drops_at_ports(Reason::TableGap),
+        case("a port that is gone", access, &udp4(at(PLAIN, GONE_PORT)))
+            .drops_at_ports(Reason::TableGap),
+        case("a GSO packet whose segments do not fit", access, &big_tcp())
+            .gso(1420)
+            .drops(Port, Reason::TooBig),
+    ]);
+}
+
+/// A TCP packet larger than the underlay carries.
+fn big_tcp() -> Frame {
+    let (a, b) = INNER_V4;
+    eth(VM, at(PLAIN, PEER_V4))
+        .ipv4(a, b)
+        .tcp(1, 2, 3)
+        .payload(6, 2800)
+}

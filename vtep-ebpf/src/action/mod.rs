@@ -1,0 +1,65 @@
+//! Carrying out a verdict. A frame that was changed and cannot be finished is dropped, never passed on half written.
+
+pub mod slow_path;
+pub mod tc;
+pub mod xdp;
+
+use vtep_common::{
+    abi::{
+        id::{PeerId, PortSlot},
+        reason::Reason,
+    },
+    decide::{count::End, verdict::Who},
+    frame::packet::Tag,
+    wire::vlan,
+};
+
+/// A verdict that a hook never gets: the decision and the hook do not fit.
+const MISFIT: Reason = Reason::TableGap;
+
+/// What is left to do with a frame once it has been counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Let the kernel send it where it was redirected to.
+    Redirect,
+    /// Leave it to others.
+    Pass,
+    /// Nothing: it ends here.
+    Drop,
+}
+
+impl Action {
+    /// The action for a frame that ended with `reason`.
+    #[inline(always)]
+    pub const fn of(reason: Reason) -> Self {
+        if reason.is_left() {
+            Self::Pass
+        } else if reason.is_delivered()
+            && !matches!(reason, Reason::Flooded | Reason::FloodedLocally)
+        {
+            Self::Redirect
+        } else {
+            Self::Drop
+        }
+    }
+}
+
+/// The end of a frame that went to one port, one peer or neither.
+///
+/// What is to be done with it follows from the reason, in one place, rather than wherever a frame can end.
+#[inline(always)]
+const fn end(who: &Who, reason: Reason) -> End {
+    End {
+        who: *who,
+        reason,
+        to_port: PortSlot::NONE,
+        to_peer: PeerId::NONE,
+    }
+}
+
+#[inline(always)]
+fn tag_bytes(tag: Tag) -> [u8; vlan::LEN] {
+    let [a, b] = tag.tpid.to_be_bytes();
+    let [c, d] = tag.tci.to_be_bytes();
+    [a, b, c, d]
+}

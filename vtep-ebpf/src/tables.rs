@@ -1,0 +1,245 @@
+//! Look-ups in the maps.
+
+use aya_ebpf::maps::lpm_trie::Key;
+use vtep_common::{
+    abi::{
+        addr::VtepAddr,
+        address::Address,
+        config::Config,
+        fdb::{FdbKey, FdbValue, FdbWord},
+        flood::FloodList,
+        hash_table::{Shape, Table, WAYS},
+        id::{ListId, PeerId, PortSlot, SegmentId},
+        neigh::{NeighKey, NeighValue},
+        nexthop::{NexthopKey, NexthopValue},
+        peer::Peer,
+        port::{Port, PortKey},
+        segment::{Segment, vni_key},
+    },
+    decide::{lookup::Known, verdict::Found},
+    frame::{
+        inner::{Inner, Received},
+        outer::Ends,
+    },
+    runtime::{Keyed, Tables, place},
+};
+
+use crate::{
+    clock::now,
+    maps::{
+        ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, PORT_INDEX, PORTS,
+        SEGMENTS, SHAPES, VNIS,
+    },
+    runtime::{
+        lookup::{know_port, know_tunnel},
+        scratch::KernelTables,
+    },
+};
+
+/// A value of a hash map. It may change under the reader; every reader here takes single words that are valid in any state.
+macro_rules! look_up {
+    ($map:ident, $key:expr) => {
+        // SAFETY: values are plain integers, valid in any bit pattern, and the verifier keeps the reference within the value.
+        unsafe { $map.get($key) }
+    };
+}
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn config(&self) -> Config {
+        CONFIG.get(0).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn segment(&self, segment: SegmentId) -> Option<&Segment> {
+        SEGMENTS
+            .get(segment.get())
+            .filter(|segment| segment.has(Segment::IN_USE))
+    }
+
+    #[inline(always)]
+    fn port(&self, slot: PortSlot) -> Option<&Port> {
+        PORTS.get(slot.get()).filter(|port| port.has(Port::IN_USE))
+    }
+
+    #[inline(always)]
+    fn flood_list(&self, list: ListId) -> Option<&FloodList> {
+        look_up!(FLOOD, &list)
+    }
+
+    #[inline(always)]
+    fn neigh(&self, key: &NeighKey) -> Option<NeighValue> {
+        look_up!(NEIGHS, key).copied()
+    }
+
+    #[inline(always)]
+    fn nexthop(&self, segment: SegmentId, host: &VtepAddr) -> Option<NexthopValue> {
+        let key = NexthopKey {
+            segment,
+            host: *host,
+        };
+        NEXTHOPS.get(Key::new(NexthopKey::BITS, key)).copied()
+    }
+
+    #[inline(always)]
+    fn of_tunnel(&self, _ends: &Ends, _read: &Received) -> Known {
+        know_tunnel();
+        *self.put_down_before::<{ place::KNOWN }, _>()
+    }
+
+    #[inline(always)]
+    fn of_port(&self, key: PortKey, _inner: &Inner) -> Known {
+        know_port(key.word());
+        *self.put_down_before::<{ place::KNOWN }, _>()
+    }
+
+    #[inline(always)]
+    fn put_down<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
+        if self.short && matches!(PLACE, place::ARRIVAL | place::VERDICT | place::END) {
+            return value;
+        }
+        self.put_down_mut::<PLACE, T>(value)
+    }
+}
+
+/// Hands on what one part of a decision has found. False never happens, but the verifier asks for it.
+#[inline(always)]
+pub fn hand_over(found: &Found) -> bool {
+    let Some(at) = HANDOVER.get_ptr_mut(0) else {
+        return false;
+    };
+    // The origin says nothing here; not a run of zeros, which would become a loop.
+    let value = NexthopValue::new(found.target, found.mac, NexthopValue::STATIC, 0);
+    // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
+    unsafe { at.write(value) };
+    true
+}
+
+/// What the part before has found.
+#[inline(always)]
+pub fn handed_over() -> Option<Found> {
+    let value = HANDOVER.get(0)?;
+    Some(Found {
+        target: value.target(),
+        mac: value.mac(),
+    })
+}
+
+/// How the keys of a table are spread.
+#[inline(always)]
+fn shape(table: Table) -> Option<&'static Shape> {
+    SHAPES.get(table as u32)
+}
+
+/// The word of a key in one table, or zero; `$second` looks in the second bucket that the key belongs into.
+///
+/// The daemon may be changing the bucket: a word is whole in any case, and is written before its key and cleared after it.
+macro_rules! word {
+    ($table:ident, $map:ident, $second:ident, $key:expr) => {
+        match shape(Table::$table) {
+            Some(shape) => {
+                let key = $key(shape);
+                let [first, second] = shape.places(key);
+                match $map.get(first).map_or(0, |bucket| bucket.find(key)) {
+                    0 => $second(key, second),
+                    word => word,
+                }
+            }
+            None => 0,
+        }
+    };
+}
+
+/// Makes functions that look in the second bucket of a key. Few keys are there, so they need not be fast.
+macro_rules! seconds {
+    ($($name:ident: $map:ident;)+) => {$(
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $name(key: u64, place: u32) -> u64 {
+            $map.get(place).map_or(0, |bucket| bucket.find(key))
+        }
+    )+};
+}
+
+seconds! {
+    second_address: ADDRESSES;
+    second_vni: VNIS;
+    second_port: PORT_INDEX;
+    second_mac: FDB;
+}
+
+impl Keyed for KernelTables {
+    #[inline(always)]
+    fn address(&self, addr: &VtepAddr) -> Address {
+        let [a, b, c, d] = addr.words_be();
+        Address::from_word(find_address(a, b, c, d))
+    }
+
+    #[inline(always)]
+    fn vni_word(&self, vni: u32) -> u64 {
+        word!(Vnis, VNIS, second_vni, |_| vni_key(vni))
+    }
+
+    #[inline(always)]
+    fn port_word(&self, key: &PortKey) -> u64 {
+        word!(PortIndex, PORT_INDEX, second_port, |_| key.word())
+    }
+
+    #[inline(always)]
+    fn segment_of_port(&self, slot: PortSlot) -> SegmentId {
+        let port = PORTS.get(slot.get());
+        port.map_or(SegmentId::new(0), |port| port.segment)
+    }
+
+    #[inline(always)]
+    fn fdb_word(&self, key: &FdbKey) -> FdbWord {
+        FdbWord::new(word!(Fdb, FDB, second_mac, |_| key.word()))
+    }
+
+    #[inline(always)]
+    fn peer(&self, peer: PeerId) -> Option<&Peer> {
+        PEERS.get(peer.get()).filter(|peer| peer.has(Peer::IN_USE))
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        now()
+    }
+}
+
+/// The word of an address, or zero.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_address(a: u32, b: u32, c: u32, d: u32) -> u64 {
+    let addr = VtepAddr::from_v6_be([a, b, c, d]);
+    word!(Addresses, ADDRESSES, second_address, |shape: &Shape| addr
+        .key(shape.seed))
+}
+
+/// Sets the stamp of the FDB entry with this key. A function of its own as those above; what it returns says nothing.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn set_stamp(key: u64) -> u64 {
+    let stamp = FdbValue::stamp(now());
+    let Some(shape) = shape(Table::Fdb) else {
+        return 0;
+    };
+    for place in shape.places(key) {
+        let Some(bucket) = FDB.get_ptr_mut(place) else {
+            return 0;
+        };
+        for way in 0..WAYS {
+            // SAFETY: the map gave the pointer; keys are aligned words, and stamps aligned halves of words that nothing else
+            // is written in. If the daemon puts another entry there meanwhile, that was seen just now as well.
+            unsafe {
+                if (&raw const (*bucket).keys[way]).read_volatile() == key {
+                    let halves: *mut u32 = (&raw mut (*bucket).words[way]).cast();
+                    // The upper half, on a little-endian machine, as the target of this program is.
+                    halves.add(1).write_volatile(stamp);
+                    return 0;
+                }
+            }
+        }
+    }
+    0
+}

@@ -1,0 +1,160 @@
+//! The event stream: what happens in the daemon, told to everyone who watches.
+//!
+//! The core publishes and never waits. Each reader has its place in one bounded queue; a reader that falls behind by
+//! more than the queue holds loses the oldest rows, and gets one row that says how many.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures::{Stream, stream};
+use jiff::Timestamp;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::watch;
+
+use super::ErrorBody;
+use super::routes::Params;
+use super::server::Shared;
+use crate::model::Refusal;
+use crate::model::{EventKind, EventRow, Happening, Vni, VniFilter};
+
+/// Rows that wait for a slow reader.
+const ROWS_AHEAD: usize = 16_384;
+
+/// Bytes that are written to a response at a time, about.
+const PIECE: usize = 16 << 10;
+
+/// Where the core tells what happens, and the API listens.
+#[derive(Clone, Debug)]
+pub struct Events {
+    rows: broadcast::Sender<Arc<EventRow>>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            rows: broadcast::Sender::new(ROWS_AHEAD),
+        }
+    }
+}
+
+impl Events {
+    /// True if anybody watches. Where nobody does, events need not be made at all.
+    #[must_use]
+    pub fn watched(&self) -> bool {
+        self.rows.receiver_count() > 0
+    }
+
+    /// Tells everyone who watches what happened just now. Never waits.
+    pub fn publish(&self, events: Vec<Happening>) {
+        if events.is_empty() || !self.watched() {
+            return;
+        }
+        let time = now();
+        for what in events {
+            let time = time.clone();
+            // It fails only where nobody watches any more.
+            drop(self.rows.send(Arc::new(EventRow { time, what })));
+        }
+    }
+
+    /// Everything that is published from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<EventRow>> {
+        self.rows.subscribe()
+    }
+}
+
+/// The time as rows have it.
+fn now() -> String {
+    format!("{:.6}", Timestamp::now())
+}
+
+/// Events from now on: one per line, without end. With `vni`, the events of that VNI, and `lost` rows. A reader that is too
+/// slow gets a row `lost` with the `count` of rows that it missed.
+#[utoipa::path(get, path = "/v1/events", params(VniFilter),
+    responses((status = 200, body = EventRow, content_type = "application/x-ndjson",
+        description = "One `EventRow` on each line. Ends when the daemon does."),
+        (status = 400, body = ErrorBody)))]
+pub(super) async fn events(
+    State(shared): State<Shared>,
+    Params(filter): Params<VniFilter>,
+) -> Result<Response, Refusal> {
+    let watch = Watch {
+        rows: shared.events.subscribe(),
+        vni: filter.vni,
+        ended: shared.ended,
+    };
+    let body = Body::from_stream(watch.into_pieces());
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// One reader.
+struct Watch {
+    rows: broadcast::Receiver<Arc<EventRow>>,
+    vni: Option<Vni>,
+    /// True once the daemon ends.
+    ended: watch::Receiver<bool>,
+}
+
+impl Watch {
+    fn into_pieces(self) -> impl Stream<Item = Result<Vec<u8>, Infallible>> {
+        stream::unfold(self, |mut watch| async {
+            let piece = watch.piece().await?;
+            Some((Ok(piece), watch))
+        })
+    }
+
+    /// Waits for rows, and returns those that are there as lines; `None` if no more will come.
+    async fn piece(&mut self) -> Option<Vec<u8>> {
+        let mut piece = Vec::new();
+        while piece.is_empty() {
+            let row = tokio::select! {
+                // What happened before the end is told before the end.
+                biased;
+                row = self.rows.recv() => row,
+                _ = self.ended.wait_for(|ended| *ended) => Err(RecvError::Closed),
+            };
+            self.write(&mut piece, row)?;
+            while piece.len() < PIECE && !self.rows.is_empty() {
+                let row = self.rows.recv().await;
+                self.write(&mut piece, row)?;
+            }
+        }
+        Some(piece)
+    }
+
+    /// Writes a row as a line, if it is wanted. `None` if there is none any more.
+    fn write(&self, piece: &mut Vec<u8>, row: Result<Arc<EventRow>, RecvError>) -> Option<()> {
+        let row = match row {
+            Ok(row) => row,
+            Err(RecvError::Lagged(count)) => Arc::new(missed(count)),
+            Err(RecvError::Closed) => return None,
+        };
+        if self.vni.is_none_or(|vni| concerns(&row.what, vni)) {
+            serde_json::to_writer(&mut *piece, &*row).expect("rows are always JSON");
+            piece.push(b'\n');
+        }
+        Some(())
+    }
+}
+
+/// Whether those who watch one VNI are to know.
+fn concerns(what: &Happening, vni: Vni) -> bool {
+    what.vni == Some(vni) || what.event == EventKind::Lost
+}
+
+/// The row in place of `count` that a reader was too slow for.
+fn missed(count: u64) -> EventRow {
+    EventRow {
+        time: now(),
+        what: Happening {
+            count: Some(count),
+            why: Some("this reader was too slow".into()),
+            ..Happening::new(EventKind::Lost)
+        },
+    }
+}
