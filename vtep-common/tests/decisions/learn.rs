@@ -3,8 +3,9 @@
 use vtep_common::{
     abi::{
         event::Event,
-        fdb::{FdbKey, FdbValue},
+        fdb::{FdbKey, FdbTarget, FdbValue},
         id::PortSlot,
+        origin::Origin,
         reason::Reason,
     },
     decide::verdict::{Decision, Verdict},
@@ -170,6 +171,48 @@ fn a_frame_against_a_static_entry_is_dropped_and_teaches_nothing() {
         at_access(station(PLAIN, PORT_ACCESS)).verdict,
         Verdict::Encap(_)
     ));
+}
+
+#[test]
+fn a_frame_against_an_external_entry_passes_and_is_told_from_a_port_alone() {
+    let source = station(9_u32, 1_u32);
+    let mut world = World::default();
+    for target in [FdbTarget::Peer(PEER_V6), FdbTarget::Port(PORT_NARROW)] {
+        let value = FdbValue {
+            origin: Origin::External,
+            ..FdbValue::fixed(target)
+        };
+        world.tables.fdb.insert(FdbKey::new(PLAIN, source), value);
+
+        let decision = at_port(&world, world.interfaces.access, &from(source));
+        assert_eq!(learned(&decision).port, PORT_ACCESS);
+        assert!(matches!(decision.verdict, Verdict::Encap(_)));
+
+        let mut inner = udp_frame(station(PLAIN, PORT_ACCESS));
+        inner[6..12].copy_from_slice(&source.bytes());
+        let [v4, _] = underlays(100);
+        let decision = at_uplink(&world, &v4.frame(&inner));
+        assert_eq!(events(&decision), []);
+        assert!(matches!(decision.verdict, Verdict::Deliver(_)));
+    }
+}
+
+#[test]
+fn an_external_entry_has_no_stamp_to_renew() {
+    let source = station(9_u32, 1_u32);
+    let mut world = World::default();
+    let value = FdbValue {
+        origin: Origin::External,
+        ..FdbValue::fixed(FdbTarget::Port(PORT_ACCESS))
+    };
+    world.tables.fdb.insert(FdbKey::new(PLAIN, source), value);
+
+    let decision = at_port(&world, world.interfaces.access, &from(source));
+
+    assert_eq!(
+        (events(&decision), decision.notes.refreshed),
+        (vec![], None)
+    );
 }
 
 #[test]

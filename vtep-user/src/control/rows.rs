@@ -6,6 +6,7 @@ use vtep_common::abi::{
     self,
     addr::MacAddr,
     fdb::{FdbKey, FdbTarget},
+    id::{PeerId, SegmentId},
 };
 
 use super::{
@@ -23,7 +24,6 @@ use crate::model::{
     EntryState, FdbFilter, FdbRow, NeighRow, NeighState, NexthopRow, PeerRow, PeerState, PortRow,
     Refusal, Vni, VniRow,
 };
-use vtep_common::abi::id::{PeerId, SegmentId};
 
 impl State {
     /// One VNI, or all by number.

@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use vtep_common::abi::{
     self,
     addr::{MacAddr, VtepAddr},
+    id::{PeerId, PortSlot, SegmentId},
 };
 
 use super::{
@@ -27,7 +28,6 @@ use super::{
     },
 };
 use crate::model::{VlanId, Vni};
-use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 
 /// How much there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! Ageing: what was not seen for too long goes. The work of one tick is bounded.
 
-use vtep_common::abi::fdb::FdbKey;
+use vtep_common::abi::{
+    fdb::FdbKey,
+    id::{PortSlot, SegmentId},
+};
 
 use crate::{
     control::{
@@ -15,7 +18,6 @@ use crate::{
     },
     model::EventKind,
 };
-use vtep_common::abi::id::{PortSlot, SegmentId};
 
 /// What one tick looks at, at most. Each may cost a look into the map.
 const BUDGET: u32 = 4_096;

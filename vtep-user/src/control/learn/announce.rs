@@ -1,13 +1,12 @@
 //! Announcing to the other VTEPs that a MAC is here, so that they need not wait for its frames.
 
-use vtep_common::abi::{addr::MacAddr, segment::Segment};
+use vtep_common::abi::{addr::MacAddr, id::PortSlot, segment::Segment};
 
 use crate::control::{
     effect::{Announce, Effect},
     record::queue::SECOND,
     state::State,
 };
-use vtep_common::abi::id::PortSlot;
 
 /// Learned MACs that are announced for one port in a second, at most: a guest could make up any number.
 const MAX_ANNOUNCED: u32 = 256;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::{addr::MacAddr, id::SegmentId};
 
 use crate::{
     control::{
@@ -12,7 +12,6 @@ use crate::{
     },
     model::{EventKind, Happening},
 };
-use vtep_common::abi::id::SegmentId;
 
 impl State {
     /// Notifies those who watch, if there are any.

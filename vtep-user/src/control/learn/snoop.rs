@@ -2,7 +2,12 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::{addr::MacAddr, event::Event, segment::Segment};
+use vtep_common::abi::{
+    addr::MacAddr,
+    event::Event,
+    id::{PortSlot, SegmentId},
+    segment::Segment,
+};
 
 use super::mac::host_of;
 use crate::{
@@ -22,7 +27,6 @@ use crate::{
     },
     model::{EventKind, Happening, NeighState},
 };
-use vtep_common::abi::id::{PortSlot, SegmentId};
 
 impl State {
     /// A host says that it is at a MAC.

@@ -2,16 +2,16 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::{
+    addr::MacAddr,
+    fdb::FdbTarget,
+    id::{PortSlot, SegmentId},
+};
 
 use super::refuse;
 use crate::{
     control::{effect::Effect, record::entry::Entry, state::State},
     model::{EventKind, FdbDel, FdbFilter, FdbSpec, Happening, Refusal},
-};
-use vtep_common::abi::{
-    fdb::FdbTarget,
-    id::{PortSlot, SegmentId},
 };
 
 /// Where a new entry is to point.

@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::{
+    addr::MacAddr,
+    fdb::FdbTarget,
+    id::{PeerId, SegmentId},
+};
 
 use super::refuse;
 use crate::{
@@ -12,10 +16,6 @@ use crate::{
         state::State,
     },
     model::Refusal,
-};
-use vtep_common::abi::{
-    fdb::FdbTarget,
-    id::{PeerId, SegmentId},
 };
 
 impl State {

@@ -1,6 +1,6 @@
 //! Interfaces with ports: which there are, and what happens to them.
 
-use vtep_common::abi::port::Port;
+use vtep_common::abi::{id::PortSlot, port::Port};
 
 use super::refuse;
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
     },
     model::{PortHook, Refusal},
 };
-use vtep_common::abi::id::PortSlot;
 
 impl State {
     /// An interface with ports, by name.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytemuck::Zeroable;
-use vtep_common::abi::{self, addr::VtepAddr};
+use vtep_common::abi::{self, addr::VtepAddr, id::PeerId};
 
 use super::refuse;
 use crate::{
@@ -17,7 +17,6 @@ use crate::{
     },
     model::{PeerSpec, Refusal},
 };
-use vtep_common::abi::id::PeerId;
 
 impl State {
     /// Refuses `ip`, given with `option`, where it can be no VTEP to send to, or where there is no room for it.

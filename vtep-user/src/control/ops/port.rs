@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use vtep_common::abi::{
     addr::MacAddr,
+    fdb::FdbTarget,
+    id::{PortSlot, SegmentId},
     port::{Port, PortKey},
 };
 
@@ -20,10 +22,6 @@ use crate::{
         state::State,
     },
     model::{Op, PortChange, PortHook, PortPart, PortRow, PortSpec, Refusal, VlanId},
-};
-use vtep_common::abi::{
-    fdb::FdbTarget,
-    id::{PortSlot, SegmentId},
 };
 
 /// The VLAN as it stands in the maps.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::{addr::MacAddr, segment::Segment};
+use vtep_common::abi::{addr::MacAddr, id::SegmentId, segment::Segment};
 
 use super::refuse;
 use crate::{
@@ -13,7 +13,6 @@ use crate::{
     },
     model::{Refusal, Vni, VniSpec},
 };
-use vtep_common::abi::id::SegmentId;
 
 impl State {
     /// Number of the segment of `vni`.

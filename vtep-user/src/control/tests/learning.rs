@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use vtep_common::abi::{
     event::Event,
     fdb::{FdbKey, FdbValue},
+    origin::Origin,
 };
 
 use super::{
@@ -333,6 +334,56 @@ fn a_mac_may_move_within_a_full_vni_and_counts_at_its_new_place() {
         [0, 1].map(|slot| lab.state.fdb.count_behind(PortSlot::new(slot))),
         [0, 1]
     );
+}
+
+// External entries, which nothing makes yet but a later daemon
+
+/// A lab whose entries age after 10 seconds, and in which a control plane has put `A` behind `V2`.
+fn external() -> Lab {
+    let mut lab = lab_with(ageing(10), Limits::default());
+    lab.learn(A, Vtep(V2));
+    let value = lab.maps.fdb.get_mut(&FdbKey::new(SEGMENT, mac(A))).unwrap();
+    (value.origin, value.last_seen) = (Origin::External, 0);
+    let adopted = lab.adopt();
+    lab.state = adopted.state;
+    lab.replay(&adopted.writes);
+    assert_eq!(value_of(&lab).origin, Origin::External);
+    lab
+}
+
+fn value_of(lab: &Lab) -> FdbValue {
+    value(lab, A)
+}
+
+#[test]
+fn an_external_entry_does_not_age() {
+    let mut lab = external();
+    lab.wait(1_000);
+    assert_eq!(lab.fdb(100), [format!("{A} {V2}")]);
+}
+
+#[test]
+fn an_external_entry_is_replaced_by_no_frame_from_a_vtep() {
+    let mut lab = external();
+    lab.learn(A, Vtep(V3));
+    assert_eq!(lab.fdb(100), [format!("{A} {V2}")]);
+    assert_eq!(value_of(&lab).origin, Origin::External);
+}
+
+#[test]
+fn a_local_port_beats_an_external_entry_by_being_newer() {
+    let mut lab = external();
+    lab.learn(A, Port(1));
+    assert_eq!(lab.fdb(100), [format!("{A} tap1")]);
+    assert_eq!(value_of(&lab).origin, Origin::Learned);
+}
+
+#[test]
+fn what_the_user_says_replaces_an_external_entry() {
+    let mut lab = external();
+    lab.done(&Op::FdbAdd(entry(A, 100, V3)));
+    assert_eq!(lab.fdb(100), [format!("{A} {V3}")]);
+    assert_eq!(value_of(&lab).origin, Origin::Static);
 }
 
 #[test]
