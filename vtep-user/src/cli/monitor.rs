@@ -9,8 +9,8 @@ use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::failure::{Failure, block_on};
 use super::output::Output;
-use super::{Failure, block_on};
 use crate::api::client::{Client, ClientError};
 use crate::instance;
 use crate::model::{EventRow, Happening, Vni, VniFilter, printable};

@@ -57,7 +57,7 @@ pub static STATS: ArgumentList<StatsFilter> = ArgumentList {
         setting!(StatsFilter, dev, "--dev", "Of this port only"),
         setting!(StatsFilter, peer, "--peer", "Of this remote VTEP only").value_name("IP"),
     ],
-    rules: &[Rule::NotBoth(&["--vni", "--dev", "--peer"])],
+    rules: &[Rule::OneAtMost(&["--vni", "--dev", "--peer"])],
 };
 
 impl Parameters for StatsFilter {
