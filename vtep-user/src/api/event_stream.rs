@@ -20,8 +20,8 @@ use crate::model::{EventKind, EventRow, Happening, Refusal, Vni, VniFilter};
 /// Bytes that are written to a response at a time, about.
 const PIECE: usize = 16 << 10;
 
-/// What happens from now on: one event a line, without end. With `vni`, the events of that VNI, and `lost` rows. A reader
-/// that is too slow gets a row `lost` with the `count` of rows that it missed.
+/// Events from now on: one per line, without end. With `vni`, the events of that VNI, and `lost` rows. A reader that is too
+/// slow gets a row `lost` with the `count` of rows that it missed.
 #[utoipa::path(get, path = "/v1/events", params(VniFilter),
     responses((status = 200, body = EventRow, content_type = "application/x-ndjson",
         description = "One `EventRow` on each line. Ends when the daemon does."),

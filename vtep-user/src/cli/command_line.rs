@@ -8,10 +8,10 @@ use super::{args, batch, completions, grammar, log, monitor, run};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub(super) struct Globals {
-    /// Print rows as a JSON array of objects, and events as one object a line
+    /// Print rows as a JSON array of objects, and events as one object per line
     #[arg(short, long, global = true)]
     pub(super) json: bool,
-    /// The daemon to talk to, or to be
+    /// The instance: which daemon to talk to, or to run
     #[arg(
         long,
         global = true,
@@ -41,11 +41,11 @@ pub(super) fn whole() -> Command {
         .subcommands(grammar::single_words())
         .subcommand(monitor::MonitorArgs::augment_args(
             Command::new("monitor").about(
-                "Print what happens as it happens: what is learned, moves, ages, is missed or lost",
+                "Print events as they happen: MACs that are learned, move, age, are missed or lost",
             ),
         ))
         .subcommand(batch::BatchArgs::augment_args(Command::new("batch").about(
-            "Make many changes: one command a line, without the leading `vtep`",
+            "Make many changes: one command per line, without the leading `vtep`",
         )))
         .subcommand(
             Command::new("teardown").about("Remove everything from the kernel and end the daemon"),

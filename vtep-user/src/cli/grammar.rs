@@ -21,7 +21,7 @@ struct VerbGroup {
 const GROUPS: [VerbGroup; 6] = [
     VerbGroup {
         word: "vni",
-        help: "Segments",
+        help: "Segments (VNIs): how they flood, learn and encapsulate",
         first: &[],
     },
     VerbGroup {

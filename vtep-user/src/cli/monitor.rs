@@ -20,7 +20,7 @@ const PIECES_AHEAD: usize = 16;
 
 #[derive(Debug, Args)]
 pub(super) struct MonitorArgs {
-    /// What concerns this VNI only
+    /// Only events of this VNI
     #[arg(long)]
     pub(super) vni: Option<Vni>,
 }
