@@ -47,11 +47,14 @@ fn arguments<'a>(command: &Syntax, mut words: impl Iterator<Item = &'a str>) -> 
             place(command, word, &mut given)?;
             continue;
         }
-        let (name, value) = match word.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (word, None),
+        let named = |name| (0..command.takes.len()).find(|&at| command.takes.get(at).name == name);
+        let (at, value) = match named(word) {
+            Some(at) => (at, None),
+            None => {
+                let (name, value) = word.split_once('=')?;
+                (named(name)?, Some(value))
+            }
         };
-        let at = (0..command.takes.len()).find(|&at| command.takes.get(at).name == name)?;
         let value = match (command.takes.get(at).takes, value) {
             (Takes::Nothing, None) => "",
             (Takes::Nothing, Some(_)) => return None,
