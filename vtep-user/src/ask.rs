@@ -3,45 +3,19 @@
 //! The core owns the state and serves [`Ask`]s one at a time from the receiving end of [`channel`]; everything else
 //! holds a [`Handle`].
 
-use std::net::IpAddr;
-
 use tokio::sync::{mpsc, oneshot};
 
+use crate::model::request::Request;
 use crate::model::{
-    DropsRow, FdbFilter, FdbRow, MacAddr, NeighRow, NexthopRow, Op, PeerRow, PortRow, Refusal,
-    StatsFilter, StatsRow, Status, Vni, VniRow,
+    DropsRow, FdbRow, NeighRow, NexthopRow, Op, PeerRow, PortRow, Query, Refusal, StatsRow, Status,
+    VniRow,
 };
 
 /// Something to read or to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// The daemon itself. Answered by [`Reply::Status`].
-    Status,
-    /// One VNI, refused if it does not exist, or all. Answered by [`Reply::Vnis`].
-    VniShow(Option<Vni>),
-    /// The rows of one port, refused if it does not exist, or all. Answered by [`Reply::Ports`].
-    PortShow(Option<String>),
-    /// The FDB entries that match. Answered by [`Reply::Fdb`].
-    FdbShow(FdbFilter),
-    /// The entries of one MAC, refused if there are none. Answered by [`Reply::Fdb`].
-    FdbGet {
-        /// The MAC.
-        mac: MacAddr,
-        /// The VNI.
-        vni: Vni,
-    },
-    /// The hosts that ARP and ND are answered for, of one VNI or all. Answered by [`Reply::Neighs`].
-    NeighShow(Option<Vni>),
-    /// The nexthop table of one VNI, or of all. Answered by [`Reply::Nexthops`].
-    NexthopShow(Option<Vni>),
-    /// One peer, refused if it does not exist, or all. Answered by [`Reply::Peers`].
-    PeerShow(Option<IpAddr>),
-    /// The counters that match. Answered by [`Reply::Stats`].
-    Stats(StatsFilter),
-    /// The counters of dropped frames. Answered by [`Reply::Drops`].
-    Drops,
-    /// All metrics in Prometheus text form. Answered by [`Reply::Text`].
-    Metrics,
+    /// Something to read. Answered by the [`Reply`] that has its rows.
+    Show(Query),
     /// One change. Answered by [`Reply::Done`].
     Do(Op),
     /// Changes in their order, each with the number of the line it came from, up to the first that is refused.
@@ -50,6 +24,15 @@ pub enum Command {
     Batch(Vec<(u64, Op)>),
     /// Remove everything from the kernel and end. Answered by [`Reply::Done`] once it is removed.
     Teardown,
+}
+
+impl From<Request> for Command {
+    fn from(request: Request) -> Self {
+        match request {
+            Request::Change(op) => Self::Do(op),
+            Request::Show(query) => Self::Show(query),
+        }
+    }
 }
 
 /// An answer that is not a refusal.

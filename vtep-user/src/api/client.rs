@@ -1,28 +1,28 @@
 //! The client of the API.
 
 use std::convert::Infallible;
-use std::fmt::Display;
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use axum::body::Bytes;
-use axum::http::{Method, Request, Response, header};
+use axum::http::{Method, Request as HttpRequest, Response, header};
 use futures::{Stream, StreamExt};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::{BatchDone, ErrorBody, socket};
 use crate::instance;
-use crate::model::Op;
-use crate::model::{FdbFilter, MacAddr, StatsFilter, Vni, VniFilter};
+use crate::model::endpoint;
+use crate::model::given::Sent;
+use crate::model::request::Request;
+use crate::model::{Op, Query, VniFilter};
 
 /// Why there is no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]
@@ -99,27 +99,32 @@ impl Client {
     }
 
     /// Makes a change.
-    pub async fn change(&mut self, op: &Op) -> Result<(), ClientError> {
-        let Call { method, path, body } = Call::of(op);
+    pub async fn change(&mut self, op: Op) -> Result<(), ClientError> {
+        let (method, path, body) = call(&op.into());
         let body = Full::new(body.into()).boxed_unsync();
         self.send(method, &path, body).await.map(drop)
     }
 
     /// Reads rows.
-    pub async fn rows<T: DeserializeOwned>(&mut self, show: &Show) -> Result<Vec<T>, ClientError> {
-        let response = self.get(&show.path()).await?;
-        Ok(serde_json::from_slice(
-            &response.into_body().collect().await?.to_bytes(),
-        )?)
+    pub async fn rows<T: DeserializeOwned>(&mut self, query: Query) -> Result<Vec<T>, ClientError> {
+        Ok(serde_json::from_slice(&self.show(query).await?)?)
+    }
+
+    /// Reads what a query has as its answer, as one piece of JSON.
+    pub async fn show(&mut self, query: Query) -> Result<Bytes, ClientError> {
+        let (_, path, _) = call(&query.into());
+        let response = self.get(&path).await?;
+        Ok(response.into_body().collect().await?.to_bytes())
     }
 
     /// Reads rows as the JSON text that the daemon sends, piece by piece.
     pub async fn rows_text(
         &mut self,
-        show: &Show,
+        query: Query,
         mut take: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<io::Result<()>, ClientError> {
-        let mut body = self.get(&show.path()).await?.into_body();
+        let (_, path, _) = call(&query.into());
+        let mut body = self.get(&path).await?.into_body();
         while let Some(frame) = body.frame().await {
             if let Some(piece) = frame?.data_ref() {
                 let taken = take(piece);
@@ -174,7 +179,7 @@ impl Client {
         path: &str,
         body: RequestBody,
     ) -> Result<Response<Incoming>, ClientError> {
-        let request = Request::builder()
+        let request = HttpRequest::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, "vtep")
@@ -192,111 +197,36 @@ impl Client {
     }
 }
 
-/// Rows to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Show {
-    /// One VNI or all.
-    Vnis(Option<Vni>),
-    /// The rows of one port or of all.
-    Ports(Option<String>),
-    /// FDB entries that match.
-    Fdb(FdbFilter),
-    /// The FDB entries of one MAC.
-    FdbGet {
-        /// The MAC.
-        mac: MacAddr,
-        /// The VNI.
-        vni: Vni,
-    },
-    /// The hosts that ARP and ND are answered for.
-    Neighs(VniFilter),
-    /// The nexthop table.
-    Nexthops(VniFilter),
-    /// One peer or all.
-    Peers(Option<IpAddr>),
-    /// Counters that match.
-    Stats(StatsFilter),
-    /// Counters of dropped frames.
-    Drops,
-}
-
-impl Show {
-    fn path(&self) -> String {
-        match self {
-            Self::Vnis(None) => "/v1/vnis".into(),
-            Self::Vnis(Some(vni)) => format!("/v1/vnis/{vni}"),
-            Self::Ports(None) => "/v1/ports".into(),
-            Self::Ports(Some(dev)) => format!("/v1/ports/{}", encode(dev)),
-            Self::Fdb(filter) => with_query("/v1/fdb", filter),
-            Self::FdbGet { mac, vni } => format!("/v1/fdb/{vni}/{mac}"),
-            Self::Neighs(filter) => with_query("/v1/neighs", filter),
-            Self::Nexthops(filter) => with_query("/v1/nexthops", filter),
-            Self::Peers(None) => "/v1/peers".into(),
-            Self::Peers(Some(ip)) => format!("/v1/peers/{ip}"),
-            Self::Stats(filter) => with_query("/v1/stats", filter),
-            Self::Drops => "/v1/drops".into(),
+/// The request for an operation: method and path, and its body.
+fn call(request: &Request) -> (Method, String, Vec<u8>) {
+    let (to, Sent { keys, query, body }) = request.sent();
+    let method = match to.method {
+        endpoint::Method::Get => Method::GET,
+        endpoint::Method::Post => Method::POST,
+        endpoint::Method::Put => Method::PUT,
+        endpoint::Method::Patch => Method::PATCH,
+        endpoint::Method::Delete => Method::DELETE,
+    };
+    let mut keys = keys.iter();
+    let mut path = String::new();
+    for part in to.path.split('/').skip(1) {
+        path.push('/');
+        if part.starts_with('{') {
+            let key = keys.next().expect("a key for each place of the path");
+            path.extend(utf8_percent_encode(key, ENCODED));
+        } else {
+            path.push_str(part);
         }
     }
-}
-
-/// The request that makes one change.
-struct Call {
-    method: Method,
-    path: String,
-    body: Vec<u8>,
-}
-
-impl Call {
-    fn of(op: &Op) -> Self {
-        match op {
-            Op::VniAdd { vni, spec } => Self::new(Method::POST, format!("/v1/vnis/{vni}"), spec),
-            Op::VniSet { vni, spec } => Self::new(Method::PATCH, format!("/v1/vnis/{vni}"), spec),
-            Op::VniDel { vni } => Self::bare(Method::DELETE, format!("/v1/vnis/{vni}")),
-            Op::PortAdd(spec) => Self::new(Method::POST, "/v1/ports", spec),
-            Op::PortSet { dev, change } => {
-                Self::new(Method::PATCH, format!("/v1/ports/{}", encode(dev)), change)
-            }
-            Op::PortDel { dev, part } => {
-                let path = format!("/v1/ports/{}", encode(dev));
-                Self::bare(Method::DELETE, with_query(&path, part))
-            }
-            Op::FdbAdd(spec) => Self::new(Method::POST, "/v1/fdb", spec),
-            Op::FdbAppend(spec) => Self::new(Method::POST, "/v1/fdb/append", spec),
-            Op::FdbReplace(spec) => Self::new(Method::PUT, "/v1/fdb", spec),
-            Op::FdbDel(what) => Self::bare(Method::DELETE, with_query("/v1/fdb", what)),
-            Op::FdbFlush(filter) => Self::new(Method::POST, "/v1/fdb/flush", filter),
-            Op::NeighAdd(spec) => Self::new(Method::POST, "/v1/neighs", spec),
-            Op::NeighReplace(spec) => Self::new(Method::PUT, "/v1/neighs", spec),
-            Op::NeighDel(what) => Self::bare(Method::DELETE, with_query("/v1/neighs", what)),
-            Op::NexthopAdd(spec) => Self::new(Method::POST, "/v1/nexthops", spec),
-            Op::NexthopReplace(spec) => Self::new(Method::PUT, "/v1/nexthops", spec),
-            Op::NexthopDel(what) => Self::bare(Method::DELETE, with_query("/v1/nexthops", what)),
-            Op::PeerSet { ip, spec } => Self::new(Method::PATCH, format!("/v1/peers/{ip}"), spec),
-        }
+    if !query.is_empty() {
+        path.push('?');
+        path.push_str(&query);
     }
-
-    fn new(method: Method, path: impl Into<String>, body: &impl Serialize) -> Self {
-        let body = serde_json::to_vec(body).expect("requests are always JSON");
-        Self {
-            method,
-            path: path.into(),
-            body,
-        }
-    }
-
-    fn bare(method: Method, path: String) -> Self {
-        Self {
-            method,
-            path,
-            body: Vec::new(),
-        }
-    }
+    (method, path, body)
 }
 
-/// A device name as one part of a path.
-fn encode(dev: &str) -> impl Display {
-    utf8_percent_encode(dev, NON_ALPHANUMERIC)
-}
+/// What a key must not have in a path as it is.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b':').remove(b'.');
 
 fn with_query(path: &str, filter: &impl Serialize) -> String {
     let query = serde_urlencoded::to_string(filter).expect("filters are flat");

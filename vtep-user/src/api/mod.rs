@@ -2,11 +2,12 @@
 //!
 //! [`server`] turns requests into [`Command`](crate::ask::Command)s and sends them to the core through a
 //! [`Handle`](crate::ask::Handle); it holds no state of its own. The core tells what happens through
-//! [`events::Events`]. [`client`] is the other end.
+//! [`event_stream::Events`]. [`client`] is the other end.
 
 mod batch;
 pub mod client;
-pub mod events;
+pub mod event_stream;
+mod openapi;
 mod routes;
 pub mod server;
 pub mod socket;

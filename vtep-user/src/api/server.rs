@@ -5,10 +5,11 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRef, Request};
+use axum::extract::{FromRef, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
@@ -22,11 +23,11 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::events::{self, Events};
+use super::event_stream::Events;
 use super::socket::Socket;
-use super::{BatchLine, ErrorBody, batch, routes};
+use super::{BatchLine, ErrorBody, batch, event_stream, openapi, routes};
 use crate::{
-    ask::{Handle, Reply},
+    ask::{Command, Handle, Reply},
     model::{Kind, Refusal},
 };
 
@@ -60,7 +61,8 @@ pub async fn serve(
 ) -> io::Result<()> {
     let Socket { listener, file } = socket;
     let (end, ended) = watch::channel(false);
-    let router = documented().split_for_parts().0;
+    let (router, _) = others().split_for_parts();
+    let router = routes::all(router);
     let shared = Shared {
         handle,
         events,
@@ -77,13 +79,10 @@ pub async fn serve_metrics(
     handle: Handle,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let (router, _) = OpenApiRouter::<Handle>::new()
-        .routes(routes!(routes::metrics))
-        .split_for_parts();
     serve_until(
         stop,
         listener,
-        finish(router, handle),
+        finish(routes::metrics(), handle),
         watch::Sender::default(),
     )
     .await
@@ -129,53 +128,32 @@ fn finish<S: Clone + Send + Sync + 'static>(router: Router<S>, state: S) -> Rout
 )]
 struct Document;
 
-/// The routes together with their documentation: a route can only be added with it.
-pub(super) fn documented() -> OpenApiRouter<Shared> {
+/// What is served besides the operations, together with its documentation.
+fn others() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(routes::status))
-        .routes(routes!(routes::vni_list))
-        .routes(routes!(
-            routes::vni_get,
-            routes::vni_add,
-            routes::vni_set,
-            routes::vni_del
-        ))
-        .routes(routes!(routes::port_list, routes::port_add))
-        .routes(routes!(
-            routes::port_get,
-            routes::port_set,
-            routes::port_del
-        ))
-        .routes(routes!(
-            routes::fdb_list,
-            routes::fdb_add,
-            routes::fdb_replace,
-            routes::fdb_del
-        ))
-        .routes(routes!(routes::fdb_append))
-        .routes(routes!(routes::fdb_flush))
-        .routes(routes!(routes::fdb_get))
-        .routes(routes!(
-            routes::neigh_list,
-            routes::neigh_add,
-            routes::neigh_replace,
-            routes::neigh_del
-        ))
-        .routes(routes!(
-            routes::nexthop_list,
-            routes::nexthop_add,
-            routes::nexthop_replace,
-            routes::nexthop_del
-        ))
-        .routes(routes!(routes::peer_list))
-        .routes(routes!(routes::peer_get, routes::peer_set))
-        .routes(routes!(routes::stats))
-        .routes(routes!(routes::drops))
-        .routes(routes!(events::events))
+        .routes(routes!(event_stream::events))
         .routes(routes!(batch::batch))
-        .routes(routes!(routes::teardown))
-        .routes(routes!(routes::openapi))
-        .routes(routes!(routes::metrics))
+        .routes(routes!(teardown))
+        .routes(routes!(openapi))
+}
+
+/// Removes everything from the kernel and ends the daemon.
+#[utoipa::path(post, path = "/v1/teardown",
+    responses((status = 204), (status = 500, body = ErrorBody)))]
+async fn teardown(State(handle): State<Handle>) -> routes::Answer {
+    routes::ask(&handle, Command::Teardown).await
+}
+
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json",
+    responses((status = 200, description = "An OpenAPI 3.1 document.")))]
+async fn openapi() -> Response {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        openapi::complete(others().into_openapi())
+            .to_json()
+            .expect("a document of strings is always JSON")
+    });
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
 }
 
 async fn no_such_path(request: Request) -> Refusal {
@@ -246,18 +224,22 @@ fn json_array<T: Serialize + Send + 'static>(rows: Vec<T>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
+/// The status of a refusal.
+pub(super) const fn status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::Full => StatusCode::INSUFFICIENT_STORAGE,
+        Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = match self.kind {
-            Kind::NotFound => StatusCode::NOT_FOUND,
-            Kind::Conflict => StatusCode::CONFLICT,
-            Kind::Invalid => StatusCode::BAD_REQUEST,
-            Kind::Full => StatusCode::INSUFFICIENT_STORAGE,
-            Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
-            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
         (
-            status,
+            status(self.kind),
             Json(ErrorBody {
                 error: self.to_string(),
                 line: self.line,

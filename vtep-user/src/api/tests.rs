@@ -1,6 +1,6 @@
 //! The API from end to end: a client, a socket, the server, and a core that plays along.
 
-mod events;
+mod event_stream;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,15 +15,15 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::client::{Client, ClientError, Show};
-use super::events::Events;
+use super::client::{Client, ClientError};
+use super::event_stream::Events;
 use super::socket::Socket;
 use super::{BatchLine, server};
 use crate::model::{
-    Df, DropsRow, EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, InnerVlan, MacAddr, Mode,
-    NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel, NexthopRow, NexthopSpec, PeerRow,
+    Df, DropsRow, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, InnerVlan, MacAddr,
+    Mode, NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel, NexthopRow, NexthopSpec, PeerRow,
     PeerSpec, PeerState, PortChange, PortHook, PortPart, PortRange, PortRow, PortSpec, Prefix,
-    Reserved, StatsFilter, StatsRow, VlanId, Vni, VniFilter, VniRow, VniSpec,
+    Query, Reserved, StatsFilter, StatsRow, VlanId, Vni, VniFilter, VniRow, VniSpec,
 };
 use crate::{
     ask::{Command, Handle, Reply, channel},
@@ -36,7 +36,7 @@ async fn every_change_reaches_the_core_as_it_was_sent() {
     let mut client = daemon.client().await;
 
     for op in every_op() {
-        client.change(&op).await.unwrap();
+        client.change(op.clone()).await.unwrap();
 
         assert_eq!(daemon.take_heard(), [Command::Do(op)]);
     }
@@ -59,51 +59,36 @@ async fn every_question_reaches_the_core_as_it_was_asked() {
         dev: Some(dev()),
         peer: Some(ip),
     };
+    let vni_filter = |vni| VniFilter { vni };
     let questions = [
-        (Show::Vnis(None), Command::VniShow(None)),
-        (Show::Vnis(vni(5)), Command::VniShow(vni(5))),
-        (Show::Ports(None), Command::PortShow(None)),
-        (Show::Ports(Some(dev())), Command::PortShow(Some(dev()))),
-        (
-            Show::Fdb(FdbFilter::default()),
-            Command::FdbShow(FdbFilter::default()),
-        ),
-        (Show::Fdb(filter.clone()), Command::FdbShow(filter)),
-        (
-            Show::FdbGet {
-                mac,
-                vni: vni(5).unwrap(),
-            },
-            Command::FdbGet {
-                mac,
-                vni: vni(5).unwrap(),
-            },
-        ),
-        (Show::Neighs(VniFilter::default()), Command::NeighShow(None)),
-        (
-            Show::Neighs(VniFilter { vni: vni(0) }),
-            Command::NeighShow(vni(0)),
-        ),
-        (
-            Show::Nexthops(VniFilter::default()),
-            Command::NexthopShow(None),
-        ),
-        (
-            Show::Nexthops(VniFilter { vni: vni(5) }),
-            Command::NexthopShow(vni(5)),
-        ),
-        (Show::Peers(None), Command::PeerShow(None)),
-        (Show::Peers(Some(ip)), Command::PeerShow(Some(ip))),
-        (Show::Stats(stats.clone()), Command::Stats(stats)),
-        (Show::Drops, Command::Drops),
+        Query::Status,
+        Query::Vnis(None),
+        Query::Vnis(vni(5)),
+        Query::Ports(None),
+        Query::Ports(Some(dev())),
+        Query::Fdb(FdbFilter::default()),
+        Query::Fdb(filter),
+        Query::FdbGet(FdbAt {
+            mac,
+            vni: vni(5).unwrap(),
+        }),
+        Query::Neighs(VniFilter::default()),
+        Query::Neighs(vni_filter(vni(0))),
+        Query::Nexthops(VniFilter::default()),
+        Query::Nexthops(vni_filter(vni(5))),
+        Query::Peers(None),
+        Query::Peers(Some(ip)),
+        Query::Stats(stats),
+        Query::Drops,
+        Query::Metrics,
     ];
 
-    for (show, command) in questions {
+    for query in questions {
         assert_eq!(
-            client.rows::<Value>(&show).await.unwrap(),
+            client.rows::<Value>(query.clone()).await.unwrap(),
             Vec::<Value>::new()
         );
-        assert_eq!(daemon.take_heard(), [command]);
+        assert_eq!(daemon.take_heard(), [Command::Show(query)]);
     }
 }
 
@@ -115,8 +100,8 @@ async fn rows_arrive_whole_however_many_there_are() {
         let daemon = Daemon::start("rows", move |_| Ok(Reply::Fdb(answer.clone())));
         let mut client = daemon.client().await;
 
-        let show = Show::Fdb(FdbFilter::default());
-        assert_eq!(client.rows::<FdbRow>(&show).await.unwrap(), rows);
+        let all = Query::Fdb(FdbFilter::default());
+        assert_eq!(client.rows::<FdbRow>(all).await.unwrap(), rows);
     }
 }
 
@@ -127,7 +112,7 @@ async fn a_refusal_reaches_the_client_as_its_sentence() {
     let mut client = daemon.client().await;
 
     let error = client
-        .rows::<Value>(&Show::Vnis(vni(100)))
+        .rows::<Value>(Query::Vnis(vni(100)))
         .await
         .unwrap_err();
 
@@ -241,7 +226,7 @@ async fn a_core_that_is_gone_is_a_refusal_and_not_a_hang() {
     let (handle, asks) = channel();
     drop(asks);
 
-    let error = handle.ask(Command::Status).await.unwrap_err();
+    let error = handle.ask(Command::Show(Query::Status)).await.unwrap_err();
 
     assert_eq!(error, Refusal::internal("the daemon is shutting down"));
 }
@@ -355,7 +340,7 @@ async fn metrics_are_served_over_tcp_and_nothing_else_is() {
     ));
     tokio::spawn(async move {
         while let Some(ask) = asks.recv().await {
-            assert_eq!(ask.command, Command::Metrics);
+            assert_eq!(ask.command, Command::Show(Query::Metrics));
             ask.answer(Ok(Reply::Text("vtep_up 1\n".into())));
         }
     });

@@ -5,14 +5,15 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, Command};
 use futures::{Stream, stream};
 use tokio::sync::mpsc;
 
-use super::{Failure, Request, block_on, fdb, neigh, nexthop, peer, port, vni};
+use super::{Failure, block_on, grammar};
 use crate::api::BatchLine;
 use crate::api::client::Client;
-use crate::model::Op;
+use crate::model::request::Request;
+use crate::model::{Op, line};
 
 /// Bytes that go to the daemon at a time, about.
 const PIECE: usize = 64 << 10;
@@ -25,28 +26,6 @@ pub(super) struct BatchArgs {
     /// The commands; `-` for standard input. Blank lines and lines that begin with `#` are skipped
     #[arg(default_value = "-")]
     file: PathBuf,
-}
-
-/// What a line may hold. Its own parser, so that no line can name another instance.
-#[derive(Debug, Parser)]
-#[command(
-    name = "vtep",
-    disable_help_flag = true,
-    disable_help_subcommand = true
-)]
-enum Line {
-    #[command(subcommand)]
-    Vni(vni::VniVerb),
-    #[command(subcommand)]
-    Port(port::PortVerb),
-    #[command(subcommand)]
-    Fdb(fdb::FdbVerb),
-    #[command(subcommand)]
-    Neigh(neigh::NeighVerb),
-    #[command(subcommand)]
-    Nexthop(nexthop::NexthopVerb),
-    #[command(subcommand)]
-    Peer(peer::PeerVerb),
 }
 
 /// A line that is no change.
@@ -146,15 +125,16 @@ fn read_lines(
     Ok(())
 }
 
-/// Reads lines one at a time; the grammar is built once.
+/// Reads lines one at a time.
 struct LineParser {
+    /// What says what is wrong with a line; built once.
     grammar: Command,
 }
 
 impl LineParser {
     fn new() -> Self {
         Self {
-            grammar: Line::command().no_binary_name(true),
+            grammar: grammar::line(),
         }
     }
 
@@ -168,23 +148,14 @@ impl LineParser {
             .strip_prefix("vtep")
             .filter(|rest| rest.starts_with(char::is_whitespace))
             .unwrap_or(text);
-        if let Some(op) = read_plain_entry(text.split_whitespace()) {
+        if let Some(Request::Change(op)) = line::read(text.split_whitespace()) {
             return Ok(Some(op));
         }
-        let line = self
+        let typed = self
             .grammar
             .try_get_matches_from_mut(text.split_whitespace())
-            .and_then(|matches| Line::from_arg_matches(&matches))
             .map_err(|error| sentence(&error))?;
-        let request = match line {
-            Line::Vni(verb) => verb.request(),
-            Line::Port(verb) => verb.request(),
-            Line::Fdb(verb) => Ok(verb.request()),
-            Line::Neigh(verb) => Ok(verb.request()),
-            Line::Nexthop(verb) => Ok(verb.request()),
-            Line::Peer(verb) => verb.request(),
-        };
-        match request {
+        match grammar::request(&typed) {
             Ok(Request::Change(op)) => Ok(Some(op)),
             Ok(Request::Show(_)) => Err(
                 "this command changes nothing; a batch takes only commands that change something"
@@ -194,16 +165,6 @@ impl LineParser {
             Err(Failure::Failed(error)) => Err(error.to_string()),
             Err(Failure::Unread) => Err("it cannot be read".into()),
         }
-    }
-}
-
-/// Reads an entry of a table in the plain form, without the grammar.
-fn read_plain_entry<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Op> {
-    match words.next()? {
-        "fdb" => fdb::read_plain_entry(words),
-        "neigh" => neigh::read_plain_entry(words),
-        "nexthop" => nexthop::read_plain_entry(words),
-        _ => None,
     }
 }
 
@@ -243,53 +204,50 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_way_and_the_grammar_agree() {
-        let mut grammar = Line::command().no_binary_name(true);
+    fn what_reads_lines_and_the_command_line_agree() {
+        let mut grammar = grammar::line();
         for text in [
             "fdb add 02:00:00:00:00:0b --vni 100 --dst 192.0.2.2",
             "fdb append 00:00:00:00:00:00 --dst 2001:db8::2 --vni 0",
             "fdb replace 02-00-00-00-00-0B --dev tap0 --vni 16777215",
-            "neigh add 10.0.0.1 --vni 100 --lladdr 02:00:00:00:00:0b",
-            "neigh replace 2001:db8::1 --lladdr 02:00:00:00:00:0b --vni 0",
-            "nexthop add 10.0.0.1 --vni 100 --via 192.0.2.2",
-            "nexthop replace 10.0.0.0/8 --lladdr 02:00:00:00:00:0b --vni 1",
-            "nexthop add 2001:db8::/64 --vni 1 --via ::1 --lladdr 02:00:00:00:00:0b",
-        ] {
-            let words = || text.split_whitespace();
-            let matches = grammar.try_get_matches_from_mut(words()).unwrap();
-            let slow = match Line::from_arg_matches(&matches).unwrap() {
-                Line::Fdb(verb) => verb.request(),
-                Line::Neigh(verb) => verb.request(),
-                Line::Nexthop(verb) => verb.request(),
-                other => panic!("{text}: {other:?}"),
-            };
-
-            let fast = read_plain_entry(words()).unwrap();
-
-            assert_eq!(Request::Change(fast), slow, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_the_fast_way_cannot_read_is_left_to_the_grammar() {
-        let mut parser = LineParser::new();
-        for text in [
             "fdb add 02:00:00:00:00:0b --vni=100 --dst=192.0.2.2",
             "fdb add --vni 100 --dst 192.0.2.2 02:00:00:00:00:0b",
             "fdb del 02:00:00:00:00:0b --vni 100",
             "fdb flush --vni 100 --learned",
-            "port add tap0 --vni 100 --vlan 10",
-            "port del tap0 --vlan 10",
-            "peer set 2001:db8::2 --csum6 off",
+            "neigh add 10.0.0.1 --vni 100 --lladdr 02:00:00:00:00:0b",
+            "neigh replace 2001:db8::1 --lladdr 02:00:00:00:00:0b --vni 0",
             "neigh add 10.0.0.1 --vni 100 --lladdr 02:00:00:00:00:0b --router",
             "neigh del 10.0.0.1 --vni 100",
+            "nexthop add 10.0.0.1 --vni 100 --via 192.0.2.2",
+            "nexthop replace 10.0.0.0/8 --lladdr 02:00:00:00:00:0b --vni 1",
+            "nexthop add 2001:db8::/64 --vni 1 --via ::1 --lladdr 02:00:00:00:00:0b",
             "nexthop replace 10.0.0.0/24 --vni=100 --via=192.0.2.2",
             "nexthop del 10.0.0.0/24 --vni 100",
+            "vni add 100",
+            "vni add 100 --mode l2 --flood none --learning off --suppress on --ageing 60 --max-macs 9 --ttl inherit",
+            "vni set 100 --max-macs none --tos 0xb8 --srcport 1000-2000",
+            "vni del 100",
+            "port add tap0 --vni 100 --vlan 10",
+            "port add tap0 --vni 100 --mac 02:00:00:00:00:01 --ip ::1 --mac 02:00:00:00:00:02",
+            "port set tap0 --mac 02:00:00:00:00:01 --vlan 10",
+            "port del tap0 --vlan 10",
+            "peer set 2001:db8::2 --csum6 off",
         ] {
-            assert!(
-                read_plain_entry(text.split_whitespace()).is_none(),
-                "{text}"
-            );
+            let typed = grammar
+                .try_get_matches_from_mut(text.split_whitespace())
+                .unwrap();
+            let slow = grammar::request(&typed).unwrap();
+
+            let fast = line::read(text.split_whitespace());
+
+            assert_eq!(fast, Some(slow), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_typed_in_another_form_is_read_too() {
+        let mut parser = LineParser::new();
+        for text in ["vni set 1 --max-macs=none", "port add --vni 1 -- tap0"] {
             assert!(parser.parse(text).unwrap().is_some(), "{text}");
         }
     }

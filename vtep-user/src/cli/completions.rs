@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, Failure};
+use super::{Failure, grammar};
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
@@ -15,7 +15,12 @@ pub(super) struct CompletionsArgs {
 
 pub(super) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "vtep", &mut script);
+    clap_complete::generate(
+        args.shell,
+        &mut grammar::command_line(),
+        "vtep",
+        &mut script,
+    );
     std::io::stdout().write_all(&script)?;
     Ok(())
 }

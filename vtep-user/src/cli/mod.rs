@@ -1,48 +1,30 @@
-//! The command line: one file for each verb.
+//! The command line.
 //!
-//! A verb is parsed into checked values first; only then is anything done. What changes something becomes an
-//! [`Op`], what shows something a [`Show`], and both go to the daemon by its API.
+//! The verbs of the daemon are described in `model::operation`; [`grammar`] makes a command of each, and hands what was
+//! typed to it. What else there is has a file of its own: `run`, `monitor`, `batch`, `teardown`, `completions`.
 
 mod args;
 mod batch;
 mod completions;
-mod drops;
-mod fdb;
+mod grammar;
 mod log;
 mod monitor;
-mod neigh;
-mod nexthop;
 mod output;
-mod peer;
-mod port;
-mod rows;
 pub mod run;
-mod stats;
 mod teardown;
-mod vni;
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{ArgMatches, Args, FromArgMatches};
 
-use crate::api::client::{Client, ClientError, Show};
+use crate::api::client::{Client, ClientError};
 use crate::causes::with_causes;
 use crate::model::BadValue;
-use crate::model::Op;
+use crate::model::request::Request;
 use output::Output;
-
-/// A VXLAN tunnel endpoint whose data path runs in eBPF.
-#[derive(Debug, Parser)]
-#[command(name = "vtep", version, max_term_width = 100)]
-struct Cli {
-    #[command(flatten)]
-    globals: Globals,
-    #[command(subcommand)]
-    verb: Verb,
-}
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
@@ -62,52 +44,6 @@ struct Globals {
     instance: String,
 }
 
-#[derive(Debug, Subcommand)]
-enum Verb {
-    /// Run the daemon
-    #[command(after_help = log::HELP)]
-    Run(run::RunArgs),
-    /// Segments
-    #[command(subcommand)]
-    Vni(vni::VniVerb),
-    /// Access interfaces: taps, veths, NICs, or VLANs on them
-    #[command(subcommand)]
-    Port(port::PortVerb),
-    /// The forwarding database: which MAC is behind which VTEP or port
-    #[command(subcommand)]
-    Fdb(fdb::FdbVerb),
-    /// Hosts that ARP and ND are answered for
-    #[command(subcommand)]
-    Neigh(neigh::NeighVerb),
-    /// The nexthop table: which host or prefix is behind which VTEP
-    #[command(subcommand)]
-    Nexthop(nexthop::NexthopVerb),
-    /// Remote VTEPs
-    #[command(subcommand)]
-    Peer(peer::PeerVerb),
-    /// Show counters
-    Stats(stats::StatsArgs),
-    /// Show counters of dropped frames and what they mean
-    Drops,
-    /// Print what happens as it happens: what is learned, moves, ages, is missed or lost
-    Monitor(monitor::MonitorArgs),
-    /// Make many changes: one command a line, without the leading `vtep`
-    Batch(batch::BatchArgs),
-    /// Remove everything from the kernel and end the daemon
-    Teardown,
-    /// Print a completion script for a shell
-    Completions(completions::CompletionsArgs),
-}
-
-/// What a verb of a table asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Request {
-    /// To change something.
-    Change(Op),
-    /// To show something.
-    Show(Show),
-}
-
 /// Why a command ends with an exit code other than 0.
 #[derive(Debug)]
 enum Failure {
@@ -123,17 +59,6 @@ impl Failure {
     /// What was typed can be read but makes no sense.
     fn refused(sentence: impl Into<String>) -> Self {
         Self::Failed(BadValue::new(sentence).into())
-    }
-
-    /// Wrong usage that clap cannot find on its own, told with the usage of the verb that `path` leads to.
-    fn usage(path: [&str; 2], sentence: &str) -> Self {
-        let mut command = Cli::command();
-        command.build();
-        let verb = path.iter().try_fold(&mut command, |command, name| {
-            command.find_subcommand_mut(name)
-        });
-        let verb = verb.expect("a verb of ours");
-        Self::Usage(verb.error(ErrorKind::MissingRequiredArgument, sentence))
     }
 }
 
@@ -155,9 +80,9 @@ impl From<ClientError> for Failure {
 
 /// Runs the command line `args`, the first of which is the program, and returns its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match Cli::try_parse_from(args)
+    match parse(args)
         .map_err(Failure::Usage)
-        .and_then(run)
+        .and_then(|typed| run(&typed))
     {
         Ok(()) | Err(Failure::Unread) => ExitCode::SUCCESS,
         Err(Failure::Usage(error)) => {
@@ -176,24 +101,26 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
-    let Globals { json, instance } = cli.globals;
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
+    grammar::command_line().try_get_matches_from(args)
+}
+
+fn run(typed: &ArgMatches) -> Result<(), Failure> {
+    let Globals { json, instance } = read(typed)?;
     let output = Output::new(json);
-    match cli.verb {
-        Verb::Run(args) => run::run(args, instance),
-        Verb::Vni(verb) => ask(&instance, output, verb.request()?),
-        Verb::Port(verb) => ask(&instance, output, verb.request()?),
-        Verb::Fdb(verb) => ask(&instance, output, verb.request()),
-        Verb::Neigh(verb) => ask(&instance, output, verb.request()),
-        Verb::Nexthop(verb) => ask(&instance, output, verb.request()),
-        Verb::Peer(verb) => ask(&instance, output, verb.request()?),
-        Verb::Stats(args) => ask(&instance, output, args.request()),
-        Verb::Drops => ask(&instance, output, drops::request()),
-        Verb::Monitor(args) => monitor::run(&args, &instance, output),
-        Verb::Batch(args) => batch::run(&args, &instance),
-        Verb::Teardown => teardown::run(&instance),
-        Verb::Completions(args) => completions::run(&args),
+    match typed.subcommand() {
+        Some(("run", args)) => run::run(read(args)?, instance),
+        Some(("monitor", args)) => monitor::run(&read(args)?, &instance, output),
+        Some(("batch", args)) => batch::run(&read(args)?, &instance),
+        Some(("teardown", _)) => teardown::run(&instance),
+        Some(("completions", args)) => completions::run(&read(args)?),
+        _ => ask(&instance, output, grammar::request(typed)?),
     }
+}
+
+/// The options of a verb that is not among the operations.
+fn read<T: FromArgMatches>(typed: &ArgMatches) -> Result<T, Failure> {
+    T::from_arg_matches(typed).map_err(Failure::Usage)
 }
 
 /// Sends one request to the daemon and prints what it answers.
@@ -201,8 +128,8 @@ fn ask(instance: &str, output: Output, request: Request) -> Result<(), Failure> 
     block_on(async {
         let mut client = Client::connect(instance).await?;
         match request {
-            Request::Change(op) => Ok(client.change(&op).await?),
-            Request::Show(show) => output.show(&mut client, &show).await,
+            Request::Change(op) => Ok(client.change(op).await?),
+            Request::Show(query) => output.show(&mut client, query).await,
         }
     })
 }

@@ -9,11 +9,11 @@ use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::output::{Output, printable};
+use super::output::Output;
 use super::{Failure, block_on};
 use crate::api::client::{Client, ClientError};
 use crate::instance;
-use crate::model::{EventRow, Happening, Vni, VniFilter};
+use crate::model::{EventRow, Happening, Vni, VniFilter, printable};
 
 /// Pieces that may wait to be printed. What does not fit waits in the daemon, which says what it had to leave out.
 const PIECES_AHEAD: usize = 16;

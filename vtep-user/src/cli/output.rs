@@ -4,12 +4,12 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
-use serde::de::DeserializeOwned;
 
 use super::Failure;
-use super::rows::Row;
-use crate::api::client::{Client, Show};
-use crate::model::{DropsRow, FdbRow, NeighRow, NexthopRow, PeerRow, PortRow, StatsRow, VniRow};
+use crate::api::client::{Client, ClientError};
+use crate::model::endpoint::{Answers, Cells, TableOf};
+use crate::model::request::Request;
+use crate::model::{FdbRow, Query, printable};
 
 /// Narrowest terminal, in columns, that a table is made to fit.
 const WRAP_FROM: u16 = 60;
@@ -50,57 +50,38 @@ impl Output {
     }
 
     /// Reads rows and prints them.
-    pub(super) async fn show(self, client: &mut Client, show: &Show) -> Result<(), Failure> {
+    pub(super) async fn show(self, client: &mut Client, query: Query) -> Result<(), Failure> {
         let mut out = io::BufWriter::new(io::stdout().lock());
         if self == Self::Json {
             client
-                .rows_text(show, |piece| out.write_all(piece))
+                .rows_text(query, |piece| out.write_all(piece))
                 .await??;
             writeln!(out)?;
+        } else if matches!(query, Query::Fdb(_) | Query::FdbGet(_)) {
+            for row in client.rows::<FdbRow>(query).await? {
+                writeln!(out, "{}", fdb_line(&row, self))?;
+            }
         } else {
-            match show {
-                Show::Fdb(_) | Show::FdbGet { .. } => {
-                    for row in client.rows::<FdbRow>(show).await? {
-                        writeln!(out, "{}", fdb_line(&row, self))?;
-                    }
-                }
-                Show::Vnis(Some(_)) => {
-                    for row in client.rows::<VniRow>(show).await? {
-                        write!(out, "{}", vni_lines(&row))?;
-                    }
-                }
-                Show::Vnis(None) => self.table::<VniRow>(client, show, &mut out).await?,
-                Show::Ports(_) => self.table::<PortRow>(client, show, &mut out).await?,
-                Show::Neighs(_) => self.table::<NeighRow>(client, show, &mut out).await?,
-                Show::Nexthops(_) => self.table::<NexthopRow>(client, show, &mut out).await?,
-                Show::Peers(_) => self.table::<PeerRow>(client, show, &mut out).await?,
-                Show::Stats(_) => self.table::<StatsRow>(client, show, &mut out).await?,
-                Show::Drops => self.table::<DropsRow>(client, show, &mut out).await?,
+            let one = matches!(query, Query::Vnis(Some(_)));
+            let table = table_of(&query);
+            let cells = table(&client.show(query).await?).map_err(ClientError::Unreadable)?;
+            if one {
+                write!(out, "{}", lines(&cells))?;
+            } else if !cells.rows.is_empty() {
+                write!(out, "{}", self.lay_out(cells))?;
             }
         }
         Ok(out.flush()?)
     }
 
-    async fn table<R: Row + DeserializeOwned>(
-        self,
-        client: &mut Client,
-        show: &Show,
-        out: &mut impl Write,
-    ) -> Result<(), Failure> {
-        let rows = client.rows::<R>(show).await?;
-        if !rows.is_empty() {
-            write!(out, "{}", self.lay_out(&rows))?;
-        }
-        Ok(())
-    }
-
     /// Lays rows out under a heading, in columns on a terminal and separated by tabs in a pipe.
-    fn lay_out<R: Row>(self, rows: &[R]) -> String {
+    fn lay_out(self, cells: Cells) -> String {
+        let Cells { heading, rows, .. } = cells;
         let Self::Terminal { colour } = self else {
-            let heading = R::HEADING.join("\t") + "\n";
+            let heading = heading.join("\t") + "\n";
             return rows
                 .iter()
-                .fold(heading, |text, row| text + &row.cells().join("\t") + "\n");
+                .fold(heading, |text, row| text + &row.join("\t") + "\n");
         };
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
@@ -108,7 +89,7 @@ impl Output {
         if table.width().is_some_and(|width| width >= WRAP_FROM) {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         }
-        table.set_header(R::HEADING.iter().map(|name| {
+        table.set_header(heading.iter().map(|name| {
             let cell = Cell::new(name.to_uppercase());
             if colour {
                 cell.add_attribute(Attribute::Bold)
@@ -116,10 +97,10 @@ impl Output {
                 cell
             }
         }));
-        table.add_rows(rows.iter().map(Row::cells));
-        for (column, name) in table.column_iter_mut().zip(R::HEADING) {
+        table.add_rows(rows);
+        for (column, name) in table.column_iter_mut().zip(heading) {
             column.set_padding((0, 2));
-            if matches!(*name, "packets" | "bytes") {
+            if matches!(name, "packets" | "bytes") {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -127,19 +108,27 @@ impl Output {
     }
 }
 
-/// Everything about one VNI, one setting a line.
-fn vni_lines(row: &VniRow) -> String {
-    let more = [
-        ("ttl", row.ttl.to_string()),
-        ("tos", row.tos.to_string()),
-        ("df", row.df.to_string()),
-        ("srcport", row.srcport.to_string()),
-        ("reserved", row.reserved.to_string()),
-    ];
-    let settings = VniRow::HEADING.iter().copied().zip(row.cells()).chain(more);
-    settings.fold(String::new(), |text, (name, value)| {
-        text + &format!("{name:<10} {value}\n")
+/// How the rows that answer a query are read as a table.
+fn table_of(query: &Query) -> TableOf {
+    let (endpoint, _) = Request::from(query.clone()).sent();
+    match endpoint.answers {
+        Answers::Rows(_, table) => table,
+        Answers::Done | Answers::One(_) | Answers::Text => {
+            unreachable!("{} has a command and answers no rows", endpoint.path)
+        }
+    }
+}
+
+/// Everything about each row, one column a line.
+fn lines(cells: &Cells) -> String {
+    let line = |(name, value): (&str, &String)| format!("{name:<10} {value}\n");
+    let rows = cells.rows.iter().zip(&cells.details);
+    rows.flat_map(|(row, details)| {
+        let columns = cells.heading.iter().copied().zip(row);
+        columns.chain(details.iter().map(|(name, value)| (*name, value)))
     })
+    .map(line)
+    .collect()
 }
 
 /// An FDB entry as `bridge fdb show` would put it.
@@ -162,20 +151,10 @@ fn fdb_line(row: &FdbRow, output: Output) -> String {
     words.join(" ")
 }
 
-/// The text without control characters: a device's name may hold some, and they would reach the terminal.
-pub(super) fn printable(value: &(impl Display + ?Sized)) -> String {
-    let text = value.to_string();
-    if text.contains(char::is_control) {
-        text.escape_debug().to_string()
-    } else {
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EntryState, MacAddr, Vni};
+    use crate::model::{DropsRow, EntryState, MacAddr, Vni};
 
     #[test]
     fn an_fdb_entry_reads_like_that_of_the_bridge_tool() {
@@ -213,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_a_heading_and_one_line_a_row_with_tabs() {
-        let text = Output::Plain.lay_out(&[drops("truncated"), drops("unknown_vni")]);
+        let text = Output::Plain.lay_out(Cells::of(&[drops("truncated"), drops("unknown_vni")]));
 
         assert_eq!(
             text,
@@ -225,7 +204,8 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_aligned_columns() {
-        let text = Output::Terminal { colour: false }.lay_out(&[drops("truncated"), drops("x")]);
+        let text = Output::Terminal { colour: false }
+            .lay_out(Cells::of(&[drops("truncated"), drops("x")]));
 
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
@@ -233,11 +213,6 @@ mod tests {
         for line in &lines[1..] {
             assert_eq!(line.find("few bytes"), Some(column), "{text}");
         }
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(printable("tap\x1b[2J"), "tap\\u{1b}[2J");
     }
 
     fn entry() -> FdbRow {

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, builder::PossibleValue};
 
-use super::{Failure, args, log};
+use super::{Failure, log};
 use crate::control::Duplicates;
 use crate::daemon::{self, Options, UplinkHook};
 use crate::datapath::XdpMode;
+use crate::model::Value as _;
 
 /// Under which name, and with which help, each of them is given.
 const UPLINK_HOOKS: [(UplinkHook, &str, &str); 3] = [
@@ -67,10 +68,10 @@ impl ValueEnum for XdpMode {
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// An interface towards the underlay
-    #[arg(long, required = true, value_name = "DEV", value_parser = args::dev)]
+    #[arg(long, required = true, value_name = "DEV", value_parser = String::read)]
     iface: Vec<String>,
     /// An address to send from; without, one of each family from the interfaces
-    #[arg(long, value_name = "IP", value_parser = args::ip)]
+    #[arg(long, value_name = "IP", value_parser = IpAddr::read)]
     local: Vec<IpAddr>,
     /// The UDP port that VXLAN packets are sent to
     #[arg(long, value_name = "PORT", default_value_t = 4789, value_parser = clap::value_parser!(u16).range(1..))]

@@ -1,19 +1,19 @@
 //! The grammar.
 
-use clap::CommandFactory;
-
 use super::*;
 use crate::control::Duplicates;
 use crate::daemon::{Options, UplinkHook};
 use crate::datapath::XdpMode;
 use crate::model::{
-    FdbDel, FdbFilter, FdbSpec, MacAddr, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
-    PortChange, PortHook, PortPart, PortSpec, Prefix, StatsFilter, VlanId, Vni, VniFilter, VniSpec,
+    FdbAt, FdbDel, FdbFilter, FdbSpec, MacAddr, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op,
+    PeerSpec, PortChange, PortHook, PortPart, PortSpec, Prefix, Query, StatsFilter, VlanId, Vni,
+    VniFilter, VniSpec,
 };
 
 #[test]
 fn the_grammar_is_sound() {
-    Cli::command().debug_assert();
+    grammar::command_line().debug_assert();
+    grammar::line().debug_assert();
 }
 
 #[test]
@@ -54,10 +54,10 @@ fn vni_del_and_show_take_a_vni() {
         request("vni del 0"),
         Request::Change(Op::VniDel { vni: vni(0) })
     );
-    assert_eq!(request("vni show"), Request::Show(Show::Vnis(None)));
+    assert_eq!(request("vni show"), Request::Show(Query::Vnis(None)));
     assert_eq!(
         request("vni show 16777215"),
-        Request::Show(Show::Vnis(Some(vni(16_777_215))))
+        Request::Show(Query::Vnis(Some(vni(16_777_215))))
     );
 }
 
@@ -102,10 +102,10 @@ fn port_verbs_take_their_options() {
         vni: Some(vni(100)),
     };
     assert_eq!(request("port del tap0 --vlan 10 --vni 100"), del(part));
-    assert_eq!(request("port show"), Request::Show(Show::Ports(None)));
+    assert_eq!(request("port show"), Request::Show(Query::Ports(None)));
     assert_eq!(
         request("port show tap0"),
-        Request::Show(Show::Ports(Some("tap0".into())))
+        Request::Show(Query::Ports(Some("tap0".into())))
     );
 }
 
@@ -151,10 +151,10 @@ fn fdb_verbs_take_a_vtep_or_a_port() {
         request(&format!("fdb del {entry} --dst ::1")),
         Request::Change(Op::FdbDel(del))
     );
-    let get = Show::FdbGet {
+    let get = Query::FdbGet(FdbAt {
         mac: mac(0xb),
         vni: vni(100),
-    };
+    });
     assert_eq!(request(&format!("fdb get {entry}")), Request::Show(get));
 }
 
@@ -162,7 +162,7 @@ fn fdb_verbs_take_a_vtep_or_a_port() {
 fn fdb_show_and_flush_take_a_filter() {
     assert_eq!(
         request("fdb show"),
-        Request::Show(Show::Fdb(FdbFilter::default()))
+        Request::Show(Query::Fdb(FdbFilter::default()))
     );
     let filter = FdbFilter {
         vni: Some(vni(100)),
@@ -171,7 +171,7 @@ fn fdb_show_and_flush_take_a_filter() {
         learned: false,
     };
     let options = "--vni 100 --dst 192.0.2.2 --dev tap0";
-    let show = Show::Fdb(filter.clone());
+    let show = Query::Fdb(filter.clone());
     assert_eq!(request(&format!("fdb show {options}")), Request::Show(show));
     let flush = Op::FdbFlush(FdbFilter {
         learned: true,
@@ -213,7 +213,7 @@ fn neigh_verbs_take_a_host_and_its_mac() {
         request("neigh del 10.0.0.1 --vni 100"),
         Request::Change(Op::NeighDel(del))
     );
-    let show = |vni| Request::Show(Show::Neighs(VniFilter { vni }));
+    let show = |vni| Request::Show(Query::Neighs(VniFilter { vni }));
     assert_eq!(request("neigh show"), show(None));
     assert_eq!(request("neigh show --vni 0"), show(Some(vni(0))));
 }
@@ -255,7 +255,7 @@ fn nexthop_verbs_take_a_host_or_a_prefix_and_where_it_is() {
         request("nexthop del 2001:db8::/64 --vni 100"),
         Request::Change(Op::NexthopDel(del))
     );
-    let show = |vni| Request::Show(Show::Nexthops(VniFilter { vni }));
+    let show = |vni| Request::Show(Query::Nexthops(VniFilter { vni }));
     assert_eq!(request("nexthop show"), show(None));
     assert_eq!(request("nexthop show --vni 100"), show(Some(vni(100))));
 }
@@ -311,10 +311,10 @@ fn a_limit_of_zero_and_a_negative_ageing_are_refused_with_what_to_type_instead()
 
 #[test]
 fn peer_verbs_take_an_ip() {
-    assert_eq!(request("peer show"), Request::Show(Show::Peers(None)));
+    assert_eq!(request("peer show"), Request::Show(Query::Peers(None)));
     assert_eq!(
         request("peer show ::1"),
-        Request::Show(Show::Peers(Some(ip("::1"))))
+        Request::Show(Query::Peers(Some(ip("::1"))))
     );
     let spec = PeerSpec { csum6: Some(false) };
     assert_eq!(
@@ -329,29 +329,32 @@ fn peer_verbs_take_an_ip() {
 #[test]
 fn stats_take_one_filter_and_drops_none() {
     let none = StatsFilter::default();
-    assert_eq!(request("stats"), Request::Show(Show::Stats(none.clone())));
+    assert_eq!(request("stats"), Request::Show(Query::Stats(none.clone())));
     let filter = StatsFilter {
         vni: Some(vni(1)),
         ..none.clone()
     };
-    assert_eq!(request("stats --vni 1"), Request::Show(Show::Stats(filter)));
+    assert_eq!(
+        request("stats --vni 1"),
+        Request::Show(Query::Stats(filter))
+    );
     let filter = StatsFilter {
         peer: Some(ip("192.0.2.2")),
         ..none
     };
     assert_eq!(
         request("stats --peer 192.0.2.2"),
-        Request::Show(Show::Stats(filter))
+        Request::Show(Query::Stats(filter))
     );
     assert_eq!(usage("stats --vni 1 --dev tap0").0, 2);
-    assert_eq!(request("drops"), Request::Show(Show::Drops));
+    assert_eq!(request("drops"), Request::Show(Query::Drops));
 }
 
 #[test]
 fn monitor_takes_a_vni() {
-    let watched = |line: &str| match parse(line).map(|cli| cli.verb) {
-        Ok(Verb::Monitor(args)) => args.vni,
-        other => panic!("{line}: {other:?}"),
+    let watched = |line: &str| {
+        let typed = parse(line).unwrap();
+        read::<monitor::MonitorArgs>(verb(&typed)).unwrap().vni
     };
     assert_eq!(watched("monitor"), None);
     assert_eq!(watched("monitor --vni 0 -j"), Some(vni(0)));
@@ -359,9 +362,11 @@ fn monitor_takes_a_vni() {
 
 #[test]
 fn run_takes_every_option() {
-    let options = |line: &str| match parse(line).map(|cli| (cli.verb, cli.globals.instance)) {
-        Ok((Verb::Run(args), instance)) => args.options(instance).unwrap(),
-        other => panic!("{line}: {other:?}"),
+    let options = |line: &str| {
+        let typed = parse(line).unwrap();
+        let Globals { instance, .. } = read(&typed).unwrap();
+        let args: run::RunArgs = read(verb(&typed)).unwrap();
+        args.options(instance).unwrap()
     };
     let least = Options {
         ifaces: vec!["eth0".into()],
@@ -429,7 +434,7 @@ fn the_global_options_stand_before_or_behind_any_verb() {
             format!("{verb} -j --instance blue"),
             format!("--json {verb} --instance=blue"),
         ] {
-            let globals = parse(&line).unwrap().globals;
+            let globals: Globals = read(&parse(&line).unwrap()).unwrap();
             assert!(globals.json && globals.instance == "blue", "{line}");
         }
     }
@@ -537,7 +542,7 @@ fn the_commands_in_the_documents_are_understood() {
     for line in fenced.flat_map(str::lines) {
         let command = line.split_once(" #").map_or(line, |(command, _)| command);
         if command.starts_with("vtep ") {
-            let parsed = Cli::try_parse_from(command.split_whitespace());
+            let parsed = super::parse(command.split_whitespace().map(OsString::from));
             assert!(parsed.is_ok(), "{command}: {parsed:?}");
             count += 1;
         }
@@ -545,24 +550,23 @@ fn the_commands_in_the_documents_are_understood() {
     assert!(count > 30, "{count}");
 }
 
-fn parse(line: &str) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(std::iter::once("vtep").chain(line.split_whitespace()))
+fn parse(line: &str) -> Result<ArgMatches, clap::Error> {
+    super::parse(
+        std::iter::once("vtep")
+            .chain(line.split_whitespace())
+            .map(OsString::from),
+    )
+}
+
+/// What follows the first word.
+fn verb(typed: &ArgMatches) -> &ArgMatches {
+    typed.subcommand().unwrap().1
 }
 
 /// What a line asks for.
 fn request(line: &str) -> Request {
-    let cli = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-    match cli.verb {
-        Verb::Vni(verb) => verb.request().unwrap(),
-        Verb::Port(verb) => verb.request().unwrap(),
-        Verb::Fdb(verb) => verb.request(),
-        Verb::Neigh(verb) => verb.request(),
-        Verb::Nexthop(verb) => verb.request(),
-        Verb::Peer(verb) => verb.request().unwrap(),
-        Verb::Stats(args) => args.request(),
-        Verb::Drops => drops::request(),
-        other => panic!("{line}: {other:?}"),
-    }
+    let typed = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    grammar::request(&typed).unwrap_or_else(|error| panic!("{line}: {error:?}"))
 }
 
 /// The exit code and the text of a line that is wrong usage.
@@ -582,17 +586,12 @@ fn refusal(line: &str) -> String {
 }
 
 fn asked(line: &str) -> Result<Request, Failure> {
-    let verb = parse(line).map_err(Failure::Usage)?.verb;
-    match verb {
-        Verb::Vni(verb) => verb.request(),
-        Verb::Port(verb) => verb.request(),
-        Verb::Peer(verb) => verb.request(),
-        Verb::Run(args) => match args.options("main".into()) {
-            Err(failure) => Err(failure),
-            Ok(options) => panic!("{line}: {options:?}"),
-        },
-        other => panic!("{line}: {other:?}"),
+    let typed = parse(line).map_err(Failure::Usage)?;
+    if let Some(("run", args)) = typed.subcommand() {
+        let options = read::<run::RunArgs>(args)?.options("main".into())?;
+        panic!("{line}: {options:?}");
     }
+    grammar::request(&typed)
 }
 
 fn vni(raw: u32) -> Vni {

@@ -6,7 +6,6 @@ use vtep_common::abi::{
     self,
     addr::MacAddr,
     fdb::{FdbKey, FdbValue},
-    segment::Segment,
 };
 
 use super::{
@@ -21,8 +20,8 @@ use super::{
     state::State,
 };
 use crate::model::{
-    EntryState, FdbFilter, FdbRow, InnerVlan, NeighRow, NeighState, NexthopRow, PeerRow, PeerState,
-    PortRow, Refusal, Reserved, VlanId, Vni, VniRow,
+    EntryState, FdbFilter, FdbRow, NeighRow, NeighState, NexthopRow, PeerRow, PeerState, PortRow,
+    Refusal, Vni, VniRow,
 };
 
 impl State {
@@ -44,32 +43,7 @@ impl State {
         ports.sort_unstable();
         let mut remotes = self.ips(self.flood.remotes(number, MacAddr::ZERO));
         remotes.sort_unstable();
-        VniRow {
-            vni: self.segments.vni(number),
-            mode: settings::mode(pod),
-            flood: settings::flood(pod),
-            group: settings::group(pod),
-            learning: pod.has(Segment::LEARNING),
-            suppress: pod.has(Segment::SUPPRESS),
-            ageing_s: pod.ageing_s,
-            max_macs: (pod.max_macs != 0).then_some(pod.max_macs),
-            inner_vlan: if pod.has(Segment::INNER_VLAN_PASS) {
-                InnerVlan::Pass
-            } else {
-                InnerVlan::Drop
-            },
-            ports: distinct(ports),
-            remotes,
-            ttl: settings::ttl(pod),
-            tos: settings::tos(pod),
-            df: settings::df(pod),
-            srcport: settings::srcport(pod),
-            reserved: if pod.has(Segment::RESERVED_STRICT) {
-                Reserved::Strict
-            } else {
-                Reserved::Ignore
-            },
-        }
+        settings::row(pod, self.segments.vni(number), distinct(ports), remotes)
     }
 
     /// The ports of one interface, or all, by name and VLAN.
@@ -80,26 +54,9 @@ impl State {
         };
         devices.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         let mut rows = Vec::new();
-        for (ifindex, device) in devices {
+        for (_, device) in devices {
             for (_, slot) in device.ports() {
-                let port = &self.ports[slot];
-                let max_macs = port.max_macs;
-                let delivery = if port.has(abi::port::Port::XDP_TARGET) {
-                    "xdp"
-                } else {
-                    "tc"
-                };
-                rows.push(PortRow {
-                    dev: device.name.clone(),
-                    vni: self.segments.vni(port.segment),
-                    vlan: VlanId::new(port.vlan),
-                    hook: device.hook,
-                    ifindex: Some(ifindex),
-                    delivery: Some(delivery.to_owned()),
-                    macs: self.fdb.static_behind(slot).collect(),
-                    ips: self.addresses.of(slot).iter().copied().collect(),
-                    max_macs: (max_macs != 0).then_some(max_macs),
-                });
+                rows.push(self.port_row(slot, device.name.clone(), device.hook));
             }
         }
         Ok(rows)

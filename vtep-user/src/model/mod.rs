@@ -2,13 +2,40 @@
 //!
 //! The ground floor of this crate. Nothing here knows of the command line, of HTTP or of the kernel; `api`, `cli`,
 //! `control` and `daemon` all speak in these types.
+//!
+//! What can be set and asked for is described once: [`settings`] has what each thing is given, [`operation`] what can be
+//! asked. Options, help, lines of a batch, routes and the API's document follow from these.
 
+mod argument;
+mod column;
+pub mod endpoint;
+mod event;
+pub mod given;
+mod limits;
+pub mod line;
 mod op;
+pub mod operation;
+mod query;
 mod refusal;
+pub mod request;
 mod rows;
+pub mod settings;
 mod value;
 
+pub use argument::{
+    Argument, ArgumentList, Arguments, Field, Nothing, Parameters, Rule, Setting, Takes,
+};
+pub use column::{Column, Row, printable};
+pub use event::*;
 pub use op::Op;
+pub use query::Query;
 pub use refusal::{Kind, Refusal};
 pub use rows::*;
+pub use settings::fdb::{FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec};
+pub use settings::filter::{StatsFilter, VniFilter};
+pub use settings::neigh::{NeighDel, NeighRow, NeighSpec};
+pub use settings::nexthop::{NexthopDel, NexthopRow, NexthopSpec};
+pub use settings::peer::{PeerRow, PeerSpec};
+pub use settings::port::{PortChange, PortPart, PortRow, PortSpec};
+pub use settings::vni::{VniRow, VniSpec};
 pub use value::*;

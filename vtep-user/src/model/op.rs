@@ -1,13 +1,18 @@
-//! The changes that can be asked for.
+//! The changes that can be asked for: each with its command and its route.
+//!
+//! A new one is a variant of [`Op`], an entry of [`CHANGES`], and what it does: an arm of `State::apply`.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::endpoint::{Answers, Endpoint, Input, Method};
+use super::operation::{Operation, Syntax};
+use super::settings::{fdb, neigh, nexthop, peer, port, vni};
 use super::{
-    FdbDel, FdbFilter, FdbSpec, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec, PortChange,
-    PortPart, PortSpec, Vni, VniSpec,
+    Argument, FdbDel, FdbFilter, FdbSpec, Kind, NeighDel, NeighSpec, NexthopDel, NexthopSpec,
+    Nothing, PeerSpec, PortChange, PortPart, PortSpec, Vni, VniSpec,
 };
 
 /// A change, as it travels in a batch.
@@ -82,3 +87,436 @@ pub enum Op {
         spec: PeerSpec,
     },
 }
+
+/// Where a VNI is named first.
+const VNI: Argument = Argument::key::<Vni>("VNI", "The VNI, 0 to 16777215");
+/// Where a device is named first.
+const DEV: Argument = Argument::key::<String>("DEV", "The device");
+
+/// Where a remote VTEP is named first.
+const PEER: Argument = Argument::key::<IpAddr>("IP", "The remote VTEP");
+
+/// The changes, each with its command and its route.
+pub(super) static CHANGES: &[Operation<Op>] = &[
+    Operation {
+        id: "vni_add",
+        command: Some(Syntax {
+            words: &["vni", "add"],
+            help: "Make a VNI",
+            key: Some(VNI),
+            takes: &vni::NEW,
+        }),
+        endpoint: Endpoint {
+            method: Method::Post,
+            path: "/v1/vnis/{vni}",
+            summary: "Makes a VNI.",
+            input: Input::body::<VniSpec>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::Conflict],
+        },
+        read: |given| {
+            Ok(Op::VniAdd {
+                vni: given.key()?,
+                spec: Box::new(given.body(&vni::NEW)?),
+            })
+        },
+        send: |request, to| match request {
+            Op::VniAdd { vni, spec } => to.key(vni).with(&**spec),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "vni_set",
+        command: Some(Syntax {
+            words: &["vni", "set"],
+            help: "Change a VNI; what is not given stays",
+            key: Some(VNI),
+            takes: &vni::CHANGE,
+        }),
+        endpoint: Endpoint {
+            method: Method::Patch,
+            path: "/v1/vnis/{vni}",
+            summary: "Changes what is given of a VNI.",
+            input: Input::body::<VniSpec>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound],
+        },
+        read: |given| {
+            Ok(Op::VniSet {
+                vni: given.key()?,
+                spec: Box::new(given.body(&vni::CHANGE)?),
+            })
+        },
+        send: |request, to| match request {
+            Op::VniSet { vni, spec } => to.key(vni).with(&**spec),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "vni_del",
+        command: Some(Syntax {
+            words: &["vni", "del"],
+            help: "Delete a VNI",
+            key: Some(VNI),
+            takes: &Nothing,
+        }),
+        endpoint: Endpoint {
+            method: Method::Delete,
+            path: "/v1/vnis/{vni}",
+            summary: "Deletes a VNI.",
+            input: Input::Nothing,
+            answers: Answers::Done,
+            refusals: &[Kind::NotFound, Kind::Conflict],
+        },
+        read: |given| Ok(Op::VniDel { vni: given.key()? }),
+        send: |request, to| match request {
+            Op::VniDel { vni } => to.key(vni).end(),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "port_add",
+        command: Some(Syntax {
+            words: &["port", "add"],
+            help: "Put a device, or one VLAN of it, into a VNI",
+            key: None,
+            takes: &port::NEW,
+        }),
+        endpoint: Endpoint {
+            method: Method::Post,
+            path: "/v1/ports",
+            summary: "Puts a device, or one VLAN of it, into a VNI.",
+            input: Input::body::<PortSpec>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict],
+        },
+        read: |given| Ok(Op::PortAdd(Box::new(given.body(&port::NEW)?))),
+        send: |request, to| match request {
+            Op::PortAdd(spec) => to.with(&**spec),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "port_set",
+        command: Some(Syntax {
+            words: &["port", "set"],
+            help: "Change a port; what is not given stays",
+            key: Some(DEV),
+            takes: &port::CHANGE,
+        }),
+        endpoint: Endpoint {
+            method: Method::Patch,
+            path: "/v1/ports/{dev}",
+            summary: "Changes what is given of a port.",
+            input: Input::body::<PortChange>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound],
+        },
+        read: |given| {
+            Ok(Op::PortSet {
+                dev: given.key()?,
+                change: Box::new(given.body(&port::CHANGE)?),
+            })
+        },
+        send: |request, to| match request {
+            Op::PortSet { dev, change } => to.key(dev).with(&**change),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "port_del",
+        command: Some(Syntax {
+            words: &["port", "del"],
+            help: "Take a device away with all its VLANs",
+            key: Some(DEV),
+            takes: &port::PART,
+        }),
+        endpoint: Endpoint {
+            method: Method::Delete,
+            path: "/v1/ports/{dev}",
+            summary: "Takes a port, or a part of it, away.",
+            input: Input::query::<PortPart>(),
+            answers: Answers::Done,
+            refusals: &[Kind::NotFound],
+        },
+        read: |given| {
+            Ok(Op::PortDel {
+                dev: given.key()?,
+                part: given.query(&port::PART)?,
+            })
+        },
+        send: |request, to| match request {
+            Op::PortDel { dev, part } => to.key(dev).with(part),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "fdb_add",
+        command: Some(Syntax {
+            words: &["fdb", "add"],
+            help: "Add an entry; refused if the MAC has one, but for 00:00:00:00:00:00: its list takes another VTEP",
+            key: None,
+            takes: &fdb::ENTRY,
+        }),
+        endpoint: Endpoint {
+            method: Method::Post,
+            path: "/v1/fdb",
+            summary: "Writes an FDB entry; refused if the MAC has one.",
+            input: Input::body::<FdbSpec>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
+        },
+        read: |given| Ok(Op::FdbAdd(given.body(&fdb::ENTRY)?)),
+        send: |request, to| match request {
+            Op::FdbAdd(it) => to.with(it),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "fdb_append",
+        command: Some(Syntax {
+            words: &["fdb", "append"],
+            help: "Add a destination to the flood list (the all-zero MAC) or to a multicast MAC",
+            key: None,
+            takes: &fdb::ENTRY,
+        }),
+        endpoint: Endpoint {
+            method: Method::Post,
+            path: "/v1/fdb/append",
+            summary: "Adds a destination to the flood list or to a multicast MAC.",
+            input: Input::body::<FdbSpec>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
+        },
+        read: |given| Ok(Op::FdbAppend(given.body(&fdb::ENTRY)?)),
+        send: |request, to| match request {
+            Op::FdbAppend(it) => to.with(it),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "fdb_replace",
+        command: Some(Syntax {
+            words: &["fdb", "replace"],
+            help: "Write an entry whether the MAC has one or not",
+            key: None,
+            takes: &fdb::ENTRY,
+        }),
+        endpoint: Endpoint {
+            method: Method::Put,
+            path: "/v1/fdb",
+            summary: "Writes an FDB entry whether the MAC has one or not.",
+            input: Input::body::<FdbSpec>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
+        },
+        read: |given| Ok(Op::FdbReplace(given.body(&fdb::ENTRY)?)),
+        send: |request, to| match request {
+            Op::FdbReplace(it) => to.with(it),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "fdb_del",
+        command: Some(Syntax {
+            words: &["fdb", "del"],
+            help: "Delete an entry wherever it points; for the all-zero MAC, give --dst",
+            key: None,
+            takes: &fdb::DELETE,
+        }),
+        endpoint: Endpoint {
+            method: Method::Delete,
+            path: "/v1/fdb",
+            summary: "Deletes an FDB entry.",
+            input: Input::query::<FdbDel>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound],
+        },
+        read: |given| Ok(Op::FdbDel(given.query(&fdb::DELETE)?)),
+        send: |request, to| match request {
+            Op::FdbDel(it) => to.with(it),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "fdb_flush",
+        command: Some(Syntax {
+            words: &["fdb", "flush"],
+            help: "Delete all entries of a VNI that match",
+            key: None,
+            takes: &fdb::FLUSH,
+        }),
+        endpoint: Endpoint {
+            method: Method::Post,
+            path: "/v1/fdb/flush",
+            summary: "Deletes all FDB entries that match.",
+            input: Input::body::<FdbFilter>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound],
+        },
+        read: |given| Ok(Op::FdbFlush(given.body(&fdb::FLUSH)?)),
+        send: |request, to| match request {
+            Op::FdbFlush(it) => to.with(it),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "neigh_add",
+        command: Some(Syntax {
+            words: &["neigh", "add"],
+            help: "Answer ARP and ND for a host; refused if it has an entry",
+            key: None,
+            takes: &neigh::ENTRY,
+        }),
+        endpoint: Endpoint {
+            method: Method::Post,
+            path: "/v1/neighs",
+            summary: "Writes a neigh entry; refused if the host has one of the user's.",
+            input: Input::body::<NeighSpec>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
+        },
+        read: |given| Ok(Op::NeighAdd(given.body(&neigh::ENTRY)?)),
+        send: |request, to| match request {
+            Op::NeighAdd(it) => to.with(it),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "neigh_replace",
+        command: Some(Syntax {
+            words: &["neigh", "replace"],
+            help: "Answer ARP and ND for a host, whether it has an entry or not",
+            key: None,
+            takes: &neigh::ENTRY,
+        }),
+        endpoint: Endpoint {
+            method: Method::Put,
+            path: "/v1/neighs",
+            summary: "Writes a neigh entry whether the host has one or not.",
+            input: Input::body::<NeighSpec>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
+        },
+        read: |given| Ok(Op::NeighReplace(given.body(&neigh::ENTRY)?)),
+        send: |request, to| match request {
+            Op::NeighReplace(it) => to.with(it),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "neigh_del",
+        command: Some(Syntax {
+            words: &["neigh", "del"],
+            help: "Do not answer for a host any more",
+            key: None,
+            takes: &neigh::DELETE,
+        }),
+        endpoint: Endpoint {
+            method: Method::Delete,
+            path: "/v1/neighs",
+            summary: "Deletes a neigh entry.",
+            input: Input::query::<NeighDel>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound],
+        },
+        read: |given| Ok(Op::NeighDel(given.query(&neigh::DELETE)?)),
+        send: |request, to| match request {
+            Op::NeighDel(it) => to.with(it),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "nexthop_add",
+        command: Some(Syntax {
+            words: &["nexthop", "add"],
+            help: "Say where a host, or a prefix of hosts, is; refused if it has an entry",
+            key: None,
+            takes: &nexthop::ENTRY,
+        }),
+        endpoint: Endpoint {
+            method: Method::Post,
+            path: "/v1/nexthops",
+            summary: "Writes a nexthop entry; refused if the host or prefix has one.",
+            input: Input::body::<NexthopSpec>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
+        },
+        read: |given| Ok(Op::NexthopAdd(given.body(&nexthop::ENTRY)?)),
+        send: |request, to| match request {
+            Op::NexthopAdd(it) => to.with(it),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "nexthop_replace",
+        command: Some(Syntax {
+            words: &["nexthop", "replace"],
+            help: "Say where a host, or a prefix of hosts, is, whether it has an entry or not",
+            key: None,
+            takes: &nexthop::ENTRY,
+        }),
+        endpoint: Endpoint {
+            method: Method::Put,
+            path: "/v1/nexthops",
+            summary: "Writes a nexthop entry whether the host or prefix has one or not.",
+            input: Input::body::<NexthopSpec>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
+        },
+        read: |given| Ok(Op::NexthopReplace(given.body(&nexthop::ENTRY)?)),
+        send: |request, to| match request {
+            Op::NexthopReplace(it) => to.with(it),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "nexthop_del",
+        command: Some(Syntax {
+            words: &["nexthop", "del"],
+            help: "Delete an entry",
+            key: None,
+            takes: &nexthop::DELETE,
+        }),
+        endpoint: Endpoint {
+            method: Method::Delete,
+            path: "/v1/nexthops",
+            summary: "Deletes a nexthop entry.",
+            input: Input::query::<NexthopDel>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound],
+        },
+        read: |given| Ok(Op::NexthopDel(given.query(&nexthop::DELETE)?)),
+        send: |request, to| match request {
+            Op::NexthopDel(it) => to.with(it),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "peer_set",
+        command: Some(Syntax {
+            words: &["peer", "set"],
+            help: "Change how a remote VTEP is sent to",
+            key: Some(PEER),
+            takes: &peer::CHANGE,
+        }),
+        endpoint: Endpoint {
+            method: Method::Patch,
+            path: "/v1/peers/{ip}",
+            summary: "Changes what is given of a peer.",
+            input: Input::body::<PeerSpec>(),
+            answers: Answers::Done,
+            refusals: &[Kind::Invalid, Kind::NotFound],
+        },
+        read: |given| {
+            Ok(Op::PeerSet {
+                ip: given.key()?,
+                spec: given.body(&peer::CHANGE)?,
+            })
+        },
+        send: |request, to| match request {
+            Op::PeerSet { ip, spec } => to.key(ip).with(spec),
+            _ => None,
+        },
+    },
+];

@@ -360,16 +360,123 @@ impl<'de> Deserialize<'de> for Prefix {
     }
 }
 
-/// A value that is one of a few words.
-pub trait Word: Copy + 'static {
-    /// Every value with its word and what it means.
-    const WORDS: &'static [(Self, &'static str, &'static str)];
+/// A value as it is typed.
+pub trait Value: Sized + 'static {
+    /// The words that stand for it, each with what it means; empty if it is no matter of words.
+    const WORDS: &'static [(&'static str, &'static str)] = &[];
+    /// What stands for it in a usage; empty for the name of the argument.
+    const NAME: &'static str = "";
 
-    /// The value that `word` stands for.
-    #[must_use]
-    fn of(word: &str) -> Option<Self> {
-        let known = Self::WORDS.iter().find(|(_, other, _)| *other == word);
-        known.map(|(value, ..)| *value)
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no such value.
+    fn read(text: &str) -> Result<Self, BadValue>;
+
+    /// Reads it from a path of the API.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no such value.
+    fn read_in_path(text: &str) -> Result<Self, BadValue> {
+        Self::read(text)
+    }
+
+    /// What to type for it.
+    fn write(&self) -> String;
+}
+
+/// Values that are typed as they are printed.
+macro_rules! as_printed {
+    ($($(#[$name:literal])? $value:ty),*) => {$(
+        impl Value for $value {
+            $(const NAME: &'static str = $name;)?
+
+            fn read(text: &str) -> Result<Self, BadValue> {
+                text.parse()
+            }
+
+            fn write(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+as_printed!(Vni, MacAddr, VlanId, #["N|inherit"] Ttl, #["N|inherit"] Tos, #["MIN-MAX"] PortRange, Prefix);
+
+impl Value for u32 {
+    fn read(text: &str) -> Result<Self, BadValue> {
+        let number = text.parse();
+        number.map_err(|error: std::num::ParseIntError| BadValue::new(error.to_string()))
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// On or off.
+impl Value for bool {
+    const WORDS: &'static [(&'static str, &'static str)] = &[("on", ""), ("off", "")];
+    const NAME: &'static str = "on|off";
+
+    fn read(text: &str) -> Result<Self, BadValue> {
+        match text {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(BadValue::new(format!("`{text}` is neither on nor off"))),
+        }
+    }
+
+    fn write(&self) -> String {
+        if *self { "on".into() } else { "off".into() }
+    }
+}
+
+impl Value for IpAddr {
+    fn read(text: &str) -> Result<Self, BadValue> {
+        text.parse().map_err(|_| {
+            BadValue::new(format!(
+                "`{text}` is not an IP address; write it like 192.0.2.2 or 2001:db8::2"
+            ))
+        })
+    }
+
+    fn read_in_path(text: &str) -> Result<Self, BadValue> {
+        let ip = text.parse();
+        ip.map_err(|_| BadValue::new(format!("`{text}` is not an IP address")))
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Longest name of a network device (`IFNAMSIZ` less the terminating zero).
+const DEV_MAX: usize = 15;
+
+/// The name of a network device, which need not exist.
+impl Value for String {
+    fn read(text: &str) -> Result<Self, BadValue> {
+        let refused = |c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0';
+        if text.is_empty() || matches!(text, "." | "..") || text.contains(refused) {
+            Err(BadValue::new("not the name of a network device"))
+        } else if text.len() > DEV_MAX {
+            Err(BadValue::new(format!(
+                "the name of a network device has at most {DEV_MAX} bytes"
+            )))
+        } else {
+            Ok(text.into())
+        }
+    }
+
+    fn read_in_path(text: &str) -> Result<Self, BadValue> {
+        Ok(text.into())
+    }
+
+    fn write(&self) -> String {
+        self.clone()
     }
 }
 
@@ -396,9 +503,19 @@ macro_rules! words {
             }
         }
 
-        impl Word for $name {
-            const WORDS: &'static [(Self, &'static str, &'static str)] =
-                &[$((Self::$variant, $word, concat!($($meaning),+)),)+];
+        impl Value for $name {
+            const WORDS: &'static [(&'static str, &'static str)] = &[$(($word, concat!($($meaning),+)),)+];
+
+            fn read(text: &str) -> Result<Self, BadValue> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(BadValue::new(format!("`{text}` is none of the words for it"))),
+                }
+            }
+
+            fn write(&self) -> String {
+                self.as_str().into()
+            }
         }
 
         impl fmt::Display for $name {
@@ -650,6 +767,16 @@ mod tests {
                 error.contains("is neither an IP address nor a prefix"),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn a_device_name_is_one_that_the_kernel_allows() {
+        for good in ["eth0", "eth0.10", "tap-1", "123456789012345"] {
+            assert_eq!(String::read(good).as_deref(), Ok(good));
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "a:b", "1234567890123456"] {
+            assert!(String::read(bad).is_err(), "{bad}");
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
         },
         state::State,
     },
-    model::{Op, PortChange, PortHook, PortPart, PortSpec, Refusal, VlanId},
+    model::{Op, PortChange, PortHook, PortPart, PortRow, PortSpec, Refusal, VlanId},
 };
 
 /// The VLAN as it stands in the maps.
@@ -35,6 +35,27 @@ fn stations(macs: &[MacAddr]) -> Result<BTreeSet<MacAddr>, Refusal> {
 }
 
 impl State {
+    /// A port as a row, with the name and the hook of its device.
+    pub(crate) fn port_row(&self, slot: u32, dev: String, hook: PortHook) -> PortRow {
+        let port = &self.ports[slot];
+        let delivery = if port.has(Port::XDP_TARGET) {
+            "xdp"
+        } else {
+            "tc"
+        };
+        PortRow {
+            dev,
+            vni: self.segments.vni(port.segment),
+            vlan: VlanId::new(port.vlan),
+            hook,
+            ifindex: Some(port.ifindex),
+            delivery: Some(delivery.to_owned()),
+            macs: self.fdb.static_behind(slot).collect(),
+            ips: self.addresses.of(slot).iter().copied().collect(),
+            max_macs: (port.max_macs != 0).then_some(port.max_macs),
+        }
+    }
+
     pub(crate) fn port_add(
         &mut self,
         spec: &PortSpec,

@@ -6,7 +6,7 @@ use vtep_common::abi::{addr::VtepAddr, segment::Segment};
 
 use crate::model::{
     Df, Flood, InnerVlan, Mode, OrInherit, PortHook, PortRange, Refusal, Reserved, Tos, Ttl, Vni,
-    VniSpec,
+    VniRow, VniSpec,
 };
 
 /// Outer TTL of a new VNI, and of frames without an inner one to inherit.
@@ -149,6 +149,36 @@ fn set_group(segment: &mut Segment, group: Option<IpAddr>) -> Result<(), Refusal
     }
 }
 
+/// The settings as a row shows them.
+pub(crate) fn row(pod: &Segment, vni: Vni, ports: Vec<String>, remotes: Vec<IpAddr>) -> VniRow {
+    VniRow {
+        vni,
+        mode: mode(pod),
+        flood: flood(pod),
+        group: group(pod),
+        learning: pod.has(Segment::LEARNING),
+        suppress: pod.has(Segment::SUPPRESS),
+        ageing_s: pod.ageing_s,
+        max_macs: (pod.max_macs != 0).then_some(pod.max_macs),
+        inner_vlan: if pod.has(Segment::INNER_VLAN_PASS) {
+            InnerVlan::Pass
+        } else {
+            InnerVlan::Drop
+        },
+        ports,
+        remotes,
+        ttl: ttl(pod),
+        tos: tos(pod),
+        df: df(pod),
+        srcport: srcport(pod),
+        reserved: if pod.has(Segment::RESERVED_STRICT) {
+            Reserved::Strict
+        } else {
+            Reserved::Ignore
+        },
+    }
+}
+
 /// The multicast group that floods go to.
 pub(crate) fn group(segment: &Segment) -> Option<IpAddr> {
     let addr: VtepAddr = bytemuck::cast(segment.group);
@@ -199,7 +229,7 @@ fn decode<T: Copy>(values: &[T], code: usize) -> Option<T> {
 }
 
 /// The mode that was named last.
-pub(crate) fn mode(segment: &Segment) -> Mode {
+fn mode(segment: &Segment) -> Mode {
     decode(&MODES, segment.mode.into()).unwrap_or(Mode::Flood)
 }
 
@@ -219,7 +249,7 @@ pub(crate) fn hook(code: u16) -> PortHook {
 }
 
 /// The outer TTL.
-pub(crate) fn ttl(segment: &Segment) -> Ttl {
+fn ttl(segment: &Segment) -> Ttl {
     match NonZeroU8::new(segment.ttl) {
         Some(ttl) if !segment.has(Segment::TTL_INHERIT) => OrInherit::Value(ttl),
         _ => OrInherit::Inherit,
@@ -227,7 +257,7 @@ pub(crate) fn ttl(segment: &Segment) -> Ttl {
 }
 
 /// The outer TOS.
-pub(crate) fn tos(segment: &Segment) -> Tos {
+fn tos(segment: &Segment) -> Tos {
     if segment.has(Segment::TOS_INHERIT) {
         OrInherit::Inherit
     } else {
@@ -236,7 +266,7 @@ pub(crate) fn tos(segment: &Segment) -> Tos {
 }
 
 /// The outer DF bit.
-pub(crate) fn df(segment: &Segment) -> Df {
+fn df(segment: &Segment) -> Df {
     if segment.has(Segment::DF_SET) {
         Df::Set
     } else if segment.has(Segment::DF_INHERIT) {
@@ -247,6 +277,6 @@ pub(crate) fn df(segment: &Segment) -> Df {
 }
 
 /// The outer source ports.
-pub(crate) fn srcport(segment: &Segment) -> PortRange {
+fn srcport(segment: &Segment) -> PortRange {
     PortRange::new(segment.source_port_min, segment.source_port_max).unwrap_or(PortRange::DYNAMIC)
 }

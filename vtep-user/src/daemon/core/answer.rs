@@ -3,7 +3,7 @@
 use super::{super::error::internal, Core};
 use crate::{
     ask::{Ask, Command, Reply},
-    model::{Refusal, Status},
+    model::{FdbAt, Query, Refusal, Status, VniFilter},
     stats,
 };
 
@@ -33,38 +33,7 @@ impl Core {
 
     async fn answer(&mut self, command: Command) -> Result<Reply, Refusal> {
         match command {
-            Command::Status => Ok(Reply::Status(Box::new(self.status()))),
-            Command::VniShow(vni) => self.state.vni_rows(vni).map(Reply::Vnis),
-            Command::PortShow(dev) => self.state.port_rows(dev.as_deref()).map(Reply::Ports),
-            Command::FdbShow(filter) => {
-                self.state.fdb_rows(&filter, &self.datapath).map(Reply::Fdb)
-            }
-            Command::FdbGet { mac, vni } => {
-                self.state.fdb_get(mac, vni, &self.datapath).map(Reply::Fdb)
-            }
-            Command::NeighShow(vni) => self
-                .state
-                .neigh_rows(vni, &self.datapath)
-                .map(Reply::Neighs),
-            Command::NexthopShow(vni) => self.state.nexthop_rows(vni).map(Reply::Nexthops),
-            Command::PeerShow(ip) => self.state.peer_rows(ip).map(Reply::Peers),
-            Command::Stats(filter) => {
-                let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
-                stats::rows(&snapshot, &self.state, &filter).map(Reply::Stats)
-            }
-            Command::Drops => {
-                let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
-                Ok(Reply::Drops(stats::drops(&snapshot)))
-            }
-            Command::Metrics => {
-                let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
-                let announced = self.announcer.counters();
-                Ok(Reply::Text(stats::prometheus::text(
-                    &snapshot,
-                    &self.state,
-                    announced,
-                )))
-            }
+            Command::Show(query) => self.show(query),
             Command::Do(op) => self.change(&op).await.map(|()| Reply::Done),
             Command::Batch(ops) => {
                 for some in ops.chunks(CHANGES_AT_ONCE) {
@@ -74,6 +43,41 @@ impl Core {
                 Ok(Reply::Done)
             }
             Command::Teardown => Err(Refusal::internal("a teardown is not answered here")),
+        }
+    }
+
+    fn show(&self, query: Query) -> Result<Reply, Refusal> {
+        match query {
+            Query::Status => Ok(Reply::Status(Box::new(self.status()))),
+            Query::Vnis(vni) => self.state.vni_rows(vni).map(Reply::Vnis),
+            Query::Ports(dev) => self.state.port_rows(dev.as_deref()).map(Reply::Ports),
+            Query::Fdb(filter) => self.state.fdb_rows(&filter, &self.datapath).map(Reply::Fdb),
+            Query::FdbGet(FdbAt { mac, vni }) => {
+                self.state.fdb_get(mac, vni, &self.datapath).map(Reply::Fdb)
+            }
+            Query::Neighs(VniFilter { vni }) => self
+                .state
+                .neigh_rows(vni, &self.datapath)
+                .map(Reply::Neighs),
+            Query::Nexthops(VniFilter { vni }) => self.state.nexthop_rows(vni).map(Reply::Nexthops),
+            Query::Peers(ip) => self.state.peer_rows(ip).map(Reply::Peers),
+            Query::Stats(filter) => {
+                let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
+                stats::rows(&snapshot, &self.state, &filter).map(Reply::Stats)
+            }
+            Query::Drops => {
+                let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
+                Ok(Reply::Drops(stats::drops(&snapshot)))
+            }
+            Query::Metrics => {
+                let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
+                let announced = self.announcer.counters();
+                Ok(Reply::Text(stats::prometheus::text(
+                    &snapshot,
+                    &self.state,
+                    announced,
+                )))
+            }
         }
     }
 

@@ -25,7 +25,7 @@ use super::{
     uplinks::Uplinks,
 };
 use crate::{
-    api::events::Events,
+    api::event_stream::Events,
     ask::Ask,
     causes::with_causes,
     control::{Reserved, State},

@@ -1,0 +1,265 @@
+//! The command line as clap has it, made from the descriptions of the operations, and what was typed handed to them.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, ValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args, Command};
+
+use super::{Failure, Globals, batch, completions, log, monitor, run};
+use crate::model::given::{Given, Words};
+use crate::model::operation::Syntax;
+use crate::model::request::{Described, Request, operations};
+use crate::model::{Argument, Rule, Takes};
+
+/// A word that several commands begin with.
+struct VerbGroup {
+    word: &'static str,
+    help: &'static str,
+    /// The verbs that the help has first, in this order; the others follow.
+    first: &'static [&'static str],
+}
+
+const GROUPS: [VerbGroup; 6] = [
+    VerbGroup {
+        word: "vni",
+        help: "Segments",
+        first: &[],
+    },
+    VerbGroup {
+        word: "port",
+        help: "Access interfaces: taps, veths, NICs, or VLANs on them",
+        first: &[],
+    },
+    VerbGroup {
+        word: "fdb",
+        help: "The forwarding database: which MAC is behind which VTEP or port",
+        first: &["add", "append", "replace", "del", "get", "show"],
+    },
+    VerbGroup {
+        word: "neigh",
+        help: "Hosts that ARP and ND are answered for",
+        first: &[],
+    },
+    VerbGroup {
+        word: "nexthop",
+        help: "The nexthop table: which host or prefix is behind which VTEP",
+        first: &[],
+    },
+    VerbGroup {
+        word: "peer",
+        help: "Remote VTEPs",
+        first: &["show"],
+    },
+];
+
+/// The whole command line.
+pub(super) fn command_line() -> Command {
+    let command = Command::new("vtep")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A VXLAN tunnel endpoint whose data path runs in eBPF")
+        .max_term_width(100)
+        .subcommand_required(true)
+        .arg_required_else_help(true);
+    Globals::augment_args(command)
+        .subcommand(run::RunArgs::augment_args(
+            Command::new("run")
+                .about("Run the daemon")
+                .after_help(log::HELP),
+        ))
+        .subcommands(groups())
+        .subcommands(single_words())
+        .subcommand(monitor::MonitorArgs::augment_args(
+            Command::new("monitor").about(
+                "Print what happens as it happens: what is learned, moves, ages, is missed or lost",
+            ),
+        ))
+        .subcommand(batch::BatchArgs::augment_args(Command::new("batch").about(
+            "Make many changes: one command a line, without the leading `vtep`",
+        )))
+        .subcommand(
+            Command::new("teardown").about("Remove everything from the kernel and end the daemon"),
+        )
+        .subcommand(completions::CompletionsArgs::augment_args(
+            Command::new("completions").about("Print a completion script for a shell"),
+        ))
+}
+
+/// What a line of a batch may hold: no line can name another instance.
+pub(super) fn line() -> Command {
+    Command::new("vtep")
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(groups())
+}
+
+/// The commands of two words.
+fn groups() -> impl Iterator<Item = Command> {
+    GROUPS.iter().map(|group| {
+        let VerbGroup { word, help, first } = group;
+        let mut verbs: Vec<_> = described()
+            .filter_map(|(_, command)| match command.words {
+                [table, verb] if table == word => Some((*verb, command)),
+                _ => None,
+            })
+            .collect();
+        let place = |verb| first.iter().position(|other| *other == verb);
+        verbs.sort_by_key(|(verb, _)| place(*verb).unwrap_or(first.len()));
+        Command::new(*word)
+            .about(*help)
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .subcommands(
+                verbs
+                    .into_iter()
+                    .map(|(verb, command)| verb_of(verb, command)),
+            )
+    })
+}
+
+/// The commands of one word.
+fn single_words() -> impl Iterator<Item = Command> {
+    described().filter_map(|(_, command)| match command.words {
+        [verb] => Some(verb_of(verb, command)),
+        _ => None,
+    })
+}
+
+/// The operations that have a command.
+fn described() -> impl Iterator<Item = (&'static dyn Described, &'static Syntax)> {
+    operations().filter_map(|operation| Some((operation, operation.command()?)))
+}
+
+fn verb_of(verb: &'static str, command: &'static Syntax) -> Command {
+    Command::new(verb)
+        .about(command.help)
+        .args(command.arguments().map(argument))
+        .groups(command.takes.rules().iter().filter_map(group))
+}
+
+fn argument(described: &Argument) -> Arg {
+    let Argument {
+        name,
+        value_name,
+        help,
+        takes,
+        required,
+        words,
+        negative,
+        check,
+    } = *described;
+    let mut arg = Arg::new(name).help(help).required(required);
+    let default_name;
+    if let Some(long) = name.strip_prefix("--") {
+        arg = arg.long(long);
+        default_name = long.to_uppercase().replace('-', "_");
+    } else {
+        default_name = name.to_owned();
+    }
+    if takes == Takes::Nothing {
+        return arg.action(ArgAction::SetTrue);
+    }
+    let value_name = Some(value_name).filter(|name| !name.is_empty());
+    let parser = if words.is_empty() {
+        ValueParser::from(move |text: &str| check(text).map(|()| text.to_owned()))
+    } else {
+        PossibleValuesParser::new(words.iter().map(possible)).into()
+    };
+    arg.action(match takes {
+        Takes::Values => ArgAction::Append,
+        Takes::Value | Takes::Nothing => ArgAction::Set,
+    })
+    .hide_possible_values(value_name.is_some())
+    .value_name(value_name.map_or(default_name, str::to_owned))
+    .allow_negative_numbers(negative)
+    .value_parser(parser)
+}
+
+fn possible((word, meaning): &(&'static str, &'static str)) -> PossibleValue {
+    let meaning = meaning.trim();
+    let value = PossibleValue::new(*word);
+    match meaning.strip_suffix('.').unwrap_or(meaning) {
+        "" => value,
+        meaning => value.help(meaning),
+    }
+}
+
+fn group(rule: &Rule) -> Option<ArgGroup> {
+    match *rule {
+        Rule::One(names) => Some(ArgGroup::new("one").args(names).required(true)),
+        Rule::Any(names) => Some(
+            ArgGroup::new("any")
+                .args(names)
+                .required(true)
+                .multiple(true),
+        ),
+        Rule::NotBoth(names) => Some(ArgGroup::new("not both").args(names)),
+        Rule::Something { .. } => None,
+    }
+}
+
+/// What is asked for by a command of the descriptions.
+pub(super) fn request(matches: &ArgMatches) -> Result<Request, Failure> {
+    let mut path = Vec::new();
+    let mut verb = matches;
+    while let Some((word, matches)) = verb.subcommand() {
+        path.push(word);
+        verb = matches;
+    }
+    let (operation, command) = described()
+        .find(|(_, command)| command.words == path)
+        .expect("clap knows no others");
+    let words = words(command, verb);
+    for rule in command.takes.rules() {
+        if let Rule::Something { sentence, .. } = rule
+            && !rule.holds(command, &words)
+        {
+            return Err(wrong_usage(command.words, sentence));
+        }
+    }
+    operation
+        .read(&mut Given::Words(words))
+        .map_err(|refusal| Failure::Failed(refusal.into()))
+}
+
+/// What was typed, for the descriptions.
+fn words<'a>(command: &Syntax, verb: &'a ArgMatches) -> Words<'a> {
+    let typed = |argument: &Argument| -> Vec<&'a str> {
+        if argument.takes == Takes::Nothing {
+            return if verb.get_flag(argument.name) {
+                vec![""]
+            } else {
+                vec![]
+            };
+        }
+        let values = verb.get_many::<String>(argument.name);
+        values.into_iter().flatten().map(String::as_str).collect()
+    };
+    let key = command
+        .key
+        .as_ref()
+        .and_then(|key| typed(key).first().copied());
+    let others = 0..command.takes.len();
+    Words {
+        key,
+        arguments: others
+            .flat_map(|at| {
+                typed(command.takes.get(at))
+                    .into_iter()
+                    .map(move |text| (at, text))
+            })
+            .collect(),
+    }
+}
+
+/// Wrong usage that clap cannot find on its own, told with the usage of the verb that `path` leads to.
+fn wrong_usage(path: &[&str], sentence: &str) -> Failure {
+    let mut command = command_line();
+    command.build();
+    let verb = path.iter().try_fold(&mut command, |command, name| {
+        command.find_subcommand_mut(name)
+    });
+    let verb = verb.expect("a verb of ours");
+    Failure::Usage(verb.error(ErrorKind::MissingRequiredArgument, sentence))
+}

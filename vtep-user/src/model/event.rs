@@ -1,0 +1,65 @@
+//! What happens in the daemon, as those who watch are told.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{EventKind, MacAddr, Vni};
+
+/// An event: when, and what happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventRow {
+    /// When, in RFC 3339 with microseconds, UTC.
+    pub time: String,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// Something that happened. What does not apply is `null`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Happening {
+    /// What.
+    pub event: EventKind,
+    /// The VNI.
+    pub vni: Option<Vni>,
+    /// The MAC.
+    pub mac: Option<MacAddr>,
+    /// The host.
+    #[schema(value_type = Option<String>)]
+    pub ip: Option<IpAddr>,
+    /// The VTEP it is behind now; of a peer event, the peer.
+    #[schema(value_type = Option<String>)]
+    pub dst: Option<IpAddr>,
+    /// The local port it is behind now.
+    pub dev: Option<String>,
+    /// The VTEP it was behind before.
+    #[schema(value_type = Option<String>)]
+    pub old_dst: Option<IpAddr>,
+    /// The local port it was behind before.
+    pub old_dev: Option<String>,
+    /// How many, where one row stands for several.
+    pub count: Option<u64>,
+    /// Why, in a word or a sentence.
+    pub why: Option<String>,
+}
+
+impl Happening {
+    /// An event of this kind of which nothing else is said yet.
+    #[must_use]
+    pub const fn new(event: EventKind) -> Self {
+        Self {
+            event,
+            vni: None,
+            mac: None,
+            ip: None,
+            dst: None,
+            dev: None,
+            old_dst: None,
+            old_dev: None,
+            count: None,
+            why: None,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Filters that several tables share, and that of the counters.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::model::argument::{ArgumentList, Rule, setting};
+use crate::model::{Parameters, Vni};
+
+/// Which VNI: one, or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct VniFilter {
+    /// Of this VNI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<u32>)]
+    pub vni: Option<Vni>,
+}
+
+/// Of which VNI.
+pub static OF_VNI: ArgumentList<VniFilter> = ArgumentList {
+    settings: &[setting!(VniFilter, vni, "--vni", "Of this VNI only")],
+    rules: &[],
+};
+
+impl Parameters for VniFilter {
+    fn blank() -> Self {
+        Self::default()
+    }
+}
+
+/// Which counters: those that are split by everything given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StatsFilter {
+    /// Of this VNI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<u32>)]
+    pub vni: Option<Vni>,
+    /// Of this port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// Of this remote VTEP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    #[param(value_type = Option<String>)]
+    pub peer: Option<IpAddr>,
+}
+
+/// Which counters.
+pub static STATS: ArgumentList<StatsFilter> = ArgumentList {
+    settings: &[
+        setting!(StatsFilter, vni, "--vni", "Of this VNI only"),
+        setting!(StatsFilter, dev, "--dev", "Of this port only"),
+        setting!(StatsFilter, peer, "--peer", "Of this remote VTEP only").value_name("IP"),
+    ],
+    rules: &[Rule::NotBoth(&["--vni", "--dev", "--peer"])],
+};
+
+impl Parameters for StatsFilter {
+    fn blank() -> Self {
+        Self::default()
+    }
+}

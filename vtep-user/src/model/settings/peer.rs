@@ -1,0 +1,72 @@
+//! A remote VTEP: its settings, and its row.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::argument::{ArgumentList, Rule, setting};
+use crate::model::column::{Column, Row, column};
+use crate::model::{MacAddr, Parameters, PeerState};
+
+/// What to set on a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeerSpec {
+    /// Whether to send it outer UDP checksums over IPv6.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub csum6: Option<bool>,
+}
+
+/// The settings of a peer to change.
+pub static CHANGE: ArgumentList<PeerSpec> = ArgumentList {
+    settings: &[setting!(
+        PeerSpec,
+        csum6,
+        "--csum6",
+        "Send correct outer UDP checksums over IPv6, or zero"
+    )],
+    rules: &[Rule::Something {
+        besides: &[],
+        sentence: "nothing to set; give --csum6 on or --csum6 off",
+    }],
+};
+
+impl Parameters for PeerSpec {
+    fn blank() -> Self {
+        Self::default()
+    }
+}
+
+/// A remote VTEP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeerRow {
+    /// Its underlay IP.
+    #[schema(value_type = String)]
+    pub ip: IpAddr,
+    /// The uplink towards it.
+    pub dev: Option<String>,
+    /// The MAC of its next hop.
+    pub mac: Option<MacAddr>,
+    /// Whether packets can be sent to it.
+    pub state: PeerState,
+    /// The MTU of the route to it.
+    pub mtu: Option<u32>,
+    /// Whether it is sent outer UDP checksums over IPv6; `null` over IPv4.
+    pub csum6: Option<bool>,
+    /// The gateway towards it; `null` if it is on the link.
+    #[schema(value_type = Option<String>)]
+    pub via: Option<IpAddr>,
+}
+
+impl Row for PeerRow {
+    const COLUMNS: &'static [Column<Self>] = &[
+        column!(ip, text),
+        column!(dev, optional),
+        column!(mac, optional),
+        column!(state, text),
+        column!(mtu, optional),
+        column!(csum6, optional_on_off),
+        column!(via, optional),
+    ];
+}

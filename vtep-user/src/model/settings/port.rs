@@ -1,0 +1,251 @@
+//! A port: its settings, and its row.
+//!
+//! A setting is a field of [`PortSpec`] and of [`PortChange`], a setting in the list below each of them, a field of
+//! [`PortRow`] and a column. What it does is decided where it is applied: `control/ops/port.rs`.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::model::argument::{ArgumentList, Rule, setting};
+use crate::model::column::{Column, Row, column};
+use crate::model::{MacAddr, Parameters, PortHook, VlanId, Vni, limits};
+
+/// A device, or one VLAN of it, to put into a VNI.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortSpec {
+    /// The device.
+    pub dev: String,
+    /// The VNI.
+    pub vni: Vni,
+    /// The VLAN; absent for the untagged frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<VlanId>,
+    /// The hook to take its frames at; absent for `auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<PortHook>,
+    /// The MACs that the FDB has behind it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub macs: Vec<MacAddr>,
+    /// The IPs behind it: ARP and ND are answered for them, and the nexthop table has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub ips: Vec<IpAddr>,
+    /// Most MACs that may be learned on it; 0 for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_macs: Option<u32>,
+}
+
+/// What is given of a new port.
+pub static NEW: ArgumentList<PortSpec> = ArgumentList {
+    settings: &[
+        setting!(PortSpec, dev, "DEV", "The device"),
+        setting!(PortSpec, vni, "--vni", "The VNI"),
+        setting!(
+            PortSpec,
+            vlan,
+            "--vlan",
+            "This VLAN of it; without, the untagged frames"
+        )
+        .value_name("ID"),
+        setting!(
+            PortSpec,
+            hook,
+            "--hook",
+            "The kernel hook to take its frames at"
+        ),
+        setting!(
+            PortSpec,
+            macs,
+            "--mac",
+            "A MAC behind it: makes a static FDB entry"
+        ),
+        setting!(
+            PortSpec,
+            ips,
+            "--ip",
+            "An IP behind it: ARP and ND are answered for it, and the nexthop table has it"
+        ),
+        setting!(
+            PortSpec,
+            max_macs,
+            "--max-macs",
+            "Hold no more FDB entries behind it than this"
+        )
+        .value_name("N|none")
+        .read_by(
+            limits::check_max_macs,
+            |to, text| limits::max_macs(text).map(|it| to.max_macs = Some(it)),
+            |from| limits::max_macs_text(from.max_macs),
+        ),
+    ],
+    rules: &[],
+};
+
+impl Parameters for PortSpec {
+    fn blank() -> Self {
+        Self {
+            dev: String::new(),
+            vni: Vni::ZERO,
+            vlan: None,
+            hook: None,
+            macs: Vec::new(),
+            ips: Vec::new(),
+            max_macs: None,
+        }
+    }
+}
+
+/// What to change on a port. What is absent is left as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PortChange {
+    /// Which VLAN of the device; absent for the untagged frames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<VlanId>,
+    /// The VNI to move it to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vni: Option<Vni>,
+    /// The hook to take its frames at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook: Option<PortHook>,
+    /// The MACs that the FDB is to have behind it, in place of those so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub macs: Option<Vec<MacAddr>>,
+    /// The IPs behind it, in place of those so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub ips: Option<Vec<IpAddr>>,
+    /// Most MACs that may be learned on it; 0 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_macs: Option<u32>,
+}
+
+/// What is given of a port to change.
+pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
+    settings: &[
+        setting!(PortChange, vni, "--vni", "The VNI to move it to"),
+        setting!(
+            PortChange,
+            vlan,
+            "--vlan",
+            "Which VLAN of it; without, the untagged frames"
+        )
+        .value_name("ID"),
+        setting!(
+            PortChange,
+            hook,
+            "--hook",
+            "The kernel hook to take its frames at"
+        ),
+        setting!(
+            PortChange,
+            macs,
+            "--mac",
+            "A MAC behind it; replaces the FDB entries so far"
+        ),
+        setting!(
+            PortChange,
+            ips,
+            "--ip",
+            "An IP behind it; replaces the IPs so far"
+        ),
+        setting!(
+            PortChange,
+            max_macs,
+            "--max-macs",
+            "Hold no more FDB entries behind it than this"
+        )
+        .value_name("N|none")
+        .read_by(
+            limits::check_max_macs,
+            |to, text| limits::max_macs(text).map(|it| to.max_macs = Some(it)),
+            |from| limits::max_macs_text(from.max_macs),
+        ),
+    ],
+    rules: &[Rule::Something {
+        besides: &["--vlan"],
+        sentence: "nothing to set; give at least one option besides --vlan",
+    }],
+};
+
+impl Parameters for PortChange {
+    fn blank() -> Self {
+        Self::default()
+    }
+}
+
+/// Which part of a port to take away. With neither, the device goes with all its VLANs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PortPart {
+    /// This VLAN of it only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<u16>)]
+    pub vlan: Option<VlanId>,
+    /// What of it belongs to this VNI only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<u32>)]
+    pub vni: Option<Vni>,
+}
+
+/// Which part of a port.
+pub static PART: ArgumentList<PortPart> = ArgumentList {
+    settings: &[
+        setting!(PortPart, vlan, "--vlan", "This VLAN of it only").value_name("ID"),
+        setting!(
+            PortPart,
+            vni,
+            "--vni",
+            "What of it belongs to this VNI only"
+        ),
+    ],
+    rules: &[],
+};
+
+impl Parameters for PortPart {
+    fn blank() -> Self {
+        Self::default()
+    }
+}
+
+/// A port, or one VLAN of a port, that belongs to a VNI.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PortRow {
+    /// The device.
+    pub dev: String,
+    /// The VNI it belongs to.
+    pub vni: Vni,
+    /// The VLAN that does, or `null` for the untagged frames.
+    pub vlan: Option<VlanId>,
+    /// The hook that takes its frames.
+    pub hook: PortHook,
+    /// The device's index; `null` while the device does not exist.
+    pub ifindex: Option<u32>,
+    /// How frames are handed to the device.
+    pub delivery: Option<String>,
+    /// The MACs that the FDB has behind it.
+    pub macs: Vec<MacAddr>,
+    /// The IPs behind it: ARP and ND are answered for them, and the nexthop table has them.
+    #[schema(value_type = Vec<String>)]
+    pub ips: Vec<IpAddr>,
+    /// Most MACs that may be learned on it; `null` for no limit.
+    pub max_macs: Option<u32>,
+}
+
+impl Row for PortRow {
+    const COLUMNS: &'static [Column<Self>] = &[
+        column!(dev, text),
+        column!(vni, text),
+        column!(vlan, optional),
+        column!(hook, text),
+        column!(ifindex, optional),
+        column!(delivery, optional),
+        column!(macs, list),
+        column!(ips, list),
+        column!(max_macs, optional),
+    ];
+}

@@ -1,0 +1,233 @@
+//! A VNI: its settings, and its row.
+//!
+//! A setting is a field of [`VniSpec`], a [`Setting`] in the list below it, a field of [`VniRow`] and a column. What it does
+//! is decided where it is applied: `control/record/settings.rs`.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::argument::{ArgumentList, Rule, Setting, setting};
+use crate::model::column::{Column, Row, column};
+use crate::model::{
+    Df, Flood, InnerVlan, Mode, Parameters, PortRange, Reserved, Tos, Ttl, Vni, limits,
+};
+
+/// What to set on a VNI. What is absent is left as it is or, for a new VNI, takes its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct VniSpec {
+    /// One of the four usual sets of `flood`, `learning` and `suppress`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// How floods leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flood: Option<Flood>,
+    /// The multicast group floods go to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub group: Option<IpAddr>,
+    /// Whether MACs are learned from packets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning: Option<bool>,
+    /// Whether ARP and ND are answered here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suppress: Option<bool>,
+    /// Seconds after which a learned entry that was not seen goes; 0 for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ageing_s: Option<u32>,
+    /// Most MACs the VNI may learn; 0 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_macs: Option<u32>,
+    /// What happens to tagged frames that no VLAN mapping covers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inner_vlan: Option<InnerVlan>,
+    /// Outer TTL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Ttl>,
+    /// Outer TOS byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tos: Option<Tos>,
+    /// Outer DF bit over IPv4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub df: Option<Df>,
+    /// Outer UDP source ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub srcport: Option<PortRange>,
+    /// What non-zero reserved header bits do on receipt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Reserved>,
+}
+
+static SETTINGS: [Setting<VniSpec>; 13] = [
+    setting!(
+        VniSpec,
+        mode,
+        "--mode",
+        "One of the four usual sets of --flood, --learning and --suppress"
+    ),
+    setting!(
+        VniSpec,
+        flood,
+        "--flood",
+        "How broadcast, multicast and unknown unicast frames leave"
+    ),
+    setting!(
+        VniSpec,
+        group,
+        "--group",
+        "The multicast group that floods go to; needed with --flood multicast"
+    )
+    .value_name("IP"),
+    setting!(
+        VniSpec,
+        learning,
+        "--learning",
+        "Learn which MAC is where from the frames that come"
+    ),
+    setting!(
+        VniSpec,
+        suppress,
+        "--suppress",
+        "Answer ARP and ND for known hosts here, and let nothing of it leave"
+    ),
+    setting!(
+        VniSpec,
+        ageing_s,
+        "--ageing",
+        "Forget a learned MAC that was not seen for so long; 0 for never"
+    )
+    .value_name("SECONDS")
+    .read_by(
+        limits::check_ageing,
+        |to, text| limits::ageing(text).map(|it| to.ageing_s = Some(it)),
+        |from| from.ageing_s.iter().map(u32::to_string).collect(),
+    ),
+    setting!(
+        VniSpec,
+        max_macs,
+        "--max-macs",
+        "Hold no more FDB entries than this"
+    )
+    .value_name("N|none")
+    .read_by(
+        limits::check_max_macs,
+        |to, text| limits::max_macs(text).map(|it| to.max_macs = Some(it)),
+        |from| limits::max_macs_text(from.max_macs),
+    ),
+    setting!(
+        VniSpec,
+        inner_vlan,
+        "--inner-vlan",
+        "What happens to tagged frames that no VLAN mapping covers"
+    ),
+    setting!(
+        VniSpec,
+        ttl,
+        "--ttl",
+        "Outer TTL, or that of the inner packet"
+    ),
+    setting!(
+        VniSpec,
+        tos,
+        "--tos",
+        "Outer TOS byte, or that of the inner packet; ECN is as in RFC 6040 either way"
+    ),
+    setting!(
+        VniSpec,
+        df,
+        "--df",
+        "Outer \"don't fragment\" bit over IPv4"
+    ),
+    setting!(VniSpec, srcport, "--srcport", "Outer UDP source ports"),
+    setting!(
+        VniSpec,
+        reserved,
+        "--reserved",
+        "What non-zero reserved header bits do on receipt"
+    ),
+];
+
+/// The settings of a new VNI.
+pub static NEW: ArgumentList<VniSpec> = ArgumentList {
+    settings: &SETTINGS,
+    rules: &[],
+};
+
+/// The settings of a VNI to change.
+pub static CHANGE: ArgumentList<VniSpec> = ArgumentList {
+    settings: &SETTINGS,
+    rules: &[Rule::Something {
+        besides: &[],
+        sentence: "nothing to set; give at least one option",
+    }],
+};
+
+impl Parameters for VniSpec {
+    fn blank() -> Self {
+        Self::default()
+    }
+}
+
+/// A VNI as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VniRow {
+    /// The VNI.
+    pub vni: Vni,
+    /// The mode it was given; the parts below may since have been set on their own.
+    pub mode: Mode,
+    /// How floods leave.
+    pub flood: Flood,
+    /// The multicast group, if floods go to one.
+    #[schema(value_type = Option<String>)]
+    pub group: Option<IpAddr>,
+    /// Whether MACs are learned from packets.
+    pub learning: bool,
+    /// Whether ARP and ND are answered here.
+    pub suppress: bool,
+    /// Seconds after which a learned entry that was not seen goes; 0 for never.
+    pub ageing_s: u32,
+    /// Most MACs the VNI may learn; `null` for no limit.
+    pub max_macs: Option<u32>,
+    /// What happens to tagged frames that no VLAN mapping covers.
+    pub inner_vlan: InnerVlan,
+    /// Devices that belong to the VNI.
+    pub ports: Vec<String>,
+    /// VTEPs on the flood list.
+    #[schema(value_type = Vec<String>)]
+    pub remotes: Vec<IpAddr>,
+    /// Outer TTL.
+    pub ttl: Ttl,
+    /// Outer TOS byte.
+    pub tos: Tos,
+    /// Outer DF bit over IPv4.
+    pub df: Df,
+    /// Outer UDP source ports.
+    pub srcport: PortRange,
+    /// What non-zero reserved header bits do on receipt.
+    pub reserved: Reserved,
+}
+
+impl Row for VniRow {
+    const COLUMNS: &'static [Column<Self>] = &[
+        column!(vni, text),
+        column!(mode, text),
+        column!(flood, text),
+        column!(group, optional),
+        column!(learning, on_off),
+        column!(suppress, on_off),
+        column!(ageing_s, text),
+        column!(max_macs, optional),
+        column!(inner_vlan, text),
+        column!(ports, list),
+        column!(remotes, list),
+    ];
+    const DETAILS: &'static [Column<Self>] = &[
+        column!(ttl, text),
+        column!(tos, text),
+        column!(df, text),
+        column!(srcport, text),
+        column!(reserved, text),
+    ];
+}
