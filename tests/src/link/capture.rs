@@ -174,8 +174,8 @@ pub fn carrying(links: &[Capture], inner: &[u8], want: usize, more: Duration) ->
     let mut look = |within| {
         for (link, carried) in links.iter().zip(&mut carried) {
             let seen = link.collect(within, |_| false);
-            let carries = |outer: &Vec<u8>| outer.len() > inner.len() && outer.ends_with(inner);
-            carried.extend(seen.into_iter().filter(carries));
+            let has_inner = |outer: &Vec<u8>| outer.len() > inner.len() && outer.ends_with(inner);
+            carried.extend(seen.into_iter().filter(has_inner));
         }
         carried.iter().map(Vec::len).sum::<usize>()
     };

@@ -9,8 +9,8 @@ use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::failure::{Failure, block_on};
 use super::output::Output;
-use super::{Failure, block_on};
 use crate::api::client::{Client, ClientError};
 use crate::instance;
 use crate::model::{EventRow, Happening, Vni, VniFilter, printable};
@@ -20,7 +20,7 @@ const PIECES_AHEAD: usize = 16;
 
 #[derive(Debug, Args)]
 pub(super) struct MonitorArgs {
-    /// What concerns this VNI only
+    /// Only events of this VNI
     #[arg(long)]
     pub(super) vni: Option<Vni>,
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, builder::PossibleValue};
 
-use super::{Failure, log};
+use super::failure::Failure;
+use super::log;
 use crate::control::Duplicates;
 use crate::daemon::{self, Options, UplinkHook};
 use crate::datapath::XdpMode;
@@ -16,7 +17,7 @@ const UPLINK_HOOKS: [(UplinkHook, &str, &str); 3] = [
     (
         UplinkHook::Auto,
         "auto",
-        "XDP if the interface can, else TC",
+        "XDP if the interface supports it, otherwise TC",
     ),
     (UplinkHook::Xdp, "xdp", "XDP"),
     (UplinkHook::Tc, "tc", "TC"),
@@ -26,13 +27,13 @@ const XDP_MODES: [(XdpMode, &str, &str); 3] = [
     (
         XdpMode::Auto,
         "auto",
-        "In the driver if it can, else in the generic way",
+        "Native mode if the driver supports it, otherwise generic mode",
     ),
-    (XdpMode::Native, "native", "In the driver"),
+    (XdpMode::Native, "native", "Native mode, in the driver"),
     (
         XdpMode::Generic,
         "generic",
-        "In the generic way, which every interface can",
+        "Generic mode, which every interface supports",
     ),
 ];
 
@@ -70,22 +71,22 @@ pub(super) struct RunArgs {
     /// An interface towards the underlay
     #[arg(long, required = true, value_name = "DEV", value_parser = String::read)]
     iface: Vec<String>,
-    /// An address to send from; without, one of each family from the interfaces
+    /// An address to send from; without it, one of each family from the interfaces
     #[arg(long, value_name = "IP", value_parser = IpAddr::read)]
     local: Vec<IpAddr>,
-    /// The UDP port that VXLAN packets are sent to
+    /// The UDP port of VXLAN
     #[arg(long, value_name = "PORT", default_value_t = 4789, value_parser = clap::value_parser!(u16).range(1..))]
     udp_port: u16,
     /// Read the configuration from a file (not in this version)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What takes packets from the underlay first
+    /// The hook that takes packets from the underlay first
     #[arg(long, value_enum, default_value_t = UplinkHook::Auto)]
     uplink_hook: UplinkHook,
     /// How XDP is attached to the interfaces
     #[arg(long, value_enum, default_value_t = XdpMode::Auto)]
     xdp_mode: XdpMode,
-    /// Serve metrics for Prometheus over TCP too
+    /// Also serve Prometheus metrics over TCP, at this address
     #[arg(long, value_name = "ADDR:PORT")]
     metrics: Option<SocketAddr>,
     /// Remove everything from the kernel on a clean stop
@@ -94,13 +95,13 @@ pub(super) struct RunArgs {
     /// Most entries that the FDB can hold
     #[arg(long, value_name = "N")]
     fdb_max: Option<u32>,
-    /// Freeze a MAC where it is after so many moves; 0 for never
+    /// Freeze a MAC in its place after this many moves; 0 for never
     #[arg(long, value_name = "N", default_value_t = Duplicates::default().moves)]
     dup_moves: u32,
-    /// Count the moves of so long a time
+    /// Count the moves within this time
     #[arg(long, value_name = "SECONDS", default_value_t = Duplicates::default().window_s)]
     dup_window: u32,
-    /// Let a frozen MAC move again after so long; 0 to leave that to `vtep fdb del` or `replace`
+    /// Let a frozen MAC move again after this time; 0 to wait for `vtep fdb del` or `replace`
     #[arg(long, value_name = "SECONDS", default_value_t = Duplicates::default().freeze_s)]
     dup_freeze: u32,
 }

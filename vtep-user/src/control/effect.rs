@@ -92,7 +92,7 @@ pub struct Effect {
     pub leave: Vec<IpAddr>,
     /// Interfaces to let go.
     pub detach: Vec<u32>,
-    /// New peers: their routes are to be found and followed.
+    /// New peers: their paths are to be found and tracked.
     pub resolve: Vec<IpAddr>,
     /// Peers that are gone: nobody asks for their routes any more.
     pub forget: Vec<IpAddr>,

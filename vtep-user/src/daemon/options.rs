@@ -37,7 +37,7 @@ pub struct Options {
 /// What takes packets from the underlay first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UplinkHook {
-    /// XDP if the interface can, else TC.
+    /// XDP if the interface supports it, otherwise TC.
     Auto,
     /// XDP.
     Xdp,

@@ -76,7 +76,7 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
             tracing::warn!(%error, "the API server stopped");
         }
     }
-    end.tell(options.teardown)
+    end.report(options.teardown)
 }
 
 /// Why the daemon ends.
@@ -95,7 +95,7 @@ impl End {
     }
 
     /// Says it. Only what somebody asked for is a success.
-    fn tell(self, teardown: bool) -> Result<(), DaemonError> {
+    fn report(self, teardown: bool) -> Result<(), DaemonError> {
         match self {
             Self::Broken(error) => return Err(error),
             Self::Signal if !teardown => tracing::info!("stopped; forwarding continues"),
@@ -118,15 +118,15 @@ mod tests {
             })
         };
         for teardown in [false, true] {
-            let said = End::of(failed()).tell(teardown).unwrap_err().to_string();
+            let said = End::of(failed()).report(teardown).unwrap_err().to_string();
             assert!(
                 said.contains("underlay") && said.contains("no memory"),
                 "{said}"
             );
             assert!(said.contains("vtep run"), "{said}");
 
-            assert!(End::of(Ok(())).tell(teardown).is_ok());
-            assert!(End::Signal.tell(teardown).is_ok());
+            assert!(End::of(Ok(())).report(teardown).is_ok());
+            assert!(End::Signal.report(teardown).is_ok());
         }
     }
 }

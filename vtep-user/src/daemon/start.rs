@@ -55,7 +55,7 @@ pub(super) fn check_kernel() -> Result<(), DaemonError> {
 
 pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
     let netlink = Netlink::open()?;
-    // Before anything is read: what changes from here on is told.
+    // Before anything is read: what changes from here on is reported.
     let monitor = Monitor::open()?;
     let uplinks = uplinks::find(&netlink, &options.ifaces).await?;
     let locals = locals::find(&netlink, options, &uplinks).await?;

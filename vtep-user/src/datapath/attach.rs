@@ -41,7 +41,7 @@ pub enum XdpMode {
 /// How XDP came to be attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum XdpOutcome {
-    /// In the driver.
+    /// Native mode, in the driver.
     Native,
     /// In the stack, and why not in the driver.
     Generic(String),

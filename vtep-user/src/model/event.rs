@@ -17,7 +17,7 @@ pub struct EventRow {
     pub what: Happening,
 }
 
-/// Something that happened. What does not apply is `null`.
+/// An event. Fields that do not apply are `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Happening {
     /// What.
@@ -29,7 +29,7 @@ pub struct Happening {
     /// The host.
     #[schema(value_type = Option<String>)]
     pub ip: Option<IpAddr>,
-    /// The VTEP it is behind now; of a peer event, the peer.
+    /// The VTEP that it is behind now; in a peer event, the peer.
     #[schema(value_type = Option<String>)]
     pub dst: Option<IpAddr>,
     /// The local port it is behind now.
@@ -39,9 +39,9 @@ pub struct Happening {
     pub old_dst: Option<IpAddr>,
     /// The local port it was behind before.
     pub old_dev: Option<String>,
-    /// How many, where one row stands for several.
+    /// The number of events, where one row stands for several.
     pub count: Option<u64>,
-    /// Why, in a word or a sentence.
+    /// The cause, in a word or a sentence.
     pub why: Option<String>,
 }
 

@@ -116,7 +116,8 @@ impl Rule {
         match self {
             Self::One(names) => count(names) == 1,
             Self::Any(names) => count(names) > 0,
-            Self::NotBoth(names) => count(names) < 2,
+            Self::OneAtMost(names) => count(names) < 2,
+            Self::NotBoth(one, other) => count(&[one, other]) < 2,
             Self::Something { besides, .. } => given.arguments.len() > count(besides),
         }
     }

@@ -19,7 +19,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
-    /// Make a VNI.
+    /// Create a VNI.
     VniAdd {
         /// The VNI.
         vni: Vni,
@@ -48,7 +48,7 @@ pub enum Op {
         /// What to change.
         change: Box<PortChange>,
     },
-    /// Take a port, or a part of it, away.
+    /// Remove a port, or a part of it.
     PortDel {
         /// The device.
         dev: String,
@@ -60,21 +60,21 @@ pub enum Op {
     FdbAdd(FdbSpec),
     /// Add a destination to the flood list or to a multicast MAC.
     FdbAppend(FdbSpec),
-    /// Write an FDB entry whether the MAC has one or not.
+    /// Write an FDB entry, and replace the one that the MAC has.
     FdbReplace(FdbSpec),
     /// Delete an FDB entry.
     FdbDel(FdbDel),
     /// Delete all FDB entries that match.
     FdbFlush(FdbFilter),
-    /// Write a neigh entry, refused if the host has one of the user's.
+    /// Write a neigh entry, refused if the host already has a user's entry.
     NeighAdd(NeighSpec),
-    /// Write a neigh entry whether the host has one or not.
+    /// Write a neigh entry, and replace the one that the host has.
     NeighReplace(NeighSpec),
     /// Delete a neigh entry.
     NeighDel(NeighDel),
     /// Write a nexthop entry, refused if the host or prefix has one.
     NexthopAdd(NexthopSpec),
-    /// Write a nexthop entry whether the host or prefix has one or not.
+    /// Write a nexthop entry, and replace the one that the host or prefix has.
     NexthopReplace(NexthopSpec),
     /// Delete a nexthop entry.
     NexthopDel(NexthopDel),
@@ -102,14 +102,14 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "vni_add",
         command: Some(Syntax {
             words: &["vni", "add"],
-            help: "Make a VNI",
+            help: "Create a VNI",
             key: Some(VNI),
             takes: &vni::NEW,
         }),
         endpoint: Endpoint {
             method: Method::Post,
             path: "/v1/vnis/{vni}",
-            summary: "Makes a VNI.",
+            summary: "Creates a VNI.",
             input: Input::body::<VniSpec>(),
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::Conflict],
@@ -129,14 +129,14 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "vni_set",
         command: Some(Syntax {
             words: &["vni", "set"],
-            help: "Change a VNI; what is not given stays",
+            help: "Change a VNI; options that are not given stay",
             key: Some(VNI),
             takes: &vni::CHANGE,
         }),
         endpoint: Endpoint {
             method: Method::Patch,
             path: "/v1/vnis/{vni}",
-            summary: "Changes what is given of a VNI.",
+            summary: "Changes the given settings of a VNI.",
             input: Input::body::<VniSpec>(),
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound],
@@ -200,14 +200,14 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "port_set",
         command: Some(Syntax {
             words: &["port", "set"],
-            help: "Change a port; what is not given stays",
+            help: "Change a port; options that are not given stay",
             key: Some(DEV),
             takes: &port::CHANGE,
         }),
         endpoint: Endpoint {
             method: Method::Patch,
             path: "/v1/ports/{dev}",
-            summary: "Changes what is given of a port.",
+            summary: "Changes the given settings of a port.",
             input: Input::body::<PortChange>(),
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound],
@@ -227,14 +227,14 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "port_del",
         command: Some(Syntax {
             words: &["port", "del"],
-            help: "Take a device away with all its VLANs",
+            help: "Remove a device with all its VLANs",
             key: Some(DEV),
             takes: &port::PART,
         }),
         endpoint: Endpoint {
             method: Method::Delete,
             path: "/v1/ports/{dev}",
-            summary: "Takes a port, or a part of it, away.",
+            summary: "Removes a port, or a part of it.",
             input: Input::query::<PortPart>(),
             answers: Answers::Done,
             refusals: &[Kind::NotFound],
@@ -254,7 +254,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "fdb_add",
         command: Some(Syntax {
             words: &["fdb", "add"],
-            help: "Add an entry; refused if the MAC has one, but for 00:00:00:00:00:00: its list takes another VTEP",
+            help: "Add an entry; refused if the MAC has one, except 00:00:00:00:00:00: its list takes another VTEP",
             key: None,
             takes: &fdb::ENTRY,
         }),
@@ -298,14 +298,14 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "fdb_replace",
         command: Some(Syntax {
             words: &["fdb", "replace"],
-            help: "Write an entry whether the MAC has one or not",
+            help: "Add an entry, or replace the one that the MAC has",
             key: None,
             takes: &fdb::ENTRY,
         }),
         endpoint: Endpoint {
             method: Method::Put,
             path: "/v1/fdb",
-            summary: "Writes an FDB entry whether the MAC has one or not.",
+            summary: "Writes an FDB entry, and replaces the one that the MAC has.",
             input: Input::body::<FdbSpec>(),
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
@@ -371,7 +371,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         endpoint: Endpoint {
             method: Method::Post,
             path: "/v1/neighs",
-            summary: "Writes a neigh entry; refused if the host has one of the user's.",
+            summary: "Writes a neigh entry; refused if the host already has a user's entry.",
             input: Input::body::<NeighSpec>(),
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
@@ -386,14 +386,14 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "neigh_replace",
         command: Some(Syntax {
             words: &["neigh", "replace"],
-            help: "Answer ARP and ND for a host, whether it has an entry or not",
+            help: "Answer ARP and ND for a host, and replace the entry that it has",
             key: None,
             takes: &neigh::ENTRY,
         }),
         endpoint: Endpoint {
             method: Method::Put,
             path: "/v1/neighs",
-            summary: "Writes a neigh entry whether the host has one or not.",
+            summary: "Writes a neigh entry, and replaces the one that the host has.",
             input: Input::body::<NeighSpec>(),
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
@@ -408,7 +408,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "neigh_del",
         command: Some(Syntax {
             words: &["neigh", "del"],
-            help: "Do not answer for a host any more",
+            help: "Stop answering for a host",
             key: None,
             takes: &neigh::DELETE,
         }),
@@ -430,7 +430,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "nexthop_add",
         command: Some(Syntax {
             words: &["nexthop", "add"],
-            help: "Say where a host, or a prefix of hosts, is; refused if it has an entry",
+            help: "Add the place of a host, or of a prefix of hosts; refused if it has an entry",
             key: None,
             takes: &nexthop::ENTRY,
         }),
@@ -452,14 +452,14 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "nexthop_replace",
         command: Some(Syntax {
             words: &["nexthop", "replace"],
-            help: "Say where a host, or a prefix of hosts, is, whether it has an entry or not",
+            help: "Add the place of a host, or of a prefix of hosts, or replace the entry that it has",
             key: None,
             takes: &nexthop::ENTRY,
         }),
         endpoint: Endpoint {
             method: Method::Put,
             path: "/v1/nexthops",
-            summary: "Writes a nexthop entry whether the host or prefix has one or not.",
+            summary: "Writes a nexthop entry, and replaces the one that the host or prefix has.",
             input: Input::body::<NexthopSpec>(),
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
@@ -496,14 +496,14 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "peer_set",
         command: Some(Syntax {
             words: &["peer", "set"],
-            help: "Change how a remote VTEP is sent to",
+            help: "Change how packets to a remote VTEP are sent",
             key: Some(PEER),
             takes: &peer::CHANGE,
         }),
         endpoint: Endpoint {
             method: Method::Patch,
             path: "/v1/peers/{ip}",
-            summary: "Changes what is given of a peer.",
+            summary: "Changes the given settings of a peer.",
             input: Input::body::<PeerSpec>(),
             answers: Answers::Done,
             refusals: &[Kind::Invalid, Kind::NotFound],

@@ -94,7 +94,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
         command: Some(Syntax {
             words: &["vni", "show"],
             help: "Show VNIs",
-            key: Some(Argument::key::<Vni>("VNI", "This one only").optional()),
+            key: Some(Argument::key::<Vni>("VNI", "Only this one").optional()),
             takes: &Nothing,
         }),
         endpoint: Endpoint {
@@ -133,13 +133,13 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
         command: Some(Syntax {
             words: &["port", "show"],
             help: "Show ports",
-            key: Some(Argument::key::<String>("DEV", "This one only").optional()),
+            key: Some(Argument::key::<String>("DEV", "Only this one").optional()),
             takes: &Nothing,
         }),
         endpoint: Endpoint {
             method: Method::Get,
             path: "/v1/ports/{dev}",
-            summary: "What belongs to a VNI of one device.",
+            summary: "The ports of one device.",
             input: Input::Nothing,
             answers: Answers::rows::<PortRow>(),
             refusals: &[Kind::NotFound],
@@ -198,7 +198,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
         id: "neigh_list",
         command: Some(Syntax {
             words: &["neigh", "show"],
-            help: "Show the hosts that are answered for",
+            help: "Show the hosts that ARP and ND are answered for",
             key: None,
             takes: &filter::OF_VNI,
         }),
@@ -260,7 +260,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
         command: Some(Syntax {
             words: &["peer", "show"],
             help: "Show remote VTEPs",
-            key: Some(Argument::key::<IpAddr>("IP", "This one only").optional()),
+            key: Some(Argument::key::<IpAddr>("IP", "Only this one").optional()),
             takes: &Nothing,
         }),
         endpoint: Endpoint {
@@ -303,7 +303,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
         id: "drops",
         command: Some(Syntax {
             words: &["drops"],
-            help: "Show counters of dropped frames and what they mean",
+            help: "Show dropped frames by hook and reason, and what each reason means",
             key: None,
             takes: &Nothing,
         }),

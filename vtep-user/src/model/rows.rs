@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use super::Vni;
 use super::column::{Column, Row, column};
 
-/// A counter. What it is not split by is `null`.
+/// A counter. Fields that it is not split by are `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatsRow {
-    /// The hook that counted.
+    /// The hook.
     pub hook: Option<String>,
     /// What became of the frames.
     pub reason: Option<String>,
@@ -54,9 +54,9 @@ pub struct Status {
     pub pid: u32,
     /// The UDP port that VXLAN packets are sent to.
     pub udp_port: u16,
-    /// The kernel device that holds the UDP port.
+    /// The slow-path device, which holds the UDP port.
     pub device: Option<String>,
-    /// The addresses it sends from.
+    /// The addresses that it sends from.
     #[schema(value_type = Vec<String>)]
     pub locals: Vec<IpAddr>,
     /// The interfaces towards the underlay.
@@ -69,7 +69,7 @@ pub struct Status {
     pub peers: u64,
     /// Number of FDB entries.
     pub fdb: u64,
-    /// Number of FDB entries there is room for.
+    /// Capacity of the FDB, in entries.
     pub fdb_max: u64,
 }
 
@@ -78,7 +78,7 @@ pub struct Status {
 pub struct UplinkStatus {
     /// The interface.
     pub dev: String,
-    /// What takes its packets first: `xdp native`, `xdp generic` or `tc`.
+    /// The hook that takes its packets first: `xdp native`, `xdp generic` or `tc`.
     pub hook: String,
     /// Why it is not `xdp native`.
     pub why: Option<String>,

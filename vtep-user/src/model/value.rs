@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for VlanId {
     }
 }
 
-/// A header field that has a value of its own or takes that of the inner packet: a number or `"inherit"`.
+/// A header field with a value of its own, or that of the inner packet: a number or `"inherit"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrInherit<T> {
     /// This value.
@@ -527,7 +527,7 @@ macro_rules! words {
 }
 
 words! {
-    /// What a VNI does with floods, learning and ARP/ND, as one of the four usual sets.
+    /// How a VNI floods, learns and answers ARP and ND, as one of four presets.
     Mode {
         /// Floods to a multicast group and learns.
         Multicast = "multicast",
@@ -547,13 +547,13 @@ words! {
         Her = "her",
         /// One copy to the VNI's multicast group.
         Multicast = "multicast",
-        /// Not at all.
+        /// They do not leave.
         None = "none",
     }
 }
 
 words! {
-    /// What happens to a frame with a VLAN tag that no mapping covers.
+    /// What happens to a frame with a VLAN tag that has no mapping.
     InnerVlan {
         /// It is dropped (RFC 7348 §6.1).
         Drop = "drop",
@@ -575,7 +575,7 @@ words! {
 }
 
 words! {
-    /// What is done with non-zero reserved bits in a VXLAN header on receipt.
+    /// What happens to packets with reserved bits in the VXLAN header on receipt.
     Reserved {
         /// They are ignored (RFC 7348 §5).
         Ignore = "ignore",
@@ -585,7 +585,7 @@ words! {
 }
 
 words! {
-    /// The kernel hook at which a port's frames are taken.
+    /// The kernel hook that takes a port's frames.
     PortHook {
         /// The daemon chooses.
         Auto = "auto",
@@ -597,7 +597,7 @@ words! {
 }
 
 words! {
-    /// Who put an FDB entry there.
+    /// Who made an FDB entry.
     EntryState {
         /// An operator.
         Static = "static",
@@ -607,11 +607,11 @@ words! {
 }
 
 words! {
-    /// Who put a neigh or nexthop entry there.
+    /// Who made a neigh or nexthop entry.
     NeighState {
         /// An operator.
         Static = "static",
-        /// The data path heard the host's own ARP or ND.
+        /// The data path snooped the host's own ARP or ND.
         Snooped = "snooped",
         /// It came with a port's addresses.
         Port = "port",
@@ -631,9 +631,9 @@ words! {
         Aged = "aged",
         /// Entries were flushed, `count` of them.
         Flushed = "flushed",
-        /// Nothing is known of a destination, and the VNI does not flood.
+        /// A destination is unknown, and the VNI does not flood.
         Miss = "miss",
-        /// A MAC was not learned, for there is no room for it.
+        /// A MAC was not learned, because a limit was reached.
         Limit = "limit",
         /// A MAC moved too often and was frozen (RFC 7432 section 15.1).
         Duplicate = "duplicate",
@@ -653,7 +653,7 @@ words! {
     PeerState {
         /// The route and the next hop's MAC are known.
         Resolved = "resolved",
-        /// There is a route; the next hop's MAC is being asked for.
+        /// There is a route; the kernel is resolving the next hop's MAC.
         Resolving = "resolving",
         /// There is no usable route, or the next hop does not answer.
         Unreachable = "unreachable",

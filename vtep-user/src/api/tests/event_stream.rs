@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{Daemon, Reply, assert_json, mac, vni};
 use crate::api::client::ClientError;
-use crate::api::event_stream::Events;
+use crate::api::event_feed::Events;
 use crate::model::{EventKind, EventRow, Happening, VniFilter};
 
 /// Nothing here takes this long.

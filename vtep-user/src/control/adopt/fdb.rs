@@ -102,7 +102,7 @@ impl Adoption {
     }
 }
 
-/// True if an entry points to something; if so that is told.
+/// True if an entry points to something, to which it refers from then on.
 fn adopt_entry(
     state: &mut State,
     lists: &mut HashMap<u32, Vec<u32>>,

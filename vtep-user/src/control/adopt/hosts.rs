@@ -1,7 +1,7 @@
 //! Taking over the hosts that ARP and ND are answered for, and the nexthop table.
 //!
-//! Read is what the user said, what was heard, and which addresses the ports have. Everything else follows from that, and
-//! what the maps have of it is brought in line.
+//! The daemon reads what the user said, which hosts were snooped, and which addresses the ports have. Everything else follows from
+//! that, and what the maps have of it is brought in line.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -30,8 +30,8 @@ use crate::{
     model::{NeighState, Prefix},
 };
 
-/// The MAC in the lower 48 bits of a number, if it is a station's.
-fn station(raw: u64) -> Option<MacAddr> {
+/// The MAC in the lower 48 bits of a number, if it is a unicast MAC.
+fn unicast(raw: u64) -> Option<MacAddr> {
     let [high, low, bytes @ ..] = raw.to_be_bytes();
     let mac = MacAddr::from_bytes(bytes);
     (high == 0 && low == 0 && !mac.is_zero() && !mac.is_group()).then_some(mac)
@@ -99,15 +99,11 @@ impl Adoption {
         if value.origin != NexthopValue::STATIC {
             return None;
         }
-        let mac = station(value.mac);
-        let follows = value.flags & NexthopValue::FOLLOWS != 0;
-        let via = (!follows && value.kind == FdbValue::PEER).then_some(value.target);
+        let mac = unicast(value.mac);
+        let tracks = value.flags & NexthopValue::FOLLOWS != 0;
+        let via = (!tracks && value.kind == FdbValue::PEER).then_some(value.target);
         let via = via.filter(|&peer| self.state.peers.is_vtep(peer));
-        let wanted = if follows {
-            mac.is_some()
-        } else {
-            via.is_some()
-        };
+        let wanted = if tracks { mac.is_some() } else { via.is_some() };
         if wanted {
             if let Some(peer) = via {
                 self.state.peers.refer(peer);
@@ -132,7 +128,7 @@ impl Adoption {
         let is_known = |mac: &MacAddr| {
             origin == NeighState::Static || self.state.fdb.get(number, *mac).is_some()
         };
-        let mac = station(value.mac).filter(|_| unfit_host(ip).is_none());
+        let mac = unicast(value.mac).filter(|_| unfit_host(ip).is_none());
         if let Some(mac) = mac.filter(is_known) {
             let heard_at = Some(value.port).filter(|_| origin == NeighState::Snooped);
             let neigh = Neigh {

@@ -250,7 +250,7 @@ impl Adoption {
                 state.flood.set_multicast(number, Some(peer));
             }
         }
-        // A daemon that was killed may not have come to that: those who are members are told by what `LOCALS` has.
+        // A daemon that was killed may not have come to that: what `LOCALS` has says which groups it had joined.
         let is_group = |write: &Write| matches!(write, Write::Group(..));
         self.early
             .extend(out.writes.into_iter().filter(|write| !is_group(write)));

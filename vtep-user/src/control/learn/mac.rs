@@ -71,8 +71,8 @@ impl State {
     fn source_of(&self, event: &Event) -> Option<Source> {
         let mac = event.mac();
         let segment = self.segments.get(event.segment)?;
-        let station = !mac.is_zero() && !mac.is_group() && !self.own_macs.contains(&mac);
-        if !station || !segment.has(abi::segment::Segment::LEARNING) {
+        let unicast = !mac.is_zero() && !mac.is_group() && !self.own_macs.contains(&mac);
+        if !unicast || !segment.has(abi::segment::Segment::LEARNING) {
             return None;
         }
         if event.from_port() {

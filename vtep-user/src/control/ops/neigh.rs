@@ -42,7 +42,7 @@ impl State {
                 "answers for {ip} need a MAC; give it with: --lladdr MAC"
             ))
         })?;
-        let mac = refuse::station(mac, "--lladdr")?;
+        let mac = refuse::unicast(mac, "--lladdr")?;
         let known = self.hosts.get(number, ip);
         self.check_neigh_room(usize::from(!known.is_some_and(|known| known.is_own())))?;
 

@@ -84,7 +84,7 @@ impl State {
             )));
         }
         let mac = lladdr
-            .map(|mac| refuse::station(mac, "--lladdr"))
+            .map(|mac| refuse::unicast(mac, "--lladdr"))
             .transpose()?;
         let old = self.nexthops.get(number, prefix);
         self.check_nexthop_room(old.map_or(room(prefix), |_| 0))?;

@@ -27,10 +27,10 @@ fn vlan_number(vlan: Option<VlanId>) -> u16 {
     vlan.map_or(0, VlanId::get)
 }
 
-/// The MACs of a list, which must be stations.
-fn stations(macs: &[MacAddr]) -> Result<BTreeSet<MacAddr>, Refusal> {
+/// The MACs of a list, which must be unicast MACs.
+fn unicast_macs(macs: &[MacAddr]) -> Result<BTreeSet<MacAddr>, Refusal> {
     macs.iter()
-        .map(|&mac| refuse::station(mac, "--mac"))
+        .map(|&mac| refuse::unicast(mac, "--mac"))
         .collect()
 }
 
@@ -103,7 +103,7 @@ impl State {
         }
         self.check_lists_room(number)?;
         let max_macs = max_macs.unwrap_or(0);
-        let macs = stations(macs)?;
+        let macs = unicast_macs(macs)?;
         self.check_macs(number, &macs, None, max_macs, (dev, *vlan))?;
         let ips = ips.iter().copied().collect();
         self.check_ips(number, &ips, None)?;
@@ -174,7 +174,7 @@ impl State {
             self.check_lists_room(number)?;
         }
         let macs = match macs {
-            Some(macs) => stations(macs)?,
+            Some(macs) => unicast_macs(macs)?,
             None => old_macs.clone(),
         };
         let max_macs = max_macs.unwrap_or(old.max_macs);

@@ -17,8 +17,8 @@ pub(crate) fn check_host(ip: IpAddr) -> Result<(), Refusal> {
     }
 }
 
-/// The MAC, which must be a station's, of the option that names it.
-pub(crate) fn station(mac: MacAddr, option: &str) -> Result<MacAddr, Refusal> {
+/// The MAC, which must be a unicast MAC, of the option that names it.
+pub(crate) fn unicast(mac: MacAddr, option: &str) -> Result<MacAddr, Refusal> {
     if mac.is_zero() || mac.is_group() {
         return Err(Refusal::invalid(format!(
             "{mac} is not a unicast MAC address; give one that is neither zero nor multicast with: {option}"

@@ -43,6 +43,6 @@ impl Links for Option<LinkFacts> {
 pub enum Reserved {
     /// It leads to the underlay.
     Uplink,
-    /// It is the instance's own kernel device.
+    /// It is the instance's own slow-path device.
     SlowPath,
 }

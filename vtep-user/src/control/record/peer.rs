@@ -27,7 +27,7 @@ pub enum Resolution {
         src_mac: MacAddr,
         /// The next hop's MAC.
         dst_mac: MacAddr,
-        /// Largest IP packet on the way, in bytes.
+        /// Largest IP packet on the path, in bytes.
         mtu: u32,
         /// The gateway, if the peer is not on the link.
         via: Option<IpAddr>,
@@ -41,7 +41,7 @@ pub enum Resolution {
         /// The gateway, if the peer is not on the link.
         via: Option<IpAddr>,
     },
-    /// There is no way to the peer.
+    /// There is no path to the peer.
     NoRoute,
     /// The interface of the route is down.
     LinkDown {

@@ -82,7 +82,7 @@ pub static DELETE: ArgumentList<FdbDel> = ArgumentList {
         setting!(FdbDel, dst, "--dst", "Only if it points to this VTEP").value_name("VTEP_IP"),
         setting!(FdbDel, dev, "--dev", "Only if it points to this port").value_name("PORT"),
     ],
-    rules: &[Rule::NotBoth(&["--dst", "--dev"])],
+    rules: &[Rule::NotBoth("--dst", "--dev")],
 };
 
 impl Parameters for FdbDel {
@@ -123,7 +123,7 @@ impl Parameters for FdbAt {
     }
 }
 
-/// Which FDB entries: those that match everything given.
+/// Which FDB entries: those that match every given field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -140,7 +140,7 @@ pub struct FdbFilter {
     /// Behind this port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dev: Option<String>,
-    /// Learned ones only.
+    /// Only learned ones.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub learned: bool,
 }
@@ -148,9 +148,9 @@ pub struct FdbFilter {
 /// Which entries to show.
 pub static FILTER: ArgumentList<FdbFilter> = ArgumentList {
     settings: &[
-        setting!(FdbFilter, vni, "--vni", "Of this VNI only"),
-        setting!(FdbFilter, dst, "--dst", "Behind this VTEP only").value_name("IP"),
-        setting!(FdbFilter, dev, "--dev", "Behind this port only").value_name("PORT"),
+        setting!(FdbFilter, vni, "--vni", "Only those of this VNI"),
+        setting!(FdbFilter, dst, "--dst", "Only those behind this VTEP").value_name("IP"),
+        setting!(FdbFilter, dev, "--dev", "Only those behind this port").value_name("PORT"),
     ],
     rules: &[],
 };
@@ -159,9 +159,9 @@ pub static FILTER: ArgumentList<FdbFilter> = ArgumentList {
 pub static FLUSH: ArgumentList<FdbFilter> = ArgumentList {
     settings: &[
         setting!(FdbFilter, vni, "--vni", "The VNI").required(),
-        setting!(FdbFilter, dst, "--dst", "Behind this VTEP only").value_name("IP"),
-        setting!(FdbFilter, dev, "--dev", "Behind this port only").value_name("PORT"),
-        setting!(FdbFilter, learned, "--learned", "Learned ones only"),
+        setting!(FdbFilter, dst, "--dst", "Only those behind this VTEP").value_name("IP"),
+        setting!(FdbFilter, dev, "--dev", "Only those behind this port").value_name("PORT"),
+        setting!(FdbFilter, learned, "--learned", "Only learned ones"),
     ],
     rules: &[],
 };
@@ -184,11 +184,11 @@ pub struct FdbRow {
     pub dst: Option<IpAddr>,
     /// The local port it is behind, or `null`.
     pub dev: Option<String>,
-    /// Who put it there.
+    /// Who made it.
     pub state: EntryState,
     /// Seconds since the address was last seen; `null` for a static entry.
     pub age_s: Option<u64>,
-    /// The MAC moved too often and stays where it is for now (RFC 7432 section 15.1).
+    /// The MAC moved too often and is frozen in its place (RFC 7432 section 15.1).
     pub duplicate: bool,
 }
 

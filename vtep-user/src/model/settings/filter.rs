@@ -21,7 +21,7 @@ pub struct VniFilter {
 
 /// Of which VNI.
 pub static OF_VNI: ArgumentList<VniFilter> = ArgumentList {
-    settings: &[setting!(VniFilter, vni, "--vni", "Of this VNI only")],
+    settings: &[setting!(VniFilter, vni, "--vni", "Only those of this VNI")],
     rules: &[],
 };
 
@@ -31,7 +31,7 @@ impl Parameters for VniFilter {
     }
 }
 
-/// Which counters: those that are split by everything given.
+/// Which counters: those that are split by every given field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -53,11 +53,17 @@ pub struct StatsFilter {
 /// Which counters.
 pub static STATS: ArgumentList<StatsFilter> = ArgumentList {
     settings: &[
-        setting!(StatsFilter, vni, "--vni", "Of this VNI only"),
-        setting!(StatsFilter, dev, "--dev", "Of this port only"),
-        setting!(StatsFilter, peer, "--peer", "Of this remote VTEP only").value_name("IP"),
+        setting!(StatsFilter, vni, "--vni", "Only those of this VNI"),
+        setting!(StatsFilter, dev, "--dev", "Only those of this port"),
+        setting!(
+            StatsFilter,
+            peer,
+            "--peer",
+            "Only those of this remote VTEP"
+        )
+        .value_name("IP"),
     ],
-    rules: &[Rule::NotBoth(&["--vni", "--dev", "--peer"])],
+    rules: &[Rule::OneAtMost(&["--vni", "--dev", "--peer"])],
 };
 
 impl Parameters for StatsFilter {

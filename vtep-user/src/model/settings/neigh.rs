@@ -24,7 +24,7 @@ pub struct NeighSpec {
     /// Its MAC; refused if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lladdr: Option<MacAddr>,
-    /// Whether ND answers call it a router.
+    /// Whether ND answers have the router flag.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub router: bool,
 }
@@ -46,7 +46,7 @@ pub static ENTRY: ArgumentList<NeighSpec> = ArgumentList {
             NeighSpec,
             router,
             "--router",
-            "Say in ND answers that it is a router"
+            "Set the router flag in ND answers"
         ),
     ],
     rules: &[],
@@ -63,7 +63,7 @@ impl Parameters for NeighSpec {
     }
 }
 
-/// A host not to answer for any more: whatever its MAC, or only if it has that one.
+/// A host to stop answering for: whatever its MAC, or only if it has that one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -111,13 +111,13 @@ pub struct NeighRow {
     pub ip: IpAddr,
     /// Its MAC.
     pub lladdr: MacAddr,
-    /// Who put it there.
+    /// Who made it.
     pub state: NeighState,
-    /// The local port it was heard at or given to, or `null`.
+    /// The local port that it was snooped or set at, or `null`.
     pub dev: Option<String>,
-    /// Whether ND answers call it a router.
+    /// Whether ND answers have the router flag.
     pub router: bool,
-    /// Seconds since it was last heard; `null` where it does not age.
+    /// Seconds since its last ARP or ND; `null` where it does not age.
     pub age_s: Option<u64>,
 }
 

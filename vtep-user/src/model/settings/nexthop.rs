@@ -21,11 +21,11 @@ pub struct NexthopSpec {
     pub ip: Prefix,
     /// The VNI.
     pub vni: Vni,
-    /// The VTEP to send to; absent where the host is where the FDB has `lladdr`.
+    /// The VTEP to send to; absent where the FDB entry of `lladdr` says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub via: Option<IpAddr>,
-    /// The inner destination MAC that frames get; absent where they keep theirs.
+    /// The inner destination MAC that frames get; without it they keep theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lladdr: Option<MacAddr>,
 }
@@ -33,20 +33,20 @@ pub struct NexthopSpec {
 /// An entry to write.
 pub static ENTRY: ArgumentList<NexthopSpec> = ArgumentList {
     settings: &[
-        setting!(NexthopSpec, ip, "HOST_IP", "The host, or the prefix"),
+        setting!(NexthopSpec, ip, "IP", "The host, or the prefix").value_name("HOST_IP"),
         setting!(NexthopSpec, vni, "--vni", "The VNI"),
         setting!(
             NexthopSpec,
             via,
             "--via",
-            "Behind this VTEP; without, where the FDB has --lladdr"
+            "Behind this VTEP; without it, where the FDB has --lladdr"
         )
         .value_name("VTEP_IP"),
         setting!(
             NexthopSpec,
             lladdr,
             "--lladdr",
-            "The destination MAC that frames for it get; without, they keep theirs"
+            "The destination MAC that its frames get; without it, they keep theirs"
         )
         .value_name("MAC"),
     ],
@@ -64,7 +64,7 @@ impl Parameters for NexthopSpec {
     }
 }
 
-/// An entry of the nexthop table to delete: wherever it leads, or only if it leads there.
+/// An entry of the nexthop table to delete: wherever it points, or only if it points there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -76,7 +76,7 @@ pub struct NexthopDel {
     /// The VNI.
     #[param(value_type = u32)]
     pub vni: Vni,
-    /// Only if it leads to this VTEP.
+    /// Only if it points to this VTEP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     #[param(value_type = Option<String>)]
@@ -90,9 +90,9 @@ pub struct NexthopDel {
 /// An entry to delete.
 pub static DELETE: ArgumentList<NexthopDel> = ArgumentList {
     settings: &[
-        setting!(NexthopDel, ip, "HOST_IP", "The host, or the prefix"),
+        setting!(NexthopDel, ip, "IP", "The host, or the prefix").value_name("HOST_IP"),
         setting!(NexthopDel, vni, "--vni", "The VNI"),
-        setting!(NexthopDel, via, "--via", "Only if it leads to this VTEP").value_name("VTEP_IP"),
+        setting!(NexthopDel, via, "--via", "Only if it points to this VTEP").value_name("VTEP_IP"),
         setting!(
             NexthopDel,
             lladdr,
@@ -123,16 +123,16 @@ pub struct NexthopRow {
     /// The host, or the prefix.
     #[schema(value_type = String)]
     pub ip: Prefix,
-    /// The VTEP to send to; `null` where the host is where the FDB has `lladdr`, or local.
+    /// The VTEP to send to; `null` for a local host, or where the FDB entry of `lladdr` says it.
     #[schema(value_type = Option<String>)]
     pub via: Option<IpAddr>,
     /// The inner destination MAC that frames get; `null` where they keep theirs.
     pub lladdr: Option<MacAddr>,
-    /// The local port that it leads to, or `null`.
+    /// The local port that it points to, or `null`.
     pub dev: Option<String>,
-    /// Who put it there: `static`, or `port` for the addresses of a port.
+    /// Who made it: `static`, or `port` for the addresses of a port.
     pub state: NeighState,
-    /// Whether it leads anywhere now.
+    /// Whether it points to a port or VTEP now.
     pub usable: bool,
 }
 

@@ -13,7 +13,7 @@ use crate::model::{MacAddr, Parameters, PeerState};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PeerSpec {
-    /// Whether to send it outer UDP checksums over IPv6.
+    /// Whether packets to it carry outer UDP checksums over IPv6.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub csum6: Option<bool>,
 }
@@ -24,7 +24,7 @@ pub static CHANGE: ArgumentList<PeerSpec> = ArgumentList {
         PeerSpec,
         csum6,
         "--csum6",
-        "Send correct outer UDP checksums over IPv6, or zero"
+        "Send correct outer UDP checksums over IPv6 (on), or zero (off)"
     )],
     rules: &[Rule::Something {
         besides: &[],
@@ -52,7 +52,7 @@ pub struct PeerRow {
     pub state: PeerState,
     /// The MTU of the route to it.
     pub mtu: Option<u32>,
-    /// Whether it is sent outer UDP checksums over IPv6; `null` over IPv4.
+    /// Whether packets to it carry outer UDP checksums over IPv6; `null` over IPv4.
     pub csum6: Option<bool>,
     /// The gateway towards it; `null` if it is on the link.
     #[schema(value_type = Option<String>)]

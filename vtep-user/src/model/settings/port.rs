@@ -23,10 +23,10 @@ pub struct PortSpec {
     /// The VLAN; absent for the untagged frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<VlanId>,
-    /// The hook to take its frames at; absent for `auto`.
+    /// The hook that takes its frames; absent for `auto`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<PortHook>,
-    /// The MACs that the FDB has behind it.
+    /// The static MACs behind it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub macs: Vec<MacAddr>,
     /// The IPs behind it: ARP and ND are answered for them, and the nexthop table has them.
@@ -47,15 +47,10 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             PortSpec,
             vlan,
             "--vlan",
-            "This VLAN of it; without, the untagged frames"
+            "This VLAN of it; without it, the untagged frames"
         )
         .value_name("ID"),
-        setting!(
-            PortSpec,
-            hook,
-            "--hook",
-            "The kernel hook to take its frames at"
-        ),
+        setting!(PortSpec, hook, "--hook", "The hook that takes its frames"),
         setting!(
             PortSpec,
             macs,
@@ -72,7 +67,7 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             PortSpec,
             max_macs,
             "--max-macs",
-            "Hold no more FDB entries behind it than this"
+            "Most FDB entries behind it"
         )
         .value_name("N|none")
         .read_by(
@@ -98,7 +93,7 @@ impl Parameters for PortSpec {
     }
 }
 
-/// What to change on a port. What is absent is left as it is.
+/// Changes of a port. Absent fields stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PortChange {
@@ -108,13 +103,13 @@ pub struct PortChange {
     /// The VNI to move it to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vni: Option<Vni>,
-    /// The hook to take its frames at.
+    /// The hook that takes its frames.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hook: Option<PortHook>,
-    /// The MACs that the FDB is to have behind it, in place of those so far.
+    /// The static MACs behind it; they replace its previous ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub macs: Option<Vec<MacAddr>>,
-    /// The IPs behind it, in place of those so far.
+    /// The IPs behind it; they replace its previous ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub ips: Option<Vec<IpAddr>>,
@@ -131,32 +126,27 @@ pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
             PortChange,
             vlan,
             "--vlan",
-            "Which VLAN of it; without, the untagged frames"
+            "Which VLAN of it; without it, the untagged frames"
         )
         .value_name("ID"),
-        setting!(
-            PortChange,
-            hook,
-            "--hook",
-            "The kernel hook to take its frames at"
-        ),
+        setting!(PortChange, hook, "--hook", "The hook that takes its frames"),
         setting!(
             PortChange,
             macs,
             "--mac",
-            "A MAC behind it; replaces the FDB entries so far"
+            "A MAC behind it; replaces its previous static entries"
         ),
         setting!(
             PortChange,
             ips,
             "--ip",
-            "An IP behind it; replaces the IPs so far"
+            "An IP behind it; replaces its previous IPs"
         ),
         setting!(
             PortChange,
             max_macs,
             "--max-macs",
-            "Hold no more FDB entries behind it than this"
+            "Most FDB entries behind it"
         )
         .value_name("N|none")
         .read_by(
@@ -177,16 +167,16 @@ impl Parameters for PortChange {
     }
 }
 
-/// Which part of a port to take away. With neither, the device goes with all its VLANs.
+/// Which part of a port to remove. With neither field, the device goes with all its VLANs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PortPart {
-    /// This VLAN of it only.
+    /// Only this VLAN of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<u16>)]
     pub vlan: Option<VlanId>,
-    /// What of it belongs to this VNI only.
+    /// Only its VLANs that belong to this VNI.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<u32>)]
     pub vni: Option<Vni>,
@@ -195,12 +185,12 @@ pub struct PortPart {
 /// Which part of a port.
 pub static PART: ArgumentList<PortPart> = ArgumentList {
     settings: &[
-        setting!(PortPart, vlan, "--vlan", "This VLAN of it only").value_name("ID"),
+        setting!(PortPart, vlan, "--vlan", "Only this VLAN of it").value_name("ID"),
         setting!(
             PortPart,
             vni,
             "--vni",
-            "What of it belongs to this VNI only"
+            "Only its VLANs that belong to this VNI"
         ),
     ],
     rules: &[],
@@ -219,15 +209,15 @@ pub struct PortRow {
     pub dev: String,
     /// The VNI it belongs to.
     pub vni: Vni,
-    /// The VLAN that does, or `null` for the untagged frames.
+    /// The VLAN, or `null` for the untagged frames.
     pub vlan: Option<VlanId>,
     /// The hook that takes its frames.
     pub hook: PortHook,
     /// The device's index; `null` while the device does not exist.
     pub ifindex: Option<u32>,
-    /// How frames are handed to the device.
+    /// How frames are delivered to the device.
     pub delivery: Option<String>,
-    /// The MACs that the FDB has behind it.
+    /// The static MACs behind it.
     pub macs: Vec<MacAddr>,
     /// The IPs behind it: ARP and ND are answered for them, and the nexthop table has them.
     #[schema(value_type = Vec<String>)]

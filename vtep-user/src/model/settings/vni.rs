@@ -14,11 +14,11 @@ use crate::model::{
     Df, Flood, InnerVlan, Mode, Parameters, PortRange, Reserved, Tos, Ttl, Vni, limits,
 };
 
-/// What to set on a VNI. What is absent is left as it is or, for a new VNI, takes its default.
+/// Settings of a VNI. An absent one stays as it is; in a new VNI it takes its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VniSpec {
-    /// One of the four usual sets of `flood`, `learning` and `suppress`.
+    /// A preset of `flood`, `learning` and `suppress`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// How floods leave.
@@ -34,13 +34,13 @@ pub struct VniSpec {
     /// Whether ARP and ND are answered here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suppress: Option<bool>,
-    /// Seconds after which a learned entry that was not seen goes; 0 for never.
+    /// Seconds after which a learned entry without a frame goes; 0 for never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ageing_s: Option<u32>,
-    /// Most MACs the VNI may learn; 0 for no limit.
+    /// Most MACs of the VNI; 0 for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_macs: Option<u32>,
-    /// What happens to tagged frames that no VLAN mapping covers.
+    /// What happens to frames with a VLAN tag that has no mapping.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inner_vlan: Option<InnerVlan>,
     /// Outer TTL.
@@ -55,7 +55,7 @@ pub struct VniSpec {
     /// Outer UDP source ports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub srcport: Option<PortRange>,
-    /// What non-zero reserved header bits do on receipt.
+    /// What happens to packets with reserved header bits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reserved: Option<Reserved>,
 }
@@ -65,7 +65,7 @@ static SETTINGS: [Setting<VniSpec>; 13] = [
         VniSpec,
         mode,
         "--mode",
-        "One of the four usual sets of --flood, --learning and --suppress"
+        "A preset of --flood, --learning and --suppress"
     ),
     setting!(
         VniSpec,
@@ -84,19 +84,19 @@ static SETTINGS: [Setting<VniSpec>; 13] = [
         VniSpec,
         learning,
         "--learning",
-        "Learn which MAC is where from the frames that come"
+        "Learn from incoming frames where each MAC is"
     ),
     setting!(
         VniSpec,
         suppress,
         "--suppress",
-        "Answer ARP and ND for known hosts here, and let nothing of it leave"
+        "Answer ARP and ND for known hosts at the port"
     ),
     setting!(
         VniSpec,
         ageing_s,
         "--ageing",
-        "Forget a learned MAC that was not seen for so long; 0 for never"
+        "Delete a learned MAC after this time without a frame from it; 0 for never"
     )
     .value_name("SECONDS")
     .read_by(
@@ -108,7 +108,7 @@ static SETTINGS: [Setting<VniSpec>; 13] = [
         VniSpec,
         max_macs,
         "--max-macs",
-        "Hold no more FDB entries than this"
+        "Most FDB entries of the VNI"
     )
     .value_name("N|none")
     .read_by(
@@ -120,19 +120,19 @@ static SETTINGS: [Setting<VniSpec>; 13] = [
         VniSpec,
         inner_vlan,
         "--inner-vlan",
-        "What happens to tagged frames that no VLAN mapping covers"
+        "What happens to frames with a VLAN tag that has no mapping"
     ),
     setting!(
         VniSpec,
         ttl,
         "--ttl",
-        "Outer TTL, or that of the inner packet"
+        "Outer TTL, or `inherit` from the inner packet"
     ),
     setting!(
         VniSpec,
         tos,
         "--tos",
-        "Outer TOS byte, or that of the inner packet; ECN is as in RFC 6040 either way"
+        "Outer TOS byte, or `inherit` from the inner packet; ECN always follows RFC 6040"
     ),
     setting!(
         VniSpec,
@@ -145,7 +145,7 @@ static SETTINGS: [Setting<VniSpec>; 13] = [
         VniSpec,
         reserved,
         "--reserved",
-        "What non-zero reserved header bits do on receipt"
+        "What happens to packets with reserved header bits"
     ),
 ];
 
@@ -175,7 +175,7 @@ impl Parameters for VniSpec {
 pub struct VniRow {
     /// The VNI.
     pub vni: Vni,
-    /// The mode it was given; the parts below may since have been set on their own.
+    /// The mode that was set last; its parts below may have changed since.
     pub mode: Mode,
     /// How floods leave.
     pub flood: Flood,
@@ -186,11 +186,11 @@ pub struct VniRow {
     pub learning: bool,
     /// Whether ARP and ND are answered here.
     pub suppress: bool,
-    /// Seconds after which a learned entry that was not seen goes; 0 for never.
+    /// Seconds after which a learned entry without a frame goes; 0 for never.
     pub ageing_s: u32,
-    /// Most MACs the VNI may learn; `null` for no limit.
+    /// Most MACs of the VNI; `null` for no limit.
     pub max_macs: Option<u32>,
-    /// What happens to tagged frames that no VLAN mapping covers.
+    /// What happens to frames with a VLAN tag that has no mapping.
     pub inner_vlan: InnerVlan,
     /// Devices that belong to the VNI.
     pub ports: Vec<String>,
@@ -205,7 +205,7 @@ pub struct VniRow {
     pub df: Df,
     /// Outer UDP source ports.
     pub srcport: PortRange,
-    /// What non-zero reserved header bits do on receipt.
+    /// What happens to packets with reserved header bits.
     pub reserved: Reserved,
 }
 
