@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use crate::model::{EventRow, Happening};
+use crate::model::{EventDetails, EventRow};
 
 /// Rows that wait for a slow reader.
 const ROWS_AHEAD: usize = 16_384;
@@ -35,7 +35,7 @@ impl Events {
     }
 
     /// Tells everyone who watches what happened just now. Never waits.
-    pub fn publish(&self, events: Vec<Happening>) {
+    pub fn publish(&self, events: Vec<EventDetails>) {
         if events.is_empty() || !self.watched() {
             return;
         }

@@ -15,7 +15,7 @@ use super::ErrorBody;
 use super::event_feed::now;
 use super::routes::Params;
 use super::shared::Shared;
-use crate::model::{EventKind, EventRow, Happening, Refusal, Vni, VniFilter};
+use crate::model::{EventDetails, EventKind, EventRow, Refusal, Vni, VniFilter};
 
 /// Bytes that are written to a response at a time, about.
 const PIECE: usize = 16 << 10;
@@ -90,7 +90,7 @@ impl Watch {
 }
 
 /// Whether those who watch one VNI are to know.
-fn concerns(what: &Happening, vni: Vni) -> bool {
+fn concerns(what: &EventDetails, vni: Vni) -> bool {
     what.vni == Some(vni) || what.event == EventKind::Lost
 }
 
@@ -98,10 +98,10 @@ fn concerns(what: &Happening, vni: Vni) -> bool {
 fn missed(count: u64) -> EventRow {
     EventRow {
         time: now(),
-        what: Happening {
+        what: EventDetails {
             count: Some(count),
             why: Some("this reader was too slow".into()),
-            ..Happening::new(EventKind::Lost)
+            ..EventDetails::new(EventKind::Lost)
         },
     }
 }

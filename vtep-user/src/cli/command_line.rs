@@ -25,32 +25,34 @@ pub(super) struct Globals {
 
 /// The whole command line.
 pub(super) fn whole() -> Command {
-    let command = Command::new("vtep")
+    // What is said of a command comes after its arguments, whose type may say something of itself.
+    Globals::augment_args(Command::new("vtep"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("A VXLAN tunnel endpoint whose data path runs in eBPF")
         .max_term_width(100)
         .subcommand_required(true)
-        .arg_required_else_help(true);
-    Globals::augment_args(command)
-        .subcommand(run::RunArgs::augment_args(
-            Command::new("run")
+        .arg_required_else_help(true)
+        .subcommand(
+            run::RunArgs::augment_args(Command::new("run"))
                 .about("Run the daemon")
                 .after_help(log::HELP),
-        ))
+        )
         .subcommands(grammar::groups())
         .subcommands(grammar::single_words())
-        .subcommand(monitor::MonitorArgs::augment_args(
-            Command::new("monitor").about(
+        .subcommand(
+            monitor::MonitorArgs::augment_args(Command::new("monitor")).about(
                 "Print events as they happen: MACs that are learned, move, age, are missed or lost",
             ),
-        ))
-        .subcommand(batch::BatchArgs::augment_args(Command::new("batch").about(
-            "Make many changes: one command per line, without the leading `vtep`",
-        )))
+        )
+        .subcommand(
+            batch::BatchArgs::augment_args(Command::new("batch"))
+                .about("Make many changes: one command per line, without the leading `vtep`"),
+        )
         .subcommand(
             Command::new("teardown").about("Remove everything from the kernel and end the daemon"),
         )
-        .subcommand(completions::CompletionsArgs::augment_args(
-            Command::new("completions").about("Print a completion script for a shell"),
-        ))
+        .subcommand(
+            completions::CompletionsArgs::augment_args(Command::new("completions"))
+                .about("Print a completion script for a shell"),
+        )
 }

@@ -17,6 +17,17 @@ fn the_grammar_is_sound() {
 }
 
 #[test]
+fn the_help_says_first_what_vtep_is() {
+    let help = parse("--help").unwrap_err().to_string();
+
+    let (first, _) = help.split_once('\n').unwrap();
+    assert_eq!(
+        first,
+        "A VXLAN tunnel endpoint whose data path runs in eBPF"
+    );
+}
+
+#[test]
 fn vni_add_and_set_take_every_option() {
     let options = "--mode l2 --flood none --group 239.1.1.1 --learning off --suppress on --ageing 60 --max-macs 9 \
                    --inner-vlan pass --ttl inherit --tos 0xb8 --df unset --srcport 1000-2000 --reserved strict";

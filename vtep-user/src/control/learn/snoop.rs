@@ -20,7 +20,7 @@ use crate::{
         },
         state::State,
     },
-    model::{EventKind, Happening, NeighState},
+    model::{EventDetails, EventKind, NeighState},
 };
 
 impl State {
@@ -86,14 +86,14 @@ impl State {
                 // The other half is the user's.
                 if self.hosts.snooped() >= limit / 2 || self.hosts_used() >= limit {
                     self.run.counters.full += 1;
-                    self.notify_limit(out, Scope::Tables, |state| Happening {
+                    self.notify_limit(out, Scope::Tables, |state| EventDetails {
                         why: Some("the neigh table is full".to_owned()),
                         ..state.happening(EventKind::Limit, number, host, mac)
                     });
                     return;
                 }
                 self.put_snooped(number, host, new, out);
-                self.notify(out, |state| Happening {
+                self.notify(out, |state| EventDetails {
                     dev: state.port_name(event.port).map(|(dev, _)| dev.to_owned()),
                     ..state.happening(EventKind::Learned, number, host, mac)
                 });
@@ -116,7 +116,7 @@ impl State {
         }
         let frozen = self.note_host_move(number, host, new.heard.0);
         self.put_snooped(number, host, new, out);
-        self.notify(out, |state| Happening {
+        self.notify(out, |state| EventDetails {
             why: Some(was_at(known.mac)),
             ..state.happening(EventKind::Moved, number, host, new.mac)
         });
@@ -144,7 +144,7 @@ impl State {
         out: &mut Effect,
     ) {
         self.run.counters.frozen += 1;
-        self.notify(out, |state| Happening {
+        self.notify(out, |state| EventDetails {
             why: Some(format!("{other} claims the address too")),
             ..state.happening(EventKind::Duplicate, number, host, mac)
         });
@@ -165,7 +165,7 @@ impl State {
             return;
         }
         self.remove_own_host(number, host, out);
-        self.notify(out, |state| Happening {
+        self.notify(out, |state| EventDetails {
             dst: Some(event.vtep.into()),
             why: Some(was_at(known.mac)),
             ..state.happening(EventKind::Moved, number, host, mac)
@@ -268,12 +268,12 @@ impl State {
     }
 
     /// Something that happened to a host.
-    fn happening(&self, event: EventKind, number: u32, host: IpAddr, mac: MacAddr) -> Happening {
-        Happening {
+    fn happening(&self, event: EventKind, number: u32, host: IpAddr, mac: MacAddr) -> EventDetails {
+        EventDetails {
             vni: self.segment_name(number),
             mac: Some(mac),
             ip: Some(host),
-            ..Happening::new(event)
+            ..EventDetails::new(event)
         }
     }
 }
