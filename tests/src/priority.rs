@@ -9,15 +9,14 @@ pub struct Ahead {
 }
 
 impl Ahead {
-    /// From now on this thread goes first, until what is returned is dropped.
-    ///
-    /// # Panics
-    ///
-    /// If the kernel refuses.
+    /// From now on this thread goes first, until what is returned is dropped. Where the kernel refuses (a container without
+    /// `CAP_SYS_NICE`), it goes with the others, and the bounds of the test hold on a machine that is not busy.
     #[must_use]
     pub fn of_others() -> Self {
         // Whatever waits sleeps, so that nobody else is kept from a processor for long.
-        schedule(libc::SCHED_FIFO, 1);
+        if let Err(error) = schedule(libc::SCHED_FIFO, 1) {
+            eprintln!("not ahead of others: {error}");
+        }
         Self {
             _made_here: std::marker::PhantomData,
         }
@@ -26,16 +25,21 @@ impl Ahead {
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        schedule(libc::SCHED_OTHER, 0);
+        // Refused where going ahead was refused too.
+        schedule(libc::SCHED_OTHER, 0).unwrap_or(());
     }
 }
 
 /// Has the calling thread scheduled by `policy`.
-fn schedule(policy: i32, priority: i32) {
+fn schedule(policy: i32, priority: i32) -> io::Result<()> {
     let param = libc::sched_param {
         sched_priority: priority,
     };
     // SAFETY: the parameters outlive the call; 0 is the calling thread.
     let set = unsafe { libc::sched_setscheduler(0, policy, &raw const param) };
-    assert_eq!(set, 0, "sched_setscheduler: {}", io::Error::last_os_error());
+    if set == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

@@ -72,7 +72,7 @@ fn a_restarted_daemon_joins_its_groups_again(family: Family) {
 
     assert_eq!(members(&wire.ns, family.group()), [UPLINK, SECOND]);
     assert_eq!(routes(&wire.ns), route);
-    let line = format!("joined multicast group {}", family.group());
+    let line = format!("joining multicast group {}", family.group());
     assert_eq!(wire.daemon.log().matches(&line).count(), 2);
 }
 
@@ -163,7 +163,7 @@ fn an_uplink_that_cannot_join_is_told_of_once_and_joins_later() {
     // It is tried again each second.
     assert_eq!(poll(Duration::from_millis(2500), || None::<()>), None);
     assert_eq!(members(&ns, group), [UPLINK]);
-    let line = format!("joining the group {group} on {SECOND} failed");
+    let line = format!("could not join the multicast group {group} on {SECOND}");
     assert_eq!(daemon.log().matches(&line).count(), 1);
     ns.ip(&format!("link set {SECOND} mtu 1500"));
     until_true("the group to be joined", || {

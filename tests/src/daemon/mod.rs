@@ -265,7 +265,7 @@ impl Daemon {
     fn show(&self, args: &str) {
         if SHOWS.load(Ordering::Relaxed) {
             let here = self.namespace.file_name().unwrap_or_default();
-            println!("  {}# vtep {args}", here.display());
+            println!("  {}# vtep {}", here.display(), args.trim_end());
         }
     }
 

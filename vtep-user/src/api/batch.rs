@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use futures::StreamExt;
 
-use super::routes::Answer;
+use super::answer::Answer;
 use super::{BatchDone, BatchLine, ErrorBody};
 use crate::{
     ask::{Command, Handle},

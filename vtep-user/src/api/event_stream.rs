@@ -1,7 +1,4 @@
-//! The event stream: what happens in the daemon, told to everyone who watches.
-//!
-//! The core publishes and never waits. Each reader has its place in one bounded queue; a reader that falls behind by
-//! more than the queue holds loses the oldest rows, and gets one row that says how many.
+//! `GET /v1/events`: what is published, as lines of JSON, to one reader.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,67 +8,17 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
-use jiff::Timestamp;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::watch;
 
 use super::ErrorBody;
+use super::event_feed::now;
 use super::routes::Params;
-use super::server::Shared;
-use crate::model::Refusal;
-use crate::model::{EventKind, EventRow, Happening, Vni, VniFilter};
-
-/// Rows that wait for a slow reader.
-const ROWS_AHEAD: usize = 16_384;
+use super::shared::Shared;
+use crate::model::{EventDetails, EventKind, EventRow, Refusal, Vni, VniFilter};
 
 /// Bytes that are written to a response at a time, about.
 const PIECE: usize = 16 << 10;
-
-/// Where the core tells what happens, and the API listens.
-#[derive(Clone, Debug)]
-pub struct Events {
-    rows: broadcast::Sender<Arc<EventRow>>,
-}
-
-impl Default for Events {
-    fn default() -> Self {
-        Self {
-            rows: broadcast::Sender::new(ROWS_AHEAD),
-        }
-    }
-}
-
-impl Events {
-    /// True if anybody watches. Where nobody does, events need not be made at all.
-    #[must_use]
-    pub fn watched(&self) -> bool {
-        self.rows.receiver_count() > 0
-    }
-
-    /// Tells everyone who watches what happened just now. Never waits.
-    pub fn publish(&self, events: Vec<Happening>) {
-        if events.is_empty() || !self.watched() {
-            return;
-        }
-        let time = now();
-        for what in events {
-            let time = time.clone();
-            // It fails only where nobody watches any more.
-            drop(self.rows.send(Arc::new(EventRow { time, what })));
-        }
-    }
-
-    /// Everything that is published from now on.
-    #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<EventRow>> {
-        self.rows.subscribe()
-    }
-}
-
-/// The time as rows have it.
-fn now() -> String {
-    format!("{:.6}", Timestamp::now())
-}
 
 /// Events from now on: one per line, without end. With `vni`, the events of that VNI, and `lost` rows. A reader that is too
 /// slow gets a row `lost` with the `count` of rows that it missed.
@@ -143,7 +90,7 @@ impl Watch {
 }
 
 /// Whether those who watch one VNI are to know.
-fn concerns(what: &Happening, vni: Vni) -> bool {
+fn concerns(what: &EventDetails, vni: Vni) -> bool {
     what.vni == Some(vni) || what.event == EventKind::Lost
 }
 
@@ -151,10 +98,10 @@ fn concerns(what: &Happening, vni: Vni) -> bool {
 fn missed(count: u64) -> EventRow {
     EventRow {
         time: now(),
-        what: Happening {
+        what: EventDetails {
             count: Some(count),
             why: Some("this reader was too slow".into()),
-            ..Happening::new(EventKind::Lost)
+            ..EventDetails::new(EventKind::Lost)
         },
     }
 }

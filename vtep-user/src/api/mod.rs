@@ -2,14 +2,17 @@
 //!
 //! [`server`] turns requests into [`Command`](crate::ask::Command)s and sends them to the core through a
 //! [`Handle`](crate::ask::Handle); it holds no state of its own. The core tells what happens through
-//! [`event_stream::Events`]. [`client`] is the other end.
+//! [`event_feed::Events`]. [`client`] is the other end.
 
+mod answer;
 mod batch;
 pub mod client;
-pub mod event_stream;
+pub mod event_feed;
+mod event_stream;
 mod openapi;
 mod routes;
 pub mod server;
+mod shared;
 pub mod socket;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{Content, OpenApi, RefOr, Required, Response, Schema};
 
-use super::{ErrorBody, server};
+use super::{ErrorBody, answer};
 use crate::model::Kind;
 use crate::model::endpoint::{Answers, Input, Method, Type};
 use crate::model::request::{Described, operations};
@@ -93,7 +93,7 @@ fn describe(operation: &dyn Described, schemas: &mut Schemas) -> OperationBuilde
 }
 
 fn status(kind: Kind) -> String {
-    server::status(kind).as_u16().to_string()
+    answer::status(kind).as_u16().to_string()
 }
 
 /// The names of the keys in a path.

@@ -4,17 +4,16 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
 use serde::de::DeserializeOwned;
 
+use super::answer::Answer;
 use crate::ask::{Command, Handle};
 use crate::model::Refusal;
 use crate::model::endpoint::{Input, Method};
 use crate::model::given::{Call, Given};
 use crate::model::request::{Described, operations};
-
-pub(super) type Answer = Result<Response, Refusal>;
 
 /// Adds the routes of all operations.
 pub(super) fn all<S>(router: Router<S>) -> Router<S>

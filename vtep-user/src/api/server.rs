@@ -1,6 +1,5 @@
-//! The HTTP server: which routes there are, and the form of every answer.
+//! The HTTP server: what it serves, and until when.
 
-use std::convert::Infallible;
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
@@ -8,14 +7,11 @@ use std::pin::pin;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{FromRef, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
 use axum::{Json, Router};
-use futures::stream;
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -23,34 +19,18 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::event_stream::Events;
+use super::answer::Answer;
+use super::event_feed::Events;
+use super::shared::Shared;
 use super::socket::Socket;
 use super::{BatchLine, ErrorBody, batch, event_stream, openapi, routes};
 use crate::{
-    ask::{Command, Handle, Reply},
-    model::{Kind, Refusal},
+    ask::{Command, Handle},
+    model::Refusal,
 };
-
-/// Rows that are written to a response at a time.
-const ROWS_CHUNK: usize = 512;
 
 /// How long answers may still be on their way once the daemon is told to stop: a reader that takes nothing does not keep it.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// What the routes work with.
-#[derive(Clone, Debug)]
-pub(super) struct Shared {
-    handle: Handle,
-    pub(super) events: Events,
-    /// True once the daemon ends.
-    pub(super) ended: watch::Receiver<bool>,
-}
-
-impl FromRef<Shared> for Handle {
-    fn from_ref(shared: &Shared) -> Self {
-        shared.handle.clone()
-    }
-}
 
 /// Serves the API on `socket` until `stop` is done; readers of the event stream get what is published to `events`.
 pub async fn serve(
@@ -140,7 +120,7 @@ fn others() -> OpenApiRouter<Shared> {
 /// Removes everything from the kernel and ends the daemon.
 #[utoipa::path(post, path = "/v1/teardown",
     responses((status = 204), (status = 500, body = ErrorBody)))]
-async fn teardown(State(handle): State<Handle>) -> routes::Answer {
+async fn teardown(State(handle): State<Handle>) -> Answer {
     routes::ask(&handle, Command::Teardown).await
 }
 
@@ -172,79 +152,4 @@ async fn no_such_method(request: Request) -> Response {
         Json(ErrorBody { error, line: None }),
     )
         .into_response()
-}
-
-// Ways out
-
-impl IntoResponse for Reply {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Done => StatusCode::NO_CONTENT.into_response(),
-            Self::Vnis(rows) => json_array(rows),
-            Self::Ports(rows) => json_array(rows),
-            Self::Fdb(rows) => json_array(rows),
-            Self::Neighs(rows) => json_array(rows),
-            Self::Nexthops(rows) => json_array(rows),
-            Self::Peers(rows) => json_array(rows),
-            Self::Stats(rows) => json_array(rows),
-            Self::Drops(rows) => json_array(rows),
-            Self::Status(status) => Json(status).into_response(),
-            Self::Text(text) => {
-                let kind = "text/plain; version=0.0.4; charset=utf-8";
-                ([(header::CONTENT_TYPE, kind)], text).into_response()
-            }
-        }
-    }
-}
-
-/// Writes rows as they are sent, so that the text of a large table never stands in memory as a whole.
-fn json_array<T: Serialize + Send + 'static>(rows: Vec<T>) -> Response {
-    let mut rows = rows.into_iter();
-    let mut next = b'[';
-    let pieces = std::iter::from_fn(move || {
-        if next == b']' {
-            return None;
-        }
-        let mut piece = Vec::new();
-        for row in rows.by_ref().take(ROWS_CHUNK) {
-            piece.push(next);
-            next = b',';
-            serde_json::to_writer(&mut piece, &row).expect("rows are always JSON");
-        }
-        if rows.len() == 0 {
-            if next == b'[' {
-                piece.push(b'[');
-            }
-            next = b']';
-            piece.push(b']');
-        }
-        Some(Ok::<_, Infallible>(piece))
-    });
-    let body = Body::from_stream(stream::iter(pieces));
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-/// The status of a refusal.
-pub(super) const fn status(kind: Kind) -> StatusCode {
-    match kind {
-        Kind::NotFound => StatusCode::NOT_FOUND,
-        Kind::Conflict => StatusCode::CONFLICT,
-        Kind::Invalid => StatusCode::BAD_REQUEST,
-        Kind::Full => StatusCode::INSUFFICIENT_STORAGE,
-        Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
-        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (
-            status(self.kind),
-            Json(ErrorBody {
-                error: self.to_string(),
-                line: self.line,
-            }),
-        )
-            .into_response()
-    }
 }

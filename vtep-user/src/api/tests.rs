@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::client::{Client, ClientError};
-use super::event_stream::Events;
+use super::event_feed::Events;
 use super::socket::Socket;
 use super::{BatchLine, server};
 use crate::model::{

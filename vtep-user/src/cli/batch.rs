@@ -9,7 +9,8 @@ use clap::{Args, Command};
 use futures::{Stream, stream};
 use tokio::sync::mpsc;
 
-use super::{Failure, block_on, grammar};
+use super::failure::{Failure, block_on};
+use super::grammar;
 use crate::api::BatchLine;
 use crate::api::client::Client;
 use crate::model::request::Request;
@@ -155,7 +156,7 @@ impl LineParser {
             .grammar
             .try_get_matches_from_mut(text.split_whitespace())
             .map_err(|error| sentence(&error))?;
-        match grammar::request(&typed) {
+        match grammar::request(&typed, grammar::line) {
             Ok(Request::Change(op)) => Ok(Some(op)),
             Ok(Request::Show(_)) => Err(
                 "this command changes nothing; a batch takes only commands that change something"
@@ -236,7 +237,7 @@ mod tests {
             let typed = grammar
                 .try_get_matches_from_mut(text.split_whitespace())
                 .unwrap();
-            let slow = grammar::request(&typed).unwrap();
+            let slow = grammar::request(&typed, grammar::line).unwrap();
 
             let fast = line::read(text.split_whitespace());
 

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use clap::Args;
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Failure, grammar};
+use super::failure::Failure;
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
@@ -13,14 +13,9 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(super) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &CompletionsArgs, command: &mut Command) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(
-        args.shell,
-        &mut grammar::command_line(),
-        "vtep",
-        &mut script,
-    );
+    clap_complete::generate(args.shell, command, "vtep", &mut script);
     std::io::stdout().write_all(&script)?;
     Ok(())
 }

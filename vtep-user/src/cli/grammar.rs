@@ -1,10 +1,10 @@
-//! The command line as clap has it, made from the descriptions of the operations, and what was typed handed to them.
+//! clap's commands, made from the descriptions of the operations, and what was typed handed to them.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, ValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args, Command};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
-use super::{Failure, Globals, batch, completions, log, monitor, run};
+use super::failure::Failure;
 use crate::model::given::{Given, Words};
 use crate::model::operation::Syntax;
 use crate::model::request::{Described, Request, operations};
@@ -51,38 +51,6 @@ const GROUPS: [VerbGroup; 6] = [
     },
 ];
 
-/// The whole command line.
-pub(super) fn command_line() -> Command {
-    let command = Command::new("vtep")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("A VXLAN tunnel endpoint whose data path runs in eBPF")
-        .max_term_width(100)
-        .subcommand_required(true)
-        .arg_required_else_help(true);
-    Globals::augment_args(command)
-        .subcommand(run::RunArgs::augment_args(
-            Command::new("run")
-                .about("Run the daemon")
-                .after_help(log::HELP),
-        ))
-        .subcommands(groups())
-        .subcommands(single_words())
-        .subcommand(monitor::MonitorArgs::augment_args(
-            Command::new("monitor").about(
-                "Print events as they happen: MACs that are learned, move, age, are missed or lost",
-            ),
-        ))
-        .subcommand(batch::BatchArgs::augment_args(Command::new("batch").about(
-            "Make many changes: one command per line, without the leading `vtep`",
-        )))
-        .subcommand(
-            Command::new("teardown").about("Remove everything from the kernel and end the daemon"),
-        )
-        .subcommand(completions::CompletionsArgs::augment_args(
-            Command::new("completions").about("Print a completion script for a shell"),
-        ))
-}
-
 /// What a line of a batch may hold: no line can name another instance.
 pub(super) fn line() -> Command {
     Command::new("vtep")
@@ -95,7 +63,7 @@ pub(super) fn line() -> Command {
 }
 
 /// The commands of two words.
-fn groups() -> impl Iterator<Item = Command> {
+pub(super) fn groups() -> impl Iterator<Item = Command> {
     GROUPS.iter().map(|group| {
         let VerbGroup { word, help, first } = group;
         let mut verbs: Vec<_> = described()
@@ -119,7 +87,7 @@ fn groups() -> impl Iterator<Item = Command> {
 }
 
 /// The commands of one word.
-fn single_words() -> impl Iterator<Item = Command> {
+pub(super) fn single_words() -> impl Iterator<Item = Command> {
     described().filter_map(|(_, command)| match command.words {
         [verb] => Some(verb_of(verb, command)),
         _ => None,
@@ -134,8 +102,31 @@ fn described() -> impl Iterator<Item = (&'static dyn Described, &'static Syntax)
 fn verb_of(verb: &'static str, command: &'static Syntax) -> Command {
     Command::new(verb)
         .about(command.help)
-        .args(command.arguments().map(argument))
+        .args(command.arguments().map(|described| {
+            let arg = argument(described);
+            match excluded_by(command, described.name) {
+                Some(other) => arg.conflicts_with(id(other)),
+                None => arg,
+            }
+        }))
         .groups(command.takes.rules().iter().filter_map(group))
+}
+
+/// What clap knows an argument by, from its name.
+fn id(name: &str) -> String {
+    name.trim_start_matches('-').to_lowercase()
+}
+
+fn ids(names: &'static [&'static str]) -> impl Iterator<Item = String> {
+    names.iter().copied().map(id)
+}
+
+/// What cannot be given beside the argument of this name.
+fn excluded_by(command: &Syntax, name: &str) -> Option<&'static str> {
+    command.takes.rules().iter().find_map(|rule| match rule {
+        Rule::NotBoth(one, other) if *one == name => Some(*other),
+        _ => None,
+    })
 }
 
 fn argument(described: &Argument) -> Arg {
@@ -149,7 +140,7 @@ fn argument(described: &Argument) -> Arg {
         negative,
         check,
     } = *described;
-    let mut arg = Arg::new(name).help(help).required(required);
+    let mut arg = Arg::new(id(name)).help(help).required(required);
     let default_name;
     if let Some(long) = name.strip_prefix("--") {
         arg = arg.long(long);
@@ -187,20 +178,21 @@ fn possible((word, meaning): &(&'static str, &'static str)) -> PossibleValue {
 
 fn group(rule: &Rule) -> Option<ArgGroup> {
     match *rule {
-        Rule::One(names) => Some(ArgGroup::new("one").args(names).required(true)),
+        Rule::One(names) => Some(ArgGroup::new("one").args(ids(names)).required(true)),
         Rule::Any(names) => Some(
             ArgGroup::new("any")
-                .args(names)
+                .args(ids(names))
                 .required(true)
                 .multiple(true),
         ),
-        Rule::NotBoth(names) => Some(ArgGroup::new("not both").args(names)),
-        Rule::Something { .. } => None,
+        Rule::OneAtMost(names) => Some(ArgGroup::new("one at most").args(ids(names))),
+        Rule::NotBoth(..) | Rule::Something { .. } => None,
     }
 }
 
-/// What is asked for by a command of the descriptions.
-pub(super) fn request(matches: &ArgMatches) -> Result<Request, Failure> {
+/// What is asked for by a command of the descriptions, which `whole` has: wrong usage that clap cannot find on its own is
+/// told with the usage of the verb.
+pub(super) fn request(matches: &ArgMatches, whole: fn() -> Command) -> Result<Request, Failure> {
     let mut path = Vec::new();
     let mut verb = matches;
     while let Some((word, matches)) = verb.subcommand() {
@@ -215,7 +207,7 @@ pub(super) fn request(matches: &ArgMatches) -> Result<Request, Failure> {
         if let Rule::Something { sentence, .. } = rule
             && !rule.holds(command, &words)
         {
-            return Err(wrong_usage(command.words, sentence));
+            return Err(wrong_usage(whole(), command.words, sentence));
         }
     }
     operation
@@ -227,13 +219,13 @@ pub(super) fn request(matches: &ArgMatches) -> Result<Request, Failure> {
 fn words<'a>(command: &Syntax, verb: &'a ArgMatches) -> Words<'a> {
     let typed = |argument: &Argument| -> Vec<&'a str> {
         if argument.takes == Takes::Nothing {
-            return if verb.get_flag(argument.name) {
+            return if verb.get_flag(&id(argument.name)) {
                 vec![""]
             } else {
                 vec![]
             };
         }
-        let values = verb.get_many::<String>(argument.name);
+        let values = verb.get_many::<String>(&id(argument.name));
         values.into_iter().flatten().map(String::as_str).collect()
     };
     let key = command
@@ -253,9 +245,8 @@ fn words<'a>(command: &Syntax, verb: &'a ArgMatches) -> Words<'a> {
     }
 }
 
-/// Wrong usage that clap cannot find on its own, told with the usage of the verb that `path` leads to.
-fn wrong_usage(path: &[&str], sentence: &str) -> Failure {
-    let mut command = command_line();
+/// Wrong usage, told with the usage of the verb that `path` leads to.
+fn wrong_usage(mut command: Command, path: &[&str], sentence: &str) -> Failure {
     command.build();
     let verb = path.iter().try_fold(&mut command, |command, name| {
         command.find_subcommand_mut(name)

@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// The environment variable that holds the filter.
 const VARIABLE: &str = "VTEP_LOG";

@@ -5,7 +5,9 @@
 
 mod args;
 mod batch;
+mod command_line;
 mod completions;
+mod failure;
 mod grammar;
 mod log;
 mod monitor;
@@ -13,70 +15,18 @@ mod output;
 pub mod run;
 mod teardown;
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Args, FromArgMatches};
+use clap::{ArgMatches, FromArgMatches};
 
-use crate::api::client::{Client, ClientError};
+use crate::api::client::Client;
 use crate::causes::with_causes;
-use crate::model::BadValue;
 use crate::model::request::Request;
+use command_line::Globals;
+use failure::{Failure, block_on};
 use output::Output;
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Everywhere")]
-struct Globals {
-    /// Print rows as a JSON array of objects, and events as one object per line
-    #[arg(short, long, global = true)]
-    json: bool,
-    /// The instance: which daemon to talk to, or to run
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "VTEP_INSTANCE",
-        default_value = "main",
-        value_parser = args::instance
-    )]
-    instance: String,
-}
-
-/// Why a command ends with an exit code other than 0.
-#[derive(Debug)]
-enum Failure {
-    /// Wrong usage, as clap puts it: exit 2 (or 0, if help was asked for).
-    Usage(clap::Error),
-    /// Refused or failed: exit 1.
-    Failed(Box<dyn Error + Send + Sync>),
-    /// Nobody reads the output any more, as in `vtep fdb show | head`.
-    Unread,
-}
-
-impl Failure {
-    /// What was typed can be read but makes no sense.
-    fn refused(sentence: impl Into<String>) -> Self {
-        Self::Failed(BadValue::new(sentence).into())
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::BrokenPipe {
-            Self::Unread
-        } else {
-            Self::Failed(error.into())
-        }
-    }
-}
-
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        Self::Failed(error.into())
-    }
-}
 
 /// Runs the command line `args`, the first of which is the program, and returns its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -102,7 +52,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
-    grammar::command_line().try_get_matches_from(args)
+    command_line::whole().try_get_matches_from(args)
 }
 
 fn run(typed: &ArgMatches) -> Result<(), Failure> {
@@ -113,8 +63,12 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
         Some(("monitor", args)) => monitor::run(&read(args)?, &instance, output),
         Some(("batch", args)) => batch::run(&read(args)?, &instance),
         Some(("teardown", _)) => teardown::run(&instance),
-        Some(("completions", args)) => completions::run(&read(args)?),
-        _ => ask(&instance, output, grammar::request(typed)?),
+        Some(("completions", args)) => completions::run(&read(args)?, &mut command_line::whole()),
+        _ => ask(
+            &instance,
+            output,
+            grammar::request(typed, command_line::whole)?,
+        ),
     }
 }
 
@@ -132,13 +86,6 @@ fn ask(instance: &str, output: Output, request: Request) -> Result<(), Failure> 
             Request::Show(query) => output.show(&mut client, query).await,
         }
     })
-}
-
-fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(work)
 }
 
 #[cfg(test)]

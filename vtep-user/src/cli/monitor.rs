@@ -9,11 +9,11 @@ use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::failure::{Failure, block_on};
 use super::output::Output;
-use super::{Failure, block_on};
 use crate::api::client::{Client, ClientError};
 use crate::instance;
-use crate::model::{EventRow, Happening, Vni, VniFilter, printable};
+use crate::model::{EventDetails, EventRow, Vni, VniFilter, printable};
 
 /// Pieces that may wait to be printed. What does not fit waits in the daemon, which says what it had to leave out.
 const PIECES_AHEAD: usize = 16;
@@ -140,7 +140,7 @@ impl<W: Write> Printer<W> {
 /// An event as a line, in the words of `vtep fdb show`.
 fn event_line(row: &EventRow, output: Output) -> String {
     let EventRow { time, what } = row;
-    let Happening {
+    let EventDetails {
         event,
         vni,
         mac,
@@ -184,22 +184,22 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_in_the_words_of_the_fdb() {
-        let moved = Happening {
+        let moved = EventDetails {
             vni: Vni::new(100),
             mac: Some(MacAddr::from_bytes([2, 0, 0, 0, 0, 0xb])),
             ip: Some("10.0.0.1".parse().unwrap()),
             dev: Some("tap0".into()),
             old_dst: Some("192.0.2.2".parse().unwrap()),
-            ..Happening::new(EventKind::Moved)
+            ..EventDetails::new(EventKind::Moved)
         };
-        let lost = Happening {
+        let lost = EventDetails {
             count: Some(5),
             why: Some("the ring buffer was full".into()),
-            ..Happening::new(EventKind::Lost)
+            ..EventDetails::new(EventKind::Lost)
         };
-        let peer = Happening {
+        let peer = EventDetails {
             dst: Some("2001:db8::2".parse().unwrap()),
-            ..Happening::new(EventKind::PeerUp)
+            ..EventDetails::new(EventKind::PeerUp)
         };
 
         assert_eq!(
@@ -212,10 +212,10 @@ mod tests {
 
     #[test]
     fn a_line_for_people_holds_no_control_characters_of_others() {
-        let hostile = Happening {
+        let hostile = EventDetails {
             dev: Some("tap\x1b[2J".into()),
             why: Some("a\nb".into()),
-            ..Happening::new(EventKind::Limit)
+            ..EventDetails::new(EventKind::Limit)
         };
 
         assert_eq!(line(hostile), "T limit     dev tap\\u{1b}[2J (a\\nb)");
@@ -330,7 +330,7 @@ mod tests {
         }
     }
 
-    fn line(what: Happening) -> String {
+    fn line(what: EventDetails) -> String {
         let time = "T".into();
         event_line(&EventRow { time, what }, Output::Plain)
     }
@@ -338,7 +338,7 @@ mod tests {
     fn json(time: &str) -> String {
         let row = EventRow {
             time: time.into(),
-            what: Happening::new(EventKind::Aged),
+            what: EventDetails::new(EventKind::Aged),
         };
         serde_json::to_string(&row).unwrap() + "\n"
     }

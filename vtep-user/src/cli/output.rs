@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::api::client::{Client, ClientError};
 use crate::model::endpoint::{Answers, Cells, TableOf};
 use crate::model::request::Request;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, builder::PossibleValue};
 
-use super::{Failure, log};
+use super::failure::Failure;
+use super::log;
 use crate::control::Duplicates;
 use crate::daemon::{self, Options, UplinkHook};
 use crate::datapath::XdpMode;

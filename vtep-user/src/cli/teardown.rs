@@ -1,6 +1,6 @@
 //! `vtep teardown`
 
-use super::{Failure, block_on};
+use super::failure::{Failure, block_on};
 use crate::api::client::{Client, ClientError};
 use crate::daemon;
 

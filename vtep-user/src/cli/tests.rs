@@ -12,8 +12,19 @@ use crate::model::{
 
 #[test]
 fn the_grammar_is_sound() {
-    grammar::command_line().debug_assert();
+    command_line::whole().debug_assert();
     grammar::line().debug_assert();
+}
+
+#[test]
+fn the_help_says_first_what_vtep_is() {
+    let help = parse("--help").unwrap_err().to_string();
+
+    let (first, _) = help.split_once('\n').unwrap();
+    assert_eq!(
+        first,
+        "A VXLAN tunnel endpoint whose data path runs in eBPF"
+    );
 }
 
 #[test]
@@ -566,7 +577,8 @@ fn verb(typed: &ArgMatches) -> &ArgMatches {
 /// What a line asks for.
 fn request(line: &str) -> Request {
     let typed = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-    grammar::request(&typed).unwrap_or_else(|error| panic!("{line}: {error:?}"))
+    grammar::request(&typed, command_line::whole)
+        .unwrap_or_else(|error| panic!("{line}: {error:?}"))
 }
 
 /// The exit code and the text of a line that is wrong usage.
@@ -591,7 +603,7 @@ fn asked(line: &str) -> Result<Request, Failure> {
         let options = read::<run::RunArgs>(args)?.options("main".into())?;
         panic!("{line}: {options:?}");
     }
-    grammar::request(&typed)
+    grammar::request(&typed, command_line::whole)
 }
 
 fn vni(raw: u32) -> Vni {

@@ -15,7 +15,7 @@ use vtep_common::abi::{
     segment::Segment,
 };
 
-use crate::model::{Happening, Op, PortHook, Vni};
+use crate::model::{EventDetails, Op, PortHook, Vni};
 
 /// One map write. They are made in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub struct Effect {
     /// MACs that came to a local port.
     pub announce: Vec<Announce>,
     /// What happened, for those who watch.
-    pub events: Vec<Happening>,
+    pub events: Vec<EventDetails>,
     /// Where `attach` is not empty: the change that takes this one back. If an interface cannot be attached, apply it, and
     /// carry out what both effects ask for, one [`then`](Effect::then) the other, but attach nothing.
     pub undo: Option<Op>,

@@ -213,10 +213,10 @@ fn log(groups: &BTreeSet<IpAddr>, uplinks: &Uplinks) {
     }
     let on = uplinks.names();
     if groups.len() > NAMED {
-        tracing::info!("joined {} multicast groups on {on}", groups.len());
+        tracing::info!("joining {} multicast groups on {on}", groups.len());
     } else {
         let names: Vec<String> = groups.iter().map(ToString::to_string).collect();
         let names = names.join(", ");
-        tracing::info!("joined multicast group {names} on {on}");
+        tracing::info!("joining multicast group {names} on {on}");
     }
 }

@@ -10,7 +10,7 @@ use vtep_common::abi::addr::MacAddr;
 use super::{error::DaemonError, facts};
 use crate::{
     control::Resolution,
-    model::{EventKind, Happening},
+    model::{EventDetails, EventKind},
     netlink::{self, Netlink},
 };
 
@@ -107,7 +107,7 @@ impl Resolver {
     }
 
     /// The event that a peer can be reached, or not any more, if that has changed.
-    pub(super) fn transition(&mut self, ip: IpAddr, now: &Resolution) -> Option<Happening> {
+    pub(super) fn transition(&mut self, ip: IpAddr, now: &Resolution) -> Option<EventDetails> {
         if ip.is_multicast() {
             return None;
         }
@@ -132,10 +132,10 @@ impl Resolver {
         } else {
             EventKind::PeerDown
         };
-        Some(Happening {
+        Some(EventDetails {
             dst: Some(ip),
             why,
-            ..Happening::new(kind)
+            ..EventDetails::new(kind)
         })
     }
 

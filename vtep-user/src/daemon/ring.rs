@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     datapath::{Datapath, DatapathError},
-    model::{EventKind, Happening},
+    model::{EventDetails, EventKind},
 };
 
 /// Events that are read at once: a millisecond's worth, after which others have their turn.
@@ -51,7 +51,7 @@ impl LostEvents {
     }
 
     /// Reports what was lost since it was last asked.
-    pub(super) fn report(&mut self, datapath: &Datapath) -> Option<Happening> {
+    pub(super) fn report(&mut self, datapath: &Datapath) -> Option<EventDetails> {
         let lost = match datapath.lost_events() {
             Ok(lost) => lost,
             Err(error) => {
@@ -65,10 +65,10 @@ impl LostEvents {
             return None;
         }
         tracing::warn!(count = more, "the event ring buffer was full");
-        Some(Happening {
+        Some(EventDetails {
             count: Some(more),
             why: Some("the ring buffer was full; the next frames report again".to_owned()),
-            ..Happening::new(EventKind::Lost)
+            ..EventDetails::new(EventKind::Lost)
         })
     }
 }

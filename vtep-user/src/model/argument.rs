@@ -277,7 +277,9 @@ pub enum Rule {
     /// One of these is given, or several.
     Any(&'static [&'static str]),
     /// No two of these are given.
-    NotBoth(&'static [&'static str]),
+    OneAtMost(&'static [&'static str]),
+    /// These two are not both given.
+    NotBoth(&'static str, &'static str),
     /// Something is given besides the key and `besides`; `sentence` says so.
     Something {
         /// What is not enough by itself.

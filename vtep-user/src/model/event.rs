@@ -14,12 +14,12 @@ pub struct EventRow {
     pub time: String,
     /// What.
     #[serde(flatten)]
-    pub what: Happening,
+    pub what: EventDetails,
 }
 
 /// An event. Fields that do not apply are `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Happening {
+pub struct EventDetails {
     /// What.
     pub event: EventKind,
     /// The VNI.
@@ -45,7 +45,7 @@ pub struct Happening {
     pub why: Option<String>,
 }
 
-impl Happening {
+impl EventDetails {
     /// An event of this kind of which nothing else is said yet.
     #[must_use]
     pub const fn new(event: EventKind) -> Self {

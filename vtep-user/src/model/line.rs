@@ -1,7 +1,7 @@
 //! The words of a command, as a line of a batch has them.
 //!
-//! A line is read by the same descriptions from which the command line is made, and hundreds of times faster than a parser
-//! that can also explain mistakes. What is not well-formed is left to that one to put into a sentence.
+//! A line is read by the same descriptions from which the command line is made, and many times faster than by a parser that
+//! can also explain mistakes. What is not well-formed is left to that one to put into a sentence.
 
 use super::given::{Given, Words};
 use super::operation::Syntax;
@@ -47,11 +47,13 @@ fn arguments<'a>(command: &Syntax, mut words: impl Iterator<Item = &'a str>) -> 
             place(command, word, &mut given)?;
             continue;
         }
-        let (name, value) = match word.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (word, None),
+        let named = |name| (0..command.takes.len()).find(|&at| command.takes.get(at).name == name);
+        let (at, value) = if let Some(at) = named(word) {
+            (at, None)
+        } else {
+            let (name, value) = word.split_once('=')?;
+            (named(name)?, Some(value))
         };
-        let at = (0..command.takes.len()).find(|&at| command.takes.get(at).name == name)?;
         let value = match (command.takes.get(at).takes, value) {
             (Takes::Nothing, None) => "",
             (Takes::Nothing, Some(_)) => return None,
@@ -116,7 +118,8 @@ impl Rule {
         match self {
             Self::One(names) => count(names) == 1,
             Self::Any(names) => count(names) > 0,
-            Self::NotBoth(names) => count(names) < 2,
+            Self::OneAtMost(names) => count(names) < 2,
+            Self::NotBoth(one, other) => count(&[one, other]) < 2,
             Self::Something { besides, .. } => given.arguments.len() > count(besides),
         }
     }

@@ -21,6 +21,7 @@ pub mod request;
 mod rows;
 pub mod settings;
 mod value;
+mod word;
 
 pub use argument::{
     Argument, ArgumentList, Arguments, Field, Nothing, Parameters, Rule, Setting, Takes,
@@ -39,3 +40,4 @@ pub use settings::peer::{PeerRow, PeerSpec};
 pub use settings::port::{PortChange, PortPart, PortRow, PortSpec};
 pub use settings::vni::{VniRow, VniSpec};
 pub use value::*;
+pub use word::*;

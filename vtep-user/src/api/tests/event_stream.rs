@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use super::{Daemon, Reply, assert_json, mac, vni};
 use crate::api::client::ClientError;
-use crate::api::event_stream::Events;
-use crate::model::{EventKind, EventRow, Happening, VniFilter};
+use crate::api::event_feed::Events;
+use crate::model::{EventDetails, EventKind, EventRow, VniFilter};
 
 /// Nothing here takes this long.
 const LONG: Duration = Duration::from_secs(20);
@@ -58,13 +58,13 @@ async fn rows_that_happened_at_once_have_one_time_in_rfc_3339() {
 async fn who_watches_one_vni_sees_its_events_and_what_was_lost() {
     let daemon = start("one-vni");
     let mut reader = watch(&daemon, VniFilter { vni: vni(2) }).await;
-    let lost = Happening {
+    let lost = EventDetails {
         count: Some(7),
-        ..Happening::new(EventKind::Lost)
+        ..EventDetails::new(EventKind::Lost)
     };
-    let peer = Happening {
+    let peer = EventDetails {
         dst: Some("192.0.2.2".parse().unwrap()),
-        ..Happening::new(EventKind::PeerUp)
+        ..EventDetails::new(EventKind::PeerUp)
     };
 
     daemon
@@ -191,7 +191,7 @@ fn nothing_waits_for_a_reader_that_comes_later() {
 fn the_keys_of_an_event_are_there_in_the_promised_order() {
     let row = EventRow {
         time: "2026-01-01T00:00:00.000000Z".into(),
-        what: Happening {
+        what: EventDetails {
             dev: Some("tap0".into()),
             ..learned(100)
         },
@@ -260,10 +260,10 @@ impl Reader {
     }
 }
 
-fn learned(raw: u32) -> Happening {
-    Happening {
+fn learned(raw: u32) -> EventDetails {
+    EventDetails {
         vni: vni(raw),
         mac: Some(mac("02:00:00:00:00:0b")),
-        ..Happening::new(EventKind::Learned)
+        ..EventDetails::new(EventKind::Learned)
     }
 }

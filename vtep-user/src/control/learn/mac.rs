@@ -22,7 +22,7 @@ use crate::{
         },
         state::State,
     },
-    model::{EventKind, Happening},
+    model::{EventDetails, EventKind},
 };
 
 /// Where a frame came from.
@@ -133,12 +133,12 @@ impl State {
                 Scope::Vni(_) => (None, "the VNI is at its limit of MACs"),
                 Scope::Port(slot) => (state.port_name(slot), "the port is at its limit of MACs"),
             };
-            Happening {
+            EventDetails {
                 vni: Some(state.segments.vni(number)),
                 mac: Some(mac),
                 dev: dev.map(|(dev, _)| dev.to_owned()),
                 why: Some(why.to_owned()),
-                ..Happening::new(EventKind::Limit)
+                ..EventDetails::new(EventKind::Limit)
             }
         });
     }
@@ -241,13 +241,13 @@ impl State {
         let Some(vni) = self.segment_name(event.segment) else {
             return;
         };
-        self.notify(out, |state| Happening {
+        self.notify(out, |state| EventDetails {
             vni: Some(vni),
             mac: Some(event.mac()).filter(|mac| !mac.is_zero()),
             ip: host_of(event),
             old_dst: (!event.from_port()).then(|| event.vtep.into()),
             old_dev: state.port_name(event.port).map(|(dev, _)| dev.to_owned()),
-            ..Happening::new(EventKind::Miss)
+            ..EventDetails::new(EventKind::Miss)
         });
     }
 }

@@ -10,12 +10,12 @@ use crate::{
         record::{entry::Entry, queue::SECOND, run::Scope},
         state::State,
     },
-    model::{EventKind, Happening},
+    model::{EventDetails, EventKind},
 };
 
 impl State {
     /// Notifies those who watch, if there are any.
-    pub(crate) fn notify(&self, out: &mut Effect, what: impl FnOnce(&Self) -> Happening) {
+    pub(crate) fn notify(&self, out: &mut Effect, what: impl FnOnce(&Self) -> EventDetails) {
         if self.run.watched {
             out.events.push(what(self));
         }
@@ -32,14 +32,14 @@ impl State {
         self.notify(out, |state| {
             let (dst, dev) = state.names_of(new);
             let (old_dst, old_dev) = state.names_of(old);
-            Happening {
+            EventDetails {
                 vni: Some(state.segments.vni(number)),
                 mac: Some(mac),
                 dst,
                 dev,
                 old_dst,
                 old_dev,
-                ..Happening::new(event)
+                ..EventDetails::new(event)
             }
         });
     }
@@ -59,7 +59,7 @@ impl State {
         &mut self,
         out: &mut Effect,
         scope: Scope,
-        what: impl FnOnce(&Self) -> Happening,
+        what: impl FnOnce(&Self) -> EventDetails,
     ) {
         let now = self.run.now;
         if !self.run.watched {

@@ -25,7 +25,7 @@ use crate::{
         },
         state::State,
     },
-    model::{EventKind, Happening, NeighState},
+    model::{EventDetails, EventKind, NeighState},
 };
 
 impl State {
@@ -91,14 +91,14 @@ impl State {
                 // The other half is the user's.
                 if self.hosts.snooped() >= limit / 2 || self.hosts_used() >= limit {
                     self.run.counters.full += 1;
-                    self.notify_limit(out, Scope::Tables, |state| Happening {
+                    self.notify_limit(out, Scope::Tables, |state| EventDetails {
                         why: Some("the neigh table is full".to_owned()),
                         ..state.happening(EventKind::Limit, number, host, mac)
                     });
                     return;
                 }
                 self.put_snooped(number, host, new, out);
-                self.notify(out, |state| Happening {
+                self.notify(out, |state| EventDetails {
                     dev: state.port_name(event.port).map(|(dev, _)| dev.to_owned()),
                     ..state.happening(EventKind::Learned, number, host, mac)
                 });
@@ -121,7 +121,7 @@ impl State {
         }
         let frozen = self.note_host_move(number, host, new.heard.0);
         self.put_snooped(number, host, new, out);
-        self.notify(out, |state| Happening {
+        self.notify(out, |state| EventDetails {
             why: Some(was_at(known.mac)),
             ..state.happening(EventKind::Moved, number, host, new.mac)
         });
@@ -149,7 +149,7 @@ impl State {
         out: &mut Effect,
     ) {
         self.run.counters.frozen += 1;
-        self.notify(out, |state| Happening {
+        self.notify(out, |state| EventDetails {
             why: Some(format!("{other} claims the address too")),
             ..state.happening(EventKind::Duplicate, number, host, mac)
         });
@@ -170,7 +170,7 @@ impl State {
             return;
         }
         self.remove_own_host(number, host, out);
-        self.notify(out, |state| Happening {
+        self.notify(out, |state| EventDetails {
             dst: Some(event.vtep.into()),
             why: Some(was_at(known.mac)),
             ..state.happening(EventKind::Moved, number, host, mac)
@@ -284,12 +284,12 @@ impl State {
         number: SegmentId,
         host: IpAddr,
         mac: MacAddr,
-    ) -> Happening {
-        Happening {
+    ) -> EventDetails {
+        EventDetails {
             vni: self.segment_name(number),
             mac: Some(mac),
             ip: Some(host),
-            ..Happening::new(event)
+            ..EventDetails::new(event)
         }
     }
 }

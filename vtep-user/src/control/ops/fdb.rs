@@ -11,7 +11,7 @@ use vtep_common::abi::{
 use super::refuse;
 use crate::{
     control::{effect::Effect, record::entry::Entry, state::State},
-    model::{EventKind, FdbDel, FdbFilter, FdbSpec, Happening, Refusal},
+    model::{EventDetails, EventKind, FdbDel, FdbFilter, FdbSpec, Refusal},
 };
 
 /// Where a new entry is to point.
@@ -168,12 +168,12 @@ impl State {
             }
         }
         if gone != 0 {
-            self.notify(&mut out, |_| Happening {
+            self.notify(&mut out, |_| EventDetails {
                 vni: Some(vni),
                 dst,
                 dev: filter.dev.clone(),
                 count: Some(gone),
-                ..Happening::new(EventKind::Flushed)
+                ..EventDetails::new(EventKind::Flushed)
             });
         }
         Ok(out)

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::control::record::queue::SECOND;
 use crate::model::{
-    EntryState, EventKind, FdbFilter, FdbRow, Flood, Happening, Op, PortChange, PortSpec, VniSpec,
+    EntryState, EventDetails, EventKind, FdbFilter, FdbRow, Flood, Op, PortChange, PortSpec,
+    VniSpec,
 };
 
 const A: &str = "02:00:00:00:00:0a";
@@ -51,7 +52,7 @@ fn spec(change: impl FnOnce(&mut VniSpec)) -> VniSpec {
     spec
 }
 
-fn kinds(events: &[Happening]) -> Vec<EventKind> {
+fn kinds(events: &[EventDetails]) -> Vec<EventKind> {
     events.iter().map(|event| event.event).collect()
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     control::{Attach, Effect, LinkFacts, Write},
     datapath::DatapathError,
-    model::{Happening, Op, PortHook, Refusal},
+    model::{EventDetails, Op, PortHook, Refusal},
     netlink::{Link, OWNER},
 };
 
@@ -247,7 +247,7 @@ struct DeferredWrites {
     writes: Vec<Write>,
     /// Each line, and where its writes end.
     lines: Vec<(u64, usize)>,
-    events: Vec<Happening>,
+    events: Vec<EventDetails>,
 }
 
 impl DeferredWrites {

@@ -25,7 +25,7 @@ use super::{
     uplinks::Uplinks,
 };
 use crate::{
-    api::event_stream::Events,
+    api::event_feed::Events,
     ask::Ask,
     causes::with_causes,
     control::{Reserved, State},

@@ -82,7 +82,7 @@ pub static DELETE: ArgumentList<FdbDel> = ArgumentList {
         setting!(FdbDel, dst, "--dst", "Only if it points to this VTEP").value_name("VTEP_IP"),
         setting!(FdbDel, dev, "--dev", "Only if it points to this port").value_name("PORT"),
     ],
-    rules: &[Rule::NotBoth(&["--dst", "--dev"])],
+    rules: &[Rule::NotBoth("--dst", "--dev")],
 };
 
 impl Parameters for FdbDel {

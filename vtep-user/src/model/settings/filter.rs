@@ -63,7 +63,7 @@ pub static STATS: ArgumentList<StatsFilter> = ArgumentList {
         )
         .value_name("IP"),
     ],
-    rules: &[Rule::NotBoth(&["--vni", "--dev", "--peer"])],
+    rules: &[Rule::OneAtMost(&["--vni", "--dev", "--peer"])],
 };
 
 impl Parameters for StatsFilter {

@@ -33,7 +33,7 @@ pub struct NexthopSpec {
 /// An entry to write.
 pub static ENTRY: ArgumentList<NexthopSpec> = ArgumentList {
     settings: &[
-        setting!(NexthopSpec, ip, "HOST_IP", "The host, or the prefix"),
+        setting!(NexthopSpec, ip, "IP", "The host, or the prefix").value_name("HOST_IP"),
         setting!(NexthopSpec, vni, "--vni", "The VNI"),
         setting!(
             NexthopSpec,
@@ -90,7 +90,7 @@ pub struct NexthopDel {
 /// An entry to delete.
 pub static DELETE: ArgumentList<NexthopDel> = ArgumentList {
     settings: &[
-        setting!(NexthopDel, ip, "HOST_IP", "The host, or the prefix"),
+        setting!(NexthopDel, ip, "IP", "The host, or the prefix").value_name("HOST_IP"),
         setting!(NexthopDel, vni, "--vni", "The VNI"),
         setting!(NexthopDel, via, "--via", "Only if it points to this VTEP").value_name("VTEP_IP"),
         setting!(

@@ -1,0 +1,115 @@
+//! What several of the checks ask.
+
+use crate::{
+    abi::{
+        addr::VtepAddr,
+        event::Event,
+        reason::{Class, Reason},
+        segment::Segment,
+    },
+    decide::verdict::{Decision, TagEdit},
+    frame::packet::Meta,
+    runtime::Tables,
+    sim::{Action, HostCounters, HostTables, Outcome},
+    wire::{ethernet, vlan},
+};
+
+/// A frame that is left alone keeps its bytes and goes where its reason's class says.
+pub(super) fn untouched(frame: &[u8], meta: &Meta, reason: Reason, outcome: &Outcome) {
+    let want = match reason.class() {
+        Class::Passed | Class::Continued => Action::Pass,
+        Class::Dropped | Class::Aborted => Action::Drop,
+        Class::Delivered => panic!("{reason:?} for a frame that is left alone"),
+    };
+    assert_eq!(outcome.action, want, "{reason:?}");
+    assert_eq!(outcome.frame, frame, "{reason:?}");
+    assert_eq!(outcome.skb_tag, meta.tag);
+}
+
+/// A frame counts under one reason, and for segments, ports and peers if it went through.
+pub(super) fn counted_once(decision: &Decision, reason: Reason, len: usize, tables: &HostTables) {
+    let counters = HostCounters::default();
+    counters.record(decision, reason, len, tables);
+    let reasons: Vec<(u32, u64)> = counters
+        .reasons
+        .borrow()
+        .iter()
+        .map(|(code, counter)| (*code, counter.packets))
+        .collect();
+    // The lost copies of a flooded frame count beside the frame itself.
+    let ends: Vec<(u32, u64)> = reasons
+        .into_iter()
+        .filter(|(code, _)| *code != Reason::CopyLost.code())
+        .collect();
+    assert_eq!(ends, [(reason.code(), 1)]);
+    let through = usize::from(reason.class() == Class::Delivered);
+    assert_eq!(counters.segments.borrow().len(), through);
+    if through == 0 {
+        assert!(counters.ports.borrow().is_empty() && counters.peers.borrow().is_empty());
+    }
+}
+
+/// What the daemon is told of a frame from a port is true.
+pub(super) fn told(frame: &[u8], meta: &Meta, decision: &Decision, tables: &HostTables) {
+    let segment = tables.segment(decision.segment);
+    for event in decision.notes.events.iter().flatten() {
+        let segment = segment.expect("a segment that is there");
+        assert_eq!(event.segment, decision.segment);
+        assert_eq!(event.port, decision.from_port);
+        assert!(event.from_port());
+        let source = frame[6..12] == event.mac().bytes();
+        match event.kind {
+            Event::LEARN => assert!(segment.has(Segment::LEARNING) && source),
+            Event::HEARD => {
+                assert!(segment.has(Segment::SUPPRESS) && segment.has(Segment::LEARNING) && source);
+                let said = [ethernet::LEN, ethernet::LEN + vlan::LEN]
+                    .into_iter()
+                    .any(|l3| says(&frame[l3..], event.host));
+                assert!(said, "{:?} is not in {}", event.host, hex(frame));
+            }
+            Event::MISS => assert!(!segment.has(Segment::FLOODS)),
+            kind => panic!("event {kind} of {}", hex(frame)),
+        }
+        assert!(meta.gso_size == 0 || event.kind != Event::HEARD || frame.len() < 200);
+    }
+}
+
+/// Whether an ARP or ND message says something of `host`: its address stands where senders, or what is advertised, stand.
+pub(super) fn says(message: &[u8], host: VtepAddr) -> bool {
+    let bytes: [u8; 16] = bytemuck::cast(host.words_be());
+    if host.is_v6() {
+        [8, 48]
+            .iter()
+            .any(|at| message.get(*at..at + 16) == Some(&bytes[..]))
+    } else {
+        message.get(14..18) == Some(&bytes[12..])
+    }
+}
+
+/// The frame as the overlay carries it, made apart from the model: from the bytes and the tag beside them.
+pub(super) fn carried(frame: &[u8], meta: &Meta, tag: TagEdit) -> Vec<u8> {
+    match (tag, meta.tag) {
+        (TagEdit::Leave, None) | (TagEdit::StripBeside, Some(_)) => frame.to_vec(),
+        (TagEdit::StripInBytes, None) => [&frame[..12], &frame[16..]].concat(),
+        (TagEdit::Carry, Some(beside)) => {
+            let tpid = beside.tpid.to_be_bytes();
+            let tci = beside.tci.to_be_bytes();
+            [&frame[..12], &tpid, &tci, &frame[12..]].concat()
+        }
+        (edit, beside) => panic!("{edit:?} of a frame with {beside:?} beside it"),
+    }
+}
+
+pub(super) fn l3_behind_tag(frame: &[u8]) -> usize {
+    let tagged = vlan::is_tag(u16::from_be_bytes([frame[12], frame[13]]));
+    ethernet::LEN + if tagged { vlan::LEN } else { 0 }
+}
+
+/// Bytes for a message.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("into a string");
+        text
+    })
+}

@@ -1,0 +1,179 @@
+//! What must hold for a frame from the underlay: at an uplink, and behind the slow-path device.
+
+use crate::{
+    abi::{
+        outer_template,
+        reason::{Class, Reason},
+        segment::Segment,
+    },
+    decide::{
+        tunnel::{self, TunnelKey, decide_tunnel},
+        uplink::decide_uplink,
+        verdict::{Decision, Verdict},
+    },
+    frame::{
+        outer::{self, Outer},
+        packet::{Meta, Tag},
+    },
+    runtime::Tables,
+    sim::{Action, HostTables, Outcome},
+    testkit::apply::{apply_tunnel, apply_uplink},
+    testkit::frames::World,
+    wire::{ethernet, vlan},
+};
+
+use super::common::{counted_once, hex, l3_behind_tag, untouched};
+use super::headers::{destination_of, outer_headers};
+
+/// What must hold for a frame at an uplink.
+pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
+    let tables = &world.tables;
+    let merged = meta.gso_size != 0;
+    outer_headers(world, frame, merged);
+
+    let tc = decide_uplink(frame, meta, tunnel::Stage::Tc, tables);
+    let at_tc = tc.verdict.reason(true);
+    assert_ne!(at_tc, Reason::LeftToTc);
+    let outcome = apply_uplink(frame, meta, tunnel::Stage::Tc, &tc);
+    from_underlay(frame, meta, &tc, &outcome, tables);
+
+    if !merged && meta.tag.is_none() {
+        let xdp = decide_uplink(frame, meta, tunnel::Stage::Xdp, tables);
+        let at_xdp = xdp.verdict.reason(true);
+        let outcome = apply_uplink(frame, meta, tunnel::Stage::Xdp, &xdp);
+        from_underlay(frame, meta, &xdp, &outcome, tables);
+        match (at_xdp, at_tc) {
+            // Generic XDP cannot tell a super-frame from one that is too big.
+            (Reason::LeftToTc, _) => assert!(
+                at_tc == Reason::TooBig
+                    || matches!(
+                        at_tc.class(),
+                        Class::Passed | Class::Continued | Class::Delivered
+                    )
+            ),
+            // Too small for TC to uncover, but not for XDP.
+            (Reason::Decapsulated, Reason::LeftToKernel) => {
+                assert!(xdp.inner_len < 54);
+                assert_eq!(outcome.action, Action::Redirect);
+                let headers = frame.len() - xdp.inner_len;
+                assert!(matches!(
+                    headers,
+                    outer_template::LEN_V4 | outer_template::LEN_V6
+                ));
+            }
+            _ => assert_eq!(xdp, tc, "XDP ends a frame as TC would: {}", hex(frame)),
+        }
+    }
+    if let (Ok(outer), None) = (outer::parse(frame, merged, tables), meta.tag) {
+        slow_path(frame, meta, &outer, at_tc, &tc, tables);
+    }
+}
+
+/// The kernel device's way comes to the same end as the fast one.
+pub(super) fn slow_path(
+    frame: &[u8],
+    meta: &Meta,
+    outer: &Outer,
+    at_tc: Reason,
+    tc: &Decision,
+    tables: &HostTables,
+) {
+    let key = TunnelKey {
+        vni: outer.ends.vni,
+        source: outer.ends.source,
+        destination: Some(destination_of(frame, outer.v6)),
+    };
+    let inner = &frame[outer.inner_offset()..outer.end];
+    let device = decide_tunnel(inner, meta, &key, tables);
+    let at_device = device.verdict.reason(true);
+    match at_tc {
+        Reason::Decapsulated => {
+            assert_eq!(outer.end, frame.len(), "nothing but the inner frame");
+            let slot = |decision: &Decision| match decision.verdict {
+                Verdict::Deliver(deliver) => Some((deliver.slot, deliver.vlan)),
+                _ => None,
+            };
+            assert_eq!(slot(&device), slot(tc));
+        }
+        // Hosts that are looked for by IP may not be found, or not fit.
+        Reason::LeftToKernel => assert!(matches!(
+            at_device,
+            Reason::Decapsulated
+                | Reason::FloodedLocally
+                | Reason::NowhereToFlood
+                | Reason::NoFdbEntry
+                | Reason::TableGap
+                | Reason::TooBig
+        )),
+        // The device has no say in these.
+        Reason::ReservedBits | Reason::EcnNotCapable => {}
+        _ => assert_eq!(at_device, at_tc),
+    }
+}
+
+/// What must hold for a frame behind the kernel device.
+pub fn behind_device(world: &World, frame: &[u8], meta: &Meta, key: &TunnelKey) {
+    let tables = &world.tables;
+    let decision = decide_tunnel(frame, meta, key, tables);
+    assert_ne!(decision.verdict.reason(true).class(), Class::Continued);
+    let outcome = apply_tunnel(frame, meta, &decision);
+    from_underlay(frame, meta, &decision, &outcome, tables);
+}
+
+/// What must hold for every decision on a frame from the underlay.
+pub(super) fn from_underlay(
+    frame: &[u8],
+    meta: &Meta,
+    decision: &Decision,
+    outcome: &Outcome,
+    tables: &HostTables,
+) {
+    let reason = decision.verdict.reason(true);
+    counted_once(decision, reason, frame.len(), tables);
+    assert!(decision.from_port.is_none());
+    match &decision.verdict {
+        Verdict::Deliver(deliver) => {
+            let port = tables.port(deliver.slot).expect("a port that is there");
+            assert_eq!(port.segment, decision.segment, "into its own segment");
+            assert_eq!(port.ifindex, deliver.ifindex);
+            assert_eq!(outcome.action, Action::Redirect);
+            let inner = &frame[deliver.strip..];
+            let segment = tables.segment(decision.segment).expect("a segment");
+            assert!(
+                l3_behind_tag(inner) == ethernet::LEN || segment.has(Segment::INNER_VLAN_PASS),
+                "no tag where none may pass: {}",
+                hex(frame)
+            );
+            let own = (deliver.vlan != 0).then_some(Tag {
+                tpid: vlan::TYPE_8021Q,
+                tci: deliver.vlan,
+            });
+            let mut tags: Vec<Tag> = own.into_iter().chain(meta.tag).collect();
+            if outcome.skb_tag.is_some() {
+                assert_eq!(outcome.skb_tag, Some(tags.remove(0)));
+            }
+            let mut want = inner[..ethernet::TYPE_OFFSET].to_vec();
+            for tag in tags {
+                want.extend(tag.tpid.to_be_bytes());
+                want.extend(tag.tci.to_be_bytes());
+            }
+            want.extend(&inner[ethernet::TYPE_OFFSET..]);
+            if !deliver.mac.is_zero() {
+                assert!(segment.has(Segment::NEXTHOPS), "found by its address");
+                want[..6].copy_from_slice(&deliver.mac.bytes());
+            }
+            assert_eq!(outcome.frame, want, "the inner frame behind its tags");
+        }
+        Verdict::FloodPorts(_) => assert_eq!(outcome.action, Action::Drop),
+        Verdict::Leave(_) => untouched(frame, meta, reason, outcome),
+        Verdict::Encap(_)
+        | Verdict::ViaKernel(_)
+        | Verdict::Flood(_)
+        | Verdict::Answer(_)
+        | Verdict::Neigh
+        | Verdict::Rest
+        | Verdict::Found(_) => {
+            panic!("from the underlay back to it: {}", hex(frame))
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What must hold for a frame from a VM, at a port.
+
+use crate::{
+    abi::{
+        addr::MacAddr,
+        reason::{Class, Reason},
+    },
+    decide::{
+        port,
+        verdict::{Decision, Verdict},
+    },
+    frame::{neigh::Answer, packet::Meta},
+    runtime::{Keyed as _, Tables},
+    sim::{Action, HostTables, Outcome, decide_port},
+    testkit::apply::apply_port,
+    testkit::frames::World,
+    wire::{checksum::Sum, icmpv6, ipv6},
+};
+
+use super::common::{counted_once, hex, told, untouched};
+use super::encap::{encapsulated, same_port_for_any_payload};
+
+/// What must hold for a frame at a port.
+pub fn port(world: &World, frame: &[u8], meta: &Meta) {
+    let tables = &world.tables;
+    let tc = decide_port(frame, meta, port::Stage::Tc, tables);
+    let at_tc = tc.verdict.reason(false);
+    assert!(!matches!(at_tc.class(), Class::Passed | Class::Continued));
+    from_port(frame, meta, port::Stage::Tc, &tc, tables);
+    if meta.tag.is_none() && meta.gso_size == 0 {
+        let xdp = decide_port(frame, meta, port::Stage::Xdp, tables);
+        from_port(frame, meta, port::Stage::Xdp, &xdp, tables);
+        if xdp.verdict == Verdict::Leave(Reason::LeftToTc) {
+            assert_eq!(xdp.segment, tc.segment);
+        } else {
+            assert_eq!(xdp, tc, "XDP ends a frame as TC would: {}", hex(frame));
+        }
+    }
+}
+
+/// What must hold for every decision on a frame from a port.
+pub(super) fn from_port(
+    frame: &[u8],
+    meta: &Meta,
+    stage: port::Stage,
+    decision: &Decision,
+    tables: &HostTables,
+) {
+    let reason = decision.verdict.reason(false);
+    counted_once(decision, reason, frame.len(), tables);
+    assert!(decision.from_peer.is_none());
+    let outcome = apply_port(frame, meta, stage, decision, tables);
+    if let Some(port) = tables.port(decision.from_port) {
+        assert_eq!(port.ifindex, meta.ifindex);
+        assert_eq!(port.segment, decision.segment);
+    }
+    told(frame, meta, decision, tables);
+    let original = frame;
+    let written = destined(frame, decision.destination);
+    let frame = written.as_slice();
+    match &decision.verdict {
+        Verdict::Encap(encap) => {
+            encapsulated(frame, meta, decision, encap, &outcome, tables);
+            if meta.tag.is_none() && meta.gso_size == 0 {
+                same_port_for_any_payload(original, meta, encap, tables);
+            }
+        }
+        Verdict::ViaKernel(via) => {
+            let peer = tables.peer(via.peer).expect("a peer that is there");
+            assert_eq!((via.remote, via.local), (peer.addr, peer.local));
+            assert_eq!(outcome.action, Action::Redirect);
+        }
+        Verdict::Deliver(deliver) => {
+            let port = tables.port(deliver.slot).expect("a port that is there");
+            assert_eq!(port.segment, decision.segment, "into its own segment");
+            assert_ne!(deliver.slot, decision.from_port, "never back");
+            assert_eq!(deliver.strip, 0);
+            assert_eq!(outcome.action, Action::Redirect);
+        }
+        Verdict::Flood(flood) => {
+            assert_eq!(flood.from, decision.from_port);
+            assert_eq!(outcome.action, Action::Drop);
+        }
+        Verdict::Answer(answer) => answered(frame, meta, answer, &outcome, tables),
+        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided: {}", hex(frame)),
+        Verdict::FloodPorts(_) => panic!("to ports alone: {}", hex(frame)),
+        Verdict::Leave(_) => untouched(frame, meta, reason, &outcome),
+    }
+}
+
+/// The frame with the destination that was written on the way, if one was.
+pub(super) fn destined(frame: &[u8], destination: MacAddr) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    if !destination.is_zero() {
+        frame[..6].copy_from_slice(&destination.bytes());
+    }
+    frame
+}
+
+/// What must hold for an answer: it goes back to who asked, from the MAC that the table has, and its checksum is right.
+pub(super) fn answered(
+    frame: &[u8],
+    meta: &Meta,
+    answer: &Answer,
+    outcome: &Outcome,
+    tables: &HostTables,
+) {
+    assert_eq!(outcome.action, Action::Redirect);
+    assert_eq!(outcome.skb_tag, meta.tag);
+    assert_eq!(answer.ifindex, meta.ifindex);
+    let known = tables
+        .neighs
+        .values()
+        .any(|neigh| neigh.mac() == answer.mac);
+    assert!(known, "{} is in no table", answer.mac);
+    let out = &outcome.frame;
+    assert_eq!(out[6..12], answer.mac.bytes(), "from the host's MAC");
+    assert_ne!(frame[6..12], answer.mac.bytes(), "never the asker's own");
+    assert_eq!(frame[0] & 1, 1, "a poll is the host's own to answer");
+    let l3 = answer.l3;
+    assert_eq!(out[12..l3], frame[12..l3], "tag and type stay");
+    if answer.v6 {
+        let packet = &out[l3..];
+        assert_eq!(packet.len(), 72);
+        let sum = Sum::default()
+            .bytes(&packet[ipv6::SOURCE_OFFSET..])
+            .length(packet.len() - ipv6::LEN)
+            .word(u16::from(icmpv6::PROTOCOL));
+        assert_eq!(sum.fold(), 0xffff, "{}", hex(out));
+        assert_eq!((packet[7], packet[40]), (255, icmpv6::ADVERTISEMENT));
+        assert_eq!(
+            packet[8..24],
+            frame[l3 + 48..l3 + 64],
+            "from who was asked for"
+        );
+        assert_eq!(packet[48..64], frame[l3 + 48..l3 + 64]);
+        assert_eq!(packet[66..72], answer.mac.bytes());
+        let nobody = frame[l3 + 8..l3 + 24] == [0; 16];
+        assert_eq!(packet[44] & 0x60, if nobody { 0x20 } else { 0x60 });
+        assert_eq!(out[0] & 1 == 1, nobody, "to all only where nobody asked");
+    } else {
+        assert_eq!(out.len(), frame.len());
+        assert_eq!(out[..6], frame[6..12], "to who asked");
+        assert_eq!(out[l3 + 6..l3 + 8], [0, 2]);
+        assert_eq!(out[l3 + 8..l3 + 14], answer.mac.bytes());
+        assert_eq!(out[l3 + 14..l3 + 18], frame[l3 + 24..l3 + 28]);
+        assert_eq!(out[l3 + 18..l3 + 28], frame[l3 + 8..l3 + 18]);
+    }
+}

@@ -1,0 +1,20 @@
+//! Random and mutated frames, and the tables to look at them with.
+//!
+//! Everything follows from a seed: a frame that showed something is made again by its number.
+
+mod random;
+mod reachable;
+mod rng;
+mod sample;
+mod world;
+
+pub use self::reachable::reachable;
+pub use self::rng::Rng;
+pub use self::sample::{Sample, Side};
+pub use self::world::{
+    FRESH, FROZEN, GONE_PEER, GONE_PORT, HOSTS, Interfaces, LEARNED, LOCALS, LONE, PEER_JUMBO,
+    PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6, PEER_V6_UNRESOLVED, PEER_V6_ZERO,
+    PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_LONE, PORT_NARROW, PORT_NATIVE, PORT_QUIET,
+    PORT_ROUTED_OTHER, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, QUIET, ROUTED, TRUNK, World,
+    group, host_mac, station,
+};

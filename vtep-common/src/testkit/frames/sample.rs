@@ -1,0 +1,91 @@
+//! A frame, and all that a decision on it takes.
+
+use crate::{
+    abi::{counter::Hook, reason::Reason},
+    decide::{
+        port,
+        tunnel::{self, TunnelKey, decide_tunnel},
+        uplink::decide_uplink,
+        verdict::Decision,
+    },
+    frame::packet::Meta,
+    sim::{HostTables, Outcome, decide_port},
+    testkit::apply::{apply_port, apply_tunnel, apply_uplink},
+    wire::ethernet,
+};
+
+/// At which hook a frame is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// At an uplink.
+    Uplink(tunnel::Stage),
+    /// At a port.
+    Port(port::Stage),
+    /// Behind the kernel device.
+    Tunnel(TunnelKey),
+}
+
+/// A frame and all that a decision on it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Its bytes.
+    pub frame: Vec<u8>,
+    /// What the kernel knows beside them.
+    pub meta: Meta,
+    /// Where it is.
+    pub side: Side,
+}
+
+impl Sample {
+    /// The hook.
+    #[must_use]
+    pub fn hook(&self) -> Hook {
+        match self.side {
+            Side::Uplink(tunnel::Stage::Xdp) => Hook::UplinkXdp,
+            Side::Uplink(_) => Hook::Uplink,
+            Side::Port(port::Stage::Xdp) => Hook::PortXdp,
+            Side::Port(_) => Hook::Port,
+            Side::Tunnel(_) => Hook::Tunnel,
+        }
+    }
+
+    /// The decision on it.
+    #[must_use]
+    pub fn decide(&self, tables: &HostTables) -> Decision {
+        let Self { frame, meta, side } = self;
+        match side {
+            Side::Uplink(stage) => decide_uplink(frame.as_slice(), meta, *stage, tables),
+            Side::Port(stage) => decide_port(frame, meta, *stage, tables),
+            Side::Tunnel(key) => decide_tunnel(frame.as_slice(), meta, key, tables),
+        }
+    }
+
+    /// What the decision does to it.
+    #[must_use]
+    pub fn apply(&self, decision: &Decision, tables: &HostTables) -> Outcome {
+        let Self { frame, meta, side } = self;
+        match side {
+            Side::Uplink(stage) => apply_uplink(frame, meta, *stage, decision),
+            Side::Port(stage) => apply_port(frame, meta, *stage, decision, tables),
+            Side::Tunnel(_) => apply_tunnel(frame, meta, decision),
+        }
+    }
+
+    /// The reason that it is counted under.
+    #[must_use]
+    pub fn reason(&self, decision: &Decision) -> Reason {
+        decision.verdict.reason(!matches!(self.side, Side::Port(_)))
+    }
+
+    /// True if `BPF_PROG_TEST_RUN` can show the frame to a program just so: it takes no tag beside the frame, no frame
+    /// shorter than its Ethernet header or longer than a page, and knows no tunnel key.
+    #[must_use]
+    pub fn runs_in_kernel(&self) -> bool {
+        const LONGEST: usize = 3_000;
+        let Meta { tag, gso_size, .. } = self.meta;
+        tag.is_none()
+            && gso_size == 0
+            && (ethernet::LEN..=LONGEST).contains(&self.frame.len())
+            && !matches!(self.side, Side::Tunnel(_))
+    }
+}

@@ -1,0 +1,395 @@
+//! Tables that have something of everything, and their numbers.
+
+use std::net::IpAddr;
+
+use crate::{
+    abi::{
+        addr::MacAddr,
+        config::Config,
+        fdb::{FdbKey, FdbTarget, FdbValue},
+        id::{ListId, PeerId, PortSlot, SegmentId},
+        neigh::NeighValue,
+        peer::Peer,
+        port::Port,
+        segment::Segment,
+    },
+    frame::flow,
+    sim::HostTables,
+    testkit::tables::peer_entry,
+};
+
+/// Interface numbers of the [`World`]. In the kernel they must be those of interfaces that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interfaces {
+    /// A port of VNI 100.
+    pub access: u32,
+    /// Another port of VNI 100, with a small MTU, into which XDP cannot redirect.
+    pub narrow: u32,
+    /// A trunk: VLAN 10 in VNI 100, VLAN 20 in VNI 200, the rest in VNI 200 too.
+    pub trunk: u32,
+    /// An untagged port of VNI 200.
+    pub carrier: u32,
+    /// A port of VNI 300, which does not flood.
+    pub quiet: u32,
+    /// Only VLAN 30, in VNI 16777215, which has nowhere to flood to.
+    pub lone: u32,
+    /// The uplink.
+    pub uplink: u32,
+    /// The kernel device.
+    pub device: u32,
+}
+
+impl Default for Interfaces {
+    fn default() -> Self {
+        Self {
+            access: 101,
+            narrow: 102,
+            trunk: 103,
+            carrier: 104,
+            quiet: 105,
+            lone: 106,
+            uplink: 201,
+            device: 202,
+        }
+    }
+}
+
+/// Number of the segment of VNI 100: floods, drops inner tags, everything else as by default.
+pub const PLAIN: SegmentId = SegmentId::new(1);
+/// Number of the segment of VNI 200: passes inner tags, is strict on reserved bits, inherits TTL, TOS and DF.
+pub const TRUNK: SegmentId = SegmentId::new(2);
+/// Number of the segment of VNI 300: does not flood.
+pub const QUIET: SegmentId = SegmentId::new(3);
+/// Number of the segment of VNI 16777215: floods, but to nowhere.
+pub const LONE: SegmentId = SegmentId::new(4);
+/// Number of the segment of VNI 500: does not flood, answers ARP and ND, finds hosts by IP, learns.
+pub const ROUTED: SegmentId = SegmentId::new(5);
+/// A segment number that VNI 600 leads to and that is not in use.
+const GONE: SegmentId = SegmentId::new(60);
+
+/// Slot of the port at [`Interfaces::access`].
+pub const PORT_ACCESS: PortSlot = PortSlot::new(10);
+/// Slot of the port at [`Interfaces::narrow`].
+pub const PORT_NARROW: PortSlot = PortSlot::new(11);
+/// Slot of VLAN 10 at [`Interfaces::trunk`].
+pub const PORT_VLAN_10: PortSlot = PortSlot::new(12);
+/// Slot of VLAN 20 at [`Interfaces::trunk`].
+pub const PORT_VLAN_20: PortSlot = PortSlot::new(13);
+/// Slot of the untagged port at [`Interfaces::trunk`].
+pub const PORT_NATIVE: PortSlot = PortSlot::new(14);
+/// Slot of the port at [`Interfaces::carrier`].
+pub const PORT_CARRIER: PortSlot = PortSlot::new(17);
+/// Slot of the port at [`Interfaces::quiet`].
+pub const PORT_QUIET: PortSlot = PortSlot::new(15);
+/// Slot of VLAN 30 at [`Interfaces::lone`].
+pub const PORT_LONE: PortSlot = PortSlot::new(16);
+/// Slot of VLAN 40 at [`Interfaces::trunk`].
+pub const PORT_VLAN_40: PortSlot = PortSlot::new(18);
+/// Slot of VLAN 40 at [`Interfaces::lone`].
+pub const PORT_ROUTED_OTHER: PortSlot = PortSlot::new(19);
+
+/// A peer over IPv4.
+pub const PEER_V4: PeerId = PeerId::new(20);
+/// A peer over IPv6 that wants checksums.
+pub const PEER_V6: PeerId = PeerId::new(21);
+/// A peer over IPv6 that takes zero for a checksum.
+pub const PEER_V6_ZERO: PeerId = PeerId::new(22);
+/// A peer over IPv4 that is not resolved.
+pub const PEER_V4_UNRESOLVED: PeerId = PeerId::new(23);
+/// A peer over IPv6 that is not resolved.
+pub const PEER_V6_UNRESOLVED: PeerId = PeerId::new(24);
+/// A peer over IPv4 with an MTU that no frame exceeds.
+pub const PEER_JUMBO: PeerId = PeerId::new(25);
+/// A peer over IPv4 that no route leads to.
+pub const PEER_UNREACHABLE: PeerId = PeerId::new(26);
+
+/// A peer number that the FDB leads to and that is not in use.
+pub const GONE_PEER: PeerId = PeerId::new(90);
+/// A port slot that the FDB leads to and that is not in use.
+pub const GONE_PORT: PortSlot = PortSlot::new(91);
+
+/// Offset of the stations of a target that were learned, and not been heard of for long.
+pub const LEARNED: u32 = 1_000;
+/// Offset of those that were heard of just now.
+pub const FRESH: u32 = 2_000;
+/// Offset of those that are frozen.
+pub const FROZEN: u32 = 3_000;
+/// The stamp of an entry that was renewed just now, whatever time it is.
+const JUST_NOW: u64 = 1 << (30 + FdbValue::STAMP_SHIFT);
+
+/// Hosts that ARP and ND are answered for, in [`TRUNK`] and [`ROUTED`]; every other one is a router.
+pub const HOSTS: [&str; 4] = ["10.0.0.50", "10.0.0.51", "fd00::50", "fd00::51"];
+
+/// The MAC of a host by its place in [`HOSTS`].
+#[must_use]
+pub fn host_mac(index: u32) -> MacAddr {
+    station(9_u32, 50 + index)
+}
+
+/// Our addresses.
+pub const LOCALS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
+
+/// The station of segment `segment` that the FDB has at `target`, a peer or a port.
+#[must_use]
+pub fn station(segment: impl Into<u32>, target: impl Into<u32>) -> MacAddr {
+    MacAddr::from_parts(0x0200, segment.into() << 16 | target.into())
+}
+
+/// The multicast address of segment `segment` with a flood list of its own.
+#[must_use]
+pub fn group(segment: impl Into<u32>) -> MacAddr {
+    MacAddr::from_parts(0x0100, 0x5e00_0000 | segment.into())
+}
+
+/// The flood list of [`group`].
+fn own_list(segment: SegmentId) -> ListId {
+    ListId::new(100 + segment.get())
+}
+
+/// Tables that have something of everything, and the frames to go with them.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The tables.
+    pub tables: HostTables,
+    /// The interface numbers in them.
+    pub interfaces: Interfaces,
+    /// Every FDB entry, by segment.
+    pub(super) stations: Vec<(SegmentId, MacAddr)>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new(Interfaces::default())
+    }
+}
+
+/// An address from a text that is one.
+pub(super) fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+impl World {
+    /// The tables with these interface numbers.
+    #[must_use]
+    pub fn new(interfaces: Interfaces) -> Self {
+        let mut world = Self {
+            tables: HostTables::new(),
+            interfaces,
+            stations: Vec::new(),
+        };
+        world.tables.config.device = interfaces.device;
+        world.tables.config.flags = Config::PARTIAL_CHECKSUMS;
+        for local in LOCALS {
+            world.tables.add_local(ip(local));
+        }
+        world.add_segments();
+        world.add_ports();
+        world.add_peers();
+        world.add_stations();
+        world
+    }
+
+    fn add_segments(&mut self) {
+        let plain = Segment {
+            vni: 100,
+            flags: Segment::FLOODS | Segment::DF_SET | Segment::LEARNING,
+            ttl: 64,
+            source_port_min: flow::DEFAULT_PORT_MIN,
+            source_port_max: flow::DEFAULT_PORT_MAX,
+            ..Segment::default()
+        };
+        let trunk = Segment {
+            vni: 200,
+            flags: Segment::FLOODS
+                | Segment::INNER_VLAN_PASS
+                | Segment::RESERVED_STRICT
+                | Segment::TTL_INHERIT
+                | Segment::TOS_INHERIT
+                | Segment::DF_INHERIT
+                | Segment::LEARNING
+                | Segment::SUPPRESS,
+            source_port_min: 50_000,
+            source_port_max: 50_999,
+            ..plain
+        };
+        let quiet = Segment {
+            vni: 300,
+            flags: 0,
+            ttl: 7,
+            tos: 0xb8,
+            ..plain
+        };
+        let lone = Segment {
+            vni: 0x00ff_ffff,
+            flags: Segment::FLOODS | Segment::DF_SET,
+            ..plain
+        };
+        let routed = Segment {
+            vni: 500,
+            flags: Segment::DF_SET | Segment::LEARNING | Segment::SUPPRESS | Segment::NEXTHOPS,
+            ..plain
+        };
+        self.tables.add_segment(ROUTED, routed);
+        self.tables.add_segment(PLAIN, plain);
+        self.tables.add_segment(TRUNK, trunk);
+        self.tables.add_segment(QUIET, quiet);
+        self.tables.add_segment(LONE, lone);
+        self.tables.vnis.insert(600, GONE);
+    }
+
+    fn add_ports(&mut self) {
+        let Interfaces {
+            access,
+            narrow,
+            trunk,
+            carrier,
+            quiet,
+            lone,
+            ..
+        } = self.interfaces;
+        let mut add = |slot, ifindex, vlan, segment, flags, mtu| {
+            let port = Port {
+                ifindex,
+                segment,
+                flags,
+                vlan,
+                mtu,
+                ..Port::default()
+            };
+            self.tables.add_port(slot, port);
+        };
+        add(PORT_ACCESS, access, 0, PLAIN, Port::XDP_TARGET, 1500);
+        add(PORT_NARROW, narrow, 0, PLAIN, Port::PEER_TARGET, 600);
+        add(PORT_VLAN_10, trunk, 10, PLAIN, Port::XDP_TARGET, 1500);
+        add(PORT_VLAN_20, trunk, 20, TRUNK, Port::XDP_TARGET, 1500);
+        add(PORT_NATIVE, trunk, 0, TRUNK, Port::XDP_TARGET, 1500);
+        add(PORT_CARRIER, carrier, 0, TRUNK, Port::XDP_TARGET, 1500);
+        add(PORT_QUIET, quiet, 0, QUIET, Port::XDP_TARGET, 600);
+        add(PORT_LONE, lone, 30, LONE, Port::XDP_TARGET, 1500);
+        add(PORT_VLAN_40, trunk, 40, ROUTED, Port::XDP_TARGET, 1500);
+        add(PORT_ROUTED_OTHER, lone, 40, ROUTED, 0, 1500);
+    }
+
+    fn add_peers(&mut self) {
+        let uplink = self.interfaces.uplink;
+        let [v4, v6] = LOCALS.map(ip);
+        let mut add = |number, remote: &str, mtu, flags| {
+            let remote = ip(remote);
+            let local = if remote.is_ipv6() { v6 } else { v4 };
+            let peer = peer_entry(remote, local, uplink, mtu, flags);
+            self.tables.add_peer(number, peer);
+        };
+        let resolved = Peer::RESOLVED | Peer::XDP_TARGET;
+        add(PEER_V4, "192.0.2.2", 1500, resolved);
+        add(PEER_V6, "2001:db8::2", 1500, resolved | Peer::CHECKSUM);
+        let zero = resolved | Peer::CSUM6_OFF;
+        add(PEER_V6_ZERO, "2001:db8::3", 1500, zero);
+        add(PEER_V4_UNRESOLVED, "192.0.2.4", 0, 0);
+        add(PEER_V6_UNRESOLVED, "2001:db8::4", 0, Peer::CHECKSUM);
+        add(PEER_JUMBO, "192.0.2.5", u32::MAX, resolved);
+        add(PEER_UNREACHABLE, "192.0.2.6", 0, Peer::UNREACHABLE);
+    }
+
+    fn add_stations(&mut self) {
+        const PEERS: [PeerId; 7] = [
+            PEER_V4,
+            PEER_V6,
+            PEER_V6_ZERO,
+            PEER_V4_UNRESOLVED,
+            PEER_V6_UNRESOLVED,
+            PEER_JUMBO,
+            PEER_UNREACHABLE,
+        ];
+        let lists: [(SegmentId, &[PortSlot], &[PeerId]); 3] = [
+            (
+                PLAIN,
+                &[PORT_ACCESS, PORT_NARROW, PORT_VLAN_10],
+                &[PEER_V4, PEER_V6],
+            ),
+            (
+                TRUNK,
+                &[PORT_VLAN_20, PORT_NATIVE, PORT_CARRIER],
+                &[PEER_V6, PEER_V6_UNRESOLVED, PEER_V6_ZERO, PEER_V4],
+            ),
+            (QUIET, &[PORT_QUIET], &[]),
+        ];
+        for (number, ports, peers) in lists {
+            self.tables.add_flood(number.into(), ports, peers);
+            for port in ports {
+                self.add_station(number, FdbTarget::Port(*port));
+            }
+        }
+        self.add_station(LONE, FdbTarget::Port(PORT_LONE));
+        self.add_station(ROUTED, FdbTarget::Port(PORT_VLAN_40));
+        for number in [PLAIN, TRUNK, QUIET, LONE, ROUTED] {
+            for peer in PEERS {
+                self.add_station(number, FdbTarget::Peer(peer));
+            }
+            // Entries that lead nowhere.
+            self.add_station(number, FdbTarget::Peer(GONE_PEER));
+            self.add_station(number, FdbTarget::Port(GONE_PORT));
+            let list = FdbTarget::List(own_list(number));
+            self.tables.add_fdb(number, group(number), list);
+            self.stations.push((number, group(number)));
+        }
+        for (number, port) in [(PLAIN, PORT_ACCESS), (ROUTED, PORT_VLAN_40)] {
+            for target in [FdbTarget::Port(port), FdbTarget::Peer(PEER_V4)] {
+                for (offset, last_seen) in [(LEARNED, 0), (FRESH, JUST_NOW), (FROZEN, 0)] {
+                    let mac = station(number, offset + target.number());
+                    self.tables.add_learned(number, mac, target, last_seen);
+                    self.stations.push((number, mac));
+                }
+                let key = FdbKey::new(number, station(number, FROZEN + target.number()));
+                let frozen = self.tables.fdb.get_mut(&key).expect("added");
+                frozen.frozen = true;
+            }
+        }
+        self.add_hosts();
+        self.tables.add_flood(
+            own_list(PLAIN),
+            &[PORT_ACCESS, PORT_VLAN_10],
+            &[PEER_JUMBO, PEER_UNREACHABLE],
+        );
+    }
+
+    fn add_hosts(&mut self) {
+        for (index, host) in (0..).zip(HOSTS) {
+            let flags = if index % 2 == 1 {
+                NeighValue::ROUTER
+            } else {
+                0
+            };
+            for number in [TRUNK, ROUTED] {
+                self.tables
+                    .add_neigh(number, ip(host), host_mac(index), flags);
+            }
+        }
+        let mut add = |prefix: &str, len, to, mac| {
+            self.tables.add_nexthop(ROUTED, (ip(prefix), len), to, mac);
+        };
+        let mac = station(9_u32, 77_u32);
+        let local = Some(FdbTarget::Port(PORT_VLAN_40));
+        add(
+            "10.0.0.0",
+            17,
+            Some(FdbTarget::Peer(PEER_V4)),
+            MacAddr::ZERO,
+        );
+        add(
+            "10.0.64.0",
+            18,
+            Some(FdbTarget::Port(PORT_ROUTED_OTHER)),
+            mac,
+        );
+        add("10.0.128.0", 18, local, mac);
+        add("10.0.192.0", 19, None, mac);
+        add("fd00::", 25, Some(FdbTarget::Peer(PEER_V6_ZERO)), mac);
+        add("fd00:80::", 26, local, MacAddr::ZERO);
+    }
+
+    fn add_station(&mut self, segment: SegmentId, target: FdbTarget) {
+        let mac = station(segment, target.number());
+        self.tables.add_fdb(segment, mac, target);
+        self.stations.push((segment, mac));
+    }
+}

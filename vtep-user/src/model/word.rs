@@ -1,0 +1,187 @@
+//! Values that are one of a few words.
+
+use std::fmt;
+
+use utoipa::ToSchema;
+
+use super::{BadValue, Value};
+
+/// Defines an enum whose variants have one lower-case word each, the same on the command line, in JSON and in print.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $meaning:tt])+ $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, ToSchema)]
+        pub enum $name {
+            $(
+                $(#[doc = $meaning])+
+                #[serde(rename = $word)]
+                $variant,
+            )+
+        }
+
+        impl $name {
+            /// The word for this value, as in JSON and on the command line.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl Value for $name {
+            const WORDS: &'static [(&'static str, &'static str)] = &[$(($word, concat!($($meaning),+)),)+];
+
+            fn read(text: &str) -> Result<Self, BadValue> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(BadValue::new(format!("`{text}` is none of the words for it"))),
+                }
+            }
+
+            fn write(&self) -> String {
+                self.as_str().into()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// How a VNI floods, learns and answers ARP and ND, as one of four presets.
+    Mode {
+        /// Floods to a multicast group and learns.
+        Multicast = "multicast",
+        /// Floods by head-end replication and learns.
+        Flood = "flood",
+        /// Floods by head-end replication; static FDB only.
+        L2 = "l2",
+        /// Never floods; static FDB, neighbours and next hops only.
+        L3 = "l3",
+    }
+}
+
+words! {
+    /// How broadcast, multicast and unknown unicast frames leave.
+    Flood {
+        /// One copy to each VTEP on the flood list.
+        Her = "her",
+        /// One copy to the VNI's multicast group.
+        Multicast = "multicast",
+        /// They do not leave.
+        None = "none",
+    }
+}
+
+words! {
+    /// What happens to a frame with a VLAN tag that has no mapping.
+    InnerVlan {
+        /// It is dropped (RFC 7348 §6.1).
+        Drop = "drop",
+        /// It is carried unchanged.
+        Pass = "pass",
+    }
+}
+
+words! {
+    /// The outer IPv4 "don't fragment" bit.
+    Df {
+        /// Always set.
+        Set = "set",
+        /// Never set.
+        Unset = "unset",
+        /// As in the inner packet.
+        Inherit = "inherit",
+    }
+}
+
+words! {
+    /// What happens to packets with reserved bits in the VXLAN header on receipt.
+    Reserved {
+        /// They are ignored (RFC 7348 §5).
+        Ignore = "ignore",
+        /// The packet is dropped, as Linux does.
+        Strict = "strict",
+    }
+}
+
+words! {
+    /// The kernel hook that takes a port's frames.
+    PortHook {
+        /// The daemon chooses.
+        Auto = "auto",
+        /// TC ingress.
+        Tc = "tc",
+        /// XDP.
+        Xdp = "xdp",
+    }
+}
+
+words! {
+    /// Who made an FDB entry.
+    EntryState {
+        /// An operator.
+        Static = "static",
+        /// The data path saw the address.
+        Learned = "learned",
+    }
+}
+
+words! {
+    /// Who made a neigh or nexthop entry.
+    NeighState {
+        /// An operator.
+        Static = "static",
+        /// The data path snooped the host's own ARP or ND.
+        Snooped = "snooped",
+        /// It came with a port's addresses.
+        Port = "port",
+        /// It follows from the nexthop table.
+        Nexthop = "nexthop",
+    }
+}
+
+words! {
+    /// What happened.
+    EventKind {
+        /// A MAC or a host was learned.
+        Learned = "learned",
+        /// A MAC or a host showed up at another place.
+        Moved = "moved",
+        /// A learned entry was not seen for too long.
+        Aged = "aged",
+        /// Entries were flushed, `count` of them.
+        Flushed = "flushed",
+        /// A destination is unknown, and the VNI does not flood.
+        Miss = "miss",
+        /// A MAC was not learned, because a limit was reached.
+        Limit = "limit",
+        /// A MAC moved too often and was frozen (RFC 7432 section 15.1).
+        Duplicate = "duplicate",
+        /// A frozen MAC may move again.
+        Thawed = "thawed",
+        /// A peer can be sent to.
+        PeerUp = "peer_up",
+        /// A peer cannot be sent to.
+        PeerDown = "peer_down",
+        /// Events did not fit the ring buffer, `count` of them; or this reader was too slow for `count` rows.
+        Lost = "lost",
+    }
+}
+
+words! {
+    /// Whether packets can be sent to a peer.
+    PeerState {
+        /// The route and the next hop's MAC are known.
+        Resolved = "resolved",
+        /// There is a route; the kernel is resolving the next hop's MAC.
+        Resolving = "resolving",
+        /// There is no usable route, or the next hop does not answer.
+        Unreachable = "unreachable",
+    }
+}
