@@ -324,7 +324,6 @@ impl FdbWord {
     /// True if traffic at the time `now` is to renew the stamp. One of the future was made on another CPU just now.
     #[must_use]
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is meant")]
     pub const fn is_stale(self, now: u64) -> bool {
         const AGE: i32 = FdbValue::stamp(FdbValue::REFRESH_NS).cast_signed();
         let age = FdbValue::stamp(now).wrapping_sub((self.0 >> 32) as u32);
