@@ -9,7 +9,7 @@
 //! | write a frame as the RFCs have it, apart from the product's code | [`encoder`] |
 //! | call bpf(2): load, assemble, run and measure programs | [`bpf`] |
 //! | compare a program in the kernel with the host's simulation of it | [`testrun`] |
-//! | wait for something, skip a test aloud, show bytes, end well at Ctrl-C | [`wait`], [`skip`], [`dump`], [`interrupt`] |
+//! | wait for something, skip a test aloud, show bytes, end well at Ctrl-C | [`wait`], [`mod@skip`], [`dump`], [`interrupt`] |
 //! | measure time on a busy machine | [`priority`] |
 
 #![expect(

@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Config {
-    /// [`LAYOUT_VERSION`] of the daemon that made the maps.
+    /// [`LAYOUT_VERSION`](crate::abi::map::LAYOUT_VERSION) of the daemon that made the maps.
     pub layout: u32,
     /// Interface number of the kernel device.
     pub device: u32,

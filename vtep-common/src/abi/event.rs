@@ -76,7 +76,7 @@ impl Event {
     pub const WORDS: usize = 8;
 
     /// What the event with these [`words`](Self::words) is about, in one number: the key of its
-    /// [`Guard`](crate::abi::event::Guard). Of a MAC alone it is exact; hosts are mixed, and seldom meet.
+    /// [`Guard`]. Of a MAC alone it is exact; hosts are mixed, and seldom meet.
     #[must_use]
     #[inline(always)]
     pub fn subject(words: &[u64; Self::WORDS]) -> u64 {

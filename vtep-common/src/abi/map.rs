@@ -38,48 +38,48 @@ pub const MAX_FLOOD_TARGETS: usize = 510;
 
 /// Names of the maps as they are pinned.
 pub mod name {
-    /// One [`Config`](crate::Config).
+    /// One [`Config`](crate::abi::config::Config).
     pub const CONFIG: &str = "CONFIG";
     /// The [`Shape`](crate::abi::hash_table::Shape) of each [`Table`](crate::abi::hash_table::Table).
     pub const SHAPES: &str = "SHAPES";
     /// [`Bucket`](crate::abi::hash_table::Bucket)s: underlay address, as [`VtepAddr::key`](crate::abi::addr::VtepAddr::key), to
-    /// [`Address`](crate::Address). All that is in `LOCALS` and `PEER_INDEX`, for the programs.
+    /// [`Address`](crate::abi::address::Address). All that is in `LOCALS` and `PEER_INDEX`, for the programs.
     pub const ADDRESSES: &str = "ADDRESSES";
-    /// Address that VXLAN packets are taken at to [`LOCAL_OWN`](crate::LOCAL_OWN) or [`LOCAL_GROUP`](crate::LOCAL_GROUP).
+    /// Address that VXLAN packets are taken at to [`LOCAL_OWN`](crate::abi::address::LOCAL_OWN) or [`LOCAL_GROUP`](crate::abi::address::LOCAL_GROUP).
     /// For the daemon alone.
     pub const LOCALS: &str = "LOCALS";
-    /// [`Bucket`](crate::abi::hash_table::Bucket)s: VNI, as [`vni_key`](crate::vni_key), to segment number.
+    /// [`Bucket`](crate::abi::hash_table::Bucket)s: VNI, as [`vni_key`](crate::abi::segment::vni_key), to segment number.
     pub const VNIS: &str = "VNIS";
-    /// Segment number to [`Segment`](crate::Segment).
+    /// Segment number to [`Segment`](crate::abi::segment::Segment).
     pub const SEGMENTS: &str = "SEGMENTS";
-    /// [`Bucket`](crate::abi::hash_table::Bucket)s: [`PortKey`](crate::PortKey) to slot in `PORTS`.
+    /// [`Bucket`](crate::abi::hash_table::Bucket)s: [`PortKey`](crate::abi::port::PortKey) to slot in `PORTS`.
     pub const PORT_INDEX: &str = "PORT_INDEX";
-    /// Slot to [`Port`](crate::Port).
+    /// Slot to [`Port`](crate::abi::port::Port).
     pub const PORTS: &str = "PORTS";
-    /// [`Bucket`](crate::abi::hash_table::Bucket)s: [`FdbKey`](crate::FdbKey) to [`FdbValue`](crate::FdbValue).
+    /// [`Bucket`](crate::abi::hash_table::Bucket)s: [`FdbKey`](crate::abi::fdb::FdbKey) to [`FdbValue`](crate::abi::fdb::FdbValue).
     pub const FDB: &str = "FDB";
-    /// Flood list number to [`FloodList`](crate::FloodList).
+    /// Flood list number to [`FloodList`](crate::abi::flood::FloodList).
     pub const FLOOD: &str = "FLOOD";
-    /// Peer number to [`Peer`](crate::Peer).
+    /// Peer number to [`Peer`](crate::abi::peer::Peer).
     pub const PEERS: &str = "PEERS";
     /// VTEP address to peer number. For the daemon alone.
     pub const PEER_INDEX: &str = "PEER_INDEX";
-    /// [`NeighKey`](crate::NeighKey) to [`NeighValue`](crate::NeighValue).
+    /// [`NeighKey`](crate::abi::neigh::NeighKey) to [`NeighValue`](crate::abi::neigh::NeighValue).
     pub const NEIGHS: &str = "NEIGHS";
-    /// Prefixes of [`NexthopKey`](crate::NexthopKey) to [`NexthopValue`](crate::NexthopValue): a trie.
+    /// Prefixes of [`NexthopKey`](crate::abi::nexthop::NexthopKey) to [`NexthopValue`](crate::abi::nexthop::NexthopValue): a trie.
     pub const NEXTHOPS: &str = "NEXTHOPS";
     /// The ring buffer of [`Event`](crate::abi::event::Event)s.
     pub const EVENTS: &str = "EVENTS";
-    /// What an event is about to [`Guard`](crate::Guard), least recently used out first.
+    /// What an event is about to [`Guard`](crate::abi::event::Guard), least recently used out first.
     pub const GUARDS: &str = "GUARDS";
-    /// Programs that others go on to, by [`Part`](crate::Part).
+    /// Programs that others go on to, by [`Part`](crate::abi::tail_call::Part).
     pub const PARTS: &str = "PARTS";
-    /// What one part of a decision hands to the next, per CPU: one [`NexthopValue`](crate::NexthopValue). Pinned, since parts of
+    /// What one part of a decision hands to the next, per CPU: one [`NexthopValue`](crate::abi::nexthop::NexthopValue). Pinned, since parts of
     /// two daemons' programs can meet while one takes over from the other.
     pub const HANDOVER: &str = "HANDOVER";
-    /// Events by [`EventEnd`](crate::EventEnd), per CPU: [`Counter`](crate::Counter), without bytes.
+    /// Events by [`EventEnd`](crate::abi::event::EventEnd), per CPU: [`Counter`](crate::abi::counter::Counter), without bytes.
     pub const EVENT_COUNTERS: &str = "EVENT_COUNTERS";
-    /// Frames per hook and reason, per CPU: [`Counter`](crate::Counter).
+    /// Frames per hook and reason, per CPU: [`Counter`](crate::abi::counter::Counter).
     pub const REASON_COUNTERS: &str = "REASON_COUNTERS";
     /// Frames per segment and direction, per CPU.
     pub const SEGMENT_COUNTERS: &str = "SEGMENT_COUNTERS";
@@ -88,7 +88,7 @@ pub mod name {
     /// Frames per peer and direction, per CPU.
     pub const PEER_COUNTERS: &str = "PEER_COUNTERS";
 
-    /// The [`Clock`](crate::Clock) of one daemon's programs. Not pinned.
+    /// The [`Clock`](crate::abi::clock::Clock) of one daemon's programs. Not pinned.
     pub const CLOCK: &str = "CLOCK";
 
     /// All that are pinned.

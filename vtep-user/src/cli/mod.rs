@@ -1,6 +1,6 @@
 //! The command line.
 //!
-//! The verbs of the daemon are described in `model::operation`; [`grammar`] makes a command of each, and hands what was
+//! The verbs of the daemon are described in `model::operation`; `grammar` makes a command of each, and hands what was
 //! typed to it. What else there is has a file of its own: `run`, `monitor`, `batch`, `teardown`, `completions`.
 
 mod args;

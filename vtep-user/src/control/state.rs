@@ -112,7 +112,7 @@ impl State {
         self.own_macs = macs.into_iter().collect();
     }
 
-    /// Says whether somebody wants to know what happens: if not, [`Effect::events`] stays empty.
+    /// Says whether somebody wants to know what happens: if not, [`Effect::events`](super::effect::Effect::events) stays empty.
     pub fn set_watched(&mut self, watched: bool) {
         self.run.watched = watched;
     }

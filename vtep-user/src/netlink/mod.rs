@@ -1,7 +1,7 @@
 //! What the kernel knows about links, addresses, routes and neighbours, asked and followed by netlink.
 //!
 //! The only place that touches `rtnetlink`; no type of it leaves this module. [`Netlink`] asks and changes, one
-//! request at a time; [`Monitor`] reports what changes by itself; [`nexthop`] puts a route, a link and a neighbour
+//! request at a time; [`Monitor`] reports what changes by itself; [`peer_route`] puts a route, a link and a neighbour
 //! together into "how does a packet for this peer leave". Both sockets belong to the network namespace of the thread
 //! that opens them.
 //!

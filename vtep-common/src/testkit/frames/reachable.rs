@@ -2,7 +2,7 @@
 
 use crate::abi::{counter::Hook, reason::Reason};
 
-/// The reasons that frames at `hook` can end with, each reached by [`World::sample`].
+/// The reasons that frames at `hook` can end with, each reached by [`World::sample`](super::World::sample).
 ///
 /// [`Reason::Reshape`] and [`Reason::Redirect`] are no decision's: they count what a helper refused. XDP leaves to TC what it
 /// cannot finish, so what only TC or the kernel device ends is missing there.
