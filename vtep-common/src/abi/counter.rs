@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Counter {
-    /// Frames; a super-frame counts once.
+    /// Frames; a GSO or GRO packet counts once.
     pub packets: u64,
     /// Bytes of those frames.
     pub bytes: u64,

@@ -61,7 +61,7 @@ pub struct Arrival {
     pub inner_offset: usize,
     /// Bytes of the inner frame.
     pub inner_len: usize,
-    /// A super-frame.
+    /// A GRO packet.
     pub merged: bool,
     /// The inner tag, where the kernel keeps it beside the frame.
     pub tag: Option<Tag>,
@@ -249,7 +249,7 @@ where
     if !arrival.merged
         && arrival.inner_len > (port.mtu as usize).wrapping_add(ethernet::LEN + vlan::LEN)
     {
-        // Generic XDP sees super-frames, and cannot tell them: TC can.
+        // Generic XDP sees GRO packets, and cannot tell them: TC can.
         let reason = if arrival.stage == Stage::Xdp {
             Reason::LeftToTc
         } else {
@@ -289,7 +289,7 @@ where
     )
 }
 
-/// True for TCP over IP without a tag: of such super-frames the outer headers can be taken off here, where the frame then goes
+/// True for TCP over IP without a tag: of such GRO packets the outer headers can be taken off here, where the frame then goes
 /// straight to another network namespace. The kernel goes on to take it for a tunnel packet, which TCP does not look at, but
 /// a device that is to cut it would.
 #[inline(always)]

@@ -170,7 +170,7 @@ pub struct Flood {
     pub list: ListId,
     /// The port that the frame came from and must not go back to.
     pub from: PortSlot,
-    /// Bytes of each copy to a VTEP before the outer headers, of a super-frame those of each frame that it is cut into.
+    /// Bytes of each copy to a VTEP before the outer headers, of a GSO packet those of each segment.
     pub carried_len: u32,
     /// The frame can be encapsulated in place, once for all VTEPs that [`Flood::is_in_place`] names.
     pub in_place: bool,

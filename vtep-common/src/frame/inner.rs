@@ -31,7 +31,7 @@ pub struct Inner {
     /// Hash of the flow: addresses, protocol and ports for TCP, UDP and SCTP; without ports for fragments and other
     /// protocols; MACs and `EtherType` for what is not IP.
     pub hash: u32,
-    /// Bytes of headers from the Ethernet header on that each segment of a super-frame repeats, tag in the bytes included;
+    /// Bytes of headers from the Ethernet header on that each segment of a GSO packet repeats, an in-band tag included;
     /// where that cannot be told, the whole frame.
     pub headers_len: u32,
     /// Where [`PENDING`](Self::PENDING): the folded sum over the whole frame, without any tag, once the checksum is filled in.

@@ -104,7 +104,7 @@ where
     }
 }
 
-/// Reads the outer headers of a frame into `outer`. `merged` says that it is a super-frame, whose lengths are those before cutting.
+/// Reads the outer headers of a frame into `outer`. `merged` says that it is a GRO packet, whose lengths are those before segmentation.
 ///
 /// Whether the destination of a sound packet is ours is left for the caller to ask, who has more to look up.
 ///

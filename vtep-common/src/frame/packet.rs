@@ -147,7 +147,7 @@ pub struct Meta {
     pub ifindex: u32,
     /// The outermost VLAN tag where the kernel keeps it beside the frame (TC), else `None`.
     pub tag: Option<Tag>,
-    /// Bytes of payload in each segment of a super-frame (GSO/GRO), 0 for an ordinary frame.
+    /// Bytes of payload in each segment of a GSO or GRO packet, 0 for an ordinary frame.
     pub gso_size: u32,
 }
 

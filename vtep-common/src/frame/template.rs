@@ -160,7 +160,7 @@ const CHECKSUM_V4: usize = (ethernet::LEN + ipv4::CHECKSUM_OFFSET) >> 1;
 /// The UDP checksum over IPv6 among the 16-bit words of the headers.
 const CHECKSUM_V6: usize = (UDP_V6 + udp::CHECKSUM_OFFSET) >> 1;
 
-/// The low 16 bits of a length. A super-frame's outer length is rewritten when it is cut.
+/// The low 16 bits of a length. The outer length of a GSO packet is rewritten when it is segmented.
 #[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,

@@ -289,7 +289,7 @@ impl Underlay {
     }
 }
 
-/// A length as it stands in 16 bits; longer ones lose their upper bits, as those of super-frames do.
+/// A length as it stands in 16 bits; longer ones lose their upper bits, as those of GSO packets do.
 fn wire_len(len: usize) -> u16 {
     let [.., high, low] = len.to_be_bytes();
     u16::from_be_bytes([high, low])

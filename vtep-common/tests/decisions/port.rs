@@ -793,7 +793,7 @@ fn a_tag_that_is_stripped_takes_no_room_and_one_that_is_carried_does() {
     }
 }
 
-/// A super-frame of TCP over `ip`, with segments of `gso_size` bytes, at the trunk; `vid` beside it or in its bytes.
+/// A GSO packet of TCP over `ip`, with segments of `gso_size` bytes, at the trunk; `vid` as skb or in-band tag.
 fn super_frame(ip: &Ip, gso_size: u32, vid: Option<u16>, in_bytes: bool) -> Decision {
     let world = World::default();
     let mut frame = pending_frame(station(TRUNK, PEER_V4), ip, 8000);

@@ -81,7 +81,7 @@ impl TcAct {
             return Err(Reason::LeftToKernel);
         };
         let mut same = inner_type == outer.be16(ethernet::TYPE_OFFSET);
-        // Kernels before 6.3 cannot be told what they find inside; a super-frame must not go on under a wrong name.
+        // Kernels before 6.3 cannot be told what they find inside; a GRO packet must not go on under a wrong name.
         if !same && frame.strip_to(strip, inner_type) {
             same = true;
         } else if !same && frame.is_merged() || !frame.strip(strip) {

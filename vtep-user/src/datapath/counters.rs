@@ -16,7 +16,7 @@ use super::{Datapath, error::DatapathError};
 pub struct CounterRow<K> {
     /// What it counts.
     pub key: K,
-    /// Frames; a super-frame counts once.
+    /// Frames; a GSO or GRO packet counts once.
     pub packets: u64,
     /// Bytes of those frames.
     pub bytes: u64,

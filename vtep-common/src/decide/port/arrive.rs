@@ -12,11 +12,11 @@ use crate::{
 pub(super) struct Arrival {
     /// The port.
     pub(super) slot: PortSlot,
-    /// The frame is a super-frame if this is not zero.
+    /// The frame is a GSO packet if this is not zero.
     pub(super) gso_size: u32,
     /// Bytes of the frame as it is carried.
     pub(super) carried_len: u32,
-    /// The same; of a super-frame, of each frame that it is cut into.
+    /// The same; of a GSO packet, of each segment.
     pub(super) cut_len: u32,
     pub(super) vni: u32,
     pub(super) source_port: u16,
@@ -163,7 +163,7 @@ impl Arrival {
             .fold()
     }
 
-    /// The frame is a super-frame.
+    /// The frame is a GSO packet.
     #[inline(always)]
     pub(super) const fn merged(&self) -> bool {
         self.gso_size != 0

@@ -50,7 +50,7 @@ where
             list,
             from: arrival.slot,
             carried_len: arrival.cut_len,
-            // Each super-frame differs in what the kernel has to be told of it, and of two tags the kernel moves the second.
+            // Each GSO packet differs in what the kernel has to be told of it, and of two tags the kernel moves the second.
             in_place: single & one_tag & fits,
             encap: Encap {
                 peer: PeerId::NONE,

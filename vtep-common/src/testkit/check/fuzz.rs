@@ -87,7 +87,7 @@ pub fn fuzz_uplink(input: &[u8]) {
     }
 }
 
-/// An input of the target `decide_port`: interface, super-frame and tag in the first three bytes, then the frame.
+/// An input of the target `decide_port`: interface, GSO size and tag in the first three bytes, then the frame.
 pub fn fuzz_port(input: &[u8]) {
     if let Some((meta, frame)) = port_input(input) {
         port(world(), frame, &meta);

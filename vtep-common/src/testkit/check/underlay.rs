@@ -43,7 +43,7 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
         let outcome = apply_uplink(frame, meta, tunnel::Stage::Xdp, &xdp);
         from_underlay(frame, meta, &xdp, &outcome, tables);
         match (at_xdp, at_tc) {
-            // Generic XDP cannot tell a super-frame from one that is too big.
+            // Generic XDP cannot tell a GRO packet from one that is too big.
             (Reason::LeftToTc, _) => assert!(
                 at_tc == Reason::TooBig
                     || matches!(

@@ -39,7 +39,7 @@ pub struct TcFrame {
 impl TcFrame {
     /// Takes a frame from a port, and makes readable what is needed to encapsulate it.
     ///
-    /// No more: the payload of a super-frame lies apart, and the kernel would copy the head to bring them together.
+    /// No more: the payload of a GSO packet lies apart, and the kernel would copy the head to bring them together.
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
@@ -166,7 +166,7 @@ impl TcFrame {
         TagEdit::from_code((present & 1) as u8 * 3)
     }
 
-    /// It is a super-frame.
+    /// It is a GSO or GRO packet.
     #[inline(always)]
     pub fn is_merged(self) -> bool {
         // SAFETY: as in `len`.

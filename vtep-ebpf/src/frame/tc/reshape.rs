@@ -63,7 +63,7 @@ impl TcFrame {
         unsafe { helpers::bpf_skb_change_head(self.skb, len as u32, 0) == 0 }
     }
 
-    /// Takes `len` bytes away behind the Ethernet header. The frames of a super-frame keep their size.
+    /// Takes `len` bytes away behind the Ethernet header. The segments of a GRO packet keep their size.
     #[inline(always)]
     pub fn strip(self, len: usize) -> bool {
         self.shrink(len, 0)
