@@ -22,21 +22,10 @@ use aya::{
 };
 
 use super::{Datapath, clsact, error::DatapathError, link, pins, programs};
+use crate::model::XdpMode;
 
 /// First kernel with tcx (commit e420bed02507, "bpf: Add fd-based tcx multi-prog infra with link support").
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
-
-/// Which mode of XDP is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum XdpMode {
-    /// Native where the driver can, else generic.
-    #[default]
-    Auto,
-    /// In the driver, or not at all.
-    Native,
-    /// In the stack, on any interface.
-    Generic,
-}
 
 /// How XDP came to be attached.
 #[derive(Clone, Debug, PartialEq, Eq)]

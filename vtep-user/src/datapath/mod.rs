@@ -46,7 +46,7 @@ use vtep_common::abi::{
 use self::{hash_table::HashTable, pins::Pinned};
 
 pub use self::{
-    attach::{XdpMode, XdpOutcome, detach_all_without_links},
+    attach::{XdpOutcome, detach_all_without_links},
     counters::{CounterRow, Snapshot},
     error::DatapathError,
     pins::{BPFFS, check_bpffs, instance_dir, remove_pins},

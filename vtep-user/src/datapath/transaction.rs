@@ -2,7 +2,8 @@
 
 use vtep_common::abi::config::Config;
 
-use super::{Datapath, XdpMode, XdpOutcome, attach::has_tcx, error::DatapathError, link, pins};
+use super::{Datapath, XdpOutcome, attach::has_tcx, error::DatapathError, link, pins};
+use crate::model::XdpMode;
 
 /// `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` (kernel `include/uapi/linux/if_link.h`).
 const SKB_MODE: u32 = 2;
@@ -86,7 +87,7 @@ impl Datapath {
             transaction.0.push(Change::Mode {
                 program,
                 ifindex,
-                before: now.unwrap_or_default(),
+                before: now.unwrap_or(XdpMode::Auto),
             });
         }
         self.attach_xdp(program, device, ifindex, mode)

@@ -7,12 +7,12 @@ use vtep_common::abi::{
 };
 
 use super::{
-    super::{Duplicates, Limits, State},
+    super::{Limits, State},
     lab::{From::*, *},
 };
 use crate::model::{
-    EventKind, Flood, Kind, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op, PortChange, PortPart,
-    PortSpec, VniSpec,
+    Duplicates, EventKind, Flood, Kind, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op,
+    PortChange, PortPart, PortSpec, VniSpec,
 };
 
 const A: &str = "02:00:00:00:00:0a";

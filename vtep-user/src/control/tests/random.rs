@@ -7,12 +7,12 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use vtep_common::abi::event::Event;
 
 use super::{
-    super::{Duplicates, Effect, Limits, Resolution},
+    super::{Effect, Limits, Resolution},
     lab::*,
 };
 use crate::model::{
-    FdbDel, FdbFilter, FdbSpec, Flood, MacAddr, Mode, NeighDel, NeighSpec, NexthopDel, NexthopSpec,
-    Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni, VniSpec,
+    Duplicates, FdbDel, FdbFilter, FdbSpec, Flood, MacAddr, Mode, NeighDel, NeighSpec, NexthopDel,
+    NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni, VniSpec,
 };
 
 /// Tables so small that they fill up.

@@ -75,8 +75,8 @@ impl Core {
         } = prepared;
         let mut core = Self {
             resolver: Resolver::new(netlink.clone()),
-            groups: Groups::new(netlink.clone(), options.udp_port),
-            announcer: Announcer::new(options.udp_port),
+            groups: Groups::new(netlink.clone(), options.udp_port()),
+            announcer: Announcer::new(options.udp_port()),
             own_macs: OwnMacs::default(),
             lost: LostEvents::new(&datapath)?,
             events: Events::default(),
@@ -194,7 +194,7 @@ impl Core {
             self.datapath.detach_port(port.ifindex)?;
         }
         self.groups.remove().await?;
-        teardown::remove_pins(&self.options.instance)?;
+        teardown::remove_pins(self.options.instance())?;
         self.slow_path.delete().await
     }
 }

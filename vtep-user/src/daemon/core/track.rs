@@ -111,7 +111,7 @@ impl Core {
         if todo.locals {
             self.refresh_own_addresses().await?;
         }
-        if todo.locals && self.options.locals.is_empty() {
+        if todo.locals && self.options.run.locals.is_empty() {
             let locals = locals::choose(&self.netlink, self.uplinks.iter()).await?;
             // Without an address nothing can be sent anyway; the last ones stay until there is another.
             if !locals.is_empty() && locals != self.state.locals() {
