@@ -9,7 +9,7 @@ use aya::maps::{Array, HashMap, Map, MapData};
 use vtep_common::abi::addr::{MacAddr, VtepAddr};
 use vtep_common::abi::fdb::FdbTarget;
 use vtep_common::abi::hash_table::{Bucket, Shape, Table};
-use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
+use vtep_common::abi::id::{Ifindex, PeerId, PortSlot, SegmentId};
 use vtep_common::abi::{
     address::{Address, LOCAL_GROUP, LOCAL_OWN},
     fdb::{FdbKey, FdbValue},
@@ -304,7 +304,7 @@ impl Tables {
         let dir = PathBuf::from(BPFFS).join("vtep").join(unique("tables"));
         let mut datapath = Datapath::open(&dir, ROOM).unwrap();
         // What has no version yet would be made anew.
-        datapath.configure(1, 4789, 0).unwrap();
+        datapath.configure(Ifindex::new(1), 4789, 0).unwrap();
         Self { datapath, dir }
     }
 

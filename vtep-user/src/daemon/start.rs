@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::util::KernelVersion;
-use vtep_common::abi::{config::Config, map::DEFAULT_FDB_ENTRIES};
+use vtep_common::abi::{config::Config, id::Ifindex, map::DEFAULT_FDB_ENTRIES};
 
 use super::{
     core::{Core, Prepared},
@@ -263,7 +263,7 @@ fn renew(
         datapath.replace_uplink(&link.name, link.index, hook.is_ok())?;
     }
     // An uplink of the last daemon that is none any more.
-    let kept: HashSet<u32> = uplinks.iter().map(|link| link.index).collect();
+    let kept: HashSet<Ifindex> = uplinks.iter().map(|link| link.index).collect();
     for ifindex in datapath.attached("tc_uplink")? {
         if !kept.contains(&ifindex) {
             datapath.detach_uplink(ifindex)?;

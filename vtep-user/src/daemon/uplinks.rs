@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use vtep_common::abi::id::Ifindex;
+
 use super::{error::DaemonError, options::Options};
 use crate::{
     datapath::{Datapath, Transaction, XdpOutcome},
@@ -124,7 +126,7 @@ impl Uplinks {
     }
 
     /// True if the interface of that number is one of them.
-    pub(super) fn has(&self, ifindex: u32) -> bool {
+    pub(super) fn has(&self, ifindex: Ifindex) -> bool {
         self.iter().any(|link| link.index == ifindex)
     }
 

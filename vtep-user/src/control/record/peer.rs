@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytemuck::Zeroable;
+use vtep_common::abi::id::Ifindex;
 use vtep_common::{
     abi::{
         self,
@@ -20,7 +21,7 @@ pub enum Resolution {
     /// Everything that the outer header needs is known.
     Resolved {
         /// The interface that they leave by.
-        oif: u32,
+        oif: Ifindex,
         /// Its name.
         dev: String,
         /// Its MAC.
@@ -99,7 +100,7 @@ impl Peer {
                 if xdp_target {
                     self.pod.flags |= abi::peer::Peer::XDP_TARGET;
                 }
-                self.pod.ifindex = oif;
+                self.pod.ifindex = oif.get();
                 self.pod.mtu = mtu;
                 let bytes = bytemuck::bytes_of_mut(&mut self.pod.template);
                 bytes[..6].copy_from_slice(&dst_mac.bytes());

@@ -78,7 +78,7 @@ fn everything_that_was_set_is_read_back_from_the_maps() {
     let attachments: Vec<_> = adopted
         .state
         .attachments()
-        .map(|at| (at.ifindex, at.hook))
+        .map(|at| (at.ifindex.get(), at.hook))
         .collect();
     assert_eq!(attachments, [(10, PortHook::Xdp), (11, PortHook::Auto)]);
     assert_eq!(adopted.state.peer_ips().count(), lab.peers().len());

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use vtep_common::abi::event::Event;
+use vtep_common::abi::{event::Event, id::Ifindex};
 
 use super::{
     super::{Effect, Limits, Resolution},
@@ -334,7 +334,7 @@ fn run(lab: &mut Lab, step: Step) {
             lab.replay(&writes);
         }
         Step::LinkGone(ifindex) => {
-            let effect = lab.state.link_gone(ifindex);
+            let effect = lab.state.link_gone(Ifindex::new(ifindex));
             lab.replay(&effect.writes);
         }
         Step::Mtu(dev, mtu) => {

@@ -11,6 +11,7 @@ mod track;
 use std::{collections::HashMap, error::Error, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
+use vtep_common::abi::id::Ifindex;
 
 use super::{
     announcer::Announcer,
@@ -178,7 +179,7 @@ impl Core {
     /// Tells the state which interfaces cannot be ports.
     fn reserve(&mut self) {
         let uplinks = self.uplinks.iter();
-        let mut reserved: HashMap<u32, Reserved> = uplinks
+        let mut reserved: HashMap<Ifindex, Reserved> = uplinks
             .map(|link: &Link| (link.index, Reserved::Uplink))
             .collect();
         reserved.insert(self.slow_path.ifindex(), Reserved::SlowPath);
