@@ -14,8 +14,8 @@ use vtep_common::abi::{
     address::{Address, LOCAL_GROUP, LOCAL_OWN},
     fdb::{FdbKey, FdbValue},
     map::name,
-    neigh::{NeighKey, NeighValue},
-    nexthop::{NexthopKey, NexthopValue},
+    neigh::{NeighKey, NeighOrigin, NeighValue},
+    nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
 };
 use vtep_tests::daemon::mount_bpffs;
 use vtep_tests::lab::ns::unique;
@@ -88,16 +88,18 @@ fn hosts_and_prefixes_are_written_read_and_deleted() {
                 segment: SegmentId::new(1),
                 host,
             },
-            NeighValue {
-                mac: u64::from(last),
-                ..NeighValue::default()
-            },
+            NeighValue::new(
+                MacAddr::from_number(last.into()),
+                NeighOrigin::Static,
+                PortSlot::NONE,
+                0,
+            ),
         )
     };
     let prefix = |bits: u32, last: u8| {
         let host = VtepAddr::from(std::net::IpAddr::from([10, 0, 0, last]));
         let target = FdbTarget::Peer(PeerId::new(bits));
-        let value = NexthopValue::new(target.into(), MacAddr::ZERO, NexthopValue::STATIC, 0);
+        let value = NexthopValue::new(target.into(), MacAddr::ZERO, NexthopOrigin::Static, 0);
         let bits = NexthopKey::SEGMENT_BITS + NexthopKey::V4_BITS + bits;
         (
             bits,

@@ -153,6 +153,8 @@ words! {
         Static = "static",
         /// The data path saw the address.
         Learned = "learned",
+        /// A control plane that knows where the MAC is. Nothing makes such entries yet.
+        Evpn = "evpn",
     }
 }
 

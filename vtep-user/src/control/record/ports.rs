@@ -244,10 +244,6 @@ impl Index<PortSlot> for Ports {
 pub(crate) fn take_facts(port: &mut Port, facts: &LinkFacts) {
     port.mtu = facts.mtu;
     port.flags = Port::IN_USE;
-    if facts.xdp_target {
-        port.flags |= Port::XDP_TARGET;
-    }
-    if facts.peer_target {
-        port.flags |= Port::PEER_TARGET;
-    }
+    port.set(Port::XDP_TARGET, facts.xdp_target);
+    port.set(Port::PEER_TARGET, facts.peer_target);
 }

@@ -167,7 +167,7 @@ fn entries_that_point_nowhere_or_are_not_understood_are_taken_away() {
         let at = crate::model::MacAddr::from_bytes([at[0], 0, 0, 0, 0, last]);
         let key = FdbKey::new(SEGMENT, at);
         match target {
-            Some(target) => drop(lab.maps.fdb.insert(key, FdbValue::fixed(target))),
+            Some(target) => drop(lab.maps.fdb.insert(key, FdbValue::static_to(target))),
             None => drop(lab.maps.unknown.insert(key)),
         }
     }
