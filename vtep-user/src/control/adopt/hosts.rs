@@ -24,6 +24,7 @@ use crate::{
         ops::nexthop::prefix,
         record::{
             address::unfit_host,
+            entry::Entry,
             hosts::{self, Neigh},
             nexthops::{self, Nexthop},
         },
@@ -130,20 +131,19 @@ impl Adoption {
             Some(NeighOrigin::Snooped) if segment.has(Segment::SUPPRESS) => NeighOrigin::Snooped,
             _ => return,
         };
-        let is_known = |mac: &MacAddr| {
-            origin == NeighOrigin::Static || self.state.fdb.get(number, *mac).is_some()
-        };
+        let snooped = origin == NeighOrigin::Snooped;
         let mac = unicast(value.mac).filter(|_| unfit_host(ip).is_none());
-        if let Some(mac) = mac.filter(is_known) {
-            let heard_at = Some(value.port).filter(|_| origin == NeighOrigin::Snooped);
+        let entry = mac.and_then(|mac| self.state.fdb.get(number, mac));
+        if let Some(mac) = mac.filter(|_| !snooped || entry.is_some()) {
             let neigh = Neigh {
                 router: value.flags & NeighValue::ROUTER != 0,
-                port: heard_at.filter(|&slot| self.has_port(number, slot)),
+                // The FDB says where the MAC is: an earlier daemon may have been killed before it said so of the MAC's hosts.
+                port: entry.filter(|_| snooped).and_then(Entry::port),
                 ..Neigh::new(mac, origin)
             };
             self.state.put_host(number, ip, Some(neigh), out);
         }
-        if origin == NeighOrigin::Snooped {
+        if snooped {
             self.state.sync_host(number, ip, out);
         }
     }

@@ -627,6 +627,24 @@ fn a_host_stays_with_its_mac_where_that_moves() {
 }
 
 #[test]
+fn a_daemon_that_was_killed_while_a_mac_moved_leaves_its_hosts_where_the_mac_is() {
+    let mut lab = lab();
+    lab.hear(A, Port(0), HOST, 0);
+    let before = lab.maps.neighs.clone();
+    lab.learn(A, Vtep(V2));
+    // The FDB entry was written, and those of the hosts were not.
+    lab.maps.neighs = before;
+
+    let adopted = lab.adopt();
+    lab.state = adopted.state;
+    lab.replay(&adopted.writes);
+
+    assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped 0s")]);
+    lab.done(&port_del("tap0"));
+    assert_eq!(lab.adopt().writes, []);
+}
+
+#[test]
 fn a_host_that_says_it_has_another_mac_moves_to_it() {
     let mut lab = lab();
     lab.hear(A, Port(0), HOST, 0);
