@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use vtep_common::abi::id::Ifindex;
 use vtep_tests::daemon::Daemon;
 use vtep_tests::daemon::monitor::Monitor;
 use vtep_tests::encoder::Mac;
@@ -68,7 +69,7 @@ fn a_next_hop_is_kept_resolved_for_as_long_as_a_peer_needs_it(family: Family) {
     let daemon = Daemon::start(&here, &["--iface", UPLINK]);
     daemon.ok(&format!("vni add {GREEN}"));
     let peer = family.address(0, 2);
-    let uplink = here.ifindex(UPLINK);
+    let uplink = Ifindex::new(here.ifindex(UPLINK));
     let kept = || {
         here.run(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
+use vtep_common::abi::id::Ifindex;
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::link::Link as _;
 use vtep_tests::link::capture::Capture;
@@ -33,6 +34,10 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+fn index(ns: &Ns, dev: &str) -> Ifindex {
+    Ifindex::new(ns.ifindex(dev))
+}
+
 /// Groups of which an interface is a member, as the kernel lists them.
 fn members(here: &Ns, dev: &str) -> Vec<String> {
     let shown = here.ip_output(&format!("maddress show dev {dev}"));
@@ -51,7 +56,7 @@ fn members(here: &Ns, dev: &str) -> Vec<String> {
 fn memberships_last_until_they_are_left() {
     need_root!();
     let (here, _there) = two_uplinks();
-    let (u0, u1) = (here.ifindex("u0"), here.ifindex("u1"));
+    let (u0, u1) = (index(&here, "u0"), index(&here, "u1"));
 
     let mut memberships = here.run(|| {
         let mut memberships = Memberships::default();
@@ -78,7 +83,7 @@ fn there_can_be_any_number_of_groups() {
     const GROUPS: u8 = 50;
     need_root!();
     let (here, _there) = two_uplinks();
-    let u0 = here.ifindex("u0");
+    let u0 = index(&here, "u0");
     // Less than usual: each socket takes five.
     here.sysctl("ipv4/igmp_max_memberships", "5");
     let of_each = |number: u8| {
@@ -114,7 +119,7 @@ fn there_can_be_any_number_of_groups() {
 fn memberships_of_an_interface_that_is_gone_can_be_left() {
     need_root!();
     let (here, _there) = two_uplinks();
-    let u0 = here.ifindex("u0");
+    let u0 = index(&here, "u0");
     here.run(|| {
         let mut memberships = Memberships::default();
         for group in [V4, V6] {
@@ -138,7 +143,7 @@ fn the_slow_path_device_sends_to_a_group_by_the_uplink_of_its_route() {
     device_to(&here, "10.9.6.9", &encap);
 
     for (dev, v4_source) in [("u1", "192.0.1.1"), ("u0", "192.0.0.1")] {
-        let oif = here.ifindex(dev);
+        let oif = index(&here, dev);
         let source = Some(v4_source.parse().unwrap());
         inside(&here, async |netlink| {
             let v4 = GroupRoute { oif, source };
@@ -158,7 +163,7 @@ fn the_slow_path_device_sends_to_a_group_by_the_uplink_of_its_route() {
 fn routes_to_groups_are_told_apart_by_their_owner() {
     need_root!();
     let (here, _there) = two_uplinks();
-    let oif = here.ifindex("u1");
+    let oif = index(&here, "u1");
     let route = |group: IpAddr| GroupRoute {
         oif,
         source: group.is_ipv4().then_some(Ipv4Addr::new(192, 0, 1, 1)),
@@ -227,7 +232,7 @@ fn what_is_sent_to_a_vtep_looks_as_from_the_data_path() {
 fn what_is_sent_to_a_group_leaves_by_the_interface_named() {
     need_root!();
     let (here, there) = two_uplinks();
-    let u1 = here.ifindex("u1");
+    let u1 = index(&here, "u1");
     // Our address is that of another interface.
     for (local, group) in [("192.0.0.1", V4), ("2001:db8::1", V6)] {
         let (r0, r1) = (

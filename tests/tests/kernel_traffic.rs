@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use vtep_common::abi::counter::Hook;
-use vtep_common::abi::id::{ListId, PortSlot};
+use vtep_common::abi::id::{Ifindex, ListId, PortSlot};
 use vtep_common::abi::reason::Reason;
 use vtep_common::decide::tunnel::TunnelKey;
 use vtep_common::decide::verdict::{Decision, Verdict};
@@ -53,7 +53,7 @@ fn frames_that_arrive_at_ports_with_tags_end_as_the_host_says() {
         let world = World::new(bench.interfaces);
         bench.load(&world.tables);
         for name in PORTS {
-            let ifindex = bench.here.ifindex(name);
+            let ifindex = Ifindex::new(bench.here.ifindex(name));
             bench
                 .datapath()
                 .attach_port(name, ifindex, false)
@@ -109,7 +109,7 @@ fn receive_by_kernel(bench: &mut TestBed<'_>) {
     let device = bench.interfaces.device;
     bench
         .datapath()
-        .attach_slow_path(DEVICE, device)
+        .attach_slow_path(DEVICE, Ifindex::new(device))
         .unwrap_or_else(|error| panic!("{error}"));
 }
 

@@ -9,13 +9,13 @@ use aya::maps::{Array, HashMap, Map, MapData};
 use vtep_common::abi::addr::{MacAddr, VtepAddr};
 use vtep_common::abi::fdb::FdbTarget;
 use vtep_common::abi::hash_table::{Bucket, Shape, Table};
-use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
+use vtep_common::abi::id::{Ifindex, PeerId, PortSlot, SegmentId};
 use vtep_common::abi::{
     address::{Address, LOCAL_GROUP, LOCAL_OWN},
     fdb::{FdbKey, FdbValue},
     map::name,
-    neigh::{NeighKey, NeighValue},
-    nexthop::{NexthopKey, NexthopValue},
+    neigh::{NeighKey, NeighOrigin, NeighValue},
+    nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
 };
 use vtep_tests::daemon::mount_bpffs;
 use vtep_tests::lab::ns::unique;
@@ -88,16 +88,18 @@ fn hosts_and_prefixes_are_written_read_and_deleted() {
                 segment: SegmentId::new(1),
                 host,
             },
-            NeighValue {
-                mac: u64::from(last),
-                ..NeighValue::default()
-            },
+            NeighValue::new(
+                MacAddr::from_number(last.into()),
+                NeighOrigin::Static,
+                PortSlot::NONE,
+                0,
+            ),
         )
     };
     let prefix = |bits: u32, last: u8| {
         let host = VtepAddr::from(std::net::IpAddr::from([10, 0, 0, last]));
         let target = FdbTarget::Peer(PeerId::new(bits));
-        let value = NexthopValue::new(target.into(), MacAddr::ZERO, NexthopValue::STATIC, 0);
+        let value = NexthopValue::new(target.into(), MacAddr::ZERO, NexthopOrigin::Static, 0);
         let bits = NexthopKey::SEGMENT_BITS + NexthopKey::V4_BITS + bits;
         (
             bits,
@@ -304,7 +306,7 @@ impl Tables {
         let dir = PathBuf::from(BPFFS).join("vtep").join(unique("tables"));
         let mut datapath = Datapath::open(&dir, ROOM).unwrap();
         // What has no version yet would be made anew.
-        datapath.configure(1, 4789, 0).unwrap();
+        datapath.configure(Ifindex::new(1), 4789, 0).unwrap();
         Self { datapath, dir }
     }
 

@@ -11,7 +11,7 @@ use vtep_common::{
         hash_table::{Shape, Table, WAYS},
         id::{ListId, PeerId, PortSlot, SegmentId},
         neigh::{NeighKey, NeighValue},
-        nexthop::{NexthopKey, NexthopValue},
+        nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
         peer::Peer,
         port::{Port, PortKey},
         segment::{Segment, vni_key},
@@ -109,7 +109,7 @@ pub fn hand_over(found: &Found) -> bool {
         return false;
     };
     // The origin says nothing here; not a run of zeros, which would become a loop.
-    let value = NexthopValue::new(found.target, found.mac, NexthopValue::STATIC, 0);
+    let value = NexthopValue::new(found.target, found.mac, NexthopOrigin::Static, 0);
     // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
     unsafe { at.write(value) };
     true

@@ -466,7 +466,7 @@ fn key(number: u32) -> FdbKey {
 
 /// Writes that set entries, to a peer.
 fn sets(numbers: std::ops::Range<u32>, peer: PeerId) -> Vec<Write> {
-    let value = FdbValue::fixed(FdbTarget::Peer(peer));
+    let value = FdbValue::static_to(FdbTarget::Peer(peer));
     numbers
         .map(|number| Write::Fdb(key(number), Some(value)))
         .collect()

@@ -1,10 +1,14 @@
 //! Devices, and what they are.
 
+use vtep_common::abi::id::Ifindex;
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::need_root;
 use vtep_user::netlink::{Error, LinkKind, PeerRoute, XdpFeatures};
 
 use crate::{inside, ip, pair};
+
+/// A number that no interface has.
+const NOWHERE: Ifindex = Ifindex::new(4_000_000);
 
 #[test]
 fn links_are_told_apart_by_kind() {
@@ -77,7 +81,7 @@ fn a_missing_interface_is_refused_with_a_sentence() {
                 format!("interface {name} does not exist; list the interfaces with: ip link")
             );
         }
-        assert_eq!(netlink.link(4_000_000).await.unwrap(), None);
+        assert_eq!(netlink.link(NOWHERE).await.unwrap(), None);
         let missing = netlink.delete_link("eth7").await;
         assert!(matches!(missing, Err(Error::NoSuchLink(name)) if name == "eth7"));
     });
@@ -125,7 +129,7 @@ fn a_veth_says_what_xdp_it_can_do() {
             "{features:?}"
         );
         assert!(!features.has(XdpFeatures::HW_OFFLOAD));
-        assert_eq!(netlink.xdp_features(4_000_000).unwrap(), None);
+        assert_eq!(netlink.xdp_features(NOWHERE).unwrap(), None);
     });
     drop(there);
 }

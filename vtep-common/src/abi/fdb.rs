@@ -375,7 +375,7 @@ impl FdbValue {
 
     /// An entry of the user's, which points to `target`.
     #[must_use]
-    pub const fn fixed(target: FdbTarget) -> Self {
+    pub const fn static_to(target: FdbTarget) -> Self {
         Self {
             target,
             origin: Origin::Static,
@@ -462,7 +462,7 @@ mod tests {
             last_seen: 0x89ab_cdef << FdbValue::STAMP_SHIFT,
         };
         assert_eq!(value.word().get(), 0x89ab_cdef_1203_1234);
-        let value = FdbValue::fixed(FdbTarget::Peer(PeerId::new(5)));
+        let value = FdbValue::static_to(FdbTarget::Peer(PeerId::new(5)));
         assert_eq!(value.word().get(), 0x0101_0005);
         let value = FdbValue::learned(TARGET, 0);
         assert_eq!(value.word().get(), 0x0202_0007);

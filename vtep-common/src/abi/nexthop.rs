@@ -39,22 +39,58 @@ pub struct NexthopValue {
     number: u32,
     /// [`PackedTarget::code`]; with none (yet), the entry is as good as no entry.
     code: u8,
-    /// Who made the entry: [`NexthopValue::STATIC`] or [`NexthopValue::PORT`]. For the daemon alone.
-    pub origin: u8,
+    /// [`NexthopOrigin::code`]. For the daemon alone.
+    origin: u8,
     /// [`NexthopValue::FOLLOWS`].
     pub flags: u16,
+}
+
+/// Who made an entry of the nexthop table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NexthopOrigin {
+    /// It is one of the addresses that a port was given.
+    Port,
+    /// The user.
+    Static,
+}
+
+impl NexthopOrigin {
+    /// The code in the map.
+    #[must_use]
+    #[inline(always)]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Static => 1,
+            Self::Port => 2,
+        }
+    }
+
+    /// From its code; `None` for one that means nothing.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Static),
+            2 => Some(Self::Port),
+            _ => None,
+        }
+    }
 }
 
 impl NexthopValue {
     /// An entry that leads to `target`, or as good as none. `mac` is the one to write, or zero.
     #[must_use]
     #[inline(always)]
-    pub const fn new(target: PackedTarget, mac: MacAddr, origin: u8, flags: u16) -> Self {
+    pub const fn new(
+        target: PackedTarget,
+        mac: MacAddr,
+        origin: NexthopOrigin,
+        flags: u16,
+    ) -> Self {
         Self {
             mac: mac.get(),
             number: target.number(),
             code: target.code(),
-            origin,
+            origin: origin.code(),
             flags,
         }
     }
@@ -73,12 +109,28 @@ impl NexthopValue {
         MacAddr::from_number(self.mac)
     }
 
-    /// Made by the user.
-    pub const STATIC: u8 = 1;
-    /// From the addresses that a port was given.
-    pub const PORT: u8 = 2;
+    /// Who made the entry; `None` for one that leads nowhere, and for a code that means nothing.
+    #[must_use]
+    pub const fn origin(&self) -> Option<NexthopOrigin> {
+        NexthopOrigin::from_code(self.origin)
+    }
+
     /// No VTEP was named: the host is where the FDB has `mac`. For the daemon alone.
     pub const FOLLOWS: u16 = 1;
 }
 
 const _: () = assert!(size_of::<NexthopValue>() == 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_names_its_origin() {
+        for origin in [NexthopOrigin::Port, NexthopOrigin::Static] {
+            assert_eq!(NexthopOrigin::from_code(origin.code()), Some(origin));
+        }
+        assert_eq!(NexthopValue::default().origin(), None);
+        assert_eq!(NexthopOrigin::from_code(3), None);
+    }
+}

@@ -41,13 +41,6 @@ impl Peer {
     pub const UNREACHABLE: u32 = 1 << 6;
     /// A multicast group: copies go to every VTEP that is a member.
     pub const MULTICAST: u32 = 1 << 7;
-
-    /// True if `flag` is set.
-    #[must_use]
-    #[inline(always)]
-    pub const fn has(&self, flag: u32) -> bool {
-        self.flags & flag != 0
-    }
 }
 
 const _: () = assert!(size_of::<Peer>() == 128);

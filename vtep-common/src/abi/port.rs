@@ -66,13 +66,6 @@ impl Port {
     pub const XDP_TARGET: u32 = 1 << 1;
     /// TC can hand frames straight to the interface's other end, which lies in another network namespace.
     pub const PEER_TARGET: u32 = 1 << 2;
-
-    /// True if `flag` is set.
-    #[must_use]
-    #[inline(always)]
-    pub const fn has(&self, flag: u32) -> bool {
-        self.flags & flag != 0
-    }
 }
 
 const _: () = assert!(size_of::<Port>() == 24);

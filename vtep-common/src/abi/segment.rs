@@ -55,13 +55,6 @@ impl Segment {
     pub const SUPPRESS: u32 = 1 << 9;
     /// There are entries in `NEXTHOPS`.
     pub const NEXTHOPS: u32 = 1 << 10;
-
-    /// True if `flag` is set.
-    #[must_use]
-    #[inline(always)]
-    pub const fn has(&self, flag: u32) -> bool {
-        self.flags & flag != 0
-    }
 }
 
 const _: () = assert!(size_of::<Segment>() == 48);

@@ -10,8 +10,8 @@ use crate::{
         flood::FloodList,
         id::{ListId, PeerId, PortSlot, SegmentId},
         map::LAYOUT_VERSION,
-        neigh::{NeighKey, NeighValue},
-        nexthop::{NexthopKey, NexthopValue},
+        neigh::{NeighKey, NeighOrigin, NeighValue},
+        nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
         outer_template,
         peer::Peer,
         port::{Port, PortKey},
@@ -67,7 +67,7 @@ impl HostTables {
 
     /// Adds a static FDB entry.
     pub fn add_fdb(&mut self, segment: SegmentId, mac: MacAddr, target: FdbTarget) {
-        let value = FdbValue::fixed(target);
+        let value = FdbValue::static_to(target);
         self.fdb.insert(FdbKey::new(segment, mac), value);
     }
 
@@ -89,12 +89,7 @@ impl HostTables {
             segment,
             host: host.into(),
         };
-        let value = NeighValue {
-            mac: mac.get(),
-            flags,
-            origin: NeighValue::STATIC,
-            ..NeighValue::default()
-        };
+        let value = NeighValue::new(mac, NeighOrigin::Static, PortSlot::NONE, flags);
         self.neighs.insert(key, value);
     }
 
@@ -115,7 +110,7 @@ impl HostTables {
         } else {
             0
         };
-        let value = NexthopValue::new(target.into(), mac, NexthopValue::STATIC, 0);
+        let value = NexthopValue::new(target.into(), mac, NexthopOrigin::Static, 0);
         self.nexthops
             .push((NexthopKey::SEGMENT_BITS + v4 + len, key, value));
     }

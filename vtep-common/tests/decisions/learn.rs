@@ -180,7 +180,7 @@ fn a_frame_against_an_external_entry_passes_and_is_told_from_a_port_alone() {
     for target in [FdbTarget::Peer(PEER_V6), FdbTarget::Port(PORT_NARROW)] {
         let value = FdbValue {
             origin: Origin::External,
-            ..FdbValue::fixed(target)
+            ..FdbValue::static_to(target)
         };
         world.tables.fdb.insert(FdbKey::new(PLAIN, source), value);
 
@@ -203,7 +203,7 @@ fn an_external_entry_has_no_stamp_to_renew() {
     let mut world = World::default();
     let value = FdbValue {
         origin: Origin::External,
-        ..FdbValue::fixed(FdbTarget::Port(PORT_ACCESS))
+        ..FdbValue::static_to(FdbTarget::Port(PORT_ACCESS))
     };
     world.tables.fdb.insert(FdbKey::new(PLAIN, source), value);
 

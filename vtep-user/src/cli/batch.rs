@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use clap::Command;
 use clap::error::ErrorKind;
-use clap::{Args, Command};
 use futures::{Stream, stream};
 use tokio::sync::mpsc;
 
@@ -22,13 +22,6 @@ const PIECE: usize = 64 << 10;
 /// Pieces that may wait for the daemon.
 const PIECES_AHEAD: usize = 4;
 
-#[derive(Debug, Args)]
-pub(super) struct BatchArgs {
-    /// The commands; `-` for standard input. Blank lines and lines that begin with `#` are skipped
-    #[arg(default_value = "-")]
-    file: PathBuf,
-}
-
 /// A line that is no change.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {sentence}")]
@@ -37,8 +30,8 @@ struct BadLine {
     sentence: String,
 }
 
-pub(super) fn run(args: &BatchArgs, instance: &str) -> Result<(), Failure> {
-    let input = open(&args.file)?;
+pub(super) fn run(file: Option<&Path>, instance: &str) -> Result<(), Failure> {
+    let input = open(file.unwrap_or(Path::new("-")))?;
     block_on(async {
         let mut client = Client::connect(instance).await?;
         let (pieces, reader) = send_ahead(input);

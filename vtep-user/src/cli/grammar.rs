@@ -1,5 +1,7 @@
 //! clap's commands, made from the descriptions of the operations, and what was typed handed to them.
 
+use std::path::{Path, PathBuf};
+
 use clap::builder::{PossibleValue, PossibleValuesParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
@@ -8,7 +10,7 @@ use super::failure::Failure;
 use crate::model::given::{Given, Words};
 use crate::model::operation::Syntax;
 use crate::model::request::{Described, Request, operations};
-use crate::model::{Argument, Rule, Takes};
+use crate::model::{Argument, ArgumentList, Arguments, Rule, Takes};
 
 /// A word that several commands begin with.
 struct VerbGroup {
@@ -67,29 +69,25 @@ pub(super) fn groups() -> impl Iterator<Item = Command> {
     GROUPS.iter().map(|group| {
         let VerbGroup { word, help, first } = group;
         let mut verbs: Vec<_> = described()
-            .filter_map(|(_, command)| match command.words {
-                [table, verb] if table == word => Some((*verb, command)),
+            .filter_map(|(_, syntax)| match syntax.words {
+                [table, verb] if table == word => Some((verb, syntax)),
                 _ => None,
             })
             .collect();
-        let place = |verb| first.iter().position(|other| *other == verb);
-        verbs.sort_by_key(|(verb, _)| place(*verb).unwrap_or(first.len()));
+        let place = |verb: &str| first.iter().position(|other| *other == verb);
+        verbs.sort_by_key(|(verb, _)| place(verb).unwrap_or(first.len()));
         Command::new(*word)
             .about(*help)
             .subcommand_required(true)
             .arg_required_else_help(true)
-            .subcommands(
-                verbs
-                    .into_iter()
-                    .map(|(verb, command)| verb_of(verb, command)),
-            )
+            .subcommands(verbs.into_iter().map(|(_, syntax)| command(syntax)))
     })
 }
 
 /// The commands of one word.
 pub(super) fn single_words() -> impl Iterator<Item = Command> {
-    described().filter_map(|(_, command)| match command.words {
-        [verb] => Some(verb_of(verb, command)),
+    described().filter_map(|(_, syntax)| match syntax.words {
+        [_] => Some(command(syntax)),
         _ => None,
     })
 }
@@ -99,17 +97,28 @@ fn described() -> impl Iterator<Item = (&'static dyn Described, &'static Syntax)
     operations().filter_map(|operation| Some((operation, operation.command()?)))
 }
 
-fn verb_of(verb: &'static str, command: &'static Syntax) -> Command {
-    Command::new(verb)
-        .about(command.help)
-        .args(command.arguments().map(|described| {
+/// A command by its last word.
+pub(super) fn command(syntax: &'static Syntax) -> Command {
+    Command::new(*syntax.words.last().expect("a command has words"))
+        .about(syntax.help)
+        .args(syntax.arguments().map(|described| {
             let arg = argument(described);
-            match excluded_by(command, described.name) {
+            match excluded_by(syntax, described.name) {
                 Some(other) => arg.conflicts_with(id(other)),
                 None => arg,
             }
         }))
-        .groups(command.takes.rules().iter().filter_map(group))
+        .groups(syntax.takes.rules().iter().filter_map(group))
+}
+
+/// The options of a list, for every command.
+pub(super) fn everywhere<T>(list: &ArgumentList<T>) -> impl Iterator<Item = Arg> {
+    let settings = list.settings.iter();
+    settings.map(|setting| {
+        argument(&setting.argument)
+            .global(true)
+            .help_heading("Everywhere")
+    })
 }
 
 /// What clap knows an argument by, from its name.
@@ -129,7 +138,7 @@ fn excluded_by(command: &Syntax, name: &str) -> Option<&'static str> {
     })
 }
 
-fn argument(described: &Argument) -> Arg {
+fn argument(described: &'static Argument) -> Arg {
     let Argument {
         name,
         value_name,
@@ -138,9 +147,22 @@ fn argument(described: &Argument) -> Arg {
         required,
         words,
         negative,
+        default,
+        letter,
+        variable,
+        file,
         check,
     } = *described;
     let mut arg = Arg::new(id(name)).help(help).required(required);
+    if let Some(letter) = letter {
+        arg = arg.short(letter);
+    }
+    if !variable.is_empty() {
+        arg = arg.env(variable);
+    }
+    if !default.is_empty() {
+        arg = arg.default_value(default);
+    }
     let default_name;
     if let Some(long) = name.strip_prefix("--") {
         arg = arg.long(long);
@@ -152,7 +174,9 @@ fn argument(described: &Argument) -> Arg {
         return arg.action(ArgAction::SetTrue);
     }
     let value_name = Some(value_name).filter(|name| !name.is_empty());
-    let parser = if words.is_empty() {
+    let parser = if file {
+        ValueParser::path_buf()
+    } else if words.is_empty() {
         ValueParser::from(move |text: &str| check(text).map(|()| text.to_owned()))
     } else {
         PossibleValuesParser::new(words.iter().map(possible)).into()
@@ -202,7 +226,7 @@ pub(super) fn request(matches: &ArgMatches, whole: fn() -> Command) -> Result<Re
     let (operation, command) = described()
         .find(|(_, command)| command.words == path)
         .expect("clap knows no others");
-    let words = words(command, verb);
+    let words = words(command, verb)?;
     for rule in command.takes.rules() {
         if let Rule::Something { sentence, .. } = rule
             && !rule.holds(command, &words)
@@ -215,34 +239,76 @@ pub(super) fn request(matches: &ArgMatches, whole: fn() -> Command) -> Result<Re
         .map_err(|refusal| Failure::Failed(refusal.into()))
 }
 
-/// What was typed, for the descriptions.
-fn words<'a>(command: &Syntax, verb: &'a ArgMatches) -> Words<'a> {
-    let typed = |argument: &Argument| -> Vec<&'a str> {
-        if argument.takes == Takes::Nothing {
-            return if verb.get_flag(&id(argument.name)) {
-                vec![""]
-            } else {
-                vec![]
-            };
-        }
-        let values = verb.get_many::<String>(&id(argument.name));
-        values.into_iter().flatten().map(String::as_str).collect()
+/// The record that the arguments of `list` fill, with what was typed of them.
+pub(super) fn record<T: Default>(list: &ArgumentList<T>, typed: &ArgMatches) -> Result<T, Failure> {
+    let words = Words {
+        key: None,
+        arguments: arguments(list, typed)?,
     };
-    let key = command
-        .key
-        .as_ref()
-        .and_then(|key| typed(key).first().copied());
-    let others = 0..command.takes.len();
-    Words {
-        key,
-        arguments: others
-            .flat_map(|at| {
-                typed(command.takes.get(at))
-                    .into_iter()
-                    .map(move |text| (at, text))
-            })
-            .collect(),
+    let record = words.fill(list, T::default());
+    record.map_err(|refusal| Failure::Failed(refusal.into()))
+}
+
+/// The key of a command.
+pub(super) fn key<'a>(syntax: &Syntax, typed: &'a ArgMatches) -> Result<Option<&'a str>, Failure> {
+    match &syntax.key {
+        Some(key) => Ok(texts(key, typed)?.first().copied()),
+        None => Ok(None),
     }
+}
+
+/// The file that is the key of a command, whatever bytes its name has.
+pub(super) fn file<'a>(syntax: &Syntax, typed: &'a ArgMatches) -> Option<&'a Path> {
+    let key = syntax.key.as_ref()?;
+    let path: Option<&PathBuf> = typed.get_one(&id(key.name));
+    path.map(PathBuf::as_path)
+}
+
+/// What was typed, for the descriptions.
+fn words<'a>(command: &Syntax, typed: &'a ArgMatches) -> Result<Words<'a>, Failure> {
+    Ok(Words {
+        key: key(command, typed)?,
+        arguments: arguments(command.takes, typed)?,
+    })
+}
+
+fn arguments<'a>(
+    list: &dyn Arguments,
+    typed: &'a ArgMatches,
+) -> Result<Vec<(usize, &'a str)>, Failure> {
+    let mut arguments = Vec::new();
+    for at in 0..list.len() {
+        let texts = texts(list.get(at), typed)?;
+        arguments.extend(texts.into_iter().map(|text| (at, text)));
+    }
+    Ok(arguments)
+}
+
+/// What was typed for an argument.
+fn texts<'a>(argument: &Argument, typed: &'a ArgMatches) -> Result<Vec<&'a str>, Failure> {
+    let id = id(argument.name);
+    if argument.takes == Takes::Nothing {
+        return Ok(if typed.get_flag(&id) {
+            vec![""]
+        } else {
+            vec![]
+        });
+    }
+    if argument.file {
+        let paths = typed.get_many::<PathBuf>(&id).into_iter().flatten();
+        let text = |path: &'a PathBuf| {
+            path.to_str().ok_or_else(|| {
+                Failure::refused(format!(
+                    "the name of the file {} is not UTF-8; give another with: {}",
+                    path.display(),
+                    argument.name
+                ))
+            })
+        };
+        return paths.map(text).collect();
+    }
+    let values = typed.get_many::<String>(&id);
+    Ok(values.into_iter().flatten().map(String::as_str).collect())
 }
 
 /// Wrong usage, told with the usage of the verb that `path` leads to.

@@ -3,7 +3,6 @@
 //! The verbs of the daemon are described in `model::operation`; `grammar` makes a command of each, and hands what was
 //! typed to it. What else there is has a file of its own: `run`, `monitor`, `batch`, `teardown`, `completions`.
 
-mod args;
 mod batch;
 mod command_line;
 mod completions;
@@ -12,19 +11,20 @@ mod grammar;
 mod log;
 mod monitor;
 mod output;
-pub mod run;
+mod run;
 mod teardown;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, FromArgMatches};
+use clap::ArgMatches;
 
 use crate::api::client::Client;
 use crate::causes::with_causes;
+use crate::model::command::{BATCH, COMPLETIONS, GLOBALS, Globals};
 use crate::model::request::Request;
-use command_line::Globals;
+use crate::model::settings::{filter, run as options};
 use failure::{Failure, block_on};
 use output::Output;
 
@@ -56,25 +56,23 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::E
 }
 
 fn run(typed: &ArgMatches) -> Result<(), Failure> {
-    let Globals { json, instance } = read(typed)?;
+    let Globals { json, instance } = grammar::record(&GLOBALS, typed)?;
     let output = Output::new(json);
     match typed.subcommand() {
-        Some(("run", args)) => run::run(read(args)?, instance),
-        Some(("monitor", args)) => monitor::run(&read(args)?, &instance, output),
-        Some(("batch", args)) => batch::run(&read(args)?, &instance),
-        Some(("teardown", _)) => teardown::run(&instance),
-        Some(("completions", args)) => completions::run(&read(args)?, &mut command_line::whole()),
+        Some(("run", args)) => run::run(grammar::record(&options::OPTIONS, args)?, instance),
+        Some(("monitor", args)) => {
+            let filter = grammar::record(&filter::EVENTS, args)?;
+            monitor::run(&filter, instance.as_str(), output)
+        }
+        Some(("batch", args)) => batch::run(grammar::file(&BATCH, args), instance.as_str()),
+        Some(("teardown", _)) => teardown::run(instance.as_str()),
+        Some(("completions", args)) => completions::run(grammar::key(&COMPLETIONS, args)?),
         _ => ask(
-            &instance,
+            instance.as_str(),
             output,
             grammar::request(typed, command_line::whole)?,
         ),
     }
-}
-
-/// The options of a verb that is not among the operations.
-fn read<T: FromArgMatches>(typed: &ArgMatches) -> Result<T, Failure> {
-    T::from_arg_matches(typed).map_err(Failure::Usage)
 }
 
 /// Sends one request to the daemon and prints what it answers.

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::thread;
 
 use axum::body::Bytes;
-use clap::Args;
 use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -13,24 +12,16 @@ use super::failure::{Failure, block_on};
 use super::output::Output;
 use crate::api::client::{Client, ClientError};
 use crate::instance;
-use crate::model::{EventDetails, EventRow, Vni, VniFilter, printable};
+use crate::model::{EventDetails, EventRow, VniFilter, printable};
 
 /// Pieces that may wait to be printed. What does not fit waits in the daemon, which says what it had to leave out.
 const PIECES_AHEAD: usize = 16;
 
-#[derive(Debug, Args)]
-pub(super) struct MonitorArgs {
-    /// Only events of this VNI
-    #[arg(long)]
-    pub(super) vni: Option<Vni>,
-}
-
 /// Prints what happens until it is interrupted, which is no failure, or the daemon is gone, which is one.
-pub(super) fn run(args: &MonitorArgs, instance: &str, output: Output) -> Result<(), Failure> {
-    let MonitorArgs { vni } = *args;
+pub(super) fn run(filter: &VniFilter, instance: &str, output: Output) -> Result<(), Failure> {
     block_on(async {
         let mut client = Client::connect(instance).await?;
-        let events = client.events(&VniFilter { vni }).await?;
+        let events = client.events(filter).await?;
         watch_until_told(events, output, io::stdout(), instance).await
     })
 }
@@ -177,7 +168,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::model::{EventKind, MacAddr};
+    use crate::model::{EventKind, MacAddr, Vni};
 
     /// Nothing here takes this long.
     const LONG: Duration = Duration::from_secs(20);

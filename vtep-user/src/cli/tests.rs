@@ -1,13 +1,12 @@
 //! The grammar.
 
+use std::num::NonZeroU16;
+
 use super::*;
-use crate::control::Duplicates;
-use crate::daemon::{Options, UplinkHook};
-use crate::datapath::XdpMode;
 use crate::model::{
-    FdbAt, FdbDel, FdbFilter, FdbSpec, MacAddr, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op,
-    PeerSpec, PortChange, PortHook, PortPart, PortSpec, Prefix, Query, StatsFilter, VlanId, Vni,
-    VniFilter, VniSpec,
+    Duplicates, FdbAt, FdbDel, FdbFilter, FdbSpec, MacAddr, NeighDel, NeighSpec, NexthopDel,
+    NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, Prefix, Query, RunOptions,
+    StatsFilter, UplinkHook, VlanId, Vni, VniFilter, VniSpec, XdpMode,
 };
 
 #[test]
@@ -365,7 +364,7 @@ fn stats_take_one_filter_and_drops_none() {
 fn monitor_takes_a_vni() {
     let watched = |line: &str| {
         let typed = parse(line).unwrap();
-        read::<monitor::MonitorArgs>(verb(&typed)).unwrap().vni
+        grammar::record(&filter::EVENTS, verb(&typed)).unwrap().vni
     };
     assert_eq!(watched("monitor"), None);
     assert_eq!(watched("monitor --vni 0 -j"), Some(vni(0)));
@@ -375,15 +374,14 @@ fn monitor_takes_a_vni() {
 fn run_takes_every_option() {
     let options = |line: &str| {
         let typed = parse(line).unwrap();
-        let Globals { instance, .. } = read(&typed).unwrap();
-        let args: run::RunArgs = read(verb(&typed)).unwrap();
-        args.options(instance).unwrap()
+        let Globals { instance, .. } = grammar::record(&GLOBALS, &typed).unwrap();
+        let options = grammar::record(&options::OPTIONS, verb(&typed)).unwrap();
+        (instance.as_str().to_owned(), options)
     };
-    let least = Options {
+    let least = RunOptions {
         ifaces: vec!["eth0".into()],
         locals: vec![],
-        udp_port: 4789,
-        instance: "main".into(),
+        udp_port: NonZeroU16::new(4789).unwrap(),
         config: None,
         uplink_hook: UplinkHook::Auto,
         xdp_mode: XdpMode::Auto,
@@ -396,11 +394,10 @@ fn run_takes_every_option() {
             freeze_s: 180,
         },
     };
-    let most = Options {
+    let most = RunOptions {
         ifaces: vec!["eth0".into(), "eth1".into()],
         locals: vec![ip("192.0.2.1"), ip("2001:db8::1")],
-        udp_port: 8472,
-        instance: "blue".into(),
+        udp_port: NonZeroU16::new(8472).unwrap(),
         config: Some("/etc/vtep.toml".into()),
         uplink_hook: UplinkHook::Tc,
         xdp_mode: XdpMode::Generic,
@@ -414,14 +411,14 @@ fn run_takes_every_option() {
         },
     };
 
-    assert_eq!(options("run --iface eth0"), least);
+    assert_eq!(options("run --iface eth0"), ("main".into(), least));
     assert_eq!(
         options(
             "run --iface eth0 --iface eth1 --local 192.0.2.1 --local 2001:db8::1 --udp-port 8472 --instance blue \
              --config /etc/vtep.toml --uplink-hook tc --xdp-mode generic --metrics [::1]:9100 --teardown \
              --fdb-max 65536 --dup-moves 0 --dup-window 1 --dup-freeze 0"
         ),
-        most
+        ("blue".into(), most)
     );
 }
 
@@ -445,8 +442,9 @@ fn the_global_options_stand_before_or_behind_any_verb() {
             format!("{verb} -j --instance blue"),
             format!("--json {verb} --instance=blue"),
         ] {
-            let globals: Globals = read(&parse(&line).unwrap()).unwrap();
-            assert!(globals.json && globals.instance == "blue", "{line}");
+            let globals = grammar::record(&GLOBALS, &parse(&line).unwrap()).unwrap();
+            let Globals { json, instance } = globals;
+            assert!(json && instance.as_str() == "blue", "{line}");
         }
     }
 }
@@ -600,7 +598,7 @@ fn refusal(line: &str) -> String {
 fn asked(line: &str) -> Result<Request, Failure> {
     let typed = parse(line).map_err(Failure::Usage)?;
     if let Some(("run", args)) = typed.subcommand() {
-        let options = read::<run::RunArgs>(args)?.options("main".into())?;
+        let options = grammar::record(&options::OPTIONS, args)?;
         panic!("{line}: {options:?}");
     }
     grammar::request(&typed, command_line::whole)

@@ -7,7 +7,7 @@ use vtep_common::abi::{
     config::Config,
     fdb::{FdbKey, FdbValue},
     flood::FloodList,
-    id::{ListId, PeerId, PortSlot, SegmentId},
+    id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
@@ -59,7 +59,7 @@ pub enum Write {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attach {
     /// Its number.
-    pub ifindex: u32,
+    pub ifindex: Ifindex,
     /// Its name.
     pub name: String,
     /// The hook that the user named.
@@ -92,7 +92,7 @@ pub struct Effect {
     /// Multicast groups to leave.
     pub leave: Vec<IpAddr>,
     /// Interfaces to let go.
-    pub detach: Vec<u32>,
+    pub detach: Vec<Ifindex>,
     /// New peers: their paths are to be found and tracked.
     pub resolve: Vec<IpAddr>,
     /// Peers that are gone: nobody asks for their routes any more.

@@ -24,7 +24,7 @@ pub use record::{
     address::unfit,
     clock::Clock,
     facts::{LinkFacts, Links, Reserved},
-    limits::{Duplicates, Limits},
+    limits::Limits,
     peer::Resolution,
     run::LearnCounters,
 };

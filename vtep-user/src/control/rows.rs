@@ -7,6 +7,7 @@ use vtep_common::abi::{
     addr::MacAddr,
     fdb::{FdbKey, FdbTarget},
     id::{PeerId, SegmentId},
+    neigh::NeighOrigin,
 };
 
 use super::{
@@ -24,6 +25,16 @@ use crate::model::{
     EntryState, FdbFilter, FdbRow, NeighRow, NeighState, NexthopRow, PeerRow, PeerState, PortRow,
     Refusal, Vni, VniRow,
 };
+
+/// Who made a neigh entry, as rows have it.
+const fn neigh_state(origin: NeighOrigin) -> NeighState {
+    match origin {
+        NeighOrigin::Static => NeighState::Static,
+        NeighOrigin::Snooped => NeighState::Snooped,
+        NeighOrigin::Port => NeighState::Port,
+        NeighOrigin::Nexthop => NeighState::Nexthop,
+    }
+}
 
 impl State {
     /// One VNI, or all by number.
@@ -204,7 +215,7 @@ impl State {
     /// Seconds since a learned entry was last seen.
     fn age_s(key: FdbKey, state: EntryState, clock: &dyn Clock) -> Option<u64> {
         match state {
-            EntryState::Static => None,
+            EntryState::Static | EntryState::Evpn => None,
             EntryState::Learned => clock
                 .last_seen(key)
                 .map(|seen| clock.now().saturating_sub(seen) / SECOND),
@@ -231,7 +242,7 @@ impl State {
                     vni: self.segments.vni(number),
                     ip,
                     lladdr: neigh.mac,
-                    state: neigh.origin,
+                    state: neigh_state(neigh.origin),
                     dev: neigh
                         .port
                         .and_then(|slot| self.port_name(slot))
@@ -250,7 +261,7 @@ impl State {
         let mut rows = Vec::new();
         for number in self.numbers(vni)? {
             for (ip, value) in self.nexthops.routes(number) {
-                if value.origin == 0 {
+                if value.origin().is_none() {
                     continue;
                 }
                 let nexthop = self.nexthops.get(number, ip);

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use vtep_common::abi::{
     self,
     addr::{MacAddr, VtepAddr},
-    id::{PeerId, PortSlot, SegmentId},
+    id::{Ifindex, PeerId, PortSlot, SegmentId},
 };
 
 use super::{
@@ -50,7 +50,7 @@ pub struct State {
     pub(super) limits: Limits,
     pub(super) udp_port: u16,
     pub(super) locals: Locals,
-    pub(super) reserved: HashMap<u32, Reserved>,
+    pub(super) reserved: HashMap<Ifindex, Reserved>,
     /// The hypervisor's own MACs.
     pub(super) own_macs: Set<MacAddr>,
     pub(super) segments: Segments,
@@ -92,14 +92,14 @@ impl State {
     /// What every daemon writes when it starts: the local addresses and what holds for the whole instance. `device` is the
     /// number of the slow-path device, `flags` those of [`abi::config::Config`].
     #[must_use]
-    pub fn start(&self, device: u32, flags: u16) -> Vec<Write> {
+    pub fn start(&self, device: Ifindex, flags: u16) -> Vec<Write> {
         let locals = self.locals.all().iter();
         let mut writes: Vec<_> = locals
             .map(|&ip| Write::Local(VtepAddr::from(ip), true))
             .collect();
         writes.push(Write::Config(abi::config::Config {
             layout: abi::map::LAYOUT_VERSION,
-            device,
+            device: device.get(),
             udp_port: self.udp_port,
             flags,
             pad: 0,
@@ -118,7 +118,7 @@ impl State {
     }
 
     /// Says which interfaces cannot be ports.
-    pub fn set_reserved(&mut self, reserved: HashMap<u32, Reserved>) {
+    pub fn set_reserved(&mut self, reserved: HashMap<Ifindex, Reserved>) {
         self.reserved = reserved;
     }
 

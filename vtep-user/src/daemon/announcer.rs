@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vtep_common::abi::fdb::FdbKey;
+use vtep_common::abi::{fdb::FdbKey, id::Ifindex};
 
 use crate::{netlink::udp, stats::AnnounceCounters};
 
@@ -31,7 +31,7 @@ pub(super) struct Packet {
     /// The MAC that is announced, and where.
     pub(super) key: FdbKey,
     /// The address it is sent from, and the interface where it is for a group.
-    pub(super) from: (IpAddr, Option<u32>),
+    pub(super) from: (IpAddr, Option<Ifindex>),
     /// The VTEP, or the group.
     pub(super) to: IpAddr,
     /// What follows the UDP header.
@@ -42,7 +42,7 @@ pub(super) struct Packet {
 #[derive(Debug)]
 pub(super) struct Announcer {
     udp_port: u16,
-    sockets: HashMap<(IpAddr, Option<u32>), UdpSocket>,
+    sockets: HashMap<(IpAddr, Option<Ifindex>), UdpSocket>,
     queue: SendQueue,
     counters: AnnounceCounters,
 }

@@ -20,16 +20,16 @@ pub(super) async fn find(
             .map(|link| link.name.clone())
             .unwrap_or_default()
     };
-    for &ip in &options.locals {
+    for &ip in &options.run.locals {
         if let Some(what) = control::unfit(ip) {
             return Err(DaemonError::UnfitLocal { ip, what });
         }
     }
-    if !options.locals.is_empty() {
+    if !options.run.locals.is_empty() {
         let ours = netlink.all_local_addresses().await?;
-        return match options.locals.iter().find(|ip| !ours.contains(ip)) {
+        return match options.run.locals.iter().find(|ip| !ours.contains(ip)) {
             Some(&ip) => Err(DaemonError::NotLocal { ip, dev: dev() }),
-            None => Ok(options.locals.clone()),
+            None => Ok(options.run.locals.clone()),
         };
     }
     let chosen = choose(netlink, uplinks).await?;

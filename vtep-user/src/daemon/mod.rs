@@ -23,8 +23,5 @@ mod teardown;
 mod uplinks;
 
 pub use self::{
-    error::DaemonError,
-    options::{Options, UplinkHook},
-    serve::run,
-    teardown::teardown_without_daemon,
+    error::DaemonError, options::Options, serve::run, teardown::teardown_without_daemon,
 };

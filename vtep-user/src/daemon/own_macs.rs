@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::id::Ifindex;
 
 use crate::netlink::Link;
 
 /// The MACs of all interfaces, and whether the state knows those that are our own.
 #[derive(Debug)]
 pub(super) struct OwnMacs {
-    macs: HashMap<u32, MacAddr>,
+    macs: HashMap<Ifindex, MacAddr>,
     stale: bool,
 }
 
@@ -32,7 +33,7 @@ impl OwnMacs {
     }
 
     /// Forgets an interface that is gone.
-    pub(super) fn forget(&mut self, ifindex: u32) {
+    pub(super) fn forget(&mut self, ifindex: Ifindex) {
         self.stale |= self.macs.remove(&ifindex).is_some();
     }
 
@@ -49,7 +50,7 @@ impl OwnMacs {
     /// The MACs of our own `interfaces`, if they may have changed since this was last asked.
     pub(super) fn take_changed(
         &mut self,
-        interfaces: impl Iterator<Item = u32>,
+        interfaces: impl Iterator<Item = Ifindex>,
     ) -> Option<Vec<MacAddr>> {
         std::mem::take(&mut self.stale).then(|| {
             interfaces

@@ -6,6 +6,7 @@ use std::{
 };
 
 use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::id::Ifindex;
 
 use super::{error::DaemonError, facts};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// An interface and the address behind it that frames are handed to.
-type NextHop = (u32, IpAddr);
+type NextHop = (Ifindex, IpAddr);
 
 /// Peers by what their paths lead over: there can be thousands, and each takes some questions to the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(super) struct Affected {
     /// Every peer.
     pub(super) all: bool,
     /// Those behind these interfaces, and those without a path.
-    pub(super) links: HashSet<u32>,
+    pub(super) links: HashSet<Ifindex>,
     /// Those behind these next hops.
     pub(super) next_hops: HashSet<NextHop>,
 }
@@ -80,7 +81,7 @@ impl Resolver {
     }
 
     /// Takes note that an interface has changed: the kernel forgets the neighbours of a link that went down.
-    pub(super) fn link_changed(&mut self, ifindex: u32) {
+    pub(super) fn link_changed(&mut self, ifindex: Ifindex) {
         self.kept.retain(|(on, _)| *on != ifindex);
     }
 
@@ -203,7 +204,7 @@ impl Resolver {
         })
     }
 
-    async fn name_of(&self, ifindex: u32) -> Result<String, DaemonError> {
+    async fn name_of(&self, ifindex: Ifindex) -> Result<String, DaemonError> {
         Ok(self
             .netlink
             .link(ifindex)
@@ -212,7 +213,7 @@ impl Resolver {
     }
 
     /// Has the kernel keep a next hop resolved: our traffic does not tell it that the neighbour is in use.
-    async fn keep(&mut self, ifindex: u32, next_hop: IpAddr) {
+    async fn keep(&mut self, ifindex: Ifindex, next_hop: IpAddr) {
         if !self.kept.insert((ifindex, next_hop)) {
             return;
         }
@@ -241,19 +242,20 @@ mod tests {
     #[test]
     fn a_change_concerns_the_peers_behind_it_and_those_without_a_path() {
         let [one, two]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
+        let (here, elsewhere) = (Ifindex::new(4), Ifindex::new(5));
         let of_link = Affected {
-            links: HashSet::from([4]),
+            links: HashSet::from([here]),
             ..Affected::default()
         };
         let of_next_hop = Affected {
-            next_hops: HashSet::from([(4, one)]),
+            next_hops: HashSet::from([(here, one)]),
             ..Affected::default()
         };
 
         for (peer, by_link, by_next_hop) in [
-            (Some((4, one)), true, true),
-            (Some((4, two)), true, false),
-            (Some((5, one)), false, false),
+            (Some((here, one)), true, true),
+            (Some((here, two)), true, false),
+            (Some((elsewhere, one)), false, false),
             (None, true, false),
         ] {
             let peer = peer.as_ref();

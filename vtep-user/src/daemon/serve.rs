@@ -23,12 +23,12 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
 }
 
 async fn serve(options: Options) -> Result<(), DaemonError> {
-    if options.config.is_some() {
+    if options.run.config.is_some() {
         return Err(DaemonError::NoConfig);
     }
     // The socket first: it tells a second daemon of the instance before anything is touched.
-    let listener = Socket::bind(&options.instance)?;
-    let metrics = match options.metrics {
+    let listener = Socket::bind(options.instance())?;
+    let metrics = match options.run.metrics {
         Some(address) => {
             let listener = TcpListener::bind(address).await;
             Some(listener.map_err(|source| DaemonError::Metrics { address, source })?)
@@ -60,14 +60,14 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
             until_stopped(stopped),
         ))
     });
-    tracing::info!(instance = options.instance, "ready");
+    tracing::info!(instance = options.instance(), "ready");
 
     let end = tokio::select! {
         ran = core.run(asks, monitor) => End::of(ran),
         _ = interrupt.recv() => End::Signal,
         _ = terminate.recv() => End::Signal,
     };
-    if matches!(end, End::Signal) && options.teardown {
+    if matches!(end, End::Signal) && options.run.teardown {
         core.teardown().await?;
     }
     stop.send_replace(true);
@@ -76,7 +76,7 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
             tracing::warn!(%error, "the API server stopped");
         }
     }
-    end.report(options.teardown)
+    end.report(options.run.teardown)
 }
 
 /// Why the daemon ends.

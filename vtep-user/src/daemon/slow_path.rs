@@ -1,5 +1,7 @@
 //! The slow-path device: the kernel's own `vxlan` device, which holds the UDP port and sends what the programs leave to it.
 
+use vtep_common::abi::id::Ifindex;
+
 use super::error::DaemonError;
 use crate::{
     datapath::Datapath,
@@ -33,7 +35,7 @@ pub(super) struct SlowPath {
     netlink: Netlink,
     instance: String,
     udp_port: u16,
-    ifindex: u32,
+    ifindex: Ifindex,
 }
 
 impl SlowPath {
@@ -41,7 +43,7 @@ impl SlowPath {
         netlink: Netlink,
         instance: String,
         udp_port: u16,
-        ifindex: u32,
+        ifindex: Ifindex,
     ) -> Self {
         Self {
             netlink,
@@ -52,7 +54,7 @@ impl SlowPath {
     }
 
     /// Its number.
-    pub(super) const fn ifindex(&self) -> u32 {
+    pub(super) const fn ifindex(&self) -> Ifindex {
         self.ifindex
     }
 

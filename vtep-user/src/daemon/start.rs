@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::util::KernelVersion;
-use vtep_common::abi::{config::Config, map::DEFAULT_FDB_ENTRIES};
+use vtep_common::abi::{config::Config, id::Ifindex, map::DEFAULT_FDB_ENTRIES};
 
 use super::{
     core::{Core, Prepared},
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     control::{Adopted, Limits, State, Write},
-    datapath::{self, Datapath, Transaction, XdpMode},
-    model::{PortHook, UplinkStatus},
+    datapath::{self, Datapath, Transaction},
+    model::{PortHook, UplinkStatus, XdpMode},
     netlink::{Link, LinkKind, Monitor, Netlink},
 };
 
@@ -57,11 +57,11 @@ pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
     let netlink = Netlink::open()?;
     // Before anything is read: what changes from here on is reported.
     let monitor = Monitor::open()?;
-    let uplinks = uplinks::find(&netlink, &options.ifaces).await?;
+    let uplinks = uplinks::find(&netlink, &options.run.ifaces).await?;
     let locals = locals::find(&netlink, options, &uplinks).await?;
     datapath::check_bpffs()?;
 
-    let tunnel = slow_path::create(&netlink, &options.instance, options.udp_port).await?;
+    let tunnel = slow_path::create(&netlink, options.instance(), options.udp_port()).await?;
     let made = prepare(options, &netlink, &uplinks, &tunnel.link, locals).await;
     match made {
         Ok(mut core) => {
@@ -88,8 +88,8 @@ async fn prepare(
     device: &Link,
     locals: Vec<IpAddr>,
 ) -> Result<Core, DaemonError> {
-    let dir = datapath::instance_dir(&options.instance);
-    let mut datapath = Datapath::open(&dir, options.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
+    let dir = datapath::instance_dir(options.instance());
+    let mut datapath = Datapath::open(&dir, options.run.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
     let mut transaction = Transaction::default();
     let wanted = Wanted {
         uplinks,
@@ -99,7 +99,7 @@ async fn prepare(
     let prepared = take_over(options, netlink, wanted, &mut datapath, &mut transaction).await;
     match prepared {
         Ok((state, statuses)) => {
-            let (instance, udp_port) = (options.instance.clone(), options.udp_port);
+            let (instance, udp_port) = (options.instance().to_owned(), options.udp_port());
             Core::new(Prepared {
                 options: options.clone(),
                 netlink: netlink.clone(),
@@ -147,32 +147,33 @@ async fn take_over(
         locals,
     } = wanted;
     if let Some(wanted) = options
+        .run
         .fdb_max
         .filter(|wanted| *wanted != datapath.fdb_max())
     {
         return Err(DaemonError::FdbSize {
-            instance: options.instance.clone(),
+            instance: options.instance().to_owned(),
             found: datapath.fdb_max(),
             wanted,
         });
     }
     let limits = Limits {
         fdb: datapath.fdb_max(),
-        duplicates: options.duplicates,
+        duplicates: options.run.duplicates,
         ..Limits::default()
     };
     let (state, writes) = if datapath.adopted() {
         let found = datapath.config()?;
-        if found.udp_port != options.udp_port {
+        if found.udp_port != options.udp_port() {
             return Err(DaemonError::UdpPort {
-                instance: options.instance.clone(),
+                instance: options.instance().to_owned(),
                 found: found.udp_port,
-                wanted: options.udp_port,
+                wanted: options.udp_port(),
             });
         }
         adopt(options, netlink, locals, limits, datapath).await?
     } else {
-        (State::new(limits, locals, options.udp_port), Vec::new())
+        (State::new(limits, locals, options.udp_port()), Vec::new())
     };
 
     let partial = uplinks.iter().any(|link| link.kind == LinkKind::Veth);
@@ -181,7 +182,7 @@ async fn take_over(
     } else {
         0
     };
-    if partial && options.xdp_mode == XdpMode::Generic {
+    if partial && options.run.xdp_mode == XdpMode::Generic {
         flags |= Config::XDP_LEAVES_ALL;
     }
     let fill = |datapath: &mut Datapath| {
@@ -262,7 +263,7 @@ fn renew(
         datapath.replace_uplink(&link.name, link.index, hook.is_ok())?;
     }
     // An uplink of the last daemon that is none any more.
-    let kept: HashSet<u32> = uplinks.iter().map(|link| link.index).collect();
+    let kept: HashSet<Ifindex> = uplinks.iter().map(|link| link.index).collect();
     for ifindex in datapath.attached("tc_uplink")? {
         if !kept.contains(&ifindex) {
             datapath.detach_uplink(ifindex)?;
@@ -286,7 +287,13 @@ async fn adopt(
         state,
         writes,
         notes,
-    } = State::adopt(&datapath.dump()?, locals, options.udp_port, limits, &links);
+    } = State::adopt(
+        &datapath.dump()?,
+        locals,
+        options.udp_port(),
+        limits,
+        &links,
+    );
     for note in notes {
         tracing::warn!("{note}");
     }

@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::{
-    error::DaemonError,
-    options::{Options, UplinkHook},
-};
+use vtep_common::abi::id::Ifindex;
+
+use super::{error::DaemonError, options::Options};
 use crate::{
-    datapath::{Datapath, Transaction, XdpMode, XdpOutcome},
-    model::UplinkStatus,
+    datapath::{Datapath, Transaction, XdpOutcome},
+    model::{UplinkHook, UplinkStatus, XdpMode},
     netlink::{Link, LinkKind, Netlink, XdpFeatures},
 };
 
@@ -44,17 +43,17 @@ pub(super) fn choose_hook(
     let native = netlink
         .xdp_features(link.index)?
         .is_none_or(|features| features.has(XdpFeatures::BASIC));
-    let tc_because = match options.uplink_hook {
+    let tc_because = match options.run.uplink_hook {
         UplinkHook::Tc => Some("it was requested"),
         UplinkHook::Auto if link.kind == LinkKind::Veth => Some(
             "XDP on a veth turns off segmentation offload at its peer; force it with: --uplink-hook xdp",
         ),
-        UplinkHook::Auto if !native && options.xdp_mode == XdpMode::Auto => Some(
+        UplinkHook::Auto if !native && options.run.xdp_mode == XdpMode::Auto => Some(
             "the driver has no native XDP, and generic XDP is no faster than TC; force it with: --uplink-hook xdp",
         ),
         UplinkHook::Xdp | UplinkHook::Auto => None,
     };
-    Ok(tc_because.map_or(Ok(options.xdp_mode), |why| Err(why.to_owned())))
+    Ok(tc_because.map_or(Ok(options.run.xdp_mode), |why| Err(why.to_owned())))
 }
 
 /// Attaches to an uplink, TC always, unless it is attached already. Says what it got, and why.
@@ -127,7 +126,7 @@ impl Uplinks {
     }
 
     /// True if the interface of that number is one of them.
-    pub(super) fn has(&self, ifindex: u32) -> bool {
+    pub(super) fn has(&self, ifindex: Ifindex) -> bool {
         self.iter().any(|link| link.index == ifindex)
     }
 

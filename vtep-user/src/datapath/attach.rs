@@ -20,23 +20,13 @@ use aya::{
     },
     util::KernelVersion,
 };
+use vtep_common::abi::id::Ifindex;
 
 use super::{Datapath, clsact, error::DatapathError, link, pins, programs};
+use crate::model::XdpMode;
 
 /// First kernel with tcx (commit e420bed02507, "bpf: Add fd-based tcx multi-prog infra with link support").
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
-
-/// Which mode of XDP is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum XdpMode {
-    /// Native where the driver can, else generic.
-    #[default]
-    Auto,
-    /// In the driver, or not at all.
-    Native,
-    /// In the stack, on any interface.
-    Generic,
-}
 
 /// How XDP came to be attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +50,7 @@ impl Datapath {
     pub fn replace_uplink(
         &mut self,
         device: &str,
-        ifindex: u32,
+        ifindex: Ifindex,
         xdp: bool,
     ) -> Result<(), DatapathError> {
         self.attach_tc("tc_uplink", device, ifindex)?;
@@ -73,7 +63,11 @@ impl Datapath {
     }
 
     /// Attaches TC to the kernel device, or updates the link that is there.
-    pub fn attach_slow_path(&mut self, device: &str, ifindex: u32) -> Result<(), DatapathError> {
+    pub fn attach_slow_path(
+        &mut self,
+        device: &str,
+        ifindex: Ifindex,
+    ) -> Result<(), DatapathError> {
         self.attach_tc("tc_tunnel", device, ifindex)
     }
 
@@ -81,7 +75,7 @@ impl Datapath {
     pub fn attach_port(
         &mut self,
         device: &str,
-        ifindex: u32,
+        ifindex: Ifindex,
         xdp: bool,
     ) -> Result<(), DatapathError> {
         self.attach_tc("tc_port", device, ifindex)?;
@@ -98,24 +92,24 @@ impl Datapath {
     }
 
     /// Detaches everything from a port. The interface may be gone.
-    pub fn detach_port(&mut self, ifindex: u32) -> Result<(), DatapathError> {
+    pub fn detach_port(&mut self, ifindex: Ifindex) -> Result<(), DatapathError> {
         self.detach_link("xdp_port", ifindex)?;
         self.detach_tc("tc_port", ifindex)
     }
 
     /// Detaches TC and XDP from an uplink that is no longer one.
-    pub fn detach_uplink(&mut self, ifindex: u32) -> Result<(), DatapathError> {
+    pub fn detach_uplink(&mut self, ifindex: Ifindex) -> Result<(), DatapathError> {
         self.detach_link("xdp_uplink", ifindex)?;
         self.detach_tc("tc_uplink", ifindex)
     }
 
     /// Detaches TC from a kernel device that is one no longer.
-    pub fn detach_slow_path(&mut self, ifindex: u32) -> Result<(), DatapathError> {
+    pub fn detach_slow_path(&mut self, ifindex: Ifindex) -> Result<(), DatapathError> {
         self.detach_tc("tc_tunnel", ifindex)
     }
 
     /// Interfaces that this program is attached to by a link, or by a filter that was noted.
-    pub fn attached(&self, program: &str) -> Result<Vec<u32>, DatapathError> {
+    pub fn attached(&self, program: &str) -> Result<Vec<Ifindex>, DatapathError> {
         let dir = pins::links_dir(&self.dir);
         let entries =
             fs::read_dir(&dir).map_err(|source| DatapathError::file("read", &dir, source))?;
@@ -126,7 +120,7 @@ impl Datapath {
             let number: Option<u32> = name
                 .to_str()
                 .and_then(|name| name.strip_prefix(program)?.strip_prefix('-')?.parse().ok());
-            found.extend(number);
+            found.extend(number.map(Ifindex::new));
         }
         Ok(found)
     }
@@ -149,12 +143,16 @@ impl Datapath {
         Ok(())
     }
 
-    pub(super) fn link_path(&self, program: &str, ifindex: u32) -> PathBuf {
+    pub(super) fn link_path(&self, program: &str, ifindex: Ifindex) -> PathBuf {
         pins::links_dir(&self.dir).join(format!("{program}-{ifindex}"))
     }
 
     /// The pinned link. It stays pinned: a daemon that is killed right here leaves it as it was.
-    fn pinned_link(&self, program: &str, ifindex: u32) -> Result<Option<FdLink>, DatapathError> {
+    fn pinned_link(
+        &self,
+        program: &str,
+        ifindex: Ifindex,
+    ) -> Result<Option<FdLink>, DatapathError> {
         let path = self.link_path(program, ifindex);
         match PinnedLink::from_pin(&path) {
             Ok(pinned) => Ok(Some(pinned.into())),
@@ -167,7 +165,11 @@ impl Datapath {
         }
     }
 
-    pub(super) fn detach_link(&mut self, program: &str, ifindex: u32) -> Result<(), DatapathError> {
+    pub(super) fn detach_link(
+        &mut self,
+        program: &str,
+        ifindex: Ifindex,
+    ) -> Result<(), DatapathError> {
         let path = self.link_path(program, ifindex);
         // Without its pin the kernel frees a link some time later, and until then refuses another.
         match link::detach(&path) {
@@ -182,7 +184,7 @@ impl Datapath {
     pub(super) fn detach_tc(
         &mut self,
         program: &'static str,
-        ifindex: u32,
+        ifindex: Ifindex,
     ) -> Result<(), DatapathError> {
         if has_tcx() {
             return self.detach_link(program, ifindex);
@@ -199,7 +201,7 @@ impl Datapath {
         &mut self,
         name: &'static str,
         device: &str,
-        ifindex: u32,
+        ifindex: Ifindex,
     ) -> Result<(), DatapathError> {
         let failed =
             |source| DatapathError::program("attach", format!("{name} to {device}"), source);
@@ -226,7 +228,7 @@ impl Datapath {
         &mut self,
         name: &'static str,
         device: &str,
-        ifindex: u32,
+        ifindex: Ifindex,
     ) -> Result<(), DatapathError> {
         let path = self.link_path(name, ifindex);
         let handle = clsact::handle(&self.dir);
@@ -246,7 +248,7 @@ impl Datapath {
         &mut self,
         name: &'static str,
         device: &str,
-        ifindex: u32,
+        ifindex: Ifindex,
         mode: XdpMode,
     ) -> Result<XdpOutcome, DatapathError> {
         let failed =
@@ -295,10 +297,10 @@ impl Datapath {
 }
 
 /// Name of an interface of this network namespace.
-fn name_of(ifindex: u32) -> Option<String> {
+fn name_of(ifindex: Ifindex) -> Option<String> {
     let mut name = [0; libc::IF_NAMESIZE];
     // SAFETY: the buffer has the size that the call asks for.
-    if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr()) }.is_null() {
+    if unsafe { libc::if_indextoname(ifindex.get(), name.as_mut_ptr()) }.is_null() {
         return None;
     }
     // SAFETY: the call has written a name that ends in a zero byte.
@@ -343,11 +345,11 @@ fn new_tcx(
 
 fn new_xdp(
     program: &mut Xdp,
-    ifindex: u32,
+    ifindex: Ifindex,
     mode: XdpMode,
 ) -> Result<(aya::programs::xdp::XdpLinkId, XdpOutcome), ProgramError> {
-    let native = |program: &mut Xdp| program.attach_to_if_index(ifindex, AyaXdpMode::Driver);
-    let generic = |program: &mut Xdp| program.attach_to_if_index(ifindex, AyaXdpMode::Skb);
+    let native = |program: &mut Xdp| program.attach_to_if_index(ifindex.get(), AyaXdpMode::Driver);
+    let generic = |program: &mut Xdp| program.attach_to_if_index(ifindex.get(), AyaXdpMode::Skb);
     match mode {
         XdpMode::Native => Ok((native(program)?, XdpOutcome::Native)),
         XdpMode::Generic => Ok((generic(program)?, XdpOutcome::asked_generic())),

@@ -11,6 +11,8 @@ use std::{
     path::Path,
 };
 
+use vtep_common::abi::id::Ifindex;
+
 /// Commands of `bpf(2)`, the first `BPF_OBJ_PIN` (kernel `include/uapi/linux/bpf.h`).
 const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
@@ -33,7 +35,7 @@ struct Object {
 #[repr(C)]
 struct LinkCreate {
     program_fd: u32,
-    ifindex: u32,
+    ifindex: Ifindex,
     attach_type: u32,
     flags: u32,
 }
@@ -58,7 +60,7 @@ const INFO_LEN: u32 = 20;
 const _: () = assert!(size_of::<[u32; INFO_WORDS]>() == INFO_LEN as usize);
 
 /// The interface at which the link that is pinned at `path` attaches; `None` where none is pinned, or its interface is gone.
-pub(super) fn interface(path: &Path) -> io::Result<Option<u32>> {
+pub(super) fn interface(path: &Path) -> io::Result<Option<Ifindex>> {
     let link = match open(path) {
         Ok(link) => link,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -73,7 +75,7 @@ pub(super) fn interface(path: &Path) -> io::Result<Option<u32>> {
     bpf(GET_INFO, &get)?;
     let [.., ifindex] = info;
     // The number is zero once the interface is gone.
-    Ok((ifindex != 0).then_some(ifindex))
+    Ok((ifindex != 0).then(|| Ifindex::new(ifindex)))
 }
 
 /// Detaches the link that is pinned at `path`; the pin stays, and is of no more use.
@@ -91,7 +93,12 @@ pub(super) fn detach(path: &Path) -> io::Result<()> {
 }
 
 /// Attaches the XDP program that is pinned at `program`, with flags that say in which mode, and pins the link at `path`.
-pub(super) fn attach_xdp(program: &Path, ifindex: u32, flags: u32, path: &Path) -> io::Result<()> {
+pub(super) fn attach_xdp(
+    program: &Path,
+    ifindex: Ifindex,
+    flags: u32,
+    path: &Path,
+) -> io::Result<()> {
     let program = open(program)?;
     let create = LinkCreate {
         program_fd: program.as_raw_fd().cast_unsigned(),

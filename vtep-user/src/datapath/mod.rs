@@ -33,7 +33,7 @@ use vtep_common::abi::{
     counter::Counter,
     flood::FloodList,
     hash_table::Shape,
-    id::{ListId, PeerId},
+    id::{Ifindex, ListId, PeerId},
     map::{LAYOUT_VERSION, name},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -46,7 +46,7 @@ use vtep_common::abi::{
 use self::{hash_table::HashTable, pins::Pinned};
 
 pub use self::{
-    attach::{XdpMode, XdpOutcome, detach_all_without_links},
+    attach::{XdpOutcome, detach_all_without_links},
     counters::{CounterRow, Snapshot},
     error::DatapathError,
     pins::{BPFFS, check_bpffs, instance_dir, remove_pins},
@@ -197,13 +197,13 @@ impl Datapath {
     /// Writes what holds for the whole instance.
     pub fn configure(
         &mut self,
-        device: u32,
+        device: Ifindex,
         udp_port: u16,
         flags: u16,
     ) -> Result<(), DatapathError> {
         let config = Config {
             layout: LAYOUT_VERSION,
-            device,
+            device: device.get(),
             udp_port,
             flags,
             pad: 0,

@@ -1,8 +1,10 @@
 //! Attachments that may be refused are made in a transaction: a refused start rolls back and leaves everything as it was.
 
 use vtep_common::abi::config::Config;
+use vtep_common::abi::id::Ifindex;
 
-use super::{Datapath, XdpMode, XdpOutcome, attach::has_tcx, error::DatapathError, link, pins};
+use super::{Datapath, XdpOutcome, attach::has_tcx, error::DatapathError, link, pins};
+use crate::model::XdpMode;
 
 /// `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` (kernel `include/uapi/linux/if_link.h`).
 const SKB_MODE: u32 = 2;
@@ -15,11 +17,14 @@ pub struct Transaction(Vec<Change>);
 #[derive(Debug)]
 enum Change {
     /// A program is attached where none of ours was.
-    New { program: &'static str, ifindex: u32 },
+    New {
+        program: &'static str,
+        ifindex: Ifindex,
+    },
     /// XDP is attached in another mode than before.
     Mode {
         program: &'static str,
-        ifindex: u32,
+        ifindex: Ifindex,
         before: XdpMode,
     },
     /// What holds for the whole instance is no longer this.
@@ -40,7 +45,7 @@ impl Datapath {
             return Ok(());
         }
         transaction.0.push(Change::Config(before));
-        self.configure(before.device, before.udp_port, both)
+        self.configure(Ifindex::new(before.device), before.udp_port, both)
     }
 
     /// Attaches TC, unless it is there.
@@ -48,7 +53,7 @@ impl Datapath {
         &mut self,
         program: &'static str,
         device: &str,
-        ifindex: u32,
+        ifindex: Ifindex,
         transaction: &mut Transaction,
     ) -> Result<(), DatapathError> {
         let there = if has_tcx() {
@@ -68,7 +73,7 @@ impl Datapath {
     pub fn try_xdp(
         &mut self,
         program: &'static str,
-        (device, ifindex): (&str, u32),
+        (device, ifindex): (&str, Ifindex),
         mode: XdpMode,
         now: Option<XdpMode>,
         transaction: &mut Transaction,
@@ -86,13 +91,13 @@ impl Datapath {
             transaction.0.push(Change::Mode {
                 program,
                 ifindex,
-                before: now.unwrap_or_default(),
+                before: now.unwrap_or(XdpMode::Auto),
             });
         }
         self.attach_xdp(program, device, ifindex, mode)
     }
 
-    fn is_attached(&self, program: &str, ifindex: u32) -> Result<bool, DatapathError> {
+    fn is_attached(&self, program: &str, ifindex: Ifindex) -> Result<bool, DatapathError> {
         let path = self.link_path(program, ifindex);
         let found = link::interface(&path);
         let found = found.map_err(|source| DatapathError::file("look at", path, source))?;
@@ -122,7 +127,10 @@ impl Datapath {
                 self.detach_link(program, ifindex)?;
                 self.attach_last(program, ifindex, before)
             }
-            Change::Config(before) => self.configure(before.device, before.udp_port, before.flags),
+            Change::Config(before) => {
+                let device = Ifindex::new(before.device);
+                self.configure(device, before.udp_port, before.flags)
+            }
         }
     }
 
@@ -130,7 +138,7 @@ impl Datapath {
     fn attach_last(
         &self,
         name: &'static str,
-        ifindex: u32,
+        ifindex: Ifindex,
         mode: XdpMode,
     ) -> Result<(), DatapathError> {
         let last = pins::programs_dir(&self.dir).join(name);

@@ -25,6 +25,14 @@ pub struct Argument {
     pub words: &'static [(&'static str, &'static str)],
     /// Whether a value may begin with a `-`, as negative numbers do.
     pub negative: bool,
+    /// What it is without being given; empty if that is no value.
+    pub default: &'static str,
+    /// Its letter: `j` for `-j`.
+    pub letter: Option<char>,
+    /// The environment variable that is read where it is not given; empty for none.
+    pub variable: &'static str,
+    /// Whether its value names a file.
+    pub file: bool,
     /// Refuses a text that is no value for it.
     pub check: fn(&str) -> Result<(), BadValue>,
 }
@@ -52,6 +60,10 @@ impl Argument {
             required: true,
             words: V::WORDS,
             negative: false,
+            default: "",
+            letter: None,
+            variable: "",
+            file: V::FILE,
             check: check::<V>,
         }
     }
@@ -62,6 +74,15 @@ impl Argument {
         Self {
             required: false,
             ..self
+        }
+    }
+
+    /// The same, to be left out for `text`.
+    #[must_use]
+    pub const fn default(self, text: &'static str) -> Self {
+        Self {
+            default: text,
+            ..self.optional()
         }
     }
 
@@ -104,6 +125,10 @@ impl<T> Setting<T> {
                 required: F::REQUIRED,
                 words: F::Value::WORDS,
                 negative: false,
+                default: "",
+                letter: None,
+                variable: "",
+                file: F::Value::FILE,
                 check: check::<F::Value>,
             },
             set,
@@ -123,6 +148,30 @@ impl<T> Setting<T> {
         self
     }
 
+    /// With a value that a new record has already, as it is typed.
+    pub(super) const fn default(mut self, text: &'static str) -> Self {
+        self.argument.default = text;
+        self
+    }
+
+    /// With a letter for its name.
+    pub(super) const fn letter(mut self, letter: char) -> Self {
+        self.argument.letter = Some(letter);
+        self
+    }
+
+    /// With an environment variable that it may come from.
+    pub(super) const fn variable(mut self, variable: &'static str) -> Self {
+        self.argument.variable = variable;
+        self
+    }
+
+    /// With values that may begin with a `-`.
+    pub(super) const fn negative(mut self) -> Self {
+        self.argument.negative = true;
+        self
+    }
+
     /// Read in another way than the field's type is. `check` refuses what cannot be read at all; `set` also what can be
     /// read and makes no sense.
     pub(super) const fn read_by(
@@ -131,7 +180,6 @@ impl<T> Setting<T> {
         set: fn(&mut T, &str) -> Result<(), BadValue>,
         get: fn(&T) -> Vec<String>,
     ) -> Self {
-        self.argument.negative = true;
         self.argument.check = check;
         self.set = set;
         self.get = get;
@@ -141,13 +189,13 @@ impl<T> Setting<T> {
 
 /// Describes the argument for a field: `setting!(VniSpec, mode, "--mode", "What the help says")`.
 macro_rules! setting {
-    ($record:ty, $field:ident, $name:literal, $help:literal) => {
+    ($record:ty, $($field:ident).+, $name:literal, $help:literal) => {
         $crate::model::Setting::<$record>::new(
             $name,
             $help,
-            |record| &record.$field,
-            |record, text| $crate::model::Field::set(&mut record.$field, text),
-            |record| $crate::model::Field::get(&record.$field),
+            |record| &record.$($field).+,
+            |record, text| $crate::model::Field::set(&mut record.$($field).+, text),
+            |record| $crate::model::Field::get(&record.$($field).+),
         )
     };
 }
@@ -229,12 +277,12 @@ impl Field for bool {
     }
 }
 
-/// A field that has to have a value.
-macro_rules! required_fields {
-    ($($value:ty),*) => {$(
+/// A field that always has a value: one that has to be given, or that a new record has.
+macro_rules! plain_fields {
+    ($required:literal: $($value:ty),*) => {$(
         impl Field for $value {
             type Value = Self;
-            const REQUIRED: bool = true;
+            const REQUIRED: bool = $required;
 
             fn set(&mut self, text: &str) -> Result<(), BadValue> {
                 *self = Value::read(text)?;
@@ -247,12 +295,20 @@ macro_rules! required_fields {
         }
     )*};
 }
-required_fields!(
-    super::Vni,
+plain_fields!(
+    true: super::Vni,
     super::MacAddr,
     super::Prefix,
     std::net::IpAddr,
     String
+);
+plain_fields!(
+    false: u32,
+    std::num::NonZeroU16,
+    std::path::PathBuf,
+    super::InstanceName,
+    super::UplinkHook,
+    super::XdpMode
 );
 
 /// A record that arguments fill, and that travels in the body or the query of a request.

@@ -94,7 +94,15 @@ impl Given<'_> {
 
 impl Words<'_> {
     fn record<T: Parameters>(&self, table: &ArgumentList<T>) -> Result<T, Refusal> {
-        let mut record = T::blank();
+        self.fill(table, T::blank())
+    }
+
+    /// `record`, with what the arguments of `table` set.
+    ///
+    /// # Errors
+    ///
+    /// If a value makes no sense.
+    pub fn fill<T>(&self, table: &ArgumentList<T>, mut record: T) -> Result<T, Refusal> {
         for (at, text) in &self.arguments {
             (table.settings[*at].set)(&mut record, text)?;
         }

@@ -1,6 +1,6 @@
 //! Limits and times as they are typed. A number that makes no sense is refused with a sentence of its own.
 
-use super::BadValue;
+use super::{BadValue, Value as _};
 
 /// Refuses what is neither a number nor `none`.
 pub(super) fn check_max_macs(text: &str) -> Result<(), BadValue> {
@@ -54,4 +54,33 @@ pub(super) fn ageing(text: &str) -> Result<u32, BadValue> {
             u32::MAX
         ))
     })
+}
+
+/// Refuses what is no number of 32 bits.
+pub(super) fn check_number(text: &str) -> Result<(), BadValue> {
+    u32::read(text).map(drop)
+}
+
+/// The size of an FDB.
+pub(super) fn fdb_max(text: &str) -> Result<u32, BadValue> {
+    positive(
+        text,
+        "an FDB of 0 entries holds nothing; give --fdb-max 1 or more, or leave it out",
+    )
+}
+
+/// A time within which moves count, in seconds.
+pub(super) fn dup_window(text: &str) -> Result<u32, BadValue> {
+    positive(
+        text,
+        "no MAC moves within 0 seconds; give --dup-window 1 or more, or freeze no MAC with: --dup-moves 0",
+    )
+}
+
+/// A number that is not 0; `sentence` refuses that.
+fn positive(text: &str, sentence: &str) -> Result<u32, BadValue> {
+    match u32::read(text)? {
+        0 => Err(BadValue::new(sentence)),
+        number => Ok(number),
+    }
 }

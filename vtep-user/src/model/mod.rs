@@ -4,10 +4,11 @@
 //! `control` and `daemon` all speak in these types.
 //!
 //! What can be set and asked for is described once: [`settings`] has what each thing is given, [`operation`] what can be
-//! asked. Options, help, lines of a batch, routes and the API's document follow from these.
+//! asked, [`command`] what else can be typed. Options, help, lines of a batch, routes and the API's document follow from these.
 
 mod argument;
 mod column;
+pub mod command;
 pub mod endpoint;
 mod event;
 pub mod given;
@@ -20,6 +21,7 @@ mod refusal;
 pub mod request;
 mod rows;
 pub mod settings;
+mod typed;
 mod value;
 mod word;
 
@@ -38,6 +40,8 @@ pub use settings::neigh::{NeighDel, NeighRow, NeighSpec};
 pub use settings::nexthop::{NexthopDel, NexthopRow, NexthopSpec};
 pub use settings::peer::{PeerRow, PeerSpec};
 pub use settings::port::{PortChange, PortPart, PortRow, PortSpec};
+pub use settings::run::{Duplicates, RunOptions};
 pub use settings::vni::{VniRow, VniSpec};
+pub use typed::*;
 pub use value::*;
 pub use word::*;

@@ -123,12 +123,38 @@ words! {
 }
 
 words! {
+    /// What takes packets from the underlay first.
+    UplinkHook {
+        /// XDP if the interface supports it, otherwise TC.
+        Auto = "auto",
+        /// XDP.
+        Xdp = "xdp",
+        /// TC.
+        Tc = "tc",
+    }
+}
+
+words! {
+    /// How XDP is attached to an interface.
+    XdpMode {
+        /// Native mode if the driver supports it, otherwise generic mode.
+        Auto = "auto",
+        /// Native mode, in the driver.
+        Native = "native",
+        /// Generic mode, which every interface supports.
+        Generic = "generic",
+    }
+}
+
+words! {
     /// Who made an FDB entry.
     EntryState {
         /// An operator.
         Static = "static",
         /// The data path saw the address.
         Learned = "learned",
+        /// A control plane that knows where the MAC is. Nothing makes such entries yet.
+        Evpn = "evpn",
     }
 }
 

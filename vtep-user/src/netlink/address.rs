@@ -6,6 +6,7 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
 };
+use vtep_common::abi::id::Ifindex;
 
 use super::{Error, Netlink};
 
@@ -13,7 +14,7 @@ use super::{Error, Netlink};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The interface.
-    pub ifindex: u32,
+    pub ifindex: Ifindex,
     /// The address.
     pub ip: IpAddr,
     /// The length of its subnet's prefix.
@@ -44,7 +45,7 @@ impl Address {
         let pending =
             flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic);
         Some(Self {
-            ifindex: message.header.index,
+            ifindex: Ifindex::new(message.header.index),
             ip: local.or(address)?,
             prefix_len: message.header.prefix_len,
             global: matches!(
@@ -77,7 +78,7 @@ impl Netlink {
     }
 
     /// The addresses of one interface, the best to send from first: `ip address show dev DEV`.
-    pub async fn local_addresses(&self, ifindex: u32) -> Result<Vec<IpAddr>, Error> {
+    pub async fn local_addresses(&self, ifindex: Ifindex) -> Result<Vec<IpAddr>, Error> {
         let addresses = self.addresses().await?;
         Ok(addresses
             .into_iter()
@@ -99,7 +100,7 @@ impl Netlink {
 
 /// Sorts by interface, then global before link-local, then those that may be used now. The sort is stable, so the
 /// kernel's order decides the rest.
-fn rank(address: &Address) -> (u32, bool, bool) {
+fn rank(address: &Address) -> (Ifindex, bool, bool) {
     (address.ifindex, !address.global, !address.preferred)
 }
 

@@ -17,6 +17,7 @@ use netlink_packet_route::{
         RouteType,
     },
 };
+use vtep_common::abi::id::Ifindex;
 
 use super::{Error, Netlink, route::ip_of};
 
@@ -29,7 +30,7 @@ const TABLE_LOCAL: u8 = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupRoute {
     /// The interface.
-    pub oif: u32,
+    pub oif: Ifindex,
     /// The address, for IPv4. Over IPv6 the source comes with each packet, and a route with one that is not the interface's own
     /// is refused.
     pub source: Option<Ipv4Addr>,
@@ -46,7 +47,9 @@ impl Netlink {
         owner: u16,
     ) -> Result<(), Error> {
         let mut message = message(group, owner);
-        message.attributes.push(RouteAttribute::Oif(route.oif));
+        message
+            .attributes
+            .push(RouteAttribute::Oif(route.oif.get()));
         let source = route.source.map(RouteAddress::Inet);
         message
             .attributes
@@ -139,7 +142,7 @@ fn of_owner(message: &RouteMessage, owner: u16) -> Option<(IpAddr, GroupRoute)> 
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(address) => group = ip_of(address),
-            RouteAttribute::Oif(number) => oif = Some(*number),
+            RouteAttribute::Oif(number) => oif = Some(Ifindex::new(*number)),
             RouteAttribute::PrefSource(RouteAddress::Inet(v4)) => source = Some(*v4),
             RouteAttribute::Priority(number) => priority = Some(*number),
             _ => {}
@@ -179,13 +182,21 @@ mod tests {
 
     fn route() -> (IpAddr, GroupRoute) {
         let source = Some(Ipv4Addr::new(192, 0, 2, 1));
-        ("239.1.1.1".parse().unwrap(), GroupRoute { oif: 4, source })
+        (
+            "239.1.1.1".parse().unwrap(),
+            GroupRoute {
+                oif: Ifindex::new(4),
+                source,
+            },
+        )
     }
 
     fn written() -> RouteMessage {
         let (group, route) = route();
         let mut message = message(group, OWNER);
-        message.attributes.push(RouteAttribute::Oif(route.oif));
+        message
+            .attributes
+            .push(RouteAttribute::Oif(route.oif.get()));
         let source = RouteAddress::Inet(route.source.unwrap());
         message.attributes.push(RouteAttribute::PrefSource(source));
         message

@@ -8,6 +8,7 @@ use netlink_packet_route::{
         LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
     },
 };
+use vtep_common::abi::id::Ifindex;
 
 use super::{Error, Mac, Netlink};
 
@@ -27,7 +28,7 @@ const IFF_TAP: u8 = 2;
 )]
 pub struct Link {
     /// Its number in this network namespace.
-    pub index: u32,
+    pub index: Ifindex,
     /// Its name.
     pub name: String,
     /// Its Ethernet address; zeros where it has none.
@@ -44,11 +45,11 @@ pub struct Link {
     pub kind: LinkKind,
     /// The interface it is paired with or stacked on (`IFLA_LINK`): for a veth the other end, whose number counts in
     /// the other namespace if `peer_in_other_netns`.
-    pub peer: Option<u32>,
+    pub peer: Option<Ifindex>,
     /// Whether `peer` lives in another network namespace.
     pub peer_in_other_netns: bool,
     /// The bridge or bond that it belongs to.
-    pub master: Option<u32>,
+    pub master: Option<Ifindex>,
     /// The free text that `ip link set NAME alias TEXT` leaves.
     pub alias: Option<String>,
     /// Whether it has an XDP program in the stack (`ip link set NAME xdpgeneric …`).
@@ -105,10 +106,10 @@ impl Link {
                 LinkAttribute::Mtu(value) => mtu = Some(value),
                 LinkAttribute::Address(value) => mac = Mac::try_from(value.as_slice()).ok(),
                 LinkAttribute::LinkInfo(info) => kind = kind_of(&info),
-                LinkAttribute::Link(index) => peer = Some(index).filter(|&index| index != 0),
+                LinkAttribute::Link(index) => peer = (index != 0).then(|| Ifindex::new(index)),
                 LinkAttribute::LinkNetNsId(_) => peer_in_other_netns = true,
                 LinkAttribute::Controller(index) => {
-                    master = Some(index).filter(|&index| index != 0);
+                    master = (index != 0).then(|| Ifindex::new(index));
                 }
                 LinkAttribute::IfAlias(value) => alias = Some(value),
                 LinkAttribute::Xdp(parts) => {
@@ -118,7 +119,7 @@ impl Link {
             }
         }
         Some(Self {
-            index: message.header.index,
+            index: Ifindex::new(message.header.index),
             name: name?,
             mac: mac.unwrap_or_default(),
             mtu: mtu?,
@@ -204,9 +205,9 @@ impl Netlink {
     }
 
     /// The interface of that number, if there is one.
-    pub async fn link(&self, index: u32) -> Result<Option<Link>, Error> {
+    pub async fn link(&self, index: Ifindex) -> Result<Option<Link>, Error> {
         let mut message = LinkMessage::default();
-        message.header.index = index;
+        message.header.index = index.get();
         self.one_link(&index.to_string(), message).await
     }
 

@@ -10,13 +10,15 @@ use std::{
     os::fd::{FromRawFd as _, OwnedFd},
 };
 
+use vtep_common::abi::id::Ifindex;
+
 use super::udp;
 
 /// What one socket may ask for in IPv4 (`net.ipv4.igmp_max_memberships`) unless the administrator said otherwise.
 const PER_SOCKET: usize = 20;
 
 /// A group on an interface.
-pub type Member = (IpAddr, u32);
+pub type Member = (IpAddr, Ifindex);
 
 /// The memberships of this process, any number of them.
 #[derive(Debug, Default)]
@@ -37,7 +39,7 @@ struct Socket {
 
 impl Memberships {
     /// Becomes a member of `group` on the interface with number `ifindex`; once is enough.
-    pub fn join(&mut self, group: IpAddr, ifindex: u32) -> io::Result<()> {
+    pub fn join(&mut self, group: IpAddr, ifindex: Ifindex) -> io::Result<()> {
         if self.members.contains_key(&(group, ifindex)) {
             return Ok(());
         }
@@ -63,7 +65,7 @@ impl Memberships {
     }
 
     /// Is a member no longer; that one is none already, or that the interface is gone, is no failure.
-    pub fn leave(&mut self, group: IpAddr, ifindex: u32) -> io::Result<()> {
+    pub fn leave(&mut self, group: IpAddr, ifindex: Ifindex) -> io::Result<()> {
         let Some(at) = self.members.remove(&(group, ifindex)) else {
             return Ok(());
         };
@@ -120,7 +122,7 @@ fn open(v4: bool) -> io::Result<OwnedFd> {
 }
 
 /// Asks the kernel to join a group, or to leave it.
-fn ask(socket: &OwnedFd, group: IpAddr, ifindex: u32, join: bool) -> io::Result<()> {
+fn ask(socket: &OwnedFd, group: IpAddr, ifindex: Ifindex, join: bool) -> io::Result<()> {
     match group {
         IpAddr::V4(v4) => {
             let request = udp::mreqn(v4.octets(), ifindex);
@@ -136,7 +138,7 @@ fn ask(socket: &OwnedFd, group: IpAddr, ifindex: u32, join: bool) -> io::Result<
                 ipv6mr_multiaddr: libc::in6_addr {
                     s6_addr: v6.octets(),
                 },
-                ipv6mr_interface: ifindex,
+                ipv6mr_interface: ifindex.get(),
             };
             let option = if join {
                 libc::IPV6_ADD_MEMBERSHIP

@@ -14,6 +14,7 @@ use rtnetlink::{
     MulticastGroup,
     sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
 };
+use vtep_common::abi::id::Ifindex;
 
 use super::{Address, Error, Link, Mac, Neighbour, NeighbourState, route::ip_of};
 
@@ -63,14 +64,14 @@ pub enum Event {
     /// An interface is new, changed, or gone.
     Link {
         /// Its number.
-        index: u32,
+        index: Ifindex,
         /// What it is now; `None` when it has gone, also to another namespace.
         link: Option<Link>,
     },
     /// An address came or changed, or went.
     Address {
         /// The interface.
-        ifindex: u32,
+        ifindex: Ifindex,
         /// The address.
         addr: IpAddr,
         /// Whether it is there now.
@@ -81,7 +82,7 @@ pub enum Event {
     /// An entry of the neighbour table changed.
     Neighbour {
         /// The interface.
-        ifindex: u32,
+        ifindex: Ifindex,
         /// Its address.
         ip: IpAddr,
         /// Its Ethernet address, if known.
@@ -260,7 +261,7 @@ fn new_link(message: LinkMessage) -> Option<Event> {
 fn del_link(message: &LinkMessage) -> Option<Event> {
     let gone = message.header.interface_family == AddressFamily::Unspec;
     gone.then_some(Event::Link {
-        index: message.header.index,
+        index: Ifindex::new(message.header.index),
         link: None,
     })
 }
@@ -321,14 +322,14 @@ mod tests {
             [
                 Event::Route,
                 Event::Neighbour {
-                    ifindex: 3,
+                    ifindex: Ifindex::new(3),
                     ip,
                     mac: None,
                     state: NeighbourState::None,
                     removed: true
                 },
                 Event::Link {
-                    index: 9,
+                    index: Ifindex::new(9),
                     link: None
                 },
             ]

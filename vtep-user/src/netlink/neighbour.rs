@@ -10,6 +10,7 @@ use netlink_packet_route::{
         NeighbourState as KernelState,
     },
 };
+use vtep_common::abi::id::Ifindex;
 
 use super::{Error, Mac, Netlink};
 
@@ -17,7 +18,7 @@ use super::{Error, Mac, Netlink};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbour {
     /// The interface it is reached by.
-    pub ifindex: u32,
+    pub ifindex: Ifindex,
     /// Its address.
     pub ip: IpAddr,
     /// Its Ethernet address, once known. It may be an old one unless the state is usable.
@@ -134,7 +135,7 @@ impl Neighbour {
             }
         }
         Some(Self {
-            ifindex: message.header.ifindex,
+            ifindex: Ifindex::new(message.header.ifindex),
             ip: ip?,
             mac,
             state: NeighbourState::from_kernel(message.header.state),
@@ -145,7 +146,11 @@ impl Neighbour {
 
 impl Netlink {
     /// One entry of the neighbour table: `ip neighbour get IP dev DEV`.
-    pub async fn neighbour(&self, ifindex: u32, ip: IpAddr) -> Result<Option<Neighbour>, Error> {
+    pub async fn neighbour(
+        &self,
+        ifindex: Ifindex,
+        ip: IpAddr,
+    ) -> Result<Option<Neighbour>, Error> {
         let question = RouteNetlinkMessage::GetNeighbour(about(ifindex, ip));
         match self
             .request("look up neighbour", &object(ifindex, ip), question, 0)
@@ -169,7 +174,7 @@ impl Netlink {
     /// set by hand are left alone. The answer comes as an event.
     ///
     /// Ends [`Netlink::keep_resolved`] for that entry.
-    pub async fn probe(&self, ifindex: u32, ip: IpAddr) -> Result<(), Error> {
+    pub async fn probe(&self, ifindex: Ifindex, ip: IpAddr) -> Result<(), Error> {
         self.resolve_neighbour("probe neighbour", ifindex, ip, NeighbourFlags::Use, None)
             .await
     }
@@ -177,7 +182,7 @@ impl Netlink {
     /// Has the kernel resolve a neighbour and keep it so without traffic, asking again by itself as long as the entry
     /// lives: `ip neighbour replace IP dev DEV managed`. The entry goes when its link goes down. Entries set by hand
     /// are left alone.
-    pub async fn keep_resolved(&self, ifindex: u32, ip: IpAddr) -> Result<(), Error> {
+    pub async fn keep_resolved(&self, ifindex: Ifindex, ip: IpAddr) -> Result<(), Error> {
         let managed = Some(NeighbourExtFlags::Managed);
         let flags = NeighbourFlags::empty();
         self.resolve_neighbour("keep neighbour", ifindex, ip, flags, managed)
@@ -187,7 +192,7 @@ impl Netlink {
     async fn resolve_neighbour(
         &self,
         operation: &'static str,
-        ifindex: u32,
+        ifindex: Ifindex,
         ip: IpAddr,
         flags: NeighbourFlags,
         more_flags: Option<NeighbourExtFlags>,
@@ -210,20 +215,20 @@ impl Netlink {
     }
 }
 
-fn about(ifindex: u32, ip: IpAddr) -> NeighbourMessage {
+fn about(ifindex: Ifindex, ip: IpAddr) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = match ip {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
     };
-    message.header.ifindex = ifindex;
+    message.header.ifindex = ifindex.get();
     message
         .attributes
         .push(NeighbourAttribute::Destination(ip.into()));
     message
 }
 
-fn object(ifindex: u32, ip: IpAddr) -> String {
+fn object(ifindex: Ifindex, ip: IpAddr) -> String {
     format!("{ip} on interface {ifindex}")
 }
 
@@ -265,7 +270,7 @@ mod tests {
         of_bridge
             .attributes
             .push(NeighbourAttribute::LinkLayerAddress(MAC.to_vec()));
-        let mut proxy = about(3, "192.0.2.2".parse().unwrap());
+        let mut proxy = about(Ifindex::new(3), "192.0.2.2".parse().unwrap());
         proxy.header.flags = NeighbourFlags::Proxy;
 
         assert_eq!(Neighbour::from_message(&of_bridge), None);
@@ -275,7 +280,7 @@ mod tests {
     fn neighbour(state: NeighbourState) -> Neighbour {
         let ip = "192.0.2.2".parse().unwrap();
         Neighbour {
-            ifindex: 3,
+            ifindex: Ifindex::new(3),
             ip,
             mac: Some(MAC),
             state,

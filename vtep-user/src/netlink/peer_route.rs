@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use vtep_common::abi::id::Ifindex;
+
 use super::{Error, Link, Mac, Neighbour, Netlink, Route};
 
 /// How a packet for a peer leaves this host, or why it does not.
@@ -10,7 +12,7 @@ pub enum PeerRoute {
     /// Everything that an Ethernet header needs is known.
     Resolved {
         /// The interface it leaves by.
-        oif: u32,
+        oif: Ifindex,
         /// That interface's Ethernet address.
         src_mac: Mac,
         /// The next hop's Ethernet address.
@@ -23,7 +25,7 @@ pub enum PeerRoute {
     /// The next hop's Ethernet address is not known (yet).
     Pending {
         /// The interface it would leave by.
-        oif: u32,
+        oif: Ifindex,
         /// The next hop to resolve: a gateway, or the peer itself.
         via: IpAddr,
     },
@@ -32,12 +34,12 @@ pub enum PeerRoute {
     /// The link that the route leads over is down, or has gone.
     LinkDown {
         /// The interface.
-        oif: u32,
+        oif: Ifindex,
     },
     /// The route leads over a link without Ethernet headers, such as a `tun` device.
     NotEthernet {
         /// The interface.
-        oif: u32,
+        oif: Ifindex,
     },
     /// The peer's address is this host's own.
     LocalAddress,
@@ -125,7 +127,7 @@ mod tests {
     use super::*;
     use crate::netlink::{LinkKind, NeighbourState};
 
-    const OIF: u32 = 4;
+    const OIF: Ifindex = Ifindex::new(4);
     const UPLINK_MAC: Mac = [2, 0, 0, 0, 0, 0xa];
     const PEER_MAC: Mac = [2, 0, 0, 0, 0, 0xb];
 

@@ -6,6 +6,7 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia},
 };
+use vtep_common::abi::id::Ifindex;
 
 use super::{Error, Netlink};
 
@@ -13,7 +14,7 @@ use super::{Error, Netlink};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The interface that packets leave by.
-    pub oif: u32,
+    pub oif: Ifindex,
     /// The router to hand them to; `None` where the destination is on the link. It may be of the other family.
     pub gateway: Option<IpAddr>,
     /// The limit on the packet's size that the route sets, or that was learnt for this path, in bytes.
@@ -35,7 +36,7 @@ impl Route {
         let (mut oif, mut gateway, mut mtu, mut prefsrc) = (None, None, None, None);
         for attribute in &message.attributes {
             match attribute {
-                RouteAttribute::Oif(index) => oif = Some(*index),
+                RouteAttribute::Oif(index) => oif = Some(Ifindex::new(*index)),
                 RouteAttribute::Gateway(address) => gateway = ip_of(address),
                 RouteAttribute::Via(RouteVia::Inet(ip)) => gateway = Some(IpAddr::V4(*ip)),
                 RouteAttribute::Via(RouteVia::Inet6(ip)) => gateway = Some(IpAddr::V6(*ip)),

@@ -84,7 +84,7 @@ impl Netlink {
     pub async fn delete_link(&self, name: &str) -> Result<(), Error> {
         let link = self.link_by_name(name).await?;
         let mut message = LinkMessage::default();
-        message.header.index = link.index;
+        message.header.index = link.index.get();
         let change = RouteNetlinkMessage::DelLink(message);
         self.request("remove interface", name, change, 0)
             .await
@@ -123,7 +123,7 @@ impl Netlink {
         let link = self.link_by_name(name).await?;
         let set = async |operation, attributes: Vec<LinkAttribute>| {
             let mut message = LinkMessage::default();
-            message.header.index = link.index;
+            message.header.index = link.index.get();
             message.attributes = attributes;
             let change = RouteNetlinkMessage::SetLink(message);
             self.request(operation, name, change, 0).await
@@ -152,7 +152,7 @@ impl Netlink {
             }
         }
         let mut message = LinkMessage::default();
-        message.header.index = link.index;
+        message.header.index = link.index.get();
         message.header.flags = LinkFlags::Up;
         message.header.change_mask = LinkFlags::Up;
         let change = RouteNetlinkMessage::SetLink(message);

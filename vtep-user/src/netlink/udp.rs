@@ -6,6 +6,8 @@ use std::{
     os::fd::{AsFd, AsRawFd as _},
 };
 
+use vtep_common::abi::id::Ifindex;
+
 /// Source ports of VXLAN packets (RFC 7348 section 5).
 const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
 /// Time to live, and hop limit: as the data path has it.
@@ -14,7 +16,7 @@ const TTL: libc::c_int = 64;
 /// A socket that sends from `local`: by the interface with number `oif` where it is for a multicast group.
 ///
 /// What it sends has DF set, and over IPv4 no UDP checksum, as RFC 7348 asks of a VTEP. It never blocks.
-pub fn sender(local: IpAddr, oif: Option<u32>) -> io::Result<UdpSocket> {
+pub fn sender(local: IpAddr, oif: Option<Ifindex>) -> io::Result<UdpSocket> {
     let socket = bind(local)?;
     socket.set_nonblocking(true)?;
     if local.is_ipv4() {
@@ -58,7 +60,7 @@ fn bind(local: IpAddr) -> io::Result<UdpSocket> {
 }
 
 /// An interface, and a group or zeros, as IPv4's socket options take them.
-pub(super) fn mreqn(group: [u8; 4], ifindex: u32) -> libc::ip_mreqn {
+pub(super) fn mreqn(group: [u8; 4], ifindex: Ifindex) -> libc::ip_mreqn {
     libc::ip_mreqn {
         imr_multiaddr: libc::in_addr {
             s_addr: u32::from_ne_bytes(group),
@@ -68,8 +70,8 @@ pub(super) fn mreqn(group: [u8; 4], ifindex: u32) -> libc::ip_mreqn {
     }
 }
 
-fn index(ifindex: u32) -> libc::c_int {
-    libc::c_int::try_from(ifindex).unwrap_or(libc::c_int::MAX)
+fn index(ifindex: Ifindex) -> libc::c_int {
+    libc::c_int::try_from(ifindex.get()).unwrap_or(libc::c_int::MAX)
 }
 
 /// Sets an option of a socket to a plain C value.

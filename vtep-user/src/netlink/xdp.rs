@@ -4,6 +4,7 @@ use std::io;
 
 use netlink_packet_core::{NetlinkBuffer, NlasIterator};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
+use vtep_common::abi::id::Ifindex;
 
 use super::{Error, Netlink};
 
@@ -67,7 +68,7 @@ impl Netlink {
     /// for them.
     ///
     /// The question is asked in the calling thread's network namespace, and answered at once.
-    pub fn xdp_features(&self, ifindex: u32) -> Result<Option<XdpFeatures>, Error> {
+    pub fn xdp_features(&self, ifindex: Ifindex) -> Result<Option<XdpFeatures>, Error> {
         ask(ifindex).map_err(|source| Error::Request {
             operation: "look up the XDP features of interface",
             object: ifindex.to_string(),
@@ -76,7 +77,7 @@ impl Netlink {
     }
 }
 
-fn ask(ifindex: u32) -> io::Result<Option<XdpFeatures>> {
+fn ask(ifindex: Ifindex) -> io::Result<Option<XdpFeatures>> {
     let mut socket = Socket::new(NETLINK_GENERIC)?;
     socket.bind_auto()?;
     let name = b"netdev\0";
@@ -92,7 +93,7 @@ fn ask(ifindex: u32) -> io::Result<Option<XdpFeatures>> {
     let Ok(family) = <[u8; 2]>::try_from(id.as_slice()).map(u16::from_ne_bytes) else {
         return Ok(None);
     };
-    let index = ifindex.to_ne_bytes();
+    let index = ifindex.get().to_ne_bytes();
     let question = message(family, NETDEV_CMD_DEV_GET, NETDEV_A_DEV_IFINDEX, &index);
     let features = exchange(&socket, &question, NETDEV_A_DEV_XDP_FEATURES)?;
     Ok(features

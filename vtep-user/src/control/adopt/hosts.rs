@@ -12,8 +12,8 @@ use vtep_common::abi::{
     addr::MacAddr,
     fdb::FdbTarget,
     id::{PortSlot, SegmentId},
-    neigh::{NeighKey, NeighValue},
-    nexthop::{NexthopKey, NexthopValue},
+    neigh::{NeighKey, NeighOrigin, NeighValue},
+    nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
     segment::Segment,
 };
 
@@ -24,11 +24,12 @@ use crate::{
         ops::nexthop::prefix,
         record::{
             address::unfit_host,
+            entry::Entry,
             hosts::{self, Neigh},
             nexthops::{self, Nexthop},
         },
     },
-    model::{NeighState, Prefix},
+    model::Prefix,
 };
 
 /// The MAC in the lower 48 bits of a number, if it is a unicast MAC.
@@ -95,12 +96,13 @@ impl Adoption {
         out: &mut Effect,
     ) -> Option<PortSlot> {
         let target = value.target().get();
-        if value.origin == NexthopValue::PORT
+        let origin = value.origin();
+        if origin == Some(NexthopOrigin::Port)
             && let Some(FdbTarget::Port(slot)) = target
         {
             return Some(slot);
         }
-        if value.origin != NexthopValue::STATIC {
+        if origin != Some(NexthopOrigin::Static) {
             return None;
         }
         let mac = unicast(value.mac);
@@ -124,25 +126,24 @@ impl Adoption {
         let Some(segment) = self.state.segments.get(number) else {
             return;
         };
-        let origin = match value.origin {
-            NeighValue::STATIC => NeighState::Static,
-            NeighValue::SNOOPED if segment.has(Segment::SUPPRESS) => NeighState::Snooped,
+        let origin = match value.origin() {
+            Some(NeighOrigin::Static) => NeighOrigin::Static,
+            Some(NeighOrigin::Snooped) if segment.has(Segment::SUPPRESS) => NeighOrigin::Snooped,
             _ => return,
         };
-        let is_known = |mac: &MacAddr| {
-            origin == NeighState::Static || self.state.fdb.get(number, *mac).is_some()
-        };
+        let snooped = origin == NeighOrigin::Snooped;
         let mac = unicast(value.mac).filter(|_| unfit_host(ip).is_none());
-        if let Some(mac) = mac.filter(is_known) {
-            let heard_at = Some(value.port).filter(|_| origin == NeighState::Snooped);
+        let entry = mac.and_then(|mac| self.state.fdb.get(number, mac));
+        if let Some(mac) = mac.filter(|_| !snooped || entry.is_some()) {
             let neigh = Neigh {
                 router: value.flags & NeighValue::ROUTER != 0,
-                port: heard_at.filter(|&slot| self.has_port(number, slot)),
+                // The FDB says where the MAC is: an earlier daemon may have been killed before it said so of the MAC's hosts.
+                port: entry.filter(|_| snooped).and_then(Entry::port),
                 ..Neigh::new(mac, origin)
             };
             self.state.put_host(number, ip, Some(neigh), out);
         }
-        if origin == NeighState::Snooped {
+        if snooped {
             self.state.sync_host(number, ip, out);
         }
     }

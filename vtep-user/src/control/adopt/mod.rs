@@ -18,7 +18,7 @@ use vtep_common::abi::{
     addr::{Vni, VtepAddr},
     fdb::{FdbKey, FdbValue},
     flood::FloodList,
-    id::{Id, ListId, PeerId, PortSlot, SegmentId},
+    id::{Id, Ifindex, ListId, PeerId, PortSlot, SegmentId},
     map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -82,7 +82,7 @@ impl State {
         locals: Vec<IpAddr>,
         udp_port: u16,
         limits: Limits,
-        links: &HashMap<u32, LinkFacts>,
+        links: &HashMap<Ifindex, LinkFacts>,
     ) -> Adopted {
         let mut adoption = Adoption {
             state: Self::new(limits, locals, udp_port),
@@ -161,7 +161,7 @@ impl Adoption {
         }
     }
 
-    fn ports(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
+    fn ports(&mut self, dump: &Dump, links: &HashMap<Ifindex, LinkFacts>) {
         let pods: HashMap<PortSlot, &abi::port::Port> = in_use(&dump.ports, MAX_PORTS, |port| {
             port.has(abi::port::Port::IN_USE)
         });
@@ -176,7 +176,7 @@ impl Adoption {
                 self.early.push(Write::PortIndex(key, None));
                 continue;
             };
-            let Some(facts) = links.get(&key.ifindex) else {
+            let Some(facts) = links.get(&Ifindex::new(key.ifindex)) else {
                 let vni = self.state.segments.vni(pod.segment);
                 self.notes.push(format!(
                     "removed a port of vni {vni}, because its interface (number {}) is gone",
@@ -188,7 +188,7 @@ impl Adoption {
             self.state.ports.adopt(slot, pod, facts);
         }
         // All ports of an interface have its one hook; a daemon that was killed may have changed only some.
-        let devices: Vec<u32> = self.state.ports.devices().map(|(at, _)| at).collect();
+        let devices: Vec<Ifindex> = self.state.ports.devices().map(|(at, _)| at).collect();
         for ifindex in devices {
             let changed = self.state.ports.take_facts(&links[&ifindex]);
             let writes = changed
@@ -204,7 +204,7 @@ impl Adoption {
         }
     }
 
-    fn peers(&mut self, dump: &Dump, links: &HashMap<u32, LinkFacts>) {
+    fn peers(&mut self, dump: &Dump, links: &HashMap<Ifindex, LinkFacts>) {
         for &(number, pod) in &dump.peers {
             let ip = IpAddr::from(pod.addr);
             if !pod.has(abi::peer::Peer::IN_USE) || number.get() >= MAX_PEERS {
@@ -222,7 +222,7 @@ impl Adoption {
                 ip,
                 pod,
                 dev: links
-                    .get(&pod.ifindex)
+                    .get(&Ifindex::new(pod.ifindex))
                     .filter(|_| resolved)
                     .map(|facts| facts.name.clone()),
                 via: None,

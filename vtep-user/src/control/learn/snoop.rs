@@ -6,6 +6,7 @@ use vtep_common::abi::{
     addr::MacAddr,
     event::Event,
     id::{PortSlot, SegmentId},
+    neigh::NeighOrigin,
     segment::Segment,
 };
 
@@ -25,7 +26,7 @@ use crate::{
         },
         state::State,
     },
-    model::{EventDetails, EventKind, NeighState},
+    model::{EventDetails, EventKind},
 };
 
 impl State {
@@ -71,10 +72,10 @@ impl State {
             router,
             port: Some(event.port),
             heard: Ignored(event.time),
-            ..Neigh::new(mac, NeighState::Snooped)
+            ..Neigh::new(mac, NeighOrigin::Snooped)
         };
         match known {
-            Some(known) if known.origin != NeighState::Snooped => {}
+            Some(known) if known.origin != NeighOrigin::Snooped => {}
             Some(known) if known.mac == mac => {
                 // A solicitation does not say whether its sender is a router; what is unasked does.
                 let asked = event.flags & Event::UNASKED == 0;
@@ -159,7 +160,7 @@ impl State {
     fn contradict(&mut self, number: SegmentId, host: IpAddr, event: &Event, out: &mut Effect) {
         let mac = event.mac();
         let known = self.hosts.get(number, host);
-        let known = known.filter(|known| known.origin == NeighState::Snooped && known.mac != mac);
+        let known = known.filter(|known| known.origin == NeighOrigin::Snooped && known.mac != mac);
         let Some(known) = known else { return };
         if self.run.host_moves.is_frozen((number, host)) {
             self.run.counters.ignored += 1;

@@ -1,6 +1,9 @@
 //! Interfaces with ports: which there are, and what happens to them.
 
-use vtep_common::abi::{id::PortSlot, port::Port};
+use vtep_common::abi::{
+    id::{Ifindex, PortSlot},
+    port::Port,
+};
 
 use super::refuse;
 use crate::{
@@ -14,7 +17,7 @@ use crate::{
 
 impl State {
     /// An interface with ports, by name.
-    pub(crate) fn device(&self, dev: &str) -> Result<(u32, &Device), Refusal> {
+    pub(crate) fn device(&self, dev: &str) -> Result<(Ifindex, &Device), Refusal> {
         self.ports
             .device_named(dev)
             .ok_or_else(|| refuse::no_port(dev))
@@ -30,7 +33,7 @@ impl State {
     }
 
     /// Takes away the ports of an interface that is gone.
-    pub fn link_gone(&mut self, ifindex: u32) -> Effect {
+    pub fn link_gone(&mut self, ifindex: Ifindex) -> Effect {
         let mut out = Effect::default();
         let device = self.ports.device(ifindex).into_iter();
         let slots: Vec<_> = device
@@ -79,7 +82,7 @@ impl State {
     }
 
     /// Takes the frames of an interface at another hook.
-    pub(crate) fn set_hook(&mut self, ifindex: u32, hook: PortHook, out: &mut Effect) {
+    pub(crate) fn set_hook(&mut self, ifindex: Ifindex, hook: PortHook, out: &mut Effect) {
         let (name, ports) = self.ports.set_hook(ifindex, hook);
         out.attach.push(Attach {
             ifindex,

@@ -5,6 +5,11 @@
 
 use std::net::IpAddr;
 
+use vtep_common::abi::{
+    id::{PortSlot, SegmentId},
+    neigh::NeighOrigin,
+};
+
 use super::refuse;
 use crate::{
     control::{
@@ -12,15 +17,14 @@ use crate::{
         record::hosts::{Neigh, key},
         state::State,
     },
-    model::{NeighDel, NeighSpec, NeighState, Prefix, Refusal},
+    model::{NeighDel, NeighSpec, Prefix, Refusal},
 };
-use vtep_common::abi::id::{PortSlot, SegmentId};
 
 impl State {
     pub(crate) fn neigh_add(&mut self, spec: &NeighSpec) -> Result<Effect, Refusal> {
         let number = self.segment_of(spec.vni)?;
         let known = self.hosts.get(number, spec.ip);
-        if let Some(known) = known.filter(|known| known.origin == NeighState::Static) {
+        if let Some(known) = known.filter(|known| known.origin == NeighOrigin::Static) {
             return Err(Refusal::conflict(format!(
                 "{} exists already in vni {} and is at {}; use: vtep neigh replace {0} --vni {1} --lladdr MAC",
                 spec.ip, spec.vni, known.mac
@@ -50,7 +54,7 @@ impl State {
         let mut out = Effect::default();
         let neigh = Neigh {
             router,
-            ..Neigh::new(mac, NeighState::Static)
+            ..Neigh::new(mac, NeighOrigin::Static)
         };
         self.run.host_moves.forget((number, ip));
         self.put_host(number, ip, Some(neigh), &mut out);
@@ -73,13 +77,13 @@ impl State {
             None => Err(Refusal::not_found(format!(
                 "vni {vni} has no neigh entry for {ip}; see what it has with: vtep neigh show --vni {vni}"
             ))),
-            Some((NeighState::Port, slot)) => {
+            Some((NeighOrigin::Port, slot)) => {
                 Err(self.is_a_ports(ip, slot.expect("an entry of a port")))
             }
-            Some((NeighState::Nexthop, _)) => Err(Refusal::conflict(format!(
+            Some((NeighOrigin::Nexthop, _)) => Err(Refusal::conflict(format!(
                 "the entry for {ip} follows from the nexthop table; delete that with: vtep nexthop del {ip} --vni {vni}"
             ))),
-            Some((NeighState::Static | NeighState::Snooped, _)) => {
+            Some((NeighOrigin::Static | NeighOrigin::Snooped, _)) => {
                 let mut out = Effect::default();
                 self.run.host_moves.forget((number, ip));
                 self.remove_own_host(number, ip, &mut out);
@@ -125,8 +129,8 @@ impl State {
         let known = self.hosts.get(number, ip);
         let derived = self.derived_host(number, ip);
         match known.map(|known| known.origin) {
-            Some(NeighState::Static) => {}
-            Some(NeighState::Snooped) if derived.is_none() => {}
+            Some(NeighOrigin::Static) => {}
+            Some(NeighOrigin::Snooped) if derived.is_none() => {}
             _ => self.put_host(number, ip, derived, out),
         }
     }
@@ -138,11 +142,11 @@ impl State {
         {
             return Some(Neigh {
                 port: Some(slot),
-                ..Neigh::new(mac, NeighState::Port)
+                ..Neigh::new(mac, NeighOrigin::Port)
             });
         }
         let nexthop = self.nexthops.get(number, Prefix::host(ip))?;
-        Some(Neigh::new(nexthop.mac?, NeighState::Nexthop))
+        Some(Neigh::new(nexthop.mac?, NeighOrigin::Nexthop))
     }
 
     /// Writes the entry of an address, or takes it away.

@@ -9,7 +9,7 @@ use vtep_common::abi::{
     addr::MacAddr,
     fdb::FdbTarget,
     id::SegmentId,
-    nexthop::{NexthopKey, NexthopValue},
+    nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
     segment::Segment,
 };
 
@@ -192,7 +192,7 @@ impl State {
             let slot = port?;
             let mac = self.fdb.one_mac(slot).unwrap_or(MacAddr::ZERO);
             let target = FdbTarget::Port(slot).into();
-            return Some(NexthopValue::new(target, mac, NexthopValue::PORT, 0));
+            return Some(NexthopValue::new(target, mac, NexthopOrigin::Port, 0));
         };
         let entry = nexthop.tracks().and_then(|mac| self.fdb.get(number, mac));
         let target = match nexthop.via {
@@ -211,7 +211,7 @@ impl State {
         Some(NexthopValue::new(
             target.into(),
             mac,
-            NexthopValue::STATIC,
+            NexthopOrigin::Static,
             flags,
         ))
     }

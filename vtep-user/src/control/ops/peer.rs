@@ -110,11 +110,7 @@ impl State {
             )));
         }
         out.writes = self.rewrite_peer(number, |peer| {
-            if csum6 {
-                peer.pod.flags &= !abi::peer::Peer::CSUM6_OFF;
-            } else {
-                peer.pod.flags |= abi::peer::Peer::CSUM6_OFF;
-            }
+            peer.pod.set(abi::peer::Peer::CSUM6_OFF, !csum6);
         });
         Ok(out)
     }

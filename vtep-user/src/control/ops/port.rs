@@ -131,7 +131,7 @@ impl State {
             });
         }
         let mut port = Port {
-            ifindex,
+            ifindex: ifindex.get(),
             segment: number,
             vlan: vlan_number(*vlan),
             hook: settings::hook_code(hook),

@@ -24,7 +24,7 @@ const _: () = assert!(size_of::<Entry>() == 8);
 impl Entry {
     /// An entry that the user made.
     pub(crate) fn static_to(target: FdbTarget) -> Self {
-        Self::of(FdbValue::fixed(target))
+        Self::of(FdbValue::static_to(target))
     }
 
     /// An entry made by a frame.
@@ -105,10 +105,10 @@ impl Entry {
 
     /// The state in rows.
     pub(crate) fn state(self) -> EntryState {
-        if self.is_static() {
-            EntryState::Static
-        } else {
-            EntryState::Learned
+        match self.origin() {
+            Origin::Learned => EntryState::Learned,
+            Origin::External => EntryState::Evpn,
+            Origin::Static => EntryState::Static,
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use vtep_common::abi::id::Ifindex;
+
 /// What the daemon found out about an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkFacts {
     /// Its number.
-    pub ifindex: u32,
+    pub ifindex: Ifindex,
     /// Its name.
     pub name: String,
     /// Its MTU, in bytes.

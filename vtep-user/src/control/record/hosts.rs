@@ -8,11 +8,10 @@ use std::{
 use vtep_common::abi::{
     addr::{MacAddr, VtepAddr},
     id::{PortSlot, SegmentId},
-    neigh::{NeighKey, NeighValue},
+    neigh::{NeighKey, NeighOrigin, NeighValue},
 };
 
 use super::{hash::Map, ignored::Ignored, numbered::Numbered};
-use crate::model::NeighState;
 
 /// Where a host is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,7 +19,7 @@ pub(crate) struct Neigh {
     /// Its MAC.
     pub(crate) mac: MacAddr,
     /// Who said so.
-    pub(crate) origin: NeighState,
+    pub(crate) origin: NeighOrigin,
     /// Whether it is a router.
     pub(crate) router: bool,
     /// Slot of the port that has the address, or at which it was heard.
@@ -33,7 +32,7 @@ pub(crate) struct Neigh {
 
 impl Neigh {
     /// A host at a MAC.
-    pub(crate) fn new(mac: MacAddr, origin: NeighState) -> Self {
+    pub(crate) fn new(mac: MacAddr, origin: NeighOrigin) -> Self {
         Self {
             mac,
             origin,
@@ -46,28 +45,19 @@ impl Neigh {
 
     /// True if it follows from nothing else in the state.
     pub(crate) fn is_own(&self) -> bool {
-        matches!(self.origin, NeighState::Static | NeighState::Snooped)
+        matches!(self.origin, NeighOrigin::Static | NeighOrigin::Snooped)
     }
 
     /// True if it was heard at a port.
     pub(crate) fn is_snooped(&self) -> bool {
-        self.origin == NeighState::Snooped
+        self.origin == NeighOrigin::Snooped
     }
 
     /// As it stands in the map.
     pub(crate) fn pod(&self) -> NeighValue {
-        NeighValue {
-            mac: self.mac.get(),
-            port: self.port.unwrap_or(PortSlot::NONE),
-            flags: if self.router { NeighValue::ROUTER } else { 0 },
-            origin: match self.origin {
-                NeighState::Static => NeighValue::STATIC,
-                NeighState::Snooped => NeighValue::SNOOPED,
-                NeighState::Port => NeighValue::PORT,
-                NeighState::Nexthop => NeighValue::NEXTHOP,
-            },
-            pad: 0,
-        }
+        let port = self.port.unwrap_or(PortSlot::NONE);
+        let flags = if self.router { NeighValue::ROUTER } else { 0 };
+        NeighValue::new(self.mac, self.origin, port, flags)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use vtep_common::abi;
 
+use crate::model::Duplicates;
+
 /// How much fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -23,27 +25,6 @@ pub struct Limits {
     pub nexthops: u32,
     /// When a MAC moves too often.
     pub duplicates: Duplicates,
-}
-
-/// When a MAC that moves counts as a duplicate, and is frozen where it is (RFC 7432 section 15.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Duplicates {
-    /// So many moves, 0 for never.
-    pub moves: u32,
-    /// Within so many seconds.
-    pub window_s: u32,
-    /// Frozen for so many seconds, 0 until it is cleared by hand.
-    pub freeze_s: u32,
-}
-
-impl Default for Duplicates {
-    fn default() -> Self {
-        Self {
-            moves: 5,
-            window_s: 180,
-            freeze_s: 180,
-        }
-    }
 }
 
 impl Default for Limits {

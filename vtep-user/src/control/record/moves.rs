@@ -6,9 +6,9 @@ use vtep_common::abi::id::PortSlot;
 
 use super::{
     hash::Map,
-    limits::Duplicates,
     queue::{self, NEVER, Queue, SECOND},
 };
+use crate::model::Duplicates;
 
 /// Most things whose moves are remembered; the moves of others count for nothing.
 const MAX_RECORDS: usize = 262_144;

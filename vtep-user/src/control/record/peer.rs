@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytemuck::Zeroable;
+use vtep_common::abi::id::Ifindex;
 use vtep_common::{
     abi::{
         self,
@@ -20,7 +21,7 @@ pub enum Resolution {
     /// Everything that the outer header needs is known.
     Resolved {
         /// The interface that they leave by.
-        oif: u32,
+        oif: Ifindex,
         /// Its name.
         dev: String,
         /// Its MAC.
@@ -70,9 +71,7 @@ impl Peer {
         let mut pod = abi::peer::Peer::zeroed();
         pod.addr = VtepAddr::from(ip);
         pod.flags = abi::peer::Peer::IN_USE;
-        if ip.is_multicast() {
-            pod.flags |= abi::peer::Peer::MULTICAST;
-        }
+        pod.set(abi::peer::Peer::MULTICAST, ip.is_multicast());
         Self {
             ip,
             pod,
@@ -94,12 +93,8 @@ impl Peer {
                 via,
                 xdp_target,
             } => {
-                self.pod.flags &= !abi::peer::Peer::XDP_TARGET;
-                self.pod.flags |= abi::peer::Peer::RESOLVED;
-                if xdp_target {
-                    self.pod.flags |= abi::peer::Peer::XDP_TARGET;
-                }
-                self.pod.ifindex = oif;
+                self.pod.set(abi::peer::Peer::XDP_TARGET, xdp_target);
+                self.pod.ifindex = oif.get();
                 self.pod.mtu = mtu;
                 let bytes = bytemuck::bytes_of_mut(&mut self.pod.template);
                 bytes[..6].copy_from_slice(&dst_mac.bytes());
@@ -110,15 +105,10 @@ impl Peer {
             Resolution::NoRoute => (None, None, PeerState::Unreachable),
             Resolution::LinkDown { dev } => (Some(dev), None, PeerState::Unreachable),
         };
-        self.pod.flags &= !abi::peer::Peer::UNREACHABLE;
-        match state {
-            PeerState::Resolved => {}
-            PeerState::Resolving => self.pod.flags &= !abi::peer::Peer::RESOLVED,
-            PeerState::Unreachable => {
-                self.pod.flags &= !abi::peer::Peer::RESOLVED;
-                self.pod.flags |= abi::peer::Peer::UNREACHABLE;
-            }
-        }
+        let (resolved, unreachable) = (PeerState::Resolved, PeerState::Unreachable);
+        self.pod.set(abi::peer::Peer::RESOLVED, state == resolved);
+        self.pod
+            .set(abi::peer::Peer::UNREACHABLE, state == unreachable);
         (self.dev, self.via, self.state) = (dev, via, state);
     }
 
@@ -135,23 +125,19 @@ impl Peer {
         let pod = &mut self.pod;
         let v6 = self.ip.is_ipv6();
         let checksum = v6 && !pod.has(abi::peer::Peer::CSUM6_OFF);
-        pod.flags &= !(abi::peer::Peer::IPV6 | abi::peer::Peer::CHECKSUM);
-        pod.flags |= if v6 { abi::peer::Peer::IPV6 } else { 0 };
-        pod.flags |= if checksum {
-            abi::peer::Peer::CHECKSUM
-        } else {
-            0
-        };
+        pod.set(abi::peer::Peer::IPV6, v6);
+        pod.set(abi::peer::Peer::CHECKSUM, checksum);
         let mut local = local;
         if pod.has(abi::peer::Peer::MULTICAST) {
-            pod.flags &= !(abi::peer::Peer::RESOLVED | abi::peer::Peer::UNREACHABLE);
+            let path = abi::peer::Peer::RESOLVED | abi::peer::Peer::UNREACHABLE;
+            pod.set(path, false);
             pod.mtu = 0;
             if !v6 {
                 local = Some(Ipv4Addr::UNSPECIFIED.into());
             }
         } else if local.is_none() {
-            pod.flags &= !abi::peer::Peer::RESOLVED;
-            pod.flags |= abi::peer::Peer::UNREACHABLE;
+            pod.set(abi::peer::Peer::RESOLVED, false);
+            pod.set(abi::peer::Peer::UNREACHABLE, true);
             self.state = PeerState::Unreachable;
         }
         pod.local = local.map_or_else(VtepAddr::zeroed, VtepAddr::from);

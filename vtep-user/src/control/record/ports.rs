@@ -6,7 +6,7 @@ use std::{
 };
 
 use vtep_common::abi::{
-    id::{PortSlot, SegmentId},
+    id::{Ifindex, PortSlot, SegmentId},
     port::{Port, PortKey},
 };
 
@@ -48,9 +48,9 @@ impl Device {
 pub(crate) struct Ports {
     slots: Slots<PortSlot, Port>,
     /// Interface number to interface.
-    devices: BTreeMap<u32, Device>,
+    devices: BTreeMap<Ifindex, Device>,
     /// Name to interface number.
-    names: HashMap<String, u32>,
+    names: HashMap<String, Ifindex>,
     /// The slots of the ports that floods of a segment reach.
     flooded: Numbered<SegmentId, BTreeSet<PortSlot>>,
 }
@@ -72,26 +72,27 @@ impl Ports {
     }
 
     /// The interfaces with ports, by number.
-    pub(crate) fn devices(&self) -> impl Iterator<Item = (u32, &Device)> {
+    pub(crate) fn devices(&self) -> impl Iterator<Item = (Ifindex, &Device)> {
         self.devices
             .iter()
             .map(|(&ifindex, device)| (ifindex, device))
     }
 
     /// An interface with ports, by number.
-    pub(crate) fn device(&self, ifindex: u32) -> Option<&Device> {
+    pub(crate) fn device(&self, ifindex: Ifindex) -> Option<&Device> {
         self.devices.get(&ifindex)
     }
 
     /// An interface with ports, by name.
-    pub(crate) fn device_named(&self, name: &str) -> Option<(u32, &Device)> {
+    pub(crate) fn device_named(&self, name: &str) -> Option<(Ifindex, &Device)> {
         let ifindex = *self.names.get(name)?;
         Some((ifindex, &self.devices[&ifindex]))
     }
 
     /// The name of the interface that a port is on.
     pub(crate) fn device_name(&self, slot: PortSlot) -> &str {
-        &self.devices[&self.slots[slot].ifindex].name
+        let ifindex = Ifindex::new(self.slots[slot].ifindex);
+        &self.devices[&ifindex].name
     }
 
     /// Puts a port into the lowest free slot, which is returned.
@@ -123,21 +124,22 @@ impl Ports {
     }
 
     /// Takes a port off its interface. Returns its key in `PORT_INDEX`, and the number of the interface if that was its last port.
-    pub(crate) fn unregister(&mut self, slot: PortSlot) -> (PortKey, Option<u32>) {
+    pub(crate) fn unregister(&mut self, slot: PortSlot) -> (PortKey, Option<Ifindex>) {
         let port = &self.slots[slot];
         let key = PortKey::new(port.ifindex, port.vlan);
-        let Some(device) = self.devices.get_mut(&key.ifindex) else {
+        let ifindex = Ifindex::new(key.ifindex);
+        let Some(device) = self.devices.get_mut(&ifindex) else {
             return (key, None);
         };
         device.slots.remove(&key.vlan);
         if !device.slots.is_empty() {
             return (key, None);
         }
-        if self.names.get(&device.name) == Some(&key.ifindex) {
+        if self.names.get(&device.name) == Some(&ifindex) {
             self.names.remove(&device.name);
         }
-        self.devices.remove(&key.ifindex);
-        (key, Some(key.ifindex))
+        self.devices.remove(&ifindex);
+        (key, Some(ifindex))
     }
 
     /// Frees a slot.
@@ -216,7 +218,7 @@ impl Ports {
     /// Takes the frames of an interface at another hook. Returns its name, and its ports as they are then.
     pub(crate) fn set_hook(
         &mut self,
-        ifindex: u32,
+        ifindex: Ifindex,
         hook: PortHook,
     ) -> (String, Vec<(PortSlot, Port)>) {
         let device = self.devices.get_mut(&ifindex).expect("looked up before");
@@ -242,10 +244,6 @@ impl Index<PortSlot> for Ports {
 pub(crate) fn take_facts(port: &mut Port, facts: &LinkFacts) {
     port.mtu = facts.mtu;
     port.flags = Port::IN_USE;
-    if facts.xdp_target {
-        port.flags |= Port::XDP_TARGET;
-    }
-    if facts.peer_target {
-        port.flags |= Port::PEER_TARGET;
-    }
+    port.set(Port::XDP_TARGET, facts.xdp_target);
+    port.set(Port::PEER_TARGET, facts.peer_target);
 }

@@ -57,22 +57,21 @@ pub(crate) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal>
     if let Some(mode) = mode {
         new.mode = code(&MODES, mode);
         set_flood(&mut new, mode_flood(mode));
-        set(
-            &mut new,
+        new.set(
             Segment::LEARNING,
             matches!(mode, Mode::Multicast | Mode::Flood),
         );
-        set(&mut new, Segment::SUPPRESS, mode == Mode::L3);
+        new.set(Segment::SUPPRESS, mode == Mode::L3);
     }
     if let Some(flood) = flood {
         set_flood(&mut new, flood);
     }
     set_group(&mut new, group)?;
     if let Some(learning) = learning {
-        set(&mut new, Segment::LEARNING, learning);
+        new.set(Segment::LEARNING, learning);
     }
     if let Some(suppress) = suppress {
-        set(&mut new, Segment::SUPPRESS, suppress);
+        new.set(Segment::SUPPRESS, suppress);
     }
     if let Some(ageing_s) = ageing_s {
         new.ageing_s = ageing_s;
@@ -81,40 +80,32 @@ pub(crate) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal>
         new.max_macs = max_macs;
     }
     if let Some(inner_vlan) = inner_vlan {
-        set(
-            &mut new,
-            Segment::INNER_VLAN_PASS,
-            inner_vlan == InnerVlan::Pass,
-        );
+        new.set(Segment::INNER_VLAN_PASS, inner_vlan == InnerVlan::Pass);
     }
     if let Some(ttl) = ttl {
-        set(&mut new, Segment::TTL_INHERIT, ttl == OrInherit::Inherit);
+        new.set(Segment::TTL_INHERIT, ttl == OrInherit::Inherit);
         new.ttl = match ttl {
             OrInherit::Value(ttl) => ttl.get(),
             OrInherit::Inherit => TTL,
         };
     }
     if let Some(tos) = tos {
-        set(&mut new, Segment::TOS_INHERIT, tos == OrInherit::Inherit);
+        new.set(Segment::TOS_INHERIT, tos == OrInherit::Inherit);
         new.tos = match tos {
             OrInherit::Value(tos) => tos,
             OrInherit::Inherit => 0,
         };
     }
     if let Some(df) = df {
-        set(&mut new, Segment::DF_SET, df == Df::Set);
-        set(&mut new, Segment::DF_INHERIT, df == Df::Inherit);
+        new.set(Segment::DF_SET, df == Df::Set);
+        new.set(Segment::DF_INHERIT, df == Df::Inherit);
     }
     if let Some(srcport) = srcport {
         new.source_port_min = srcport.min();
         new.source_port_max = srcport.max();
     }
     if let Some(reserved) = reserved {
-        set(
-            &mut new,
-            Segment::RESERVED_STRICT,
-            reserved == Reserved::Strict,
-        );
+        new.set(Segment::RESERVED_STRICT, reserved == Reserved::Strict);
     }
     Ok(new)
 }
@@ -197,15 +188,7 @@ const fn mode_flood(mode: Mode) -> Flood {
 
 fn set_flood(segment: &mut Segment, flood: Flood) {
     segment.flood = code(&FLOODS, flood);
-    set(segment, Segment::FLOODS, flood != Flood::None);
-}
-
-fn set(segment: &mut Segment, flag: u32, on: bool) {
-    if on {
-        segment.flags |= flag;
-    } else {
-        segment.flags &= !flag;
-    }
+    segment.set(Segment::FLOODS, flood != Flood::None);
 }
 
 /// What each code stands for, from 1 on. They stand in the maps: append only.

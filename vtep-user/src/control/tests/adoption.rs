@@ -78,7 +78,7 @@ fn everything_that_was_set_is_read_back_from_the_maps() {
     let attachments: Vec<_> = adopted
         .state
         .attachments()
-        .map(|at| (at.ifindex, at.hook))
+        .map(|at| (at.ifindex.get(), at.hook))
         .collect();
     assert_eq!(attachments, [(10, PortHook::Xdp), (11, PortHook::Auto)]);
     assert_eq!(adopted.state.peer_ips().count(), lab.peers().len());
@@ -167,7 +167,7 @@ fn entries_that_point_nowhere_or_are_not_understood_are_taken_away() {
         let at = crate::model::MacAddr::from_bytes([at[0], 0, 0, 0, 0, last]);
         let key = FdbKey::new(SEGMENT, at);
         match target {
-            Some(target) => drop(lab.maps.fdb.insert(key, FdbValue::fixed(target))),
+            Some(target) => drop(lab.maps.fdb.insert(key, FdbValue::static_to(target))),
             None => drop(lab.maps.unknown.insert(key)),
         }
     }

@@ -3,10 +3,10 @@
 use vtep_common::abi::fdb::FdbKey;
 
 use super::{
-    super::{Duplicates, Limits},
+    super::Limits,
     lab::{From::*, *},
 };
-use crate::model::{EventKind, FdbFilter, Op, PortPart};
+use crate::model::{Duplicates, EventKind, FdbFilter, Op, PortPart};
 
 const A: &str = "02:00:00:00:00:0a";
 const B: &str = "02:00:00:00:00:0b";

@@ -7,12 +7,12 @@ use vtep_common::abi::{
 };
 
 use super::{
-    super::{Duplicates, Limits, State},
+    super::{Limits, State},
     lab::{From::*, *},
 };
 use crate::model::{
-    EventKind, Flood, Kind, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op, PortChange, PortPart,
-    PortSpec, VniSpec,
+    Duplicates, EventKind, Flood, Kind, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op,
+    PortChange, PortPart, PortSpec, VniSpec,
 };
 
 const A: &str = "02:00:00:00:00:0a";
@@ -624,6 +624,24 @@ fn a_host_stays_with_its_mac_where_that_moves() {
     assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped 0s")]);
     lab.done(&port_del("tap1"));
     assert_eq!(lab.neighs().len(), 1);
+}
+
+#[test]
+fn a_daemon_that_was_killed_while_a_mac_moved_leaves_its_hosts_where_the_mac_is() {
+    let mut lab = lab();
+    lab.hear(A, Port(0), HOST, 0);
+    let before = lab.maps.neighs.clone();
+    lab.learn(A, Vtep(V2));
+    // The FDB entry was written, and those of the hosts were not.
+    lab.maps.neighs = before;
+
+    let adopted = lab.adopt();
+    lab.state = adopted.state;
+    lab.replay(&adopted.writes);
+
+    assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped 0s")]);
+    lab.done(&port_del("tap0"));
+    assert_eq!(lab.adopt().writes, []);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use vtep_common::abi::{
 /// For the tests, which name what they find in the maps.
 pub(super) use vtep_common::abi::{
     fdb::FdbTarget,
-    id::{ListId, PeerId, PortSlot, SegmentId},
+    id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
 };
 
 use super::{
@@ -31,8 +31,8 @@ pub(super) const UDP_PORT: u16 = 4789;
 pub(super) const START: u64 = 1_000 * SECOND;
 /// The segment of the first VNI that is made.
 pub(super) const SEGMENT: SegmentId = SegmentId::new(0);
-pub(super) const UPLINK: u32 = 1;
-pub(super) const TUNNEL: u32 = 2;
+pub(super) const UPLINK: Ifindex = Ifindex::new(1);
+pub(super) const TUNNEL: Ifindex = Ifindex::new(2);
 /// Interfaces that exist, `tap0` having number 10.
 pub(super) const TAPS: [&str; 4] = ["tap0", "tap1", "tap2", "tap3"];
 
@@ -115,7 +115,7 @@ impl Lab {
         maps.replay(&state.start(TUNNEL, 0));
         let taps = (10..)
             .zip(TAPS)
-            .map(|(ifindex, name)| (ifindex, name.to_owned()));
+            .map(|(ifindex, name)| (Ifindex::new(ifindex), name.to_owned()));
         let others = [(UPLINK, "eth0".to_owned()), (TUNNEL, "vtep4789".to_owned())];
         let links = taps
             .chain(others)
@@ -378,7 +378,7 @@ impl Lab {
             .maps
             .ports
             .values()
-            .find(|port| port.ifindex == ifindex)
+            .find(|port| port.ifindex == ifindex.get())
             .unwrap()
     }
 }
@@ -394,7 +394,7 @@ pub(super) fn rows(state: &State) -> Rows {
     }
 }
 
-fn reserved() -> HashMap<u32, Reserved> {
+fn reserved() -> HashMap<Ifindex, Reserved> {
     HashMap::from([(UPLINK, Reserved::Uplink), (TUNNEL, Reserved::SlowPath)])
 }
 
@@ -402,7 +402,7 @@ pub(super) fn locals() -> Vec<IpAddr> {
     vec![ip("192.0.2.1"), ip("2001:db8::1")]
 }
 
-pub(super) fn facts(ifindex: u32, name: &str) -> LinkFacts {
+pub(super) fn facts(ifindex: Ifindex, name: &str) -> LinkFacts {
     LinkFacts {
         ifindex,
         name: name.to_owned(),

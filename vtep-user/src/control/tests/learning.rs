@@ -357,6 +357,14 @@ fn value_of(lab: &Lab) -> FdbValue {
 }
 
 #[test]
+fn an_external_entry_is_shown_as_one_without_an_age() {
+    let lab = external();
+    let rows = lab.state.fdb_rows(&FdbFilter::default(), &NoClock).unwrap();
+    let [row] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((row.state, row.age_s), (EntryState::Evpn, None));
+}
+
+#[test]
 fn an_external_entry_does_not_age() {
     let mut lab = external();
     lab.wait(1_000);

@@ -12,7 +12,7 @@ use vtep_common::abi::{
     flood::FloodList,
     id::{ListId, PeerId, PortSlot, SegmentId},
     map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
-    neigh::{NeighKey, NeighValue},
+    neigh::{NeighKey, NeighOrigin, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     port::{Port, PortKey},
@@ -243,7 +243,7 @@ impl Model {
         }
         for (key, value) in &self.neighs {
             let fdb = FdbKey::new(key.segment, value.mac());
-            let snooped = value.origin == NeighValue::SNOOPED;
+            let snooped = value.origin() == Some(NeighOrigin::Snooped);
             assert!(!snooped || self.fdb.contains_key(&fdb), "{value:?}");
         }
         assert_eq!(referred, self.peers.keys().copied().collect());

@@ -4,15 +4,15 @@ use std::net::IpAddr;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use vtep_common::abi::event::Event;
+use vtep_common::abi::{event::Event, id::Ifindex};
 
 use super::{
-    super::{Duplicates, Effect, Limits, Resolution},
+    super::{Effect, Limits, Resolution},
     lab::*,
 };
 use crate::model::{
-    FdbDel, FdbFilter, FdbSpec, Flood, MacAddr, Mode, NeighDel, NeighSpec, NexthopDel, NexthopSpec,
-    Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni, VniSpec,
+    Duplicates, FdbDel, FdbFilter, FdbSpec, Flood, MacAddr, Mode, NeighDel, NeighSpec, NexthopDel,
+    NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni, VniSpec,
 };
 
 /// Tables so small that they fill up.
@@ -334,7 +334,7 @@ fn run(lab: &mut Lab, step: Step) {
             lab.replay(&writes);
         }
         Step::LinkGone(ifindex) => {
-            let effect = lab.state.link_gone(ifindex);
+            let effect = lab.state.link_gone(Ifindex::new(ifindex));
             lab.replay(&effect.writes);
         }
         Step::Mtu(dev, mtu) => {

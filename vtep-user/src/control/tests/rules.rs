@@ -1,7 +1,7 @@
 //! Each rule as a claim.
 
 use vtep_common::{
-    abi::{peer::Peer, segment::Segment},
+    abi::{id::Ifindex, peer::Peer, segment::Segment},
     frame::template,
 };
 
@@ -219,7 +219,7 @@ fn a_deleted_vni_takes_its_ports_entries_and_peers_along_and_no_others() {
 
     assert_eq!(lab.fdb(200), ["02:00:00:00:00:0a 192.0.2.2"]);
     assert_eq!(lab.peers(), ["192.0.2.2"]);
-    assert_eq!(effect.detach, [11], "tap0 still has a port");
+    assert_eq!(effect.detach, [Ifindex::new(11)], "tap0 still has a port");
     assert_eq!(effect.forget, [ip("192.0.2.3")]);
     assert_eq!(lab.state.totals().fdb, 1);
 }
@@ -259,7 +259,7 @@ fn a_new_port_is_attached_and_the_last_of_an_interface_detached() {
 
     assert_eq!(
         (first.attach[0].ifindex, first.attach[0].hook),
-        (10, PortHook::Auto)
+        (Ifindex::new(10), PortHook::Auto)
     );
     assert_eq!(first.undo, Some(port_del("tap0")));
     assert_eq!(second.attach, []);
@@ -273,7 +273,7 @@ fn a_new_port_is_attached_and_the_last_of_an_interface_detached() {
         part,
     });
     assert!(one.detach.is_empty());
-    assert_eq!(lab.done(&port_del("tap0")).detach, [10]);
+    assert_eq!(lab.done(&port_del("tap0")).detach, [Ifindex::new(10)]);
     assert!(
         lab.refused(&port_del("tap0"))
             .starts_with("tap0 is not a port")
@@ -471,18 +471,18 @@ fn an_interface_that_is_gone_takes_its_ports_along() {
     add(&mut lab, A, "tap0");
     add(&mut lab, B, "192.0.2.2");
 
-    let effect = lab.state.link_gone(10);
+    let effect = lab.state.link_gone(Ifindex::new(10));
     lab.replay(&effect.writes);
 
     assert_eq!(lab.fdb(100), [format!("{B} 192.0.2.2")]);
     assert_eq!(lab.state.port_rows(None).unwrap(), []);
-    assert_eq!(lab.state.link_gone(10).writes, []);
+    assert_eq!(lab.state.link_gone(Ifindex::new(10)).writes, []);
 }
 
 #[test]
 fn a_change_of_an_interface_reaches_its_ports_once() {
     let mut lab = lab();
-    let mut facts = facts(10, "vnet0");
+    let mut facts = facts(Ifindex::new(10), "vnet0");
     (facts.mtu, facts.xdp_target) = (9000, true);
     lab.links = [("vnet0".to_owned(), facts.clone())].into();
 
@@ -503,10 +503,11 @@ fn a_change_of_an_interface_reaches_its_ports_once() {
 #[test]
 fn a_new_interface_of_a_name_takes_over_from_one_that_is_gone_unnoticed() {
     let mut lab = lab();
-    lab.links.insert("tap0".into(), facts(77, "tap0"));
+    lab.links
+        .insert("tap0".into(), facts(Ifindex::new(77), "tap0"));
 
     lab.done(&port_add("tap0", 100));
-    let effect = lab.state.link_gone(10);
+    let effect = lab.state.link_gone(Ifindex::new(10));
     lab.replay(&effect.writes);
 
     assert_eq!(
@@ -1041,7 +1042,7 @@ fn a_resolved_peer_has_its_outer_headers() {
     );
     assert_eq!(
         (peer.ifindex, peer.mtu, peer.template_len),
-        (UPLINK, 1500, 50)
+        (UPLINK.get(), 1500, 50)
     );
     assert!(peer.has(Peer::XDP_TARGET));
     let row = &lab.state.peer_rows(Some(ip("192.0.2.2"))).unwrap()[0];

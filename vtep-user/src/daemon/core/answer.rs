@@ -89,10 +89,10 @@ impl Core {
     fn status(&self) -> Status {
         let totals = self.state.totals();
         Status {
-            instance: self.options.instance.clone(),
+            instance: self.options.instance().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            udp_port: self.options.udp_port,
+            udp_port: self.options.udp_port(),
             device: Some(self.slow_path.name()),
             locals: self.state.locals().to_vec(),
             uplinks: self.uplinks.statuses(),

@@ -1,5 +1,7 @@
 //! Making changes: what the state machine asks for is done here, and what happens to interfaces is handed to it.
 
+use vtep_common::abi::id::Ifindex;
+
 use super::{
     super::{
         error::{DaemonError, internal},
@@ -203,12 +205,12 @@ impl Core {
     }
 
     /// Takes away what hung on an interface that is gone.
-    pub(super) async fn port_gone(&mut self, ifindex: u32) {
+    pub(super) async fn port_gone(&mut self, ifindex: Ifindex) {
         let effect = self.state.link_gone(ifindex);
         if effect.writes.is_empty() && effect.detach.is_empty() {
             return;
         }
-        tracing::warn!(ifindex, "removed a port whose interface is gone");
+        tracing::warn!(%ifindex, "removed a port whose interface is gone");
         if let Err(refusal) = self.carry_out(effect, None).await {
             tracing::error!(%refusal, "could not remove the port of an interface that is gone");
         }

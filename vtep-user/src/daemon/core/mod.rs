@@ -11,6 +11,7 @@ mod track;
 use std::{collections::HashMap, error::Error, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
+use vtep_common::abi::id::Ifindex;
 
 use super::{
     announcer::Announcer,
@@ -75,8 +76,8 @@ impl Core {
         } = prepared;
         let mut core = Self {
             resolver: Resolver::new(netlink.clone()),
-            groups: Groups::new(netlink.clone(), options.udp_port),
-            announcer: Announcer::new(options.udp_port),
+            groups: Groups::new(netlink.clone(), options.udp_port()),
+            announcer: Announcer::new(options.udp_port()),
             own_macs: OwnMacs::default(),
             lost: LostEvents::new(&datapath)?,
             events: Events::default(),
@@ -178,7 +179,7 @@ impl Core {
     /// Tells the state which interfaces cannot be ports.
     fn reserve(&mut self) {
         let uplinks = self.uplinks.iter();
-        let mut reserved: HashMap<u32, Reserved> = uplinks
+        let mut reserved: HashMap<Ifindex, Reserved> = uplinks
             .map(|link: &Link| (link.index, Reserved::Uplink))
             .collect();
         reserved.insert(self.slow_path.ifindex(), Reserved::SlowPath);
@@ -194,7 +195,7 @@ impl Core {
             self.datapath.detach_port(port.ifindex)?;
         }
         self.groups.remove().await?;
-        teardown::remove_pins(&self.options.instance)?;
+        teardown::remove_pins(self.options.instance())?;
         self.slow_path.delete().await
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use futures::FutureExt as _;
+use vtep_common::abi::id::Ifindex;
 
 use super::{
     super::{error::DaemonError, locals, resolver::Affected},
@@ -50,10 +51,10 @@ impl Core {
             } => {
                 self.own_macs.note(&link);
                 if let Err(error) = self.port_changed(&link) {
-                    tracing::error!(%error, ifindex = index, "could not follow a change of a port");
+                    tracing::error!(%error, ifindex = %index, "could not follow a change of a port");
                 }
                 if let Err(error) = self.uplink_changed(&link) {
-                    tracing::error!(%error, ifindex = index, "could not follow a change of an uplink");
+                    tracing::error!(%error, ifindex = %index, "could not follow a change of an uplink");
                 }
                 self.resolver.link_changed(index);
                 let uplink = self.uplinks.has(index);
@@ -111,7 +112,7 @@ impl Core {
         if todo.locals {
             self.refresh_own_addresses().await?;
         }
-        if todo.locals && self.options.locals.is_empty() {
+        if todo.locals && self.options.run.locals.is_empty() {
             let locals = locals::choose(&self.netlink, self.uplinks.iter()).await?;
             // Without an address nothing can be sent anyway; the last ones stay until there is another.
             if !locals.is_empty() && locals != self.state.locals() {
@@ -134,7 +135,7 @@ impl Core {
     /// Looks at every port's interface again.
     async fn look_at_ports(&mut self) -> Result<(), DaemonError> {
         let links = self.netlink.links().await?;
-        let gone: Vec<u32> = self
+        let gone: Vec<Ifindex> = self
             .state
             .attachments()
             .map(|port| port.ifindex)

@@ -25,6 +25,12 @@ pub static OF_VNI: ArgumentList<VniFilter> = ArgumentList {
     rules: &[],
 };
 
+/// The events of which VNI.
+pub static EVENTS: ArgumentList<VniFilter> = ArgumentList {
+    settings: &[setting!(VniFilter, vni, "--vni", "Only events of this VNI")],
+    rules: &[],
+};
+
 impl Parameters for VniFilter {
     fn blank() -> Self {
         Self::default()

@@ -70,6 +70,7 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             "Most FDB entries behind it"
         )
         .value_name("N|none")
+        .negative()
         .read_by(
             limits::check_max_macs,
             |to, text| limits::max_macs(text).map(|it| to.max_macs = Some(it)),
@@ -149,6 +150,7 @@ pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
             "Most FDB entries behind it"
         )
         .value_name("N|none")
+        .negative()
         .read_by(
             limits::check_max_macs,
             |to, text| limits::max_macs(text).map(|it| to.max_macs = Some(it)),

@@ -99,6 +99,7 @@ static SETTINGS: [Setting<VniSpec>; 13] = [
         "Delete a learned MAC after this time without a frame from it; 0 for never"
     )
     .value_name("SECONDS")
+    .negative()
     .read_by(
         limits::check_ageing,
         |to, text| limits::ageing(text).map(|it| to.ageing_s = Some(it)),
@@ -111,6 +112,7 @@ static SETTINGS: [Setting<VniSpec>; 13] = [
         "Most FDB entries of the VNI"
     )
     .value_name("N|none")
+    .negative()
     .read_by(
         limits::check_max_macs,
         |to, text| limits::max_macs(text).map(|it| to.max_macs = Some(it)),

@@ -1,0 +1,93 @@
+//! The commands that are no operation of the API, and what every command takes.
+
+use std::path::PathBuf;
+
+use super::argument::{Argument, ArgumentList, Nothing, setting};
+use super::operation::Syntax;
+use super::request::operations;
+use super::settings::{filter, run};
+use super::{InstanceName, Shell};
+
+/// `vtep run`
+pub static RUN: Syntax = Syntax {
+    words: &["run"],
+    help: "Run the daemon",
+    key: None,
+    takes: &run::OPTIONS,
+};
+
+/// `vtep monitor`
+pub static MONITOR: Syntax = Syntax {
+    words: &["monitor"],
+    help: "Print events as they happen: MACs that are learned, move, age, are missed or lost",
+    key: None,
+    takes: &filter::EVENTS,
+};
+
+/// `vtep batch`
+pub static BATCH: Syntax = Syntax {
+    words: &["batch"],
+    help: "Make many changes: one command per line, without the leading `vtep`",
+    key: Some(
+        Argument::key::<PathBuf>(
+            "FILE",
+            "The commands; `-` for standard input. Blank lines and lines that begin with `#` are skipped",
+        )
+        .default("-"),
+    ),
+    takes: &Nothing,
+};
+
+/// `vtep teardown`
+pub static TEARDOWN: Syntax = Syntax {
+    words: &["teardown"],
+    help: "Remove everything from the kernel and end the daemon",
+    key: None,
+    takes: &Nothing,
+};
+
+/// `vtep completions`
+pub static COMPLETIONS: Syntax = Syntax {
+    words: &["completions"],
+    help: "Print a completion script for a shell",
+    key: Some(Argument::key::<Shell>("SHELL", "The shell")),
+    takes: &Nothing,
+};
+
+/// All commands: those of the operations, and the others.
+pub fn commands() -> impl Iterator<Item = &'static Syntax> {
+    let others = [&RUN, &MONITOR, &BATCH, &TEARDOWN, &COMPLETIONS];
+    let operations = operations().filter_map(|operation| operation.command());
+    operations.chain(others)
+}
+
+/// What stands before or behind the words of any command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Globals {
+    /// Whether data is printed as JSON.
+    pub json: bool,
+    /// Which daemon is talked to, or run.
+    pub instance: InstanceName,
+}
+
+/// The options that every command takes.
+pub static GLOBALS: ArgumentList<Globals> = ArgumentList {
+    settings: &[
+        setting!(
+            Globals,
+            json,
+            "--json",
+            "Print rows as a JSON array of objects, and events as one object per line"
+        )
+        .letter('j'),
+        setting!(
+            Globals,
+            instance,
+            "--instance",
+            "The instance: which daemon to talk to, or to run"
+        )
+        .variable("VTEP_INSTANCE")
+        .default("main"),
+    ],
+    rules: &[],
+};
