@@ -16,7 +16,7 @@ use rtnetlink::{
 };
 use vtep_common::abi::id::Ifindex;
 
-use super::{Address, Error, Link, Mac, Neighbour, NeighbourState, route::ip_of};
+use super::{Error, InterfaceAddress, Link, Mac, Neighbour, NeighbourState, route::ip_of};
 
 /// Messages start at multiples of this many bytes (`NLMSG_ALIGNTO`).
 const MESSAGE_ALIGN: usize = 4;
@@ -58,9 +58,9 @@ mod kind {
 /// A change in the kernel.
 ///
 /// The kernel takes IPv4 routes away without a word when their link goes down or their address goes: whoever keeps
-/// the result of a route look-up asks again upon [`Event::Link`] and [`Event::Address`] too.
+/// the result of a route look-up asks again upon [`NetlinkEvent::Link`] and [`NetlinkEvent::Address`] too.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum NetlinkEvent {
     /// An interface is new, changed, or gone.
     Link {
         /// Its number.
@@ -97,19 +97,19 @@ pub enum Event {
 }
 
 /// Reports changes: `ip monitor link address route rule nexthop neigh`.
-pub struct Monitor {
+pub struct NetlinkMonitor {
     socket: TokioSocket,
     datagram: Vec<u8>,
-    pending: VecDeque<Event>,
+    pending: VecDeque<NetlinkEvent>,
 }
 
-impl Monitor {
+impl NetlinkMonitor {
     /// Starts to listen in the calling thread's network namespace. Must be called within a tokio runtime.
     pub fn open() -> Result<Self, Error> {
         Self::with_receive_buffer(RECEIVE_BUFFER)
     }
 
-    /// As [`Monitor::open`], with `bytes` as the most that the kernel holds back before changes are lost, as far as
+    /// As [`NetlinkMonitor::open`], with `bytes` as the most that the kernel holds back before changes are lost, as far as
     /// `net.core.rmem_max` allows.
     pub fn with_receive_buffer(bytes: usize) -> Result<Self, Error> {
         let mut socket = TokioSocket::new(NETLINK_ROUTE).map_err(Error::Open)?;
@@ -129,7 +129,7 @@ impl Monitor {
     }
 
     /// Waits for the next change. Nothing is lost when the future is dropped before it is ready.
-    pub async fn next(&mut self) -> Result<Event, Error> {
+    pub async fn next(&mut self) -> Result<NetlinkEvent, Error> {
         loop {
             if let Some(event) = self.pending.pop_front() {
                 return Ok(event);
@@ -144,7 +144,7 @@ impl Monitor {
                 Ok(_) => {}
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.drain()?;
-                    return Ok(Event::Overrun);
+                    return Ok(NetlinkEvent::Overrun);
                 }
                 Err(error) => return Err(Error::Monitor(error)),
             }
@@ -176,18 +176,18 @@ fn bytes_as_int(bytes: usize) -> libc::c_int {
 }
 
 /// The changes that one datagram reports. Route changes that follow each other count once.
-fn events_in(datagram: &[u8]) -> Vec<Event> {
+fn events_in(datagram: &[u8]) -> Vec<NetlinkEvent> {
     let mut events = Vec::new();
     let mut rest = datagram;
     while !rest.is_empty() {
         let Ok(message) = NetlinkBuffer::new_checked(rest) else {
-            events.push(Event::Overrun);
+            events.push(NetlinkEvent::Overrun);
             break;
         };
         let len = usize::try_from(message.length()).unwrap_or(usize::MAX);
         let event = event_in(message.message_type(), rest.get(..len).unwrap_or(rest));
         if let Some(event) = event
-            && !(event == Event::Route && events.last() == Some(&Event::Route))
+            && !(event == NetlinkEvent::Route && events.last() == Some(&NetlinkEvent::Route))
         {
             events.push(event);
         }
@@ -199,12 +199,12 @@ fn events_in(datagram: &[u8]) -> Vec<Event> {
     events
 }
 
-fn event_in(kind: u16, message: &[u8]) -> Option<Event> {
+fn event_in(kind: u16, message: &[u8]) -> Option<NetlinkEvent> {
     match kind {
         kind::NEW_RULE | kind::DEL_RULE | kind::NEW_NEXTHOP | kind::DEL_NEXTHOP => {
-            return Some(Event::Route);
+            return Some(NetlinkEvent::Route);
         }
-        NLMSG_OVERRUN => return Some(Event::Overrun),
+        NLMSG_OVERRUN => return Some(NetlinkEvent::Overrun),
         kind::NEW_LINK
         | kind::DEL_LINK
         | kind::NEW_ADDR
@@ -222,7 +222,7 @@ fn event_in(kind: u16, message: &[u8]) -> Option<Event> {
             RouteNetlinkMessage::NewAddress(address) => address_event(&address, true),
             RouteNetlinkMessage::DelAddress(address) => address_event(&address, false),
             RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
-                leads_to_hosts(&route).then_some(Event::Route)
+                leads_to_hosts(&route).then_some(NetlinkEvent::Route)
             }
             RouteNetlinkMessage::NewNeighbour(entry) => neighbour_event(&entry, false),
             RouteNetlinkMessage::DelNeighbour(entry) => neighbour_event(&entry, true),
@@ -231,7 +231,7 @@ fn event_in(kind: u16, message: &[u8]) -> Option<Event> {
         Ok(_) => None,
         Err(error) => {
             tracing::warn!(kind, %error, "could not read a change that the kernel reports");
-            Some(Event::Overrun)
+            Some(NetlinkEvent::Overrun)
         }
     }
 }
@@ -249,33 +249,33 @@ fn leads_to_hosts(route: &RouteMessage) -> bool {
     })
 }
 
-fn new_link(message: LinkMessage) -> Option<Event> {
+fn new_link(message: LinkMessage) -> Option<NetlinkEvent> {
     let link = Link::from_message(message)?;
-    Some(Event::Link {
+    Some(NetlinkEvent::Link {
         index: link.index,
         link: Some(link),
     })
 }
 
 /// A bridge also reports a link as deleted, under its own family, when that link merely leaves the bridge.
-fn del_link(message: &LinkMessage) -> Option<Event> {
+fn del_link(message: &LinkMessage) -> Option<NetlinkEvent> {
     let gone = message.header.interface_family == AddressFamily::Unspec;
-    gone.then_some(Event::Link {
+    gone.then_some(NetlinkEvent::Link {
         index: Ifindex::new(message.header.index),
         link: None,
     })
 }
 
-fn address_event(message: &AddressMessage, added: bool) -> Option<Event> {
-    let address = Address::from_message(message)?;
-    Some(Event::Address {
+fn address_event(message: &AddressMessage, added: bool) -> Option<NetlinkEvent> {
+    let address = InterfaceAddress::from_message(message)?;
+    Some(NetlinkEvent::Address {
         ifindex: address.ifindex,
         addr: address.ip,
         added,
     })
 }
 
-fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<Event> {
+fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<NetlinkEvent> {
     let Neighbour {
         ifindex,
         ip,
@@ -283,7 +283,7 @@ fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<Event> {
         state,
         managed: _,
     } = Neighbour::from_message(message)?;
-    Some(Event::Neighbour {
+    Some(NetlinkEvent::Neighbour {
         ifindex,
         ip,
         mac,
@@ -320,15 +320,15 @@ mod tests {
         assert_eq!(
             events_in(&datagram),
             [
-                Event::Route,
-                Event::Neighbour {
+                NetlinkEvent::Route,
+                NetlinkEvent::Neighbour {
                     ifindex: Ifindex::new(3),
                     ip,
                     mac: None,
                     state: NeighbourState::None,
                     removed: true
                 },
-                Event::Link {
+                NetlinkEvent::Link {
                     index: Ifindex::new(9),
                     link: None
                 },
@@ -365,7 +365,11 @@ mod tests {
             assert_eq!(events_in(&to(destination)), [], "{destination}");
         }
         for destination in ["192.0.2.0", "2001:db8::", "::"] {
-            assert_eq!(events_in(&to(destination)), [Event::Route], "{destination}");
+            assert_eq!(
+                events_in(&to(destination)),
+                [NetlinkEvent::Route],
+                "{destination}"
+            );
         }
     }
 
@@ -374,7 +378,11 @@ mod tests {
         let whole = datagram([RouteNetlinkMessage::NewLink(LinkMessage::default())]);
 
         for len in 1..whole.len() {
-            assert_eq!(events_in(&whole[..len]), [Event::Overrun], "{len} bytes");
+            assert_eq!(
+                events_in(&whole[..len]),
+                [NetlinkEvent::Overrun],
+                "{len} bytes"
+            );
         }
     }
 
