@@ -1,7 +1,10 @@
 //! The daemon as a process: what it says of its uplinks, what it may do, and the port that it holds.
 
 use std::fs;
-use std::net::IpAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use serde_json::Value;
 use vtep_tests::daemon::Daemon;
@@ -230,4 +233,84 @@ fn the_daemon_keeps_three_capabilities() {
     // And it works with them.
     wire.daemon.ok("vni add 7");
     wire.encap(&udp4(VM, FAR_VM).build());
+}
+
+/// Where metrics are served.
+const METRICS: &str = "127.0.0.1:9472";
+
+/// A request whose end does not come.
+const HALF: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: vtep\r\n";
+
+/// How many files a process may have open.
+fn set_open_files(pid: u32, files: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: files,
+        rlim_max: files,
+    };
+    let pid = i32::try_from(pid).expect("a process id");
+    // SAFETY: the call reads the limit that it is given, and writes none.
+    let set = unsafe {
+        libc::prlimit(
+            pid,
+            libc::RLIMIT_NOFILE,
+            &raw const limit,
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn half_requests_do_not_lock_the_operator_out() {
+    need_root!();
+    let patience = Duration::from_secs(10);
+    let wire = Wire::with(Family::V4, "", &["--metrics", METRICS]);
+    set_open_files(wire.daemon.pid(), 1024);
+    set_open_files(std::process::id(), 4096);
+
+    let (halves, scraped) = wire.ns.run(|| {
+        let connect = || {
+            let address = METRICS.parse().expect("an address");
+            TcpStream::connect_timeout(&address, patience).ok()
+        };
+        let halves: Vec<TcpStream> = (0..1500)
+            .map_while(|_| {
+                let mut stream = connect()?;
+                // The daemon may have closed it before.
+                drop(stream.write_all(HALF));
+                Some(stream)
+            })
+            .collect();
+        let scraped = connect().map(|mut stream| {
+            stream.set_read_timeout(Some(patience)).expect("a time-out");
+            drop(stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n"));
+            let mut scraped = String::new();
+            drop(stream.read_to_string(&mut scraped));
+            scraped
+        });
+        (halves, scraped)
+    });
+    let mut at_socket = Vec::new();
+    for _ in 0..500 {
+        let mut stream = UnixStream::connect(wire.daemon.socket()).expect("connect to the API");
+        // The daemon may have closed it before.
+        drop(stream.write_all(HALF));
+        at_socket.push(stream);
+    }
+
+    let mut operator = UnixStream::connect(wire.daemon.socket()).expect("connect to the API");
+    operator
+        .set_read_timeout(Some(patience))
+        .expect("a time-out");
+    operator
+        .write_all(b"GET /v1/status HTTP/1.0\r\n\r\n")
+        .expect("ask the API");
+    let mut status = String::new();
+    drop(operator.read_to_string(&mut status));
+
+    assert!(status.starts_with("HTTP/1.0 200"), "{status:.200}");
+    assert_eq!(halves.len(), 1500);
+    let scraped = scraped.expect("a connection to the metrics");
+    assert!(scraped.contains("vtep_vnis 1"), "{scraped:.200}");
+    drop(at_socket);
 }

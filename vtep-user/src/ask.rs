@@ -72,6 +72,15 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// Whether whoever asked still waits for the answer; if not, it is not to be carried out.
+    pub async fn is_awaited(&self) -> bool {
+        // The API's tasks have the same thread, and notice that a client is gone when it is their turn: first the sockets are
+        // looked at, then the tasks that wait for them run, and this one behind them.
+        tokio::task::yield_now().await;
+        drop(tokio::spawn(std::future::ready(())).await);
+        !self.reply.is_closed()
+    }
+
     /// Sends the answer; nobody may be there any more to take it, which is no failure.
     pub fn answer(self, answer: Result<Reply, Refusal>) {
         drop(self.reply.send(answer));
@@ -92,7 +101,7 @@ pub fn channel() -> (Handle, mpsc::Receiver<Ask>) {
 }
 
 impl Handle {
-    /// Asks and waits for the answer.
+    /// Asks and waits for the answer. If this is dropped before the core takes it up, it is not carried out.
     pub async fn ask(&self, command: Command) -> Result<Reply, Refusal> {
         let (reply, answer) = oneshot::channel();
         let gone = || Refusal::internal("the daemon is shutting down");

@@ -2,14 +2,14 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::IntoResponse;
 use futures::StreamExt;
 
 use super::answer::Answer;
+use super::shared::Asker;
 use super::{BatchDone, BatchLine, ErrorBody};
 use crate::{
-    ask::{Command, Handle},
+    ask::Command,
     model::{Op, Refusal},
 };
 
@@ -26,10 +26,10 @@ const BATCH_LINE_MAX: usize = 1 << 20;
     responses((status = 200, body = BatchDone), (status = 400, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
         (status = 507, body = ErrorBody)))]
-pub(super) async fn batch(State(handle): State<Handle>, body: Body) -> Answer {
+pub(super) async fn batch(asker: Asker, body: Body) -> Answer {
     let mut body = body.into_data_stream();
     let mut batch = Batch {
-        handle,
+        asker,
         applied: 0,
         line: 0,
         rest: Vec::new(),
@@ -52,7 +52,7 @@ pub(super) async fn batch(State(handle): State<Handle>, body: Body) -> Answer {
 
 /// A batch while it arrives.
 struct Batch {
-    handle: Handle,
+    asker: Asker,
     applied: u64,
     /// Lines seen.
     line: u64,
@@ -108,7 +108,7 @@ impl Batch {
             return Ok(());
         }
         let count = ops.len() as u64;
-        self.handle.ask(Command::Batch(ops)).await?;
+        self.asker.ask(Command::Batch(ops)).await?;
         self.applied += count;
         Ok(())
     }

@@ -34,6 +34,12 @@ impl Events {
         self.rows.receiver_count() > 0
     }
 
+    /// How many watch.
+    #[must_use]
+    pub fn readers(&self) -> usize {
+        self.rows.receiver_count()
+    }
+
     /// Tells everyone who watches what happened just now. Never waits.
     pub fn publish(&self, events: Vec<EventDetails>) {
         if events.is_empty() || !self.watched() {

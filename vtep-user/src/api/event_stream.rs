@@ -12,25 +12,36 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::watch;
 
 use super::ErrorBody;
+use super::connections::Owed;
 use super::event_feed::now;
 use super::routes::Params;
-use super::shared::Shared;
+use super::shared::{Caller, Shared};
 use crate::model::{EventDetails, EventKind, EventRow, Refusal, Vni, VniFilter};
 
 /// Bytes that are written to a response at a time, about.
 const PIECE: usize = 16 << 10;
+
+/// Readers at a time, at most: half of the connections stay for everybody else.
+const READERS_MAX: usize = 64;
 
 /// Events from now on: one per line, without end. With `vni`, the events of that VNI, and `lost` rows. A reader that is too
 /// slow gets a row `lost` with the `count` of rows that it missed.
 #[utoipa::path(get, path = "/v1/events", params(VniFilter),
     responses((status = 200, body = EventRow, content_type = "application/x-ndjson",
         description = "One `EventRow` on each line. Ends when the daemon does."),
-        (status = 400, body = ErrorBody)))]
+        (status = 400, body = ErrorBody), (status = 507, body = ErrorBody)))]
 pub(super) async fn events(
     State(shared): State<Shared>,
+    caller: Caller,
     Params(filter): Params<VniFilter>,
 ) -> Result<Response, Refusal> {
+    if shared.events.readers() >= READERS_MAX {
+        return Err(Refusal::full(format!(
+            "{READERS_MAX} readers watch already, which is the most; end one of them: each is a vtep monitor or a GET /v1/events"
+        )));
+    }
     let watch = Watch {
+        _owed: caller.owe(),
         rows: shared.events.subscribe(),
         vni: filter.vni,
         ended: shared.ended,
@@ -41,6 +52,8 @@ pub(super) async fn events(
 
 /// One reader.
 struct Watch {
+    /// A reader waits for us until it goes.
+    _owed: Option<Owed>,
     rows: broadcast::Receiver<Arc<EventRow>>,
     vni: Option<Vni>,
     /// True once the daemon ends.

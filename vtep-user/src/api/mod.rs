@@ -7,6 +7,7 @@
 mod answer;
 mod batch;
 pub mod client;
+mod connections;
 pub mod event_feed;
 mod event_stream;
 mod openapi;

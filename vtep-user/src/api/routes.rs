@@ -2,14 +2,15 @@
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
 use serde::de::DeserializeOwned;
 
 use super::answer::Answer;
-use crate::ask::{Command, Handle};
+use super::shared::Asker;
+use crate::ask::Handle;
 use crate::model::Refusal;
 use crate::model::endpoint::{Input, Method};
 use crate::model::given::{Call, Given};
@@ -35,8 +36,8 @@ where
     S: Clone + Send + Sync + 'static,
     Handle: axum::extract::FromRef<S>,
 {
-    let handler = move |State(handle): State<Handle>, request: Request| async move {
-        answer(operation, &handle, request).await
+    let handler = move |asker: Asker, request: Request| async move {
+        answer(operation, &asker, request).await
     };
     let method = match operation.endpoint().method {
         Method::Get => MethodFilter::GET,
@@ -48,7 +49,7 @@ where
     router.route(operation.endpoint().path, on(method, handler))
 }
 
-async fn answer(operation: &dyn Described, handle: &Handle, request: Request) -> Answer {
+async fn answer(operation: &dyn Described, asker: &Asker, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
     let mut keys = Vec::new();
     if operation.endpoint().path.contains('{') {
@@ -58,8 +59,9 @@ async fn answer(operation: &dyn Described, handle: &Handle, request: Request) ->
     }
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let body = match operation.endpoint().input {
-        Input::Body(_) => Bytes::from_request(Request::from_parts(parts, body), &())
-            .await
+        Input::Body(_) => asker
+            .body(Bytes::from_request(Request::from_parts(parts, body), &()))
+            .await?
             .map_err(|error| Refusal::invalid(error.body_text()))?,
         Input::Nothing | Input::Query(_) => Bytes::new(),
     };
@@ -69,12 +71,7 @@ async fn answer(operation: &dyn Described, handle: &Handle, request: Request) ->
         body: &body,
     });
     let request = operation.read(&mut given)?;
-    ask(handle, request.into()).await
-}
-
-/// Asks the core.
-pub(super) async fn ask(handle: &Handle, command: Command) -> Answer {
-    Ok(handle.ask(command).await?.into_response())
+    Ok(asker.ask(request.into()).await?.into_response())
 }
 
 /// The parameters of a query.

@@ -2,12 +2,11 @@
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::io;
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
@@ -20,8 +19,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::Answer;
+use super::connections::{self, Limits};
 use super::event_feed::Events;
-use super::shared::Shared;
+use super::shared::{Asker, Shared};
 use super::socket::Socket;
 use super::{BatchLine, ErrorBody, batch, event_stream, openapi, routes};
 use crate::{
@@ -38,7 +38,18 @@ pub async fn serve(
     handle: Handle,
     events: Events,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+) {
+    serve_within(Limits::SOCKET, socket, handle, events, stop).await;
+}
+
+/// As [`serve`], with other limits.
+pub(super) async fn serve_within(
+    limits: Limits,
+    socket: Socket,
+    handle: Handle,
+    events: Events,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
     let Socket { listener, file } = socket;
     let (end, ended) = watch::channel(false);
     let (router, _) = others().split_for_parts();
@@ -48,9 +59,8 @@ pub async fn serve(
         events,
         ended,
     };
-    let served = serve_until(stop, listener, finish(router, shared), end).await;
+    serve_until(stop, listener, finish(router, shared), limits, end).await;
     drop(file);
-    served
 }
 
 /// Serves only `/metrics`, over TCP, until `stop` is done.
@@ -58,14 +68,10 @@ pub async fn serve_metrics(
     listener: TcpListener,
     handle: Handle,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    serve_until(
-        stop,
-        listener,
-        finish(routes::metrics(), handle),
-        watch::Sender::default(),
-    )
-    .await
+) {
+    let router = finish(routes::metrics(), handle);
+    let end = watch::Sender::default();
+    serve_until(stop, listener, router, Limits::METRICS, end).await;
 }
 
 /// Serves until `stop` is done, says so on `end`, and lets the answers on their way arrive.
@@ -73,21 +79,24 @@ async fn serve_until<L>(
     stop: impl Future<Output = ()>,
     listener: L,
     router: Router,
+    limits: Limits,
     end: watch::Sender<bool>,
-) -> io::Result<()>
-where
+) where
     L: Listener<Addr: Debug>,
 {
-    let mut ended = end.subscribe();
-    let ended = async move { drop(ended.wait_for(|ended| *ended).await) };
-    let serving = axum::serve(listener, router).with_graceful_shutdown(ended);
-    let mut serving = pin!(serving.into_future());
+    let mut serving = pin!(connections::serve(
+        listener,
+        router,
+        limits,
+        end.subscribe()
+    ));
     tokio::select! {
-        served = &mut serving => return served,
+        () = &mut serving => return,
         () = stop => {}
     }
     end.send_replace(true);
-    timeout(GRACE, serving).await.unwrap_or(Ok(()))
+    // What has not arrived by then is cut off.
+    drop(timeout(GRACE, serving).await);
 }
 
 /// What no route covers is answered in the API's own form too.
@@ -120,8 +129,8 @@ fn others() -> OpenApiRouter<Shared> {
 /// Removes everything from the kernel and ends the daemon.
 #[utoipa::path(post, path = "/v1/teardown",
     responses((status = 204), (status = 500, body = ErrorBody)))]
-async fn teardown(State(handle): State<Handle>) -> Answer {
-    routes::ask(&handle, Command::Teardown).await
+async fn teardown(asker: Asker) -> Answer {
+    Ok(asker.ask(Command::Teardown).await?.into_response())
 }
 
 /// This document.

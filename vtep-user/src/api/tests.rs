@@ -1,5 +1,6 @@
 //! The API from end to end: a client, a socket, the server, and a core that plays along.
 
+mod connections;
 mod event_stream;
 
 use std::collections::BTreeSet;
@@ -12,10 +13,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::client::{Client, ClientError};
+use super::connections::Limits;
 use super::event_feed::Events;
 use super::socket::Socket;
 use super::{BatchLine, server};
@@ -26,7 +28,7 @@ use crate::model::{
     Query, Reserved, StatsFilter, StatsRow, VlanId, Vni, VniFilter, VniRow, VniSpec,
 };
 use crate::{
-    ask::{Command, Handle, Reply, channel},
+    ask::{Ask, Command, Handle, Reply, channel},
     model::{Op, Refusal},
 };
 
@@ -612,7 +614,7 @@ struct Daemon {
     heard: Arc<Mutex<Vec<Command>>>,
     events: Events,
     stop: Option<oneshot::Sender<()>>,
-    served: Option<JoinHandle<std::io::Result<()>>>,
+    served: Option<JoinHandle<()>>,
 }
 
 impl Daemon {
@@ -620,15 +622,16 @@ impl Daemon {
         name: &str,
         answer: impl Fn(&Command) -> Result<Reply, Refusal> + Send + 'static,
     ) -> Self {
-        let path = scratch(name).join("main.sock");
-        let socket = Socket::bind_at(&path, "main").unwrap();
-        let (handle, mut asks): (Handle, _) = channel();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let hear = Arc::clone(&heard);
-        let events = Events::default();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let stopped = async move { drop(stopped.await) };
-        let served = tokio::spawn(server::serve(socket, handle, events.clone(), stopped));
+        Self::within(Limits::SOCKET, name, answer)
+    }
+
+    fn within(
+        limits: Limits,
+        name: &str,
+        answer: impl Fn(&Command) -> Result<Reply, Refusal> + Send + 'static,
+    ) -> Self {
+        let (daemon, mut asks) = Self::without_core(limits, name);
+        let hear = Arc::clone(&daemon.heard);
         tokio::spawn(async move {
             while let Some(ask) = asks.recv().await {
                 let reply = answer(&ask.command);
@@ -636,13 +639,27 @@ impl Daemon {
                 ask.answer(reply);
             }
         });
-        Self {
+        daemon
+    }
+
+    /// What is asked is for the test to take.
+    fn without_core(limits: Limits, name: &str) -> (Self, mpsc::Receiver<Ask>) {
+        let path = scratch(name).join("main.sock");
+        let socket = Socket::bind_at(&path, "main").unwrap();
+        let (handle, asks): (Handle, _) = channel();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let events = Events::default();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async move { drop(stopped.await) };
+        let served = server::serve_within(limits, socket, handle, events.clone(), stopped);
+        let daemon = Self {
             path,
             heard,
             events,
             stop: Some(stop),
-            served: Some(served),
-        }
+            served: Some(tokio::spawn(served)),
+        };
+        (daemon, asks)
     }
 
     async fn client(&self) -> Client {
@@ -657,7 +674,7 @@ impl Daemon {
     async fn stop(&mut self) {
         drop(self.stop.take());
         let served = self.served.take().expect("it ends once");
-        served.await.unwrap().unwrap();
+        served.await.unwrap();
     }
 
     fn take_heard(&self) -> Vec<Command> {

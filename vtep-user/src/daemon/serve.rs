@@ -72,7 +72,7 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
     }
     stop.send_replace(true);
     for server in std::iter::once(api).chain(metrics) {
-        if let Ok(Err(error)) = server.await {
+        if let Err(error) = server.await {
             tracing::warn!(%error, "the API server stopped");
         }
     }

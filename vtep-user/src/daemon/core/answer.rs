@@ -13,6 +13,10 @@ const CHANGES_AT_ONCE: usize = 256;
 impl Core {
     /// Answers. True if everything has been removed.
     pub(super) async fn take_ask(&mut self, ask: Ask) -> bool {
+        if !ask.is_awaited().await {
+            tracing::info!("left a request undone, because its client is gone");
+            return false;
+        }
         self.look_for_watchers();
         if matches!(ask.command, Command::Teardown) {
             let removed = self
@@ -24,19 +28,20 @@ impl Core {
             ask.answer(removed);
             return done;
         }
-        let Ask { command, reply } = ask;
-        let answer = self.answer(command).await;
-        // Nobody may be there any more to take it.
-        drop(reply.send(answer));
+        let answer = self.answer(&ask).await;
+        ask.answer(answer);
         false
     }
 
-    async fn answer(&mut self, command: Command) -> Result<Reply, Refusal> {
-        match command {
-            Command::Show(query) => self.show(query),
-            Command::Do(op) => self.change(&op).await.map(|()| Reply::Done),
+    async fn answer(&mut self, ask: &Ask) -> Result<Reply, Refusal> {
+        match &ask.command {
+            Command::Show(query) => self.show(query.clone()),
+            Command::Do(op) => self.change(op).await.map(|()| Reply::Done),
             Command::Batch(ops) => {
                 for some in ops.chunks(CHANGES_AT_ONCE) {
+                    if !ask.is_awaited().await {
+                        return Err(Refusal::internal("the client of the batch is gone"));
+                    }
                     self.change_some(some).await?;
                     self.read_events().await;
                 }
