@@ -13,7 +13,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use toolchain::{Core, Machine, TARGET};
+use toolchain::{CoreLibrary, Machine, TARGET};
 
 fn main() -> ExitCode {
     match object() {
@@ -91,7 +91,7 @@ fn build(cargo: &OsString, repository: &Path, target_dir: &Path) -> Result<PathB
             "CARGO_ENCODED_RUSTFLAGS",
             "-Cdebuginfo=2\u{1f}-Clink-arg=--btf",
         );
-    if compiler.core == Core::Source {
+    if compiler.core == CoreLibrary::Source {
         command.args(["-Z", "build-std=core"]);
     }
     let status = command

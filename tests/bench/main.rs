@@ -18,7 +18,7 @@ use self::report::Report;
 /// Measure vtep beside the kernel's own vxlan device and bridge.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
-struct Options {
+struct BenchOptions {
     /// Run only this case; may be given more than once.
     #[arg(long, value_name = "CASE", value_parser = cases::names())]
     only: Vec<String>,
@@ -54,7 +54,7 @@ fn existing(file: &str) -> Result<PathBuf, String> {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = BenchOptions::parse();
     let report = match &options.from {
         Some(file) => Report::read(file),
         None => interrupt::hold().map(|()| measured(&options)),
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn measured(options: &Options) -> Report {
+fn measured(options: &BenchOptions) -> Report {
     let scale = Scale::new(options.rounds, options.seconds, options.smoke)
         .beside(options.baseline.as_deref());
     let mut report = Report::start(options.smoke);

@@ -19,14 +19,14 @@ const TRANSFER: usize = 100_000_000;
 /// Show two hypervisors whose virtual machines share a segment, in network namespaces.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask demo", bin_name = "cargo xtask demo")]
-struct Options {
+struct DemoOptions {
     /// Leave it running, and say how to look around.
     #[arg(long)]
     keep: bool,
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = DemoOptions::parse();
     match interrupt::hold() {
         Ok(()) => {
             run(options.keep);

@@ -26,7 +26,7 @@ struct Survey {
     gso: u64,
     without_key: u64,
     /// Events by kind.
-    told: BTreeMap<u32, u64>,
+    events: BTreeMap<u32, u64>,
     refreshed: u64,
     host_only: BTreeMap<&'static str, u64>,
     reached: BTreeMap<(Hook, Reason), u64>,
@@ -114,7 +114,7 @@ impl Survey {
             .entry((sample.hook(), want.reason))
             .or_default() += 1;
         for event in want.decision.notes.events.iter().flatten() {
-            *self.told.entry(event.kind).or_default() += 1;
+            *self.events.entry(event.kind).or_default() += 1;
         }
         self.refreshed += u64::from(want.decision.notes.refreshed.is_some());
         if sample.hook() == Hook::Tunnel {
@@ -136,7 +136,7 @@ impl Survey {
             self.compared,
             self.gso,
             self.without_key,
-            self.told,
+            self.events,
             self.refreshed,
             start.elapsed().as_secs_f32(),
             self.host_only,
@@ -154,9 +154,9 @@ impl Survey {
     /// Every reason that a hook can end with came up, and no other. Behind the slow-path device a test run has no tunnel key,
     /// so that there is only one.
     fn reached_everything(&self) {
-        let kinds: Vec<u32> = self.told.keys().copied().collect();
+        let kinds: Vec<u32> = self.events.keys().copied().collect();
         assert_eq!(kinds, [Event::LEARN, Event::HEARD, Event::MISS]);
-        assert!(self.told.values().all(|count| *count >= 100) && self.refreshed >= 100);
+        assert!(self.events.values().all(|count| *count >= 100) && self.refreshed >= 100);
         for hook in Hook::ALL {
             let want: BTreeSet<Reason> = if hook == Hook::Tunnel {
                 BTreeSet::from([Reason::TableGap])

@@ -18,7 +18,7 @@ use vtep_tests::wait::{DEADLINE, until_true};
 use vtep_user::netlink::Netlink;
 
 over_each_family! {
-    a_peer_that_comes_and_goes_is_told,
+    a_peer_that_comes_and_goes_is_an_event,
     a_next_hop_is_kept_resolved_for_as_long_as_a_peer_needs_it,
     our_own_macs_are_never_learned,
     a_port_with_a_known_mac_is_announced_twice,
@@ -28,7 +28,7 @@ over_each_family! {
 /// Nobody's.
 const NEW: Mac = Mac::nth(0x77);
 
-fn a_peer_that_comes_and_goes_is_told(family: Family) {
+fn a_peer_that_comes_and_goes_is_an_event(family: Family) {
     let wire = Wire::new(family);
     let witness = family.address(0, 9);
     wire.ns
@@ -53,9 +53,9 @@ fn a_peer_that_comes_and_goes_is_told(family: Family) {
     ));
     let up = about_far("peer_up");
     assert!(up["why"].is_null(), "{up}");
-    let told =
+    let count =
         |event: &str| monitor.count(|row| row["event"] == event && row["dst"] == far.as_str());
-    assert_eq!((told("peer_down"), told("peer_up")), (1, 1));
+    assert_eq!((count("peer_down"), count("peer_up")), (1, 1));
 }
 
 fn a_next_hop_is_kept_resolved_for_as_long_as_a_peer_needs_it(family: Family) {

@@ -301,7 +301,7 @@ fn sent_to(here: &Ns, there: &Ns, host: &str) -> Vec<(&'static str, IpAddr)> {
 
 /// What stands in the outer headers of a packet.
 #[derive(Debug)]
-struct Packet {
+struct SeenPacket {
     source: IpAddr,
     destination: IpAddr,
     ttl: u8,
@@ -311,14 +311,14 @@ struct Packet {
 }
 
 /// The first packet to VXLAN's port that comes within `within`.
-fn vxlan(capture: &Capture, within: Duration) -> Option<Packet> {
+fn vxlan(capture: &Capture, within: Duration) -> Option<SeenPacket> {
     let seen = capture.collect(within, |seen| {
         seen.iter().any(|frame| packet(frame).is_some())
     });
     seen.iter().find_map(|frame| packet(frame))
 }
 
-fn packet(frame: &[u8]) -> Option<Packet> {
+fn packet(frame: &[u8]) -> Option<SeenPacket> {
     let (addresses, ttl, may_not_be_cut, udp) = match *frame.get(12..14)? {
         [0x08, 0] if *frame.get(23)? == 17 => {
             let [source, destination] = [26, 30].map(|at| ipv4(&frame[at..at + 4]));
@@ -332,7 +332,7 @@ fn packet(frame: &[u8]) -> Option<Packet> {
         _ => return None,
     };
     let word = |at: usize| u16::from_be_bytes([frame[udp + at], frame[udp + at + 1]]);
-    (word(2) == OWNER).then(|| Packet {
+    (word(2) == OWNER).then(|| SeenPacket {
         source: addresses.0,
         destination: addresses.1,
         ttl,

@@ -32,7 +32,7 @@ const AT_DEVICE: usize = 20_000;
 const BATCH: usize = 250;
 
 /// A frame as it is sent, and the sample that the program sees then.
-struct Sent {
+struct SentFrame {
     seed: u64,
     device: &'static str,
     bytes: Vec<u8>,
@@ -60,7 +60,7 @@ fn frames_that_arrive_at_ports_with_tags_end_as_the_host_says() {
                 .unwrap_or_else(|error| panic!("{error}"));
         }
         let seeds = (0..).filter_map(|seed| at_port(bench, &world, seed));
-        let sent: Vec<Sent> = seeds.take(AT_PORTS).collect();
+        let sent: Vec<SentFrame> = seeds.take(AT_PORTS).collect();
         compare_all(bench, &world, &sent)
     });
     let want: BTreeSet<Reason> = reachable(Hook::Port).iter().copied().collect();
@@ -76,7 +76,7 @@ fn frames_that_the_slow_path_device_decapsulates_end_as_the_host_says() {
         receive_by_kernel(bench);
         let hop = bench.here.mac(UPLINK);
         let seeds = (0..).filter_map(|seed| at_device(&world, hop, seed));
-        let sent: Vec<Sent> = seeds.take(AT_DEVICE).collect();
+        let sent: Vec<SentFrame> = seeds.take(AT_DEVICE).collect();
         compare_all(bench, &world, &sent)
     });
     // The kernel itself drops packets from its own addresses, and frames shorter than an Ethernet header.
@@ -114,7 +114,7 @@ fn receive_by_kernel(bench: &mut TestBed<'_>) {
 }
 
 /// The frame of a seed as it can be sent to a port.
-fn at_port(bench: &TestBed<'_>, world: &World, seed: u64) -> Option<Sent> {
+fn at_port(bench: &TestBed<'_>, world: &World, seed: u64) -> Option<SentFrame> {
     let sample = world.sample(seed);
     // The uplink has no program of a port here.
     let device = bench
@@ -122,11 +122,11 @@ fn at_port(bench: &TestBed<'_>, world: &World, seed: u64) -> Option<Sent> {
         .filter(|name| *name != UPLINK && sample.hook() == Hook::Port)?;
     let bytes = in_bytes(&sample)?;
     let received = as_received(&sample, bytes.clone())?;
-    Some(Sent::new(world, seed, device, bytes, received))
+    Some(SentFrame::new(world, seed, device, bytes, received))
 }
 
 /// The frame of a seed as a VTEP can send it, in a packet that the slow-path device takes.
-fn at_device(world: &World, hop: Mac, seed: u64) -> Option<Sent> {
+fn at_device(world: &World, hop: Mac, seed: u64) -> Option<SentFrame> {
     let mut sample = world.sample(seed);
     let Side::Tunnel(key) = sample.side else {
         return None;
@@ -157,7 +157,7 @@ fn at_device(world: &World, hop: Mac, seed: u64) -> Option<Sent> {
         .vxlan(key.vni)
         .bytes(&inner)
         .build();
-    Some(Sent::new(world, seed, UPLINK, bytes, received))
+    Some(SentFrame::new(world, seed, UPLINK, bytes, received))
 }
 
 /// The frame with its tag in-band, if it can be sent as it is: no GSO packet, and neither too short nor too long.
@@ -208,7 +208,7 @@ fn tagged(mut frame: Vec<u8>, tag: Option<Tag>) -> Vec<u8> {
     frame
 }
 
-impl Sent {
+impl SentFrame {
     fn new(world: &World, seed: u64, device: &'static str, bytes: Vec<u8>, sample: Sample) -> Self {
         let decision = sample.decide(&world.tables);
         Self {
@@ -262,7 +262,7 @@ impl Sent {
 }
 
 /// Sends everything in batches and compares; returns the reasons that were reached.
-fn compare_all(bench: &mut TestBed<'_>, world: &World, sent: &[Sent]) -> BTreeSet<Reason> {
+fn compare_all(bench: &mut TestBed<'_>, world: &World, sent: &[SentFrame]) -> BTreeSet<Reason> {
     let wires = Wires::new(bench);
     let mut reached: BTreeMap<Reason, usize> = BTreeMap::new();
     for batch in sent.chunks(BATCH) {
@@ -291,7 +291,7 @@ fn compare(
     bench: &TestBed<'_>,
     world: &World,
     wires: &Wires,
-    batch: &[Sent],
+    batch: &[SentFrame],
 ) -> Result<(), String> {
     let mut want_out = Out::new();
     let counters: BTreeMap<Hook, HostCounters> =
@@ -349,7 +349,7 @@ fn out_difference(got: &Out, want: &Out) -> Option<String> {
     })
 }
 
-impl Sent {
+impl SentFrame {
     fn describe(&self) -> String {
         format!(
             "seed {} sent by {}\n{}the host: {:?} by {:#?}, of {:?}\n",

@@ -181,7 +181,7 @@ fn what_did_not_fit_the_ring_buffer_is_counted_and_learned_later(family: Family)
         let lost = rows.iter().filter(|row| row["event"] == "lost");
         lost.filter_map(|row| row["count"].as_u64()).sum::<u64>()
     };
-    until_true("the loss to be told of", || lost() > 1000);
+    until_true("the loss to be counted", || lost() > 1000);
     let rounds = offer_until_learned(&wire, offer);
     let lost = lost();
     eprintln!("{lost} events lost, healed in {rounds} rounds");
@@ -398,7 +398,7 @@ fn learned_entries_are_flushed_and_static_ones_stay(family: Family) {
     let learn = || {
         let inner = |mac, to| eth(mac, to).ethertype(0x88b6).payload(1, 46).build();
         let macs = [0x31, 0x32, 0x33].map(Mac::nth);
-        // Again and again: what was told of just before it was flushed is held back for a second.
+        // Again and again: an event just before the flush is held back for a second.
         until_true("all to be learned", || {
             for (mac, from) in macs.into_iter().zip([wire.far_ip, second]) {
                 let outer = tunnelled_from(&wire, from, &inner(mac, VM));

@@ -40,7 +40,7 @@ fn monitor(wire: &Wire) -> Monitor {
     Monitor::start(&wire.daemon, GREEN, wire.family.address(0, 250))
 }
 
-/// Waits for a limit to be told of; returns the row.
+/// Waits for the event of a limit; returns the row.
 #[track_caller]
 fn limited(monitor: &Monitor) -> Value {
     monitor.wait_for("a limit", |row| row["event"] == "limit").1
@@ -107,7 +107,7 @@ fn a_port_learns_no_more_macs_than_it_may(family: Family) {
         .daemon
         .rows(&format!("fdb show --vni {GREEN} --dev {PORT}"));
     assert_eq!(rows.len(), 3, "{rows:?}");
-    // A dozen in one second are told of once.
+    // A dozen in one second are one event.
     assert_eq!(monitor.count(|row| row["event"] == "limit"), 1);
 }
 

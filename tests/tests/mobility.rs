@@ -130,20 +130,16 @@ fn a_silent_vm_is_reached_within_20_ms_of_its_port(family: Family) {
 
 fn a_silent_vm_is_reached_within_20_ms_of_its_mac(family: Family) {
     let mac = json!({"macs": [ROAMER.to_string()]});
-    silent_moves(
-        family,
-        "a port that is told of its MAC",
-        |world, talk, new| {
-            world.sites[new].plug(&world.lab, "");
-            talk.steps(20);
-            talk.cost_of_slow(new, 20, || {
-                world
-                    .lab
-                    .daemon(new)
-                    .ask("PATCH", "/v1/ports/vm0", Some(&mac));
-            })
-        },
-    );
+    silent_moves(family, "a port that gets its MAC", |world, talk, new| {
+        world.sites[new].plug(&world.lab, "");
+        talk.steps(20);
+        talk.cost_of_slow(new, 20, || {
+            world
+                .lab
+                .daemon(new)
+                .ask("PATCH", "/v1/ports/vm0", Some(&mac));
+        })
+    });
 }
 
 /// Nine moves of a VM that says nothing, each of which `plug` makes known.
@@ -192,7 +188,7 @@ fn for_a_silent_vm_nobody_speaks_but_vtep(family: Family) {
 
 /// After moves that end at hypervisor `at`, everybody has the VM there and nowhere else.
 #[track_caller]
-fn settled(world: &Moving, at: usize, state: &str) {
+fn ends_up(world: &Moving, at: usize, state: &str) {
     let other = 1 - at;
     until_true("the talker's hypervisor to have it right", || {
         let row = world.lab.daemon(2).fdb(GREEN, ROAMER);
@@ -242,7 +238,7 @@ fn a_hundred_moves_leave_the_tables_right(family: Family) {
         world.sites[old].unplug(&world.lab);
     }
 
-    settled(&world, 0, "static");
+    ends_up(&world, 0, "static");
     for (at, count) in [(0, 2), (1, 0), (2, 0)] {
         for table in ["neigh", "nexthop"] {
             let rows = world.lab.daemon(at).table(table);
@@ -280,7 +276,7 @@ fn a_hundred_moves_of_a_vm_that_speaks_leave_the_tables_right(family: Family) {
         let row = world.lab.daemon(0).fdb(GREEN, ROAMER);
         row.is_some_and(|row| row["dev"] == "vm0")
     });
-    settled(&world, 0, "learned");
+    ends_up(&world, 0, "learned");
     speaks(0);
     for ip in VM.ips() {
         until_true("the host to be known where it is", || {
@@ -348,7 +344,7 @@ fn a_port_with_a_known_mac_is_announced(family: Family) {
     wire.daemon.ok("port del vm1");
     wire.daemon.ok(&format!("port set vm2 --mac {ROAMER}"));
     expect("a RARP", vec![neighbour::rarp(ROAMER).build()]);
-    // Local ports need not be told.
+    // No local port has to be told.
     assert!(first.recv(Duration::ZERO).is_none());
     assert!(
         !wire

@@ -145,7 +145,7 @@ fn teardown_of_a_dead_daemon_takes_the_routes_to_groups(family: Family) {
 }
 
 #[test]
-fn an_uplink_that_cannot_join_is_told_of_once_and_joins_later() {
+fn an_uplink_that_cannot_join_is_logged_once_and_joins_later() {
     need_root!();
     let ns = Ns::new("here");
     let far = Ns::new("far");

@@ -31,7 +31,7 @@ macro_rules! teaches_nothing {
 
 /// The VM that sends everything.
 const THIEF: Host = Host::at(VM, 0x0a);
-/// A host of the segment that nobody has told of yet.
+/// A host of the segment that nobody knows yet.
 const VICTIM: Host = Host::nth(0x42);
 /// A host that is answered for.
 const KNOWN: Host = Host::at(FAR_VM, 0x0b);

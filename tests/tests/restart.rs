@@ -463,10 +463,10 @@ fn a_slow_path_device_that_somebody_deletes_is_made_anew() {
 }
 
 #[test]
-fn a_slow_path_device_that_cannot_be_made_anew_is_told_of() {
+fn a_slow_path_device_that_cannot_be_made_anew_is_logged() {
     need_root!();
     let wire = Wire::new(Family::V4);
-    // Another has its place before the daemon is told.
+    // Another has its place before the daemon knows.
     wire.daemon.signal(libc::SIGSTOP);
     wire.ns.ip(&format!(
         "link del {DEVICE}\nlink add {DEVICE} type veth peer name far9"

@@ -20,7 +20,7 @@ use vtep_common::abi::{
 use vtep_tests::daemon::mount_bpffs;
 use vtep_tests::lab::ns::unique;
 use vtep_tests::need_root;
-use vtep_user::control::{Clock as _, Write};
+use vtep_user::control::{Stamps as _, Write};
 use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
 
 /// More than the kernel reads in one call.
@@ -31,7 +31,7 @@ const ROOM: u32 = 16_384;
 #[test]
 fn many_entries_of_the_fdb_are_written_read_and_deleted() {
     need_root!();
-    let mut tables = Tables::new();
+    let mut tables = OpenTables::new();
     let all: Vec<_> = (0..MANY).map(entry).collect();
     let set = |entries: &[(FdbKey, FdbValue)]| -> Vec<Write> {
         let writes = entries.iter();
@@ -66,7 +66,7 @@ fn many_entries_of_the_fdb_are_written_read_and_deleted() {
 #[test]
 fn an_fdb_that_is_full_is_an_error() {
     need_root!();
-    let mut tables = Tables::new();
+    let mut tables = OpenTables::new();
     let writes: Vec<Write> = (0..=u64::from(ROOM))
         .map(entry)
         .map(|(key, value)| Write::Fdb(key, Some(value)))
@@ -80,7 +80,7 @@ fn an_fdb_that_is_full_is_an_error() {
 #[test]
 fn hosts_and_prefixes_are_written_read_and_deleted() {
     need_root!();
-    let mut tables = Tables::new();
+    let mut tables = OpenTables::new();
     let neigh = |last: u8| {
         let host = VtepAddr::from(std::net::IpAddr::from([10, 0, 0, last]));
         (
@@ -139,7 +139,7 @@ fn hosts_and_prefixes_are_written_read_and_deleted() {
 #[test]
 fn the_next_daemon_finds_what_the_last_one_wrote() {
     need_root!();
-    let mut tables = Tables::new();
+    let mut tables = OpenTables::new();
     assert!(!tables.datapath.adopted());
     let (key, value) = entry(7);
     tables
@@ -159,7 +159,7 @@ fn the_next_daemon_finds_what_the_last_one_wrote() {
 #[test]
 fn what_a_killed_daemon_has_half_changed_in_the_fdb_the_next_one_clears() {
     need_root!();
-    let mut tables = Tables::new();
+    let mut tables = OpenTables::new();
     let all: Vec<_> = (0..MANY).map(entry).collect();
     let writes = all.iter().map(|&(key, value)| Write::Fdb(key, Some(value)));
     tables.datapath.write(&writes.collect::<Vec<_>>()).unwrap();
@@ -204,7 +204,7 @@ fn what_a_killed_daemon_has_half_changed_in_the_fdb_the_next_one_clears() {
 #[test]
 fn what_addresses_are_is_said_anew_where_it_was_lost() {
     need_root!();
-    let mut tables = Tables::new();
+    let mut tables = OpenTables::new();
     let all = [
         (ours(), Address::default().with(Address::OWN, true)),
         (
@@ -240,7 +240,7 @@ fn what_addresses_are_is_said_anew_where_it_was_lost() {
 #[test]
 fn what_a_killed_daemon_has_not_said_of_addresses_the_next_one_does() {
     need_root!();
-    let mut tables = Tables::new();
+    let mut tables = OpenTables::new();
     tables
         .datapath
         .write(&[
@@ -295,12 +295,12 @@ fn stranger() -> IpAddr {
 }
 
 /// Tables of their own.
-struct Tables {
+struct OpenTables {
     datapath: Datapath,
     dir: PathBuf,
 }
 
-impl Tables {
+impl OpenTables {
     fn new() -> Self {
         mount_bpffs();
         let dir = PathBuf::from(BPFFS).join("vtep").join(unique("tables"));
@@ -331,7 +331,7 @@ impl Tables {
     }
 }
 
-impl Drop for Tables {
+impl Drop for OpenTables {
     fn drop(&mut self) {
         remove_pins(&self.dir).unwrap();
     }

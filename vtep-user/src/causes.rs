@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
-    enum Attach {
+    enum AttachFailure {
         #[error("attach xdp_uplink to eth0")]
         Silent(#[source] io::Error),
         #[error("attach xdp_uplink to eth0: {0}")]
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn each_cause_is_said_once() {
-        for error in [Attach::Silent, Attach::Telling] {
+        for error in [AttachFailure::Silent, AttachFailure::Telling] {
             let error = error(io::Error::other("no memory"));
 
             assert_eq!(with_causes(&error), "attach xdp_uplink to eth0: no memory");

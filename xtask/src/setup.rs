@@ -10,7 +10,7 @@ use std::{
 use crate::{
     progress::Step,
     shell::{self, Result, doing, quiet, said, text, watched},
-    toolchain::{self, Compiler, Core, Machine},
+    toolchain::{self, Compiler, CoreLibrary, Machine},
 };
 
 /// The bpf-linker that is installed where none is found.
@@ -239,8 +239,8 @@ impl Set {
             let found = toolchain::find_compiler(machine)?;
             let (major, minor) = found.version.release;
             let core = match found.core {
-                Core::Source => "with its source",
-                Core::Prebuilt => "compiled",
+                CoreLibrary::Source => "with its source",
+                CoreLibrary::Prebuilt => "compiled",
             };
             let word = format!("{core}, for {} {major}.{minor}", found.rustc.display());
             Some((found, word))

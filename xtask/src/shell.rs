@@ -12,7 +12,7 @@ use std::{
 
 /// Why a verb stopped.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum CommandFailure {
     /// A program could not be started, or waited for.
     #[error("cannot run `{command}`: {source}")]
     Start { command: String, source: io::Error },
@@ -32,25 +32,25 @@ pub(crate) enum Failure {
 }
 
 /// What most functions here return.
-pub(crate) type Result<T> = std::result::Result<T, Failure>;
+pub(crate) type Result<T> = std::result::Result<T, CommandFailure>;
 
-/// Returns a [`Failure::Said`].
+/// Returns a [`CommandFailure::Said`].
 pub(crate) fn said<T>(sentence: impl Into<String>) -> Result<T> {
-    Err(Failure::Said(sentence.into()))
+    Err(CommandFailure::Said(sentence.into()))
 }
 
 /// Returns a closure that says `what` was done when an I/O error came.
-pub(crate) fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
-    move |source| Failure::Io {
+pub(crate) fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> CommandFailure {
+    move |source| CommandFailure::Io {
         what: what.into(),
         source,
     }
 }
 
 /// Returns a closure that says that `command` could not be started or waited for.
-pub(crate) fn starting(command: &Command) -> impl Fn(io::Error) -> Failure + use<> {
+pub(crate) fn starting(command: &Command) -> impl Fn(io::Error) -> CommandFailure + use<> {
     let command = text(command);
-    move |source| Failure::Start {
+    move |source| CommandFailure::Start {
         command: command.clone(),
         source,
     }
@@ -148,7 +148,7 @@ pub(crate) fn shown(command: &mut Command) -> Result<()> {
 }
 
 fn failed<T>(command: &Command, status: &str, output: &str) -> Result<T> {
-    Err(Failure::Status {
+    Err(CommandFailure::Status {
         command: text(command),
         status: status.to_owned(),
         output: last_lines(output, 30).to_owned(),

@@ -37,7 +37,7 @@ pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
     }
     let vtep = build::vtep(Profile::Dev)?;
     let log = target_dir()?.join(format!("skipped-{}.log", std::process::id()));
-    let mut sum = Sum::default();
+    let mut sum = Tally::default();
     let mut ends = Vec::new();
     let mut broken = Vec::new();
     for mut command in commands(filter) {
@@ -68,7 +68,7 @@ pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
     println!("{sum}");
     if !broken.is_empty() {
         said(format!("failed: {}", broken.join(", ")))
-    } else if let (Some(filter), true) = (filter, sum == Sum::default()) {
+    } else if let (Some(filter), true) = (filter, sum == Tally::default()) {
         said(format!("no test's name contains {filter}"))
     } else if require_all && sum.skipped > 0 {
         said(format!("{REQUIRE_ALL} is set, and tests were skipped"))
@@ -93,11 +93,11 @@ fn commands(filter: Option<&str>) -> [Command; 2] {
 
 /// Runs one `cargo test`, shows what it prints, adds up its results, and notes in `ends`
 /// what did not pass.
-fn counted(command: &mut Command, ends: &mut Vec<String>) -> Result<(Sum, bool)> {
+fn counted(command: &mut Command, ends: &mut Vec<String>) -> Result<(Tally, bool)> {
     println!("\n==> {}", cargo_text(command));
     let start = starting(command);
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(start)?;
-    let mut sum = Sum::default();
+    let mut sum = Tally::default();
     for line in child
         .stdout
         .take()
@@ -106,7 +106,7 @@ fn counted(command: &mut Command, ends: &mut Vec<String>) -> Result<(Sum, bool)>
     {
         let line = line.map_err(doing("read what the tests print"))?;
         println!("{line}");
-        if let Some(part) = Sum::parse(&line) {
+        if let Some(part) = Tally::parse(&line) {
             sum += part;
         }
         ends.extend(noteworthy(&line));
@@ -137,13 +137,13 @@ fn skips(log: &Path) -> Result<Vec<String>> {
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sum {
+struct Tally {
     passed: usize,
     failed: usize,
     skipped: usize,
 }
 
-impl Sum {
+impl Tally {
     /// Reads a result line of libtest; what libtest ignores was skipped.
     fn parse(line: &str) -> Option<Self> {
         let counts = line.strip_prefix("test result: ")?.split_once(". ")?.1;
@@ -160,7 +160,7 @@ impl Sum {
     }
 }
 
-impl AddAssign for Sum {
+impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         let Self {
             passed,
@@ -173,7 +173,7 @@ impl AddAssign for Sum {
     }
 }
 
-impl std::fmt::Display for Sum {
+impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             passed,
@@ -196,15 +196,15 @@ mod tests {
             "test tests::result: ok. 7 passed",
         ];
 
-        let mut sum = Sum::default();
+        let mut sum = Tally::default();
         lines
             .iter()
-            .filter_map(|line| Sum::parse(line))
+            .filter_map(|line| Tally::parse(line))
             .for_each(|part| sum += part);
 
         assert_eq!(
             sum,
-            Sum {
+            Tally {
                 passed: 9,
                 failed: 3,
                 skipped: 1

@@ -72,7 +72,7 @@ impl Machine {
 
 /// Where `core` for the BPF target comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Core {
+pub(crate) enum CoreLibrary {
     /// From the `rust-src` component, compiled along with the programs.
     Source,
     /// From a package of the distribution that holds it compiled.
@@ -83,7 +83,7 @@ pub(crate) enum Core {
 #[derive(Clone, Debug)]
 pub(crate) struct Compiler {
     pub(crate) rustc: PathBuf,
-    pub(crate) core: Core,
+    pub(crate) core: CoreLibrary,
     pub(crate) version: Version,
 }
 
@@ -131,13 +131,13 @@ pub(crate) fn find_compiler(machine: &Machine) -> Option<Compiler> {
             root.join("lib/rustlib/src/rust/library/core/src/lib.rs")
                 .is_file()
         })
-        .find_map(|root| usable(root.join("bin/rustc"), Core::Source));
+        .find_map(|root| usable(root.join("bin/rustc"), CoreLibrary::Source));
     with_source.or_else(|| {
         let core = sysroot(&machine.system_rustc)?
             .join("lib/rustlib")
             .join(TARGET);
         core.is_dir()
-            .then(|| usable(machine.system_rustc.clone(), Core::Prebuilt))?
+            .then(|| usable(machine.system_rustc.clone(), CoreLibrary::Prebuilt))?
     })
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn sysroot(rustc: &Path) -> Option<PathBuf> {
     output(Command::new(rustc).args(["--print", "sysroot"])).map(|text| text.trim().into())
 }
 
-fn usable(rustc: PathBuf, core: Core) -> Option<Compiler> {
+fn usable(rustc: PathBuf, core: CoreLibrary) -> Option<Compiler> {
     let version = Version::parse(&output(Command::new(&rustc).arg("-vV"))?)?;
     (version.release >= OLDEST_RUSTC).then_some(Compiler {
         rustc,
@@ -291,7 +291,7 @@ mod tests {
 
         let found = find_compiler(&lab.machine()).unwrap();
 
-        assert_eq!(found.core, Core::Source);
+        assert_eq!(found.core, CoreLibrary::Source);
         assert!(
             found.rustc.ends_with("toolchains/nightly/bin/rustc"),
             "{found:?}"
@@ -306,7 +306,10 @@ mod tests {
 
         lab.toolchain("usr", STABLE, "lib/rustlib/bpfel-unknown-none");
 
-        assert_eq!(find_compiler(&lab.machine()).unwrap().core, Core::Prebuilt);
+        assert_eq!(
+            find_compiler(&lab.machine()).unwrap().core,
+            CoreLibrary::Prebuilt
+        );
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
     for count in scale.pick([100_000, 1_000_000], [500, 2_000]) {
         let goals = count == 1_000_000;
         let goal = |goal| goals.then_some(goal);
-        let batch = Batch::write(count);
+        let batch = BatchRun::write(count);
         let site = Loaded::new();
         let mut seen = Loading::default();
         let loaded = compare(
@@ -92,12 +92,12 @@ struct Taken {
 }
 
 /// A file of commands, deleted when dropped.
-pub(super) struct Batch {
+pub(super) struct BatchRun {
     path: PathBuf,
     pub(super) count: u32,
 }
 
-impl Batch {
+impl BatchRun {
     fn write(count: u32) -> Self {
         Self::of(count, |text, number| {
             let dst = number % VTEPS + 2;
@@ -125,7 +125,7 @@ impl Batch {
     }
 }
 
-impl Drop for Batch {
+impl Drop for BatchRun {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.path));
     }
@@ -157,7 +157,7 @@ impl Loaded {
     }
 
     /// Loads a batch into an FDB that is empty; returns seconds.
-    fn load(&self, batch: &Batch, seen: &mut Loading) -> Result<f64, String> {
+    fn load(&self, batch: &BatchRun, seen: &mut Loading) -> Result<f64, String> {
         let daemon = &self.daemon;
         daemon.ok(&format!("fdb flush --vni {VNI}"));
         if daemon.fdb_len() != 0 {
@@ -207,7 +207,7 @@ impl Loaded {
 }
 
 /// `vtep batch FILE`.
-pub(super) fn batch_command(daemon: &Daemon, batch: &Batch) -> Command {
+pub(super) fn batch_command(daemon: &Daemon, batch: &BatchRun) -> Command {
     let mut command = Command::new(binary::vtep());
     command
         .arg("batch")

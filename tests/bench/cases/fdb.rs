@@ -56,7 +56,7 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         ],
         [(100, 100), (200, 200), (300, 300), (400, 500)],
     ) {
-        let mut table = Table::new(count);
+        let mut table = FdbTable::new(count);
         table.updates(scale, report);
         table.memory(report);
         table.look_ups(scale, report);
@@ -70,7 +70,7 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
 }
 
 /// The FDB of an instance that has no daemon.
-struct Table {
+struct FdbTable {
     datapath: Datapath,
     map: OwnedFd,
     shape: Shape,
@@ -78,13 +78,13 @@ struct Table {
     room: u32,
     /// Look-ups that found nothing.
     misses: OwnedFd,
-    _pins: Pinned,
+    _pins: PinnedProgram,
 }
 
 /// Removes what an instance has pinned, when dropped.
-struct Pinned(PathBuf);
+struct PinnedProgram(PathBuf);
 
-impl Drop for Pinned {
+impl Drop for PinnedProgram {
     fn drop(&mut self) {
         if let Err(error) = remove_pins(&self.0) {
             eprintln!("remove {}: {error}", self.0.display());
@@ -92,10 +92,10 @@ impl Drop for Pinned {
     }
 }
 
-impl Table {
+impl FdbTable {
     /// One with that many entries, and room for so many.
     fn new((count, room): (u32, u32)) -> Self {
-        let pins = Pinned(PathBuf::from(BPFFS).join("vtep").join(unique("fdb")));
+        let pins = PinnedProgram(PathBuf::from(BPFFS).join("vtep").join(unique("fdb")));
         let datapath = Datapath::open(&pins.0, room)
             .unwrap_or_else(|error| panic!("load the programs: {error}"));
         let map = open_map(&pins.0.join(name::FDB));

@@ -134,7 +134,7 @@ pub(crate) fn note_absence(report: &mut Report, why: &str) {
 }
 
 /// How a hypervisor's instance reaches the other's.
-pub(crate) struct Ends {
+pub(crate) struct UplinkEnds {
     /// The underlay's family.
     pub(crate) family: Family,
     /// The address here, and the MAC it has.
@@ -146,8 +146,8 @@ pub(crate) struct Ends {
 /// An instance: a database and a switch, which end with it.
 pub(crate) struct Instance<'a> {
     // Goes first.
-    switch: Option<Process>,
-    server: Process,
+    switch: Option<OvsProcess>,
+    server: OvsProcess,
     directory: Directory,
     programs: &'a Programs,
 }
@@ -158,7 +158,7 @@ impl<'a> Instance<'a> {
     /// # Panics
     ///
     /// If it does not do as told in time.
-    pub(crate) fn start(programs: &'a Programs, ns: &Ns, ends: &Ends) -> Self {
+    pub(crate) fn start(programs: &'a Programs, ns: &Ns, ends: &UplinkEnds) -> Self {
         let directory = Directory::new();
         let database = directory.file("conf.db");
         done(
@@ -173,7 +173,7 @@ impl<'a> Instance<'a> {
             .arg(format!("--remote=punix:{}", directory.socket().display()));
         let mut instance = Self {
             switch: None,
-            server: Process::start(server, directory.file("server.out")),
+            server: OvsProcess::start(server, directory.file("server.out")),
             directory,
             programs,
         };
@@ -184,7 +184,7 @@ impl<'a> Instance<'a> {
         let directory = &instance.directory;
         let mut switch = directory.daemon(ns, &programs.switch, "switch");
         switch.arg(format!("unix:{}", directory.socket().display()));
-        let mut switch = Process::start(switch, directory.file("switch.out"));
+        let mut switch = OvsProcess::start(switch, directory.file("switch.out"));
         let mut version = instance.appctl();
         version.arg("version");
         answers(&mut switch, &mut version);
@@ -195,7 +195,7 @@ impl<'a> Instance<'a> {
     }
 
     /// The bridges and their ports, and the way to the other end.
-    fn build(&self, ns: &Ns, ends: &Ends) {
+    fn build(&self, ns: &Ns, ends: &UplinkEnds) {
         let (here, mac) = ends.here;
         let (there, far_mac) = ends.there;
         let df = match ends.family {
@@ -270,7 +270,7 @@ impl Drop for Instance<'_> {
 /// # Panics
 ///
 /// If it does not in time, or the process ends.
-fn answers(process: &mut Process, command: &mut Command) {
+fn answers(process: &mut OvsProcess, command: &mut Command) {
     let answered = poll(DEADLINE, || {
         if let Ok(Some(status)) = process.child.try_wait() {
             panic!("{} ended with {status}:\n{}", process.what, process.said());
@@ -287,13 +287,13 @@ fn answers(process: &mut Process, command: &mut Command) {
 }
 
 /// A process, killed on drop.
-struct Process {
+struct OvsProcess {
     child: Child,
     what: String,
     out: PathBuf,
 }
 
-impl Process {
+impl OvsProcess {
     /// Starts it, with what it says in the file `out`.
     fn start(mut command: Command, out: PathBuf) -> Self {
         let open = || {
@@ -323,7 +323,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for OvsProcess {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());

@@ -18,7 +18,7 @@ use vtep_tests::link::tap::{Pump, Tap};
 use vtep_tests::traffic::{inner_v4, ping, tcp_transfer};
 
 use super::choices::without_choices;
-use super::ovs::{self, Ends, Instance, Programs};
+use super::ovs::{self, Instance, Programs, UplinkEnds};
 
 /// The MTU of the underlay.
 pub(super) const MTU: u32 = 1500;
@@ -120,7 +120,7 @@ impl By<'_> {
 }
 
 /// What does it at one of them.
-enum Endpoint<'a> {
+enum VmEnd<'a> {
     Vtep(Daemon),
     Kernel,
     Nobody,
@@ -132,7 +132,7 @@ struct PairEnd<'a> {
     /// Carries between the taps, where there are taps.
     _pump: Option<Pump>,
     vm: Ns,
-    endpoint: Endpoint<'a>,
+    endpoint: VmEnd<'a>,
     hypervisor: Ns,
     number: u8,
 }
@@ -204,7 +204,7 @@ impl<'a> Pair<'a> {
 
     /// What takes frames from the underlay, and why not XDP, as the daemon says.
     pub(crate) fn hook(&self) -> String {
-        let Endpoint::Vtep(daemon) = &self.sides[0].endpoint else {
+        let VmEnd::Vtep(daemon) = &self.sides[0].endpoint else {
             panic!("a side without vtep");
         };
         let uplink = &daemon.status()["uplinks"][0];
@@ -331,7 +331,7 @@ impl<'a> PairEnd<'a> {
                     "fdb append {} --vni {GREEN} --dst {there}",
                     Mac::ZERO
                 ));
-                Endpoint::Vtep(daemon)
+                VmEnd::Vtep(daemon)
             }
             By::Kernel | By::KernelDefaults => {
                 // Like vtep's defaults: with DF, and over IPv4 without a checksum.
@@ -342,16 +342,16 @@ impl<'a> PairEnd<'a> {
                 kernel::add_vni_with(&hypervisor, GREEN, here, mtu, like);
                 kernel::add_port(&hypervisor, GREEN, PORT);
                 kernel::flood_to(&hypervisor, GREEN, there);
-                Endpoint::Kernel
+                VmEnd::Kernel
             }
-            By::Nobody => Endpoint::Nobody,
+            By::Nobody => VmEnd::Nobody,
             By::Ovs(programs) => {
-                let ends = Ends {
+                let ends = UplinkEnds {
                     family: setup.family,
                     here: (here, underlay_mac(number)),
                     there: (there, underlay_mac(other(number))),
                 };
-                Endpoint::Ovs {
+                VmEnd::Ovs {
                     _instance: Instance::start(programs, &hypervisor, &ends),
                 }
             }

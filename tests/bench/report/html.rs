@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use self::text::{date, duration, escape};
 use super::table::{number, wanted, word};
-use super::{Report, Row, Verdict};
+use super::{GoalState, Report, Row};
 use crate::measure::Spread;
 
 const STYLE: &str = include_str!("html/style.css");
@@ -224,10 +224,10 @@ fn goal(row: &Row) -> String {
 fn verdict(row: &Row) -> String {
     row.verdict.map_or_else(String::new, |verdict| {
         let class = match verdict {
-            Verdict::Reached => "reached",
-            Verdict::ReachedByMedian => "nearly",
-            Verdict::Missed => "missed",
-            Verdict::Unknown => "unknown",
+            GoalState::Reached => "reached",
+            GoalState::ReachedByMedian => "nearly",
+            GoalState::Missed => "missed",
+            GoalState::Unknown => "unknown",
         };
         format!("<span class=\"verdict {class}\">{}</span>", word(verdict))
     })

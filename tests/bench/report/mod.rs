@@ -87,7 +87,7 @@ pub(crate) enum Goal {
 /// How a goal and what was found go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
+pub(crate) enum GoalState {
     /// Reached by the bound on the wrong side of the median too.
     Reached,
     /// Reached by the median only.
@@ -99,18 +99,18 @@ pub(crate) enum Verdict {
 }
 
 impl Goal {
-    fn verdict(self, found: Option<&Spread>) -> Verdict {
+    fn verdict(self, found: Option<&Spread>) -> GoalState {
         let Some(found) = found else {
-            return Verdict::Unknown;
+            return GoalState::Unknown;
         };
         let (sure, likely) = match self {
             Self::AtLeast(goal) => (found.low >= goal, found.median >= goal),
             Self::AtMost(goal) => (found.high <= goal, found.median <= goal),
         };
         match (sure, likely) {
-            (true, true) => Verdict::Reached,
-            (_, true) => Verdict::ReachedByMedian,
-            _ => Verdict::Missed,
+            (true, true) => GoalState::Reached,
+            (_, true) => GoalState::ReachedByMedian,
+            _ => GoalState::Missed,
         }
     }
 }
@@ -133,7 +133,7 @@ pub(crate) struct Row {
     /// What it is to be.
     pub(crate) goal: Option<Goal>,
     /// Whether it is.
-    pub(crate) verdict: Option<Verdict>,
+    pub(crate) verdict: Option<GoalState>,
     /// The rounds.
     pub(crate) rounds: Rounds,
     /// What else is to be known.
@@ -320,19 +320,19 @@ mod tests {
             most: 1.4,
         };
 
-        assert_eq!(Goal::AtLeast(1.1).verdict(Some(&found)), Verdict::Reached);
+        assert_eq!(Goal::AtLeast(1.1).verdict(Some(&found)), GoalState::Reached);
         assert_eq!(
             Goal::AtLeast(1.15).verdict(Some(&found)),
-            Verdict::ReachedByMedian
+            GoalState::ReachedByMedian
         );
-        assert_eq!(Goal::AtLeast(1.25).verdict(Some(&found)), Verdict::Missed);
-        assert_eq!(Goal::AtMost(1.3).verdict(Some(&found)), Verdict::Reached);
+        assert_eq!(Goal::AtLeast(1.25).verdict(Some(&found)), GoalState::Missed);
+        assert_eq!(Goal::AtMost(1.3).verdict(Some(&found)), GoalState::Reached);
         assert_eq!(
             Goal::AtMost(1.25).verdict(Some(&found)),
-            Verdict::ReachedByMedian
+            GoalState::ReachedByMedian
         );
-        assert_eq!(Goal::AtMost(1.15).verdict(Some(&found)), Verdict::Missed);
-        assert_eq!(Goal::AtMost(1.15).verdict(None), Verdict::Unknown);
+        assert_eq!(Goal::AtMost(1.15).verdict(Some(&found)), GoalState::Missed);
+        assert_eq!(Goal::AtMost(1.15).verdict(None), GoalState::Unknown);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Goal, Report, Row, Verdict};
+use super::{Goal, GoalState, Report, Row};
 use crate::measure::Spread;
 
 /// A row as one line.
@@ -123,12 +123,12 @@ pub(super) fn wanted(goal: Goal) -> String {
 }
 
 /// A verdict for people.
-pub(super) const fn word(verdict: Verdict) -> &'static str {
+pub(super) const fn word(verdict: GoalState) -> &'static str {
     match verdict {
-        Verdict::Reached => "reached",
-        Verdict::ReachedByMedian => "reached by the median only",
-        Verdict::Missed => "missed",
-        Verdict::Unknown => "not measured",
+        GoalState::Reached => "reached",
+        GoalState::ReachedByMedian => "reached by the median only",
+        GoalState::Missed => "missed",
+        GoalState::Unknown => "not measured",
     }
 }
 

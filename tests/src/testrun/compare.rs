@@ -183,7 +183,7 @@ fn is_headless(frame: &[u8]) -> bool {
     }
 }
 
-/// Runs one sample and compares action, bytes, what the daemon is told, and the stamp that is renewed.
+/// Runs one sample and compares action, bytes, its events, and the stamp that is renewed.
 ///
 /// # Errors
 ///
@@ -206,15 +206,15 @@ pub fn run(
 /// Compares what was done on the way to the verdict.
 fn notes(bench: &mut TestBed<'_>, want: &Want) -> Result<(), String> {
     let notes = &want.decision.notes;
-    let told = bench.told();
+    let events = bench.events();
     let expected: Vec<Event> = notes
         .events
         .iter()
         .flatten()
         .map(|event| Event { time: 0, ..*event })
         .collect();
-    if told != expected {
-        return Err(format!("told {told:#?}, want {expected:#?}"));
+    if events != expected {
+        return Err(format!("events {events:#?}, want {expected:#?}"));
     }
     match notes.refreshed {
         Some(key) if !bench.was_refreshed(key) => Err(format!("the stamp of {key:?} is old")),

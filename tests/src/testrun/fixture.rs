@@ -28,7 +28,7 @@ pub enum Count {
 }
 
 /// The frame as it is to be.
-enum Wanted {
+enum Expected {
     /// As it was.
     Unchanged,
     /// Whatever: it is dropped.
@@ -44,7 +44,7 @@ struct Ending {
     hook: Hook,
     action: Action,
     reason: Reason,
-    wanted: Wanted,
+    wanted: Expected,
     counts: Vec<Count>,
     inner_len: usize,
 }
@@ -84,7 +84,7 @@ impl Fixture {
         self
     }
 
-    fn end(mut self, hook: Hook, action: Action, reason: Reason, wanted: Wanted) -> Self {
+    fn end(mut self, hook: Hook, action: Action, reason: Reason, wanted: Expected) -> Self {
         self.ends.push(Ending {
             hook,
             action,
@@ -99,25 +99,25 @@ impl Fixture {
     /// At `hook` it passes as it is, and only its reason is counted.
     #[must_use]
     pub fn passes(self, hook: Hook, reason: Reason) -> Self {
-        self.end(hook, Action::Pass, reason, Wanted::Unchanged)
+        self.end(hook, Action::Pass, reason, Expected::Unchanged)
     }
 
     /// At `hook` it is dropped as it is, and only its reason is counted.
     #[must_use]
     pub fn drops(self, hook: Hook, reason: Reason) -> Self {
-        self.end(hook, Action::Drop, reason, Wanted::Unchanged)
+        self.end(hook, Action::Drop, reason, Expected::Unchanged)
     }
 
     /// At `hook` it is copied to where `counts` say; what is left of it is dropped.
     #[must_use]
     pub fn floods(self, hook: Hook, reason: Reason) -> Self {
-        self.end(hook, Action::Drop, reason, Wanted::Anything)
+        self.end(hook, Action::Drop, reason, Expected::Anything)
     }
 
     /// At `hook` it is redirected as it is.
     #[must_use]
     pub fn redirects(self, hook: Hook, reason: Reason) -> Self {
-        self.end(hook, Action::Redirect, reason, Wanted::Unchanged)
+        self.end(hook, Action::Redirect, reason, Expected::Unchanged)
     }
 
     /// At `hook` it is redirected with these bytes.
@@ -127,14 +127,14 @@ impl Fixture {
             hook,
             Action::Redirect,
             reason,
-            Wanted::Bytes(bytes.to_vec()),
+            Expected::Bytes(bytes.to_vec()),
         )
     }
 
     /// At `hook` it is encapsulated in place: `outer` makes the packet for a source port.
     #[must_use]
     pub fn encapsulates(self, hook: Hook, outer: impl Fn(u16) -> Vec<u8> + Sync + 'static) -> Self {
-        let wanted = Wanted::Outer(Box::new(outer));
+        let wanted = Expected::Outer(Box::new(outer));
         self.end(hook, Action::Redirect, Reason::Encapsulated, wanted)
     }
 
@@ -213,10 +213,10 @@ fn wrong(case: &Fixture, end: &Ending, ran: &Ran, counted: &Totals) -> Option<St
     let want = Ran {
         action: code(end.hook, end.action),
         frame: match &end.wanted {
-            Wanted::Unchanged => case.frame.clone(),
-            Wanted::Anything => ran.frame.clone(),
-            Wanted::Bytes(bytes) => bytes.clone(),
-            Wanted::Outer(outer) => outer(source_port(&ran.frame).unwrap_or_default()),
+            Expected::Unchanged => case.frame.clone(),
+            Expected::Anything => ran.frame.clone(),
+            Expected::Bytes(bytes) => bytes.clone(),
+            Expected::Outer(outer) => outer(source_port(&ran.frame).unwrap_or_default()),
         },
     };
     let differences = counted.differences(&wanted_counts(case, end));

@@ -25,7 +25,7 @@ use vtep_common::abi::{
 use vtep_common::frame::packet::Meta;
 use vtep_common::sim::HostTables;
 use vtep_common::testkit::frames::Interfaces;
-use vtep_user::control::{Clock as _, Write};
+use vtep_user::control::{Stamps as _, Write};
 use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
 
 use self::totals::Totals;
@@ -225,12 +225,12 @@ impl TestBed<'_> {
         })
     }
 
-    /// What the programs have told the daemon since last asked, with times zeroed; what was told is no longer held back.
+    /// The programs' events since last asked, with times zeroed; none of them is held back any more.
     ///
     /// # Panics
     ///
     /// If the maps cannot be read, or an event is of another time.
-    pub fn told(&mut self) -> Vec<Event> {
+    pub fn events(&mut self) -> Vec<Event> {
         let mut events = self.datapath.events(usize::MAX);
         for event in &mut events {
             let subject = Event::subject(&event.words());

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::wait;
-use vtep_user::netlink::{Event, Monitor, Netlink, PeerRoute};
+use vtep_user::netlink::{Netlink, NetlinkEvent, NetlinkMonitor, PeerRoute};
 
 const OWNER: &str = "vtep instance test";
 const TUNNEL: &str = "vtep4789";
@@ -93,7 +93,7 @@ fn inside(ns: &Ns, test: impl AsyncFnOnce(Netlink) + Send) {
 }
 
 /// Waits until a peer is no longer pending.
-async fn settled(netlink: &Netlink, peer: IpAddr) -> PeerRoute {
+async fn resolved_peer(netlink: &Netlink, peer: IpAddr) -> PeerRoute {
     let waiting = async {
         loop {
             match netlink.resolve_peer(peer, None).await.unwrap() {
@@ -108,7 +108,10 @@ async fn settled(netlink: &Netlink, peer: IpAddr) -> PeerRoute {
 }
 
 /// Reads changes until one is as wanted.
-async fn until(monitor: &mut Monitor, mut wanted: impl FnMut(&Event) -> bool) -> Event {
+async fn until(
+    monitor: &mut NetlinkMonitor,
+    mut wanted: impl FnMut(&NetlinkEvent) -> bool,
+) -> NetlinkEvent {
     let mut seen = Vec::new();
     let reading = async {
         loop {

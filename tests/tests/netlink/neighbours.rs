@@ -1,9 +1,9 @@
 //! Next hops and their MACs.
 
 use vtep_tests::need_root;
-use vtep_user::netlink::{Event, Monitor, NeighbourState, PeerRoute};
+use vtep_user::netlink::{NeighbourState, NetlinkEvent, NetlinkMonitor, PeerRoute};
 
-use crate::{FAMILIES, addressed_pair, inside, ip, mac, settled, until};
+use crate::{FAMILIES, addressed_pair, inside, ip, mac, resolved_peer, until};
 
 #[test]
 fn a_probe_resolves_a_peer_on_the_link_and_behind_a_gateway() {
@@ -37,7 +37,7 @@ fn a_probe_resolves_a_peer_on_the_link_and_behind_a_gateway() {
                 mtu: 1450,
                 prefsrc: Some(ip(family.here)),
             };
-            assert_eq!(settled(&netlink, ip(family.far)).await, want);
+            assert_eq!(resolved_peer(&netlink, ip(family.far)).await, want);
             assert_eq!(netlink.resolve_peer(via, None).await.unwrap(), want);
             let table = netlink.neighbours().await.unwrap();
             let entry = table.iter().find(|entry| entry.ip == via).unwrap();
@@ -59,17 +59,17 @@ fn a_probe_after_a_failure_asks_again() {
         inside(&here, async |netlink| {
             let up = netlink.link_by_name("up0").await.unwrap();
             let peer = ip(family.there);
-            let mut monitor = Monitor::open().unwrap();
+            let mut monitor = NetlinkMonitor::open().unwrap();
             netlink.probe(up.index, peer).await.unwrap();
             until(&mut monitor, |event| {
-                matches!(event, Event::Neighbour { ip, state: NeighbourState::Failed, .. } if *ip == peer)
+                matches!(event, NetlinkEvent::Neighbour { ip, state: NeighbourState::Failed, .. } if *ip == peer)
             })
             .await;
             there.ip(&format!("address add {} dev down0", family.there_net));
 
             netlink.probe(up.index, peer).await.unwrap();
 
-            let resolved = settled(&netlink, peer).await;
+            let resolved = resolved_peer(&netlink, peer).await;
             assert!(
                 matches!(resolved, PeerRoute::Resolved { .. }),
                 "{resolved:?}"
@@ -89,7 +89,7 @@ fn a_kept_neighbour_is_resolved_and_managed_by_the_kernel() {
 
             netlink.keep_resolved(up.index, peer).await.unwrap();
 
-            settled(&netlink, peer).await;
+            resolved_peer(&netlink, peer).await;
             let entry = netlink.neighbour(up.index, peer).await.unwrap().unwrap();
             assert!(entry.managed);
             assert_eq!(entry.usable_mac(), Some(mac(&there)));

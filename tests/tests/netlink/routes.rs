@@ -4,7 +4,7 @@ use vtep_tests::lab::ns::Ns;
 use vtep_tests::need_root;
 use vtep_user::netlink::PeerRoute;
 
-use crate::{FAMILIES, addressed_pair, inside, ip, mac, pair, settled};
+use crate::{FAMILIES, addressed_pair, inside, ip, mac, pair, resolved_peer};
 
 #[test]
 fn a_global_address_comes_before_a_link_local_one() {
@@ -128,7 +128,7 @@ fn an_ipv4_route_over_an_ipv6_gateway_is_followed() {
         let via = ip("2001:db8::2");
         assert_eq!(pending, PeerRoute::Pending { oif: up.index, via });
         netlink.probe(up.index, via).await.unwrap();
-        let resolved = settled(&netlink, far).await;
+        let resolved = resolved_peer(&netlink, far).await;
         assert!(
             matches!(resolved, PeerRoute::Resolved { dst_mac, .. } if dst_mac == mac(&there)),
             "{resolved:?}"

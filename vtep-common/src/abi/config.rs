@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 pub struct Config {
     /// [`LAYOUT_VERSION`](crate::abi::map::LAYOUT_VERSION) of the daemon that made the maps.
     pub layout: u32,
-    /// Interface number of the kernel device.
+    /// Interface number of the slow-path device.
     pub device: u32,
     /// UDP port of VXLAN.
     pub udp_port: u16,

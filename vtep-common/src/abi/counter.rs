@@ -22,7 +22,7 @@ pub enum Hook {
     UplinkXdp = 0,
     /// TC ingress on an uplink.
     Uplink = 1,
-    /// TC ingress on the kernel device.
+    /// TC ingress on the slow-path device.
     Tunnel = 2,
     /// TC ingress on a port.
     Port = 3,

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use source::Source;
+use source::SourceFile;
 
 /// The floors of each crate, the ground first. A file is on the floor of the longest name that its module begins with; what is on
 /// the same floor may be used in either way, but not in a circle.
@@ -151,7 +151,7 @@ fn floor(floors: &[&[&str]], module: &Module) -> Option<usize> {
 /// A crate: its files, and which of them uses what of which other.
 struct Package {
     name: &'static str,
-    files: BTreeMap<Module, (PathBuf, Source)>,
+    files: BTreeMap<Module, (PathBuf, SourceFile)>,
     edges: BTreeMap<Module, BTreeMap<Module, String>>,
 }
 
@@ -195,7 +195,7 @@ impl Package {
                 let text = fs::read_to_string(&path).expect("a source");
                 // A binary's root is used by nothing.
                 if stem != "main" {
-                    self.files.insert(inner, (path, Source::read(&text)));
+                    self.files.insert(inner, (path, SourceFile::read(&text)));
                 }
             }
         }

@@ -22,7 +22,7 @@ pub(crate) struct Path {
 
 /// What a source has and names.
 #[derive(Debug, Default)]
-pub(crate) struct Source {
+pub(crate) struct SourceFile {
     pub(crate) imports: Vec<Import>,
     pub(crate) paths: Vec<Path>,
     /// The items that it defines, at whatever depth.
@@ -33,7 +33,7 @@ pub(crate) struct Source {
     pub(crate) test_modules: Vec<String>,
 }
 
-impl Source {
+impl SourceFile {
     pub(crate) fn read(text: &str) -> Self {
         let mut reader = Reader {
             tokens: tokens(text),
@@ -53,7 +53,7 @@ struct Reader {
     /// The inline modules around this place, each with the depth of its braces.
     modules: Vec<(String, usize)>,
     depth: usize,
-    source: Source,
+    source: SourceFile,
 }
 
 impl Reader {

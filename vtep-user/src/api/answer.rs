@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::ErrorBody;
 use crate::ask::Reply;
-use crate::model::{Kind, Refusal};
+use crate::model::{Refusal, RefusalKind};
 
 /// An answer, or why there is none.
 pub(super) type Answer = Result<Response, Refusal>;
@@ -68,14 +68,14 @@ fn json_array<T: Serialize + Send + 'static>(rows: Vec<T>) -> Response {
 }
 
 /// The status of a refusal.
-pub(super) const fn status(kind: Kind) -> StatusCode {
+pub(super) const fn status(kind: RefusalKind) -> StatusCode {
     match kind {
-        Kind::NotFound => StatusCode::NOT_FOUND,
-        Kind::Conflict => StatusCode::CONFLICT,
-        Kind::Invalid => StatusCode::BAD_REQUEST,
-        Kind::Full => StatusCode::INSUFFICIENT_STORAGE,
-        Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
-        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        RefusalKind::NotFound => StatusCode::NOT_FOUND,
+        RefusalKind::Conflict => StatusCode::CONFLICT,
+        RefusalKind::Invalid => StatusCode::BAD_REQUEST,
+        RefusalKind::Full => StatusCode::INSUFFICIENT_STORAGE,
+        RefusalKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        RefusalKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -9,7 +9,7 @@ use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{Content, OpenApi, RefOr, Required, Response, Schema};
 
 use super::{ErrorBody, answer};
-use crate::model::Kind;
+use crate::model::RefusalKind;
 use crate::model::endpoint::{Answers, Input, Method, Type};
 use crate::model::request::{Described, operations};
 
@@ -92,7 +92,7 @@ fn describe(operation: &dyn Described, schemas: &mut Schemas) -> OperationBuilde
     described
 }
 
-fn status(kind: Kind) -> String {
+fn status(kind: RefusalKind) -> String {
     answer::status(kind).as_u16().to_string()
 }
 

@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_socket_has_mode_0660_in_a_directory_with_mode_0755_and_goes_with_its_owner() {
-        let place = Place::new("mode");
+        let place = TempPath::new("mode");
 
         let socket = Socket::bind_at(&place.socket(), "main").unwrap();
 
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_daemon_of_an_instance_is_refused_by_name() {
-        let place = Place::new("second");
+        let place = TempPath::new("second");
         let first = Socket::bind_at(&place.socket(), "blue").unwrap();
 
         let second = Socket::bind_at(&place.socket(), "blue")
@@ -200,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_socket_of_a_dead_daemon_is_replaced() {
-        let place = Place::new("dead");
+        let place = TempPath::new("dead");
         fs::create_dir_all(place.socket().parent().unwrap()).unwrap();
         drop(std::os::unix::net::UnixListener::bind(place.socket()).unwrap());
         assert!(place.socket().exists());
@@ -213,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_in_the_way_is_left_alone() {
-        let place = Place::new("file");
+        let place = TempPath::new("file");
         fs::create_dir_all(place.socket().parent().unwrap()).unwrap();
         fs::write(place.socket(), "mine").unwrap();
 
@@ -223,9 +223,9 @@ mod tests {
         assert_eq!(fs::read_to_string(place.socket()).unwrap(), "mine");
     }
 
-    struct Place(PathBuf);
+    struct TempPath(PathBuf);
 
-    impl Place {
+    impl TempPath {
         fn new(name: &str) -> Self {
             let root = format!("vtep-socket-{}-{name}", std::process::id());
             let root = std::env::temp_dir().join(root);
@@ -238,7 +238,7 @@ mod tests {
         }
     }
 
-    impl Drop for Place {
+    impl Drop for TempPath {
         fn drop(&mut self) {
             drop(fs::remove_dir_all(&self.0));
         }

@@ -57,7 +57,7 @@ pub enum Write {
 
 /// An interface at which the port programs are to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attach {
+pub struct Attachment {
     /// Its number.
     pub ifindex: Ifindex,
     /// Its name.
@@ -86,7 +86,7 @@ pub struct Effect {
     /// The map writes, in their order.
     pub writes: Vec<Write>,
     /// Interfaces to take frames from; one that is attached already changes its hook.
-    pub attach: Vec<Attach>,
+    pub attach: Vec<Attachment>,
     /// Multicast groups to become a member of on the uplinks.
     pub join: Vec<IpAddr>,
     /// Multicast groups to leave.
@@ -136,7 +136,7 @@ impl Effect {
             && undo.is_none()
     }
 
-    /// This effect and the one of the next change, as one. What the first asked for and the second took back is left out,
+    /// This effect and the one of the next change, as one. What the first asked for and the second rolled back is left out,
     /// except for the writes, which are all made.
     #[must_use]
     pub fn then(mut self, next: Self) -> Self {

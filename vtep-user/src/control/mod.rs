@@ -1,5 +1,5 @@
 //! What the daemon knows and decides: VNIs, ports, FDB, flood lists, peers, hosts and the nexthop table, and what is to be
-//! written for a change, for what the kernel side tells, and as time passes.
+//! written for a change, for what the programs report, and as time passes.
 //!
 //! A pure state machine. It asks and touches nothing: the daemon looks links and routes up, hands in what it found, and
 //! carries out the [`Effect`] that comes back. The BPF maps hold everything a user has set, so that [`State::adopt`]
@@ -19,13 +19,13 @@ mod state;
 mod tests;
 
 pub use adopt::{Adopted, Dump};
-pub use effect::{Announce, Attach, Effect, Write};
+pub use effect::{Announce, Attachment, Effect, Write};
 pub use record::{
     address::unfit,
-    clock::Clock,
-    facts::{LinkFacts, Links, Reserved},
+    facts::{LinkFacts, Links, ReservedFor},
     limits::Limits,
     peer::Resolution,
     run::LearnCounters,
+    stamps::Stamps,
 };
-pub use state::{State, Totals};
+pub use state::{State, TableSizes};

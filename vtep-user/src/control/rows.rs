@@ -3,21 +3,21 @@
 use std::net::IpAddr;
 
 use vtep_common::abi::{
-    self,
     addr::MacAddr,
     fdb::{FdbKey, FdbTarget},
     id::{PeerId, SegmentId},
     neigh::NeighOrigin,
+    peer::Peer,
 };
 
 use super::{
     ops::refuse,
     record::{
-        clock::Clock,
         entry::{Entry, key},
         locals::distinct,
         queue::SECOND,
         settings,
+        stamps::Stamps,
     },
     state::State,
 };
@@ -75,7 +75,7 @@ impl State {
     }
 
     /// The FDB entries that match, by VNI, MAC and VTEP; a flood list is a row with the zero MAC for each VTEP.
-    pub fn fdb_rows(&self, filter: &FdbFilter, clock: &dyn Clock) -> Result<Vec<FdbRow>, Refusal> {
+    pub fn fdb_rows(&self, filter: &FdbFilter, clock: &dyn Stamps) -> Result<Vec<FdbRow>, Refusal> {
         let FdbFilter {
             vni,
             dst,
@@ -114,7 +114,7 @@ impl State {
         &self,
         mac: MacAddr,
         vni: Vni,
-        clock: &dyn Clock,
+        clock: &dyn Stamps,
     ) -> Result<Vec<FdbRow>, Refusal> {
         let number = self.segment_of(vni)?;
         let rows = match self.fdb.get(number, mac) {
@@ -140,7 +140,7 @@ impl State {
         number: SegmentId,
         mac: MacAddr,
         entry: Entry,
-        clock: &dyn Clock,
+        clock: &dyn Stamps,
     ) -> FdbRow {
         FdbRow {
             vni: self.segments.vni(number),
@@ -167,7 +167,7 @@ impl State {
             .filter(|peer| !peer.is_group() && ip.is_none_or(|ip| ip == peer.ip))
             .map(|peer| {
                 let resolved = peer.state == PeerState::Resolved;
-                let csum6 = !peer.pod.has(abi::peer::Peer::CSUM6_OFF);
+                let csum6 = !peer.pod.has(Peer::CSUM6_OFF);
                 PeerRow {
                     ip: peer.ip,
                     dev: peer.dev.clone(),
@@ -213,7 +213,7 @@ impl State {
     }
 
     /// Seconds since a learned entry was last seen.
-    fn age_s(key: FdbKey, state: EntryState, clock: &dyn Clock) -> Option<u64> {
+    fn age_s(key: FdbKey, state: EntryState, clock: &dyn Stamps) -> Option<u64> {
         match state {
             EntryState::Static | EntryState::Evpn => None,
             EntryState::Learned => clock
@@ -226,7 +226,7 @@ impl State {
     pub fn neigh_rows(
         &self,
         vni: Option<Vni>,
-        clock: &dyn Clock,
+        clock: &dyn Stamps,
     ) -> Result<Vec<NeighRow>, Refusal> {
         let now = clock.now();
         let mut rows = Vec::new();
@@ -234,9 +234,9 @@ impl State {
             let start = rows.len();
             for (ip, neigh) in self.hosts.entries(number) {
                 let snooped = neigh.is_snooped();
-                let heard = match neigh.heard.0 {
+                let seen = match neigh.last_snooped.0 {
                     0 => now,
-                    heard => heard,
+                    seen => seen,
                 };
                 rows.push(NeighRow {
                     vni: self.segments.vni(number),
@@ -248,7 +248,7 @@ impl State {
                         .and_then(|slot| self.port_name(slot))
                         .map(|(dev, _)| dev.to_owned()),
                     router: neigh.router,
-                    age_s: snooped.then(|| now.saturating_sub(heard) / SECOND),
+                    age_s: snooped.then(|| now.saturating_sub(seen) / SECOND),
                 });
             }
             rows[start..].sort_unstable_by_key(|row| row.ip);

@@ -12,7 +12,7 @@ use super::{
     effect::Write,
     record::{
         addresses::PortAddresses,
-        facts::Reserved,
+        facts::ReservedFor,
         fdb::Fdb,
         flood::FloodLists,
         hash::Set,
@@ -31,7 +31,7 @@ use crate::model::{VlanId, Vni};
 
 /// How much there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Totals {
+pub struct TableSizes {
     /// VNIs.
     pub vnis: u32,
     /// Ports.
@@ -50,7 +50,7 @@ pub struct State {
     pub(super) limits: Limits,
     pub(super) udp_port: u16,
     pub(super) locals: Locals,
-    pub(super) reserved: HashMap<Ifindex, Reserved>,
+    pub(super) reserved: HashMap<Ifindex, ReservedFor>,
     /// The hypervisor's own MACs.
     pub(super) own_macs: Set<MacAddr>,
     pub(super) segments: Segments,
@@ -118,7 +118,7 @@ impl State {
     }
 
     /// Says which interfaces cannot be ports.
-    pub fn set_reserved(&mut self, reserved: HashMap<Ifindex, Reserved>) {
+    pub fn set_reserved(&mut self, reserved: HashMap<Ifindex, ReservedFor>) {
         self.reserved = reserved;
     }
 
@@ -141,8 +141,8 @@ impl State {
 
     /// How much there is.
     #[must_use]
-    pub fn totals(&self) -> Totals {
-        Totals {
+    pub fn totals(&self) -> TableSizes {
+        TableSizes {
             vnis: self.segments.len(),
             ports: self.ports.len(),
             peers: self.peers.len(),

@@ -20,7 +20,7 @@ const ALL_NODES_MAC: MacAddr = MacAddr::from_bytes([0x33, 0x33, 0, 0, 0, 1]);
 
 /// A host at the MAC that is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Host {
+pub(super) struct AnnouncedHost {
     /// Its address.
     pub(super) ip: IpAddr,
     /// It is a router: were it announced as none, its neighbours would give up their routes by it (RFC 4861 section 7.2.5).
@@ -29,7 +29,7 @@ pub(super) struct Host {
 
 /// The VXLAN payloads that announce `mac`: one for each of its hosts, or, where none is known, the RARP request that QEMU sends
 /// after a migration.
-pub(super) fn announcements(vni: Vni, mac: MacAddr, hosts: &[Host]) -> Vec<Vec<u8>> {
+pub(super) fn announcements(vni: Vni, mac: MacAddr, hosts: &[AnnouncedHost]) -> Vec<Vec<u8>> {
     if hosts.is_empty() {
         return vec![payload(vni, &rarp(mac))];
     }
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_router_stays_one() {
-        let host = Host {
+        let host = AnnouncedHost {
             ip: "fd00::7".parse().unwrap(),
             router: true,
         };
@@ -203,9 +203,9 @@ mod tests {
     }
 
     fn announce(hosts: &[&str]) -> Vec<Vec<u8>> {
-        let hosts: Vec<Host> = hosts
+        let hosts: Vec<AnnouncedHost> = hosts
             .iter()
-            .map(|ip| Host {
+            .map(|ip| AnnouncedHost {
                 ip: ip.parse().unwrap(),
                 router: false,
             })

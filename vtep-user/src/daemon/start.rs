@@ -9,18 +9,18 @@ use aya::util::KernelVersion;
 use vtep_common::abi::{config::Config, id::Ifindex, map::DEFAULT_FDB_ENTRIES};
 
 use super::{
-    core::{Core, Prepared},
+    core::{Core, CoreParts},
     error::DaemonError,
     facts, locals,
     options::Options,
     slow_path::{self, SlowPath},
-    uplinks::{self, Hook, Uplinks},
+    uplinks::{self, Uplinks, XdpChoice},
 };
 use crate::{
     control::{Adopted, Limits, State, Write},
     datapath::{self, Datapath, Transaction},
     model::{PortHook, UplinkStatus, XdpMode},
-    netlink::{Link, LinkKind, Monitor, Netlink},
+    netlink::{Link, LinkKind, Netlink, NetlinkMonitor},
 };
 
 /// Oldest kernel: it has all helpers, and the source address in tunnel keys (6.0).
@@ -29,7 +29,7 @@ const OLDEST_KERNEL: (KernelVersion, &str) = (KernelVersion::new(6, 1, 0), "6.1"
 /// A daemon that is ready.
 pub(super) struct Started {
     pub(super) core: Core,
-    pub(super) monitor: Monitor,
+    pub(super) monitor: NetlinkMonitor,
 }
 
 pub(super) fn check_kernel() -> Result<(), DaemonError> {
@@ -56,7 +56,7 @@ pub(super) fn check_kernel() -> Result<(), DaemonError> {
 pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
     let netlink = Netlink::open()?;
     // Before anything is read: what changes from here on is reported.
-    let monitor = Monitor::open()?;
+    let monitor = NetlinkMonitor::open()?;
     let uplinks = uplinks::find(&netlink, &options.run.ifaces).await?;
     let locals = locals::find(&netlink, options, &uplinks).await?;
     datapath::check_bpffs()?;
@@ -100,7 +100,7 @@ async fn prepare(
     match prepared {
         Ok((state, statuses)) => {
             let (instance, udp_port) = (options.instance().to_owned(), options.udp_port());
-            Core::new(Prepared {
+            Core::new(CoreParts {
                 options: options.clone(),
                 netlink: netlink.clone(),
                 datapath,
@@ -132,7 +132,7 @@ struct Wanted<'a> {
     locals: Vec<IpAddr>,
 }
 
-/// Checks first, then attaches what is new, which may be refused and can be taken back (`transaction`), and only then changes tables
+/// Checks first, then attaches what is new, which may be refused and rolled back (`transaction`), and only then changes tables
 /// and programs that are in use.
 async fn take_over(
     options: &Options,
@@ -199,7 +199,7 @@ async fn take_over(
         let statuses = attach_new(&state, device, uplinks, &hooks, datapath, transaction)?;
         datapath.set_parts()?;
         fill(datapath)?;
-        renew(&state, device, uplinks, &hooks, datapath)?;
+        replace_programs(&state, device, uplinks, &hooks, datapath)?;
         datapath.pin_programs()?;
         return Ok((state, statuses));
     }
@@ -215,7 +215,7 @@ fn attach_new(
     state: &State,
     device: &Link,
     uplinks: &[Link],
-    hooks: &[Hook],
+    hooks: &[XdpChoice],
     datapath: &mut Datapath,
     transaction: &mut Transaction,
 ) -> Result<Vec<UplinkStatus>, DaemonError> {
@@ -236,11 +236,11 @@ fn attach_new(
 }
 
 /// Replaces the programs of the last daemon, and detaches those that are not wanted any more.
-fn renew(
+fn replace_programs(
     state: &State,
     device: &Link,
     uplinks: &[Link],
-    hooks: &[Hook],
+    hooks: &[XdpChoice],
     datapath: &mut Datapath,
 ) -> Result<(), DaemonError> {
     datapath.attach_slow_path(&device.name, device.index)?;

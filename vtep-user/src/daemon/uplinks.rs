@@ -32,14 +32,14 @@ pub(super) async fn find(netlink: &Netlink, names: &[String]) -> Result<Vec<Link
 }
 
 /// The mode of XDP at an uplink, or why it has TC alone.
-pub(super) type Hook = Result<XdpMode, String>;
+pub(super) type XdpChoice = Result<XdpMode, String>;
 
 /// XDP where it is wanted and pays.
 pub(super) fn choose_hook(
     options: &Options,
     netlink: &Netlink,
     link: &Link,
-) -> Result<Hook, DaemonError> {
+) -> Result<XdpChoice, DaemonError> {
     let native = netlink
         .xdp_features(link.index)?
         .is_none_or(|features| features.has(XdpFeatures::BASIC));
@@ -59,7 +59,7 @@ pub(super) fn choose_hook(
 /// Attaches to an uplink, TC always, unless it is attached already. Says what it got, and why.
 pub(super) fn attach(
     link: &Link,
-    hook: &Hook,
+    hook: &XdpChoice,
     datapath: &mut Datapath,
     transaction: &mut Transaction,
 ) -> Result<UplinkStatus, DaemonError> {

@@ -62,7 +62,7 @@ impl Datapath {
         }
     }
 
-    /// Attaches TC to the kernel device, or updates the link that is there.
+    /// Attaches TC to the slow-path device, or updates the link that is there.
     pub fn attach_slow_path(
         &mut self,
         device: &str,
@@ -103,7 +103,7 @@ impl Datapath {
         self.detach_tc("tc_uplink", ifindex)
     }
 
-    /// Detaches TC from a kernel device that is one no longer.
+    /// Detaches TC from a device that is the slow-path device no longer.
     pub fn detach_slow_path(&mut self, ifindex: Ifindex) -> Result<(), DatapathError> {
         self.detach_tc("tc_tunnel", ifindex)
     }
@@ -125,7 +125,7 @@ impl Datapath {
         Ok(found)
     }
 
-    /// Pins the programs in place of the last daemon's. Those are needed until nothing has to be taken back any more.
+    /// Pins the programs in place of the last daemon's. Those are needed until nothing has to be rolled back any more.
     pub fn pin_programs(&mut self) -> Result<(), DatapathError> {
         let dir = pins::programs_dir(&self.dir);
         for name in programs() {

@@ -19,7 +19,7 @@ const READ_AT_ONCE: usize = 4_096;
 /// What the batch commands take: `batch` of `union bpf_attr`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-struct Request {
+struct BatchAttr {
     in_batch: u64,
     out_batch: u64,
     keys: u64,
@@ -56,16 +56,16 @@ pub(super) fn entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> Result<Vec<(K, V)>
     // Where the kernel goes on: the number of a bucket.
     let (mut from, mut next): (Option<u32>, u32) = (None, 0);
     loop {
-        let mut request = request(map, keys.len());
-        request.in_batch = from
+        let mut attr = attr(map, keys.len());
+        attr.in_batch = from
             .as_ref()
             .map_or(0, |bucket| std::ptr::from_ref(bucket) as u64);
-        request.out_batch = &raw mut next as u64;
-        request.keys = keys.as_mut_ptr() as u64;
-        request.values = values.as_mut_ptr() as u64;
+        attr.out_batch = &raw mut next as u64;
+        attr.keys = keys.as_mut_ptr() as u64;
+        attr.values = values.as_mut_ptr() as u64;
         // SAFETY: the kernel writes no more keys and values than the vectors have, whose types have the sizes of the map's, and
         // one number to go on from, as hash tables have it.
-        let done = unsafe { call(LOOKUP_BATCH, &mut request) };
+        let done = unsafe { call(LOOKUP_BATCH, &mut attr) };
         let at_end = match done {
             Ok(()) => false,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
@@ -79,7 +79,7 @@ pub(super) fn entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> Result<Vec<(K, V)>
             Err(error) => return Err(error.into()),
         };
         let read = keys.iter().copied().zip(values.iter().copied());
-        found.extend(read.take(request.count as usize));
+        found.extend(read.take(attr.count as usize));
         if at_end {
             return Ok(found);
         }
@@ -87,8 +87,8 @@ pub(super) fn entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> Result<Vec<(K, V)>
     }
 }
 
-fn request(map: BorrowedFd<'_>, count: usize) -> Request {
-    Request {
+fn attr(map: BorrowedFd<'_>, count: usize) -> BatchAttr {
+    BatchAttr {
         in_batch: 0,
         out_batch: 0,
         keys: 0,
@@ -102,15 +102,15 @@ fn request(map: BorrowedFd<'_>, count: usize) -> Request {
 
 /// # Safety
 ///
-/// The pointers of the request must hold for what the command reads and writes.
-unsafe fn call(command: libc::c_int, request: &mut Request) -> io::Result<()> {
-    // SAFETY: the request is as long as is said, and the caller vouches for what it points to.
+/// The pointers of the attr must hold for what the command reads and writes.
+unsafe fn call(command: libc::c_int, attr: &mut BatchAttr) -> io::Result<()> {
+    // SAFETY: the attr is as long as is said, and the caller vouches for what it points to.
     let status = unsafe {
         libc::syscall(
             libc::SYS_bpf,
             command,
-            &raw mut *request,
-            size_of::<Request>(),
+            &raw mut *attr,
+            size_of::<BatchAttr>(),
         )
     };
     if status < 0 {

@@ -1,4 +1,4 @@
-//! Taking what the kernel side tells out of the ring buffer.
+//! Taking the events of the programs out of the ring buffer.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 

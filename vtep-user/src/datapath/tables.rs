@@ -32,7 +32,7 @@ use super::{
     error::DatapathError,
     hash_table::{HashTable, Unset},
 };
-use crate::control::{Clock, Dump, Write};
+use crate::control::{Dump, Stamps, Write};
 
 /// Takes a map out of the object as the type that it is.
 fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DatapathError>
@@ -259,7 +259,7 @@ fn clear(
     Ok(())
 }
 
-impl Clock for Datapath {
+impl Stamps for Datapath {
     fn now(&self) -> u64 {
         monotonic_ns()
     }

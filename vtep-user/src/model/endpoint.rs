@@ -5,7 +5,7 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::{Ref, RefOr, schema::Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::{Kind, Row};
+use super::{RefusalKind, Row};
 
 /// How an operation is asked for over the API.
 pub struct Endpoint {
@@ -20,7 +20,7 @@ pub struct Endpoint {
     /// What it answers.
     pub answers: Answers,
     /// What it can be refused for, as far as the document tells.
-    pub refusals: &'static [Kind],
+    pub refusals: &'static [RefusalKind],
 }
 
 /// A method of HTTP.

@@ -32,7 +32,7 @@ pub use column::{Column, Row, printable};
 pub use event::*;
 pub use op::Op;
 pub use query::Query;
-pub use refusal::{Kind, Refusal};
+pub use refusal::{Refusal, RefusalKind};
 pub use rows::*;
 pub use settings::fdb::{FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec};
 pub use settings::filter::{StatsFilter, VniFilter};

@@ -11,8 +11,8 @@ use super::endpoint::{Answers, Endpoint, Input, Method};
 use super::operation::{Operation, Syntax};
 use super::settings::{fdb, neigh, nexthop, peer, port, vni};
 use super::{
-    Argument, FdbDel, FdbFilter, FdbSpec, Kind, NeighDel, NeighSpec, NexthopDel, NexthopSpec,
-    Nothing, PeerSpec, PortChange, PortPart, PortSpec, Vni, VniSpec,
+    Argument, FdbDel, FdbFilter, FdbSpec, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Nothing,
+    PeerSpec, PortChange, PortPart, PortSpec, RefusalKind, Vni, VniSpec,
 };
 
 /// A change, as it travels in a batch.
@@ -112,7 +112,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Creates a VNI.",
             input: Input::body::<VniSpec>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::Conflict],
+            refusals: &[RefusalKind::Invalid, RefusalKind::Conflict],
         },
         read: |given| {
             Ok(Op::VniAdd {
@@ -139,7 +139,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Changes the given settings of a VNI.",
             input: Input::body::<VniSpec>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| {
             Ok(Op::VniSet {
@@ -166,7 +166,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Deletes a VNI.",
             input: Input::Nothing,
             answers: Answers::Done,
-            refusals: &[Kind::NotFound, Kind::Conflict],
+            refusals: &[RefusalKind::NotFound, RefusalKind::Conflict],
         },
         read: |given| Ok(Op::VniDel { vni: given.key()? }),
         send: |request, to| match request {
@@ -188,7 +188,11 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Puts a device, or one VLAN of it, into a VNI.",
             input: Input::body::<PortSpec>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict],
+            refusals: &[
+                RefusalKind::Invalid,
+                RefusalKind::NotFound,
+                RefusalKind::Conflict,
+            ],
         },
         read: |given| Ok(Op::PortAdd(Box::new(given.body(&port::NEW)?))),
         send: |request, to| match request {
@@ -210,7 +214,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Changes the given settings of a port.",
             input: Input::body::<PortChange>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| {
             Ok(Op::PortSet {
@@ -237,7 +241,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Removes a port, or a part of it.",
             input: Input::query::<PortPart>(),
             answers: Answers::Done,
-            refusals: &[Kind::NotFound],
+            refusals: &[RefusalKind::NotFound],
         },
         read: |given| {
             Ok(Op::PortDel {
@@ -264,7 +268,12 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes an FDB entry; refused if the MAC has one.",
             input: Input::body::<FdbSpec>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
+            refusals: &[
+                RefusalKind::Invalid,
+                RefusalKind::NotFound,
+                RefusalKind::Conflict,
+                RefusalKind::Full,
+            ],
         },
         read: |given| Ok(Op::FdbAdd(given.body(&fdb::ENTRY)?)),
         send: |request, to| match request {
@@ -286,7 +295,12 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Adds a destination to the flood list or to a multicast MAC.",
             input: Input::body::<FdbSpec>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
+            refusals: &[
+                RefusalKind::Invalid,
+                RefusalKind::NotFound,
+                RefusalKind::Conflict,
+                RefusalKind::Full,
+            ],
         },
         read: |given| Ok(Op::FdbAppend(given.body(&fdb::ENTRY)?)),
         send: |request, to| match request {
@@ -308,7 +322,11 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes an FDB entry, and replaces the one that the MAC has.",
             input: Input::body::<FdbSpec>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
+            refusals: &[
+                RefusalKind::Invalid,
+                RefusalKind::NotFound,
+                RefusalKind::Full,
+            ],
         },
         read: |given| Ok(Op::FdbReplace(given.body(&fdb::ENTRY)?)),
         send: |request, to| match request {
@@ -330,7 +348,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Deletes an FDB entry.",
             input: Input::query::<FdbDel>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Op::FdbDel(given.query(&fdb::DELETE)?)),
         send: |request, to| match request {
@@ -352,7 +370,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Deletes all FDB entries that match.",
             input: Input::body::<FdbFilter>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Op::FdbFlush(given.body(&fdb::FLUSH)?)),
         send: |request, to| match request {
@@ -374,7 +392,12 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes a neigh entry; refused if the host already has a user's entry.",
             input: Input::body::<NeighSpec>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
+            refusals: &[
+                RefusalKind::Invalid,
+                RefusalKind::NotFound,
+                RefusalKind::Conflict,
+                RefusalKind::Full,
+            ],
         },
         read: |given| Ok(Op::NeighAdd(given.body(&neigh::ENTRY)?)),
         send: |request, to| match request {
@@ -396,7 +419,11 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes a neigh entry, and replaces the one that the host has.",
             input: Input::body::<NeighSpec>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
+            refusals: &[
+                RefusalKind::Invalid,
+                RefusalKind::NotFound,
+                RefusalKind::Full,
+            ],
         },
         read: |given| Ok(Op::NeighReplace(given.body(&neigh::ENTRY)?)),
         send: |request, to| match request {
@@ -418,7 +445,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Deletes a neigh entry.",
             input: Input::query::<NeighDel>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Op::NeighDel(given.query(&neigh::DELETE)?)),
         send: |request, to| match request {
@@ -440,7 +467,12 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes a nexthop entry; refused if the host or prefix has one.",
             input: Input::body::<NexthopSpec>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Conflict, Kind::Full],
+            refusals: &[
+                RefusalKind::Invalid,
+                RefusalKind::NotFound,
+                RefusalKind::Conflict,
+                RefusalKind::Full,
+            ],
         },
         read: |given| Ok(Op::NexthopAdd(given.body(&nexthop::ENTRY)?)),
         send: |request, to| match request {
@@ -462,7 +494,11 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes a nexthop entry, and replaces the one that the host or prefix has.",
             input: Input::body::<NexthopSpec>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound, Kind::Full],
+            refusals: &[
+                RefusalKind::Invalid,
+                RefusalKind::NotFound,
+                RefusalKind::Full,
+            ],
         },
         read: |given| Ok(Op::NexthopReplace(given.body(&nexthop::ENTRY)?)),
         send: |request, to| match request {
@@ -484,7 +520,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Deletes a nexthop entry.",
             input: Input::query::<NexthopDel>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Op::NexthopDel(given.query(&nexthop::DELETE)?)),
         send: |request, to| match request {
@@ -506,7 +542,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Changes the given settings of a peer.",
             input: Input::body::<PeerSpec>(),
             answers: Answers::Done,
-            refusals: &[Kind::Invalid, Kind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| {
             Ok(Op::PeerSet {

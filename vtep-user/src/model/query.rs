@@ -8,8 +8,8 @@ use super::operation::{Operation, Syntax};
 use super::settings::fdb::{self, FdbAt};
 use super::settings::filter;
 use super::{
-    Argument, DropsRow, FdbFilter, FdbRow, Kind, NeighRow, NexthopRow, Nothing, PeerRow, PortRow,
-    Refusal, StatsFilter, StatsRow, Status, Vni, VniFilter, VniRow,
+    Argument, DropsRow, FdbFilter, FdbRow, NeighRow, NexthopRow, Nothing, PeerRow, PortRow,
+    Refusal, RefusalKind, StatsFilter, StatsRow, Status, Vni, VniFilter, VniRow,
 };
 
 /// Something to read.
@@ -103,7 +103,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "One VNI, as the only row.",
             input: Input::Nothing,
             answers: Answers::rows::<VniRow>(),
-            refusals: &[Kind::NotFound],
+            refusals: &[RefusalKind::NotFound],
         },
         read: |given| Ok(Query::Vnis(given.optional_key()?)),
         send: |request, to| match request {
@@ -142,7 +142,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "The ports of one device.",
             input: Input::Nothing,
             answers: Answers::rows::<PortRow>(),
-            refusals: &[Kind::NotFound],
+            refusals: &[RefusalKind::NotFound],
         },
         read: |given| Ok(Query::Ports(given.optional_key()?)),
         send: |request, to| match request {
@@ -164,7 +164,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "The entries of one MAC.",
             input: Input::Nothing,
             answers: Answers::rows::<FdbRow>(),
-            refusals: &[Kind::NotFound],
+            refusals: &[RefusalKind::NotFound],
         },
         read: |given| Ok(Query::FdbGet(FdbAt::read(given)?)),
         send: |request, to| match request {
@@ -186,7 +186,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "The FDB entries that match.",
             input: Input::query::<FdbFilter>(),
             answers: Answers::rows::<FdbRow>(),
-            refusals: &[Kind::Invalid],
+            refusals: &[RefusalKind::Invalid],
         },
         read: |given| Ok(Query::Fdb(given.query(&fdb::FILTER)?)),
         send: |request, to| match request {
@@ -208,7 +208,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "The hosts that ARP and ND are answered for.",
             input: Input::query::<VniFilter>(),
             answers: Answers::rows::<NeighRow>(),
-            refusals: &[Kind::Invalid, Kind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Query::Neighs(given.query(&filter::OF_VNI)?)),
         send: |request, to| match request {
@@ -230,7 +230,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "The nexthop table.",
             input: Input::query::<VniFilter>(),
             answers: Answers::rows::<NexthopRow>(),
-            refusals: &[Kind::Invalid, Kind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Query::Nexthops(given.query(&filter::OF_VNI)?)),
         send: |request, to| match request {
@@ -269,7 +269,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "One peer, as the only row.",
             input: Input::Nothing,
             answers: Answers::rows::<PeerRow>(),
-            refusals: &[Kind::NotFound],
+            refusals: &[RefusalKind::NotFound],
         },
         read: |given| Ok(Query::Peers(given.optional_key()?)),
         send: |request, to| match request {
@@ -291,7 +291,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "The counters that match.",
             input: Input::query::<StatsFilter>(),
             answers: Answers::rows::<StatsRow>(),
-            refusals: &[Kind::NotFound],
+            refusals: &[RefusalKind::NotFound],
         },
         read: |given| Ok(Query::Stats(given.query(&filter::STATS)?)),
         send: |request, to| match request {

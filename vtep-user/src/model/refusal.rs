@@ -6,7 +6,7 @@ use super::BadValue;
 
 /// Which sort of refusal; decides the HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum RefusalKind {
     /// What is named does not exist: 404.
     NotFound,
     /// What is there is in the way: 409.
@@ -26,7 +26,7 @@ pub enum Kind {
 #[error("{}{message}", Line(*.line))]
 pub struct Refusal {
     /// Which sort.
-    pub kind: Kind,
+    pub kind: RefusalKind,
     /// The sentence, lower case, without a full stop.
     pub message: String,
     /// The line of the batch that was refused.
@@ -43,7 +43,7 @@ impl fmt::Display for Line {
 
 impl Refusal {
     /// A refusal of this kind.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
@@ -53,32 +53,32 @@ impl Refusal {
 
     /// What is named does not exist.
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self::new(Kind::NotFound, message)
+        Self::new(RefusalKind::NotFound, message)
     }
 
     /// What is there is in the way.
     pub fn conflict(message: impl Into<String>) -> Self {
-        Self::new(Kind::Conflict, message)
+        Self::new(RefusalKind::Conflict, message)
     }
 
     /// The request makes no sense.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::new(Kind::Invalid, message)
+        Self::new(RefusalKind::Invalid, message)
     }
 
     /// There is no room.
     pub fn full(message: impl Into<String>) -> Self {
-        Self::new(Kind::Full, message)
+        Self::new(RefusalKind::Full, message)
     }
 
     /// This daemon or kernel cannot do it.
     pub fn unsupported(message: impl Into<String>) -> Self {
-        Self::new(Kind::Unsupported, message)
+        Self::new(RefusalKind::Unsupported, message)
     }
 
     /// The daemon failed.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(Kind::Internal, message)
+        Self::new(RefusalKind::Internal, message)
     }
 
     /// The same, for this line of a batch.

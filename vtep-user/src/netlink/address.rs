@@ -12,7 +12,7 @@ use super::{Error, Netlink};
 
 /// An IP address of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Address {
+pub struct InterfaceAddress {
     /// The interface.
     pub ifindex: Ifindex,
     /// The address.
@@ -25,7 +25,7 @@ pub struct Address {
     pub preferred: bool,
 }
 
-impl Address {
+impl InterfaceAddress {
     /// Reads an address message; `None` where it holds no usable address, such as one that is a duplicate.
     pub(super) fn from_message(message: &AddressMessage) -> Option<Self> {
         let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
@@ -60,13 +60,15 @@ impl Address {
 impl Netlink {
     /// Every address of the namespace: `ip address show`. Within an interface the best to send from comes first; of those that
     /// are as good the oldest, which others know us by.
-    pub async fn addresses(&self) -> Result<Vec<Address>, Error> {
+    pub async fn addresses(&self) -> Result<Vec<InterfaceAddress>, Error> {
         let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let messages = self.dump("list", "addresses", question).await?;
-        let addresses: Vec<Address> = messages
+        let addresses: Vec<InterfaceAddress> = messages
             .into_iter()
             .filter_map(|message| match message {
-                RouteNetlinkMessage::NewAddress(address) => Address::from_message(&address),
+                RouteNetlinkMessage::NewAddress(address) => {
+                    InterfaceAddress::from_message(&address)
+                }
                 _ => None,
             })
             .collect();
@@ -100,7 +102,7 @@ impl Netlink {
 
 /// Sorts by interface, then global before link-local, then those that may be used now. The sort is stable, so the
 /// kernel's order decides the rest.
-fn rank(address: &Address) -> (Ifindex, bool, bool) {
+fn rank(address: &InterfaceAddress) -> (Ifindex, bool, bool) {
     (address.ifindex, !address.global, !address.preferred)
 }
 
@@ -115,7 +117,10 @@ mod tests {
             .attributes
             .push(AddressAttribute::Local(ip("192.0.2.1")));
 
-        assert_eq!(Address::from_message(&message).unwrap().ip, ip("192.0.2.1"));
+        assert_eq!(
+            InterfaceAddress::from_message(&message).unwrap().ip,
+            ip("192.0.2.1")
+        );
     }
 
     #[test]
@@ -125,7 +130,7 @@ mod tests {
             .attributes
             .push(AddressAttribute::Flags(AddressFlags::Dadfailed));
 
-        assert_eq!(Address::from_message(&message), None);
+        assert_eq!(InterfaceAddress::from_message(&message), None);
     }
 
     #[test]
@@ -138,9 +143,9 @@ mod tests {
         link_local.header.scope = AddressScope::Link;
         let good = message("2001:db8::2");
 
-        let mut all: Vec<Address> = [&link_local, &tentative, &good]
+        let mut all: Vec<InterfaceAddress> = [&link_local, &tentative, &good]
             .into_iter()
-            .filter_map(Address::from_message)
+            .filter_map(InterfaceAddress::from_message)
             .collect();
         all.sort_by_key(rank);
 

@@ -1,6 +1,6 @@
 //! Routes to multicast groups.
 //!
-//! The kernel device sends to a group by the route that it finds. Every interface has a route to `ff00::/8`, the kernel device
+//! The slow-path device sends to a group by the route that it finds. Every interface has a route to `ff00::/8`, the slow-path device
 //! itself too, and which of them wins is chance; to IPv4 groups there may be no route at all, or the default one, whose source
 //! address need not be ours. So each group gets a route of its own, in the table `local`, which comes before all others.
 

@@ -23,13 +23,13 @@ pub type Member = (IpAddr, Ifindex);
 /// The memberships of this process, any number of them.
 #[derive(Debug, Default)]
 pub struct Memberships {
-    sockets: Vec<Socket>,
+    sockets: Vec<MembershipSocket>,
     /// Which socket has which.
     members: HashMap<Member, usize>,
 }
 
 #[derive(Debug)]
-struct Socket {
+struct MembershipSocket {
     fd: OwnedFd,
     v4: bool,
     members: usize,
@@ -99,7 +99,7 @@ impl Memberships {
         if let Some(at) = found {
             return Ok(at);
         }
-        self.sockets.push(Socket {
+        self.sockets.push(MembershipSocket {
             fd: open(v4)?,
             v4,
             members: 0,

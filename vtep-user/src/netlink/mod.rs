@@ -1,11 +1,11 @@
 //! What the kernel knows about links, addresses, routes and neighbours, asked and followed by netlink.
 //!
 //! The only place that touches `rtnetlink`; no type of it leaves this module. [`Netlink`] asks and changes, one
-//! request at a time; [`Monitor`] reports what changes by itself; [`peer_route`] puts a route, a link and a neighbour
+//! request at a time; [`NetlinkMonitor`] reports what changes by itself; [`peer_route`] puts a route, a link and a neighbour
 //! together into "how does a packet for this peer leave". Both sockets belong to the network namespace of the thread
 //! that opens them.
 //!
-//! A caller that keeps a copy of the kernel's state opens the [`Monitor`] first and reads everything once after it,
+//! A caller that keeps a copy of the kernel's state opens the [`NetlinkMonitor`] first and reads everything once after it,
 //! so that nothing falls between the two.
 
 mod address;
@@ -30,12 +30,12 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 
 pub use self::{
-    address::Address,
+    address::InterfaceAddress,
     conflict::{Conflict, Process},
     group_route::{GroupRoute, ROUTE_PROTOCOL},
     link::{Link, LinkKind},
     membership::{Member, Memberships},
-    monitor::{Event, Monitor},
+    monitor::{NetlinkEvent, NetlinkMonitor},
     neighbour::{Neighbour, NeighbourState},
     peer_route::PeerRoute,
     route::Route,

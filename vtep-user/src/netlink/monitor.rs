@@ -22,7 +22,7 @@ use rtnetlink::{
 };
 use vtep_common::abi::id::Ifindex;
 
-use super::{Address, Error, Link, Mac, Neighbour, NeighbourState, route::ip_of};
+use super::{Error, InterfaceAddress, Link, Mac, Neighbour, NeighbourState, route::ip_of};
 
 /// Messages start at multiples of this many bytes (`NLMSG_ALIGNTO`).
 const MESSAGE_ALIGN: usize = 4;
@@ -64,9 +64,9 @@ mod kind {
 /// A change in the kernel.
 ///
 /// The kernel takes IPv4 routes away without a word when their link goes down or their address goes: whoever keeps
-/// the result of a route look-up asks again upon [`Event::Link`] and [`Event::Address`] too.
+/// the result of a route look-up asks again upon [`NetlinkEvent::Link`] and [`NetlinkEvent::Address`] too.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum NetlinkEvent {
     /// An interface is new, changed, or gone.
     Link {
         /// Its number.
@@ -104,19 +104,19 @@ pub enum Event {
 }
 
 /// Reports changes: `ip monitor link address route rule nexthop neigh`.
-pub struct Monitor {
+pub struct NetlinkMonitor {
     socket: TokioSocket,
     datagram: Vec<u8>,
-    pending: VecDeque<Event>,
+    pending: VecDeque<NetlinkEvent>,
 }
 
-impl Monitor {
+impl NetlinkMonitor {
     /// Starts to listen in the calling thread's network namespace. Must be called within a tokio runtime.
     pub fn open() -> Result<Self, Error> {
         Self::with_receive_buffer(RECEIVE_BUFFER)
     }
 
-    /// As [`Monitor::open`], with `bytes` as the most that the kernel holds back before changes are lost, as far as
+    /// As [`NetlinkMonitor::open`], with `bytes` as the most that the kernel holds back before changes are lost, as far as
     /// `net.core.rmem_max` allows.
     pub fn with_receive_buffer(bytes: usize) -> Result<Self, Error> {
         let mut socket = TokioSocket::new(NETLINK_ROUTE).map_err(Error::Open)?;
@@ -136,7 +136,7 @@ impl Monitor {
     }
 
     /// Waits for the next change. Nothing is lost when the future is dropped before it is ready.
-    pub async fn next(&mut self) -> Result<Event, Error> {
+    pub async fn next(&mut self) -> Result<NetlinkEvent, Error> {
         loop {
             if let Some(event) = self.pending.pop_front() {
                 return Ok(event);
@@ -151,7 +151,7 @@ impl Monitor {
                 Ok(_) => {}
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.drain()?;
-                    return Ok(Event::Overrun);
+                    return Ok(NetlinkEvent::Overrun);
                 }
                 Err(error) => return Err(Error::Monitor(error)),
             }
@@ -183,18 +183,18 @@ fn bytes_as_int(bytes: usize) -> libc::c_int {
 }
 
 /// The changes that one datagram reports. Route changes that follow each other count once.
-fn events_in(datagram: &[u8]) -> Vec<Event> {
+fn events_in(datagram: &[u8]) -> Vec<NetlinkEvent> {
     let mut events = Vec::new();
     let mut rest = datagram;
     while !rest.is_empty() {
         let Ok(message) = NetlinkBuffer::new_checked(rest) else {
-            events.push(Event::Overrun);
+            events.push(NetlinkEvent::Overrun);
             break;
         };
         let len = usize::try_from(message.length()).unwrap_or(usize::MAX);
         let event = event_in(message.message_type(), rest.get(..len).unwrap_or(rest));
         if let Some(event) = event
-            && !(matches!(event, Event::Route(_)) && events.last() == Some(&event))
+            && !(matches!(event, NetlinkEvent::Route(_)) && events.last() == Some(&event))
         {
             events.push(event);
         }
@@ -206,12 +206,12 @@ fn events_in(datagram: &[u8]) -> Vec<Event> {
     events
 }
 
-fn event_in(kind: u16, message: &[u8]) -> Option<Event> {
+fn event_in(kind: u16, message: &[u8]) -> Option<NetlinkEvent> {
     match kind {
         kind::NEW_RULE | kind::DEL_RULE | kind::NEW_NEXTHOP | kind::DEL_NEXTHOP => {
-            return Some(Event::Route(None));
+            return Some(NetlinkEvent::Route(None));
         }
-        NLMSG_OVERRUN => return Some(Event::Overrun),
+        NLMSG_OVERRUN => return Some(NetlinkEvent::Overrun),
         kind::NEW_LINK
         | kind::DEL_LINK
         | kind::NEW_ADDR
@@ -238,14 +238,14 @@ fn event_in(kind: u16, message: &[u8]) -> Option<Event> {
         Ok(_) => None,
         Err(error) => {
             tracing::warn!(kind, %error, "could not read a change that the kernel reports");
-            Some(Event::Overrun)
+            Some(NetlinkEvent::Overrun)
         }
     }
 }
 
 /// A change of a route, if it can be one to a host beyond the link. Every interface that comes up has others too, and our own
 /// routes to multicast groups are among them.
-fn route_event(route: &RouteMessage) -> Option<Event> {
+fn route_event(route: &RouteMessage) -> Option<NetlinkEvent> {
     let destination = route.attributes.iter().find_map(|part| match part {
         RouteAttribute::Destination(address) => ip_of(address),
         _ => None,
@@ -261,36 +261,36 @@ fn route_event(route: &RouteMessage) -> Option<Event> {
         _ => None,
     });
     let prefix = ip.and_then(|ip| IpNet::new(ip, route.header.destination_prefix_length).ok());
-    (!within_link).then_some(Event::Route(prefix))
+    (!within_link).then_some(NetlinkEvent::Route(prefix))
 }
 
-fn new_link(message: LinkMessage) -> Option<Event> {
+fn new_link(message: LinkMessage) -> Option<NetlinkEvent> {
     let link = Link::from_message(message)?;
-    Some(Event::Link {
+    Some(NetlinkEvent::Link {
         index: link.index,
         link: Some(link),
     })
 }
 
 /// A bridge also reports a link as deleted, under its own family, when that link merely leaves the bridge.
-fn del_link(message: &LinkMessage) -> Option<Event> {
+fn del_link(message: &LinkMessage) -> Option<NetlinkEvent> {
     let gone = message.header.interface_family == AddressFamily::Unspec;
-    gone.then_some(Event::Link {
+    gone.then_some(NetlinkEvent::Link {
         index: Ifindex::new(message.header.index),
         link: None,
     })
 }
 
-fn address_event(message: &AddressMessage, added: bool) -> Option<Event> {
-    let address = Address::from_message(message)?;
-    Some(Event::Address {
+fn address_event(message: &AddressMessage, added: bool) -> Option<NetlinkEvent> {
+    let address = InterfaceAddress::from_message(message)?;
+    Some(NetlinkEvent::Address {
         ifindex: address.ifindex,
         addr: address.ip,
         added,
     })
 }
 
-fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<Event> {
+fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<NetlinkEvent> {
     let Neighbour {
         ifindex,
         ip,
@@ -298,7 +298,7 @@ fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<Event> {
         state,
         managed: _,
     } = Neighbour::from_message(message)?;
-    Some(Event::Neighbour {
+    Some(NetlinkEvent::Neighbour {
         ifindex,
         ip,
         mac,
@@ -335,15 +335,15 @@ mod tests {
         assert_eq!(
             events_in(&datagram),
             [
-                Event::Route(None),
-                Event::Neighbour {
+                NetlinkEvent::Route(None),
+                NetlinkEvent::Neighbour {
                     ifindex: Ifindex::new(3),
                     ip,
                     mac: None,
                     state: NeighbourState::None,
                     removed: true
                 },
-                Event::Link {
+                NetlinkEvent::Link {
                     index: Ifindex::new(9),
                     link: None
                 },
@@ -383,7 +383,7 @@ mod tests {
         for destination in ["192.0.2.0", "2001:db8::", "::"] {
             let ip = destination.parse().unwrap();
             let prefix = Some(IpNet::new(ip, 8).unwrap());
-            assert_eq!(events_in(&to(destination)), [Event::Route(prefix)]);
+            assert_eq!(events_in(&to(destination)), [NetlinkEvent::Route(prefix)]);
         }
     }
 
@@ -392,7 +392,11 @@ mod tests {
         let whole = datagram([RouteNetlinkMessage::NewLink(LinkMessage::default())]);
 
         for len in 1..whole.len() {
-            assert_eq!(events_in(&whole[..len]), [Event::Overrun], "{len} bytes");
+            assert_eq!(
+                events_in(&whole[..len]),
+                [NetlinkEvent::Overrun],
+                "{len} bytes"
+            );
         }
     }
 

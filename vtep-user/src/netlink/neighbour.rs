@@ -68,7 +68,7 @@ impl NeighbourState {
     }
 
     /// Whether the entry is beyond the kernel's own resolution, which must then be left alone.
-    const fn is_fixed(self) -> bool {
+    const fn is_static(self) -> bool {
         matches!(self, Self::NoArp | Self::Permanent)
     }
 
@@ -199,7 +199,7 @@ impl Netlink {
     ) -> Result<(), Error> {
         // The kernel would forget that the entry was set by hand.
         let known = self.neighbour(ifindex, ip).await?;
-        if known.is_some_and(|entry| entry.state.is_fixed()) {
+        if known.is_some_and(|entry| entry.state.is_static()) {
             return Ok(());
         }
         let mut message = about(ifindex, ip);

@@ -1,4 +1,4 @@
-//! The kernel device that holds the UDP port.
+//! The slow-path device, which holds the UDP port.
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{

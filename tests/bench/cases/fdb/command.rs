@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use vtep_tests::daemon::binary;
 use vtep_tests::lab::ns::Ns;
 
-use crate::cases::control::{Batch, Loaded, batch_command, mac};
+use crate::cases::control::{BatchRun, Loaded, batch_command, mac};
 use crate::measure::{Contender, Scale, compare};
 use crate::report::{Figures, Report};
 
@@ -14,11 +14,11 @@ use crate::report::{Figures, Report};
 pub(super) fn rows(scale: &Scale, report: &mut Report, count: u32) {
     let site = Loaded::new();
     let bridge = Bridge::new();
-    let ours = Batch::of(count, |text, number| {
+    let ours = BatchRun::of(count, |text, number| {
         use std::fmt::Write as _;
         writeln!(text, "fdb add {} --vni 100 --dst 198.18.0.2", mac(number))
     });
-    let theirs = Batch::of(count, |text, number| {
+    let theirs = BatchRun::of(count, |text, number| {
         use std::fmt::Write as _;
         writeln!(text, "fdb add {} dev p0 master static", mac(number))
     });

@@ -135,7 +135,7 @@ impl<'a> Lane<'a> {
     }
 
     /// Waits until frames pass, and whom they come from has been learned.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn warm_up(&mut self) {
         wait::until_true("the source to be learned", || {
             drop(self.send(1));
             let knows = |daemon: &&Daemon| daemon.fdb(GREEN, self.source).is_some();
@@ -172,7 +172,7 @@ impl<'a> Lane<'a> {
 
     /// How many frames were to be finished by vtep's XDP programs so far, and how many were: one for each VTEP on the way.
     ///
-    /// Both are counted from when the lane had settled.
+    /// Both are counted from when the lane had warmed up.
     pub(super) fn finished(&self) -> (u64, u64) {
         let sent = self.sent.load(Ordering::Relaxed);
         let vteps = u64::try_from(self.daemons.len()).expect("a number");

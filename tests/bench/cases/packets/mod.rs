@@ -89,7 +89,7 @@ fn end_to_end(scale: &Scale, report: &mut Report, family: Family) {
                 .iter()
                 .map(|(name, chain)| (*name, chain.lane(&ready, sink, length)))
                 .collect();
-            settle(&mut lanes, sink == Sink::Skb);
+            warm_up(&mut lanes, sink == Sink::Skb);
             let what = format!("{length} B, {family:?}, end to end, {} sink", sink.name());
             let goal = (length == LENGTHS[0]).then(|| goal(family, sink));
             contest(scale, report, &what, &lanes, goal);
@@ -98,9 +98,9 @@ fn end_to_end(scale: &Scale, report: &mut Report, family: Family) {
 }
 
 /// Waits until frames pass, and has what comes checked where the sink lets it be captured.
-fn settle(lanes: &mut Lanes<'_>, check: bool) {
+fn warm_up(lanes: &mut Lanes<'_>, check: bool) {
     for (_, lane) in lanes {
-        lane.settle();
+        lane.warm_up();
         if check {
             lane.check();
         }
@@ -124,18 +124,18 @@ fn alone(scale: &Scale, report: &mut Report, family: Family) {
                 .collect::<Vec<_>>()
         };
         let mut encap = lanes(Sink::Skb, Half::encap);
-        settle(&mut encap, false);
+        warm_up(&mut encap, false);
         same_packets(&encap, family, length);
         drop(encap);
 
         for sink in Sink::BOTH {
             let mut encap = lanes(sink, Half::encap);
-            settle(&mut encap, false);
+            warm_up(&mut encap, false);
             let what = format!("{length} B, {family:?}, encap alone, {} sink", sink.name());
             contest(scale, report, &what, &encap, None);
             drop(encap);
             let mut decap = lanes(sink, Half::decap);
-            settle(&mut decap, sink == Sink::Skb);
+            warm_up(&mut decap, sink == Sink::Skb);
             let what = format!("{length} B, {family:?}, decap alone, {} sink", sink.name());
             contest(scale, report, &what, &decap, None);
         }

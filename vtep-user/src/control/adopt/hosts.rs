@@ -120,7 +120,7 @@ impl Adoption {
         nexthops::port_of(value)
     }
 
-    /// Takes over what the user said of a host, or what was heard of it.
+    /// Takes over what the user said of a host, or what was snooped of it.
     fn neigh(&mut self, key: &NeighKey, value: &NeighValue, out: &mut Effect) {
         let (number, ip) = (key.segment, IpAddr::from(key.host));
         let Some(segment) = self.state.segments.get(number) else {

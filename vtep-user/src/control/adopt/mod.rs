@@ -14,7 +14,6 @@ use std::{
 
 use bytemuck::Zeroable;
 use vtep_common::abi::{
-    self,
     addr::{Vni, VtepAddr},
     fdb::{FdbKey, FdbValue},
     flood::FloodList,
@@ -22,12 +21,14 @@ use vtep_common::abi::{
     map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
-    port::PortKey,
+    peer::Peer,
+    port::{Port, PortKey},
+    segment::Segment,
 };
 
 use super::{
     effect::{Effect, Write},
-    record::{facts::LinkFacts, limits::Limits, peer::Peer, settings},
+    record::{facts::LinkFacts, limits::Limits, peer::PeerRecord, settings},
     state::State,
 };
 use crate::model::PeerState;
@@ -38,17 +39,17 @@ pub struct Dump {
     /// `VNIS`.
     pub vnis: Vec<(u32, SegmentId)>,
     /// `SEGMENTS`.
-    pub segments: Vec<(SegmentId, abi::segment::Segment)>,
+    pub segments: Vec<(SegmentId, Segment)>,
     /// `PORT_INDEX`.
     pub port_index: Vec<(PortKey, PortSlot)>,
     /// `PORTS`.
-    pub ports: Vec<(PortSlot, abi::port::Port)>,
+    pub ports: Vec<(PortSlot, Port)>,
     /// `FDB`; `None` for entries that mean nothing.
     pub fdb: Vec<(FdbKey, Option<FdbValue>)>,
     /// `FLOOD`.
     pub flood: Vec<(ListId, FloodList)>,
     /// `PEERS`.
-    pub peers: Vec<(PeerId, abi::peer::Peer)>,
+    pub peers: Vec<(PeerId, Peer)>,
     /// `PEER_INDEX`.
     pub peer_index: Vec<(VtepAddr, PeerId)>,
     /// Our own addresses in `LOCALS`.
@@ -137,10 +138,9 @@ impl Adoption {
     }
 
     fn segments(&mut self, dump: &Dump) {
-        let pods: HashMap<SegmentId, &abi::segment::Segment> =
-            in_use(&dump.segments, MAX_SEGMENTS, |segment| {
-                segment.has(abi::segment::Segment::IN_USE)
-            });
+        let pods: HashMap<SegmentId, &Segment> = in_use(&dump.segments, MAX_SEGMENTS, |segment| {
+            segment.has(Segment::IN_USE)
+        });
         let state = &mut self.state;
         for &(vni, number) in &dump.vnis {
             match pods.get(&number) {
@@ -162,9 +162,8 @@ impl Adoption {
     }
 
     fn ports(&mut self, dump: &Dump, links: &HashMap<Ifindex, LinkFacts>) {
-        let pods: HashMap<PortSlot, &abi::port::Port> = in_use(&dump.ports, MAX_PORTS, |port| {
-            port.has(abi::port::Port::IN_USE)
-        });
+        let pods: HashMap<PortSlot, &Port> =
+            in_use(&dump.ports, MAX_PORTS, |port| port.has(Port::IN_USE));
         let mut index: Vec<_> = dump.port_index.clone();
         index.sort_unstable_by_key(|(key, _)| (key.ifindex, key.vlan));
         for (key, slot) in index {
@@ -198,8 +197,7 @@ impl Adoption {
         }
         for &slot in pods.keys() {
             if self.state.ports.get(slot).is_none() {
-                self.late
-                    .push(Write::Port(slot, abi::port::Port::default()));
+                self.late.push(Write::Port(slot, Port::default()));
             }
         }
     }
@@ -207,18 +205,18 @@ impl Adoption {
     fn peers(&mut self, dump: &Dump, links: &HashMap<Ifindex, LinkFacts>) {
         for &(number, pod) in &dump.peers {
             let ip = IpAddr::from(pod.addr);
-            if !pod.has(abi::peer::Peer::IN_USE) || number.get() >= MAX_PEERS {
+            if !pod.has(Peer::IN_USE) || number.get() >= MAX_PEERS {
                 continue;
             }
             let state = &mut self.state;
-            let group = pod.has(abi::peer::Peer::MULTICAST);
+            let group = pod.has(Peer::MULTICAST);
             if state.peers.number_of(ip).is_some() || group != ip.is_multicast() {
                 self.late
-                    .push(Write::Peer(number, Box::new(abi::peer::Peer::zeroed())));
+                    .push(Write::Peer(number, Box::new(Peer::zeroed())));
                 continue;
             }
-            let resolved = pod.has(abi::peer::Peer::RESOLVED);
-            let peer = Peer {
+            let resolved = pod.has(Peer::RESOLVED);
+            let peer = PeerRecord {
                 ip,
                 pod,
                 dev: links
@@ -273,7 +271,7 @@ impl Adoption {
     fn unused_peers(&mut self, dump: &Dump) {
         for number in self.state.peers.remove_unused() {
             self.late
-                .push(Write::Peer(number, Box::new(abi::peer::Peer::zeroed())));
+                .push(Write::Peer(number, Box::new(Peer::zeroed())));
         }
         let mut wanted: HashMap<_, _> = self
             .state

@@ -9,10 +9,10 @@ use crate::{
     control::{
         effect::{Effect, Write},
         record::{
-            clock::Clock,
             entry::key,
             moves::Looked,
             queue::{self, NEVER},
+            stamps::Stamps,
         },
         state::State,
     },
@@ -25,7 +25,7 @@ const BUDGET: u32 = 4_096;
 impl State {
     /// Lets time pass: ages entries and thaws frozen ones, a bounded number in each call. To be called about every second, and
     /// again at once while [`State::is_behind`].
-    pub fn tick(&mut self, clock: &dyn Clock) -> Effect {
+    pub fn tick(&mut self, clock: &dyn Stamps) -> Effect {
         self.run.now = clock.now().max(self.run.now);
         let mut out = Effect::default();
         for _ in 0..BUDGET {
@@ -49,7 +49,7 @@ impl State {
     }
 
     /// Looks at one thing of which the time has come.
-    fn look_at_one(&mut self, clock: &dyn Clock, out: &mut Effect) -> bool {
+    fn look_at_one(&mut self, clock: &dyn Stamps, out: &mut Effect) -> bool {
         let (now, rule) = (self.run.now, self.limits.duplicates);
         if let Some((key, looked)) = self.run.moves.look(now, rule) {
             if looked == Looked::Thawed {
@@ -76,7 +76,7 @@ impl State {
     }
 
     /// Looks at an entry whose time has come, unless that is out of date.
-    fn age(&mut self, at: u32, key: FdbKey, clock: &dyn Clock, out: &mut Effect) {
+    fn age(&mut self, at: u32, key: FdbKey, clock: &dyn Stamps, out: &mut Effect) {
         let (number, mac) = (key.segment(), key.mac());
         let Some(entry) = self.fdb.get(number, mac) else {
             return;

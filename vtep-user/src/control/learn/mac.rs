@@ -2,39 +2,27 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::{
-    self,
-    addr::MacAddr,
-    event::Event,
-    fdb::FdbTarget,
-    id::{PortSlot, SegmentId},
-};
+use vtep_common::abi::{self, addr::MacAddr, event::Event, fdb::FdbTarget, id::SegmentId};
 
 use crate::{
     control::{
         effect::{Effect, Write},
         record::{
             address::unfit,
-            clock::Clock,
             entry::{Entry, key},
+            location::Location,
             moves::Move,
             run::Scope,
+            stamps::Stamps,
         },
         state::State,
     },
     model::{EventDetails, EventKind},
 };
 
-/// Where a frame came from.
-#[derive(Clone, Copy)]
-enum Source {
-    Port(PortSlot),
-    Vtep(IpAddr),
-}
-
 impl State {
     /// Takes in what the kernel side reported, in its order.
-    pub fn learn(&mut self, events: &[Event], clock: &dyn Clock) -> Effect {
+    pub fn learn(&mut self, events: &[Event], clock: &dyn Stamps) -> Effect {
         self.run.now = clock.now().max(self.run.now);
         let mut out = Effect::default();
         for event in events {
@@ -50,7 +38,7 @@ impl State {
     }
 
     /// Learns that the MAC of an event is where its frame came from.
-    pub(crate) fn learn_mac(&mut self, event: &Event, clock: &dyn Clock, out: &mut Effect) {
+    pub(crate) fn learn_mac(&mut self, event: &Event, clock: &dyn Stamps, out: &mut Effect) {
         let (number, mac) = (event.segment, event.mac());
         let Some(source) = self.source_of(event) else {
             self.run.counters.ignored += 1;
@@ -74,7 +62,7 @@ impl State {
     }
 
     /// Where a frame came from, if its source can be learned.
-    fn source_of(&self, event: &Event) -> Option<Source> {
+    fn source_of(&self, event: &Event) -> Option<Location> {
         let mac = event.mac();
         let segment = self.segments.get(event.segment)?;
         let unicast = !mac.is_zero() && !mac.is_group() && !self.own_macs.contains(&mac);
@@ -83,10 +71,10 @@ impl State {
         }
         if event.from_port() {
             let port = self.ports.get(event.port)?;
-            return (port.segment == event.segment).then_some(Source::Port(event.port));
+            return (port.segment == event.segment).then_some(Location::Port(event.port));
         }
         let ip = IpAddr::from(event.vtep);
-        (self.peers.vtep(ip).is_some() || self.can_be_peer(ip)).then_some(Source::Vtep(ip))
+        (self.peers.vtep(ip).is_some() || self.can_be_peer(ip)).then_some(Location::Vtep(ip))
     }
 
     /// True if packets can come from a VTEP at `ip`, and be sent there.
@@ -94,10 +82,10 @@ impl State {
         unfit(ip).is_none() && !self.locals.has(ip) && self.local_for(ip).is_some()
     }
 
-    fn is_at(&self, entry: Entry, source: Source) -> bool {
+    fn is_at(&self, entry: Entry, source: Location) -> bool {
         match source {
-            Source::Port(slot) => entry.port() == Some(slot),
-            Source::Vtep(ip) => entry.peer().is_some_and(|peer| self.peers.ip(peer) == ip),
+            Location::Port(slot) => entry.port() == Some(slot),
+            Location::Vtep(ip) => entry.peer().is_some_and(|peer| self.peers.ip(peer) == ip),
         }
     }
 
@@ -105,7 +93,7 @@ impl State {
     fn no_room(
         &self,
         (number, mac): (SegmentId, MacAddr),
-        source: Source,
+        source: Location,
         new: bool,
     ) -> Option<Scope> {
         let limit = self.segments[number].max_macs;
@@ -114,8 +102,8 @@ impl State {
             _ if new && limit != 0 && self.fdb.len_in(number) >= limit as usize => {
                 Some(Scope::Vni(number))
             }
-            Source::Port(slot) => (!self.has_port_room(slot, mac)).then_some(Scope::Port(slot)),
-            Source::Vtep(ip) => (self.peers.number_of(ip).is_none()
+            Location::Port(slot) => (!self.has_port_room(slot, mac)).then_some(Scope::Port(slot)),
+            Location::Vtep(ip) => (self.peers.number_of(ip).is_none()
                 && self.peers.len() >= self.limits.peers)
                 .then_some(Scope::Tables),
         }
@@ -146,7 +134,7 @@ impl State {
     fn learn_new(
         &mut self,
         at: (SegmentId, MacAddr),
-        source: Source,
+        source: Location,
         event: &Event,
         out: &mut Effect,
     ) {
@@ -158,7 +146,7 @@ impl State {
         self.write_learned(at, entry, event, out);
         self.run.counters.learned += 1;
         self.notify_mac(out, EventKind::Learned, at, (Some(entry), None));
-        if let Source::Port(slot) = source
+        if let Location::Port(slot) = source
             && event.flags & Event::GROUP == 0
         {
             self.announce_learned(slot, at.1, out);
@@ -170,7 +158,7 @@ impl State {
         &mut self,
         at: (SegmentId, MacAddr),
         old: Entry,
-        source: Source,
+        source: Location,
         event: &Event,
         out: &mut Effect,
     ) {
@@ -206,7 +194,7 @@ impl State {
         }
         self.write_learned(at, entry, event, out);
         // A frame for a group has reached the other VTEPs by itself.
-        if let (Source::Port(slot), None) = (source, from)
+        if let (Location::Port(slot), None) = (source, from)
             && event.flags & Event::GROUP == 0
         {
             self.announce_learned(slot, mac, out);
@@ -214,10 +202,10 @@ impl State {
     }
 
     /// An entry that points to a place, whose peer it acquires.
-    fn learned_entry(&mut self, source: Source, out: &mut Effect) -> Entry {
+    fn learned_entry(&mut self, source: Location, out: &mut Effect) -> Entry {
         match source {
-            Source::Port(slot) => Entry::learned(FdbTarget::Port(slot)),
-            Source::Vtep(ip) => Entry::learned(FdbTarget::Peer(self.acquire_peer(ip, out))),
+            Location::Port(slot) => Entry::learned(FdbTarget::Port(slot)),
+            Location::Vtep(ip) => Entry::learned(FdbTarget::Peer(self.acquire_peer(ip, out))),
         }
     }
 

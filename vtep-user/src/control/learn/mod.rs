@@ -1,4 +1,4 @@
-//! What goes on by itself: learning, ageing, hosts that are heard, and what is announced and reported of it.
+//! What goes on by itself: learning, ageing, hosts that are snooped, and what is announced and reported of it.
 
 pub(crate) mod age;
 pub(crate) mod announce;

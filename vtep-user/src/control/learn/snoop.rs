@@ -16,13 +16,13 @@ use crate::{
         effect::Effect,
         record::{
             address::unfit_host,
-            clock::Clock,
             entry::Entry,
             hosts::Neigh,
             ignored::Ignored,
             moves::Move,
             queue::{self, NEVER},
             run::Scope,
+            stamps::Stamps,
         },
         state::State,
     },
@@ -31,7 +31,7 @@ use crate::{
 
 impl State {
     /// A host says that it is at a MAC.
-    pub(crate) fn snoop(&mut self, event: &Event, clock: &dyn Clock, out: &mut Effect) {
+    pub(crate) fn snoop(&mut self, event: &Event, clock: &dyn Stamps, out: &mut Effect) {
         let (number, mac) = (event.segment, event.mac());
         let segment = self.segments.get(number);
         let snoops = segment.is_some_and(|segment| {
@@ -71,7 +71,7 @@ impl State {
         let new = Neigh {
             router,
             port: Some(event.port),
-            heard: Ignored(event.time),
+            last_snooped: Ignored(event.time),
             ..Neigh::new(mac, NeighOrigin::Snooped)
         };
         match known {
@@ -94,14 +94,14 @@ impl State {
                     self.run.counters.full += 1;
                     self.notify_limit(out, Scope::Tables, |state| EventDetails {
                         why: Some("the neigh table is full".to_owned()),
-                        ..state.happening(EventKind::Limit, number, host, mac)
+                        ..state.host_event(EventKind::Limit, number, host, mac)
                     });
                     return;
                 }
                 self.put_snooped(number, host, new, out);
                 self.notify(out, |state| EventDetails {
                     dev: state.port_name(event.port).map(|(dev, _)| dev.to_owned()),
-                    ..state.happening(EventKind::Learned, number, host, mac)
+                    ..state.host_event(EventKind::Learned, number, host, mac)
                 });
             }
         }
@@ -120,11 +120,11 @@ impl State {
             self.run.counters.ignored += 1;
             return;
         }
-        let frozen = self.note_host_move(number, host, new.heard.0);
+        let frozen = self.note_host_move(number, host, new.last_snooped.0);
         self.put_snooped(number, host, new, out);
         self.notify(out, |state| EventDetails {
             why: Some(was_at(known.mac)),
-            ..state.happening(EventKind::Moved, number, host, new.mac)
+            ..state.host_event(EventKind::Moved, number, host, new.mac)
         });
         if frozen {
             self.notify_frozen(number, host, new.mac, known.mac, out);
@@ -152,11 +152,11 @@ impl State {
         self.run.counters.frozen += 1;
         self.notify(out, |state| EventDetails {
             why: Some(format!("{other} claims the address too")),
-            ..state.happening(EventKind::Duplicate, number, host, mac)
+            ..state.host_event(EventKind::Duplicate, number, host, mac)
         });
     }
 
-    /// A host behind a VTEP says, unsolicited, that it has an address. What was heard here of another is out of date.
+    /// A host behind a VTEP says, unsolicited, that it has an address. What was snooped here of another is out of date.
     fn contradict(&mut self, number: SegmentId, host: IpAddr, event: &Event, out: &mut Effect) {
         let mac = event.mac();
         let known = self.hosts.get(number, host);
@@ -174,12 +174,12 @@ impl State {
         self.notify(out, |state| EventDetails {
             dst: Some(event.vtep.into()),
             why: Some(was_at(known.mac)),
-            ..state.happening(EventKind::Moved, number, host, mac)
+            ..state.host_event(EventKind::Moved, number, host, mac)
         });
     }
 
     fn put_snooped(&mut self, number: SegmentId, host: IpAddr, mut new: Neigh, out: &mut Effect) {
-        new.due.0 = self.due(number, new.heard.0);
+        new.due.0 = self.due(number, new.last_snooped.0);
         self.put_host(number, host, Some(new), out);
         self.queue_host(number, host, new.due.0);
     }
@@ -209,16 +209,16 @@ impl State {
         if !neigh.is_snooped() || neigh.due.0 != at {
             return;
         }
-        let heard = match neigh.heard.0 {
+        let seen = match neigh.last_snooped.0 {
             0 => now,
-            heard => heard,
+            seen => seen,
         };
         let due = match self.segments[number].ageing_s {
             0 => NEVER,
-            ageing_s => queue::after(heard, ageing_s),
+            ageing_s => queue::after(seen, ageing_s),
         };
         if due == NEVER || !queue::is_over(due, now) {
-            self.hosts.set_due(number, host, heard, due);
+            self.hosts.set_due(number, host, seen, due);
             self.queue_host(number, host, due);
             return;
         }
@@ -226,18 +226,18 @@ impl State {
         self.run.host_moves.forget((number, host));
         self.remove_own_host(number, host, out);
         self.notify(out, |state| {
-            state.happening(EventKind::Aged, number, host, mac)
+            state.host_event(EventKind::Aged, number, host, mac)
         });
     }
 
-    /// Looks at all snooped hosts of a segment anew, after its ageing time changed, or when nobody knows when they were heard.
+    /// Looks at all snooped hosts of a segment anew, after its ageing time changed, or when nobody knows when they were snooped.
     pub(crate) fn age_hosts_anew(&mut self, number: SegmentId) {
         for host in self.hosts.set_all_due(number) {
             self.run.hosts.push(0, (number, host));
         }
     }
 
-    /// Forgets the hosts that were heard at a MAC.
+    /// Forgets the hosts that were snooped at a MAC.
     pub(crate) fn forget_snooped_at(&mut self, number: SegmentId, mac: MacAddr, out: &mut Effect) {
         for host in self.hosts.snooped_at(number, mac) {
             self.run.host_moves.forget((number, host));
@@ -245,7 +245,7 @@ impl State {
         }
     }
 
-    /// Forgets all hosts of a segment that were heard.
+    /// Forgets all hosts of a segment that were snooped.
     pub(crate) fn forget_snooped(&mut self, number: SegmentId, out: &mut Effect) {
         for host in self.hosts.snooped_in(number) {
             self.run.host_moves.forget((number, host));
@@ -273,13 +273,13 @@ impl State {
         if let Some(neigh) = self.hosts.get(number, host) {
             let mac = neigh.mac;
             self.notify(out, |state| {
-                state.happening(EventKind::Thawed, number, host, mac)
+                state.host_event(EventKind::Thawed, number, host, mac)
             });
         }
     }
 
-    /// Something that happened to a host.
-    fn happening(
+    /// An event of a host.
+    fn host_event(
         &self,
         event: EventKind,
         number: SegmentId,

@@ -6,11 +6,14 @@ use vtep_common::abi::{
     id::{PortSlot, SegmentId},
 };
 
-use super::{fdb::Aim, refuse};
+use super::refuse;
 use crate::{
     control::{
         effect::{Effect, Write},
-        record::entry::{Entry, key},
+        record::{
+            entry::{Entry, key},
+            location::Location,
+        },
         state::State,
     },
     model::Refusal,
@@ -39,18 +42,20 @@ impl State {
         &mut self,
         number: SegmentId,
         mac: MacAddr,
-        aim: Aim,
+        location: Location,
     ) -> Result<Effect, Refusal> {
         let known = self.fdb.get(number, mac).is_some();
         self.check_fdb_room(usize::from(!known))?;
         self.check_vni_room(number, usize::from(!known))?;
         let mut out = Effect::default();
-        let entry = match aim {
-            Aim::Port(slot) => {
+        let entry = match location {
+            Location::Port(slot) => {
                 self.check_port_room(slot, mac)?;
                 Entry::static_to(FdbTarget::Port(slot))
             }
-            Aim::Vtep(ip) => Entry::static_to(FdbTarget::Peer(self.acquire_peer(ip, &mut out))),
+            Location::Vtep(ip) => {
+                Entry::static_to(FdbTarget::Peer(self.acquire_peer(ip, &mut out)))
+            }
         };
         self.set_entry(number, mac, entry, 0, &mut out);
         Ok(out)

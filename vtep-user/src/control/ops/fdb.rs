@@ -10,19 +10,16 @@ use vtep_common::abi::{
 
 use super::refuse;
 use crate::{
-    control::{effect::Effect, record::entry::Entry, state::State},
+    control::{
+        effect::Effect,
+        record::{entry::Entry, location::Location},
+        state::State,
+    },
     model::{EventDetails, EventKind, FdbDel, FdbFilter, FdbSpec, Refusal},
 };
 
-/// Where a new entry is to point.
-#[derive(Clone, Copy)]
-pub(crate) enum Aim {
-    Vtep(IpAddr),
-    Port(PortSlot),
-}
-
 /// What a MAC stands for in the FDB.
-enum Class {
+enum MacKind {
     Unicast,
     /// Multicast, with VTEPs of its own.
     Group,
@@ -30,7 +27,7 @@ enum Class {
     Flood,
 }
 
-impl Class {
+impl MacKind {
     fn of(mac: MacAddr) -> Self {
         if mac.is_zero() {
             Self::Flood
@@ -44,26 +41,28 @@ impl Class {
 
 impl State {
     pub(crate) fn fdb_add(&mut self, spec: &FdbSpec) -> Result<Effect, Refusal> {
-        let (number, mac, aim) = self.checked(spec)?;
-        match (Class::of(mac), aim) {
-            (Class::Flood, Aim::Vtep(ip)) => self.list_append(number, mac, ip),
-            (class, aim) => match (self.fdb.get(number, mac), class, aim) {
+        let (number, mac, location) = self.checked(spec)?;
+        match (MacKind::of(mac), location) {
+            (MacKind::Flood, Location::Vtep(ip)) => self.list_append(number, mac, ip),
+            (kind, location) => match (self.fdb.get(number, mac), kind, location) {
                 (Some(entry), ..) if entry.is_static() => Err(Refusal::conflict(
-                    self.exists_already(entry, mac, aim, spec),
+                    self.exists_already(entry, mac, location, spec),
                 )),
-                (_, Class::Group, Aim::Vtep(ip)) => self.group_add(number, mac, ip),
-                _ => self.unicast_set(number, mac, aim),
+                (_, MacKind::Group, Location::Vtep(ip)) => self.group_add(number, mac, ip),
+                _ => self.unicast_set(number, mac, location),
             },
         }
     }
 
     pub(crate) fn fdb_append(&mut self, spec: &FdbSpec) -> Result<Effect, Refusal> {
-        let (number, mac, aim) = self.checked(spec)?;
-        match (Class::of(mac), aim) {
-            (Class::Group, Aim::Vtep(ip)) if !self.flood.has(number, mac) => {
+        let (number, mac, location) = self.checked(spec)?;
+        match (MacKind::of(mac), location) {
+            (MacKind::Group, Location::Vtep(ip)) if !self.flood.has(number, mac) => {
                 self.group_add(number, mac, ip)
             }
-            (Class::Flood | Class::Group, Aim::Vtep(ip)) => self.list_append(number, mac, ip),
+            (MacKind::Flood | MacKind::Group, Location::Vtep(ip)) => {
+                self.list_append(number, mac, ip)
+            }
             _ => Err(Refusal::invalid(format!(
                 "append is for 00:00:00:00:00:00 and multicast MACs, which have several VTEPs; for {} use: vtep fdb add",
                 spec.mac
@@ -72,12 +71,12 @@ impl State {
     }
 
     pub(crate) fn fdb_replace(&mut self, spec: &FdbSpec) -> Result<Effect, Refusal> {
-        let (number, mac, aim) = self.checked(spec)?;
-        match (Class::of(mac), aim) {
-            (Class::Group, Aim::Vtep(ip)) if !self.flood.has(number, mac) => {
+        let (number, mac, location) = self.checked(spec)?;
+        match (MacKind::of(mac), location) {
+            (MacKind::Group, Location::Vtep(ip)) if !self.flood.has(number, mac) => {
                 self.group_add(number, mac, ip)
             }
-            (Class::Flood | Class::Group, Aim::Vtep(ip)) => {
+            (MacKind::Flood | MacKind::Group, Location::Vtep(ip)) => {
                 if self.flood.remotes(number, mac).is_empty() {
                     self.check_list_room(number, mac)?;
                 }
@@ -86,7 +85,7 @@ impl State {
                 self.list_set(number, mac, peer, &mut out);
                 Ok(out)
             }
-            (_, aim) => self.unicast_set(number, mac, aim),
+            (_, location) => self.unicast_set(number, mac, location),
         }
     }
 
@@ -180,7 +179,7 @@ impl State {
     }
 
     /// What all three ways of writing an entry ask first.
-    fn checked(&self, spec: &FdbSpec) -> Result<(SegmentId, MacAddr, Aim), Refusal> {
+    fn checked(&self, spec: &FdbSpec) -> Result<(SegmentId, MacAddr, Location), Refusal> {
         let FdbSpec { mac, vni, dst, dev } = spec;
         let (mac, vni) = (*mac, *vni);
         let number = self.segment_of(vni)?;
@@ -189,13 +188,13 @@ impl State {
                 "broadcast goes to the flood list; add to it with: vtep fdb append 00:00:00:00:00:00 --vni {vni} --dst VTEP"
             )));
         }
-        let aim = match (dst, dev) {
+        let location = match (dst, dev) {
             (Some(ip), None) => {
                 self.check_dst(*ip, "--dst")?;
-                Aim::Vtep(*ip)
+                Location::Vtep(*ip)
             }
-            (None, Some(dev)) if matches!(Class::of(mac), Class::Unicast) => {
-                Aim::Port(self.port_in(dev, number)?)
+            (None, Some(dev)) if matches!(MacKind::of(mac), MacKind::Unicast) => {
+                Location::Port(self.port_in(dev, number)?)
             }
             (None, Some(_)) => {
                 return Err(Refusal::invalid(format!(
@@ -213,7 +212,7 @@ impl State {
                 ));
             }
         };
-        Ok((number, mac, aim))
+        Ok((number, mac, location))
     }
 
     /// Slots of the ports of `dev` in a segment.
@@ -261,18 +260,24 @@ impl State {
         }
     }
 
-    fn exists_already(&self, entry: Entry, mac: MacAddr, aim: Aim, spec: &FdbSpec) -> String {
+    fn exists_already(
+        &self,
+        entry: Entry,
+        mac: MacAddr,
+        location: Location,
+        spec: &FdbSpec,
+    ) -> String {
         let vni = spec.vni;
-        let (verb, aim) = match (entry.target(), aim) {
-            (FdbTarget::List(_), Aim::Vtep(ip)) => ("append", format!("--dst {ip}")),
-            (_, Aim::Vtep(ip)) => ("replace", format!("--dst {ip}")),
-            (_, Aim::Port(_)) => (
+        let (verb, location) = match (entry.target(), location) {
+            (FdbTarget::List(_), Location::Vtep(ip)) => ("append", format!("--dst {ip}")),
+            (_, Location::Vtep(ip)) => ("replace", format!("--dst {ip}")),
+            (_, Location::Port(_)) => (
                 "replace",
                 format!("--dev {}", spec.dev.as_deref().unwrap_or("PORT")),
             ),
         };
         format!(
-            "{mac} exists already in vni {vni} and points to {}; use: vtep fdb {verb} {mac} --vni {vni} {aim}",
+            "{mac} exists already in vni {vni} and points to {}; use: vtep fdb {verb} {mac} --vni {vni} {location}",
             self.whereabouts(entry)
         )
     }

@@ -8,7 +8,7 @@ use vtep_common::abi::{
 use super::refuse;
 use crate::{
     control::{
-        effect::{Attach, Effect, Write},
+        effect::{Attachment, Effect, Write},
         record::{facts::LinkFacts, ports::Device, run::Scope},
         state::State,
     },
@@ -24,8 +24,8 @@ impl State {
     }
 
     /// Every interface with ports, and how its frames are taken.
-    pub fn attachments(&self) -> impl Iterator<Item = Attach> {
-        self.ports.devices().map(|(ifindex, device)| Attach {
+    pub fn attachments(&self) -> impl Iterator<Item = Attachment> {
+        self.ports.devices().map(|(ifindex, device)| Attachment {
             ifindex,
             name: device.name.clone(),
             hook: device.hook,
@@ -84,7 +84,7 @@ impl State {
     /// Takes the frames of an interface at another hook.
     pub(crate) fn set_hook(&mut self, ifindex: Ifindex, hook: PortHook, out: &mut Effect) {
         let (name, ports) = self.ports.set_hook(ifindex, hook);
-        out.attach.push(Attach {
+        out.attach.push(Attachment {
             ifindex,
             name,
             hook,

@@ -1,7 +1,7 @@
 //! Hosts that ARP and ND are answered for.
 //!
 //! An address has one entry, of the first of these: what the user said, the port that has the address, the nexthop table,
-//! and what was heard at a port.
+//! and what was snooped at a port.
 
 use std::net::IpAddr;
 
@@ -118,7 +118,7 @@ impl State {
         Ok(())
     }
 
-    /// Takes away what the user said or what was heard; what follows from the rest takes its place.
+    /// Takes away what the user said or what was snooped; what follows from the rest takes its place.
     pub(crate) fn remove_own_host(&mut self, number: SegmentId, ip: IpAddr, out: &mut Effect) {
         let derived = self.derived_host(number, ip);
         self.put_host(number, ip, derived, out);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytemuck::Zeroable;
-use vtep_common::abi::{self, addr::VtepAddr, id::PeerId};
+use vtep_common::abi::{addr::VtepAddr, id::PeerId, peer::Peer};
 
 use super::refuse;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         effect::{Effect, Write},
         record::{
             address::unfit,
-            peer::{Peer, Resolution},
+            peer::{PeerRecord, Resolution},
         },
         state::State,
     },
@@ -67,7 +67,7 @@ impl State {
             self.peers.refer(number);
             return number;
         }
-        let mut peer = Peer::new(ip);
+        let mut peer = PeerRecord::new(ip);
         peer.refresh(self.local_for(ip), self.udp_port);
         let pod = peer.pod;
         let number = self.peers.insert(peer);
@@ -96,7 +96,7 @@ impl State {
             out.forget.push(ip);
         }
         out.write(Write::PeerIndex(addr, None));
-        out.write(Write::Peer(number, Box::new(abi::peer::Peer::zeroed())));
+        out.write(Write::Peer(number, Box::new(Peer::zeroed())));
     }
 
     pub(crate) fn peer_set(&mut self, ip: IpAddr, spec: &PeerSpec) -> Result<Effect, Refusal> {
@@ -110,7 +110,7 @@ impl State {
             )));
         }
         out.writes = self.rewrite_peer(number, |peer| {
-            peer.pod.set(abi::peer::Peer::CSUM6_OFF, !csum6);
+            peer.pod.set(Peer::CSUM6_OFF, !csum6);
         });
         Ok(out)
     }
@@ -119,7 +119,7 @@ impl State {
     pub(crate) fn rewrite_peer(
         &mut self,
         number: PeerId,
-        change: impl FnOnce(&mut Peer),
+        change: impl FnOnce(&mut PeerRecord),
     ) -> Vec<Write> {
         let local = self.local_for(self.peers.ip(number));
         let changed = self.peers.change(number, (local, self.udp_port), change);

@@ -12,10 +12,10 @@ use vtep_common::abi::{
 use super::refuse;
 use crate::{
     control::{
-        effect::{Attach, Effect, Write},
+        effect::{Attachment, Effect, Write},
         record::{
             entry::Entry,
-            facts::{LinkFacts, Links, Reserved},
+            facts::{LinkFacts, Links, ReservedFor},
             ports::take_facts,
             settings,
         },
@@ -120,7 +120,7 @@ impl State {
             ..Effect::default()
         };
         if new_device {
-            out.attach.push(Attach {
+            out.attach.push(Attachment {
                 ifindex,
                 name: name.clone(),
                 hook,
@@ -254,10 +254,10 @@ impl State {
     fn check_not_reserved(&self, facts: &LinkFacts) -> Result<(), Refusal> {
         let name = &facts.name;
         match self.reserved.get(&facts.ifindex) {
-            Some(Reserved::Uplink) => Err(Refusal::conflict(format!(
+            Some(ReservedFor::Uplink) => Err(Refusal::conflict(format!(
                 "{name} is the uplink and cannot be a port; give the interface of a VM or container, or start vtep with another --iface"
             ))),
-            Some(Reserved::SlowPath) => Err(Refusal::conflict(format!(
+            Some(ReservedFor::SlowPath) => Err(Refusal::conflict(format!(
                 "{name} is vtep's own slow-path device and cannot be a port; give the interface of a VM or container"
             ))),
             None => Ok(()),

@@ -42,7 +42,7 @@ impl Links for Option<LinkFacts> {
 
 /// Why an interface cannot be a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reserved {
+pub enum ReservedFor {
     /// It leads to the underlay.
     Uplink,
     /// It is the instance's own slow-path device.

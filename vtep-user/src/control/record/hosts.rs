@@ -22,10 +22,10 @@ pub(crate) struct Neigh {
     pub(crate) origin: NeighOrigin,
     /// Whether it is a router.
     pub(crate) router: bool,
-    /// Slot of the port that has the address, or at which it was heard.
+    /// Slot of the port that has the address, or at which it was snooped.
     pub(crate) port: Option<PortSlot>,
-    /// When it was last heard, in nanoseconds; 0 for before this daemon's time.
-    pub(crate) heard: Ignored<u64>,
+    /// When it was last snooped, in nanoseconds; 0 for before this daemon's time.
+    pub(crate) last_snooped: Ignored<u64>,
     /// When a snooped entry is to be looked at, in seconds.
     pub(crate) due: Ignored<u32>,
 }
@@ -38,7 +38,7 @@ impl Neigh {
             origin,
             router: false,
             port: None,
-            heard: Ignored::default(),
+            last_snooped: Ignored::default(),
             due: Ignored::default(),
         }
     }
@@ -48,7 +48,7 @@ impl Neigh {
         matches!(self.origin, NeighOrigin::Static | NeighOrigin::Snooped)
     }
 
-    /// True if it was heard at a port.
+    /// True if it was snooped at a port.
     pub(crate) fn is_snooped(&self) -> bool {
         self.origin == NeighOrigin::Snooped
     }
@@ -71,7 +71,7 @@ pub(crate) fn key(number: SegmentId, ip: IpAddr) -> NeighKey {
 
 /// The hosts of a segment.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Table {
+struct SegmentHosts {
     /// As they stand in the map.
     entries: Map<IpAddr, Neigh>,
     /// The same, by MAC.
@@ -81,7 +81,7 @@ struct Table {
 /// The hosts of all VNIs, by the numbers of their segments.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Hosts {
-    segments: Numbered<SegmentId, Table>,
+    segments: Numbered<SegmentId, SegmentHosts>,
     /// Entries that follow from nothing else in the state.
     own: u32,
     /// Of them, those that were snooped.
@@ -184,10 +184,10 @@ impl Hosts {
         snooped.map(|(ip, _)| ip).collect()
     }
 
-    /// Says when an entry was heard last and when it is to be looked at.
-    pub(crate) fn set_due(&mut self, number: SegmentId, ip: IpAddr, heard: u64, due: u32) {
+    /// Says when an entry was snooped last and when it is to be looked at.
+    pub(crate) fn set_due(&mut self, number: SegmentId, ip: IpAddr, seen: u64, due: u32) {
         if let Some(neigh) = self.segments.at(number).entries.get_mut(&ip) {
-            (neigh.heard, neigh.due) = (Ignored(heard), Ignored(due));
+            (neigh.last_snooped, neigh.due) = (Ignored(seen), Ignored(due));
         }
     }
 

@@ -6,7 +6,6 @@
 
 pub(crate) mod address;
 pub(crate) mod addresses;
-pub(crate) mod clock;
 pub(crate) mod entry;
 pub(crate) mod facts;
 pub(crate) mod fdb;
@@ -16,6 +15,7 @@ pub(crate) mod hosts;
 pub(crate) mod ignored;
 pub(crate) mod limits;
 pub(crate) mod locals;
+pub(crate) mod location;
 pub(crate) mod moves;
 pub(crate) mod nexthops;
 pub(crate) mod numbered;
@@ -27,3 +27,4 @@ pub(crate) mod run;
 pub(crate) mod segments;
 pub(crate) mod settings;
 pub(crate) mod slots;
+pub(crate) mod stamps;

@@ -17,7 +17,7 @@ const MAX_LEFT: usize = 4;
 
 /// The moves of one thing.
 #[derive(Clone, Debug, Default)]
-struct Record {
+struct History {
     /// When the count began.
     since: u64,
     /// When it last moved.
@@ -32,7 +32,7 @@ struct Record {
     due: u32,
 }
 
-impl Record {
+impl History {
     /// When it was last at the port `slot`.
     fn last_at(&self, slot: PortSlot) -> Option<u64> {
         let mut left = self.left.iter().flatten();
@@ -74,7 +74,7 @@ pub(crate) enum Looked {
 /// What moved lately.
 #[derive(Clone, Debug)]
 pub(crate) struct Moves<K> {
-    records: Map<K, Record>,
+    records: Map<K, History>,
     queue: Queue<K>,
 }
 
@@ -99,9 +99,9 @@ impl<K: Copy + Eq + Hash> Moves<K> {
             return false;
         }
         let window = u64::from(rule.window_s) * SECOND;
-        let record = self.records.entry(key).or_insert_with(|| Record {
+        let record = self.records.entry(key).or_insert_with(|| History {
             since: time,
-            ..Record::default()
+            ..History::default()
         });
         let expected = to.is_some_and(|(slot, came)| {
             let last = record.last_at(slot).or(known.then_some(record.last));
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_ports_that_were_left_last_are_remembered() {
-        let mut record = Record::default();
+        let mut record = History::default();
         for (time, slot) in (1..).zip([7, 9, 1, 2, 3, 1, 1, 4].map(PortSlot::new)) {
             record.leave(slot, time);
         }

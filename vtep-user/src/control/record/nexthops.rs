@@ -79,7 +79,7 @@ pub(crate) fn room(prefix: Prefix) -> usize {
 
 /// The nexthop table of a segment.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Table {
+struct SegmentNexthops {
     /// The user's entries.
     entries: BTreeMap<Prefix, Nexthop>,
     /// The table as it stands in the map.
@@ -91,7 +91,7 @@ struct Table {
 /// The nexthop tables of all VNIs, by the numbers of their segments.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Nexthops {
-    segments: Numbered<SegmentId, Table>,
+    segments: Numbered<SegmentId, SegmentNexthops>,
     /// Entries that the user's may need in the map.
     room: u32,
     /// Hosts whose MACs the user's entries say.

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytemuck::Zeroable;
-use vtep_common::abi::id::Ifindex;
 use vtep_common::{
     abi::{
-        self,
         addr::{MacAddr, VtepAddr},
+        id::Ifindex,
         outer_template,
+        peer::Peer,
     },
     frame::template,
 };
@@ -53,11 +53,11 @@ pub enum Resolution {
 
 /// A remote VTEP.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Peer {
+pub(crate) struct PeerRecord {
     /// Its address.
     pub(crate) ip: IpAddr,
     /// As it stands in the map.
-    pub(crate) pod: abi::peer::Peer,
+    pub(crate) pod: Peer,
     /// The interface towards it.
     pub(crate) dev: Option<String>,
     /// The gateway towards it.
@@ -66,12 +66,12 @@ pub(crate) struct Peer {
     pub(crate) state: PeerState,
 }
 
-impl Peer {
+impl PeerRecord {
     pub(crate) fn new(ip: IpAddr) -> Self {
-        let mut pod = abi::peer::Peer::zeroed();
+        let mut pod = Peer::zeroed();
         pod.addr = VtepAddr::from(ip);
-        pod.flags = abi::peer::Peer::IN_USE;
-        pod.set(abi::peer::Peer::MULTICAST, ip.is_multicast());
+        pod.flags = Peer::IN_USE;
+        pod.set(Peer::MULTICAST, ip.is_multicast());
         Self {
             ip,
             pod,
@@ -93,7 +93,7 @@ impl Peer {
                 via,
                 xdp_target,
             } => {
-                self.pod.set(abi::peer::Peer::XDP_TARGET, xdp_target);
+                self.pod.set(Peer::XDP_TARGET, xdp_target);
                 self.pod.ifindex = oif.get();
                 self.pod.mtu = mtu;
                 let bytes = bytemuck::bytes_of_mut(&mut self.pod.template);
@@ -106,15 +106,14 @@ impl Peer {
             Resolution::LinkDown { dev } => (Some(dev), None, PeerState::Unreachable),
         };
         let (resolved, unreachable) = (PeerState::Resolved, PeerState::Unreachable);
-        self.pod.set(abi::peer::Peer::RESOLVED, state == resolved);
-        self.pod
-            .set(abi::peer::Peer::UNREACHABLE, state == unreachable);
+        self.pod.set(Peer::RESOLVED, state == resolved);
+        self.pod.set(Peer::UNREACHABLE, state == unreachable);
         (self.dev, self.via, self.state) = (dev, via, state);
     }
 
     /// True if it is no VTEP but a multicast group.
     pub(crate) fn is_group(&self) -> bool {
-        self.pod.has(abi::peer::Peer::MULTICAST)
+        self.pod.has(Peer::MULTICAST)
     }
 
     /// Brings the record in line with itself: family, checksum, local address and, where resolved, the outer headers.
@@ -124,20 +123,20 @@ impl Peer {
         let macs = self.macs();
         let pod = &mut self.pod;
         let v6 = self.ip.is_ipv6();
-        let checksum = v6 && !pod.has(abi::peer::Peer::CSUM6_OFF);
-        pod.set(abi::peer::Peer::IPV6, v6);
-        pod.set(abi::peer::Peer::CHECKSUM, checksum);
+        let checksum = v6 && !pod.has(Peer::CSUM6_OFF);
+        pod.set(Peer::IPV6, v6);
+        pod.set(Peer::CHECKSUM, checksum);
         let mut local = local;
-        if pod.has(abi::peer::Peer::MULTICAST) {
-            let path = abi::peer::Peer::RESOLVED | abi::peer::Peer::UNREACHABLE;
+        if pod.has(Peer::MULTICAST) {
+            let path = Peer::RESOLVED | Peer::UNREACHABLE;
             pod.set(path, false);
             pod.mtu = 0;
             if !v6 {
                 local = Some(Ipv4Addr::UNSPECIFIED.into());
             }
         } else if local.is_none() {
-            pod.set(abi::peer::Peer::RESOLVED, false);
-            pod.set(abi::peer::Peer::UNREACHABLE, true);
+            pod.set(Peer::RESOLVED, false);
+            pod.set(Peer::UNREACHABLE, true);
             self.state = PeerState::Unreachable;
         }
         pod.local = local.map_or_else(VtepAddr::zeroed, VtepAddr::from);
@@ -147,7 +146,7 @@ impl Peer {
             outer_template::LEN_V4
         };
         pod.template_len = u32::try_from(template_len).expect("far below 2^32");
-        if pod.has(abi::peer::Peer::RESOLVED) {
+        if pod.has(Peer::RESOLVED) {
             pod.template = template::build(macs, pod.local, pod.addr, udp_port);
         }
     }

@@ -2,14 +2,14 @@
 
 use std::{net::IpAddr, ops::Index};
 
-use vtep_common::abi::{self, id::PeerId};
+use vtep_common::abi::{id::PeerId, peer::Peer};
 
-use super::{hash::Map, peer::Peer, slots::Slots};
+use super::{hash::Map, peer::PeerRecord, slots::Slots};
 
 /// A peer and what points to it.
 #[derive(Clone, Debug, PartialEq)]
 struct Held {
-    peer: Peer,
+    peer: PeerRecord,
     references: u32,
 }
 
@@ -28,7 +28,7 @@ impl Peers {
     }
 
     /// The peer with a number.
-    pub(crate) fn get(&self, number: PeerId) -> Option<&Peer> {
+    pub(crate) fn get(&self, number: PeerId) -> Option<&PeerRecord> {
         self.slots.get(number).map(|held| &held.peer)
     }
 
@@ -38,7 +38,7 @@ impl Peers {
     }
 
     /// All peers, by number.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &PeerRecord)> {
         self.slots.iter().map(|(number, held)| (number, &held.peer))
     }
 
@@ -63,7 +63,7 @@ impl Peers {
     }
 
     /// Puts a new peer into the lowest free slot, which is returned, and refers to it.
-    pub(crate) fn insert(&mut self, peer: Peer) -> PeerId {
+    pub(crate) fn insert(&mut self, peer: PeerRecord) -> PeerId {
         let ip = peer.ip;
         let number = self.slots.insert(Held {
             peer,
@@ -74,7 +74,7 @@ impl Peers {
     }
 
     /// Takes a peer over that has its number, and to which nothing refers yet.
-    pub(crate) fn adopt(&mut self, number: PeerId, peer: Peer) {
+    pub(crate) fn adopt(&mut self, number: PeerId, peer: PeerRecord) {
         self.numbers.insert(peer.ip, number);
         self.slots.put(
             number,
@@ -86,7 +86,7 @@ impl Peers {
     }
 
     /// Refers to a peer once less. With the last reference it goes, and is returned.
-    pub(crate) fn release(&mut self, number: PeerId) -> Option<Peer> {
+    pub(crate) fn release(&mut self, number: PeerId) -> Option<PeerRecord> {
         let held = &mut self.slots[number];
         held.references -= 1;
         if held.references > 0 {
@@ -105,7 +105,7 @@ impl Peers {
         unused
     }
 
-    fn remove(&mut self, number: PeerId) -> Option<Peer> {
+    fn remove(&mut self, number: PeerId) -> Option<PeerRecord> {
         let Held { peer, .. } = self.slots.remove(number)?;
         self.numbers.remove(&peer.ip);
         Some(peer)
@@ -117,8 +117,8 @@ impl Peers {
         &mut self,
         number: PeerId,
         (local, udp_port): (Option<IpAddr>, u16),
-        change: impl FnOnce(&mut Peer),
-    ) -> Option<abi::peer::Peer> {
+        change: impl FnOnce(&mut PeerRecord),
+    ) -> Option<Peer> {
         let peer = &mut self.slots[number].peer;
         let old = peer.pod;
         change(peer);
@@ -127,7 +127,7 @@ impl Peers {
     }
 
     /// The multicast groups that something refers to.
-    pub(crate) fn used_groups(&self) -> impl Iterator<Item = &Peer> {
+    pub(crate) fn used_groups(&self) -> impl Iterator<Item = &PeerRecord> {
         let used = self.slots.iter().filter(|(_, held)| held.references > 0);
         used.map(|(_, held)| &held.peer)
             .filter(|peer| peer.is_group())
@@ -135,9 +135,9 @@ impl Peers {
 }
 
 impl Index<PeerId> for Peers {
-    type Output = Peer;
+    type Output = PeerRecord;
 
-    fn index(&self, number: PeerId) -> &Peer {
+    fn index(&self, number: PeerId) -> &PeerRecord {
         &self.slots[number].peer
     }
 }

@@ -11,8 +11,8 @@ use super::{
     lab::{From::*, *},
 };
 use crate::model::{
-    Duplicates, EventKind, Flood, Kind, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op,
-    PortChange, PortPart, PortSpec, VniSpec,
+    Duplicates, EventKind, Flood, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op, PortChange,
+    PortPart, PortSpec, RefusalKind, VniSpec,
 };
 
 const A: &str = "02:00:00:00:00:0a";
@@ -156,18 +156,18 @@ fn what_can_be_no_host_is_refused() {
         "::ffff:10.0.0.1",
     ] {
         let refusal = lab.apply(&Op::NeighAdd(neigh(host, A))).unwrap_err();
-        assert_eq!(refusal.kind, Kind::Invalid);
+        assert_eq!(refusal.kind, RefusalKind::Invalid);
         assert!(refusal.message.starts_with(host), "{}", refusal.message);
         let refusal = lab
             .apply(&Op::NexthopAdd(nexthop(host, V2, "-")))
             .unwrap_err();
-        assert_eq!(refusal.kind, Kind::Invalid);
+        assert_eq!(refusal.kind, RefusalKind::Invalid);
     }
     lab.done(&Op::NeighAdd(neigh("fe80::1", A)));
 }
 
 #[test]
-fn a_host_needs_the_mac_of_a_station() {
+fn a_host_needs_a_unicast_mac() {
     let mut lab = lab();
     let none = NeighSpec {
         lladdr: None,
@@ -286,7 +286,11 @@ fn full_tables_of_hosts_are_refused_as_full() {
             ..port_spec("tap2", 100)
         })),
     ] {
-        assert_eq!(lab.apply(&op).unwrap_err().kind, Kind::Full, "{op:?}");
+        assert_eq!(
+            lab.apply(&op).unwrap_err().kind,
+            RefusalKind::Full,
+            "{op:?}"
+        );
     }
     lab.done(&nexthop_del(HOST));
     lab.done(&Op::NeighAdd(neigh("10.0.0.2", A)));
@@ -477,7 +481,7 @@ fn the_users_nexthop_comes_before_a_port_which_a_new_daemon_knows_too() {
     assert_eq!(lab.nexthops(), [format!("{HOST} - {A} tap2 port")]);
 }
 
-// What is heard
+// What is snooped
 
 #[test]
 fn a_host_that_is_heard_at_a_port_is_known_with_its_mac() {
@@ -812,14 +816,14 @@ fn what_nobody_knows_is_told() {
     };
     let effect = lab.take(&[event, gone]);
     assert_eq!(effect.events.len(), 1);
-    let told = &effect.events[0];
+    let event = &effect.events[0];
     assert_eq!(
         (
-            told.event,
-            told.vni,
-            told.mac,
-            told.ip,
-            told.old_dev.as_deref()
+            event.event,
+            event.vni,
+            event.mac,
+            event.ip,
+            event.old_dev.as_deref()
         ),
         (
             EventKind::Miss,

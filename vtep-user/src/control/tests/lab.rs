@@ -17,7 +17,7 @@ pub(super) use vtep_common::abi::{
 };
 
 use super::{
-    super::{Adopted, Clock, Effect, Limits, LinkFacts, Reserved, Resolution, State, Write},
+    super::{Adopted, Effect, Limits, LinkFacts, ReservedFor, Resolution, Stamps, State, Write},
     model::Model,
 };
 use crate::control::record::queue::SECOND;
@@ -39,7 +39,7 @@ pub(super) const TAPS: [&str; 4] = ["tap0", "tap1", "tap2", "tap3"];
 /// A clock that stands still, and a map without stamps.
 pub(super) struct NoClock;
 
-impl Clock for NoClock {
+impl Stamps for NoClock {
     fn now(&self) -> u64 {
         0
     }
@@ -84,9 +84,9 @@ pub(super) struct Lab {
 }
 
 /// A clock that stands, and the stamps in the maps.
-struct Stamps<'a>(u64, &'a Model);
+struct MapStamps<'a>(u64, &'a Model);
 
-impl Clock for Stamps<'_> {
+impl Stamps for MapStamps<'_> {
     fn now(&self) -> u64 {
         self.0
     }
@@ -143,17 +143,17 @@ impl Lab {
 
     /// Lets the state look at the time once.
     pub(super) fn tick(&mut self) -> Effect {
-        let effect = self.state.tick(&Stamps(self.now, &self.maps));
+        let effect = self.state.tick(&MapStamps(self.now, &self.maps));
         self.replay(&effect.writes);
         effect
     }
 
     /// As [`Lab::tick`], without the maps.
     pub(super) fn tick_unchecked(&mut self) -> Effect {
-        self.state.tick(&Stamps(self.now, &self.maps))
+        self.state.tick(&MapStamps(self.now, &self.maps))
     }
 
-    /// The event of a frame for one station.
+    /// The event of a frame for one unicast MAC.
     pub(super) fn event(&self, kind: u32, segment: SegmentId, at: &str, from: From) -> Event {
         let mac = mac(at).get();
         let (vtep, port) = match from {
@@ -173,14 +173,14 @@ impl Lab {
     }
 
     pub(super) fn take(&mut self, events: &[Event]) -> Effect {
-        let effect = self.state.learn(events, &Stamps(self.now, &self.maps));
+        let effect = self.state.learn(events, &MapStamps(self.now, &self.maps));
         self.replay(&effect.writes);
         effect
     }
 
     /// As [`Lab::take`], without the maps.
     pub(super) fn learn_unchecked(&mut self, events: &[Event]) -> Effect {
-        self.state.learn(events, &Stamps(self.now, &self.maps))
+        self.state.learn(events, &MapStamps(self.now, &self.maps))
     }
 
     /// A frame whose source is not where the FDB has it.
@@ -201,7 +201,7 @@ impl Lab {
 
     /// `IP MAC state dev` of each host of VNI 100.
     pub(super) fn neighs(&self) -> Vec<String> {
-        let clock = Stamps(self.now, &self.maps);
+        let clock = MapStamps(self.now, &self.maps);
         let rows = self.state.neigh_rows(Some(vni(100)), &clock).unwrap();
         let text = |row: NeighRow| {
             let router = if row.router { " router" } else { "" };
@@ -238,7 +238,7 @@ impl Lab {
 
     /// The one row of a MAC.
     pub(super) fn row(&self, at: &str) -> FdbRow {
-        let clock = Stamps(self.now, &self.maps);
+        let clock = MapStamps(self.now, &self.maps);
         let rows = self.state.fdb_get(mac(at), vni(100), &clock);
         rows.unwrap().remove(0)
     }
@@ -394,8 +394,11 @@ pub(super) fn rows(state: &State) -> Rows {
     }
 }
 
-fn reserved() -> HashMap<Ifindex, Reserved> {
-    HashMap::from([(UPLINK, Reserved::Uplink), (TUNNEL, Reserved::SlowPath)])
+fn reserved() -> HashMap<Ifindex, ReservedFor> {
+    HashMap::from([
+        (UPLINK, ReservedFor::Uplink),
+        (TUNNEL, ReservedFor::SlowPath),
+    ])
 }
 
 pub(super) fn locals() -> Vec<IpAddr> {

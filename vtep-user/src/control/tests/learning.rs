@@ -133,7 +133,7 @@ fn what_was_learned_stays_when_learning_is_turned_off() {
 }
 
 #[test]
-fn macs_that_are_no_stations_and_our_own_are_never_learned() {
+fn macs_that_are_not_unicast_and_our_own_are_never_learned() {
     let mut lab = lab();
     lab.state.set_own_macs([mac(B)]);
     for at in [ZERO, "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", B] {
@@ -288,8 +288,8 @@ fn a_vni_that_is_full_learns_no_more_and_that_is_counted_and_told_once_a_second(
 
     assert_eq!((lab.fdb(100).len(), counters(&lab).limited), (1, 3));
     let limit = [EventKind::Limit];
-    let told = [first, second, third].map(|effect| kinds(&effect.events));
-    assert_eq!(told, [&limit[..], &[], &limit]);
+    let shown = [first, second, third].map(|effect| kinds(&effect.events));
+    assert_eq!(shown, [&limit[..], &[], &limit]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     lab::{From::*, *},
     model::split,
 };
-use crate::model::{Flood, Kind, Mode, Op, PeerSpec, VniSpec};
+use crate::model::{Flood, Mode, Op, PeerSpec, RefusalKind, VniSpec};
 
 const A: &str = "02:00:00:00:00:0a";
 const ZERO: &str = "00:00:00:00:00:00";
@@ -95,7 +95,7 @@ fn a_group_is_no_vtep() {
         ip: ip(GROUP),
         spec: PeerSpec::default(),
     };
-    assert_eq!(lab.apply(&set).unwrap_err().kind, Kind::NotFound);
+    assert_eq!(lab.apply(&set).unwrap_err().kind, RefusalKind::NotFound);
     assert_eq!(lab.state.resolved(ip(GROUP), resolved()), []);
     lab.learn(A, Vtep(GROUP));
     assert_eq!(lab.fdb(100), [""; 0]);
@@ -227,11 +227,11 @@ fn a_group_takes_a_place_among_the_peers_and_on_the_list() {
         lab.apply(&vni_add_with(7, multicast(GROUP6)))
             .unwrap_err()
             .kind,
-        Kind::Full
+        RefusalKind::Full
     );
     assert_eq!(
         lab.apply(&port_add("tap1", 200)).unwrap_err().kind,
-        Kind::Full
+        RefusalKind::Full
     );
 }
 

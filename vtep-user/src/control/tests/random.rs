@@ -32,7 +32,7 @@ const LIMITS: Limits = Limits {
     },
 };
 
-/// A frame that the kernel side tells of.
+/// A frame that the programs report.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     kind: u32,
@@ -189,12 +189,12 @@ fn any_ips() -> impl Strategy<Value = Vec<IpAddr>> {
     vec(select(&HOSTS[..]).prop_map(ip), 0..3)
 }
 
-fn any_station() -> impl Strategy<Value = Option<MacAddr>> {
+fn any_unicast() -> impl Strategy<Value = Option<MacAddr>> {
     option::of(select(&MACS[1..4]).prop_map(mac))
 }
 
 fn any_neigh() -> impl Strategy<Value = NeighSpec> {
-    (select(&HOSTS[..]), any_vni(), any_station(), any::<bool>()).prop_map(
+    (select(&HOSTS[..]), any_vni(), any_unicast(), any::<bool>()).prop_map(
         |(host, vni, lladdr, router)| NeighSpec {
             ip: ip(host),
             vni,
@@ -210,7 +210,7 @@ fn any_nexthop() -> impl Strategy<Value = NexthopSpec> {
         1 => select(&["10.0.0.0/8", "0.0.0.0/0", "fd00::/8", "::/0"][..]),
     ];
     let via = option::of(select(&VTEPS[..]).prop_map(ip));
-    (prefix, any_vni(), via, any_station()).prop_map(|(prefix, vni, via, lladdr)| NexthopSpec {
+    (prefix, any_vni(), via, any_unicast()).prop_map(|(prefix, vni, via, lladdr)| NexthopSpec {
         ip: prefix.parse().unwrap(),
         vni,
         via,

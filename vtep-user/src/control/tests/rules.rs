@@ -11,8 +11,8 @@ use super::{
     model::split,
 };
 use crate::model::{
-    Df, FdbFilter, Flood, InnerVlan, Kind, Mode, Op, OrInherit, PeerSpec, PeerState, PortChange,
-    PortHook, PortPart, PortRange, PortSpec, Reserved, VniSpec,
+    Df, FdbFilter, Flood, InnerVlan, Mode, Op, OrInherit, PeerSpec, PeerState, PortChange,
+    PortHook, PortPart, PortRange, PortSpec, RefusalKind, Reserved, VniSpec,
 };
 
 const ZERO: &str = "00:00:00:00:00:00";
@@ -382,7 +382,7 @@ fn the_macs_of_a_port_are_entries_and_a_set_replaces_them() {
 }
 
 #[test]
-fn a_port_takes_no_mac_that_is_elsewhere_or_no_stations() {
+fn a_port_takes_no_mac_that_is_elsewhere_or_not_unicast() {
     let mut lab = lab();
     add(&mut lab, A, "192.0.2.2");
     for at in [A, ZERO, GROUP] {
@@ -676,7 +676,7 @@ fn an_entry_points_to_exactly_one_place() {
         (spec.dst, spec.dev) = (dst, dev);
         assert_eq!(
             lab.apply(&Op::FdbAdd(spec)).unwrap_err().kind,
-            Kind::Invalid
+            RefusalKind::Invalid
         );
     }
 }
@@ -700,7 +700,7 @@ fn an_address_that_can_be_no_vteps_is_refused() {
     for dst in bad {
         for at in [A, ZERO, GROUP] {
             let refusal = lab.apply(&Op::FdbReplace(entry(at, 100, dst))).unwrap_err();
-            assert_eq!(refusal.kind, Kind::Invalid);
+            assert_eq!(refusal.kind, RefusalKind::Invalid);
             assert!(refusal.message.starts_with(dst), "{}", refusal.message);
         }
     }
@@ -785,7 +785,7 @@ fn del_deletes_wherever_it_points_or_only_there() {
     assert_eq!((lab.fdb(100).len(), lab.peers().len()), (0, 0));
     assert_eq!(
         lab.apply(&fdb_del(A, 100, None)).unwrap_err().kind,
-        Kind::NotFound
+        RefusalKind::NotFound
     );
 }
 
@@ -892,7 +892,10 @@ fn a_full_fdb_says_how_to_make_room() {
         ),
     ] {
         let refusal = lab.apply(&op).unwrap_err();
-        assert_eq!((refusal.kind, refusal.message.as_str()), (Kind::Full, full));
+        assert_eq!(
+            (refusal.kind, refusal.message.as_str()),
+            (RefusalKind::Full, full)
+        );
     }
     lab.done(&Op::FdbReplace(entry(A, 100, "tap0")));
 }
@@ -918,7 +921,11 @@ fn full_tables_are_refused_as_full() {
         Op::FdbAdd(entry(A, 100, "192.0.2.3")),
         Op::FdbAppend(entry("01:00:5e:00:00:02", 100, "192.0.2.2")),
     ] {
-        assert_eq!(lab.apply(&op).unwrap_err().kind, Kind::Full, "{op:?}");
+        assert_eq!(
+            lab.apply(&op).unwrap_err().kind,
+            RefusalKind::Full,
+            "{op:?}"
+        );
     }
 }
 
@@ -955,7 +962,7 @@ fn get_shows_the_entries_of_one_mac() {
             .map(|rows| rows.len())
     };
     assert_eq!([A, ZERO, GROUP].map(|at| count(at).unwrap()), [1, 2, 1]);
-    assert_eq!(count(B).unwrap_err().kind, Kind::NotFound);
+    assert_eq!(count(B).unwrap_err().kind, RefusalKind::NotFound);
 }
 
 #[test]

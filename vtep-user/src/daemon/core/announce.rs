@@ -7,7 +7,7 @@ use vtep_common::abi::fdb::FdbKey;
 use super::{
     super::{
         announcer::Packet,
-        frames::{self, Host},
+        frames::{self, AnnouncedHost},
     },
     Core,
 };
@@ -29,9 +29,9 @@ impl Core {
         let Some(segment) = self.datapath.segment_number(vni.get()) else {
             return;
         };
-        let hosts: Vec<Host> = hosts
+        let hosts: Vec<AnnouncedHost> = hosts
             .iter()
-            .map(|&ip| Host {
+            .map(|&ip| AnnouncedHost {
                 ip,
                 router: self.datapath.is_router(segment, ip),
             })

@@ -7,7 +7,7 @@ use crate::{
     stats,
 };
 
-/// Changes of a batch that are made before what the kernel side tells has its turn.
+/// Changes of a batch that are made before the events of the programs have their turn.
 const CHANGES_AT_ONCE: usize = 256;
 
 impl Core {

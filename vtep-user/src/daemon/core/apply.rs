@@ -10,7 +10,7 @@ use super::{
     Core,
 };
 use crate::{
-    control::{Attach, Effect, LinkFacts, Write},
+    control::{Attachment, Effect, LinkFacts, Write},
     datapath::DatapathError,
     model::{EventDetails, Op, PortHook, Refusal},
     netlink::{Link, OWNER},
@@ -155,7 +155,7 @@ impl Core {
     }
 
     /// Takes frames from interfaces; stops at the first from which it cannot.
-    fn attach(&mut self, attach: &[Attach]) -> Result<(), DatapathError> {
+    fn attach(&mut self, attach: &[Attachment]) -> Result<(), DatapathError> {
         for wanted in attach {
             let xdp = wanted.hook == PortHook::Xdp;
             self.datapath

@@ -29,16 +29,16 @@ use crate::{
     api::event_feed::Events,
     ask::Ask,
     causes::with_causes,
-    control::{Reserved, State},
+    control::{ReservedFor, State},
     datapath::Datapath,
-    netlink::{Link, Monitor, Netlink},
+    netlink::{Link, Netlink, NetlinkMonitor},
 };
 
 /// How often time is let pass.
 const TICK: Duration = Duration::from_secs(1);
 
 /// What a core is made of.
-pub(super) struct Prepared {
+pub(super) struct CoreParts {
     pub(super) options: Options,
     pub(super) netlink: Netlink,
     pub(super) datapath: Datapath,
@@ -67,8 +67,8 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(prepared: Prepared) -> Result<Self, DaemonError> {
-        let Prepared {
+    pub(super) fn new(prepared: CoreParts) -> Result<Self, DaemonError> {
+        let CoreParts {
             options,
             netlink,
             datapath,
@@ -117,7 +117,7 @@ impl Core {
     pub(super) async fn run(
         &mut self,
         mut asks: mpsc::Receiver<Ask>,
-        mut monitor: Monitor,
+        mut monitor: NetlinkMonitor,
     ) -> Result<(), DaemonError> {
         let ring = self
             .datapath
@@ -186,10 +186,10 @@ impl Core {
     /// Tells the state which interfaces cannot be ports.
     fn reserve(&mut self) {
         let uplinks = self.uplinks.iter();
-        let mut reserved: HashMap<Ifindex, Reserved> = uplinks
-            .map(|link: &Link| (link.index, Reserved::Uplink))
+        let mut reserved: HashMap<Ifindex, ReservedFor> = uplinks
+            .map(|link: &Link| (link.index, ReservedFor::Uplink))
             .collect();
-        reserved.insert(self.slow_path.ifindex(), Reserved::SlowPath);
+        reserved.insert(self.slow_path.ifindex(), ReservedFor::SlowPath);
         self.state.set_reserved(reserved);
     }
 

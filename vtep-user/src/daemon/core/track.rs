@@ -13,7 +13,7 @@ use super::{
     },
     Core, no_paths,
 };
-use crate::netlink::{Event, Monitor};
+use crate::netlink::{NetlinkEvent, NetlinkMonitor};
 
 /// Paths that are written before others have their turn.
 const FOUND_AT_ONCE: usize = 32;
@@ -33,7 +33,7 @@ struct Todo {
 
 impl Core {
     /// Takes an event, and all that have arrived behind it, and does what they ask for once.
-    pub(super) async fn track(&mut self, event: Event, monitor: &mut Monitor) {
+    pub(super) async fn track(&mut self, event: NetlinkEvent, monitor: &mut NetlinkMonitor) {
         self.look_for_watchers();
         let mut todo = Todo::default();
         let mut next = Some(event);
@@ -50,9 +50,9 @@ impl Core {
         }
     }
 
-    async fn note(&mut self, event: Event, todo: &mut Todo) {
+    async fn note(&mut self, event: NetlinkEvent, todo: &mut Todo) {
         match event {
-            Event::Link {
+            NetlinkEvent::Link {
                 index,
                 link: Some(link),
             } => {
@@ -71,7 +71,7 @@ impl Core {
                 todo.locals |= uplink;
                 todo.groups |= uplink;
             }
-            Event::Link { index, link: None } => {
+            NetlinkEvent::Link { index, link: None } => {
                 self.own_macs.forget(index);
                 self.port_gone(index).await;
                 if index == self.slow_path.ifindex() {
@@ -80,24 +80,24 @@ impl Core {
                 todo.peers.links.insert(index);
             }
             // Every port that comes up has one of these, and no path to a VTEP changes for it.
-            Event::Address {
+            NetlinkEvent::Address {
                 ifindex,
                 addr: IpAddr::V6(v6),
                 ..
             } if v6.is_unicast_link_local() && !self.uplinks.has(ifindex) => {}
-            Event::Address { .. } => {
+            NetlinkEvent::Address { .. } => {
                 todo.groups = true;
                 todo.locals = true;
                 todo.peers.all = true;
             }
-            Event::Route(Some(prefix)) => {
+            NetlinkEvent::Route(Some(prefix)) => {
                 todo.peers.routes.insert(prefix);
             }
-            Event::Route(None) => todo.peers.all = true,
-            Event::Neighbour { ifindex, ip, .. } => {
+            NetlinkEvent::Route(None) => todo.peers.all = true,
+            NetlinkEvent::Neighbour { ifindex, ip, .. } => {
                 todo.peers.next_hops.insert((ifindex, ip));
             }
-            Event::Overrun => {
+            NetlinkEvent::Overrun => {
                 *todo = Todo {
                     peers: Affected::all(),
                     locals: true,

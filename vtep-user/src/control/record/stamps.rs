@@ -3,7 +3,7 @@
 use vtep_common::abi;
 
 /// The clock, and the stamps that traffic renews, as they stand in the map. Times are nanoseconds of `CLOCK_MONOTONIC`.
-pub trait Clock {
+pub trait Stamps {
     /// Now.
     fn now(&self) -> u64;
     /// When a frame from a learned MAC was last seen; `None` if the map does not have the entry.
