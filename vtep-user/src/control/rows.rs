@@ -16,7 +16,9 @@ use super::{
     record::{
         entry::{Entry, key},
         locals::distinct,
+        peers::Peers,
         queue::SECOND,
+        segments::Segments,
         settings,
         stamps::Stamps,
     },
@@ -71,7 +73,7 @@ impl State {
             dev,
             learned,
         } = filter;
-        let numbers = numbers(self, *vni)?;
+        let numbers = numbers(&self.segments, *vni)?;
         if let Some(dev) = dev {
             find::device(&self.ports, dev)?;
         }
@@ -81,14 +83,14 @@ impl State {
             for (mac, entry) in self.fdb.entries(number) {
                 if !entry.is_list()
                     && (entry.ages() || !learned)
-                    && fdb::points_to(self, entry, *dst, dev.as_deref())
+                    && fdb::points_to(&self.ports, &self.peers, entry, *dst, dev.as_deref())
                 {
                     rows.push(entry_row(self, number, mac, entry, clock));
                 }
             }
             if dev.is_none() && !learned {
                 for mac in self.flood.macs(number).into_iter().chain([MacAddr::ZERO]) {
-                    let mut ips = ips(self, self.flood.remotes(number, mac));
+                    let mut ips = ips(&self.peers, self.flood.remotes(number, mac));
                     ips.retain(|&ip| dst.is_none_or(|dst| dst == ip));
                     rows.extend(ips.into_iter().map(|ip| list_row(self, number, mac, ip)));
                 }
@@ -111,7 +113,7 @@ impl State {
                 vec![entry_row(self, number, mac, entry, clock)]
             }
             _ => {
-                let mut ips = ips(self, self.flood.remotes(number, mac));
+                let mut ips = ips(&self.peers, self.flood.remotes(number, mac));
                 ips.sort_unstable();
                 ips.into_iter()
                     .map(|ip| list_row(self, number, mac, ip))
@@ -160,7 +162,7 @@ impl State {
     ) -> Result<Vec<NeighRow>, Refusal> {
         let now = clock.now();
         let mut rows = Vec::new();
-        for number in numbers(self, vni)? {
+        for number in numbers(&self.segments, vni)? {
             let start = rows.len();
             for (ip, neigh) in self.hosts.entries(number) {
                 let snooped = neigh.is_snooped();
@@ -189,7 +191,7 @@ impl State {
     /// The entries of one VNI, or all, by VNI and prefix.
     pub fn nexthop_rows(&self, vni: Option<Vni>) -> Result<Vec<NexthopRow>, Refusal> {
         let mut rows = Vec::new();
-        for number in numbers(self, vni)? {
+        for number in numbers(&self.segments, vni)? {
             for (ip, value) in self.nexthops.routes(number) {
                 if value.origin().is_none() {
                     continue;
@@ -225,7 +227,7 @@ fn vni_row(state: &State, number: SegmentId) -> VniRow {
         .map(|&slot| state.ports.device_name(slot).to_owned())
         .collect();
     ports.sort_unstable();
-    let mut remotes = ips(state, state.flood.remotes(number, MacAddr::ZERO));
+    let mut remotes = ips(&state.peers, state.flood.remotes(number, MacAddr::ZERO));
     remotes.sort_unstable();
     settings::row(pod, state.segments.vni(number), distinct(ports), remotes)
 }
@@ -251,19 +253,16 @@ fn entry_row(
 }
 
 /// Numbers of the segments of one VNI, or of all, by VNI.
-pub(crate) fn numbers(state: &State, vni: Option<Vni>) -> Result<Vec<SegmentId>, Refusal> {
+pub(crate) fn numbers(segments: &Segments, vni: Option<Vni>) -> Result<Vec<SegmentId>, Refusal> {
     Ok(match vni {
-        Some(vni) => vec![find::segment(&state.segments, vni)?],
-        None => state.segments.numbers().collect(),
+        Some(vni) => vec![find::segment(segments, vni)?],
+        None => segments.numbers().collect(),
     })
 }
 
 /// The addresses of peers.
-fn ips(state: &State, numbers: &[PeerId]) -> Vec<IpAddr> {
-    numbers
-        .iter()
-        .map(|&number| state.peers.ip(number))
-        .collect()
+fn ips(peers: &Peers, numbers: &[PeerId]) -> Vec<IpAddr> {
+    numbers.iter().map(|&number| peers.ip(number)).collect()
 }
 
 /// One VTEP of a list.

@@ -65,8 +65,13 @@ impl Adoption {
         }
         let numbers: Vec<_> = self.state.segments.numbers().collect();
         for &number in &numbers {
-            neigh::age_anew(&mut self.state, number);
-            nexthop::sync_flag(&mut self.state, number, &mut out);
+            neigh::age_anew(&mut self.state.hosts, &mut self.state.run.0, number);
+            nexthop::sync_flag(
+                &mut self.state.segments,
+                &self.state.nexthops,
+                number,
+                &mut out,
+            );
         }
         self.compare_nexthops(dump, &numbers);
         self.compare_neighs(dump, &numbers);
@@ -142,7 +147,7 @@ impl Adoption {
                 port: entry.filter(|_| snooped).and_then(Entry::port),
                 ..Neigh::new(mac, origin)
             };
-            neigh::put(&mut self.state, number, ip, Some(neigh), out);
+            neigh::put(&mut self.state.hosts, number, ip, Some(neigh), out);
         }
         if snooped {
             neigh::sync(&mut self.state, number, ip, out);

@@ -12,7 +12,10 @@ use crate::{
         ops::entry,
         record::{
             entry::key,
+            fdb::Fdb,
             queue::{self, NEVER},
+            run::Run,
+            segments::Segments,
             stamps::Stamps,
         },
         state::State,
@@ -53,9 +56,9 @@ pub(crate) fn age(state: &mut State, at: u32, key: FdbKey, clock: &dyn Stamps, o
 }
 
 /// Puts an entry that says by itself when it is to be looked at into the queue for then.
-pub(crate) fn queue_key(state: &mut State, key: FdbKey, due: u32) {
-    let live = state.fdb.len() as usize;
-    let (queue, fdb) = (&mut state.run.0.ageing, &state.fdb);
+pub(crate) fn queue_key(run: &mut Run, fdb: &Fdb, key: FdbKey, due: u32) {
+    let live = fdb.len() as usize;
+    let queue = &mut run.ageing;
     queue.push(due, key);
     if queue.is_stale(live) {
         queue.retain(|at, key| {
@@ -66,8 +69,8 @@ pub(crate) fn queue_key(state: &mut State, key: FdbKey, due: u32) {
 }
 
 /// When an entry of a segment that was seen then is to be looked at.
-pub(crate) fn due(state: &State, number: SegmentId, seen: u64) -> u32 {
-    match state.segments[number].ageing_s {
+pub(crate) fn due(segments: &Segments, number: SegmentId, seen: u64) -> u32 {
+    match segments[number].ageing_s {
         0 => NEVER,
         ageing_s => queue::after(seen, ageing_s),
     }

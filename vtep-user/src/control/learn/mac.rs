@@ -12,8 +12,10 @@ use crate::{
         record::{
             address::unfit,
             entry::{Entry, key},
+            locals::Locals,
             location::Location,
             moves::Move,
+            peers::Peers,
             run::Scope,
             stamps::Stamps,
         },
@@ -32,7 +34,7 @@ pub(crate) fn learn(state: &mut State, event: &Event, clock: &dyn Stamps, out: &
     let at = (number, mac);
     match state.fdb.get(number, mac) {
         None => learn_new(state, at, source, event, out),
-        Some(entry) if is_at(state, entry, source) => {
+        Some(entry) if is_at(&state.peers, entry, source) => {
             // The data path has it elsewhere or not at all: it saw the frame before the last write, or that failed.
             let key = key(number, mac);
             if entry.ages() && clock.last_seen(key).is_none() {
@@ -59,18 +61,18 @@ fn source_of(state: &State, event: &Event) -> Option<Location> {
         return (port.segment == event.segment).then_some(Location::Port(event.port));
     }
     let ip = IpAddr::from(event.vtep);
-    (state.peers.vtep(ip).is_some() || can_be_peer(state, ip)).then_some(Location::Vtep(ip))
+    (state.peers.vtep(ip).is_some() || can_be_peer(&state.locals, ip)).then_some(Location::Vtep(ip))
 }
 
 /// True if packets can come from a VTEP at `ip`, and be sent there.
-fn can_be_peer(state: &State, ip: IpAddr) -> bool {
-    unfit(ip).is_none() && !state.locals.has(ip) && state.local_for(ip).is_some()
+fn can_be_peer(locals: &Locals, ip: IpAddr) -> bool {
+    unfit(ip).is_none() && !locals.has(ip) && locals.towards(ip).is_some()
 }
 
-fn is_at(state: &State, entry: Entry, source: Location) -> bool {
+fn is_at(peers: &Peers, entry: Entry, source: Location) -> bool {
     match source {
         Location::Port(slot) => entry.port() == Some(slot),
-        Location::Vtep(ip) => entry.peer().is_some_and(|peer| state.peers.ip(peer) == ip),
+        Location::Vtep(ip) => entry.peer().is_some_and(|peer| peers.ip(peer) == ip),
     }
 }
 
@@ -87,9 +89,8 @@ fn no_room(
         _ if new && limit != 0 && state.fdb.len_in(number) >= limit as usize => {
             Some(Scope::Vni(number))
         }
-        Location::Port(slot) => {
-            (!entry::has_port_room(state, slot, mac)).then_some(Scope::Port(slot))
-        }
+        Location::Port(slot) => (!entry::has_port_room(&state.ports, &state.fdb, slot, mac))
+            .then_some(Scope::Port(slot)),
         Location::Vtep(ip) => (state.peers.number_of(ip).is_none()
             && state.peers.len() >= state.limits.peers)
             .then_some(Scope::Tables),
@@ -214,9 +215,9 @@ fn write_learned(
     event: &Event,
     out: &mut Effect,
 ) {
-    entry.due.0 = age::due(state, number, event.time);
+    entry.due.0 = age::due(&state.segments, number, event.time);
     entry::set(state, number, mac, entry, event.time, out);
-    age::queue_key(state, key(number, mac), entry.due.0);
+    age::queue_key(&mut state.run.0, &state.fdb, key(number, mac), entry.due.0);
 }
 
 /// Somebody sent to what nobody knows, or asked for it.

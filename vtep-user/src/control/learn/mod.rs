@@ -29,7 +29,7 @@ impl State {
                 break;
             }
         }
-        peer::finish(self, &mut out);
+        peer::finish(&self.peers, &mut out);
         out
     }
 
@@ -56,7 +56,7 @@ impl State {
                 _ => self.run.counters.ignored += 1,
             }
         }
-        peer::finish(self, &mut out);
+        peer::finish(&self.peers, &mut out);
         out
     }
 }

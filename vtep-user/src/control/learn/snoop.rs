@@ -18,11 +18,13 @@ use crate::{
         record::{
             address::unfit_host,
             entry::Entry,
-            hosts::Neigh,
+            fdb::Fdb,
+            hosts::{Hosts, Neigh},
             ignored::Ignored,
+            limits::Limits,
             moves::Move,
             queue::{self, NEVER},
-            run::Scope,
+            run::{Run, Scope},
             stamps::Stamps,
         },
         state::State,
@@ -45,11 +47,11 @@ pub(crate) fn snoop(state: &mut State, event: &Event, clock: &dyn Stamps, out: &
         contradict(state, number, host, event, out);
         return;
     }
-    if !is_here(state, event) {
+    if !is_here(&state.fdb, event) {
         // A frame that was answered was no event of its own.
         mac::learn(state, event, clock, out);
     }
-    if is_here(state, event) {
+    if is_here(&state.fdb, event) {
         snoop_at_port(state, number, host, event, out);
     } else {
         state.run.counters.ignored += 1;
@@ -57,8 +59,8 @@ pub(crate) fn snoop(state: &mut State, event: &Event, clock: &dyn Stamps, out: &
 }
 
 /// True if the FDB has the MAC of an event at the port that it came from.
-fn is_here(state: &State, event: &Event) -> bool {
-    let entry = state.fdb.get(event.segment, event.mac());
+fn is_here(fdb: &Fdb, event: &Event) -> bool {
+    let entry = fdb.get(event.segment, event.mac());
     entry.and_then(Entry::port) == Some(event.port)
 }
 
@@ -89,7 +91,7 @@ fn snoop_at_port(
                 due: known.due,
                 ..new
             };
-            neigh::put(state, number, host, Some(new), out);
+            neigh::put(&mut state.hosts, number, host, Some(new), out);
         }
         Some(known) => host_moves(state, number, host, known, new, out),
         None => {
@@ -125,7 +127,13 @@ fn host_moves(
         state.run.counters.ignored += 1;
         return;
     }
-    let frozen = note_host_move(state, number, host, new.last_snooped.0);
+    let frozen = note_host_move(
+        &mut state.run.0,
+        &state.limits,
+        number,
+        host,
+        new.last_snooped.0,
+    );
     put_snooped(state, number, host, new, out);
     notify::notify(state, out, |state| EventDetails {
         why: Some(was_at(known.mac)),
@@ -136,14 +144,20 @@ fn host_moves(
     }
 }
 
-fn note_host_move(state: &mut State, number: SegmentId, host: IpAddr, time: u64) -> bool {
+fn note_host_move(
+    run: &mut Run,
+    limits: &Limits,
+    number: SegmentId,
+    host: IpAddr,
+    time: u64,
+) -> bool {
     let moved = Move {
         time,
         from: None,
         to: None,
     };
-    let rule = state.limits.duplicates;
-    state.run.host_moves.note((number, host), moved, rule)
+    let rule = limits.duplicates;
+    run.host_moves.note((number, host), moved, rule)
 }
 
 fn notify_frozen(
@@ -171,7 +185,7 @@ fn contradict(state: &mut State, number: SegmentId, host: IpAddr, event: &Event,
         state.run.counters.ignored += 1;
         return;
     }
-    if note_host_move(state, number, host, event.time) {
+    if note_host_move(&mut state.run.0, &state.limits, number, host, event.time) {
         notify_frozen(state, number, host, known.mac, mac, out);
         return;
     }
@@ -190,13 +204,13 @@ fn put_snooped(
     mut new: Neigh,
     out: &mut Effect,
 ) {
-    new.due.0 = age::due(state, number, new.last_snooped.0);
-    neigh::put(state, number, host, Some(new), out);
-    queue_host(state, number, host, new.due.0);
+    new.due.0 = age::due(&state.segments, number, new.last_snooped.0);
+    neigh::put(&mut state.hosts, number, host, Some(new), out);
+    queue_host(&mut state.run.0, &state.hosts, number, host, new.due.0);
 }
 
-fn queue_host(state: &mut State, number: SegmentId, host: IpAddr, due: u32) {
-    let (queue, hosts) = (&mut state.run.0.hosts, &state.hosts);
+fn queue_host(run: &mut Run, hosts: &Hosts, number: SegmentId, host: IpAddr, due: u32) {
+    let queue = &mut run.hosts;
     queue.push(due, (number, host));
     if queue.is_stale(hosts.snooped() as usize) {
         queue.retain(|at, (number, host)| {
@@ -230,7 +244,7 @@ pub(crate) fn age(
     };
     if due == NEVER || !queue::is_over(due, now) {
         state.hosts.set_due(number, host, seen, due);
-        queue_host(state, number, host, due);
+        queue_host(&mut state.run.0, &state.hosts, number, host, due);
         return;
     }
     let mac = neigh.mac;

@@ -12,7 +12,11 @@ use crate::{
         effect::{Effect, Write},
         record::{
             entry::{Entry, key},
+            fdb::Fdb,
+            limits::Limits,
             location::Location,
+            ports::Ports,
+            segments::Segments,
         },
         state::State,
     },
@@ -20,18 +24,23 @@ use crate::{
 };
 
 /// Refuses if there is no room for `more` entries.
-pub(crate) fn check_room(state: &State, more: usize) -> Result<(), Refusal> {
-    if more != 0 && state.fdb.len() as usize + more > state.limits.fdb as usize {
-        return Err(refuse::fdb_full(state.limits.fdb));
+pub(crate) fn check_room(fdb: &Fdb, limits: &Limits, more: usize) -> Result<(), Refusal> {
+    if more != 0 && fdb.len() as usize + more > limits.fdb as usize {
+        return Err(refuse::fdb_full(limits.fdb));
     }
     Ok(())
 }
 
 /// Refuses if a VNI may not hold `more` entries.
-pub(crate) fn check_vni_room(state: &State, number: SegmentId, more: usize) -> Result<(), Refusal> {
-    let limit = state.segments[number].max_macs;
-    if more != 0 && limit != 0 && state.fdb.len_in(number) + more > limit as usize {
-        return Err(refuse::vni_full(state.segments.vni(number), limit));
+pub(crate) fn check_vni_room(
+    fdb: &Fdb,
+    segments: &Segments,
+    number: SegmentId,
+    more: usize,
+) -> Result<(), Refusal> {
+    let limit = segments[number].max_macs;
+    if more != 0 && limit != 0 && fdb.len_in(number) + more > limit as usize {
+        return Err(refuse::vni_full(segments.vni(number), limit));
     }
     Ok(())
 }
@@ -44,8 +53,8 @@ pub(crate) fn set_unicast(
     location: Location,
 ) -> Result<Effect, Refusal> {
     let known = state.fdb.get(number, mac).is_some();
-    check_room(state, usize::from(!known))?;
-    check_vni_room(state, number, usize::from(!known))?;
+    check_room(&state.fdb, &state.limits, usize::from(!known))?;
+    check_vni_room(&state.fdb, &state.segments, number, usize::from(!known))?;
     let mut out = Effect::default();
     let entry = match location {
         Location::Port(slot) => {
@@ -59,7 +68,7 @@ pub(crate) fn set_unicast(
 }
 
 fn check_port_room(state: &State, slot: PortSlot, mac: MacAddr) -> Result<(), Refusal> {
-    if has_port_room(state, slot, mac) {
+    if has_port_room(&state.ports, &state.fdb, slot, mac) {
         return Ok(());
     }
     let (dev, vlan) = state.port_name(slot).expect("in use");
@@ -67,20 +76,14 @@ fn check_port_room(state: &State, slot: PortSlot, mac: MacAddr) -> Result<(), Re
 }
 
 /// True if a port may have `mac` behind it, or has it already.
-pub(crate) fn has_port_room(state: &State, slot: PortSlot, mac: MacAddr) -> bool {
-    let port = &state.ports[slot];
+pub(crate) fn has_port_room(ports: &Ports, fdb: &Fdb, slot: PortSlot, mac: MacAddr) -> bool {
+    let port = &ports[slot];
     let limit = port.max_macs;
     let is_here = || {
-        let entry = state.fdb.get(port.segment, mac);
+        let entry = fdb.get(port.segment, mac);
         entry.and_then(Entry::port) == Some(slot)
     };
-    limit == 0 || state.fdb.count_behind(slot) < limit as usize || is_here()
-}
-
-/// True if the user made the entry of a MAC.
-pub(crate) fn is_static(state: &State, number: SegmentId, mac: MacAddr) -> bool {
-    let entry = state.fdb.get(number, mac);
-    entry.is_some_and(Entry::is_static)
+    limit == 0 || fdb.count_behind(slot) < limit as usize || is_here()
 }
 
 /// Writes an entry, whose peer the caller acquired, in place of the one that the MAC has. `seen` is when a frame from the
@@ -107,7 +110,7 @@ pub(crate) fn set(
         address::sync_port(state, slot, out);
     }
     if let Some(peer) = old.and_then(Entry::peer) {
-        peer::release(state, peer, out);
+        peer::release(&mut state.peers, peer, out);
     }
 }
 
@@ -124,12 +127,12 @@ pub(crate) fn remove(state: &mut State, number: SegmentId, mac: MacAddr, out: &m
         address::sync_port(state, slot, out);
     }
     if let Some(peer) = old.peer() {
-        peer::release(state, peer, out);
+        peer::release(&mut state.peers, peer, out);
     }
     if let Some((list, remotes)) = state.flood.remove(number, mac) {
         out.write(Write::Flood(list, None));
         for peer in remotes {
-            peer::release(state, peer, out);
+            peer::release(&mut state.peers, peer, out);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     control::{
         effect::Effect,
         learn::notify,
-        record::{entry::Entry, location::Location},
+        record::{entry::Entry, location::Location, peers::Peers, ports::Ports},
         state::State,
     },
     model::{EventDetails, EventKind, FdbDel, FdbFilter, FdbSpec, Refusal},
@@ -115,12 +115,18 @@ pub(crate) fn del(state: &mut State, del: &FdbDel) -> Result<Effect, Refusal> {
         flood::remove_group(state, number, mac, |other| other == peer, &mut out);
         return Ok(out);
     }
-    if !points_to(state, entry, del.dst, del.dev.as_deref()) {
+    if !points_to(
+        &state.ports,
+        &state.peers,
+        entry,
+        del.dst,
+        del.dev.as_deref(),
+    ) {
         return Err(Refusal::not_found(format!(
             "{} in vni {} points to {} and not there; delete it wherever it points with: vtep fdb del {0} --vni {1}",
             del.mac,
             del.vni,
-            whereabouts(state, entry)
+            whereabouts(&state.ports, &state.peers, entry)
         )));
     }
     entry::remove(state, number, mac, &mut out);
@@ -146,7 +152,9 @@ pub(crate) fn flush(state: &mut State, filter: &FdbFilter) -> Result<Effect, Ref
         .fdb
         .entries(number)
         .filter(|(_, entry)| entry.ages() || !filter.learned)
-        .filter(|(_, entry)| !entry.is_list() && points_to(state, *entry, dst, dev))
+        .filter(|(_, entry)| {
+            !entry.is_list() && points_to(&state.ports, &state.peers, *entry, dst, dev)
+        })
         .map(|(mac, _)| mac)
         .collect();
     for mac in macs {
@@ -241,25 +249,26 @@ fn port_in(state: &State, dev: &str, number: SegmentId) -> Result<PortSlot, Refu
 
 /// True if an entry points to everything that is given.
 pub(crate) fn points_to(
-    state: &State,
+    ports: &Ports,
+    peers: &Peers,
     entry: Entry,
     dst: Option<IpAddr>,
     dev: Option<&str>,
 ) -> bool {
-    let to_dst = |ip| entry.peer().is_some_and(|peer| state.peers.ip(peer) == ip);
+    let to_dst = |ip| entry.peer().is_some_and(|peer| peers.ip(peer) == ip);
     let to_dev = |dev| {
         entry
             .port()
-            .is_some_and(|slot| state.ports.device_name(slot) == dev)
+            .is_some_and(|slot| ports.device_name(slot) == dev)
     };
     dst.is_none_or(to_dst) && dev.is_none_or(to_dev)
 }
 
 /// Where an entry points, for a sentence.
-fn whereabouts(state: &State, entry: Entry) -> String {
+fn whereabouts(ports: &Ports, peers: &Peers, entry: Entry) -> String {
     match entry.target() {
-        FdbTarget::Peer(peer) => state.peers.ip(peer).to_string(),
-        FdbTarget::Port(slot) => state.ports.device_name(slot).to_owned(),
+        FdbTarget::Peer(peer) => peers.ip(peer).to_string(),
+        FdbTarget::Port(slot) => ports.device_name(slot).to_owned(),
         FdbTarget::List(_) => "a list of VTEPs".to_owned(),
     }
 }
@@ -282,6 +291,6 @@ fn exists_already(
     };
     format!(
         "{mac} exists already in vni {vni} and points to {}; use: vtep fdb {verb} {mac} --vni {vni} {location}",
-        whereabouts(state, entry)
+        whereabouts(&state.ports, &state.peers, entry)
     )
 }

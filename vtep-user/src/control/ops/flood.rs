@@ -12,7 +12,7 @@ use super::{entry, peer, refuse};
 use crate::{
     control::{
         effect::{Effect, Write},
-        record::entry::Entry,
+        record::{entry::Entry, flood::FloodLists, ports::Ports},
         state::State,
     },
     model::Refusal,
@@ -39,16 +39,22 @@ pub(crate) fn check_rooms(state: &State, number: SegmentId) -> Result<(), Refusa
 }
 
 /// Writes the list of `mac`.
-pub(crate) fn write(state: &State, number: SegmentId, mac: MacAddr, out: &mut Effect) {
-    let list = state.flood.pod(number, mac, state.ports.flooded(number));
-    out.write(Write::Flood(state.flood.list_of(number, mac), list));
+pub(crate) fn write(
+    flood: &FloodLists,
+    ports: &Ports,
+    number: SegmentId,
+    mac: MacAddr,
+    out: &mut Effect,
+) {
+    let list = flood.pod(number, mac, ports.flooded(number));
+    out.write(Write::Flood(flood.list_of(number, mac), list));
 }
 
 /// Writes all lists of a segment, after its ports changed.
 pub(crate) fn write_all(state: &State, number: SegmentId, out: &mut Effect) {
-    write(state, number, MacAddr::ZERO, out);
+    write(&state.flood, &state.ports, number, MacAddr::ZERO, out);
     for mac in state.flood.macs(number) {
-        write(state, number, mac, out);
+        write(&state.flood, &state.ports, number, mac, out);
     }
 }
 
@@ -61,7 +67,7 @@ pub(crate) fn push(
     out: &mut Effect,
 ) {
     state.flood.push(number, mac, peer);
-    write(state, number, mac, out);
+    write(&state.flood, &state.ports, number, mac, out);
 }
 
 /// Makes `peer`, which the caller acquired, the only one on the list of `mac`.
@@ -74,10 +80,10 @@ pub(crate) fn set(
 ) {
     let old = state.flood.set(number, mac, peer);
     if old != [peer] {
-        write(state, number, mac, out);
+        write(&state.flood, &state.ports, number, mac, out);
     }
     for peer in old {
-        peer::release(state, peer, out);
+        peer::release(&mut state.peers, peer, out);
     }
 }
 
@@ -93,9 +99,9 @@ pub(crate) fn remove(
     if gone.is_empty() {
         return;
     }
-    write(state, number, mac, out);
+    write(&state.flood, &state.ports, number, mac, out);
     for peer in gone {
-        peer::release(state, peer, out);
+        peer::release(&mut state.peers, peer, out);
     }
 }
 
@@ -126,8 +132,8 @@ pub(crate) fn add_group(
     mac: MacAddr,
     ip: IpAddr,
 ) -> Result<Effect, Refusal> {
-    entry::check_room(state, 1)?;
-    entry::check_vni_room(state, number, 1)?;
+    entry::check_room(&state.fdb, &state.limits, 1)?;
+    entry::check_vni_room(&state.fdb, &state.segments, number, 1)?;
     check_room(state, number, mac)?;
     if state.flood.groups() >= state.limits.groups {
         return Err(Refusal::full(format!(

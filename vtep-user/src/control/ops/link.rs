@@ -8,7 +8,11 @@ use vtep_common::abi::{
 use crate::{
     control::{
         effect::{Attachment, Effect, Write},
-        record::{facts::LinkFacts, run::Scope},
+        record::{
+            facts::LinkFacts,
+            ports::Ports,
+            run::{Run, Scope},
+        },
         state::State,
     },
     model::PortHook,
@@ -39,24 +43,24 @@ impl State {
 }
 
 /// Takes no more frames for a port, and lets its interface go if that was its last.
-pub(crate) fn unregister(state: &mut State, slot: PortSlot, out: &mut Effect) {
-    let (key, unused) = state.ports.unregister(slot);
+pub(crate) fn unregister(ports: &mut Ports, slot: PortSlot, out: &mut Effect) {
+    let (key, unused) = ports.unregister(slot);
     out.write(Write::PortIndex(key, None));
     out.detach.extend(unused);
 }
 
 /// Frees the slot of a port that nothing refers to any more.
-pub(crate) fn free(state: &mut State, slot: PortSlot, out: &mut Effect) {
-    state.ports.remove(slot);
-    state.run.fresh.remove(&slot);
-    state.run.announced.remove(&slot);
-    state.run.reported.remove(&Scope::Port(slot));
+pub(crate) fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut Effect) {
+    ports.remove(slot);
+    run.fresh.remove(&slot);
+    run.announced.remove(&slot);
+    run.reported.remove(&Scope::Port(slot));
     out.write(Write::Port(slot, Port::default()));
 }
 
 /// Takes the frames of an interface at another hook.
-pub(crate) fn set_hook(state: &mut State, ifindex: Ifindex, hook: PortHook, out: &mut Effect) {
-    let (name, ports) = state.ports.set_hook(ifindex, hook);
+pub(crate) fn set_hook(ports: &mut Ports, ifindex: Ifindex, hook: PortHook, out: &mut Effect) {
+    let (name, ports) = ports.set_hook(ifindex, hook);
     out.attach.push(Attachment {
         ifindex,
         name,

@@ -15,7 +15,10 @@ use super::{find, refuse};
 use crate::{
     control::{
         effect::{Effect, Write},
-        record::hosts::{Neigh, key},
+        record::{
+            hosts::{Hosts, Neigh, key},
+            run::Run,
+        },
         state::State,
     },
     model::{NeighDel, NeighSpec, Prefix, Refusal},
@@ -60,7 +63,7 @@ pub(crate) fn replace(state: &mut State, spec: &NeighSpec) -> Result<Effect, Ref
         ..Neigh::new(mac, NeighOrigin::Static)
     };
     state.run.host_moves.forget((number, ip));
-    put(state, number, ip, Some(neigh), &mut out);
+    put(&mut state.hosts, number, ip, Some(neigh), &mut out);
     Ok(out)
 }
 
@@ -124,7 +127,7 @@ pub(crate) fn check_room(state: &State, more: usize) -> Result<(), Refusal> {
 /// Takes away what the user said or what was snooped; what follows from the rest takes its place.
 pub(crate) fn remove_own(state: &mut State, number: SegmentId, ip: IpAddr, out: &mut Effect) {
     let derived = derived(state, number, ip);
-    put(state, number, ip, derived, out);
+    put(&mut state.hosts, number, ip, derived, out);
 }
 
 /// Brings the entry of an address in line with the ports and the nexthop table.
@@ -134,7 +137,7 @@ pub(crate) fn sync(state: &mut State, number: SegmentId, ip: IpAddr, out: &mut E
     match known.map(|known| known.origin) {
         Some(NeighOrigin::Static) => {}
         Some(NeighOrigin::Snooped) if derived.is_none() => {}
-        _ => put(state, number, ip, derived, out),
+        _ => put(&mut state.hosts, number, ip, derived, out),
     }
 }
 
@@ -154,13 +157,13 @@ fn derived(state: &State, number: SegmentId, ip: IpAddr) -> Option<Neigh> {
 
 /// Writes the entry of an address, or takes it away.
 pub(crate) fn put(
-    state: &mut State,
+    hosts: &mut Hosts,
     number: SegmentId,
     ip: IpAddr,
     new: Option<Neigh>,
     out: &mut Effect,
 ) {
-    let old = state.hosts.put(number, ip, new);
+    let old = hosts.put(number, ip, new);
     let pod = |neigh: Option<Neigh>| neigh.map(|neigh| neigh.pod());
     if pod(old) != pod(new) {
         out.write(Write::Neigh(key(number, ip), pod(new)));
@@ -168,9 +171,9 @@ pub(crate) fn put(
 }
 
 /// Looks at all snooped hosts of a segment anew, after its ageing time changed, or when nobody knows when they were snooped.
-pub(crate) fn age_anew(state: &mut State, number: SegmentId) {
-    for host in state.hosts.set_all_due(number) {
-        state.run.hosts.push(0, (number, host));
+pub(crate) fn age_anew(hosts: &mut Hosts, run: &mut Run, number: SegmentId) {
+    for host in hosts.set_all_due(number) {
+        run.hosts.push(0, (number, host));
     }
 }
 
@@ -205,7 +208,13 @@ pub(crate) fn move_snooped(
 ) {
     for host in state.hosts.snooped_at(number, mac) {
         if let Some(neigh) = state.hosts.get(number, host) {
-            put(state, number, host, Some(Neigh { port, ..neigh }), out);
+            put(
+                &mut state.hosts,
+                number,
+                host,
+                Some(Neigh { port, ..neigh }),
+                out,
+            );
         }
     }
 }

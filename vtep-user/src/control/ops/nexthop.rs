@@ -19,7 +19,8 @@ use crate::{
         effect::{Effect, Write},
         record::{
             entry::Entry,
-            nexthops::{Nexthop, PORT_SHIFT, all_of_v4, covers_v4, key, room},
+            nexthops::{Nexthop, Nexthops, PORT_SHIFT, all_of_v4, covers_v4, key, room},
+            segments::Segments,
         },
         state::State,
     },
@@ -156,7 +157,7 @@ pub(crate) fn put(
         neigh::sync(state, number, prefix.addr(), out);
     }
     if let Some(peer) = old.and_then(|old| old.via) {
-        peer::release(state, peer, out);
+        peer::release(&mut state.peers, peer, out);
     }
 }
 
@@ -167,15 +168,20 @@ pub(crate) fn sync(state: &mut State, number: SegmentId, prefix: Prefix, out: &m
         let (bits, key) = key(number, prefix);
         out.write(Write::Nexthop(bits, key, wanted));
     }
-    sync_flag(state, number, out);
+    sync_flag(&mut state.segments, &state.nexthops, number, out);
 }
 
 /// Says in the segment whether it has entries.
-pub(crate) fn sync_flag(state: &mut State, number: SegmentId, out: &mut Effect) {
-    let mut segment = state.segments[number];
-    if segment.has(Segment::NEXTHOPS) != state.nexthops.has_routes(number) {
+pub(crate) fn sync_flag(
+    segments: &mut Segments,
+    nexthops: &Nexthops,
+    number: SegmentId,
+    out: &mut Effect,
+) {
+    let mut segment = segments[number];
+    if segment.has(Segment::NEXTHOPS) != nexthops.has_routes(number) {
         segment.flags ^= Segment::NEXTHOPS;
-        state.segments.set(number, segment);
+        segments.set(number, segment);
         out.write(Write::Segment(number, Box::new(segment)));
     }
 }

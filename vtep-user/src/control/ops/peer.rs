@@ -11,7 +11,10 @@ use crate::{
         effect::{Effect, Write},
         record::{
             address::unfit,
+            limits::Limits,
+            locals::Locals,
             peer::{PeerRecord, Resolution},
+            peers::Peers,
         },
         state::State,
     },
@@ -61,13 +64,13 @@ pub(crate) fn check_dst(state: &State, ip: IpAddr, option: &str) -> Result<(), R
             "{ip} is our own address; give the address of the remote VTEP with: {option}, or {instead}"
         )));
     }
-    check_family(state, ip)?;
-    check_room(state, ip)
+    check_family(&state.locals, ip)?;
+    check_room(&state.peers, &state.limits, ip)
 }
 
 /// Refuses if we have no address of the family of `ip`.
-pub(crate) fn check_family(state: &State, ip: IpAddr) -> Result<(), Refusal> {
-    if state.local_for(ip).is_none() {
+pub(crate) fn check_family(locals: &Locals, ip: IpAddr) -> Result<(), Refusal> {
+    if locals.towards(ip).is_none() {
         let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
         return Err(Refusal::invalid(format!(
             "no local {family} address; start vtep with: --local <{family} address>"
@@ -77,11 +80,11 @@ pub(crate) fn check_family(state: &State, ip: IpAddr) -> Result<(), Refusal> {
 }
 
 /// Refuses if there is no room for a peer `ip`.
-pub(crate) fn check_room(state: &State, ip: IpAddr) -> Result<(), Refusal> {
-    if state.peers.number_of(ip).is_none() && state.peers.len() >= state.limits.peers {
+pub(crate) fn check_room(peers: &Peers, limits: &Limits, ip: IpAddr) -> Result<(), Refusal> {
+    if peers.number_of(ip).is_none() && peers.len() >= limits.peers {
         return Err(Refusal::full(format!(
             "the peer table is full ({} VTEPs); remove one with: vtep fdb flush --vni VNI --dst VTEP",
-            state.limits.peers
+            limits.peers
         )));
     }
     Ok(())
@@ -110,8 +113,8 @@ pub(crate) fn acquire(state: &mut State, ip: IpAddr, out: &mut Effect) -> PeerId
 }
 
 /// One reference to a peer less.
-pub(crate) fn release(state: &mut State, number: PeerId, out: &mut Effect) {
-    let Some(gone) = state.peers.release(number) else {
+pub(crate) fn release(peers: &mut Peers, number: PeerId, out: &mut Effect) {
+    let Some(gone) = peers.release(number) else {
         return;
     };
     let (ip, addr) = (gone.ip, gone.pod.addr);
@@ -154,11 +157,11 @@ pub(crate) fn rewrite(
 }
 
 /// Brings what several changes in one effect ask for to what there is now.
-pub(crate) fn finish(state: &State, out: &mut Effect) {
+pub(crate) fn finish(peers: &Peers, out: &mut Effect) {
     if out.forget.is_empty() {
         return;
     }
-    let is = |ip: &IpAddr| state.peers.number_of(*ip).is_some();
+    let is = |ip: &IpAddr| peers.number_of(*ip).is_some();
     out.forget.retain(|ip| !is(ip));
     out.resolve.retain(is);
     for list in [&mut out.forget, &mut out.resolve] {

@@ -201,7 +201,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
     if let Some(hook) = *hook
         && hook != old_hook
     {
-        link::set_hook(state, ifindex, hook, &mut out);
+        link::set_hook(&mut state.ports, ifindex, hook, &mut out);
         out.undo = Some(Op::PortSet {
             dev: dev.to_owned(),
             change: Box::new(PortChange {
@@ -278,7 +278,7 @@ fn check_macs(
         .flat_map(|slot| state.fdb.static_behind(slot))
         .collect();
     let is_new = |mac: &&MacAddr| !had.contains(*mac);
-    let taken = |mac: &&MacAddr| entry::is_static(state, number, **mac);
+    let taken = |mac: &&MacAddr| state.fdb.is_static(number, **mac);
     if let Some(mac) = macs.iter().filter(is_new).find(taken) {
         return Err(Refusal::conflict(format!(
             "{mac} exists already in vni {vni}; delete it first with: vtep fdb del {mac} --vni {vni}"
@@ -300,8 +300,13 @@ fn check_macs(
         (Some(old), None) => (state.fdb.count_behind(old), 0),
         (None, None) => (0, 0),
     };
-    entry::check_room(state, more.saturating_sub(freed))?;
-    entry::check_vni_room(state, number, more.saturating_sub(freed_here))
+    entry::check_room(&state.fdb, &state.limits, more.saturating_sub(freed))?;
+    entry::check_vni_room(
+        &state.fdb,
+        &state.segments,
+        number,
+        more.saturating_sub(freed_here),
+    )
 }
 
 /// Lets the floods of its VNI reach a port, and puts `macs` and `ips` behind it.
@@ -362,7 +367,7 @@ pub(crate) fn leave_vni(state: &mut State, slot: PortSlot, out: &mut Effect) {
 }
 
 pub(crate) fn remove(state: &mut State, slot: PortSlot, out: &mut Effect) {
-    link::unregister(state, slot, out);
+    link::unregister(&mut state.ports, slot, out);
     leave_vni(state, slot, out);
-    link::free(state, slot, out);
+    link::free(&mut state.ports, &mut state.run.0, slot, out);
 }

@@ -43,8 +43,8 @@ pub(crate) fn add(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect,
 /// Refuses a multicast group to which we cannot send, or for which there is no room.
 fn check_group(state: &State, group: Option<IpAddr>) -> Result<(), Refusal> {
     let Some(group) = group else { return Ok(()) };
-    peer::check_family(state, group)?;
-    peer::check_room(state, group)
+    peer::check_family(&state.locals, group)?;
+    peer::check_room(&state.peers, &state.limits, group)
 }
 
 /// Floods to this multicast group from now on.
@@ -55,9 +55,9 @@ fn set_group(state: &mut State, number: SegmentId, group: Option<IpAddr>, out: &
     }
     let new = group.map(|ip| peer::acquire(state, ip, out));
     state.flood.set_multicast(number, new);
-    flood::write(state, number, MacAddr::ZERO, out);
+    flood::write(&state.flood, &state.ports, number, MacAddr::ZERO, out);
     if let Some(old) = old {
-        peer::release(state, old, out);
+        peer::release(&mut state.peers, old, out);
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn set(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect,
         out.write(Write::Segment(number, Box::new(new)));
         if new.ageing_s != old.ageing_s {
             age::age_anew(state, number);
-            neigh::age_anew(state, number);
+            neigh::age_anew(&mut state.hosts, &mut state.run.0, number);
         }
         if !new.has(Segment::SUPPRESS) {
             neigh::forget_snooped(state, number, &mut out);
@@ -99,7 +99,7 @@ pub(crate) fn del(state: &mut State, vni: Vni) -> Result<Effect, Refusal> {
 
     let slots: Vec<_> = state.ports.flooded(number).iter().copied().collect();
     for &slot in &slots {
-        link::unregister(state, slot, &mut out);
+        link::unregister(&mut state.ports, slot, &mut out);
     }
     for ip in state.hosts.remove_segment(number) {
         out.write(Write::Neigh(hosts::key(number, ip), None));
@@ -122,13 +122,13 @@ pub(crate) fn del(state: &mut State, vni: Vni) -> Result<Effect, Refusal> {
         out.write(Write::Flood(list, None));
     }
     for slot in slots {
-        link::free(state, slot, &mut out);
+        link::free(&mut state.ports, &mut state.run.0, slot, &mut out);
     }
     state.run.moves.forget_all(|key| key.segment() == number);
     state.run.host_moves.forget_all(|(at, _)| *at == number);
     let unicast = entries.into_iter().filter_map(|(_, entry)| entry.peer());
     for peer in unicast.chain(vias).chain(targets) {
-        peer::release(state, peer, &mut out);
+        peer::release(&mut state.peers, peer, &mut out);
     }
     state.segments.remove(number);
     out.write(Write::Segment(number, Box::default()));
