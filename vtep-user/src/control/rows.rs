@@ -5,25 +5,28 @@ use std::net::IpAddr;
 use vtep_common::abi::{
     addr::MacAddr,
     fdb::{FdbKey, FdbTarget},
-    id::{PeerId, SegmentId},
+    id::{PeerId, PortSlot, SegmentId},
     neigh::NeighOrigin,
     peer::Peer,
+    port::Port,
 };
 
 use super::{
-    ops::refuse,
+    ops::{fdb, find, refuse},
     record::{
         entry::{Entry, key},
         locals::distinct,
+        peers::Peers,
         queue::SECOND,
+        segments::Segments,
         settings,
         stamps::Stamps,
     },
     state::State,
 };
 use crate::model::{
-    EntryState, FdbFilter, FdbRow, NeighRow, NeighState, NexthopRow, PeerRow, PeerState, PortRow,
-    Refusal, Vni, VniRow,
+    EntryState, FdbFilter, FdbRow, NeighRow, NeighState, NexthopRow, PeerRow, PeerState, PortHook,
+    PortRow, Refusal, VlanId, Vni, VniRow,
 };
 
 /// Who made a neigh entry, as rows have it.
@@ -39,36 +42,24 @@ const fn neigh_state(origin: NeighOrigin) -> NeighState {
 impl State {
     /// One VNI, or all by number.
     pub fn vni_rows(&self, vni: Option<Vni>) -> Result<Vec<VniRow>, Refusal> {
-        let row = |number: SegmentId| self.vni_row(number);
+        let row = |number: SegmentId| vni_row(self, number);
         Ok(match vni {
-            Some(vni) => vec![row(self.segment_of(vni)?)],
+            Some(vni) => vec![row(find::segment(&self.segments, vni)?)],
             None => self.segments.numbers().map(row).collect(),
         })
-    }
-
-    fn vni_row(&self, number: SegmentId) -> VniRow {
-        let pod = &self.segments[number];
-        let ports = self.ports.flooded(number).iter();
-        let mut ports: Vec<_> = ports
-            .map(|&slot| self.ports.device_name(slot).to_owned())
-            .collect();
-        ports.sort_unstable();
-        let mut remotes = self.ips(self.flood.remotes(number, MacAddr::ZERO));
-        remotes.sort_unstable();
-        settings::row(pod, self.segments.vni(number), distinct(ports), remotes)
     }
 
     /// The ports of one interface, or all, by name and VLAN.
     pub fn port_rows(&self, dev: Option<&str>) -> Result<Vec<PortRow>, Refusal> {
         let mut devices: Vec<_> = match dev {
-            Some(dev) => vec![self.device(dev)?],
+            Some(dev) => vec![find::device(&self.ports, dev)?],
             None => self.ports.devices().collect(),
         };
         devices.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         let mut rows = Vec::new();
         for (_, device) in devices {
             for (_, slot) in device.ports() {
-                rows.push(self.port_row(slot, device.name.clone(), device.hook));
+                rows.push(port_row(self, slot, device.name.clone(), device.hook));
             }
         }
         Ok(rows)
@@ -82,9 +73,9 @@ impl State {
             dev,
             learned,
         } = filter;
-        let numbers = self.numbers(*vni)?;
+        let numbers = numbers(&self.segments, *vni)?;
         if let Some(dev) = dev {
-            self.device(dev)?;
+            find::device(&self.ports, dev)?;
         }
         let mut rows = Vec::new();
         for number in numbers {
@@ -92,16 +83,16 @@ impl State {
             for (mac, entry) in self.fdb.entries(number) {
                 if !entry.is_list()
                     && (entry.ages() || !learned)
-                    && self.points_to(entry, *dst, dev.as_deref())
+                    && fdb::points_to(&self.ports, &self.peers, entry, *dst, dev.as_deref())
                 {
-                    rows.push(self.entry_row(number, mac, entry, clock));
+                    rows.push(entry_row(self, number, mac, entry, clock));
                 }
             }
             if dev.is_none() && !learned {
                 for mac in self.flood.macs(number).into_iter().chain([MacAddr::ZERO]) {
-                    let mut ips = self.ips(self.flood.remotes(number, mac));
+                    let mut ips = ips(&self.peers, self.flood.remotes(number, mac));
                     ips.retain(|&ip| dst.is_none_or(|dst| dst == ip));
-                    rows.extend(ips.into_iter().map(|ip| self.list_row(number, mac, ip)));
+                    rows.extend(ips.into_iter().map(|ip| list_row(self, number, mac, ip)));
                 }
             }
             rows[start..].sort_unstable_by_key(|row| (row.mac, row.dst));
@@ -116,16 +107,16 @@ impl State {
         vni: Vni,
         clock: &dyn Stamps,
     ) -> Result<Vec<FdbRow>, Refusal> {
-        let number = self.segment_of(vni)?;
+        let number = find::segment(&self.segments, vni)?;
         let rows = match self.fdb.get(number, mac) {
             Some(entry) if !entry.is_list() => {
-                vec![self.entry_row(number, mac, entry, clock)]
+                vec![entry_row(self, number, mac, entry, clock)]
             }
             _ => {
-                let mut ips = self.ips(self.flood.remotes(number, mac));
+                let mut ips = ips(&self.peers, self.flood.remotes(number, mac));
                 ips.sort_unstable();
                 ips.into_iter()
-                    .map(|ip| self.list_row(number, mac, ip))
+                    .map(|ip| list_row(self, number, mac, ip))
                     .collect()
             }
         };
@@ -133,26 +124,6 @@ impl State {
             return Err(refuse::no_entry(mac, vni));
         }
         Ok(rows)
-    }
-
-    fn entry_row(
-        &self,
-        number: SegmentId,
-        mac: MacAddr,
-        entry: Entry,
-        clock: &dyn Stamps,
-    ) -> FdbRow {
-        FdbRow {
-            vni: self.segments.vni(number),
-            mac,
-            dst: entry.peer().map(|peer| self.peers.ip(peer)),
-            dev: entry
-                .port()
-                .map(|slot| self.ports.device_name(slot).to_owned()),
-            state: entry.state(),
-            age_s: Self::age_s(key(number, mac), entry.state(), clock),
-            duplicate: entry.is_frozen(),
-        }
     }
 
     /// One peer, or all by address.
@@ -183,45 +154,6 @@ impl State {
         Ok(rows)
     }
 
-    /// Numbers of the segments of one VNI, or of all, by VNI.
-    pub(crate) fn numbers(&self, vni: Option<Vni>) -> Result<Vec<SegmentId>, Refusal> {
-        Ok(match vni {
-            Some(vni) => vec![self.segment_of(vni)?],
-            None => self.segments.numbers().collect(),
-        })
-    }
-
-    /// The addresses of peers.
-    fn ips(&self, numbers: &[PeerId]) -> Vec<IpAddr> {
-        numbers
-            .iter()
-            .map(|&number| self.peers.ip(number))
-            .collect()
-    }
-
-    /// One VTEP of a list.
-    fn list_row(&self, number: SegmentId, mac: MacAddr, ip: IpAddr) -> FdbRow {
-        FdbRow {
-            vni: self.segments.vni(number),
-            mac,
-            dst: Some(ip),
-            dev: None,
-            state: EntryState::Static,
-            age_s: None,
-            duplicate: false,
-        }
-    }
-
-    /// Seconds since a learned entry was last seen.
-    fn age_s(key: FdbKey, state: EntryState, clock: &dyn Stamps) -> Option<u64> {
-        match state {
-            EntryState::Static | EntryState::Evpn => None,
-            EntryState::Learned => clock
-                .last_seen(key)
-                .map(|seen| clock.now().saturating_sub(seen) / SECOND),
-        }
-    }
-
     /// The hosts of one VNI, or all, by VNI and address.
     pub fn neigh_rows(
         &self,
@@ -230,7 +162,7 @@ impl State {
     ) -> Result<Vec<NeighRow>, Refusal> {
         let now = clock.now();
         let mut rows = Vec::new();
-        for number in self.numbers(vni)? {
+        for number in numbers(&self.segments, vni)? {
             let start = rows.len();
             for (ip, neigh) in self.hosts.entries(number) {
                 let snooped = neigh.is_snooped();
@@ -259,7 +191,7 @@ impl State {
     /// The entries of one VNI, or all, by VNI and prefix.
     pub fn nexthop_rows(&self, vni: Option<Vni>) -> Result<Vec<NexthopRow>, Refusal> {
         let mut rows = Vec::new();
-        for number in self.numbers(vni)? {
+        for number in numbers(&self.segments, vni)? {
             for (ip, value) in self.nexthops.routes(number) {
                 if value.origin().is_none() {
                     continue;
@@ -285,5 +217,94 @@ impl State {
             }
         }
         Ok(rows)
+    }
+}
+
+fn vni_row(state: &State, number: SegmentId) -> VniRow {
+    let pod = &state.segments[number];
+    let ports = state.ports.flooded(number).iter();
+    let mut ports: Vec<_> = ports
+        .map(|&slot| state.ports.device_name(slot).to_owned())
+        .collect();
+    ports.sort_unstable();
+    let mut remotes = ips(&state.peers, state.flood.remotes(number, MacAddr::ZERO));
+    remotes.sort_unstable();
+    settings::row(pod, state.segments.vni(number), distinct(ports), remotes)
+}
+
+fn entry_row(
+    state: &State,
+    number: SegmentId,
+    mac: MacAddr,
+    entry: Entry,
+    clock: &dyn Stamps,
+) -> FdbRow {
+    FdbRow {
+        vni: state.segments.vni(number),
+        mac,
+        dst: entry.peer().map(|peer| state.peers.ip(peer)),
+        dev: entry
+            .port()
+            .map(|slot| state.ports.device_name(slot).to_owned()),
+        state: entry.state(),
+        age_s: age_s(key(number, mac), entry.state(), clock),
+        duplicate: entry.is_frozen(),
+    }
+}
+
+/// Numbers of the segments of one VNI, or of all, by VNI.
+pub(crate) fn numbers(segments: &Segments, vni: Option<Vni>) -> Result<Vec<SegmentId>, Refusal> {
+    Ok(match vni {
+        Some(vni) => vec![find::segment(segments, vni)?],
+        None => segments.numbers().collect(),
+    })
+}
+
+/// The addresses of peers.
+fn ips(peers: &Peers, numbers: &[PeerId]) -> Vec<IpAddr> {
+    numbers.iter().map(|&number| peers.ip(number)).collect()
+}
+
+/// One VTEP of a list.
+fn list_row(state: &State, number: SegmentId, mac: MacAddr, ip: IpAddr) -> FdbRow {
+    FdbRow {
+        vni: state.segments.vni(number),
+        mac,
+        dst: Some(ip),
+        dev: None,
+        state: EntryState::Static,
+        age_s: None,
+        duplicate: false,
+    }
+}
+
+/// Seconds since a learned entry was last seen.
+fn age_s(key: FdbKey, state: EntryState, clock: &dyn Stamps) -> Option<u64> {
+    match state {
+        EntryState::Static | EntryState::Evpn => None,
+        EntryState::Learned => clock
+            .last_seen(key)
+            .map(|seen| clock.now().saturating_sub(seen) / SECOND),
+    }
+}
+
+/// A port as a row, with the name and the hook of its device.
+pub(crate) fn port_row(state: &State, slot: PortSlot, dev: String, hook: PortHook) -> PortRow {
+    let port = &state.ports[slot];
+    let delivery = if port.has(Port::XDP_TARGET) {
+        "xdp"
+    } else {
+        "tc"
+    };
+    PortRow {
+        dev,
+        vni: state.segments.vni(port.segment),
+        vlan: VlanId::new(port.vlan),
+        hook,
+        ifindex: Some(port.ifindex),
+        delivery: Some(delivery.to_owned()),
+        macs: state.fdb.static_behind(slot).collect(),
+        ips: state.addresses.of(slot).iter().copied().collect(),
+        max_macs: (port.max_macs != 0).then_some(port.max_macs),
     }
 }

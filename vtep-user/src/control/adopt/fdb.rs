@@ -12,6 +12,7 @@ use vtep_common::abi::{
 use super::{Adoption, Dump};
 use crate::control::{
     effect::Write,
+    learn::age,
     record::{
         entry::Entry,
         ignored::Ignored,
@@ -56,11 +57,11 @@ impl Adoption {
                     if entry.ages() {
                         let last_seen = pod.map_or(0, |pod| pod.last_seen);
                         state.run.now = state.run.now.max(last_seen);
-                        entry.due = Ignored(state.due(number, last_seen));
+                        entry.due = Ignored(age::due(&state.segments, number, last_seen));
                     }
                     state.fdb.insert(number, mac, entry);
                     if entry.ages() {
-                        state.queue_key(*key, entry.due.0);
+                        age::queue_key(&mut state.run.0, &state.fdb, *key, entry.due.0);
                     }
                     if entry.is_frozen() {
                         frozen.push(*key);

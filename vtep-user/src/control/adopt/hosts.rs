@@ -22,6 +22,7 @@ use crate::{
     control::{
         effect::{Effect, Write},
         ops::nexthop::prefix,
+        ops::{address, neigh, nexthop},
         record::{
             address::unfit_host,
             entry::Entry,
@@ -60,12 +61,17 @@ impl Adoption {
             self.neigh(key, value, &mut out);
         }
         for (slot, ips) in ports {
-            self.state.set_ips(slot, &ips, &mut out);
+            address::set(&mut self.state, slot, &ips, &mut out);
         }
         let numbers: Vec<_> = self.state.segments.numbers().collect();
         for &number in &numbers {
-            self.state.age_hosts_anew(number);
-            self.state.sync_flag(number, &mut out);
+            neigh::age_anew(&mut self.state.hosts, &mut self.state.run.0, number);
+            nexthop::sync_flag(
+                &mut self.state.segments,
+                &self.state.nexthops,
+                number,
+                &mut out,
+            );
         }
         self.compare_nexthops(dump, &numbers);
         self.compare_neighs(dump, &numbers);
@@ -115,7 +121,7 @@ impl Adoption {
                 self.state.peers.refer(peer);
             }
             let nexthop = Nexthop { via, mac };
-            self.state.put_nexthop(number, prefix, Some(nexthop), out);
+            nexthop::put(&mut self.state, number, prefix, Some(nexthop), out);
         }
         nexthops::port_of(value)
     }
@@ -141,10 +147,10 @@ impl Adoption {
                 port: entry.filter(|_| snooped).and_then(Entry::port),
                 ..Neigh::new(mac, origin)
             };
-            self.state.put_host(number, ip, Some(neigh), out);
+            neigh::put(&mut self.state.hosts, number, ip, Some(neigh), out);
         }
         if snooped {
-            self.state.sync_host(number, ip, out);
+            neigh::sync(&mut self.state, number, ip, out);
         }
     }
 

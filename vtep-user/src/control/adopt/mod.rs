@@ -28,6 +28,7 @@ use vtep_common::abi::{
 
 use super::{
     effect::{Effect, Write},
+    ops::peer,
     record::{facts::LinkFacts, limits::Limits, peer::PeerRecord, settings},
     state::State,
 };
@@ -231,7 +232,7 @@ impl Adoption {
                 },
             };
             state.peers.adopt(number, peer);
-            let writes = state.rewrite_peer(number, |_| ());
+            let writes = peer::rewrite(state, number, |_| ());
             self.early.extend(writes);
         }
     }
@@ -243,7 +244,7 @@ impl Adoption {
         let mut out = Effect::default();
         for number in numbers {
             if let Some(ip) = settings::group(&state.segments[number]) {
-                let peer = state.acquire_peer(ip, &mut out);
+                let peer = peer::acquire(state, ip, &mut out);
                 // It may have got a slot in which there was something that nobody understands.
                 self.late
                     .retain(|write| !matches!(write, Write::Peer(at, _) if *at == peer));

@@ -11,31 +11,29 @@ use crate::control::{
 /// Learned MACs that are announced for one port in a second, at most: a guest could make up any number.
 const MAX_ANNOUNCED: u32 = 256;
 
-impl State {
-    /// Announces a MAC that was learned at the port `slot`, unless there have been many lately.
-    pub(crate) fn announce_learned(&mut self, slot: PortSlot, mac: MacAddr, out: &mut Effect) {
-        let second = self.run.now / SECOND;
-        let announced = self.run.announced.entry(slot).or_default();
-        if announced.0 != second {
-            *announced = (second, 0);
-        }
-        if announced.1 < MAX_ANNOUNCED {
-            announced.1 += 1;
-            self.announce(slot, mac, out);
-        }
+/// Announces a MAC that was learned at the port `slot`, unless there have been many lately.
+pub(crate) fn learned(state: &mut State, slot: PortSlot, mac: MacAddr, out: &mut Effect) {
+    let second = state.run.now / SECOND;
+    let announced = state.run.announced.entry(slot).or_default();
+    if announced.0 != second {
+        *announced = (second, 0);
     }
+    if announced.1 < MAX_ANNOUNCED {
+        announced.1 += 1;
+        announce(state, slot, mac, out);
+    }
+}
 
-    /// Announces a MAC that came to the port `slot`, with the hosts that are known to be at it.
-    pub(crate) fn announce(&self, slot: PortSlot, mac: MacAddr, out: &mut Effect) {
-        let number = self.ports[slot].segment;
-        let targets = || self.flood.targets(number).map(|peer| self.peers.ip(peer));
-        if self.segments[number].has(Segment::FLOODS) && targets().next().is_some() {
-            out.announce.push(Announce {
-                vni: self.segments.vni(number),
-                mac,
-                hosts: self.hosts.at(number, mac),
-                to: targets().collect(),
-            });
-        }
+/// Announces a MAC that came to the port `slot`, with the hosts that are known to be at it.
+pub(crate) fn announce(state: &State, slot: PortSlot, mac: MacAddr, out: &mut Effect) {
+    let number = state.ports[slot].segment;
+    let targets = || state.flood.targets(number).map(|peer| state.peers.ip(peer));
+    if state.segments[number].has(Segment::FLOODS) && targets().next().is_some() {
+        out.announce.push(Announce {
+            vni: state.segments.vni(number),
+            mac,
+            hosts: state.hosts.at(number, mac),
+            to: targets().collect(),
+        });
     }
 }

@@ -2,68 +2,66 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use super::refuse;
+use super::{neigh, nexthop, refuse};
 use crate::{
     control::{effect::Effect, state::State},
     model::{Prefix, Refusal},
 };
 use vtep_common::abi::id::{PortSlot, SegmentId};
 
-impl State {
-    /// Refuses if a port, in slot `old` if there is one so far, cannot have `ips` in segment `number`.
-    pub(crate) fn check_ips(
-        &self,
-        number: SegmentId,
-        ips: &BTreeSet<IpAddr>,
-        old: Option<PortSlot>,
-    ) -> Result<(), Refusal> {
-        for &ip in ips {
-            refuse::check_host(ip)?;
-            let other = self.addresses.port(number, ip);
-            let other = other.filter(|&slot| Some(slot) != old);
-            if let Some((dev, vlan)) = other.and_then(|slot| self.port_name(slot)) {
-                return Err(Refusal::conflict(format!(
-                    "{ip} is already an address of port {} in vni {}; give that port other addresses first with: vtep port set {dev}{} --ip IP",
-                    refuse::port_name(dev, vlan),
-                    self.segments.vni(number),
-                    refuse::vlan_option(vlan)
-                )));
-            }
+/// Refuses if a port, in slot `old` if there is one so far, cannot have `ips` in segment `number`.
+pub(crate) fn check(
+    state: &State,
+    number: SegmentId,
+    ips: &BTreeSet<IpAddr>,
+    old: Option<PortSlot>,
+) -> Result<(), Refusal> {
+    for &ip in ips {
+        refuse::check_host(ip)?;
+        let other = state.addresses.port(number, ip);
+        let other = other.filter(|&slot| Some(slot) != old);
+        if let Some((dev, vlan)) = other.and_then(|slot| state.port_name(slot)) {
+            return Err(Refusal::conflict(format!(
+                "{ip} is already an address of port {} in vni {}; give that port other addresses first with: vtep port set {dev}{} --ip IP",
+                refuse::port_name(dev, vlan),
+                state.segments.vni(number),
+                refuse::vlan_option(vlan)
+            )));
         }
-        let had = old.map_or(0, |slot| self.addresses.of(slot).len());
-        let more = ips.len().saturating_sub(had);
-        self.check_neigh_room(more)?;
-        self.check_nexthop_room(more)
     }
+    let had = old.map_or(0, |slot| state.addresses.of(slot).len());
+    let more = ips.len().saturating_sub(had);
+    neigh::check_room(state, more)?;
+    nexthop::check_room(state, more)
+}
 
-    /// Makes `ips` the addresses of a port.
-    pub(crate) fn set_ips(&mut self, slot: PortSlot, ips: &BTreeSet<IpAddr>, out: &mut Effect) {
-        let number = self.ports[slot].segment;
-        let old = self.addresses.of(slot).clone();
-        for &ip in old.difference(ips) {
-            self.addresses.remove(number, ip);
-            self.sync_address(number, ip, out);
-        }
-        for &ip in ips.difference(&old) {
-            self.addresses.add(number, ip, slot);
-            self.sync_address(number, ip, out);
-        }
+/// Makes `ips` the addresses of a port.
+pub(crate) fn set(state: &mut State, slot: PortSlot, ips: &BTreeSet<IpAddr>, out: &mut Effect) {
+    let number = state.ports[slot].segment;
+    let old = state.addresses.of(slot).clone();
+    for &ip in old.difference(ips) {
+        state.addresses.remove(number, ip);
+        sync(state, number, ip, out);
     }
+    for &ip in ips.difference(&old) {
+        state.addresses.add(number, ip, slot);
+        sync(state, number, ip, out);
+    }
+}
 
-    /// Brings what is known of a port's addresses in line with its MACs.
-    pub(crate) fn sync_port(&mut self, slot: PortSlot, out: &mut Effect) {
-        let addresses = self.addresses.of(slot);
-        if addresses.is_empty() {
-            return;
-        }
-        let number = self.ports[slot].segment;
-        for ip in addresses.clone() {
-            self.sync_address(number, ip, out);
-        }
+/// Brings what is known of a port's addresses in line with its MACs.
+pub(crate) fn sync_port(state: &mut State, slot: PortSlot, out: &mut Effect) {
+    let addresses = state.addresses.of(slot);
+    if addresses.is_empty() {
+        return;
     }
+    let number = state.ports[slot].segment;
+    for ip in addresses.clone() {
+        sync(state, number, ip, out);
+    }
+}
 
-    fn sync_address(&mut self, number: SegmentId, ip: IpAddr, out: &mut Effect) {
-        self.sync_nexthop(number, Prefix::host(ip), out);
-        self.sync_host(number, ip, out);
-    }
+fn sync(state: &mut State, number: SegmentId, ip: IpAddr, out: &mut Effect) {
+    nexthop::sync(state, number, Prefix::host(ip), out);
+    neigh::sync(state, number, ip, out);
 }

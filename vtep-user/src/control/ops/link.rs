@@ -5,24 +5,20 @@ use vtep_common::abi::{
     port::Port,
 };
 
-use super::refuse;
 use crate::{
     control::{
         effect::{Attachment, Effect, Write},
-        record::{facts::LinkFacts, ports::Device, run::Scope},
+        record::{
+            facts::LinkFacts,
+            ports::Ports,
+            run::{Run, Scope},
+        },
         state::State,
     },
-    model::{PortHook, Refusal},
+    model::PortHook,
 };
 
 impl State {
-    /// An interface with ports, by name.
-    pub(crate) fn device(&self, dev: &str) -> Result<(Ifindex, &Device), Refusal> {
-        self.ports
-            .device_named(dev)
-            .ok_or_else(|| refuse::no_port(dev))
-    }
-
     /// Every interface with ports, and how its frames are taken.
     pub fn attachments(&self) -> impl Iterator<Item = Attachment> {
         self.ports.devices().map(|(ifindex, device)| Attachment {
@@ -30,20 +26,6 @@ impl State {
             name: device.name.clone(),
             hook: device.hook,
         })
-    }
-
-    /// Takes away the ports of an interface that is gone.
-    pub fn link_gone(&mut self, ifindex: Ifindex) -> Effect {
-        let mut out = Effect::default();
-        let device = self.ports.device(ifindex).into_iter();
-        let slots: Vec<_> = device
-            .flat_map(Device::ports)
-            .map(|(_, slot)| slot)
-            .collect();
-        for slot in slots {
-            self.remove_port(slot, &mut out);
-        }
-        out
     }
 
     /// Takes on what changed about an interface: its name, MTU, and how frames can be handed to it.
@@ -58,39 +40,33 @@ impl State {
             .map(|(slot, port)| Write::Port(slot, port));
         writes.collect()
     }
+}
 
-    /// Takes no more frames for a port, and lets its interface go if that was its last.
-    pub(crate) fn unregister_port(&mut self, slot: PortSlot, out: &mut Effect) {
-        let (key, unused) = self.ports.unregister(slot);
-        out.write(Write::PortIndex(key, None));
-        out.detach.extend(unused);
-    }
+/// Takes no more frames for a port, and lets its interface go if that was its last.
+pub(crate) fn unregister(ports: &mut Ports, slot: PortSlot, out: &mut Effect) {
+    let (key, unused) = ports.unregister(slot);
+    out.write(Write::PortIndex(key, None));
+    out.detach.extend(unused);
+}
 
-    pub(crate) fn remove_port(&mut self, slot: PortSlot, out: &mut Effect) {
-        self.unregister_port(slot, out);
-        self.leave_vni(slot, out);
-        self.free_port(slot, out);
-    }
+/// Frees the slot of a port that nothing refers to any more.
+pub(crate) fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut Effect) {
+    ports.remove(slot);
+    run.fresh.remove(&slot);
+    run.announced.remove(&slot);
+    run.reported.remove(&Scope::Port(slot));
+    out.write(Write::Port(slot, Port::default()));
+}
 
-    /// Frees the slot of a port that nothing refers to any more.
-    pub(crate) fn free_port(&mut self, slot: PortSlot, out: &mut Effect) {
-        self.ports.remove(slot);
-        self.run.fresh.remove(&slot);
-        self.run.announced.remove(&slot);
-        self.run.reported.remove(&Scope::Port(slot));
-        out.write(Write::Port(slot, Port::default()));
-    }
-
-    /// Takes the frames of an interface at another hook.
-    pub(crate) fn set_hook(&mut self, ifindex: Ifindex, hook: PortHook, out: &mut Effect) {
-        let (name, ports) = self.ports.set_hook(ifindex, hook);
-        out.attach.push(Attachment {
-            ifindex,
-            name,
-            hook,
-        });
-        for (slot, port) in ports {
-            out.write(Write::Port(slot, port));
-        }
+/// Takes the frames of an interface at another hook.
+pub(crate) fn set_hook(ports: &mut Ports, ifindex: Ifindex, hook: PortHook, out: &mut Effect) {
+    let (name, ports) = ports.set_hook(ifindex, hook);
+    out.attach.push(Attachment {
+        ifindex,
+        name,
+        hook,
+    });
+    for (slot, port) in ports {
+        out.write(Write::Port(slot, port));
     }
 }

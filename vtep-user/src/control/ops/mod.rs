@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub(crate) mod entry;
 pub(crate) mod fdb;
+pub(crate) mod find;
 pub(crate) mod flood;
 pub(crate) mod link;
 pub(crate) mod neigh;
@@ -19,24 +20,24 @@ impl State {
     /// Makes one change, wholly or not at all: a refusal leaves the state as it was.
     pub fn apply(&mut self, op: &Op, links: &dyn Links) -> Result<Effect, Refusal> {
         match op {
-            Op::VniAdd { vni, spec } => self.vni_add(*vni, spec),
-            Op::VniSet { vni, spec } => self.vni_set(*vni, spec),
-            Op::VniDel { vni } => self.vni_del(*vni),
-            Op::PortAdd(spec) => self.port_add(spec, links),
-            Op::PortSet { dev, change } => self.port_set(dev, change),
-            Op::PortDel { dev, part } => self.port_del(dev, part),
-            Op::FdbAdd(spec) => self.fdb_add(spec),
-            Op::FdbAppend(spec) => self.fdb_append(spec),
-            Op::FdbReplace(spec) => self.fdb_replace(spec),
-            Op::FdbDel(del) => self.fdb_del(del),
-            Op::FdbFlush(filter) => self.fdb_flush(filter),
-            Op::NeighAdd(spec) => self.neigh_add(spec),
-            Op::NeighReplace(spec) => self.neigh_replace(spec),
-            Op::NeighDel(del) => self.neigh_del(del),
-            Op::NexthopAdd(spec) => self.nexthop_add(spec),
-            Op::NexthopReplace(spec) => self.nexthop_replace(spec),
-            Op::NexthopDel(del) => self.nexthop_del(del),
-            Op::PeerSet { ip, spec } => self.peer_set(*ip, spec),
+            Op::VniAdd { vni, spec } => vni::add(self, *vni, spec),
+            Op::VniSet { vni, spec } => vni::set(self, *vni, spec),
+            Op::VniDel { vni } => vni::del(self, *vni),
+            Op::PortAdd(spec) => port::add(self, spec, links),
+            Op::PortSet { dev, change } => port::set(self, dev, change),
+            Op::PortDel { dev, part } => port::del(self, dev, part),
+            Op::FdbAdd(spec) => fdb::add(self, spec),
+            Op::FdbAppend(spec) => fdb::append(self, spec),
+            Op::FdbReplace(spec) => fdb::replace(self, spec),
+            Op::FdbDel(del) => fdb::del(self, del),
+            Op::FdbFlush(filter) => fdb::flush(self, filter),
+            Op::NeighAdd(spec) => neigh::add(self, spec),
+            Op::NeighReplace(spec) => neigh::replace(self, spec),
+            Op::NeighDel(del) => neigh::del(self, del),
+            Op::NexthopAdd(spec) => nexthop::add(self, spec),
+            Op::NexthopReplace(spec) => nexthop::replace(self, spec),
+            Op::NexthopDel(del) => nexthop::del(self, del),
+            Op::PeerSet { ip, spec } => peer::set(self, *ip, spec),
         }
     }
 }

@@ -13,13 +13,14 @@ use vtep_common::abi::{
     segment::Segment,
 };
 
-use super::refuse;
+use super::{find, neigh, peer, refuse};
 use crate::{
     control::{
         effect::{Effect, Write},
         record::{
             entry::Entry,
-            nexthops::{Nexthop, PORT_SHIFT, all_of_v4, covers_v4, key, room},
+            nexthops::{Nexthop, Nexthops, PORT_SHIFT, all_of_v4, covers_v4, key, room},
+            segments::Segments,
         },
         state::State,
     },
@@ -55,171 +56,174 @@ fn check_prefix(prefix: Prefix) -> Result<(), Refusal> {
     Ok(())
 }
 
-impl State {
-    pub(crate) fn nexthop_add(&mut self, spec: &NexthopSpec) -> Result<Effect, Refusal> {
-        let number = self.segment_of(spec.vni)?;
-        if self.nexthops.get(number, spec.ip).is_some() {
-            return Err(Refusal::conflict(format!(
-                "{} exists already in the nexthop table of vni {}; use: vtep nexthop replace {0} --vni {1} --via VTEP",
-                spec.ip, spec.vni
-            )));
-        }
-        self.nexthop_replace(spec)
+pub(crate) fn add(state: &mut State, spec: &NexthopSpec) -> Result<Effect, Refusal> {
+    let number = find::segment(&state.segments, spec.vni)?;
+    if state.nexthops.get(number, spec.ip).is_some() {
+        return Err(Refusal::conflict(format!(
+            "{} exists already in the nexthop table of vni {}; use: vtep nexthop replace {0} --vni {1} --via VTEP",
+            spec.ip, spec.vni
+        )));
     }
+    replace(state, spec)
+}
 
-    pub(crate) fn nexthop_replace(&mut self, spec: &NexthopSpec) -> Result<Effect, Refusal> {
-        let NexthopSpec {
-            ip: prefix,
-            vni,
-            via,
-            lladdr,
-        } = *spec;
-        let number = self.segment_of(vni)?;
-        check_prefix(prefix)?;
-        if let Some(via) = via {
-            self.check_dst(via, "--via")?;
-        }
-        if via.is_none() && lladdr.is_none() {
-            return Err(Refusal::invalid(format!(
-                "name the place of {prefix}: a VTEP with --via VTEP, or a MAC in the FDB with --lladdr MAC"
-            )));
-        }
-        let mac = lladdr
-            .map(|mac| refuse::unicast(mac, "--lladdr"))
-            .transpose()?;
-        let old = self.nexthops.get(number, prefix);
-        self.check_nexthop_room(old.map_or(room(prefix), |_| 0))?;
-        let holds = |mac: Option<MacAddr>| usize::from(prefix.is_host() && mac.is_some());
-        let held = holds(old.and_then(|old| old.mac));
-        self.check_neigh_room(holds(mac).saturating_sub(held))?;
-
-        let mut out = Effect::default();
-        let via = via.map(|ip| self.acquire_peer(ip, &mut out));
-        self.put_nexthop(number, prefix, Some(Nexthop { via, mac }), &mut out);
-        Ok(out)
+pub(crate) fn replace(state: &mut State, spec: &NexthopSpec) -> Result<Effect, Refusal> {
+    let NexthopSpec {
+        ip: prefix,
+        vni,
+        via,
+        lladdr,
+    } = *spec;
+    let number = find::segment(&state.segments, vni)?;
+    check_prefix(prefix)?;
+    if let Some(via) = via {
+        peer::check_dst(state, via, "--via")?;
     }
-
-    pub(crate) fn nexthop_del(&mut self, del: &NexthopDel) -> Result<Effect, Refusal> {
-        let NexthopDel {
-            ip: prefix,
-            vni,
-            via,
-            lladdr,
-        } = *del;
-        let number = self.segment_of(vni)?;
-        let Some(known) = self.nexthops.get(number, prefix) else {
-            let port = self.addresses.port(number, prefix.addr());
-            return Err(match port.filter(|_| prefix.is_host()) {
-                Some(slot) => self.is_a_ports(prefix.addr(), slot),
-                None => Refusal::not_found(format!(
-                    "vni {vni} has no nexthop entry for {prefix}; see what it has with: vtep nexthop show --vni {vni}"
-                )),
-            });
-        };
-        let other_via = |ip| known.via.is_none_or(|peer| self.peers.ip(peer) != ip);
-        let other_mac = |mac| known.mac != Some(mac);
-        if via.is_some_and(other_via) || lladdr.is_some_and(other_mac) {
-            return Err(Refusal::not_found(format!(
-                "the entry for {prefix} in vni {vni} leads elsewhere; delete it wherever it leads with: vtep nexthop del {prefix} --vni {vni}"
-            )));
-        }
-        let mut out = Effect::default();
-        self.put_nexthop(number, prefix, None, &mut out);
-        Ok(out)
+    if via.is_none() && lladdr.is_none() {
+        return Err(Refusal::invalid(format!(
+            "name the place of {prefix}: a VTEP with --via VTEP, or a MAC in the FDB with --lladdr MAC"
+        )));
     }
+    let mac = lladdr
+        .map(|mac| refuse::unicast(mac, "--lladdr"))
+        .transpose()?;
+    let old = state.nexthops.get(number, prefix);
+    check_room(state, old.map_or(room(prefix), |_| 0))?;
+    let holds = |mac: Option<MacAddr>| usize::from(prefix.is_host() && mac.is_some());
+    let held = holds(old.and_then(|old| old.mac));
+    neigh::check_room(state, holds(mac).saturating_sub(held))?;
 
-    /// Refuses if there is no room for `more` entries, those that others stand in for counted too.
-    pub(crate) fn check_nexthop_room(&self, more: usize) -> Result<(), Refusal> {
-        let used = self.nexthops.room() + self.addresses.len();
-        if more != 0 && used as usize + more > self.limits.nexthops as usize {
-            return Err(Refusal::full(format!(
-                "the nexthop table is full ({} entries); delete one with: vtep nexthop del HOST --vni VNI",
-                self.limits.nexthops
-            )));
-        }
-        Ok(())
-    }
+    let mut out = Effect::default();
+    let via = via.map(|ip| peer::acquire(state, ip, &mut out));
+    put(state, number, prefix, Some(Nexthop { via, mac }), &mut out);
+    Ok(out)
+}
 
-    /// Writes an entry of the user's, whose peer the caller acquired, or takes it away.
-    pub(crate) fn put_nexthop(
-        &mut self,
-        number: SegmentId,
-        prefix: Prefix,
-        new: Option<Nexthop>,
-        out: &mut Effect,
-    ) {
-        let old = self.nexthops.put(number, prefix, new);
-        if covers_v4(prefix) {
-            self.sync_nexthop(number, all_of_v4(), out);
-        }
-        self.sync_nexthop(number, prefix, out);
-        if prefix.is_host() {
-            self.sync_host(number, prefix.addr(), out);
-        }
-        if let Some(peer) = old.and_then(|old| old.via) {
-            self.release_peer(peer, out);
-        }
-    }
-
-    /// Brings the map in line with what is known of a prefix.
-    pub(crate) fn sync_nexthop(&mut self, number: SegmentId, prefix: Prefix, out: &mut Effect) {
-        let wanted = self.wanted_nexthop(number, prefix);
-        if self.nexthops.set_route(number, prefix, wanted) {
-            let (bits, key) = key(number, prefix);
-            out.write(Write::Nexthop(bits, key, wanted));
-        }
-        self.sync_flag(number, out);
-    }
-
-    /// Says in the segment whether it has entries.
-    pub(crate) fn sync_flag(&mut self, number: SegmentId, out: &mut Effect) {
-        let mut segment = self.segments[number];
-        if segment.has(Segment::NEXTHOPS) != self.nexthops.has_routes(number) {
-            segment.flags ^= Segment::NEXTHOPS;
-            self.segments.set(number, segment);
-            out.write(Write::Segment(number, Box::new(segment)));
-        }
-    }
-
-    /// What the map is to say of a prefix.
-    fn wanted_nexthop(&self, number: SegmentId, prefix: Prefix) -> Option<NexthopValue> {
-        let port = self.addresses.port(number, prefix.addr());
-        let port = port.filter(|_| prefix.is_host());
-        let Some(nexthop) = self.nexthops.get(number, prefix) else {
-            if prefix == all_of_v4() && self.nexthops.cover_v4(number) {
-                return Some(NexthopValue::default());
-            }
-            let slot = port?;
-            let mac = self.fdb.one_mac(slot).unwrap_or(MacAddr::ZERO);
-            let target = FdbTarget::Port(slot).into();
-            return Some(NexthopValue::new(target, mac, NexthopOrigin::Port, 0));
-        };
-        let entry = nexthop.tracks().and_then(|mac| self.fdb.get(number, mac));
-        let target = match nexthop.via {
-            Some(peer) => Some(FdbTarget::Peer(peer)),
-            None => entry.filter(|entry| !entry.is_list()).map(Entry::target),
-        };
-        let port = port.map_or(0, |slot| {
-            u16::try_from(slot.get() + 1).expect("below the largest number of ports") << PORT_SHIFT
+pub(crate) fn del(state: &mut State, del: &NexthopDel) -> Result<Effect, Refusal> {
+    let NexthopDel {
+        ip: prefix,
+        vni,
+        via,
+        lladdr,
+    } = *del;
+    let number = find::segment(&state.segments, vni)?;
+    let Some(known) = state.nexthops.get(number, prefix) else {
+        let port = state.addresses.port(number, prefix.addr());
+        return Err(match port.filter(|_| prefix.is_host()) {
+            Some(slot) => neigh::is_a_ports(state, prefix.addr(), slot),
+            None => Refusal::not_found(format!(
+                "vni {vni} has no nexthop entry for {prefix}; see what it has with: vtep nexthop show --vni {vni}"
+            )),
         });
-        let tracks = match nexthop.via {
-            Some(_) => 0,
-            None => NexthopValue::FOLLOWS,
-        };
-        let mac = nexthop.mac.unwrap_or(MacAddr::ZERO);
-        let flags = tracks | port;
-        Some(NexthopValue::new(
-            target.into(),
-            mac,
-            NexthopOrigin::Static,
-            flags,
-        ))
+    };
+    let other_via = |ip| known.via.is_none_or(|peer| state.peers.ip(peer) != ip);
+    let other_mac = |mac| known.mac != Some(mac);
+    if via.is_some_and(other_via) || lladdr.is_some_and(other_mac) {
+        return Err(Refusal::not_found(format!(
+            "the entry for {prefix} in vni {vni} leads elsewhere; delete it wherever it leads with: vtep nexthop del {prefix} --vni {vni}"
+        )));
     }
+    let mut out = Effect::default();
+    put(state, number, prefix, None, &mut out);
+    Ok(out)
+}
 
-    /// Lets the entries that track a MAC lead to where the FDB has it now.
-    pub(crate) fn track(&mut self, number: SegmentId, mac: MacAddr, out: &mut Effect) {
-        for prefix in self.nexthops.tracking(number, mac) {
-            self.sync_nexthop(number, prefix, out);
+/// Refuses if there is no room for `more` entries, those that others stand in for counted too.
+pub(crate) fn check_room(state: &State, more: usize) -> Result<(), Refusal> {
+    let used = state.nexthops.room() + state.addresses.len();
+    if more != 0 && used as usize + more > state.limits.nexthops as usize {
+        return Err(Refusal::full(format!(
+            "the nexthop table is full ({} entries); delete one with: vtep nexthop del HOST --vni VNI",
+            state.limits.nexthops
+        )));
+    }
+    Ok(())
+}
+
+/// Writes an entry of the user's, whose peer the caller acquired, or takes it away.
+pub(crate) fn put(
+    state: &mut State,
+    number: SegmentId,
+    prefix: Prefix,
+    new: Option<Nexthop>,
+    out: &mut Effect,
+) {
+    let old = state.nexthops.put(number, prefix, new);
+    if covers_v4(prefix) {
+        sync(state, number, all_of_v4(), out);
+    }
+    sync(state, number, prefix, out);
+    if prefix.is_host() {
+        neigh::sync(state, number, prefix.addr(), out);
+    }
+    if let Some(peer) = old.and_then(|old| old.via) {
+        peer::release(&mut state.peers, peer, out);
+    }
+}
+
+/// Brings the map in line with what is known of a prefix.
+pub(crate) fn sync(state: &mut State, number: SegmentId, prefix: Prefix, out: &mut Effect) {
+    let wanted = wanted(state, number, prefix);
+    if state.nexthops.set_route(number, prefix, wanted) {
+        let (bits, key) = key(number, prefix);
+        out.write(Write::Nexthop(bits, key, wanted));
+    }
+    sync_flag(&mut state.segments, &state.nexthops, number, out);
+}
+
+/// Says in the segment whether it has entries.
+pub(crate) fn sync_flag(
+    segments: &mut Segments,
+    nexthops: &Nexthops,
+    number: SegmentId,
+    out: &mut Effect,
+) {
+    let mut segment = segments[number];
+    if segment.has(Segment::NEXTHOPS) != nexthops.has_routes(number) {
+        segment.flags ^= Segment::NEXTHOPS;
+        segments.set(number, segment);
+        out.write(Write::Segment(number, Box::new(segment)));
+    }
+}
+
+/// What the map is to say of a prefix.
+fn wanted(state: &State, number: SegmentId, prefix: Prefix) -> Option<NexthopValue> {
+    let port = state.addresses.port(number, prefix.addr());
+    let port = port.filter(|_| prefix.is_host());
+    let Some(nexthop) = state.nexthops.get(number, prefix) else {
+        if prefix == all_of_v4() && state.nexthops.cover_v4(number) {
+            return Some(NexthopValue::default());
         }
+        let slot = port?;
+        let mac = state.fdb.one_mac(slot).unwrap_or(MacAddr::ZERO);
+        let target = FdbTarget::Port(slot).into();
+        return Some(NexthopValue::new(target, mac, NexthopOrigin::Port, 0));
+    };
+    let entry = nexthop.tracks().and_then(|mac| state.fdb.get(number, mac));
+    let target = match nexthop.via {
+        Some(peer) => Some(FdbTarget::Peer(peer)),
+        None => entry.filter(|entry| !entry.is_list()).map(Entry::target),
+    };
+    let port = port.map_or(0, |slot| {
+        u16::try_from(slot.get() + 1).expect("below the largest number of ports") << PORT_SHIFT
+    });
+    let tracks = match nexthop.via {
+        Some(_) => 0,
+        None => NexthopValue::FOLLOWS,
+    };
+    let mac = nexthop.mac.unwrap_or(MacAddr::ZERO);
+    let flags = tracks | port;
+    Some(NexthopValue::new(
+        target.into(),
+        mac,
+        NexthopOrigin::Static,
+        flags,
+    ))
+}
+
+/// Lets the entries that track a MAC lead to where the FDB has it now.
+pub(crate) fn track(state: &mut State, number: SegmentId, mac: MacAddr, out: &mut Effect) {
+    for prefix in state.nexthops.tracking(number, mac) {
+        sync(state, number, prefix, out);
     }
 }

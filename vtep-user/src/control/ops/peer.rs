@@ -11,7 +11,10 @@ use crate::{
         effect::{Effect, Write},
         record::{
             address::unfit,
+            limits::Limits,
+            locals::Locals,
             peer::{PeerRecord, Resolution},
+            peers::Peers,
         },
         state::State,
     },
@@ -19,119 +22,11 @@ use crate::{
 };
 
 impl State {
-    /// Refuses `ip`, given with `option`, where it can be no VTEP to send to, or where there is no room for it.
-    pub(crate) fn check_dst(&self, ip: IpAddr, option: &str) -> Result<(), Refusal> {
-        if let Some(what) = unfit(ip) {
-            return Err(Refusal::invalid(format!(
-                "{ip} is {what}; give the address of the remote VTEP with: {option}"
-            )));
-        }
-        if self.locals.has(ip) {
-            let instead = match option {
-                "--dst" => "a local port with: --dev",
-                _ => "the MAC of a host that is here with: --lladdr",
-            };
-            return Err(Refusal::invalid(format!(
-                "{ip} is our own address; give the address of the remote VTEP with: {option}, or {instead}"
-            )));
-        }
-        self.check_family(ip)?;
-        self.check_peer_room(ip)
-    }
-
-    /// Refuses if we have no address of the family of `ip`.
-    pub(crate) fn check_family(&self, ip: IpAddr) -> Result<(), Refusal> {
-        if self.local_for(ip).is_none() {
-            let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-            return Err(Refusal::invalid(format!(
-                "no local {family} address; start vtep with: --local <{family} address>"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Refuses if there is no room for a peer `ip`.
-    pub(crate) fn check_peer_room(&self, ip: IpAddr) -> Result<(), Refusal> {
-        if self.peers.number_of(ip).is_none() && self.peers.len() >= self.limits.peers {
-            return Err(Refusal::full(format!(
-                "the peer table is full ({} VTEPs); remove one with: vtep fdb flush --vni VNI --dst VTEP",
-                self.limits.peers
-            )));
-        }
-        Ok(())
-    }
-
-    /// Number of the peer `ip`, a VTEP that [`State::check_dst`] has passed or a multicast group, with one more reference to it.
-    pub(crate) fn acquire_peer(&mut self, ip: IpAddr, out: &mut Effect) -> PeerId {
-        if let Some(number) = self.peers.number_of(ip) {
-            self.peers.refer(number);
-            return number;
-        }
-        let mut peer = PeerRecord::new(ip);
-        peer.refresh(self.local_for(ip), self.udp_port);
-        let pod = peer.pod;
-        let number = self.peers.insert(peer);
-        out.write(Write::ClearPeerCounters(number));
-        out.write(Write::Peer(number, Box::new(pod)));
-        out.write(Write::PeerIndex(pod.addr, Some(number)));
-        if ip.is_multicast() {
-            out.write(Write::Group(pod.addr, true));
-            out.join.push(ip);
-        } else {
-            out.resolve.push(ip);
-        }
-        number
-    }
-
-    /// One reference to a peer less.
-    pub(crate) fn release_peer(&mut self, number: PeerId, out: &mut Effect) {
-        let Some(gone) = self.peers.release(number) else {
-            return;
-        };
-        let (ip, addr) = (gone.ip, gone.pod.addr);
-        if ip.is_multicast() {
-            out.write(Write::Group(addr, false));
-            out.leave.push(ip);
-        } else {
-            out.forget.push(ip);
-        }
-        out.write(Write::PeerIndex(addr, None));
-        out.write(Write::Peer(number, Box::new(Peer::zeroed())));
-    }
-
-    pub(crate) fn peer_set(&mut self, ip: IpAddr, spec: &PeerSpec) -> Result<Effect, Refusal> {
-        let number = self.peers.vtep(ip).ok_or_else(|| refuse::no_peer(ip))?;
-        let PeerSpec { csum6 } = *spec;
-        let mut out = Effect::default();
-        let Some(csum6) = csum6 else { return Ok(out) };
-        if ip.is_ipv4() {
-            return Err(Refusal::invalid(format!(
-                "peer {ip} is reached over IPv4, where the outer checksum is always zero; --csum6 is for IPv6 peers"
-            )));
-        }
-        out.writes = self.rewrite_peer(number, |peer| {
-            peer.pod.set(Peer::CSUM6_OFF, !csum6);
-        });
-        Ok(out)
-    }
-
-    /// Changes a peer, and says what is to be written if that changed its record.
-    pub(crate) fn rewrite_peer(
-        &mut self,
-        number: PeerId,
-        change: impl FnOnce(&mut PeerRecord),
-    ) -> Vec<Write> {
-        let local = self.local_for(self.peers.ip(number));
-        let changed = self.peers.change(number, (local, self.udp_port), change);
-        let write = changed.map(|pod| Write::Peer(number, Box::new(pod)));
-        write.into_iter().collect()
-    }
-
     /// Takes on what the daemon found out about the path to a peer. Nothing is written if nothing changed, or if there is no
     /// such peer (any more).
     pub fn resolved(&mut self, ip: IpAddr, resolution: Resolution) -> Vec<Write> {
         match self.peers.vtep(ip) {
-            Some(number) => self.rewrite_peer(number, |peer| peer.resolve(resolution)),
+            Some(number) => rewrite(self, number, |peer| peer.resolve(resolution)),
             None => Vec::new(),
         }
     }
@@ -145,24 +40,132 @@ impl State {
         writes.extend(came.map(|ip| Write::Local(addr(ip), true)));
         let numbers: Vec<_> = self.peers.iter().map(|(number, _)| number).collect();
         for number in numbers {
-            writes.extend(self.rewrite_peer(number, |_| ()));
+            writes.extend(rewrite(self, number, |_| ()));
         }
         let went = old.iter().filter(|ip| !self.locals().contains(ip));
         writes.extend(went.map(|ip| Write::Local(addr(ip), false)));
         writes
     }
+}
 
-    /// Brings what several changes in one effect ask for to what there is now.
-    pub(crate) fn finish(&self, out: &mut Effect) {
-        if out.forget.is_empty() {
-            return;
-        }
-        let is = |ip: &IpAddr| self.peers.number_of(*ip).is_some();
-        out.forget.retain(|ip| !is(ip));
-        out.resolve.retain(is);
-        for list in [&mut out.forget, &mut out.resolve] {
-            list.sort_unstable();
-            list.dedup();
-        }
+/// Refuses `ip`, given with `option`, where it can be no VTEP to send to, or where there is no room for it.
+pub(crate) fn check_dst(state: &State, ip: IpAddr, option: &str) -> Result<(), Refusal> {
+    if let Some(what) = unfit(ip) {
+        return Err(Refusal::invalid(format!(
+            "{ip} is {what}; give the address of the remote VTEP with: {option}"
+        )));
+    }
+    if state.locals.has(ip) {
+        let instead = match option {
+            "--dst" => "a local port with: --dev",
+            _ => "the MAC of a host that is here with: --lladdr",
+        };
+        return Err(Refusal::invalid(format!(
+            "{ip} is our own address; give the address of the remote VTEP with: {option}, or {instead}"
+        )));
+    }
+    check_family(&state.locals, ip)?;
+    check_room(&state.peers, &state.limits, ip)
+}
+
+/// Refuses if we have no address of the family of `ip`.
+pub(crate) fn check_family(locals: &Locals, ip: IpAddr) -> Result<(), Refusal> {
+    if locals.towards(ip).is_none() {
+        let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+        return Err(Refusal::invalid(format!(
+            "no local {family} address; start vtep with: --local <{family} address>"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses if there is no room for a peer `ip`.
+pub(crate) fn check_room(peers: &Peers, limits: &Limits, ip: IpAddr) -> Result<(), Refusal> {
+    if peers.number_of(ip).is_none() && peers.len() >= limits.peers {
+        return Err(Refusal::full(format!(
+            "the peer table is full ({} VTEPs); remove one with: vtep fdb flush --vni VNI --dst VTEP",
+            limits.peers
+        )));
+    }
+    Ok(())
+}
+
+/// Number of the peer `ip`, a VTEP that [`check_dst`] has passed or a multicast group, with one more reference to it.
+pub(crate) fn acquire(state: &mut State, ip: IpAddr, out: &mut Effect) -> PeerId {
+    if let Some(number) = state.peers.number_of(ip) {
+        state.peers.refer(number);
+        return number;
+    }
+    let mut peer = PeerRecord::new(ip);
+    peer.refresh(state.local_for(ip), state.udp_port);
+    let pod = peer.pod;
+    let number = state.peers.insert(peer);
+    out.write(Write::ClearPeerCounters(number));
+    out.write(Write::Peer(number, Box::new(pod)));
+    out.write(Write::PeerIndex(pod.addr, Some(number)));
+    if ip.is_multicast() {
+        out.write(Write::Group(pod.addr, true));
+        out.join.push(ip);
+    } else {
+        out.resolve.push(ip);
+    }
+    number
+}
+
+/// One reference to a peer less.
+pub(crate) fn release(peers: &mut Peers, number: PeerId, out: &mut Effect) {
+    let Some(gone) = peers.release(number) else {
+        return;
+    };
+    let (ip, addr) = (gone.ip, gone.pod.addr);
+    if ip.is_multicast() {
+        out.write(Write::Group(addr, false));
+        out.leave.push(ip);
+    } else {
+        out.forget.push(ip);
+    }
+    out.write(Write::PeerIndex(addr, None));
+    out.write(Write::Peer(number, Box::new(Peer::zeroed())));
+}
+
+pub(crate) fn set(state: &mut State, ip: IpAddr, spec: &PeerSpec) -> Result<Effect, Refusal> {
+    let number = state.peers.vtep(ip).ok_or_else(|| refuse::no_peer(ip))?;
+    let PeerSpec { csum6 } = *spec;
+    let mut out = Effect::default();
+    let Some(csum6) = csum6 else { return Ok(out) };
+    if ip.is_ipv4() {
+        return Err(Refusal::invalid(format!(
+            "peer {ip} is reached over IPv4, where the outer checksum is always zero; --csum6 is for IPv6 peers"
+        )));
+    }
+    out.writes = rewrite(state, number, |peer| {
+        peer.pod.set(Peer::CSUM6_OFF, !csum6);
+    });
+    Ok(out)
+}
+
+/// Changes a peer, and says what is to be written if that changed its record.
+pub(crate) fn rewrite(
+    state: &mut State,
+    number: PeerId,
+    change: impl FnOnce(&mut PeerRecord),
+) -> Vec<Write> {
+    let local = state.local_for(state.peers.ip(number));
+    let changed = state.peers.change(number, (local, state.udp_port), change);
+    let write = changed.map(|pod| Write::Peer(number, Box::new(pod)));
+    write.into_iter().collect()
+}
+
+/// Brings what several changes in one effect ask for to what there is now.
+pub(crate) fn finish(peers: &Peers, out: &mut Effect) {
+    if out.forget.is_empty() {
+        return;
+    }
+    let is = |ip: &IpAddr| peers.number_of(*ip).is_some();
+    out.forget.retain(|ip| !is(ip));
+    out.resolve.retain(is);
+    for list in [&mut out.forget, &mut out.resolve] {
+        list.sort_unstable();
+        list.dedup();
     }
 }

@@ -71,6 +71,11 @@ impl Fdb {
         old
     }
 
+    /// True if the user made the entry of a MAC.
+    pub(crate) fn is_static(&self, number: SegmentId, mac: MacAddr) -> bool {
+        self.get(number, mac).is_some_and(Entry::is_static)
+    }
+
     /// Takes the entry of a MAC away.
     pub(crate) fn remove(&mut self, number: SegmentId, mac: MacAddr) -> Option<Entry> {
         let old = self.segments.at(number).remove(&mac)?;

@@ -1,0 +1,22 @@
+//! What a user names, or the refusal if it does not exist.
+
+use vtep_common::abi::id::{Ifindex, SegmentId};
+
+use super::refuse;
+use crate::{
+    control::record::{
+        ports::{Device, Ports},
+        segments::Segments,
+    },
+    model::{Refusal, Vni},
+};
+
+/// Number of the segment of `vni`.
+pub(crate) fn segment(segments: &Segments, vni: Vni) -> Result<SegmentId, Refusal> {
+    segments.number_of(vni).ok_or_else(|| refuse::no_vni(vni))
+}
+
+/// An interface with ports, by name.
+pub(crate) fn device<'a>(ports: &'a Ports, dev: &str) -> Result<(Ifindex, &'a Device), Refusal> {
+    ports.device_named(dev).ok_or_else(|| refuse::no_port(dev))
+}
