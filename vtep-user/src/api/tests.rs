@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::client::{Client, ClientError};
-use super::connections::Limits;
+use super::connections::ConnectionLimits;
 use super::event_feed::Events;
 use super::socket::Socket;
 use super::{BatchLine, server};
@@ -622,11 +622,11 @@ impl Daemon {
         name: &str,
         answer: impl Fn(&Command) -> Result<Reply, Refusal> + Send + 'static,
     ) -> Self {
-        Self::within(Limits::SOCKET, name, answer)
+        Self::within(ConnectionLimits::SOCKET, name, answer)
     }
 
     fn within(
-        limits: Limits,
+        limits: ConnectionLimits,
         name: &str,
         answer: impl Fn(&Command) -> Result<Reply, Refusal> + Send + 'static,
     ) -> Self {
@@ -643,7 +643,7 @@ impl Daemon {
     }
 
     /// What is asked is for the test to take.
-    fn without_core(limits: Limits, name: &str) -> (Self, mpsc::Receiver<Ask>) {
+    fn without_core(limits: ConnectionLimits, name: &str) -> (Self, mpsc::Receiver<Ask>) {
         let path = scratch(name).join("main.sock");
         let socket = Socket::bind_at(&path, "main").unwrap();
         let (handle, asks): (Handle, _) = channel();

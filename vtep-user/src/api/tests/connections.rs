@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::{Daemon, Reply, exchange, fdb_row, flood_op};
-use crate::api::connections::Limits;
+use crate::api::connections::ConnectionLimits;
 use crate::ask::Command;
 use crate::model::{FdbFilter, Query, VniFilter};
 
@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(20);
 /// A time that passes at once.
 const SHORT: Duration = Duration::from_millis(20);
 
-const FEW: Limits = Limits {
+const FEW: ConnectionLimits = ConnectionLimits {
     connections: 4,
     head: LONG,
     body: LONG,
@@ -56,7 +56,7 @@ async fn half_requests_keep_nobody_out() {
 
 #[tokio::test]
 async fn a_head_that_does_not_arrive_ends_the_connection() {
-    let hasty = Limits { head: SHORT, ..FEW };
+    let hasty = ConnectionLimits { head: SHORT, ..FEW };
     let daemon = Daemon::within(hasty, "head", |_| Ok(Reply::Done));
 
     for half in ["", "G", HALF_HEAD] {
@@ -68,7 +68,7 @@ async fn a_head_that_does_not_arrive_ends_the_connection() {
 
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_refused() {
-    let hasty = Limits { body: SHORT, ..FEW };
+    let hasty = ConnectionLimits { body: SHORT, ..FEW };
     let daemon = Daemon::within(hasty, "body", |_| Ok(Reply::Done));
     let mut half = started(&daemon, HALF_BODY).await;
 
@@ -83,7 +83,7 @@ async fn a_body_that_does_not_arrive_is_refused() {
 
 #[tokio::test]
 async fn whoever_is_owed_an_answer_keeps_the_connection() {
-    let one = Limits {
+    let one = ConnectionLimits {
         connections: 1,
         ..FEW
     };
@@ -104,7 +104,7 @@ async fn whoever_is_owed_an_answer_keeps_the_connection() {
 
 #[tokio::test]
 async fn a_client_that_takes_no_answer_gives_way() {
-    let one = Limits {
+    let one = ConnectionLimits {
         connections: 1,
         ..FEW
     };
@@ -134,7 +134,7 @@ async fn readers_of_events_leave_connections_for_others() {
             Ok(stream) => readers.push((client, stream)),
             Err(error) => break error.to_string(),
         }
-        assert!(readers.len() < Limits::SOCKET.connections);
+        assert!(readers.len() < ConnectionLimits::SOCKET.connections);
     };
 
     assert!(refused.contains("vtep monitor"), "{refused}");
