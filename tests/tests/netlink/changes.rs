@@ -20,7 +20,8 @@ fn every_kind_of_change_is_reported() {
                 "route add {} via {}",
                 family.far_net, family.there
             ));
-            until(&mut monitor, |event| *event == NetlinkEvent::Route).await;
+            let route = NetlinkEvent::Route(Some(family.far_net.parse().unwrap()));
+            until(&mut monitor, |event| *event == route).await;
 
             netlink.probe(up.index, peer).await.unwrap();
             let found = until(

@@ -4,6 +4,7 @@
 //! machine what is to be done, and does it. There is no other writer.
 
 mod announcer;
+mod beside;
 mod core;
 mod error;
 mod facts;

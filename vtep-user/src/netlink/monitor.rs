@@ -1,6 +1,12 @@
 //! What changes in the kernel, as it changes.
 
-use std::{collections::VecDeque, io, net::IpAddr};
+use std::{
+    collections::VecDeque,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use ipnet::IpNet;
 
 use netlink_packet_core::{NLMSG_OVERRUN, NetlinkBuffer, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
@@ -77,8 +83,9 @@ pub enum NetlinkEvent {
         /// Whether it is there now.
         added: bool,
     },
-    /// Some route, routing rule or next-hop object changed; not routes to multicast groups, nor within a link.
-    Route,
+    /// A route to this prefix changed, or, without one, something that any route may depend on: a routing rule or a next-hop
+    /// object. Not routes to multicast groups, nor within a link.
+    Route(Option<IpNet>),
     /// An entry of the neighbour table changed.
     Neighbour {
         /// The interface.
@@ -187,7 +194,7 @@ fn events_in(datagram: &[u8]) -> Vec<NetlinkEvent> {
         let len = usize::try_from(message.length()).unwrap_or(usize::MAX);
         let event = event_in(message.message_type(), rest.get(..len).unwrap_or(rest));
         if let Some(event) = event
-            && !(event == NetlinkEvent::Route && events.last() == Some(&NetlinkEvent::Route))
+            && !(matches!(event, NetlinkEvent::Route(_)) && events.last() == Some(&event))
         {
             events.push(event);
         }
@@ -202,7 +209,7 @@ fn events_in(datagram: &[u8]) -> Vec<NetlinkEvent> {
 fn event_in(kind: u16, message: &[u8]) -> Option<NetlinkEvent> {
     match kind {
         kind::NEW_RULE | kind::DEL_RULE | kind::NEW_NEXTHOP | kind::DEL_NEXTHOP => {
-            return Some(NetlinkEvent::Route);
+            return Some(NetlinkEvent::Route(None));
         }
         NLMSG_OVERRUN => return Some(NetlinkEvent::Overrun),
         kind::NEW_LINK
@@ -222,7 +229,7 @@ fn event_in(kind: u16, message: &[u8]) -> Option<NetlinkEvent> {
             RouteNetlinkMessage::NewAddress(address) => address_event(&address, true),
             RouteNetlinkMessage::DelAddress(address) => address_event(&address, false),
             RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
-                leads_to_hosts(&route).then_some(NetlinkEvent::Route)
+                route_event(&route)
             }
             RouteNetlinkMessage::NewNeighbour(entry) => neighbour_event(&entry, false),
             RouteNetlinkMessage::DelNeighbour(entry) => neighbour_event(&entry, true),
@@ -236,17 +243,25 @@ fn event_in(kind: u16, message: &[u8]) -> Option<NetlinkEvent> {
     }
 }
 
-/// Whether a route can be one to a host beyond the link. Every interface that comes up has others too, and our own routes to
-/// multicast groups are among them.
-fn leads_to_hosts(route: &RouteMessage) -> bool {
+/// A change of a route, if it can be one to a host beyond the link. Every interface that comes up has others too, and our own
+/// routes to multicast groups are among them.
+fn route_event(route: &RouteMessage) -> Option<NetlinkEvent> {
     let destination = route.attributes.iter().find_map(|part| match part {
         RouteAttribute::Destination(address) => ip_of(address),
         _ => None,
     });
-    !destination.is_some_and(|ip| match ip {
+    let within_link = destination.is_some_and(|ip| match ip {
         IpAddr::V4(v4) => v4.is_multicast(),
         IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
-    })
+    });
+    // A default route has no destination.
+    let ip = destination.or(match route.header.address_family {
+        AddressFamily::Inet => Some(Ipv4Addr::UNSPECIFIED.into()),
+        AddressFamily::Inet6 => Some(Ipv6Addr::UNSPECIFIED.into()),
+        _ => None,
+    });
+    let prefix = ip.and_then(|ip| IpNet::new(ip, route.header.destination_prefix_length).ok());
+    (!within_link).then_some(NetlinkEvent::Route(prefix))
 }
 
 fn new_link(message: LinkMessage) -> Option<NetlinkEvent> {
@@ -320,7 +335,7 @@ mod tests {
         assert_eq!(
             events_in(&datagram),
             [
-                NetlinkEvent::Route,
+                NetlinkEvent::Route(None),
                 NetlinkEvent::Neighbour {
                     ifindex: Ifindex::new(3),
                     ip,
@@ -357,6 +372,7 @@ mod tests {
                 IpAddr::V4(_) => AddressFamily::Inet,
                 IpAddr::V6(_) => AddressFamily::Inet6,
             };
+            route.header.destination_prefix_length = 8;
             route.attributes = vec![RouteAttribute::Destination(ip.into())];
             datagram([RouteNetlinkMessage::NewRoute(route)])
         };
@@ -365,11 +381,9 @@ mod tests {
             assert_eq!(events_in(&to(destination)), [], "{destination}");
         }
         for destination in ["192.0.2.0", "2001:db8::", "::"] {
-            assert_eq!(
-                events_in(&to(destination)),
-                [NetlinkEvent::Route],
-                "{destination}"
-            );
+            let ip = destination.parse().unwrap();
+            let prefix = Some(IpNet::new(ip, 8).unwrap());
+            assert_eq!(events_in(&to(destination)), [NetlinkEvent::Route(prefix)]);
         }
     }
 

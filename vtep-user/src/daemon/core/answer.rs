@@ -28,8 +28,17 @@ impl Core {
             ask.answer(removed);
             return done;
         }
+        self.finding = false;
         let answer = self.answer(&ask).await;
-        ask.answer(answer);
+        if self.finding {
+            let settled = self.resolver.settled();
+            tokio::spawn(async move {
+                settled.await;
+                ask.answer(answer);
+            });
+        } else {
+            ask.answer(answer);
+        }
         false
     }
 

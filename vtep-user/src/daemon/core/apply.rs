@@ -191,11 +191,12 @@ impl Core {
         for ifindex in detach {
             self.datapath.detach_port(ifindex).map_err(internal)?;
         }
+        self.finding |= !resolve.is_empty();
         for ip in resolve {
-            self.resolve(ip).await;
+            self.resolve(ip);
         }
         for ip in forget {
-            self.resolver.forget(ip).await;
+            self.resolver.forget(ip);
         }
         for announce in &announce {
             self.announce(announce);

@@ -60,6 +60,8 @@ pub(super) struct Core {
     announcer: Announcer,
     own_macs: OwnMacs,
     lost: LostEvents,
+    /// A change has brought new peers, whose paths are not known yet.
+    finding: bool,
     /// Those who watch.
     events: Events,
 }
@@ -75,11 +77,12 @@ impl Core {
             slow_path,
         } = prepared;
         let mut core = Self {
-            resolver: Resolver::new(netlink.clone()),
+            resolver: Resolver::start()?,
             groups: Groups::new(netlink.clone(), options.udp_port()),
             announcer: Announcer::new(options.udp_port()),
             own_macs: OwnMacs::default(),
             lost: LostEvents::new(&datapath)?,
+            finding: false,
             events: Events::default(),
             options,
             netlink,
@@ -101,8 +104,8 @@ impl Core {
         self.refresh_own_addresses().await?;
         let (groups, locals) = (self.state.groups(), self.state.locals());
         self.groups.adopt(groups, &self.uplinks, locals).await;
-        self.resolve_all().await;
-        Ok(())
+        self.resolve_all();
+        self.settle().await
     }
 
     /// Where those who watch get what happens.
@@ -166,6 +169,10 @@ impl Core {
                 () = tokio::time::sleep_until(announce.unwrap_or(second)), if announce.is_some() => {
                     self.send_announcements();
                 }
+                found = self.resolver.next() => {
+                    self.take_found(found.ok_or_else(no_paths)?);
+                    tokio::task::yield_now().await;
+                }
                 event = monitor.next() => match event {
                     Ok(event) => self.track(event, &mut monitor).await,
                     Err(error) => {
@@ -194,9 +201,18 @@ impl Core {
         for port in self.state.attachments() {
             self.datapath.detach_port(port.ifindex)?;
         }
+        self.resolver.release_all().await;
         self.groups.remove().await?;
         teardown::remove_pins(self.options.instance())?;
         self.slow_path.delete().await
+    }
+}
+
+/// Why a daemon ends that finds no paths any more.
+fn no_paths() -> DaemonError {
+    DaemonError::Broken {
+        what: "cannot find the paths to VTEPs any more",
+        cause: "the thread that finds them has ended".to_owned(),
     }
 }
 

@@ -1,15 +1,22 @@
 //! Tracking the underlay: routes, neighbours, addresses and links, for peers and ports.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, pin::pin};
 
 use futures::FutureExt as _;
 use vtep_common::abi::id::Ifindex;
 
 use super::{
-    super::{error::DaemonError, locals, resolver::Affected},
-    Core,
+    super::{
+        error::DaemonError,
+        locals,
+        resolver::{Affected, Found},
+    },
+    Core, no_paths,
 };
 use crate::netlink::{NetlinkEvent, NetlinkMonitor};
+
+/// Paths that are written before others have their turn.
+const FOUND_AT_ONCE: usize = 32;
 
 /// What a run of events asks for.
 #[derive(Default)]
@@ -38,7 +45,7 @@ impl Core {
                 Some(Err(_)) | None => None,
             };
         }
-        if let Err(error) = self.catch_up(&todo).await {
+        if let Err(error) = self.catch_up(todo).await {
             tracing::error!(%error, "could not follow a change of the underlay");
         }
     }
@@ -83,7 +90,10 @@ impl Core {
                 todo.locals = true;
                 todo.peers.all = true;
             }
-            NetlinkEvent::Route => todo.peers.all = true,
+            NetlinkEvent::Route(Some(prefix)) => {
+                todo.peers.routes.insert(prefix);
+            }
+            NetlinkEvent::Route(None) => todo.peers.all = true,
             NetlinkEvent::Neighbour { ifindex, ip, .. } => {
                 todo.peers.next_hops.insert((ifindex, ip));
             }
@@ -105,7 +115,7 @@ impl Core {
         Ok(())
     }
 
-    async fn catch_up(&mut self, todo: &Todo) -> Result<(), DaemonError> {
+    async fn catch_up(&mut self, todo: Todo) -> Result<(), DaemonError> {
         if todo.ports {
             self.look_at_ports().await?;
         }
@@ -119,16 +129,17 @@ impl Core {
                 tracing::info!(?locals, "the local addresses have changed");
                 let writes = self.state.set_locals(locals);
                 self.datapath.write(&writes)?;
+                self.resolve_all();
             }
         }
         if todo.groups && !self.groups.is_empty() {
             self.groups.sync(&self.uplinks, self.state.locals()).await;
             let groups: Vec<IpAddr> = self.state.groups().collect();
             for group in groups {
-                self.resolve(group).await;
+                self.resolve(group);
             }
         }
-        self.resolve_affected(&todo.peers).await;
+        self.resolver.changed(todo.peers);
         Ok(())
     }
 
@@ -174,33 +185,55 @@ impl Core {
         }
     }
 
-    /// Finds the path to every peer.
-    pub(super) async fn resolve_all(&mut self) {
-        self.resolve_affected(&Affected::all()).await;
-    }
-
-    async fn resolve_affected(&mut self, affected: &Affected) {
-        let peers = self.resolver.affected(affected, self.state.peer_ips());
-        for ip in peers {
-            self.resolve(ip).await;
+    /// Has the path to every peer found.
+    pub(super) fn resolve_all(&self) {
+        for ip in self.state.peer_ips() {
+            self.resolve(ip);
         }
     }
 
-    /// Finds the path to a peer and writes it. A failure is logged: the peer keeps what it had.
-    pub(super) async fn resolve(&mut self, ip: IpAddr) {
-        let local = self.state.local_for(ip);
-        let resolution = match self.resolver.resolve(ip, local).await {
-            Ok(resolution) => resolution,
-            Err(error) => {
-                tracing::error!(%error, %ip, "could not resolve a peer");
-                return;
+    /// Has the path to a peer found.
+    pub(super) fn resolve(&self, ip: IpAddr) {
+        self.resolver.find(ip, self.state.local_for(ip));
+    }
+
+    /// Waits until the path to every new peer has been found.
+    pub(super) async fn settle(&mut self) -> Result<(), DaemonError> {
+        let mut settled = pin!(self.resolver.settled());
+        loop {
+            tokio::select! {
+                () = &mut settled => return Ok(()),
+                found = self.resolver.next() => self.take_found(found.ok_or_else(no_paths)?),
             }
-        };
-        let event = self.resolver.transition(ip, &resolution);
-        self.events.publish(event.into_iter().collect());
-        let writes = self.state.resolved(ip, resolution);
-        if let Err(error) = self.datapath.write(&writes) {
-            tracing::error!(%error, %ip, "could not write the route to a peer");
+        }
+    }
+
+    /// Writes what has been found, up to a bound. A failure is logged: the peer keeps what it had.
+    pub(super) fn take_found(&mut self, found: Found) {
+        let mut next = Some(found);
+        let mut taken = 0;
+        while let Some(found) = next {
+            match found {
+                Found::Path {
+                    ip,
+                    resolution,
+                    events,
+                } => {
+                    self.events.publish(events);
+                    let writes = self.state.resolved(ip, resolution);
+                    if let Err(error) = self.datapath.write(&writes) {
+                        tracing::error!(%error, %ip, "could not write the route to a peer");
+                    }
+                }
+                // Nobody may wait for it any more.
+                Found::Mark(mark) => {
+                    mark.send(()).ok();
+                }
+            }
+            taken += 1;
+            next = (taken < FOUND_AT_ONCE)
+                .then(|| self.resolver.try_next())
+                .flatten();
         }
     }
 }

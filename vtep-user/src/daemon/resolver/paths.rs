@@ -1,4 +1,4 @@
-//! How each peer is reached: by which next hop, which of them the kernel keeps resolved for us, and whether a peer is up.
+//! What is known of each peer's path: by which next hop it leads, which of them the kernel keeps resolved for us, and whether a peer is up.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,51 +8,21 @@ use std::{
 use vtep_common::abi::addr::MacAddr;
 use vtep_common::abi::id::Ifindex;
 
-use super::{error::DaemonError, facts};
+use super::{
+    super::{error::DaemonError, facts},
+    Affected, Found, NextHop,
+};
 use crate::{
     control::Resolution,
     model::{EventDetails, EventKind},
     netlink::{self, Netlink},
 };
 
-/// An interface and the address behind it that frames are handed to.
-type NextHop = (Ifindex, IpAddr);
-
-/// Peers by what their paths lead over: there can be thousands, and each takes some questions to the kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Affected {
-    /// Every peer.
-    pub(super) all: bool,
-    /// Those behind these interfaces, and those without a path.
-    pub(super) links: HashSet<Ifindex>,
-    /// Those behind these next hops.
-    pub(super) next_hops: HashSet<NextHop>,
-}
-
-impl Affected {
-    /// Every peer.
-    pub(super) fn all() -> Self {
-        Self {
-            all: true,
-            ..Self::default()
-        }
-    }
-
-    /// Whether a peer is among them whose next hop is this, or that has none.
-    fn has(&self, next_hop: Option<&NextHop>) -> bool {
-        self.all
-            || match next_hop {
-                Some(next_hop) => {
-                    self.links.contains(&next_hop.0) || self.next_hops.contains(next_hop)
-                }
-                None => !self.links.is_empty(),
-            }
-    }
-}
-
 /// Finds the path to each peer, and remembers what it found.
-pub(super) struct Resolver {
+pub(super) struct Paths {
     netlink: Netlink,
+    /// The peers, and from which of our addresses each is sent to.
+    peers: HashMap<IpAddr, Option<IpAddr>>,
     /// Next hops that the kernel keeps resolved for us.
     kept: HashSet<NextHop>,
     /// By which next hop each peer is reached, or would be.
@@ -61,23 +31,28 @@ pub(super) struct Resolver {
     up: HashMap<IpAddr, bool>,
 }
 
-impl Resolver {
+impl Paths {
     pub(super) fn new(netlink: Netlink) -> Self {
         Self {
             netlink,
+            peers: HashMap::new(),
             kept: HashSet::new(),
             next_hops: HashMap::new(),
             up: HashMap::new(),
         }
     }
 
-    /// Those of `peers` whose paths may have changed.
-    pub(super) fn affected(
-        &self,
-        by: &Affected,
-        peers: impl Iterator<Item = IpAddr>,
-    ) -> Vec<IpAddr> {
-        peers.filter(|ip| by.has(self.next_hops.get(ip))).collect()
+    /// Takes note of a peer that is sent to from `local`. True if it was one before.
+    pub(super) fn know(&mut self, ip: IpAddr, local: Option<IpAddr>) -> bool {
+        self.peers.insert(ip, local).is_some()
+    }
+
+    /// The peers whose paths may have changed.
+    pub(super) fn affected(&self, by: &Affected) -> Vec<IpAddr> {
+        let peers = self.peers.keys().copied();
+        peers
+            .filter(|ip| by.has(*ip, self.next_hops.get(ip)))
+            .collect()
     }
 
     /// Takes note that an interface has changed: the kernel forgets the neighbours of a link that went down.
@@ -85,30 +60,49 @@ impl Resolver {
         self.kept.retain(|(on, _)| *on != ifindex);
     }
 
-    /// Finds the path to a peer, or to a multicast group, that is sent to from `local`.
-    pub(super) async fn resolve(
-        &mut self,
-        ip: IpAddr,
-        local: Option<IpAddr>,
-    ) -> Result<Resolution, DaemonError> {
+    /// Finds the path to a peer, or to a multicast group; `None` if it is a peer no longer. A failure is logged: the peer keeps
+    /// what it had.
+    pub(super) async fn find(&mut self, ip: IpAddr) -> Option<Found> {
+        let local = *self.peers.get(&ip)?;
         let before = self.next_hops.get(&ip).copied();
-        let resolution = self.path_to(ip, local).await?;
+        let resolution = match self.path_to(ip, local).await {
+            Ok(resolution) => resolution,
+            Err(error) => {
+                tracing::error!(%error, %ip, "could not resolve a peer");
+                return None;
+            }
+        };
         if let Some(before) = before.filter(|before| self.next_hops.get(&ip) != Some(before)) {
             self.release(before).await;
         }
-        Ok(resolution)
+        let events = self.transition(ip, &resolution).into_iter().collect();
+        Some(Found::Path {
+            ip,
+            resolution,
+            events,
+        })
     }
 
     /// Forgets a peer that is one no longer.
     pub(super) async fn forget(&mut self, ip: IpAddr) {
+        self.peers.remove(&ip);
         self.up.remove(&ip);
         if let Some(gone) = self.next_hops.remove(&ip) {
             self.release(gone).await;
         }
     }
 
+    /// Has the kernel keep no next hop resolved for us any more.
+    pub(super) async fn release_all(&mut self) {
+        self.peers.clear();
+        self.next_hops.clear();
+        for hop in self.kept.clone() {
+            self.release(hop).await;
+        }
+    }
+
     /// The event that a peer can be reached, or not any more, if that has changed.
-    pub(super) fn transition(&mut self, ip: IpAddr, now: &Resolution) -> Option<EventDetails> {
+    fn transition(&mut self, ip: IpAddr, now: &Resolution) -> Option<EventDetails> {
         if ip.is_multicast() {
             return None;
         }
@@ -231,38 +225,6 @@ impl Resolver {
         }
         if let Err(error) = self.netlink.probe(ifindex, next_hop).await {
             tracing::warn!(%error, %next_hop, "could not release a next hop that the kernel keeps resolved");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_change_concerns_the_peers_behind_it_and_those_without_a_path() {
-        let [one, two]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
-        let (here, elsewhere) = (Ifindex::new(4), Ifindex::new(5));
-        let of_link = Affected {
-            links: HashSet::from([here]),
-            ..Affected::default()
-        };
-        let of_next_hop = Affected {
-            next_hops: HashSet::from([(here, one)]),
-            ..Affected::default()
-        };
-
-        for (peer, by_link, by_next_hop) in [
-            (Some((here, one)), true, true),
-            (Some((here, two)), true, false),
-            (Some((elsewhere, one)), false, false),
-            (None, true, false),
-        ] {
-            let peer = peer.as_ref();
-            assert_eq!(of_link.has(peer), by_link, "{peer:?}");
-            assert_eq!(of_next_hop.has(peer), by_next_hop, "{peer:?}");
-            assert!(Affected::all().has(peer));
-            assert!(!Affected::default().has(peer));
         }
     }
 }

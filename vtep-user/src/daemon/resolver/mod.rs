@@ -1,0 +1,122 @@
+//! How each peer is reached, found out on a thread of its own: each peer takes some questions to the kernel, and there can be
+//! thousands. The core orders, and takes what was found when it comes.
+
+mod affected;
+mod paths;
+mod queue;
+
+use std::net::IpAddr;
+
+use tokio::sync::{mpsc, oneshot};
+use vtep_common::abi::id::Ifindex;
+
+use super::{beside, error::DaemonError};
+use crate::{control::Resolution, model::EventDetails, netlink::Netlink};
+
+pub(super) use self::affected::Affected;
+
+/// An interface and the address behind it that frames are handed to.
+type NextHop = (Ifindex, IpAddr);
+
+/// What is found before the core takes it.
+const FOUND_AHEAD: usize = 64;
+
+/// What the core orders.
+enum Order {
+    /// Find the path to a peer, or to a multicast group, that is sent to from this address of ours.
+    Find(IpAddr, Option<IpAddr>),
+    /// Forget a peer that is one no longer.
+    Forget(IpAddr),
+    /// Find the paths anew that may have changed.
+    Changed(Affected),
+    /// An interface has changed.
+    LinkChanged(Ifindex),
+    /// Say when everything that was ordered for the first time has been found.
+    Mark(oneshot::Sender<()>),
+    /// Have the kernel keep no next hop resolved for us any more.
+    ReleaseAll(oneshot::Sender<()>),
+}
+
+/// What was found.
+pub(super) enum Found {
+    /// How a peer is reached.
+    Path {
+        /// The peer.
+        ip: IpAddr,
+        /// Its path.
+        resolution: Resolution,
+        /// That it can be reached, or not any more, if that has changed.
+        events: Vec<EventDetails>,
+    },
+    /// Everything that was ordered before this.
+    Mark(oneshot::Sender<()>),
+}
+
+/// The core's end.
+pub(super) struct Resolver {
+    orders: mpsc::UnboundedSender<Order>,
+    found: mpsc::Receiver<Found>,
+}
+
+impl Resolver {
+    pub(super) fn start() -> Result<Self, DaemonError> {
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (finds, found) = mpsc::channel(FOUND_AHEAD);
+        beside::spawn("vtep-paths", move || async move {
+            queue::run(paths::Paths::new(Netlink::open()?), ordered, finds).await;
+            Ok(())
+        })?;
+        Ok(Self { orders, found })
+    }
+
+    /// Has the path to a peer found, or to a multicast group, that is sent to from `local`.
+    pub(super) fn find(&self, ip: IpAddr, local: Option<IpAddr>) {
+        self.order(Order::Find(ip, local));
+    }
+
+    /// Forgets a peer that is one no longer.
+    pub(super) fn forget(&self, ip: IpAddr) {
+        self.order(Order::Forget(ip));
+    }
+
+    /// Has the paths found anew that may have changed.
+    pub(super) fn changed(&self, affected: Affected) {
+        if !affected.is_empty() {
+            self.order(Order::Changed(affected));
+        }
+    }
+
+    /// Takes note that an interface has changed: the kernel forgets the neighbours of a link that went down.
+    pub(super) fn link_changed(&self, ifindex: Ifindex) {
+        self.order(Order::LinkChanged(ifindex));
+    }
+
+    /// Ends when every peer that was ordered for the first time has been found, and the core has taken it.
+    pub(super) fn settled(&self) -> impl Future<Output = ()> + use<> {
+        let (mark, marked) = oneshot::channel();
+        self.order(Order::Mark(mark));
+        async move { drop(marked.await) }
+    }
+
+    /// Has the kernel keep no next hop resolved for us any more.
+    pub(super) async fn release_all(&self) {
+        let (done, released) = oneshot::channel();
+        self.order(Order::ReleaseAll(done));
+        drop(released.await);
+    }
+
+    /// What was found; `None` if nothing will be any more.
+    pub(super) async fn next(&mut self) -> Option<Found> {
+        self.found.recv().await
+    }
+
+    /// What was found and is there.
+    pub(super) fn try_next(&mut self) -> Option<Found> {
+        self.found.try_recv().ok()
+    }
+
+    fn order(&self, order: Order) {
+        // If the thread has ended, the core finds that nothing is found any more.
+        drop(self.orders.send(order));
+    }
+}
