@@ -134,17 +134,17 @@ async fn a_batch_arrives_in_order_with_its_line_numbers() {
         .unwrap();
 
     assert_eq!(applied, 10_000);
-    let mut heard = Vec::new();
+    let mut asked = Vec::new();
     for command in daemon.take_heard() {
         let Command::Batch(ops) = command else {
             panic!("{command:?}")
         };
-        heard.extend(ops);
+        asked.extend(ops);
     }
     let expected: Vec<_> = (1..=10_000)
         .map(|line| (line * 2, flood_op(line)))
         .collect();
-    assert_eq!(heard, expected);
+    assert_eq!(asked, expected);
 }
 
 #[tokio::test]
@@ -608,10 +608,10 @@ fn assert_json(row: &impl Serialize, expected: &str) {
     assert_eq!(serde_json::to_string(row).unwrap(), expected);
 }
 
-/// A daemon whose core answers everything with one function and remembers what it heard.
+/// A daemon whose core answers everything with one function and remembers what it was asked.
 struct Daemon {
     path: PathBuf,
-    heard: Arc<Mutex<Vec<Command>>>,
+    asked: Arc<Mutex<Vec<Command>>>,
     events: Events,
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<()>>,
@@ -631,11 +631,11 @@ impl Daemon {
         answer: impl Fn(&Command) -> Result<Reply, Refusal> + Send + 'static,
     ) -> Self {
         let (daemon, mut asks) = Self::without_core(limits, name);
-        let hear = Arc::clone(&daemon.heard);
+        let remember = Arc::clone(&daemon.asked);
         tokio::spawn(async move {
             while let Some(ask) = asks.recv().await {
                 let reply = answer(&ask.command);
-                hear.lock().unwrap().push(ask.command.clone());
+                remember.lock().unwrap().push(ask.command.clone());
                 ask.answer(reply);
             }
         });
@@ -647,14 +647,14 @@ impl Daemon {
         let path = scratch(name).join("main.sock");
         let socket = Socket::bind_at(&path, "main").unwrap();
         let (handle, asks): (Handle, _) = channel();
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let asked = Arc::new(Mutex::new(Vec::new()));
         let events = Events::default();
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move { drop(stopped.await) };
         let served = server::serve_within(limits, socket, handle, events.clone(), stopped);
         let daemon = Self {
             path,
-            heard,
+            asked,
             events,
             stop: Some(stop),
             served: Some(tokio::spawn(served)),
@@ -678,7 +678,7 @@ impl Daemon {
     }
 
     fn take_heard(&self) -> Vec<Command> {
-        std::mem::take(&mut self.heard.lock().unwrap())
+        std::mem::take(&mut self.asked.lock().unwrap())
     }
 }
 
