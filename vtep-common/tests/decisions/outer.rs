@@ -98,7 +98,7 @@ fn a_udp_length_that_does_not_fit_is_refused_both_ways() {
 }
 
 #[test]
-fn the_lengths_of_a_super_frame_are_not_looked_at() {
+fn the_lengths_of_a_gro_packet_are_not_looked_at() {
     for mut underlay in underlays(100) {
         underlay.ip.len = Some(0);
         underlay.udp_len = Some(0);

@@ -629,7 +629,7 @@ fn a_frame_never_goes_back_to_the_port_it_came_from() {
 }
 
 #[test]
-fn a_frame_too_large_for_its_port_is_dropped_but_not_a_super_frame() {
+fn a_frame_too_large_for_its_port_is_dropped_but_not_a_gso_packet() {
     let world = World::default();
     for (payload, fits) in [(604, true), (605, false)] {
         let destination = station(PLAIN, PORT_NARROW);
@@ -708,7 +708,7 @@ fn a_vni_that_does_not_flood_says_why() {
 }
 
 #[test]
-fn an_unresolved_peer_is_reached_through_the_kernel_device() {
+fn an_unresolved_peer_is_reached_through_the_slow_path_device() {
     let world = World::default();
     for (peer, checksum) in [(PEER_V4_UNRESOLVED, false), (PEER_V6_UNRESOLVED, true)] {
         let decision = from_access(&world, &udp_frame(station(PLAIN, peer)));
@@ -794,7 +794,7 @@ fn a_tag_that_is_stripped_takes_no_room_and_one_that_is_carried_does() {
 }
 
 /// A GSO packet of TCP over `ip`, with segments of `gso_size` bytes, at the trunk; `vid` as skb or in-band tag.
-fn super_frame(ip: &Ip, gso_size: u32, vid: Option<u16>, in_bytes: bool) -> Decision {
+fn gso_packet(ip: &Ip, gso_size: u32, vid: Option<u16>, in_bytes: bool) -> Decision {
     let world = World::default();
     let mut frame = pending_frame(station(TRUNK, PEER_V4), ip, 8000);
     let mut tag = vid.map(q);
@@ -810,21 +810,21 @@ fn super_frame(ip: &Ip, gso_size: u32, vid: Option<u16>, in_bytes: bool) -> Deci
 }
 
 #[test]
-fn each_segment_of_a_super_frame_must_fit_the_path() {
+fn each_segment_of_a_gso_packet_must_fit_the_path() {
     // 1450 less IP and TCP headers.
     for (ip, room) in [(inner_v4(), 1410), (inner_v6(), 1390)] {
-        let fits = encap(&super_frame(&ip, room, None, false));
+        let fits = encap(&gso_packet(&ip, room, None, false));
         assert!(fits.fields.inner_len > 8000, "it leaves as one");
-        let too_big = super_frame(&ip, room + 1, None, false);
+        let too_big = gso_packet(&ip, room + 1, None, false);
         assert_eq!(left(&too_big), Reason::TooBig);
     }
 }
 
 #[test]
-fn the_tag_of_a_super_frame_takes_room_in_each_segment_if_it_is_carried() {
+fn the_tag_of_a_gso_packet_takes_room_in_each_segment_if_it_is_carried() {
     for in_bytes in [false, true] {
         let room = |vid, gso_size| {
-            let decision = super_frame(&inner_v4(), gso_size, Some(vid), in_bytes);
+            let decision = gso_packet(&inner_v4(), gso_size, Some(vid), in_bytes);
             decision.verdict.reason(false)
         };
         assert_eq!(room(20, 1410), Reason::Encapsulated, "stripped {in_bytes}");
@@ -835,7 +835,7 @@ fn the_tag_of_a_super_frame_takes_room_in_each_segment_if_it_is_carried() {
 }
 
 #[test]
-fn udp_super_frames_are_measured_by_their_own_headers() {
+fn udp_gso_packets_are_measured_by_their_own_headers() {
     let world = World::default();
     let packet = inner_v4().udp((1, 2), Checksum::Pending, &[1; 6000]);
     let destination = station(PLAIN, PEER_V4);
@@ -900,7 +900,7 @@ fn what_offload_cannot_be_told_of_gets_its_checksum_from_the_kernel_device() {
 }
 
 #[test]
-fn super_frames_over_ipv6_with_checksum_go_through_the_kernel_device() {
+fn gso_packets_over_ipv6_with_checksum_go_through_the_slow_path_device() {
     let world = World::default();
     let frame = pending_frame(station(PLAIN, PEER_V6), &inner_v4(), 8000);
     let meta = Meta {
@@ -928,7 +928,7 @@ fn a_peer_that_takes_zero_over_ipv6_gets_zero() {
 }
 
 #[test]
-fn what_does_not_fit_a_16_bit_length_goes_through_the_kernel_device() {
+fn what_does_not_fit_a_16_bit_length_goes_through_the_slow_path_device() {
     let mut world = World::default();
     let jumbo = world.tables.peers[&PEER_JUMBO];
     world.tables.peers.insert(PEER_V6_ZERO, {

@@ -1,4 +1,4 @@
-//! Frames that the kernel device has decapsulated.
+//! Frames that the slow-path device has decapsulated.
 
 use std::net::IpAddr;
 
@@ -48,7 +48,7 @@ fn a_frame_for_a_local_station_is_delivered_as_it_is() {
 }
 
 #[test]
-fn a_super_frame_is_delivered_whatever_its_size() {
+fn a_gro_packet_is_delivered_whatever_its_size() {
     let world = World::default();
     let meta = Meta {
         gso_size: 500,
@@ -132,11 +132,11 @@ fn what_was_sent_to_another_address_passes_and_what_we_sent_is_dropped() {
         ..key(100)
     };
     assert_eq!(left(&decide(&frame, &own)), Reason::OwnSource);
-    let untold = TunnelKey {
+    let unknown = TunnelKey {
         destination: None,
         ..key(100)
     };
-    deliver(&decide(&frame, &untold));
+    deliver(&decide(&frame, &unknown));
 }
 
 #[test]

@@ -412,7 +412,7 @@ fn a_frame_that_does_not_fit_its_port_is_dropped_by_tc() {
 }
 
 #[test]
-fn super_frames_are_left_to_the_kernel_device_whatever_their_size() {
+fn gro_packets_are_left_to_the_slow_path_device_whatever_their_size() {
     let world = World::default();
     let meta = Meta {
         gso_size: 1400,
@@ -541,7 +541,7 @@ fn every_vni_of_24_bits_can_be_told() {
 }
 
 #[test]
-fn tc_uncovers_what_is_as_long_as_the_header_of_its_own_family() {
+fn tc_decapsulates_what_is_as_long_as_the_header_of_its_own_family() {
     let world = World::default();
     let mac = station(PLAIN, PORT_ACCESS);
     // EtherType of the inner frame; over IPv4 and IPv6, the shortest payload that is not left to the kernel.

@@ -31,7 +31,7 @@ const COMPLAINT_EVERY: Duration = Duration::from_secs(60);
 
 /// What a server grants its clients.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct ConnectionLimits {
     /// Connections at a time.
     pub(super) connections: usize,
     /// How long the head of a request may take to arrive, also that of the next request on the same connection.
@@ -40,7 +40,7 @@ pub(super) struct Limits {
     pub(super) body: Duration,
 }
 
-impl Limits {
+impl ConnectionLimits {
     /// On the Unix socket.
     pub(super) const SOCKET: Self = Self {
         connections: 128,
@@ -59,7 +59,7 @@ impl Limits {
 pub(super) async fn serve<L>(
     mut listener: L,
     router: Router,
-    limits: Limits,
+    limits: ConnectionLimits,
     mut ended: watch::Receiver<bool>,
 ) where
     L: Listener<Addr: Debug>,
@@ -93,7 +93,7 @@ async fn or_end<T>(
 
 /// The connections that are open.
 struct Open {
-    limits: Limits,
+    limits: ConnectionLimits,
     tasks: JoinSet<()>,
     all: Vec<(Weak<Standing>, AbortHandle)>,
     /// Told when a connection begins to keep us waiting.
@@ -102,7 +102,7 @@ struct Open {
 }
 
 impl Open {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: ConnectionLimits) -> Self {
         Self {
             limits,
             tasks: JoinSet::new(),
@@ -211,14 +211,14 @@ impl Service<Request<Incoming>> for Routes {
 /// Who waits for whom on a connection.
 #[derive(Debug)]
 pub(super) struct Standing {
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
     changed: Arc<Notify>,
     /// How long the body of a request may take to arrive.
     pub(super) body: Duration,
 }
 
 #[derive(Debug)]
-struct State {
+struct ConnectionState {
     /// When bytes last went either way.
     moved: Instant,
     /// Answers that we owe.
@@ -228,9 +228,9 @@ struct State {
 }
 
 impl Standing {
-    fn new(limits: Limits, changed: Arc<Notify>) -> Self {
+    fn new(limits: ConnectionLimits, changed: Arc<Notify>) -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(ConnectionState {
                 moved: Instant::now(),
                 owed: 0,
                 stuck: false,
@@ -259,7 +259,7 @@ impl Standing {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What happens in the daemon, told to everyone who watches.
+//! The daemon's events, for everyone who watches.
 //!
 //! The core publishes and never waits. Each reader has its place in one bounded queue; a reader that falls behind by
 //! more than the queue holds loses the oldest rows, and gets one row that says how many.
@@ -13,7 +13,7 @@ use crate::model::{EventDetails, EventRow};
 /// Rows that wait for a slow reader.
 const ROWS_AHEAD: usize = 16_384;
 
-/// Where the core tells what happens, and the API listens.
+/// Where the core publishes its events, and the API subscribes.
 #[derive(Clone, Debug)]
 pub struct Events {
     rows: broadcast::Sender<Arc<EventRow>>,

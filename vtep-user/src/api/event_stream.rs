@@ -73,7 +73,7 @@ impl Watch {
         let mut piece = Vec::new();
         while piece.is_empty() {
             let row = tokio::select! {
-                // What happened before the end is told before the end.
+                // The events before the end are sent before the end.
                 biased;
                 row = self.rows.recv() => row,
                 _ = self.ended.wait_for(|ended| *ended) => Err(RecvError::Closed),

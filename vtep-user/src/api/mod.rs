@@ -1,7 +1,7 @@
 //! The daemon's HTTP/JSON API on a Unix socket, and the client that the command line uses.
 //!
 //! [`server`] turns requests into [`Command`](crate::ask::Command)s and sends them to the core through a
-//! [`Handle`](crate::ask::Handle); it holds no state of its own. The core tells what happens through
+//! [`Handle`](crate::ask::Handle); it holds no state of its own. The core publishes its events through
 //! [`event_feed::Events`]. [`client`] is the other end.
 
 mod answer;

@@ -19,7 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::Answer;
-use super::connections::{self, Limits};
+use super::connections::{self, ConnectionLimits};
 use super::event_feed::Events;
 use super::shared::{Asker, Shared};
 use super::socket::Socket;
@@ -39,12 +39,12 @@ pub async fn serve(
     events: Events,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    serve_within(Limits::SOCKET, socket, handle, events, stop).await;
+    serve_within(ConnectionLimits::SOCKET, socket, handle, events, stop).await;
 }
 
 /// As [`serve`], with other limits.
 pub(super) async fn serve_within(
-    limits: Limits,
+    limits: ConnectionLimits,
     socket: Socket,
     handle: Handle,
     events: Events,
@@ -71,7 +71,7 @@ pub async fn serve_metrics(
 ) {
     let router = finish(routes::metrics(), handle);
     let end = watch::Sender::default();
-    serve_until(stop, listener, router, Limits::METRICS, end).await;
+    serve_until(stop, listener, router, ConnectionLimits::METRICS, end).await;
 }
 
 /// Serves until `stop` is done, says so on `end`, and lets the answers on their way arrive.
@@ -79,7 +79,7 @@ async fn serve_until<L>(
     stop: impl Future<Output = ()>,
     listener: L,
     router: Router,
-    limits: Limits,
+    limits: ConnectionLimits,
     end: watch::Sender<bool>,
 ) where
     L: Listener<Addr: Debug>,

@@ -80,7 +80,7 @@ fn send_ahead(
                 return Ok(());
             }
             let full = std::mem::replace(&mut piece, Vec::with_capacity(2 * PIECE));
-            // The other end is gone only if the connection is, of which the sender tells.
+            // The other end is gone only if the connection is, and the sender reports that.
             sender
                 .blocking_send(full)
                 .map_err(|_| io::ErrorKind::BrokenPipe.into())

@@ -215,7 +215,7 @@ fn group(rule: &Rule) -> Option<ArgGroup> {
 }
 
 /// What is asked for by a command of the descriptions, which `whole` has: wrong usage that clap cannot find on its own is
-/// told with the usage of the verb.
+/// shown with the usage of the verb.
 pub(super) fn request(matches: &ArgMatches, whole: fn() -> Command) -> Result<Request, Failure> {
     let mut path = Vec::new();
     let mut verb = matches;
@@ -311,7 +311,7 @@ fn texts<'a>(argument: &Argument, typed: &'a ArgMatches) -> Result<Vec<&'a str>,
     Ok(values.into_iter().flatten().map(String::as_str).collect())
 }
 
-/// Wrong usage, told with the usage of the verb that `path` leads to.
+/// Wrong usage, shown with the usage of the verb that `path` leads to.
 fn wrong_usage(mut command: Command, path: &[&str], sentence: &str) -> Failure {
     command.build();
     let verb = path.iter().try_fold(&mut command, |command, name| {

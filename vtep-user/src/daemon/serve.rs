@@ -63,11 +63,11 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
     tracing::info!(instance = options.instance(), "ready");
 
     let end = tokio::select! {
-        ran = core.run(asks, monitor) => End::of(ran),
-        _ = interrupt.recv() => End::Signal,
-        _ = terminate.recv() => End::Signal,
+        ran = core.run(asks, monitor) => Stop::of(ran),
+        _ = interrupt.recv() => Stop::Signal,
+        _ = terminate.recv() => Stop::Signal,
     };
-    if matches!(end, End::Signal) && options.run.teardown {
+    if matches!(end, Stop::Signal) && options.run.teardown {
         core.teardown().await?;
     }
     stop.send_replace(true);
@@ -80,7 +80,7 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
 }
 
 /// Why the daemon ends.
-enum End {
+enum Stop {
     /// Somebody told it to remove everything, which it has.
     Removed,
     /// A signal.
@@ -89,7 +89,7 @@ enum End {
     Broken(DaemonError),
 }
 
-impl End {
+impl Stop {
     fn of(ran: Result<(), DaemonError>) -> Self {
         ran.map_or_else(Self::Broken, |()| Self::Removed)
     }
@@ -118,15 +118,15 @@ mod tests {
             })
         };
         for teardown in [false, true] {
-            let said = End::of(failed()).report(teardown).unwrap_err().to_string();
+            let said = Stop::of(failed()).report(teardown).unwrap_err().to_string();
             assert!(
                 said.contains("underlay") && said.contains("no memory"),
                 "{said}"
             );
             assert!(said.contains("vtep run"), "{said}");
 
-            assert!(End::of(Ok(())).report(teardown).is_ok());
-            assert!(End::Signal.report(teardown).is_ok());
+            assert!(Stop::of(Ok(())).report(teardown).is_ok());
+            assert!(Stop::Signal.report(teardown).is_ok());
         }
     }
 }

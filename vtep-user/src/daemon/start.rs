@@ -197,7 +197,7 @@ async fn take_over(
         // What is new meets the last daemon's tables and parts, whole as they are.
         datapath.try_flags(flags, transaction)?;
         let statuses = attach_new(&state, device, uplinks, &hooks, datapath, transaction)?;
-        datapath.set_parts()?;
+        datapath.set_tail_calls()?;
         fill(datapath)?;
         replace_programs(&state, device, uplinks, &hooks, datapath)?;
         datapath.pin_programs()?;

@@ -86,7 +86,7 @@ impl Maps {
 }
 
 impl Datapath {
-    /// What the programs are told of an underlay address.
+    /// What the programs know of an underlay address.
     #[must_use]
     pub fn address(&self, addr: IpAddr) -> Address {
         let table = &self.maps.addresses;

@@ -22,7 +22,7 @@ const TRIES: u32 = 100;
 /// Bytes of the shortest frame of an XDP test run.
 const FRAME_LEN: usize = 14;
 
-/// Sets the clock of programs that run only later. Where the ticks cannot be told, it stays unset, and the programs ask the kernel for
+/// Sets the clock of programs that run only later. Where the ticks cannot be found, it stays unset, and the programs ask the kernel for
 /// the time.
 pub(super) fn set(ebpf: &mut Ebpf) -> Result<(), DatapathError> {
     program(ebpf)?.load().map_err(failed)?;

@@ -116,7 +116,7 @@ impl Datapath {
     /// Loads the programs and opens the maps below `dir`, making those that are not there with room for `fdb_max` FDB
     /// entries. Maps that are there keep their size; those of a first start that was killed are made anew.
     ///
-    /// What runs is not touched: the last daemon's programs go on until [`Datapath::set_parts`] and attaching replace them.
+    /// What runs is not touched: the last daemon's programs go on until [`Datapath::set_tail_calls`] and attaching replace them.
     ///
     /// # Errors
     ///
@@ -164,13 +164,13 @@ impl Datapath {
         clock::set(&mut datapath.ebpf)?;
         if !adopted {
             // Nothing runs that they could disturb.
-            datapath.set_parts()?;
+            datapath.set_tail_calls()?;
         }
         Ok(datapath)
     }
 
-    /// Hands the parts to the programs that go on to them. A part of the last daemon gives way to its successor at once.
-    pub fn set_parts(&mut self) -> Result<(), DatapathError> {
+    /// Says which program each tail call leads to. A program of the last daemon gives way to its successor at once.
+    pub fn set_tail_calls(&mut self) -> Result<(), DatapathError> {
         for (part, name) in Part::ALL {
             let program = self
                 .tc_program(name)?

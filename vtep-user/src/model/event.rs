@@ -1,4 +1,4 @@
-//! What happens in the daemon, as those who watch are told.
+//! The daemon's events, as those who watch get them.
 
 use std::net::IpAddr;
 

@@ -5,7 +5,7 @@ use crate::abi::{counter::Hook, reason::Reason};
 /// The reasons that frames at `hook` can end with, each reached by [`World::sample`](super::World::sample).
 ///
 /// [`Reason::Reshape`] and [`Reason::Redirect`] are no decision's: they count what a helper refused. XDP leaves to TC what it
-/// cannot finish, so what only TC or the kernel device ends is missing there.
+/// cannot finish, so what only TC or the slow-path device ends is missing there.
 #[must_use]
 pub fn reachable(hook: Hook) -> &'static [Reason] {
     match hook {
@@ -55,7 +55,7 @@ pub fn reachable(hook: Hook) -> &'static [Reason] {
             Reason::TableGap,
             Reason::StaticElsewhere,
         ],
-        // The kernel device has read the outer headers and merged ECN.
+        // The slow-path device has read the outer headers and merged ECN.
         Hook::Tunnel => &[
             Reason::Decapsulated,
             Reason::FloodedLocally,

@@ -35,7 +35,7 @@ pub struct Interfaces {
     pub lone: u32,
     /// The uplink.
     pub uplink: u32,
-    /// The kernel device.
+    /// The slow-path device.
     pub device: u32,
 }
 
