@@ -155,7 +155,7 @@ impl Survey {
     /// so that there is only one.
     fn reached_everything(&self) {
         let kinds: Vec<u32> = self.events.keys().copied().collect();
-        assert_eq!(kinds, [Event::LEARN, Event::HEARD, Event::MISS]);
+        assert_eq!(kinds, [Event::LEARN, Event::SNOOPED, Event::MISS]);
         assert!(self.events.values().all(|count| *count >= 100) && self.refreshed >= 100);
         for hook in Hook::ALL {
             let want: BTreeSet<Reason> = if hook == Hook::Tunnel {

@@ -256,7 +256,7 @@ impl SentFrame {
             Verdict::FloodPorts(list) => to_ports(*list, None),
             // What goes through the slow-path device finds no route here.
             Verdict::ViaKernel(_) | Verdict::Leave(_) => {}
-            Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided"),
+            Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => panic!("not decided"),
         }
     }
 }

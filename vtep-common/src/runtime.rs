@@ -14,14 +14,14 @@ use crate::{
         port::{Port, PortKey},
         segment::Segment,
     },
-    decide::lookup::Known,
+    decide::lookup::Lookup,
     frame::{
         inner::{Inner, Received},
-        outer::Ends,
+        outer::OuterAddresses,
     },
 };
 
-/// The tables of buckets, which [`Known`] is asked of: looked up in for every frame.
+/// The tables of buckets, which [`Lookup`] is asked of: looked up in for every frame.
 pub trait Keyed {
     /// What an underlay address is to us.
     fn address(&self, addr: &VtepAddr) -> Address;
@@ -57,20 +57,20 @@ pub trait Tables: Keyed {
     /// All that the tables of buckets know of a packet from a VTEP. The two were put down at [`place::OUTER`] and
     /// [`place::INNER`].
     #[inline(always)]
-    fn of_tunnel(&self, ends: &Ends, read: &Received) -> Known
+    fn of_tunnel(&self, addresses: &OuterAddresses, read: &Received) -> Lookup
     where
         Self: Sized,
     {
-        Known::of_tunnel(ends, read, self)
+        Lookup::of_tunnel(addresses, read, self)
     }
 
     /// All that the tables of buckets know of a frame from a port. `inner` was put down at [`place::INNER`].
     #[inline(always)]
-    fn of_port(&self, key: PortKey, inner: &Inner) -> Known
+    fn of_port(&self, key: PortKey, inner: &Inner) -> Lookup
     where
         Self: Sized,
     {
-        Known::of_port(key, inner, self)
+        Lookup::of_port(key, inner, self)
     }
 
     /// Puts plain numbers down at one of [`place`]'s, and returns where to read them from.
@@ -78,12 +78,12 @@ pub trait Tables: Keyed {
     /// The kernel side puts them into a map: of a map's values the verifier remembers nothing, so that it walks through the rest
     /// of the program once, and not once for each way in which the numbers can come about.
     #[inline(always)]
-    fn put_down<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
+    fn spill<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
         value
     }
 }
 
-/// The places for [`Tables::put_down`]: one for each step of a decision, since what was put down before is still read.
+/// The places for [`Tables::spill`]: one for each step of a decision, since what was put down before is still read.
 pub mod place {
     /// What was read of the inner frame.
     pub const INNER: usize = 0;

@@ -48,8 +48,8 @@ static SURVEY: LazyLock<Survey> = LazyLock::new(|| {
 fn kind(verdict: &Verdict) -> String {
     let edit = |tag: &TagEdit| match tag {
         TagEdit::Leave => "as it is",
-        TagEdit::StripBeside => "tag stripped beside",
-        TagEdit::StripInBytes => "tag stripped in bytes",
+        TagEdit::StripSkb => "tag stripped beside",
+        TagEdit::StripInBand => "tag stripped in bytes",
         TagEdit::Carry => "tag carried",
     };
     match verdict {
@@ -84,7 +84,7 @@ fn kind(verdict: &Verdict) -> String {
             let message = if answer.v6 { "ND" } else { "ARP" };
             format!("answer {message}")
         }
-        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided"),
+        Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => panic!("not decided"),
         Verdict::Leave(_) => "leave".to_owned(),
     }
 }

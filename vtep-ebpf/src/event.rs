@@ -12,14 +12,14 @@ use crate::{
     clock::now,
     counter::add,
     maps::{EVENT_COUNTERS, EVENTS, GUARDS},
-    runtime::{opaque::blur, scratch::KernelTables},
+    runtime::{opaque::opaque, scratch::KernelTables},
     tables::set_stamp,
 };
 
 /// Puts an event into the ring buffer, unless one that says the same is on its way.
 #[inline(always)]
-pub fn tell(tables: KernelTables, event: &Event) {
-    tables.put_down_words::<{ place::EVENT }, _, _>(event.words());
+pub fn notify(tables: KernelTables, event: &Event) {
+    tables.spill_words::<{ place::EVENT }, _, _>(event.words());
     send_event();
 }
 
@@ -30,7 +30,7 @@ extern "C" fn send_event() -> u64 {
     let Some(tables) = KernelTables::new() else {
         return 0;
     };
-    let words: &[u64; Event::WORDS] = tables.put_down_before::<{ place::EVENT }, _>();
+    let words: &[u64; Event::WORDS] = tables.spilled_before::<{ place::EVENT }, _>();
     let time = now();
     let subject = Event::subject(words);
     let guard = Guard {
@@ -54,7 +54,7 @@ extern "C" fn send_event() -> u64 {
     } else {
         EventEnd::Lost
     };
-    add(&EVENT_COUNTERS, u32::from(blur(end as u8)), 0);
+    add(&EVENT_COUNTERS, u32::from(opaque(end as u8)), 0);
     0
 }
 

@@ -23,7 +23,7 @@ use vtep_common::{
     runtime::{Keyed as _, Tables as _, place},
 };
 
-use self::deferred::{Waiting, waiting};
+use self::deferred::{Deferred, deferred};
 use crate::{
     action::slow_path::tell_device, counter::KernelCounters, frame::tc::TcFrame,
     runtime::scratch::KernelTables,
@@ -34,7 +34,7 @@ use crate::{
 struct Copies {
     skb: *mut __sk_buff,
     tables: KernelTables,
-    waiting: *mut Waiting,
+    deferred: *mut Deferred,
     list: *const FloodList,
     flood: *mut Flood,
     device: u32,
@@ -56,11 +56,11 @@ impl Copies {
     #[inline(always)]
     #[expect(
         clippy::mut_from_ref,
-        reason = "the memory is the map's, and each use ends before the next"
+        reason = "the memory is the map's, and each use addresses before the next"
     )]
-    const fn waiting(&self) -> &mut Waiting {
+    const fn deferred(&self) -> &mut Deferred {
         // SAFETY: the map gave the pointer; the value belongs to this CPU, on which programs do not nest.
-        unsafe { &mut *self.waiting }
+        unsafe { &mut *self.deferred }
     }
 
     /// Counts a copy that was made, or not.
@@ -133,7 +133,7 @@ extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
 
 /// Copies a frame from a port to every target of its list but that port. What is left of the frame is of no use.
 ///
-/// First come the ports, and the VTEPs that the kernel device serves. Then the frame is encapsulated in place, once, by `cover`;
+/// First come the ports, and the VTEPs that the kernel device serves. Then the frame is encapsulated in place, once, by `encap_in_place`;
 /// for each VTEP that is left the outer headers are written anew. They are of one family, that of the first: the kernel device
 /// serves the other one.
 #[inline(always)]
@@ -142,56 +142,56 @@ pub fn to_all(
     tables: KernelTables,
     flood: &Flood,
     bytes: usize,
-    cover: impl FnOnce(&Encap) -> Result<(), bool>,
+    encap_in_place: impl FnOnce(&Encap) -> Result<(), bool>,
 ) {
     let Some(list) = tables.flood_list(flood.list) else {
         return;
     };
-    let Some(waiting) = waiting() else {
+    let Some(deferred) = deferred() else {
         return;
     };
     // In the scratch memory, since the stack is short. Sending a copy runs no program of ours.
-    let flood = tables.put_down_mut::<{ place::VERDICT }, _>(flood);
-    waiting.count = 0;
-    waiting.to_sum = 0;
-    waiting.state = Waiting::COVERED;
-    waiting.summed = u32::from(flood.encap.fields.inner_sum.is_some() || frame.is_complete());
+    let flood = tables.spill_mut::<{ place::VERDICT }, _>(flood);
+    deferred.count = 0;
+    deferred.to_sum = 0;
+    deferred.state = Deferred::ENCAPSULATED;
+    deferred.summed = u32::from(flood.encap.fields.inner_sum.is_some() || frame.is_complete());
     let mut copies = Copies {
         skb: frame.raw(),
         tables,
-        waiting,
+        deferred,
         list,
         flood,
         device: tables.config().device,
         bytes,
     };
     for_each(list.len, copy_to_one, &mut copies);
-    let count = copies.waiting().count;
+    let count = copies.deferred().count;
     if count == 0 {
         return;
     }
-    copies.waiting().state = encapsulate(&copies, cover);
-    if copies.waiting().state == Waiting::COVERED && copies.waiting().to_sum != 0 {
-        copies.waiting().sum = 0;
+    copies.deferred().state = encapsulate(&copies, encap_in_place);
+    if copies.deferred().state == Deferred::ENCAPSULATED && copies.deferred().to_sum != 0 {
+        copies.deferred().sum = 0;
         let chunks = copies.flood().encap.fields.inner_len.div_ceil(CHUNK);
         for_each(chunks, add_chunk, &mut copies);
     }
-    for_each(count, copy_to_waiting, &mut copies);
+    for_each(count, copy_to_deferred, &mut copies);
 }
 
 /// Encapsulates the frame in place. Returns what became of it.
 #[inline(always)]
-fn encapsulate(copies: &Copies, cover: impl FnOnce(&Encap) -> Result<(), bool>) -> u32 {
+fn encapsulate(copies: &Copies, encap_in_place: impl FnOnce(&Encap) -> Result<(), bool>) -> u32 {
     // SAFETY: as in `Copies::flood`, and nothing else refers to it now.
     let encap = unsafe { &mut (*copies.flood).encap };
-    encap.v6 = copies.waiting().v6 != 0;
+    encap.v6 = copies.deferred().v6 != 0;
     // The one in the bytes may have come to stand beside the frame: see `send_to_port`.
     encap.tag = copies.frame().carries();
-    match cover(encap) {
-        Ok(()) => Waiting::COVERED,
+    match encap_in_place(encap) {
+        Ok(()) => Deferred::ENCAPSULATED,
         // The frame is as it was.
-        Err(true) => Waiting::VIA_KERNEL,
-        Err(false) => Waiting::LOST,
+        Err(true) => Deferred::VIA_KERNEL,
+        Err(false) => Deferred::LOST,
     }
 }
 
@@ -204,14 +204,14 @@ extern "C" fn copy_to_one(index: u64, context: *mut c_void) -> i64 {
 }
 
 /// Sends one copy of the frame that has been encapsulated. Returns 0: go on.
-extern "C" fn copy_to_waiting(index: u64, context: *mut c_void) -> i64 {
+extern "C" fn copy_to_deferred(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: as above.
     let copies = unsafe { &*context.cast::<Copies>() };
-    let Some(id) = copies.waiting().peers.get(index as usize).copied() else {
+    let Some(id) = copies.deferred().peers.get(index as usize).copied() else {
         return 1;
     };
     let sent = match copies.tables.peer(id) {
-        Some(peer) => send_to_waiting(copies, id, peer),
+        Some(peer) => send_deferred(copies, id, peer),
         None => false,
     };
     copies.count(id, sent);
@@ -259,7 +259,7 @@ fn send_copy(copies: &Copies, index: usize) -> Option<()> {
         copies.count(id, false);
         return None;
     }
-    if copies.waiting().take(id, peer, flood) {
+    if copies.deferred().take(id, peer, flood) {
         return None;
     }
     copies.count(id, send_via_kernel(copies, id));
@@ -302,15 +302,15 @@ fn send_via_kernel(copies: &Copies, peer: PeerId) -> bool {
 
 /// Sends a copy to a VTEP that waits for it.
 #[inline(always)]
-fn send_to_waiting(copies: &Copies, id: PeerId, peer: &Peer) -> bool {
-    let waiting = copies.waiting();
-    if waiting.state == Waiting::VIA_KERNEL {
+fn send_deferred(copies: &Copies, id: PeerId, peer: &Peer) -> bool {
+    let deferred = copies.deferred();
+    if deferred.state == Deferred::VIA_KERNEL {
         return send_via_kernel(copies, id);
     }
     let flood = copies.flood();
     // What holds for the peer may have changed since.
-    if waiting.state != Waiting::COVERED
-        || !waiting.suits(peer, flood)
+    if deferred.state != Deferred::ENCAPSULATED
+        || !deferred.can_defer(peer, flood)
         || !copy_goes(peer, flood.carried_len)
     {
         return false;
@@ -320,7 +320,7 @@ fn send_to_waiting(copies: &Copies, id: PeerId, peer: &Peer) -> bool {
     let fields = &flood.encap.fields;
     let len = if peer.has(Peer::IPV6) {
         let inner_sum = if peer.has(Peer::CHECKSUM) {
-            Some(fields.inner_sum.unwrap_or(waiting.folded()))
+            Some(fields.inner_sum.unwrap_or(deferred.folded()))
         } else {
             None
         };
@@ -346,15 +346,15 @@ const CHUNK: u32 = 512;
 extern "C" fn add_chunk(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: `to_all` passes its `Copies`, which outlives the loop.
     let copies = unsafe { &*context.cast::<Copies>() };
-    let waiting = copies.waiting();
+    let deferred = copies.deferred();
     let at = (index as u32).wrapping_mul(CHUNK);
     let left = copies.flood().encap.fields.inner_len.wrapping_sub(at);
-    let (words, before) = (&mut waiting.words, waiting.sum);
+    let (words, before) = (&mut deferred.words, deferred.sum);
     let from = LEN_V6 as u32 + at;
     if let Some(sum) = copies.frame().sum(from, left.min(CHUNK), words, before) {
-        waiting.sum = sum;
+        deferred.sum = sum;
         return 0;
     }
-    waiting.state = Waiting::LOST;
+    deferred.state = Deferred::LOST;
     1
 }

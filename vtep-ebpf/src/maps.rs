@@ -11,7 +11,7 @@ use vtep_common::abi::{
     counter::{Counter, Hook},
     event::{EventEnd, Guard},
     flood::FloodList,
-    hash_table::{Bucket, Shape, Table},
+    hash_table::{Bucket, Geometry, Table},
     id::{ListId, PeerId},
     map::{
         DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS,
@@ -70,13 +70,13 @@ pub static PEER_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_PEERS *
 pub static HANDOVER: PerCpuArray<NexthopValue> = PerCpuArray::pinned(1, 0);
 
 #[map]
-pub static SHAPES: Array<Shape> = Array::pinned(Table::COUNT, 0);
+pub static SHAPES: Array<Geometry> = Array::pinned(Table::COUNT, 0);
 
 /// Makes a table of buckets. The daemon writes into its memory.
 macro_rules! buckets {
     ($name:ident, $room:expr) => {
         #[map]
-        pub static $name: Array<Bucket> = Array::pinned(Shape::buckets($room), BPF_F_MMAPABLE);
+        pub static $name: Array<Bucket> = Array::pinned(Geometry::buckets($room), BPF_F_MMAPABLE);
     };
 }
 buckets!(ADDRESSES, MAX_LOCALS + MAX_PEERS);

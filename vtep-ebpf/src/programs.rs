@@ -12,7 +12,7 @@ use vtep_common::{
     decide::{
         count::{End, count_end},
         port, tunnel, uplink,
-        verdict::{Act as _, Found, Who},
+        verdict::{Account, Act as _, Resolved},
     },
     frame::packet::PacketRead as _,
     runtime::{Tables as _, place},
@@ -24,7 +24,7 @@ use crate::{
     counter::KernelCounters,
     frame::{tc::TcFrame, xdp::XdpFrame},
     runtime::scratch::KernelTables,
-    tables::handed_over,
+    tables::handoff,
 };
 
 /// XDP on an uplink: known unicast to local ports; the rest goes on to TC.
@@ -63,7 +63,7 @@ pub fn tc_tunnel(ctx: TcContext) -> i32 {
     let act = TcAct::new(frame, tables);
     let end = match frame.tunnel_key() {
         Some(key) => tunnel::decide(&frame, &frame.meta(), &key, &tables, &act),
-        None => act.leave(&Who::nobody(len), Reason::TableGap),
+        None => act.leave(&Account::nobody(len), Reason::TableGap),
     };
     match count(tables, Hook::Tunnel, &end, len) {
         Action::Redirect => TC_ACT_REDIRECT,
@@ -110,7 +110,7 @@ pub fn tc_port_flood(ctx: TcContext) -> i32 {
     let Some(tables) = KernelTables::new() else {
         return TC_ACT_SHOT;
     };
-    let Some(list) = handed_over().and_then(|found| found.target.list()) else {
+    let Some(list) = handoff().and_then(|found| found.target.list()) else {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::new(&ctx);
@@ -123,7 +123,7 @@ pub fn tc_port_flood(ctx: TcContext) -> i32 {
 /// What [`tc_port_rest`] has found to go to one place.
 #[classifier]
 pub fn tc_port_found(ctx: TcContext) -> i32 {
-    at_port(&ctx, port::Stage::Found)
+    at_port(&ctx, port::Stage::Resolved)
 }
 
 #[inline(always)]
@@ -135,8 +135,8 @@ fn at_port(ctx: &TcContext, stage: port::Stage) -> i32 {
     let len = frame.frame_len();
     let act = TcAct::new(frame, tables);
     let given = match stage {
-        port::Stage::Found => handed_over().unwrap_or(Found::IN_FDB),
-        port::Stage::Tc | port::Stage::Xdp => Found::IN_FDB,
+        port::Stage::Resolved => handoff().unwrap_or(Resolved::IN_FDB),
+        port::Stage::Tc | port::Stage::Xdp => Resolved::IN_FDB,
     };
     let end = port::decide(&frame, &frame.meta(), stage, &given, &tables, &act);
     tc_action_of(count(tables, Hook::Port, &end, len))
@@ -151,7 +151,14 @@ pub fn xdp_port(ctx: XdpContext) -> u32 {
     let frame = XdpFrame::new(&ctx);
     let act = XdpAct::new(&frame, tables);
     let stage = port::Stage::Xdp;
-    let end = port::decide(&frame, &frame.meta(), stage, &Found::IN_FDB, &tables, &act);
+    let end = port::decide(
+        &frame,
+        &frame.meta(),
+        stage,
+        &Resolved::IN_FDB,
+        &tables,
+        &act,
+    );
     xdp_action_of(count(tables, Hook::PortXdp, &end, frame.frame_len()))
 }
 
@@ -165,7 +172,7 @@ pub fn read_ticks(_ctx: XdpContext) -> u32 {
 /// Counts a frame of `len` bytes, and says what is left to do with it.
 #[inline(always)]
 fn count(tables: KernelTables, hook: Hook, end: &End, len: usize) -> Action {
-    let end = tables.put_down::<{ place::END }, _>(end);
+    let end = tables.spill::<{ place::END }, _>(end);
     count_end(end, len, &KernelCounters(hook));
     Action::of(end.reason)
 }

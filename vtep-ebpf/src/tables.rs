@@ -8,7 +8,7 @@ use vtep_common::{
         config::Config,
         fdb::{FdbKey, FdbValue, FdbWord},
         flood::FloodList,
-        hash_table::{Shape, Table, WAYS},
+        hash_table::{Geometry, Table, WAYS},
         id::{ListId, PeerId, PortSlot, SegmentId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
@@ -16,10 +16,10 @@ use vtep_common::{
         port::{Port, PortKey},
         segment::{Segment, vni_key},
     },
-    decide::{lookup::Known, verdict::Found},
+    decide::{lookup::Lookup, verdict::Resolved},
     frame::{
         inner::{Inner, Received},
-        outer::Ends,
+        outer::OuterAddresses,
     },
     runtime::{Keyed, Tables, place},
 };
@@ -31,7 +31,7 @@ use crate::{
         SEGMENTS, SHAPES, VNIS,
     },
     runtime::{
-        lookup::{know_port, know_tunnel},
+        lookup::{find_port, find_tunnel},
         scratch::KernelTables,
     },
 };
@@ -82,29 +82,29 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn of_tunnel(&self, _ends: &Ends, _read: &Received) -> Known {
-        know_tunnel();
-        *self.put_down_before::<{ place::KNOWN }, _>()
+    fn of_tunnel(&self, _ends: &OuterAddresses, _read: &Received) -> Lookup {
+        find_tunnel();
+        *self.spilled_before::<{ place::KNOWN }, _>()
     }
 
     #[inline(always)]
-    fn of_port(&self, key: PortKey, _inner: &Inner) -> Known {
-        know_port(key.word());
-        *self.put_down_before::<{ place::KNOWN }, _>()
+    fn of_port(&self, key: PortKey, _inner: &Inner) -> Lookup {
+        find_port(key.word());
+        *self.spilled_before::<{ place::KNOWN }, _>()
     }
 
     #[inline(always)]
-    fn put_down<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
+    fn spill<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
         if self.short && matches!(PLACE, place::ARRIVAL | place::VERDICT | place::END) {
             return value;
         }
-        self.put_down_mut::<PLACE, T>(value)
+        self.spill_mut::<PLACE, T>(value)
     }
 }
 
 /// Hands on what one part of a decision has found. False never happens, but the verifier asks for it.
 #[inline(always)]
-pub fn hand_over(found: &Found) -> bool {
+pub fn hand_off(found: &Resolved) -> bool {
     let Some(at) = HANDOVER.get_ptr_mut(0) else {
         return false;
     };
@@ -117,9 +117,9 @@ pub fn hand_over(found: &Found) -> bool {
 
 /// What the part before has found.
 #[inline(always)]
-pub fn handed_over() -> Option<Found> {
+pub fn handoff() -> Option<Resolved> {
     let value = HANDOVER.get(0)?;
-    Some(Found {
+    Some(Resolved {
         target: value.target(),
         mac: value.mac(),
     })
@@ -127,7 +127,7 @@ pub fn handed_over() -> Option<Found> {
 
 /// How the keys of a table are spread.
 #[inline(always)]
-fn shape(table: Table) -> Option<&'static Shape> {
+fn geometry(table: Table) -> Option<&'static Geometry> {
     SHAPES.get(table as u32)
 }
 
@@ -136,10 +136,10 @@ fn shape(table: Table) -> Option<&'static Shape> {
 /// The daemon may be changing the bucket: a word is whole in any case, and is written before its key and cleared after it.
 macro_rules! word {
     ($table:ident, $map:ident, $second:ident, $key:expr) => {
-        match shape(Table::$table) {
-            Some(shape) => {
-                let key = $key(shape);
-                let [first, second] = shape.places(key);
+        match geometry(Table::$table) {
+            Some(geometry) => {
+                let key = $key(geometry);
+                let [first, second] = geometry.places(key);
                 match $map.get(first).map_or(0, |bucket| bucket.find(key)) {
                     0 => $second(key, second),
                     word => word,
@@ -212,8 +212,12 @@ impl Keyed for KernelTables {
 #[inline(never)]
 extern "C" fn find_address(a: u32, b: u32, c: u32, d: u32) -> u64 {
     let addr = VtepAddr::from_v6_be([a, b, c, d]);
-    word!(Addresses, ADDRESSES, second_address, |shape: &Shape| addr
-        .key(shape.seed))
+    word!(
+        Addresses,
+        ADDRESSES,
+        second_address,
+        |geometry: &Geometry| addr.key(geometry.seed)
+    )
 }
 
 /// Sets the stamp of the FDB entry with this key. A function of its own as those above; what it returns says nothing.
@@ -221,10 +225,10 @@ extern "C" fn find_address(a: u32, b: u32, c: u32, d: u32) -> u64 {
 #[inline(never)]
 pub extern "C" fn set_stamp(key: u64) -> u64 {
     let stamp = FdbValue::stamp(now());
-    let Some(shape) = shape(Table::Fdb) else {
+    let Some(geometry) = geometry(Table::Fdb) else {
         return 0;
     };
-    for place in shape.places(key) {
+    for place in geometry.places(key) {
         let Some(bucket) = FDB.get_ptr_mut(place) else {
             return 0;
         };

@@ -7,7 +7,7 @@ use crate::{
         peer::Peer,
         reason::Reason,
     },
-    decide::verdict::{Decision, Verdict, Who},
+    decide::verdict::{Account, Decision, Verdict},
     wire::ethernet,
 };
 
@@ -27,7 +27,7 @@ pub trait Counters {
 #[derive(Clone, Copy, Debug)]
 pub struct End {
     /// Whom it is counted for.
-    pub who: Who,
+    pub account: Account,
     /// Its reason: that of its verdict, or of what failed.
     pub reason: Reason,
     /// The one port that it went to, or [`PortSlot::NONE`].
@@ -56,7 +56,7 @@ pub fn copy_goes(peer: &Peer, carried_len: u32) -> bool {
 #[inline(always)]
 pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C) {
     let End {
-        who,
+        account,
         reason,
         to_port,
         to_peer,
@@ -65,21 +65,21 @@ pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C) {
     if !reason.is_delivered() {
         return;
     }
-    let bytes = who.inner_len;
-    let from_port = !who.from_port.is_none();
+    let bytes = account.inner_len;
+    let from_port = !account.from_port.is_none();
     let direction = if from_port {
         Direction::Encap
     } else {
         Direction::Decap
     };
-    if !who.segment.is_none() {
-        counters.segment(who.segment, direction, bytes);
+    if !account.segment.is_none() {
+        counters.segment(account.segment, direction, bytes);
     }
     if from_port {
-        counters.port(who.from_port, Direction::Encap, bytes);
+        counters.port(account.from_port, Direction::Encap, bytes);
     }
-    if !who.from_peer.is_none() {
-        counters.peer(who.from_peer, Direction::Decap, bytes);
+    if !account.from_peer.is_none() {
+        counters.peer(account.from_peer, Direction::Decap, bytes);
     }
     if !to_port.is_none() {
         counters.port(to_port, Direction::Decap, bytes);
@@ -108,11 +108,11 @@ pub fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize,
         Verdict::Flood(_)
         | Verdict::FloodPorts(_)
         | Verdict::Neigh
-        | Verdict::Rest
-        | Verdict::Found(_)
+        | Verdict::Unknown
+        | Verdict::Resolved(_)
         | Verdict::Leave(_) => (PortSlot::NONE, PeerId::NONE),
     };
-    let who = Who {
+    let account = Account {
         segment,
         from_port,
         from_peer,
@@ -120,7 +120,7 @@ pub fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize,
     };
     count_end(
         &End {
-            who,
+            account,
             reason,
             to_port,
             to_peer,

@@ -7,7 +7,7 @@ use crate::{
         fdb::{FdbKey, FdbTarget, FdbWord},
         segment::Segment,
     },
-    decide::verdict::{Act, Who},
+    decide::verdict::{Account, Act},
 };
 
 /// What the FDB says of a frame's source.
@@ -24,12 +24,18 @@ impl Source {
 
     /// What `seen` says of a frame with the source `mac`; renews the stamp of its entry.
     #[inline(always)]
-    pub fn of<A: Act>(who: &Who, segment: &Segment, mac: MacAddr, seen: Seen, act: &A) -> Self {
+    pub fn of<A: Act>(
+        account: &Account,
+        segment: &Segment,
+        mac: MacAddr,
+        seen: Seen,
+        act: &A,
+    ) -> Self {
         if !segment.has(Segment::LEARNING) {
             return Self::HERE;
         }
         if seen == Seen::STALE {
-            act.refresh(&FdbKey::new(who.segment, mac));
+            act.refresh(&FdbKey::new(account.segment, mac));
         }
         seen.source()
     }
@@ -84,14 +90,20 @@ const NOBODY: VtepAddr = VtepAddr::from_v6_be([0; 4]);
 
 /// Tells that `mac` is where the frame came from: a port, or the VTEP `vtep`.
 #[inline(always)]
-pub fn learn<A: Act>(who: &Who, mac: MacAddr, vtep: Option<&VtepAddr>, group: bool, act: &A) {
-    act.tell(&Event {
+pub fn learn<A: Act>(
+    account: &Account,
+    mac: MacAddr,
+    vtep: Option<&VtepAddr>,
+    group: bool,
+    act: &A,
+) {
+    act.notify(&Event {
         kind: Event::LEARN,
-        segment: who.segment,
+        segment: account.segment,
         mac: mac.get(),
         vtep: vtep.copied().unwrap_or(NOBODY),
         host: NOBODY,
-        port: who.from_port,
+        port: account.from_port,
         flags: if group { Event::GROUP } else { 0 },
         time: Event::NOT_SET,
     });
@@ -99,21 +111,21 @@ pub fn learn<A: Act>(who: &Who, mac: MacAddr, vtep: Option<&VtepAddr>, group: bo
 
 /// Tells that `host` says it is at `mac`, with flags as in [`Event`].
 #[inline(always)]
-pub fn hear<A: Act>(
-    who: &Who,
+pub fn snoop<A: Act>(
+    account: &Account,
     mac: MacAddr,
     host: VtepAddr,
     vtep: Option<&VtepAddr>,
     flags: u32,
     act: &A,
 ) {
-    act.tell(&Event {
-        kind: Event::HEARD,
-        segment: who.segment,
+    act.notify(&Event {
+        kind: Event::SNOOPED,
+        segment: account.segment,
         mac: mac.get(),
         vtep: vtep.copied().unwrap_or(NOBODY),
         host,
-        port: who.from_port,
+        port: account.from_port,
         flags,
         time: Event::NOT_SET,
     });
@@ -121,14 +133,14 @@ pub fn hear<A: Act>(
 
 /// Tells that nothing is known of `mac`, or of `host` that somebody asked for.
 #[inline(always)]
-pub fn miss<A: Act>(who: &Who, mac: MacAddr, host: Option<VtepAddr>, act: &A) {
-    act.tell(&Event {
+pub fn miss<A: Act>(account: &Account, mac: MacAddr, host: Option<VtepAddr>, act: &A) {
+    act.notify(&Event {
         kind: Event::MISS,
-        segment: who.segment,
+        segment: account.segment,
         mac: mac.get(),
         vtep: NOBODY,
         host: host.unwrap_or(NOBODY),
-        port: who.from_port,
+        port: account.from_port,
         flags: 0,
         time: Event::NOT_SET,
     });

@@ -17,7 +17,7 @@ use crate::{
     decide::learn::Seen,
     frame::{
         inner::{Inner, Received},
-        outer::Ends,
+        outer::OuterAddresses,
     },
     runtime::Keyed,
 };
@@ -25,7 +25,7 @@ use crate::{
 /// What the tables say: plain words, 40 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct Known {
+pub struct Lookup {
     from: u64,
     to: u64,
     place: u64,
@@ -33,7 +33,7 @@ pub struct Known {
     destination: u64,
 }
 
-impl Known {
+impl Lookup {
     /// In place of what an address is: neither ours nor a peer's. Not zero: see
     /// [`Outer::unread`](crate::frame::outer::Outer::unread).
     const NOT_ASKED: u64 = 1;
@@ -44,18 +44,20 @@ impl Known {
     /// outer addresses are known without being looked up.
     #[must_use]
     #[inline(always)]
-    pub fn of_tunnel<T: Keyed>(ends: &Ends, read: &Received, tables: &T) -> Self {
-        let place = tables.vni_word(ends.vni);
+    pub fn of_tunnel<T: Keyed>(addresses: &OuterAddresses, read: &Received, tables: &T) -> Self {
+        let place = tables.vni_word(addresses.vni);
         let segment = SegmentId::new(any_number(place));
         let word = |mac| tables.fdb_word(&FdbKey::new(segment, mac));
         let (source, destination) = (word(read.source), word(read.destination));
         let (from, to) = match usual_peer(source, tables) {
-            Some((from, peer)) if peer.addr == ends.source && peer.local == ends.destination => {
+            Some((from, peer))
+                if peer.addr == addresses.source && peer.local == addresses.destination =>
+            {
                 (from, Address::default().with(Address::OWN, true))
             }
             Some(_) | None => (
-                tables.address(&ends.source),
-                tables.address(&ends.destination),
+                tables.address(&addresses.source),
+                tables.address(&addresses.destination),
             ),
         };
         let here = FdbTarget::Peer(from.peer_or_none());

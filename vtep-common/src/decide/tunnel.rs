@@ -12,15 +12,15 @@ use crate::{
     },
     decide::{
         learn::{self, Source},
-        lookup::Known,
+        lookup::Lookup,
         port::neigh::event_flags,
-        verdict::{Act, Decision, Deliver, Found, Record, TagEdit, Who},
+        verdict::{Account, Act, Decision, Deliver, Record, Resolved, TagEdit},
     },
     frame::{
         ecn,
         inner::{Inner, Received},
         neigh::{self, Message},
-        outer::Ends,
+        outer::OuterAddresses,
         packet::{Meta, PacketRead, Tag, Window as _},
     },
     runtime::{Tables, place},
@@ -62,7 +62,7 @@ pub struct Arrival {
     /// Bytes of the inner frame.
     pub inner_len: usize,
     /// A GRO packet.
-    pub merged: bool,
+    pub gso: bool,
     /// The inner tag, where the kernel keeps it beside the frame.
     pub tag: Option<Tag>,
     /// Outer TOS; behind the kernel device, which has merged it already, zero.
@@ -96,8 +96,8 @@ pub(crate) fn decide_inner<P, T, A>(
     frame: &P,
     arrival: &Arrival,
     read: &Received,
-    known: &Known,
-    who: &Who,
+    lookup: &Lookup,
+    account: &Account,
     segment: &Segment,
     tables: &T,
     act: &A,
@@ -108,26 +108,26 @@ where
     A: Act,
 {
     if arrival.inner_len < ethernet::LEN || !read.whole {
-        return act.leave(who, Reason::InnerTruncated);
+        return act.leave(account, Reason::InnerTruncated);
     }
     if read.source.is_group() || read.source.is_zero() {
-        return act.leave(who, Reason::InvalidSourceMac);
+        return act.leave(account, Reason::InvalidSourceMac);
     }
-    let source = Source::of(who, segment, read.source, known.seen(), act);
+    let source = Source::of(account, segment, read.source, lookup.seen(), act);
     if source == Source::ELSEWHERE {
-        return act.leave(who, Reason::StaticElsewhere);
+        return act.leave(account, Reason::StaticElsewhere);
     }
     if (arrival.tag.is_some() || read.is_tagged()) && !segment.has(Segment::INNER_VLAN_PASS) {
-        return act.leave(who, Reason::InnerVlan);
+        return act.leave(account, Reason::InnerVlan);
     }
     let merge = merged_ecn(frame, arrival, read);
     if merge == ecn::Merge::DROP {
-        return act.leave(who, Reason::EcnNotCapable);
+        return act.leave(account, Reason::EcnNotCapable);
     }
 
     let group = read.destination.is_group();
     if source == Source::NEW {
-        learn::learn(who, read.source, Some(&arrival.vtep), group, act);
+        learn::learn(account, read.source, Some(&arrival.vtep), group, act);
     }
     let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
     if arrival.stage == Stage::Device
@@ -135,47 +135,47 @@ where
         && segment.has(Segment::SUPPRESS)
         && segment.has(Segment::LEARNING)
     {
-        hear(frame, arrival, who, read, act);
+        snoop(frame, arrival, account, read, act);
     }
     let mut list = ListId::from(arrival.segment);
-    let mut to = Found::IN_FDB;
-    if let Some(found) = known.destination().get() {
+    let mut to = Resolved::IN_FDB;
+    if let Some(found) = lookup.destination().get() {
         match found {
             FdbTarget::Port(slot) => {
                 to.target = found.into();
                 if arrival.stage != Stage::Device {
                     let to = (slot, MacAddr::ZERO);
-                    return deliver(frame, arrival, read, who, merge, to, tables, act);
+                    return deliver(frame, arrival, read, account, merge, to, tables, act);
                 }
             }
-            FdbTarget::Peer(_) => return act.leave(who, Reason::SplitHorizon),
+            FdbTarget::Peer(_) => return act.leave(account, Reason::SplitHorizon),
             FdbTarget::List(own) => list = own,
         }
     } else if !group && segment.has(Segment::NEXTHOPS) {
         // Behind the kernel device alone, where the program has room for it.
         if arrival.stage != Stage::Device {
-            return act.leave(who, arrival.stage.left());
+            return act.leave(account, arrival.stage.left());
         }
         if let Some(host) = neigh::destination(frame, l3, read.ethertype)
             && let Some(next) = tables.nexthop(arrival.segment, &host)
             && next.target().port().is_some()
         {
-            to = Found {
+            to = Resolved {
                 target: next.target(),
                 mac: next.mac(),
             };
         }
     }
     if arrival.stage == Stage::Device {
-        let to = tables.put_down::<{ place::ARRIVAL }, _>(&to);
+        let to = tables.spill::<{ place::ARRIVAL }, _>(&to);
         if let Some(slot) = to.target.port() {
             let to = (slot, to.mac);
-            return deliver(frame, arrival, read, who, merge, to, tables, act);
+            return deliver(frame, arrival, read, account, merge, to, tables, act);
         }
     }
     if !segment.has(Segment::FLOODS) {
         return act.leave(
-            who,
+            account,
             if group {
                 Reason::FloodOff
             } else {
@@ -184,13 +184,13 @@ where
         );
     }
     if arrival.stage != Stage::Device {
-        return act.leave(who, arrival.stage.left());
+        return act.leave(account, arrival.stage.left());
     }
     match tables.flood_list(list) {
         Some(targets) if targets.ports > 0 => {}
-        Some(_) | None => return act.leave(who, Reason::NowhereToFlood),
+        Some(_) | None => return act.leave(account, Reason::NowhereToFlood),
     }
-    act.flood_ports(who, list)
+    act.flood_ports(account, list)
 }
 
 /// What becomes of the ECN field of the inner packet. Mostly the outer one says nothing, and the inner one is not looked at.
@@ -201,23 +201,23 @@ fn merged_ecn<P: PacketRead + ?Sized>(frame: &P, arrival: &Arrival, read: &Recei
         let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
         merge = ecn::merge(arrival.outer_tos, read.tos(frame, l3));
     }
-    ecn::Merge::from_code(frame.blur(merge.code()))
+    ecn::Merge::from_code(frame.opaque(merge.code()))
 }
 
 /// Tells what a host says of itself unasked: it may be another than was heard here before.
 #[inline(always)]
-fn hear<P, A>(frame: &P, arrival: &Arrival, who: &Who, read: &Received, act: &A)
+fn snoop<P, A>(frame: &P, arrival: &Arrival, account: &Account, read: &Received, act: &A)
 where
     P: PacketRead + ?Sized,
     A: Act,
 {
     let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
     if let Some(message) = frame.message(l3, read.ethertype, read.source)
-        && message.has(Message::UNASKED)
+        && message.has(Message::UNSOLICITED)
     {
         let flags = event_flags(&message);
         let vtep = Some(&arrival.vtep);
-        learn::hear(who, read.source, message.host, vtep, flags, act);
+        learn::snoop(account, read.source, message.host, vtep, flags, act);
     }
 }
 
@@ -231,7 +231,7 @@ fn deliver<P, T, A>(
     frame: &P,
     arrival: &Arrival,
     read: &Received,
-    who: &Who,
+    account: &Account,
     merge: ecn::Merge,
     (slot, mac): (PortSlot, MacAddr),
     tables: &T,
@@ -243,10 +243,13 @@ where
     A: Act,
 {
     // An entry that is being replaced can lead to what is in another VNI.
-    let Some(port) = tables.port(slot).filter(|port| port.segment == who.segment) else {
-        return act.leave(who, Reason::TableGap);
+    let Some(port) = tables
+        .port(slot)
+        .filter(|port| port.segment == account.segment)
+    else {
+        return act.leave(account, Reason::TableGap);
     };
-    if !arrival.merged
+    if !arrival.gso
         && arrival.inner_len > (port.mtu as usize).wrapping_add(ethernet::LEN + vlan::LEN)
     {
         // Generic XDP sees GRO packets, and cannot tell them: TC can.
@@ -255,12 +258,12 @@ where
         } else {
             Reason::TooBig
         };
-        return act.leave(who, reason);
+        return act.leave(account, reason);
     }
     let left = match arrival.stage {
         Stage::Device => false,
         Stage::Tc => {
-            arrival.merged && !(port.has(Port::PEER_TARGET) && is_tcp(frame, arrival.inner_offset))
+            arrival.gso && !(port.has(Port::PEER_TARGET) && is_tcp(frame, arrival.inner_offset))
                 || arrival.inner_len
                     < ethernet::LEN.wrapping_add(smallest_payload(arrival.outer_v6, read.ethertype))
         }
@@ -269,14 +272,14 @@ where
                 || tables.config().flags & Config::XDP_LEAVES_ALL != 0
                 || tables.config().flags & Config::PARTIAL_CHECKSUMS != 0
                     && Inner::read(frame, arrival.inner_offset, None)
-                        .is_some_and(|inner| inner.has(Inner::PENDING))
+                        .is_some_and(|inner| inner.has(Inner::CHECKSUM_PARTIAL))
         }
     };
     if left || arrival.trailer || merge == ecn::Merge::SET {
-        return act.leave(who, arrival.stage.left());
+        return act.leave(account, arrival.stage.left());
     }
     act.deliver(
-        who,
+        account,
         &Deliver {
             slot,
             ifindex: port.ifindex,
@@ -324,44 +327,46 @@ where
     T: Tables,
     A: Act,
 {
-    let mut who = Who::nobody(frame.frame_len());
+    let mut account = Account::nobody(frame.frame_len());
     let read = Received::read(frame, 0);
-    let read = tables.put_down::<{ place::INNER }, _>(&read);
-    let ends = Ends {
+    let read = tables.spill::<{ place::INNER }, _>(&read);
+    let addresses = OuterAddresses {
         source: key.source,
         destination: key.destination.unwrap_or(key.source),
         vni: key.vni,
     };
-    let ends = tables.put_down::<{ place::OUTER }, _>(&ends);
-    let known = tables.of_tunnel(ends, read);
-    if key.destination.is_some() && !known.to().is_local() {
-        return act.leave(&who, Reason::WrongDestination);
+    let addresses = tables.spill::<{ place::OUTER }, _>(&addresses);
+    let lookup = tables.of_tunnel(addresses, read);
+    if key.destination.is_some() && !lookup.to().is_local() {
+        return act.leave(&account, Reason::WrongDestination);
     }
-    let from = known.from();
+    let from = lookup.from();
     if from.is_local() {
-        return act.leave(&who, Reason::OwnSource);
+        return act.leave(&account, Reason::OwnSource);
     }
-    let Some(number) = known.segment() else {
-        return act.leave(&who, Reason::UnknownVni);
+    let Some(number) = lookup.segment() else {
+        return act.leave(&account, Reason::UnknownVni);
     };
     let Some(segment) = tables.segment(number) else {
-        return act.leave(&who, Reason::UnknownVni);
+        return act.leave(&account, Reason::UnknownVni);
     };
-    who.segment = number;
-    who.from_peer = from.peer_or_none();
+    account.segment = number;
+    account.from_peer = from.peer_or_none();
     let arrival = Arrival {
         stage: Stage::Device,
         segment: number,
         inner_offset: 0,
         inner_len: frame.frame_len(),
-        merged: meta.gso_size != 0,
+        gso: meta.gso_size != 0,
         tag: meta.tag,
         outer_tos: 0,
         outer_v6: false,
         trailer: false,
         vtep: key.source,
     };
-    decide_inner(frame, &arrival, read, &known, &who, segment, tables, act)
+    decide_inner(
+        frame, &arrival, read, &lookup, &account, segment, tables, act,
+    )
 }
 
 /// Decides on a frame that the kernel device has decapsulated.

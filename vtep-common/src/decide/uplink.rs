@@ -4,7 +4,7 @@ use crate::{
     abi::{reason::Reason, segment::Segment},
     decide::{
         tunnel::{Arrival, Stage, decide_inner},
-        verdict::{Act, Decision, Record, Who},
+        verdict::{Account, Act, Decision, Record},
     },
     frame::{
         inner::Received,
@@ -23,52 +23,54 @@ where
     T: Tables,
     A: Act,
 {
-    let mut who = Who::nobody(0);
+    let mut account = Account::nobody(0);
     // A tag on the outside belongs to a VLAN device above the uplink.
     if meta.tag.is_some() {
-        return act.leave(&who, pass(stage, Reason::NotVxlan));
+        return act.leave(&account, pass(stage, Reason::NotVxlan));
     }
-    let merged = meta.gso_size != 0;
+    let gso = meta.gso_size != 0;
     let mut outer = Outer::unread();
-    if let Err(reason) = outer::parse_into(frame, merged, tables, &mut outer) {
-        return act.leave(&who, pass(stage, reason));
+    if let Err(reason) = outer::parse_into(frame, gso, tables, &mut outer) {
+        return act.leave(&account, pass(stage, reason));
     }
-    let outer = tables.put_down::<{ place::OUTER }, _>(&outer);
+    let outer = tables.spill::<{ place::OUTER }, _>(&outer);
     let read = Received::read(frame, outer.inner_offset());
-    let read = tables.put_down::<{ place::INNER }, _>(&read);
-    let known = tables.of_tunnel(&outer.ends, read);
-    if !known.to().is_local() {
-        return act.leave(&who, pass(stage, Reason::NotOurAddress));
+    let read = tables.spill::<{ place::INNER }, _>(&read);
+    let lookup = tables.of_tunnel(&outer.addresses, read);
+    if !lookup.to().is_local() {
+        return act.leave(&account, pass(stage, Reason::NotOurAddress));
     }
-    let from = known.from();
+    let from = lookup.from();
     if from.is_local() {
-        return act.leave(&who, Reason::OwnSource);
+        return act.leave(&account, Reason::OwnSource);
     }
-    let Some(number) = known.segment() else {
-        return act.leave(&who, Reason::UnknownVni);
+    let Some(number) = lookup.segment() else {
+        return act.leave(&account, Reason::UnknownVni);
     };
     let Some(segment) = tables.segment(number) else {
-        return act.leave(&who, Reason::UnknownVni);
+        return act.leave(&account, Reason::UnknownVni);
     };
-    who.segment = number;
-    who.from_peer = from.peer_or_none();
-    who.inner_len = outer.end.wrapping_sub(outer.inner_offset());
+    account.segment = number;
+    account.from_peer = from.peer_or_none();
+    account.inner_len = outer.end.wrapping_sub(outer.inner_offset());
     if outer.reserved && segment.has(Segment::RESERVED_STRICT) {
-        return act.leave(&who, Reason::ReservedBits);
+        return act.leave(&account, Reason::ReservedBits);
     }
     let arrival = Arrival {
         stage,
         segment: number,
         inner_offset: outer.inner_offset(),
-        inner_len: who.inner_len,
-        merged,
+        inner_len: account.inner_len,
+        gso,
         tag: None,
         outer_tos: outer.tos,
         outer_v6: outer.v6,
         trailer: outer.end != frame.frame_len(),
-        vtep: outer.ends.source,
+        vtep: outer.addresses.source,
     };
-    decide_inner(frame, &arrival, read, &known, &who, segment, tables, act)
+    decide_inner(
+        frame, &arrival, read, &lookup, &account, segment, tables, act,
+    )
 }
 
 /// Decides on a frame at an uplink.

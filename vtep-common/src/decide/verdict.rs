@@ -21,9 +21,9 @@ pub enum TagEdit {
     /// Nothing: there is none, or it stays in the bytes of the frame.
     Leave,
     /// The tag beside the frame goes.
-    StripBeside,
+    StripSkb,
     /// The tag in the bytes of the frame goes.
-    StripInBytes,
+    StripInBand,
     /// The tag beside the frame is carried in the bytes of the inner frame.
     Carry,
 }
@@ -35,8 +35,8 @@ impl TagEdit {
     pub const fn from_code(code: u8) -> Self {
         match code & 3 {
             0 => Self::Leave,
-            1 => Self::StripBeside,
-            2 => Self::StripInBytes,
+            1 => Self::StripSkb,
+            2 => Self::StripInBand,
             _ => Self::Carry,
         }
     }
@@ -144,14 +144,14 @@ pub struct Deliver {
 
 /// Where a frame from a port goes, found by [`crate::decide::port::unknown`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct Resolved {
     /// The peer, port or flood list; none for where the FDB has its destination.
     pub target: PackedTarget,
     /// The destination MAC to write, or zero to leave it.
     pub mac: MacAddr,
 }
 
-impl Found {
+impl Resolved {
     /// Where the FDB has it.
     pub const IN_FDB: Self = Self {
         target: PackedTarget::NONE,
@@ -204,16 +204,16 @@ pub enum Verdict {
     /// Not decided yet: [`crate::decide::port::neigh`] goes on.
     Neigh,
     /// Not decided yet: [`crate::decide::port::unknown`] goes on.
-    Rest,
+    Unknown,
     /// Not decided yet: the third part at a port goes on, with where the frame goes.
-    Found(Found),
+    Resolved(Resolved),
     /// Nothing is done to the frame: it passes, goes on to the next hook, or is dropped, as the reason's class says.
     Leave(Reason),
 }
 
 /// Whom a frame is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Who {
+pub struct Account {
     /// The segment, or [`SegmentId::NONE`] while it is not known.
     pub segment: SegmentId,
     /// The port that the frame came from, or [`PortSlot::NONE`].
@@ -224,7 +224,7 @@ pub struct Who {
     pub inner_len: usize,
 }
 
-impl Who {
+impl Account {
     /// Nobody that is known yet.
     #[must_use]
     #[inline(always)]
@@ -246,26 +246,27 @@ pub trait Act {
     /// What a program returns.
     type Outcome;
     /// [`Verdict::Leave`].
-    fn leave(&self, who: &Who, reason: Reason) -> Self::Outcome;
+    fn leave(&self, account: &Account, reason: Reason) -> Self::Outcome;
     /// [`Verdict::Encap`] where it can be done `in_place`, else [`Verdict::ViaKernel`] with the same headers.
-    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer, in_place: bool) -> Self::Outcome;
+    fn encap(&self, account: &Account, encap: &Encap, peer: &Peer, in_place: bool)
+    -> Self::Outcome;
     /// [`Verdict::Deliver`].
-    fn deliver(&self, who: &Who, deliver: &Deliver) -> Self::Outcome;
+    fn deliver(&self, account: &Account, deliver: &Deliver) -> Self::Outcome;
     /// [`Verdict::Flood`].
-    fn flood(&self, who: &Who, flood: &Flood) -> Self::Outcome;
+    fn flood(&self, account: &Account, flood: &Flood) -> Self::Outcome;
     /// [`Verdict::FloodPorts`].
-    fn flood_ports(&self, who: &Who, list: ListId) -> Self::Outcome;
+    fn flood_ports(&self, account: &Account, list: ListId) -> Self::Outcome;
     /// [`Verdict::Answer`].
-    fn answer(&self, who: &Who, answer: &Answer) -> Self::Outcome;
+    fn answer(&self, account: &Account, answer: &Answer) -> Self::Outcome;
     /// [`Verdict::Neigh`].
-    fn neigh(&self, who: &Who) -> Self::Outcome;
-    /// [`Verdict::Rest`].
-    fn rest(&self, who: &Who) -> Self::Outcome;
-    /// [`Verdict::Found`].
-    fn found(&self, who: &Who, found: &Found) -> Self::Outcome;
+    fn to_neigh(&self, account: &Account) -> Self::Outcome;
+    /// [`Verdict::Unknown`].
+    fn to_unknown(&self, account: &Account) -> Self::Outcome;
+    /// [`Verdict::Resolved`].
+    fn to_resolved(&self, account: &Account, found: &Resolved) -> Self::Outcome;
 
     /// Tells the daemon, on the way to a verdict.
-    fn tell(&self, event: &Event);
+    fn notify(&self, event: &Event);
     /// Sets the stamp of a learned entry, on the way to a verdict.
     fn refresh(&self, key: &FdbKey);
 }
@@ -326,48 +327,48 @@ impl Record {
 impl Act for Record {
     type Outcome = Decision;
 
-    fn leave(&self, who: &Who, reason: Reason) -> Decision {
-        Decision::new(who, Verdict::Leave(reason))
+    fn leave(&self, account: &Account, reason: Reason) -> Decision {
+        Decision::new(account, Verdict::Leave(reason))
     }
 
-    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer, in_place: bool) -> Decision {
+    fn encap(&self, account: &Account, encap: &Encap, peer: &Peer, in_place: bool) -> Decision {
         let verdict = if in_place {
             Verdict::Encap(*encap)
         } else {
             Verdict::ViaKernel(ViaKernel::new(encap, peer))
         };
-        Decision::new(who, verdict)
+        Decision::new(account, verdict)
     }
 
-    fn deliver(&self, who: &Who, deliver: &Deliver) -> Decision {
-        Decision::new(who, Verdict::Deliver(*deliver))
+    fn deliver(&self, account: &Account, deliver: &Deliver) -> Decision {
+        Decision::new(account, Verdict::Deliver(*deliver))
     }
 
-    fn flood(&self, who: &Who, flood: &Flood) -> Decision {
-        Decision::new(who, Verdict::Flood(*flood))
+    fn flood(&self, account: &Account, flood: &Flood) -> Decision {
+        Decision::new(account, Verdict::Flood(*flood))
     }
 
-    fn flood_ports(&self, who: &Who, list: ListId) -> Decision {
-        Decision::new(who, Verdict::FloodPorts(list))
+    fn flood_ports(&self, account: &Account, list: ListId) -> Decision {
+        Decision::new(account, Verdict::FloodPorts(list))
     }
 
-    fn answer(&self, who: &Who, answer: &Answer) -> Decision {
-        Decision::new(who, Verdict::Answer(*answer))
+    fn answer(&self, account: &Account, answer: &Answer) -> Decision {
+        Decision::new(account, Verdict::Answer(*answer))
     }
 
-    fn neigh(&self, who: &Who) -> Decision {
-        Decision::new(who, Verdict::Neigh)
+    fn to_neigh(&self, account: &Account) -> Decision {
+        Decision::new(account, Verdict::Neigh)
     }
 
-    fn rest(&self, who: &Who) -> Decision {
-        Decision::new(who, Verdict::Rest)
+    fn to_unknown(&self, account: &Account) -> Decision {
+        Decision::new(account, Verdict::Unknown)
     }
 
-    fn found(&self, who: &Who, found: &Found) -> Decision {
-        Decision::new(who, Verdict::Found(*found))
+    fn to_resolved(&self, account: &Account, found: &Resolved) -> Decision {
+        Decision::new(account, Verdict::Resolved(*found))
     }
 
-    fn tell(&self, event: &Event) {
+    fn notify(&self, event: &Event) {
         let mut notes = self.notes.get();
         notes.add(event);
         self.notes.set(notes);
@@ -380,7 +381,7 @@ impl Act for Record {
     }
 }
 
-/// A verdict, and whom the frame is to be counted for: see [`Who`].
+/// A verdict, and whom the frame is to be counted for: see [`Account`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// What is to become of the frame.
@@ -400,13 +401,13 @@ pub struct Decision {
 }
 
 impl Decision {
-    fn new(who: &Who, verdict: Verdict) -> Self {
-        let Who {
+    fn new(account: &Account, verdict: Verdict) -> Self {
+        let Account {
             segment,
             from_port,
             from_peer,
             inner_len,
-        } = *who;
+        } = *account;
         Self {
             verdict,
             segment,
@@ -438,7 +439,7 @@ impl Verdict {
             Self::FloodPorts(_) => Reason::FloodedLocally,
             Self::Answer(_) => Reason::Answered,
             // Whoever asks has not gone on.
-            Self::Neigh | Self::Rest | Self::Found(_) => Reason::TableGap,
+            Self::Neigh | Self::Unknown | Self::Resolved(_) => Reason::TableGap,
             Self::Leave(reason) => *reason,
         }
     }

@@ -14,7 +14,7 @@ use crate::{
 /// Between whom a packet travels, and in which VNI: what it is looked up by.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct OuterAddresses {
     /// The VTEP that sent it.
     pub source: VtepAddr,
     /// The address that it was sent to.
@@ -27,8 +27,8 @@ pub struct Ends {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outer {
-    /// Between whom it travels. First, so that whoever puts down an `Outer` has put down its `Ends`.
-    pub ends: Ends,
+    /// Between whom it travels. First, so that whoever puts down an `Outer` has put down its `OuterAddresses`.
+    pub addresses: OuterAddresses,
     /// Outer IPv6.
     pub v6: bool,
     /// TOS or traffic class.
@@ -54,7 +54,7 @@ impl Outer {
     #[inline(always)]
     pub const fn unread() -> Self {
         Self {
-            ends: Ends {
+            addresses: OuterAddresses {
                 source: VtepAddr::from_v6_be([1, 2, 3, 4]),
                 destination: VtepAddr::from_v6_be([5, 6, 7, 8]),
                 vni: 1,
@@ -90,21 +90,21 @@ const fn byte_of(len: usize) -> u8 {
 /// # Errors
 ///
 /// As there; [`Reason::NotOurAddress`] also for a sound packet for somebody else.
-pub fn parse<P, T>(frame: &P, merged: bool, tables: &T) -> Result<Outer, Reason>
+pub fn parse<P, T>(frame: &P, gso: bool, tables: &T) -> Result<Outer, Reason>
 where
     P: PacketRead + ?Sized,
     T: Tables,
 {
     let mut outer = Outer::unread();
-    parse_into(frame, merged, tables, &mut outer)?;
-    if tables.address(&outer.ends.destination).is_local() {
+    parse_into(frame, gso, tables, &mut outer)?;
+    if tables.address(&outer.addresses.destination).is_local() {
         Ok(outer)
     } else {
         Err(Reason::NotOurAddress)
     }
 }
 
-/// Reads the outer headers of a frame into `outer`. `merged` says that it is a GRO packet, whose lengths are those before segmentation.
+/// Reads the outer headers of a frame into `outer`. `gso` says that it is a GRO packet, whose lengths are those before segmentation.
 ///
 /// Whether the destination of a sound packet is ours is left for the caller to ask, who has more to look up.
 ///
@@ -113,29 +113,24 @@ where
 /// The reason why the frame is not to be decapsulated here: of class `Passed` or `Continued` where it is left untouched, of
 /// class `Dropped` where it is ours but bad.
 #[inline(always)]
-pub fn parse_into<P, T>(
-    frame: &P,
-    merged: bool,
-    tables: &T,
-    outer: &mut Outer,
-) -> Result<(), Reason>
+pub fn parse_into<P, T>(frame: &P, gso: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    let Err(reason) = read_into(frame, merged, tables, outer) else {
+    let Err(reason) = read_into(frame, gso, tables, outer) else {
         return Ok(());
     };
-    let reason = *tables.put_down::<{ place::VERDICT }, _>(&reason);
+    let reason = *tables.spill::<{ place::VERDICT }, _>(&reason);
     // What is wrong with a packet for somebody else is not our business.
-    if reason != Reason::NotVxlan && !tables.address(&outer.ends.destination).is_local() {
+    if reason != Reason::NotVxlan && !tables.address(&outer.addresses.destination).is_local() {
         return Err(Reason::NotOurAddress);
     }
     Err(reason)
 }
 
 #[inline(always)]
-fn read_into<P, T>(frame: &P, merged: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
+fn read_into<P, T>(frame: &P, gso: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
     T: Tables,
@@ -145,8 +140,8 @@ where
         return Err(Reason::NotVxlan);
     };
     match window.be16(ethernet::TYPE_OFFSET) {
-        ethernet::TYPE_IPV4 => parse_v4(frame, window, merged, tables, outer),
-        ethernet::TYPE_IPV6 => parse_v6(frame, merged, tables, outer),
+        ethernet::TYPE_IPV4 => parse_v4(frame, window, gso, tables, outer),
+        ethernet::TYPE_IPV6 => parse_v6(frame, gso, tables, outer),
         _ => Err(Reason::NotVxlan),
     }
 }
@@ -157,7 +152,7 @@ fn finish<P, W>(
     frame: &P,
     window: Option<W>,
     outer: &mut Outer,
-    merged: bool,
+    gso: bool,
     ip_end: usize,
     udp_len: usize,
 ) -> Result<(), Reason>
@@ -166,11 +161,11 @@ where
     W: Window,
 {
     let udp = outer.inner_offset().wrapping_sub(TUNNEL_LEN);
-    if !merged && (ip_end > frame.frame_len() || outer.inner_offset() > ip_end) {
+    if !gso && (ip_end > frame.frame_len() || outer.inner_offset() > ip_end) {
         return Err(Reason::Truncated);
     }
     outer.end = udp.wrapping_add(udp_len);
-    if merged {
+    if gso {
         outer.end = frame.frame_len();
     } else if udp_len < TUNNEL_LEN || outer.end > ip_end {
         return Err(Reason::UdpLength);
@@ -183,7 +178,7 @@ where
     if first & vxlan::FLAG_I == 0 {
         return Err(Reason::VniFlagClear);
     }
-    outer.ends.vni = second >> 8;
+    outer.addresses.vni = second >> 8;
     outer.reserved = first & !vxlan::FLAG_I != 0 || second & 0xff != 0;
     Ok(())
 }
@@ -192,7 +187,7 @@ where
 fn parse_v4<P, T>(
     frame: &P,
     window: P::Window<'_>,
-    merged: bool,
+    gso: bool,
     tables: &T,
     outer: &mut Outer,
 ) -> Result<(), Reason>
@@ -221,7 +216,7 @@ where
     } else if window.be16(UDP_V4 + udp::DESTINATION_OFFSET) != port {
         return Err(Reason::NotVxlan);
     }
-    outer.ends.destination = destination;
+    outer.addresses.destination = destination;
     if fragment & ipv4::MF != 0 {
         return Err(Reason::OuterFragment);
     }
@@ -236,10 +231,10 @@ where
         .dword(window.raw32(IP + ipv4::TTL_OFFSET))
         .dword(source)
         .dword(window.raw32(IP + ipv4::DESTINATION_OFFSET));
-    if !merged && sum.fold() != 0xffff {
+    if !gso && sum.fold() != 0xffff {
         return Err(Reason::OuterChecksum);
     }
-    outer.ends.source = VtepAddr::from_v4_be(source);
+    outer.addresses.source = VtepAddr::from_v4_be(source);
     outer.tos = window.byte(IP + ipv4::TOS_OFFSET);
     outer.header_len = const { byte_of(LEN_V4) };
     let ip_end = IP.wrapping_add(usize::from(window.be16(IP + ipv4::TOTAL_LEN_OFFSET)));
@@ -248,14 +243,14 @@ where
         frame,
         frame.window::<{ vxlan::LEN }>(UDP_V4 + udp::LEN),
         outer,
-        merged,
+        gso,
         ip_end,
         udp_len,
     )
 }
 
 #[inline(always)]
-fn parse_v6<P, T>(frame: &P, merged: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
+fn parse_v6<P, T>(frame: &P, gso: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
     T: Tables,
@@ -291,11 +286,11 @@ where
             if udp.be16(udp::DESTINATION_OFFSET) != port {
                 return Err(Reason::NotVxlan);
             }
-            outer.ends.destination = destination;
+            outer.addresses.destination = destination;
             return Err(Reason::OuterFragment);
         }
         ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::DESTINATION_OPTIONS => {
-            outer.ends.destination = destination;
+            outer.addresses.destination = destination;
             return Err(if tables.address(&destination).is_local() {
                 Reason::LeftToStack
             } else {
@@ -307,8 +302,8 @@ where
     if window.be16(UDP_V6 + udp::DESTINATION_OFFSET) != port {
         return Err(Reason::NotVxlan);
     }
-    outer.ends.destination = destination;
-    outer.ends.source = address(IP + ipv6::SOURCE_OFFSET);
+    outer.addresses.destination = destination;
+    outer.addresses.source = address(IP + ipv6::SOURCE_OFFSET);
     outer.v6 = true;
     outer.tos = ipv6::traffic_class(window.be16(IP));
     outer.header_len = const { byte_of(LEN_V6) };
@@ -318,7 +313,7 @@ where
         frame,
         frame.window::<{ vxlan::LEN }>(UDP_V6 + udp::LEN),
         outer,
-        merged,
+        gso,
         ip_end,
         udp_len,
     )

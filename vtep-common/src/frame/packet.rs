@@ -54,7 +54,7 @@ pub trait PacketRead {
     ) -> Option<&'a Inner> {
         *room = Inner::read(self, 0, beside);
         room.as_ref()
-            .map(|inner| tables.put_down::<{ place::INNER }, _>(inner))
+            .map(|inner| tables.spill::<{ place::INNER }, _>(inner))
     }
 
     /// The ARP or ND message at `l3` of a frame from `source`: [`Message::read`]. At TC a function of its own likewise.
@@ -69,7 +69,7 @@ pub trait PacketRead {
     /// The kernel side hides from the verifier which bits they are. It follows every constant down every path on its own, so a
     /// few flags found on the way would have it walk through all that comes after them once for each combination.
     #[inline(always)]
-    fn blur(&self, bits: u8) -> u8 {
+    fn opaque(&self, bits: u8) -> u8 {
         bits
     }
 }

@@ -118,7 +118,7 @@ pub fn apply_port<T: Tables>(
         },
         Verdict::Answer(reply) => answer(frame, meta, reply)?,
         // The first three are decided further before, the last is of a frame from a VTEP.
-        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) | Verdict::FloodPorts(_) => {
+        Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) | Verdict::FloodPorts(_) => {
             return Err(Unfit::Verdict);
         }
         Verdict::Leave(reason) => leave(frame, meta, *reason)?,
@@ -239,8 +239,8 @@ pub fn apply_uplink(
         | Verdict::ViaKernel(_)
         | Verdict::Answer(_)
         | Verdict::Neigh
-        | Verdict::Rest
-        | Verdict::Found(_) => return Err(Unfit::Verdict),
+        | Verdict::Unknown
+        | Verdict::Resolved(_) => return Err(Unfit::Verdict),
         Verdict::Leave(reason) => leave(frame, meta, *reason)?,
     })
 }
@@ -286,8 +286,8 @@ fn edit(frame: &[u8], meta: &Meta, tag: TagEdit, xdp: bool) -> Outcome {
     };
     match tag {
         TagEdit::Leave | TagEdit::Carry => {}
-        TagEdit::StripBeside => out.skb_tag = out.take_in_band_tag(),
-        TagEdit::StripInBytes => {
+        TagEdit::StripSkb => out.skb_tag = out.take_in_band_tag(),
+        TagEdit::StripInBand => {
             out.take_in_band_tag();
             if !xdp {
                 out.skb_tag = out.take_in_band_tag();

@@ -52,8 +52,8 @@ impl HostCounters {
             | Verdict::Deliver(_)
             | Verdict::Answer(_)
             | Verdict::Neigh
-            | Verdict::Rest
-            | Verdict::Found(_)
+            | Verdict::Unknown
+            | Verdict::Resolved(_)
             | Verdict::Leave(_) => {}
         }
     }

@@ -5,8 +5,8 @@ use crate::{
     abi::fdb::FdbTarget,
     decide::{
         port::{
-            self, Stage, decide_found, flood::decide_flood, neigh::decide_neigh,
-            unknown::decide_rest,
+            self, Stage, decide_resolved, flood::decide_flood, neigh::decide_neigh,
+            unknown::decide_unknown,
         },
         verdict::{Decision, Verdict},
     },
@@ -22,11 +22,11 @@ pub fn decide_port(frame: &[u8], meta: &Meta, stage: Stage, tables: &HostTables)
         decision = decide_neigh(frame, meta, tables);
         notes = notes.and(&decision.notes);
     }
-    if decision.verdict == Verdict::Rest {
-        decision = decide_rest(frame, meta, tables);
+    if decision.verdict == Verdict::Unknown {
+        decision = decide_unknown(frame, meta, tables);
         notes = notes.and(&decision.notes);
     }
-    let Verdict::Found(found) = decision.verdict else {
+    let Verdict::Resolved(found) = decision.verdict else {
         return Decision { notes, ..decision };
     };
     let mut frame = frame.to_vec();
@@ -37,7 +37,7 @@ pub fn decide_port(frame: &[u8], meta: &Meta, stage: Stage, tables: &HostTables)
     let last = if let Some(FdbTarget::List(list)) = found.target.get() {
         decide_flood(frame.as_slice(), meta, list, tables)
     } else {
-        decide_found(frame.as_slice(), meta, &found, tables)
+        decide_resolved(frame.as_slice(), meta, &found, tables)
     };
     Decision {
         notes: notes.and(&last.notes),

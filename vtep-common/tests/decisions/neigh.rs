@@ -146,7 +146,7 @@ fn heard(decision: &Decision) -> Vec<(IpAddr, MacAddr, u32)> {
         .events
         .iter()
         .flatten()
-        .filter(|event| event.kind == Event::HEARD)
+        .filter(|event| event.kind == Event::SNOOPED)
         .map(|event| (event.host.into(), event.mac(), event.flags))
         .collect()
 }
@@ -244,7 +244,7 @@ fn a_frame_that_is_answered_raises_no_learning() {
         .flatten()
         .map(|event| event.kind)
         .collect();
-    assert_eq!(kinds, [Event::HEARD]);
+    assert_eq!(kinds, [Event::SNOOPED]);
 }
 
 #[test]
@@ -305,8 +305,16 @@ fn who_says_where_it_is_is_heard() {
     for (frame, want, flags) in [
         (arp(1, "10.0.0.7", "10.0.0.99"), "10.0.0.7", 0),
         (arp(2, "10.0.0.7", "10.0.0.8"), "10.0.0.7", 0),
-        (arp(1, "10.0.0.7", "10.0.0.7"), "10.0.0.7", Event::UNASKED),
-        (arp(2, "10.0.0.7", "10.0.0.7"), "10.0.0.7", Event::UNASKED),
+        (
+            arp(1, "10.0.0.7", "10.0.0.7"),
+            "10.0.0.7",
+            Event::UNSOLICITED,
+        ),
+        (
+            arp(2, "10.0.0.7", "10.0.0.7"),
+            "10.0.0.7",
+            Event::UNSOLICITED,
+        ),
         (
             Nd::solicitation("fd00::7", "fd00::99").frame(),
             "fd00::7",
@@ -316,12 +324,12 @@ fn who_says_where_it_is_is_heard() {
         (
             Nd::advertisement("fd00::7", 0x20).frame(),
             "fd00::7",
-            Event::UNASKED,
+            Event::UNSOLICITED,
         ),
         (
             Nd::advertisement("fd00::7", 0xa0).frame(),
             "fd00::7",
-            Event::UNASKED | Event::ROUTER,
+            Event::UNSOLICITED | Event::ROUTER,
         ),
     ] {
         let decision = at_carrier(&frame);

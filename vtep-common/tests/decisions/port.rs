@@ -419,8 +419,8 @@ fn a_mapped_vlan_is_stripped_and_names_the_vni() {
         let inner = udp_frame(station(number, PEER_V4));
         // Priority and drop eligibility are no part of the VLAN.
         let tag = q(0xf000 | vid);
-        let in_bytes = (tagged(&inner, tag), None, TagEdit::StripInBytes);
-        let beside = (inner.clone(), Some(tag), TagEdit::StripBeside);
+        let in_bytes = (tagged(&inner, tag), None, TagEdit::StripInBand);
+        let beside = (inner.clone(), Some(tag), TagEdit::StripSkb);
         for (frame, tag, edit) in [in_bytes, beside] {
             let meta = Meta {
                 ifindex: trunk,
@@ -504,7 +504,7 @@ fn a_priority_tag_counts_as_no_vlan_and_is_stripped() {
     let inner = udp_frame(station(PLAIN, PEER_V4));
     let tag = q(0xe000);
     let decision = from_access(&world, &tagged(&inner, tag));
-    assert_eq!(encap(&decision).tag, TagEdit::StripInBytes);
+    assert_eq!(encap(&decision).tag, TagEdit::StripInBand);
     assert_eq!(decision.from_port, PORT_ACCESS);
     let meta = Meta {
         ifindex: world.interfaces.access,
@@ -512,7 +512,7 @@ fn a_priority_tag_counts_as_no_vlan_and_is_stripped() {
         ..Meta::default()
     };
     let decision = at_port_with(&world, &meta, &inner);
-    assert_eq!(encap(&decision).tag, TagEdit::StripBeside);
+    assert_eq!(encap(&decision).tag, TagEdit::StripSkb);
 }
 
 #[test]
@@ -587,7 +587,7 @@ fn a_frame_moves_between_two_vlans_of_one_trunk() {
     let frame = tagged(&udp_frame(station(1_u32, 1_u32)), q(20));
     let decision = at_port(&world, world.interfaces.trunk, &frame);
     let to = deliver(&decision);
-    assert_eq!((to.slot, to.tag), (PORT_NATIVE, TagEdit::StripInBytes));
+    assert_eq!((to.slot, to.tag), (PORT_NATIVE, TagEdit::StripInBand));
     assert_eq!(to.ifindex, world.interfaces.trunk);
     assert!(!to.to_other_end, "back by the way it came");
 }
@@ -640,12 +640,12 @@ fn a_frame_too_large_for_its_port_is_dropped_but_not_a_gso_packet() {
         } else {
             assert_eq!(left(&decision), Reason::TooBig);
         }
-        let merged = Meta {
+        let gso = Meta {
             ifindex: world.interfaces.access,
             gso_size: 500,
             ..Meta::default()
         };
-        deliver(&at_port_with(&world, &merged, &frame));
+        deliver(&at_port_with(&world, &gso, &frame));
     }
 }
 

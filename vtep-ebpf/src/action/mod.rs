@@ -9,7 +9,7 @@ use vtep_common::{
         id::{PeerId, PortSlot},
         reason::Reason,
     },
-    decide::{count::End, verdict::Who},
+    decide::{count::End, verdict::Account},
     frame::packet::Tag,
     wire::vlan,
 };
@@ -48,9 +48,9 @@ impl Action {
 ///
 /// What is to be done with it follows from the reason, in one place, rather than wherever a frame can end.
 #[inline(always)]
-const fn end(who: &Who, reason: Reason) -> End {
+const fn end(account: &Account, reason: Reason) -> End {
     End {
-        who: *who,
+        account: *account,
         reason,
         to_port: PortSlot::NONE,
         to_peer: PeerId::NONE,

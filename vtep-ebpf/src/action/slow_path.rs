@@ -23,7 +23,7 @@ pub unsafe extern "C" fn tell_device(skb: *mut __sk_buff, peer: u32) -> u64 {
         return 0;
     };
     // SAFETY: it is called with this verdict alone, or with a `Flood`, which starts with it.
-    let encap: &Encap = unsafe { tables.put_down_just_now::<{ place::VERDICT }, _>() };
+    let encap: &Encap = unsafe { tables.spilled_just_now::<{ place::VERDICT }, _>() };
     let Some(peer) = tables.peer(PeerId::new(peer)) else {
         return 0;
     };

@@ -14,7 +14,7 @@ use vtep_common::{
     },
     decide::{
         count::End,
-        verdict::{Act, Deliver, Encap, Flood, Found, TagEdit, ViaKernel, Who},
+        verdict::{Account, Act, Deliver, Encap, Flood, Resolved, TagEdit, ViaKernel},
     },
     frame::{
         neigh::Answer,
@@ -28,7 +28,7 @@ use vtep_common::{
 use super::{MISFIT, end};
 use crate::{
     action::slow_path::tell_device, event, flood, frame::tc::TcFrame,
-    runtime::scratch::KernelTables, tables::hand_over,
+    runtime::scratch::KernelTables, tables::hand_off,
 };
 
 /// Deals with one frame.
@@ -46,9 +46,9 @@ impl TcAct {
 
     /// What became of a frame that was handed over.
     #[inline(always)]
-    fn sent(self, who: &Who, action: i32, reason: Reason) -> End {
+    fn sent(self, account: &Account, action: i32, reason: Reason) -> End {
         end(
-            who,
+            account,
             if action == TC_ACT_REDIRECT {
                 reason
             } else {
@@ -63,13 +63,13 @@ impl TcAct {
     fn edit_tag(self, edit: TagEdit) -> bool {
         match edit {
             TagEdit::Leave | TagEdit::Carry => true,
-            TagEdit::StripBeside | TagEdit::StripInBytes => self.frame.pop_tag(),
+            TagEdit::StripSkb | TagEdit::StripInBand => self.frame.pop_tag(),
         }
     }
 
     /// Takes the outer headers off. The reason where it cannot: [`Reason::LeftToKernel`] while the frame is as it was.
     #[inline(always)]
-    fn uncover(self, strip: usize) -> Result<SameProtocol, Reason> {
+    fn decap(self, strip: usize) -> Result<SameProtocol, Reason> {
         let frame = self.frame;
         let Some(head) = frame.window::<{ ethernet::LEN }>(strip) else {
             return Err(Reason::LeftToKernel);
@@ -84,7 +84,7 @@ impl TcAct {
         // Kernels before 6.3 cannot be told what they find inside; a GRO packet must not go on under a wrong name.
         if !same && frame.strip_to(strip, inner_type) {
             same = true;
-        } else if !same && frame.is_merged() || !frame.strip(strip) {
+        } else if !same && frame.is_gso() || !frame.strip(strip) {
             return Err(Reason::LeftToKernel);
         }
         if frame.store_words(0, &words) {
@@ -97,7 +97,11 @@ impl TcAct {
     /// Puts the outer headers on, in place: those of the template, or without one whatever was last there. `Err(true)`: the kernel
     /// made no room, and the frame is as it was.
     #[inline(always)]
-    fn cover(self, encap: &Encap, template: Option<&[u64; TEMPLATE_WORDS]>) -> Result<(), bool> {
+    fn encap_in_place(
+        self,
+        encap: &Encap,
+        template: Option<&[u64; TEMPLATE_WORDS]>,
+    ) -> Result<(), bool> {
         let frame = self.frame;
         let tag = frame.tag_words();
         // All of a tag or nothing, and the verifier does not know which.
@@ -106,7 +110,7 @@ impl TcAct {
         } else {
             0
         };
-        let tag_len = usize::from(frame.blur(carried)) & vlan::LEN;
+        let tag_len = usize::from(frame.opaque(carried)) & vlan::LEN;
         if encap.tag != TagEdit::Leave && !frame.pop_tag() {
             return Err(false);
         }
@@ -147,13 +151,13 @@ impl TcAct {
 
     /// Sends the frame through the kernel device.
     #[inline(always)]
-    fn send_via_kernel(self, who: &Who, encap: &Encap, peer: &Peer) -> End {
+    fn send_via_kernel(self, account: &Account, encap: &Encap, peer: &Peer) -> End {
         // SAFETY: the frame's own context.
         if unsafe { tell_device(self.frame.raw(), encap.peer.get()) } == 0 {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
         let mut outcome = self.sent(
-            who,
+            account,
             self.frame.redirect(self.tables.config().device),
             ViaKernel::reason(peer),
         );
@@ -182,134 +186,136 @@ impl Act for TcAct {
 
     /// A frame that is left alone, or given up.
     #[inline(always)]
-    fn leave(&self, who: &Who, reason: Reason) -> End {
-        end(who, reason)
+    fn leave(&self, account: &Account, reason: Reason) -> End {
+        end(account, reason)
     }
 
     #[inline(always)]
-    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer, in_place: bool) -> End {
+    fn encap(&self, account: &Account, encap: &Encap, peer: &Peer, in_place: bool) -> End {
         if in_place {
-            match self.cover(encap, Some(&peer.template)) {
+            match self.encap_in_place(encap, Some(&peer.template)) {
                 Ok(()) => {
                     let action = self.frame.redirect(encap.ifindex);
-                    let mut end = self.sent(who, action, Reason::Encapsulated);
+                    let mut end = self.sent(account, action, Reason::Encapsulated);
                     end.to_peer = encap.peer;
                     return end;
                 }
                 // A tunnel packet of the guest's own, say, which the kernel device can still take.
                 Err(true) => {}
-                Err(false) => return self.leave(who, Reason::Reshape),
+                Err(false) => return self.leave(account, Reason::Reshape),
             }
         } else if !self.edit_tag(encap.tag) {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
-        self.send_via_kernel(who, encap, peer)
+        self.send_via_kernel(account, encap, peer)
     }
 
     #[inline(always)]
-    fn deliver(&self, who: &Who, deliver: &Deliver) -> End {
+    fn deliver(&self, account: &Account, deliver: &Deliver) -> End {
         let frame = self.frame;
         let mut same = SameProtocol(true);
         if deliver.strip != 0 {
-            match self.uncover(deliver.strip) {
+            match self.decap(deliver.strip) {
                 Ok(found) => same = found,
-                Err(reason) => return self.leave(who, reason),
+                Err(reason) => return self.leave(account, reason),
             }
         }
         if !deliver.mac.is_zero() && !frame.store_words(0, &mac_words(deliver.mac)) {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
         if !self.edit_tag(deliver.tag) || deliver.vlan != 0 && !frame.push_tag(deliver.vlan) {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
         let action = if deliver.to_other_end && same.0 {
             frame.redirect_peer(deliver.ifindex)
         } else {
             frame.redirect(deliver.ifindex)
         };
-        let reason = if who.from_port.is_none() {
+        let reason = if account.from_port.is_none() {
             Reason::Decapsulated
         } else {
             Reason::Switched
         };
-        let mut outcome = self.sent(who, action, reason);
+        let mut outcome = self.sent(account, action, reason);
         outcome.to_port = deliver.slot;
         outcome
     }
 
     #[inline(always)]
-    fn flood(&self, who: &Who, flood: &Flood) -> End {
+    fn flood(&self, account: &Account, flood: &Flood) -> End {
         if !self.edit_tag(flood.encap.tag) {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
-        let cover = |encap: &Encap| self.cover(encap, None);
-        flood::to_all(self.frame, self.tables, flood, who.inner_len, cover);
-        end(who, Reason::Flooded)
+        let encap_in_place = |encap: &Encap| self.encap_in_place(encap, None);
+        flood::to_all(
+            self.frame,
+            self.tables,
+            flood,
+            account.inner_len,
+            encap_in_place,
+        );
+        end(account, Reason::Flooded)
     }
 
     #[inline(always)]
-    fn flood_ports(&self, who: &Who, list: ListId) -> End {
-        flood::to_ports(self.frame, self.tables, list, who.inner_len);
-        end(who, Reason::FloodedLocally)
+    fn flood_ports(&self, account: &Account, list: ListId) -> End {
+        flood::to_ports(self.frame, self.tables, list, account.inner_len);
+        end(account, Reason::FloodedLocally)
     }
 
     /// The answer takes the place of the request, and goes back to where that came from.
     #[inline(always)]
-    fn answer(&self, who: &Who, answer: &Answer) -> End {
+    fn answer(&self, account: &Account, answer: &Answer) -> End {
         let frame = self.frame;
-        let answer = self.tables.put_down::<{ place::VERDICT }, _>(answer);
+        let answer = self.tables.spill::<{ place::VERDICT }, _>(answer);
         let written = if answer.v6 {
             let words = answer.nd();
-            let words = self
-                .tables
-                .put_down_words::<{ place::HEADERS }, _, _>(words);
+            let words = self.tables.spill_words::<{ place::HEADERS }, _, _>(words);
             frame.resize(answer.l3 + size_of_val(words)) && frame.store_words(answer.l3, words)
         } else {
             let words = answer.arp();
-            let words = self
-                .tables
-                .put_down_words::<{ place::HEADERS }, _, _>(words);
+            let words = self.tables.spill_words::<{ place::HEADERS }, _, _>(words);
             frame.store_words(answer.l3 + arp::OPERATION_OFFSET, words)
         };
         if !written || !frame.store_words(0, &answer.macs()) {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
         let action = frame.redirect(answer.ifindex);
-        let mut outcome = self.sent(who, action, Reason::Answered);
-        outcome.to_port = who.from_port;
+        let mut outcome = self.sent(account, action, Reason::Answered);
+        outcome.to_port = account.from_port;
         outcome
     }
 
     #[inline(always)]
-    fn neigh(&self, who: &Who) -> End {
+    fn to_neigh(&self, account: &Account) -> End {
         self.frame.go_on(Part::PortNeigh);
-        self.leave(who, MISFIT)
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn rest(&self, who: &Who) -> End {
+    fn to_unknown(&self, account: &Account) -> End {
         self.frame.go_on(Part::PortRest);
-        self.leave(who, MISFIT)
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn found(&self, who: &Who, found: &Found) -> End {
+    fn to_resolved(&self, account: &Account, found: &Resolved) -> End {
         if !found.mac.is_zero() && !self.frame.store_words(0, &mac_words(found.mac)) {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
-        if hand_over(found) {
+        if hand_off(found) {
             self.frame.go_on(if found.target.list().is_some() {
                 Part::PortFlood
             } else {
                 Part::PortFound
             });
         }
-        self.leave(who, MISFIT)
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn tell(&self, event: &Event) {
-        event::tell(self.tables, event);
+    fn notify(&self, event: &Event) {
+        event::notify(self.tables, event);
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@ use vtep_common::{
     },
     decide::{
         count::End,
-        verdict::{Act, Deliver, Encap, Flood, Found, TagEdit, Who},
+        verdict::{Account, Act, Deliver, Encap, Flood, Resolved, TagEdit},
     },
     frame::{
         neigh::Answer,
@@ -43,10 +43,10 @@ impl<'a> XdpAct<'a> {
 
     /// Sends a finished frame.
     #[inline(always)]
-    fn send(&self, who: &Who, ifindex: u32, reason: Reason) -> End {
+    fn send(&self, account: &Account, ifindex: u32, reason: Reason) -> End {
         let action = self.frame.redirect(ifindex);
         end(
-            who,
+            account,
             if action == xdp_action::XDP_REDIRECT.cast_signed() {
                 reason
             } else {
@@ -62,7 +62,7 @@ impl<'a> XdpAct<'a> {
         clippy::cast_possible_wrap,
         reason = "an offset within the headers"
     )]
-    fn uncover(&self, deliver: &Deliver) -> bool {
+    fn decap(&self, deliver: &Deliver) -> bool {
         let frame = self.frame;
         let strip = deliver.strip as i32;
         if deliver.vlan == 0 {
@@ -85,8 +85,8 @@ impl Act for XdpAct<'_> {
     type Outcome = End;
 
     #[inline(always)]
-    fn leave(&self, who: &Who, reason: Reason) -> End {
-        end(who, reason)
+    fn leave(&self, account: &Account, reason: Reason) -> End {
+        end(account, reason)
     }
 
     #[inline(always)]
@@ -95,11 +95,11 @@ impl Act for XdpAct<'_> {
         clippy::cast_possible_wrap,
         reason = "constants below 100"
     )]
-    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer, _in_place: bool) -> End {
+    fn encap(&self, account: &Account, encap: &Encap, peer: &Peer, _in_place: bool) -> End {
         let frame = self.frame;
         // All that is read of the packet is read before the head moves.
         let Some(window) = frame.window::<MACS>(0) else {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         };
         let macs = [
             window.be32(0).to_be(),
@@ -107,7 +107,7 @@ impl Act for XdpAct<'_> {
             window.be32(8).to_be(),
         ];
         let outer = &mut self.tables.headers(&peer.template).outer;
-        let strip = if encap.tag == TagEdit::StripInBytes {
+        let strip = if encap.tag == TagEdit::StripInBand {
             vlan::LEN as i32
         } else {
             0
@@ -120,56 +120,56 @@ impl Act for XdpAct<'_> {
             frame.adjust_head(strip - LEN_V4 as i32) && frame.store_headers::<LEN_V4>(outer, macs)
         };
         if !covered {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
-        let mut outcome = self.send(who, encap.ifindex, Reason::Encapsulated);
+        let mut outcome = self.send(account, encap.ifindex, Reason::Encapsulated);
         outcome.to_peer = encap.peer;
         outcome
     }
 
     #[inline(always)]
-    fn deliver(&self, who: &Who, deliver: &Deliver) -> End {
-        if !self.uncover(deliver) {
-            return self.leave(who, Reason::Reshape);
+    fn deliver(&self, account: &Account, deliver: &Deliver) -> End {
+        if !self.decap(deliver) {
+            return self.leave(account, Reason::Reshape);
         }
-        let mut outcome = self.send(who, deliver.ifindex, Reason::Decapsulated);
+        let mut outcome = self.send(account, deliver.ifindex, Reason::Decapsulated);
         outcome.to_port = deliver.slot;
         outcome
     }
 
     #[inline(always)]
-    fn flood(&self, who: &Who, _flood: &Flood) -> End {
-        self.leave(who, MISFIT)
+    fn flood(&self, account: &Account, _flood: &Flood) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn flood_ports(&self, who: &Who, _list: ListId) -> End {
-        self.leave(who, MISFIT)
+    fn flood_ports(&self, account: &Account, _list: ListId) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn answer(&self, who: &Who, _answer: &Answer) -> End {
-        self.leave(who, MISFIT)
+    fn answer(&self, account: &Account, _answer: &Answer) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn neigh(&self, who: &Who) -> End {
-        self.leave(who, MISFIT)
+    fn to_neigh(&self, account: &Account) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn rest(&self, who: &Who) -> End {
-        self.leave(who, MISFIT)
+    fn to_unknown(&self, account: &Account) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn found(&self, who: &Who, _found: &Found) -> End {
-        self.leave(who, MISFIT)
+    fn to_resolved(&self, account: &Account, _found: &Resolved) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn tell(&self, event: &Event) {
-        event::tell(self.tables, event);
+    fn notify(&self, event: &Event) {
+        event::notify(self.tables, event);
     }
 
     #[inline(always)]

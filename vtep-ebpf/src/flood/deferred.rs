@@ -12,7 +12,7 @@ use vtep_common::{
 /// In a map, since of its values the verifier remembers nothing: a count on the stack would be another one in each round of a loop,
 /// and it would never come to an end.
 #[repr(C)]
-pub struct Waiting {
+pub struct Deferred {
     /// How many wait.
     pub count: u32,
     /// Who they are.
@@ -35,20 +35,20 @@ pub struct Waiting {
 pub const SUMMED_WORDS: usize = 128;
 
 #[map]
-static WAITING: PerCpuArray<Waiting> = PerCpuArray::with_max_entries(1, 0);
+static WAITING: PerCpuArray<Deferred> = PerCpuArray::with_max_entries(1, 0);
 
 /// The list of those who wait. `None` never happens, but the verifier asks for it.
 #[inline(always)]
-pub fn waiting() -> Option<&'static mut Waiting> {
+pub fn deferred() -> Option<&'static mut Deferred> {
     let at = WAITING.get_ptr_mut(0)?;
     // SAFETY: the map gave the pointer; the value belongs to this CPU, on which programs do not nest. Plain numbers are valid in
     // any state.
     Some(unsafe { &mut *at })
 }
 
-impl Waiting {
+impl Deferred {
     /// The frame is encapsulated.
-    pub const COVERED: u32 = 0;
+    pub const ENCAPSULATED: u32 = 0;
     /// The frame could not be encapsulated, and is as it was.
     pub const VIA_KERNEL: u32 = 1;
     /// The frame is of no use.
@@ -61,7 +61,7 @@ impl Waiting {
         if at == 0 {
             self.v6 = peer.flags & Peer::IPV6;
         }
-        if !self.suits(peer, flood) {
+        if !self.can_defer(peer, flood) {
             return false;
         }
         let Some(place) = self.peers.get_mut(at as usize) else {
@@ -77,7 +77,7 @@ impl Waiting {
 
     /// True if the frame can be sent to this peer once it is encapsulated.
     #[inline(always)]
-    pub const fn suits(&self, peer: &Peer, flood: &Flood) -> bool {
+    pub const fn can_defer(&self, peer: &Peer, flood: &Flood) -> bool {
         flood.is_in_place(peer, self.summed != 0) && peer.flags & Peer::IPV6 == self.v6
     }
 

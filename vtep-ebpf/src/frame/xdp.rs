@@ -152,7 +152,7 @@ impl PacketRead for XdpFrame<'_> {
     }
 
     #[inline(always)]
-    fn blur(&self, bits: u8) -> u8 {
-        crate::runtime::opaque::blur(bits)
+    fn opaque(&self, bits: u8) -> u8 {
+        crate::runtime::opaque::opaque(bits)
     }
 }

@@ -2,10 +2,10 @@
 
 use vtep_common::{
     abi::port::PortKey,
-    decide::lookup::Known,
+    decide::lookup::Lookup,
     frame::{
         inner::{Inner, Received},
-        outer::Ends,
+        outer::OuterAddresses,
     },
     runtime::{Tables as _, place},
 };
@@ -18,29 +18,29 @@ use crate::runtime::scratch::KernelTables;
 /// it knows nothing. Inlined, it would walk through each way to an answer, and on from there. What it returns says nothing.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn know_tunnel() -> u64 {
+pub extern "C" fn find_tunnel() -> u64 {
     if let Some(tables) = KernelTables::new() {
         // SAFETY: whoever calls this has put both down, the first perhaps as the start of an `Outer`.
-        let (ends, read): (&Ends, &Received) = unsafe {
+        let (addresses, read): (&OuterAddresses, &Received) = unsafe {
             (
-                tables.put_down_just_now::<{ place::OUTER }, _>(),
-                tables.put_down_just_now::<{ place::INNER }, _>(),
+                tables.spilled_just_now::<{ place::OUTER }, _>(),
+                tables.spilled_just_now::<{ place::INNER }, _>(),
             )
         };
-        tables.put_down::<{ place::KNOWN }, _>(&Known::of_tunnel(ends, read, &tables));
+        tables.spill::<{ place::KNOWN }, _>(&Lookup::of_tunnel(addresses, read, &tables));
     }
     0
 }
 
-/// As [`know_tunnel`], of a frame from the port with this key.
+/// As [`find_tunnel`], of a frame from the port with this key.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn know_port(key: u64) -> u64 {
+pub extern "C" fn find_port(key: u64) -> u64 {
     if let Some(tables) = KernelTables::new() {
         let key = PortKey::from_word(key);
         // SAFETY: whoever calls this has put it down.
-        let inner: &Inner = unsafe { tables.put_down_just_now::<{ place::INNER }, _>() };
-        tables.put_down::<{ place::KNOWN }, _>(&Known::of_port(key, inner, &tables));
+        let inner: &Inner = unsafe { tables.spilled_just_now::<{ place::INNER }, _>() };
+        tables.spill::<{ place::KNOWN }, _>(&Lookup::of_port(key, inner, &tables));
     }
     0
 }

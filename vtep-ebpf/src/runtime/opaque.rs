@@ -5,7 +5,7 @@
 /// It follows every constant that is branched on, or that is the key of an array map, down every path on its own. Of a single
 /// byte on the stack, off the 8-byte boundary and not zero, it remembers only that it is one.
 #[inline(always)]
-pub fn blur(bits: u8) -> u8 {
+pub fn opaque(bits: u8) -> u8 {
     let mut slot = 0_u64;
     let word = &raw mut slot;
     let byte = word.cast::<u8>().wrapping_add(1);

@@ -6,7 +6,7 @@ use vtep_common::{abi::outer_template::TEMPLATE_WORDS, runtime::place};
 
 use crate::frame::tc::Headers;
 
-/// Words of a place for [`Tables::put_down`].
+/// Words of a place for [`Tables::spill`].
 const PLACE_WORDS: usize = 16;
 
 /// What one run of a program puts down for itself.
@@ -61,13 +61,13 @@ impl KernelTables {
         }
     }
 
-    /// As [`Tables::put_down`], for what is changed later.
+    /// As [`Tables::spill`], for what is changed later.
     #[inline(always)]
     #[expect(
         clippy::mut_from_ref,
         reason = "the memory is the map's, and nothing else is put there"
     )]
-    pub fn put_down_mut<const PLACE: usize, T: Copy>(&self, value: &T) -> &mut T {
+    pub fn spill_mut<const PLACE: usize, T: Copy>(&self, value: &T) -> &mut T {
         let at: *mut T = self.place::<PLACE, T>();
         // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest.
         unsafe { at.write(*value) };
@@ -77,25 +77,25 @@ impl KernelTables {
         unsafe { &mut *at }
     }
 
-    /// As [`Tables::put_down`], for words that would else be copied byte by byte.
+    /// As [`Tables::spill`], for words that would else be copied byte by byte.
     #[inline(always)]
-    pub fn put_down_words<const PLACE: usize, T: Copy, const N: usize>(
+    pub fn spill_words<const PLACE: usize, T: Copy, const N: usize>(
         &self,
         words: [T; N],
     ) -> &[T; N] {
         let at: *mut [T; N] = self.place::<PLACE, _>();
         for (index, word) in words.into_iter().enumerate() {
-            // SAFETY: as in `put_down`.
+            // SAFETY: as in `spill`.
             unsafe { at.cast::<T>().add(index).write_volatile(word) };
         }
         let at = core::hint::black_box(at);
-        // SAFETY: as in `put_down`.
+        // SAFETY: as in `spill`.
         unsafe { &*at }
     }
 
     /// What was put down before at a place: nothing but plain words, so that whatever is there is valid.
     #[inline(always)]
-    pub fn put_down_before<const PLACE: usize, T: Pod>(&self) -> &T {
+    pub fn spilled_before<const PLACE: usize, T: Pod>(&self) -> &T {
         let at: *const T = self.place::<PLACE, T>();
         // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest; any bytes are a `T`.
         unsafe { &*at }
@@ -107,7 +107,7 @@ impl KernelTables {
     ///
     /// It was a `T`.
     #[inline(always)]
-    pub unsafe fn put_down_just_now<const PLACE: usize, T>(&self) -> &T {
+    pub unsafe fn spilled_just_now<const PLACE: usize, T>(&self) -> &T {
         let at: *const T = self.place::<PLACE, T>();
         // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest; the caller vouches for the
         // rest.

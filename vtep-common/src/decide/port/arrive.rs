@@ -2,7 +2,7 @@
 
 use crate::{
     abi::{id::PortSlot, segment::Segment},
-    decide::{lookup::Known, verdict::TagEdit},
+    decide::{lookup::Lookup, verdict::TagEdit},
     frame::{ecn, flow, inner::Inner, packet::Meta},
     wire::{checksum::Sum, vlan},
 };
@@ -17,7 +17,7 @@ pub(super) struct Arrival {
     /// Bytes of the frame as it is carried.
     pub(super) carried_len: u32,
     /// The same; of a GSO packet, of each segment.
-    pub(super) cut_len: u32,
+    pub(super) segmented_len: u32,
     pub(super) vni: u32,
     pub(super) source_port: u16,
     pub(super) ttl: u8,
@@ -55,9 +55,9 @@ impl Edit {
 
     /// The tag goes if it is one with a VLAN, and the VLAN's own mapping is known. Without a branch.
     #[inline(always)]
-    pub(super) fn stripped_if(has_vlan: bool, known: &Known) -> Self {
+    pub(super) fn stripped_if(has_vlan: bool, lookup: &Lookup) -> Self {
         const { assert!(Self::STRIP == 1) };
-        Self(u8::from(has_vlan) & known.has_place())
+        Self(u8::from(has_vlan) & lookup.has_place())
     }
 
     /// There is a tag that no mapping covers, or a second one behind the one that is covered, and the VNI carries none. Without a
@@ -105,7 +105,7 @@ impl Edit {
     pub(super) const fn with_frame(self, inner: &Inner) -> u8 {
         const {
             assert!(Self::STRIP == 1 && Inner::TAGGED == 1);
-            assert!(Inner::TAG_IN_BYTES == 2 && Inner::SECOND_TAG == 8);
+            assert!(Inner::TAG_IN_BAND == 2 && Inner::SECOND_TAG == 8);
         };
         let in_bytes = inner.flags >> 1;
         let second = inner.flags >> 3;
@@ -152,7 +152,7 @@ impl Arrival {
         inner.is_ip() & self.edit.has(Edit::PLAIN)
     }
 
-    /// The sum over the frame as it is carried, where [`Inner::PENDING`]. Without a branch.
+    /// The sum over the frame as it is carried, where [`Inner::CHECKSUM_PARTIAL`]. Without a branch.
     #[inline(always)]
     pub(super) fn sum(&self, inner: &Inner) -> u16 {
         let stays = u32::from(self.edit.count(Edit::STAYS));
@@ -165,7 +165,7 @@ impl Arrival {
 
     /// The frame is a GSO packet.
     #[inline(always)]
-    pub(super) const fn merged(&self) -> bool {
+    pub(super) const fn gso(&self) -> bool {
         self.gso_size != 0
     }
 }
@@ -183,7 +183,7 @@ pub(super) struct Arrived<'a> {
     /// Its headers.
     pub(super) inner: &'a Inner,
     /// What the tables know of it.
-    pub(super) known: Known,
+    pub(super) lookup: Lookup,
     /// The port.
     pub(super) slot: PortSlot,
     /// The VNI.
@@ -192,66 +192,66 @@ pub(super) struct Arrived<'a> {
     pub(super) edit: Edit,
 }
 
-/// Finds the VNI of a frame: a [`Who`] and an [`Arrived`]. Leaves the function with what `act` makes of a frame that no VNI
+/// Finds the VNI of a frame: a [`Account`] and an [`Arrived`]. Leaves the function with what `act` makes of a frame that no VNI
 /// takes.
 ///
 /// A macro rather than a function that returns: no half-filled value may travel, see [`Act`](crate::decide::verdict::Act).
 macro_rules! arrive {
-    ($frame:expr, $meta:expr, $tables:expr, $act:expr => $who:ident, $arrived:ident) => {
+    ($frame:expr, $meta:expr, $tables:expr, $act:expr => $account:ident, $arrived:ident) => {
         let (frame, meta, tables, act) = ($frame, $meta, $tables, $act);
-        let mut who = $crate::decide::verdict::Who::nobody(frame.frame_len());
+        let mut account = $crate::decide::verdict::Account::nobody(frame.frame_len());
         let mut room = None;
         let Some(inner) = frame.inner(meta.tag, tables, &mut room) else {
-            return act.leave(&who, $crate::abi::reason::Reason::Truncated);
+            return act.leave(&account, $crate::abi::reason::Reason::Truncated);
         };
 
         // Which mapping covers the frame: the VLAN's own, else the port's untagged one where its VNI carries tags.
         let tagged = inner.has($crate::frame::inner::Inner::TAGGED);
         let has_vlan = tagged && inner.tag.tpid == $crate::wire::vlan::TYPE_8021Q;
         let vlan = if has_vlan { inner.tag.vid() } else { 0 };
-        let mut known = tables.of_port($crate::abi::port::PortKey::new(meta.ifindex, vlan), inner);
-        let edit = $crate::decide::port::arrive::Edit::stripped_if(has_vlan, &known);
+        let mut lookup = tables.of_port($crate::abi::port::PortKey::new(meta.ifindex, vlan), inner);
+        let edit = $crate::decide::port::arrive::Edit::stripped_if(has_vlan, &lookup);
         if has_vlan && !edit.strips() {
-            known = tables.of_port($crate::abi::port::PortKey::new(meta.ifindex, 0), inner);
+            lookup = tables.of_port($crate::abi::port::PortKey::new(meta.ifindex, 0), inner);
         }
         let unmapped = if tagged {
             $crate::abi::reason::Reason::VlanUnmapped
         } else {
             $crate::abi::reason::Reason::NotAPort
         };
-        let Some(slot) = known.slot() else {
-            return act.leave(&who, unmapped);
+        let Some(slot) = lookup.slot() else {
+            return act.leave(&account, unmapped);
         };
         let Some(port) = tables.port(slot) else {
-            return act.leave(&who, unmapped);
+            return act.leave(&account, unmapped);
         };
         let number = port.segment;
         let Some(segment) = tables.segment(number) else {
-            return act.leave(&who, unmapped);
+            return act.leave(&account, unmapped);
         };
-        who.from_port = slot;
-        who.segment = number;
+        account.from_port = slot;
+        account.segment = number;
 
         let second_tag = inner.has($crate::frame::inner::Inner::SECOND_TAG);
-        let tags_end = ($crate::wire::ethernet::LEN + $crate::wire::vlan::LEN).wrapping_add(inner.tag_in_bytes_len());
+        let tags_end = ($crate::wire::ethernet::LEN + $crate::wire::vlan::LEN).wrapping_add(inner.in_band_tag_len());
         if second_tag && frame.frame_len() < tags_end {
-            return act.leave(&who, $crate::abi::reason::Reason::Truncated);
+            return act.leave(&account, $crate::abi::reason::Reason::Truncated);
         }
         // A tag that no mapping covers, or a second one behind the one that is covered.
         if edit.covers_not(inner, segment) {
-            return act.leave(&who, $crate::abi::reason::Reason::VlanUnmapped);
+            return act.leave(&account, $crate::abi::reason::Reason::VlanUnmapped);
         }
         if inner.source.is_group() || inner.source.is_zero() {
-            return act.leave(&who, $crate::abi::reason::Reason::InvalidSourceMac);
+            return act.leave(&account, $crate::abi::reason::Reason::InvalidSourceMac);
         }
 
         // A tag that carries only a priority belongs to the untagged port: it goes, but for where tags are carried.
         let edit = edit.unless_priority_passes(inner, segment);
-        let edit = $crate::decide::port::arrive::Edit::new(frame.blur(edit.with_frame(inner)));
-        let $who = who;
+        let edit = $crate::decide::port::arrive::Edit::new(frame.opaque(edit.with_frame(inner)));
+        let $account = account;
         let $arrived = $crate::decide::port::arrive::Arrived {
             inner,
-            known,
+            lookup,
             slot,
             segment,
             edit,
@@ -277,7 +277,7 @@ impl Arrival {
         } = *arrived;
         let frame_len = frame_len as u32;
         let segment_len = inner.headers_len.wrapping_add(meta.gso_size);
-        let uncut_len = select(meta.gso_size, segment_len, frame_len);
+        let plain_len = select(meta.gso_size, segment_len, frame_len);
         let (ttl, tos, dont_fragment) = outer_header(segment, inner);
         let source_port = flow::port(inner.hash, segment.source_port_min, segment.source_port_max);
         let id = if dont_fragment {
@@ -291,7 +291,7 @@ impl Arrival {
             slot,
             gso_size: meta.gso_size,
             carried_len: edit.carried(frame_len),
-            cut_len: edit.carried(uncut_len),
+            segmented_len: edit.carried(plain_len),
             vni: segment.vni,
             source_port,
             ttl,

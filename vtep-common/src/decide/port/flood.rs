@@ -33,23 +33,23 @@ where
     T: Tables,
     A: Act,
 {
-    arrive!(frame, meta, tables, act => who, arrived);
+    arrive!(frame, meta, tables, act => account, arrived);
     let arrival = Arrival::new(frame.frame_len(), meta, &arrived);
-    let arrival = tables.put_down::<{ place::ARRIVAL }, _>(&arrival);
+    let arrival = tables.spill::<{ place::ARRIVAL }, _>(&arrival);
     let inner = arrived.inner;
     let Some(vni) = Vni::new(arrival.vni) else {
-        return act.leave(&who, Reason::TableGap);
+        return act.leave(&account, Reason::TableGap);
     };
     let sum = arrival.sum(inner);
-    let single = !arrival.merged();
+    let single = !arrival.gso();
     let one_tag = !arrival.edit.has(Edit::SECOND);
     let fits = arrival.carried_len <= LONGEST;
     act.flood(
-        &who,
+        &account,
         &Flood {
             list,
             from: arrival.slot,
-            carried_len: arrival.cut_len,
+            carried_len: arrival.segmented_len,
             // Each GSO packet differs in what the kernel has to be told of it, and of two tags the kernel moves the second.
             in_place: single & one_tag & fits,
             encap: Encap {
@@ -65,7 +65,7 @@ where
                     source_port: arrival.source_port,
                     vni,
                     inner_len: arrival.carried_len,
-                    inner_sum: inner.has(Inner::PENDING).then_some(sum),
+                    inner_sum: inner.has(Inner::CHECKSUM_PARTIAL).then_some(sum),
                 },
                 tag: arrival.edit.verdict(),
             },

@@ -2,7 +2,7 @@
 //!
 //! It is made in parts, each a program of its own, since the verifier walks through every way that a program can take. The
 //! first ([`decide`]) sends known unicast. ARP and ND go on to [`neigh`]; floods, and hosts that are found by IP, to [`unknown`].
-//! What that finds for one destination is sent by [`Stage::Found`], and what goes to many by [`flood`].
+//! What that finds for one destination is sent by [`Stage::Resolved`], and what goes to many by [`flood`].
 
 mod arrive;
 pub mod flood;
@@ -22,7 +22,7 @@ use crate::{
     },
     decide::{
         learn::{self, Source},
-        verdict::{Act, Decision, Deliver, Encap, Found, Record, Who},
+        verdict::{Account, Act, Decision, Deliver, Encap, Record, Resolved},
     },
     frame::{
         inner::Inner,
@@ -42,7 +42,7 @@ pub enum Stage {
     /// TC: known unicast; the rest goes on to [`unknown`].
     Tc,
     /// TC again: frames of which [`unknown`] has found that they go to one place, and which.
-    Found,
+    Resolved,
 }
 
 /// Decides on a frame at a port: at XDP, or in the first part at TC.
@@ -51,26 +51,26 @@ where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    Record::of(|act| decide(frame, meta, stage, &Found::IN_FDB, tables, act))
+    Record::of(|act| decide(frame, meta, stage, &Resolved::IN_FDB, tables, act))
 }
 
 /// Decides on a frame of which [`unknown`] has found where it goes.
-pub fn decide_found<P, T>(frame: &P, meta: &Meta, found: &Found, tables: &T) -> Decision
+pub fn decide_resolved<P, T>(frame: &P, meta: &Meta, found: &Resolved, tables: &T) -> Decision
 where
     P: PacketRead + ?Sized,
     T: Tables,
 {
-    Record::of(|act| decide(frame, meta, Stage::Found, found, tables, act))
+    Record::of(|act| decide(frame, meta, Stage::Resolved, found, tables, act))
 }
 
 /// Decides on a frame at a port, and acts: encapsulate, deliver, drop, or go on. `given` is where the frame goes,
-/// at [`Stage::Found`].
+/// at [`Stage::Resolved`].
 #[inline(always)]
 pub fn decide<P, T, A>(
     frame: &P,
     meta: &Meta,
     stage: Stage,
-    given: &Found,
+    given: &Resolved,
     tables: &T,
     act: &A,
 ) -> A::Outcome
@@ -79,61 +79,66 @@ where
     T: Tables,
     A: Act,
 {
-    arrive!(frame, meta, tables, act => who, arrived);
+    arrive!(frame, meta, tables, act => account, arrived);
     let Arrived {
         inner,
-        known,
+        lookup,
         segment,
         ..
     } = arrived;
     // ARP and ND, which are answered or heard.
-    if stage != Stage::Found && segment.has(Segment::SUPPRESS) && may_be(inner.ethertype, inner.ttl)
+    if stage != Stage::Resolved
+        && segment.has(Segment::SUPPRESS)
+        && may_be(inner.ethertype, inner.ttl)
     {
         return match stage {
-            Stage::Xdp => act.leave(&who, Reason::LeftToTc),
-            Stage::Tc | Stage::Found => act.neigh(&who),
+            Stage::Xdp => act.leave(&account, Reason::LeftToTc),
+            Stage::Tc | Stage::Resolved => act.to_neigh(&account),
         };
     }
-    let source = Source::of(&who, segment, inner.source, known.seen(), act);
+    let source = Source::of(&account, segment, inner.source, lookup.seen(), act);
     if source == Source::ELSEWHERE {
-        return act.leave(&who, Reason::StaticElsewhere);
+        return act.leave(&account, Reason::StaticElsewhere);
     }
     let target = if given.target.is_none() {
-        known.destination()
+        lookup.destination()
     } else {
         given.target
     };
     if !target.is_unicast() {
-        return go_on(stage, &who, act);
+        return go_on(stage, &account, act);
     }
     if source == Source::NEW {
-        learn::learn(&who, inner.source, None, false, act);
+        learn::learn(&account, inner.source, None, false, act);
     }
     let arrival = Arrival::new(frame.frame_len(), meta, &arrived);
-    let arrival = tables.put_down::<{ place::ARRIVAL }, _>(&arrival);
+    let arrival = tables.spill::<{ place::ARRIVAL }, _>(&arrival);
     match target.get() {
         Some(FdbTarget::Peer(id)) => match tables.peer(id) {
-            Some(peer) => encap(stage, inner, arrival, &who, id, peer, tables, act),
-            None => act.leave(&who, Reason::TableGap),
+            Some(peer) => encap(stage, inner, arrival, &account, id, peer, tables, act),
+            None => act.leave(&account, Reason::TableGap),
         },
         // An entry that is being replaced can lead to what is in another VNI.
         Some(FdbTarget::Port(slot)) => {
-            match tables.port(slot).filter(|port| port.segment == who.segment) {
-                Some(port) => deliver(stage, arrival, &who, slot, port, meta.ifindex, act),
-                None => act.leave(&who, Reason::TableGap),
+            match tables
+                .port(slot)
+                .filter(|port| port.segment == account.segment)
+            {
+                Some(port) => deliver(stage, arrival, &account, slot, port, meta.ifindex, act),
+                None => act.leave(&account, Reason::TableGap),
             }
         }
-        Some(FdbTarget::List(_)) | None => go_on(stage, &who, act),
+        Some(FdbTarget::List(_)) | None => go_on(stage, &account, act),
     }
 }
 
 /// What becomes of a frame that cannot be dealt with here.
 #[inline(always)]
-fn go_on<A: Act>(stage: Stage, who: &Who, act: &A) -> A::Outcome {
+fn go_on<A: Act>(stage: Stage, account: &Account, act: &A) -> A::Outcome {
     match stage {
-        Stage::Xdp => act.leave(who, Reason::LeftToTc),
-        Stage::Tc => act.rest(who),
-        Stage::Found => act.leave(who, Reason::TableGap),
+        Stage::Xdp => act.leave(account, Reason::LeftToTc),
+        Stage::Tc => act.to_unknown(account),
+        Stage::Resolved => act.leave(account, Reason::TableGap),
     }
 }
 
@@ -146,26 +151,26 @@ fn go_on<A: Act>(stage: Stage, who: &Who, act: &A) -> A::Outcome {
 fn deliver<A: Act>(
     stage: Stage,
     arrival: &Arrival,
-    who: &Who,
+    account: &Account,
     slot: PortSlot,
     port: &Port,
     from_ifindex: u32,
     act: &A,
 ) -> A::Outcome {
     if slot == arrival.slot {
-        return act.leave(who, Reason::SamePort);
+        return act.leave(account, Reason::SamePort);
     }
-    if !arrival.merged()
+    if !arrival.gso()
         && arrival.carried_len > port.mtu.wrapping_add((ethernet::LEN + vlan::LEN) as u32)
     {
-        return act.leave(who, Reason::TooBig);
+        return act.leave(account, Reason::TooBig);
     }
     // Redirected back to the interface it came from (another VLAN of a trunk), and to whatever XDP cannot reach, TC does it.
     if stage == Stage::Xdp {
-        return act.leave(who, Reason::LeftToTc);
+        return act.leave(account, Reason::LeftToTc);
     }
     act.deliver(
-        who,
+        account,
         &Deliver {
             slot,
             ifindex: port.ifindex,
@@ -192,7 +197,7 @@ fn encap<T: Tables, A: Act>(
     stage: Stage,
     inner: &Inner,
     arrival: &Arrival,
-    who: &Who,
+    account: &Account,
     id: PeerId,
     peer: &Peer,
     tables: &T,
@@ -210,15 +215,16 @@ fn encap<T: Tables, A: Act>(
     let checksum = peer.has(Peer::CHECKSUM);
     let resolved = peer.has(Peer::RESOLVED);
     if peer.has(Peer::UNREACHABLE) {
-        return act.leave(who, Reason::NoRoute);
+        return act.leave(account, Reason::NoRoute);
     }
     // Bytes that encapsulation adds within the outer IP packet, where the peer is resolved.
     let overhead = peer.template_len.wrapping_sub(ethernet::LEN as u32);
-    let left = u64::from(peer.mtu).wrapping_sub(arrival.cut_len.wrapping_add(overhead).into());
+    let left =
+        u64::from(peer.mtu).wrapping_sub(arrival.segmented_len.wrapping_add(overhead).into());
     // The uppermost bit says that nothing is left. Without a branch between the two.
     if left >> 63 & u64::from(peer.flags >> Peer::RESOLVED.trailing_zeros()) & 1 != 0 {
         return act.leave(
-            who,
+            account,
             if stage == Stage::Xdp {
                 Reason::LeftToTc
             } else {
@@ -227,7 +233,7 @@ fn encap<T: Tables, A: Act>(
         );
     }
     let Some(vni) = Vni::new(vni) else {
-        return act.leave(who, Reason::TableGap);
+        return act.leave(account, Reason::TableGap);
     };
     let encap = Encap {
         peer: id,
@@ -246,18 +252,22 @@ fn encap<T: Tables, A: Act>(
         },
         tag: arrival.edit.verdict(),
     };
-    let encap = tables.put_down::<{ place::VERDICT }, _>(&encap);
+    let encap = tables.spill::<{ place::VERDICT }, _>(&encap);
     // In place where the next hop is known, the 16-bit length field holds the length, the kernel does not move a second tag
     // away when the first goes, and the checksum can be had from the headers alone.
     let in_place = resolved
         && arrival.carried_len <= u32::from(u16::MAX).wrapping_sub(overhead)
         && !(arrival.edit.has(Edit::SECOND) && arrival.edit.has(Edit::STRIP | Edit::CARRY))
-        && (!checksum || (inner.has(Inner::PENDING) && !arrival.merged()));
+        && (!checksum || (inner.has(Inner::CHECKSUM_PARTIAL) && !arrival.gso()));
     if stage == Stage::Xdp {
         // XDP keeps nothing beside the frame: what offload is still to finish would stay unfinished.
-        if !in_place || inner.has(Inner::PENDING) || checksum || !peer.has(Peer::XDP_TARGET) {
-            return act.leave(who, Reason::LeftToTc);
+        if !in_place
+            || inner.has(Inner::CHECKSUM_PARTIAL)
+            || checksum
+            || !peer.has(Peer::XDP_TARGET)
+        {
+            return act.leave(account, Reason::LeftToTc);
         }
     }
-    act.encap(who, encap, peer, in_place)
+    act.encap(account, encap, peer, in_place)
 }

@@ -38,37 +38,37 @@ where
     T: Tables,
     A: Act,
 {
-    arrive!(frame, meta, tables, act => who, arrived);
+    arrive!(frame, meta, tables, act => account, arrived);
     let Arrived {
         inner,
-        known,
+        lookup,
         segment,
         ..
     } = arrived;
-    let l3 = ethernet::LEN.wrapping_add(inner.tag_in_bytes_len());
+    let l3 = ethernet::LEN.wrapping_add(inner.in_band_tag_len());
     let Some(message) = &frame.message(l3, inner.ethertype, inner.source) else {
-        return act.rest(&who);
+        return act.to_unknown(&account);
     };
-    let source = Source::of(&who, segment, inner.source, known.seen(), act);
+    let source = Source::of(&account, segment, inner.source, lookup.seen(), act);
     if source == Source::ELSEWHERE {
-        return act.leave(&who, Reason::StaticElsewhere);
+        return act.leave(&account, Reason::StaticElsewhere);
     }
     if message.has(Message::CLAIM) && segment.has(Segment::LEARNING) {
         let flags = event_flags(message);
-        learn::hear(&who, inner.source, message.host, None, flags, act);
+        learn::snoop(&account, inner.source, message.host, None, flags, act);
     }
     // A unicast request is a poll: only the host itself can answer that it is there.
     if !message.has(Message::REQUEST) || !inner.destination.is_group() {
-        return act.rest(&who);
+        return act.to_unknown(&account);
     }
     let key = NeighKey {
-        segment: who.segment,
+        segment: account.segment,
         host: message.target,
     };
     match tables.neigh(&key) {
         // Never with the asker's own MAC: it would take its address for another's.
         Some(found) if found.mac != inner.source.get() => act.answer(
-            &who,
+            &account,
             &Answer {
                 ifindex: meta.ifindex,
                 l3,
@@ -81,10 +81,10 @@ where
             },
         ),
         None if !segment.has(Segment::FLOODS) => {
-            learn::miss(&who, MacAddr::ZERO, Some(message.target), act);
-            act.leave(&who, Reason::UnknownNeigh)
+            learn::miss(&account, MacAddr::ZERO, Some(message.target), act);
+            act.leave(&account, Reason::UnknownNeigh)
         }
-        Some(_) | None => act.rest(&who),
+        Some(_) | None => act.to_unknown(&account),
     }
 }
 
@@ -92,5 +92,5 @@ where
 #[inline(always)]
 pub(crate) fn event_flags(message: &Message) -> u32 {
     let flag = |bit, flag| if message.has(bit) { flag } else { 0 };
-    flag(Message::UNASKED, Event::UNASKED) | flag(Message::ROUTER, Event::ROUTER)
+    flag(Message::UNSOLICITED, Event::UNSOLICITED) | flag(Message::ROUTER, Event::ROUTER)
 }

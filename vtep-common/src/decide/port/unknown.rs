@@ -11,7 +11,7 @@ use crate::{
     },
     decide::{
         learn::{self, Source},
-        verdict::{Act, Decision, Found, Record},
+        verdict::{Act, Decision, Record, Resolved},
     },
     frame::{
         inner::Inner,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Decides on a frame that the first part left.
-pub fn decide_rest<P, T>(frame: &P, meta: &Meta, tables: &T) -> Decision
+pub fn decide_unknown<P, T>(frame: &P, meta: &Meta, tables: &T) -> Decision
 where
     P: PacketRead + ?Sized,
     T: Tables,
@@ -39,54 +39,54 @@ where
     T: Tables,
     A: Act,
 {
-    arrive!(frame, meta, tables, act => who, arrived);
+    arrive!(frame, meta, tables, act => account, arrived);
     let Arrived {
         inner,
-        known,
+        lookup,
         segment,
         edit,
         ..
     } = arrived;
-    let number = who.segment;
-    let source = Source::of(&who, segment, inner.source, known.seen(), act);
+    let number = account.segment;
+    let source = Source::of(&account, segment, inner.source, lookup.seen(), act);
     if source == Source::ELSEWHERE {
-        return act.leave(&who, Reason::StaticElsewhere);
+        return act.leave(&account, Reason::StaticElsewhere);
     }
     let group = inner.destination.is_group();
-    let l3 = ethernet::LEN.wrapping_add(inner.tag_in_bytes_len());
+    let l3 = ethernet::LEN.wrapping_add(inner.in_band_tag_len());
     let mut list = ListId::from(number);
-    let found = known.destination();
+    let found = lookup.destination();
     if let Some(own) = found.list() {
         list = own;
     } else if !found.is_none() {
         // It came here by way of the ARP and ND part.
-        return act.found(&who, &Found::IN_FDB);
+        return act.to_resolved(&account, &Resolved::IN_FDB);
     } else if !group
         && segment.has(Segment::NEXTHOPS)
         && !edit.has(Edit::SECOND)
         && let Some(found) = by_ip(frame, l3, inner, number, tables)
     {
-        return act.found(&who, &found);
+        return act.to_resolved(&account, &found);
     }
     if source == Source::NEW {
-        learn::learn(&who, inner.source, None, group, act);
+        learn::learn(&account, inner.source, None, group, act);
     }
     if !segment.has(Segment::FLOODS) {
         if group {
-            return act.leave(&who, Reason::FloodOff);
+            return act.leave(&account, Reason::FloodOff);
         }
         let host = neigh::destination(frame, l3, inner.ethertype);
-        learn::miss(&who, inner.destination, host, act);
-        return act.leave(&who, Reason::NoFdbEntry);
+        learn::miss(&account, inner.destination, host, act);
+        return act.leave(&account, Reason::NoFdbEntry);
     }
     // The port that the frame came from is on the list too.
     match tables.flood_list(list) {
         Some(targets) if targets.len > 1 => {}
-        Some(_) | None => return act.leave(&who, Reason::NowhereToFlood),
+        Some(_) | None => return act.leave(&account, Reason::NowhereToFlood),
     }
-    act.found(
-        &who,
-        &Found {
+    act.to_resolved(
+        &account,
+        &Resolved {
             target: FdbTarget::List(list).into(),
             mac: MacAddr::ZERO,
         },
@@ -95,7 +95,13 @@ where
 
 /// Where the nexthop table has the host that the packet is for.
 #[inline(always)]
-fn by_ip<P, T>(frame: &P, l3: usize, inner: &Inner, number: SegmentId, tables: &T) -> Option<Found>
+fn by_ip<P, T>(
+    frame: &P,
+    l3: usize,
+    inner: &Inner,
+    number: SegmentId,
+    tables: &T,
+) -> Option<Resolved>
 where
     P: PacketRead + ?Sized,
     T: Tables,
@@ -103,7 +109,7 @@ where
     let host = neigh::destination(frame, l3, inner.ethertype)?;
     let next = tables.nexthop(number, &host)?;
     let target = next.target();
-    target.is_unicast().then(|| Found {
+    target.is_unicast().then(|| Resolved {
         target,
         mac: next.mac(),
     })

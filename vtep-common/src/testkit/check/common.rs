@@ -60,7 +60,7 @@ pub(super) fn told(frame: &[u8], meta: &Meta, decision: &Decision, tables: &Host
         let source = frame[6..12] == event.mac().bytes();
         match event.kind {
             Event::LEARN => assert!(segment.has(Segment::LEARNING) && source),
-            Event::HEARD => {
+            Event::SNOOPED => {
                 assert!(segment.has(Segment::SUPPRESS) && segment.has(Segment::LEARNING) && source);
                 let said = [ethernet::LEN, ethernet::LEN + vlan::LEN]
                     .into_iter()
@@ -70,7 +70,7 @@ pub(super) fn told(frame: &[u8], meta: &Meta, decision: &Decision, tables: &Host
             Event::MISS => assert!(!segment.has(Segment::FLOODS)),
             kind => panic!("event {kind} of {}", hex(frame)),
         }
-        assert!(meta.gso_size == 0 || event.kind != Event::HEARD || frame.len() < 200);
+        assert!(meta.gso_size == 0 || event.kind != Event::SNOOPED || frame.len() < 200);
     }
 }
 
@@ -89,8 +89,8 @@ pub(super) fn says(message: &[u8], host: VtepAddr) -> bool {
 /// The frame as the overlay carries it, made apart from the model: from the bytes and the tag beside them.
 pub(super) fn carried(frame: &[u8], meta: &Meta, tag: TagEdit) -> Vec<u8> {
     match (tag, meta.tag) {
-        (TagEdit::Leave, None) | (TagEdit::StripBeside, Some(_)) => frame.to_vec(),
-        (TagEdit::StripInBytes, None) => [&frame[..12], &frame[16..]].concat(),
+        (TagEdit::Leave, None) | (TagEdit::StripSkb, Some(_)) => frame.to_vec(),
+        (TagEdit::StripInBand, None) => [&frame[..12], &frame[16..]].concat(),
         (TagEdit::Carry, Some(beside)) => {
             let tpid = beside.tpid.to_be_bytes();
             let tci = beside.tci.to_be_bytes();

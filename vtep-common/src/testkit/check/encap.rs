@@ -67,8 +67,8 @@ pub(super) fn encapsulated(
 
     let far = far_side(peer, segment.vni, &inner);
     let read = outer::parse(sent.as_slice(), false, &far).expect("what we send is sound");
-    assert_eq!(read.ends.source, peer.local);
-    assert_eq!(read.ends.vni, segment.vni);
+    assert_eq!(read.addresses.source, peer.local);
+    assert_eq!(read.addresses.vni, segment.vni);
     assert!(!read.reserved);
     assert_eq!(read.end, sent.len());
     assert_eq!(&sent[read.inner_offset()..], inner, "byte for byte");

@@ -28,8 +28,8 @@ use super::headers::{destination_of, outer_headers};
 /// What must hold for a frame at an uplink.
 pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
     let tables = &world.tables;
-    let merged = meta.gso_size != 0;
-    outer_headers(world, frame, merged);
+    let gso = meta.gso_size != 0;
+    outer_headers(world, frame, gso);
 
     let tc = decide_uplink(frame, meta, tunnel::Stage::Tc, tables);
     let at_tc = tc.verdict.reason(true);
@@ -37,7 +37,7 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
     let outcome = apply_uplink(frame, meta, tunnel::Stage::Tc, &tc);
     from_underlay(frame, meta, &tc, &outcome, tables);
 
-    if !merged && meta.tag.is_none() {
+    if !gso && meta.tag.is_none() {
         let xdp = decide_uplink(frame, meta, tunnel::Stage::Xdp, tables);
         let at_xdp = xdp.verdict.reason(true);
         let outcome = apply_uplink(frame, meta, tunnel::Stage::Xdp, &xdp);
@@ -64,7 +64,7 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
             _ => assert_eq!(xdp, tc, "XDP ends a frame as TC would: {}", hex(frame)),
         }
     }
-    if let (Ok(outer), None) = (outer::parse(frame, merged, tables), meta.tag) {
+    if let (Ok(outer), None) = (outer::parse(frame, gso, tables), meta.tag) {
         slow_path(frame, meta, &outer, at_tc, &tc, tables);
     }
 }
@@ -79,8 +79,8 @@ pub(super) fn slow_path(
     tables: &HostTables,
 ) {
     let key = TunnelKey {
-        vni: outer.ends.vni,
-        source: outer.ends.source,
+        vni: outer.addresses.vni,
+        source: outer.addresses.source,
         destination: Some(destination_of(frame, outer.v6)),
     };
     let inner = &frame[outer.inner_offset()..outer.end];
@@ -171,8 +171,8 @@ pub(super) fn from_underlay(
         | Verdict::Flood(_)
         | Verdict::Answer(_)
         | Verdict::Neigh
-        | Verdict::Rest
-        | Verdict::Found(_) => {
+        | Verdict::Unknown
+        | Verdict::Resolved(_) => {
             panic!("from the underlay back to it: {}", hex(frame))
         }
     }

@@ -82,7 +82,9 @@ pub(super) fn from_port(
             assert_eq!(outcome.action, Action::Drop);
         }
         Verdict::Answer(answer) => answered(frame, meta, answer, &outcome, tables),
-        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided: {}", hex(frame)),
+        Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
+            panic!("not decided: {}", hex(frame))
+        }
         Verdict::FloodPorts(_) => panic!("to ports alone: {}", hex(frame)),
         Verdict::Leave(_) => untouched(frame, meta, reason, &outcome),
     }
@@ -108,11 +110,11 @@ pub(super) fn answered(
     assert_eq!(outcome.action, Action::Redirect);
     assert_eq!(outcome.skb_tag, meta.tag);
     assert_eq!(answer.ifindex, meta.ifindex);
-    let known = tables
+    let lookup = tables
         .neighs
         .values()
         .any(|neigh| neigh.mac() == answer.mac);
-    assert!(known, "{} is in no table", answer.mac);
+    assert!(lookup, "{} is in no table", answer.mac);
     let out = &outcome.frame;
     assert_eq!(out[6..12], answer.mac.bytes(), "from the host's MAC");
     assert_ne!(frame[6..12], answer.mac.bytes(), "never the asker's own");
@@ -131,7 +133,7 @@ pub(super) fn answered(
         assert_eq!(
             packet[8..24],
             frame[l3 + 48..l3 + 64],
-            "from who was asked for"
+            "from account was asked for"
         );
         assert_eq!(packet[48..64], frame[l3 + 48..l3 + 64]);
         assert_eq!(packet[66..72], answer.mac.bytes());
@@ -140,7 +142,7 @@ pub(super) fn answered(
         assert_eq!(out[0] & 1 == 1, nobody, "to all only where nobody asked");
     } else {
         assert_eq!(out.len(), frame.len());
-        assert_eq!(out[..6], frame[6..12], "to who asked");
+        assert_eq!(out[..6], frame[6..12], "to account asked");
         assert_eq!(out[l3 + 6..l3 + 8], [0, 2]);
         assert_eq!(out[l3 + 8..l3 + 14], answer.mac.bytes());
         assert_eq!(out[l3 + 14..l3 + 18], frame[l3 + 24..l3 + 28]);

@@ -175,14 +175,14 @@ impl World {
 
     /// A frame as a VM would send it, or would not.
     fn inner_frame(&self, rng: &mut Rng, number: SegmentId) -> Vec<u8> {
-        let known: Vec<MacAddr> = self
+        let lookup: Vec<MacAddr> = self
             .stations
             .iter()
             .filter(|(segment, _)| *segment == number)
             .map(|(_, mac)| *mac)
             .collect();
         let destination = match rng.below(100) {
-            0..72 => rng.pick(&known),
+            0..72 => rng.pick(&lookup),
             72..78 => MacAddr::BROADCAST,
             78..82 => MacAddr::from_parts(0x3333, 0xff00_0001),
             82..97 => station(number, 200_u32),
@@ -190,7 +190,7 @@ impl World {
         };
         let source = match rng.below(100) {
             0..60 => station(9_u32, u32::from(rng.byte())),
-            60..96 => rng.pick(&known),
+            60..96 => rng.pick(&lookup),
             96..98 => MacAddr::ZERO,
             _ => group(number),
         };
@@ -313,7 +313,7 @@ fn any_body(rng: &mut Rng) -> (u16, Vec<u8>) {
 /// An ARP or ND message, most often a sound one.
 fn message(rng: &mut Rng, unicast: MacAddr, any_source: MacAddr) -> Vec<u8> {
     let index = rng.below(HOSTS.len());
-    let known = ip(HOSTS[index]);
+    let lookup = ip(HOSTS[index]);
     // Sometimes the host that is asked for asks itself.
     let source = match rng.below(10) {
         0 => host_mac(u32::try_from(index).expect("below 4")),
@@ -322,9 +322,9 @@ fn message(rng: &mut Rng, unicast: MacAddr, any_source: MacAddr) -> Vec<u8> {
     };
     let claimed = if rng.percent(94) { source } else { host_mac(0) };
     let to_all = rng.percent(75);
-    match known {
-        IpAddr::V4(known) => {
-            let target = rng.pick(&[known, known, [10, 0, 0, 99].into(), [224, 0, 0, 1].into()]);
+    match lookup {
+        IpAddr::V4(lookup) => {
+            let target = rng.pick(&[lookup, lookup, [10, 0, 0, 99].into(), [224, 0, 0, 1].into()]);
             let sender = rng.pick(&[
                 [0, 0, 0, 0].into(),
                 [10, 0, 0, 7].into(),
@@ -347,10 +347,10 @@ fn message(rng: &mut Rng, unicast: MacAddr, any_source: MacAddr) -> Vec<u8> {
             let destination = if to_all { MacAddr::BROADCAST } else { unicast };
             build::ethernet(destination, source, &[], build::TYPE_ARP, &body)
         }
-        IpAddr::V6(known) => {
+        IpAddr::V6(lookup) => {
             let all: std::net::Ipv6Addr = [0xff02, 0, 0, 0, 0, 0, 0, 1].into();
             let stranger = [0xfd00, 0, 0, 0, 0, 0, 0, 0x99].into();
-            let target = rng.pick(&[known, known, known, stranger, all]);
+            let target = rng.pick(&[lookup, lookup, lookup, stranger, all]);
             let asker = rng.pick(&[
                 std::net::Ipv6Addr::UNSPECIFIED,
                 [0xfd00, 0, 0, 0, 0, 0, 0, 7].into(),

@@ -26,9 +26,9 @@ const TCP_V4: usize = ethernet::LEN + ipv4::LEN + tcp::LEN;
 /// Bytes of Ethernet, tag, IPv6 and TCP headers.
 const TCP_V6: usize = ethernet::LEN + vlan::LEN + ipv6::LEN + tcp::LEN;
 /// Bytes of outer headers over IPv6, and of inner ones up to the protocol; also of the longest ND message that is read.
-const COVERED: usize = LEN_V6 + ethernet::LEN + ipv4::LEN;
+const ENCAPSULATED: usize = LEN_V6 + ethernet::LEN + ipv4::LEN;
 const _: () =
-    assert!(COVERED >= TCP_V6 + icmpv6::LEN - tcp::LEN + icmpv6::OPTION_LEN * 2 - vlan::LEN);
+    assert!(ENCAPSULATED >= TCP_V6 + icmpv6::LEN - tcp::LEN + icmpv6::OPTION_LEN * 2 - vlan::LEN);
 
 /// A frame at TC ingress.
 #[derive(Clone, Copy)]
@@ -61,7 +61,7 @@ impl TcFrame {
     #[inline(always)]
     pub fn new(ctx: &TcContext) -> Self {
         let frame = Self { skb: ctx.skb.skb };
-        frame.make_readable(COVERED);
+        frame.make_readable(ENCAPSULATED);
         frame
     }
 
@@ -168,7 +168,7 @@ impl TcFrame {
 
     /// It is a GSO or GRO packet.
     #[inline(always)]
-    pub fn is_merged(self) -> bool {
+    pub fn is_gso(self) -> bool {
         // SAFETY: as in `len`.
         unsafe { (*self.skb).gso_size != 0 }
     }

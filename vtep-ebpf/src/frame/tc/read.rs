@@ -54,12 +54,12 @@ impl PacketRead for TcFrame {
         }
         // SAFETY: put down just now.
         KernelTables::new()
-            .map(|tables| unsafe { *tables.put_down_just_now::<{ place::VERDICT }, _>() })
+            .map(|tables| unsafe { *tables.spilled_just_now::<{ place::VERDICT }, _>() })
     }
 
     #[inline(always)]
-    fn blur(&self, bits: u8) -> u8 {
-        crate::runtime::opaque::blur(bits)
+    fn opaque(&self, bits: u8) -> u8 {
+        crate::runtime::opaque::opaque(bits)
     }
 }
 
@@ -78,7 +78,7 @@ unsafe extern "C" fn read_inner(skb: *mut __sk_buff) -> u64 {
     let Some(inner) = Inner::read(&frame, 0, frame.tag()) else {
         return 0;
     };
-    tables.put_down::<{ place::INNER }, _>(&inner);
+    tables.spill::<{ place::INNER }, _>(&inner);
     1
 }
 
@@ -106,6 +106,6 @@ unsafe extern "C" fn read_message(
     if !message.read(&frame, (l3 as u8).into(), ethertype as u16, source) {
         return 0;
     }
-    tables.put_down::<{ place::VERDICT }, _>(&message);
+    tables.spill::<{ place::VERDICT }, _>(&message);
     1
 }
