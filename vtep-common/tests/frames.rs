@@ -6,10 +6,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::LazyLock,
 };
+use vtep_common::frame::vlan::TagEdit;
+use vtep_common::sim::decision::Verdict;
 
 use vtep_common::{
     abi::{counter::Hook, reason::Reason},
-    decide::verdict::{TagEdit, Verdict},
     testkit::{
         check,
         frames::{Side, World, reachable},

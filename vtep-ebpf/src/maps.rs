@@ -1,4 +1,4 @@
-//! The maps, as the daemon pins them.
+//! The maps.
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use vtep_common::abi::{
     addr::VtepAddr,
+    clock::Clock,
     config::Config,
     counter::{Counter, Hook},
     event::{EventEnd, Guard},
@@ -25,6 +26,8 @@ use vtep_common::abi::{
     segment::Segment,
     tail_call::Part,
 };
+
+use crate::{flood::deferred::Deferred, runtime::scratch::Slots};
 
 #[map]
 pub static CONFIG: Array<Config> = Array::pinned(1, 0);
@@ -84,3 +87,11 @@ buckets!(VNIS, MAX_SEGMENTS);
 buckets!(PORT_INDEX, MAX_PORTS);
 // The daemon says how many there are to be.
 buckets!(FDB, DEFAULT_FDB_ENTRIES);
+
+// Not pinned, since each daemon's programs have their own.
+#[map]
+pub static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
+#[map]
+pub static SCRATCH: PerCpuArray<Slots> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static WAITING: PerCpuArray<Deferred> = PerCpuArray::with_max_entries(1, 0);

@@ -3,7 +3,7 @@
 use aya_ebpf::maps::lpm_trie::Key;
 use vtep_common::{
     abi::{
-        addr::VtepAddr,
+        addr::{MacAddr, VtepAddr},
         address::Address,
         config::Config,
         fdb::{FdbKey, FdbValue, FdbWord},
@@ -16,12 +16,7 @@ use vtep_common::{
         port::{Port, PortKey},
         segment::{Segment, vni_key},
     },
-    decide::{lookup::Lookup, verdict::Resolved},
-    frame::{
-        inner::{Inner, Received},
-        outer::OuterAddresses,
-    },
-    runtime::{Keyed, Tables, place},
+    runtime::{lookup::Lookup, tables::Tables, verdict::Resolved},
 };
 
 use crate::{
@@ -30,10 +25,7 @@ use crate::{
         ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, PORT_INDEX, PORTS,
         SEGMENTS, SHAPES, VNIS,
     },
-    runtime::{
-        lookup::{find_port, find_tunnel},
-        scratch::KernelTables,
-    },
+    runtime::{lookup::lookup_port, scratch::Scratch},
 };
 
 /// A value of a hash map. It may change under the reader; every reader here takes single words that are valid in any state.
@@ -42,87 +34,6 @@ macro_rules! look_up {
         // SAFETY: values are plain integers, valid in any bit pattern, and the verifier keeps the reference within the value.
         unsafe { $map.get($key) }
     };
-}
-
-impl Tables for KernelTables {
-    #[inline(always)]
-    fn config(&self) -> Config {
-        CONFIG.get(0).copied().unwrap_or_default()
-    }
-
-    #[inline(always)]
-    fn segment(&self, segment: SegmentId) -> Option<&Segment> {
-        SEGMENTS
-            .get(segment.get())
-            .filter(|segment| segment.has(Segment::IN_USE))
-    }
-
-    #[inline(always)]
-    fn port(&self, slot: PortSlot) -> Option<&Port> {
-        PORTS.get(slot.get()).filter(|port| port.has(Port::IN_USE))
-    }
-
-    #[inline(always)]
-    fn flood_list(&self, list: ListId) -> Option<&FloodList> {
-        look_up!(FLOOD, &list)
-    }
-
-    #[inline(always)]
-    fn neigh(&self, key: &NeighKey) -> Option<NeighValue> {
-        look_up!(NEIGHS, key).copied()
-    }
-
-    #[inline(always)]
-    fn nexthop(&self, segment: SegmentId, host: &VtepAddr) -> Option<NexthopValue> {
-        let key = NexthopKey {
-            segment,
-            host: *host,
-        };
-        NEXTHOPS.get(Key::new(NexthopKey::BITS, key)).copied()
-    }
-
-    #[inline(always)]
-    fn of_tunnel(&self, _ends: &OuterAddresses, _read: &Received) -> Lookup {
-        find_tunnel();
-        *self.spilled_before::<{ place::KNOWN }, _>()
-    }
-
-    #[inline(always)]
-    fn of_port(&self, key: PortKey, _inner: &Inner) -> Lookup {
-        find_port(key.word());
-        *self.spilled_before::<{ place::KNOWN }, _>()
-    }
-
-    #[inline(always)]
-    fn spill<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
-        if self.short && matches!(PLACE, place::ARRIVAL | place::VERDICT | place::END) {
-            return value;
-        }
-        self.spill_mut::<PLACE, T>(value)
-    }
-}
-
-/// Hands on what one part of a decision has found. False never happens, but the verifier asks for it.
-#[inline(always)]
-pub fn hand_off(found: &Resolved) -> bool {
-    let Some(at) = HANDOVER.get_ptr_mut(0) else {
-        return false;
-    };
-    // The origin says nothing here; not a run of zeros, which would become a loop.
-    let value = NexthopValue::new(found.target, found.mac, NexthopOrigin::Static, 0);
-    // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
-    unsafe { at.write(value) };
-    true
-}
-
-/// What the part before has found.
-#[inline(always)]
-pub fn handoff() -> Option<Resolved> {
-    let value = HANDOVER.get(0)?;
-    Some(Resolved {
-        target: value.target(),
-        mac: value.mac(),
-    })
 }
 
 /// How the keys of a table are spread.
@@ -168,7 +79,46 @@ seconds! {
     second_mac: FDB;
 }
 
-impl Keyed for KernelTables {
+/// The BPF maps as the decisions see them.
+pub struct KernelTables;
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn config(&self) -> Config {
+        CONFIG.get(0).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn segment(&self, segment: SegmentId) -> Option<&Segment> {
+        SEGMENTS
+            .get(segment.get())
+            .filter(|segment| segment.has(Segment::IN_USE))
+    }
+
+    #[inline(always)]
+    fn port(&self, slot: PortSlot) -> Option<&Port> {
+        PORTS.get(slot.get()).filter(|port| port.has(Port::IN_USE))
+    }
+
+    #[inline(always)]
+    fn flood_list(&self, list: ListId) -> Option<&FloodList> {
+        look_up!(FLOOD, &list)
+    }
+
+    #[inline(always)]
+    fn neigh(&self, key: &NeighKey) -> Option<NeighValue> {
+        look_up!(NEIGHS, key).copied()
+    }
+
+    #[inline(always)]
+    fn nexthop(&self, segment: SegmentId, host: &VtepAddr) -> Option<NexthopValue> {
+        let key = NexthopKey {
+            segment,
+            host: *host,
+        };
+        NEXTHOPS.get(Key::new(NexthopKey::BITS, key)).copied()
+    }
+
     #[inline(always)]
     fn address(&self, addr: &VtepAddr) -> Address {
         let [a, b, c, d] = addr.words_be();
@@ -205,6 +155,38 @@ impl Keyed for KernelTables {
     fn now(&self) -> u64 {
         now()
     }
+
+    #[inline(always)]
+    fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
+        match Scratch::new() {
+            Some(scratch) => lookup_port(&scratch, key, source, destination),
+            // Never.
+            None => Lookup::default(),
+        }
+    }
+}
+
+/// Hands off to the next stage of a decision where the frame goes. False never happens, but the verifier asks for it.
+#[inline(always)]
+pub fn hand_off(resolved: &Resolved) -> bool {
+    let Some(at) = HANDOVER.get_ptr_mut(0) else {
+        return false;
+    };
+    // The origin says nothing here; not a run of zeros, which would become a loop.
+    let value = NexthopValue::new(resolved.target, resolved.mac, NexthopOrigin::Static, 0);
+    // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
+    unsafe { at.write(value) };
+    true
+}
+
+/// What the part before has resolved.
+#[inline(always)]
+pub fn handoff() -> Option<Resolved> {
+    let value = HANDOVER.get(0)?;
+    Some(Resolved {
+        target: value.target(),
+        mac: value.mac(),
+    })
 }
 
 /// The word of an address, or zero.
@@ -220,7 +202,7 @@ extern "C" fn find_address(a: u32, b: u32, c: u32, d: u32) -> u64 {
     )
 }
 
-/// Sets the stamp of the FDB entry with this key. A function of its own as those above; what it returns says nothing.
+/// Sets the stamp of the FDB entry with this key. What it returns says nothing.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn set_stamp(key: u64) -> u64 {

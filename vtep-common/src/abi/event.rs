@@ -47,6 +47,9 @@ impl Event {
     /// The host says that it is a router.
     pub const ROUTER: u32 = 1 << 2;
 
+    /// The address of nobody: a VTEP or a host that there is none of.
+    pub const NOBODY: VtepAddr = VtepAddr::from_v6_be([0; 4]);
+
     /// The MAC.
     #[must_use]
     pub const fn mac(&self) -> MacAddr {
@@ -58,18 +61,40 @@ impl Event {
     #[must_use]
     #[inline(always)]
     pub const fn words(&self) -> [u64; Self::WORDS] {
-        let [v0, v1] = pairs(self.vtep);
-        let [h0, h1] = pairs(self.host);
+        let [v0, v1] = Self::address(&self.vtep);
+        let [h0, h1] = Self::address(&self.host);
         [
-            pair(self.kind, self.segment.get()),
+            Self::what(self.kind, self.segment),
             self.mac,
             v0,
             v1,
             h0,
             h1,
-            pair(self.port.get(), self.flags),
+            Self::from(self.port, self.flags),
             self.time,
         ]
+    }
+
+    /// The first of the words.
+    #[must_use]
+    #[inline(always)]
+    pub const fn what(kind: u32, segment: SegmentId) -> u64 {
+        pair(kind, segment.get())
+    }
+
+    /// The last but one of the words.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from(port: PortSlot, flags: u32) -> u64 {
+        pair(port.get(), flags)
+    }
+
+    /// The two words of a VTEP or a host.
+    #[must_use]
+    #[inline(always)]
+    pub const fn address(addr: &VtepAddr) -> [u64; 2] {
+        let [a, b, c, d] = addr.words_be();
+        [pair(a, b), pair(c, d)]
     }
 
     /// Words of a record.
@@ -163,13 +188,6 @@ const fn pair(first: u32, second: u32) -> u64 {
     } else {
         (second as u64) | ((first as u64) << 32)
     }
-}
-
-/// An address as it stands in memory.
-#[inline(always)]
-const fn pairs(addr: VtepAddr) -> [u64; 2] {
-    let [a, b, c, d] = addr.words_be();
-    [pair(a, b), pair(c, d)]
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::{
         peer::Peer,
         reason::Reason,
     },
-    decide::verdict::{Account, Decision, Verdict},
+    runtime::verdict::End,
     wire::ethernet,
 };
 
@@ -21,19 +21,6 @@ pub trait Counters {
     fn port(&self, slot: PortSlot, direction: Direction, bytes: usize);
     /// One frame went to (encap) or came from (decap) a peer.
     fn peer(&self, peer: PeerId, direction: Direction, bytes: usize);
-}
-
-/// What became of one frame.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-    /// Whom it is counted for.
-    pub account: Account,
-    /// Its reason: that of its verdict, or of what failed.
-    pub reason: Reason,
-    /// The one port that it went to, or [`PortSlot::NONE`].
-    pub to_port: PortSlot,
-    /// The one peer that it went to, or [`PeerId::NONE`].
-    pub to_peer: PeerId,
 }
 
 /// True if a copy of a flooded frame can go to this peer: see [`Reason::CopyLost`].
@@ -65,7 +52,7 @@ pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C) {
     if !reason.is_delivered() {
         return;
     }
-    let bytes = account.inner_len;
+    let bytes = account.inner_len as usize;
     let from_port = !account.from_port.is_none();
     let direction = if from_port {
         Direction::Encap
@@ -87,45 +74,4 @@ pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C) {
     if !to_peer.is_none() {
         counters.peer(to_peer, Direction::Encap, bytes);
     }
-}
-
-/// Counts one frame of `frame_len` bytes for which this was decided and which ended with `reason`.
-pub fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, counters: &C) {
-    let Decision {
-        verdict,
-        segment,
-        from_port,
-        from_peer,
-        inner_len,
-        notes: _,
-        destination: _,
-    } = *decision;
-    let (to_port, to_peer) = match verdict {
-        Verdict::Encap(encap) => (PortSlot::NONE, encap.peer),
-        Verdict::ViaKernel(via) => (PortSlot::NONE, via.peer),
-        Verdict::Deliver(deliver) => (deliver.slot, PeerId::NONE),
-        Verdict::Answer(_) => (from_port, PeerId::NONE),
-        Verdict::Flood(_)
-        | Verdict::FloodPorts(_)
-        | Verdict::Neigh
-        | Verdict::Unknown
-        | Verdict::Resolved(_)
-        | Verdict::Leave(_) => (PortSlot::NONE, PeerId::NONE),
-    };
-    let account = Account {
-        segment,
-        from_port,
-        from_peer,
-        inner_len,
-    };
-    count_end(
-        &End {
-            account,
-            reason,
-            to_port,
-            to_peer,
-        },
-        frame_len,
-        counters,
-    );
 }

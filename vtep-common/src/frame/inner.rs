@@ -114,12 +114,13 @@ impl Inner {
             flags |= Self::SECOND_TAG;
         }
         // From here on, the verifier does not know how the frame is tagged.
+        let flags = frame.opaque(flags);
         let mut inner = Self {
             destination: window.mac(ethernet::DESTINATION_OFFSET),
             source: window.mac(ethernet::SOURCE_OFFSET),
             ethertype,
             tag,
-            flags: frame.opaque(flags),
+            flags,
             tos: 0,
             ttl: 0,
             id: 0,
@@ -271,19 +272,20 @@ impl Inner {
         } = *transport;
         let pseudo = pseudo.fold();
         let mut ports = 0;
-        // Where there is no checksum field, as good as any sum but this one.
-        let mut checksum = !pseudo;
+        // Where there is no checksum field, as good as any sum but this one. The compiler must not know, or else it lets the upper bits
+        // be anything, and the verifier takes this for another case than the others.
+        let mut checksum = core::hint::black_box(u32::from(!pseudo));
         if protocol == u32::from(tcp::PROTOCOL) {
             if let Some(window) = frame.window::<{ tcp::LEN }>(offset) {
                 ports = window.be32(0);
-                checksum = window.be16(tcp::CHECKSUM_OFFSET);
+                checksum = window.be16(tcp::CHECKSUM_OFFSET).into();
                 let header_len = usize::from(window.byte(tcp::DATA_OFFSET) >> 4).wrapping_mul(4);
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(header_len) as u32;
             }
         } else if protocol == u32::from(udp::PROTOCOL) {
             if let Some(window) = frame.window::<{ udp::LEN }>(offset) {
                 ports = window.be32(0);
-                checksum = window.be16(udp::CHECKSUM_OFFSET);
+                checksum = window.be16(udp::CHECKSUM_OFFSET).into();
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(udp::LEN) as u32;
             }
         } else if protocol == SCTP
@@ -293,7 +295,7 @@ impl Inner {
         }
         self.hash = mix.add(u64::from(ports)).finish();
         self.sum = before.word(!pseudo).fold();
-        if odd == 0 && checksum == pseudo {
+        if odd == 0 && checksum == u32::from(pseudo) {
             self.flags |= Self::CHECKSUM_PARTIAL;
         }
     }

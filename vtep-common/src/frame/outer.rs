@@ -7,7 +7,6 @@ use crate::{
         reason::Reason,
     },
     frame::packet::{PacketRead, Window},
-    runtime::{Tables, place},
     wire::{checksum::Sum, ethernet, ipv4, ipv6, udp, vxlan},
 };
 
@@ -23,11 +22,10 @@ pub struct OuterAddresses {
     pub vni: u32,
 }
 
-/// A VXLAN packet.
-#[repr(C)]
+/// The outer headers of a VXLAN packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outer {
-    /// Between whom it travels. First, so that whoever puts down an `Outer` has put down its `OuterAddresses`.
+    /// Between whom it travels.
     pub addresses: OuterAddresses,
     /// Outer IPv6.
     pub v6: bool,
@@ -68,6 +66,14 @@ impl Outer {
     }
 }
 
+/// The host that a packet reaches.
+pub trait Local {
+    /// UDP port of VXLAN.
+    fn udp_port(&self) -> u16;
+    /// True for an address that VXLAN packets are taken at.
+    fn is_local(&self, addr: &VtepAddr) -> bool;
+}
+
 /// Offset of the IP header.
 const IP: usize = ethernet::LEN;
 /// Offset of the UDP header over IPv4 without options.
@@ -90,58 +96,51 @@ const fn byte_of(len: usize) -> u8 {
 /// # Errors
 ///
 /// As there; [`Reason::NotOurAddress`] also for a sound packet for somebody else.
-pub fn parse<P, T>(frame: &P, gso: bool, tables: &T) -> Result<Outer, Reason>
+pub fn parse<P, L>(frame: &P, gso: bool, local: &L) -> Result<Outer, Reason>
 where
     P: PacketRead + ?Sized,
-    T: Tables,
+    L: Local,
 {
     let mut outer = Outer::unread();
-    parse_into(frame, gso, tables, &mut outer)?;
-    if tables.address(&outer.addresses.destination).is_local() {
-        Ok(outer)
-    } else {
-        Err(Reason::NotOurAddress)
+    match parse_into(frame, gso, local, &mut outer) {
+        Err(reason) => Err(for_us(reason, &outer.addresses, local)),
+        Ok(()) if local.is_local(&outer.addresses.destination) => Ok(outer),
+        Ok(()) => Err(Reason::NotOurAddress),
     }
 }
 
-/// Reads the outer headers of a frame into `outer`. `gso` says that it is a GRO packet, whose lengths are those before segmentation.
+/// The reason for a packet with bad headers: what is wrong with one for somebody else is not our business.
+#[inline(always)]
+pub fn for_us<L: Local>(reason: Reason, addresses: &OuterAddresses, local: &L) -> Reason {
+    if reason != Reason::NotVxlan && !local.is_local(&addresses.destination) {
+        Reason::NotOurAddress
+    } else {
+        reason
+    }
+}
+
+/// Reads the outer headers of a frame into `outer`. `gso` says that it is a GSO packet, whose lengths are those before it is
+/// segmented.
 ///
-/// Whether the destination of a sound packet is ours is left for the caller to ask, who has more to look up.
+/// Whether the destination is ours is left for the caller to ask, who has more to look up: [`for_us`] where this fails.
 ///
 /// # Errors
 ///
 /// The reason why the frame is not to be decapsulated here: of class `Passed` or `Continued` where it is left untouched, of
 /// class `Dropped` where it is ours but bad.
 #[inline(always)]
-pub fn parse_into<P, T>(frame: &P, gso: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
+pub fn parse_into<P, L>(frame: &P, gso: bool, local: &L, outer: &mut Outer) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
-    T: Tables,
-{
-    let Err(reason) = read_into(frame, gso, tables, outer) else {
-        return Ok(());
-    };
-    let reason = *tables.spill::<{ place::VERDICT }, _>(&reason);
-    // What is wrong with a packet for somebody else is not our business.
-    if reason != Reason::NotVxlan && !tables.address(&outer.addresses.destination).is_local() {
-        return Err(Reason::NotOurAddress);
-    }
-    Err(reason)
-}
-
-#[inline(always)]
-fn read_into<P, T>(frame: &P, gso: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
+    L: Local,
 {
     // A packet with UDP ports over IPv4 is at least this long.
     let Some(window) = frame.window::<{ UDP_V4 + udp::LEN }>(0) else {
         return Err(Reason::NotVxlan);
     };
     match window.be16(ethernet::TYPE_OFFSET) {
-        ethernet::TYPE_IPV4 => parse_v4(frame, window, gso, tables, outer),
-        ethernet::TYPE_IPV6 => parse_v6(frame, gso, tables, outer),
+        ethernet::TYPE_IPV4 => parse_v4(frame, window, gso, local, outer),
+        ethernet::TYPE_IPV6 => parse_v6(frame, gso, local, outer),
         _ => Err(Reason::NotVxlan),
     }
 }
@@ -184,16 +183,16 @@ where
 }
 
 #[inline(always)]
-fn parse_v4<P, T>(
+fn parse_v4<P, L>(
     frame: &P,
     window: P::Window<'_>,
     gso: bool,
-    tables: &T,
+    local: &L,
     outer: &mut Outer,
 ) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
-    T: Tables,
+    L: Local,
 {
     let Some(header_len) = ipv4::header_len(window.byte(IP)) else {
         return Err(Reason::NotVxlan);
@@ -205,7 +204,7 @@ where
         return Err(Reason::NotVxlan);
     }
     let destination = VtepAddr::from_v4_be(window.raw32(IP + ipv4::DESTINATION_OFFSET));
-    let port = tables.config().udp_port;
+    let port = local.udp_port();
     if header_len != ipv4::LEN {
         let Some(udp) = frame.window::<{ udp::LEN }>(IP.wrapping_add(header_len)) else {
             return Err(Reason::NotVxlan);
@@ -250,10 +249,10 @@ where
 }
 
 #[inline(always)]
-fn parse_v6<P, T>(frame: &P, gso: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
+fn parse_v6<P, L>(frame: &P, gso: bool, local: &L, outer: &mut Outer) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
-    T: Tables,
+    L: Local,
 {
     // Fixed header, and the UDP header or what stands in its place.
     let Some(window) = frame.window::<{ UDP_V6 + udp::LEN }>(0) else {
@@ -271,7 +270,7 @@ where
         ])
     };
     let destination = address(IP + ipv6::DESTINATION_OFFSET);
-    let port = tables.config().udp_port;
+    let port = local.udp_port();
     match window.byte(IP + ipv6::NEXT_HEADER_OFFSET) {
         udp::PROTOCOL => {}
         ipv6::FRAGMENT => {
@@ -291,7 +290,7 @@ where
         }
         ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::DESTINATION_OPTIONS => {
             outer.addresses.destination = destination;
-            return Err(if tables.address(&destination).is_local() {
+            return Err(if local.is_local(&destination) {
                 Reason::LeftToStack
             } else {
                 Reason::NotVxlan

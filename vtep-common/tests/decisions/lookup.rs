@@ -1,6 +1,7 @@
 //! What the tables know of a packet, all at once.
 
 use std::net::IpAddr;
+use vtep_common::runtime::lookup::Lookup;
 
 use vtep_common::abi::id::PeerId;
 use vtep_common::{
@@ -8,9 +9,8 @@ use vtep_common::{
         addr::{MacAddr, VtepAddr},
         peer::Peer,
     },
-    decide::lookup::Lookup,
     frame::{inner::Received, outer::OuterAddresses},
-    runtime::Keyed as _,
+    runtime::tables::Tables as _,
     sim::HostTables,
     testkit::frames::{
         GONE_PEER, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6, PLAIN, PORT_ACCESS,

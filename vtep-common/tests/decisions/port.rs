@@ -1,6 +1,9 @@
 //! Frames at a port.
 
 use std::{collections::HashSet, net::IpAddr};
+use vtep_common::frame::vlan::TagEdit;
+use vtep_common::runtime::verdict::Encap;
+use vtep_common::sim::decision::Decision;
 
 use proptest::prelude::*;
 use vtep_common::{
@@ -12,10 +15,7 @@ use vtep_common::{
         reason::Reason,
         segment::Segment,
     },
-    decide::{
-        port::Stage,
-        verdict::{Decision, Encap, TagEdit},
-    },
+    decide::port::PortStage,
     frame::packet::{Meta, Tag},
     sim::Action,
     testkit::apply::apply_port,
@@ -115,7 +115,7 @@ fn the_packet_on_the_underlay_is_the_template_and_the_frame() {
     let frame = udp_frame(station(PLAIN, PEER_V4));
     let decision = from_access(&world, &frame);
     let meta = Meta::default();
-    let sent = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+    let sent = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
 
     assert_eq!(sent.action, Action::Redirect);
     assert_eq!(&sent.frame[50..], frame);
@@ -433,7 +433,7 @@ fn a_mapped_vlan_is_stripped_and_names_the_vni() {
             assert_eq!((got.fields.vni.get(), got.tag), (vni, edit));
             assert!(got.inner_ip);
             assert_eq!(got.fields.inner_len as usize, inner.len());
-            let sent = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+            let sent = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
             assert_eq!(&sent.frame[50..], inner);
         }
     }
@@ -457,7 +457,7 @@ fn an_unmapped_vlan_is_carried_where_the_untagged_mapping_passes_tags() {
             assert_eq!(decision.from_port, PORT_NATIVE);
             assert_eq!((got.tag, got.inner_ip), (edit, inner_ip));
             assert_eq!(got.fields.inner_len as usize, inner.len() + vlan::LEN);
-            let sent = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+            let sent = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
             assert_eq!(&sent.frame[50..], tagged(&inner, tag));
         }
     }
@@ -533,7 +533,7 @@ fn a_second_tag_is_dropped_unless_the_vni_passes_tags() {
                 // The kernel puts the second tag beside the frame; its device puts it back.
                 let via = via_kernel(&decision);
                 assert_eq!(via.reason, Reason::EncapsulatedByKernel);
-                let outcome = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+                let outcome = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
                 assert_eq!(outcome.skb_tag, Some(q(5)));
                 assert_eq!(tagged(&outcome.frame, q(5)), inner);
             } else {
@@ -551,7 +551,7 @@ fn two_tags_that_are_carried_stay_as_they_are() {
     assert_eq!(encap(&decision).tag, TagEdit::Leave);
     assert!(!encap(&decision).inner_ip);
     let meta = Meta::default();
-    let sent = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+    let sent = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
     assert_eq!(&sent.frame[50..], frame);
 }
 
@@ -571,7 +571,7 @@ fn a_station_at_another_port_gets_the_frame() {
     let outcome = apply_port(
         &frame,
         &Meta::default(),
-        Stage::Tc,
+        PortStage::Tc,
         &decision,
         &world.tables,
     );
@@ -603,7 +603,7 @@ fn a_carried_tag_is_delivered_with_the_frame() {
     };
     let decision = at_port_with(&world, &meta, &inner);
     assert_eq!(deliver(&decision).tag, TagEdit::Carry);
-    let outcome = apply_port(&inner, &meta, Stage::Tc, &decision, &world.tables);
+    let outcome = apply_port(&inner, &meta, PortStage::Tc, &decision, &world.tables);
     assert_eq!(outcome.skb_tag, Some(q(99)));
 
     // Into a VLAN: the port's tag goes outside.
@@ -613,7 +613,7 @@ fn a_carried_tag_is_delivered_with_the_frame() {
         ..meta
     };
     let decision = at_port_with(&world, &meta, &inner);
-    let outcome = apply_port(&inner, &meta, Stage::Tc, &decision, &world.tables);
+    let outcome = apply_port(&inner, &meta, PortStage::Tc, &decision, &world.tables);
     assert_eq!(outcome.frame, tagged(&inner, q(99)));
     assert_eq!(outcome.skb_tag, Some(q(20)));
 }
@@ -922,7 +922,7 @@ fn a_peer_that_takes_zero_over_ipv6_gets_zero() {
         let decision = from_access(&world, &frame);
         assert_eq!(encap(&decision).fields.inner_sum, None);
         let meta = Meta::default();
-        let sent = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+        let sent = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
         assert_eq!(sent.frame[60..62], [0, 0]);
     }
 }
@@ -992,7 +992,7 @@ fn xdp_strips_a_mapped_tag() {
     let frame = tagged(&inner, q(10));
     let decision = at_port_xdp(&world, world.interfaces.trunk, &frame);
     let meta = Meta::default();
-    let sent = apply_port(&frame, &meta, Stage::Xdp, &decision, &world.tables);
+    let sent = apply_port(&frame, &meta, PortStage::Xdp, &decision, &world.tables);
     assert_eq!(&sent.frame[50..], inner);
 }
 

@@ -9,13 +9,13 @@ use vtep_common::{
         id::{PeerId, PortSlot},
         reason::Reason,
     },
-    decide::{count::End, verdict::Account},
     frame::packet::Tag,
+    runtime::verdict::{Account, End},
     wire::vlan,
 };
 
 /// A verdict that a hook never gets: the decision and the hook do not fit.
-const MISFIT: Reason = Reason::TableGap;
+pub const MISFIT: Reason = Reason::TableGap;
 
 /// What is left to do with a frame once it has been counted.
 #[derive(Clone, Copy, PartialEq, Eq)]

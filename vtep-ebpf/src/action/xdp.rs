@@ -3,21 +3,22 @@
 use aya_ebpf::bindings::xdp_action;
 use vtep_common::{
     abi::{
-        event::Event,
+        addr::MacAddr,
         fdb::FdbKey,
         id::ListId,
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
         reason::Reason,
     },
-    decide::{
-        count::End,
-        verdict::{Account, Act, Deliver, Encap, Flood, Resolved, TagEdit},
-    },
     frame::{
-        neigh::Answer,
-        packet::{PacketRead as _, Tag, Window as _},
-        template,
+        neigh::{Answer, Message},
+        packet::{Meta, PacketRead as _, Tag, Window as _},
+        vlan::TagEdit,
+    },
+    runtime::{
+        FoundIngress, Runtime, Slot,
+        arrival::{Arrival, Carried},
+        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved},
     },
     wire::vlan,
 };
@@ -26,19 +27,34 @@ use super::{MISFIT, end, tag_bytes};
 use crate::{
     event,
     frame::xdp::{MACS, XdpFrame},
-    runtime::scratch::KernelTables,
+    runtime::{
+        arrival,
+        scratch::{Scratch, Spilled},
+    },
+    tables::KernelTables,
 };
 
-/// Deals with one frame.
-pub struct XdpAct<'a> {
-    frame: &'a XdpFrame<'a>,
-    tables: KernelTables,
+/// One frame at XDP.
+pub struct Xdp {
+    frame: XdpFrame,
+    meta: Meta,
+    scratch: Scratch,
 }
 
-impl<'a> XdpAct<'a> {
+impl Xdp {
     #[inline(always)]
-    pub const fn new(frame: &'a XdpFrame<'a>, tables: KernelTables) -> Self {
-        Self { frame, tables }
+    pub fn new(frame: XdpFrame, scratch: Scratch) -> Self {
+        Self {
+            frame,
+            meta: frame.meta(),
+            scratch,
+        }
+    }
+
+    /// The scratch memory.
+    #[inline(always)]
+    pub const fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
     /// Sends a finished frame.
@@ -81,8 +97,72 @@ impl<'a> XdpAct<'a> {
     }
 }
 
-impl Act for XdpAct<'_> {
+impl Runtime for Xdp {
+    type Frame = XdpFrame;
+    type Tables = KernelTables;
+    type Spilled<'a, T: Slot + 'a>
+        = Spilled<'a, T>
+    where
+        Self: 'a;
+    type Opaque<'a, T: Slot + 'a>
+        = &'a T
+    where
+        Self: 'a;
     type Outcome = End;
+
+    #[inline(always)]
+    fn frame(&self) -> &XdpFrame {
+        &self.frame
+    }
+
+    #[inline(always)]
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    #[inline(always)]
+    fn tables(&self) -> &KernelTables {
+        &KernelTables
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
+        Err(MISFIT)
+    }
+
+    #[inline(always)]
+    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Spilled<'_, Carried>), Reason> {
+        arrival::xdp_carried(&self.scratch, self.frame)
+    }
+
+    #[inline(always)]
+    fn arrival(&self) -> Result<Spilled<'_, Arrival>, Reason> {
+        arrival::xdp_arrival(&self.scratch, self.frame)
+    }
+
+    #[inline(always)]
+    fn decapsulated(&self) -> Result<Spilled<'_, Arrival>, Reason> {
+        Err(MISFIT)
+    }
+
+    #[inline(always)]
+    fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message> {
+        let mut message = Message::nothing();
+        message
+            .read(&self.frame, l3, ethertype, source)
+            .then_some(message)
+    }
+
+    #[inline(always)]
+    fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Spilled<'a, T> {
+        self.scratch.spill(value)
+    }
+
+    /// The programs here are short enough for the verifier to follow each way, which saves moving the value to memory and back.
+    #[inline(always)]
+    fn opaque<'a, T: Slot>(&'a self, value: &'a T) -> &'a T {
+        value
+    }
 
     #[inline(always)]
     fn leave(&self, account: &Account, reason: Reason) -> End {
@@ -95,7 +175,7 @@ impl Act for XdpAct<'_> {
         clippy::cast_possible_wrap,
         reason = "constants below 100"
     )]
-    fn encap(&self, account: &Account, encap: &Encap, peer: &Peer, _in_place: bool) -> End {
+    fn encap(&self, account: &Account, encap: &&Encap, peer: &Peer, _in_place: bool) -> End {
         let frame = self.frame;
         // All that is read of the packet is read before the head moves.
         let Some(window) = frame.window::<MACS>(0) else {
@@ -106,20 +186,20 @@ impl Act for XdpAct<'_> {
             window.be32(4).to_be(),
             window.be32(8).to_be(),
         ];
-        let outer = &mut self.tables.headers(&peer.template).outer;
+        let headers = self.scratch.headers();
         let strip = if encap.tag == TagEdit::StripInBand {
             vlan::LEN as i32
         } else {
             0
         };
-        let covered = if encap.v6 {
-            template::patch_v6(outer, &encap.fields);
-            frame.adjust_head(strip - LEN_V6 as i32) && frame.store_headers::<LEN_V6>(outer, macs)
+        let written = if encap.v6 {
+            headers.make_v6(&peer.template, &encap.fields);
+            frame.adjust_head(strip - LEN_V6 as i32) && frame.store_headers::<LEN_V6>(headers, macs)
         } else {
-            template::patch_v4(outer, &encap.fields);
-            frame.adjust_head(strip - LEN_V4 as i32) && frame.store_headers::<LEN_V4>(outer, macs)
+            headers.make_v4(&peer.template, &encap.fields);
+            frame.adjust_head(strip - LEN_V4 as i32) && frame.store_headers::<LEN_V4>(headers, macs)
         };
-        if !covered {
+        if !written {
             return self.leave(account, Reason::Reshape);
         }
         let mut outcome = self.send(account, encap.ifindex, Reason::Encapsulated);
@@ -163,13 +243,13 @@ impl Act for XdpAct<'_> {
     }
 
     #[inline(always)]
-    fn to_resolved(&self, account: &Account, _found: &Resolved) -> End {
+    fn to_resolved(&self, account: &Account, _resolved: &Resolved) -> End {
         self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn notify(&self, event: &Event) {
-        event::notify(self.tables, event);
+    fn notify(&self, account: &Account, notice: &Notice<'_>) {
+        event::notify(&self.scratch, account, notice);
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Hiding from the verifier what a number is.
 
-/// Hides a small number, below 128, from the verifier.
+/// Returns a small number, below 128, as it is, and hides from the verifier which one that is.
 ///
 /// It follows every constant that is branched on, or that is the key of an array map, down every path on its own. Of a single
 /// byte on the stack, off the 8-byte boundary and not zero, it remembers only that it is one.

@@ -1,5 +1,7 @@
 //! What several of the checks ask.
 
+use crate::frame::vlan::TagEdit;
+use crate::sim::decision::Decision;
 use crate::{
     abi::{
         addr::VtepAddr,
@@ -7,9 +9,8 @@ use crate::{
         reason::{Class, Reason},
         segment::Segment,
     },
-    decide::verdict::{Decision, TagEdit},
     frame::packet::Meta,
-    runtime::Tables,
+    runtime::tables::Tables,
     sim::{Action, HostCounters, HostTables, Outcome},
     wire::{ethernet, vlan},
 };
@@ -52,7 +53,7 @@ pub(super) fn counted_once(decision: &Decision, reason: Reason, len: usize, tabl
 /// What the daemon is told of a frame from a port is true.
 pub(super) fn told(frame: &[u8], meta: &Meta, decision: &Decision, tables: &HostTables) {
     let segment = tables.segment(decision.segment);
-    for event in decision.notes.events.iter().flatten() {
+    for event in &decision.notes.events {
         let segment = segment.expect("a segment that is there");
         assert_eq!(event.segment, decision.segment);
         assert_eq!(event.port, decision.from_port);

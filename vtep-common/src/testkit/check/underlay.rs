@@ -1,21 +1,19 @@
 //! What must hold for a frame from the underlay: at an uplink, and behind the slow-path device.
 
+use crate::sim::decision::{Decision, Verdict};
+use crate::sim::{decide_tunnel, decide_uplink};
 use crate::{
     abi::{
         outer_template,
         reason::{Class, Reason},
         segment::Segment,
     },
-    decide::{
-        tunnel::{self, TunnelKey, decide_tunnel},
-        uplink::decide_uplink,
-        verdict::{Decision, Verdict},
-    },
+    decide::tunnel::{self, TunnelKey},
     frame::{
         outer::{self, Outer},
         packet::{Meta, Tag},
     },
-    runtime::Tables,
+    runtime::tables::Tables,
     sim::{Action, HostTables, Outcome},
     testkit::apply::{apply_tunnel, apply_uplink},
     testkit::frames::World,
@@ -31,16 +29,16 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
     let gso = meta.gso_size != 0;
     outer_headers(world, frame, gso);
 
-    let tc = decide_uplink(frame, meta, tunnel::Stage::Tc, tables);
+    let tc = decide_uplink(frame, meta, tunnel::DecapStage::Tc, tables);
     let at_tc = tc.verdict.reason(true);
     assert_ne!(at_tc, Reason::LeftToTc);
-    let outcome = apply_uplink(frame, meta, tunnel::Stage::Tc, &tc);
+    let outcome = apply_uplink(frame, meta, tunnel::DecapStage::Tc, &tc);
     from_underlay(frame, meta, &tc, &outcome, tables);
 
     if !gso && meta.tag.is_none() {
-        let xdp = decide_uplink(frame, meta, tunnel::Stage::Xdp, tables);
+        let xdp = decide_uplink(frame, meta, tunnel::DecapStage::Xdp, tables);
         let at_xdp = xdp.verdict.reason(true);
-        let outcome = apply_uplink(frame, meta, tunnel::Stage::Xdp, &xdp);
+        let outcome = apply_uplink(frame, meta, tunnel::DecapStage::Xdp, &xdp);
         from_underlay(frame, meta, &xdp, &outcome, tables);
         match (at_xdp, at_tc) {
             // Generic XDP cannot tell a GRO packet from one that is too big.

@@ -1,16 +1,14 @@
 //! What must hold for a frame from a VM, at a port.
 
+use crate::sim::decision::{Decision, Verdict};
 use crate::{
     abi::{
         addr::MacAddr,
         reason::{Class, Reason},
     },
-    decide::{
-        port,
-        verdict::{Decision, Verdict},
-    },
+    decide::port,
     frame::{neigh::Answer, packet::Meta},
-    runtime::{Keyed as _, Tables},
+    runtime::tables::Tables as _,
     sim::{Action, HostTables, Outcome, decide_port},
     testkit::apply::apply_port,
     testkit::frames::World,
@@ -23,13 +21,13 @@ use super::encap::{encapsulated, same_port_for_any_payload};
 /// What must hold for a frame at a port.
 pub fn port(world: &World, frame: &[u8], meta: &Meta) {
     let tables = &world.tables;
-    let tc = decide_port(frame, meta, port::Stage::Tc, tables);
+    let tc = decide_port(frame, meta, port::PortStage::Tc, tables);
     let at_tc = tc.verdict.reason(false);
     assert!(!matches!(at_tc.class(), Class::Passed | Class::Continued));
-    from_port(frame, meta, port::Stage::Tc, &tc, tables);
+    from_port(frame, meta, port::PortStage::Tc, &tc, tables);
     if meta.tag.is_none() && meta.gso_size == 0 {
-        let xdp = decide_port(frame, meta, port::Stage::Xdp, tables);
-        from_port(frame, meta, port::Stage::Xdp, &xdp, tables);
+        let xdp = decide_port(frame, meta, port::PortStage::Xdp, tables);
+        from_port(frame, meta, port::PortStage::Xdp, &xdp, tables);
         if xdp.verdict == Verdict::Leave(Reason::LeftToTc) {
             assert_eq!(xdp.segment, tc.segment);
         } else {
@@ -42,7 +40,7 @@ pub fn port(world: &World, frame: &[u8], meta: &Meta) {
 pub(super) fn from_port(
     frame: &[u8],
     meta: &Meta,
-    stage: port::Stage,
+    stage: port::PortStage,
     decision: &Decision,
     tables: &HostTables,
 ) {

@@ -25,15 +25,15 @@ impl World {
     pub fn sample(&self, seed: u64) -> Sample {
         let mut rng = Rng::new(seed);
         match Hook::ALL[rng_index(seed)] {
-            Hook::UplinkXdp => self.at_uplink(&mut rng, tunnel::Stage::Xdp),
-            Hook::Uplink => self.at_uplink(&mut rng, tunnel::Stage::Tc),
+            Hook::UplinkXdp => self.at_uplink(&mut rng, tunnel::DecapStage::Xdp),
+            Hook::Uplink => self.at_uplink(&mut rng, tunnel::DecapStage::Tc),
             Hook::Tunnel => self.behind_device(&mut rng),
-            Hook::Port => self.at_port(&mut rng, port::Stage::Tc),
-            Hook::PortXdp => self.at_port(&mut rng, port::Stage::Xdp),
+            Hook::Port => self.at_port(&mut rng, port::PortStage::Tc),
+            Hook::PortXdp => self.at_port(&mut rng, port::PortStage::Xdp),
         }
     }
 
-    fn at_uplink(&self, rng: &mut Rng, stage: tunnel::Stage) -> Sample {
+    fn at_uplink(&self, rng: &mut Rng, stage: tunnel::DecapStage) -> Sample {
         let (vni, number) = self.any_vni(rng);
         let inner = self.inner_frame(rng, number);
         let (source, destination) = any_vteps(rng);
@@ -59,7 +59,7 @@ impl World {
         }
         let mut frame = outer.frame(&inner);
         mutate(rng, &mut frame);
-        let tc = stage == tunnel::Stage::Tc;
+        let tc = stage == tunnel::DecapStage::Tc;
         let meta = Meta {
             ifindex: self.interfaces.uplink,
             tag: (tc && rng.percent(2)).then(|| any_tag(rng)),
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    fn at_port(&self, rng: &mut Rng, stage: port::Stage) -> Sample {
+    fn at_port(&self, rng: &mut Rng, stage: port::PortStage) -> Sample {
         let Interfaces {
             access,
             narrow,
@@ -122,7 +122,7 @@ impl World {
         ];
         let (ifindex, vlan, number) = rng.pick(&choices);
         let mut frame = self.inner_frame(rng, number);
-        let tc = stage == port::Stage::Tc;
+        let tc = stage == port::PortStage::Tc;
         let mut tag = None;
         if vlan != 0 && rng.percent(95) {
             let wanted = Tag {

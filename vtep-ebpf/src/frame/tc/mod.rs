@@ -1,7 +1,6 @@
 //! A frame at TC ingress: an skb.
 
 mod checksum;
-mod headers;
 mod read;
 mod reshape;
 mod send;
@@ -10,12 +9,13 @@ mod tunnel_key;
 use aya_ebpf::{bindings::__sk_buff, helpers::generated as helpers, programs::TcContext};
 use vtep_common::{
     abi::outer_template::LEN_V6,
-    decide::verdict::TagEdit,
-    frame::packet::{Meta, Tag},
+    frame::{
+        packet::{Meta, Tag},
+        vlan::TagEdit,
+    },
     wire::{ethernet, icmpv6, ipv4, ipv6, tcp, vlan},
 };
 
-pub use self::headers::Headers;
 use super::packet_access;
 
 /// Bytes from the front that are made readable where too few are: outer headers over IPv6, inner Ethernet with a tag, inner
@@ -120,7 +120,7 @@ impl TcFrame {
         }
     }
 
-    /// The tag beside the frame.
+    /// The skb tag.
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
@@ -145,7 +145,7 @@ impl TcFrame {
         })
     }
 
-    /// The two words of the tag beside the frame, in network byte order as they would stand in its bytes.
+    /// The two words of the skb tag, in network byte order as they would stand in its bytes.
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
@@ -157,7 +157,7 @@ impl TcFrame {
         [proto as u16, (tci as u16).to_be()]
     }
 
-    /// What is to be done with the tag beside the frame, if there is one, for the inner frame to carry it. Without a branch.
+    /// What is to be done with the skb tag, if there is one, for the inner frame to carry it.
     #[inline(always)]
     pub fn carries(self) -> TagEdit {
         const { assert!(TagEdit::Leave as u8 == 0 && TagEdit::Carry as u8 == 3) };
