@@ -113,7 +113,7 @@ impl Survey {
             .reached
             .entry((sample.hook(), want.reason))
             .or_default() += 1;
-        for event in want.decision.notes.events.iter() {
+        for event in &want.decision.notes.events {
             *self.events.entry(event.kind).or_default() += 1;
         }
         self.refreshed += u64::from(want.decision.notes.refreshed.is_some());

@@ -34,7 +34,7 @@ pub struct Inner {
     /// Bytes of headers from the Ethernet header on that each segment of a GSO packet repeats, an in-band tag included;
     /// where that cannot be told, the whole frame.
     pub headers_len: u32,
-    /// Where [`CHECKSUM_PARTIAL`](Self::PENDING): the folded sum over the whole frame, without any tag, once the checksum is filled in.
+    /// Where [`CHECKSUM_PARTIAL`](Self::CHECKSUM_PARTIAL): the folded sum over the whole frame, without any tag, once the checksum is filled in.
     ///
     /// The transport segment then sums to the complement of its pseudo header (the kernel's "local checksum offload"), so only
     /// the headers before it are read.

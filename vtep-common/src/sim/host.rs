@@ -72,11 +72,11 @@ pub fn decide_port<T: Tables>(frame: &[u8], meta: &Meta, stage: PortStage, table
     if !resolved.mac.is_zero() && set_destination(&mut frame, resolved.mac).is_err() {
         return Decision { notes, ..decision };
     }
-    let last = Host::new(&frame, meta, tables);
+    let host = Host::new(&frame, meta, tables);
     let last = match resolved.target.get() {
-        Some(FdbTarget::List(list)) => last.decide(|host| port::flood::decide(host, list)),
+        Some(FdbTarget::List(list)) => host.decide(|host| port::flood::decide(host, list)),
         Some(FdbTarget::Peer(_) | FdbTarget::Port(_)) | None => {
-            last.decide(|host| port::decide(host, PortStage::Resolved, &resolved))
+            host.decide(|host| port::decide(host, PortStage::Resolved, &resolved))
         }
     };
     Decision {

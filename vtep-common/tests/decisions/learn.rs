@@ -28,7 +28,7 @@ fn from(source: vtep_common::abi::addr::MacAddr) -> Vec<u8> {
 }
 
 fn events(decision: &Decision) -> Vec<Event> {
-    decision.notes.events.iter().copied().collect()
+    decision.notes.events.clone()
 }
 
 /// The one thing that was told.

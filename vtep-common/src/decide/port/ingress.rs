@@ -33,14 +33,14 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
     // Which mapping covers the frame: the VLAN's own, else the port's untagged one where its VNI carries tags.
     let has_vlan = inner.has(Inner::TAGGED) && inner.tag.tpid == vlan::TYPE_8021Q;
     let has_vlan = frame.opaque(has_vlan.into());
-    let look_up = |vid| {
+    let at_vlan = |vid| {
         let key = PortKey::new(meta.ifindex, vid);
         tables.lookup_port(key, inner.source, inner.destination)
     };
-    let mut lookup = look_up(inner.tag.vid() & u16::from(has_vlan).wrapping_neg());
+    let mut lookup = at_vlan(inner.tag.vid() & u16::from(has_vlan).wrapping_neg());
     let strip = has_vlan & lookup.has_place();
     if has_vlan != strip {
-        lookup = look_up(0);
+        lookup = at_vlan(0);
     }
     let strip = Strip::new(frame.opaque(strip));
     let unmapped = || {
