@@ -19,7 +19,7 @@ const BATCH: usize = 1_000;
 
 /// What the frames came to.
 #[derive(Default)]
-struct Survey {
+struct AgreementSurvey {
     seeds: u64,
     compared: u64,
     /// Of them, those that TC was told to be GSO packets.
@@ -39,7 +39,7 @@ fn kernel_and_host_agree_on_random_frames() {
     let survey = with_test_bed(|bench| {
         let world = World::new(bench.interfaces);
         bench.load(&world.tables);
-        let mut survey = Survey::default();
+        let mut survey = AgreementSurvey::default();
         while survey.compared < FRAMES {
             let batch = next_batch(&world, &mut survey);
             compare(bench, &world, &batch);
@@ -53,7 +53,7 @@ fn kernel_and_host_agree_on_random_frames() {
 }
 
 /// The next samples that a test run can show to a program.
-fn next_batch(world: &World, survey: &mut Survey) -> Vec<(u64, Sample, Want)> {
+fn next_batch(world: &World, survey: &mut AgreementSurvey) -> Vec<(u64, Sample, Want)> {
     let mut batch = Vec::with_capacity(BATCH);
     while batch.len() < BATCH {
         let seed = survey.seeds;
@@ -107,7 +107,7 @@ fn leaves_other_entries(bench: &TestBed<'_>, world: &World) {
     }
 }
 
-impl Survey {
+impl AgreementSurvey {
     fn note(&mut self, sample: &Sample, want: &Want) {
         *self
             .reached

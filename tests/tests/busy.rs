@@ -1,70 +1,23 @@
 //! The daemon answers and learns, whatever else it has to do.
 
-use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::fs;
+use std::time::Duration;
 
-use vtep_tests::encoder::Mac;
-use vtep_tests::encoder::inner::udp4;
-use vtep_tests::lab::GREEN;
+use vtep_tests::lab::busy::{Waits, add_vteps, change_other_routes, load, ports, waits_during};
 use vtep_tests::lab::underlay::Family;
-use vtep_tests::lab::wire::{FAR_VM, VM, Wire};
-use vtep_tests::link::Link as _;
+use vtep_tests::lab::wire::Wire;
 use vtep_tests::need_root;
-use vtep_tests::wait::until;
 
 /// How long an answer, or learning a MAC, may take at most. The goals are a fifth of it and less: `cargo xtask bench` measures
 /// them. Here others may need the processors too.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long everybody had to wait at most.
-#[derive(Debug, Default)]
-struct Waits {
-    /// For the status.
-    answer: Duration,
-    /// For a MAC that a VM has just used.
-    learned: Duration,
-    /// How often they were looked at.
-    rounds: u32,
-}
-
-/// A MAC of its own for each number.
-fn mac(number: u32) -> Mac {
-    let [a, b, c, d] = number.to_be_bytes();
-    Mac([2, 1, a, b, c, d])
-}
-
-/// Asks and sends while `work` goes on, at least a few times.
-fn waits_during(wire: &Wire, work: impl FnOnce() + Send) -> Waits {
-    let works = AtomicBool::new(true);
-    let mut waits = Waits::default();
-    std::thread::scope(|scope| {
-        let worker = scope.spawn(|| {
-            work();
-            works.store(false, Ordering::Relaxed);
-        });
-        while works.load(Ordering::Relaxed) || waits.rounds < 3 {
-            let start = Instant::now();
-            drop(wire.daemon.status());
-            waits.answer = waits.answer.max(start.elapsed());
-
-            let new = mac(waits.rounds);
-            let mut frame = udp4(VM, FAR_VM).build();
-            frame[6..12].copy_from_slice(&new.0);
-            let start = Instant::now();
-            wire.port.send(&frame);
-            until("the MAC to be learned", || wire.daemon.fdb(GREEN, new));
-            waits.learned = waits.learned.max(start.elapsed());
-            waits.rounds += 1;
-        }
-        worker.join().expect("the work");
-    });
-    println!("{waits:?}");
-    waits
-}
+/// Ports of one batch, and of one VNI.
+const PORTS: u32 = 100;
 
 #[track_caller]
 fn nobody_waited(waits: &Waits) {
+    println!("{waits:?}");
     assert!(
         waits.answer < PATIENCE && waits.learned < PATIENCE,
         "{waits:?}"
@@ -75,27 +28,55 @@ fn nobody_waited(waits: &Waits) {
 fn changes_of_other_routes_keep_nobody_waiting() {
     need_root!();
     let wire = Wire::new(Family::V4);
-    let gateway = wire.far_ip;
-    wire.ns.ip(&format!("route add 10.0.0.0/8 via {gateway}"));
-    let mut batch = String::new();
-    for number in 0..4000_u32 {
-        let mac = mac(10_000 + number);
-        let [_, _, high, low] = number.to_be_bytes();
-        writeln!(batch, "fdb add {mac} --vni {GREEN} --dst 10.1.{high}.{low}").expect("a line");
-    }
-    let loaded = wire.daemon.vtep_input("batch -", &batch);
-    assert!(loaded.status.success(), "{loaded:?}");
-    let mut changes = String::new();
-    for number in 0..600 {
-        let prefix = format!("203.0.{}.{}/32", number / 256, number % 256);
-        writeln!(changes, "route replace {prefix} via {gateway}").expect("a line");
-    }
+    add_vteps(&wire, 4000);
 
-    let waits = waits_during(&wire, || {
-        for change in changes.lines() {
-            wire.ns.ip(change);
-        }
+    let waits = waits_during(&wire, 0, || change_other_routes(&wire, 600));
+
+    nobody_waited(&waits);
+}
+
+#[test]
+fn many_ports_keep_nobody_waiting_while_they_come_and_go() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    wire.daemon.ok("vni add 7");
+    let batch = ports(&wire, PORTS, 7);
+
+    let waits = waits_during(&wire, 0, || load(&wire, &batch));
+
+    nobody_waited(&waits);
+    let rows = wire.daemon.rows("port show");
+    assert_eq!(rows.len(), PORTS as usize + 1);
+
+    let waits = waits_during(&wire, 1 << 16, || {
+        wire.daemon.ok("vni del 7");
     });
 
     nobody_waited(&waits);
+    assert_eq!(wire.daemon.rows("port show").len(), 1);
+    let links = fs::read_dir(wire.daemon.pins().join("links")).expect("the links");
+    let of_ports = links
+        .map(|link| link.expect("a link").file_name())
+        .filter(|name| name.to_string_lossy().starts_with("tc_port"));
+    assert_eq!(of_ports.count(), 1, "detached when the answer came");
+}
+
+#[test]
+fn a_batch_of_ports_ends_at_the_one_that_is_refused() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    wire.daemon.ok("vni add 7");
+    let batch = ports(&wire, 6, 7).replace("t3", "missing");
+
+    let refused = wire.daemon.vtep_input("batch -", &batch);
+
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success());
+    assert!(
+        said.contains("4: interface missing does not exist"),
+        "{said}"
+    );
+    let rows = wire.daemon.rows("port show");
+    let devs: Vec<&str> = rows.iter().filter_map(|row| row["dev"].as_str()).collect();
+    assert_eq!(devs, ["t0", "t1", "t2", "vm0"]);
 }

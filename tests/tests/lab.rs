@@ -13,7 +13,7 @@ use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::{Attach, GREEN, Kind, Lab};
 use vtep_tests::link::Link as _;
 use vtep_tests::link::capture::Capture;
-use vtep_tests::link::tap::{Tap, Transport};
+use vtep_tests::link::tap::{GsoType, Tap};
 use vtep_tests::traffic::checks::{self, marked};
 use vtep_tests::traffic::stream::Stream;
 use vtep_tests::traffic::{inner_v4, ping, ping_once, pings};
@@ -211,7 +211,7 @@ fn a_gso_packet_written_to_a_tap_is_segmented_as_told() {
     let sum = !checksum(&[&pseudo(ips[0].into(), ips[1].into(), 6, 2520)]);
     frame[50..52].copy_from_slice(&sum.to_be_bytes());
 
-    guest.send_gso(&frame, Transport::Tcp, 1000, 34);
+    guest.send_gso(&frame, GsoType::Tcp, 1000, 34);
 
     for (seq, len) in [(0, 1000), (1000, 1000), (2000, 500)] {
         let segment = wire.wait_for("a segment", |got| got[..12] == frame[..12]);

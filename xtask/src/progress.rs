@@ -10,13 +10,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::shell::Result;
 
 /// One step under way: a spinner on a terminal, plain lines elsewhere.
-pub(crate) struct Step {
+pub(crate) struct SetupStep {
     name: String,
     started: Instant,
     spinner: Option<ProgressBar>,
 }
 
-impl Step {
+impl SetupStep {
     /// Runs `work` as the step `name`; `work` returns what came of it besides a word on it.
     pub(crate) fn run<T>(
         name: impl Into<String>,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    progress::Step,
+    progress::SetupStep,
     shell::{self, Result, doing, quiet, said, text, watched},
     toolchain::{self, Compiler, CoreLibrary, Machine},
 };
@@ -179,7 +179,7 @@ impl Set {
             })
             .collect();
         let commands = ways.iter().map(Way::text).collect();
-        Step::run(what, |step| {
+        SetupStep::run(what, |step| {
             if let Some(found) = find(&machine) {
                 return Ok(found);
             }
@@ -279,7 +279,7 @@ impl Set {
 }
 
 /// Runs an installer; apt's lists are brought up to date if it fails without that.
-fn install(step: &Step, command: &mut Command) -> Result<()> {
+fn install(step: &SetupStep, command: &mut Command) -> Result<()> {
     let first = watched(command, |line| step.line(line));
     if first.is_ok() || command.get_program() != "apt-get" {
         return first;
@@ -406,7 +406,7 @@ pub(crate) fn bpffs() -> Result<()> {
     if is_bpffs_mounted(&mounts) {
         return Ok(());
     }
-    Step::run("BPF file system", |_| {
+    SetupStep::run("BPF file system", |_| {
         quiet(&mut shell::command(&format!("mount -t bpf bpf {BPFFS}")))?;
         Ok(((), format!("mounted at {BPFFS}")))
     })

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod bound;
+mod busy;
 mod choices;
 mod connect;
 mod control;
@@ -69,6 +70,11 @@ pub(crate) const ALL: &[Case] = &[
         name: "control",
         about: "a great many entries loaded through the API, and adopted by a new daemon",
         run: control::run,
+    },
+    Case {
+        name: "busy",
+        about: "how long others wait while routes change and ports come and go",
+        run: busy::run,
     },
 ];
 

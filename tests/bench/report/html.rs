@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use self::text::{date, duration, escape};
 use super::table::{number, wanted, word};
-use super::{GoalState, Report, Row};
+use super::{GoalState, Report, ReportRow};
 use crate::measure::Spread;
 
 const STYLE: &str = include_str!("html/style.css");
@@ -80,7 +80,7 @@ fn machine(report: &Report) -> String {
 
 fn goals(report: &Report) -> String {
     let mut html = String::from("<section id=\"goals\">\n<h2>Goals</h2>\n");
-    let wanted_rows: Vec<&Row> = report
+    let wanted_rows: Vec<&ReportRow> = report
         .rows
         .iter()
         .filter(|row| row.goal.is_some())
@@ -112,7 +112,7 @@ fn goals(report: &Report) -> String {
 }
 
 fn case(report: &Report, name: &str, about: &str) -> String {
-    let rows: Vec<&Row> = report.rows.iter().filter(|row| row.case == name).collect();
+    let rows: Vec<&ReportRow> = report.rows.iter().filter(|row| row.case == name).collect();
     let mut html = format!(
         "<section id=\"case-{0}\">\n<h2>{0}</h2>\n<p>{1}</p>\n",
         escape(name),
@@ -152,7 +152,7 @@ fn case(report: &Report, name: &str, about: &str) -> String {
 }
 
 /// A row of a case's table.
-fn line(row: &Row) -> String {
+fn line(row: &ReportRow) -> String {
     let medians: Vec<String> = row
         .series
         .iter()
@@ -189,7 +189,7 @@ fn line(row: &Row) -> String {
 }
 
 /// What the goal is compared with, and its bounds.
-fn found(row: &Row) -> String {
+fn found(row: &ReportRow) -> String {
     let Some(spread) = row.spread else {
         return "–".to_owned();
     };
@@ -205,7 +205,7 @@ fn found(row: &Row) -> String {
     format!("<b>{}</b>{bounds}", number(spread.median))
 }
 
-fn goal(row: &Row) -> String {
+fn goal(row: &ReportRow) -> String {
     let Some(goal) = row.goal else {
         return String::new();
     };
@@ -221,7 +221,7 @@ fn goal(row: &Row) -> String {
     )
 }
 
-fn verdict(row: &Row) -> String {
+fn verdict(row: &ReportRow) -> String {
     row.verdict.map_or_else(String::new, |verdict| {
         let class = match verdict {
             GoalState::Reached => "reached",
@@ -233,7 +233,7 @@ fn verdict(row: &Row) -> String {
     })
 }
 
-fn rounds(row: &Row) -> String {
+fn rounds(row: &ReportRow) -> String {
     let rounds = &row.rounds;
     let mut html = format!("{} kept", rounds.kept);
     let left_out = [
@@ -253,8 +253,8 @@ fn rounds(row: &Row) -> String {
 }
 
 /// Rows whose figures are of one unit, in the order in which the units come up.
-fn by_unit<'a>(rows: &[&'a Row]) -> Vec<(&'a str, Vec<&'a Row>)> {
-    let mut groups: Vec<(&str, Vec<&Row>)> = Vec::new();
+fn by_unit<'a>(rows: &[&'a ReportRow]) -> Vec<(&'a str, Vec<&'a ReportRow>)> {
+    let mut groups: Vec<(&str, Vec<&ReportRow>)> = Vec::new();
     for row in rows {
         match groups.iter_mut().find(|(unit, _)| *unit == row.unit) {
             Some((_, group)) => group.push(row),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::table::{number, wanted, word};
-use super::{Report, Row};
+use super::{Report, ReportRow};
 use crate::measure::Spread;
 
 /// All rows of a report as tables.
@@ -39,7 +39,7 @@ pub(super) fn tables(report: &Report) -> String {
     text
 }
 
-fn line(text: &mut String, row: &Row) {
+fn line(text: &mut String, row: &ReportRow) {
     let medians: Vec<String> = row
         .series
         .iter()

@@ -117,7 +117,7 @@ impl Goal {
 
 /// A line of the report.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Row {
+pub(crate) struct ReportRow {
     /// The case it belongs to.
     pub(crate) case: String,
     /// What was measured.
@@ -152,7 +152,7 @@ pub(crate) struct Report {
     /// What each case that ran measures.
     pub(crate) cases: Vec<(String, String)>,
     /// What was found.
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<ReportRow>,
 }
 
 impl Report {
@@ -233,7 +233,7 @@ impl Report {
     ) {
         let spread = Spread::of(spread_of);
         let (case, _) = self.cases.last().expect("a case has begun");
-        let row = Row {
+        let row = ReportRow {
             case: case.clone(),
             what: what.to_owned(),
             unit: unit.to_owned(),

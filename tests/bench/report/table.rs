@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{Goal, GoalState, Report, Row};
+use super::{Goal, GoalState, Report, ReportRow};
 use crate::measure::Spread;
 
 /// A row as one line.
-pub(super) fn line(row: &Row) -> String {
+pub(super) fn line(row: &ReportRow) -> String {
     let mut text = format!("{}:", row.what);
     for (name, figures) in &row.series {
         if let Some(spread) = Spread::of(figures) {
@@ -18,7 +18,7 @@ pub(super) fn line(row: &Row) -> String {
     format!("{text}{}{}", ratio(row), remarks(row))
 }
 
-fn ratio(row: &Row) -> String {
+fn ratio(row: &ReportRow) -> String {
     match (&row.pair, row.spread) {
         (Some(_), Some(spread)) => format!(
             "; ratio {:.2} ({:.2} to {:.2})",
@@ -31,7 +31,7 @@ fn ratio(row: &Row) -> String {
     }
 }
 
-fn remarks(row: &Row) -> String {
+fn remarks(row: &ReportRow) -> String {
     let mut text = String::new();
     if let (Some(goal), Some(verdict)) = (row.goal, row.verdict) {
         write!(text, "; goal {}: {}", wanted(goal), word(verdict)).expect("write to a string");

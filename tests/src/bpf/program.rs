@@ -339,9 +339,9 @@ pub fn open_map(pin: &Path) -> OwnedFd {
 
 /// Counts frames, for each processor by itself.
 #[derive(Debug)]
-pub struct Counter(OwnedFd);
+pub struct FrameCounter(OwnedFd);
 
-impl Default for Counter {
+impl Default for FrameCounter {
     fn default() -> Self {
         let mut attr: Attr = [0; 32];
         (attr[0], attr[1], attr[2], attr[3]) = (MAP_TYPE_PERCPU_ARRAY, 4, 8, 1);
@@ -349,7 +349,7 @@ impl Default for Counter {
     }
 }
 
-impl Counter {
+impl FrameCounter {
     /// A program that counts every frame of `length` bytes, and returns `action` for all.
     ///
     /// # Panics

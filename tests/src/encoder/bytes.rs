@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Frame, Ip, Layer};
+use super::{Frame, IpHeader, Layer};
 
 impl Frame {
     pub(super) fn encode(&self, at: usize, body: &[u8]) -> Vec<u8> {
@@ -91,7 +91,7 @@ impl Frame {
         out
     }
 
-    fn ipv4_header(&self, at: usize, ip: &Ip<Ipv4Addr>, body: usize) -> Vec<u8> {
+    fn ipv4_header(&self, at: usize, ip: &IpHeader<Ipv4Addr>, body: usize) -> Vec<u8> {
         let header = 20 + ip.options.len();
         let words = u8::try_from(header / 4).expect("IPv4 options fit 40 bytes");
         let mut out = vec![0x40 | words, ip.tos];
@@ -111,7 +111,7 @@ impl Frame {
         out
     }
 
-    fn ipv6_header(&self, at: usize, ip: &Ip<Ipv6Addr>, body: usize) -> Vec<u8> {
+    fn ipv6_header(&self, at: usize, ip: &IpHeader<Ipv6Addr>, body: usize) -> Vec<u8> {
         let protocol = ip.protocol.unwrap_or_else(|| self.protocol_after(at));
         let mut out = vec![0x60 | (ip.tos >> 4), ip.tos << 4, 0, 0];
         out.extend(len16(ip.options.len() + body).to_be_bytes());

@@ -32,8 +32,8 @@ enum Layer {
         sender: (Mac, Ipv4Addr),
         target: (Mac, Ipv4Addr),
     },
-    Ipv4(Ip<Ipv4Addr>),
-    Ipv6(Ip<Ipv6Addr>),
+    Ipv4(IpHeader<Ipv4Addr>),
+    Ipv6(IpHeader<Ipv6Addr>),
     Udp {
         src: u16,
         dst: u16,
@@ -65,7 +65,7 @@ enum Layer {
 }
 
 #[derive(Clone, Debug)]
-struct Ip<A> {
+struct IpHeader<A> {
     src: A,
     dst: A,
     tos: u8,
@@ -77,7 +77,7 @@ struct Ip<A> {
     protocol: Option<u8>,
 }
 
-impl<A> Ip<A> {
+impl<A> IpHeader<A> {
     fn new(src: A, dst: A) -> Self {
         Self {
             src,
@@ -164,13 +164,13 @@ impl Frame {
     /// Adds an IPv4 header.
     #[must_use]
     pub fn ipv4(self, src: Ipv4Addr, dst: Ipv4Addr) -> Self {
-        self.with(Layer::Ipv4(Ip::new(src, dst)))
+        self.with(Layer::Ipv4(IpHeader::new(src, dst)))
     }
 
     /// Adds an IPv6 header.
     #[must_use]
     pub fn ipv6(self, src: Ipv6Addr, dst: Ipv6Addr) -> Self {
-        self.with(Layer::Ipv6(Ip::new(src, dst)))
+        self.with(Layer::Ipv6(IpHeader::new(src, dst)))
     }
 
     /// Adds the IP header of the family of both addresses.

@@ -1,5 +1,6 @@
 //! Hypervisors, what lies between them, and the VMs behind them.
 
+pub mod busy;
 pub mod kernel;
 pub mod ns;
 pub mod underlay;

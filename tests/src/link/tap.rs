@@ -22,14 +22,14 @@ pub const VNET_LEN: usize = 10;
 
 /// What a GSO packet is segmented into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum GsoType {
     /// Into segments of a stream.
     Tcp,
     /// Into datagrams.
     Udp,
 }
 
-impl Transport {
+impl GsoType {
     /// Its number in an IP header.
     #[must_use]
     pub const fn protocol(self) -> u8 {
@@ -119,11 +119,11 @@ impl Tap {
     /// # Panics
     ///
     /// If the tap does not take it.
-    pub fn send_gso(&self, frame: &[u8], transport: Transport, size: u16, l4: usize) {
+    pub fn send_gso(&self, frame: &[u8], transport: GsoType, size: u16, l4: usize) {
         let kind = match (transport, frame[12..14] == [0x86, 0xdd]) {
-            (Transport::Tcp, false) => 1,
-            (Transport::Tcp, true) => 4,
-            (Transport::Udp, _) => 5,
+            (GsoType::Tcp, false) => 1,
+            (GsoType::Tcp, true) => 4,
+            (GsoType::Udp, _) => 5,
         };
         let mut framed = vec![1, kind];
         for word in [

@@ -9,7 +9,7 @@ use vtep_tests::encoder::{Mac, checksum, eth, pattern, pseudo};
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{FAR_VM, VM, Wire};
 use vtep_tests::link::Link as _;
-use vtep_tests::link::tap::Transport;
+use vtep_tests::link::tap::GsoType;
 use vtep_tests::over_each_family;
 use vtep_tests::wait::DEADLINE;
 
@@ -22,24 +22,24 @@ over_each_family! {
 }
 
 fn every_segment_of_a_tcp_gso_packet_is_right(family: Family) {
-    segments_are_right(&Wire::with_vnet_port(family), FAR_VM, Transport::Tcp);
+    segments_are_right(&Wire::with_vnet_port(family), FAR_VM, GsoType::Tcp);
 }
 
 fn every_segment_of_a_udp_gso_packet_is_right(family: Family) {
-    segments_are_right(&Wire::with_vnet_port(family), FAR_VM, Transport::Udp);
+    segments_are_right(&Wire::with_vnet_port(family), FAR_VM, GsoType::Udp);
 }
 
 fn every_segment_of_a_flooded_gso_packet_is_right(family: Family) {
     let wire = Wire::with_vnet_port(family);
     flood_to(&wire, wire.far_ip);
 
-    for transport in [Transport::Tcp, Transport::Udp] {
+    for transport in [GsoType::Tcp, GsoType::Udp] {
         segments_are_right(&wire, Mac::nth(0x99), transport);
     }
 }
 
 /// Sends GSO packets, and compares every segment on the underlay with what it is to be.
-fn segments_are_right(wire: &Wire, to: Mac, transport: Transport) {
+fn segments_are_right(wire: &Wire, to: Mac, transport: GsoType) {
     const SIZE: u16 = 1000;
     let ((a4, b4), (a6, b6)) = (inner::v4(), inner::v6());
     let protocol = transport.protocol();
@@ -50,8 +50,8 @@ fn segments_are_right(wire: &Wire, to: Mac, transport: Transport) {
         let (sum_at, payload) = (l4 + transport.sum_at(), l4 + transport.header_len());
         let head = eth(VM, to).ip(src, dst);
         let head = match transport {
-            Transport::Tcp => head.tcp(1, 2, 1_000_000),
-            Transport::Udp => head.udp(1, 2),
+            GsoType::Tcp => head.tcp(1, 2, 1_000_000),
+            GsoType::Udp => head.udp(1, 2),
         };
         let mut big = head.bytes(&data).build();
         // As a guest hands it over: the checksum field holds the sum of the pseudo header alone.
@@ -89,11 +89,11 @@ fn segments_are_right(wire: &Wire, to: Mac, transport: Transport) {
             }
             let word = u32::from_be_bytes(inner[l4 + 4..l4 + 8].try_into().unwrap());
             match transport {
-                Transport::Tcp => {
+                GsoType::Tcp => {
                     let seq = u32::try_from(1_000_000 + got.len()).unwrap();
                     assert_eq!(word, seq, "sequence");
                 }
-                Transport::Udp => assert_eq!(word >> 16, len, "UDP length"),
+                GsoType::Udp => assert_eq!(word >> 16, len, "UDP length"),
             }
             let left = data.len() - got.len();
             let size = left.min(SIZE.into());

@@ -34,7 +34,7 @@ use crate::{
 
 #[tokio::test]
 async fn every_change_reaches_the_core_as_it_was_sent() {
-    let daemon = Daemon::start("changes", |_| Ok(Reply::Done));
+    let daemon = FakeDaemon::start("changes", |_| Ok(Reply::Done));
     let mut client = daemon.client().await;
 
     for op in every_op() {
@@ -46,7 +46,7 @@ async fn every_change_reaches_the_core_as_it_was_sent() {
 
 #[tokio::test]
 async fn every_question_reaches_the_core_as_it_was_asked() {
-    let daemon = Daemon::start("questions", |_| Ok(Reply::Fdb(Vec::new())));
+    let daemon = FakeDaemon::start("questions", |_| Ok(Reply::Fdb(Vec::new())));
     let mut client = daemon.client().await;
     let mac = mac("02:00:00:00:00:0b");
     let ip = "2001:db8::1".parse().unwrap();
@@ -99,7 +99,7 @@ async fn rows_arrive_whole_however_many_there_are() {
     for count in [0, 1, 511, 512, 513, 5000] {
         let rows: Vec<_> = (0..count).map(fdb_row).collect();
         let answer = rows.clone();
-        let daemon = Daemon::start("rows", move |_| Ok(Reply::Fdb(answer.clone())));
+        let daemon = FakeDaemon::start("rows", move |_| Ok(Reply::Fdb(answer.clone())));
         let mut client = daemon.client().await;
 
         let all = Query::Fdb(FdbFilter::default());
@@ -110,7 +110,7 @@ async fn rows_arrive_whole_however_many_there_are() {
 #[tokio::test]
 async fn a_refusal_reaches_the_client_as_its_sentence() {
     let sentence = "vni 100 does not exist; create it with: vtep vni add 100";
-    let daemon = Daemon::start("refusal", move |_| Err(Refusal::not_found(sentence)));
+    let daemon = FakeDaemon::start("refusal", move |_| Err(Refusal::not_found(sentence)));
     let mut client = daemon.client().await;
 
     let error = client
@@ -123,7 +123,7 @@ async fn a_refusal_reaches_the_client_as_its_sentence() {
 
 #[tokio::test]
 async fn a_batch_arrives_in_order_with_its_line_numbers() {
-    let daemon = Daemon::start("batch", |_| Ok(Reply::Done));
+    let daemon = FakeDaemon::start("batch", |_| Ok(Reply::Done));
     let text = batch_text(10_000);
 
     let applied = daemon
@@ -149,7 +149,7 @@ async fn a_batch_arrives_in_order_with_its_line_numbers() {
 
 #[tokio::test]
 async fn a_batch_ends_at_the_line_that_the_core_refuses() {
-    let daemon = Daemon::start("refused-batch", |command| match command {
+    let daemon = FakeDaemon::start("refused-batch", |command| match command {
         Command::Batch(ops) if ops.iter().any(|(line, _)| *line == 9000) => {
             Err(Refusal::full("the FDB is full").at_line(9000))
         }
@@ -174,7 +174,7 @@ async fn a_batch_ends_at_the_line_that_the_core_refuses() {
 
 #[tokio::test]
 async fn a_batch_line_that_cannot_be_read_is_named_and_what_was_before_it_is_done() {
-    let daemon = Daemon::start("bad-batch", |_| Ok(Reply::Done));
+    let daemon = FakeDaemon::start("bad-batch", |_| Ok(Reply::Done));
     let good = serde_json::to_string(&BatchLine {
         line: None,
         command: flood_op(1),
@@ -235,7 +235,7 @@ async fn a_core_that_is_gone_is_a_refusal_and_not_a_hang() {
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_in_json_before_the_core_hears_of_it() {
-    let daemon = Daemon::start("nonsense", |_| Ok(Reply::Done));
+    let daemon = FakeDaemon::start("nonsense", |_| Ok(Reply::Done));
     let cases = [
         (
             "GET",
@@ -357,7 +357,7 @@ async fn metrics_are_served_over_tcp_and_nothing_else_is() {
 
 #[tokio::test]
 async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served() {
-    let daemon = Daemon::start("openapi", |_| Ok(Reply::Done));
+    let daemon = FakeDaemon::start("openapi", |_| Ok(Reply::Done));
     let (status, text) = exchange(daemon.raw().await, "GET", "/v1/openapi.json", "").await;
     assert_eq!(status, 200);
     let document: Value = serde_json::from_str(&text).unwrap();
@@ -609,7 +609,7 @@ fn assert_json(row: &impl Serialize, expected: &str) {
 }
 
 /// A daemon whose core answers everything with one function and remembers what it was asked.
-struct Daemon {
+struct FakeDaemon {
     path: PathBuf,
     asked: Arc<Mutex<Vec<Command>>>,
     events: Events,
@@ -617,7 +617,7 @@ struct Daemon {
     served: Option<JoinHandle<()>>,
 }
 
-impl Daemon {
+impl FakeDaemon {
     fn start(
         name: &str,
         answer: impl Fn(&Command) -> Result<Reply, Refusal> + Send + 'static,
@@ -682,7 +682,7 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
+impl Drop for FakeDaemon {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(self.path.parent().unwrap()));
     }

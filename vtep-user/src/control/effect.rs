@@ -80,7 +80,8 @@ pub struct Announce {
     pub to: Vec<IpAddr>,
 }
 
-/// What a change asks for: attach, then join, write, leave, then detach, then resolve and forget, then announce and notify.
+/// What a change asks for: join, write, leave, then resolve and forget, then announce and notify, then detach. XDP attaches before
+/// all that, TC before detaching.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
     /// The map writes, in their order.

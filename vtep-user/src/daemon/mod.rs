@@ -1,9 +1,10 @@
 //! The daemon: wires the API, the control side, the data path and netlink together.
 //!
-//! One task owns everything (`core::Core`): it takes the API's commands and netlink's events one at a time, asks the state
+//! One task owns everything (`core::Core`): it takes the API's commands and netlink's events in turn, asks the state
 //! machine what is to be done, and does it. There is no other writer.
 
 mod announcer;
+mod attacher;
 mod beside;
 mod core;
 mod error;

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod attach;
+mod attached;
 mod batch;
 mod clock;
 mod clsact;
@@ -14,6 +15,7 @@ mod event_ring;
 mod hash_table;
 mod link;
 mod pins;
+mod port_programs;
 mod tables;
 mod transaction;
 
@@ -50,6 +52,7 @@ pub use self::{
     counters::{CounterRow, Snapshot},
     error::DatapathError,
     pins::{BPFFS, check_bpffs, instance_dir, remove_pins},
+    port_programs::PortPrograms,
     transaction::Transaction,
 };
 

@@ -3,7 +3,7 @@
 use vtep_common::abi::config::Config;
 use vtep_common::abi::id::Ifindex;
 
-use super::{Datapath, XdpOutcome, attach::has_tcx, error::DatapathError, link, pins};
+use super::{Datapath, XdpOutcome, attached::has_tcx, error::DatapathError, link, pins};
 use crate::model::XdpMode;
 
 /// `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` (kernel `include/uapi/linux/if_link.h`).

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use vtep_tests::bpf::asm::Asm;
-use vtep_tests::bpf::program::{self, Counter, Program, Ready, TC_SHOT};
+use vtep_tests::bpf::program::{self, FrameCounter, Program, Ready, TC_SHOT};
 use vtep_tests::daemon::Daemon;
 use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::kernel;
@@ -34,7 +34,7 @@ const FRAME: usize = 64;
 /// A VM, its hypervisor, and the sink that stands for the VTEPs.
 pub(super) struct Wiring {
     vtep: Option<Daemon>,
-    counter: Counter,
+    counter: FrameCounter,
     _sink_link: OwnedFd,
     _held: OwnedFd,
     _ready: Ready,
@@ -89,7 +89,7 @@ impl Wiring {
             }
         };
         let redirect = Asm::new().redirect(vm.ifindex(VM_DEV));
-        let counter = Counter::default();
+        let counter = FrameCounter::default();
         let length = family.outer_len() + FRAME;
         let drop_all = counter.returning(program::ProgramType::Tc, length, TC_SHOT);
         let sink_link = Program::load(program::ProgramType::Tc, &drop_all).attach(&sink, SINK);

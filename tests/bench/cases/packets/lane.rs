@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use vtep_tests::bpf::asm::Asm;
-use vtep_tests::bpf::program::{Counter, Program, ProgramType, Ready, TC_SHOT, XDP_DROP};
+use vtep_tests::bpf::program::{FrameCounter, Program, ProgramType, Ready, TC_SHOT, XDP_DROP};
 use vtep_tests::daemon::Daemon;
 use vtep_tests::dump::assert_same;
 use vtep_tests::encoder::Mac;
@@ -62,7 +62,7 @@ pub(super) struct Lane<'a> {
     wanted: Vec<u8>,
     _ready: OwnedFd,
     generator: Program,
-    count: Counter,
+    count: FrameCounter,
     /// Frames sent.
     sent: AtomicU64,
     /// What XDP had finished before.
@@ -83,7 +83,7 @@ impl<'a> Lane<'a> {
         // What else there is to be said on the way, such as who listens to which group, is of another length.
         let length = wanted.len();
         let generator = Asm::new().redirect(from.ns.ifindex(from.device));
-        let count = Counter::default();
+        let count = FrameCounter::default();
         let program = match sink {
             Sink::Skb => Program::load(
                 ProgramType::Tc,

@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::super::table::{number, wanted};
-use super::super::{Goal, Row};
+use super::super::{Goal, ReportRow};
 use super::text::escape;
 use crate::measure::Spread;
 
@@ -45,7 +45,7 @@ const CONTENDERS: [RGBColor; 5] = [
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 /// The ratios of all rows that have one, round by round; `None` if there are none.
-pub(super) fn ratios(rows: &[&Row]) -> Option<String> {
+pub(super) fn ratios(rows: &[&ReportRow]) -> Option<String> {
     let lanes: Vec<Strip<'_>> = rows.iter().filter_map(|row| Strip::of(row)).collect();
     if lanes.is_empty() {
         return None;
@@ -98,7 +98,7 @@ pub(super) fn ratios(rows: &[&Row]) -> Option<String> {
 }
 
 /// The medians of all contenders of rows with this unit, as bars; `None` if there are none.
-pub(super) fn medians(unit: &str, rows: &[&Row]) -> Option<String> {
+pub(super) fn medians(unit: &str, rows: &[&ReportRow]) -> Option<String> {
     let rows: Vec<(&str, Vec<(&str, f64)>)> = rows
         .iter()
         .map(|row| (row.what.as_str(), bars(row)))
@@ -146,7 +146,7 @@ struct Strip<'a> {
 }
 
 impl<'a> Strip<'a> {
-    fn of(row: &'a Row) -> Option<Self> {
+    fn of(row: &'a ReportRow) -> Option<Self> {
         row.pair.as_ref()?;
         let [(_, ours), (_, theirs), ..] = row.series.as_slice() else {
             return None;
@@ -280,7 +280,7 @@ fn round_step(least: f64) -> f64 {
         .unwrap_or(10.0 * power)
 }
 
-fn bars(row: &Row) -> Vec<(&str, f64)> {
+fn bars(row: &ReportRow) -> Vec<(&str, f64)> {
     row.series
         .iter()
         .filter_map(|(name, figures)| Some((name.as_str(), Spread::of(figures)?.median)))

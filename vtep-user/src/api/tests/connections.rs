@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::{Daemon, Reply, exchange, fdb_row, flood_op};
+use super::{FakeDaemon, Reply, exchange, fdb_row, flood_op};
 use crate::api::connections::ConnectionLimits;
 use crate::ask::Command;
 use crate::model::{FdbFilter, Query, VniFilter};
@@ -33,7 +33,7 @@ const HALF_BODY: &str = "POST /v1/ports HTTP/1.1\r\nhost: vtep\r\ncontent-type: 
 
 #[tokio::test]
 async fn half_requests_keep_nobody_out() {
-    let daemon = Daemon::within(FEW, "half", |_| Ok(Reply::Fdb(Vec::new())));
+    let daemon = FakeDaemon::within(FEW, "half", |_| Ok(Reply::Fdb(Vec::new())));
     let mut halves = Vec::new();
     for number in 0..2 * FEW.connections {
         let half = [HALF_HEAD, HALF_BODY, ""][number % 3];
@@ -57,7 +57,7 @@ async fn half_requests_keep_nobody_out() {
 #[tokio::test]
 async fn a_head_that_does_not_arrive_ends_the_connection() {
     let hasty = ConnectionLimits { head: SHORT, ..FEW };
-    let daemon = Daemon::within(hasty, "head", |_| Ok(Reply::Done));
+    let daemon = FakeDaemon::within(hasty, "head", |_| Ok(Reply::Done));
 
     for half in ["", "G", HALF_HEAD] {
         let mut half = started(&daemon, half).await;
@@ -69,7 +69,7 @@ async fn a_head_that_does_not_arrive_ends_the_connection() {
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_refused() {
     let hasty = ConnectionLimits { body: SHORT, ..FEW };
-    let daemon = Daemon::within(hasty, "body", |_| Ok(Reply::Done));
+    let daemon = FakeDaemon::within(hasty, "body", |_| Ok(Reply::Done));
     let mut half = started(&daemon, HALF_BODY).await;
 
     let mut said = [0; 512];
@@ -87,7 +87,7 @@ async fn whoever_is_owed_an_answer_keeps_the_connection() {
         connections: 1,
         ..FEW
     };
-    let (daemon, mut asks) = Daemon::without_core(one, "owed");
+    let (daemon, mut asks) = FakeDaemon::without_core(one, "owed");
     let first = tokio::spawn(exchange(daemon.raw().await, "GET", "/v1/fdb", ""));
     let ask = asks.recv().await.unwrap();
 
@@ -108,7 +108,7 @@ async fn a_client_that_takes_no_answer_gives_way() {
         connections: 1,
         ..FEW
     };
-    let daemon = Daemon::within(one, "stuck", |command| {
+    let daemon = FakeDaemon::within(one, "stuck", |command| {
         let all = Command::Show(Query::Fdb(FdbFilter::default()));
         let rows = if *command == all { 100_000 } else { 0 };
         Ok(Reply::Fdb((0..rows).map(fdb_row).collect()))
@@ -126,7 +126,7 @@ async fn a_client_that_takes_no_answer_gives_way() {
 
 #[tokio::test]
 async fn readers_of_events_leave_connections_for_others() {
-    let daemon = Daemon::start("readers", |_| Ok(Reply::Fdb(Vec::new())));
+    let daemon = FakeDaemon::start("readers", |_| Ok(Reply::Fdb(Vec::new())));
     let mut readers = Vec::new();
     let refused = loop {
         let mut client = daemon.client().await;
@@ -144,7 +144,7 @@ async fn readers_of_events_leave_connections_for_others() {
 
 #[tokio::test]
 async fn what_nobody_waits_for_any_more_is_not_carried_out() {
-    let (daemon, mut asks) = Daemon::without_core(FEW, "gone");
+    let (daemon, mut asks) = FakeDaemon::without_core(FEW, "gone");
     let head = HALF_HEAD.replace("/v1/status", "/v1/fdb") + "\r\n";
     let gone = started(&daemon, &head).await;
     let abandoned = asks.recv().await.unwrap();
@@ -162,7 +162,7 @@ async fn what_nobody_waits_for_any_more_is_not_carried_out() {
 }
 
 /// A connection by which `text` was sent.
-async fn started(daemon: &Daemon, text: &str) -> UnixStream {
+async fn started(daemon: &FakeDaemon, text: &str) -> UnixStream {
     let mut stream = daemon.raw().await;
     stream.write_all(text.as_bytes()).await.unwrap();
     stream

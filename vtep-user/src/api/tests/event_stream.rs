@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::{Daemon, Reply, assert_json, mac, vni};
+use super::{FakeDaemon, Reply, assert_json, mac, vni};
 use crate::api::client::ClientError;
 use crate::api::event_feed::Events;
 use crate::model::{EventDetails, EventKind, EventRow, VniFilter};
@@ -210,27 +210,27 @@ fn the_keys_of_an_event_are_there_in_the_promised_order() {
     assert!(serde_json::from_str::<Value>(&json).unwrap().is_object());
 }
 
-fn start(name: &str) -> Daemon {
-    Daemon::start(name, |_| Ok(Reply::Done))
+fn start(name: &str) -> FakeDaemon {
+    FakeDaemon::start(name, |_| Ok(Reply::Done))
 }
 
 /// A reader that is there: it sees everything that is published from now on.
-async fn watch(daemon: &Daemon, filter: VniFilter) -> Reader {
-    Reader {
+async fn watch(daemon: &FakeDaemon, filter: VniFilter) -> StreamReader {
+    StreamReader {
         pieces: daemon.client().await.events(&filter).await.unwrap().boxed(),
         text: Vec::new(),
         at: 0,
     }
 }
 
-struct Reader {
+struct StreamReader {
     pieces: BoxStream<'static, Result<Bytes, ClientError>>,
     text: Vec<u8>,
     /// Bytes of it that were taken.
     at: usize,
 }
 
-impl Reader {
+impl StreamReader {
     async fn rows(&mut self, count: usize) -> Vec<EventRow> {
         let mut rows = Vec::new();
         for _ in 0..count {

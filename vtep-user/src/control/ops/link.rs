@@ -28,6 +28,12 @@ impl State {
         })
     }
 
+    /// Whether an interface has ports.
+    #[must_use]
+    pub fn has_ports_at(&self, ifindex: Ifindex) -> bool {
+        self.ports.device(ifindex).is_some()
+    }
+
     /// Takes on what changed about an interface: its name, MTU, and how frames can be handed to it.
     pub fn link_changed(&mut self, facts: &LinkFacts) -> Vec<Write> {
         let (changed, came_up) = self.ports.link_changed(facts);

@@ -952,7 +952,7 @@ fn without_a_via_a_host_is_where_the_fdb_has_its_mac() {
     let value = lab.maps.nexthops.values().next().unwrap();
     assert_eq!(
         (value.target().get(), value.flags),
-        (None, NexthopValue::FOLLOWS)
+        (None, NexthopValue::TRACKS)
     );
 }
 

@@ -34,7 +34,7 @@ const LIMITS: Limits = Limits {
 
 /// A frame that the programs report.
 #[derive(Clone, Copy, Debug)]
-struct Frame {
+struct RandomFrame {
     kind: u32,
     segment: u32,
     mac: usize,
@@ -52,12 +52,12 @@ enum Step {
     Mtu(&'static str, u32),
     Locals(bool, bool),
     Running(&'static str, bool),
-    Frames(Vec<Frame>),
+    Frames(Vec<RandomFrame>),
     /// A frame from the MAC is seen where the FDB has it.
     Seen(usize),
     Wait(u64),
     /// The daemon is killed when it has written this share of what the frames ask for, in percent.
-    KilledAt(Vec<Frame>, usize),
+    KilledAt(Vec<RandomFrame>, usize),
     /// The daemon is killed when it has made this share of a change's writes, in percent.
     Killed(Op, usize),
 }
@@ -230,7 +230,7 @@ fn any_host_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn any_frames() -> impl Strategy<Value = Vec<Frame>> {
+fn any_frames() -> impl Strategy<Value = Vec<RandomFrame>> {
     let from = prop_oneof![
         select(&[0, 1, 2, 3][..]).prop_map(From::Port),
         select(&VTEPS[..]).prop_map(From::Vtep),
@@ -243,7 +243,7 @@ fn any_frames() -> impl Strategy<Value = Vec<Frame>> {
         0..HOSTS.len(),
         0_u32..8,
     );
-    let frame = frame.prop_map(|(kind, segment, mac, from, host, flags)| Frame {
+    let frame = frame.prop_map(|(kind, segment, mac, from, host, flags)| RandomFrame {
         kind,
         segment,
         mac,
@@ -412,8 +412,8 @@ fn take_over(lab: &mut Lab, effect: &Effect, share: usize) {
     assert_eq!(lab.adopt().writes, [], "it was not repaired");
 }
 
-fn event(lab: &Lab, frame: &Frame) -> Event {
-    let Frame {
+fn event(lab: &Lab, frame: &RandomFrame) -> Event {
+    let RandomFrame {
         kind,
         segment,
         mac,

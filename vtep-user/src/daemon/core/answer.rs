@@ -1,63 +1,37 @@
 //! Answering what the API asks.
 
-use super::{super::error::internal, Core};
+use super::{super::error::internal, Core, work::Work};
 use crate::{
     ask::{Ask, Command, Reply},
     model::{FdbAt, Query, Refusal, Status, VniFilter},
     stats,
 };
 
-/// Changes of a batch that are made before the events of the programs have their turn.
-const CHANGES_AT_ONCE: usize = 256;
-
 impl Core {
-    /// Answers. True if everything has been removed.
+    /// Answers what is asked, and takes on what is to be changed. True if everything has been removed.
     pub(super) async fn take_ask(&mut self, ask: Ask) -> bool {
         if !ask.is_awaited().await {
             tracing::info!("left a request undone, because its client is gone");
             return false;
         }
         self.look_for_watchers();
-        if matches!(ask.command, Command::Teardown) {
-            let removed = self
-                .teardown()
-                .await
-                .map(|()| Reply::Done)
-                .map_err(internal);
-            let done = removed.is_ok();
-            ask.answer(removed);
-            return done;
-        }
-        self.finding = false;
-        let answer = self.answer(&ask).await;
-        if self.finding {
-            let settled = self.resolver.settled();
-            tokio::spawn(async move {
-                settled.await;
-                ask.answer(answer);
-            });
-        } else {
-            ask.answer(answer);
+        let Ask { command, reply } = ask;
+        match command {
+            // Nobody may be there any more to take it.
+            Command::Show(query) => drop(reply.send(self.show(query))),
+            Command::Do(op) => self.works.push(Work::new([(None, op)], reply)),
+            Command::Batch(ops) => {
+                let changes = ops.into_iter().map(|(line, op)| (Some(line), op));
+                self.works.push(Work::new(changes, reply));
+            }
+            Command::Teardown => {
+                let removed = self.teardown().await.map(|()| Reply::Done);
+                let done = removed.is_ok();
+                drop(reply.send(removed.map_err(internal)));
+                return done;
+            }
         }
         false
-    }
-
-    async fn answer(&mut self, ask: &Ask) -> Result<Reply, Refusal> {
-        match &ask.command {
-            Command::Show(query) => self.show(query.clone()),
-            Command::Do(op) => self.change(op).await.map(|()| Reply::Done),
-            Command::Batch(ops) => {
-                for some in ops.chunks(CHANGES_AT_ONCE) {
-                    if !ask.is_awaited().await {
-                        return Err(Refusal::internal("the client of the batch is gone"));
-                    }
-                    self.change_some(some).await?;
-                    self.read_events().await;
-                }
-                Ok(Reply::Done)
-            }
-            Command::Teardown => Err(Refusal::internal("a teardown is not answered here")),
-        }
     }
 
     fn show(&self, query: Query) -> Result<Reply, Refusal> {

@@ -43,7 +43,7 @@ impl Core {
     }
 
     async fn carry_out_or_log(&mut self, effect: Effect) {
-        if let Err(refusal) = self.carry_out(effect, None).await {
+        if let Err(refusal) = self.carry_out(effect).await {
             tracing::error!(%refusal, "could not write a learned entry");
         }
     }

@@ -7,14 +7,18 @@ mod answer;
 mod apply;
 mod learn;
 mod track;
+mod work;
 
 use std::{collections::HashMap, error::Error, time::Duration};
 
+use futures::StreamExt as _;
 use tokio::{sync::mpsc, time::Instant};
 use vtep_common::abi::id::Ifindex;
 
+use self::work::Works;
 use super::{
     announcer::Announcer,
+    attacher::Attacher,
     error::DaemonError,
     groups::Groups,
     options::Options,
@@ -56,6 +60,8 @@ pub(super) struct Core {
     uplinks: Uplinks,
     slow_path: SlowPath,
     resolver: Resolver,
+    attacher: Attacher,
+    works: Works,
     groups: Groups,
     announcer: Announcer,
     own_macs: OwnMacs,
@@ -78,6 +84,8 @@ impl Core {
         } = prepared;
         let mut core = Self {
             resolver: Resolver::start()?,
+            attacher: Attacher::start(datapath.port_programs()?)?,
+            works: Works::default(),
             groups: Groups::new(netlink.clone(), options.udp_port()),
             announcer: Announcer::new(options.udp_port()),
             own_macs: OwnMacs::default(),
@@ -145,7 +153,7 @@ impl Core {
                 () = tokio::time::sleep_until(pause.unwrap_or(second)), if pause.is_some() => {
                     pause = None;
                 }
-                ready = ring.readable(), if pause.is_none() => {
+                ready = ring.readable(), if pause.is_none() && !self.works.ahead => {
                     let mut ready =
                         ready.map_err(|error| broken("cannot read learning events any more", &error))?;
                     match self.read_events().await {
@@ -156,7 +164,7 @@ impl Core {
                     // The API's tasks have the same thread.
                     tokio::task::yield_now().await;
                 }
-                () = tokio::time::sleep_until(tick) => {
+                () = tokio::time::sleep_until(tick), if !self.works.ahead => {
                     let now = Instant::now();
                     if now >= second {
                         self.each_second().await;
@@ -169,11 +177,23 @@ impl Core {
                 () = tokio::time::sleep_until(announce.unwrap_or(second)), if announce.is_some() => {
                     self.send_announcements();
                 }
-                found = self.resolver.next() => {
+                () = std::future::ready(()), if self.works.can_go_on() => {
+                    self.go_on().await;
+                    // Whoever makes many changes does not keep others from learning.
+                    if !self.works.ahead {
+                        self.read_events().await;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                Some((work, woken)) = self.works.waiting.next() => {
+                    self.wake(work, woken).await;
+                    tokio::task::yield_now().await;
+                }
+                found = self.resolver.next(), if !self.works.ahead => {
                     self.take_found(found.ok_or_else(no_paths)?);
                     tokio::task::yield_now().await;
                 }
-                event = monitor.next() => match event {
+                event = monitor.next(), if !self.works.ahead => match event {
                     Ok(event) => self.track(event, &mut monitor).await,
                     Err(error) => {
                         return Err(broken("cannot follow the underlay any more", &error));

@@ -1,0 +1,242 @@
+//! Attaching to ports, and letting them go, on a thread of its own: by TC each time takes the kernel as long as all processors need
+//! to have a look (`synchronize_rcu`, some tens of milliseconds), and a VNI may have hundreds of ports.
+//!
+//! What is to be attached comes first; what is to be let go waits, unless the same interface is to be attached again.
+
+use std::collections::VecDeque;
+
+use tokio::sync::{mpsc, oneshot};
+use vtep_common::abi::id::Ifindex;
+
+use super::{
+    beside,
+    error::{DaemonError, internal},
+    facts,
+};
+use crate::{
+    control::{Attachment, LinkFacts},
+    datapath::{DatapathError, PortPrograms},
+    model::{PortHook, Refusal},
+    netlink::{Link, Netlink, OWNER},
+};
+
+/// Somebody waits for the end of an order.
+type Done<T> = oneshot::Sender<T>;
+
+/// An interface that is to be a port, and what the control side needs to know of it.
+pub(super) type Looked = Result<Option<(Link, LinkFacts)>, Refusal>;
+
+/// What the core orders.
+enum Order {
+    Look(String, Done<Looked>),
+    Attach(Vec<Attachment>, Done<Result<(), DatapathError>>),
+    LetGo(Vec<Ifindex>, Done<Result<(), DatapathError>>),
+}
+
+/// The core's end.
+pub(super) struct Attacher {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Attacher {
+    pub(super) fn start(programs: PortPrograms) -> Result<Self, DaemonError> {
+        let (orders, ordered) = mpsc::unbounded_channel();
+        beside::spawn("vtep-ports", move || async move {
+            let hands = Hands {
+                netlink: Netlink::open()?,
+                programs,
+            };
+            run(hands, ordered).await;
+            Ok(())
+        })?;
+        Ok(Self { orders })
+    }
+
+    /// Looks an interface up that is to be a port.
+    pub(super) fn look(&self, dev: String) -> impl Future<Output = Looked> + use<> {
+        let answer = self.order(|done| Order::Look(dev, done));
+        async move { answer.await.unwrap_or_else(|_| Err(ended())) }
+    }
+
+    /// Takes frames from interfaces; stops at the first from which it cannot.
+    pub(super) fn attach(
+        &self,
+        attach: Vec<Attachment>,
+    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
+        finished(self.order(|done| Order::Attach(attach, done)))
+    }
+
+    /// Takes no more frames from interfaces.
+    pub(super) fn let_go(
+        &self,
+        detach: Vec<Ifindex>,
+    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
+        finished(self.order(|done| Order::LetGo(detach, done)))
+    }
+
+    fn order<T>(&self, order: impl FnOnce(Done<T>) -> Order) -> oneshot::Receiver<T> {
+        let (done, answer) = oneshot::channel();
+        // If the thread has ended, whoever waits for the answer is told.
+        drop(self.orders.send(order(done)));
+        answer
+    }
+}
+
+async fn finished(answer: oneshot::Receiver<Result<(), DatapathError>>) -> Result<(), Refusal> {
+    answer.await.map_err(|_| ended())?.map_err(internal)
+}
+
+fn ended() -> Refusal {
+    Refusal::internal(
+        "the thread that attaches to ports has ended; start the daemon again with: vtep run",
+    )
+}
+
+/// What the thread works with.
+struct Hands {
+    netlink: Netlink,
+    programs: PortPrograms,
+}
+
+/// Carries out orders until nobody gives any more.
+async fn run(mut hands: Hands, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut queue = Queue::default();
+    loop {
+        let order = if let Ok(order) = orders.try_recv() {
+            order
+        } else if let Some(ifindex) = queue.next() {
+            let detached = hands.programs.detach(ifindex);
+            queue.done(ifindex, detached);
+            continue;
+        } else if let Some(order) = orders.recv().await {
+            order
+        } else {
+            return;
+        };
+        match order {
+            // Nobody may wait for these any more.
+            Order::Look(dev, done) => drop(done.send(hands.look(&dev).await)),
+            Order::Attach(attach, done) => {
+                drop(done.send(hands.attach(&attach, &mut queue)));
+            }
+            Order::LetGo(detach, done) => queue.push(detach, done),
+        }
+    }
+}
+
+impl Hands {
+    async fn look(&self, dev: &str) -> Looked {
+        match self.netlink.find_link(dev).await.map_err(internal)? {
+            Some(link) if !link.ethernet => Err(Refusal::invalid(format!(
+                "interface {dev} carries no Ethernet frames; name one that does, or make a tap with: ip tuntap add dev NAME mode tap"
+            ))),
+            Some(link)
+                if link
+                    .alias
+                    .as_deref()
+                    .is_some_and(|alias| alias.starts_with(OWNER)) =>
+            {
+                Err(Refusal::invalid(format!(
+                    "interface {dev} is the slow-path device of another vtep instance and cannot be a port; name the interface of a VM"
+                )))
+            }
+            Some(link) => {
+                let facts = facts::of_port(&self.netlink, &link).map_err(internal)?;
+                Ok(Some((link, facts)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn attach(&mut self, attach: &[Attachment], queue: &mut Queue) -> Result<(), DatapathError> {
+        for wanted in attach {
+            if queue.take(wanted.ifindex) {
+                let detached = self.programs.detach(wanted.ifindex);
+                queue.done(wanted.ifindex, detached);
+            }
+            let xdp = wanted.hook == PortHook::Xdp;
+            self.programs.attach(&wanted.name, wanted.ifindex, xdp)?;
+        }
+        Ok(())
+    }
+}
+
+/// Interfaces that are to be let go.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Ifindex>,
+    orders: Vec<LetGo>,
+}
+
+/// An order to let interfaces go.
+struct LetGo {
+    left: Vec<Ifindex>,
+    failed: Option<DatapathError>,
+    done: Done<Result<(), DatapathError>>,
+}
+
+impl Queue {
+    fn push(&mut self, detach: Vec<Ifindex>, done: Done<Result<(), DatapathError>>) {
+        self.waiting.extend(&detach);
+        self.orders.push(LetGo {
+            left: detach,
+            failed: None,
+            done,
+        });
+    }
+
+    /// The next interface, which is none of those that wait any more.
+    fn next(&mut self) -> Option<Ifindex> {
+        self.waiting.pop_front()
+    }
+
+    /// Takes an interface out of its turn; false if it does not wait.
+    fn take(&mut self, ifindex: Ifindex) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|waiting| *waiting != ifindex);
+        self.waiting.len() < before
+    }
+
+    /// An interface has been let go: whoever ordered it is told, if it was the last.
+    fn done(&mut self, ifindex: Ifindex, mut result: Result<(), DatapathError>) {
+        for order in &mut self.orders {
+            let before = order.left.len();
+            order.left.retain(|left| *left != ifindex);
+            if order.left.len() < before && order.failed.is_none() {
+                order.failed = std::mem::replace(&mut result, Ok(())).err();
+            }
+        }
+        for order in self.orders.extract_if(.., |order| order.left.is_empty()) {
+            // Nobody may wait for it any more.
+            drop(order.done.send(order.failed.map_or(Ok(()), Err)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_ends_with_its_last_interface_whichever_way_that_went() {
+        let mut queue = Queue::default();
+        let (first, mut first_done) = oneshot::channel();
+        let (second, mut second_done) = oneshot::channel();
+        queue.push([1, 2].map(Ifindex::new).to_vec(), first);
+        queue.push([3].map(Ifindex::new).to_vec(), second);
+
+        assert!(queue.take(Ifindex::new(3)));
+        assert!(!queue.take(Ifindex::new(3)));
+        queue.done(Ifindex::new(3), Ok(()));
+        assert!(second_done.try_recv().unwrap().is_ok());
+
+        assert_eq!(queue.next(), Some(Ifindex::new(1)));
+        queue.done(Ifindex::new(1), Err(DatapathError::Missing("a program")));
+        assert!(first_done.try_recv().is_err());
+        assert_eq!(queue.next(), Some(Ifindex::new(2)));
+        queue.done(Ifindex::new(2), Ok(()));
+
+        assert!(first_done.try_recv().unwrap().is_err());
+        assert_eq!(queue.next(), None);
+    }
+}

@@ -1,0 +1,363 @@
+//! Requests that change something, while they are carried out: a piece at a time, in turn with each other and with everything
+//! else. What the kernel takes its time for is done beside the core; the request waits for it, and nobody else does.
+
+use std::collections::{HashMap, VecDeque};
+
+use futures::{FutureExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
+use tokio::sync::oneshot;
+use vtep_common::abi::id::Ifindex;
+
+use super::{
+    super::attacher::Looked,
+    Core,
+    apply::{DeferredWrites, delivery},
+};
+use crate::{
+    ask::Reply,
+    control::{Effect, LinkFacts},
+    model::{Op, PortHook, Refusal},
+    netlink::Link,
+};
+
+/// Changes that are made before others have their turn.
+const CHANGES_AT_ONCE: usize = 256;
+
+/// A change, and the number of its line in a batch.
+type Change = (Option<u64>, Op);
+
+/// A request that changes something.
+pub(super) struct Work {
+    changes: VecDeque<Change>,
+    reply: oneshot::Sender<Result<Reply, Refusal>>,
+    /// It has brought new peers, whose paths may not be known yet.
+    finds: bool,
+}
+
+impl Work {
+    pub(super) fn new(
+        changes: impl IntoIterator<Item = Change>,
+        reply: oneshot::Sender<Result<Reply, Refusal>>,
+    ) -> Self {
+        Self {
+            changes: changes.into_iter().collect(),
+            reply,
+            finds: false,
+        }
+    }
+
+    /// Whether its next change may attach to an interface, or let one go.
+    fn touches_interfaces(&self) -> bool {
+        self.changes.front().is_some_and(|(_, op)| match op {
+            Op::PortAdd(_) | Op::PortSet { .. } | Op::PortDel { .. } | Op::VniDel { .. } => true,
+            Op::VniAdd { .. }
+            | Op::VniSet { .. }
+            | Op::FdbAdd(_)
+            | Op::FdbAppend(_)
+            | Op::FdbReplace(_)
+            | Op::FdbDel(_)
+            | Op::FdbFlush(_)
+            | Op::NeighAdd(_)
+            | Op::NeighReplace(_)
+            | Op::NeighDel(_)
+            | Op::NexthopAdd(_)
+            | Op::NexthopReplace(_)
+            | Op::NexthopDel(_)
+            | Op::PeerSet { .. } => false,
+        })
+    }
+
+    fn end(self, result: Result<(), Refusal>) {
+        // Nobody may be there any more to take it.
+        drop(self.reply.send(result.map(|()| Reply::Done)));
+    }
+}
+
+/// What a request has waited for.
+pub(super) enum Woken {
+    /// An interface that is to be a port was looked up.
+    Looked(Change, Looked),
+    /// Interfaces were attached to, or not.
+    Attached(Box<Attached>, Result<(), Refusal>),
+    /// Interfaces were let go; the number of the line that asked for it.
+    LetGo(Option<u64>, Result<(), Refusal>),
+    /// The paths to new peers are known.
+    Settled,
+}
+
+/// What is left to do of a change that attaches to an interface.
+pub(super) struct Attached {
+    line: Option<u64>,
+    undo: Option<Op>,
+    facts: Option<LinkFacts>,
+    /// What is only done once it is attached.
+    then: Option<Box<Effect>>,
+    let_go: Vec<Ifindex>,
+}
+
+/// All requests that change something.
+#[derive(Default)]
+pub(super) struct Works {
+    /// Those whose turn comes.
+    ready: VecDeque<Work>,
+    /// Those that wait.
+    pub(super) waiting: FuturesUnordered<LocalBoxFuture<'static, (Work, Woken)>>,
+    /// One of them attaches to an interface: no other change touches interfaces.
+    attaching: bool,
+    /// The state is ahead of the maps: nothing else is written.
+    pub(super) ahead: bool,
+    /// Interfaces that are being looked up to be ports.
+    looking: usize,
+    /// How interfaces have changed meanwhile.
+    changed: HashMap<Ifindex, Link>,
+}
+
+impl Works {
+    pub(super) fn push(&mut self, work: Work) {
+        self.ready.push_back(work);
+    }
+
+    /// Whether there is something to go on with.
+    pub(super) fn can_go_on(&self) -> bool {
+        !self.ahead && self.ready.iter().any(|work| self.may_go_on(work))
+    }
+
+    fn may_go_on(&self, work: &Work) -> bool {
+        !(self.attaching && work.touches_interfaces())
+    }
+
+    fn take(&mut self) -> Option<Work> {
+        let at = self.ready.iter().position(|work| self.may_go_on(work))?;
+        self.ready.remove(at)
+    }
+
+    /// Takes note of a change to an interface that may be about to be a port.
+    pub(super) fn note(&mut self, link: &Link) {
+        if self.looking > 0 {
+            self.changed.insert(link.index, link.clone());
+        }
+    }
+
+    fn wait(&mut self, work: Work, woken: impl Future<Output = Woken> + 'static) {
+        let waits = async move { (work, woken.await) };
+        self.waiting.push(waits.boxed_local());
+    }
+}
+
+impl Core {
+    /// Goes on with the request whose turn it is.
+    pub(super) async fn go_on(&mut self) {
+        let Some(mut work) = self.works.take() else {
+            return;
+        };
+        if work.reply.is_closed() {
+            tracing::info!(
+                left = work.changes.len(),
+                "left changes undone, because the client is gone"
+            );
+            return;
+        }
+        self.look_for_watchers();
+        let mut deferred = DeferredWrites::default();
+        for _ in 0..CHANGES_AT_ONCE {
+            let Some((line, op)) = work.changes.pop_front() else {
+                let written = self.write_deferred(&mut deferred);
+                self.finish(work, written);
+                return;
+            };
+            if let Op::PortAdd(spec) = &op {
+                let dev = spec.dev.clone();
+                if let Err(refusal) = self.write_deferred(&mut deferred) {
+                    work.end(Err(refusal));
+                    return;
+                }
+                if self.works.looking == 0 {
+                    self.works.changed.clear();
+                }
+                self.works.looking += 1;
+                let looked = self.attacher.look(dev);
+                let woken = looked.map(move |looked| Woken::Looked((line, op), looked));
+                self.works.wait(work, woken);
+                return;
+            }
+            match self.state.apply(&op, &None::<LinkFacts>) {
+                Ok(effect) if effect.only_writes() => deferred.push(line, effect),
+                Ok(effect) => {
+                    // The state has it: it is done whatever became of what came before.
+                    let written = self.write_deferred(&mut deferred);
+                    self.begin(work, line, effect, None, written).await;
+                    return;
+                }
+                Err(refusal) => {
+                    let written = self.write_deferred(&mut deferred);
+                    work.end(written.and(Err(at(line, refusal))));
+                    return;
+                }
+            }
+        }
+        match self.write_deferred(&mut deferred) {
+            Ok(()) => self.works.push(work),
+            Err(refusal) => work.end(Err(refusal)),
+        }
+    }
+
+    /// Goes on with a request that has what it waited for.
+    pub(super) async fn wake(&mut self, work: Work, woken: Woken) {
+        self.look_for_watchers();
+        match woken {
+            Woken::Looked(change, looked) => self.looked(work, change, looked).await,
+            Woken::Attached(attached, result) => self.attached(work, *attached, result).await,
+            Woken::LetGo(_, Ok(())) => self.works.push(work),
+            Woken::LetGo(line, Err(refusal)) => work.end(Err(at(line, refusal))),
+            Woken::Settled => work.end(Ok(())),
+        }
+    }
+
+    async fn looked(&mut self, mut work: Work, (line, op): Change, looked: Looked) {
+        self.works.looking -= 1;
+        if self.works.attaching {
+            // Another change attaches meanwhile: this one has its turn afterwards, and looks again.
+            work.changes.push_front((line, op));
+            self.works.push(work);
+            return;
+        }
+        let looked = match looked {
+            Ok(looked) => looked,
+            Err(refusal) => {
+                work.end(Err(at(line, refusal)));
+                return;
+            }
+        };
+        let (interface, facts) = looked.unzip();
+        match self.state.apply(&op, &facts) {
+            Ok(effect) => {
+                if let Some(interface) = &interface {
+                    self.own_macs.note(interface);
+                }
+                if let Some(facts) = &facts {
+                    tracing::info!("port {}: {}", facts.name, delivery(facts));
+                }
+                self.begin(work, line, effect, facts, Ok(())).await;
+                self.catch_up_with(interface.as_ref());
+            }
+            Err(refusal) => work.end(Err(at(line, refusal))),
+        }
+    }
+
+    /// Takes on what changed about a new port's interface since it was looked at.
+    fn catch_up_with(&mut self, link: Option<&Link>) {
+        if let Some(changed) = link.and_then(|link| self.works.changed.remove(&link.index))
+            && let Err(error) = self.port_changed(&changed)
+        {
+            tracing::error!(%error, "could not follow a change of a port");
+        }
+    }
+
+    /// Does what the state machine asks for, of a change that the state has.
+    ///
+    /// Attaching by TC has no reason to fail: what is for a new port gets there meanwhile. XDP may be taken by somebody else: there
+    /// attaching comes first, and until it is done nothing is written, because the maps lack what the state has.
+    async fn begin(
+        &mut self,
+        mut work: Work,
+        line: Option<u64>,
+        effect: Effect,
+        facts: Option<LinkFacts>,
+        written: Result<(), Refusal>,
+    ) {
+        let attach = effect.attach.clone();
+        let undo = effect.undo.clone();
+        let first = attach.iter().any(|wanted| wanted.hook == PortHook::Xdp);
+        let (then, let_go) = if first {
+            (Some(Box::new(effect)), Vec::new())
+        } else {
+            match self.perform(effect).await {
+                Ok(let_go) => (None, let_go),
+                Err(refusal) => {
+                    work.end(written.and(Err(at(line, refusal))));
+                    return;
+                }
+            }
+        };
+        work.finds |= std::mem::take(&mut self.finding);
+        if let Err(refusal) = written {
+            self.let_go_later(let_go);
+            work.end(Err(refusal));
+            return;
+        }
+        if attach.is_empty() {
+            self.let_go_for(work, line, let_go);
+            return;
+        }
+        self.works.attaching = true;
+        self.works.ahead = first;
+        let attached = Box::new(Attached {
+            line,
+            undo,
+            facts,
+            then,
+            let_go,
+        });
+        let result = self.attacher.attach(attach);
+        let woken = result.map(|result| Woken::Attached(attached, result));
+        self.works.wait(work, woken);
+    }
+
+    async fn attached(&mut self, mut work: Work, attached: Attached, result: Result<(), Refusal>) {
+        let Attached {
+            line,
+            undo,
+            facts,
+            then,
+            mut let_go,
+        } = attached;
+        self.works.attaching = false;
+        self.works.ahead = false;
+        let result = match result {
+            Ok(()) => match then {
+                Some(effect) => self.perform(*effect).await.map(|more| let_go.extend(more)),
+                None => Ok(()),
+            },
+            Err(refusal) => self
+                .roll_back(undo, then.map(|effect| *effect), facts.as_ref())
+                .await
+                .and(Err(refusal)),
+        };
+        work.finds |= std::mem::take(&mut self.finding);
+        match result {
+            Ok(()) => self.let_go_for(work, line, let_go),
+            Err(refusal) => {
+                self.let_go_later(let_go);
+                work.end(Err(at(line, refusal)));
+            }
+        }
+    }
+
+    /// Lets interfaces go, and goes on with a request once that is done.
+    fn let_go_for(&mut self, work: Work, line: Option<u64>, let_go: Vec<Ifindex>) {
+        if let_go.is_empty() {
+            self.works.push(work);
+        } else {
+            let result = self.attacher.let_go(let_go);
+            let woken = result.map(move |result| Woken::LetGo(line, result));
+            self.works.wait(work, woken);
+        }
+    }
+
+    /// Ends a request, once the paths to its new peers are known.
+    fn finish(&mut self, work: Work, result: Result<(), Refusal>) {
+        if result.is_ok() && work.finds {
+            let woken = self.resolver.settled().map(|()| Woken::Settled);
+            self.works.wait(work, woken);
+        } else {
+            work.end(result);
+        }
+    }
+}
+
+/// A refusal that names its line, where there are lines.
+fn at(line: Option<u64>, refusal: Refusal) -> Refusal {
+    match line {
+        Some(line) => refusal.at_line(line),
+        None => refusal,
+    }
+}

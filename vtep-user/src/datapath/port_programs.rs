@@ -1,0 +1,65 @@
+//! The programs of ports, opened by their pins: for the thread that attaches them while the core goes on.
+
+use std::path::{Path, PathBuf};
+
+use aya::programs::{SchedClassifier, Xdp};
+use aya_obj::programs::XdpAttachType;
+use vtep_common::abi::id::Ifindex;
+
+use super::{attached, error::DatapathError, pins};
+use crate::model::XdpMode;
+
+/// The program at TC, and the one that may stand in front of it.
+const TC: &str = "tc_port";
+const XDP: &str = "xdp_port";
+
+/// The programs of ports.
+pub struct PortPrograms {
+    dir: PathBuf,
+    tc: SchedClassifier,
+    xdp: Xdp,
+}
+
+impl PortPrograms {
+    pub(super) fn open(dir: &Path) -> Result<Self, DatapathError> {
+        let pin = |name| pins::programs_dir(dir).join(name);
+        Ok(Self {
+            tc: SchedClassifier::from_pin(pin(TC))
+                .map_err(|source| DatapathError::program("open", TC, source))?,
+            xdp: Xdp::from_pin(pin(XDP), XdpAttachType::Interface)
+                .map_err(|source| DatapathError::program("open", XDP, source))?,
+            dir: dir.to_owned(),
+        })
+    }
+
+    /// Attaches TC, and XDP in front of it if `xdp`, to a port; or updates the links that are there.
+    pub fn attach(
+        &mut self,
+        device: &str,
+        ifindex: Ifindex,
+        xdp: bool,
+    ) -> Result<(), DatapathError> {
+        let (dir, port) = (&self.dir, (device, ifindex));
+        attached::attach_tc(dir, &mut self.tc, TC, port)?;
+        if !xdp {
+            return attached::detach_link(dir, XDP, ifindex);
+        }
+        match attached::attach_xdp(dir, &mut self.xdp, XDP, port, XdpMode::Auto) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                detach(dir, ifindex)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Detaches everything from a port. The interface may be gone.
+    pub fn detach(&mut self, ifindex: Ifindex) -> Result<(), DatapathError> {
+        detach(&self.dir, ifindex)
+    }
+}
+
+pub(super) fn detach(dir: &Path, ifindex: Ifindex) -> Result<(), DatapathError> {
+    attached::detach_link(dir, XDP, ifindex)?;
+    attached::detach_tc(dir, TC, ifindex)
+}
