@@ -113,7 +113,7 @@ impl AgreementSurvey {
             .reached
             .entry((sample.hook(), want.reason))
             .or_default() += 1;
-        for event in want.decision.notes.events.iter().flatten() {
+        for event in &want.decision.notes.events {
             *self.events.entry(event.kind).or_default() += 1;
         }
         self.refreshed += u64::from(want.decision.notes.refreshed.is_some());
@@ -155,7 +155,7 @@ impl AgreementSurvey {
     /// so that there is only one.
     fn reached_everything(&self) {
         let kinds: Vec<u32> = self.events.keys().copied().collect();
-        assert_eq!(kinds, [Event::LEARN, Event::HEARD, Event::MISS]);
+        assert_eq!(kinds, [Event::LEARN, Event::SNOOPED, Event::MISS]);
         assert!(self.events.values().all(|count| *count >= 100) && self.refreshed >= 100);
         for hook in Hook::ALL {
             let want: BTreeSet<Reason> = if hook == Hook::Tunnel {

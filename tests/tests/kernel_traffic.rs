@@ -4,14 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use vtep_common::sim::decision::{Decision, Verdict};
 
 use vtep_common::abi::counter::Hook;
 use vtep_common::abi::id::{Ifindex, ListId, PortSlot};
 use vtep_common::abi::reason::Reason;
 use vtep_common::decide::tunnel::TunnelKey;
-use vtep_common::decide::verdict::{Decision, Verdict};
 use vtep_common::frame::packet::Tag;
-use vtep_common::runtime::Tables as _;
+use vtep_common::runtime::tables::Tables as _;
 use vtep_common::sim::{HostCounters, copies_in_place};
 use vtep_common::testkit::frames::{LOCALS, Sample, Side, World, reachable};
 use vtep_tests::dump;
@@ -256,7 +256,7 @@ impl SentFrame {
             Verdict::FloodPorts(list) => to_ports(*list, None),
             // What goes through the slow-path device finds no route here.
             Verdict::ViaKernel(_) | Verdict::Leave(_) => {}
-            Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided"),
+            Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => panic!("not decided"),
         }
     }
 }

@@ -8,7 +8,7 @@ use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData};
 use vtep_common::abi::addr::{MacAddr, VtepAddr};
 use vtep_common::abi::fdb::FdbTarget;
-use vtep_common::abi::hash_table::{Bucket, Shape, Table};
+use vtep_common::abi::hash_table::{Bucket, Geometry, Table};
 use vtep_common::abi::id::{Ifindex, PeerId, PortSlot, SegmentId};
 use vtep_common::abi::{
     address::{Address, LOCAL_GROUP, LOCAL_OWN},
@@ -165,17 +165,17 @@ fn what_a_killed_daemon_has_half_changed_in_the_fdb_the_next_one_clears() {
     tables.datapath.write(&writes.collect::<Vec<_>>()).unwrap();
     // As if it had been killed when the first entry that has two buckets was in both, and before it had written the key of a
     // new one.
-    let shapes: Array<_, Shape> = tables.array(name::SHAPES);
+    let geometries: Array<_, Geometry> = tables.array(name::SHAPES);
     let mut buckets: Array<_, Bucket> = tables.array(name::FDB);
-    let shape = shapes.get(&(Table::Fdb as u32), 0).unwrap();
+    let geometry = geometries.get(&(Table::Fdb as u32), 0).unwrap();
     let has_room = |at: u32| buckets.get(&at, 0).unwrap().keys[3] == 0;
     let (twice, other) = all
         .iter()
-        .map(|&(key, value)| ((key, value), shape.places(key.word())))
+        .map(|&(key, value)| ((key, value), geometry.places(key.word())))
         .find(|(_, [first, second])| first != second && has_room(*second))
         .map(|(entry, [_, second])| (entry, second))
         .unwrap();
-    let half = (0..=shape.mask)
+    let half = (0..=geometry.mask)
         .find(|at| *at != other && has_room(*at))
         .unwrap();
     for (at, key) in [(other, twice.0.word()), (half, 0)] {

@@ -1,8 +1,7 @@
 //! What both sides of the kernel border share: headers, tables, decisions.
 //!
-//! The decisions ([`decide::port::decide_port`], [`decide::uplink::decide_uplink`], [`decide::tunnel::decide_tunnel`]) are pure: they read a
-//! frame through [`frame::packet::PacketRead`] and the tables through [`runtime::Tables`], and return a [`decide::verdict::Decision`].
-//! The eBPF programs run them over packet memory and BPF maps, the host tests over slices and ordinary maps.
+//! The decisions ([`decide::port::decide`], [`decide::uplink::decide`], [`decide::tunnel::decide`]) see a [`runtime::Runtime`] and nothing
+//! else. The eBPF programs run them over packet memory and BPF maps, the host over slices and ordinary maps.
 #![cfg_attr(
     not(any(test, feature = "user", feature = "sim", feature = "testkit")),
     no_std

@@ -6,10 +6,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::LazyLock,
 };
+use vtep_common::frame::vlan::TagEdit;
+use vtep_common::sim::decision::Verdict;
 
 use vtep_common::{
     abi::{counter::Hook, reason::Reason},
-    decide::verdict::{TagEdit, Verdict},
     testkit::{
         check,
         frames::{Side, World, reachable},
@@ -48,8 +49,8 @@ static SURVEY: LazyLock<Survey> = LazyLock::new(|| {
 fn kind(verdict: &Verdict) -> String {
     let edit = |tag: &TagEdit| match tag {
         TagEdit::Leave => "as it is",
-        TagEdit::StripBeside => "tag stripped beside",
-        TagEdit::StripInBytes => "tag stripped in bytes",
+        TagEdit::StripSkb => "tag stripped beside",
+        TagEdit::StripInBand => "tag stripped in bytes",
         TagEdit::Carry => "tag carried",
     };
     match verdict {
@@ -84,7 +85,7 @@ fn kind(verdict: &Verdict) -> String {
             let message = if answer.v6 { "ND" } else { "ARP" };
             format!("answer {message}")
         }
-        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided"),
+        Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => panic!("not decided"),
         Verdict::Leave(_) => "leave".to_owned(),
     }
 }

@@ -1,14 +1,8 @@
 //! The time.
 
-use aya_ebpf::{
-    helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
-    macros::map,
-    maps::Array,
-};
-use vtep_common::abi::clock::Clock;
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 
-#[map]
-static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
+use crate::maps::CLOCK;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, as of the last tick.
 ///

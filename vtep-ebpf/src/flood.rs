@@ -15,52 +15,39 @@ use vtep_common::{
         peer::Peer,
         reason::Reason,
     },
-    decide::{
-        count::{Counters as _, copy_goes},
+    decide::count::{Counters as _, copy_goes},
+    frame::{template::Fields, vlan::TagEdit},
+    runtime::{
+        tables::Tables as _,
         verdict::{Encap, Flood},
     },
-    frame::template::{self, Fields},
-    runtime::{Keyed as _, Tables as _, place},
 };
 
-use self::deferred::{Waiting, waiting};
+use self::deferred::Deferred;
 use crate::{
-    action::slow_path::tell_device, counter::KernelCounters, frame::tc::TcFrame,
-    runtime::scratch::KernelTables,
+    action::slow_path,
+    counter::KernelCounters,
+    frame::{headers::HeadersSlot, tc::TcFrame},
+    runtime::scratch::{Scratch, Spilled},
+    tables::KernelTables,
 };
 
 /// What the callbacks are given.
 #[repr(C)]
-struct Copies {
+struct Copies<'a> {
     skb: *mut __sk_buff,
-    tables: KernelTables,
-    waiting: *mut Waiting,
-    list: *const FloodList,
-    flood: *mut Flood,
+    headers: HeadersSlot<'a>,
+    deferred: &'a mut Deferred,
+    list: &'a FloodList,
+    flood: Spilled<'a, Flood>,
     device: u32,
     bytes: usize,
 }
 
-impl Copies {
+impl Copies<'_> {
     #[inline(always)]
     const fn frame(&self) -> TcFrame {
         TcFrame::from_raw(self.skb)
-    }
-
-    #[inline(always)]
-    const fn flood(&self) -> &Flood {
-        // SAFETY: `to_all` has put it down, and nothing else is put there before it ends.
-        unsafe { &*self.flood }
-    }
-
-    #[inline(always)]
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "the memory is the map's, and each use ends before the next"
-    )]
-    const fn waiting(&self) -> &mut Waiting {
-        // SAFETY: the map gave the pointer; the value belongs to this CPU, on which programs do not nest.
-        unsafe { &mut *self.waiting }
     }
 
     /// Counts a copy that was made, or not.
@@ -79,7 +66,6 @@ impl Copies {
 #[repr(C)]
 struct PortCopies {
     skb: *mut __sk_buff,
-    tables: KernelTables,
     list: ListId,
     bytes: usize,
 }
@@ -103,13 +89,12 @@ fn for_each<T>(count: u32, callback: Callback, context: &mut T) {
 
 /// Copies a frame from a VTEP to the local ports of a list (split horizon). The frame itself stays.
 #[inline(always)]
-pub fn to_ports(frame: TcFrame, tables: KernelTables, list: ListId, bytes: usize) {
-    let Some(targets) = tables.flood_list(list) else {
+pub fn to_ports(frame: TcFrame, list: ListId, bytes: usize) {
+    let Some(targets) = KernelTables.flood_list(list) else {
         return;
     };
     let mut copies = PortCopies {
         skb: frame.raw(),
-        tables,
         list,
         bytes,
     };
@@ -120,98 +105,98 @@ pub fn to_ports(frame: TcFrame, tables: KernelTables, list: ListId, bytes: usize
 extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: `to_ports` passes its `PortCopies`, which outlives the loop.
     let copies = unsafe { &*context.cast::<PortCopies>() };
-    if let Some(list) = copies.tables.flood_list(copies.list)
+    if let Some(list) = KernelTables.flood_list(copies.list)
         && let Some(slot) = target(list, index as usize)
         && (index as usize) < list.ports as usize
     {
         let frame = TcFrame::from_raw(copies.skb);
-        let slot = PortSlot::new(slot);
-        send_to_port(frame, copies.tables, slot, Hook::Tunnel, copies.bytes);
+        send_to_port(frame, PortSlot::new(slot), Hook::Tunnel, copies.bytes);
     }
     0
 }
 
 /// Copies a frame from a port to every target of its list but that port. What is left of the frame is of no use.
 ///
-/// First come the ports, and the VTEPs that the kernel device serves. Then the frame is encapsulated in place, once, by `cover`;
-/// for each VTEP that is left the outer headers are written anew. They are of one family, that of the first: the kernel device
-/// serves the other one.
+/// First come the ports, and the VTEPs that the slow-path device serves. Then the frame is encapsulated in place, once, by
+/// `encap_in_place`; for each deferred copy the outer headers are written anew. They are of one family, that of the first: the
+/// slow-path device serves the other one.
 #[inline(always)]
 pub fn to_all(
     frame: TcFrame,
-    tables: KernelTables,
+    scratch: &Scratch,
     flood: &Flood,
     bytes: usize,
-    cover: impl FnOnce(&Encap) -> Result<(), bool>,
+    encap_in_place: impl FnOnce(&Encap, (bool, TagEdit)) -> Result<(), bool>,
 ) {
-    let Some(list) = tables.flood_list(flood.list) else {
+    let Some(list) = KernelTables.flood_list(flood.list) else {
         return;
     };
-    let Some(waiting) = waiting() else {
+    // SAFETY: a frame is flooded once.
+    let Some(deferred) = (unsafe { Deferred::take() }) else {
         return;
     };
-    // In the scratch memory, since the stack is short. Sending a copy runs no program of ours.
-    let flood = tables.put_down_mut::<{ place::VERDICT }, _>(flood);
-    waiting.count = 0;
-    waiting.to_sum = 0;
-    waiting.state = Waiting::COVERED;
-    waiting.summed = u32::from(flood.encap.fields.inner_sum.is_some() || frame.is_complete());
+    // In scratch memory, since the stack is short. Sending a copy runs no program of ours.
+    let flood = scratch.spill(flood);
+    deferred.count = 0;
+    deferred.to_sum = 0;
+    deferred.state = Deferred::ENCAPSULATED;
+    deferred.summed = u32::from(flood.encap.fields.inner_sum.is_some() || frame.is_complete());
     let mut copies = Copies {
         skb: frame.raw(),
-        tables,
-        waiting,
+        headers: scratch.headers(),
+        deferred,
         list,
         flood,
-        device: tables.config().device,
+        device: KernelTables.config().device,
         bytes,
     };
     for_each(list.len, copy_to_one, &mut copies);
-    let count = copies.waiting().count;
+    let count = copies.deferred.count;
     if count == 0 {
         return;
     }
-    copies.waiting().state = encapsulate(&copies, cover);
-    if copies.waiting().state == Waiting::COVERED && copies.waiting().to_sum != 0 {
-        copies.waiting().sum = 0;
-        let chunks = copies.flood().encap.fields.inner_len.div_ceil(CHUNK);
+    copies.deferred.state = encapsulate(&copies, encap_in_place);
+    if copies.deferred.state == Deferred::ENCAPSULATED && copies.deferred.to_sum != 0 {
+        copies.deferred.sum = 0;
+        let chunks = copies.flood.encap.fields.inner_len.div_ceil(CHUNK);
         for_each(chunks, add_chunk, &mut copies);
     }
-    for_each(count, copy_to_waiting, &mut copies);
+    for_each(count, copy_to_deferred, &mut copies);
 }
 
 /// Encapsulates the frame in place. Returns what became of it.
 #[inline(always)]
-fn encapsulate(copies: &Copies, cover: impl FnOnce(&Encap) -> Result<(), bool>) -> u32 {
-    // SAFETY: as in `Copies::flood`, and nothing else refers to it now.
-    let encap = unsafe { &mut (*copies.flood).encap };
-    encap.v6 = copies.waiting().v6 != 0;
-    // The one in the bytes may have come to stand beside the frame: see `send_to_port`.
-    encap.tag = copies.frame().carries();
-    match cover(encap) {
-        Ok(()) => Waiting::COVERED,
+fn encapsulate(
+    copies: &Copies<'_>,
+    encap_in_place: impl FnOnce(&Encap, (bool, TagEdit)) -> Result<(), bool>,
+) -> u32 {
+    // An in-band tag may have become an skb tag: see `send_to_port`.
+    let outer = (copies.deferred.v6 != 0, copies.frame().carries());
+    match encap_in_place(&copies.flood.encap, outer) {
+        Ok(()) => Deferred::ENCAPSULATED,
         // The frame is as it was.
-        Err(true) => Waiting::VIA_KERNEL,
-        Err(false) => Waiting::LOST,
+        Err(true) => Deferred::BY_SLOW_PATH,
+        Err(false) => Deferred::LOST,
     }
 }
 
 /// Sends one copy of the frame as it came. Returns 0: go on.
 extern "C" fn copy_to_one(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: `to_all` passes its `Copies`, which outlives the loop.
-    let copies = unsafe { &*context.cast::<Copies>() };
+    let copies = unsafe { &mut *context.cast::<Copies<'_>>() };
     send_copy(copies, index as usize);
     0
 }
 
 /// Sends one copy of the frame that has been encapsulated. Returns 0: go on.
-extern "C" fn copy_to_waiting(index: u64, context: *mut c_void) -> i64 {
+extern "C" fn copy_to_deferred(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: as above.
-    let copies = unsafe { &*context.cast::<Copies>() };
-    let Some(id) = copies.waiting().peers.get(index as usize).copied() else {
+    let copies = unsafe { &mut *context.cast::<Copies<'_>>() };
+    let Some(id) = copies.deferred.peers.get(index as usize).copied() else {
         return 1;
     };
-    let sent = match copies.tables.peer(id) {
-        Some(peer) => send_to_waiting(copies, id, peer),
+    let sent = match KernelTables.peer(id) {
+        Some(peer) => send_deferred(copies, id, peer),
         None => false,
     };
     copies.count(id, sent);
@@ -230,53 +215,39 @@ fn target(list: &FloodList, index: usize) -> Option<u32> {
 }
 
 #[inline(always)]
-fn send_copy(copies: &Copies, index: usize) -> Option<()> {
-    let flood = copies.flood();
-    // SAFETY: the map gave the pointer.
-    let list = unsafe { &*copies.list };
-    let number = target(list, index)?;
-    if index < list.ports as usize {
+fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
+    let flood = copies.flood;
+    let number = target(copies.list, index)?;
+    if index < copies.list.ports as usize {
         // A list that is taken away meanwhile can become that of another VNI, whose ports must not get the frame: looked up anew.
-        let list = copies.tables.flood_list(flood.list)?;
+        let list = KernelTables.flood_list(flood.list)?;
         let slot = PortSlot::new(target(list, index)?);
         if index >= list.ports as usize {
             return None;
         }
         if slot != flood.from {
-            send_to_port(
-                copies.frame(),
-                copies.tables,
-                slot,
-                Hook::Port,
-                copies.bytes,
-            );
+            send_to_port(copies.frame(), slot, Hook::Port, copies.bytes);
         }
         return None;
     }
     let id = PeerId::new(number);
-    let peer = copies.tables.peer(id)?;
+    let peer = KernelTables.peer(id)?;
     if !copy_goes(peer, flood.carried_len) {
         copies.count(id, false);
         return None;
     }
-    if copies.waiting().take(id, peer, flood) {
+    if copies.deferred.defer(id, peer, &flood) {
         return None;
     }
-    copies.count(id, send_via_kernel(copies, id));
+    copies.count(id, send_by_slow_path(copies, id));
     Some(())
 }
 
-/// Sends a copy to a port. Its tag is put beside the frame, and taken away again: with that the kernel moves a tag in the bytes, if
-/// there is one, out of them.
+/// Sends a copy to a port. Its tag becomes the skb tag, and is taken away again: with that the kernel makes an in-band tag, if
+/// there is one, the skb tag.
 #[inline(always)]
-fn send_to_port(
-    frame: TcFrame,
-    tables: KernelTables,
-    slot: PortSlot,
-    hook: Hook,
-    bytes: usize,
-) -> Option<()> {
-    let port = tables.port(slot)?;
+fn send_to_port(frame: TcFrame, slot: PortSlot, hook: Hook, bytes: usize) -> Option<()> {
+    let port = KernelTables.port(slot)?;
     // The counters of targets are not those of a hook.
     let counters = KernelCounters(hook);
     if port.vlan != 0 && !frame.push_tag(port.vlan) {
@@ -294,38 +265,36 @@ fn send_to_port(
 }
 
 #[inline(always)]
-fn send_via_kernel(copies: &Copies, peer: PeerId) -> bool {
-    // SAFETY: the program's own context, and the verdict is put down.
-    let told = unsafe { tell_device(copies.skb, peer.get()) } != 0;
-    told && copies.frame().clone_redirect(copies.device)
+fn send_by_slow_path(copies: &Copies<'_>, peer: PeerId) -> bool {
+    slow_path::set_copy_key(copies.frame(), copies.flood, peer)
+        && copies.frame().clone_redirect(copies.device)
 }
 
-/// Sends a copy to a VTEP that waits for it.
+/// Sends the deferred copy for a VTEP.
 #[inline(always)]
-fn send_to_waiting(copies: &Copies, id: PeerId, peer: &Peer) -> bool {
-    let waiting = copies.waiting();
-    if waiting.state == Waiting::VIA_KERNEL {
-        return send_via_kernel(copies, id);
+fn send_deferred(copies: &Copies<'_>, id: PeerId, peer: &Peer) -> bool {
+    let deferred = &*copies.deferred;
+    if deferred.state == Deferred::BY_SLOW_PATH {
+        return send_by_slow_path(copies, id);
     }
-    let flood = copies.flood();
     // What holds for the peer may have changed since.
-    if waiting.state != Waiting::COVERED
-        || !waiting.suits(peer, flood)
-        || !copy_goes(peer, flood.carried_len)
+    if deferred.state != Deferred::ENCAPSULATED
+        || !deferred.can_defer(peer, &copies.flood)
+        || !copy_goes(peer, copies.flood.carried_len)
     {
         return false;
     }
     let frame = copies.frame();
-    let headers = copies.tables.headers(&peer.template);
-    let fields = &flood.encap.fields;
+    let headers = copies.headers;
+    let fields = &copies.flood.encap.fields;
     let len = if peer.has(Peer::IPV6) {
         let inner_sum = if peer.has(Peer::CHECKSUM) {
-            Some(fields.inner_sum.unwrap_or(waiting.folded()))
+            Some(fields.inner_sum.unwrap_or(deferred.folded()))
         } else {
             None
         };
-        template::patch_v6(
-            &mut headers.outer,
+        headers.make_v6(
+            &peer.template,
             &Fields {
                 inner_sum,
                 ..*fields
@@ -333,7 +302,7 @@ fn send_to_waiting(copies: &Copies, id: PeerId, peer: &Peer) -> bool {
         );
         LEN_V6
     } else {
-        template::patch_v4(&mut headers.outer, fields);
+        headers.make_v4(&peer.template, fields);
         LEN_V4
     };
     frame.store_headers(headers, len) && frame.clone_redirect(peer.ifindex)
@@ -345,16 +314,16 @@ const CHUNK: u32 = 512;
 /// Adds bytes of the inner frame, behind outer headers over IPv6, to the sum. Returns 0: go on.
 extern "C" fn add_chunk(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: `to_all` passes its `Copies`, which outlives the loop.
-    let copies = unsafe { &*context.cast::<Copies>() };
-    let waiting = copies.waiting();
+    let copies = unsafe { &mut *context.cast::<Copies<'_>>() };
     let at = (index as u32).wrapping_mul(CHUNK);
-    let left = copies.flood().encap.fields.inner_len.wrapping_sub(at);
-    let (words, before) = (&mut waiting.words, waiting.sum);
+    let left = copies.flood.encap.fields.inner_len.wrapping_sub(at);
     let from = LEN_V6 as u32 + at;
-    if let Some(sum) = copies.frame().sum(from, left.min(CHUNK), words, before) {
-        waiting.sum = sum;
+    let frame = copies.frame();
+    let deferred = &mut *copies.deferred;
+    if let Some(sum) = frame.sum(from, left.min(CHUNK), &mut deferred.words, deferred.sum) {
+        deferred.sum = sum;
         return 0;
     }
-    waiting.state = Waiting::LOST;
+    deferred.state = Deferred::LOST;
     1
 }

@@ -1,4 +1,4 @@
-//! The maps, as the daemon pins them.
+//! The maps.
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
@@ -7,11 +7,12 @@ use aya_ebpf::{
 };
 use vtep_common::abi::{
     addr::VtepAddr,
+    clock::Clock,
     config::Config,
     counter::{Counter, Hook},
     event::{EventEnd, Guard},
     flood::FloodList,
-    hash_table::{Bucket, Shape, Table},
+    hash_table::{Bucket, Geometry, Table},
     id::{ListId, PeerId},
     map::{
         DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS,
@@ -25,6 +26,8 @@ use vtep_common::abi::{
     segment::Segment,
     tail_call::Part,
 };
+
+use crate::{flood::deferred::Deferred, runtime::scratch::Slots};
 
 #[map]
 pub static CONFIG: Array<Config> = Array::pinned(1, 0);
@@ -70,13 +73,13 @@ pub static PEER_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_PEERS *
 pub static HANDOVER: PerCpuArray<NexthopValue> = PerCpuArray::pinned(1, 0);
 
 #[map]
-pub static SHAPES: Array<Shape> = Array::pinned(Table::COUNT, 0);
+pub static SHAPES: Array<Geometry> = Array::pinned(Table::COUNT, 0);
 
 /// Makes a table of buckets. The daemon writes into its memory.
 macro_rules! buckets {
     ($name:ident, $room:expr) => {
         #[map]
-        pub static $name: Array<Bucket> = Array::pinned(Shape::buckets($room), BPF_F_MMAPABLE);
+        pub static $name: Array<Bucket> = Array::pinned(Geometry::buckets($room), BPF_F_MMAPABLE);
     };
 }
 buckets!(ADDRESSES, MAX_LOCALS + MAX_PEERS);
@@ -84,3 +87,11 @@ buckets!(VNIS, MAX_SEGMENTS);
 buckets!(PORT_INDEX, MAX_PORTS);
 // The daemon says how many there are to be.
 buckets!(FDB, DEFAULT_FDB_ENTRIES);
+
+// Not pinned, since each daemon's programs have their own.
+#[map]
+pub static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
+#[map]
+pub static SCRATCH: PerCpuArray<Slots> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static WAITING: PerCpuArray<Deferred> = PerCpuArray::with_max_entries(1, 0);

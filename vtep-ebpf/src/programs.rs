@@ -8,64 +8,60 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use vtep_common::{
-    abi::{counter::Hook, reason::Reason},
-    decide::{
-        count::{End, count_end},
-        port, tunnel, uplink,
-        verdict::{Act as _, Found, Who},
-    },
+    abi::counter::Hook,
+    decide::{count::count_end, port, tunnel, uplink},
     frame::packet::PacketRead as _,
-    runtime::{Tables as _, place},
+    runtime::{
+        Runtime,
+        verdict::{End, Resolved},
+    },
 };
 
 use crate::{
-    action::{Action, tc::TcAct, xdp::XdpAct},
+    action::{Action, tc::Tc, xdp::Xdp},
     clock,
     counter::KernelCounters,
     frame::{tc::TcFrame, xdp::XdpFrame},
-    runtime::scratch::KernelTables,
-    tables::handed_over,
+    runtime::scratch::Scratch,
+    tables::handoff,
 };
 
 /// XDP on an uplink: known unicast to local ports; the rest goes on to TC.
 #[xdp(frags)]
 pub fn xdp_uplink(ctx: XdpContext) -> u32 {
-    let Some(tables) = KernelTables::for_short_program() else {
+    let Some(scratch) = Scratch::new() else {
         return xdp_action::XDP_ABORTED;
     };
     let frame = XdpFrame::new(&ctx);
-    let act = XdpAct::new(&frame, tables);
-    let end = uplink::decide(&frame, &frame.meta(), tunnel::Stage::Xdp, &tables, &act);
-    xdp_action_of(count(tables, Hook::UplinkXdp, &end, frame.frame_len()))
+    let rt = Xdp::new(frame, scratch);
+    let end = uplink::decide(&rt, tunnel::DecapStage::Xdp);
+    xdp_action_of(count(&rt, Hook::UplinkXdp, &end, frame.frame_len()))
 }
 
 /// TC ingress on an uplink: behind XDP, or in its place.
 #[classifier]
 pub fn tc_uplink(ctx: TcContext) -> i32 {
-    let Some(tables) = KernelTables::new() else {
+    let Some(scratch) = Scratch::new() else {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
-    let act = TcAct::new(frame, tables);
-    let end = uplink::decide(&frame, &frame.meta(), tunnel::Stage::Tc, &tables, &act);
-    tc_action_of(count(tables, Hook::Uplink, &end, len))
+    let rt = Tc::new(frame, scratch);
+    let end = uplink::decide(&rt, tunnel::DecapStage::Tc);
+    tc_action_of(count(&rt, Hook::Uplink, &end, len))
 }
 
-/// TC ingress on the kernel device: what the kernel has decapsulated for us. Nothing climbs into the host's stack from here.
+/// TC ingress on the slow-path device: what the kernel has decapsulated for us. Nothing climbs into the host's stack from here.
 #[classifier]
 pub fn tc_tunnel(ctx: TcContext) -> i32 {
-    let Some(tables) = KernelTables::new() else {
+    let Some(scratch) = Scratch::new() else {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
-    let act = TcAct::new(frame, tables);
-    let end = match frame.tunnel_key() {
-        Some(key) => tunnel::decide(&frame, &frame.meta(), &key, &tables, &act),
-        None => act.leave(&Who::nobody(len), Reason::TableGap),
-    };
-    match count(tables, Hook::Tunnel, &end, len) {
+    let rt = Tc::new(frame, scratch);
+    let end = tunnel::decide(&rt);
+    match count(&rt, Hook::Tunnel, &end, len) {
         Action::Redirect => TC_ACT_REDIRECT,
         Action::Pass | Action::Drop => TC_ACT_SHOT,
     }
@@ -75,84 +71,84 @@ pub fn tc_tunnel(ctx: TcContext) -> i32 {
 /// [`tc_port_rest`].
 #[classifier]
 pub fn tc_port(ctx: TcContext) -> i32 {
-    at_port(&ctx, port::Stage::Tc)
+    at_port(&ctx, port::PortStage::Tc)
 }
 
-/// ARP and ND that [`tc_port`] leaves: heard and answered; what remains goes on to [`tc_port_rest`].
+/// ARP and ND that [`tc_port`] leaves: snooped and answered; what remains goes on to [`tc_port_rest`].
 #[classifier]
 pub fn tc_port_neigh(ctx: TcContext) -> i32 {
-    let Some(tables) = KernelTables::new() else {
+    let Some(scratch) = Scratch::new() else {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
-    let act = TcAct::new(frame, tables);
-    let end = port::neigh::decide(&frame, &frame.meta(), &tables, &act);
-    tc_action_of(count(tables, Hook::Port, &end, len))
+    let rt = Tc::new(frame, scratch);
+    let end = port::neigh::decide(&rt);
+    tc_action_of(count(&rt, Hook::Port, &end, len))
 }
 
 /// What [`tc_port`] leaves: what is to be flooded, and hosts that are found by IP.
 #[classifier]
 pub fn tc_port_rest(ctx: TcContext) -> i32 {
-    let Some(tables) = KernelTables::new() else {
+    let Some(scratch) = Scratch::new() else {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
-    let act = TcAct::new(frame, tables);
-    let end = port::unknown::decide(&frame, &frame.meta(), &tables, &act);
-    tc_action_of(count(tables, Hook::Port, &end, len))
+    let rt = Tc::new(frame, scratch);
+    let end = port::unknown::decide(&rt);
+    tc_action_of(count(&rt, Hook::Port, &end, len))
 }
 
 /// What [`tc_port_rest`] has found to go to many.
 #[classifier]
 pub fn tc_port_flood(ctx: TcContext) -> i32 {
-    let Some(tables) = KernelTables::new() else {
+    let Some(scratch) = Scratch::new() else {
         return TC_ACT_SHOT;
     };
-    let Some(list) = handed_over().and_then(|found| found.target.list()) else {
+    let Some(list) = handoff().and_then(|resolved| resolved.target.list()) else {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::new(&ctx);
     let len = frame.frame_len();
-    let act = TcAct::new(frame, tables);
-    let end = port::flood::decide(&frame, &frame.meta(), list, &tables, &act);
-    tc_action_of(count(tables, Hook::Port, &end, len))
+    let rt = Tc::new(frame, scratch);
+    let end = port::flood::decide(&rt, list);
+    tc_action_of(count(&rt, Hook::Port, &end, len))
 }
 
 /// What [`tc_port_rest`] has found to go to one place.
 #[classifier]
 pub fn tc_port_found(ctx: TcContext) -> i32 {
-    at_port(&ctx, port::Stage::Found)
+    at_port(&ctx, port::PortStage::Resolved)
 }
 
 #[inline(always)]
-fn at_port(ctx: &TcContext, stage: port::Stage) -> i32 {
-    let Some(tables) = KernelTables::new() else {
+fn at_port(ctx: &TcContext, stage: port::PortStage) -> i32 {
+    let Some(scratch) = Scratch::new() else {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::from_port(ctx);
     let len = frame.frame_len();
-    let act = TcAct::new(frame, tables);
+    let rt = Tc::new(frame, scratch);
     let given = match stage {
-        port::Stage::Found => handed_over().unwrap_or(Found::IN_FDB),
-        port::Stage::Tc | port::Stage::Xdp => Found::IN_FDB,
+        port::PortStage::Resolved => handoff().unwrap_or(Resolved::IN_FDB),
+        port::PortStage::Tc | port::PortStage::Xdp => Resolved::IN_FDB,
     };
-    let end = port::decide(&frame, &frame.meta(), stage, &given, &tables, &act);
-    tc_action_of(count(tables, Hook::Port, &end, len))
+    let end = port::decide(&rt, stage, &given);
+    tc_action_of(count(&rt, Hook::Port, &end, len))
 }
 
 /// XDP on a port: plain frames for one VTEP; the rest goes on to TC.
 #[xdp(frags)]
 pub fn xdp_port(ctx: XdpContext) -> u32 {
-    let Some(tables) = KernelTables::for_short_program() else {
+    let Some(scratch) = Scratch::new() else {
         return xdp_action::XDP_ABORTED;
     };
     let frame = XdpFrame::new(&ctx);
-    let act = XdpAct::new(&frame, tables);
-    let stage = port::Stage::Xdp;
-    let end = port::decide(&frame, &frame.meta(), stage, &Found::IN_FDB, &tables, &act);
-    xdp_action_of(count(tables, Hook::PortXdp, &end, frame.frame_len()))
+    let rt = Xdp::new(frame, scratch);
+    let stage = port::PortStage::Xdp;
+    let end = port::decide(&rt, stage, &Resolved::IN_FDB);
+    xdp_action_of(count(&rt, Hook::PortXdp, &end, frame.frame_len()))
 }
 
 /// Attached nowhere: the daemon runs it once, to learn what time a tick stands for.
@@ -164,9 +160,9 @@ pub fn read_ticks(_ctx: XdpContext) -> u32 {
 
 /// Counts a frame of `len` bytes, and says what is left to do with it.
 #[inline(always)]
-fn count(tables: KernelTables, hook: Hook, end: &End, len: usize) -> Action {
-    let end = tables.put_down::<{ place::END }, _>(end);
-    count_end(end, len, &KernelCounters(hook));
+fn count<R: Runtime>(rt: &R, hook: Hook, end: &End, len: usize) -> Action {
+    let end = rt.opaque(end);
+    count_end(&end, len, &KernelCounters(hook));
     Action::of(end.reason)
 }
 

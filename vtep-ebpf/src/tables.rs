@@ -3,12 +3,12 @@
 use aya_ebpf::maps::lpm_trie::Key;
 use vtep_common::{
     abi::{
-        addr::VtepAddr,
+        addr::{MacAddr, VtepAddr},
         address::Address,
         config::Config,
         fdb::{FdbKey, FdbValue, FdbWord},
         flood::FloodList,
-        hash_table::{Shape, Table, WAYS},
+        hash_table::{Geometry, Table, WAYS},
         id::{ListId, PeerId, PortSlot, SegmentId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
@@ -16,12 +16,7 @@ use vtep_common::{
         port::{Port, PortKey},
         segment::{Segment, vni_key},
     },
-    decide::{lookup::Known, verdict::Found},
-    frame::{
-        inner::{Inner, Received},
-        outer::Ends,
-    },
-    runtime::{Keyed, Tables, place},
+    runtime::{lookup::Lookup, tables::Tables, verdict::Resolved},
 };
 
 use crate::{
@@ -30,10 +25,7 @@ use crate::{
         ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, PORT_INDEX, PORTS,
         SEGMENTS, SHAPES, VNIS,
     },
-    runtime::{
-        lookup::{know_port, know_tunnel},
-        scratch::KernelTables,
-    },
+    runtime::{lookup::lookup_port, scratch::Scratch},
 };
 
 /// A value of a hash map. It may change under the reader; every reader here takes single words that are valid in any state.
@@ -43,6 +35,52 @@ macro_rules! look_up {
         unsafe { $map.get($key) }
     };
 }
+
+/// How the keys of a table are spread.
+#[inline(always)]
+fn geometry(table: Table) -> Option<&'static Geometry> {
+    SHAPES.get(table as u32)
+}
+
+/// The word of a key in one table, or zero; `$second` looks in the second bucket that the key belongs into.
+///
+/// The daemon may be changing the bucket: a word is whole in any case, and is written before its key and cleared after it.
+macro_rules! word {
+    ($table:ident, $map:ident, $second:ident, $key:expr) => {
+        match geometry(Table::$table) {
+            Some(geometry) => {
+                let key = $key(geometry);
+                let [first, second] = geometry.places(key);
+                match $map.get(first).map_or(0, |bucket| bucket.find(key)) {
+                    0 => $second(key, second),
+                    word => word,
+                }
+            }
+            None => 0,
+        }
+    };
+}
+
+/// Makes functions that look in the second bucket of a key. Few keys are there, so they need not be fast.
+macro_rules! seconds {
+    ($($name:ident: $map:ident;)+) => {$(
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $name(key: u64, place: u32) -> u64 {
+            $map.get(place).map_or(0, |bucket| bucket.find(key))
+        }
+    )+};
+}
+
+seconds! {
+    second_address: ADDRESSES;
+    second_vni: VNIS;
+    second_port: PORT_INDEX;
+    second_mac: FDB;
+}
+
+/// The BPF maps as the decisions see them.
+pub struct KernelTables;
 
 impl Tables for KernelTables {
     #[inline(always)]
@@ -82,94 +120,6 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn of_tunnel(&self, _ends: &Ends, _read: &Received) -> Known {
-        know_tunnel();
-        *self.put_down_before::<{ place::KNOWN }, _>()
-    }
-
-    #[inline(always)]
-    fn of_port(&self, key: PortKey, _inner: &Inner) -> Known {
-        know_port(key.word());
-        *self.put_down_before::<{ place::KNOWN }, _>()
-    }
-
-    #[inline(always)]
-    fn put_down<'a, const PLACE: usize, T: Copy>(&'a self, value: &'a T) -> &'a T {
-        if self.short && matches!(PLACE, place::ARRIVAL | place::VERDICT | place::END) {
-            return value;
-        }
-        self.put_down_mut::<PLACE, T>(value)
-    }
-}
-
-/// Hands on what one part of a decision has found. False never happens, but the verifier asks for it.
-#[inline(always)]
-pub fn hand_over(found: &Found) -> bool {
-    let Some(at) = HANDOVER.get_ptr_mut(0) else {
-        return false;
-    };
-    // The origin says nothing here; not a run of zeros, which would become a loop.
-    let value = NexthopValue::new(found.target, found.mac, NexthopOrigin::Static, 0);
-    // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
-    unsafe { at.write(value) };
-    true
-}
-
-/// What the part before has found.
-#[inline(always)]
-pub fn handed_over() -> Option<Found> {
-    let value = HANDOVER.get(0)?;
-    Some(Found {
-        target: value.target(),
-        mac: value.mac(),
-    })
-}
-
-/// How the keys of a table are spread.
-#[inline(always)]
-fn shape(table: Table) -> Option<&'static Shape> {
-    SHAPES.get(table as u32)
-}
-
-/// The word of a key in one table, or zero; `$second` looks in the second bucket that the key belongs into.
-///
-/// The daemon may be changing the bucket: a word is whole in any case, and is written before its key and cleared after it.
-macro_rules! word {
-    ($table:ident, $map:ident, $second:ident, $key:expr) => {
-        match shape(Table::$table) {
-            Some(shape) => {
-                let key = $key(shape);
-                let [first, second] = shape.places(key);
-                match $map.get(first).map_or(0, |bucket| bucket.find(key)) {
-                    0 => $second(key, second),
-                    word => word,
-                }
-            }
-            None => 0,
-        }
-    };
-}
-
-/// Makes functions that look in the second bucket of a key. Few keys are there, so they need not be fast.
-macro_rules! seconds {
-    ($($name:ident: $map:ident;)+) => {$(
-        #[unsafe(no_mangle)]
-        #[inline(never)]
-        extern "C" fn $name(key: u64, place: u32) -> u64 {
-            $map.get(place).map_or(0, |bucket| bucket.find(key))
-        }
-    )+};
-}
-
-seconds! {
-    second_address: ADDRESSES;
-    second_vni: VNIS;
-    second_port: PORT_INDEX;
-    second_mac: FDB;
-}
-
-impl Keyed for KernelTables {
-    #[inline(always)]
     fn address(&self, addr: &VtepAddr) -> Address {
         let [a, b, c, d] = addr.words_be();
         Address::from_word(find_address(a, b, c, d))
@@ -205,6 +155,38 @@ impl Keyed for KernelTables {
     fn now(&self) -> u64 {
         now()
     }
+
+    #[inline(always)]
+    fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
+        match Scratch::new() {
+            Some(scratch) => lookup_port(&scratch, key, source, destination),
+            // Never.
+            None => Lookup::default(),
+        }
+    }
+}
+
+/// Hands off to the next stage of a decision where the frame goes. False never happens, but the verifier asks for it.
+#[inline(always)]
+pub fn hand_off(resolved: &Resolved) -> bool {
+    let Some(at) = HANDOVER.get_ptr_mut(0) else {
+        return false;
+    };
+    // The origin says nothing here; not a run of zeros, which would become a loop.
+    let value = NexthopValue::new(resolved.target, resolved.mac, NexthopOrigin::Static, 0);
+    // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
+    unsafe { at.write(value) };
+    true
+}
+
+/// What the part before has resolved.
+#[inline(always)]
+pub fn handoff() -> Option<Resolved> {
+    let value = HANDOVER.get(0)?;
+    Some(Resolved {
+        target: value.target(),
+        mac: value.mac(),
+    })
 }
 
 /// The word of an address, or zero.
@@ -212,19 +194,23 @@ impl Keyed for KernelTables {
 #[inline(never)]
 extern "C" fn find_address(a: u32, b: u32, c: u32, d: u32) -> u64 {
     let addr = VtepAddr::from_v6_be([a, b, c, d]);
-    word!(Addresses, ADDRESSES, second_address, |shape: &Shape| addr
-        .key(shape.seed))
+    word!(
+        Addresses,
+        ADDRESSES,
+        second_address,
+        |geometry: &Geometry| addr.key(geometry.seed)
+    )
 }
 
-/// Sets the stamp of the FDB entry with this key. A function of its own as those above; what it returns says nothing.
+/// Sets the stamp of the FDB entry with this key. What it returns says nothing.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn set_stamp(key: u64) -> u64 {
     let stamp = FdbValue::stamp(now());
-    let Some(shape) = shape(Table::Fdb) else {
+    let Some(geometry) = geometry(Table::Fdb) else {
         return 0;
     };
-    for place in shape.places(key) {
+    for place in geometry.places(key) {
         let Some(bucket) = FDB.get_ptr_mut(place) else {
             return 0;
         };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use vtep_common::abi::addr::MacAddr;
 use vtep_common::abi::fdb::FdbTarget;
-use vtep_common::abi::hash_table::{self, Shape, WAYS};
+use vtep_common::abi::hash_table::{self, Geometry, WAYS};
 use vtep_common::abi::id::{PeerId, SegmentId};
 use vtep_common::abi::{
     fdb::{FdbKey, FdbValue},
@@ -73,7 +73,7 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
 struct FdbTable {
     datapath: Datapath,
     map: OwnedFd,
-    shape: Shape,
+    geometry: Geometry,
     count: u32,
     room: u32,
     /// Look-ups that found nothing.
@@ -99,12 +99,12 @@ impl FdbTable {
         let datapath = Datapath::open(&pins.0, room)
             .unwrap_or_else(|error| panic!("load the programs: {error}"));
         let map = open_map(&pins.0.join(name::FDB));
-        let shapes = open_map(&pins.0.join(name::SHAPES));
-        let shape: [u64; 2] = numbers_at(&shapes, hash_table::Table::Fdb as u32);
+        let geometries = open_map(&pins.0.join(name::SHAPES));
+        let geometry: [u64; 2] = numbers_at(&geometries, hash_table::Table::Fdb as u32);
         let mut table = Self {
             datapath,
             map,
-            shape: bytemuck::cast(shape),
+            geometry: bytemuck::cast(geometry),
             count,
             room,
             misses: array(&[0]),
@@ -341,7 +341,7 @@ impl FdbTable {
             .or_reg(Reg::R0, Reg::R1)
             .store(Size::Double, Reg::R10, -16, Reg::R0);
         if looks {
-            look_up(asm, &self.map, self.shape, &self.misses)
+            look_up(asm, &self.map, self.geometry, &self.misses)
         } else {
             asm.returns(1)
         }
@@ -359,11 +359,11 @@ impl Drop for StopOnDrop<'_> {
 
 /// Looks up the key at R10 - 16 and reads what it finds; counts if it finds nothing. All that is known here of how the table
 /// is laid out ([`vtep_common::abi::hash_table`]).
-fn look_up(asm: Asm, map: &OwnedFd, shape: Shape, misses: &OwnedFd) -> Asm {
-    let mask = shape.mask.cast_signed();
+fn look_up(asm: Asm, map: &OwnedFd, geometry: Geometry, misses: &OwnedFd) -> Asm {
+    let mask = geometry.mask.cast_signed();
     let mixed = asm
         .load(Size::Double, Reg::R6, Reg::R10, -16)
-        .set_long(Reg::R7, shape.seed)
+        .set_long(Reg::R7, geometry.seed)
         .xor_reg(Reg::R7, Reg::R6);
     let first = MIX_STEPS
         .into_iter()
@@ -385,7 +385,7 @@ fn look_up(asm: Asm, map: &OwnedFd, shape: Shape, misses: &OwnedFd) -> Asm {
         .returns(1)
 }
 
-/// The factors of [`vtep_common::abi::hash_table::Mix`], whose steps those above are. Were they others, keys would be missed, which is
+/// The factors of [`vtep_common::abi::hash_table::Hasher`], whose steps those above are. Were they others, keys would be missed, which is
 /// asserted.
 const MIX_STEPS: [u64; 2] = [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53];
 

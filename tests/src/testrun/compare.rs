@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use vtep_common::runtime::verdict::ViaKernel;
+use vtep_common::sim::decision::{Decision, Notes, Verdict};
 
 use vtep_common::abi::addr::MacAddr;
 use vtep_common::abi::event::Event;
+use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 use vtep_common::abi::reason::Reason;
 use vtep_common::abi::{counter::Hook, peer::Peer};
-use vtep_common::runtime::Keyed as _;
+use vtep_common::runtime::tables::Tables as _;
 use vtep_common::sim::{Action, HostCounters};
 use vtep_common::testkit::frames::{Sample, World};
-use vtep_common::{
-    abi::id::{PeerId, PortSlot, SegmentId},
-    decide::verdict::{Decision, Notes, Verdict, ViaKernel},
-};
 
 use super::totals::Totals;
 use super::{LONGEST, Ran, SHORTEST, TestBed, is_xdp, save, scapy};
@@ -106,14 +105,14 @@ fn as_test_run(sample: &Sample, world: &World, decision: &Decision) -> Decision 
     {
         return Decision {
             verdict: Verdict::Leave(Reason::LeftToKernel),
-            ..*decision
+            ..decision.clone()
         };
     }
     let Verdict::Encap(encap) = decision.verdict else {
-        return *decision;
+        return decision.clone();
     };
     if sample.meta.gso_size == 0 || !encap.inner_ip {
-        return *decision;
+        return decision.clone();
     }
     let peer = world.tables.peer(encap.peer).expect("it was there");
     let via = ViaKernel {
@@ -131,7 +130,7 @@ fn as_test_run(sample: &Sample, world: &World, decision: &Decision) -> Decision 
     };
     Decision {
         verdict: Verdict::ViaKernel(via),
-        ..*decision
+        ..decision.clone()
     }
 }
 
@@ -210,7 +209,6 @@ fn notes(bench: &mut TestBed<'_>, want: &Want) -> Result<(), String> {
     let expected: Vec<Event> = notes
         .events
         .iter()
-        .flatten()
         .map(|event| Event { time: 0, ..*event })
         .collect();
     if events != expected {

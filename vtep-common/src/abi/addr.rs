@@ -7,7 +7,7 @@ use core::{
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::abi::hash_table::Mix;
+use crate::abi::hash_table::Hasher;
 
 /// A VXLAN network identifier: 24 bits, host byte order (RFC 7348 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,8 +173,8 @@ impl VtepAddr {
         let halves = [(a, b), (c, d)].map(|(high, low)| u64::from(high) << 32 | u64::from(low));
         let [high, low] = halves;
         // Mixed whole in between: of one step alone it can be told what a change of the uppermost bit comes to.
-        let first = Mix::new(seed).add(high).finish_wide();
-        Mix::new(first).add(low).finish_wide() | V6
+        let first = Hasher::new(seed).add(high).finish_wide();
+        Hasher::new(first).add(low).finish_wide() | V6
     }
 
     /// True for an IPv6 address.

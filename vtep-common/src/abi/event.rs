@@ -11,7 +11,7 @@ use crate::abi::{
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Event {
-    /// [`Event::LEARN`], [`Event::HEARD`] or [`Event::MISS`].
+    /// [`Event::LEARN`], [`Event::SNOOPED`] or [`Event::MISS`].
     pub kind: u32,
     /// The segment.
     pub segment: SegmentId,
@@ -37,15 +37,18 @@ impl Event {
     /// A frame with source `mac` came from a place where the FDB does not have it.
     pub const LEARN: u32 = 1;
     /// An ARP or ND message says that `host` is at `mac`.
-    pub const HEARD: u32 = 2;
+    pub const SNOOPED: u32 = 2;
     /// Nothing is known of the destination `mac`, or of `host` that somebody asked for, and the VNI does not flood.
     pub const MISS: u32 = 3;
     /// The frame was for a group: every VTEP of the VNI gets it too.
     pub const GROUP: u32 = 1;
     /// The message was unasked for: a gratuitous ARP, or an unsolicited neighbour advertisement.
-    pub const UNASKED: u32 = 1 << 1;
+    pub const UNSOLICITED: u32 = 1 << 1;
     /// The host says that it is a router.
     pub const ROUTER: u32 = 1 << 2;
+
+    /// The address of nobody: a VTEP or a host that there is none of.
+    pub const NOBODY: VtepAddr = VtepAddr::from_v6_be([0; 4]);
 
     /// The MAC.
     #[must_use]
@@ -58,18 +61,40 @@ impl Event {
     #[must_use]
     #[inline(always)]
     pub const fn words(&self) -> [u64; Self::WORDS] {
-        let [v0, v1] = pairs(self.vtep);
-        let [h0, h1] = pairs(self.host);
+        let [v0, v1] = Self::address(&self.vtep);
+        let [h0, h1] = Self::address(&self.host);
         [
-            pair(self.kind, self.segment.get()),
+            Self::what(self.kind, self.segment),
             self.mac,
             v0,
             v1,
             h0,
             h1,
-            pair(self.port.get(), self.flags),
+            Self::from(self.port, self.flags),
             self.time,
         ]
+    }
+
+    /// The first of the words.
+    #[must_use]
+    #[inline(always)]
+    pub const fn what(kind: u32, segment: SegmentId) -> u64 {
+        pair(kind, segment.get())
+    }
+
+    /// The last but one of the words.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from(port: PortSlot, flags: u32) -> u64 {
+        pair(port.get(), flags)
+    }
+
+    /// The two words of a VTEP or a host.
+    #[must_use]
+    #[inline(always)]
+    pub const fn address(addr: &VtepAddr) -> [u64; 2] {
+        let [a, b, c, d] = addr.words_be();
+        [pair(a, b), pair(c, d)]
     }
 
     /// Words of a record.
@@ -82,7 +107,7 @@ impl Event {
     pub fn subject(words: &[u64; Self::WORDS]) -> u64 {
         let [what, mac, _, _, h0, h1, _, _] = *words;
         // Of what is heard, the host is the subject, and the MAC what is said of it.
-        let heard = (what & 0xffff_ffff) ^ u64::from(Self::HEARD);
+        let heard = (what & 0xffff_ffff) ^ u64::from(Self::SNOOPED);
         let mac = mac & (heard.wrapping_neg().cast_signed() >> 63).cast_unsigned();
         ((what >> 32 << 48) | mac) ^ mix(h0, h1) ^ what.wrapping_shl(61)
     }
@@ -165,13 +190,6 @@ const fn pair(first: u32, second: u32) -> u64 {
     }
 }
 
-/// An address as it stands in memory.
-#[inline(always)]
-const fn pairs(addr: VtepAddr) -> [u64; 2] {
-    let [a, b, c, d] = addr.words_be();
-    [pair(a, b), pair(c, d)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,8 +217,8 @@ mod tests {
 
     #[test]
     fn the_words_are_the_record() {
-        let mut event = event(Event::HEARD, 0x0200_0000_000b, 1, PortSlot::new(7));
-        (event.flags, event.time) = (Event::UNASKED, 0x0102_0304_0506_0708);
+        let mut event = event(Event::SNOOPED, 0x0200_0000_000b, 1, PortSlot::new(7));
+        (event.flags, event.time) = (Event::UNSOLICITED, 0x0102_0304_0506_0708);
         assert_eq!(event.words(), bytemuck::cast::<_, [u64; 8]>(event));
     }
 
@@ -219,8 +237,8 @@ mod tests {
 
     #[test]
     fn a_host_with_another_mac_is_the_same_subject_that_says_something_else() {
-        let one = event(Event::HEARD, 0x0200_0000_000b, 0, PortSlot::new(3));
-        let two = event(Event::HEARD, 0x0200_0000_000c, 0, PortSlot::new(3));
+        let one = event(Event::SNOOPED, 0x0200_0000_000b, 0, PortSlot::new(3));
+        let two = event(Event::SNOOPED, 0x0200_0000_000c, 0, PortSlot::new(3));
         assert_eq!(subject(&one), subject(&two));
         assert_ne!(place(&one), place(&two));
     }

@@ -8,9 +8,9 @@ use bytemuck::{Pod, Zeroable};
 
 /// A 64-bit mixer after Murmur3's finalizer: one multiplication a step, every input bit reaches every output bit.
 #[derive(Clone, Copy, Debug)]
-pub struct Mix(u64);
+pub struct Hasher(u64);
 
-impl Mix {
+impl Hasher {
     /// Starts with one number.
     #[must_use]
     #[inline(always)]
@@ -89,7 +89,7 @@ impl Bucket {
 /// buckets.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct Shape {
+pub struct Geometry {
     /// What keys are mixed with.
     pub seed: u64,
     /// Number of buckets, a power of two, less one.
@@ -98,9 +98,9 @@ pub struct Shape {
     pub room: u32,
 }
 
-const _: () = assert!(size_of::<Shape>() == 16);
+const _: () = assert!(size_of::<Geometry>() == 16);
 
-impl Shape {
+impl Geometry {
     /// A shape with room for `room` entries: at most three quarters of the places are then in use.
     #[must_use]
     pub const fn new(room: u32, seed: u64) -> Self {
@@ -135,7 +135,7 @@ impl Shape {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "each half is meant")]
     pub fn places(&self, key: u64) -> [u32; 2] {
-        let mixed = Mix::new(self.seed).add(key).finish_wide();
+        let mixed = Hasher::new(self.seed).add(key).finish_wide();
         [(mixed >> 32) as u32 & self.mask, mixed as u32 & self.mask]
     }
 }
@@ -195,23 +195,23 @@ mod tests {
 
     #[test]
     fn a_table_is_at_most_three_quarters_full() {
-        assert_eq!(Shape::buckets(1), 64);
-        assert_eq!(Shape::buckets(262_144), 131_072);
-        assert_eq!(Shape::buckets(1_000_000), 524_288);
+        assert_eq!(Geometry::buckets(1), 64);
+        assert_eq!(Geometry::buckets(262_144), 131_072);
+        assert_eq!(Geometry::buckets(1_000_000), 524_288);
         for room in [1, 300, 393_216, 1 << 24] {
-            let places = u64::from(Shape::buckets(room)) * WAYS as u64;
+            let places = u64::from(Geometry::buckets(room)) * WAYS as u64;
             assert!(u64::from(room) * 4 <= places * 3, "{room}");
         }
     }
 
     #[test]
     fn keys_in_a_row_spread_over_all_buckets() {
-        let shape = Shape::new(30_000, 0x1234_5678_9abc_def0);
-        let buckets = shape.mask + 1;
+        let geometry = Geometry::new(30_000, 0x1234_5678_9abc_def0);
+        let buckets = geometry.mask + 1;
         for place in [0, 1] {
             let mut full: HashMap<u32, u32> = HashMap::new();
             for key in 0..u64::from(buckets) {
-                *full.entry(shape.places(key)[place]).or_default() += 1;
+                *full.entry(geometry.places(key)[place]).or_default() += 1;
             }
             // As many keys as buckets: about one in e stays empty.
             let empty = buckets - u32::try_from(full.len()).unwrap();
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn another_seed_is_another_order() {
-        let [one, other] = [1, 2].map(|seed| Shape::new(100_000, seed));
+        let [one, other] = [1, 2].map(|seed| Geometry::new(100_000, seed));
 
         let same = (0..1_000).filter(|key| one.places(*key) == other.places(*key));
 

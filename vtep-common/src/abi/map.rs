@@ -40,7 +40,7 @@ pub const MAX_FLOOD_TARGETS: usize = 510;
 pub mod name {
     /// One [`Config`](crate::abi::config::Config).
     pub const CONFIG: &str = "CONFIG";
-    /// The [`Shape`](crate::abi::hash_table::Shape) of each [`Table`](crate::abi::hash_table::Table).
+    /// The [`Geometry`](crate::abi::hash_table::Geometry) of each [`Table`](crate::abi::hash_table::Table).
     pub const SHAPES: &str = "SHAPES";
     /// [`Bucket`](crate::abi::hash_table::Bucket)s: underlay address, as [`VtepAddr::key`](crate::abi::addr::VtepAddr::key), to
     /// [`Address`](crate::abi::address::Address). All that is in `LOCALS` and `PEER_INDEX`, for the programs.

@@ -34,7 +34,7 @@ mod user {
         counter::Counter,
         event::Guard,
         flood::FloodList,
-        hash_table::{Bucket, Shape},
+        hash_table::{Bucket, Geometry},
         id::{ListId, PeerId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
@@ -65,7 +65,7 @@ mod user {
         PeerId,
         Port,
         Segment,
-        Shape,
+        Geometry,
         VtepAddr
     );
 }

@@ -41,7 +41,7 @@ pub struct NexthopValue {
     code: u8,
     /// [`NexthopOrigin::code`]. For the daemon alone.
     origin: u8,
-    /// [`NexthopValue::FOLLOWS`].
+    /// [`NexthopValue::TRACKS`].
     pub flags: u16,
 }
 
@@ -116,7 +116,7 @@ impl NexthopValue {
     }
 
     /// No VTEP was named: the host is where the FDB has `mac`. For the daemon alone.
-    pub const FOLLOWS: u16 = 1;
+    pub const TRACKS: u16 = 1;
 }
 
 const _: () = assert!(size_of::<NexthopValue>() == 16);

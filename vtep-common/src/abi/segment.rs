@@ -57,7 +57,29 @@ impl Segment {
     pub const NEXTHOPS: u32 = 1 << 10;
 }
 
+impl Segment {
+    /// Its flags.
+    #[must_use]
+    #[inline(always)]
+    pub const fn flags(&self) -> SegmentFlags {
+        SegmentFlags(self.flags)
+    }
+}
+
 const _: () = assert!(size_of::<Segment>() == 48);
+
+/// The flags of a [`Segment`], apart from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentFlags(u32);
+
+impl SegmentFlags {
+    /// True if `flag`, one of [`Segment`]'s, is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(self, flag: u32) -> bool {
+        self.0 & flag != 0
+    }
+}
 
 /// The key of a VNI in `VNIS`, never zero.
 #[must_use]

@@ -7,7 +7,7 @@ use crate::{
         peer::Peer,
         reason::Reason,
     },
-    decide::verdict::{Decision, Verdict, Who},
+    runtime::verdict::End,
     wire::ethernet,
 };
 
@@ -21,19 +21,6 @@ pub trait Counters {
     fn port(&self, slot: PortSlot, direction: Direction, bytes: usize);
     /// One frame went to (encap) or came from (decap) a peer.
     fn peer(&self, peer: PeerId, direction: Direction, bytes: usize);
-}
-
-/// What became of one frame.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-    /// Whom it is counted for.
-    pub who: Who,
-    /// Its reason: that of its verdict, or of what failed.
-    pub reason: Reason,
-    /// The one port that it went to, or [`PortSlot::NONE`].
-    pub to_port: PortSlot,
-    /// The one peer that it went to, or [`PeerId::NONE`].
-    pub to_peer: PeerId,
 }
 
 /// True if a copy of a flooded frame can go to this peer: see [`Reason::CopyLost`].
@@ -56,7 +43,7 @@ pub fn copy_goes(peer: &Peer, carried_len: u32) -> bool {
 #[inline(always)]
 pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C) {
     let End {
-        who,
+        account,
         reason,
         to_port,
         to_peer,
@@ -65,21 +52,21 @@ pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C) {
     if !reason.is_delivered() {
         return;
     }
-    let bytes = who.inner_len;
-    let from_port = !who.from_port.is_none();
+    let bytes = account.inner_len as usize;
+    let from_port = !account.from_port.is_none();
     let direction = if from_port {
         Direction::Encap
     } else {
         Direction::Decap
     };
-    if !who.segment.is_none() {
-        counters.segment(who.segment, direction, bytes);
+    if !account.segment.is_none() {
+        counters.segment(account.segment, direction, bytes);
     }
     if from_port {
-        counters.port(who.from_port, Direction::Encap, bytes);
+        counters.port(account.from_port, Direction::Encap, bytes);
     }
-    if !who.from_peer.is_none() {
-        counters.peer(who.from_peer, Direction::Decap, bytes);
+    if !account.from_peer.is_none() {
+        counters.peer(account.from_peer, Direction::Decap, bytes);
     }
     if !to_port.is_none() {
         counters.port(to_port, Direction::Decap, bytes);
@@ -87,45 +74,4 @@ pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C) {
     if !to_peer.is_none() {
         counters.peer(to_peer, Direction::Encap, bytes);
     }
-}
-
-/// Counts one frame of `frame_len` bytes for which this was decided and which ended with `reason`.
-pub fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, counters: &C) {
-    let Decision {
-        verdict,
-        segment,
-        from_port,
-        from_peer,
-        inner_len,
-        notes: _,
-        destination: _,
-    } = *decision;
-    let (to_port, to_peer) = match verdict {
-        Verdict::Encap(encap) => (PortSlot::NONE, encap.peer),
-        Verdict::ViaKernel(via) => (PortSlot::NONE, via.peer),
-        Verdict::Deliver(deliver) => (deliver.slot, PeerId::NONE),
-        Verdict::Answer(_) => (from_port, PeerId::NONE),
-        Verdict::Flood(_)
-        | Verdict::FloodPorts(_)
-        | Verdict::Neigh
-        | Verdict::Rest
-        | Verdict::Found(_)
-        | Verdict::Leave(_) => (PortSlot::NONE, PeerId::NONE),
-    };
-    let who = Who {
-        segment,
-        from_port,
-        from_peer,
-        inner_len,
-    };
-    count_end(
-        &End {
-            who,
-            reason,
-            to_port,
-            to_peer,
-        },
-        frame_len,
-        counters,
-    );
 }

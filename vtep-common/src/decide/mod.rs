@@ -2,8 +2,6 @@
 
 pub mod count;
 pub mod learn;
-pub mod lookup;
 pub mod port;
 pub mod tunnel;
 pub mod uplink;
-pub mod verdict;

@@ -1,44 +1,46 @@
-//! The decision on an inner frame that came from a VTEP: at the uplink after the outer headers, and behind the kernel device.
+//! The decision on an inner frame that came from a VTEP: at the uplink after the outer headers, and behind the slow-path device.
 
 use crate::{
     abi::{
         addr::{MacAddr, VtepAddr},
         config::Config,
         fdb::FdbTarget,
-        id::{ListId, PortSlot, SegmentId},
+        id::{ListId, PortSlot},
         port::Port,
         reason::Reason,
         segment::Segment,
     },
-    decide::{
-        learn::{self, Source},
-        lookup::Known,
-        port::neigh::event_flags,
-        verdict::{Act, Decision, Deliver, Found, Record, TagEdit, Who},
-    },
+    decide::{learn, port::neigh::event_flags},
     frame::{
         ecn,
         inner::{Inner, Received},
         neigh::{self, Message},
-        outer::Ends,
-        packet::{Meta, PacketRead, Tag, Window as _},
+        outer::{Outer, OuterAddresses},
+        packet::{PacketRead, Window as _},
+        vlan::TagEdit,
     },
-    runtime::{Tables, place},
+    runtime::{
+        Runtime,
+        arrival::{Arrival, Encapsulation},
+        lookup::{Lookup, Source},
+        tables::Tables as _,
+        verdict::{Account, Deliver, Resolved},
+    },
     wire::{ethernet, ipv4, ipv6, tcp, vlan},
 };
 
 /// Where the inner frame is looked at, which says what can be done there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum DecapStage {
     /// XDP: single copies to ports that XDP can redirect to.
     Xdp,
     /// TC on the uplink: single copies of ordinary frames.
     Tc,
-    /// Behind the kernel device: everything.
+    /// Behind the slow-path device: everything.
     Device,
 }
 
-impl Stage {
+impl DecapStage {
     /// Where a frame goes that cannot be finished at this stage.
     #[inline(always)]
     const fn left(self) -> Reason {
@@ -50,32 +52,7 @@ impl Stage {
     }
 }
 
-/// What is known of a frame from a VTEP when its inner Ethernet header is reached.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    /// Where we are.
-    pub stage: Stage,
-    /// The segment.
-    pub segment: SegmentId,
-    /// Where the inner frame starts, bytes.
-    pub inner_offset: usize,
-    /// Bytes of the inner frame.
-    pub inner_len: usize,
-    /// A GRO packet.
-    pub merged: bool,
-    /// The inner tag, where the kernel keeps it beside the frame.
-    pub tag: Option<Tag>,
-    /// Outer TOS; behind the kernel device, which has merged it already, zero.
-    pub outer_tos: u8,
-    /// The outer packet was IPv6.
-    pub outer_v6: bool,
-    /// Bytes follow the packet in the frame.
-    pub trailer: bool,
-    /// The VTEP that sent it.
-    pub vtep: VtepAddr,
-}
-
-/// Smallest inner payload that TC can uncover itself: `bpf_skb_adjust_room` leaves at least an IP header, of the family that it is
+/// Smallest inner payload that TC can decapsulate itself: `bpf_skb_adjust_room` leaves at least an IP header, of the family that it is
 /// told comes to light, else of that which the packet came with (kernel `net/core/filter.c`).
 #[inline(always)]
 const fn smallest_payload(outer_v6: bool, ethertype: u16) -> usize {
@@ -88,201 +65,193 @@ const fn smallest_payload(outer_v6: bool, ethertype: u16) -> usize {
 
 /// Decides what becomes of the inner frame.
 #[inline(always)]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "everything that a decision stands on"
-)]
-pub(crate) fn decide_inner<P, T, A>(
-    frame: &P,
-    arrival: &Arrival,
-    read: &Received,
-    known: &Known,
-    who: &Who,
-    segment: &Segment,
-    tables: &T,
-    act: &A,
-) -> A::Outcome
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-    A: Act,
-{
-    if arrival.inner_len < ethernet::LEN || !read.whole {
-        return act.leave(who, Reason::InnerTruncated);
+pub(crate) fn decide_inner<R: Runtime>(rt: &R, stage: DecapStage, inner: &Arrival) -> R::Outcome {
+    let account = &inner.account();
+    let settings = inner.settings;
+    let read = &inner.read;
+    // Behind the slow-path device there are none, which is said here for the compiler.
+    let outer = match stage {
+        DecapStage::Xdp | DecapStage::Tc => &inner.outer,
+        DecapStage::Device => &Encapsulation::NONE,
+    };
+    if inner.len < ethernet::LEN || !read.whole {
+        return rt.leave(account, Reason::InnerTruncated);
     }
     if read.source.is_group() || read.source.is_zero() {
-        return act.leave(who, Reason::InvalidSourceMac);
+        return rt.leave(account, Reason::InvalidSourceMac);
     }
-    let source = Source::of(who, segment, read.source, known.seen(), act);
+    let source = learn::source(rt, account, settings, read.source, inner.seen);
     if source == Source::ELSEWHERE {
-        return act.leave(who, Reason::StaticElsewhere);
+        return rt.leave(account, Reason::StaticElsewhere);
     }
-    if (arrival.tag.is_some() || read.is_tagged()) && !segment.has(Segment::INNER_VLAN_PASS) {
-        return act.leave(who, Reason::InnerVlan);
+    if (rt.meta().tag.is_some() || read.is_tagged()) && !settings.has(Segment::INNER_VLAN_PASS) {
+        return rt.leave(account, Reason::InnerVlan);
     }
-    let merge = merged_ecn(frame, arrival, read);
+    let merge = merged_ecn(rt.frame(), read, outer);
     if merge == ecn::Merge::DROP {
-        return act.leave(who, Reason::EcnNotCapable);
+        return rt.leave(account, Reason::EcnNotCapable);
     }
 
     let group = read.destination.is_group();
     if source == Source::NEW {
-        learn::learn(who, read.source, Some(&arrival.vtep), group, act);
+        learn::learn(rt, account, read.source, Some(&inner.vtep), group);
     }
-    let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
-    if arrival.stage == Stage::Device
+    if stage == DecapStage::Device
         && group
-        && segment.has(Segment::SUPPRESS)
-        && segment.has(Segment::LEARNING)
+        && settings.has(Segment::SUPPRESS)
+        && settings.has(Segment::LEARNING)
     {
-        hear(frame, arrival, who, read, act);
+        snoop(rt, inner, account);
     }
-    let mut list = ListId::from(arrival.segment);
-    let mut to = Found::IN_FDB;
-    if let Some(found) = known.destination().get() {
-        match found {
-            FdbTarget::Port(slot) => {
-                to.target = found.into();
-                if arrival.stage != Stage::Device {
-                    let to = (slot, MacAddr::ZERO);
-                    return deliver(frame, arrival, read, who, merge, to, tables, act);
-                }
-            }
-            FdbTarget::Peer(_) => return act.leave(who, Reason::SplitHorizon),
-            FdbTarget::List(own) => list = own,
+    let mut to = Resolved {
+        target: inner.destination,
+        mac: MacAddr::ZERO,
+    };
+    if to.target.is_none() && !group && settings.has(Segment::NEXTHOPS) {
+        // Behind the slow-path device alone, where the program has room for it.
+        if stage != DecapStage::Device {
+            return rt.leave(account, stage.left());
         }
-    } else if !group && segment.has(Segment::NEXTHOPS) {
-        // Behind the kernel device alone, where the program has room for it.
-        if arrival.stage != Stage::Device {
-            return act.leave(who, arrival.stage.left());
-        }
-        if let Some(host) = neigh::destination(frame, l3, read.ethertype)
-            && let Some(next) = tables.nexthop(arrival.segment, &host)
+        let l3 = outer.len.wrapping_add(ethernet::LEN);
+        if let Some(host) = neigh::destination(rt.frame(), l3, read.ethertype)
+            && let Some(next) = rt.tables().nexthop(inner.segment, &host)
             && next.target().port().is_some()
         {
-            to = Found {
+            to = Resolved {
                 target: next.target(),
                 mac: next.mac(),
             };
         }
     }
-    if arrival.stage == Stage::Device {
-        let to = tables.put_down::<{ place::ARRIVAL }, _>(&to);
-        if let Some(slot) = to.target.port() {
-            let to = (slot, to.mac);
-            return deliver(frame, arrival, read, who, merge, to, tables, act);
-        }
+    if stage == DecapStage::Device {
+        send(rt, stage, inner, outer, merge, &rt.opaque(&to))
+    } else {
+        send(rt, stage, inner, outer, merge, &to)
     }
-    if !segment.has(Segment::FLOODS) {
-        return act.leave(
-            who,
-            if group {
+}
+
+/// To where a destination was found, or else to all local ports.
+#[inline(always)]
+fn send<R: Runtime>(
+    rt: &R,
+    stage: DecapStage,
+    inner: &Arrival,
+    outer: &Encapsulation,
+    merge: ecn::Merge,
+    to: &Resolved,
+) -> R::Outcome {
+    let account = &inner.account();
+    let list = match to.target.get() {
+        Some(FdbTarget::Port(slot)) => {
+            return deliver(rt, stage, inner, outer, account, merge, (slot, to.mac));
+        }
+        Some(FdbTarget::Peer(_)) => return rt.leave(account, Reason::SplitHorizon),
+        Some(FdbTarget::List(own)) => own,
+        None => ListId::from(inner.segment),
+    };
+    if !inner.settings.has(Segment::FLOODS) {
+        return rt.leave(
+            account,
+            if inner.read.destination.is_group() {
                 Reason::FloodOff
             } else {
                 Reason::NoFdbEntry
             },
         );
     }
-    if arrival.stage != Stage::Device {
-        return act.leave(who, arrival.stage.left());
+    if stage != DecapStage::Device {
+        return rt.leave(account, stage.left());
     }
-    match tables.flood_list(list) {
+    match rt.tables().flood_list(list) {
         Some(targets) if targets.ports > 0 => {}
-        Some(_) | None => return act.leave(who, Reason::NowhereToFlood),
+        Some(_) | None => return rt.leave(account, Reason::NowhereToFlood),
     }
-    act.flood_ports(who, list)
+    rt.flood_ports(account, list)
 }
 
 /// What becomes of the ECN field of the inner packet. Mostly the outer one says nothing, and the inner one is not looked at.
 #[inline(always)]
-fn merged_ecn<P: PacketRead + ?Sized>(frame: &P, arrival: &Arrival, read: &Received) -> ecn::Merge {
+fn merged_ecn<P: PacketRead + ?Sized>(
+    frame: &P,
+    read: &Received,
+    outer: &Encapsulation,
+) -> ecn::Merge {
     let mut merge = ecn::Merge::KEEP;
-    if arrival.outer_tos & ecn::MASK != ecn::NOT_ECT {
-        let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
-        merge = ecn::merge(arrival.outer_tos, read.tos(frame, l3));
+    if outer.tos & ecn::MASK != ecn::NOT_ECT {
+        let l3 = outer.len.wrapping_add(ethernet::LEN);
+        merge = ecn::merge(outer.tos, read.tos(frame, l3));
     }
-    ecn::Merge::from_code(frame.blur(merge.code()))
+    ecn::Merge::from_code(frame.opaque(merge.code()))
 }
 
-/// Tells what a host says of itself unasked: it may be another than was heard here before.
+/// Notifies of what a host says of itself unasked: it may be another than was heard here before.
 #[inline(always)]
-fn hear<P, A>(frame: &P, arrival: &Arrival, who: &Who, read: &Received, act: &A)
-where
-    P: PacketRead + ?Sized,
-    A: Act,
-{
-    let l3 = arrival.inner_offset.wrapping_add(ethernet::LEN);
-    if let Some(message) = frame.message(l3, read.ethertype, read.source)
-        && message.has(Message::UNASKED)
+fn snoop<R: Runtime>(rt: &R, inner: &Arrival, account: &Account) {
+    let l3 = ethernet::LEN;
+    if let Some(message) = rt.message(l3, inner.read.ethertype, inner.read.source)
+        && message.has(Message::UNSOLICITED)
     {
         let flags = event_flags(&message);
-        let vtep = Some(&arrival.vtep);
-        learn::hear(who, read.source, message.host, vtep, flags, act);
+        let vtep = Some(&inner.vtep);
+        learn::snoop(rt, account, inner.read.source, &message.host, vtep, flags);
     }
 }
 
 /// To a local port.
 #[inline(always)]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "everything that a decision stands on"
-)]
-fn deliver<P, T, A>(
-    frame: &P,
-    arrival: &Arrival,
-    read: &Received,
-    who: &Who,
+fn deliver<R: Runtime>(
+    rt: &R,
+    stage: DecapStage,
+    inner: &Arrival,
+    outer: &Encapsulation,
+    account: &Account,
     merge: ecn::Merge,
     (slot, mac): (PortSlot, MacAddr),
-    tables: &T,
-    act: &A,
-) -> A::Outcome
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-    A: Act,
-{
+) -> R::Outcome {
+    let gso = rt.meta().gso_size != 0;
     // An entry that is being replaced can lead to what is in another VNI.
-    let Some(port) = tables.port(slot).filter(|port| port.segment == who.segment) else {
-        return act.leave(who, Reason::TableGap);
+    let Some(port) = rt
+        .tables()
+        .port(slot)
+        .filter(|port| port.segment == account.segment)
+    else {
+        return rt.leave(account, Reason::TableGap);
     };
-    if !arrival.merged
-        && arrival.inner_len > (port.mtu as usize).wrapping_add(ethernet::LEN + vlan::LEN)
-    {
-        // Generic XDP sees GRO packets, and cannot tell them: TC can.
-        let reason = if arrival.stage == Stage::Xdp {
+    if !gso && inner.len > (port.mtu as usize).wrapping_add(ethernet::LEN + vlan::LEN) {
+        // Generic XDP sees GSO packets, and cannot tell them: TC can.
+        let reason = if stage == DecapStage::Xdp {
             Reason::LeftToTc
         } else {
             Reason::TooBig
         };
-        return act.leave(who, reason);
+        return rt.leave(account, reason);
     }
-    let left = match arrival.stage {
-        Stage::Device => false,
-        Stage::Tc => {
-            arrival.merged && !(port.has(Port::PEER_TARGET) && is_tcp(frame, arrival.inner_offset))
-                || arrival.inner_len
-                    < ethernet::LEN.wrapping_add(smallest_payload(arrival.outer_v6, read.ethertype))
+    let left = match stage {
+        DecapStage::Device => false,
+        DecapStage::Tc => {
+            gso && !(port.has(Port::PEER_TARGET) && is_tcp(rt.frame(), outer.len))
+                || inner.len
+                    < ethernet::LEN.wrapping_add(smallest_payload(outer.v6, inner.read.ethertype))
         }
-        Stage::Xdp => {
+        DecapStage::Xdp => {
             !port.has(Port::XDP_TARGET)
-                || tables.config().flags & Config::XDP_LEAVES_ALL != 0
-                || tables.config().flags & Config::PARTIAL_CHECKSUMS != 0
-                    && Inner::read(frame, arrival.inner_offset, None)
-                        .is_some_and(|inner| inner.has(Inner::PENDING))
+                || rt.tables().config().flags & Config::XDP_LEAVES_ALL != 0
+                || rt.tables().config().flags & Config::PARTIAL_CHECKSUMS != 0
+                    && Inner::read(rt.frame(), outer.len, None)
+                        .is_some_and(|inner| inner.has(Inner::CHECKSUM_PARTIAL))
         }
     };
-    if left || arrival.trailer || merge == ecn::Merge::SET {
-        return act.leave(who, arrival.stage.left());
+    if left || outer.trailer || merge == ecn::Merge::SET {
+        return rt.leave(account, stage.left());
     }
-    act.deliver(
-        who,
+    rt.deliver(
+        account,
         &Deliver {
             slot,
             ifindex: port.ifindex,
             vlan: port.vlan,
             to_other_end: port.has(Port::PEER_TARGET),
-            strip: arrival.inner_offset,
+            strip: outer.len,
             tag: TagEdit::Leave,
             mac,
         },
@@ -305,7 +274,7 @@ fn is_tcp<P: PacketRead + ?Sized>(frame: &P, base: usize) -> bool {
     protocol == tcp::PROTOCOL
 }
 
-/// What the kernel device says of a frame that it has decapsulated.
+/// What the slow-path device says of a frame that it has decapsulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TunnelKey {
     /// The VNI.
@@ -316,59 +285,59 @@ pub struct TunnelKey {
     pub destination: Option<VtepAddr>,
 }
 
-/// Decides on a frame that the kernel device has decapsulated, and acts.
+/// Decides on a frame that the slow-path device has decapsulated, and acts.
 #[inline(always)]
-pub fn decide<P, T, A>(frame: &P, meta: &Meta, key: &TunnelKey, tables: &T, act: &A) -> A::Outcome
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-    A: Act,
-{
-    let mut who = Who::nobody(frame.frame_len());
-    let read = Received::read(frame, 0);
-    let read = tables.put_down::<{ place::INNER }, _>(&read);
-    let ends = Ends {
-        source: key.source,
-        destination: key.destination.unwrap_or(key.source),
-        vni: key.vni,
-    };
-    let ends = tables.put_down::<{ place::OUTER }, _>(&ends);
-    let known = tables.of_tunnel(ends, read);
-    if key.destination.is_some() && !known.to().is_local() {
-        return act.leave(&who, Reason::WrongDestination);
+pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
+    match rt.decapsulated() {
+        Ok(arrival) => decide_inner(rt, DecapStage::Device, &arrival),
+        Err(reason) => rt.leave(&Account::unknown(rt.frame().frame_len()), reason),
     }
-    let from = known.from();
-    if from.is_local() {
-        return act.leave(&who, Reason::OwnSource);
-    }
-    let Some(number) = known.segment() else {
-        return act.leave(&who, Reason::UnknownVni);
-    };
-    let Some(segment) = tables.segment(number) else {
-        return act.leave(&who, Reason::UnknownVni);
-    };
-    who.segment = number;
-    who.from_peer = from.peer_or_none();
-    let arrival = Arrival {
-        stage: Stage::Device,
-        segment: number,
-        inner_offset: 0,
-        inner_len: frame.frame_len(),
-        merged: meta.gso_size != 0,
-        tag: meta.tag,
-        outer_tos: 0,
-        outer_v6: false,
-        trailer: false,
-        vtep: key.source,
-    };
-    decide_inner(frame, &arrival, read, &known, &who, segment, tables, act)
 }
 
-/// Decides on a frame that the kernel device has decapsulated.
-pub fn decide_tunnel<P, T>(frame: &P, meta: &Meta, key: &TunnelKey, tables: &T) -> Decision
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-{
-    Record::of(|act| decide(frame, meta, key, tables, act))
+/// Finds the VNI of a frame that the slow-path device has decapsulated, and what the tables know of it.
+///
+/// # Errors
+///
+/// What is not for us.
+#[inline(always)]
+pub fn find<R: Runtime>(rt: &R, key: &TunnelKey) -> Result<Arrival, Reason> {
+    let (frame, tables) = (rt.frame(), rt.tables());
+    let len = frame.frame_len();
+    let read = Received::read(frame, 0);
+    let read = rt.spill(&read);
+    let says_destination = frame.opaque(key.destination.is_some().into()) != 0;
+    let outer = Outer {
+        addresses: OuterAddresses {
+            source: key.source,
+            destination: key.destination.unwrap_or(key.source),
+            vni: key.vni,
+        },
+        ..Outer::unread()
+    };
+    let outer = rt.spill(&outer);
+    let lookup = Lookup::of_tunnel(&outer.addresses, &read, tables);
+    if says_destination && !lookup.to().is_local() {
+        return Err(Reason::WrongDestination);
+    }
+    let from = lookup.from();
+    if from.is_local() {
+        return Err(Reason::OwnSource);
+    }
+    let Some(number) = lookup.segment() else {
+        return Err(Reason::UnknownVni);
+    };
+    let Some(segment) = tables.segment(number) else {
+        return Err(Reason::UnknownVni);
+    };
+    Ok(Arrival {
+        read: *read,
+        vtep: outer.addresses.source,
+        segment: number,
+        settings: segment.flags(),
+        peer: from.peer_or_none(),
+        seen: lookup.seen(),
+        destination: lookup.destination(),
+        len,
+        outer: Encapsulation::NONE,
+    })
 }

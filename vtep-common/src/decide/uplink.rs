@@ -2,90 +2,92 @@
 
 use crate::{
     abi::{reason::Reason, segment::Segment},
-    decide::{
-        tunnel::{Arrival, Stage, decide_inner},
-        verdict::{Act, Decision, Record, Who},
-    },
+    decide::tunnel::{DecapStage, decide_inner},
     frame::{
         inner::Received,
         outer::{self, Outer},
-        packet::{Meta, PacketRead},
+        packet::PacketRead as _,
     },
-    runtime::{Tables, place},
+    runtime::{
+        Runtime,
+        arrival::{Arrival, Encapsulation},
+        lookup::Lookup,
+        tables::Tables as _,
+        verdict::Account,
+    },
 };
 
 /// Decides on a frame at an uplink, and acts: pass what is not ours, deliver what can be delivered at this `stage`, leave the
 /// rest to the next, drop what is ours but bad.
 #[inline(always)]
-pub fn decide<P, T, A>(frame: &P, meta: &Meta, stage: Stage, tables: &T, act: &A) -> A::Outcome
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-    A: Act,
-{
-    let mut who = Who::nobody(0);
+pub fn decide<R: Runtime>(rt: &R, stage: DecapStage) -> R::Outcome {
+    let arrival = match rt.arrival() {
+        Ok(arrival) => arrival,
+        Err(reason) => {
+            // At XDP, what passes goes on to TC, where it gets its final reason.
+            let left_to_tc = stage == DecapStage::Xdp && reason.is_left();
+            let reason = if left_to_tc { Reason::LeftToTc } else { reason };
+            return rt.leave(&Account::unknown(0), reason);
+        }
+    };
+    if arrival.outer.reserved && arrival.settings.has(Segment::RESERVED_STRICT) {
+        return rt.leave(&arrival.account(), Reason::ReservedBits);
+    }
+    decide_inner(rt, stage, &arrival)
+}
+
+/// Finds the VNI of a packet, and what the tables know of it.
+///
+/// # Errors
+///
+/// What is not for us, or is but cannot be taken.
+#[inline(always)]
+pub fn find<R: Runtime>(rt: &R) -> Result<Arrival, Reason> {
+    let (frame, meta, tables) = (rt.frame(), rt.meta(), rt.tables());
     // A tag on the outside belongs to a VLAN device above the uplink.
     if meta.tag.is_some() {
-        return act.leave(&who, pass(stage, Reason::NotVxlan));
+        return Err(Reason::NotVxlan);
     }
-    let merged = meta.gso_size != 0;
+    let gso = meta.gso_size != 0;
     let mut outer = Outer::unread();
-    if let Err(reason) = outer::parse_into(frame, merged, tables, &mut outer) {
-        return act.leave(&who, pass(stage, reason));
+    if let Err(reason) = outer::parse_into(frame, gso, tables, &mut outer) {
+        let reason = *rt.opaque(&reason);
+        // What is wrong with a packet for somebody else is not our business.
+        return Err(outer::for_us(reason, &outer.addresses, tables));
     }
-    let outer = tables.put_down::<{ place::OUTER }, _>(&outer);
+    let outer = rt.spill(&outer);
     let read = Received::read(frame, outer.inner_offset());
-    let read = tables.put_down::<{ place::INNER }, _>(&read);
-    let known = tables.of_tunnel(&outer.ends, read);
-    if !known.to().is_local() {
-        return act.leave(&who, pass(stage, Reason::NotOurAddress));
+    let read = rt.spill(&read);
+    let lookup = Lookup::of_tunnel(&outer.addresses, &read, tables);
+    if !lookup.to().is_local() {
+        return Err(Reason::NotOurAddress);
     }
-    let from = known.from();
+    let from = lookup.from();
     if from.is_local() {
-        return act.leave(&who, Reason::OwnSource);
+        return Err(Reason::OwnSource);
     }
-    let Some(number) = known.segment() else {
-        return act.leave(&who, Reason::UnknownVni);
+    let Some(number) = lookup.segment() else {
+        return Err(Reason::UnknownVni);
     };
     let Some(segment) = tables.segment(number) else {
-        return act.leave(&who, Reason::UnknownVni);
+        return Err(Reason::UnknownVni);
     };
-    who.segment = number;
-    who.from_peer = from.peer_or_none();
-    who.inner_len = outer.end.wrapping_sub(outer.inner_offset());
-    if outer.reserved && segment.has(Segment::RESERVED_STRICT) {
-        return act.leave(&who, Reason::ReservedBits);
-    }
-    let arrival = Arrival {
-        stage,
+    let len = outer.end.wrapping_sub(outer.inner_offset());
+    Ok(Arrival {
+        read: *read,
+        vtep: outer.addresses.source,
         segment: number,
-        inner_offset: outer.inner_offset(),
-        inner_len: who.inner_len,
-        merged,
-        tag: None,
-        outer_tos: outer.tos,
-        outer_v6: outer.v6,
-        trailer: outer.end != frame.frame_len(),
-        vtep: outer.ends.source,
-    };
-    decide_inner(frame, &arrival, read, &known, &who, segment, tables, act)
-}
-
-/// Decides on a frame at an uplink.
-pub fn decide_uplink<P, T>(frame: &P, meta: &Meta, stage: Stage, tables: &T) -> Decision
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-{
-    Record::of(|act| decide(frame, meta, stage, tables, act))
-}
-
-/// At XDP, what passes goes on to TC, where it gets its final reason.
-#[inline(always)]
-fn pass(stage: Stage, reason: Reason) -> Reason {
-    if stage == Stage::Xdp && reason.is_left() {
-        Reason::LeftToTc
-    } else {
-        reason
-    }
+        settings: segment.flags(),
+        peer: from.peer_or_none(),
+        seen: lookup.seen(),
+        destination: lookup.destination(),
+        len,
+        outer: Encapsulation {
+            len: outer.inner_offset(),
+            tos: outer.tos,
+            v6: outer.v6,
+            reserved: outer.reserved,
+            trailer: outer.end != frame.frame_len(),
+        },
+    })
 }

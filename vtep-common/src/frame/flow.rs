@@ -55,7 +55,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::abi::hash_table::Mix;
+    use crate::abi::hash_table::Hasher;
 
     /// The kernel's `udp_flow_src_port`.
     fn kernel_port(hash: u32) -> u16 {
@@ -83,7 +83,7 @@ mod tests {
         let ports: HashSet<u16> = (0..1000u64)
             .map(|n| {
                 port(
-                    Mix::new(17).add(n).finish(),
+                    Hasher::new(17).add(n).finish(),
                     DEFAULT_PORT_MIN,
                     DEFAULT_PORT_MAX,
                 )

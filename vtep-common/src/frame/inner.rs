@@ -1,7 +1,7 @@
 //! The inner frame, as far as the tunnel depends on it: read once, into plain numbers.
 
 use crate::{
-    abi::{addr::MacAddr, hash_table::Mix},
+    abi::{addr::MacAddr, hash_table::Hasher},
     frame::{
         ecn,
         packet::{PacketRead, Tag, Window as _},
@@ -34,7 +34,7 @@ pub struct Inner {
     /// Bytes of headers from the Ethernet header on that each segment of a GSO packet repeats, an in-band tag included;
     /// where that cannot be told, the whole frame.
     pub headers_len: u32,
-    /// Where [`PENDING`](Self::PENDING): the folded sum over the whole frame, without any tag, once the checksum is filled in.
+    /// Where [`CHECKSUM_PARTIAL`](Self::CHECKSUM_PARTIAL): the folded sum over the whole frame, without any tag, once the checksum is filled in.
     ///
     /// The transport segment then sums to the complement of its pseudo header (the kernel's "local checksum offload"), so only
     /// the headers before it are read.
@@ -48,7 +48,7 @@ impl Inner {
     /// There is a tag.
     pub const TAGGED: u8 = 1;
     /// The tag stands in the bytes of the frame.
-    pub const TAG_IN_BYTES: u8 = 1 << 1;
+    pub const TAG_IN_BAND: u8 = 1 << 1;
     /// The payload is an IPv4 packet.
     pub const V4: u8 = 1 << 2;
     /// Behind the tag stands another one.
@@ -58,7 +58,7 @@ impl Inner {
     /// The transport checksum is still to be filled in by offload (`CHECKSUM_PARTIAL` in the kernel): its field holds the sum
     /// of the pseudo header, which is how it can be told. Never where the frame is of a kind that hides it: IP options,
     /// fragments, bytes behind the packet, other protocols.
-    pub const PENDING: u8 = 1 << 5;
+    pub const CHECKSUM_PARTIAL: u8 = 1 << 5;
     /// The payload is an IP packet, of either version.
     pub const IP: u8 = 1 << 6;
 
@@ -79,9 +79,9 @@ impl Inner {
     /// Bytes of tag within the frame. Without a branch.
     #[must_use]
     #[inline(always)]
-    pub const fn tag_in_bytes_len(&self) -> usize {
-        const { assert!((Self::TAG_IN_BYTES as usize) << 1 == vlan::LEN) };
-        ((self.flags & Self::TAG_IN_BYTES) << 1) as usize
+    pub const fn in_band_tag_len(&self) -> usize {
+        const { assert!((Self::TAG_IN_BAND as usize) << 1 == vlan::LEN) };
+        ((self.flags & Self::TAG_IN_BAND) << 1) as usize
     }
 
     /// Reads the headers of the frame that starts at `base`; `beside` is the tag that the kernel keeps beside it. `None`
@@ -106,7 +106,7 @@ impl Inner {
                 tpid: ethertype,
                 tci: behind.be16(0),
             };
-            flags = Self::TAGGED | Self::TAG_IN_BYTES;
+            flags = Self::TAGGED | Self::TAG_IN_BAND;
             ethertype = behind.be16(2);
         }
         // Of a frame without a tag, it would be the first.
@@ -114,12 +114,13 @@ impl Inner {
             flags |= Self::SECOND_TAG;
         }
         // From here on, the verifier does not know how the frame is tagged.
+        let flags = frame.opaque(flags);
         let mut inner = Self {
             destination: window.mac(ethernet::DESTINATION_OFFSET),
             source: window.mac(ethernet::SOURCE_OFFSET),
             ethertype,
             tag,
-            flags: frame.blur(flags),
+            flags,
             tos: 0,
             ttl: 0,
             id: 0,
@@ -133,7 +134,7 @@ impl Inner {
             .dword(window.be32(8));
         let l3 = base
             .wrapping_add(ethernet::LEN)
-            .wrapping_add(inner.tag_in_bytes_len());
+            .wrapping_add(inner.in_band_tag_len());
         let macs = macs.word(inner.ethertype);
         let mut transport = Transport {
             protocol: u32::MAX,
@@ -141,7 +142,7 @@ impl Inner {
             odd: 0,
             pseudo: Sum::default(),
             before: macs,
-            mix: Mix::new(0),
+            mix: Hasher::new(0),
         };
         let ip = match inner.ethertype {
             ethernet::TYPE_IPV4 => inner.read_v4(frame, l3, macs, &mut transport),
@@ -151,7 +152,7 @@ impl Inner {
         if ip {
             inner.read_transport(frame, base, &transport);
         } else {
-            inner.hash = Mix::new(u64::from(inner.ethertype))
+            inner.hash = Hasher::new(u64::from(inner.ethertype))
                 .add(inner.destination.get())
                 .add(inner.source.get())
                 .finish();
@@ -199,7 +200,7 @@ impl Inner {
                 .dword(window.be32(8))
                 .dword(source)
                 .dword(destination),
-            mix: Mix::new(u64::from(protocol))
+            mix: Hasher::new(u64::from(protocol))
                 .add((u64::from(source) << 32) | u64::from(destination)),
         };
         true
@@ -224,7 +225,7 @@ impl Inner {
         self.ttl = window.byte(ipv6::HOP_LIMIT_OFFSET);
         let protocol = window.byte(ipv6::NEXT_HEADER_OFFSET);
         let segment_len = usize::from(window.be16(ipv6::PAYLOAD_LEN_OFFSET));
-        let mut mix = Mix::new(u64::from(protocol));
+        let mut mix = Hasher::new(u64::from(protocol));
         let mut addresses = Sum::default();
         // Four pairs of words: the two addresses.
         for pair in 0..4 {
@@ -271,19 +272,20 @@ impl Inner {
         } = *transport;
         let pseudo = pseudo.fold();
         let mut ports = 0;
-        // Where there is no checksum field, as good as any sum but this one.
-        let mut checksum = !pseudo;
+        // Where there is no checksum field, as good as any sum but this one. The compiler must not know, or else it lets the upper bits
+        // be anything, and the verifier takes this for another case than the others.
+        let mut checksum = core::hint::black_box(u32::from(!pseudo));
         if protocol == u32::from(tcp::PROTOCOL) {
             if let Some(window) = frame.window::<{ tcp::LEN }>(offset) {
                 ports = window.be32(0);
-                checksum = window.be16(tcp::CHECKSUM_OFFSET);
+                checksum = window.be16(tcp::CHECKSUM_OFFSET).into();
                 let header_len = usize::from(window.byte(tcp::DATA_OFFSET) >> 4).wrapping_mul(4);
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(header_len) as u32;
             }
         } else if protocol == u32::from(udp::PROTOCOL) {
             if let Some(window) = frame.window::<{ udp::LEN }>(offset) {
                 ports = window.be32(0);
-                checksum = window.be16(udp::CHECKSUM_OFFSET);
+                checksum = window.be16(udp::CHECKSUM_OFFSET).into();
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(udp::LEN) as u32;
             }
         } else if protocol == SCTP
@@ -293,8 +295,8 @@ impl Inner {
         }
         self.hash = mix.add(u64::from(ports)).finish();
         self.sum = before.word(!pseudo).fold();
-        if odd == 0 && checksum == pseudo {
-            self.flags |= Self::PENDING;
+        if odd == 0 && checksum == u32::from(pseudo) {
+            self.flags |= Self::CHECKSUM_PARTIAL;
         }
     }
 }
@@ -325,7 +327,7 @@ struct Transport {
     /// Sum over the Ethernet header without a tag and the IP header.
     before: Sum,
     /// Hash of the flow, but for its ports.
-    mix: Mix,
+    mix: Hasher,
 }
 
 /// What a receiver needs of every inner frame: less than [`Inner`].

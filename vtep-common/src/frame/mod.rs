@@ -7,3 +7,4 @@ pub mod neigh;
 pub mod outer;
 pub mod packet;
 pub mod template;
+pub mod vlan;

@@ -28,7 +28,7 @@ impl Message {
     /// It asks for an address, also to see whether it is free (RFC 5227 section 2.1.1, RFC 4862 section 5.4).
     pub const REQUEST: u8 = 1;
     /// Nobody asked for it: a gratuitous ARP, or an unsolicited neighbour advertisement.
-    pub const UNASKED: u8 = 1 << 1;
+    pub const UNSOLICITED: u8 = 1 << 1;
     /// The host says that it is a router.
     pub const ROUTER: u8 = 1 << 2;
     /// It says where a host is.
@@ -67,7 +67,7 @@ impl Message {
             ethernet::TYPE_IPV6 => self.read_nd(frame, l3, source),
             _ => false,
         };
-        self.flags = frame.blur(self.flags);
+        self.flags = frame.opaque(self.flags);
         read
     }
 
@@ -95,7 +95,7 @@ impl Message {
         let claim = if host == 0 { 0 } else { Self::CLAIM };
         self.flags = claim
             | if host == target {
-                Self::UNASKED
+                Self::UNSOLICITED
             } else if operation == arp::REQUEST {
                 Self::REQUEST
             } else {
@@ -129,7 +129,7 @@ impl Message {
             return false;
         }
         // From here on the same for both, as far as the verifier can tell.
-        let solicits = frame.blur(u8::from(solicitation));
+        let solicits = frame.opaque(u8::from(solicitation));
         const { assert!(icmpv6::TARGET_MAC - icmpv6::SOURCE_MAC == 1 << 8) };
         let wanted = icmpv6::TARGET_MAC.wrapping_sub(u16::from(solicits) << 8);
         // At most two options: a MAC, and a nonce beside it (RFC 7527).
@@ -179,7 +179,7 @@ impl Message {
             }
             self.flags = Self::CLAIM
                 | if flags & icmpv6::SOLICITED == 0 {
-                    Self::UNASKED
+                    Self::UNSOLICITED
                 } else {
                     0
                 }

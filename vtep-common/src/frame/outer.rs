@@ -7,14 +7,13 @@ use crate::{
         reason::Reason,
     },
     frame::packet::{PacketRead, Window},
-    runtime::{Tables, place},
     wire::{checksum::Sum, ethernet, ipv4, ipv6, udp, vxlan},
 };
 
 /// Between whom a packet travels, and in which VNI: what it is looked up by.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct OuterAddresses {
     /// The VTEP that sent it.
     pub source: VtepAddr,
     /// The address that it was sent to.
@@ -23,12 +22,11 @@ pub struct Ends {
     pub vni: u32,
 }
 
-/// A VXLAN packet.
-#[repr(C)]
+/// The outer headers of a VXLAN packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outer {
-    /// Between whom it travels. First, so that whoever puts down an `Outer` has put down its `Ends`.
-    pub ends: Ends,
+    /// Between whom it travels.
+    pub addresses: OuterAddresses,
     /// Outer IPv6.
     pub v6: bool,
     /// TOS or traffic class.
@@ -54,7 +52,7 @@ impl Outer {
     #[inline(always)]
     pub const fn unread() -> Self {
         Self {
-            ends: Ends {
+            addresses: OuterAddresses {
                 source: VtepAddr::from_v6_be([1, 2, 3, 4]),
                 destination: VtepAddr::from_v6_be([5, 6, 7, 8]),
                 vni: 1,
@@ -66,6 +64,14 @@ impl Outer {
             end: 1,
         }
     }
+}
+
+/// The host that a packet reaches.
+pub trait Local {
+    /// UDP port of VXLAN.
+    fn udp_port(&self) -> u16;
+    /// True for an address that VXLAN packets are taken at.
+    fn is_local(&self, addr: &VtepAddr) -> bool;
 }
 
 /// Offset of the IP header.
@@ -90,63 +96,51 @@ const fn byte_of(len: usize) -> u8 {
 /// # Errors
 ///
 /// As there; [`Reason::NotOurAddress`] also for a sound packet for somebody else.
-pub fn parse<P, T>(frame: &P, merged: bool, tables: &T) -> Result<Outer, Reason>
+pub fn parse<P, L>(frame: &P, gso: bool, local: &L) -> Result<Outer, Reason>
 where
     P: PacketRead + ?Sized,
-    T: Tables,
+    L: Local,
 {
     let mut outer = Outer::unread();
-    parse_into(frame, merged, tables, &mut outer)?;
-    if tables.address(&outer.ends.destination).is_local() {
-        Ok(outer)
-    } else {
-        Err(Reason::NotOurAddress)
+    match parse_into(frame, gso, local, &mut outer) {
+        Err(reason) => Err(for_us(reason, &outer.addresses, local)),
+        Ok(()) if local.is_local(&outer.addresses.destination) => Ok(outer),
+        Ok(()) => Err(Reason::NotOurAddress),
     }
 }
 
-/// Reads the outer headers of a frame into `outer`. `merged` says that it is a GRO packet, whose lengths are those before segmentation.
+/// The reason for a packet with bad headers: what is wrong with one for somebody else is not our business.
+#[inline(always)]
+pub fn for_us<L: Local>(reason: Reason, addresses: &OuterAddresses, local: &L) -> Reason {
+    if reason != Reason::NotVxlan && !local.is_local(&addresses.destination) {
+        Reason::NotOurAddress
+    } else {
+        reason
+    }
+}
+
+/// Reads the outer headers of a frame into `outer`. `gso` says that it is a GSO packet, whose lengths are those before it is
+/// segmented.
 ///
-/// Whether the destination of a sound packet is ours is left for the caller to ask, who has more to look up.
+/// Whether the destination is ours is left for the caller to ask, who has more to look up: [`for_us`] where this fails.
 ///
 /// # Errors
 ///
 /// The reason why the frame is not to be decapsulated here: of class `Passed` or `Continued` where it is left untouched, of
 /// class `Dropped` where it is ours but bad.
 #[inline(always)]
-pub fn parse_into<P, T>(
-    frame: &P,
-    merged: bool,
-    tables: &T,
-    outer: &mut Outer,
-) -> Result<(), Reason>
+pub fn parse_into<P, L>(frame: &P, gso: bool, local: &L, outer: &mut Outer) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
-    T: Tables,
-{
-    let Err(reason) = read_into(frame, merged, tables, outer) else {
-        return Ok(());
-    };
-    let reason = *tables.put_down::<{ place::VERDICT }, _>(&reason);
-    // What is wrong with a packet for somebody else is not our business.
-    if reason != Reason::NotVxlan && !tables.address(&outer.ends.destination).is_local() {
-        return Err(Reason::NotOurAddress);
-    }
-    Err(reason)
-}
-
-#[inline(always)]
-fn read_into<P, T>(frame: &P, merged: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
+    L: Local,
 {
     // A packet with UDP ports over IPv4 is at least this long.
     let Some(window) = frame.window::<{ UDP_V4 + udp::LEN }>(0) else {
         return Err(Reason::NotVxlan);
     };
     match window.be16(ethernet::TYPE_OFFSET) {
-        ethernet::TYPE_IPV4 => parse_v4(frame, window, merged, tables, outer),
-        ethernet::TYPE_IPV6 => parse_v6(frame, merged, tables, outer),
+        ethernet::TYPE_IPV4 => parse_v4(frame, window, gso, local, outer),
+        ethernet::TYPE_IPV6 => parse_v6(frame, gso, local, outer),
         _ => Err(Reason::NotVxlan),
     }
 }
@@ -157,7 +151,7 @@ fn finish<P, W>(
     frame: &P,
     window: Option<W>,
     outer: &mut Outer,
-    merged: bool,
+    gso: bool,
     ip_end: usize,
     udp_len: usize,
 ) -> Result<(), Reason>
@@ -166,11 +160,11 @@ where
     W: Window,
 {
     let udp = outer.inner_offset().wrapping_sub(TUNNEL_LEN);
-    if !merged && (ip_end > frame.frame_len() || outer.inner_offset() > ip_end) {
+    if !gso && (ip_end > frame.frame_len() || outer.inner_offset() > ip_end) {
         return Err(Reason::Truncated);
     }
     outer.end = udp.wrapping_add(udp_len);
-    if merged {
+    if gso {
         outer.end = frame.frame_len();
     } else if udp_len < TUNNEL_LEN || outer.end > ip_end {
         return Err(Reason::UdpLength);
@@ -183,22 +177,22 @@ where
     if first & vxlan::FLAG_I == 0 {
         return Err(Reason::VniFlagClear);
     }
-    outer.ends.vni = second >> 8;
+    outer.addresses.vni = second >> 8;
     outer.reserved = first & !vxlan::FLAG_I != 0 || second & 0xff != 0;
     Ok(())
 }
 
 #[inline(always)]
-fn parse_v4<P, T>(
+fn parse_v4<P, L>(
     frame: &P,
     window: P::Window<'_>,
-    merged: bool,
-    tables: &T,
+    gso: bool,
+    local: &L,
     outer: &mut Outer,
 ) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
-    T: Tables,
+    L: Local,
 {
     let Some(header_len) = ipv4::header_len(window.byte(IP)) else {
         return Err(Reason::NotVxlan);
@@ -210,7 +204,7 @@ where
         return Err(Reason::NotVxlan);
     }
     let destination = VtepAddr::from_v4_be(window.raw32(IP + ipv4::DESTINATION_OFFSET));
-    let port = tables.config().udp_port;
+    let port = local.udp_port();
     if header_len != ipv4::LEN {
         let Some(udp) = frame.window::<{ udp::LEN }>(IP.wrapping_add(header_len)) else {
             return Err(Reason::NotVxlan);
@@ -221,7 +215,7 @@ where
     } else if window.be16(UDP_V4 + udp::DESTINATION_OFFSET) != port {
         return Err(Reason::NotVxlan);
     }
-    outer.ends.destination = destination;
+    outer.addresses.destination = destination;
     if fragment & ipv4::MF != 0 {
         return Err(Reason::OuterFragment);
     }
@@ -236,10 +230,10 @@ where
         .dword(window.raw32(IP + ipv4::TTL_OFFSET))
         .dword(source)
         .dword(window.raw32(IP + ipv4::DESTINATION_OFFSET));
-    if !merged && sum.fold() != 0xffff {
+    if !gso && sum.fold() != 0xffff {
         return Err(Reason::OuterChecksum);
     }
-    outer.ends.source = VtepAddr::from_v4_be(source);
+    outer.addresses.source = VtepAddr::from_v4_be(source);
     outer.tos = window.byte(IP + ipv4::TOS_OFFSET);
     outer.header_len = const { byte_of(LEN_V4) };
     let ip_end = IP.wrapping_add(usize::from(window.be16(IP + ipv4::TOTAL_LEN_OFFSET)));
@@ -248,17 +242,17 @@ where
         frame,
         frame.window::<{ vxlan::LEN }>(UDP_V4 + udp::LEN),
         outer,
-        merged,
+        gso,
         ip_end,
         udp_len,
     )
 }
 
 #[inline(always)]
-fn parse_v6<P, T>(frame: &P, merged: bool, tables: &T, outer: &mut Outer) -> Result<(), Reason>
+fn parse_v6<P, L>(frame: &P, gso: bool, local: &L, outer: &mut Outer) -> Result<(), Reason>
 where
     P: PacketRead + ?Sized,
-    T: Tables,
+    L: Local,
 {
     // Fixed header, and the UDP header or what stands in its place.
     let Some(window) = frame.window::<{ UDP_V6 + udp::LEN }>(0) else {
@@ -276,7 +270,7 @@ where
         ])
     };
     let destination = address(IP + ipv6::DESTINATION_OFFSET);
-    let port = tables.config().udp_port;
+    let port = local.udp_port();
     match window.byte(IP + ipv6::NEXT_HEADER_OFFSET) {
         udp::PROTOCOL => {}
         ipv6::FRAGMENT => {
@@ -291,12 +285,12 @@ where
             if udp.be16(udp::DESTINATION_OFFSET) != port {
                 return Err(Reason::NotVxlan);
             }
-            outer.ends.destination = destination;
+            outer.addresses.destination = destination;
             return Err(Reason::OuterFragment);
         }
         ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::DESTINATION_OPTIONS => {
-            outer.ends.destination = destination;
-            return Err(if tables.address(&destination).is_local() {
+            outer.addresses.destination = destination;
+            return Err(if local.is_local(&destination) {
                 Reason::LeftToStack
             } else {
                 Reason::NotVxlan
@@ -307,8 +301,8 @@ where
     if window.be16(UDP_V6 + udp::DESTINATION_OFFSET) != port {
         return Err(Reason::NotVxlan);
     }
-    outer.ends.destination = destination;
-    outer.ends.source = address(IP + ipv6::SOURCE_OFFSET);
+    outer.addresses.destination = destination;
+    outer.addresses.source = address(IP + ipv6::SOURCE_OFFSET);
     outer.v6 = true;
     outer.tos = ipv6::traffic_class(window.be16(IP));
     outer.header_len = const { byte_of(LEN_V6) };
@@ -318,7 +312,7 @@ where
         frame,
         frame.window::<{ vxlan::LEN }>(UDP_V6 + udp::LEN),
         outer,
-        merged,
+        gso,
         ip_end,
         udp_len,
     )

@@ -3,11 +3,7 @@
 //! A frame is read through *windows*: one check that so many bytes lie at an offset, and then reads at constant places
 //! within. That is what the verifier follows cheaply, and it keeps the checks few.
 
-use crate::{
-    abi::addr::MacAddr,
-    frame::{inner::Inner, neigh::Message},
-    runtime::{Tables, place},
-};
+use crate::abi::addr::MacAddr;
 
 /// Bytes of a frame that are known to be there. Reads are at constant offsets below the window's length.
 pub trait Window: Copy {
@@ -43,33 +39,9 @@ pub trait PacketRead {
     /// The `N` bytes at `offset`, or `None` where they do not all lie in readable memory.
     fn window<const N: usize>(&self, offset: usize) -> Option<Self::Window<'_>>;
 
-    /// What the headers of the frame say, with the tag that the kernel keeps beside it: [`Inner::read`], put down at
-    /// [`place::INNER`], for which there is `room`. At TC a function of its own, which the verifier checks once.
+    /// Returns `bits`, below 128, as they are, and hides from the verifier which bits they are.
     #[inline(always)]
-    fn inner<'a, T: Tables>(
-        &self,
-        beside: Option<Tag>,
-        tables: &'a T,
-        room: &'a mut Option<Inner>,
-    ) -> Option<&'a Inner> {
-        *room = Inner::read(self, 0, beside);
-        room.as_ref()
-            .map(|inner| tables.put_down::<{ place::INNER }, _>(inner))
-    }
-
-    /// The ARP or ND message at `l3` of a frame from `source`: [`Message::read`]. At TC a function of its own likewise.
-    #[inline(always)]
-    fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message> {
-        let mut message = Message::nothing();
-        message.read(self, l3, ethertype, source).then_some(message)
-    }
-
-    /// Returns `bits`, below 128, as they are.
-    ///
-    /// The kernel side hides from the verifier which bits they are. It follows every constant down every path on its own, so a
-    /// few flags found on the way would have it walk through all that comes after them once for each combination.
-    #[inline(always)]
-    fn blur(&self, bits: u8) -> u8 {
+    fn opaque(&self, bits: u8) -> u8 {
         bits
     }
 }

@@ -1,5 +1,8 @@
 //! What the kernel side does to a frame when it carries out a verdict, told in slices: the model that the kernel is compared with.
 
+use crate::frame::vlan::TagEdit;
+use crate::runtime::verdict::{Deliver, Flood};
+use crate::sim::decision::{Decision, Verdict};
 use std::fmt;
 
 use crate::{
@@ -10,17 +13,13 @@ use crate::{
         peer::Peer,
         reason::{Class, Reason},
     },
-    decide::{
-        count::copy_goes,
-        port, tunnel,
-        verdict::{Decision, Deliver, Flood, TagEdit, Verdict},
-    },
+    decide::{count::copy_goes, port, tunnel},
     frame::{
         neigh::Answer,
         packet::{Meta, Tag},
         template::{self, Fields},
     },
-    runtime::Tables,
+    runtime::tables::Tables,
     wire::{arp, checksum::Sum, ethernet, vlan},
 };
 
@@ -77,11 +76,11 @@ impl std::error::Error for Unfit {}
 pub fn apply_port<T: Tables>(
     frame: &[u8],
     meta: &Meta,
-    stage: port::Stage,
+    stage: port::PortStage,
     decision: &Decision,
     tables: &T,
 ) -> Result<Outcome, Unfit> {
-    let xdp = stage == port::Stage::Xdp;
+    let xdp = stage == port::PortStage::Xdp;
     let mut frame = frame.to_vec();
     if !decision.destination.is_zero() {
         set_destination(&mut frame, decision.destination)?;
@@ -118,7 +117,7 @@ pub fn apply_port<T: Tables>(
         },
         Verdict::Answer(reply) => answer(frame, meta, reply)?,
         // The first three are decided further before, the last is of a frame from a VTEP.
-        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) | Verdict::FloodPorts(_) => {
+        Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) | Verdict::FloodPorts(_) => {
             return Err(Unfit::Verdict);
         }
         Verdict::Leave(reason) => leave(frame, meta, *reason)?,
@@ -216,12 +215,12 @@ fn write_at(frame: &mut [u8], at: usize, bytes: &[u8]) -> Result<(), Unfit> {
 pub fn apply_uplink(
     frame: &[u8],
     meta: &Meta,
-    stage: tunnel::Stage,
+    stage: tunnel::DecapStage,
     decision: &Decision,
 ) -> Result<Outcome, Unfit> {
     Ok(match &decision.verdict {
         Verdict::Deliver(deliver) => {
-            let xdp = stage == tunnel::Stage::Xdp;
+            let xdp = stage == tunnel::DecapStage::Xdp;
             let carried = frame.get(deliver.strip..).ok_or(Unfit::Frame)?;
             let mut inner = edit(carried, meta, deliver.tag, xdp);
             if !deliver.mac.is_zero() {
@@ -239,8 +238,8 @@ pub fn apply_uplink(
         | Verdict::ViaKernel(_)
         | Verdict::Answer(_)
         | Verdict::Neigh
-        | Verdict::Rest
-        | Verdict::Found(_) => return Err(Unfit::Verdict),
+        | Verdict::Unknown
+        | Verdict::Resolved(_) => return Err(Unfit::Verdict),
         Verdict::Leave(reason) => leave(frame, meta, *reason)?,
     })
 }
@@ -251,7 +250,7 @@ pub fn apply_uplink(
 ///
 /// If the decision is not one on this frame, behind the device.
 pub fn apply_tunnel(frame: &[u8], meta: &Meta, decision: &Decision) -> Result<Outcome, Unfit> {
-    apply_uplink(frame, meta, tunnel::Stage::Device, decision)
+    apply_uplink(frame, meta, tunnel::DecapStage::Device, decision)
 }
 
 /// Writes the destination MAC.
@@ -286,8 +285,8 @@ fn edit(frame: &[u8], meta: &Meta, tag: TagEdit, xdp: bool) -> Outcome {
     };
     match tag {
         TagEdit::Leave | TagEdit::Carry => {}
-        TagEdit::StripBeside => out.skb_tag = out.take_in_band_tag(),
-        TagEdit::StripInBytes => {
+        TagEdit::StripSkb => out.skb_tag = out.take_in_band_tag(),
+        TagEdit::StripInBand => {
             out.take_in_band_tag();
             if !xdp {
                 out.skb_tag = out.take_in_band_tag();

@@ -9,11 +9,12 @@ use crate::{
         id::{ListId, PeerId, PortSlot, SegmentId},
         reason::Reason,
     },
-    decide::{
-        count::{Counters, copy_goes, count},
-        verdict::{Decision, Verdict},
+    decide::count::{Counters, copy_goes, count_end},
+    runtime::{
+        tables::Tables,
+        verdict::{Account, End},
     },
-    runtime::Tables,
+    sim::decision::{Decision, Verdict},
 };
 
 /// One field per BPF map of counters, with the same indices; a counter that was never touched is not there.
@@ -52,8 +53,8 @@ impl HostCounters {
             | Verdict::Deliver(_)
             | Verdict::Answer(_)
             | Verdict::Neigh
-            | Verdict::Rest
-            | Verdict::Found(_)
+            | Verdict::Unknown
+            | Verdict::Resolved(_)
             | Verdict::Leave(_) => {}
         }
     }
@@ -91,6 +92,47 @@ impl HostCounters {
             }
         }
     }
+}
+
+/// Counts one frame of `frame_len` bytes for which this was decided and which ended with `reason`.
+fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, counters: &C) {
+    let Decision {
+        verdict,
+        segment,
+        from_port,
+        from_peer,
+        inner_len,
+        notes: _,
+        destination: _,
+    } = *decision;
+    let (to_port, to_peer) = match verdict {
+        Verdict::Encap(encap) => (PortSlot::NONE, encap.peer),
+        Verdict::ViaKernel(via) => (PortSlot::NONE, via.peer),
+        Verdict::Deliver(deliver) => (deliver.slot, PeerId::NONE),
+        Verdict::Answer(_) => (from_port, PeerId::NONE),
+        Verdict::Flood(_)
+        | Verdict::FloodPorts(_)
+        | Verdict::Neigh
+        | Verdict::Unknown
+        | Verdict::Resolved(_)
+        | Verdict::Leave(_) => (PortSlot::NONE, PeerId::NONE),
+    };
+    let account = Account {
+        segment,
+        from_port,
+        from_peer,
+        ..Account::unknown(inner_len)
+    };
+    count_end(
+        &End {
+            account,
+            reason,
+            to_port,
+            to_peer,
+        },
+        frame_len,
+        counters,
+    );
 }
 
 fn add(map: &RefCell<BTreeMap<u32, Counter>>, index: u32, bytes: usize) {

@@ -5,10 +5,12 @@
 
 mod apply;
 mod counters;
-mod port;
+pub mod decision;
+mod host;
 mod tables;
 
 pub use apply::{Action, Outcome, Unfit, apply_port, apply_tunnel, apply_uplink, copies_in_place};
 pub use counters::HostCounters;
-pub use port::decide_port;
+pub use host::{decide_port, decide_tunnel, decide_uplink};
+
 pub use tables::HostTables;

@@ -17,7 +17,7 @@ use crate::{
         port::{Port, PortKey},
         segment::Segment,
     },
-    runtime::{Keyed, Tables},
+    runtime::tables::Tables,
 };
 
 /// One field per BPF map, with the same keys and values, so that they can be read from the kernel, and loaded into it, as they are.
@@ -53,7 +53,7 @@ pub struct HostTables {
     pub now: u64,
 }
 
-impl Keyed for HostTables {
+impl Tables for HostTables {
     fn address(&self, addr: &VtepAddr) -> Address {
         Address::default()
             .with_peer(self.peer_index.get(addr).copied())
@@ -86,9 +86,7 @@ impl Keyed for HostTables {
     fn now(&self) -> u64 {
         self.now
     }
-}
 
-impl Tables for HostTables {
     fn config(&self) -> Config {
         self.config
     }

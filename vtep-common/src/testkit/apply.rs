@@ -1,9 +1,10 @@
 //! What a verdict does to the bytes, where one that cannot be carried out is a failed test.
 
+use crate::sim::decision::Decision;
 use crate::{
-    decide::{port, tunnel, verdict::Decision},
+    decide::{port, tunnel},
     frame::packet::Meta,
-    runtime::Tables,
+    runtime::tables::Tables,
     sim::{self, Outcome, Unfit},
 };
 
@@ -16,7 +17,7 @@ fn done(outcome: Result<Outcome, Unfit>, decision: &Decision) -> Outcome {
 pub fn apply_port<T: Tables>(
     frame: &[u8],
     meta: &Meta,
-    stage: port::Stage,
+    stage: port::PortStage,
     decision: &Decision,
     tables: &T,
 ) -> Outcome {
@@ -31,7 +32,7 @@ pub fn apply_port<T: Tables>(
 pub fn apply_uplink(
     frame: &[u8],
     meta: &Meta,
-    stage: tunnel::Stage,
+    stage: tunnel::DecapStage,
     decision: &Decision,
 ) -> Outcome {
     done(sim::apply_uplink(frame, meta, stage, decision), decision)

@@ -1,13 +1,13 @@
 //! Whom a frame is counted for.
 
 use std::{cell::RefCell, collections::BTreeMap};
+use vtep_common::sim::decision::Decision;
 
 use vtep_common::{
     abi::{
         counter::{Counter, Direction},
         reason::Reason,
     },
-    decide::verdict::Decision,
     sim::HostCounters,
     testkit::frames::{
         PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_VLAN_10, World, group, station,

@@ -1,5 +1,6 @@
 //! What frames teach, and what they must not contradict.
 
+use vtep_common::sim::decision::{Decision, Verdict};
 use vtep_common::{
     abi::{
         event::Event,
@@ -8,7 +9,6 @@ use vtep_common::{
         origin::Origin,
         reason::Reason,
     },
-    decide::verdict::{Decision, Verdict},
     testkit::frames::{
         FRESH, FROZEN, LEARNED, LONE, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, World,
         station,
@@ -28,7 +28,7 @@ fn from(source: vtep_common::abi::addr::MacAddr) -> Vec<u8> {
 }
 
 fn events(decision: &Decision) -> Vec<Event> {
-    decision.notes.events.iter().flatten().copied().collect()
+    decision.notes.events.clone()
 }
 
 /// The one thing that was told.

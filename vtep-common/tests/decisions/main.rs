@@ -1,8 +1,8 @@
 //! The decisions, case by case: what becomes of which frame.
 
 mod count;
-mod known;
 mod learn;
+mod lookup;
 mod neigh;
 mod nexthop;
 mod outer;

@@ -1,13 +1,11 @@
 //! ARP and ND at ports: what is answered, what is heard, what is let through.
 
 use std::net::{IpAddr, Ipv6Addr};
+use vtep_common::sim::decision::{Decision, Verdict};
 
 use vtep_common::{
     abi::{addr::MacAddr, event::Event, reason::Reason},
-    decide::{
-        port,
-        verdict::{Decision, Verdict},
-    },
+    decide::port,
     frame::{neigh::Answer, packet::Meta},
     testkit::apply::apply_port,
     testkit::{
@@ -137,7 +135,7 @@ fn answer_bytes(frame: &[u8]) -> Vec<u8> {
     };
     let decision = at_carrier(frame);
     answer(&decision);
-    apply_port(frame, &meta, port::Stage::Tc, &decision, &world.tables).frame
+    apply_port(frame, &meta, port::PortStage::Tc, &decision, &world.tables).frame
 }
 
 fn heard(decision: &Decision) -> Vec<(IpAddr, MacAddr, u32)> {
@@ -145,8 +143,7 @@ fn heard(decision: &Decision) -> Vec<(IpAddr, MacAddr, u32)> {
         .notes
         .events
         .iter()
-        .flatten()
-        .filter(|event| event.kind == Event::HEARD)
+        .filter(|event| event.kind == Event::SNOOPED)
         .map(|event| (event.host.into(), event.mac(), event.flags))
         .collect()
 }
@@ -228,7 +225,14 @@ fn an_answer_keeps_the_tag_of_its_port() {
     };
     let decision = at_port(&world, world.interfaces.trunk, &request);
     assert_eq!(answer(&decision).ifindex, world.interfaces.trunk);
-    let out = apply_port(&request, &meta, port::Stage::Tc, &decision, &world.tables).frame;
+    let out = apply_port(
+        &request,
+        &meta,
+        port::PortStage::Tc,
+        &decision,
+        &world.tables,
+    )
+    .frame;
     assert_eq!(out[12..18], request[12..18]);
     assert_eq!(out[24..26], [0, 2]);
 }
@@ -241,10 +245,9 @@ fn a_frame_that_is_answered_raises_no_learning() {
         .notes
         .events
         .iter()
-        .flatten()
         .map(|event| event.kind)
         .collect();
-    assert_eq!(kinds, [Event::HEARD]);
+    assert_eq!(kinds, [Event::SNOOPED]);
 }
 
 #[test]
@@ -292,7 +295,6 @@ fn a_request_for_an_unknown_host_is_a_miss_where_the_vni_does_not_flood() {
             .notes
             .events
             .iter()
-            .flatten()
             .filter(|event| event.kind == Event::MISS)
             .map(|event| event.host.into())
             .collect();
@@ -305,8 +307,16 @@ fn who_says_where_it_is_is_heard() {
     for (frame, want, flags) in [
         (arp(1, "10.0.0.7", "10.0.0.99"), "10.0.0.7", 0),
         (arp(2, "10.0.0.7", "10.0.0.8"), "10.0.0.7", 0),
-        (arp(1, "10.0.0.7", "10.0.0.7"), "10.0.0.7", Event::UNASKED),
-        (arp(2, "10.0.0.7", "10.0.0.7"), "10.0.0.7", Event::UNASKED),
+        (
+            arp(1, "10.0.0.7", "10.0.0.7"),
+            "10.0.0.7",
+            Event::UNSOLICITED,
+        ),
+        (
+            arp(2, "10.0.0.7", "10.0.0.7"),
+            "10.0.0.7",
+            Event::UNSOLICITED,
+        ),
         (
             Nd::solicitation("fd00::7", "fd00::99").frame(),
             "fd00::7",
@@ -316,12 +326,12 @@ fn who_says_where_it_is_is_heard() {
         (
             Nd::advertisement("fd00::7", 0x20).frame(),
             "fd00::7",
-            Event::UNASKED,
+            Event::UNSOLICITED,
         ),
         (
             Nd::advertisement("fd00::7", 0xa0).frame(),
             "fd00::7",
-            Event::UNASKED | Event::ROUTER,
+            Event::UNSOLICITED | Event::ROUTER,
         ),
     ] {
         let decision = at_carrier(&frame);

@@ -1,12 +1,10 @@
 //! Hosts that are found by their address, where the FDB does not know the MAC.
 
+use vtep_common::sim::decide_tunnel;
+use vtep_common::sim::decision::{Decision, Verdict};
 use vtep_common::{
     abi::{addr::MacAddr, event::Event, fdb::FdbTarget, reason::Reason, segment::Segment},
-    decide::{
-        port,
-        tunnel::{TunnelKey, decide_tunnel},
-        verdict::{Decision, Verdict},
-    },
+    decide::{port, tunnel::TunnelKey},
     frame::packet::Meta,
     testkit::apply::{apply_port, apply_tunnel},
     testkit::{
@@ -65,7 +63,7 @@ fn the_destination_mac_is_rewritten_where_the_table_says_so() {
     };
     let decision = at_port(&world, world.interfaces.trunk, &frame);
     assert_eq!(encap(&decision).peer, PEER_V6_ZERO);
-    let out = apply_port(&frame, &meta, port::Stage::Tc, &decision, &world.tables).frame;
+    let out = apply_port(&frame, &meta, port::PortStage::Tc, &decision, &world.tables).frame;
     assert_eq!(out[70..76], station(9_u32, 77_u32).bytes());
 }
 
@@ -92,7 +90,7 @@ fn an_entry_that_leads_nowhere_is_as_good_as_none() {
     for host in ["10.0.192.9", "10.1.0.1", "fd01::1"] {
         let decision = at_routed(&world, &to(host));
         assert_eq!(left(&decision), Reason::NoFdbEntry, "{host}");
-        let missed = decision.notes.events.iter().flatten().last().unwrap();
+        let missed = decision.notes.events.iter().last().unwrap();
         assert_eq!(missed.kind, Event::MISS);
         assert_eq!(missed.mac(), unknown());
         assert_eq!(std::net::IpAddr::from(missed.host).to_string(), host);

@@ -31,10 +31,10 @@ fn sound_headers_are_read_over_both_families() {
 
         let outer = read(&frame).unwrap();
 
-        assert_eq!(outer.ends.source, underlay.ip.source.into());
+        assert_eq!(outer.addresses.source, underlay.ip.source.into());
         assert_eq!(outer.v6, underlay.ip.source.is_ipv6());
         assert_eq!(outer.tos, 0xb9);
-        assert_eq!(outer.ends.vni, 0x12_3456);
+        assert_eq!(outer.addresses.vni, 0x12_3456);
         assert!(!outer.reserved);
         assert_eq!(outer.inner_offset(), inner_offset);
         assert_eq!(outer.end, frame.len());
@@ -296,13 +296,13 @@ fn reserved_bits_are_seen_and_do_not_matter_here() {
         for bit in (0..32).filter(|bit| 1 << bit != vxlan::FLAG_I) {
             underlay.first = vxlan::FLAG_I | 1 << bit;
             let outer = read(&underlay.frame(&inner())).unwrap();
-            assert_eq!((outer.ends.vni, outer.reserved), (100, true));
+            assert_eq!((outer.addresses.vni, outer.reserved), (100, true));
         }
         underlay.first = vxlan::FLAG_I;
         for bit in 0..8 {
             underlay.second = 100 << 8 | 1 << bit;
             let outer = read(&underlay.frame(&inner())).unwrap();
-            assert_eq!((outer.ends.vni, outer.reserved), (100, true));
+            assert_eq!((outer.addresses.vni, outer.reserved), (100, true));
         }
     }
 }

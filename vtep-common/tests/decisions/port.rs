@@ -1,6 +1,9 @@
 //! Frames at a port.
 
 use std::{collections::HashSet, net::IpAddr};
+use vtep_common::frame::vlan::TagEdit;
+use vtep_common::runtime::verdict::Encap;
+use vtep_common::sim::decision::Decision;
 
 use proptest::prelude::*;
 use vtep_common::{
@@ -12,10 +15,7 @@ use vtep_common::{
         reason::Reason,
         segment::Segment,
     },
-    decide::{
-        port::Stage,
-        verdict::{Decision, Encap, TagEdit},
-    },
+    decide::port::PortStage,
     frame::packet::{Meta, Tag},
     sim::Action,
     testkit::apply::apply_port,
@@ -115,7 +115,7 @@ fn the_packet_on_the_underlay_is_the_template_and_the_frame() {
     let frame = udp_frame(station(PLAIN, PEER_V4));
     let decision = from_access(&world, &frame);
     let meta = Meta::default();
-    let sent = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+    let sent = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
 
     assert_eq!(sent.action, Action::Redirect);
     assert_eq!(&sent.frame[50..], frame);
@@ -419,8 +419,8 @@ fn a_mapped_vlan_is_stripped_and_names_the_vni() {
         let inner = udp_frame(station(number, PEER_V4));
         // Priority and drop eligibility are no part of the VLAN.
         let tag = q(0xf000 | vid);
-        let in_bytes = (tagged(&inner, tag), None, TagEdit::StripInBytes);
-        let beside = (inner.clone(), Some(tag), TagEdit::StripBeside);
+        let in_bytes = (tagged(&inner, tag), None, TagEdit::StripInBand);
+        let beside = (inner.clone(), Some(tag), TagEdit::StripSkb);
         for (frame, tag, edit) in [in_bytes, beside] {
             let meta = Meta {
                 ifindex: trunk,
@@ -433,7 +433,7 @@ fn a_mapped_vlan_is_stripped_and_names_the_vni() {
             assert_eq!((got.fields.vni.get(), got.tag), (vni, edit));
             assert!(got.inner_ip);
             assert_eq!(got.fields.inner_len as usize, inner.len());
-            let sent = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+            let sent = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
             assert_eq!(&sent.frame[50..], inner);
         }
     }
@@ -457,7 +457,7 @@ fn an_unmapped_vlan_is_carried_where_the_untagged_mapping_passes_tags() {
             assert_eq!(decision.from_port, PORT_NATIVE);
             assert_eq!((got.tag, got.inner_ip), (edit, inner_ip));
             assert_eq!(got.fields.inner_len as usize, inner.len() + vlan::LEN);
-            let sent = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+            let sent = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
             assert_eq!(&sent.frame[50..], tagged(&inner, tag));
         }
     }
@@ -504,7 +504,7 @@ fn a_priority_tag_counts_as_no_vlan_and_is_stripped() {
     let inner = udp_frame(station(PLAIN, PEER_V4));
     let tag = q(0xe000);
     let decision = from_access(&world, &tagged(&inner, tag));
-    assert_eq!(encap(&decision).tag, TagEdit::StripInBytes);
+    assert_eq!(encap(&decision).tag, TagEdit::StripInBand);
     assert_eq!(decision.from_port, PORT_ACCESS);
     let meta = Meta {
         ifindex: world.interfaces.access,
@@ -512,7 +512,7 @@ fn a_priority_tag_counts_as_no_vlan_and_is_stripped() {
         ..Meta::default()
     };
     let decision = at_port_with(&world, &meta, &inner);
-    assert_eq!(encap(&decision).tag, TagEdit::StripBeside);
+    assert_eq!(encap(&decision).tag, TagEdit::StripSkb);
 }
 
 #[test]
@@ -533,7 +533,7 @@ fn a_second_tag_is_dropped_unless_the_vni_passes_tags() {
                 // The kernel puts the second tag beside the frame; its device puts it back.
                 let via = via_kernel(&decision);
                 assert_eq!(via.reason, Reason::EncapsulatedByKernel);
-                let outcome = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+                let outcome = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
                 assert_eq!(outcome.skb_tag, Some(q(5)));
                 assert_eq!(tagged(&outcome.frame, q(5)), inner);
             } else {
@@ -551,7 +551,7 @@ fn two_tags_that_are_carried_stay_as_they_are() {
     assert_eq!(encap(&decision).tag, TagEdit::Leave);
     assert!(!encap(&decision).inner_ip);
     let meta = Meta::default();
-    let sent = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+    let sent = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
     assert_eq!(&sent.frame[50..], frame);
 }
 
@@ -571,7 +571,7 @@ fn a_station_at_another_port_gets_the_frame() {
     let outcome = apply_port(
         &frame,
         &Meta::default(),
-        Stage::Tc,
+        PortStage::Tc,
         &decision,
         &world.tables,
     );
@@ -587,7 +587,7 @@ fn a_frame_moves_between_two_vlans_of_one_trunk() {
     let frame = tagged(&udp_frame(station(1_u32, 1_u32)), q(20));
     let decision = at_port(&world, world.interfaces.trunk, &frame);
     let to = deliver(&decision);
-    assert_eq!((to.slot, to.tag), (PORT_NATIVE, TagEdit::StripInBytes));
+    assert_eq!((to.slot, to.tag), (PORT_NATIVE, TagEdit::StripInBand));
     assert_eq!(to.ifindex, world.interfaces.trunk);
     assert!(!to.to_other_end, "back by the way it came");
 }
@@ -603,7 +603,7 @@ fn a_carried_tag_is_delivered_with_the_frame() {
     };
     let decision = at_port_with(&world, &meta, &inner);
     assert_eq!(deliver(&decision).tag, TagEdit::Carry);
-    let outcome = apply_port(&inner, &meta, Stage::Tc, &decision, &world.tables);
+    let outcome = apply_port(&inner, &meta, PortStage::Tc, &decision, &world.tables);
     assert_eq!(outcome.skb_tag, Some(q(99)));
 
     // Into a VLAN: the port's tag goes outside.
@@ -613,7 +613,7 @@ fn a_carried_tag_is_delivered_with_the_frame() {
         ..meta
     };
     let decision = at_port_with(&world, &meta, &inner);
-    let outcome = apply_port(&inner, &meta, Stage::Tc, &decision, &world.tables);
+    let outcome = apply_port(&inner, &meta, PortStage::Tc, &decision, &world.tables);
     assert_eq!(outcome.frame, tagged(&inner, q(99)));
     assert_eq!(outcome.skb_tag, Some(q(20)));
 }
@@ -640,12 +640,12 @@ fn a_frame_too_large_for_its_port_is_dropped_but_not_a_gso_packet() {
         } else {
             assert_eq!(left(&decision), Reason::TooBig);
         }
-        let merged = Meta {
+        let gso = Meta {
             ifindex: world.interfaces.access,
             gso_size: 500,
             ..Meta::default()
         };
-        deliver(&at_port_with(&world, &merged, &frame));
+        deliver(&at_port_with(&world, &gso, &frame));
     }
 }
 
@@ -922,7 +922,7 @@ fn a_peer_that_takes_zero_over_ipv6_gets_zero() {
         let decision = from_access(&world, &frame);
         assert_eq!(encap(&decision).fields.inner_sum, None);
         let meta = Meta::default();
-        let sent = apply_port(&frame, &meta, Stage::Tc, &decision, &world.tables);
+        let sent = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
         assert_eq!(sent.frame[60..62], [0, 0]);
     }
 }
@@ -992,7 +992,7 @@ fn xdp_strips_a_mapped_tag() {
     let frame = tagged(&inner, q(10));
     let decision = at_port_xdp(&world, world.interfaces.trunk, &frame);
     let meta = Meta::default();
-    let sent = apply_port(&frame, &meta, Stage::Xdp, &decision, &world.tables);
+    let sent = apply_port(&frame, &meta, PortStage::Xdp, &decision, &world.tables);
     assert_eq!(&sent.frame[50..], inner);
 }
 

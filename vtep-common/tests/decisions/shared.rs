@@ -1,12 +1,11 @@
 //! Frames and look-ups that the tests of the decisions share. The tables are those of [`World`].
 
+use vtep_common::runtime::verdict::{Deliver, Encap, Flood, ViaKernel};
+use vtep_common::sim::decide_uplink;
+use vtep_common::sim::decision::{Decision, Verdict};
 use vtep_common::{
     abi::{addr::MacAddr, fdb::FdbTarget, reason::Reason},
-    decide::{
-        port, tunnel,
-        uplink::decide_uplink,
-        verdict::{Decision, Deliver, Encap, Flood, Verdict, ViaKernel},
-    },
+    decide::{port, tunnel},
     frame::packet::{Meta, Tag},
     sim::{HostTables, decide_port},
     testkit::{
@@ -76,15 +75,15 @@ pub(crate) fn underlays(vni: u32) -> [Underlay; 2] {
 
 /// What TC at the uplink makes of a frame.
 pub(crate) fn at_uplink(world: &World, frame: &[u8]) -> Decision {
-    at_uplink_stage(&world.tables, frame, tunnel::Stage::Tc)
+    at_uplink_stage(&world.tables, frame, tunnel::DecapStage::Tc)
 }
 
 /// What XDP at the uplink makes of a frame.
 pub(crate) fn at_uplink_xdp(world: &World, frame: &[u8]) -> Decision {
-    at_uplink_stage(&world.tables, frame, tunnel::Stage::Xdp)
+    at_uplink_stage(&world.tables, frame, tunnel::DecapStage::Xdp)
 }
 
-fn at_uplink_stage(tables: &HostTables, frame: &[u8], stage: tunnel::Stage) -> Decision {
+fn at_uplink_stage(tables: &HostTables, frame: &[u8], stage: tunnel::DecapStage) -> Decision {
     decide_uplink(frame, &Meta::default(), stage, tables)
 }
 
@@ -103,12 +102,12 @@ pub(crate) fn at_port_xdp(world: &World, ifindex: u32, frame: &[u8]) -> Decision
         ifindex,
         ..Meta::default()
     };
-    decide_port(frame, &meta, port::Stage::Xdp, &world.tables)
+    decide_port(frame, &meta, port::PortStage::Xdp, &world.tables)
 }
 
 /// What TC makes of a frame with what the kernel knows beside it.
 pub(crate) fn at_port_with(world: &World, meta: &Meta, frame: &[u8]) -> Decision {
-    decide_port(frame, meta, port::Stage::Tc, &world.tables)
+    decide_port(frame, meta, port::PortStage::Tc, &world.tables)
 }
 
 /// The reason for which a frame was left alone.

@@ -1,14 +1,13 @@
 //! Frames that the slow-path device has decapsulated.
 
 use std::net::IpAddr;
+use vtep_common::sim::decide_tunnel;
+use vtep_common::sim::decision::{Decision, Verdict};
 
 use vtep_common::abi::id::ListId;
 use vtep_common::{
     abi::{addr::MacAddr, reason::Reason},
-    decide::{
-        tunnel::{TunnelKey, decide_tunnel},
-        verdict::{Decision, Verdict},
-    },
+    decide::tunnel::TunnelKey,
     frame::packet::Meta,
     sim::Action,
     testkit::apply::apply_tunnel,

@@ -1,6 +1,7 @@
 //! Frames at an uplink.
 
 use std::collections::HashSet;
+use vtep_common::sim::decide_uplink;
 
 use vtep_common::{
     abi::{
@@ -11,7 +12,7 @@ use vtep_common::{
         reason::Reason,
         segment::Segment,
     },
-    decide::{tunnel::Stage, uplink::decide_uplink},
+    decide::tunnel::DecapStage,
     frame::{
         ecn,
         packet::{Meta, Tag},
@@ -39,7 +40,7 @@ fn a_frame_for_a_local_station_is_delivered_without_its_outer_headers() {
     let inner = udp_frame(station(PLAIN, PORT_ACCESS));
     for (underlay, peer) in underlays(100).into_iter().zip([PEER_V4, PEER_V6]) {
         let frame = underlay.frame(&inner);
-        for stage in [Stage::Xdp, Stage::Tc] {
+        for stage in [DecapStage::Xdp, DecapStage::Tc] {
             let decision = decide_uplink(frame.as_slice(), &Meta::default(), stage, &world.tables);
 
             let to = deliver(&decision);
@@ -66,11 +67,11 @@ fn a_frame_for_a_trunk_gets_the_vlan_of_its_port() {
         let decision = at_uplink(&world, &frame);
         assert_eq!(deliver(&decision).vlan, 10);
 
-        let beside = apply_uplink(&frame, &Meta::default(), Stage::Tc, &decision);
+        let beside = apply_uplink(&frame, &Meta::default(), DecapStage::Tc, &decision);
         assert_eq!((beside.frame, beside.skb_tag), (inner.clone(), Some(q(10))));
 
         let decision = at_uplink_xdp(&world, &frame);
-        let in_bytes = apply_uplink(&frame, &Meta::default(), Stage::Xdp, &decision);
+        let in_bytes = apply_uplink(&frame, &Meta::default(), DecapStage::Xdp, &decision);
         assert_eq!(in_bytes.frame, tagged(&inner, q(10)));
         assert_eq!(in_bytes.skb_tag, None);
     }
@@ -189,7 +190,7 @@ fn an_inner_tag_is_dropped_unless_the_vni_passes_tags() {
             let frame = underlay.frame(&inner);
             let decision = at_uplink(&world, &frame);
             deliver(&decision);
-            let outcome = apply_uplink(&frame, &Meta::default(), Stage::Tc, &decision);
+            let outcome = apply_uplink(&frame, &Meta::default(), DecapStage::Tc, &decision);
             assert_eq!(outcome.frame, inner, "untouched");
         }
     }
@@ -365,7 +366,7 @@ fn padding_within_the_inner_frame_is_part_of_it() {
     for underlay in underlays(100) {
         let frame = underlay.frame(&inner);
         let decision = at_uplink(&world, &frame);
-        let outcome = apply_uplink(&frame, &Meta::default(), Stage::Tc, &decision);
+        let outcome = apply_uplink(&frame, &Meta::default(), DecapStage::Tc, &decision);
         assert_eq!(outcome.frame, inner);
     }
 }
@@ -423,7 +424,7 @@ fn gro_packets_are_left_to_the_slow_path_device_whatever_their_size() {
             let ip = Ip::between("10.0.0.1", "10.0.0.2");
             let inner = ip_frame(station(PLAIN, PORT_ACCESS), &ip, len);
             let frame = underlay.frame(&inner);
-            let decision = decide_uplink(frame.as_slice(), &meta, Stage::Tc, &world.tables);
+            let decision = decide_uplink(frame.as_slice(), &meta, DecapStage::Tc, &world.tables);
             assert_eq!(left(&decision), Reason::LeftToKernel);
         }
     }
@@ -446,7 +447,7 @@ fn what_is_not_ours_passes_and_xdp_leaves_it_to_be_counted_by_tc() {
         let frame = underlay.frame(&inner);
         let decision = at_uplink(&world, &frame);
         assert_eq!(left(&decision), reason);
-        let outcome = apply_uplink(&frame, &Meta::default(), Stage::Tc, &decision);
+        let outcome = apply_uplink(&frame, &Meta::default(), DecapStage::Tc, &decision);
         assert_eq!(
             (outcome.action, outcome.frame),
             (Action::Pass, frame.clone())
@@ -464,7 +465,7 @@ fn a_tag_on_the_outside_belongs_to_somebody_else() {
             tag: Some(q(7)),
             ..Meta::default()
         };
-        let decision = decide_uplink(frame.as_slice(), &meta, Stage::Tc, &world.tables);
+        let decision = decide_uplink(frame.as_slice(), &meta, DecapStage::Tc, &world.tables);
         assert_eq!(left(&decision), Reason::NotVxlan);
         let frame = tagged(&frame, q(7));
         assert_eq!(left(&at_uplink(&world, &frame)), Reason::NotVxlan);
@@ -501,7 +502,7 @@ fn an_inner_packet_of_any_kind_is_delivered_byte_for_byte() {
             for underlay in underlays(300) {
                 let frame = underlay.frame(&inner);
                 let decision = at_uplink(&world, &frame);
-                let outcome = apply_uplink(&frame, &Meta::default(), Stage::Tc, &decision);
+                let outcome = apply_uplink(&frame, &Meta::default(), DecapStage::Tc, &decision);
                 assert_eq!(outcome.frame, inner);
                 seen.insert(outcome.frame);
             }
@@ -535,7 +536,7 @@ fn every_vni_of_24_bits_can_be_told() {
         tables.add_fdb(LONE, station(LONE, 1_u32), FdbTarget::Port(slot));
         let frame = Underlay::new(Ip::between(REMOTE_V4, OURS_V4), vni)
             .frame(&udp_frame(station(LONE, 1_u32)));
-        let decision = decide_uplink(frame.as_slice(), &Meta::default(), Stage::Tc, &tables);
+        let decision = decide_uplink(frame.as_slice(), &Meta::default(), DecapStage::Tc, &tables);
         assert_eq!(deliver(&decision).slot, slot);
     }
 }

@@ -9,13 +9,13 @@ use vtep_common::{
         id::{PeerId, PortSlot},
         reason::Reason,
     },
-    decide::{count::End, verdict::Who},
     frame::packet::Tag,
+    runtime::verdict::{Account, End},
     wire::vlan,
 };
 
 /// A verdict that a hook never gets: the decision and the hook do not fit.
-const MISFIT: Reason = Reason::TableGap;
+pub const MISFIT: Reason = Reason::TableGap;
 
 /// What is left to do with a frame once it has been counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,9 +48,9 @@ impl Action {
 ///
 /// What is to be done with it follows from the reason, in one place, rather than wherever a frame can end.
 #[inline(always)]
-const fn end(who: &Who, reason: Reason) -> End {
+const fn end(account: &Account, reason: Reason) -> End {
     End {
-        who: *who,
+        account: *account,
         reason,
         to_port: PortSlot::NONE,
         to_peer: PeerId::NONE,

@@ -4,7 +4,6 @@ use aya_ebpf::bindings::TC_ACT_REDIRECT;
 use vtep_common::{
     abi::{
         addr::MacAddr,
-        event::Event,
         fdb::FdbKey,
         id::ListId,
         outer_template::{LEN_V4, LEN_V6, TEMPLATE_WORDS},
@@ -12,43 +11,59 @@ use vtep_common::{
         reason::Reason,
         tail_call::Part,
     },
-    decide::{
-        count::End,
-        verdict::{Act, Deliver, Encap, Flood, Found, TagEdit, ViaKernel, Who},
-    },
     frame::{
-        neigh::Answer,
-        packet::{PacketRead as _, Window as _},
-        template,
+        neigh::{Answer, Message},
+        packet::{Meta, PacketRead as _, Window as _},
+        vlan::TagEdit,
     },
-    runtime::{Tables as _, place},
+    runtime::{
+        FoundIngress, Runtime, Slot,
+        arrival::{Arrival, Carried},
+        tables::Tables as _,
+        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved, ViaKernel},
+    },
     wire::{arp, ethernet, vlan},
 };
 
-use super::{MISFIT, end};
+use super::{MISFIT, end, slow_path};
 use crate::{
-    action::slow_path::tell_device, event, flood, frame::tc::TcFrame,
-    runtime::scratch::KernelTables, tables::hand_over,
+    event, flood,
+    frame::tc::TcFrame,
+    runtime::{
+        arrival,
+        scratch::{Scratch, Spilled},
+    },
+    tables::{KernelTables, hand_off},
 };
 
-/// Deals with one frame.
-#[derive(Clone, Copy)]
-pub struct TcAct {
+/// One frame at TC.
+pub struct Tc {
     frame: TcFrame,
-    tables: KernelTables,
+    meta: Meta,
+    scratch: Scratch,
 }
 
-impl TcAct {
+impl Tc {
     #[inline(always)]
-    pub const fn new(frame: TcFrame, tables: KernelTables) -> Self {
-        Self { frame, tables }
+    pub fn new(frame: TcFrame, scratch: Scratch) -> Self {
+        Self {
+            frame,
+            meta: frame.meta(),
+            scratch,
+        }
+    }
+
+    /// The scratch memory.
+    #[inline(always)]
+    pub const fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
     /// What became of a frame that was handed over.
     #[inline(always)]
-    fn sent(self, who: &Who, action: i32, reason: Reason) -> End {
+    fn sent(&self, account: &Account, action: i32, reason: Reason) -> End {
         end(
-            who,
+            account,
             if action == TC_ACT_REDIRECT {
                 reason
             } else {
@@ -57,19 +72,19 @@ impl TcAct {
         )
     }
 
-    /// Takes a tag away where the verdict says so. One that is carried stays beside the frame: the kernel device, and
+    /// Takes a tag away where the verdict says so. One that is carried stays an skb tag: the slow-path device, and
     /// whatever delivers to a port, puts it into the bytes.
     #[inline(always)]
-    fn edit_tag(self, edit: TagEdit) -> bool {
+    fn edit_tag(&self, edit: TagEdit) -> bool {
         match edit {
             TagEdit::Leave | TagEdit::Carry => true,
-            TagEdit::StripBeside | TagEdit::StripInBytes => self.frame.pop_tag(),
+            TagEdit::StripSkb | TagEdit::StripInBand => self.frame.pop_tag(),
         }
     }
 
     /// Takes the outer headers off. The reason where it cannot: [`Reason::LeftToKernel`] while the frame is as it was.
     #[inline(always)]
-    fn uncover(self, strip: usize) -> Result<SameProtocol, Reason> {
+    fn decap(&self, strip: usize) -> Result<SameProtocol, Reason> {
         let frame = self.frame;
         let Some(head) = frame.window::<{ ethernet::LEN }>(strip) else {
             return Err(Reason::LeftToKernel);
@@ -81,10 +96,10 @@ impl TcAct {
             return Err(Reason::LeftToKernel);
         };
         let mut same = inner_type == outer.be16(ethernet::TYPE_OFFSET);
-        // Kernels before 6.3 cannot be told what they find inside; a GRO packet must not go on under a wrong name.
+        // Kernels before 6.3 cannot be told what they find inside; a GSO packet must not go on under a wrong name.
         if !same && frame.strip_to(strip, inner_type) {
             same = true;
-        } else if !same && frame.is_merged() || !frame.strip(strip) {
+        } else if !same && frame.is_gso() || !frame.strip(strip) {
             return Err(Reason::LeftToKernel);
         }
         if frame.store_words(0, &words) {
@@ -97,41 +112,43 @@ impl TcAct {
     /// Puts the outer headers on, in place: those of the template, or without one whatever was last there. `Err(true)`: the kernel
     /// made no room, and the frame is as it was.
     #[inline(always)]
-    fn cover(self, encap: &Encap, template: Option<&[u64; TEMPLATE_WORDS]>) -> Result<(), bool> {
+    fn encap_in_place(
+        &self,
+        encap: &Encap,
+        (v6, edit): (bool, TagEdit),
+        template: Option<&[u64; TEMPLATE_WORDS]>,
+    ) -> Result<(), bool> {
         let frame = self.frame;
         let tag = frame.tag_words();
         // All of a tag or nothing, and the verifier does not know which.
-        let carried = if encap.tag == TagEdit::Carry {
+        let carried = if edit == TagEdit::Carry {
             vlan::LEN as u8
         } else {
             0
         };
-        let tag_len = usize::from(frame.blur(carried)) & vlan::LEN;
-        if encap.tag != TagEdit::Leave && !frame.pop_tag() {
+        let tag_len = usize::from(frame.opaque(carried)) & vlan::LEN;
+        if edit != TagEdit::Leave && !frame.pop_tag() {
             return Err(false);
         }
         let Some(head) = frame.window::<{ ethernet::LEN }>(0) else {
             return Err(false);
         };
-        let headers = match template {
-            Some(template) => self.tables.headers(template),
-            None => self.tables.last_headers(),
-        };
-        let outer_len = if encap.v6 {
-            if template.is_some() {
-                template::patch_v6(&mut headers.outer, &encap.fields);
+        let headers = self.scratch.headers();
+        let outer_len = if v6 {
+            if let Some(template) = template {
+                headers.make_v6(template, &encap.fields);
             }
             headers.put_head::<LEN_V6>(head, tag, tag_len);
             LEN_V6
         } else {
-            if template.is_some() {
-                template::patch_v4(&mut headers.outer, &encap.fields);
+            if let Some(template) = template {
+                headers.make_v4(template, &encap.fields);
             }
             headers.put_head::<LEN_V4>(head, tag, tag_len);
             LEN_V4
         };
         let made = if encap.inner_ip {
-            frame.make_tunnel_room(encap.v6, outer_len, tag_len)
+            frame.make_tunnel_room(v6, outer_len, tag_len)
         } else {
             frame.make_room(outer_len + tag_len)
         };
@@ -145,18 +162,14 @@ impl TcAct {
         }
     }
 
-    /// Sends the frame through the kernel device.
+    /// Sends the frame through the slow-path device.
     #[inline(always)]
-    fn send_via_kernel(self, who: &Who, encap: &Encap, peer: &Peer) -> End {
-        // SAFETY: the frame's own context.
-        if unsafe { tell_device(self.frame.raw(), encap.peer.get()) } == 0 {
-            return self.leave(who, Reason::Reshape);
+    fn send_by_slow_path(&self, account: &Account, encap: Spilled<'_, Encap>, peer: &Peer) -> End {
+        if !slow_path::set_encap_key(self.frame, encap, encap.peer) {
+            return self.leave(account, Reason::Reshape);
         }
-        let mut outcome = self.sent(
-            who,
-            self.frame.redirect(self.tables.config().device),
-            ViaKernel::reason(peer),
-        );
+        let action = self.frame.redirect(KernelTables.config().device);
+        let mut outcome = self.sent(account, action, ViaKernel::reason(peer));
         outcome.to_peer = encap.peer;
         outcome
     }
@@ -177,139 +190,207 @@ const fn mac_words(mac: MacAddr) -> [u16; 3] {
 /// The inner frame is of the protocol that the kernel still takes it for. It looks again only at the other end of a wire.
 struct SameProtocol(bool);
 
-impl Act for TcAct {
+impl Runtime for Tc {
+    type Frame = TcFrame;
+    type Tables = KernelTables;
+    type Spilled<'a, T: Slot + 'a>
+        = Spilled<'a, T>
+    where
+        Self: 'a;
+    type Opaque<'a, T: Slot + 'a>
+        = Spilled<'a, T>
+    where
+        Self: 'a;
     type Outcome = End;
+
+    #[inline(always)]
+    fn frame(&self) -> &TcFrame {
+        &self.frame
+    }
+
+    #[inline(always)]
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    #[inline(always)]
+    fn tables(&self) -> &KernelTables {
+        &KernelTables
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
+        arrival::tc_ingress(&self.scratch, self.frame)
+    }
+
+    #[inline(always)]
+    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Spilled<'_, Carried>), Reason> {
+        arrival::tc_carried(&self.scratch, self.frame)
+    }
+
+    #[inline(always)]
+    fn arrival(&self) -> Result<Spilled<'_, Arrival>, Reason> {
+        arrival::tc_arrival(&self.scratch, self.frame)
+    }
+
+    #[inline(always)]
+    fn decapsulated(&self) -> Result<Spilled<'_, Arrival>, Reason> {
+        arrival::decapsulated(&self.scratch, self.frame)
+    }
+
+    #[inline(always)]
+    fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message> {
+        self.frame.message(&self.scratch, l3, ethertype, source)
+    }
+
+    #[inline(always)]
+    fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Spilled<'a, T> {
+        self.scratch.spill(value)
+    }
+
+    #[inline(always)]
+    fn opaque<'a, T: Slot>(&'a self, value: &'a T) -> Spilled<'a, T> {
+        self.scratch.spill(value)
+    }
 
     /// A frame that is left alone, or given up.
     #[inline(always)]
-    fn leave(&self, who: &Who, reason: Reason) -> End {
-        end(who, reason)
+    fn leave(&self, account: &Account, reason: Reason) -> End {
+        end(account, reason)
     }
 
     #[inline(always)]
-    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer, in_place: bool) -> End {
+    fn encap(
+        &self,
+        account: &Account,
+        encap: &Spilled<'_, Encap>,
+        peer: &Peer,
+        in_place: bool,
+    ) -> End {
         if in_place {
-            match self.cover(encap, Some(&peer.template)) {
+            match self.encap_in_place(encap, (encap.v6, encap.tag), Some(&peer.template)) {
                 Ok(()) => {
                     let action = self.frame.redirect(encap.ifindex);
-                    let mut end = self.sent(who, action, Reason::Encapsulated);
+                    let mut end = self.sent(account, action, Reason::Encapsulated);
                     end.to_peer = encap.peer;
                     return end;
                 }
-                // A tunnel packet of the guest's own, say, which the kernel device can still take.
+                // Perhaps a tunnel packet of the guest's own, which the slow-path device can still take.
                 Err(true) => {}
-                Err(false) => return self.leave(who, Reason::Reshape),
+                Err(false) => return self.leave(account, Reason::Reshape),
             }
         } else if !self.edit_tag(encap.tag) {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
-        self.send_via_kernel(who, encap, peer)
+        self.send_by_slow_path(account, *encap, peer)
     }
 
     #[inline(always)]
-    fn deliver(&self, who: &Who, deliver: &Deliver) -> End {
+    fn deliver(&self, account: &Account, deliver: &Deliver) -> End {
         let frame = self.frame;
         let mut same = SameProtocol(true);
         if deliver.strip != 0 {
-            match self.uncover(deliver.strip) {
+            match self.decap(deliver.strip) {
                 Ok(found) => same = found,
-                Err(reason) => return self.leave(who, reason),
+                Err(reason) => return self.leave(account, reason),
             }
         }
         if !deliver.mac.is_zero() && !frame.store_words(0, &mac_words(deliver.mac)) {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
         if !self.edit_tag(deliver.tag) || deliver.vlan != 0 && !frame.push_tag(deliver.vlan) {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
         let action = if deliver.to_other_end && same.0 {
             frame.redirect_peer(deliver.ifindex)
         } else {
             frame.redirect(deliver.ifindex)
         };
-        let reason = if who.from_port.is_none() {
+        let reason = if account.from_port.is_none() {
             Reason::Decapsulated
         } else {
             Reason::Switched
         };
-        let mut outcome = self.sent(who, action, reason);
+        let mut outcome = self.sent(account, action, reason);
         outcome.to_port = deliver.slot;
         outcome
     }
 
     #[inline(always)]
-    fn flood(&self, who: &Who, flood: &Flood) -> End {
+    fn flood(&self, account: &Account, flood: &Flood) -> End {
         if !self.edit_tag(flood.encap.tag) {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
-        let cover = |encap: &Encap| self.cover(encap, None);
-        flood::to_all(self.frame, self.tables, flood, who.inner_len, cover);
-        end(who, Reason::Flooded)
+        let encap_in_place = |encap: &Encap, outer| self.encap_in_place(encap, outer, None);
+        flood::to_all(
+            self.frame,
+            &self.scratch,
+            flood,
+            account.inner_len as usize,
+            encap_in_place,
+        );
+        end(account, Reason::Flooded)
     }
 
     #[inline(always)]
-    fn flood_ports(&self, who: &Who, list: ListId) -> End {
-        flood::to_ports(self.frame, self.tables, list, who.inner_len);
-        end(who, Reason::FloodedLocally)
+    fn flood_ports(&self, account: &Account, list: ListId) -> End {
+        flood::to_ports(self.frame, list, account.inner_len as usize);
+        end(account, Reason::FloodedLocally)
     }
 
     /// The answer takes the place of the request, and goes back to where that came from.
     #[inline(always)]
-    fn answer(&self, who: &Who, answer: &Answer) -> End {
+    fn answer(&self, account: &Account, answer: &Answer) -> End {
         let frame = self.frame;
-        let answer = self.tables.put_down::<{ place::VERDICT }, _>(answer);
+        let answer = self.scratch.spill(answer);
         let written = if answer.v6 {
             let words = answer.nd();
-            let words = self
-                .tables
-                .put_down_words::<{ place::HEADERS }, _, _>(words);
+            let words = self.scratch.spill_words(words).get();
             frame.resize(answer.l3 + size_of_val(words)) && frame.store_words(answer.l3, words)
         } else {
             let words = answer.arp();
-            let words = self
-                .tables
-                .put_down_words::<{ place::HEADERS }, _, _>(words);
+            let words = self.scratch.spill_words(words).get();
             frame.store_words(answer.l3 + arp::OPERATION_OFFSET, words)
         };
         if !written || !frame.store_words(0, &answer.macs()) {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         }
         let action = frame.redirect(answer.ifindex);
-        let mut outcome = self.sent(who, action, Reason::Answered);
-        outcome.to_port = who.from_port;
+        let mut outcome = self.sent(account, action, Reason::Answered);
+        outcome.to_port = account.from_port;
         outcome
     }
 
     #[inline(always)]
-    fn neigh(&self, who: &Who) -> End {
-        self.frame.go_on(Part::PortNeigh);
-        self.leave(who, MISFIT)
+    fn to_neigh(&self, account: &Account) -> End {
+        self.frame.tail_call(Part::PortNeigh);
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn rest(&self, who: &Who) -> End {
-        self.frame.go_on(Part::PortRest);
-        self.leave(who, MISFIT)
+    fn to_unknown(&self, account: &Account) -> End {
+        self.frame.tail_call(Part::PortRest);
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn found(&self, who: &Who, found: &Found) -> End {
-        if !found.mac.is_zero() && !self.frame.store_words(0, &mac_words(found.mac)) {
-            return self.leave(who, Reason::Reshape);
+    fn to_resolved(&self, account: &Account, resolved: &Resolved) -> End {
+        if !resolved.mac.is_zero() && !self.frame.store_words(0, &mac_words(resolved.mac)) {
+            return self.leave(account, Reason::Reshape);
         }
-        if hand_over(found) {
-            self.frame.go_on(if found.target.list().is_some() {
+        if hand_off(resolved) {
+            self.frame.tail_call(if resolved.target.list().is_some() {
                 Part::PortFlood
             } else {
                 Part::PortFound
             });
         }
-        self.leave(who, MISFIT)
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn tell(&self, event: &Event) {
-        event::tell(self.tables, event);
+    fn notify(&self, account: &Account, notice: &Notice<'_>) {
+        event::notify(&self.scratch, account, notice);
     }
 
     #[inline(always)]

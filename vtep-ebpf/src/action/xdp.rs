@@ -3,21 +3,22 @@
 use aya_ebpf::bindings::xdp_action;
 use vtep_common::{
     abi::{
-        event::Event,
+        addr::MacAddr,
         fdb::FdbKey,
         id::ListId,
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
         reason::Reason,
     },
-    decide::{
-        count::End,
-        verdict::{Act, Deliver, Encap, Flood, Found, TagEdit, Who},
-    },
     frame::{
-        neigh::Answer,
-        packet::{PacketRead as _, Tag, Window as _},
-        template,
+        neigh::{Answer, Message},
+        packet::{Meta, PacketRead as _, Tag, Window as _},
+        vlan::TagEdit,
+    },
+    runtime::{
+        FoundIngress, Runtime, Slot,
+        arrival::{Arrival, Carried},
+        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved},
     },
     wire::vlan,
 };
@@ -26,27 +27,42 @@ use super::{MISFIT, end, tag_bytes};
 use crate::{
     event,
     frame::xdp::{MACS, XdpFrame},
-    runtime::scratch::KernelTables,
+    runtime::{
+        arrival,
+        scratch::{Scratch, Spilled},
+    },
+    tables::KernelTables,
 };
 
-/// Deals with one frame.
-pub struct XdpAct<'a> {
-    frame: &'a XdpFrame<'a>,
-    tables: KernelTables,
+/// One frame at XDP.
+pub struct Xdp {
+    frame: XdpFrame,
+    meta: Meta,
+    scratch: Scratch,
 }
 
-impl<'a> XdpAct<'a> {
+impl Xdp {
     #[inline(always)]
-    pub const fn new(frame: &'a XdpFrame<'a>, tables: KernelTables) -> Self {
-        Self { frame, tables }
+    pub fn new(frame: XdpFrame, scratch: Scratch) -> Self {
+        Self {
+            frame,
+            meta: frame.meta(),
+            scratch,
+        }
+    }
+
+    /// The scratch memory.
+    #[inline(always)]
+    pub const fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
     /// Sends a finished frame.
     #[inline(always)]
-    fn send(&self, who: &Who, ifindex: u32, reason: Reason) -> End {
+    fn send(&self, account: &Account, ifindex: u32, reason: Reason) -> End {
         let action = self.frame.redirect(ifindex);
         end(
-            who,
+            account,
             if action == xdp_action::XDP_REDIRECT.cast_signed() {
                 reason
             } else {
@@ -62,7 +78,7 @@ impl<'a> XdpAct<'a> {
         clippy::cast_possible_wrap,
         reason = "an offset within the headers"
     )]
-    fn uncover(&self, deliver: &Deliver) -> bool {
+    fn decap(&self, deliver: &Deliver) -> bool {
         let frame = self.frame;
         let strip = deliver.strip as i32;
         if deliver.vlan == 0 {
@@ -81,12 +97,76 @@ impl<'a> XdpAct<'a> {
     }
 }
 
-impl Act for XdpAct<'_> {
+impl Runtime for Xdp {
+    type Frame = XdpFrame;
+    type Tables = KernelTables;
+    type Spilled<'a, T: Slot + 'a>
+        = Spilled<'a, T>
+    where
+        Self: 'a;
+    type Opaque<'a, T: Slot + 'a>
+        = &'a T
+    where
+        Self: 'a;
     type Outcome = End;
 
     #[inline(always)]
-    fn leave(&self, who: &Who, reason: Reason) -> End {
-        end(who, reason)
+    fn frame(&self) -> &XdpFrame {
+        &self.frame
+    }
+
+    #[inline(always)]
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    #[inline(always)]
+    fn tables(&self) -> &KernelTables {
+        &KernelTables
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
+        Err(MISFIT)
+    }
+
+    #[inline(always)]
+    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Spilled<'_, Carried>), Reason> {
+        arrival::xdp_carried(&self.scratch, self.frame)
+    }
+
+    #[inline(always)]
+    fn arrival(&self) -> Result<Spilled<'_, Arrival>, Reason> {
+        arrival::xdp_arrival(&self.scratch, self.frame)
+    }
+
+    #[inline(always)]
+    fn decapsulated(&self) -> Result<Spilled<'_, Arrival>, Reason> {
+        Err(MISFIT)
+    }
+
+    #[inline(always)]
+    fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message> {
+        let mut message = Message::nothing();
+        message
+            .read(&self.frame, l3, ethertype, source)
+            .then_some(message)
+    }
+
+    #[inline(always)]
+    fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Spilled<'a, T> {
+        self.scratch.spill(value)
+    }
+
+    /// The programs here are short enough for the verifier to follow each way, which saves moving the value to memory and back.
+    #[inline(always)]
+    fn opaque<'a, T: Slot>(&'a self, value: &'a T) -> &'a T {
+        value
+    }
+
+    #[inline(always)]
+    fn leave(&self, account: &Account, reason: Reason) -> End {
+        end(account, reason)
     }
 
     #[inline(always)]
@@ -95,81 +175,81 @@ impl Act for XdpAct<'_> {
         clippy::cast_possible_wrap,
         reason = "constants below 100"
     )]
-    fn encap(&self, who: &Who, encap: &Encap, peer: &Peer, _in_place: bool) -> End {
+    fn encap(&self, account: &Account, encap: &&Encap, peer: &Peer, _in_place: bool) -> End {
         let frame = self.frame;
         // All that is read of the packet is read before the head moves.
         let Some(window) = frame.window::<MACS>(0) else {
-            return self.leave(who, Reason::Reshape);
+            return self.leave(account, Reason::Reshape);
         };
         let macs = [
             window.be32(0).to_be(),
             window.be32(4).to_be(),
             window.be32(8).to_be(),
         ];
-        let outer = &mut self.tables.headers(&peer.template).outer;
-        let strip = if encap.tag == TagEdit::StripInBytes {
+        let headers = self.scratch.headers();
+        let strip = if encap.tag == TagEdit::StripInBand {
             vlan::LEN as i32
         } else {
             0
         };
-        let covered = if encap.v6 {
-            template::patch_v6(outer, &encap.fields);
-            frame.adjust_head(strip - LEN_V6 as i32) && frame.store_headers::<LEN_V6>(outer, macs)
+        let written = if encap.v6 {
+            headers.make_v6(&peer.template, &encap.fields);
+            frame.adjust_head(strip - LEN_V6 as i32) && frame.store_headers::<LEN_V6>(headers, macs)
         } else {
-            template::patch_v4(outer, &encap.fields);
-            frame.adjust_head(strip - LEN_V4 as i32) && frame.store_headers::<LEN_V4>(outer, macs)
+            headers.make_v4(&peer.template, &encap.fields);
+            frame.adjust_head(strip - LEN_V4 as i32) && frame.store_headers::<LEN_V4>(headers, macs)
         };
-        if !covered {
-            return self.leave(who, Reason::Reshape);
+        if !written {
+            return self.leave(account, Reason::Reshape);
         }
-        let mut outcome = self.send(who, encap.ifindex, Reason::Encapsulated);
+        let mut outcome = self.send(account, encap.ifindex, Reason::Encapsulated);
         outcome.to_peer = encap.peer;
         outcome
     }
 
     #[inline(always)]
-    fn deliver(&self, who: &Who, deliver: &Deliver) -> End {
-        if !self.uncover(deliver) {
-            return self.leave(who, Reason::Reshape);
+    fn deliver(&self, account: &Account, deliver: &Deliver) -> End {
+        if !self.decap(deliver) {
+            return self.leave(account, Reason::Reshape);
         }
-        let mut outcome = self.send(who, deliver.ifindex, Reason::Decapsulated);
+        let mut outcome = self.send(account, deliver.ifindex, Reason::Decapsulated);
         outcome.to_port = deliver.slot;
         outcome
     }
 
     #[inline(always)]
-    fn flood(&self, who: &Who, _flood: &Flood) -> End {
-        self.leave(who, MISFIT)
+    fn flood(&self, account: &Account, _flood: &Flood) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn flood_ports(&self, who: &Who, _list: ListId) -> End {
-        self.leave(who, MISFIT)
+    fn flood_ports(&self, account: &Account, _list: ListId) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn answer(&self, who: &Who, _answer: &Answer) -> End {
-        self.leave(who, MISFIT)
+    fn answer(&self, account: &Account, _answer: &Answer) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn neigh(&self, who: &Who) -> End {
-        self.leave(who, MISFIT)
+    fn to_neigh(&self, account: &Account) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn rest(&self, who: &Who) -> End {
-        self.leave(who, MISFIT)
+    fn to_unknown(&self, account: &Account) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn found(&self, who: &Who, _found: &Found) -> End {
-        self.leave(who, MISFIT)
+    fn to_resolved(&self, account: &Account, _resolved: &Resolved) -> End {
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
-    fn tell(&self, event: &Event) {
-        event::tell(self.tables, event);
+    fn notify(&self, account: &Account, notice: &Notice<'_>) {
+        event::notify(&self.scratch, account, notice);
     }
 
     #[inline(always)]

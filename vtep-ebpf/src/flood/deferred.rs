@@ -1,21 +1,22 @@
-//! Those who wait for their copy of a flooded frame.
+//! Deferred copies of a flooded frame: those that are sent once it is encapsulated.
 
-use aya_ebpf::{macros::map, maps::PerCpuArray};
 use vtep_common::{
     abi::{id::PeerId, map::MAX_FLOOD_TARGETS, peer::Peer},
-    decide::verdict::Flood,
+    runtime::verdict::Flood,
     wire::checksum::Sum,
 };
 
-/// The VTEPs that a flooded frame goes to once it is encapsulated, and what is kept for them meanwhile.
+use crate::maps::WAITING;
+
+/// The VTEPs whose copies are deferred, and what is kept for them meanwhile.
 ///
 /// In a map, since of its values the verifier remembers nothing: a count on the stack would be another one in each round of a loop,
 /// and it would never come to an end.
 #[repr(C)]
-pub struct Waiting {
-    /// How many wait.
+pub struct Deferred {
+    /// How many there are.
     pub count: u32,
-    /// Who they are.
+    /// Their peers.
     pub peers: [PeerId; MAX_FLOOD_TARGETS],
     /// Not zero: they are reached over IPv6.
     pub v6: u32,
@@ -34,40 +35,41 @@ pub struct Waiting {
 /// Words that are summed at once.
 pub const SUMMED_WORDS: usize = 128;
 
-#[map]
-static WAITING: PerCpuArray<Waiting> = PerCpuArray::with_max_entries(1, 0);
+impl Deferred {
+    /// The list of this CPU, for the one flood of a program's run. `None` never happens, but the verifier asks for it.
+    ///
+    /// # Safety
+    ///
+    /// It is called once in a run: nothing else refers to the list.
+    #[inline(always)]
+    pub unsafe fn take() -> Option<&'static mut Self> {
+        let at = WAITING.get_ptr_mut(0)?;
+        // SAFETY: the map gave the pointer; the value belongs to this CPU, on which programs do not nest, and the caller vouches for
+        // it that this is the one reference. Plain numbers are valid in any state.
+        Some(unsafe { &mut *at })
+    }
 
-/// The list of those who wait. `None` never happens, but the verifier asks for it.
-#[inline(always)]
-pub fn waiting() -> Option<&'static mut Waiting> {
-    let at = WAITING.get_ptr_mut(0)?;
-    // SAFETY: the map gave the pointer; the value belongs to this CPU, on which programs do not nest. Plain numbers are valid in
-    // any state.
-    Some(unsafe { &mut *at })
-}
-
-impl Waiting {
     /// The frame is encapsulated.
-    pub const COVERED: u32 = 0;
+    pub const ENCAPSULATED: u32 = 0;
     /// The frame could not be encapsulated, and is as it was.
-    pub const VIA_KERNEL: u32 = 1;
+    pub const BY_SLOW_PATH: u32 = 1;
     /// The frame is of no use.
     pub const LOST: u32 = 2;
 
-    /// Puts a peer on the list if it can wait.
+    /// Defers the copy for a peer, if it can be.
     #[inline(always)]
-    pub fn take(&mut self, id: PeerId, peer: &Peer, flood: &Flood) -> bool {
+    pub fn defer(&mut self, id: PeerId, peer: &Peer, flood: &Flood) -> bool {
         let at = self.count;
         if at == 0 {
             self.v6 = peer.flags & Peer::IPV6;
         }
-        if !self.suits(peer, flood) {
+        if !self.can_defer(peer, flood) {
             return false;
         }
-        let Some(place) = self.peers.get_mut(at as usize) else {
+        let Some(entry) = self.peers.get_mut(at as usize) else {
             return false;
         };
-        *place = id;
+        *entry = id;
         self.count = at.wrapping_add(1);
         if flood.encap.fields.inner_sum.is_none() {
             self.to_sum |= peer.flags & Peer::CHECKSUM;
@@ -77,7 +79,7 @@ impl Waiting {
 
     /// True if the frame can be sent to this peer once it is encapsulated.
     #[inline(always)]
-    pub const fn suits(&self, peer: &Peer, flood: &Flood) -> bool {
+    pub const fn can_defer(&self, peer: &Peer, flood: &Flood) -> bool {
         flood.is_in_place(peer, self.summed != 0) && peer.flags & Peer::IPV6 == self.v6
     }
 

@@ -2,6 +2,7 @@
 
 use vtep_common::frame::packet::Window;
 
+pub mod headers;
 pub mod tc;
 pub mod xdp;
 

@@ -1,13 +1,13 @@
 //! A frame at XDP.
 
-use aya_ebpf::{EbpfContext as _, helpers::generated as helpers, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, helpers::generated as helpers, programs::XdpContext};
 use vtep_common::{
     abi::outer_template::TEMPLATE_WORDS,
     frame::packet::{Meta, PacketRead},
     wire::ethernet,
 };
 
-use super::{PacketWindow, packet_access};
+use super::{PacketWindow, headers::HeadersSlot, packet_access};
 
 /// Bytes of the two addresses at the front of a frame.
 pub const MACS: usize = ethernet::TYPE_OFFSET;
@@ -18,14 +18,21 @@ pub const MACS: usize = ethernet::TYPE_OFFSET;
 const FILLED: usize = 1_024;
 
 /// A frame at XDP.
-pub struct XdpFrame<'a> {
-    ctx: &'a XdpContext,
+#[derive(Clone, Copy)]
+pub struct XdpFrame {
+    ctx: *mut xdp_md,
     len: usize,
 }
 
-impl<'a> XdpFrame<'a> {
+impl XdpFrame {
     #[inline(always)]
-    pub fn new(ctx: &'a XdpContext) -> Self {
+    pub fn new(ctx: &XdpContext) -> Self {
+        Self::from_raw(ctx.ctx)
+    }
+
+    /// The frame of a context that a global function was given.
+    #[inline(always)]
+    pub fn from_raw(ctx: *mut xdp_md) -> Self {
         let mut frame = Self { ctx, len: 0 };
         let linear = frame.data_end() - frame.data();
         // Counts the fragments of a multi-buffer frame too, unlike `data_end - data`.
@@ -33,17 +40,23 @@ impl<'a> XdpFrame<'a> {
             linear
         } else {
             // SAFETY: the helper takes the program's own context.
-            unsafe { helpers::bpf_xdp_get_buff_len(ctx.as_ptr().cast()) as usize }
+            unsafe { helpers::bpf_xdp_get_buff_len(ctx) as usize }
         };
         frame.len = len & 0xf_ffff;
         frame
     }
 
-    /// Interface, and nothing else: XDP keeps nothing beside the frame.
+    /// The context.
+    #[inline(always)]
+    pub const fn raw(&self) -> *mut xdp_md {
+        self.ctx
+    }
+
+    /// Interface, and nothing else: XDP has no skb.
     #[inline(always)]
     pub fn meta(&self) -> Meta {
         // SAFETY: the context of an XDP program is an `xdp_md`.
-        let ifindex = unsafe { (*self.ctx.ctx).ingress_ifindex };
+        let ifindex = unsafe { (*self.ctx).ingress_ifindex };
         Meta {
             ifindex,
             tag: None,
@@ -55,13 +68,13 @@ impl<'a> XdpFrame<'a> {
     #[inline(always)]
     fn data(&self) -> usize {
         // SAFETY: the context of an XDP program is an `xdp_md`.
-        unsafe { (&raw const (*self.ctx.ctx).data).read_volatile() as usize }
+        unsafe { (&raw const (*self.ctx).data).read_volatile() as usize }
     }
 
     #[inline(always)]
     fn data_end(&self) -> usize {
         // SAFETY: as in `data`.
-        unsafe { (&raw const (*self.ctx.ctx).data_end).read_volatile() as usize }
+        unsafe { (&raw const (*self.ctx).data_end).read_volatile() as usize }
     }
 
     packet_access!();
@@ -78,7 +91,7 @@ impl<'a> XdpFrame<'a> {
     #[inline(always)]
     pub fn adjust_head(&self, delta: i32) -> bool {
         // SAFETY: the helper takes the program's own context.
-        unsafe { helpers::bpf_xdp_adjust_head(self.ctx.ctx, delta) == 0 }
+        unsafe { helpers::bpf_xdp_adjust_head(self.ctx, delta) == 0 }
     }
 
     /// Writes `bytes` at `offset`.
@@ -94,11 +107,7 @@ impl<'a> XdpFrame<'a> {
 
     /// Writes the first `N` bytes of the outer headers at the front, and the two addresses of the inner frame behind them.
     #[inline(always)]
-    pub fn store_headers<const N: usize>(
-        &self,
-        outer: &[u64; TEMPLATE_WORDS],
-        macs: [u32; 3],
-    ) -> bool {
+    pub fn store_headers<const N: usize>(&self, headers: HeadersSlot<'_>, macs: [u32; 3]) -> bool {
         const { assert!(N.is_multiple_of(2) && N <= TEMPLATE_WORDS * 8) };
         let Some(to) = self.at::<N>(0) else {
             return false;
@@ -106,7 +115,7 @@ impl<'a> XdpFrame<'a> {
         let Some(behind) = self.at::<MACS>(N) else {
             return false;
         };
-        let from = outer.as_ptr();
+        let from: *const u64 = headers.as_ptr().cast();
         for index in 0..N / 8 {
             // SAFETY: `at()` has compared all of these bytes with the end of the packet, and the headers are longer. The
             // stores may be unaligned, see `PacketWindow`.
@@ -135,7 +144,7 @@ impl<'a> XdpFrame<'a> {
     }
 }
 
-impl PacketRead for XdpFrame<'_> {
+impl PacketRead for XdpFrame {
     type Window<'a>
         = PacketWindow
     where
@@ -152,7 +161,7 @@ impl PacketRead for XdpFrame<'_> {
     }
 
     #[inline(always)]
-    fn blur(&self, bits: u8) -> u8 {
-        crate::runtime::opaque::blur(bits)
+    fn opaque(&self, bits: u8) -> u8 {
+        crate::runtime::opaque::opaque(bits)
     }
 }

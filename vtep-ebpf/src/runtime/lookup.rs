@@ -1,46 +1,36 @@
-//! What the tables know of a frame, asked all at once.
+//! The look-up of a frame from a port, in one global function: a tag can make it be done twice.
 
 use vtep_common::{
-    abi::port::PortKey,
-    decide::lookup::Known,
-    frame::{
-        inner::{Inner, Received},
-        outer::Ends,
-    },
-    runtime::{Tables as _, place},
+    abi::{addr::MacAddr, port::PortKey},
+    runtime::lookup::Lookup,
 };
 
-use crate::runtime::scratch::KernelTables;
+use crate::{runtime::scratch::Scratch, tables::KernelTables};
 
-/// Answers in the scratch memory what is known of a packet from a VTEP that was put down there.
-///
-/// It is not inlined and visible from outside: such a function the verifier checks once, by itself, and of what it leaves behind
-/// it knows nothing. Inlined, it would walk through each way to an answer, and on from there. What it returns says nothing.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn know_tunnel() -> u64 {
-    if let Some(tables) = KernelTables::new() {
-        // SAFETY: whoever calls this has put both down, the first perhaps as the start of an `Outer`.
-        let (ends, read): (&Ends, &Received) = unsafe {
-            (
-                tables.put_down_just_now::<{ place::OUTER }, _>(),
-                tables.put_down_just_now::<{ place::INNER }, _>(),
-            )
-        };
-        tables.put_down::<{ place::KNOWN }, _>(&Known::of_tunnel(ends, read, &tables));
-    }
-    0
+/// Looks up a frame from the port with this key.
+#[inline(always)]
+pub fn lookup_port(
+    scratch: &Scratch,
+    key: PortKey,
+    source: MacAddr,
+    destination: MacAddr,
+) -> Lookup {
+    find_port(key.word(), source.get(), destination.get());
+    // SAFETY: the function has spilled it.
+    *unsafe { scratch.spilled::<Lookup>() }
 }
 
-/// As [`know_tunnel`], of a frame from the port with this key.
+/// Spills the look-up of a frame. What it returns says nothing.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn know_port(key: u64) -> u64 {
-    if let Some(tables) = KernelTables::new() {
+extern "C" fn find_port(key: u64, source: u64, destination: u64) -> u64 {
+    if let Some(scratch) = Scratch::new() {
+        let (source, destination) = (
+            MacAddr::from_number(source),
+            MacAddr::from_number(destination),
+        );
         let key = PortKey::from_word(key);
-        // SAFETY: whoever calls this has put it down.
-        let inner: &Inner = unsafe { tables.put_down_just_now::<{ place::INNER }, _>() };
-        tables.put_down::<{ place::KNOWN }, _>(&Known::of_port(key, inner, &tables));
+        scratch.spill(&Lookup::of_port(key, source, destination, &KernelTables));
     }
     0
 }

@@ -1,11 +1,11 @@
 //! Hiding from the verifier what a number is.
 
-/// Hides a small number, below 128, from the verifier.
+/// Returns a small number, below 128, as it is, and hides from the verifier which one that is.
 ///
 /// It follows every constant that is branched on, or that is the key of an array map, down every path on its own. Of a single
 /// byte on the stack, off the 8-byte boundary and not zero, it remembers only that it is one.
 #[inline(always)]
-pub fn blur(bits: u8) -> u8 {
+pub fn opaque(bits: u8) -> u8 {
     let mut slot = 0_u64;
     let word = &raw mut slot;
     let byte = word.cast::<u8>().wrapping_add(1);

@@ -1,144 +1,118 @@
-//! What one run of a program puts down for itself.
+//! The scratch memory of a program: a slot for each type that is spilled.
 
-use aya_ebpf::{macros::map, maps::PerCpuArray};
+use core::ops::Deref;
+
 use bytemuck::Pod;
-use vtep_common::{abi::outer_template::TEMPLATE_WORDS, runtime::place};
 
-use crate::frame::tc::Headers;
+use vtep_common::runtime::{Slot, SlotName};
 
-/// Words of a place for [`Tables::put_down`].
-const PLACE_WORDS: usize = 16;
+use crate::{frame::headers::HeadersSlot, maps::SCRATCH};
 
-/// What one run of a program puts down for itself.
+/// Words of a slot.
+const SLOT_WORDS: usize = 16;
+
+/// The slots: one entry of a map.
 #[repr(C)]
-pub struct Scratch([[u64; PLACE_WORDS]; place::COUNT]);
+pub struct Slots([[u64; SLOT_WORDS]; SlotName::COUNT]);
 
-#[map]
-static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+/// The scratch memory of this CPU. It is this run's alone: programs do not nest, and one that is tail-called starts anew.
+pub struct Scratch(*mut Slots);
 
-/// The BPF maps as the decisions see them.
+/// A value that stands in its slot, where global functions read it.
 #[derive(Clone, Copy)]
-pub struct KernelTables {
-    scratch: *mut Scratch,
-    /// The program is short enough for the verifier to follow what is decided late.
-    pub short: bool,
+pub struct Spilled<'a, T>(&'a T);
+
+impl<'a, T> Spilled<'a, T> {
+    /// The value, for as long as the scratch memory is there.
+    #[inline(always)]
+    pub const fn get(self) -> &'a T {
+        self.0
+    }
 }
 
-impl KernelTables {
+impl<T> Deref for Spilled<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        self.0
+    }
+}
+
+impl Scratch {
     /// `None` never happens, but the verifier asks for it.
     #[inline(always)]
     pub fn new() -> Option<Self> {
-        let scratch = SCRATCH.get_ptr_mut(0)?;
-        Some(Self {
-            scratch,
-            short: false,
-        })
+        SCRATCH.get_ptr_mut(0).map(Self)
     }
 
-    /// For a program that is short enough for the verifier to follow what is decided late: that is not put down, which saves
-    /// moving it there and back.
+    /// Writes a value to its slot.
     #[inline(always)]
-    pub fn for_short_program() -> Option<Self> {
-        Self::new().map(|tables| Self {
-            short: true,
-            ..tables
-        })
-    }
-
-    /// A place in the scratch memory.
-    #[inline(always)]
-    pub const fn place<const PLACE: usize, T>(&self) -> *mut T {
-        const {
-            assert!(PLACE < place::COUNT);
-            assert!(size_of::<T>() <= PLACE_WORDS * 8 && align_of::<T>() <= 8);
-        };
-        // SAFETY: the map gave the pointer, and the place is one of those that there are.
-        unsafe {
-            (&raw mut (*self.scratch).0)
-                .cast::<[u64; PLACE_WORDS]>()
-                .add(PLACE)
-                .cast()
-        }
-    }
-
-    /// As [`Tables::put_down`], for what is changed later.
-    #[inline(always)]
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "the memory is the map's, and nothing else is put there"
-    )]
-    pub fn put_down_mut<const PLACE: usize, T: Copy>(&self, value: &T) -> &mut T {
-        let at: *mut T = self.place::<PLACE, T>();
-        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest.
-        unsafe { at.write(*value) };
+    pub fn spill<T: Slot>(&self, value: &T) -> Spilled<'_, T> {
+        let slot: *mut T = self.slot();
+        // SAFETY: the slot is this type's alone, and large enough. What was spilled of it before is not read any more: a decision
+        // spills a type once.
+        unsafe { slot.write(*value) };
         // The compiler must not know either what was written.
-        let at = core::hint::black_box(at);
-        // SAFETY: as above, and it was written just now.
-        unsafe { &mut *at }
+        let slot = core::hint::black_box(slot);
+        // SAFETY: it was written just now.
+        Spilled(unsafe { &*slot })
     }
 
-    /// As [`Tables::put_down`], for words that would else be copied byte by byte.
+    /// Writes words to their slot that would else be copied byte by byte.
     #[inline(always)]
-    pub fn put_down_words<const PLACE: usize, T: Copy, const N: usize>(
-        &self,
-        words: [T; N],
-    ) -> &[T; N] {
-        let at: *mut [T; N] = self.place::<PLACE, _>();
+    pub fn spill_words<T: Copy, const N: usize>(&self, words: [T; N]) -> Spilled<'_, [T; N]>
+    where
+        [T; N]: Slot,
+    {
+        let slot: *mut [T; N] = self.slot();
         for (index, word) in words.into_iter().enumerate() {
-            // SAFETY: as in `put_down`.
-            unsafe { at.cast::<T>().add(index).write_volatile(word) };
+            // SAFETY: as in `spill`, and the index is one of the words'.
+            unsafe { slot.cast::<T>().add(index).write_volatile(word) };
         }
-        let at = core::hint::black_box(at);
-        // SAFETY: as in `put_down`.
-        unsafe { &*at }
+        let slot = core::hint::black_box(slot);
+        // SAFETY: all of it was written just now.
+        Spilled(unsafe { &*slot })
     }
 
-    /// What was put down before at a place: nothing but plain words, so that whatever is there is valid.
-    #[inline(always)]
-    pub fn put_down_before<const PLACE: usize, T: Pod>(&self) -> &T {
-        let at: *const T = self.place::<PLACE, T>();
-        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest; any bytes are a `T`.
-        unsafe { &*at }
-    }
-
-    /// What was put down just now at a place, by whoever calls this function.
+    /// What stands in a slot, in a global function.
     ///
     /// # Safety
     ///
-    /// It was a `T`.
+    /// A value of this type was spilled in this run.
     #[inline(always)]
-    pub unsafe fn put_down_just_now<const PLACE: usize, T>(&self) -> &T {
-        let at: *const T = self.place::<PLACE, T>();
-        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest; the caller vouches for the
-        // rest.
-        unsafe { &*at }
+    pub unsafe fn spilled<T: Slot>(&self) -> Spilled<'_, T> {
+        let slot: *const T = self.slot();
+        // SAFETY: the slot is this type's alone, and the caller vouches for it that there is a value.
+        Spilled(unsafe { &*slot })
     }
 
-    /// Where headers are made: with the outer ones from a template, and behind them what was last there.
+    /// What was last spilled of a type that is nothing but plain words: zeros, or perhaps another run's.
     #[inline(always)]
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "the memory is the map's, and only the code that makes headers takes it"
-    )]
-    pub fn headers(&self, template: &[u64; TEMPLATE_WORDS]) -> &mut Headers {
-        let headers: *mut Headers = self.last_headers();
-        // SAFETY: it is the one reference, and not into the template's map.
+    pub fn last<T: Slot + Pod>(&self) -> &T {
+        let slot: *const T = self.slot();
+        // SAFETY: the slot is this type's alone, large enough, and any bytes are a `T`.
+        unsafe { &*slot }
+    }
+
+    /// The slot of the headers that encapsulation writes, with what was last there.
+    #[inline(always)]
+    pub const fn headers(&self) -> HeadersSlot<'_> {
+        // SAFETY: the slot is this type's alone, and plain numbers are valid in any state.
+        unsafe { HeadersSlot::new(self.slot()) }
+    }
+
+    #[inline(always)]
+    const fn slot<T: Slot>(&self) -> *mut T {
+        const {
+            assert!(size_of::<T>() <= SLOT_WORDS * 8 && align_of::<T>() <= 8);
+        };
+        // SAFETY: the map gave the pointer, and the slot is one of those that there are.
         unsafe {
-            core::ptr::copy_nonoverlapping(template, &raw mut (*headers).outer, 1);
-            &mut *headers
+            (&raw mut (*self.0).0)
+                .cast::<[u64; SLOT_WORDS]>()
+                .add(T::NAME as usize)
+                .cast()
         }
-    }
-
-    /// Where headers are made, with what was last there.
-    #[inline(always)]
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "the memory is the map's, and only the code that makes headers takes it"
-    )]
-    pub fn last_headers(&self) -> &mut Headers {
-        let at: *mut Headers = self.place::<{ place::HEADERS }, _>();
-        // SAFETY: the place is large enough and belongs to this CPU, on which programs do not nest. Plain numbers are valid in
-        // any state.
-        unsafe { &mut *at }
     }
 }

@@ -7,51 +7,11 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
 use super::failure::Failure;
+use crate::model::command::{CommandGroup, GROUPS};
 use crate::model::given::{Given, Words};
 use crate::model::operation::Syntax;
 use crate::model::request::{Described, Request, operations};
 use crate::model::{Argument, ArgumentList, Arguments, Rule, Takes};
-
-/// A word that several commands begin with.
-struct VerbGroup {
-    word: &'static str,
-    help: &'static str,
-    /// The verbs that the help has first, in this order; the others follow.
-    first: &'static [&'static str],
-}
-
-const GROUPS: [VerbGroup; 6] = [
-    VerbGroup {
-        word: "vni",
-        help: "Segments (VNIs): how they flood, learn and encapsulate",
-        first: &[],
-    },
-    VerbGroup {
-        word: "port",
-        help: "Access interfaces: taps, veths, NICs, or VLANs on them",
-        first: &[],
-    },
-    VerbGroup {
-        word: "fdb",
-        help: "The forwarding database: which MAC is behind which VTEP or port",
-        first: &["add", "append", "replace", "del", "get", "show"],
-    },
-    VerbGroup {
-        word: "neigh",
-        help: "Hosts that ARP and ND are answered for",
-        first: &[],
-    },
-    VerbGroup {
-        word: "nexthop",
-        help: "The nexthop table: which host or prefix is behind which VTEP",
-        first: &[],
-    },
-    VerbGroup {
-        word: "peer",
-        help: "Remote VTEPs",
-        first: &["show"],
-    },
-];
 
 /// What a line of a batch may hold: no line can name another instance.
 pub(super) fn line() -> Command {
@@ -67,7 +27,7 @@ pub(super) fn line() -> Command {
 /// The commands of two words.
 pub(super) fn groups() -> impl Iterator<Item = Command> {
     GROUPS.iter().map(|group| {
-        let VerbGroup { word, help, first } = group;
+        let CommandGroup { word, help, first } = group;
         let mut verbs: Vec<_> = described()
             .filter_map(|(_, syntax)| match syntax.words {
                 [table, verb] if table == word => Some((verb, syntax)),

@@ -29,7 +29,7 @@ const fn bit(what: u32) -> u64 {
 impl Maps {
     /// Makes `ADDRESSES` say what `LOCALS` and `PEER_INDEX` do: a daemon that was killed may have written only one of them.
     pub(super) fn repeat_addresses(&mut self) -> Result<(), DatapathError> {
-        let seed = self.addresses.shape().seed;
+        let seed = self.addresses.geometry().seed;
         let mut wanted: BTreeMap<u64, Address> = BTreeMap::new();
         for (addr, peer) in entries(&self.peer_index, name::PEER_INDEX)? {
             let address = wanted.entry(addr.key(seed)).or_default();
@@ -79,7 +79,7 @@ impl Maps {
         change: impl FnOnce(Address) -> Address,
     ) -> Result<(), DatapathError> {
         let table = &mut self.addresses;
-        let key = addr.key(table.shape().seed);
+        let key = addr.key(table.geometry().seed);
         let old = Address::from_word(word(table, name::ADDRESSES, key)?.unwrap_or(0));
         put_word(table, name::ADDRESSES, key, change(old).word())
     }
@@ -90,7 +90,7 @@ impl Datapath {
     #[must_use]
     pub fn address(&self, addr: IpAddr) -> Address {
         let table = &self.maps.addresses;
-        let key = VtepAddr::from(addr).key(table.shape().seed);
+        let key = VtepAddr::from(addr).key(table.geometry().seed);
         Address::from_word(table.get(key).ok().flatten().unwrap_or(0))
     }
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use memmap2::{MmapOptions, MmapRaw};
-use vtep_common::abi::hash_table::{Bucket, Shape, WAYS};
+use vtep_common::abi::hash_table::{Bucket, Geometry, WAYS};
 
 use super::batch::{self, BatchError};
 
@@ -50,7 +50,7 @@ impl From<io::Error> for Unset {
 pub(super) struct HashTable {
     map: OwnedFd,
     pieces: Box<[OnceLock<MmapRaw>]>,
-    shape: Shape,
+    geometry: Geometry,
     len: u32,
 }
 
@@ -69,20 +69,22 @@ struct Step {
 
 impl HashTable {
     /// Opens the empty table in a map with the `BPF_F_MMAPABLE` flag.
-    pub(super) fn new(map: OwnedFd, shape: Shape) -> Self {
-        let pieces = (0..=shape.mask / PIECE).map(|_| OnceLock::new()).collect();
+    pub(super) fn new(map: OwnedFd, geometry: Geometry) -> Self {
+        let pieces = (0..=geometry.mask / PIECE)
+            .map(|_| OnceLock::new())
+            .collect();
         Self {
             map,
             pieces,
-            shape,
+            geometry,
             len: 0,
         }
     }
 
     /// Opens the table that another daemon has left in such a map, which may have been killed in the middle of a change.
-    pub(super) fn adopt(map: OwnedFd, shape: Shape) -> Result<Self, BatchError> {
+    pub(super) fn adopt(map: OwnedFd, geometry: Geometry) -> Result<Self, BatchError> {
         let read = read(&map)?;
-        let mut table = Self::new(map, shape);
+        let mut table = Self::new(map, geometry);
         table.mend(&read).map_err(BatchError::Refused)?;
         Ok(table)
     }
@@ -97,7 +99,7 @@ impl HashTable {
                 if (key, word) == (0, 0) {
                     continue;
                 }
-                if reached(read, self.shape, key) == Some(place) {
+                if reached(read, self.geometry, key) == Some(place) {
                     self.len += 1;
                 } else {
                     self.clear(place)?;
@@ -109,7 +111,7 @@ impl HashTable {
 
     /// The words of a bucket: keys, then what they lead to.
     fn bucket(&self, number: u32) -> io::Result<&[AtomicU64; WORDS]> {
-        let number = number & self.shape.mask;
+        let number = number & self.geometry.mask;
         let memory = self.piece(number / PIECE)?;
         let at = (number % PIECE) as usize * size_of::<Bucket>();
         // SAFETY: the memory is as long as the buckets of a piece, which are aligned in it, and lives as long as `self`;
@@ -122,7 +124,7 @@ impl HashTable {
         if let Some(memory) = cell.get() {
             return Ok(memory);
         }
-        let buckets = (self.shape.mask + 1).min(PIECE) as usize;
+        let buckets = (self.geometry.mask + 1).min(PIECE) as usize;
         let size = size_of::<Bucket>();
         let memory = MmapOptions::new()
             .offset(u64::from(number) * u64::from(PIECE) * size as u64)
@@ -159,7 +161,7 @@ impl HashTable {
         if key == 0 {
             return Ok(None);
         }
-        for bucket in self.shape.places(key) {
+        for bucket in self.geometry.places(key) {
             let words = self.bucket(bucket)?;
             let is = |way: &usize| {
                 words[*way].load(Ordering::Relaxed) == key
@@ -181,8 +183,8 @@ impl HashTable {
     }
 
     /// How keys are spread.
-    pub(super) const fn shape(&self) -> Shape {
-        self.shape
+    pub(super) const fn geometry(&self) -> Geometry {
+        self.geometry
     }
 
     /// The word of a key.
@@ -204,7 +206,7 @@ impl HashTable {
             (Some(place), word) => self.set_word(place, word)?,
             (None, 0) => {}
             (None, word) => {
-                if self.len >= self.shape.room {
+                if self.len >= self.geometry.room {
                     return Err(Unset::Full);
                 }
                 let place = self.make_place(key)?.ok_or(Unset::Full)?;
@@ -227,7 +229,7 @@ impl HashTable {
 
     /// A free place for `key`: in its first bucket, else in its second, else one that others make room in.
     fn make_place(&self, key: u64) -> io::Result<Option<Place>> {
-        let places = self.shape.places(key);
+        let places = self.geometry.places(key);
         for bucket in places {
             if let Some(place) = self.free_way(bucket)? {
                 return Ok(Some(place));
@@ -244,7 +246,7 @@ impl HashTable {
             let bucket = steps[at].bucket;
             for way in 0..WAYS {
                 let key = self.key(Place { bucket, way })?.load(Ordering::Relaxed);
-                let [first, second] = self.shape.places(key);
+                let [first, second] = self.geometry.places(key);
                 let other = if first == bucket { second } else { first };
                 if let Some(free) = self.free_way(other)? {
                     return self.shift(&steps, (at, way), free).map(Some);
@@ -293,11 +295,11 @@ fn read(map: &OwnedFd) -> Result<Vec<(u32, Bucket)>, BatchError> {
 }
 
 /// Where a reader gets to with `key` in a table of which this was read.
-fn reached(read: &[(u32, Bucket)], shape: Shape, key: u64) -> Option<Place> {
+fn reached(read: &[(u32, Bucket)], geometry: Geometry, key: u64) -> Option<Place> {
     if key == 0 {
         return None;
     }
-    shape.places(key).into_iter().find_map(|bucket| {
+    geometry.places(key).into_iter().find_map(|bucket| {
         let (_, found) = read.get(bucket as usize)?;
         let way = found.keys.iter().position(|is| *is == key)?;
         Some(Place { bucket, way })
@@ -336,23 +338,23 @@ mod tests {
 
     /// A table in ordinary memory.
     fn table(room: u32) -> HashTable {
-        with_shape(Shape::new(room, SEED))
+        with_geometry(Geometry::new(room, SEED))
     }
 
-    fn with_shape(shape: Shape) -> HashTable {
+    fn with_geometry(geometry: Geometry) -> HashTable {
         // SAFETY: the name ends in a zero byte.
         let fd = unsafe { libc::memfd_create(c"table".as_ptr(), libc::MFD_CLOEXEC) };
         assert!(fd >= 0, "{}", io::Error::last_os_error());
         // SAFETY: the descriptor was made just now, and nobody else has it.
         let memory = unsafe { File::from_raw_fd(fd) };
-        let bytes = size_of::<Bucket>() * (shape.mask as usize + 1);
+        let bytes = size_of::<Bucket>() * (geometry.mask as usize + 1);
         memory.set_len(bytes as u64).unwrap();
-        HashTable::new(memory.into(), shape)
+        HashTable::new(memory.into(), geometry)
     }
 
     /// Each bucket of a table.
     fn read(table: &HashTable) -> Vec<(u32, Bucket)> {
-        (0..=table.shape.mask)
+        (0..=table.geometry.mask)
             .map(|number| (number, bucket(table, number)))
             .collect()
     }
@@ -368,14 +370,14 @@ mod tests {
     /// The table as the next daemon opens it.
     fn adopted(table: HashTable) -> HashTable {
         let read = read(&table);
-        let mut next = HashTable::new(table.map, table.shape);
+        let mut next = HashTable::new(table.map, table.geometry);
         next.mend(&read).unwrap();
         next
     }
 
     /// Another table that has the same memory.
     fn copy(table: &HashTable) -> HashTable {
-        let mut copy = with_shape(table.shape);
+        let mut copy = with_geometry(table.geometry);
         copy.len = table.len;
         for (bucket, found) in read(table) {
             for (at, value) in found.keys.into_iter().chain(found.words).enumerate() {
@@ -387,7 +389,7 @@ mod tests {
 
     /// As a program looks up.
     fn found(table: &HashTable, key: u64) -> u64 {
-        let places = table.shape.places(key);
+        let places = table.geometry.places(key);
         let [first, second] = places.map(|place| bucket(table, place).find(key));
         if first == 0 { second } else { first }
     }
@@ -445,7 +447,9 @@ mod tests {
         }
 
         let first = (1..=u64::from(room))
-            .filter(|key| table.find(*key).unwrap().unwrap().bucket == table.shape.places(*key)[0])
+            .filter(|key| {
+                table.find(*key).unwrap().unwrap().bucket == table.geometry.places(*key)[0]
+            })
             .count();
 
         // At 46 % full.
@@ -456,7 +460,7 @@ mod tests {
     fn an_entry_goes_back_to_its_first_bucket_to_make_room() {
         let mut table = table(100);
         let of = |wanted: &dyn Fn([u32; 2]) -> bool| -> Vec<u64> {
-            let all = (1..).filter(|key| wanted(table.shape.places(*key)));
+            let all = (1..).filter(|key| wanted(table.geometry.places(*key)));
             all.take(WAYS).collect()
         };
         // One bucket is full of entries that have no other, the second one of entries that could be in their first.
@@ -503,7 +507,7 @@ mod tests {
 
     /// A key that two buckets can have, and those.
     fn of_two(table: &HashTable) -> (u64, [u32; 2]) {
-        let of = |key| (key, table.shape.places(key));
+        let of = |key| (key, table.geometry.places(key));
         (1..1_000)
             .map(of)
             .find(|(_, [first, second])| first != second)
@@ -551,8 +555,8 @@ mod tests {
     fn a_place_whose_stamp_was_renewed_when_it_was_cleared_is_free() {
         let mut table = table(100);
         // In a bucket where key zero would be looked for.
-        let bucket = table.shape.places(0)[0];
-        let key = (1..10_000).find(|key| table.shape.places(*key)[0] == bucket);
+        let bucket = table.geometry.places(0)[0];
+        let key = (1..10_000).find(|key| table.geometry.places(*key)[0] == bucket);
         let key = key.unwrap();
         table.set(key, 7).unwrap();
         let place = table.find(key).unwrap().unwrap();
@@ -575,7 +579,7 @@ mod tests {
             changes in prop::collection::vec((1..300_u64, 0..4_u64), 1..8),
         ) {
             // Fuller than tables ever are, so that many entries make room for others.
-            let mut table = with_shape(Shape { seed: SEED, mask: 63, room: 250 });
+            let mut table = with_geometry(Geometry { seed: SEED, mask: 63, room: 250 });
             for (key, word) in before {
                 let _full = table.set(key, word);
             }

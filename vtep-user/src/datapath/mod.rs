@@ -34,7 +34,7 @@ use vtep_common::abi::{
     config::Config,
     counter::Counter,
     flood::FloodList,
-    hash_table::Shape,
+    hash_table::Geometry,
     id::{Ifindex, ListId, PeerId},
     map::{LAYOUT_VERSION, name},
     neigh::{NeighKey, NeighValue},
@@ -140,7 +140,7 @@ impl Datapath {
     fn load(dir: &Path, fdb_max: u32, adopted: bool) -> Result<Self, DatapathError> {
         let mut ebpf = EbpfLoader::new()
             .default_map_pin_directory(dir)
-            .map_max_entries(name::FDB, Shape::buckets(fdb_max))
+            .map_max_entries(name::FDB, Geometry::buckets(fdb_max))
             .load(OBJECT)
             .map_err(DatapathError::load)?;
         let maps = Maps::take(&mut ebpf, fdb_max)?;
@@ -194,7 +194,7 @@ impl Datapath {
     /// FDB entries for which there is room.
     #[must_use]
     pub const fn fdb_max(&self) -> u32 {
-        self.maps.fdb.shape().room
+        self.maps.fdb.geometry().room
     }
 
     /// Writes what holds for the whole instance.

@@ -14,7 +14,7 @@ use vtep_common::abi::{
     counter::Counter,
     event::Guard,
     flood::FloodList,
-    hash_table::{Bucket, Shape},
+    hash_table::{Bucket, Geometry},
     map::{LAYOUT_VERSION, name},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -120,7 +120,7 @@ fn sizes(map: &str) -> (usize, usize) {
     const INDEX: usize = size_of::<u32>();
     match map {
         name::CONFIG => (INDEX, size_of::<Config>()),
-        name::SHAPES => (INDEX, size_of::<Shape>()),
+        name::SHAPES => (INDEX, size_of::<Geometry>()),
         name::ADDRESSES | name::VNIS | name::PORT_INDEX | name::FDB => (INDEX, size_of::<Bucket>()),
         name::LOCALS | name::PEER_INDEX => (size_of::<VtepAddr>(), INDEX),
         name::SEGMENTS => (INDEX, size_of::<Segment>()),

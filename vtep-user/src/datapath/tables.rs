@@ -17,7 +17,7 @@ use vtep_common::abi::{
     address::{LOCAL_GROUP, LOCAL_OWN},
     counter::{Counter, Direction},
     fdb::{FdbKey, FdbValue, FdbWord},
-    hash_table::{Shape, Table, number, numbered},
+    hash_table::{Geometry, Table, number, numbered},
     id::{Id, PortSlot, SegmentId},
     map::{MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
     neigh::{NeighKey, NeighValue},
@@ -97,32 +97,32 @@ fn buckets(
     room: u32,
 ) -> Result<HashTable, DatapathError> {
     let failed = |source| DatapathError::map("open", name, source);
-    let shapes = ebpf
+    let geometries = ebpf
         .map_mut(name::SHAPES)
         .ok_or(DatapathError::Missing(name::SHAPES))?;
-    let mut shapes: Array<_, Shape> = Array::try_from(shapes).map_err(failed)?;
-    let mut shape = shapes.get(&(table as u32), 0).map_err(failed)?;
-    let is_new = shape.room == 0;
+    let mut geometries: Array<_, Geometry> = Array::try_from(geometries).map_err(failed)?;
+    let mut geometry = geometries.get(&(table as u32), 0).map_err(failed)?;
+    let is_new = geometry.room == 0;
     if is_new {
-        shape = Shape::new(room, RandomState::new().hash_one(table as u32));
-        shapes.set(table as u32, shape, 0).map_err(failed)?;
+        geometry = Geometry::new(room, RandomState::new().hash_one(table as u32));
+        geometries.set(table as u32, geometry, 0).map_err(failed)?;
     }
     let Some(Map::Array(data)) = ebpf.map(name) else {
         return Err(DatapathError::Missing(name));
     };
     let has = data.info().map_err(failed)?.max_entries();
-    if has <= shape.mask {
+    if has <= geometry.mask {
         return Err(failed(MapError::OutOfBounds {
-            index: shape.mask,
+            index: geometry.mask,
             max_entries: has,
         }));
     }
     let map = data.fd().as_fd().try_clone_to_owned();
     let map = map.map_err(|error| failed(MapError::IoError(error)))?;
     if is_new {
-        Ok(HashTable::new(map, shape))
+        Ok(HashTable::new(map, geometry))
     } else {
-        many(HashTable::adopt(map, shape), name)
+        many(HashTable::adopt(map, geometry), name)
     }
 }
 

@@ -54,6 +54,50 @@ pub static COMPLETIONS: Syntax = Syntax {
     takes: &Nothing,
 };
 
+/// A word that several commands begin with.
+pub struct CommandGroup {
+    /// The word.
+    pub word: &'static str,
+    /// What the help says of it.
+    pub help: &'static str,
+    /// The verbs that the help has first, in this order; the others follow.
+    pub first: &'static [&'static str],
+}
+
+/// The first words of the commands that have two, in the order of the help.
+pub static GROUPS: [CommandGroup; 6] = [
+    CommandGroup {
+        word: "vni",
+        help: "Segments (VNIs): how they flood, learn and encapsulate",
+        first: &[],
+    },
+    CommandGroup {
+        word: "port",
+        help: "Access interfaces: taps, veths, NICs, or VLANs on them",
+        first: &[],
+    },
+    CommandGroup {
+        word: "fdb",
+        help: "The forwarding database: which MAC is behind which VTEP or port",
+        first: &["add", "append", "replace", "del", "get", "show"],
+    },
+    CommandGroup {
+        word: "neigh",
+        help: "Hosts that ARP and ND are answered for",
+        first: &[],
+    },
+    CommandGroup {
+        word: "nexthop",
+        help: "The nexthop table: which host or prefix is behind which VTEP",
+        first: &[],
+    },
+    CommandGroup {
+        word: "peer",
+        help: "Remote VTEPs",
+        first: &["show"],
+    },
+];
+
 /// All commands: those of the operations, and the others.
 pub fn commands() -> impl Iterator<Item = &'static Syntax> {
     let others = [&RUN, &MONITOR, &BATCH, &TEARDOWN, &COMPLETIONS];
@@ -91,3 +135,19 @@ pub static GLOBALS: ArgumentList<Globals> = ArgumentList {
     ],
     rules: &[],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_has_the_first_word_of_every_command_of_two() {
+        let firsts = commands().filter_map(|command| match command.words {
+            [first, _] => Some(*first),
+            _ => None,
+        });
+        for first in firsts {
+            assert!(GROUPS.iter().any(|group| group.word == first), "{first}");
+        }
+    }
+}

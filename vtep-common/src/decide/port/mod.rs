@@ -1,15 +1,15 @@
 //! The decision on a frame that arrives at a port: from a VM, a container or a host behind the hypervisor.
 //!
-//! It is made in parts, each a program of its own, since the verifier walks through every way that a program can take. The
-//! first ([`decide`]) sends known unicast. ARP and ND go on to [`neigh`]; floods, and hosts that are found by IP, to [`unknown`].
-//! What that finds for one destination is sent by [`Stage::Found`], and what goes to many by [`flood`].
+//! It is made in stages, each a program of its own, since the verifier walks through every way that a program can take. The
+//! first ([`decide`]) sends known unicast. ARP and ND are tail-called to [`neigh`]; floods, and hosts that are found by IP, to
+//! [`unknown`]. What that finds for one destination is sent by [`PortStage::Resolved`], and what goes to many by [`flood`].
 
-mod arrive;
+pub mod carried;
 pub mod flood;
+pub mod ingress;
 pub mod neigh;
 pub mod unknown;
 
-use crate::decide::port::arrive::{Arrival, Arrived, Edit, arrive};
 use crate::{
     abi::{
         addr::{MacAddr, Vni},
@@ -20,120 +20,94 @@ use crate::{
         reason::Reason,
         segment::Segment,
     },
-    decide::{
-        learn::{self, Source},
-        verdict::{Act, Decision, Deliver, Encap, Found, Record, Who},
-    },
+    decide::learn,
     frame::{
-        inner::Inner,
-        neigh::may_be,
-        packet::{Meta, PacketRead},
-        template::Fields,
+        inner::Inner, neigh::may_be, packet::PacketRead as _, template::Fields, vlan::VlanEdit,
     },
-    runtime::{Tables, place},
+    runtime::{
+        Runtime,
+        arrival::Carried,
+        lookup::Source,
+        tables::Tables as _,
+        verdict::{Account, Deliver, Encap, Resolved},
+    },
     wire::{ethernet, vlan},
 };
 
 /// Where the frame is looked at, which says what can be done there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum PortStage {
     /// XDP: single copies of plain frames; the rest is left to TC.
     Xdp,
     /// TC: known unicast; the rest goes on to [`unknown`].
     Tc,
     /// TC again: frames of which [`unknown`] has found that they go to one place, and which.
-    Found,
-}
-
-/// Decides on a frame at a port: at XDP, or in the first part at TC.
-pub fn decide_port<P, T>(frame: &P, meta: &Meta, stage: Stage, tables: &T) -> Decision
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-{
-    Record::of(|act| decide(frame, meta, stage, &Found::IN_FDB, tables, act))
-}
-
-/// Decides on a frame of which [`unknown`] has found where it goes.
-pub fn decide_found<P, T>(frame: &P, meta: &Meta, found: &Found, tables: &T) -> Decision
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-{
-    Record::of(|act| decide(frame, meta, Stage::Found, found, tables, act))
+    Resolved,
 }
 
 /// Decides on a frame at a port, and acts: encapsulate, deliver, drop, or go on. `given` is where the frame goes,
-/// at [`Stage::Found`].
+/// at [`PortStage::Resolved`].
 #[inline(always)]
-pub fn decide<P, T, A>(
-    frame: &P,
-    meta: &Meta,
-    stage: Stage,
-    given: &Found,
-    tables: &T,
-    act: &A,
-) -> A::Outcome
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-    A: Act,
-{
-    arrive!(frame, meta, tables, act => who, arrived);
-    let Arrived {
-        inner,
-        known,
-        segment,
-        ..
-    } = arrived;
-    // ARP and ND, which are answered or heard.
-    if stage != Stage::Found && segment.has(Segment::SUPPRESS) && may_be(inner.ethertype, inner.ttl)
+pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outcome {
+    let ((inner, ingress), carried) = match rt.carried() {
+        Ok(found) => found,
+        Err(reason) => {
+            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        }
+    };
+    let account = &ingress.account(rt.frame().frame_len());
+    let settings = ingress.settings;
+    let inner = &*inner;
+    // ARP and ND, which are answered or snooped.
+    if stage != PortStage::Resolved
+        && settings.has(Segment::SUPPRESS)
+        && may_be(inner.ethertype, inner.ttl)
     {
         return match stage {
-            Stage::Xdp => act.leave(&who, Reason::LeftToTc),
-            Stage::Tc | Stage::Found => act.neigh(&who),
+            PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
+            PortStage::Tc | PortStage::Resolved => rt.to_neigh(account),
         };
     }
-    let source = Source::of(&who, segment, inner.source, known.seen(), act);
+    let source = learn::source(rt, account, settings, inner.source, ingress.seen);
     if source == Source::ELSEWHERE {
-        return act.leave(&who, Reason::StaticElsewhere);
+        return rt.leave(account, Reason::StaticElsewhere);
     }
     let target = if given.target.is_none() {
-        known.destination()
+        ingress.destination
     } else {
         given.target
     };
     if !target.is_unicast() {
-        return go_on(stage, &who, act);
+        return go_on(rt, stage, account);
     }
     if source == Source::NEW {
-        learn::learn(&who, inner.source, None, false, act);
+        learn::learn(rt, account, inner.source, None, false);
     }
-    let arrival = Arrival::new(frame.frame_len(), meta, &arrived);
-    let arrival = tables.put_down::<{ place::ARRIVAL }, _>(&arrival);
     match target.get() {
-        Some(FdbTarget::Peer(id)) => match tables.peer(id) {
-            Some(peer) => encap(stage, inner, arrival, &who, id, peer, tables, act),
-            None => act.leave(&who, Reason::TableGap),
+        Some(FdbTarget::Peer(id)) => match rt.tables().peer(id) {
+            Some(peer) => encap(rt, stage, inner, &carried, account, (id, peer)),
+            None => rt.leave(account, Reason::TableGap),
         },
         // An entry that is being replaced can lead to what is in another VNI.
-        Some(FdbTarget::Port(slot)) => {
-            match tables.port(slot).filter(|port| port.segment == who.segment) {
-                Some(port) => deliver(stage, arrival, &who, slot, port, meta.ifindex, act),
-                None => act.leave(&who, Reason::TableGap),
-            }
-        }
-        Some(FdbTarget::List(_)) | None => go_on(stage, &who, act),
+        Some(FdbTarget::Port(slot)) => match rt
+            .tables()
+            .port(slot)
+            .filter(|port| port.segment == account.segment)
+        {
+            Some(port) => deliver(rt, stage, &carried, account, (slot, port)),
+            None => rt.leave(account, Reason::TableGap),
+        },
+        Some(FdbTarget::List(_)) | None => go_on(rt, stage, account),
     }
 }
 
 /// What becomes of a frame that cannot be dealt with here.
 #[inline(always)]
-fn go_on<A: Act>(stage: Stage, who: &Who, act: &A) -> A::Outcome {
+fn go_on<R: Runtime>(rt: &R, stage: PortStage, account: &Account) -> R::Outcome {
     match stage {
-        Stage::Xdp => act.leave(who, Reason::LeftToTc),
-        Stage::Tc => act.rest(who),
-        Stage::Found => act.leave(who, Reason::TableGap),
+        PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
+        PortStage::Tc => rt.to_unknown(account),
+        PortStage::Resolved => rt.leave(account, Reason::TableGap),
     }
 }
 
@@ -143,83 +117,66 @@ fn go_on<A: Act>(stage: Stage, who: &Who, act: &A) -> A::Outcome {
     clippy::cast_possible_truncation,
     reason = "frames and headers are shorter than 2^32 bytes"
 )]
-fn deliver<A: Act>(
-    stage: Stage,
-    arrival: &Arrival,
-    who: &Who,
-    slot: PortSlot,
-    port: &Port,
-    from_ifindex: u32,
-    act: &A,
-) -> A::Outcome {
-    if slot == arrival.slot {
-        return act.leave(who, Reason::SamePort);
+fn deliver<R: Runtime>(
+    rt: &R,
+    stage: PortStage,
+    carried: &Carried,
+    account: &Account,
+    (slot, port): (PortSlot, &Port),
+) -> R::Outcome {
+    if slot == carried.slot {
+        return rt.leave(account, Reason::SamePort);
     }
-    if !arrival.merged()
-        && arrival.carried_len > port.mtu.wrapping_add((ethernet::LEN + vlan::LEN) as u32)
+    if !carried.is_gso() && carried.len > port.mtu.wrapping_add((ethernet::LEN + vlan::LEN) as u32)
     {
-        return act.leave(who, Reason::TooBig);
+        return rt.leave(account, Reason::TooBig);
     }
     // Redirected back to the interface it came from (another VLAN of a trunk), and to whatever XDP cannot reach, TC does it.
-    if stage == Stage::Xdp {
-        return act.leave(who, Reason::LeftToTc);
+    if stage == PortStage::Xdp {
+        return rt.leave(account, Reason::LeftToTc);
     }
-    act.deliver(
-        who,
+    rt.deliver(
+        account,
         &Deliver {
             slot,
             ifindex: port.ifindex,
             vlan: port.vlan,
-            to_other_end: port.has(Port::PEER_TARGET) && port.ifindex != from_ifindex,
+            to_other_end: port.has(Port::PEER_TARGET) && port.ifindex != rt.meta().ifindex,
             strip: 0,
             mac: MacAddr::ZERO,
-            tag: arrival.edit.verdict(),
+            tag: carried.edit.tag_edit(),
         },
     )
 }
 
 /// To a VTEP.
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "frames and headers are shorter than 2^32 bytes"
-)]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "everything that a decision stands on"
-)]
-fn encap<T: Tables, A: Act>(
-    stage: Stage,
+fn encap<R: Runtime>(
+    rt: &R,
+    stage: PortStage,
     inner: &Inner,
-    arrival: &Arrival,
-    who: &Who,
-    id: PeerId,
-    peer: &Peer,
-    tables: &T,
-    act: &A,
-) -> A::Outcome {
-    let Arrival {
+    carried: &Carried,
+    account: &Account,
+    (id, peer): (PeerId, &Peer),
+) -> R::Outcome {
+    let Carried {
         vni,
         source_port,
         ttl,
         tos,
         dont_fragment,
         ..
-    } = *arrival;
+    } = *carried;
     let v6 = peer.has(Peer::IPV6);
     let checksum = peer.has(Peer::CHECKSUM);
     let resolved = peer.has(Peer::RESOLVED);
     if peer.has(Peer::UNREACHABLE) {
-        return act.leave(who, Reason::NoRoute);
+        return rt.leave(account, Reason::NoRoute);
     }
-    // Bytes that encapsulation adds within the outer IP packet, where the peer is resolved.
-    let overhead = peer.template_len.wrapping_sub(ethernet::LEN as u32);
-    let left = u64::from(peer.mtu).wrapping_sub(arrival.cut_len.wrapping_add(overhead).into());
-    // The uppermost bit says that nothing is left. Without a branch between the two.
-    if left >> 63 & u64::from(peer.flags >> Peer::RESOLVED.trailing_zeros()) & 1 != 0 {
-        return act.leave(
-            who,
-            if stage == Stage::Xdp {
+    if carried.is_too_big_for(peer) {
+        return rt.leave(
+            account,
+            if stage == PortStage::Xdp {
                 Reason::LeftToTc
             } else {
                 Reason::TooBig
@@ -227,37 +184,42 @@ fn encap<T: Tables, A: Act>(
         );
     }
     let Some(vni) = Vni::new(vni) else {
-        return act.leave(who, Reason::TableGap);
+        return rt.leave(account, Reason::TableGap);
     };
     let encap = Encap {
         peer: id,
         ifindex: peer.ifindex,
         v6,
-        inner_ip: arrival.is_ip(inner),
+        inner_ip: carried.is_ip(inner),
         fields: Fields {
             tos,
             ttl,
             dont_fragment,
-            id: arrival.id,
+            id: carried.id,
             source_port,
             vni,
-            inner_len: arrival.carried_len,
-            inner_sum: checksum.then_some(arrival.sum(inner)),
+            inner_len: carried.len,
+            inner_sum: checksum.then_some(carried.sum(inner)),
         },
-        tag: arrival.edit.verdict(),
+        tag: carried.edit.tag_edit(),
     };
-    let encap = tables.put_down::<{ place::VERDICT }, _>(&encap);
-    // In place where the next hop is known, the 16-bit length field holds the length, the kernel does not move a second tag
-    // away when the first goes, and the checksum can be had from the headers alone.
+    let encap = rt.opaque(&encap);
+    // In place where the next hop is known, the length field holds the length, the kernel does not move a second tag away when the
+    // first goes, and the checksum can be had from the headers alone.
     let in_place = resolved
-        && arrival.carried_len <= u32::from(u16::MAX).wrapping_sub(overhead)
-        && !(arrival.edit.has(Edit::SECOND) && arrival.edit.has(Edit::STRIP | Edit::CARRY))
-        && (!checksum || (inner.has(Inner::PENDING) && !arrival.merged()));
-    if stage == Stage::Xdp {
-        // XDP keeps nothing beside the frame: what offload is still to finish would stay unfinished.
-        if !in_place || inner.has(Inner::PENDING) || checksum || !peer.has(Peer::XDP_TARGET) {
-            return act.leave(who, Reason::LeftToTc);
+        && carried.fits_length_field(peer)
+        && !(carried.edit.has(VlanEdit::SECOND)
+            && carried.edit.has(VlanEdit::STRIP | VlanEdit::CARRY))
+        && (!checksum || (inner.has(Inner::CHECKSUM_PARTIAL) && !carried.is_gso()));
+    if stage == PortStage::Xdp {
+        // XDP has no skb: what offload is still to finish would stay unfinished.
+        if !in_place
+            || inner.has(Inner::CHECKSUM_PARTIAL)
+            || checksum
+            || !peer.has(Peer::XDP_TARGET)
+        {
+            return rt.leave(account, Reason::LeftToTc);
         }
     }
-    act.encap(who, encap, peer, in_place)
+    rt.encap(account, &encap, peer, in_place)
 }

@@ -1,6 +1,5 @@
-//! ARP and ND at a port: heard, where the VNI learns, and answered.
+//! ARP and ND at a port: snooped, where the VNI learns, and answered.
 
-use crate::decide::port::arrive::{Arrived, arrive};
 use crate::{
     abi::{
         addr::MacAddr,
@@ -9,68 +8,53 @@ use crate::{
         reason::Reason,
         segment::Segment,
     },
-    decide::{
-        learn::{self, Source},
-        verdict::{Act, Decision, Record},
-    },
+    decide::learn,
     frame::{
         neigh::{Answer, Message},
-        packet::{Meta, PacketRead},
+        packet::PacketRead as _,
     },
-    runtime::Tables,
+    runtime::{Runtime, lookup::Source, tables::Tables as _, verdict::Account},
     wire::ethernet,
 };
 
-/// Decides on a frame that the first part took for ARP or ND.
-pub fn decide_neigh<P, T>(frame: &P, meta: &Meta, tables: &T) -> Decision
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-{
-    Record::of(|act| decide(frame, meta, tables, act))
-}
-
-/// Decides on a frame that the first part took for ARP or ND, and acts: answer, drop, or go on to [`crate::decide::port::unknown`].
+/// Decides on a frame that the first stage took for ARP or ND, and acts: answer, drop, or go on to [`crate::decide::port::unknown`].
 #[inline(always)]
-pub fn decide<P, T, A>(frame: &P, meta: &Meta, tables: &T, act: &A) -> A::Outcome
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-    A: Act,
-{
-    arrive!(frame, meta, tables, act => who, arrived);
-    let Arrived {
-        inner,
-        known,
-        segment,
-        ..
-    } = arrived;
-    let l3 = ethernet::LEN.wrapping_add(inner.tag_in_bytes_len());
-    let Some(message) = &frame.message(l3, inner.ethertype, inner.source) else {
-        return act.rest(&who);
+pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
+    let (inner, ingress) = match rt.ingress() {
+        Ok(found) => found,
+        Err(reason) => {
+            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        }
     };
-    let source = Source::of(&who, segment, inner.source, known.seen(), act);
+    let account = &ingress.account(rt.frame().frame_len());
+    let settings = ingress.settings;
+    let inner = &*inner;
+    let l3 = ethernet::LEN.wrapping_add(inner.in_band_tag_len());
+    let Some(message) = &rt.message(l3, inner.ethertype, inner.source) else {
+        return rt.to_unknown(account);
+    };
+    let source = learn::source(rt, account, settings, inner.source, ingress.seen);
     if source == Source::ELSEWHERE {
-        return act.leave(&who, Reason::StaticElsewhere);
+        return rt.leave(account, Reason::StaticElsewhere);
     }
-    if message.has(Message::CLAIM) && segment.has(Segment::LEARNING) {
+    if message.has(Message::CLAIM) && settings.has(Segment::LEARNING) {
         let flags = event_flags(message);
-        learn::hear(&who, inner.source, message.host, None, flags, act);
+        learn::snoop(rt, account, inner.source, &message.host, None, flags);
     }
     // A unicast request is a poll: only the host itself can answer that it is there.
     if !message.has(Message::REQUEST) || !inner.destination.is_group() {
-        return act.rest(&who);
+        return rt.to_unknown(account);
     }
     let key = NeighKey {
-        segment: who.segment,
+        segment: account.segment,
         host: message.target,
     };
-    match tables.neigh(&key) {
+    match rt.tables().neigh(&key) {
         // Never with the asker's own MAC: it would take its address for another's.
-        Some(found) if found.mac != inner.source.get() => act.answer(
-            &who,
+        Some(found) if found.mac != inner.source.get() => rt.answer(
+            account,
             &Answer {
-                ifindex: meta.ifindex,
+                ifindex: rt.meta().ifindex,
                 l3,
                 v6: inner.ethertype == ethernet::TYPE_IPV6,
                 router: found.flags & NeighValue::ROUTER != 0,
@@ -80,11 +64,11 @@ where
                 target: message.target,
             },
         ),
-        None if !segment.has(Segment::FLOODS) => {
-            learn::miss(&who, MacAddr::ZERO, Some(message.target), act);
-            act.leave(&who, Reason::UnknownNeigh)
+        None if !settings.has(Segment::FLOODS) => {
+            learn::miss(rt, account, MacAddr::ZERO, Some(message.target));
+            rt.leave(account, Reason::UnknownNeigh)
         }
-        Some(_) | None => act.rest(&who),
+        Some(_) | None => rt.to_unknown(account),
     }
 }
 
@@ -92,5 +76,5 @@ where
 #[inline(always)]
 pub(crate) fn event_flags(message: &Message) -> u32 {
     let flag = |bit, flag| if message.has(bit) { flag } else { 0 };
-    flag(Message::UNASKED, Event::UNASKED) | flag(Message::ROUTER, Event::ROUTER)
+    flag(Message::UNSOLICITED, Event::UNSOLICITED) | flag(Message::ROUTER, Event::ROUTER)
 }

@@ -1,6 +1,5 @@
 //! What is not known unicast at a port: what is to be flooded, and hosts that are found by IP.
 
-use crate::decide::port::arrive::{Arrived, Edit, arrive};
 use crate::{
     abi::{
         addr::MacAddr,
@@ -9,84 +8,69 @@ use crate::{
         reason::Reason,
         segment::Segment,
     },
-    decide::{
-        learn::{self, Source},
-        verdict::{Act, Decision, Found, Record},
+    decide::learn,
+    frame::{inner::Inner, neigh, packet::PacketRead as _, vlan::VlanEdit},
+    runtime::{
+        Runtime,
+        lookup::Source,
+        tables::Tables as _,
+        verdict::{Account, Resolved},
     },
-    frame::{
-        inner::Inner,
-        neigh,
-        packet::{Meta, PacketRead},
-    },
-    runtime::Tables,
     wire::ethernet,
 };
 
-/// Decides on a frame that the first part left.
-pub fn decide_rest<P, T>(frame: &P, meta: &Meta, tables: &T) -> Decision
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-{
-    Record::of(|act| decide(frame, meta, tables, act))
-}
-
-/// Decides on a frame that the first part left, and acts: drop, or go on with where it goes.
+/// Decides on a frame that the first stage left, and acts: drop, or go on with where it goes.
 #[inline(always)]
-pub fn decide<P, T, A>(frame: &P, meta: &Meta, tables: &T, act: &A) -> A::Outcome
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-    A: Act,
-{
-    arrive!(frame, meta, tables, act => who, arrived);
-    let Arrived {
-        inner,
-        known,
-        segment,
-        edit,
-        ..
-    } = arrived;
-    let number = who.segment;
-    let source = Source::of(&who, segment, inner.source, known.seen(), act);
+pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
+    let (inner, ingress) = match rt.ingress() {
+        Ok(found) => found,
+        Err(reason) => {
+            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        }
+    };
+    let account = &ingress.account(rt.frame().frame_len());
+    let settings = ingress.settings;
+    let inner = &*inner;
+    let number = account.segment;
+    let source = learn::source(rt, account, settings, inner.source, ingress.seen);
     if source == Source::ELSEWHERE {
-        return act.leave(&who, Reason::StaticElsewhere);
+        return rt.leave(account, Reason::StaticElsewhere);
     }
     let group = inner.destination.is_group();
-    let l3 = ethernet::LEN.wrapping_add(inner.tag_in_bytes_len());
+    let l3 = ethernet::LEN.wrapping_add(inner.in_band_tag_len());
     let mut list = ListId::from(number);
-    let found = known.destination();
+    let found = ingress.destination;
     if let Some(own) = found.list() {
         list = own;
     } else if !found.is_none() {
-        // It came here by way of the ARP and ND part.
-        return act.found(&who, &Found::IN_FDB);
+        // It came here by way of the ARP and ND stage.
+        return rt.to_resolved(account, &Resolved::IN_FDB);
     } else if !group
-        && segment.has(Segment::NEXTHOPS)
-        && !edit.has(Edit::SECOND)
-        && let Some(found) = by_ip(frame, l3, inner, number, tables)
+        && settings.has(Segment::NEXTHOPS)
+        && !ingress.edit.has(VlanEdit::SECOND)
+        && let Some(found) = by_ip(rt, l3, inner, number)
     {
-        return act.found(&who, &found);
+        return rt.to_resolved(account, &found);
     }
     if source == Source::NEW {
-        learn::learn(&who, inner.source, None, group, act);
+        learn::learn(rt, account, inner.source, None, group);
     }
-    if !segment.has(Segment::FLOODS) {
+    if !settings.has(Segment::FLOODS) {
         if group {
-            return act.leave(&who, Reason::FloodOff);
+            return rt.leave(account, Reason::FloodOff);
         }
-        let host = neigh::destination(frame, l3, inner.ethertype);
-        learn::miss(&who, inner.destination, host, act);
-        return act.leave(&who, Reason::NoFdbEntry);
+        let host = neigh::destination(rt.frame(), l3, inner.ethertype);
+        learn::miss(rt, account, inner.destination, host);
+        return rt.leave(account, Reason::NoFdbEntry);
     }
     // The port that the frame came from is on the list too.
-    match tables.flood_list(list) {
+    match rt.tables().flood_list(list) {
         Some(targets) if targets.len > 1 => {}
-        Some(_) | None => return act.leave(&who, Reason::NowhereToFlood),
+        Some(_) | None => return rt.leave(account, Reason::NowhereToFlood),
     }
-    act.found(
-        &who,
-        &Found {
+    rt.to_resolved(
+        account,
+        &Resolved {
             target: FdbTarget::List(list).into(),
             mac: MacAddr::ZERO,
         },
@@ -95,15 +79,11 @@ where
 
 /// Where the nexthop table has the host that the packet is for.
 #[inline(always)]
-fn by_ip<P, T>(frame: &P, l3: usize, inner: &Inner, number: SegmentId, tables: &T) -> Option<Found>
-where
-    P: PacketRead + ?Sized,
-    T: Tables,
-{
-    let host = neigh::destination(frame, l3, inner.ethertype)?;
-    let next = tables.nexthop(number, &host)?;
+fn by_ip<R: Runtime>(rt: &R, l3: usize, inner: &Inner, segment: SegmentId) -> Option<Resolved> {
+    let host = neigh::destination(rt.frame(), l3, inner.ethertype)?;
+    let next = rt.tables().nexthop(segment, &host)?;
     let target = next.target();
-    target.is_unicast().then(|| Found {
+    target.is_unicast().then(|| Resolved {
         target,
         mac: next.mac(),
     })

@@ -1,5 +1,7 @@
 //! What several of the checks ask.
 
+use crate::frame::vlan::TagEdit;
+use crate::sim::decision::Decision;
 use crate::{
     abi::{
         addr::VtepAddr,
@@ -7,9 +9,8 @@ use crate::{
         reason::{Class, Reason},
         segment::Segment,
     },
-    decide::verdict::{Decision, TagEdit},
     frame::packet::Meta,
-    runtime::Tables,
+    runtime::tables::Tables,
     sim::{Action, HostCounters, HostTables, Outcome},
     wire::{ethernet, vlan},
 };
@@ -52,7 +53,7 @@ pub(super) fn counted_once(decision: &Decision, reason: Reason, len: usize, tabl
 /// What the daemon is told of a frame from a port is true.
 pub(super) fn told(frame: &[u8], meta: &Meta, decision: &Decision, tables: &HostTables) {
     let segment = tables.segment(decision.segment);
-    for event in decision.notes.events.iter().flatten() {
+    for event in &decision.notes.events {
         let segment = segment.expect("a segment that is there");
         assert_eq!(event.segment, decision.segment);
         assert_eq!(event.port, decision.from_port);
@@ -60,7 +61,7 @@ pub(super) fn told(frame: &[u8], meta: &Meta, decision: &Decision, tables: &Host
         let source = frame[6..12] == event.mac().bytes();
         match event.kind {
             Event::LEARN => assert!(segment.has(Segment::LEARNING) && source),
-            Event::HEARD => {
+            Event::SNOOPED => {
                 assert!(segment.has(Segment::SUPPRESS) && segment.has(Segment::LEARNING) && source);
                 let said = [ethernet::LEN, ethernet::LEN + vlan::LEN]
                     .into_iter()
@@ -70,7 +71,7 @@ pub(super) fn told(frame: &[u8], meta: &Meta, decision: &Decision, tables: &Host
             Event::MISS => assert!(!segment.has(Segment::FLOODS)),
             kind => panic!("event {kind} of {}", hex(frame)),
         }
-        assert!(meta.gso_size == 0 || event.kind != Event::HEARD || frame.len() < 200);
+        assert!(meta.gso_size == 0 || event.kind != Event::SNOOPED || frame.len() < 200);
     }
 }
 
@@ -89,8 +90,8 @@ pub(super) fn says(message: &[u8], host: VtepAddr) -> bool {
 /// The frame as the overlay carries it, made apart from the model: from the bytes and the tag beside them.
 pub(super) fn carried(frame: &[u8], meta: &Meta, tag: TagEdit) -> Vec<u8> {
     match (tag, meta.tag) {
-        (TagEdit::Leave, None) | (TagEdit::StripBeside, Some(_)) => frame.to_vec(),
-        (TagEdit::StripInBytes, None) => [&frame[..12], &frame[16..]].concat(),
+        (TagEdit::Leave, None) | (TagEdit::StripSkb, Some(_)) => frame.to_vec(),
+        (TagEdit::StripInBand, None) => [&frame[..12], &frame[16..]].concat(),
         (TagEdit::Carry, Some(beside)) => {
             let tpid = beside.tpid.to_be_bytes();
             let tci = beside.tci.to_be_bytes();

@@ -1,5 +1,8 @@
 //! What must hold for a frame that was encapsulated in place.
 
+use crate::runtime::verdict::Encap;
+use crate::sim::decide_uplink;
+use crate::sim::decision::{Decision, Verdict};
 use crate::{
     abi::{
         addr::MacAddr,
@@ -14,15 +17,13 @@ use crate::{
     decide::{
         port,
         tunnel::{self},
-        uplink::decide_uplink,
-        verdict::{Decision, Encap, Verdict},
     },
     frame::{
         ecn,
         outer::{self},
         packet::Meta,
     },
-    runtime::{Keyed as _, Tables},
+    runtime::tables::Tables as _,
     sim::{Action, HostTables, Outcome, decide_port},
     testkit::apply::apply_uplink,
     wire::{checksum::Sum, ethernet, ipv4, ipv6, tcp, udp, vlan, vxlan},
@@ -67,14 +68,14 @@ pub(super) fn encapsulated(
 
     let far = far_side(peer, segment.vni, &inner);
     let read = outer::parse(sent.as_slice(), false, &far).expect("what we send is sound");
-    assert_eq!(read.ends.source, peer.local);
-    assert_eq!(read.ends.vni, segment.vni);
+    assert_eq!(read.addresses.source, peer.local);
+    assert_eq!(read.addresses.vni, segment.vni);
     assert!(!read.reserved);
     assert_eq!(read.end, sent.len());
     assert_eq!(&sent[read.inner_offset()..], inner, "byte for byte");
 
     let arrived = Meta::default();
-    for stage in [tunnel::Stage::Xdp, tunnel::Stage::Tc] {
+    for stage in [tunnel::DecapStage::Xdp, tunnel::DecapStage::Tc] {
         let got = decide_uplink(sent.as_slice(), &arrived, stage, &far);
         match got.verdict {
             Verdict::Deliver(_) => {
@@ -123,7 +124,7 @@ pub(super) fn same_port_for_any_payload(
     for byte in other.iter_mut().skip(HEADERS) {
         *byte = !*byte;
     }
-    let again = decide_port(&other, meta, port::Stage::Tc, tables);
+    let again = decide_port(&other, meta, port::PortStage::Tc, tables);
     let Verdict::Encap(again) = again.verdict else {
         panic!("{:?} for another payload", again.verdict);
     };

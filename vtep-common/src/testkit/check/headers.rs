@@ -7,7 +7,7 @@ use crate::{
         reason::Class,
     },
     frame::{
-        outer::{self, Ends, Outer},
+        outer::{self, Outer, OuterAddresses},
         template::{self, Fields},
     },
     sim::HostTables,
@@ -17,9 +17,9 @@ use crate::{
 use super::common::hex;
 
 /// What must hold for the outer headers of a frame.
-pub fn outer_headers(world: &World, frame: &[u8], merged: bool) {
+pub fn outer_headers(world: &World, frame: &[u8], gso: bool) {
     let tables = &world.tables;
-    let read = outer::parse(frame, merged, tables);
+    let read = outer::parse(frame, gso, tables);
     let addressed = is_addressed_to_us(frame, tables);
     match read {
         Err(reason) => {
@@ -30,7 +30,7 @@ pub fn outer_headers(world: &World, frame: &[u8], merged: bool) {
         }
         Ok(outer) => {
             assert!(addressed, "not ours: {}", hex(frame));
-            accepted_headers(world, frame, merged, &outer);
+            accepted_headers(world, frame, gso, &outer);
         }
     }
 }
@@ -86,14 +86,15 @@ pub(super) fn is_addressed_to_us(frame: &[u8], tables: &HostTables) -> bool {
 }
 
 /// What must hold for headers that were accepted: they say what the bytes say, and written anew they read the same.
-pub(super) fn accepted_headers(world: &World, frame: &[u8], merged: bool, outer: &Outer) {
+pub(super) fn accepted_headers(world: &World, frame: &[u8], gso: bool, outer: &Outer) {
     let tables = &world.tables;
     let Outer {
-        ends: Ends {
-            source,
-            destination,
-            vni,
-        },
+        addresses:
+            OuterAddresses {
+                source,
+                destination,
+                vni,
+            },
         v6,
         tos: _,
         reserved: _,
@@ -123,21 +124,21 @@ pub(super) fn accepted_headers(world: &World, frame: &[u8], merged: bool, outer:
 
     let inner = &frame[inner_offset..end];
     let rendered = render(outer, remote, tables.config.udp_port, inner);
-    let again = outer::parse(rendered.as_slice(), merged, tables);
+    let again = outer::parse(rendered.as_slice(), gso, tables);
     let mut want = *outer;
     want.reserved = false;
     assert_eq!(again, Ok(want), "{} as {}", hex(frame), hex(&rendered));
     assert_eq!(&rendered[inner_offset..], inner);
 
     // What follows the packet changes nothing; nothing of the packet can be missing.
-    if !merged {
+    if !gso {
         assert_eq!(
-            outer::parse([frame, &[0x5a; 9]].concat().as_slice(), merged, tables),
+            outer::parse([frame, &[0x5a; 9]].concat().as_slice(), gso, tables),
             Ok(*outer)
         );
         for kept in [end - 1, inner_offset, inner_offset - 1] {
             if kept < end {
-                assert!(outer::parse(&frame[..kept], merged, tables).is_err());
+                assert!(outer::parse(&frame[..kept], gso, tables).is_err());
             }
         }
     }
@@ -162,12 +163,12 @@ pub(super) fn render(outer: &Outer, destination: VtepAddr, udp_port: u16, inner:
         dont_fragment: true,
         id: 0,
         source_port: 50_000,
-        vni: Vni::new(outer.ends.vni).expect("24 bits"),
+        vni: Vni::new(outer.addresses.vni).expect("24 bits"),
         inner_len: u32::try_from(inner.len()).expect("a short frame"),
         inner_sum: None,
     };
     let macs = (MacAddr::BROADCAST, MacAddr::ZERO);
-    let template = template::build(macs, outer.ends.source, destination, udp_port);
+    let template = template::build(macs, outer.addresses.source, destination, udp_port);
     let mut out = if outer.v6 {
         template::render_v6(&template, &fields)
             .bytes::<{ outer_template::LEN_V6 }>()

@@ -1,21 +1,19 @@
 //! What must hold for a frame from the underlay: at an uplink, and behind the slow-path device.
 
+use crate::sim::decision::{Decision, Verdict};
+use crate::sim::{decide_tunnel, decide_uplink};
 use crate::{
     abi::{
         outer_template,
         reason::{Class, Reason},
         segment::Segment,
     },
-    decide::{
-        tunnel::{self, TunnelKey, decide_tunnel},
-        uplink::decide_uplink,
-        verdict::{Decision, Verdict},
-    },
+    decide::tunnel::{self, TunnelKey},
     frame::{
         outer::{self, Outer},
         packet::{Meta, Tag},
     },
-    runtime::Tables,
+    runtime::tables::Tables,
     sim::{Action, HostTables, Outcome},
     testkit::apply::{apply_tunnel, apply_uplink},
     testkit::frames::World,
@@ -28,19 +26,19 @@ use super::headers::{destination_of, outer_headers};
 /// What must hold for a frame at an uplink.
 pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
     let tables = &world.tables;
-    let merged = meta.gso_size != 0;
-    outer_headers(world, frame, merged);
+    let gso = meta.gso_size != 0;
+    outer_headers(world, frame, gso);
 
-    let tc = decide_uplink(frame, meta, tunnel::Stage::Tc, tables);
+    let tc = decide_uplink(frame, meta, tunnel::DecapStage::Tc, tables);
     let at_tc = tc.verdict.reason(true);
     assert_ne!(at_tc, Reason::LeftToTc);
-    let outcome = apply_uplink(frame, meta, tunnel::Stage::Tc, &tc);
+    let outcome = apply_uplink(frame, meta, tunnel::DecapStage::Tc, &tc);
     from_underlay(frame, meta, &tc, &outcome, tables);
 
-    if !merged && meta.tag.is_none() {
-        let xdp = decide_uplink(frame, meta, tunnel::Stage::Xdp, tables);
+    if !gso && meta.tag.is_none() {
+        let xdp = decide_uplink(frame, meta, tunnel::DecapStage::Xdp, tables);
         let at_xdp = xdp.verdict.reason(true);
-        let outcome = apply_uplink(frame, meta, tunnel::Stage::Xdp, &xdp);
+        let outcome = apply_uplink(frame, meta, tunnel::DecapStage::Xdp, &xdp);
         from_underlay(frame, meta, &xdp, &outcome, tables);
         match (at_xdp, at_tc) {
             // Generic XDP cannot tell a GRO packet from one that is too big.
@@ -64,7 +62,7 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
             _ => assert_eq!(xdp, tc, "XDP ends a frame as TC would: {}", hex(frame)),
         }
     }
-    if let (Ok(outer), None) = (outer::parse(frame, merged, tables), meta.tag) {
+    if let (Ok(outer), None) = (outer::parse(frame, gso, tables), meta.tag) {
         slow_path(frame, meta, &outer, at_tc, &tc, tables);
     }
 }
@@ -79,8 +77,8 @@ pub(super) fn slow_path(
     tables: &HostTables,
 ) {
     let key = TunnelKey {
-        vni: outer.ends.vni,
-        source: outer.ends.source,
+        vni: outer.addresses.vni,
+        source: outer.addresses.source,
         destination: Some(destination_of(frame, outer.v6)),
     };
     let inner = &frame[outer.inner_offset()..outer.end];
@@ -171,8 +169,8 @@ pub(super) fn from_underlay(
         | Verdict::Flood(_)
         | Verdict::Answer(_)
         | Verdict::Neigh
-        | Verdict::Rest
-        | Verdict::Found(_) => {
+        | Verdict::Unknown
+        | Verdict::Resolved(_) => {
             panic!("from the underlay back to it: {}", hex(frame))
         }
     }

@@ -1,16 +1,14 @@
 //! What must hold for a frame from a VM, at a port.
 
+use crate::sim::decision::{Decision, Verdict};
 use crate::{
     abi::{
         addr::MacAddr,
         reason::{Class, Reason},
     },
-    decide::{
-        port,
-        verdict::{Decision, Verdict},
-    },
+    decide::port,
     frame::{neigh::Answer, packet::Meta},
-    runtime::{Keyed as _, Tables},
+    runtime::tables::Tables as _,
     sim::{Action, HostTables, Outcome, decide_port},
     testkit::apply::apply_port,
     testkit::frames::World,
@@ -23,13 +21,13 @@ use super::encap::{encapsulated, same_port_for_any_payload};
 /// What must hold for a frame at a port.
 pub fn port(world: &World, frame: &[u8], meta: &Meta) {
     let tables = &world.tables;
-    let tc = decide_port(frame, meta, port::Stage::Tc, tables);
+    let tc = decide_port(frame, meta, port::PortStage::Tc, tables);
     let at_tc = tc.verdict.reason(false);
     assert!(!matches!(at_tc.class(), Class::Passed | Class::Continued));
-    from_port(frame, meta, port::Stage::Tc, &tc, tables);
+    from_port(frame, meta, port::PortStage::Tc, &tc, tables);
     if meta.tag.is_none() && meta.gso_size == 0 {
-        let xdp = decide_port(frame, meta, port::Stage::Xdp, tables);
-        from_port(frame, meta, port::Stage::Xdp, &xdp, tables);
+        let xdp = decide_port(frame, meta, port::PortStage::Xdp, tables);
+        from_port(frame, meta, port::PortStage::Xdp, &xdp, tables);
         if xdp.verdict == Verdict::Leave(Reason::LeftToTc) {
             assert_eq!(xdp.segment, tc.segment);
         } else {
@@ -42,7 +40,7 @@ pub fn port(world: &World, frame: &[u8], meta: &Meta) {
 pub(super) fn from_port(
     frame: &[u8],
     meta: &Meta,
-    stage: port::Stage,
+    stage: port::PortStage,
     decision: &Decision,
     tables: &HostTables,
 ) {
@@ -82,7 +80,9 @@ pub(super) fn from_port(
             assert_eq!(outcome.action, Action::Drop);
         }
         Verdict::Answer(answer) => answered(frame, meta, answer, &outcome, tables),
-        Verdict::Neigh | Verdict::Rest | Verdict::Found(_) => panic!("not decided: {}", hex(frame)),
+        Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
+            panic!("not decided: {}", hex(frame))
+        }
         Verdict::FloodPorts(_) => panic!("to ports alone: {}", hex(frame)),
         Verdict::Leave(_) => untouched(frame, meta, reason, &outcome),
     }
@@ -108,11 +108,11 @@ pub(super) fn answered(
     assert_eq!(outcome.action, Action::Redirect);
     assert_eq!(outcome.skb_tag, meta.tag);
     assert_eq!(answer.ifindex, meta.ifindex);
-    let known = tables
+    let lookup = tables
         .neighs
         .values()
         .any(|neigh| neigh.mac() == answer.mac);
-    assert!(known, "{} is in no table", answer.mac);
+    assert!(lookup, "{} is in no table", answer.mac);
     let out = &outcome.frame;
     assert_eq!(out[6..12], answer.mac.bytes(), "from the host's MAC");
     assert_ne!(frame[6..12], answer.mac.bytes(), "never the asker's own");
@@ -131,7 +131,7 @@ pub(super) fn answered(
         assert_eq!(
             packet[8..24],
             frame[l3 + 48..l3 + 64],
-            "from who was asked for"
+            "from account was asked for"
         );
         assert_eq!(packet[48..64], frame[l3 + 48..l3 + 64]);
         assert_eq!(packet[66..72], answer.mac.bytes());
@@ -140,7 +140,7 @@ pub(super) fn answered(
         assert_eq!(out[0] & 1 == 1, nobody, "to all only where nobody asked");
     } else {
         assert_eq!(out.len(), frame.len());
-        assert_eq!(out[..6], frame[6..12], "to who asked");
+        assert_eq!(out[..6], frame[6..12], "to account asked");
         assert_eq!(out[l3 + 6..l3 + 8], [0, 2]);
         assert_eq!(out[l3 + 8..l3 + 14], answer.mac.bytes());
         assert_eq!(out[l3 + 14..l3 + 18], frame[l3 + 24..l3 + 28]);

@@ -25,15 +25,15 @@ impl World {
     pub fn sample(&self, seed: u64) -> Sample {
         let mut rng = Rng::new(seed);
         match Hook::ALL[rng_index(seed)] {
-            Hook::UplinkXdp => self.at_uplink(&mut rng, tunnel::Stage::Xdp),
-            Hook::Uplink => self.at_uplink(&mut rng, tunnel::Stage::Tc),
+            Hook::UplinkXdp => self.at_uplink(&mut rng, tunnel::DecapStage::Xdp),
+            Hook::Uplink => self.at_uplink(&mut rng, tunnel::DecapStage::Tc),
             Hook::Tunnel => self.behind_device(&mut rng),
-            Hook::Port => self.at_port(&mut rng, port::Stage::Tc),
-            Hook::PortXdp => self.at_port(&mut rng, port::Stage::Xdp),
+            Hook::Port => self.at_port(&mut rng, port::PortStage::Tc),
+            Hook::PortXdp => self.at_port(&mut rng, port::PortStage::Xdp),
         }
     }
 
-    fn at_uplink(&self, rng: &mut Rng, stage: tunnel::Stage) -> Sample {
+    fn at_uplink(&self, rng: &mut Rng, stage: tunnel::DecapStage) -> Sample {
         let (vni, number) = self.any_vni(rng);
         let inner = self.inner_frame(rng, number);
         let (source, destination) = any_vteps(rng);
@@ -59,7 +59,7 @@ impl World {
         }
         let mut frame = outer.frame(&inner);
         mutate(rng, &mut frame);
-        let tc = stage == tunnel::Stage::Tc;
+        let tc = stage == tunnel::DecapStage::Tc;
         let meta = Meta {
             ifindex: self.interfaces.uplink,
             tag: (tc && rng.percent(2)).then(|| any_tag(rng)),
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    fn at_port(&self, rng: &mut Rng, stage: port::Stage) -> Sample {
+    fn at_port(&self, rng: &mut Rng, stage: port::PortStage) -> Sample {
         let Interfaces {
             access,
             narrow,
@@ -122,7 +122,7 @@ impl World {
         ];
         let (ifindex, vlan, number) = rng.pick(&choices);
         let mut frame = self.inner_frame(rng, number);
-        let tc = stage == port::Stage::Tc;
+        let tc = stage == port::PortStage::Tc;
         let mut tag = None;
         if vlan != 0 && rng.percent(95) {
             let wanted = Tag {
@@ -175,14 +175,14 @@ impl World {
 
     /// A frame as a VM would send it, or would not.
     fn inner_frame(&self, rng: &mut Rng, number: SegmentId) -> Vec<u8> {
-        let known: Vec<MacAddr> = self
+        let lookup: Vec<MacAddr> = self
             .stations
             .iter()
             .filter(|(segment, _)| *segment == number)
             .map(|(_, mac)| *mac)
             .collect();
         let destination = match rng.below(100) {
-            0..72 => rng.pick(&known),
+            0..72 => rng.pick(&lookup),
             72..78 => MacAddr::BROADCAST,
             78..82 => MacAddr::from_parts(0x3333, 0xff00_0001),
             82..97 => station(number, 200_u32),
@@ -190,7 +190,7 @@ impl World {
         };
         let source = match rng.below(100) {
             0..60 => station(9_u32, u32::from(rng.byte())),
-            60..96 => rng.pick(&known),
+            60..96 => rng.pick(&lookup),
             96..98 => MacAddr::ZERO,
             _ => group(number),
         };
@@ -313,7 +313,7 @@ fn any_body(rng: &mut Rng) -> (u16, Vec<u8>) {
 /// An ARP or ND message, most often a sound one.
 fn message(rng: &mut Rng, unicast: MacAddr, any_source: MacAddr) -> Vec<u8> {
     let index = rng.below(HOSTS.len());
-    let known = ip(HOSTS[index]);
+    let lookup = ip(HOSTS[index]);
     // Sometimes the host that is asked for asks itself.
     let source = match rng.below(10) {
         0 => host_mac(u32::try_from(index).expect("below 4")),
@@ -322,9 +322,9 @@ fn message(rng: &mut Rng, unicast: MacAddr, any_source: MacAddr) -> Vec<u8> {
     };
     let claimed = if rng.percent(94) { source } else { host_mac(0) };
     let to_all = rng.percent(75);
-    match known {
-        IpAddr::V4(known) => {
-            let target = rng.pick(&[known, known, [10, 0, 0, 99].into(), [224, 0, 0, 1].into()]);
+    match lookup {
+        IpAddr::V4(lookup) => {
+            let target = rng.pick(&[lookup, lookup, [10, 0, 0, 99].into(), [224, 0, 0, 1].into()]);
             let sender = rng.pick(&[
                 [0, 0, 0, 0].into(),
                 [10, 0, 0, 7].into(),
@@ -347,10 +347,10 @@ fn message(rng: &mut Rng, unicast: MacAddr, any_source: MacAddr) -> Vec<u8> {
             let destination = if to_all { MacAddr::BROADCAST } else { unicast };
             build::ethernet(destination, source, &[], build::TYPE_ARP, &body)
         }
-        IpAddr::V6(known) => {
+        IpAddr::V6(lookup) => {
             let all: std::net::Ipv6Addr = [0xff02, 0, 0, 0, 0, 0, 0, 1].into();
             let stranger = [0xfd00, 0, 0, 0, 0, 0, 0, 0x99].into();
-            let target = rng.pick(&[known, known, known, stranger, all]);
+            let target = rng.pick(&[lookup, lookup, lookup, stranger, all]);
             let asker = rng.pick(&[
                 std::net::Ipv6Addr::UNSPECIFIED,
                 [0xfd00, 0, 0, 0, 0, 0, 0, 7].into(),

@@ -1,12 +1,12 @@
 //! A frame, and all that a decision on it takes.
 
+use crate::sim::decision::Decision;
+use crate::sim::{decide_tunnel, decide_uplink};
 use crate::{
     abi::{counter::Hook, reason::Reason},
     decide::{
         port,
-        tunnel::{self, TunnelKey, decide_tunnel},
-        uplink::decide_uplink,
-        verdict::Decision,
+        tunnel::{self, TunnelKey},
     },
     frame::packet::Meta,
     sim::{HostTables, Outcome, decide_port},
@@ -18,9 +18,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// At an uplink.
-    Uplink(tunnel::Stage),
+    Uplink(tunnel::DecapStage),
     /// At a port.
-    Port(port::Stage),
+    Port(port::PortStage),
     /// Behind the kernel device.
     Tunnel(TunnelKey),
 }
@@ -41,9 +41,9 @@ impl Sample {
     #[must_use]
     pub fn hook(&self) -> Hook {
         match self.side {
-            Side::Uplink(tunnel::Stage::Xdp) => Hook::UplinkXdp,
+            Side::Uplink(tunnel::DecapStage::Xdp) => Hook::UplinkXdp,
             Side::Uplink(_) => Hook::Uplink,
-            Side::Port(port::Stage::Xdp) => Hook::PortXdp,
+            Side::Port(port::PortStage::Xdp) => Hook::PortXdp,
             Side::Port(_) => Hook::Port,
             Side::Tunnel(_) => Hook::Tunnel,
         }

@@ -1,7 +1,6 @@
 //! A frame at TC ingress: an skb.
 
 mod checksum;
-mod headers;
 mod read;
 mod reshape;
 mod send;
@@ -10,12 +9,13 @@ mod tunnel_key;
 use aya_ebpf::{bindings::__sk_buff, helpers::generated as helpers, programs::TcContext};
 use vtep_common::{
     abi::outer_template::LEN_V6,
-    decide::verdict::TagEdit,
-    frame::packet::{Meta, Tag},
+    frame::{
+        packet::{Meta, Tag},
+        vlan::TagEdit,
+    },
     wire::{ethernet, icmpv6, ipv4, ipv6, tcp, vlan},
 };
 
-pub use self::headers::Headers;
 use super::packet_access;
 
 /// Bytes from the front that are made readable where too few are: outer headers over IPv6, inner Ethernet with a tag, inner
@@ -26,9 +26,9 @@ const TCP_V4: usize = ethernet::LEN + ipv4::LEN + tcp::LEN;
 /// Bytes of Ethernet, tag, IPv6 and TCP headers.
 const TCP_V6: usize = ethernet::LEN + vlan::LEN + ipv6::LEN + tcp::LEN;
 /// Bytes of outer headers over IPv6, and of inner ones up to the protocol; also of the longest ND message that is read.
-const COVERED: usize = LEN_V6 + ethernet::LEN + ipv4::LEN;
+const ENCAPSULATED: usize = LEN_V6 + ethernet::LEN + ipv4::LEN;
 const _: () =
-    assert!(COVERED >= TCP_V6 + icmpv6::LEN - tcp::LEN + icmpv6::OPTION_LEN * 2 - vlan::LEN);
+    assert!(ENCAPSULATED >= TCP_V6 + icmpv6::LEN - tcp::LEN + icmpv6::OPTION_LEN * 2 - vlan::LEN);
 
 /// A frame at TC ingress.
 #[derive(Clone, Copy)]
@@ -61,7 +61,7 @@ impl TcFrame {
     #[inline(always)]
     pub fn new(ctx: &TcContext) -> Self {
         let frame = Self { skb: ctx.skb.skb };
-        frame.make_readable(COVERED);
+        frame.make_readable(ENCAPSULATED);
         frame
     }
 
@@ -120,7 +120,7 @@ impl TcFrame {
         }
     }
 
-    /// The tag beside the frame.
+    /// The skb tag.
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
@@ -145,7 +145,7 @@ impl TcFrame {
         })
     }
 
-    /// The two words of the tag beside the frame, in network byte order as they would stand in its bytes.
+    /// The two words of the skb tag, in network byte order as they would stand in its bytes.
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
@@ -157,7 +157,7 @@ impl TcFrame {
         [proto as u16, (tci as u16).to_be()]
     }
 
-    /// What is to be done with the tag beside the frame, if there is one, for the inner frame to carry it. Without a branch.
+    /// What is to be done with the skb tag, if there is one, for the inner frame to carry it.
     #[inline(always)]
     pub fn carries(self) -> TagEdit {
         const { assert!(TagEdit::Leave as u8 == 0 && TagEdit::Carry as u8 == 3) };
@@ -168,7 +168,7 @@ impl TcFrame {
 
     /// It is a GSO or GRO packet.
     #[inline(always)]
-    pub fn is_merged(self) -> bool {
+    pub fn is_gso(self) -> bool {
         // SAFETY: as in `len`.
         unsafe { (*self.skb).gso_size != 0 }
     }

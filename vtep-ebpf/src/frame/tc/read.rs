@@ -3,16 +3,14 @@
 use aya_ebpf::bindings::__sk_buff;
 use vtep_common::{
     abi::addr::MacAddr,
-    frame::{
-        inner::Inner,
-        neigh::Message,
-        packet::{PacketRead, Tag},
-    },
-    runtime::{Tables, place},
+    frame::{neigh::Message, packet::PacketRead},
 };
 
 use super::TcFrame;
-use crate::{frame::PacketWindow, runtime::scratch::KernelTables};
+use crate::{
+    frame::PacketWindow,
+    runtime::{opaque::opaque, scratch::Scratch},
+};
 
 impl PacketRead for TcFrame {
     type Window<'a> = PacketWindow;
@@ -28,61 +26,35 @@ impl PacketRead for TcFrame {
     }
 
     #[inline(always)]
-    fn inner<'a, T: Tables>(
-        &self,
-        _beside: Option<Tag>,
-        _tables: &'a T,
-        _room: &'a mut Option<Inner>,
-    ) -> Option<&'a Inner> {
-        // SAFETY: the program's own context.
-        if unsafe { read_inner(self.skb) } == 0 {
-            return None;
-        }
-        // SAFETY: put down just now, in memory that stays.
-        KernelTables::new().map(|tables| unsafe { &*tables.place::<{ place::INNER }, Inner>() })
+    fn opaque(&self, bits: u8) -> u8 {
+        opaque(bits)
     }
+}
 
+impl TcFrame {
+    /// What an ARP or ND message says.
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "an offset within the headers"
     )]
-    fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message> {
+    pub fn message(
+        self,
+        scratch: &Scratch,
+        l3: usize,
+        ethertype: u16,
+        source: MacAddr,
+    ) -> Option<Message> {
         // SAFETY: the program's own context.
         if unsafe { read_message(self.skb, l3 as u32, ethertype.into(), source.get()) } == 0 {
             return None;
         }
-        // SAFETY: put down just now.
-        KernelTables::new()
-            .map(|tables| unsafe { *tables.put_down_just_now::<{ place::VERDICT }, _>() })
-    }
-
-    #[inline(always)]
-    fn blur(&self, bits: u8) -> u8 {
-        crate::runtime::opaque::blur(bits)
+        // SAFETY: the function has spilled it.
+        Some(*unsafe { scratch.spilled::<Message>() })
     }
 }
 
-/// Puts down what the headers of a frame say; zero where it has none. A function of its own as those that look things up.
-///
-/// # Safety
-///
-/// The context is that of the program.
-#[unsafe(no_mangle)]
-#[inline(never)]
-unsafe extern "C" fn read_inner(skb: *mut __sk_buff) -> u64 {
-    let frame = TcFrame::from_raw(skb);
-    let Some(tables) = KernelTables::new() else {
-        return 0;
-    };
-    let Some(inner) = Inner::read(&frame, 0, frame.tag()) else {
-        return 0;
-    };
-    tables.put_down::<{ place::INNER }, _>(&inner);
-    1
-}
-
-/// Puts down what an ARP or ND message says; zero where there is none.
+/// Spills what an ARP or ND message says; zero where there is none.
 ///
 /// # Safety
 ///
@@ -97,7 +69,7 @@ unsafe extern "C" fn read_message(
     source: u64,
 ) -> u64 {
     let frame = TcFrame::from_raw(skb);
-    let Some(tables) = KernelTables::new() else {
+    let Some(scratch) = Scratch::new() else {
         return 0;
     };
     let mut message = Message::nothing();
@@ -106,6 +78,6 @@ unsafe extern "C" fn read_message(
     if !message.read(&frame, (l3 as u8).into(), ethertype as u16, source) {
         return 0;
     }
-    tables.put_down::<{ place::VERDICT }, _>(&message);
+    scratch.spill(&message);
     1
 }

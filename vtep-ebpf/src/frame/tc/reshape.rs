@@ -11,7 +11,8 @@ use aya_ebpf::{
 };
 use vtep_common::wire::{ethernet, vlan};
 
-use super::{Headers, TcFrame};
+use super::TcFrame;
+use crate::frame::headers::HeadersSlot;
 
 impl TcFrame {
     /// Takes the outermost tag away, wherever it stands.
@@ -21,7 +22,7 @@ impl TcFrame {
         unsafe { helpers::bpf_skb_vlan_pop(self.skb) == 0 }
     }
 
-    /// Puts a tag with VLAN ID `vid` beside the frame.
+    /// Gives the frame an skb tag with VLAN ID `vid`.
     #[inline(always)]
     pub fn push_tag(self, vid: u16) -> bool {
         // SAFETY: the helper takes the program's own context.
@@ -29,7 +30,7 @@ impl TcFrame {
     }
 
     /// Makes room for `outer_len` bytes of outer headers and `tag_len` bytes of inner tag, and tells the kernel that a tunnel
-    /// packet comes of it, so that it can be cut and its checksums filled in later. The inner frame must be IP.
+    /// packet comes of it, so that it can be segmented and its checksums filled in later. The inner frame must be IP.
     ///
     /// The room lies behind the Ethernet header: what stood before it must be written again.
     #[inline(always)]
@@ -115,10 +116,10 @@ impl TcFrame {
         clippy::cast_possible_truncation,
         reason = "a length within the headers"
     )]
-    pub fn store_headers(self, headers: &Headers, len: usize) -> bool {
-        let from: *const Headers = headers;
+    pub fn store_headers(self, headers: HeadersSlot<'_>, len: usize) -> bool {
+        let from = headers.as_ptr().cast();
         // SAFETY: `headers` is readable for the longest headers that there are.
-        unsafe { helpers::bpf_skb_store_bytes(self.skb, 0, from.cast(), len as u32, 0) == 0 }
+        unsafe { helpers::bpf_skb_store_bytes(self.skb, 0, from, len as u32, 0) == 0 }
     }
 
     /// Cuts or lengthens the frame to `len` bytes; what is added is zero.

@@ -7,9 +7,9 @@ use super::TcFrame;
 use crate::maps::PARTS;
 
 impl TcFrame {
-    /// Goes on with another program. Returns only where that is not there.
+    /// Tail call: another program goes on. Returns only where that is not there.
     #[inline(always)]
-    pub fn go_on(self, part: Part) {
+    pub fn tail_call(self, part: Part) {
         let context = TcContext::new(self.skb);
         // SAFETY: the programs in the map are of this kind, which the kernel checks when they are put there.
         unsafe { PARTS.tail_call(&context, part as u32) };

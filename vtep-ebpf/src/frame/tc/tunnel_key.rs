@@ -1,4 +1,4 @@
-//! What the kernel device is told of an skb, and tells.
+//! What the slow-path device is told of an skb, and tells.
 
 use core::mem::MaybeUninit;
 
@@ -9,22 +9,22 @@ use aya_ebpf::{
     },
     helpers::generated as helpers,
 };
-use vtep_common::{
-    abi::addr::VtepAddr,
-    decide::{tunnel::TunnelKey, verdict::ViaKernel},
-};
+use vtep_common::{abi::addr::VtepAddr, decide::tunnel::TunnelKey, runtime::verdict::ViaKernel};
 
 use super::TcFrame;
+use crate::runtime::opaque::opaque;
 
 impl TcFrame {
-    /// Tells the kernel device where the frame goes and with which outer header.
+    /// Tells the slow-path device where the frame goes and with which outer header.
     #[inline(always)]
     pub fn set_tunnel_key(self, via: &ViaKernel, device_hash: u32) -> bool {
-        let v4 = via.remote.v4_be().is_some();
+        // From here on the same for both families, as far as the verifier can tell.
+        let v4 = u32::from(opaque(via.remote.v4_be().is_some().into()));
         let key_words = |addr: VtepAddr| {
             let [a, b, c, d] = addr.words_be();
             // Of an IPv4 key, the kernel reads the first word alone.
-            [if v4 { u32::from_be(d) } else { a }, b, c, d]
+            let first = a ^ ((a ^ u32::from_be(d)) & v4.wrapping_neg());
+            [first, b, c, d]
         };
         let mut key = bpf_tunnel_key {
             tunnel_id: via.vni,
@@ -39,7 +39,7 @@ impl TcFrame {
                 local_ipv6: key_words(via.local),
             },
         };
-        let flags = (u32::from(!v4) * BPF_F_TUNINFO_IPV6)
+        let flags = ((v4 ^ 1) * BPF_F_TUNINFO_IPV6)
             | (u32::from(!via.checksum) * BPF_F_ZERO_CSUM_TX)
             | (u32::from(via.dont_fragment) * BPF_F_DONT_FRAGMENT);
         let size = size_of::<bpf_tunnel_key>() as u32;
@@ -50,7 +50,7 @@ impl TcFrame {
         }
     }
 
-    /// What the kernel device says of the frame that it has decapsulated.
+    /// What the slow-path device says of the frame that it has decapsulated.
     #[inline(always)]
     pub fn tunnel_key(self) -> Option<TunnelKey> {
         let mut room = MaybeUninit::uninit();

@@ -112,7 +112,7 @@ impl Adoption {
             return None;
         }
         let mac = unicast(value.mac);
-        let tracks = value.flags & NexthopValue::FOLLOWS != 0;
+        let tracks = value.flags & NexthopValue::TRACKS != 0;
         let via = target.and_then(FdbTarget::peer).filter(|_| !tracks);
         let via = via.filter(|&peer| self.state.peers.is_vtep(peer));
         let wanted = if tracks { mac.is_some() } else { via.is_some() };

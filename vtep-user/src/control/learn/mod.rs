@@ -51,7 +51,7 @@ impl State {
         for event in events {
             match event.kind {
                 Event::LEARN => mac::learn(self, event, clock, &mut out),
-                Event::HEARD => snoop::snoop(self, event, clock, &mut out),
+                Event::SNOOPED => snoop::snoop(self, event, clock, &mut out),
                 Event::MISS => mac::miss(self, event, &mut out),
                 _ => self.run.counters.ignored += 1,
             }

@@ -85,7 +85,7 @@ fn snoop_at_port(
         Some(known) if known.origin != NeighOrigin::Snooped => {}
         Some(known) if known.mac == mac => {
             // A solicitation does not say whether its sender is a router; what is unasked does.
-            let asked = event.flags & Event::UNASKED == 0;
+            let asked = event.flags & Event::UNSOLICITED == 0;
             let new = Neigh {
                 router: router || (asked && known.router),
                 due: known.due,

@@ -209,7 +209,7 @@ fn wanted(state: &State, number: SegmentId, prefix: Prefix) -> Option<NexthopVal
     });
     let tracks = match nexthop.via {
         Some(_) => 0,
-        None => NexthopValue::FOLLOWS,
+        None => NexthopValue::TRACKS,
     };
     let mac = nexthop.mac.unwrap_or(MacAddr::ZERO);
     let flags = tracks | port;

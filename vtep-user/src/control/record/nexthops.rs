@@ -16,7 +16,7 @@ use crate::model::Prefix;
 
 /// Where the slot of the port that has the address too, plus one, stands in the flags.
 pub(crate) const PORT_SHIFT: u16 = 1;
-const _: () = assert!(NexthopValue::FOLLOWS < 1 << PORT_SHIFT);
+const _: () = assert!(NexthopValue::TRACKS < 1 << PORT_SHIFT);
 const _: () = assert!(vtep_common::abi::map::MAX_PORTS < 1 << (16 - PORT_SHIFT));
 
 /// An entry of the user's. At least one of these is known.

@@ -456,7 +456,7 @@ fn the_user_comes_before_a_port_and_that_before_the_nexthop_table_and_that_befor
     lab.done(&Op::NeighAdd(neigh(HOST, C)));
     assert_eq!(lab.neighs(), [format!("{HOST} {C} static")]);
 
-    lab.hear(B, Port(0), HOST, Event::UNASKED);
+    lab.hear(B, Port(0), HOST, Event::UNSOLICITED);
     assert_eq!(lab.neighs(), [format!("{HOST} {C} static")]);
     lab.done(&neigh_del(HOST));
     assert_eq!(lab.neighs(), [format!("{HOST} {A} port tap2")]);
@@ -518,13 +518,13 @@ fn nothing_is_heard_without_suppression_and_what_was_heard_is_forgotten_with_it(
 #[test]
 fn a_host_is_a_router_if_it_says_so_and_until_it_says_otherwise() {
     let mut lab = lab();
-    lab.hear(A, Port(0), HOST6, Event::UNASKED | Event::ROUTER);
+    lab.hear(A, Port(0), HOST6, Event::UNSOLICITED | Event::ROUTER);
     lab.hear(A, Port(0), HOST6, 0);
     assert_eq!(
         lab.neighs(),
         [format!("{HOST6} {A} snooped tap0 0s router")]
     );
-    lab.hear(A, Port(0), HOST6, Event::UNASKED);
+    lab.hear(A, Port(0), HOST6, Event::UNSOLICITED);
     assert_eq!(lab.neighs(), [format!("{HOST6} {A} snooped tap0 0s")]);
 }
 
@@ -718,12 +718,12 @@ fn a_frozen_host_is_cleared_by_hand() {
 #[test]
 fn a_host_behind_a_vtep_takes_away_what_was_heard_and_adds_nothing() {
     let mut lab = lab();
-    lab.hear(B, Vtep(V2), HOST, Event::UNASKED);
+    lab.hear(B, Vtep(V2), HOST, Event::UNSOLICITED);
     assert_eq!(lab.neighs(), [""; 0]);
     lab.hear(A, Port(0), HOST, 0);
-    lab.hear(A, Vtep(V2), HOST, Event::UNASKED);
+    lab.hear(A, Vtep(V2), HOST, Event::UNSOLICITED);
     assert_eq!(lab.neighs().len(), 1, "it says the same");
-    let effect = lab.hear(B, Vtep(V2), HOST, Event::UNASKED);
+    let effect = lab.hear(B, Vtep(V2), HOST, Event::UNSOLICITED);
     assert_eq!(lab.neighs(), [""; 0]);
     assert_eq!(
         (effect.events[0].event, effect.events[0].dst),
@@ -735,7 +735,7 @@ fn a_host_behind_a_vtep_takes_away_what_was_heard_and_adds_nothing() {
 fn a_host_behind_a_vtep_does_not_contradict_the_user() {
     let mut lab = lab();
     lab.done(&Op::NeighAdd(neigh(HOST, A)));
-    lab.hear(B, Vtep(V2), HOST, Event::UNASKED);
+    lab.hear(B, Vtep(V2), HOST, Event::UNSOLICITED);
     assert_eq!(lab.neighs(), [format!("{HOST} {A} static")]);
 }
 
@@ -750,7 +750,7 @@ fn a_host_here_and_behind_a_vtep_is_frozen_too() {
     });
     for _ in 0..3 {
         lab.hear(A, Port(0), HOST, 0);
-        lab.hear(B, Vtep(V2), HOST, Event::UNASKED);
+        lab.hear(B, Vtep(V2), HOST, Event::UNSOLICITED);
     }
     assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped tap0 0s")]);
     assert_eq!(lab.state.learn_counters().frozen, 1);
@@ -952,7 +952,7 @@ fn without_a_via_a_host_is_where_the_fdb_has_its_mac() {
     let value = lab.maps.nexthops.values().next().unwrap();
     assert_eq!(
         (value.target().get(), value.flags),
-        (None, NexthopValue::FOLLOWS)
+        (None, NexthopValue::TRACKS)
     );
 }
 

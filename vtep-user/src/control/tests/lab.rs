@@ -194,7 +194,7 @@ impl Lab {
         let event = Event {
             host: ip(host).into(),
             flags,
-            ..self.event(Event::HEARD, SEGMENT, at, from)
+            ..self.event(Event::SNOOPED, SEGMENT, at, from)
         };
         self.take(&[event])
     }

@@ -230,7 +230,7 @@ impl Model {
         for ((bits, key), value) in &self.nexthops {
             assert!((NexthopKey::SEGMENT_BITS..=NexthopKey::BITS).contains(bits));
             if let Some(FdbTarget::Peer(peer)) = value.target().get()
-                && value.flags & NexthopValue::FOLLOWS == 0
+                && value.flags & NexthopValue::TRACKS == 0
             {
                 referred.insert(peer);
             }

@@ -236,7 +236,7 @@ fn any_frames() -> impl Strategy<Value = Vec<RandomFrame>> {
         select(&VTEPS[..]).prop_map(From::Vtep),
     ];
     let frame = (
-        select(&[Event::LEARN, Event::LEARN, Event::HEARD, Event::MISS][..]),
+        select(&[Event::LEARN, Event::LEARN, Event::SNOOPED, Event::MISS][..]),
         0_u32..2,
         0..MACS.len(),
         from,

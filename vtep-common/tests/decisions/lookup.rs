@@ -1,6 +1,7 @@
 //! What the tables know of a packet, all at once.
 
 use std::net::IpAddr;
+use vtep_common::runtime::lookup::Lookup;
 
 use vtep_common::abi::id::PeerId;
 use vtep_common::{
@@ -8,9 +9,8 @@ use vtep_common::{
         addr::{MacAddr, VtepAddr},
         peer::Peer,
     },
-    decide::lookup::Known,
-    frame::{inner::Received, outer::Ends},
-    runtime::Keyed as _,
+    frame::{inner::Received, outer::OuterAddresses},
+    runtime::tables::Tables as _,
     sim::HostTables,
     testkit::frames::{
         GONE_PEER, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6, PLAIN, PORT_ACCESS,
@@ -24,8 +24,8 @@ fn addr(text: &str) -> VtepAddr {
     text.parse::<IpAddr>().expect("an address").into()
 }
 
-fn known(tables: &HostTables, from: &str, to: &str, source: MacAddr) -> Known {
-    let ends = Ends {
+fn lookup(tables: &HostTables, from: &str, to: &str, source: MacAddr) -> Lookup {
+    let ends = OuterAddresses {
         source: addr(from),
         destination: addr(to),
         vni: 100,
@@ -36,7 +36,7 @@ fn known(tables: &HostTables, from: &str, to: &str, source: MacAddr) -> Known {
         ethertype: 0x0800,
         whole: true,
     };
-    Known::of_tunnel(&ends, &read, tables)
+    Lookup::of_tunnel(&ends, &read, tables)
 }
 
 /// Whatever the source MAC leads to, the addresses are what the table of addresses says they are.
@@ -64,14 +64,14 @@ fn agrees_with_the_table_of_addresses(tables: &HostTables) {
     for from in addresses {
         for to in addresses {
             for source in macs {
-                let known = known(tables, from, to, source);
+                let lookup = lookup(tables, from, to, source);
 
                 let (source, destination) =
                     (tables.address(&addr(from)), tables.address(&addr(to)));
                 let what = format!("{from} to {to}, {source:?}");
-                assert_eq!(known.from().peer(), source.peer(), "{what}");
-                assert_eq!(known.from().is_local(), source.is_local(), "{what}");
-                assert_eq!(known.to().is_local(), destination.is_local(), "{what}");
+                assert_eq!(lookup.from().peer(), source.peer(), "{what}");
+                assert_eq!(lookup.from().is_local(), source.is_local(), "{what}");
+                assert_eq!(lookup.to().is_local(), destination.is_local(), "{what}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What the tables of buckets know of a frame, asked all at once.
+//! The look-ups in the hash tables, all at once for a frame.
 //!
 //! A decision does not look one key up after the other: the kernel side does it all in one function, so that a packet pays for
 //! one call and one return, and the cache lines come side by side.
@@ -7,6 +7,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{
     abi::{
+        addr::MacAddr,
         address::Address,
         fdb::{FdbKey, FdbTarget, FdbWord, PackedTarget},
         hash_table::{number, numbered},
@@ -14,18 +15,14 @@ use crate::{
         peer::Peer,
         port::PortKey,
     },
-    decide::learn::Seen,
-    frame::{
-        inner::{Inner, Received},
-        outer::Ends,
-    },
-    runtime::Keyed,
+    frame::{inner::Received, outer::OuterAddresses},
+    runtime::tables::Tables,
 };
 
 /// What the tables say: plain words, 40 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct Known {
+pub struct Lookup {
     from: u64,
     to: u64,
     place: u64,
@@ -33,7 +30,7 @@ pub struct Known {
     destination: u64,
 }
 
-impl Known {
+impl Lookup {
     /// In place of what an address is: neither ours nor a peer's. Not zero: see
     /// [`Outer::unread`](crate::frame::outer::Outer::unread).
     const NOT_ASKED: u64 = 1;
@@ -44,18 +41,20 @@ impl Known {
     /// outer addresses are known without being looked up.
     #[must_use]
     #[inline(always)]
-    pub fn of_tunnel<T: Keyed>(ends: &Ends, read: &Received, tables: &T) -> Self {
-        let place = tables.vni_word(ends.vni);
+    pub fn of_tunnel<T: Tables>(addresses: &OuterAddresses, read: &Received, tables: &T) -> Self {
+        let place = tables.vni_word(addresses.vni);
         let segment = SegmentId::new(any_number(place));
         let word = |mac| tables.fdb_word(&FdbKey::new(segment, mac));
         let (source, destination) = (word(read.source), word(read.destination));
         let (from, to) = match usual_peer(source, tables) {
-            Some((from, peer)) if peer.addr == ends.source && peer.local == ends.destination => {
+            Some((from, peer))
+                if peer.addr == addresses.source && peer.local == addresses.destination =>
+            {
                 (from, Address::default().with(Address::OWN, true))
             }
             Some(_) | None => (
-                tables.address(&ends.source),
-                tables.address(&ends.destination),
+                tables.address(&addresses.source),
+                tables.address(&addresses.destination),
             ),
         };
         let here = FdbTarget::Peer(from.peer_or_none());
@@ -71,12 +70,17 @@ impl Known {
     /// Looks up a frame from a port. Where the port is not known, what is said of its MACs means nothing.
     #[must_use]
     #[inline(always)]
-    pub fn of_port<T: Keyed>(key: PortKey, inner: &Inner, tables: &T) -> Self {
+    pub fn of_port<T: Tables>(
+        key: PortKey,
+        source: MacAddr,
+        destination: MacAddr,
+        tables: &T,
+    ) -> Self {
         let place = tables.port_word(&key);
         let slot = PortSlot::new(any_number(place));
         let segment = tables.segment_of_port(slot);
         let word = |mac| tables.fdb_word(&FdbKey::new(segment, mac));
-        let (source, destination) = (word(inner.source), word(inner.destination));
+        let (source, destination) = (word(source), word(destination));
         Self {
             from: Self::NOT_ASKED,
             to: Self::NOT_ASKED,
@@ -141,7 +145,7 @@ impl Known {
 
 /// The peer behind which an FDB entry has its MAC, if its next hop is known.
 #[inline(always)]
-fn usual_peer<T: Keyed>(word: FdbWord, tables: &T) -> Option<(Address, &Peer)> {
+fn usual_peer<T: Tables>(word: FdbWord, tables: &T) -> Option<(Address, &Peer)> {
     let id = word.target().peer()?;
     let peer = tables.peer(id)?;
     // An address that has become our own has no next hop.
@@ -153,7 +157,7 @@ fn usual_peer<T: Keyed>(word: FdbWord, tables: &T) -> Option<(Address, &Peer)> {
 
 /// The code of what an FDB entry says of a frame that came from `here`.
 #[inline(always)]
-fn seen<T: Keyed>(word: FdbWord, here: FdbTarget, tables: &T) -> u64 {
+fn seen<T: Tables>(word: FdbWord, here: FdbTarget, tables: &T) -> u64 {
     Seen::of(word, here, || tables.now()).code().into()
 }
 
@@ -162,4 +166,62 @@ fn seen<T: Keyed>(word: FdbWord, here: FdbTarget, tables: &T) -> u64 {
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
 const fn any_number(word: u64) -> u32 {
     word as u32
+}
+
+/// What the FDB says of a frame's source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source(u8);
+
+impl Source {
+    /// It is where the frame came from; or nobody wants to know.
+    pub const HERE: Self = Self(0);
+    /// It is not known, or known to be elsewhere: to be learned.
+    pub const NEW: Self = Self(1);
+    /// A static entry says that it is elsewhere.
+    pub const ELSEWHERE: Self = Self(2);
+}
+
+/// What an FDB entry says of a frame whose source it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen(u8);
+
+impl Seen {
+    /// As [`Source::HERE`], and the stamp of the entry is to be renewed.
+    pub const STALE: Self = Self(Source::HERE.0 | 1 << 2);
+
+    /// What `found` says of a frame that came from `here`. The time is asked for of entries that age alone.
+    #[must_use]
+    #[inline(always)]
+    pub fn of(found: FdbWord, here: FdbTarget, now: impl FnOnce() -> u64) -> Self {
+        const { assert!(Source::NEW.0 == 1 && Source::ELSEWHERE.0 == 2) };
+        if found.points_to(here) {
+            if found.ages() && found.is_stale(now()) {
+                return Self::STALE;
+            }
+            return Self(Source::HERE.0);
+        }
+        let moves = found.yields_to_frame(here.port().is_some());
+        Self(u8::from(found.is_static()) << 1 | u8::from(moves))
+    }
+
+    /// As the number that [`Seen::from_code`] takes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn code(self) -> u8 {
+        self.0
+    }
+
+    /// From a number, of which the lowest three bits count.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_code(code: u8) -> Self {
+        Self(code & 7)
+    }
+
+    /// Without the stamp.
+    #[must_use]
+    #[inline(always)]
+    pub const fn source(self) -> Source {
+        Source(self.0 & 3)
+    }
 }

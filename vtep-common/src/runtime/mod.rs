@@ -1,0 +1,129 @@
+//! The seam: all that a decision sees of the place where it runs.
+//!
+//! In the kernel a [`Runtime`] stands over packet memory and BPF maps, and carries a verdict out. On the host it stands over a slice
+//! and ordinary maps, and writes the verdict down. What the verifier needs is in the kernel's implementation, and here in two words:
+//!
+//! - A value is *spilled* to its scratch slot, where a function that the verifier checks by itself reads it. [`Runtime::Spilled`]
+//!   proves that it was.
+//! - A value is *opaque* if the verifier does not know how it came about. It follows every path on its own, and would walk through
+//!   the rest of the program once for each way in which a value can be made.
+
+pub mod arrival;
+pub mod lookup;
+mod slot;
+pub mod tables;
+pub mod verdict;
+
+use core::ops::Deref;
+
+use crate::{
+    abi::{addr::MacAddr, fdb::FdbKey, id::ListId, peer::Peer, reason::Reason},
+    frame::{
+        inner::Inner,
+        neigh::{Answer, Message},
+        packet::{Meta, PacketRead},
+    },
+    runtime::{
+        arrival::{Arrival, Carried, Ingress},
+        tables::Tables,
+        verdict::{Account, Deliver, Encap, Flood, Notice, Resolved},
+    },
+};
+
+pub use self::slot::{EventHost, EventVtep, Slot, SlotName};
+
+/// The headers of a frame from a port, and what else is known of it.
+pub type FoundIngress<'a, R> = (
+    <R as Runtime>::Spilled<'a, Inner>,
+    <R as Runtime>::Spilled<'a, Ingress>,
+);
+
+/// Where a decision runs.
+///
+/// A decision ends by calling one of the verdicts, rather than by returning one: in the kernel each call is where the frame is dealt
+/// with, and no half-filled value travels between the two, which the verifier would refuse.
+pub trait Runtime {
+    /// The frame.
+    type Frame: PacketRead + ?Sized;
+    /// The tables.
+    type Tables: Tables;
+    /// A value that stands in its scratch slot.
+    type Spilled<'a, T: Slot + 'a>: Deref<Target = T>
+    where
+        Self: 'a;
+    /// A value of which the verifier does not know how it came about, where that matters.
+    type Opaque<'a, T: Slot + 'a>: Deref<Target = T>
+    where
+        Self: 'a;
+    /// What a program returns.
+    type Outcome;
+
+    /// The bytes of the frame.
+    fn frame(&self) -> &Self::Frame;
+    /// What the kernel knows of the frame that does not stand in its bytes.
+    fn meta(&self) -> &Meta;
+    /// The tables.
+    fn tables(&self) -> &Self::Tables;
+
+    /// What is known of a frame from a port: [`crate::decide::port::ingress::find`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason>;
+    /// The same, and how the frame is carried.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Self::Spilled<'_, Carried>), Reason>;
+    /// What is known of a packet at an uplink: [`crate::decide::uplink::find`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn arrival(&self) -> Result<Self::Spilled<'_, Arrival>, Reason>;
+    /// What is known of a frame that the slow-path device has decapsulated: [`crate::decide::tunnel::find`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn decapsulated(&self) -> Result<Self::Spilled<'_, Arrival>, Reason>;
+    /// The ARP or ND message at `l3` of a frame from `source`: [`Message::read`].
+    fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message>;
+
+    /// Writes a value to its scratch slot. A decision spills a type once.
+    fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Self::Spilled<'a, T>;
+    /// The same value; where it matters, the verifier no longer knows how it came about. A decision does this once for a type.
+    fn opaque<'a, T: Slot>(&'a self, value: &'a T) -> Self::Opaque<'a, T>;
+
+    /// Nothing is done to the frame: it passes, goes on to the next hook, or is dropped, as the reason's class says.
+    fn leave(&self, account: &Account, reason: Reason) -> Self::Outcome;
+    /// Encapsulates the frame and sends it to a VTEP: `in_place`, or else through the slow-path device.
+    fn encap(
+        &self,
+        account: &Account,
+        encap: &Self::Opaque<'_, Encap>,
+        peer: &Peer,
+        in_place: bool,
+    ) -> Self::Outcome;
+    /// Delivers the frame to a local port.
+    fn deliver(&self, account: &Account, deliver: &Deliver) -> Self::Outcome;
+    /// Copies a frame from a port to the targets of a flood list.
+    fn flood(&self, account: &Account, flood: &Flood) -> Self::Outcome;
+    /// Copies a frame from a VTEP to the local ports of a flood list.
+    fn flood_ports(&self, account: &Account, list: ListId) -> Self::Outcome;
+    /// Answers an ARP or ND request.
+    fn answer(&self, account: &Account, answer: &Answer) -> Self::Outcome;
+    /// Tail call: [`crate::decide::port::neigh`] goes on.
+    fn to_neigh(&self, account: &Account) -> Self::Outcome;
+    /// Tail call: [`crate::decide::port::unknown`] goes on.
+    fn to_unknown(&self, account: &Account) -> Self::Outcome;
+    /// Tail call with a handoff: the last stage at a port goes on, with where the frame goes.
+    fn to_resolved(&self, account: &Account, resolved: &Resolved) -> Self::Outcome;
+
+    /// Notifies the daemon, on the way to a verdict.
+    fn notify(&self, account: &Account, notice: &Notice<'_>);
+    /// Renews the stamp of a learned entry, on the way to a verdict.
+    fn refresh(&self, key: &FdbKey);
+}

@@ -1,0 +1,71 @@
+//! The tables: BPF maps in the kernel, ordinary maps on the host.
+
+use crate::{
+    abi::{
+        addr::{MacAddr, VtepAddr},
+        address::Address,
+        config::Config,
+        fdb::{FdbKey, FdbWord},
+        flood::FloodList,
+        id::{ListId, PeerId, PortSlot, SegmentId},
+        neigh::{NeighKey, NeighValue},
+        nexthop::NexthopValue,
+        peer::Peer,
+        port::{Port, PortKey},
+        segment::Segment,
+    },
+    frame::outer::Local,
+    runtime::lookup::Lookup,
+};
+
+/// The tables as a decision and its look-ups see them.
+pub trait Tables {
+    /// What holds for the whole instance; all zero while no daemon has set it.
+    fn config(&self) -> Config;
+    /// A segment, if in use.
+    fn segment(&self, segment: SegmentId) -> Option<&Segment>;
+    /// A port, if in use.
+    fn port(&self, slot: PortSlot) -> Option<&Port>;
+    /// A peer, if in use.
+    fn peer(&self, peer: PeerId) -> Option<&Peer>;
+    /// A flood list.
+    fn flood_list(&self, list: ListId) -> Option<&FloodList>;
+    /// The MAC of a host that ARP and ND are answered for.
+    fn neigh(&self, key: &NeighKey) -> Option<NeighValue>;
+    /// Where a host of a segment is, by the longest prefix of the nexthop table.
+    fn nexthop(&self, segment: SegmentId, host: &VtepAddr) -> Option<NexthopValue>;
+
+    /// What an underlay address is to us.
+    fn address(&self, addr: &VtepAddr) -> Address;
+    /// Number of the segment with this VNI, as [`numbered`](crate::abi::hash_table::numbered); zero where there is none.
+    fn vni_word(&self, vni: u32) -> u64;
+    /// Slot of the port with this key, likewise.
+    fn port_word(&self, key: &PortKey) -> u64;
+    /// The segment of a port, any one where there is no such port.
+    fn segment_of_port(&self, slot: PortSlot) -> SegmentId;
+    /// An FDB entry, or the word that says that there is none.
+    fn fdb_word(&self, key: &FdbKey) -> FdbWord;
+    /// Nanoseconds of `CLOCK_MONOTONIC`, not to be trusted to more than some milliseconds.
+    fn now(&self) -> u64;
+
+    /// All that the hash tables know of a frame from a port with these addresses: [`Lookup::of_port`].
+    #[inline(always)]
+    fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup
+    where
+        Self: Sized,
+    {
+        Lookup::of_port(key, source, destination, self)
+    }
+}
+
+impl<T: Tables> Local for T {
+    #[inline(always)]
+    fn udp_port(&self) -> u16 {
+        self.config().udp_port
+    }
+
+    #[inline(always)]
+    fn is_local(&self, addr: &VtepAddr) -> bool {
+        self.address(addr).is_local()
+    }
+}

@@ -1,0 +1,233 @@
+//! What is to become of a frame: what a decision says, before a byte is changed.
+
+use crate::{
+    abi::{
+        addr::{MacAddr, VtepAddr},
+        event::Event,
+        fdb::PackedTarget,
+        id::{ListId, PeerId, PortSlot, SegmentId},
+        peer::Peer,
+        reason::Reason,
+    },
+    frame::{template::Fields, vlan::TagEdit},
+};
+
+/// Encapsulate in place and send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encap {
+    /// The peer.
+    pub peer: PeerId,
+    /// Interface to send by.
+    pub ifindex: u32,
+    /// Over IPv6.
+    pub v6: bool,
+    /// The inner frame is IP, also behind one tag that is an skb tag: the kernel can be told of the tunnel.
+    pub inner_ip: bool,
+    /// What to patch into the peer's template.
+    pub fields: Fields,
+    /// What to do with the tag.
+    pub tag: TagEdit,
+}
+
+/// Send through the slow-path device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViaKernel {
+    /// The peer.
+    pub peer: PeerId,
+    /// Address of the VTEP.
+    pub remote: VtepAddr,
+    /// Our address towards it; unspecified where it is not known.
+    pub local: VtepAddr,
+    /// The segment.
+    pub vni: u32,
+    /// TOS or traffic class; the kernel adds the ECN bits of the inner packet.
+    pub tos: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Sets DF on IPv4.
+    pub dont_fragment: bool,
+    /// The UDP checksum is correct rather than zero.
+    pub checksum: bool,
+    /// UDP source port.
+    pub source_port: u16,
+    /// What to do with the tag.
+    pub tag: TagEdit,
+    /// Why it goes this way.
+    pub reason: Reason,
+}
+
+impl ViaKernel {
+    /// In place of an address that is another for each copy. Not all zero: see
+    /// [`Outer::unread`](crate::frame::outer::Outer::unread).
+    pub const OF_EACH: VtepAddr = VtepAddr::from_v6_be([1, 2, 3, 4]);
+
+    /// The frame that would have been encapsulated, left to the slow-path device.
+    #[must_use]
+    #[inline(always)]
+    pub fn new(encap: &Encap, peer: &Peer) -> Self {
+        let fields = &encap.fields;
+        Self {
+            peer: encap.peer,
+            remote: peer.addr,
+            local: peer.local,
+            vni: fields.vni.get(),
+            tos: fields.tos,
+            ttl: fields.ttl,
+            dont_fragment: fields.dont_fragment,
+            checksum: peer.has(Peer::CHECKSUM),
+            source_port: fields.source_port,
+            tag: encap.tag,
+            reason: Self::reason(peer),
+        }
+    }
+
+    /// Why a frame for this peer goes this way.
+    #[must_use]
+    #[inline(always)]
+    pub const fn reason(peer: &Peer) -> Reason {
+        if peer.has(Peer::RESOLVED) {
+            Reason::EncapsulatedByKernel
+        } else {
+            Reason::EncapsulatedUnresolved
+        }
+    }
+}
+
+/// Deliver to a local port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deliver {
+    /// The port.
+    pub slot: PortSlot,
+    /// Its interface.
+    pub ifindex: u32,
+    /// VLAN ID to tag the frame with, 0 for none.
+    pub vlan: u16,
+    /// Hand it straight to the interface's other end.
+    pub to_other_end: bool,
+    /// Bytes of outer headers to take off first, 0 at a port and behind the slow-path device.
+    pub strip: usize,
+    /// What to do with the tag that the frame came with.
+    pub tag: TagEdit,
+    /// The destination MAC to write, or zero to leave it.
+    pub mac: MacAddr,
+}
+
+/// Where a frame from a port goes, found by [`crate::decide::port::unknown`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The peer, port or flood list; none for where the FDB has its destination.
+    pub target: PackedTarget,
+    /// The destination MAC to write, or zero to leave it.
+    pub mac: MacAddr,
+}
+
+impl Resolved {
+    /// Where the FDB has it.
+    pub const IN_FDB: Self = Self {
+        target: PackedTarget::NONE,
+        mac: MacAddr::ZERO,
+    };
+}
+
+/// Copy a frame from a port to the targets of a flood list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flood {
+    /// How a copy to a VTEP is encapsulated: `peer`, `ifindex` and `v6` are those of each. The sum is there where the headers
+    /// give it.
+    pub encap: Encap,
+    /// The list.
+    pub list: ListId,
+    /// The port that the frame came from and must not go back to.
+    pub from: PortSlot,
+    /// Bytes of each copy to a VTEP before the outer headers, of a GSO packet those of each segment.
+    pub carried_len: u32,
+    /// The frame can be encapsulated in place, once for all VTEPs that [`Flood::is_in_place`] names.
+    pub in_place: bool,
+}
+
+impl Flood {
+    /// True if the copy for this peer can be made in place, at its known next hop. `summed`: the sum over the frame is known, or can be had.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_in_place(&self, peer: &Peer, summed: bool) -> bool {
+        let asked = Peer::RESOLVED | Peer::MULTICAST | if summed { 0 } else { Peer::CHECKSUM };
+        self.in_place && peer.flags & asked == Peer::RESOLVED
+    }
+}
+
+/// Whom a frame is counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The segment, or [`SegmentId::NONE`] while it is not known.
+    pub segment: SegmentId,
+    /// The port that the frame came from, or [`PortSlot::NONE`].
+    pub from_port: PortSlot,
+    /// The peer that the frame came from, or [`PeerId::NONE`].
+    pub from_peer: PeerId,
+    /// Bytes of the inner frame. No wider, so that nothing lies between the fields: a byte there would never be written, but copied,
+    /// which the verifier refuses.
+    pub inner_len: u32,
+}
+
+impl Account {
+    /// The account of a frame of which nothing is known yet.
+    #[must_use]
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "frames are shorter than 2^32 bytes"
+    )]
+    pub const fn unknown(inner_len: usize) -> Self {
+        Self {
+            segment: SegmentId::NONE,
+            from_port: PortSlot::NONE,
+            from_peer: PeerId::NONE,
+            inner_len: inner_len as u32,
+        }
+    }
+}
+
+/// What the daemon is notified of: an [`Event`] without what the account of its frame says.
+#[derive(Clone, Copy, Debug)]
+pub struct Notice<'a> {
+    /// [`Event::kind`].
+    pub kind: u32,
+    /// The MAC that it is about.
+    pub mac: MacAddr,
+    /// The VTEP that the frame came from; `None` for a frame from a port.
+    pub vtep: Option<&'a VtepAddr>,
+    /// The host that it is about, if it is.
+    pub host: Option<&'a VtepAddr>,
+    /// [`Event::flags`].
+    pub flags: u32,
+}
+
+impl Notice<'_> {
+    /// The event that the daemon reads, not sent yet.
+    #[must_use]
+    pub fn event(&self, account: &Account) -> Event {
+        Event {
+            kind: self.kind,
+            segment: account.segment,
+            mac: self.mac.get(),
+            vtep: self.vtep.copied().unwrap_or(Event::NOBODY),
+            host: self.host.copied().unwrap_or(Event::NOBODY),
+            port: account.from_port,
+            flags: self.flags,
+            time: Event::NOT_SET,
+        }
+    }
+}
+
+/// What became of one frame.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Whom it is counted for.
+    pub account: Account,
+    /// Its reason: that of its verdict, or of what failed.
+    pub reason: Reason,
+    /// The one port that it went to, or [`PortSlot::NONE`].
+    pub to_port: PortSlot,
+    /// The one peer that it went to, or [`PeerId::NONE`].
+    pub to_peer: PeerId,
+}
