@@ -471,6 +471,7 @@ pub(super) fn port_spec(dev: &str, number: u32) -> PortSpec {
         macs: Vec::new(),
         ips: Vec::new(),
         max_macs: None,
+        isolated: None,
     }
 }
 
