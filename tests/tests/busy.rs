@@ -1,12 +1,18 @@
 //! The daemon answers and learns, whatever else it has to do.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use vtep_tests::encoder::Mac;
+use vtep_tests::encoder::inner::udp4;
+use vtep_tests::lab::GREEN;
 use vtep_tests::lab::busy::{Waits, add_vteps, change_other_routes, load, ports, waits_during};
 use vtep_tests::lab::underlay::Family;
-use vtep_tests::lab::wire::Wire;
+use vtep_tests::lab::wire::{FAR_VM, VM, Wire};
+use vtep_tests::link::Link as _;
 use vtep_tests::need_root;
+use vtep_tests::wait::{DEADLINE, until_true};
 
 /// How long an answer, or learning a MAC, may take at most. The goals are a fifth of it and less: `cargo xtask bench` measures
 /// them. Here others may need the processors too.
@@ -79,4 +85,54 @@ fn a_batch_of_ports_ends_at_the_one_that_is_refused() {
     let rows = wire.daemon.rows("port show");
     let devs: Vec<&str> = rows.iter().filter_map(|row| row["dev"].as_str()).collect();
     assert_eq!(devs, ["t0", "t1", "t2", "vm0"]);
+}
+
+/// Whether a packet over IPv4 is VXLAN of the VNI 7.
+fn is_of_vni_7(packet: &[u8]) -> bool {
+    packet.get(36..38) == Some(&4789_u16.to_be_bytes()) && packet.get(46..49) == Some(&[0, 0, 7])
+}
+
+#[test]
+fn one_vm_with_many_macs_does_not_delay_anothers_announcement() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let router = wire.far_ip;
+    wire.ns.ip(&format!("route add 10.0.0.0/8 via {router}"));
+    let mut batch = String::from("vni add 7\n");
+    for vtep in 1..=64 {
+        writeln!(
+            batch,
+            "fdb append {} --vni {GREEN} --dst 10.0.0.{vtep}",
+            Mac::ZERO
+        )
+        .expect("a line");
+    }
+    writeln!(batch, "fdb append {} --vni 7 --dst {router}", Mac::ZERO).expect("a line");
+    load(&wire, &batch);
+    let _tap = wire.tap("t0");
+
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let packets = wire.uplink.collect(DEADLINE, |packets| {
+                packets.last().is_some_and(|packet| is_of_vni_7(packet))
+            });
+            (packets.len(), Instant::now())
+        });
+        for number in 0..256_u16 {
+            let [high, low] = number.to_be_bytes();
+            let mut frame = udp4(VM, FAR_VM).build();
+            frame[6..12].copy_from_slice(&[2, 2, 0, 0, high, low]);
+            wire.port.send(&frame);
+        }
+        until_true("its MACs to be learned", || wire.daemon.fdb_len() > 256);
+
+        let start = Instant::now();
+        let host = Mac::nth(0x77);
+        wire.daemon.ok(&format!("port add t0 --vni 7 --mac {host}"));
+
+        let (packets, when) = reader.join().expect("the packets");
+        let took = when.duration_since(start);
+        println!("{took:?}, after {packets} packets");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    });
 }

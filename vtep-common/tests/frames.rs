@@ -49,8 +49,8 @@ static SURVEY: LazyLock<Survey> = LazyLock::new(|| {
 fn kind(verdict: &Verdict) -> String {
     let edit = |tag: &TagEdit| match tag {
         TagEdit::Leave => "as it is",
-        TagEdit::StripSkb => "tag stripped beside",
-        TagEdit::StripInBand => "tag stripped in bytes",
+        TagEdit::StripSkb => "skb tag stripped",
+        TagEdit::StripInBand => "in-band tag stripped",
         TagEdit::Carry => "tag carried",
     };
     match verdict {

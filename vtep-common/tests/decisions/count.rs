@@ -10,7 +10,7 @@ use vtep_common::{
     },
     sim::HostCounters,
     testkit::frames::{
-        PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_VLAN_10, World, group, station,
+        PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_VLAN_10, World, group, unicast,
     },
 };
 
@@ -59,7 +59,7 @@ fn counted(decision: &Decision, reason: Reason, frame_len: usize, bytes: usize) 
 #[test]
 fn an_encapsulated_frame_counts_for_its_vni_port_and_peer() {
     let world = World::default();
-    let frame = udp_frame(station(PLAIN, PEER_V4));
+    let frame = udp_frame(unicast(PLAIN, PEER_V4));
     let decision = at_port(&world, world.interfaces.access, &frame);
     let got = counted(&decision, Reason::Encapsulated, frame.len(), frame.len());
     let want = Counted {
@@ -73,7 +73,7 @@ fn an_encapsulated_frame_counts_for_its_vni_port_and_peer() {
 #[test]
 fn a_decapsulated_frame_counts_its_inner_bytes_for_vni_port_and_peer() {
     let world = World::default();
-    let inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    let inner = udp_frame(unicast(PLAIN, PORT_ACCESS));
     let [_, underlay] = underlays(100);
     let frame = underlay.frame(&inner);
     let decision = at_uplink(&world, &frame);
@@ -89,7 +89,7 @@ fn a_decapsulated_frame_counts_its_inner_bytes_for_vni_port_and_peer() {
 #[test]
 fn a_switched_frame_counts_for_both_ports_and_no_peer() {
     let world = World::default();
-    let frame = udp_frame(station(PLAIN, PORT_NARROW));
+    let frame = udp_frame(unicast(PLAIN, PORT_NARROW));
     let decision = at_port(&world, world.interfaces.access, &frame);
     let got = counted(&decision, Reason::Switched, frame.len(), frame.len());
     let want = Counted {
@@ -168,7 +168,7 @@ fn a_copy_that_cannot_go_is_lost_under_a_reason_of_its_own() {
 #[test]
 fn a_frame_that_failed_counts_under_what_failed_and_for_nobody() {
     let world = World::default();
-    let frame = udp_frame(station(PLAIN, PEER_V4));
+    let frame = udp_frame(unicast(PLAIN, PEER_V4));
     let decision = at_port(&world, world.interfaces.access, &frame);
     for reason in [Reason::Reshape, Reason::Redirect] {
         let got = counted(&decision, reason, frame.len(), frame.len());

@@ -69,6 +69,10 @@ pub struct Attachment {
 /// What is to be announced to the other VTEPs of a VNI: that a MAC is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announce {
+    /// The port that it came to.
+    pub port: PortSlot,
+    /// The MAC was learned; else the operator named it.
+    pub learned: bool,
     /// The VNI.
     pub vni: Vni,
     /// The MAC.

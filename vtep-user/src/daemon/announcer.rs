@@ -1,33 +1,41 @@
 //! Announcing to the other VTEPs that a MAC has come to a port here: by a frame in its name, which they learn from as from any other.
 //!
-//! Nothing here waits. What is to be sent queues, leaves at a bounded rate, and once more a little later, in case it was lost;
-//! what finds the queue full is counted and forgotten, since the host's own traffic announces it as well. A MAC that has moved on
-//! meanwhile is not announced any more: that would call it back.
+//! Nothing here waits. What is to be sent queues ([`send_queue`]), leaves at a bounded rate, and once more a little later, in case
+//! it was lost; what finds no room is counted and forgotten, since the host's own traffic announces it as well. A MAC that has moved
+//! on meanwhile is not announced any more: that would call it back.
+
+mod send_queue;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use vtep_common::abi::{fdb::FdbKey, id::Ifindex};
+use vtep_common::abi::{
+    fdb::FdbKey,
+    id::{Ifindex, PortSlot},
+};
 
+use self::send_queue::SendQueue;
 use crate::{netlink::udp, stats::AnnounceCounters};
 
-/// Time for each packet: 5,000 a second.
-const PACE: Duration = Duration::from_micros(200);
-/// How much of the time that passed without a packet is made good: 500 packets may leave at once.
-const BURST: Duration = Duration::from_millis(100);
-/// When a packet is sent once more.
-const AGAIN_AFTER: Duration = Duration::from_millis(20);
-/// Packets that wait, at most: some seconds' worth.
-const QUEUE_LEN: usize = 16_384;
+/// Packets that leave one after the other, in turn with those of other lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Lane {
+    /// The port that a MAC came to.
+    pub(super) port: PortSlot,
+    /// It was learned there; else the operator put it there.
+    pub(super) learned: bool,
+}
 
 /// A packet to a VTEP or to a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
+    /// Whose turn it leaves in.
+    pub(super) lane: Lane,
     /// The MAC that is announced, and where.
     pub(super) key: FdbKey,
     /// The address it is sent from, and the interface where it is for a group.
@@ -64,9 +72,9 @@ impl Announcer {
         }
     }
 
-    /// True if there is no room for another packet.
-    pub(super) fn is_full(&self) -> bool {
-        self.queue.len() >= QUEUE_LEN
+    /// True if there is room for another packet of a lane.
+    pub(super) fn has_room(&self, lane: Lane) -> bool {
+        self.queue.has_room(lane)
     }
 
     /// Counts packets that were not even made.
@@ -117,134 +125,15 @@ impl Announcer {
     }
 }
 
-/// The packets to be sent, and when each may.
-#[derive(Debug, Default)]
-struct SendQueue {
-    /// For the first time.
-    first: VecDeque<Packet>,
-    /// For the second, at these times.
-    again: VecDeque<(Instant, Packet)>,
-    /// Up to when the time for packets is used up.
-    used: Option<Instant>,
-}
-
-impl SendQueue {
-    fn len(&self) -> usize {
-        self.first.len() + self.again.len()
-    }
-
-    /// False if there is no room.
-    fn push(&mut self, packet: Packet) -> bool {
-        let room = self.len() < QUEUE_LEN;
-        if room {
-            self.first.push_back(packet);
-        }
-        room
-    }
-
-    fn next(&self) -> Option<Instant> {
-        let again = self.again.front().map(|(at, _)| *at);
-        match (self.first.is_empty(), self.used) {
-            (true, used) => again.map(|at| used.map_or(at, |used| at.max(used))),
-            // Never before now, whenever that is.
-            (false, used) => used.or_else(|| Some(Instant::now())),
-        }
-    }
-
-    /// Takes a packet that may leave now.
-    fn due(&mut self, now: Instant) -> Option<Packet> {
-        let earliest = now.checked_sub(BURST).unwrap_or(now);
-        let used = self.used.map_or(earliest, |used| used.max(earliest));
-        if used > now {
-            return None;
-        }
-        let packet = if self.again.front().is_some_and(|(at, _)| *at <= now) {
-            self.again.pop_front().map(|(_, packet)| packet)
-        } else {
-            let packet = self.first.pop_front();
-            self.again
-                .extend(packet.clone().map(|packet| (now + AGAIN_AFTER, packet)));
-            packet
-        }?;
-        self.used = Some(used + PACE);
-        Some(packet)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::{cell::Cell, time::Duration};
 
     use vtep_common::abi::addr::MacAddr;
 
     use vtep_common::abi::id::SegmentId;
 
     use super::*;
-
-    #[test]
-    fn a_packet_leaves_at_once_and_once_more() {
-        let mut queue = SendQueue::default();
-        let start = Instant::now();
-        queue.push(packet(1));
-
-        assert_eq!(queue.due(start), Some(packet(1)));
-        assert_eq!(queue.due(start + AGAIN_AFTER / 2), None);
-        let again = queue.next().unwrap();
-        assert_eq!(again, start + AGAIN_AFTER);
-        assert_eq!(queue.due(again), Some(packet(1)));
-        assert_eq!(queue.due(start + 10 * AGAIN_AFTER), None);
-        assert_eq!(queue.next(), None);
-    }
-
-    #[test]
-    fn packets_leave_in_their_order() {
-        let mut queue = SendQueue::default();
-        let now = Instant::now();
-        for number in 0..3 {
-            queue.push(packet(number));
-        }
-
-        for number in 0..3 {
-            assert_eq!(queue.due(now), Some(packet(number)));
-        }
-    }
-
-    #[test]
-    fn many_packets_leave_at_the_rate() {
-        let mut queue = SendQueue::default();
-        let start = Instant::now();
-        for number in 0..8_000 {
-            queue.push(packet(number));
-        }
-
-        let mut at = start;
-        let mut sent = 0;
-        while at < start + Duration::from_secs(1) {
-            while queue.due(at).is_some() {
-                sent += 1;
-            }
-            at = queue.next().unwrap();
-        }
-
-        assert!(
-            (5_000..=5_502).contains(&sent),
-            "{sent} in the first second"
-        );
-    }
-
-    #[test]
-    fn a_full_queue_takes_no_more() {
-        let mut queue = SendQueue::default();
-        for number in 0..QUEUE_LEN {
-            assert!(queue.push(packet(number)));
-        }
-
-        assert!(!queue.push(packet(QUEUE_LEN)));
-
-        // What waits to be sent once more takes room too.
-        queue.due(Instant::now()).unwrap();
-        assert!(!queue.push(packet(QUEUE_LEN)));
-    }
 
     #[test]
     fn a_mac_that_has_moved_on_is_not_announced_again() {
@@ -264,7 +153,7 @@ mod tests {
         announcer.send(start, |_| here.get());
         assert!(got());
         here.set(false);
-        announcer.send(start + AGAIN_AFTER, |_| here.get());
+        announcer.send(start + Duration::from_secs(1), |_| here.get());
         assert!(!got());
 
         assert_eq!(announcer.next(), None);
@@ -273,6 +162,10 @@ mod tests {
 
     fn packet(number: usize) -> Packet {
         Packet {
+            lane: Lane {
+                port: PortSlot::new(0),
+                learned: true,
+            },
             key: FdbKey::new(SegmentId::new(0), MacAddr::from_bytes([2, 0, 0, 0, 0, 1])),
             from: ("192.0.2.1".parse().unwrap(), None),
             to: "192.0.2.2".parse().unwrap(),

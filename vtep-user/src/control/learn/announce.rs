@@ -20,16 +20,23 @@ pub(crate) fn learned(state: &mut State, slot: PortSlot, mac: MacAddr, out: &mut
     }
     if announced.1 < MAX_ANNOUNCED {
         announced.1 += 1;
-        announce(state, slot, mac, out);
+        announce_at(state, slot, mac, true, out);
     }
 }
 
-/// Announces a MAC that came to the port `slot`, with the hosts that are known to be at it.
+/// Announces a MAC that the operator put at the port `slot`.
 pub(crate) fn announce(state: &State, slot: PortSlot, mac: MacAddr, out: &mut Effect) {
+    announce_at(state, slot, mac, false, out);
+}
+
+/// Announces a MAC that came to the port `slot`, with the hosts that are known to be at it.
+fn announce_at(state: &State, slot: PortSlot, mac: MacAddr, learned: bool, out: &mut Effect) {
     let number = state.ports[slot].segment;
     let targets = || state.flood.targets(number).map(|peer| state.peers.ip(peer));
     if state.segments[number].has(Segment::FLOODS) && targets().next().is_some() {
         out.announce.push(Announce {
+            port: slot,
+            learned,
             vni: state.segments.vni(number),
             mac,
             hosts: state.hosts.at(number, mac),

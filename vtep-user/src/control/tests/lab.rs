@@ -190,7 +190,7 @@ impl Lab {
     }
 
     /// A host at a MAC says where it is.
-    pub(super) fn hear(&mut self, at: &str, from: From, host: &str, flags: u32) -> Effect {
+    pub(super) fn snoop(&mut self, at: &str, from: From, host: &str, flags: u32) -> Effect {
         let event = Event {
             host: ip(host).into(),
             flags,

@@ -438,8 +438,11 @@ fn a_mac_moves_at_once_and_both_places_are_told() {
 
 // Announcements
 
+/// What is announced of a MAC that was learned at the first port.
 fn announced(mac: &str, to: &[&str]) -> Announce {
     Announce {
+        port: PortSlot::new(0),
+        learned: true,
         vni: vni(100),
         mac: super::lab::mac(mac),
         hosts: Vec::new(),
@@ -514,7 +517,12 @@ fn the_macs_that_a_port_is_given_are_announced() {
         macs: vec![mac(A)],
         ..port_spec("tap2", 100)
     })));
-    assert_eq!(effect.announce, [announced(A, &[V2, V3])]);
+    let given = |mac| Announce {
+        port: PortSlot::new(2),
+        learned: false,
+        ..announced(mac, &[V2, V3])
+    };
+    assert_eq!(effect.announce, [given(A)]);
     let set = |macs| Op::PortSet {
         dev: "tap2".into(),
         change: Box::new(PortChange {
@@ -523,11 +531,7 @@ fn the_macs_that_a_port_is_given_are_announced() {
         }),
     };
     let effect = lab.done(&set(vec![mac(A), mac(B)]));
-    assert_eq!(
-        effect.announce,
-        [announced(B, &[V2, V3])],
-        "the others know A"
-    );
+    assert_eq!(effect.announce, [given(B)], "the others know A");
     let many = (0..1000_u16).map(|number| {
         let [high, low] = number.to_be_bytes();
         crate::model::MacAddr::from_bytes([2, 0, 0, 1, high, low])

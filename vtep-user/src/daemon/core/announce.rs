@@ -6,7 +6,7 @@ use vtep_common::abi::fdb::FdbKey;
 
 use super::{
     super::{
-        announcer::Packet,
+        announcer::{Lane, Packet},
         frames::{self, AnnouncedHost},
     },
     Core,
@@ -17,12 +17,18 @@ impl Core {
     /// Announces to the other VTEPs that a MAC is here.
     pub(super) fn announce(&mut self, announce: &Announce) {
         let Announce {
+            port,
+            learned,
             vni,
             mac,
             hosts,
             to,
         } = announce;
-        if self.announcer.is_full() {
+        let lane = Lane {
+            port: *port,
+            learned: *learned,
+        };
+        if !self.announcer.has_room(lane) {
             self.announcer.count_lost(to.len() as u64);
             return;
         }
@@ -49,6 +55,7 @@ impl Core {
                 match self.state.local_for(to) {
                     Some(local) if oif.is_some() || !to.is_multicast() => {
                         self.announcer.push(Packet {
+                            lane,
                             key,
                             from: (local, oif),
                             to,
