@@ -632,16 +632,16 @@ fn a_frame_never_goes_back_to_the_port_it_came_from() {
 fn isolated_ports_exchange_no_frames() {
     let world = World::default();
     let tag = q(10);
-    let to_isolated = tagged(&udp_frame(station(PLAIN, PORT_NARROW)), tag);
+    let to_isolated = tagged(&udp_frame(unicast(PLAIN, PORT_NARROW)), tag);
     let decision = at_port(&world, world.interfaces.trunk, &to_isolated);
     assert_eq!(left(&decision), Reason::Isolated);
     // With the others of the VNI they do, and with VTEPs.
-    let to_other = tagged(&udp_frame(station(PLAIN, PORT_ACCESS)), tag);
+    let to_other = tagged(&udp_frame(unicast(PLAIN, PORT_ACCESS)), tag);
     let decision = at_port(&world, world.interfaces.trunk, &to_other);
     assert_eq!(deliver(&decision).slot, PORT_ACCESS);
-    let decision = from_access(&world, &udp_frame(station(PLAIN, PORT_NARROW)));
+    let decision = from_access(&world, &udp_frame(unicast(PLAIN, PORT_NARROW)));
     assert_eq!(deliver(&decision).slot, PORT_NARROW);
-    let to_vtep = tagged(&udp_frame(station(PLAIN, PEER_V4)), tag);
+    let to_vtep = tagged(&udp_frame(unicast(PLAIN, PEER_V4)), tag);
     encap(&at_port(&world, world.interfaces.trunk, &to_vtep));
 }
 
