@@ -120,7 +120,7 @@ fn at_port(bench: &TestBed<'_>, world: &World, seed: u64) -> Option<SentFrame> {
     let device = bench
         .name_of(sample.meta.ifindex)
         .filter(|name| *name != UPLINK && sample.hook() == Hook::Port)?;
-    let bytes = in_bytes(&sample)?;
+    let bytes = with_tag_in_band(&sample)?;
     let received = as_received(&sample, bytes.clone())?;
     Some(SentFrame::new(world, seed, device, bytes, received))
 }
@@ -146,7 +146,7 @@ fn at_device(world: &World, hop: Mac, seed: u64) -> Option<SentFrame> {
         destination: Some(destination.into()),
         ..key
     });
-    let inner = in_bytes(&sample)?;
+    let inner = with_tag_in_band(&sample)?;
     let received = as_received(&sample, inner.clone())?;
     if is_headless(&inner) {
         return None;
@@ -161,7 +161,7 @@ fn at_device(world: &World, hop: Mac, seed: u64) -> Option<SentFrame> {
 }
 
 /// The frame with its tag in-band, if it can be sent as it is: no GSO packet, and neither too short nor too long.
-fn in_bytes(sample: &Sample) -> Option<Vec<u8>> {
+fn with_tag_in_band(sample: &Sample) -> Option<Vec<u8>> {
     if sample.meta.gso_size != 0 || !(SHORTEST..=LONGEST).contains(&sample.frame.len()) {
         return None;
     }

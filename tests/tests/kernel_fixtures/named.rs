@@ -7,7 +7,7 @@ use vtep_common::abi::counter::Direction::{Decap, Encap};
 use vtep_common::abi::counter::Hook::{Port, PortXdp, Uplink, UplinkXdp};
 use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 use vtep_common::abi::reason::Reason;
-use vtep_common::testkit::frames::{Interfaces, station};
+use vtep_common::testkit::frames::{Interfaces, unicast};
 use vtep_tests::encoder::{Frame, Mac, eth, pseudo};
 use vtep_tests::testrun::fixture::Count::{Peer, Port as ToPort, Segment};
 use vtep_tests::testrun::fixture::{Count, Fixture, check};
@@ -39,7 +39,7 @@ pub(crate) const LLDP: u16 = 0x88cc;
 
 /// The MAC of a segment behind a port or a peer.
 pub(crate) fn at(segment: impl Into<u32>, target: impl Into<u32>) -> Mac {
-    mac(station(segment, target))
+    mac(unicast(segment, target))
 }
 
 pub(crate) fn mac(addr: MacAddr) -> Mac {

@@ -47,7 +47,7 @@ impl fmt::Display for Vni {
 pub struct MacAddr(u64);
 
 impl MacAddr {
-    /// The all-zero address, which names a VNI's flood list and is never a station.
+    /// The all-zero address, which names a VNI's flood list and is never a host's.
     pub const ZERO: Self = Self(0);
     /// The broadcast address.
     pub const BROADCAST: Self = Self(0xffff_ffff_ffff);

@@ -42,7 +42,7 @@ impl Event {
     pub const MISS: u32 = 3;
     /// The frame was for a group: every VTEP of the VNI gets it too.
     pub const GROUP: u32 = 1;
-    /// The message was unasked for: a gratuitous ARP, or an unsolicited neighbour advertisement.
+    /// The message answers no request: a gratuitous ARP, or an unsolicited neighbour advertisement.
     pub const UNSOLICITED: u32 = 1 << 1;
     /// The host says that it is a router.
     pub const ROUTER: u32 = 1 << 2;

@@ -10,11 +10,11 @@ use vtep_common::{
     },
     sim::HostCounters,
     testkit::frames::{
-        PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_VLAN_10, World, group, station,
+        PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_VLAN_10, World, group, unicast,
     },
 };
 
-use crate::shared::{at_port, at_uplink, udp_frame, underlays};
+use crate::shared::{at_port, at_uplink, q, tagged, udp_frame, underlays};
 
 use Direction::{Decap, Encap};
 
@@ -59,7 +59,7 @@ fn counted(decision: &Decision, reason: Reason, frame_len: usize, bytes: usize) 
 #[test]
 fn an_encapsulated_frame_counts_for_its_vni_port_and_peer() {
     let world = World::default();
-    let frame = udp_frame(station(PLAIN, PEER_V4));
+    let frame = udp_frame(unicast(PLAIN, PEER_V4));
     let decision = at_port(&world, world.interfaces.access, &frame);
     let got = counted(&decision, Reason::Encapsulated, frame.len(), frame.len());
     let want = Counted {
@@ -73,7 +73,7 @@ fn an_encapsulated_frame_counts_for_its_vni_port_and_peer() {
 #[test]
 fn a_decapsulated_frame_counts_its_inner_bytes_for_vni_port_and_peer() {
     let world = World::default();
-    let inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    let inner = udp_frame(unicast(PLAIN, PORT_ACCESS));
     let [_, underlay] = underlays(100);
     let frame = underlay.frame(&inner);
     let decision = at_uplink(&world, &frame);
@@ -89,7 +89,7 @@ fn a_decapsulated_frame_counts_its_inner_bytes_for_vni_port_and_peer() {
 #[test]
 fn a_switched_frame_counts_for_both_ports_and_no_peer() {
     let world = World::default();
-    let frame = udp_frame(station(PLAIN, PORT_NARROW));
+    let frame = udp_frame(unicast(PLAIN, PORT_NARROW));
     let decision = at_port(&world, world.interfaces.access, &frame);
     let got = counted(&decision, Reason::Switched, frame.len(), frame.len());
     let want = Counted {
@@ -113,6 +113,20 @@ fn a_flood_counts_every_copy_but_none_for_the_port_it_came_from() {
             (PORT_NARROW.get(), Decap),
             (PORT_VLAN_10.get(), Decap),
         ],
+        peers: vec![(PEER_V4.get(), Encap), (PEER_V6.get(), Encap)],
+    };
+    assert_eq!(got, want);
+}
+
+#[test]
+fn a_flood_from_an_isolated_port_reaches_no_other_isolated_one() {
+    let world = World::default();
+    let frame = tagged(&udp_frame(group(77_u32)), q(10));
+    let decision = at_port(&world, world.interfaces.trunk, &frame);
+    let got = counted(&decision, Reason::Flooded, frame.len(), frame.len());
+    let want = Counted {
+        segments: vec![(PLAIN.get(), Encap)],
+        ports: vec![(PORT_ACCESS.get(), Decap), (PORT_VLAN_10.get(), Encap)],
         peers: vec![(PEER_V4.get(), Encap), (PEER_V6.get(), Encap)],
     };
     assert_eq!(got, want);
@@ -154,7 +168,7 @@ fn a_copy_that_cannot_go_is_lost_under_a_reason_of_its_own() {
 #[test]
 fn a_frame_that_failed_counts_under_what_failed_and_for_nobody() {
     let world = World::default();
-    let frame = udp_frame(station(PLAIN, PEER_V4));
+    let frame = udp_frame(unicast(PLAIN, PEER_V4));
     let decision = at_port(&world, world.interfaces.access, &frame);
     for reason in [Reason::Reshape, Reason::Redirect] {
         let got = counted(&decision, reason, frame.len(), frame.len());

@@ -11,7 +11,7 @@ use vtep_common::{
     },
     testkit::frames::{
         FRESH, FROZEN, LEARNED, LONE, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, World,
-        station,
+        unicast,
     },
 };
 
@@ -20,9 +20,9 @@ use crate::shared::{
     underlays,
 };
 
-/// A frame from `source` to a station behind a peer.
+/// A frame from `source` to a MAC behind a peer.
 fn from(source: vtep_common::abi::addr::MacAddr) -> Vec<u8> {
-    let mut frame = udp_frame(station(PLAIN, PEER_V4));
+    let mut frame = udp_frame(unicast(PLAIN, PEER_V4));
     frame[6..12].copy_from_slice(&source.bytes());
     frame
 }
@@ -49,7 +49,7 @@ fn at_access(source: vtep_common::abi::addr::MacAddr) -> Decision {
 /// What the uplink makes of a frame from `source`, sent by [`REMOTE_V4`].
 fn from_vtep(source: vtep_common::abi::addr::MacAddr) -> Decision {
     let world = World::default();
-    let mut inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    let mut inner = udp_frame(unicast(PLAIN, PORT_ACCESS));
     inner[6..12].copy_from_slice(&source.bytes());
     let [v4, _] = underlays(100);
     at_uplink(&world, &v4.frame(&inner))
@@ -57,8 +57,8 @@ fn from_vtep(source: vtep_common::abi::addr::MacAddr) -> Decision {
 
 #[test]
 fn a_source_that_is_not_known_is_told_with_its_port() {
-    let event = learned(&at_access(station(9_u32, 1_u32)));
-    assert_eq!(event.mac(), station(9_u32, 1_u32));
+    let event = learned(&at_access(unicast(9_u32, 1_u32)));
+    assert_eq!(event.mac(), unicast(9_u32, 1_u32));
     assert_eq!((event.segment, event.port), (PLAIN, PORT_ACCESS));
     assert_eq!(event.vtep.words_be(), [0; 4]);
     assert_eq!(event.flags, 0);
@@ -66,7 +66,7 @@ fn a_source_that_is_not_known_is_told_with_its_port() {
 
 #[test]
 fn a_source_that_is_not_known_is_told_with_its_vtep() {
-    let event = learned(&from_vtep(station(9_u32, 1_u32)));
+    let event = learned(&from_vtep(unicast(9_u32, 1_u32)));
     let vtep: std::net::IpAddr = REMOTE_V4.parse().unwrap();
     assert_eq!(event.vtep, vtep.into());
     assert_eq!((event.segment, event.port), (PLAIN, PortSlot::NONE));
@@ -76,7 +76,7 @@ fn a_source_that_is_not_known_is_told_with_its_vtep() {
 fn over_ipv6_the_vtep_is_an_ipv6_one() {
     let world = World::default();
     let [_, v6] = underlays(100);
-    let frame = v6.frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+    let frame = v6.frame(&udp_frame(unicast(PLAIN, PORT_ACCESS)));
     assert!(learned(&at_uplink(&world, &frame)).vtep.is_v6());
 }
 
@@ -93,36 +93,36 @@ fn a_flooded_frame_says_that_everybody_sees_it() {
 fn a_mac_that_was_learned_elsewhere_is_told_again() {
     for kept in [LEARNED, FRESH] {
         assert_eq!(
-            learned(&at_access(station(PLAIN, kept + PEER_V4.get()))).mac(),
-            station(PLAIN, kept + PEER_V4.get())
+            learned(&at_access(unicast(PLAIN, kept + PEER_V4.get()))).mac(),
+            unicast(PLAIN, kept + PEER_V4.get())
         );
-        learned(&from_vtep(station(PLAIN, kept + PORT_ACCESS.get())));
+        learned(&from_vtep(unicast(PLAIN, kept + PORT_ACCESS.get())));
     }
 }
 
 #[test]
 fn a_mac_where_it_is_known_to_be_is_not_told() {
     for kept in [LEARNED, FRESH] {
-        let decision = at_access(station(PLAIN, kept + PORT_ACCESS.get()));
+        let decision = at_access(unicast(PLAIN, kept + PORT_ACCESS.get()));
         assert_eq!(events(&decision), []);
-        let decision = from_vtep(station(PLAIN, kept + PEER_V4.get()));
+        let decision = from_vtep(unicast(PLAIN, kept + PEER_V4.get()));
         assert_eq!(events(&decision), []);
     }
 }
 
 #[test]
 fn a_stamp_is_renewed_where_it_is_old_and_only_there() {
-    let key = |target| Some(FdbKey::new(PLAIN, station(PLAIN, target)));
-    let old = at_access(station(PLAIN, LEARNED + PORT_ACCESS.get()));
+    let key = |target| Some(FdbKey::new(PLAIN, unicast(PLAIN, target)));
+    let old = at_access(unicast(PLAIN, LEARNED + PORT_ACCESS.get()));
     assert_eq!(old.notes.refreshed, key(LEARNED + PORT_ACCESS.get()));
-    let old = from_vtep(station(PLAIN, LEARNED + PEER_V4.get()));
+    let old = from_vtep(unicast(PLAIN, LEARNED + PEER_V4.get()));
     assert_eq!(old.notes.refreshed, key(LEARNED + PEER_V4.get()));
     for target in [
         FRESH + PORT_ACCESS.get(),
         LEARNED + PEER_V4.get(),
         PORT_ACCESS.get(),
     ] {
-        let notes = at_access(station(PLAIN, target)).notes;
+        let notes = at_access(unicast(PLAIN, target)).notes;
         assert_eq!(notes.refreshed, None, "{target}");
     }
 }
@@ -130,7 +130,7 @@ fn a_stamp_is_renewed_where_it_is_old_and_only_there() {
 #[test]
 fn a_stamp_is_left_for_a_second() {
     let mut world = World::default();
-    let source = station(PLAIN, LEARNED + PORT_ACCESS.get());
+    let source = unicast(PLAIN, LEARNED + PORT_ACCESS.get());
     let key = FdbKey::new(PLAIN, source);
     let now = world.tables.now;
     for (age, renewed) in [
@@ -148,17 +148,17 @@ fn a_stamp_is_left_for_a_second() {
 
 #[test]
 fn a_frozen_mac_is_not_told_and_its_frames_pass() {
-    let decision = at_access(station(PLAIN, FROZEN + PEER_V4.get()));
+    let decision = at_access(unicast(PLAIN, FROZEN + PEER_V4.get()));
     assert_eq!(events(&decision), []);
     assert!(matches!(decision.verdict, Verdict::Encap(_)));
-    let decision = from_vtep(station(PLAIN, FROZEN + PORT_ACCESS.get()));
+    let decision = from_vtep(unicast(PLAIN, FROZEN + PORT_ACCESS.get()));
     assert_eq!(events(&decision), []);
     assert!(matches!(decision.verdict, Verdict::Deliver(_)));
 }
 
 #[test]
 fn a_frame_against_a_static_entry_is_dropped_and_teaches_nothing() {
-    for source in [station(PLAIN, PORT_NARROW), station(PLAIN, PEER_V6)] {
+    for source in [unicast(PLAIN, PORT_NARROW), unicast(PLAIN, PEER_V6)] {
         let decision = at_access(source);
         assert_eq!(left(&decision), Reason::StaticElsewhere);
         assert_eq!(events(&decision), []);
@@ -168,14 +168,14 @@ fn a_frame_against_a_static_entry_is_dropped_and_teaches_nothing() {
     }
     // Where the entry says it is, it may send.
     assert!(matches!(
-        at_access(station(PLAIN, PORT_ACCESS)).verdict,
+        at_access(unicast(PLAIN, PORT_ACCESS)).verdict,
         Verdict::Encap(_)
     ));
 }
 
 #[test]
 fn a_frame_against_an_external_entry_passes_and_is_told_from_a_port_alone() {
-    let source = station(9_u32, 1_u32);
+    let source = unicast(9_u32, 1_u32);
     let mut world = World::default();
     for target in [FdbTarget::Peer(PEER_V6), FdbTarget::Port(PORT_NARROW)] {
         let value = FdbValue {
@@ -188,7 +188,7 @@ fn a_frame_against_an_external_entry_passes_and_is_told_from_a_port_alone() {
         assert_eq!(learned(&decision).port, PORT_ACCESS);
         assert!(matches!(decision.verdict, Verdict::Encap(_)));
 
-        let mut inner = udp_frame(station(PLAIN, PORT_ACCESS));
+        let mut inner = udp_frame(unicast(PLAIN, PORT_ACCESS));
         inner[6..12].copy_from_slice(&source.bytes());
         let [v4, _] = underlays(100);
         let decision = at_uplink(&world, &v4.frame(&inner));
@@ -199,7 +199,7 @@ fn a_frame_against_an_external_entry_passes_and_is_told_from_a_port_alone() {
 
 #[test]
 fn an_external_entry_has_no_stamp_to_renew() {
-    let source = station(9_u32, 1_u32);
+    let source = unicast(9_u32, 1_u32);
     let mut world = World::default();
     let value = FdbValue {
         origin: Origin::External,
@@ -220,7 +220,7 @@ fn a_vni_that_does_not_learn_tells_nothing_and_holds_nothing_against_static_entr
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&PLAIN).unwrap();
     segment.flags &= !vtep_common::abi::segment::Segment::LEARNING;
-    for source in [station(9_u32, 1_u32), station(PLAIN, PEER_V6)] {
+    for source in [unicast(9_u32, 1_u32), unicast(PLAIN, PEER_V6)] {
         let decision = at_port(&world, world.interfaces.access, &from(source));
         assert_eq!(events(&decision), []);
         assert!(matches!(decision.verdict, Verdict::Encap(_)));
@@ -231,10 +231,10 @@ fn a_vni_that_does_not_learn_tells_nothing_and_holds_nothing_against_static_entr
 #[test]
 fn xdp_tells_the_same() {
     let world = World::default();
-    let frame = from(station(9_u32, 1_u32));
+    let frame = from(unicast(9_u32, 1_u32));
     let decision = at_port_xdp(&world, world.interfaces.access, &frame);
     learned(&decision);
     let [v4, _] = underlays(100);
-    let frame = v4.frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+    let frame = v4.frame(&udp_frame(unicast(PLAIN, PORT_ACCESS)));
     learned(&at_uplink_xdp(&world, &frame));
 }

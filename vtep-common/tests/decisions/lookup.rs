@@ -14,7 +14,7 @@ use vtep_common::{
     sim::HostTables,
     testkit::frames::{
         GONE_PEER, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6, PLAIN, PORT_ACCESS,
-        World, station,
+        World, unicast,
     },
 };
 
@@ -32,7 +32,7 @@ fn lookup(tables: &HostTables, from: &str, to: &str, source: MacAddr) -> Lookup 
     };
     let read = Received {
         source,
-        destination: station(PLAIN, PORT_ACCESS),
+        destination: unicast(PLAIN, PORT_ACCESS),
         ethertype: 0x0800,
         whole: true,
     };
@@ -60,7 +60,7 @@ fn agrees_with_the_table_of_addresses(tables: &HostTables) {
         PeerId::new(PORT_ACCESS.get()),
         PeerId::new(0xffff),
     ]
-    .map(|target| station(PLAIN, target));
+    .map(|target| unicast(PLAIN, target));
     for from in addresses {
         for to in addresses {
             for source in macs {

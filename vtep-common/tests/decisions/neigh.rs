@@ -11,7 +11,7 @@ use vtep_common::{
     testkit::{
         build::{self, Ip},
         frames::{
-            HOSTS, PEER_V4, PEER_V6_ZERO, PORT_CARRIER, ROUTED, TRUNK, World, host_mac, station,
+            HOSTS, PEER_V4, PEER_V6_ZERO, PORT_CARRIER, ROUTED, TRUNK, World, host_mac, unicast,
         },
     },
     wire::checksum::Sum,
@@ -253,10 +253,10 @@ fn a_frame_that_is_answered_raises_no_learning() {
 #[test]
 fn a_unicast_poll_is_let_through() {
     let mut poll = arp(1, "10.0.0.7", HOSTS[0]);
-    poll[..6].copy_from_slice(&station(TRUNK, PEER_V4).bytes());
+    poll[..6].copy_from_slice(&unicast(TRUNK, PEER_V4).bytes());
     assert!(matches!(at_carrier(&poll).verdict, Verdict::Encap(_)));
     let mut poll = Nd::solicitation("fd00::7", "fd00::50");
-    poll.to = station(TRUNK, PEER_V6_ZERO);
+    poll.to = unicast(TRUNK, PEER_V6_ZERO);
     assert!(matches!(
         at_carrier(&poll.frame()).verdict,
         Verdict::Encap(_)

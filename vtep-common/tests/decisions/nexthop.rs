@@ -9,7 +9,7 @@ use vtep_common::{
     testkit::apply::{apply_port, apply_tunnel},
     testkit::{
         build::{self, Checksum, Ip},
-        frames::{PEER_V4, PEER_V6_ZERO, PORT_ROUTED_OTHER, PORT_VLAN_40, ROUTED, World, station},
+        frames::{PEER_V4, PEER_V6_ZERO, PORT_ROUTED_OTHER, PORT_VLAN_40, ROUTED, World, unicast},
     },
 };
 
@@ -17,12 +17,12 @@ use crate::shared::{
     OURS_V4, REMOTE_V4, at_port, at_port_xdp, at_uplink, deliver, encap, left, q, tagged, underlays,
 };
 
-/// A station that no FDB has.
+/// A unicast MAC that no FDB has.
 fn unknown() -> MacAddr {
-    station(ROUTED, 200_u32)
+    unicast(ROUTED, 200_u32)
 }
 
-/// A frame to an unknown station, for this host.
+/// A frame to an unknown MAC, for this host.
 fn to(host: &str) -> Vec<u8> {
     let source = if host.contains(':') {
         "fd00::1"
@@ -33,7 +33,7 @@ fn to(host: &str) -> Vec<u8> {
     let packet = ip.udp((4000, 5000), Checksum::Complete, &[0x5a; 100]);
     build::ethernet(
         unknown(),
-        station(9_u32, 1_u32),
+        unicast(9_u32, 1_u32),
         &[],
         ip.ethertype(),
         &packet,
@@ -64,7 +64,7 @@ fn the_destination_mac_is_rewritten_where_the_table_says_so() {
     let decision = at_port(&world, world.interfaces.trunk, &frame);
     assert_eq!(encap(&decision).peer, PEER_V6_ZERO);
     let out = apply_port(&frame, &meta, port::PortStage::Tc, &decision, &world.tables).frame;
-    assert_eq!(out[70..76], station(9_u32, 77_u32).bytes());
+    assert_eq!(out[70..76], unicast(9_u32, 77_u32).bytes());
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn the_longest_prefix_wins() {
     let world = World::default();
     let decision = at_routed(&world, &to("10.0.64.9"));
     assert_eq!(deliver(&decision).slot, PORT_ROUTED_OTHER);
-    assert_eq!(decision.destination, station(9_u32, 77_u32));
+    assert_eq!(decision.destination, unicast(9_u32, 77_u32));
     let decision = at_routed(&world, &to("10.0.63.9"));
     assert_eq!(encap(&decision).peer, PEER_V4);
 }
@@ -158,7 +158,7 @@ fn at_the_far_end_a_host_is_found_by_its_address_and_never_sent_on() {
         destination: Some(addr(OURS_V4).into()),
     };
     for (host, written) in [
-        ("10.0.128.9", station(9_u32, 77_u32)),
+        ("10.0.128.9", unicast(9_u32, 77_u32)),
         ("fd00:80::9", unknown()),
     ] {
         let frame = to(host);

@@ -5,7 +5,7 @@ use vtep_common::{
     frame::outer::{Outer, parse},
     testkit::{
         build::{Fragment, Ip, Underlay},
-        frames::{PLAIN, PORT_ACCESS, World, station},
+        frames::{PLAIN, PORT_ACCESS, World, unicast},
     },
     wire::{ethernet, ipv4, ipv6, udp, vxlan},
 };
@@ -20,7 +20,7 @@ fn read(frame: &[u8]) -> Result<Outer, Reason> {
 }
 
 fn inner() -> Vec<u8> {
-    udp_frame(station(PLAIN, PORT_ACCESS))
+    udp_frame(unicast(PLAIN, PORT_ACCESS))
 }
 
 #[test]

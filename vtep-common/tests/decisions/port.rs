@@ -26,7 +26,7 @@ use vtep_common::{
             GONE_PEER, GONE_PORT, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED,
             PEER_V6, PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER,
             PORT_NARROW, PORT_NATIVE, PORT_VLAN_10, PORT_VLAN_20, QUIET, TRUNK, World, group,
-            station,
+            unicast,
         },
     },
     wire::vlan,
@@ -58,7 +58,7 @@ fn from_access(world: &World, frame: &[u8]) -> Decision {
 fn encapsulated(world: &World, peer: PeerId, ip: &Ip) -> Encap {
     encap(&from_access(
         world,
-        &ip_frame(station(PLAIN, peer), ip, 100),
+        &ip_frame(unicast(PLAIN, peer), ip, 100),
     ))
 }
 
@@ -77,10 +77,10 @@ fn pending_frame(destination: MacAddr, ip: &Ip, len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_frame_for_a_station_behind_a_vtep_is_encapsulated_with_the_defaults() {
+fn a_frame_for_a_mac_behind_a_vtep_is_encapsulated_with_the_defaults() {
     let world = World::default();
     for (peer, v6) in [(PEER_V4, false), (PEER_V6_ZERO, true)] {
-        let frame = udp_frame(station(PLAIN, peer));
+        let frame = udp_frame(unicast(PLAIN, peer));
 
         let decision = from_access(&world, &frame);
 
@@ -112,7 +112,7 @@ fn a_frame_for_a_station_behind_a_vtep_is_encapsulated_with_the_defaults() {
 #[test]
 fn the_packet_on_the_underlay_is_the_template_and_the_frame() {
     let world = World::default();
-    let frame = udp_frame(station(PLAIN, PEER_V4));
+    let frame = udp_frame(unicast(PLAIN, PEER_V4));
     let decision = from_access(&world, &frame);
     let meta = Meta::default();
     let sent = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
@@ -139,7 +139,7 @@ fn ttl_is_as_set_or_that_of_the_inner_packet() {
         }
     }
     // What is not IP has nothing to inherit.
-    let decision = from_access(&inherit, &lldp_frame(station(PLAIN, PEER_V4)));
+    let decision = from_access(&inherit, &lldp_frame(unicast(PLAIN, PEER_V4)));
     assert_eq!(encap(&decision).fields.ttl, 64);
 }
 
@@ -158,7 +158,7 @@ fn tos_is_as_set_or_that_of_the_inner_packet_and_ecn_is_always_the_inner_one() {
     }
     // What is not IP has no ECN, and nothing to inherit.
     for (world, tos) in [(&fixed, 0xb8), (&inherit, 0)] {
-        let decision = from_access(world, &lldp_frame(station(PLAIN, PEER_V4)));
+        let decision = from_access(world, &lldp_frame(unicast(PLAIN, PEER_V4)));
         assert_eq!(encap(&decision).fields.tos, tos);
     }
 }
@@ -189,7 +189,7 @@ fn df_is_set_unset_or_that_of_the_inner_packet() {
             .fields
             .dont_fragment
     );
-    let decision = from_access(&inherit, &lldp_frame(station(PLAIN, PEER_V4)));
+    let decision = from_access(&inherit, &lldp_frame(unicast(PLAIN, PEER_V4)));
     assert!(!encap(&decision).fields.dont_fragment);
 }
 
@@ -214,7 +214,7 @@ fn the_source_port_is_stable_for_a_flow_and_differs_between_flows() {
                 let mut ip = template.clone();
                 ip.ttl = ttl;
                 let packet = ip.udp((port, 53), Checksum::Complete, payload);
-                let destination = station(PLAIN, PEER_V4);
+                let destination = unicast(PLAIN, PEER_V4);
                 let frame = build::ethernet(destination, elsewhere(), &[], ip.ethertype(), &packet);
                 encap(&from_access(&world, &frame)).fields.source_port
             };
@@ -258,7 +258,7 @@ fn flows_that_differ_in_one_byte_of_an_address_take_different_ports() {
 #[test]
 fn the_source_port_is_the_same_however_the_frame_is_tagged() {
     let world = World::default();
-    let frame = udp_frame(station(TRUNK, PEER_V4));
+    let frame = udp_frame(unicast(TRUNK, PEER_V4));
     let port = |meta: &Meta, frame: &[u8]| {
         let decision = at_port_with(&world, meta, frame);
         encap(&decision).fields.source_port
@@ -267,14 +267,14 @@ fn the_source_port_is_the_same_however_the_frame_is_tagged() {
         ifindex: world.interfaces.trunk,
         ..Meta::default()
     };
-    let beside = |vid| Meta {
+    let in_skb = |vid| Meta {
         tag: Some(q(vid)),
         ..meta
     };
     let plain = port(&meta, &frame);
     for vid in [20, 99] {
         assert_eq!(port(&meta, &tagged(&frame, q(vid))), plain);
-        assert_eq!(port(&beside(vid), &frame), plain);
+        assert_eq!(port(&in_skb(vid), &frame), plain);
     }
 }
 
@@ -303,7 +303,7 @@ fn all_fragments_of_a_packet_take_one_source_port() {
             ip.fragment = Some(fragment);
             let packet = ip.packet(17, payload);
             let frame = build::ethernet(
-                station(PLAIN, PEER_V4),
+                unicast(PLAIN, PEER_V4),
                 elsewhere(),
                 &[],
                 ip.ethertype(),
@@ -341,8 +341,8 @@ fn what_is_not_ip_is_spread_by_its_addresses() {
     let world = World::default();
     let ports: HashSet<u16> = (0..100)
         .map(|n: u32| {
-            let source = station(9_u32, n);
-            let destination = station(PLAIN, PEER_V4);
+            let source = unicast(9_u32, n);
+            let destination = unicast(PLAIN, PEER_V4);
             let frame = build::ethernet(destination, source, &[], build::TYPE_ARP, &[1; 46]);
             let encap = encap(&from_access(&world, &frame));
             assert!(!encap.inner_ip);
@@ -355,14 +355,14 @@ fn what_is_not_ip_is_spread_by_its_addresses() {
 #[test]
 fn a_frame_without_payload_is_carried() {
     let world = World::default();
-    let frame = build::ethernet(station(PLAIN, PEER_V4), elsewhere(), &[], 0x88cc, &[]);
+    let frame = build::ethernet(unicast(PLAIN, PEER_V4), elsewhere(), &[], 0x88cc, &[]);
     assert_eq!(encap(&from_access(&world, &frame)).fields.inner_len, 14);
 }
 
 #[test]
 fn a_frame_that_ends_within_its_header_or_tag_is_truncated() {
     let world = World::default();
-    let frame = udp_frame(station(PLAIN, PEER_V4));
+    let frame = udp_frame(unicast(PLAIN, PEER_V4));
     for len in 0..14 {
         assert_eq!(left(&from_access(&world, &frame[..len])), Reason::Truncated);
     }
@@ -378,11 +378,11 @@ fn a_frame_that_ends_within_its_header_or_tag_is_truncated() {
 #[test]
 fn a_frame_that_ends_within_its_second_tag_is_truncated() {
     let world = World::default();
-    let inner = tagged(&udp_frame(station(TRUNK, PORT_CARRIER)), q(5));
+    let inner = tagged(&udp_frame(unicast(TRUNK, PORT_CARRIER)), q(5));
     for vid in [20, 99] {
-        let in_bytes = (tagged(&inner, q(vid)), None, 22);
-        let beside = (inner.clone(), Some(q(vid)), 18);
-        for (frame, tag, whole) in [in_bytes, beside] {
+        let in_band = (tagged(&inner, q(vid)), None, 22);
+        let in_skb = (inner.clone(), Some(q(vid)), 18);
+        for (frame, tag, whole) in [in_band, in_skb] {
             let meta = Meta {
                 ifindex: world.interfaces.trunk,
                 tag,
@@ -398,9 +398,9 @@ fn a_frame_that_ends_within_its_second_tag_is_truncated() {
 }
 
 #[test]
-fn a_source_that_is_no_station_is_dropped() {
+fn a_source_that_is_not_unicast_is_dropped() {
     let world = World::default();
-    let mut frame = udp_frame(station(PLAIN, PEER_V4));
+    let mut frame = udp_frame(unicast(PLAIN, PEER_V4));
     for source in [[0; 6], [0xff; 6], [1, 0, 0x5e, 0, 0, 1]] {
         frame[6..12].copy_from_slice(&source);
         let decision = from_access(&world, &frame);
@@ -416,12 +416,12 @@ fn a_mapped_vlan_is_stripped_and_names_the_vni() {
         (10, PLAIN, 100, PORT_VLAN_10),
         (20, TRUNK, 200, PORT_VLAN_20),
     ] {
-        let inner = udp_frame(station(number, PEER_V4));
+        let inner = udp_frame(unicast(number, PEER_V4));
         // Priority and drop eligibility are no part of the VLAN.
         let tag = q(0xf000 | vid);
-        let in_bytes = (tagged(&inner, tag), None, TagEdit::StripInBand);
-        let beside = (inner.clone(), Some(tag), TagEdit::StripSkb);
-        for (frame, tag, edit) in [in_bytes, beside] {
+        let in_band = (tagged(&inner, tag), None, TagEdit::StripInBand);
+        let in_skb = (inner.clone(), Some(tag), TagEdit::StripSkb);
+        for (frame, tag, edit) in [in_band, in_skb] {
             let meta = Meta {
                 ifindex: trunk,
                 tag,
@@ -442,14 +442,14 @@ fn a_mapped_vlan_is_stripped_and_names_the_vni() {
 #[test]
 fn an_unmapped_vlan_is_carried_where_the_untagged_mapping_passes_tags() {
     let world = World::default();
-    let inner = udp_frame(station(TRUNK, PEER_V4));
+    let inner = udp_frame(unicast(TRUNK, PEER_V4));
     for tag in [q(99), S_TAG] {
-        let in_bytes = (tagged(&inner, tag), None, TagEdit::Leave, false);
-        let beside = (inner.clone(), Some(tag), TagEdit::Carry, true);
-        for (frame, beside, edit, inner_ip) in [in_bytes, beside] {
+        let in_band = (tagged(&inner, tag), None, TagEdit::Leave, false);
+        let in_skb = (inner.clone(), Some(tag), TagEdit::Carry, true);
+        for (frame, in_skb, edit, inner_ip) in [in_band, in_skb] {
             let meta = Meta {
                 ifindex: world.interfaces.trunk,
-                tag: beside,
+                tag: in_skb,
                 ..Meta::default()
             };
             let decision = at_port_with(&world, &meta, &frame);
@@ -466,7 +466,7 @@ fn an_unmapped_vlan_is_carried_where_the_untagged_mapping_passes_tags() {
 #[test]
 fn an_unmapped_vlan_is_dropped_where_nothing_passes_tags() {
     let world = World::default();
-    let inner = udp_frame(station(PLAIN, PEER_V4));
+    let inner = udp_frame(unicast(PLAIN, PEER_V4));
     for (ifindex, tag) in [
         (world.interfaces.access, q(7)),
         (world.interfaces.access, S_TAG),
@@ -490,7 +490,7 @@ fn an_unmapped_vlan_is_dropped_where_nothing_passes_tags() {
 #[test]
 fn untagged_frames_need_a_port() {
     let world = World::default();
-    let frame = udp_frame(station(PLAIN, PEER_V4));
+    let frame = udp_frame(unicast(PLAIN, PEER_V4));
     for ifindex in [world.interfaces.lone, world.interfaces.uplink, 0, 9999] {
         let decision = at_port(&world, ifindex, &frame);
         assert_eq!(left(&decision), Reason::NotAPort);
@@ -501,7 +501,7 @@ fn untagged_frames_need_a_port() {
 #[test]
 fn a_priority_tag_counts_as_no_vlan_and_is_stripped() {
     let world = World::default();
-    let inner = udp_frame(station(PLAIN, PEER_V4));
+    let inner = udp_frame(unicast(PLAIN, PEER_V4));
     let tag = q(0xe000);
     let decision = from_access(&world, &tagged(&inner, tag));
     assert_eq!(encap(&decision).tag, TagEdit::StripInBand);
@@ -519,10 +519,10 @@ fn a_priority_tag_counts_as_no_vlan_and_is_stripped() {
 fn a_second_tag_is_dropped_unless_the_vni_passes_tags() {
     let world = World::default();
     for (vid, number, passes) in [(10, PLAIN, false), (20, TRUNK, true)] {
-        let inner = tagged(&udp_frame(station(number, PEER_V4)), q(5));
-        let in_bytes = (tagged(&inner, q(vid)), None);
-        let beside = (inner.clone(), Some(q(vid)));
-        for (frame, tag) in [in_bytes, beside] {
+        let inner = tagged(&udp_frame(unicast(number, PEER_V4)), q(5));
+        let in_band = (tagged(&inner, q(vid)), None);
+        let in_skb = (inner.clone(), Some(q(vid)));
+        for (frame, tag) in [in_band, in_skb] {
             let meta = Meta {
                 ifindex: world.interfaces.trunk,
                 tag,
@@ -530,7 +530,7 @@ fn a_second_tag_is_dropped_unless_the_vni_passes_tags() {
             };
             let decision = at_port_with(&world, &meta, &frame);
             if passes {
-                // The kernel puts the second tag beside the frame; its device puts it back.
+                // The kernel puts the second tag into the skb; its device puts it back.
                 let via = via_kernel(&decision);
                 assert_eq!(via.reason, Reason::EncapsulatedByKernel);
                 let outcome = apply_port(&frame, &meta, PortStage::Tc, &decision, &world.tables);
@@ -546,7 +546,7 @@ fn a_second_tag_is_dropped_unless_the_vni_passes_tags() {
 #[test]
 fn two_tags_that_are_carried_stay_as_they_are() {
     let world = World::default();
-    let frame = tagged(&tagged(&udp_frame(station(TRUNK, PEER_V4)), q(5)), S_TAG);
+    let frame = tagged(&tagged(&udp_frame(unicast(TRUNK, PEER_V4)), q(5)), S_TAG);
     let decision = at_port(&world, world.interfaces.trunk, &frame);
     assert_eq!(encap(&decision).tag, TagEdit::Leave);
     assert!(!encap(&decision).inner_ip);
@@ -556,16 +556,16 @@ fn two_tags_that_are_carried_stay_as_they_are() {
 }
 
 #[test]
-fn a_station_at_another_port_gets_the_frame() {
+fn a_mac_at_another_port_gets_the_frame() {
     let world = World::default();
-    let frame = udp_frame(station(PLAIN, PORT_NARROW));
+    let frame = udp_frame(unicast(PLAIN, PORT_NARROW));
     let decision = from_access(&world, &frame);
     let to = deliver(&decision);
     assert_eq!((to.slot, to.vlan, to.strip), (PORT_NARROW, 0, 0));
     assert_eq!(to.ifindex, world.interfaces.narrow);
     assert!(to.to_other_end);
 
-    let frame = udp_frame(station(PLAIN, PORT_VLAN_10));
+    let frame = udp_frame(unicast(PLAIN, PORT_VLAN_10));
     let decision = from_access(&world, &frame);
     assert!(!deliver(&decision).to_other_end, "it lies here");
     let outcome = apply_port(
@@ -583,8 +583,8 @@ fn a_frame_moves_between_two_vlans_of_one_trunk() {
     let mut world = World::default();
     world
         .tables
-        .add_fdb(TRUNK, station(1_u32, 1_u32), FdbTarget::Port(PORT_NATIVE));
-    let frame = tagged(&udp_frame(station(1_u32, 1_u32)), q(20));
+        .add_fdb(TRUNK, unicast(1_u32, 1_u32), FdbTarget::Port(PORT_NATIVE));
+    let frame = tagged(&udp_frame(unicast(1_u32, 1_u32)), q(20));
     let decision = at_port(&world, world.interfaces.trunk, &frame);
     let to = deliver(&decision);
     assert_eq!((to.slot, to.tag), (PORT_NATIVE, TagEdit::StripInBand));
@@ -595,7 +595,7 @@ fn a_frame_moves_between_two_vlans_of_one_trunk() {
 #[test]
 fn a_carried_tag_is_delivered_with_the_frame() {
     let world = World::default();
-    let inner = udp_frame(station(TRUNK, PORT_CARRIER));
+    let inner = udp_frame(unicast(TRUNK, PORT_CARRIER));
     let meta = Meta {
         ifindex: world.interfaces.trunk,
         tag: Some(q(99)),
@@ -607,7 +607,7 @@ fn a_carried_tag_is_delivered_with_the_frame() {
     assert_eq!(outcome.skb_tag, Some(q(99)));
 
     // Into a VLAN: the port's tag goes outside.
-    let inner = udp_frame(station(TRUNK, PORT_VLAN_20));
+    let inner = udp_frame(unicast(TRUNK, PORT_VLAN_20));
     let meta = Meta {
         ifindex: world.interfaces.carrier,
         ..meta
@@ -621,18 +621,35 @@ fn a_carried_tag_is_delivered_with_the_frame() {
 #[test]
 fn a_frame_never_goes_back_to_the_port_it_came_from() {
     let world = World::default();
-    let decision = from_access(&world, &udp_frame(station(PLAIN, PORT_ACCESS)));
+    let decision = from_access(&world, &udp_frame(unicast(PLAIN, PORT_ACCESS)));
     assert_eq!(left(&decision), Reason::SamePort);
-    let frame = tagged(&udp_frame(station(PLAIN, PORT_VLAN_10)), q(10));
+    let frame = tagged(&udp_frame(unicast(PLAIN, PORT_VLAN_10)), q(10));
     let decision = at_port(&world, world.interfaces.trunk, &frame);
     assert_eq!(left(&decision), Reason::SamePort);
+}
+
+#[test]
+fn isolated_ports_exchange_no_frames() {
+    let world = World::default();
+    let tag = q(10);
+    let to_isolated = tagged(&udp_frame(unicast(PLAIN, PORT_NARROW)), tag);
+    let decision = at_port(&world, world.interfaces.trunk, &to_isolated);
+    assert_eq!(left(&decision), Reason::Isolated);
+    // With the others of the VNI they do, and with VTEPs.
+    let to_other = tagged(&udp_frame(unicast(PLAIN, PORT_ACCESS)), tag);
+    let decision = at_port(&world, world.interfaces.trunk, &to_other);
+    assert_eq!(deliver(&decision).slot, PORT_ACCESS);
+    let decision = from_access(&world, &udp_frame(unicast(PLAIN, PORT_NARROW)));
+    assert_eq!(deliver(&decision).slot, PORT_NARROW);
+    let to_vtep = tagged(&udp_frame(unicast(PLAIN, PEER_V4)), tag);
+    encap(&at_port(&world, world.interfaces.trunk, &to_vtep));
 }
 
 #[test]
 fn a_frame_too_large_for_its_port_is_dropped_but_not_a_gso_packet() {
     let world = World::default();
     for (payload, fits) in [(604, true), (605, false)] {
-        let destination = station(PLAIN, PORT_NARROW);
+        let destination = unicast(PLAIN, PORT_NARROW);
         let frame = build::ethernet(destination, elsewhere(), &[], 0x88cc, &vec![1; payload]);
         let decision = from_access(&world, &frame);
         if fits {
@@ -650,7 +667,7 @@ fn a_frame_too_large_for_its_port_is_dropped_but_not_a_gso_packet() {
 }
 
 #[test]
-fn groups_and_unknown_stations_are_flooded_from_their_port() {
+fn groups_and_unknown_unicast_are_flooded_from_their_port() {
     let world = world_with(|segment| {
         segment.tos = 0xb8;
         segment.ttl = 9;
@@ -658,7 +675,7 @@ fn groups_and_unknown_stations_are_flooded_from_their_port() {
     for destination in [
         MacAddr::BROADCAST,
         group(77_u32),
-        station(PLAIN, 999_u32),
+        unicast(PLAIN, 999_u32),
         MacAddr::ZERO,
     ] {
         let decision = from_access(&world, &udp_frame(destination));
@@ -699,7 +716,7 @@ fn a_flood_without_targets_is_dropped() {
 fn a_vni_that_does_not_flood_says_why() {
     let world = World::default();
     let quiet = world.interfaces.quiet;
-    let unknown = at_port(&world, quiet, &udp_frame(station(QUIET, 999_u32)));
+    let unknown = at_port(&world, quiet, &udp_frame(unicast(QUIET, 999_u32)));
     assert_eq!(left(&unknown), Reason::NoFdbEntry);
     let broadcast = at_port(&world, quiet, &udp_frame(MacAddr::BROADCAST));
     assert_eq!(left(&broadcast), Reason::FloodOff);
@@ -711,7 +728,7 @@ fn a_vni_that_does_not_flood_says_why() {
 fn an_unresolved_peer_is_reached_through_the_slow_path_device() {
     let world = World::default();
     for (peer, checksum) in [(PEER_V4_UNRESOLVED, false), (PEER_V6_UNRESOLVED, true)] {
-        let decision = from_access(&world, &udp_frame(station(PLAIN, peer)));
+        let decision = from_access(&world, &udp_frame(unicast(PLAIN, peer)));
         let via = via_kernel(&decision);
         assert_eq!(via.reason, Reason::EncapsulatedUnresolved);
         assert_eq!((via.peer, via.vni, via.ttl), (peer, 100, 64));
@@ -725,7 +742,7 @@ fn an_unresolved_peer_is_reached_through_the_slow_path_device() {
 #[test]
 fn a_peer_without_a_route_is_a_drop_of_its_own() {
     let world = World::default();
-    let frame = udp_frame(station(PLAIN, PEER_UNREACHABLE));
+    let frame = udp_frame(unicast(PLAIN, PEER_UNREACHABLE));
     assert_eq!(left(&from_access(&world, &frame)), Reason::NoRoute);
     let xdp = at_port_xdp(&world, world.interfaces.access, &frame);
     assert_eq!(left(&xdp), Reason::NoRoute);
@@ -735,7 +752,7 @@ fn a_peer_without_a_route_is_a_drop_of_its_own() {
 fn entries_that_lead_nowhere_are_our_fault() {
     let world = World::default();
     for target in [GONE_PEER.get(), GONE_PORT.get()] {
-        let decision = from_access(&world, &udp_frame(station(PLAIN, target)));
+        let decision = from_access(&world, &udp_frame(unicast(PLAIN, target)));
         assert_eq!(left(&decision), Reason::TableGap);
     }
 }
@@ -755,7 +772,7 @@ fn the_packet_that_encapsulation_makes_must_fit_the_path() {
     // 1500 less IP, UDP, VXLAN and the inner Ethernet header.
     for (peer, room) in [(PEER_V4, 1450), (PEER_V6_ZERO, 1430)] {
         for (payload, fits) in [(room, true), (room + 1, false)] {
-            let destination = station(PLAIN, peer);
+            let destination = unicast(PLAIN, peer);
             let frame = build::ethernet(destination, elsewhere(), &[], 0x88cc, &vec![1; payload]);
             let decision = from_access(&world, &frame);
             if fits {
@@ -773,16 +790,16 @@ fn a_tag_that_is_stripped_takes_no_room_and_one_that_is_carried_does() {
     let trunk = world.interfaces.trunk;
     for (vid, room) in [(20, 1450), (99, 1446)] {
         for (payload, fits) in [(room, true), (room + 1, false)] {
-            let destination = station(TRUNK, PEER_V4);
+            let destination = unicast(TRUNK, PEER_V4);
             let inner = build::ethernet(destination, elsewhere(), &[], 0x88cc, &vec![1; payload]);
-            let in_bytes = at_port(&world, trunk, &tagged(&inner, q(vid)));
+            let in_band = at_port(&world, trunk, &tagged(&inner, q(vid)));
             let meta = Meta {
                 ifindex: trunk,
                 tag: Some(q(vid)),
                 ..Meta::default()
             };
-            let beside = at_port_with(&world, &meta, &inner);
-            for decision in [in_bytes, beside] {
+            let in_skb = at_port_with(&world, &meta, &inner);
+            for decision in [in_band, in_skb] {
                 if fits {
                     encap(&decision);
                 } else {
@@ -794,11 +811,11 @@ fn a_tag_that_is_stripped_takes_no_room_and_one_that_is_carried_does() {
 }
 
 /// A GSO packet of TCP over `ip`, with segments of `gso_size` bytes, at the trunk; `vid` as skb or in-band tag.
-fn gso_packet(ip: &Ip, gso_size: u32, vid: Option<u16>, in_bytes: bool) -> Decision {
+fn gso_packet(ip: &Ip, gso_size: u32, vid: Option<u16>, in_band: bool) -> Decision {
     let world = World::default();
-    let mut frame = pending_frame(station(TRUNK, PEER_V4), ip, 8000);
+    let mut frame = pending_frame(unicast(TRUNK, PEER_V4), ip, 8000);
     let mut tag = vid.map(q);
-    if in_bytes {
+    if in_band {
         frame = tagged(&frame, tag.take().unwrap());
     }
     let meta = Meta {
@@ -822,15 +839,15 @@ fn each_segment_of_a_gso_packet_must_fit_the_path() {
 
 #[test]
 fn the_tag_of_a_gso_packet_takes_room_in_each_segment_if_it_is_carried() {
-    for in_bytes in [false, true] {
+    for in_band in [false, true] {
         let room = |vid, gso_size| {
-            let decision = gso_packet(&inner_v4(), gso_size, Some(vid), in_bytes);
+            let decision = gso_packet(&inner_v4(), gso_size, Some(vid), in_band);
             decision.verdict.reason(false)
         };
-        assert_eq!(room(20, 1410), Reason::Encapsulated, "stripped {in_bytes}");
-        assert_eq!(room(20, 1411), Reason::TooBig, "stripped {in_bytes}");
-        assert_eq!(room(99, 1406), Reason::Encapsulated, "carried {in_bytes}");
-        assert_eq!(room(99, 1407), Reason::TooBig, "carried {in_bytes}");
+        assert_eq!(room(20, 1410), Reason::Encapsulated, "stripped {in_band}");
+        assert_eq!(room(20, 1411), Reason::TooBig, "stripped {in_band}");
+        assert_eq!(room(99, 1406), Reason::Encapsulated, "carried {in_band}");
+        assert_eq!(room(99, 1407), Reason::TooBig, "carried {in_band}");
     }
 }
 
@@ -838,7 +855,7 @@ fn the_tag_of_a_gso_packet_takes_room_in_each_segment_if_it_is_carried() {
 fn udp_gso_packets_are_measured_by_their_own_headers() {
     let world = World::default();
     let packet = inner_v4().udp((1, 2), Checksum::Pending, &[1; 6000]);
-    let destination = station(PLAIN, PEER_V4);
+    let destination = unicast(PLAIN, PEER_V4);
     let frame = build::ethernet(destination, elsewhere(), &[], 0x0800, &packet);
     for (gso_size, fits) in [(1422, true), (1423, false)] {
         let meta = Meta {
@@ -859,7 +876,7 @@ fn udp_gso_packets_are_measured_by_their_own_headers() {
 fn a_checksum_over_ipv6_is_made_here_only_where_the_inner_one_is_pending() {
     let world = World::default();
     for ip in [inner_v4(), inner_v6()] {
-        let destination = station(PLAIN, PEER_V6);
+        let destination = unicast(PLAIN, PEER_V6);
         let pending = from_access(&world, &pending_frame(destination, &ip, 100));
         assert!(encap(&pending).fields.inner_sum.is_some());
         for checksum in [Checksum::Complete, Checksum::Zero, Checksum::Wrong] {
@@ -873,9 +890,9 @@ fn a_checksum_over_ipv6_is_made_here_only_where_the_inner_one_is_pending() {
 }
 
 #[test]
-fn what_offload_cannot_be_told_of_gets_its_checksum_from_the_kernel_device() {
+fn what_offload_cannot_know_gets_its_checksum_from_the_slow_path_device() {
     let world = World::default();
-    let destination = station(PLAIN, PEER_V6);
+    let destination = unicast(PLAIN, PEER_V6);
     let pending = |ip: &Ip| pending_frame(destination, ip, 100);
     let mut options = inner_v4();
     options.options = 4;
@@ -902,7 +919,7 @@ fn what_offload_cannot_be_told_of_gets_its_checksum_from_the_kernel_device() {
 #[test]
 fn gso_packets_over_ipv6_with_checksum_go_through_the_slow_path_device() {
     let world = World::default();
-    let frame = pending_frame(station(PLAIN, PEER_V6), &inner_v4(), 8000);
+    let frame = pending_frame(unicast(PLAIN, PEER_V6), &inner_v4(), 8000);
     let meta = Meta {
         ifindex: world.interfaces.access,
         tag: None,
@@ -917,7 +934,7 @@ fn a_peer_that_takes_zero_over_ipv6_gets_zero() {
     let world = World::default();
     for checksum in [Checksum::Complete, Checksum::Pending] {
         let packet = inner_v4().udp((1, 2), checksum, &[1; 99]);
-        let destination = station(PLAIN, PEER_V6_ZERO);
+        let destination = unicast(PLAIN, PEER_V6_ZERO);
         let frame = build::ethernet(destination, elsewhere(), &[], 0x0800, &packet);
         let decision = from_access(&world, &frame);
         assert_eq!(encap(&decision).fields.inner_sum, None);
@@ -943,7 +960,7 @@ fn what_does_not_fit_a_16_bit_length_goes_through_the_slow_path_device() {
                 tag: None,
                 gso_size,
             };
-            let frame = pending_frame(station(PLAIN, peer), &inner_v4(), 70_000);
+            let frame = pending_frame(unicast(PLAIN, peer), &inner_v4(), 70_000);
             let fits = at_port_with(&world, &meta, &frame[..longest]);
             assert_eq!(encap(&fits).fields.inner_len as usize, longest);
             let via = via_kernel(&at_port_with(&world, &meta, &frame[..=longest]));
@@ -957,17 +974,17 @@ fn xdp_encapsulates_plain_frames_and_leaves_the_rest() {
     let world = World::default();
     let access = world.interfaces.access;
     for peer in [PEER_V4, PEER_V6_ZERO] {
-        let frame = udp_frame(station(PLAIN, peer));
+        let frame = udp_frame(unicast(PLAIN, peer));
         let xdp = at_port_xdp(&world, access, &frame);
         assert_eq!(xdp, from_access(&world, &frame));
         encap(&xdp);
     }
     for frame in [
-        udp_frame(station(PLAIN, PEER_V6)),
-        udp_frame(station(PLAIN, PEER_V4_UNRESOLVED)),
-        pending_frame(station(PLAIN, PEER_V4), &inner_v4(), 100),
-        ip_frame(station(PLAIN, PEER_V4), &inner_v4(), 2000),
-        udp_frame(station(PLAIN, PORT_NARROW)),
+        udp_frame(unicast(PLAIN, PEER_V6)),
+        udp_frame(unicast(PLAIN, PEER_V4_UNRESOLVED)),
+        pending_frame(unicast(PLAIN, PEER_V4), &inner_v4(), 100),
+        ip_frame(unicast(PLAIN, PEER_V4), &inner_v4(), 2000),
+        udp_frame(unicast(PLAIN, PORT_NARROW)),
         udp_frame(MacAddr::BROADCAST),
     ] {
         assert_eq!(left(&at_port_xdp(&world, access, &frame)), Reason::LeftToTc);
@@ -977,7 +994,7 @@ fn xdp_encapsulates_plain_frames_and_leaves_the_rest() {
 #[test]
 fn xdp_leaves_a_peer_whose_interface_it_cannot_redirect_to() {
     let mut world = World::default();
-    let frame = udp_frame(station(PLAIN, PEER_V4));
+    let frame = udp_frame(unicast(PLAIN, PEER_V4));
     let peer = world.tables.peers.get_mut(&PEER_V4).unwrap();
     peer.flags &= !Peer::XDP_TARGET;
     let xdp = at_port_xdp(&world, world.interfaces.access, &frame);
@@ -988,7 +1005,7 @@ fn xdp_leaves_a_peer_whose_interface_it_cannot_redirect_to() {
 #[test]
 fn xdp_strips_a_mapped_tag() {
     let world = World::default();
-    let inner = udp_frame(station(PLAIN, PEER_V4));
+    let inner = udp_frame(unicast(PLAIN, PEER_V4));
     let frame = tagged(&inner, q(10));
     let decision = at_port_xdp(&world, world.interfaces.trunk, &frame);
     let meta = Meta::default();
@@ -996,7 +1013,7 @@ fn xdp_strips_a_mapped_tag() {
     assert_eq!(&sent.frame[50..], inner);
 }
 
-/// A frame of TCP or UDP whose checksum is pending, with or without a tag beside it or in its bytes.
+/// A frame of TCP or UDP whose checksum is pending, with or without an skb tag or an in-band one.
 fn any_pending() -> impl Strategy<Value = (Vec<u8>, Option<Tag>)> {
     let payload = proptest::collection::vec(any::<u8>(), 0..1300);
     (
@@ -1023,7 +1040,7 @@ fn any_pending() -> impl Strategy<Value = (Vec<u8>, Option<Tag>)> {
             } else {
                 ip.udp(ports, Checksum::Pending, &payload)
             };
-            let destination = station(TRUNK, PEER_V6);
+            let destination = unicast(TRUNK, PEER_V6);
             let frame = build::ethernet(destination, elsewhere(), &[], ip.ethertype(), &packet);
             let tag = q(tci);
             match tagging {

@@ -22,15 +22,15 @@ pub(crate) const OURS_V6: &str = frames::LOCALS[1];
 pub(crate) const REMOTE_V4: &str = "192.0.2.2";
 pub(crate) const REMOTE_V6: &str = "2001:db8::2";
 
-/// A station elsewhere, as a source.
+/// A unicast MAC elsewhere, as a source.
 pub(crate) fn elsewhere() -> MacAddr {
-    frames::station(9_u32, 1_u32)
+    frames::unicast(9_u32, 1_u32)
 }
 
 /// A world in which an entry of [`frames::PLAIN`] leads to a port of another VNI, and the MAC that it is for.
 pub(crate) fn astray() -> (World, MacAddr) {
     let mut world = World::default();
-    let mac = frames::station(frames::PLAIN, 998_u32);
+    let mac = frames::unicast(frames::PLAIN, 998_u32);
     let target = FdbTarget::Port(frames::PORT_NATIVE);
     world.tables.add_fdb(frames::PLAIN, mac, target);
     (world, mac)
@@ -105,7 +105,7 @@ pub(crate) fn at_port_xdp(world: &World, ifindex: u32, frame: &[u8]) -> Decision
     decide_port(frame, &meta, port::PortStage::Xdp, &world.tables)
 }
 
-/// What TC makes of a frame with what the kernel knows beside it.
+/// What TC makes of a frame with what the kernel knows of it besides.
 pub(crate) fn at_port_with(world: &World, meta: &Meta, frame: &[u8]) -> Decision {
     decide_port(frame, meta, port::PortStage::Tc, &world.tables)
 }

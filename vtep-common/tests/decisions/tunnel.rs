@@ -13,7 +13,7 @@ use vtep_common::{
     testkit::apply::apply_tunnel,
     testkit::frames::{
         GONE_PORT, LONE, PEER_V4, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_NATIVE, PORT_VLAN_10,
-        QUIET, TRUNK, World, group, station,
+        QUIET, TRUNK, World, group, unicast,
     },
 };
 
@@ -37,8 +37,8 @@ fn decide(frame: &[u8], key: &TunnelKey) -> Decision {
 }
 
 #[test]
-fn a_frame_for_a_local_station_is_delivered_as_it_is() {
-    let frame = udp_frame(station(PLAIN, PORT_ACCESS));
+fn a_frame_for_a_local_mac_is_delivered_as_it_is() {
+    let frame = udp_frame(unicast(PLAIN, PORT_ACCESS));
     let decision = decide(&frame, &key(100));
     let to = deliver(&decision);
     assert_eq!((to.slot, to.strip), (PORT_ACCESS, 0));
@@ -53,7 +53,7 @@ fn a_gro_packet_is_delivered_whatever_its_size() {
         gso_size: 500,
         ..Meta::default()
     };
-    let frame = [udp_frame(station(PLAIN, PORT_NARROW)), vec![0; 9000]].concat();
+    let frame = [udp_frame(unicast(PLAIN, PORT_NARROW)), vec![0; 9000]].concat();
     let decision = decide_tunnel(frame.as_slice(), &meta, &key(100), &world.tables);
     assert_eq!(deliver(&decision).slot, PORT_NARROW);
     assert_eq!(left(&decide(&frame, &key(100))), Reason::TooBig);
@@ -61,7 +61,7 @@ fn a_gro_packet_is_delivered_whatever_its_size() {
 
 #[test]
 fn floods_go_to_local_ports_alone() {
-    for destination in [station(PLAIN, 999_u32), group(77_u32), MacAddr::BROADCAST] {
+    for destination in [unicast(PLAIN, 999_u32), group(77_u32), MacAddr::BROADCAST] {
         let decision = decide(&udp_frame(destination), &key(100));
         assert_eq!(decision.verdict, Verdict::FloodPorts(PLAIN.into()));
     }
@@ -98,20 +98,20 @@ fn a_flood_without_local_ports_has_nowhere_to_go() {
 fn a_vni_that_does_not_flood_does_not_flood_here_either() {
     let decision = decide(&udp_frame(group(77_u32)), &key(300));
     assert_eq!(left(&decision), Reason::FloodOff);
-    let decision = decide(&udp_frame(station(QUIET, 999_u32)), &key(300));
+    let decision = decide(&udp_frame(unicast(QUIET, 999_u32)), &key(300));
     assert_eq!(left(&decision), Reason::NoFdbEntry);
 }
 
 #[test]
-fn a_frame_for_a_station_behind_a_vtep_never_goes_back() {
-    let decision = decide(&udp_frame(station(PLAIN, PEER_V4)), &key(100));
+fn a_frame_for_a_mac_behind_a_vtep_never_goes_back() {
+    let decision = decide(&udp_frame(unicast(PLAIN, PEER_V4)), &key(100));
     assert_eq!(left(&decision), Reason::SplitHorizon);
 }
 
 #[test]
 fn an_entry_that_leads_to_no_port_or_to_one_of_another_vni_is_our_fault() {
     let (world, mac) = astray();
-    for destination in [station(PLAIN, GONE_PORT), mac] {
+    for destination in [unicast(PLAIN, GONE_PORT), mac] {
         let frame = udp_frame(destination);
         let decision = decide_tunnel(frame.as_slice(), &Meta::default(), &key(100), &world.tables);
         assert_eq!(left(&decision), Reason::TableGap);
@@ -120,7 +120,7 @@ fn an_entry_that_leads_to_no_port_or_to_one_of_another_vni_is_our_fault() {
 
 #[test]
 fn what_was_sent_to_another_address_passes_and_what_we_sent_is_dropped() {
-    let frame = udp_frame(station(PLAIN, PORT_ACCESS));
+    let frame = udp_frame(unicast(PLAIN, PORT_ACCESS));
     let to_another = TunnelKey {
         destination: Some(addr("192.0.2.77").into()),
         ..key(100)
@@ -141,7 +141,7 @@ fn what_was_sent_to_another_address_passes_and_what_we_sent_is_dropped() {
 #[test]
 fn an_unknown_vni_is_dropped() {
     for vni in [0, 101, 600] {
-        let decision = decide(&udp_frame(station(PLAIN, PORT_ACCESS)), &key(vni));
+        let decision = decide(&udp_frame(unicast(PLAIN, PORT_ACCESS)), &key(vni));
         assert_eq!(left(&decision), Reason::UnknownVni);
     }
 }
@@ -150,13 +150,13 @@ fn an_unknown_vni_is_dropped() {
 fn a_tag_is_dropped_unless_the_vni_passes_tags_wherever_it_stands() {
     let world = World::default();
     for (vni, destination, passes) in [
-        (100, station(PLAIN, PORT_ACCESS), false),
-        (200, station(TRUNK, PORT_NATIVE), true),
+        (100, unicast(PLAIN, PORT_ACCESS), false),
+        (200, unicast(TRUNK, PORT_NATIVE), true),
     ] {
         let plain = udp_frame(destination);
-        let in_bytes = (tagged(&plain, q(7)), None);
-        let beside = (plain, Some(q(7)));
-        for (frame, tag) in [in_bytes, beside] {
+        let in_band = (tagged(&plain, q(7)), None);
+        let in_skb = (plain, Some(q(7)));
+        for (frame, tag) in [in_band, in_skb] {
             let meta = Meta {
                 tag,
                 ..Meta::default()
@@ -175,7 +175,7 @@ fn a_tag_is_dropped_unless_the_vni_passes_tags_wherever_it_stands() {
 
 #[test]
 fn a_frame_for_a_trunk_gets_the_vlan_of_its_port() {
-    let frame = udp_frame(station(PLAIN, PORT_VLAN_10));
+    let frame = udp_frame(unicast(PLAIN, PORT_VLAN_10));
     let decision = decide(&frame, &key(100));
     let outcome = apply_tunnel(&frame, &Meta::default(), &decision);
     assert_eq!(outcome.action, Action::Redirect);
@@ -184,7 +184,7 @@ fn a_frame_for_a_trunk_gets_the_vlan_of_its_port() {
 
 #[test]
 fn short_frames_are_dropped_and_small_ones_are_not() {
-    let frame = udp_frame(station(PLAIN, PORT_ACCESS));
+    let frame = udp_frame(unicast(PLAIN, PORT_ACCESS));
     for len in 0..14 {
         let decision = decide(&frame[..len], &key(100));
         assert_eq!(left(&decision), Reason::InnerTruncated);

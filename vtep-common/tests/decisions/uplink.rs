@@ -23,7 +23,7 @@ use vtep_common::{
         build::{self, Checksum, Ip, Underlay},
         frames::{
             GONE_PORT, LONE, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_NATIVE,
-            PORT_QUIET, PORT_VLAN_10, QUIET, TRUNK, World, group, station,
+            PORT_QUIET, PORT_VLAN_10, QUIET, TRUNK, World, group, unicast,
         },
     },
     wire::{ethernet, vlan},
@@ -35,9 +35,9 @@ use crate::shared::{
 };
 
 #[test]
-fn a_frame_for_a_local_station_is_delivered_without_its_outer_headers() {
+fn a_frame_for_a_local_mac_is_delivered_without_its_outer_headers() {
     let world = World::default();
-    let inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    let inner = udp_frame(unicast(PLAIN, PORT_ACCESS));
     for (underlay, peer) in underlays(100).into_iter().zip([PEER_V4, PEER_V6]) {
         let frame = underlay.frame(&inner);
         for stage in [DecapStage::Xdp, DecapStage::Tc] {
@@ -61,25 +61,25 @@ fn a_frame_for_a_local_station_is_delivered_without_its_outer_headers() {
 #[test]
 fn a_frame_for_a_trunk_gets_the_vlan_of_its_port() {
     let world = World::default();
-    let inner = udp_frame(station(PLAIN, PORT_VLAN_10));
+    let inner = udp_frame(unicast(PLAIN, PORT_VLAN_10));
     for underlay in underlays(100) {
         let frame = underlay.frame(&inner);
         let decision = at_uplink(&world, &frame);
         assert_eq!(deliver(&decision).vlan, 10);
 
-        let beside = apply_uplink(&frame, &Meta::default(), DecapStage::Tc, &decision);
-        assert_eq!((beside.frame, beside.skb_tag), (inner.clone(), Some(q(10))));
+        let in_skb = apply_uplink(&frame, &Meta::default(), DecapStage::Tc, &decision);
+        assert_eq!((in_skb.frame, in_skb.skb_tag), (inner.clone(), Some(q(10))));
 
         let decision = at_uplink_xdp(&world, &frame);
-        let in_bytes = apply_uplink(&frame, &Meta::default(), DecapStage::Xdp, &decision);
-        assert_eq!(in_bytes.frame, tagged(&inner, q(10)));
-        assert_eq!(in_bytes.skb_tag, None);
+        let in_band = apply_uplink(&frame, &Meta::default(), DecapStage::Xdp, &decision);
+        assert_eq!(in_band.frame, tagged(&inner, q(10)));
+        assert_eq!(in_band.skb_tag, None);
     }
 }
 
 #[test]
 fn a_vtep_that_is_no_peer_is_welcome() {
-    let inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    let inner = udp_frame(unicast(PLAIN, PORT_ACCESS));
     let frame = Underlay::new(Ip::between("203.0.113.9", OURS_V4), 100).frame(&inner);
     let decision = at_uplink(&World::default(), &frame);
     assert_eq!(deliver(&decision).slot, PORT_ACCESS);
@@ -89,7 +89,7 @@ fn a_vtep_that_is_no_peer_is_welcome() {
 #[test]
 fn overlapping_macs_of_two_vnis_stay_apart() {
     let mut world = World::default();
-    let twin = station(PLAIN, PORT_ACCESS);
+    let twin = unicast(PLAIN, PORT_ACCESS);
     world
         .tables
         .add_fdb(TRUNK, twin, FdbTarget::Port(PORT_NATIVE));
@@ -107,9 +107,9 @@ fn overlapping_macs_of_two_vnis_stay_apart() {
 }
 
 #[test]
-fn a_frame_for_a_station_behind_a_vtep_never_goes_back() {
+fn a_frame_for_a_mac_behind_a_vtep_never_goes_back() {
     for underlay in underlays(100) {
-        let frame = underlay.frame(&udp_frame(station(PLAIN, PEER_V6)));
+        let frame = underlay.frame(&udp_frame(unicast(PLAIN, PEER_V6)));
         for decision in [
             at_uplink(&World::default(), &frame),
             at_uplink_xdp(&World::default(), &frame),
@@ -126,7 +126,7 @@ fn an_unknown_vni_is_dropped() {
     // 600 leads to a segment that is gone.
     for vni in [0, 101, 600, 0x00ff_fffe] {
         for underlay in underlays(vni) {
-            let frame = underlay.frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+            let frame = underlay.frame(&udp_frame(unicast(PLAIN, PORT_ACCESS)));
             let decision = at_uplink(&world, &frame);
             assert_eq!(left(&decision), Reason::UnknownVni);
             assert_eq!(decision.segment, SegmentId::NONE);
@@ -138,7 +138,7 @@ fn an_unknown_vni_is_dropped() {
 fn a_packet_from_one_of_our_own_addresses_is_dropped() {
     for (from, to) in [(OURS_V4, OURS_V4), (OURS_V6, OURS_V6)] {
         let frame = Underlay::new(Ip::between(from, to), 100)
-            .frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+            .frame(&udp_frame(unicast(PLAIN, PORT_ACCESS)));
         for decision in [
             at_uplink(&World::default(), &frame),
             at_uplink_xdp(&World::default(), &frame),
@@ -152,8 +152,8 @@ fn a_packet_from_one_of_our_own_addresses_is_dropped() {
 fn reserved_bits_matter_only_where_the_vni_is_strict() {
     let world = World::default();
     for (vni, destination, strict) in [
-        (100, station(PLAIN, PORT_ACCESS), false),
-        (200, station(TRUNK, PORT_NATIVE), true),
+        (100, unicast(PLAIN, PORT_ACCESS), false),
+        (200, unicast(TRUNK, PORT_NATIVE), true),
     ] {
         for mut underlay in underlays(vni) {
             underlay.second |= 1;
@@ -180,13 +180,13 @@ fn an_inner_tag_is_dropped_unless_the_vni_passes_tags() {
         },
     ] {
         for underlay in underlays(100) {
-            let inner = tagged(&udp_frame(station(PLAIN, PORT_ACCESS)), tag);
+            let inner = tagged(&udp_frame(unicast(PLAIN, PORT_ACCESS)), tag);
             let frame = underlay.frame(&inner);
             assert_eq!(left(&at_uplink(&world, &frame)), Reason::InnerVlan);
             assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::InnerVlan);
         }
         for underlay in underlays(200) {
-            let inner = tagged(&udp_frame(station(TRUNK, PORT_NATIVE)), tag);
+            let inner = tagged(&udp_frame(unicast(TRUNK, PORT_NATIVE)), tag);
             let frame = underlay.frame(&inner);
             let decision = at_uplink(&world, &frame);
             deliver(&decision);
@@ -212,7 +212,7 @@ fn ecn_is_merged_as_rfc_6040_says_or_left_to_the_kernel() {
             Ip::between("fd00::1", "fd00::2"),
         ] {
             ip.tos = 0x48 | inner;
-            let carried = ip_frame(station(PLAIN, PORT_ACCESS), &ip, 60);
+            let carried = ip_frame(unicast(PLAIN, PORT_ACCESS), &ip, 60);
             for mut underlay in underlays(100) {
                 underlay.ip.tos = 0xb8 | outer;
                 let decision = at_uplink(&World::default(), &underlay.frame(&carried));
@@ -236,7 +236,7 @@ fn ecn_of_what_is_not_ip_is_nobodys() {
     ] {
         let mut payload = [0; 60];
         payload[0] = first;
-        let destination = station(PLAIN, PORT_ACCESS);
+        let destination = unicast(PLAIN, PORT_ACCESS);
         let inner = build::ethernet(destination, elsewhere(), &[], ethertype, &payload);
         for mut underlay in underlays(100) {
             underlay.ip.tos = ecn::CE;
@@ -248,7 +248,7 @@ fn ecn_of_what_is_not_ip_is_nobodys() {
 
 #[test]
 fn an_inner_frame_without_an_ethernet_header_is_dropped() {
-    let inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    let inner = udp_frame(unicast(PLAIN, PORT_ACCESS));
     for underlay in underlays(100) {
         for len in 0..ethernet::LEN {
             let frame = underlay.frame(&inner[..len]);
@@ -263,9 +263,9 @@ fn an_inner_frame_without_an_ethernet_header_is_dropped() {
 }
 
 #[test]
-fn a_source_that_is_no_station_is_dropped() {
+fn a_source_that_is_not_unicast_is_dropped() {
     let world = World::default();
-    let mut inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    let mut inner = udp_frame(unicast(PLAIN, PORT_ACCESS));
     for source in [[0; 6], [0xff; 6], [1, 0, 0x5e, 0, 0, 1]] {
         inner[6..12].copy_from_slice(&source);
         for underlay in underlays(100) {
@@ -276,17 +276,17 @@ fn a_source_that_is_no_station_is_dropped() {
 }
 
 #[test]
-fn unknown_stations_and_groups_are_left_to_be_flooded_where_the_vni_floods() {
+fn unknown_unicast_and_groups_are_left_to_be_flooded_where_the_vni_floods() {
     let world = World::default();
     for underlay in underlays(100) {
-        for destination in [station(PLAIN, 999_u32), group(PLAIN), group(77_u32)] {
+        for destination in [unicast(PLAIN, 999_u32), group(PLAIN), group(77_u32)] {
             let frame = underlay.frame(&udp_frame(destination));
             assert_eq!(left(&at_uplink(&world, &frame)), Reason::LeftToKernel);
             assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::LeftToTc);
         }
     }
     for underlay in underlays(300) {
-        let frame = underlay.frame(&udp_frame(station(QUIET, 999_u32)));
+        let frame = underlay.frame(&udp_frame(unicast(QUIET, 999_u32)));
         assert_eq!(left(&at_uplink(&world, &frame)), Reason::NoFdbEntry);
         let frame = underlay.frame(&udp_frame(group(77_u32)));
         assert_eq!(left(&at_uplink(&world, &frame)), Reason::FloodOff);
@@ -298,7 +298,7 @@ fn unknown_stations_and_groups_are_left_to_be_flooded_where_the_vni_floods() {
 fn xdp_leaves_a_port_that_it_cannot_redirect_to() {
     let world = World::default();
     for underlay in underlays(100) {
-        let frame = underlay.frame(&udp_frame(station(PLAIN, PORT_NARROW)));
+        let frame = underlay.frame(&udp_frame(unicast(PLAIN, PORT_NARROW)));
         assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::LeftToTc);
         let to = deliver(&at_uplink(&world, &frame));
         assert!(to.to_other_end, "TC hands it straight over");
@@ -315,7 +315,7 @@ fn xdp_leaves_checksums_that_are_pending_where_they_can_be() {
                 ip.udp((1, 2), checksum, &[3; 40]),
                 ip.tcp((1, 2), checksum, &[3; 41]),
             ] {
-                let destination = station(PLAIN, PORT_ACCESS);
+                let destination = unicast(PLAIN, PORT_ACCESS);
                 let inner = build::ethernet(destination, elsewhere(), &[], ip.ethertype(), &packet);
                 for underlay in underlays(100) {
                     let frame = underlay.frame(&inner);
@@ -340,7 +340,7 @@ fn xdp_leaves_checksums_that_are_pending_behind_a_tag_too() {
     let world = World::default();
     let ip = Ip::between("10.0.0.1", "10.0.0.2");
     let packet = ip.udp((1, 2), Checksum::Pending, &[3; 40]);
-    let destination = station(TRUNK, PORT_NATIVE);
+    let destination = unicast(TRUNK, PORT_NATIVE);
     let inner = build::ethernet(destination, elsewhere(), &[q(7)], ip.ethertype(), &packet);
     for underlay in underlays(200) {
         let decision = at_uplink_xdp(&world, &underlay.frame(&inner));
@@ -352,7 +352,7 @@ fn xdp_leaves_checksums_that_are_pending_behind_a_tag_too() {
 fn a_packet_with_bytes_behind_it_is_left_to_be_trimmed() {
     let world = World::default();
     for underlay in underlays(100) {
-        let sound = underlay.frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+        let sound = underlay.frame(&udp_frame(unicast(PLAIN, PORT_ACCESS)));
         let frame = [sound.as_slice(), &[0; 4]].concat();
         assert_eq!(left(&at_uplink(&world, &frame)), Reason::LeftToKernel);
         assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::LeftToTc);
@@ -362,7 +362,7 @@ fn a_packet_with_bytes_behind_it_is_left_to_be_trimmed() {
 #[test]
 fn padding_within_the_inner_frame_is_part_of_it() {
     let world = World::default();
-    let inner = [udp_frame(station(PLAIN, PORT_ACCESS)), vec![0; 18]].concat();
+    let inner = [udp_frame(unicast(PLAIN, PORT_ACCESS)), vec![0; 18]].concat();
     for underlay in underlays(100) {
         let frame = underlay.frame(&inner);
         let decision = at_uplink(&world, &frame);
@@ -377,7 +377,7 @@ fn tc_leaves_inner_frames_that_are_too_small_for_it() {
     // `bpf_skb_adjust_room` leaves at least an IP header of the outer family.
     for (underlay, least) in underlays(100).into_iter().zip([20, 40]) {
         for payload in 0..60 {
-            let destination = station(PLAIN, PORT_ACCESS);
+            let destination = unicast(PLAIN, PORT_ACCESS);
             let inner = build::ethernet(destination, elsewhere(), &[], 0x88cc, &vec![1; payload]);
             let frame = underlay.frame(&inner);
             let decision = at_uplink(&world, &frame);
@@ -397,7 +397,7 @@ fn a_frame_that_does_not_fit_its_port_is_dropped_by_tc() {
     for underlay in underlays(100) {
         // 600 bytes and an Ethernet header with a tag.
         for (len, fits) in [(618, true), (619, false)] {
-            let destination = station(PLAIN, PORT_NARROW);
+            let destination = unicast(PLAIN, PORT_NARROW);
             let payload = vec![1; len - ethernet::LEN];
             let inner = build::ethernet(destination, elsewhere(), &[], 0x88cc, &payload);
             let frame = underlay.frame(&inner);
@@ -422,7 +422,7 @@ fn gro_packets_are_left_to_the_slow_path_device_whatever_their_size() {
     for underlay in underlays(100) {
         for len in [100, 9000] {
             let ip = Ip::between("10.0.0.1", "10.0.0.2");
-            let inner = ip_frame(station(PLAIN, PORT_ACCESS), &ip, len);
+            let inner = ip_frame(unicast(PLAIN, PORT_ACCESS), &ip, len);
             let frame = underlay.frame(&inner);
             let decision = decide_uplink(frame.as_slice(), &meta, DecapStage::Tc, &world.tables);
             assert_eq!(left(&decision), Reason::LeftToKernel);
@@ -433,7 +433,7 @@ fn gro_packets_are_left_to_the_slow_path_device_whatever_their_size() {
 #[test]
 fn what_is_not_ours_passes_and_xdp_leaves_it_to_be_counted_by_tc() {
     let world = World::default();
-    let inner = udp_frame(station(PLAIN, PORT_ACCESS));
+    let inner = udp_frame(unicast(PLAIN, PORT_ACCESS));
     let mut dns = Underlay::new(Ip::between(REMOTE_V4, OURS_V4), 100);
     dns.udp_port = 53;
     let mut options = Underlay::new(Ip::between(REMOTE_V4, OURS_V4), 100);
@@ -460,7 +460,7 @@ fn what_is_not_ours_passes_and_xdp_leaves_it_to_be_counted_by_tc() {
 fn a_tag_on_the_outside_belongs_to_somebody_else() {
     let world = World::default();
     for underlay in underlays(100) {
-        let frame = underlay.frame(&udp_frame(station(PLAIN, PORT_ACCESS)));
+        let frame = underlay.frame(&udp_frame(unicast(PLAIN, PORT_ACCESS)));
         let meta = Meta {
             tag: Some(q(7)),
             ..Meta::default()
@@ -476,7 +476,7 @@ fn a_tag_on_the_outside_belongs_to_somebody_else() {
 fn an_entry_that_leads_to_no_port_is_our_fault() {
     let world = World::default();
     for underlay in underlays(100) {
-        let frame = underlay.frame(&udp_frame(station(PLAIN, GONE_PORT)));
+        let frame = underlay.frame(&udp_frame(unicast(PLAIN, GONE_PORT)));
         assert_eq!(left(&at_uplink(&world, &frame)), Reason::TableGap);
         assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::TableGap);
     }
@@ -498,7 +498,7 @@ fn an_inner_packet_of_any_kind_is_delivered_byte_for_byte() {
     let mut seen = HashSet::new();
     for (from, to) in [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")] {
         for len in 60..200 {
-            let inner = ip_frame(station(QUIET, PORT_QUIET), &Ip::between(from, to), len);
+            let inner = ip_frame(unicast(QUIET, PORT_QUIET), &Ip::between(from, to), len);
             for underlay in underlays(300) {
                 let frame = underlay.frame(&inner);
                 let decision = at_uplink(&world, &frame);
@@ -533,9 +533,9 @@ fn every_vni_of_24_bits_can_be_told() {
                 ..Port::default()
             },
         );
-        tables.add_fdb(LONE, station(LONE, 1_u32), FdbTarget::Port(slot));
+        tables.add_fdb(LONE, unicast(LONE, 1_u32), FdbTarget::Port(slot));
         let frame = Underlay::new(Ip::between(REMOTE_V4, OURS_V4), vni)
-            .frame(&udp_frame(station(LONE, 1_u32)));
+            .frame(&udp_frame(unicast(LONE, 1_u32)));
         let decision = decide_uplink(frame.as_slice(), &Meta::default(), DecapStage::Tc, &tables);
         assert_eq!(deliver(&decision).slot, slot);
     }
@@ -544,7 +544,7 @@ fn every_vni_of_24_bits_can_be_told() {
 #[test]
 fn tc_decapsulates_what_is_as_long_as_the_header_of_its_own_family() {
     let world = World::default();
-    let mac = station(PLAIN, PORT_ACCESS);
+    let mac = unicast(PLAIN, PORT_ACCESS);
     // EtherType of the inner frame; over IPv4 and IPv6, the shortest payload that is not left to the kernel.
     for (ethertype, shortest) in [
         (ethernet::TYPE_IPV4, [20, 20]),

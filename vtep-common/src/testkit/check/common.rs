@@ -37,7 +37,7 @@ pub(super) fn counted_once(decision: &Decision, reason: Reason, len: usize, tabl
         .iter()
         .map(|(code, counter)| (*code, counter.packets))
         .collect();
-    // The lost copies of a flooded frame count beside the frame itself.
+    // The lost copies of a flooded frame count besides the frame itself.
     let ends: Vec<(u32, u64)> = reasons
         .into_iter()
         .filter(|(code, _)| *code != Reason::CopyLost.code())
@@ -87,17 +87,17 @@ pub(super) fn says(message: &[u8], host: VtepAddr) -> bool {
     }
 }
 
-/// The frame as the overlay carries it, made apart from the model: from the bytes and the tag beside them.
+/// The frame as the overlay carries it, made apart from the model: from the bytes and the skb tag.
 pub(super) fn carried(frame: &[u8], meta: &Meta, tag: TagEdit) -> Vec<u8> {
     match (tag, meta.tag) {
         (TagEdit::Leave, None) | (TagEdit::StripSkb, Some(_)) => frame.to_vec(),
         (TagEdit::StripInBand, None) => [&frame[..12], &frame[16..]].concat(),
-        (TagEdit::Carry, Some(beside)) => {
-            let tpid = beside.tpid.to_be_bytes();
-            let tci = beside.tci.to_be_bytes();
+        (TagEdit::Carry, Some(tag)) => {
+            let tpid = tag.tpid.to_be_bytes();
+            let tci = tag.tci.to_be_bytes();
             [&frame[..12], &tpid, &tci, &frame[12..]].concat()
         }
-        (edit, beside) => panic!("{edit:?} of a frame with {beside:?} beside it"),
+        (edit, tag) => panic!("{edit:?} of a frame with the skb tag {tag:?}"),
     }
 }
 

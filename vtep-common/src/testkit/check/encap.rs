@@ -82,7 +82,7 @@ pub(super) fn encapsulated(
                 let out = apply_uplink(sent, &arrived, stage, &got);
                 assert_eq!(out.frame, inner, "byte for byte");
             }
-            // Too small for TC to uncover.
+            // Too small for TC to decapsulate.
             Verdict::Leave(Reason::LeftToKernel) => assert!(inner.len() < 54),
             _ => panic!("{:?} for {}", got.verdict, hex(sent)),
         }
@@ -131,7 +131,7 @@ pub(super) fn same_port_for_any_payload(
     assert_eq!(again.fields.source_port, encap.fields.source_port);
 }
 
-/// Another host: the peer's addresses are its own, and the station that the frame is for stands at a port of it.
+/// Another host: the peer's addresses are its own, and the MAC that the frame is for is at a port of it.
 pub(super) fn far_side(peer: &Peer, vni: u32, inner: &[u8]) -> HostTables {
     const SLOT: PortSlot = PortSlot::new(3);
     const SEGMENT: SegmentId = SegmentId::new(5);

@@ -41,12 +41,12 @@ pub fn input(sample: &Sample) -> (&'static str, Vec<u8>) {
                 .position(|ifindex| *ifindex == sample.meta.ifindex);
             let at = u8::try_from(at.unwrap_or_default()).unwrap_or_default();
             let tag = sample.meta.tag.map_or([0, 0], |tag| tag.tci.to_be_bytes());
-            let beside = match sample.meta.tag {
+            let skb_tag = match sample.meta.tag {
                 None => 0,
                 Some(tag) if tag.tpid == vlan::TYPE_8021Q => 1,
                 Some(_) => 2,
             };
-            let head = vec![at | gso << 3 | beside << 4, tag[0], tag[1]];
+            let head = vec![at | gso << 3 | skb_tag << 4, tag[0], tag[1]];
             ("decide_port", [head, sample.frame.clone()].concat())
         }
         Side::Uplink(_) | Side::Tunnel(_) => {

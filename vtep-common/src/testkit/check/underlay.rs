@@ -49,7 +49,7 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
                         Class::Passed | Class::Continued | Class::Delivered
                     )
             ),
-            // Too small for TC to uncover, but not for XDP.
+            // Too small for TC to decapsulate, but not for XDP.
             (Reason::Decapsulated, Reason::LeftToKernel) => {
                 assert!(xdp.inner_len < 54);
                 assert_eq!(outcome.action, Action::Redirect);
@@ -67,7 +67,7 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
     }
 }
 
-/// The kernel device's way comes to the same end as the fast one.
+/// The slow-path device's way comes to the same end as the fast one.
 pub(super) fn slow_path(
     frame: &[u8],
     meta: &Meta,
@@ -109,7 +109,7 @@ pub(super) fn slow_path(
     }
 }
 
-/// What must hold for a frame behind the kernel device.
+/// What must hold for a frame behind the slow-path device.
 pub fn behind_device(world: &World, frame: &[u8], meta: &Meta, key: &TunnelKey) {
     let tables = &world.tables;
     let decision = decide_tunnel(frame, meta, key, tables);

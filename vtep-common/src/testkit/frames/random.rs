@@ -16,7 +16,7 @@ use crate::{
 use super::rng::Rng;
 use super::sample::{Sample, Side};
 use super::world::{
-    HOSTS, Interfaces, LONE, PLAIN, QUIET, ROUTED, TRUNK, World, group, host_mac, ip, station,
+    HOSTS, Interfaces, LONE, PLAIN, QUIET, ROUTED, TRUNK, World, group, host_mac, ip, unicast,
 };
 
 impl World {
@@ -163,7 +163,7 @@ impl World {
         }
     }
 
-    /// A VNI, and a segment whose stations make sense in it.
+    /// A VNI, and a segment whose MACs make sense in it.
     fn any_vni(&self, rng: &mut Rng) -> (u32, SegmentId) {
         if rng.percent(6) {
             let unknown = rng.pick(&[0, 101, 600, 0x0064_0000]);
@@ -176,7 +176,7 @@ impl World {
     /// A frame as a VM would send it, or would not.
     fn inner_frame(&self, rng: &mut Rng, number: SegmentId) -> Vec<u8> {
         let lookup: Vec<MacAddr> = self
-            .stations
+            .macs
             .iter()
             .filter(|(segment, _)| *segment == number)
             .map(|(_, mac)| *mac)
@@ -185,11 +185,11 @@ impl World {
             0..72 => rng.pick(&lookup),
             72..78 => MacAddr::BROADCAST,
             78..82 => MacAddr::from_parts(0x3333, 0xff00_0001),
-            82..97 => station(number, 200_u32),
+            82..97 => unicast(number, 200_u32),
             _ => MacAddr::from_parts(rng.word(), u32::from(rng.word())),
         };
         let source = match rng.below(100) {
-            0..60 => station(9_u32, u32::from(rng.byte())),
+            0..60 => unicast(9_u32, u32::from(rng.byte())),
             60..96 => rng.pick(&lookup),
             96..98 => MacAddr::ZERO,
             _ => group(number),
@@ -311,13 +311,13 @@ fn any_body(rng: &mut Rng) -> (u16, Vec<u8>) {
 }
 
 /// An ARP or ND message, most often a sound one.
-fn message(rng: &mut Rng, unicast: MacAddr, any_source: MacAddr) -> Vec<u8> {
+fn message(rng: &mut Rng, any_destination: MacAddr, any_source: MacAddr) -> Vec<u8> {
     let index = rng.below(HOSTS.len());
     let lookup = ip(HOSTS[index]);
     // Sometimes the host that is asked for asks itself.
     let source = match rng.below(10) {
         0 => host_mac(u32::try_from(index).expect("below 4")),
-        1..8 => station(9_u32, u32::from(rng.byte())),
+        1..8 => unicast(9_u32, u32::from(rng.byte())),
         _ => any_source,
     };
     let claimed = if rng.percent(94) { source } else { host_mac(0) };
@@ -344,7 +344,11 @@ fn message(rng: &mut Rng, unicast: MacAddr, any_source: MacAddr) -> Vec<u8> {
             if rng.percent(50) {
                 body.extend([0; 18]);
             }
-            let destination = if to_all { MacAddr::BROADCAST } else { unicast };
+            let destination = if to_all {
+                MacAddr::BROADCAST
+            } else {
+                any_destination
+            };
             build::ethernet(destination, source, &[], build::TYPE_ARP, &body)
         }
         IpAddr::V6(lookup) => {
@@ -387,7 +391,7 @@ fn message(rng: &mut Rng, unicast: MacAddr, any_source: MacAddr) -> Vec<u8> {
             let destination = if to_all {
                 MacAddr::from_parts(0x3333, 1)
             } else {
-                unicast
+                any_destination
             };
             build::ethernet(destination, source, &[], ip.ethertype(), &packet)
         }

@@ -21,7 +21,7 @@ pub enum Side {
     Uplink(tunnel::DecapStage),
     /// At a port.
     Port(port::PortStage),
-    /// Behind the kernel device.
+    /// Behind the slow-path device.
     Tunnel(TunnelKey),
 }
 
@@ -30,7 +30,7 @@ pub enum Side {
 pub struct Sample {
     /// Its bytes.
     pub frame: Vec<u8>,
-    /// What the kernel knows beside them.
+    /// What the kernel knows besides.
     pub meta: Meta,
     /// Where it is.
     pub side: Side,
@@ -77,7 +77,7 @@ impl Sample {
         decision.verdict.reason(!matches!(self.side, Side::Port(_)))
     }
 
-    /// True if `BPF_PROG_TEST_RUN` can show the frame to a program just so: it takes no tag beside the frame, no frame
+    /// True if `BPF_PROG_TEST_RUN` can show the frame to a program just so: it takes no skb tag, no frame
     /// shorter than its Ethernet header or longer than a page, and knows no tunnel key.
     #[must_use]
     pub fn runs_in_kernel(&self) -> bool {

@@ -69,9 +69,9 @@ const GONE: SegmentId = SegmentId::new(60);
 
 /// Slot of the port at [`Interfaces::access`].
 pub const PORT_ACCESS: PortSlot = PortSlot::new(10);
-/// Slot of the port at [`Interfaces::narrow`].
+/// Slot of the port at [`Interfaces::narrow`], which is isolated.
 pub const PORT_NARROW: PortSlot = PortSlot::new(11);
-/// Slot of VLAN 10 at [`Interfaces::trunk`].
+/// Slot of VLAN 10 at [`Interfaces::trunk`], which is isolated.
 pub const PORT_VLAN_10: PortSlot = PortSlot::new(12);
 /// Slot of VLAN 20 at [`Interfaces::trunk`].
 pub const PORT_VLAN_20: PortSlot = PortSlot::new(13);
@@ -108,9 +108,9 @@ pub const GONE_PEER: PeerId = PeerId::new(90);
 /// A port slot that the FDB leads to and that is not in use.
 pub const GONE_PORT: PortSlot = PortSlot::new(91);
 
-/// Offset of the stations of a target that were learned, and not been heard of for long.
+/// Offset of the MACs of a target that were learned, and not seen for long.
 pub const LEARNED: u32 = 1_000;
-/// Offset of those that were heard of just now.
+/// Offset of those that were seen just now.
 pub const FRESH: u32 = 2_000;
 /// Offset of those that are frozen.
 pub const FROZEN: u32 = 3_000;
@@ -123,15 +123,15 @@ pub const HOSTS: [&str; 4] = ["10.0.0.50", "10.0.0.51", "fd00::50", "fd00::51"];
 /// The MAC of a host by its place in [`HOSTS`].
 #[must_use]
 pub fn host_mac(index: u32) -> MacAddr {
-    station(9_u32, 50 + index)
+    unicast(9_u32, 50 + index)
 }
 
 /// Our addresses.
 pub const LOCALS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
-/// The station of segment `segment` that the FDB has at `target`, a peer or a port.
+/// The unicast MAC of segment `segment` that the FDB has at `target`, a peer or a port.
 #[must_use]
-pub fn station(segment: impl Into<u32>, target: impl Into<u32>) -> MacAddr {
+pub fn unicast(segment: impl Into<u32>, target: impl Into<u32>) -> MacAddr {
     MacAddr::from_parts(0x0200, segment.into() << 16 | target.into())
 }
 
@@ -154,7 +154,7 @@ pub struct World {
     /// The interface numbers in them.
     pub interfaces: Interfaces,
     /// Every FDB entry, by segment.
-    pub(super) stations: Vec<(SegmentId, MacAddr)>,
+    pub(super) macs: Vec<(SegmentId, MacAddr)>,
 }
 
 impl Default for World {
@@ -175,7 +175,7 @@ impl World {
         let mut world = Self {
             tables: HostTables::new(),
             interfaces,
-            stations: Vec::new(),
+            macs: Vec::new(),
         };
         world.tables.config.device = interfaces.device;
         world.tables.config.flags = Config::PARTIAL_CHECKSUMS;
@@ -185,7 +185,7 @@ impl World {
         world.add_segments();
         world.add_ports();
         world.add_peers();
-        world.add_stations();
+        world.add_macs();
         world
     }
 
@@ -259,8 +259,23 @@ impl World {
             self.tables.add_port(slot, port);
         };
         add(PORT_ACCESS, access, 0, PLAIN, Port::XDP_TARGET, 1500);
-        add(PORT_NARROW, narrow, 0, PLAIN, Port::PEER_TARGET, 600);
-        add(PORT_VLAN_10, trunk, 10, PLAIN, Port::XDP_TARGET, 1500);
+        let apart = Port::ISOLATED;
+        add(
+            PORT_NARROW,
+            narrow,
+            0,
+            PLAIN,
+            Port::PEER_TARGET | apart,
+            600,
+        );
+        add(
+            PORT_VLAN_10,
+            trunk,
+            10,
+            PLAIN,
+            Port::XDP_TARGET | apart,
+            1500,
+        );
         add(PORT_VLAN_20, trunk, 20, TRUNK, Port::XDP_TARGET, 1500);
         add(PORT_NATIVE, trunk, 0, TRUNK, Port::XDP_TARGET, 1500);
         add(PORT_CARRIER, carrier, 0, TRUNK, Port::XDP_TARGET, 1500);
@@ -290,7 +305,7 @@ impl World {
         add(PEER_UNREACHABLE, "192.0.2.6", 0, Peer::UNREACHABLE);
     }
 
-    fn add_stations(&mut self) {
+    fn add_macs(&mut self) {
         const PEERS: [PeerId; 7] = [
             PEER_V4,
             PEER_V6,
@@ -316,30 +331,30 @@ impl World {
         for (number, ports, peers) in lists {
             self.tables.add_flood(number.into(), ports, peers);
             for port in ports {
-                self.add_station(number, FdbTarget::Port(*port));
+                self.add_mac(number, FdbTarget::Port(*port));
             }
         }
-        self.add_station(LONE, FdbTarget::Port(PORT_LONE));
-        self.add_station(ROUTED, FdbTarget::Port(PORT_VLAN_40));
+        self.add_mac(LONE, FdbTarget::Port(PORT_LONE));
+        self.add_mac(ROUTED, FdbTarget::Port(PORT_VLAN_40));
         for number in [PLAIN, TRUNK, QUIET, LONE, ROUTED] {
             for peer in PEERS {
-                self.add_station(number, FdbTarget::Peer(peer));
+                self.add_mac(number, FdbTarget::Peer(peer));
             }
             // Entries that lead nowhere.
-            self.add_station(number, FdbTarget::Peer(GONE_PEER));
-            self.add_station(number, FdbTarget::Port(GONE_PORT));
+            self.add_mac(number, FdbTarget::Peer(GONE_PEER));
+            self.add_mac(number, FdbTarget::Port(GONE_PORT));
             let list = FdbTarget::List(own_list(number));
             self.tables.add_fdb(number, group(number), list);
-            self.stations.push((number, group(number)));
+            self.macs.push((number, group(number)));
         }
         for (number, port) in [(PLAIN, PORT_ACCESS), (ROUTED, PORT_VLAN_40)] {
             for target in [FdbTarget::Port(port), FdbTarget::Peer(PEER_V4)] {
                 for (offset, last_seen) in [(LEARNED, 0), (FRESH, JUST_NOW), (FROZEN, 0)] {
-                    let mac = station(number, offset + target.number());
+                    let mac = unicast(number, offset + target.number());
                     self.tables.add_learned(number, mac, target, last_seen);
-                    self.stations.push((number, mac));
+                    self.macs.push((number, mac));
                 }
-                let key = FdbKey::new(number, station(number, FROZEN + target.number()));
+                let key = FdbKey::new(number, unicast(number, FROZEN + target.number()));
                 let frozen = self.tables.fdb.get_mut(&key).expect("added");
                 frozen.frozen = true;
             }
@@ -367,7 +382,7 @@ impl World {
         let mut add = |prefix: &str, len, to, mac| {
             self.tables.add_nexthop(ROUTED, (ip(prefix), len), to, mac);
         };
-        let mac = station(9_u32, 77_u32);
+        let mac = unicast(9_u32, 77_u32);
         let local = Some(FdbTarget::Port(PORT_VLAN_40));
         add(
             "10.0.0.0",
@@ -387,9 +402,9 @@ impl World {
         add("fd00:80::", 26, local, MacAddr::ZERO);
     }
 
-    fn add_station(&mut self, segment: SegmentId, target: FdbTarget) {
-        let mac = station(segment, target.number());
+    fn add_mac(&mut self, segment: SegmentId, target: FdbTarget) {
+        let mac = unicast(segment, target.number());
         self.tables.add_fdb(segment, mac, target);
-        self.stations.push((segment, mac));
+        self.macs.push((segment, mac));
     }
 }

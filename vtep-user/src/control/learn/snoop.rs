@@ -84,7 +84,7 @@ fn snoop_at_port(
     match known {
         Some(known) if known.origin != NeighOrigin::Snooped => {}
         Some(known) if known.mac == mac => {
-            // A solicitation does not say whether its sender is a router; what is unasked does.
+            // A solicitation does not say whether its sender is a router; what is unsolicited does.
             let asked = event.flags & Event::UNSOLICITED == 0;
             let new = Neigh {
                 router: router || (asked && known.router),

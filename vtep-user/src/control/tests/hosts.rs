@@ -302,7 +302,7 @@ fn a_deleted_vni_takes_its_hosts_along() {
     with_port(&mut lab, &[A], &[HOST]);
     lab.done(&Op::NeighAdd(neigh("10.0.0.2", A)));
     lab.done(&Op::NexthopAdd(nexthop("10.0.0.3", V2, B)));
-    lab.hear(C, Port(0), "10.0.0.4", 0);
+    lab.snoop(C, Port(0), "10.0.0.4", 0);
     lab.done(&Op::VniDel { vni: vni(100) });
     assert_eq!((lab.maps.neighs.len(), lab.maps.nexthops.len()), (0, 0));
     let State {
@@ -447,7 +447,7 @@ fn a_port_with_addresses_is_announced_with_them() {
 #[test]
 fn the_user_comes_before_a_port_and_that_before_the_nexthop_table_and_that_before_what_is_heard() {
     let mut lab = lab();
-    lab.hear(C, Port(0), HOST, 0);
+    lab.snoop(C, Port(0), HOST, 0);
     assert_eq!(lab.neighs(), [format!("{HOST} {C} snooped tap0 0s")]);
     lab.done(&Op::NexthopAdd(nexthop(HOST, V2, B)));
     assert_eq!(lab.neighs(), [format!("{HOST} {B} nexthop")]);
@@ -456,7 +456,7 @@ fn the_user_comes_before_a_port_and_that_before_the_nexthop_table_and_that_befor
     lab.done(&Op::NeighAdd(neigh(HOST, C)));
     assert_eq!(lab.neighs(), [format!("{HOST} {C} static")]);
 
-    lab.hear(B, Port(0), HOST, Event::UNSOLICITED);
+    lab.snoop(B, Port(0), HOST, Event::UNSOLICITED);
     assert_eq!(lab.neighs(), [format!("{HOST} {C} static")]);
     lab.done(&neigh_del(HOST));
     assert_eq!(lab.neighs(), [format!("{HOST} {A} port tap2")]);
@@ -486,7 +486,7 @@ fn the_users_nexthop_comes_before_a_port_which_a_new_daemon_knows_too() {
 #[test]
 fn a_host_that_is_heard_at_a_port_is_known_with_its_mac() {
     let mut lab = lab();
-    let effect = lab.hear(A, Port(1), HOST, 0);
+    let effect = lab.snoop(A, Port(1), HOST, 0);
     assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped tap1 0s")]);
     assert_eq!(
         lab.fdb(100),
@@ -508,23 +508,23 @@ fn a_host_that_is_heard_at_a_port_is_known_with_its_mac() {
 #[test]
 fn nothing_is_heard_without_suppression_and_what_was_heard_is_forgotten_with_it() {
     let mut lab = lab();
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     lab.done(&set(|spec| spec.suppress = Some(false)));
     assert_eq!(lab.neighs(), [""; 0]);
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     assert_eq!(lab.neighs(), [""; 0]);
 }
 
 #[test]
 fn a_host_is_a_router_if_it_says_so_and_until_it_says_otherwise() {
     let mut lab = lab();
-    lab.hear(A, Port(0), HOST6, Event::UNSOLICITED | Event::ROUTER);
-    lab.hear(A, Port(0), HOST6, 0);
+    lab.snoop(A, Port(0), HOST6, Event::UNSOLICITED | Event::ROUTER);
+    lab.snoop(A, Port(0), HOST6, 0);
     assert_eq!(
         lab.neighs(),
         [format!("{HOST6} {A} snooped tap0 0s router")]
     );
-    lab.hear(A, Port(0), HOST6, Event::UNSOLICITED);
+    lab.snoop(A, Port(0), HOST6, Event::UNSOLICITED);
     assert_eq!(lab.neighs(), [format!("{HOST6} {A} snooped tap0 0s")]);
 }
 
@@ -539,12 +539,12 @@ fn what_can_be_no_host_is_not_heard() {
         "::1",
         "ff02::1",
     ] {
-        lab.hear(A, Port(0), host, 0);
+        lab.snoop(A, Port(0), host, 0);
     }
     for at in ["00:00:00:00:00:00", "01:00:5e:00:00:01"] {
-        lab.hear(at, Port(0), HOST, 0);
+        lab.snoop(at, Port(0), HOST, 0);
     }
-    lab.hear(A, Port(9), HOST, 0);
+    lab.snoop(A, Port(9), HOST, 0);
     assert_eq!(lab.neighs(), [""; 0]);
 }
 
@@ -553,7 +553,7 @@ fn a_mac_that_is_not_learned_for_want_of_room_brings_no_hosts() {
     let mut lab = lab();
     lab.done(&set(|spec| spec.max_macs = Some(1)));
     lab.learn(A, Port(0));
-    lab.hear(B, Port(0), HOST, 0);
+    lab.snoop(B, Port(0), HOST, 0);
     assert_eq!(lab.neighs(), [""; 0]);
 }
 
@@ -561,7 +561,7 @@ fn a_mac_that_is_not_learned_for_want_of_room_brings_no_hosts() {
 fn a_mac_that_is_elsewhere_brings_no_hosts() {
     let mut lab = lab();
     lab.done(&Op::FdbAdd(entry(A, 100, V2)));
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     assert_eq!(lab.neighs(), [""; 0]);
 }
 
@@ -570,16 +570,16 @@ fn where_nothing_is_learned_nothing_is_heard() {
     let mut lab = lab();
     lab.done(&Op::FdbAdd(entry(A, 100, "tap0")));
     lab.done(&set(|spec| spec.learning = Some(false)));
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     assert_eq!(lab.neighs(), [""; 0]);
 }
 
 #[test]
 fn a_host_goes_with_its_port() {
     let mut lab = lab();
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     lab.done(&Op::FdbAdd(entry(B, 100, "tap0")));
-    lab.hear(B, Port(0), HOST6, 0);
+    lab.snoop(B, Port(0), HOST6, 0);
     lab.done(&port_del("tap0"));
     assert_eq!(lab.neighs(), [""; 0]);
 }
@@ -588,9 +588,9 @@ fn a_host_goes_with_its_port() {
 fn a_host_that_is_not_heard_for_the_ageing_time_goes() {
     let mut lab = lab();
     lab.done(&Op::FdbAdd(entry(A, 100, "tap0")));
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     lab.wait(60);
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     lab.wait(99);
     assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped tap0 99s")]);
     let effect = lab.wait(1);
@@ -604,12 +604,12 @@ fn a_host_that_is_not_heard_for_the_ageing_time_goes() {
 #[test]
 fn a_host_goes_with_its_mac() {
     let mut lab = lab();
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     lab.done(&fdb_del(A, 100, None));
     assert_eq!(lab.neighs(), [""; 0]);
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     lab.wait(50);
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     lab.wait(50);
     assert_eq!(
         (lab.fdb(100).len(), lab.neighs().len()),
@@ -621,7 +621,7 @@ fn a_host_goes_with_its_mac() {
 #[test]
 fn a_host_stays_with_its_mac_where_that_moves() {
     let mut lab = lab();
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     lab.learn(A, Port(1));
     assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped tap1 0s")]);
     lab.learn(A, Vtep(V2));
@@ -633,7 +633,7 @@ fn a_host_stays_with_its_mac_where_that_moves() {
 #[test]
 fn a_daemon_that_was_killed_while_a_mac_moved_leaves_its_hosts_where_the_mac_is() {
     let mut lab = lab();
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     let before = lab.maps.neighs.clone();
     lab.learn(A, Vtep(V2));
     // The FDB entry was written, and those of the hosts were not.
@@ -651,8 +651,8 @@ fn a_daemon_that_was_killed_while_a_mac_moved_leaves_its_hosts_where_the_mac_is(
 #[test]
 fn a_host_that_says_it_has_another_mac_moves_to_it() {
     let mut lab = lab();
-    lab.hear(A, Port(0), HOST, 0);
-    let effect = lab.hear(B, Port(1), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
+    let effect = lab.snoop(B, Port(1), HOST, 0);
     assert_eq!(lab.neighs(), [format!("{HOST} {B} snooped tap1 0s")]);
     let last = effect.events.last().unwrap();
     assert_eq!(
@@ -671,7 +671,7 @@ fn flap(lab: &mut Lab, moves: usize) -> Vec<EventKind> {
     let mut events = Vec::new();
     for number in 0..moves {
         let at = [B, A][number % 2];
-        events.extend(lab.hear(at, Port(0), HOST, 0).events);
+        events.extend(lab.snoop(at, Port(0), HOST, 0).events);
     }
     events.iter().map(|event| event.event).collect()
 }
@@ -679,15 +679,15 @@ fn flap(lab: &mut Lab, moves: usize) -> Vec<EventKind> {
 #[test]
 fn a_host_that_changes_its_mac_too_often_is_frozen_and_thaws() {
     let mut lab = lab();
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     assert!(!flap(&mut lab, 4).contains(&EventKind::Duplicate));
-    let effect = lab.hear(B, Port(0), HOST, 0);
+    let effect = lab.snoop(B, Port(0), HOST, 0);
     assert_eq!(effect.events.last().unwrap().event, EventKind::Duplicate);
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     assert_eq!(lab.neighs(), [format!("{HOST} {B} snooped tap0 0s")]);
 
     lab.wait(99);
-    lab.hear(B, Port(0), HOST, 0);
+    lab.snoop(B, Port(0), HOST, 0);
     lab.seen(B);
     let effect = lab.wait(81);
 
@@ -696,7 +696,7 @@ fn a_host_that_changes_its_mac_too_often_is_frozen_and_thaws() {
         .iter()
         .find(|event| event.event == EventKind::Thawed);
     assert_eq!(thawed.unwrap().ip, Some(ip(HOST)));
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     assert!(lab.neighs()[0].contains(A));
 }
 
@@ -704,13 +704,13 @@ fn a_host_that_changes_its_mac_too_often_is_frozen_and_thaws() {
 fn a_frozen_host_is_cleared_by_hand() {
     for op in [neigh_del(HOST), Op::NeighReplace(neigh(HOST, A))] {
         let mut lab = lab();
-        lab.hear(A, Port(0), HOST, 0);
+        lab.snoop(A, Port(0), HOST, 0);
         assert!(flap(&mut lab, 5).contains(&EventKind::Duplicate));
         lab.done(&op);
         if matches!(op, Op::NeighReplace(_)) {
             lab.done(&neigh_del(HOST));
         }
-        lab.hear(A, Port(0), HOST, 0);
+        lab.snoop(A, Port(0), HOST, 0);
         assert!(!flap(&mut lab, 4).contains(&EventKind::Duplicate));
     }
 }
@@ -718,12 +718,12 @@ fn a_frozen_host_is_cleared_by_hand() {
 #[test]
 fn a_host_behind_a_vtep_takes_away_what_was_heard_and_adds_nothing() {
     let mut lab = lab();
-    lab.hear(B, Vtep(V2), HOST, Event::UNSOLICITED);
+    lab.snoop(B, Vtep(V2), HOST, Event::UNSOLICITED);
     assert_eq!(lab.neighs(), [""; 0]);
-    lab.hear(A, Port(0), HOST, 0);
-    lab.hear(A, Vtep(V2), HOST, Event::UNSOLICITED);
+    lab.snoop(A, Port(0), HOST, 0);
+    lab.snoop(A, Vtep(V2), HOST, Event::UNSOLICITED);
     assert_eq!(lab.neighs().len(), 1, "it says the same");
-    let effect = lab.hear(B, Vtep(V2), HOST, Event::UNSOLICITED);
+    let effect = lab.snoop(B, Vtep(V2), HOST, Event::UNSOLICITED);
     assert_eq!(lab.neighs(), [""; 0]);
     assert_eq!(
         (effect.events[0].event, effect.events[0].dst),
@@ -735,7 +735,7 @@ fn a_host_behind_a_vtep_takes_away_what_was_heard_and_adds_nothing() {
 fn a_host_behind_a_vtep_does_not_contradict_the_user() {
     let mut lab = lab();
     lab.done(&Op::NeighAdd(neigh(HOST, A)));
-    lab.hear(B, Vtep(V2), HOST, Event::UNSOLICITED);
+    lab.snoop(B, Vtep(V2), HOST, Event::UNSOLICITED);
     assert_eq!(lab.neighs(), [format!("{HOST} {A} static")]);
 }
 
@@ -749,8 +749,8 @@ fn a_host_here_and_behind_a_vtep_is_frozen_too() {
         ..Limits::default()
     });
     for _ in 0..3 {
-        lab.hear(A, Port(0), HOST, 0);
-        lab.hear(B, Vtep(V2), HOST, Event::UNSOLICITED);
+        lab.snoop(A, Port(0), HOST, 0);
+        lab.snoop(B, Vtep(V2), HOST, Event::UNSOLICITED);
     }
     assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped tap0 0s")]);
     assert_eq!(lab.state.learn_counters().frozen, 1);
@@ -763,7 +763,7 @@ fn guests_fill_only_half_of_the_table_of_hosts() {
         ..Limits::default()
     });
     for host in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
-        lab.hear(A, Port(0), host, 0);
+        lab.snoop(A, Port(0), host, 0);
     }
     assert_eq!(
         (lab.neighs().len(), lab.state.learn_counters().full),
@@ -779,7 +779,7 @@ fn guests_fill_only_half_of_the_table_of_hosts() {
 fn a_host_that_is_known_is_announced_with_its_mac() {
     let mut lab = lab();
     lab.done(&Op::FdbAppend(entry("00:00:00:00:00:00", 100, V2)));
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     lab.learn(A, Vtep(V2));
     let effect = lab.learn(A, Port(0));
     assert_eq!(effect.announce[0].hosts, [ip(HOST)]);
@@ -789,7 +789,7 @@ fn a_host_that_is_known_is_announced_with_its_mac() {
 fn a_new_daemon_knows_what_was_heard_and_ages_it() {
     let mut lab = lab();
     lab.done(&Op::FdbAdd(entry(A, 100, "tap0")));
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     lab.wait(90);
     lab.state = lab.adopt().state;
     lab.wait(99);
@@ -838,7 +838,7 @@ fn what_nobody_knows_is_told() {
 #[test]
 fn a_new_daemon_forgets_a_host_whose_mac_is_gone() {
     let mut lab = lab();
-    lab.hear(A, Port(0), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
     lab.maps.fdb.clear();
     let adopted = lab.adopt();
     lab.state = adopted.state;

@@ -190,7 +190,7 @@ impl Lab {
     }
 
     /// A host at a MAC says where it is.
-    pub(super) fn hear(&mut self, at: &str, from: From, host: &str, flags: u32) -> Effect {
+    pub(super) fn snoop(&mut self, at: &str, from: From, host: &str, flags: u32) -> Effect {
         let event = Event {
             host: ip(host).into(),
             flags,
@@ -471,6 +471,7 @@ pub(super) fn port_spec(dev: &str, number: u32) -> PortSpec {
         macs: Vec::new(),
         ips: Vec::new(),
         max_macs: None,
+        isolated: None,
     }
 }
 
