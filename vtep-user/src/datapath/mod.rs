@@ -49,7 +49,8 @@ use vtep_common::abi::{
 use self::{hash_table::HashTable, pins::Pinned};
 
 pub use self::{
-    attach::{XdpOutcome, detach_all_without_links},
+    attach::detach_all_without_links,
+    attached::XdpOutcome,
     counters::{CounterRow, Snapshot},
     error::DatapathError,
     pins::{BPFFS, check_bpffs, instance_dir, remove_pins},

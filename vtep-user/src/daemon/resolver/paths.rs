@@ -10,7 +10,8 @@ use vtep_common::abi::id::Ifindex;
 
 use super::{
     super::{error::DaemonError, facts},
-    Affected, Found, NextHop,
+    affected::{Affected, NextHop},
+    order::Found,
 };
 use crate::{
     control::Resolution,
