@@ -78,7 +78,10 @@ fn remove_dir_if_empty(dir: Option<&Path>) {
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+                    // The last: where it is not root's, it was made for the user that the daemon runs as.
+                    io::ErrorKind::DirectoryNotEmpty
+                        | io::ErrorKind::NotFound
+                        | io::ErrorKind::PermissionDenied
                 ) => {}
             Err(error) => tracing::warn!(%error, "remove {}", dir.display()),
         }
