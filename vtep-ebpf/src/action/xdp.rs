@@ -32,7 +32,6 @@ use crate::{
     frame::xdp::{MACS, XdpFrame},
     runtime::{
         arrival::{FOUND, FoundCarried, carried, reason, spill, spill_carried, word},
-        lookup::lookup_port,
         scratch::{Scratch, Spilled},
     },
     tables::KernelTables,
@@ -151,7 +150,7 @@ impl Runtime for Xdp {
 
     #[inline(always)]
     fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
-        lookup_port(&self.scratch, key, source, destination)
+        Lookup::of_port(key, source, destination, &KernelTables)
     }
 
     #[inline(always)]
