@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use vtep_tests::daemon::binary;
 use vtep_tests::encoder::Mac;
 use vtep_tests::encoder::inner::udp4;
 use vtep_tests::lab::GREEN;
@@ -85,6 +87,35 @@ fn a_batch_of_ports_ends_at_the_one_that_is_refused() {
     let rows = wire.daemon.rows("port show");
     let devs: Vec<&str> = rows.iter().filter_map(|row| row["dev"].as_str()).collect();
     assert_eq!(devs, ["t0", "t1", "t2", "vm0"]);
+}
+
+#[test]
+fn a_batch_ends_when_its_client_is_gone() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    wire.daemon.ok("vni add 7");
+    let batch = ports(&wire, PORTS, 7);
+    let there = || wire.daemon.rows("port show").len();
+    let mut client = Command::new(binary::vtep());
+    client
+        .args(["batch", "-", "--instance", wire.daemon.instance()])
+        .stdin(Stdio::piped());
+    let mut client = client.spawn().expect("start the client");
+    let mut lines = client.stdin.take().expect("its input");
+    std::io::Write::write_all(&mut lines, batch.as_bytes()).expect("send the batch");
+    drop(lines);
+    until_true("the first ports to be there", || there() > 3);
+
+    client.kill().expect("kill the client");
+    client.wait().expect("its end");
+
+    until_true("the daemon to leave the rest", || {
+        wire.daemon.log().contains("because the client is gone")
+    });
+    let left = there();
+    assert!(left < PORTS as usize, "{left} ports");
+    wire.daemon.ok("vni del 7");
+    assert_eq!(there(), 1);
 }
 
 /// Whether a packet over IPv4 is VXLAN of the VNI 7.

@@ -4,14 +4,15 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Output};
 use std::time::Duration;
 
 use serde_json::Value;
-use vtep_tests::daemon::Daemon;
 use vtep_tests::daemon::binary;
+use vtep_tests::daemon::{Daemon, mount_bpffs};
 use vtep_tests::encoder::inner::udp4;
 use vtep_tests::encoder::{Frame, Mac, eth};
-use vtep_tests::lab::ns::{Ns, done};
+use vtep_tests::lab::ns::{Ns, done, unique, with_input};
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
@@ -201,38 +202,154 @@ fn the_daemon_says_which_hook_an_uplink_has_and_why() {
     }
 }
 
-#[test]
-fn the_daemon_keeps_three_capabilities() {
-    need_root!();
-    // CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF.
-    let kept: u64 = 1 << 12 | 1 << 38 | 1 << 39;
-    let wire = Wire::new(Family::V4);
+/// `CAP_NET_ADMIN`, `CAP_PERFMON` and `CAP_BPF`.
+const KEPT: u64 = 1 << 12 | 1 << 38 | 1 << 39;
 
+/// Insists that every thread of a process has three capabilities, can get no others, and gets no new rights from any program.
+fn has_few_rights(pid: u32) {
     // They are a thread's own.
-    let tasks = fs::read_dir(format!("/proc/{}/task", wire.daemon.pid())).expect("its threads");
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
     let mut threads = 0;
     for task in tasks {
         let path = task.expect("a thread").path().join("status");
         let status = fs::read_to_string(&path).expect("it runs");
-        let set = |name: &str| {
+        let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let digits = line.expect("a set of capabilities").trim();
-            u64::from_str_radix(digits, 16).expect("a hexadecimal number")
+            line.expect("a line of that name").trim()
         };
-        for name in ["CapEff:", "CapPrm:"] {
-            assert_eq!(set(name), kept, "{name} {:#x}", set(name));
+        let set = |name| u64::from_str_radix(field(name), 16).expect("a hexadecimal number");
+        for name in ["CapEff:", "CapPrm:", "CapBnd:"] {
+            assert_eq!(set(name), KEPT, "{name} {:#x}", set(name));
         }
         for name in ["CapInh:", "CapAmb:"] {
             assert_eq!(set(name), 0, "{name} {:#x}", set(name));
         }
-        println!("bounding set {:#x}", set("CapBnd:"));
+        assert_eq!(field("NoNewPrivs:"), "1");
         threads += 1;
     }
-    assert!(threads > 0);
+    assert!(threads > 2, "{threads} threads");
+}
+
+#[test]
+fn the_daemon_keeps_three_capabilities() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+
+    has_few_rights(wire.daemon.pid());
 
     // And it works with them.
     wire.daemon.ok("vni add 7");
     wire.encap(&udp4(VM, FAR_VM).build());
+}
+
+/// The unit for systemd.
+const UNIT: &str = include_str!("../../packaging/systemd/vtep@.service");
+
+/// What the unit says of a key.
+fn unit(key: &str) -> &'static str {
+    let line = UNIT.lines().find_map(|line| line.strip_prefix(key));
+    line.and_then(|line| line.strip_prefix('='))
+        .expect("a line")
+}
+
+/// A daemon with the user and the rights that the unit for systemd gives it.
+struct Hardened {
+    ns: Ns,
+    _far: Ns,
+    instance: String,
+    child: Child,
+}
+
+impl Hardened {
+    fn start() -> Self {
+        let (ns, far) = (Ns::new("hardened"), Ns::new("far"));
+        ns.veth(UPLINK, &far, "far0");
+        ns.ip(&format!("addr add 198.18.0.1/24 dev {UPLINK}"));
+        mount_bpffs();
+        fs::create_dir_all("/run/vtep").expect("a place for sockets");
+        assert_eq!(
+            unit("AmbientCapabilities"),
+            unit("CapabilityBoundingSet"),
+            "it gets what it may have"
+        );
+        let rights = unit("AmbientCapabilities").to_lowercase();
+        let rights: Vec<&str> = rights
+            .split(' ')
+            .map(|name| &name["cap_".len()..])
+            .collect();
+        let rights = format!("-all,+{}", rights.join(",+"));
+        let instance = unique("hardened");
+        // Pins and sockets of its own, which go with it.
+        let script = format!(
+            "mount -t bpf -o mode=0711 bpf /sys/fs/bpf && mkdir /sys/fs/bpf/vtep && \
+             mount -t tmpfs tmpfs /run/vtep && chown 65534:65534 /sys/fs/bpf/vtep /run/vtep && \
+             exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs \
+             --bounding-set {rights} --inh-caps {rights} --ambient-caps {rights} \
+             {} run --iface {UPLINK} --instance {instance}",
+            binary::vtep().display()
+        );
+        let mut command = ns.command("unshare");
+        command.args(["--mount", "sh", "-c", &script]);
+        let child = command.spawn().expect("start the daemon");
+        let started = Self {
+            ns,
+            _far: far,
+            instance,
+            child,
+        };
+        until_true("the daemon to answer", || {
+            started.vtep("vni show").status.success()
+        });
+        started
+    }
+
+    /// Runs `vtep` where it sees the daemon's socket.
+    fn vtep(&self, args: &str) -> Output {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.child.id()))
+            .arg(binary::vtep())
+            .args(args.split(' '))
+            .args(["--instance", &self.instance]);
+        with_input(&mut command, "")
+    }
+}
+
+impl Drop for Hardened {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn the_daemon_works_with_no_more_than_the_unit_for_systemd_grants() {
+    need_root!();
+    let mut daemon = Hardened::start();
+    let pid = daemon.child.id();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    assert!(
+        status.contains("\nUid:\t65534\t65534\t65534\t65534\n"),
+        "{status}"
+    );
+    has_few_rights(pid);
+
+    daemon.ns.ip("tuntap add dev t0 mode tap");
+    for args in [
+        "vni add 100",
+        "port add t0 --vni 100 --mac 02:00:00:00:00:01",
+        "fdb add 02:00:00:00:00:02 --vni 100 --dst 198.18.0.2",
+        "vni add 7 --mode multicast --group 239.1.1.7",
+        "vni del 7",
+        "port del t0",
+        "teardown",
+    ] {
+        let out = daemon.vtep(args);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "vtep {args}: {said}");
+    }
+    let ended = daemon.child.wait().expect("its end");
+    assert!(ended.success(), "{ended}");
 }
 
 /// Where metrics are served.

@@ -1,12 +1,14 @@
 //! What the daemon does and tells by itself, seen on the wire and in `vtep monitor`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vtep_common::abi::id::Ifindex;
 use vtep_tests::daemon::Daemon;
+use vtep_tests::daemon::binary;
 use vtep_tests::daemon::monitor::Monitor;
 use vtep_tests::encoder::Mac;
-use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::ns::{Ns, done};
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{FAR_VM, PORT, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
@@ -20,6 +22,7 @@ use vtep_user::netlink::Netlink;
 over_each_family! {
     a_peer_that_comes_and_goes_is_an_event,
     a_next_hop_is_kept_resolved_for_as_long_as_a_peer_needs_it,
+    a_teardown_has_the_kernel_keep_no_next_hop_of_ours,
     our_own_macs_are_never_learned,
     a_port_with_a_known_mac_is_announced_twice,
     a_mac_that_has_left_is_not_announced_again,
@@ -59,39 +62,98 @@ fn a_peer_that_comes_and_goes_is_an_event(family: Family) {
 }
 
 fn a_next_hop_is_kept_resolved_for_as_long_as_a_peer_needs_it(family: Family) {
-    let (here, far) = (Ns::new("here"), Ns::new("far"));
-    here.veth(UPLINK, &far, UPLINK);
-    for (ns, host) in [(&here, 1), (&far, 2)] {
-        let address = family.address(0, host);
-        let prefix = family.prefix();
-        ns.ip(&format!("address add {address}/{prefix} dev {UPLINK}"));
+    let site = Kept::new(family);
+    let (daemon, peer) = (&site.daemon, site.peer);
+
+    daemon.ok(&format!("fdb add {FAR_VM} --vni {GREEN} --dst {peer}"));
+    daemon.ok(&format!("fdb add {NEW} --vni {GREEN} --dst {peer}"));
+    until_true("the next hop to be kept", || site.keeps());
+    daemon.ok(&format!("fdb del {NEW} --vni {GREEN}"));
+    assert!(site.keeps(), "another entry leads to the peer");
+
+    daemon.ok(&format!("fdb del {FAR_VM} --vni {GREEN}"));
+    assert!(!site.keeps());
+}
+
+fn a_teardown_has_the_kernel_keep_no_next_hop_of_ours(family: Family) {
+    let teardown: [fn(&Kept); 3] = [
+        |site| drop(site.daemon.ok("teardown")),
+        |site| {
+            site.daemon.kill();
+            let mut command = site.here.command(binary::vtep());
+            command.args(["teardown", "--instance", site.daemon.instance()]);
+            done(&mut command, "");
+        },
+        |site| {
+            site.daemon.kill();
+            site.daemon.run();
+            drop(site.daemon.ok("teardown"));
+        },
+    ];
+    for teardown in teardown {
+        let site = Kept::new(family);
+        let others = family.address(0, 3);
+        let managed = format!("neigh replace {others} dev {UPLINK} managed");
+        site.here.ip(&managed);
+        for (host, mac) in [(site.peer, FAR_VM), (others, NEW)] {
+            let add = format!("fdb add {mac} --vni {GREEN} --dst {host}");
+            site.daemon.ok(&add);
+        }
+        until_true("the next hop to be kept", || site.keeps());
+
+        teardown(&site);
+
+        assert!(!site.keeps());
+        assert!(site.manages(others), "what others want is left alone");
     }
-    let daemon = Daemon::start(&here, &["--iface", UPLINK]);
-    daemon.ok(&format!("vni add {GREEN}"));
-    let peer = family.address(0, 2);
-    let uplink = Ifindex::new(here.ifindex(UPLINK));
-    let kept = || {
-        here.run(|| {
+}
+
+/// A hypervisor, and another one that is reached directly.
+struct Kept {
+    here: Ns,
+    _far: Ns,
+    daemon: Daemon,
+    peer: IpAddr,
+}
+
+impl Kept {
+    fn new(family: Family) -> Self {
+        let (here, far) = (Ns::new("here"), Ns::new("far"));
+        here.veth(UPLINK, &far, UPLINK);
+        for (ns, host) in [(&here, 1), (&far, 2)] {
+            let address = family.address(0, host);
+            let prefix = family.prefix();
+            ns.ip(&format!("address add {address}/{prefix} dev {UPLINK}"));
+        }
+        let daemon = Daemon::start(&here, &["--iface", UPLINK]);
+        daemon.ok(&format!("vni add {GREEN}"));
+        Self {
+            here,
+            _far: far,
+            daemon,
+            peer: family.address(0, 2),
+        }
+    }
+
+    /// Whether the kernel keeps the peer resolved.
+    fn keeps(&self) -> bool {
+        self.manages(self.peer)
+    }
+
+    fn manages(&self, host: IpAddr) -> bool {
+        let uplink = Ifindex::new(self.here.ifindex(UPLINK));
+        self.here.run(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
             runtime.block_on(async {
                 let netlink = Netlink::open().unwrap();
-                let entry = netlink.neighbour(uplink, peer).await.unwrap();
+                let entry = netlink.neighbour(uplink, host).await.unwrap();
                 entry.is_some_and(|entry| entry.managed)
             })
         })
-    };
-
-    daemon.ok(&format!("fdb add {FAR_VM} --vni {GREEN} --dst {peer}"));
-    daemon.ok(&format!("fdb add {NEW} --vni {GREEN} --dst {peer}"));
-    until_true("the next hop to be kept", kept);
-    daemon.ok(&format!("fdb del {NEW} --vni {GREEN}"));
-    assert!(kept(), "another entry leads to the peer");
-
-    daemon.ok(&format!("fdb del {FAR_VM} --vni {GREEN}"));
-    assert!(!kept());
+    }
 }
 
 fn our_own_macs_are_never_learned(family: Family) {

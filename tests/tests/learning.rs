@@ -1,5 +1,6 @@
 //! MACs are learned from frames, at ports and from VTEPs, and forgotten when they are silent.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,7 @@ over_each_family! {
     macs_that_no_host_has_are_not_learned,
     learning_can_be_switched_off_and_on,
     learned_entries_are_flushed_and_static_ones_stay,
+    a_deleted_mac_is_learned_again_from_its_next_frame,
     a_learned_mac_becomes_static_when_the_user_says_so,
     static_entries_are_never_overridden,
 }
@@ -398,7 +400,6 @@ fn learned_entries_are_flushed_and_static_ones_stay(family: Family) {
     let learn = || {
         let inner = |mac, to| eth(mac, to).ethertype(0x88b6).payload(1, 46).build();
         let macs = [0x31, 0x32, 0x33].map(Mac::nth);
-        // Again and again: an event just before the flush is held back for a second.
         until_true("all to be learned", || {
             for (mac, from) in macs.into_iter().zip([wire.far_ip, second]) {
                 let outer = tunnelled_from(&wire, from, &inner(mac, VM));
@@ -430,6 +431,48 @@ fn learned_entries_are_flushed_and_static_ones_stay(family: Family) {
             .ok(&format!("fdb flush --vni {GREEN} --learned"));
         assert_eq!(wire.daemon.table("fdb"), before);
     }
+}
+
+fn a_deleted_mac_is_learned_again_from_its_next_frame(family: Family) {
+    let wire = Wire::new(family);
+    let mac = Mac::nth(0x31);
+    let knows = || wire.daemon.rows(&format!("fdb show --vni {GREEN}")).len() > 2;
+    let inner = |to| eth(mac, to).ethertype(0x88b6).payload(1, 46).build();
+    let outer = tunnelled_from(&wire, wire.far_ip, &inner(VM));
+    let at_port = || wire.port.send(&inner(FAR_VM));
+    let at_vtep = || wire.uplink.send(&outer);
+
+    for says in [&at_port as &dyn Fn(), &at_vtep] {
+        for delete in [
+            format!("fdb del {mac} --vni {GREEN}"),
+            format!("fdb flush --vni {GREEN} --learned"),
+        ] {
+            // Each time one frame: the next would be learned from sooner or later.
+            says();
+            until_true("the MAC to be learned", knows);
+            wire.daemon.ok(&delete);
+            assert!(!knows(), "{delete}");
+        }
+    }
+
+    // Also where so many go that nobody looks at each.
+    let mut entries = String::new();
+    for number in 0..1100 {
+        let (mac, far) = (numbered(number), wire.far_ip);
+        writeln!(entries, "fdb add {mac} --vni {GREEN} --dst {far}").expect("a line");
+    }
+    let loaded = wire.daemon.vtep_input("batch -", &entries);
+    assert!(loaded.status.success(), "{loaded:?}");
+    at_port();
+    until_true("the MAC to be learned", || {
+        wire.daemon.fdb(GREEN, mac).is_some()
+    });
+    wire.daemon.ok(&format!("fdb flush --vni {GREEN}"));
+    assert_eq!(wire.daemon.fdb_len(), 0);
+    at_port();
+    until_true("the MAC to be learned", || {
+        wire.daemon.fdb(GREEN, mac).is_some()
+    });
 }
 
 fn a_learned_mac_becomes_static_when_the_user_says_so(family: Family) {

@@ -13,6 +13,7 @@ use vtep_common::{
         map::MAX_FLOOD_TARGETS,
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
+        port::Port,
         reason::Reason,
     },
     decide::count::{Counters as _, copy_goes},
@@ -108,9 +109,11 @@ extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
     if let Some(list) = KernelTables.flood_list(copies.list)
         && let Some(slot) = target(list, index as usize)
         && (index as usize) < list.ports as usize
+        && let Some(port) = KernelTables.port(PortSlot::new(slot))
     {
         let frame = TcFrame::from_raw(copies.skb);
-        send_to_port(frame, PortSlot::new(slot), Hook::Tunnel, copies.bytes);
+        let to = (PortSlot::new(slot), port);
+        send_to_port(frame, to, Hook::Tunnel, copies.bytes);
     }
     0
 }
@@ -124,7 +127,7 @@ extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
 pub fn to_all(
     frame: TcFrame,
     scratch: &Scratch,
-    flood: &Flood,
+    flood: Spilled<'_, Flood>,
     bytes: usize,
     encap_in_place: impl FnOnce(&Encap, (bool, TagEdit)) -> Result<(), bool>,
 ) {
@@ -135,8 +138,6 @@ pub fn to_all(
     let Some(deferred) = (unsafe { Deferred::take() }) else {
         return;
     };
-    // In scratch memory, since the stack is short. Sending a copy runs no program of ours.
-    let flood = scratch.spill(flood);
     deferred.count = 0;
     deferred.to_sum = 0;
     deferred.state = Deferred::ENCAPSULATED;
@@ -219,15 +220,11 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
     let flood = copies.flood;
     let number = target(copies.list, index)?;
     if index < copies.list.ports as usize {
-        // A list that is taken away meanwhile can become that of another VNI, whose ports must not get the frame: looked up anew.
-        let list = KernelTables.flood_list(flood.list)?;
-        let slot = PortSlot::new(target(list, index)?);
-        if index >= list.ports as usize {
-            return None;
-        }
-        if slot != flood.from {
-            send_to_port(copies.frame(), slot, Hook::Port, copies.bytes);
-        }
+        let slot = PortSlot::new(number);
+        let port = KernelTables
+            .port(slot)
+            .filter(|port| flood.reaches(slot, port))?;
+        send_to_port(copies.frame(), (slot, port), Hook::Port, copies.bytes);
         return None;
     }
     let id = PeerId::new(number);
@@ -246,12 +243,11 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
 /// Sends a copy to a port. Its tag becomes the skb tag, and is taken away again: with that the kernel makes an in-band tag, if
 /// there is one, the skb tag.
 #[inline(always)]
-fn send_to_port(frame: TcFrame, slot: PortSlot, hook: Hook, bytes: usize) -> Option<()> {
-    let port = KernelTables.port(slot)?;
+fn send_to_port(frame: TcFrame, (slot, port): (PortSlot, &Port), hook: Hook, bytes: usize) {
     // The counters of targets are not those of a hook.
     let counters = KernelCounters(hook);
     if port.vlan != 0 && !frame.push_tag(port.vlan) {
-        return None;
+        return;
     }
     if frame.clone_redirect(port.ifindex) {
         counters.port(slot, Direction::Decap, bytes);
@@ -261,7 +257,6 @@ fn send_to_port(frame: TcFrame, slot: PortSlot, hook: Hook, bytes: usize) -> Opt
     if port.vlan != 0 {
         frame.pop_tag();
     }
-    Some(())
 }
 
 #[inline(always)]

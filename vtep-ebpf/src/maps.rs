@@ -27,8 +27,6 @@ use vtep_common::abi::{
     tail_call::Part,
 };
 
-use crate::{flood::deferred::Deferred, runtime::scratch::Slots};
-
 #[map]
 pub static CONFIG: Array<Config> = Array::pinned(1, 0);
 // What the daemon alone reads.
@@ -88,10 +86,6 @@ buckets!(PORT_INDEX, MAX_PORTS);
 // The daemon says how many there are to be.
 buckets!(FDB, DEFAULT_FDB_ENTRIES);
 
-// Not pinned, since each daemon's programs have their own.
+// Not pinned, since each daemon's programs have their own. Two more stand beside what lies in them: scratch memory and deferred copies.
 #[map]
 pub static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
-#[map]
-pub static SCRATCH: PerCpuArray<Slots> = PerCpuArray::with_max_entries(1, 0);
-#[map]
-pub static WAITING: PerCpuArray<Deferred> = PerCpuArray::with_max_entries(1, 0);

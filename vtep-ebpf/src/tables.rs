@@ -3,7 +3,7 @@
 use aya_ebpf::maps::lpm_trie::Key;
 use vtep_common::{
     abi::{
-        addr::{MacAddr, VtepAddr},
+        addr::VtepAddr,
         address::Address,
         config::Config,
         fdb::{FdbKey, FdbValue, FdbWord},
@@ -16,7 +16,7 @@ use vtep_common::{
         port::{Port, PortKey},
         segment::{Segment, vni_key},
     },
-    runtime::{lookup::Lookup, tables::Tables, verdict::Resolved},
+    runtime::{tables::Tables, verdict::Resolved},
 };
 
 use crate::{
@@ -25,7 +25,6 @@ use crate::{
         ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, PORT_INDEX, PORTS,
         SEGMENTS, SHAPES, VNIS,
     },
-    runtime::{lookup::lookup_port, scratch::Scratch},
 };
 
 /// A value of a hash map. It may change under the reader; every reader here takes single words that are valid in any state.
@@ -154,15 +153,6 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn now(&self) -> u64 {
         now()
-    }
-
-    #[inline(always)]
-    fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
-        match Scratch::new() {
-            Some(scratch) => lookup_port(&scratch, key, source, destination),
-            // Never.
-            None => Lookup::default(),
-        }
     }
 }
 

@@ -66,6 +66,15 @@ impl Port {
     pub const XDP_TARGET: u32 = 1 << 1;
     /// TC can hand frames straight to the interface's other end, which lies in another network namespace.
     pub const PEER_TARGET: u32 = 1 << 2;
+    /// No frame goes from it to another isolated port of its VNI.
+    pub const ISOLATED: u32 = 1 << 3;
+
+    /// Frames from this port do not reach ports with any of these flags.
+    #[must_use]
+    #[inline(always)]
+    pub const fn kept_from(&self) -> u32 {
+        self.flags & Self::ISOLATED
+    }
 }
 
 const _: () = assert!(size_of::<Port>() == 24);

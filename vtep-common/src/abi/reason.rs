@@ -152,6 +152,8 @@ reasons! {
     UnknownNeigh = 39, "unknown_neigh", Dropped;
     /// The source MAC has a static entry elsewhere.
     StaticElsewhere = 40, "static_elsewhere", Dropped;
+    /// From an isolated port to another isolated port of the VNI.
+    Isolated = 41, "isolated", Dropped;
 }
 
 impl Reason {

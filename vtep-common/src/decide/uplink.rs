@@ -55,9 +55,9 @@ pub fn find<R: Runtime>(rt: &R) -> Result<Arrival, Reason> {
         // What is wrong with a packet for somebody else is not our business.
         return Err(outer::for_us(reason, &outer.addresses, tables));
     }
-    let outer = rt.spill(&outer);
+    let outer = rt.opaque(&outer);
     let read = Received::read(frame, outer.inner_offset());
-    let read = rt.spill(&read);
+    let read = rt.opaque(&read);
     let lookup = Lookup::of_tunnel(&outer.addresses, &read, tables);
     if !lookup.to().is_local() {
         return Err(Reason::NotOurAddress);

@@ -26,6 +26,8 @@ pub struct Ingress {
     pub destination: PackedTarget,
     /// What becomes of its tag.
     pub edit: VlanEdit,
+    /// Its frames do not reach ports with any of these flags: see [`Port::kept_from`](crate::abi::port::Port::kept_from).
+    pub kept_from: u32,
 }
 
 impl Ingress {

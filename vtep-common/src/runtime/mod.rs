@@ -17,7 +17,7 @@ pub mod verdict;
 use core::ops::Deref;
 
 use crate::{
-    abi::{addr::MacAddr, fdb::FdbKey, id::ListId, peer::Peer, reason::Reason},
+    abi::{addr::MacAddr, fdb::FdbKey, id::ListId, peer::Peer, port::PortKey, reason::Reason},
     frame::{
         inner::Inner,
         neigh::{Answer, Message},
@@ -25,6 +25,7 @@ use crate::{
     },
     runtime::{
         arrival::{Arrival, Carried, Ingress},
+        lookup::Lookup,
         tables::Tables,
         verdict::{Account, Deliver, Encap, Flood, Notice, Resolved},
     },
@@ -89,6 +90,10 @@ pub trait Runtime {
     ///
     /// As there.
     fn decapsulated(&self) -> Result<Self::Spilled<'_, Arrival>, Reason>;
+    /// All that the hash tables know of a frame from a port with these addresses: [`Lookup::of_port`].
+    fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
+        Lookup::of_port(key, source, destination, self.tables())
+    }
     /// The ARP or ND message at `l3` of a frame from `source`: [`Message::read`].
     fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message>;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     abi::{
-        addr::{MacAddr, VtepAddr},
+        addr::VtepAddr,
         address::Address,
         config::Config,
         fdb::{FdbKey, FdbWord},
@@ -15,7 +15,6 @@ use crate::{
         segment::Segment,
     },
     frame::outer::Local,
-    runtime::lookup::Lookup,
 };
 
 /// The tables as a decision and its look-ups see them.
@@ -47,15 +46,6 @@ pub trait Tables {
     fn fdb_word(&self, key: &FdbKey) -> FdbWord;
     /// Nanoseconds of `CLOCK_MONOTONIC`, not to be trusted to more than some milliseconds.
     fn now(&self) -> u64;
-
-    /// All that the hash tables know of a frame from a port with these addresses: [`Lookup::of_port`].
-    #[inline(always)]
-    fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup
-    where
-        Self: Sized,
-    {
-        Lookup::of_port(key, source, destination, self)
-    }
 }
 
 impl<T: Tables> Local for T {

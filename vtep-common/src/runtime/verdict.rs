@@ -7,6 +7,7 @@ use crate::{
         fdb::PackedTarget,
         id::{ListId, PeerId, PortSlot, SegmentId},
         peer::Peer,
+        port::Port,
         reason::Reason,
     },
     frame::{template::Fields, vlan::TagEdit},
@@ -137,8 +138,12 @@ pub struct Flood {
     pub encap: Encap,
     /// The list.
     pub list: ListId,
+    /// The segment: a list that is taken away meanwhile can become that of another.
+    pub segment: SegmentId,
     /// The port that the frame came from and must not go back to.
     pub from: PortSlot,
+    /// No copy goes to a port with any of these flags: see [`Port::kept_from`].
+    pub kept_from: u32,
     /// Bytes of each copy to a VTEP before the outer headers, of a GSO packet those of each segment.
     pub carried_len: u32,
     /// The frame can be encapsulated in place, once for all VTEPs that [`Flood::is_in_place`] names.
@@ -146,6 +151,13 @@ pub struct Flood {
 }
 
 impl Flood {
+    /// True if a copy can go to this port of the list.
+    #[must_use]
+    #[inline(always)]
+    pub fn reaches(&self, slot: PortSlot, port: &Port) -> bool {
+        slot != self.from && port.segment == self.segment && !port.has(self.kept_from)
+    }
+
     /// True if the copy for this peer can be made in place, at its known next hop. `summed`: the sum over the frame is known, or can be had.
     #[must_use]
     #[inline(always)]

@@ -12,7 +12,7 @@ use crate::{
     decide::count::{Counters, copy_goes, count_end},
     runtime::{
         tables::Tables,
-        verdict::{Account, End},
+        verdict::{Account, End, Flood},
     },
     sim::decision::{Decision, Verdict},
 };
@@ -44,7 +44,7 @@ impl HostCounters {
         let bytes = decision.inner_len;
         match &decision.verdict {
             Verdict::Flood(flood) => {
-                self.record_ports(flood.list, Some(flood.from), bytes, tables);
+                self.record_ports(flood.list, Some(flood), bytes, tables);
                 self.record_peers(flood.list, flood.carried_len, bytes, tables);
             }
             Verdict::FloodPorts(list) => self.record_ports(*list, None, bytes, tables),
@@ -62,7 +62,7 @@ impl HostCounters {
     fn record_ports<T: Tables>(
         &self,
         list: ListId,
-        from: Option<PortSlot>,
+        flood: Option<&Flood>,
         bytes: usize,
         tables: &T,
     ) {
@@ -71,7 +71,8 @@ impl HostCounters {
             .into_iter()
             .flat_map(FloodList::ports)
         {
-            if from != Some(slot) && tables.port(slot).is_some() {
+            let goes = |port| flood.is_none_or(|flood| flood.reaches(slot, port));
+            if tables.port(slot).is_some_and(goes) {
                 self.port(slot, Direction::Decap, bytes);
             }
         }

@@ -14,7 +14,7 @@ use vtep_common::{
     },
 };
 
-use crate::shared::{at_port, at_uplink, udp_frame, underlays};
+use crate::shared::{at_port, at_uplink, q, tagged, udp_frame, underlays};
 
 use Direction::{Decap, Encap};
 
@@ -113,6 +113,20 @@ fn a_flood_counts_every_copy_but_none_for_the_port_it_came_from() {
             (PORT_NARROW.get(), Decap),
             (PORT_VLAN_10.get(), Decap),
         ],
+        peers: vec![(PEER_V4.get(), Encap), (PEER_V6.get(), Encap)],
+    };
+    assert_eq!(got, want);
+}
+
+#[test]
+fn a_flood_from_an_isolated_port_reaches_no_other_isolated_one() {
+    let world = World::default();
+    let frame = tagged(&udp_frame(group(77_u32)), q(10));
+    let decision = at_port(&world, world.interfaces.trunk, &frame);
+    let got = counted(&decision, Reason::Flooded, frame.len(), frame.len());
+    let want = Counted {
+        segments: vec![(PLAIN.get(), Encap)],
+        ports: vec![(PORT_ACCESS.get(), Decap), (PORT_VLAN_10.get(), Encap)],
         peers: vec![(PEER_V4.get(), Encap), (PEER_V6.get(), Encap)],
     };
     assert_eq!(got, want);

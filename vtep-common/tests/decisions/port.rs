@@ -629,6 +629,23 @@ fn a_frame_never_goes_back_to_the_port_it_came_from() {
 }
 
 #[test]
+fn isolated_ports_exchange_no_frames() {
+    let world = World::default();
+    let tag = q(10);
+    let to_isolated = tagged(&udp_frame(unicast(PLAIN, PORT_NARROW)), tag);
+    let decision = at_port(&world, world.interfaces.trunk, &to_isolated);
+    assert_eq!(left(&decision), Reason::Isolated);
+    // With the others of the VNI they do, and with VTEPs.
+    let to_other = tagged(&udp_frame(unicast(PLAIN, PORT_ACCESS)), tag);
+    let decision = at_port(&world, world.interfaces.trunk, &to_other);
+    assert_eq!(deliver(&decision).slot, PORT_ACCESS);
+    let decision = from_access(&world, &udp_frame(unicast(PLAIN, PORT_NARROW)));
+    assert_eq!(deliver(&decision).slot, PORT_NARROW);
+    let to_vtep = tagged(&udp_frame(unicast(PLAIN, PEER_V4)), tag);
+    encap(&at_port(&world, world.interfaces.trunk, &to_vtep));
+}
+
+#[test]
 fn a_frame_too_large_for_its_port_is_dropped_but_not_a_gso_packet() {
     let world = World::default();
     for (payload, fits) in [(604, true), (605, false)] {

@@ -1,6 +1,6 @@
 //! At TC ingress.
 
-use aya_ebpf::bindings::TC_ACT_REDIRECT;
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_REDIRECT};
 use vtep_common::{
     abi::{
         addr::MacAddr,
@@ -8,9 +8,11 @@ use vtep_common::{
         id::ListId,
         outer_template::{LEN_V4, LEN_V6, TEMPLATE_WORDS},
         peer::Peer,
+        port::PortKey,
         reason::Reason,
         tail_call::Part,
     },
+    decide::{tunnel, uplink},
     frame::{
         neigh::{Answer, Message},
         packet::{Meta, PacketRead as _, Window as _},
@@ -19,6 +21,7 @@ use vtep_common::{
     runtime::{
         FoundIngress, Runtime, Slot,
         arrival::{Arrival, Carried},
+        lookup::Lookup,
         tables::Tables as _,
         verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved, ViaKernel},
     },
@@ -30,7 +33,11 @@ use crate::{
     event, flood,
     frame::tc::TcFrame,
     runtime::{
-        arrival,
+        arrival::{
+            FOUND, FoundCarried, FoundIngress as Found, carried, ingress, reason, spill,
+            spill_carried, word,
+        },
+        lookup::lookup_port,
         scratch::{Scratch, Spilled},
     },
     tables::{KernelTables, hand_off},
@@ -220,22 +227,27 @@ impl Runtime for Tc {
 
     #[inline(always)]
     fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
-        arrival::tc_ingress(&self.scratch, self.frame)
+        tc_ingress(&self.scratch, self.frame)
     }
 
     #[inline(always)]
     fn carried(&self) -> Result<(FoundIngress<'_, Self>, Spilled<'_, Carried>), Reason> {
-        arrival::tc_carried(&self.scratch, self.frame)
+        tc_carried(&self.scratch, self.frame)
     }
 
     #[inline(always)]
     fn arrival(&self) -> Result<Spilled<'_, Arrival>, Reason> {
-        arrival::tc_arrival(&self.scratch, self.frame)
+        tc_arrival(&self.scratch, self.frame)
     }
 
     #[inline(always)]
     fn decapsulated(&self) -> Result<Spilled<'_, Arrival>, Reason> {
-        arrival::decapsulated(&self.scratch, self.frame)
+        decapsulated(&self.scratch, self.frame)
+    }
+
+    #[inline(always)]
+    fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
+        lookup_port(&self.scratch, key, source, destination)
     }
 
     #[inline(always)]
@@ -318,6 +330,8 @@ impl Runtime for Tc {
 
     #[inline(always)]
     fn flood(&self, account: &Account, flood: &Flood) -> End {
+        // In scratch memory, since the stack is short. Sending a copy runs no program of ours.
+        let flood = self.scratch.spill(flood);
         if !self.edit_tag(flood.encap.tag) {
             return self.leave(account, Reason::Reshape);
         }
@@ -397,4 +411,109 @@ impl Runtime for Tc {
     fn refresh(&self, key: &FdbKey) {
         event::refresh(key);
     }
+}
+
+/// A frame from a port, at TC.
+#[inline(always)]
+fn tc_ingress(scratch: &Scratch, frame: TcFrame) -> Result<Found<'_>, Reason> {
+    // SAFETY: the program's own context; where the function has found an `Ingress`, it has spilled it and an `Inner`.
+    unsafe {
+        match find_tc_ingress(frame.raw()) {
+            FOUND => Ok((scratch.spilled(), scratch.spilled())),
+            word => Err(reason(word)),
+        }
+    }
+}
+
+/// The same, and how it is carried.
+#[inline(always)]
+fn tc_carried(scratch: &Scratch, frame: TcFrame) -> Result<FoundCarried<'_>, Reason> {
+    // SAFETY: as in `tc_ingress`, and a `Carried`.
+    unsafe {
+        match find_tc_carried(frame.raw()) {
+            FOUND => Ok(((scratch.spilled(), scratch.spilled()), scratch.spilled())),
+            word => Err(reason(word)),
+        }
+    }
+}
+
+/// A packet at an uplink, at TC.
+#[inline(always)]
+fn tc_arrival(scratch: &Scratch, frame: TcFrame) -> Result<Spilled<'_, Arrival>, Reason> {
+    // SAFETY: the program's own context; where the function has found an `Arrival`, it has spilled it.
+    unsafe {
+        match find_tc_arrival(frame.raw()) {
+            FOUND => Ok(scratch.spilled()),
+            word => Err(reason(word)),
+        }
+    }
+}
+
+/// A frame that the slow-path device has decapsulated.
+#[inline(always)]
+fn decapsulated(scratch: &Scratch, frame: TcFrame) -> Result<Spilled<'_, Arrival>, Reason> {
+    // SAFETY: as in `tc_arrival`.
+    unsafe {
+        match find_decapsulated(frame.raw()) {
+            FOUND => Ok(scratch.spilled()),
+            word => Err(reason(word)),
+        }
+    }
+}
+
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn find_tc_ingress(skb: *mut __sk_buff) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return word(MISFIT);
+    };
+    let rt = Tc::new(TcFrame::from_raw(skb), scratch);
+    spill(rt.scratch(), &ingress(&rt))
+}
+
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn find_tc_carried(skb: *mut __sk_buff) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return word(MISFIT);
+    };
+    let rt = Tc::new(TcFrame::from_raw(skb), scratch);
+    spill_carried(rt.scratch(), &carried(&rt))
+}
+
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn find_tc_arrival(skb: *mut __sk_buff) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return word(MISFIT);
+    };
+    let rt = Tc::new(TcFrame::from_raw(skb), scratch);
+    spill(rt.scratch(), &uplink::find(&rt))
+}
+
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn find_decapsulated(skb: *mut __sk_buff) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return word(MISFIT);
+    };
+    let frame = TcFrame::from_raw(skb);
+    let rt = Tc::new(frame, scratch);
+    let Some(key) = frame.tunnel_key() else {
+        // Not of the slow-path device.
+        return word(MISFIT);
+    };
+    spill(rt.scratch(), &tunnel::find(&rt, &key))
 }

@@ -1,6 +1,6 @@
 //! At XDP.
 
-use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::bindings::{xdp_action, xdp_md};
 use vtep_common::{
     abi::{
         addr::MacAddr,
@@ -8,8 +8,10 @@ use vtep_common::{
         id::ListId,
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
+        port::PortKey,
         reason::Reason,
     },
+    decide::uplink,
     frame::{
         neigh::{Answer, Message},
         packet::{Meta, PacketRead as _, Tag, Window as _},
@@ -18,6 +20,7 @@ use vtep_common::{
     runtime::{
         FoundIngress, Runtime, Slot,
         arrival::{Arrival, Carried},
+        lookup::Lookup,
         verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved},
     },
     wire::vlan,
@@ -28,7 +31,7 @@ use crate::{
     event,
     frame::xdp::{MACS, XdpFrame},
     runtime::{
-        arrival,
+        arrival::{FOUND, FoundCarried, carried, reason, spill, spill_carried, word},
         scratch::{Scratch, Spilled},
     },
     tables::KernelTables,
@@ -132,17 +135,22 @@ impl Runtime for Xdp {
 
     #[inline(always)]
     fn carried(&self) -> Result<(FoundIngress<'_, Self>, Spilled<'_, Carried>), Reason> {
-        arrival::xdp_carried(&self.scratch, self.frame)
+        xdp_carried(&self.scratch, self.frame)
     }
 
     #[inline(always)]
     fn arrival(&self) -> Result<Spilled<'_, Arrival>, Reason> {
-        arrival::xdp_arrival(&self.scratch, self.frame)
+        xdp_arrival(&self.scratch, self.frame)
     }
 
     #[inline(always)]
     fn decapsulated(&self) -> Result<Spilled<'_, Arrival>, Reason> {
         Err(MISFIT)
+    }
+
+    #[inline(always)]
+    fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
+        Lookup::of_port(key, source, destination, &KernelTables)
     }
 
     #[inline(always)]
@@ -256,4 +264,54 @@ impl Runtime for Xdp {
     fn refresh(&self, key: &FdbKey) {
         event::refresh(key);
     }
+}
+
+/// A frame from a port, and how it is carried.
+#[inline(always)]
+fn xdp_carried(scratch: &Scratch, frame: XdpFrame) -> Result<FoundCarried<'_>, Reason> {
+    // SAFETY: the program's own context; where the function has found a `Carried`, it has spilled it, an `Ingress` and an `Inner`.
+    unsafe {
+        match find_xdp_carried(frame.raw()) {
+            FOUND => Ok(((scratch.spilled(), scratch.spilled()), scratch.spilled())),
+            word => Err(reason(word)),
+        }
+    }
+}
+
+/// A packet at an uplink, at XDP.
+#[inline(always)]
+fn xdp_arrival(scratch: &Scratch, frame: XdpFrame) -> Result<Spilled<'_, Arrival>, Reason> {
+    // SAFETY: as in `xdp_carried`, of an `Arrival`.
+    unsafe {
+        match find_xdp_arrival(frame.raw()) {
+            FOUND => Ok(scratch.spilled()),
+            word => Err(reason(word)),
+        }
+    }
+}
+
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn find_xdp_carried(context: *mut xdp_md) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return word(MISFIT);
+    };
+    let rt = Xdp::new(XdpFrame::from_raw(context), scratch);
+    spill_carried(rt.scratch(), &carried(&rt))
+}
+
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn find_xdp_arrival(context: *mut xdp_md) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return word(MISFIT);
+    };
+    let rt = Xdp::new(XdpFrame::from_raw(context), scratch);
+    spill(rt.scratch(), &uplink::find(&rt))
 }

@@ -1,12 +1,14 @@
 //! Deferred copies of a flooded frame: those that are sent once it is encapsulated.
 
+use aya_ebpf::{macros::map, maps::PerCpuArray};
 use vtep_common::{
     abi::{id::PeerId, map::MAX_FLOOD_TARGETS, peer::Peer},
     runtime::verdict::Flood,
     wire::checksum::Sum,
 };
 
-use crate::maps::WAITING;
+#[map]
+static WAITING: PerCpuArray<Deferred> = PerCpuArray::with_max_entries(1, 0);
 
 /// The VTEPs whose copies are deferred, and what is kept for them meanwhile.
 ///

@@ -2,11 +2,15 @@
 
 use core::ops::Deref;
 
+use aya_ebpf::{macros::map, maps::PerCpuArray};
 use bytemuck::Pod;
 
 use vtep_common::runtime::{Slot, SlotName};
 
-use crate::{frame::headers::HeadersSlot, maps::SCRATCH};
+use crate::frame::headers::HeadersSlot;
+
+#[map]
+static SCRATCH: PerCpuArray<Slots> = PerCpuArray::with_max_entries(1, 0);
 
 /// Words of a slot.
 const SLOT_WORDS: usize = 16;

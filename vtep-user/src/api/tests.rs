@@ -484,13 +484,14 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         macs: vec![mac("02:00:00:00:00:0B")],
         ips: vec![],
         max_macs: None,
+        isolated: false,
     };
 
     assert_json(
         &row,
         concat!(
             r#"{"dev":"tap0","vni":100,"vlan":null,"hook":"tc","ifindex":7,"delivery":null,"#,
-            r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null}"#,
+            r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false}"#,
         ),
     );
 }
@@ -805,6 +806,7 @@ fn every_op() -> Vec<Op> {
         macs: vec![mac],
         ips: vec![ip],
         max_macs: Some(1),
+        isolated: None,
     };
     let change = PortChange {
         vlan,

@@ -81,6 +81,7 @@ fn port_verbs_take_their_options() {
         macs: vec![mac(1), mac(2)],
         ips: vec![ip("10.0.0.1"), ip("fd00::1")],
         max_macs: Some(5),
+        isolated: None,
     };
     assert_eq!(
         request(

@@ -5,14 +5,13 @@ use std::net::IpAddr;
 use vtep_common::abi::{
     addr::MacAddr,
     fdb::{FdbKey, FdbTarget},
-    id::{PeerId, PortSlot, SegmentId},
+    id::{PeerId, SegmentId},
     neigh::NeighOrigin,
     peer::Peer,
-    port::Port,
 };
 
 use super::{
-    ops::{fdb, find, refuse},
+    ops::{fdb, find, port, refuse},
     record::{
         entry::{Entry, key},
         locals::distinct,
@@ -25,8 +24,8 @@ use super::{
     state::State,
 };
 use crate::model::{
-    EntryState, FdbFilter, FdbRow, NeighRow, NeighState, NexthopRow, PeerRow, PeerState, PortHook,
-    PortRow, Refusal, VlanId, Vni, VniRow,
+    EntryState, FdbFilter, FdbRow, NeighRow, NeighState, NexthopRow, PeerRow, PeerState, PortRow,
+    Refusal, Vni, VniRow,
 };
 
 /// Who made a neigh entry, as rows have it.
@@ -59,7 +58,7 @@ impl State {
         let mut rows = Vec::new();
         for (_, device) in devices {
             for (_, slot) in device.ports() {
-                rows.push(port_row(self, slot, device.name.clone(), device.hook));
+                rows.push(port::row(self, slot, device.name.clone(), device.hook));
             }
         }
         Ok(rows)
@@ -291,26 +290,5 @@ fn age_s(key: FdbKey, state: EntryState, clock: &dyn Stamps) -> Option<u64> {
         EntryState::Learned => clock
             .last_seen(key)
             .map(|seen| clock.now().saturating_sub(seen) / SECOND),
-    }
-}
-
-/// A port as a row, with the name and the hook of its device.
-pub(crate) fn port_row(state: &State, slot: PortSlot, dev: String, hook: PortHook) -> PortRow {
-    let port = &state.ports[slot];
-    let delivery = if port.has(Port::XDP_TARGET) {
-        "xdp"
-    } else {
-        "tc"
-    };
-    PortRow {
-        dev,
-        vni: state.segments.vni(port.segment),
-        vlan: VlanId::new(port.vlan),
-        hook,
-        ifindex: Some(port.ifindex),
-        delivery: Some(delivery.to_owned()),
-        macs: state.fdb.static_behind(slot).collect(),
-        ips: state.addresses.of(slot).iter().copied().collect(),
-        max_macs: (port.max_macs != 0).then_some(port.max_macs),
     }
 }

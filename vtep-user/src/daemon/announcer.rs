@@ -10,41 +10,14 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
-    sync::Arc,
     time::Instant,
 };
 
-use vtep_common::abi::{
-    fdb::FdbKey,
-    id::{Ifindex, PortSlot},
-};
+use vtep_common::abi::{fdb::FdbKey, id::Ifindex};
 
 use self::send_queue::SendQueue;
+pub(super) use self::send_queue::{Lane, Packet};
 use crate::{netlink::udp, stats::AnnounceCounters};
-
-/// Packets that leave one after the other, in turn with those of other lanes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Lane {
-    /// The port that a MAC came to.
-    pub(super) port: PortSlot,
-    /// It was learned there; else the operator put it there.
-    pub(super) learned: bool,
-}
-
-/// A packet to a VTEP or to a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Packet {
-    /// Whose turn it leaves in.
-    pub(super) lane: Lane,
-    /// The MAC that is announced, and where.
-    pub(super) key: FdbKey,
-    /// The address it is sent from, and the interface where it is for a group.
-    pub(super) from: (IpAddr, Option<Ifindex>),
-    /// The VTEP, or the group.
-    pub(super) to: IpAddr,
-    /// What follows the UDP header.
-    pub(super) payload: Arc<[u8]>,
-}
 
 /// Sends announcements.
 #[derive(Debug)]
@@ -131,7 +104,7 @@ mod tests {
 
     use vtep_common::abi::addr::MacAddr;
 
-    use vtep_common::abi::id::SegmentId;
+    use vtep_common::abi::id::{PortSlot, SegmentId};
 
     use super::*;
 

@@ -17,6 +17,7 @@ use crate::{
 /// Runs the daemon until it is told to stop.
 pub fn run(options: Options) -> Result<(), DaemonError> {
     privileges::check()?;
+    privileges::take_no_new_ones()?;
     start::check_kernel()?;
     raise_file_limit();
     runtime()?.block_on(serve(options))

@@ -6,7 +6,7 @@ use super::{error::DaemonError, privileges, process::runtime, slow_path};
 use crate::{
     api::socket,
     datapath,
-    netlink::{Link, LinkKind, Netlink},
+    netlink::{Link, LinkKind, Netlink, OWNER},
 };
 
 /// Removes everything that an instance left in the kernel, when no daemon of it runs.
@@ -24,6 +24,14 @@ pub fn teardown_without_daemon(instance: &str) -> Result<(), DaemonError> {
         return Err(DaemonError::NothingThere {
             instance: instance.to_owned(),
         });
+    }
+    let of_others = |link: &Link| {
+        let alias = link.alias.as_deref();
+        alias.is_some_and(|alias| alias.starts_with(OWNER) && alias != owner)
+    };
+    // The next hops may be theirs as well.
+    if !links.iter().any(of_others) {
+        runtime()?.block_on(async { Netlink::open()?.release_all().await })?;
     }
     let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
     datapath::detach_all_without_links(&dir, &names)?;
@@ -70,7 +78,10 @@ fn remove_dir_if_empty(dir: Option<&Path>) {
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+                    // The last: where it is not root's, it was made for the user that the daemon runs as.
+                    io::ErrorKind::DirectoryNotEmpty
+                        | io::ErrorKind::NotFound
+                        | io::ErrorKind::PermissionDenied
                 ) => {}
             Err(error) => tracing::warn!(%error, "remove {}", dir.display()),
         }

@@ -8,30 +8,15 @@ use std::{
 use vtep_common::abi::id::Ifindex;
 
 use super::{
-    Datapath, attached, clsact,
+    Datapath,
+    attached::{self, XdpOutcome},
+    clsact,
     error::DatapathError,
     pins,
     port_programs::{self, PortPrograms},
     programs,
 };
 use crate::model::XdpMode;
-
-/// How XDP came to be attached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum XdpOutcome {
-    /// Native mode, in the driver.
-    Native,
-    /// In the stack, and why not in the driver.
-    Generic(String),
-    /// As the last daemon left it.
-    Kept,
-}
-
-impl XdpOutcome {
-    pub(super) fn asked_generic() -> Self {
-        Self::Generic("it was requested".to_owned())
-    }
-}
 
 impl Datapath {
     /// Gives TC at an uplink the new program, and XDP too if it is there and `xdp`; else XDP is detached.

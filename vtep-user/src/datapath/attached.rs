@@ -22,11 +22,28 @@ use aya::{
 };
 use vtep_common::abi::id::Ifindex;
 
-use super::{attach::XdpOutcome, clsact, error::DatapathError, link, pins};
+use super::{clsact, error::DatapathError, link, pins};
 use crate::model::XdpMode;
 
 /// First kernel with tcx (commit e420bed02507, "bpf: Add fd-based tcx multi-prog infra with link support").
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
+
+/// How XDP came to be attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum XdpOutcome {
+    /// Native mode, in the driver.
+    Native,
+    /// In the stack, and why not in the driver.
+    Generic(String),
+    /// As the last daemon left it.
+    Kept,
+}
+
+impl XdpOutcome {
+    pub(super) fn asked_generic() -> Self {
+        Self::Generic("it was requested".to_owned())
+    }
+}
 
 pub(super) fn link_path(dir: &Path, program: &str, ifindex: Ifindex) -> PathBuf {
     pins::links_dir(dir).join(format!("{program}-{ifindex}"))

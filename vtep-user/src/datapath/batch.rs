@@ -9,6 +9,8 @@ use bytemuck::{Pod, Zeroable};
 
 /// `BPF_MAP_LOOKUP_BATCH` (kernel `include/uapi/linux/bpf.h`).
 const LOOKUP_BATCH: libc::c_int = 24;
+/// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`.
+const TAKE_BATCH: libc::c_int = 25;
 
 /// `ENOTSUPP` (kernel `include/linux/errno.h`): the map has no such operation. Not known in user space by any name.
 const ENOTSUPP: i32 = 524;
@@ -50,6 +52,18 @@ impl From<io::Error> for BatchError {
 
 /// Reads all entries.
 pub(super) fn entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> Result<Vec<(K, V)>, BatchError> {
+    all(LOOKUP_BATCH, map)
+}
+
+/// Reads all entries and deletes them.
+pub(super) fn take_entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> Result<Vec<(K, V)>, BatchError> {
+    all(TAKE_BATCH, map)
+}
+
+fn all<K: Pod, V: Pod>(
+    command: libc::c_int,
+    map: BorrowedFd<'_>,
+) -> Result<Vec<(K, V)>, BatchError> {
     let mut found = Vec::new();
     let mut keys = vec![K::zeroed(); READ_AT_ONCE];
     let mut values = vec![V::zeroed(); READ_AT_ONCE];
@@ -65,7 +79,7 @@ pub(super) fn entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> Result<Vec<(K, V)>
         attr.values = values.as_mut_ptr() as u64;
         // SAFETY: the kernel writes no more keys and values than the vectors have, whose types have the sizes of the map's, and
         // one number to go on from, as hash tables have it.
-        let done = unsafe { call(LOOKUP_BATCH, &mut attr) };
+        let done = unsafe { call(command, &mut attr) };
         let at_end = match done {
             Ok(()) => false,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,

@@ -12,6 +12,7 @@ mod clsact;
 mod counters;
 mod error;
 mod event_ring;
+mod guards;
 mod hash_table;
 mod link;
 mod pins;
@@ -48,7 +49,8 @@ use vtep_common::abi::{
 use self::{hash_table::HashTable, pins::Pinned};
 
 pub use self::{
-    attach::{XdpOutcome, detach_all_without_links},
+    attach::detach_all_without_links,
+    attached::XdpOutcome,
     counters::{CounterRow, Snapshot},
     error::DatapathError,
     pins::{BPFFS, check_bpffs, instance_dir, remove_pins},
@@ -97,6 +99,9 @@ struct Maps {
     peer_counters: PerCpuArray<MapData, Counter>,
     /// The table of hosts once more, for what aya does not do.
     neighs_fd: OwnedFd,
+    guards: HashMap<MapData, u64, [u64; 2]>,
+    /// Those once more too.
+    guards_fd: OwnedFd,
 }
 
 /// Every program, in the order in which they are loaded: what others go on to first.

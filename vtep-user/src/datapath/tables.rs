@@ -45,7 +45,7 @@ where
 
 /// A descriptor of a hash map, of our own.
 fn fd_of(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, DatapathError> {
-    let Some(Map::HashMap(data)) = ebpf.map(name) else {
+    let Some(Map::HashMap(data) | Map::LruHashMap(data)) = ebpf.map(name) else {
         return Err(DatapathError::Missing(name));
     };
     let fd = data.fd().as_fd().try_clone_to_owned();
@@ -55,6 +55,7 @@ fn fd_of(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, DatapathError> {
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf, fdb_max: u32) -> Result<Self, DatapathError> {
         let neighs_fd = fd_of(ebpf, name::NEIGHS)?;
+        let guards_fd = fd_of(ebpf, name::GUARDS)?;
         let mut buckets = |table, name, room| buckets(ebpf, table, name, room);
         let addresses = buckets(Table::Addresses, name::ADDRESSES, MAX_LOCALS + MAX_PEERS)?;
         let vnis = buckets(Table::Vnis, name::VNIS, MAX_SEGMENTS)?;
@@ -62,6 +63,8 @@ impl Maps {
         let fdb = buckets(Table::Fdb, name::FDB, fdb_max)?;
         let mut maps = Self {
             neighs_fd,
+            guards: take(ebpf, name::GUARDS)?,
+            guards_fd,
             addresses,
             vnis,
             port_index,
@@ -178,7 +181,7 @@ pub(super) fn set<K: Pod, V: Pod>(
 }
 
 /// A key that was not there is gone as well.
-fn gone(removed: Result<(), MapError>, name: &'static str) -> Result<(), DatapathError> {
+pub(super) fn gone(removed: Result<(), MapError>, name: &'static str) -> Result<(), DatapathError> {
     match removed {
         Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error))
@@ -294,7 +297,8 @@ fn monotonic_ns() -> u64 {
 impl Datapath {
     /// Makes the writes in their order; stops at the first that fails.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), DatapathError> {
-        writes.iter().try_for_each(|write| self.write_one(write))
+        writes.iter().try_for_each(|write| self.write_one(write))?;
+        self.remove_guards(writes)
     }
 
     fn write_one(&mut self, write: &Write) -> Result<(), DatapathError> {

@@ -297,6 +297,7 @@ fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<NetlinkE
         mac,
         state,
         managed: _,
+        ours: _,
     } = Neighbour::from_message(message)?;
     Some(NetlinkEvent::Neighbour {
         ifindex,

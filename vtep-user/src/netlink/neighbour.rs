@@ -9,10 +9,14 @@ use netlink_packet_route::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
         NeighbourState as KernelState,
     },
+    route::RouteProtocol,
 };
 use vtep_common::abi::id::Ifindex;
 
-use super::{Error, Mac, Netlink};
+use super::{Error, Mac, Netlink, ROUTE_PROTOCOL};
+
+/// Marks the entries that a daemon of ours has the kernel keep resolved. The mark stays when that ends.
+const OURS: RouteProtocol = RouteProtocol::Other(ROUTE_PROTOCOL);
 
 /// An entry of the kernel's neighbour table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Neighbour {
     pub state: NeighbourState,
     /// Whether the kernel keeps it resolved of its own accord ([`Netlink::keep_resolved`]).
     pub managed: bool,
+    /// Whether a daemon of ours has asked it to.
+    pub ours: bool,
 }
 
 /// What the kernel thinks of a neighbour.
@@ -116,7 +122,7 @@ impl Neighbour {
         if message.header.flags.contains(NeighbourFlags::Proxy) {
             return None;
         }
-        let (mut ip, mut mac, mut managed) = (None, None, false);
+        let (mut ip, mut mac, mut managed, mut ours) = (None, None, false, false);
         for attribute in &message.attributes {
             match attribute {
                 NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => {
@@ -128,6 +134,7 @@ impl Neighbour {
                 NeighbourAttribute::LinkLayerAddress(bytes) => {
                     mac = Mac::try_from(bytes.as_slice()).ok();
                 }
+                NeighbourAttribute::Protocol(protocol) => ours = *protocol == OURS,
                 NeighbourAttribute::ExtFlags(flags) => {
                     managed = flags.contains(NeighbourExtFlags::Managed);
                 }
@@ -140,6 +147,7 @@ impl Neighbour {
             mac,
             state: NeighbourState::from_kernel(message.header.state),
             managed,
+            ours: managed && ours,
         })
     }
 }
@@ -181,12 +189,30 @@ impl Netlink {
 
     /// Has the kernel resolve a neighbour and keep it so without traffic, asking again by itself as long as the entry
     /// lives: `ip neighbour replace IP dev DEV managed`. The entry goes when its link goes down. Entries set by hand
-    /// are left alone.
+    /// are left alone, and so are those that somebody else has the kernel keep.
     pub async fn keep_resolved(&self, ifindex: Ifindex, ip: IpAddr) -> Result<(), Error> {
         let managed = Some(NeighbourExtFlags::Managed);
         let flags = NeighbourFlags::empty();
         self.resolve_neighbour("keep neighbour", ifindex, ip, flags, managed)
             .await
+    }
+
+    /// Ends [`Netlink::keep_resolved`] for one entry. What somebody else has the kernel keep is left alone.
+    pub async fn release(&self, ifindex: Ifindex, ip: IpAddr) -> Result<(), Error> {
+        match self.neighbour(ifindex, ip).await? {
+            Some(entry) if entry.ours => self.probe(ifindex, ip).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Ends [`Netlink::keep_resolved`] wherever a daemon of ours has asked for it in this network namespace.
+    pub async fn release_all(&self) -> Result<(), Error> {
+        for entry in self.neighbours().await? {
+            if entry.ours {
+                self.probe(entry.ifindex, entry.ip).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn resolve_neighbour(
@@ -199,13 +225,16 @@ impl Netlink {
     ) -> Result<(), Error> {
         // The kernel would forget that the entry was set by hand.
         let known = self.neighbour(ifindex, ip).await?;
-        if known.is_some_and(|entry| entry.state.is_static()) {
+        let keep = more_flags.is_some();
+        let is_others = |entry: Neighbour| entry.managed && !entry.ours;
+        if known.is_some_and(|entry| entry.state.is_static() || (keep && is_others(entry))) {
             return Ok(());
         }
         let mut message = about(ifindex, ip);
         message.header.flags = flags;
         if let Some(more) = more_flags {
             message.attributes.push(NeighbourAttribute::ExtFlags(more));
+            message.attributes.push(NeighbourAttribute::Protocol(OURS));
         }
         let change = RouteNetlinkMessage::NewNeighbour(message);
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
@@ -285,6 +314,7 @@ mod tests {
             mac: Some(MAC),
             state,
             managed: false,
+            ours: false,
         }
     }
 }

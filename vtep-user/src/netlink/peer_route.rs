@@ -290,6 +290,7 @@ mod tests {
             mac: Some(PEER_MAC),
             state: NeighbourState::Reachable,
             managed: false,
+            ours: false,
         }
     }
 }

@@ -35,7 +35,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
     let has_vlan = frame.opaque(has_vlan.into());
     let at_vlan = |vid| {
         let key = PortKey::new(meta.ifindex, vid);
-        tables.lookup_port(key, inner.source, inner.destination)
+        rt.lookup_port(key, inner.source, inner.destination)
     };
     let mut lookup = at_vlan(inner.tag.vid() & u16::from(has_vlan).wrapping_neg());
     let strip = has_vlan & lookup.has_place();
@@ -80,6 +80,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
         seen: lookup.seen(),
         destination: lookup.destination(),
         edit: VlanEdit::new(strip, inner),
+        kept_from: port.kept_from(),
     };
     Ok((ingress, segment))
 }

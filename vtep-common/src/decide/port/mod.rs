@@ -94,7 +94,14 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
             .port(slot)
             .filter(|port| port.segment == account.segment)
         {
-            Some(port) => deliver(rt, stage, &carried, account, (slot, port)),
+            Some(port) => deliver(
+                rt,
+                stage,
+                &carried,
+                account,
+                ingress.kept_from,
+                (slot, port),
+            ),
             None => rt.leave(account, Reason::TableGap),
         },
         Some(FdbTarget::List(_)) | None => go_on(rt, stage, account),
@@ -122,6 +129,7 @@ fn deliver<R: Runtime>(
     stage: PortStage,
     carried: &Carried,
     account: &Account,
+    kept_from: u32,
     (slot, port): (PortSlot, &Port),
 ) -> R::Outcome {
     if slot == carried.slot {
@@ -130,6 +138,9 @@ fn deliver<R: Runtime>(
     if !carried.is_gso() && carried.len > port.mtu.wrapping_add((ethernet::LEN + vlan::LEN) as u32)
     {
         return rt.leave(account, Reason::TooBig);
+    }
+    if port.has(kept_from) {
+        return rt.leave(account, Reason::Isolated);
     }
     // Redirected back to the interface it came from (another VLAN of a trunk), and to whatever XDP cannot reach, TC does it.
     if stage == PortStage::Xdp {

@@ -69,9 +69,9 @@ const GONE: SegmentId = SegmentId::new(60);
 
 /// Slot of the port at [`Interfaces::access`].
 pub const PORT_ACCESS: PortSlot = PortSlot::new(10);
-/// Slot of the port at [`Interfaces::narrow`].
+/// Slot of the port at [`Interfaces::narrow`], which is isolated.
 pub const PORT_NARROW: PortSlot = PortSlot::new(11);
-/// Slot of VLAN 10 at [`Interfaces::trunk`].
+/// Slot of VLAN 10 at [`Interfaces::trunk`], which is isolated.
 pub const PORT_VLAN_10: PortSlot = PortSlot::new(12);
 /// Slot of VLAN 20 at [`Interfaces::trunk`].
 pub const PORT_VLAN_20: PortSlot = PortSlot::new(13);
@@ -259,8 +259,23 @@ impl World {
             self.tables.add_port(slot, port);
         };
         add(PORT_ACCESS, access, 0, PLAIN, Port::XDP_TARGET, 1500);
-        add(PORT_NARROW, narrow, 0, PLAIN, Port::PEER_TARGET, 600);
-        add(PORT_VLAN_10, trunk, 10, PLAIN, Port::XDP_TARGET, 1500);
+        let apart = Port::ISOLATED;
+        add(
+            PORT_NARROW,
+            narrow,
+            0,
+            PLAIN,
+            Port::PEER_TARGET | apart,
+            600,
+        );
+        add(
+            PORT_VLAN_10,
+            trunk,
+            10,
+            PLAIN,
+            Port::XDP_TARGET | apart,
+            1500,
+        );
         add(PORT_VLAN_20, trunk, 20, TRUNK, Port::XDP_TARGET, 1500);
         add(PORT_NATIVE, trunk, 0, TRUNK, Port::XDP_TARGET, 1500);
         add(PORT_CARRIER, carrier, 0, TRUNK, Port::XDP_TARGET, 1500);

@@ -22,8 +22,30 @@ use crate::{
         },
         state::State,
     },
-    model::{Op, PortChange, PortHook, PortPart, PortSpec, Refusal, VlanId},
+    model::{Op, PortChange, PortHook, PortPart, PortRow, PortSpec, Refusal, VlanId},
 };
+
+/// A port as a row, with the name and the hook of its device.
+pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) -> PortRow {
+    let port = &state.ports[slot];
+    let delivery = if port.has(Port::XDP_TARGET) {
+        "xdp"
+    } else {
+        "tc"
+    };
+    PortRow {
+        dev,
+        vni: state.segments.vni(port.segment),
+        vlan: VlanId::new(port.vlan),
+        hook,
+        ifindex: Some(port.ifindex),
+        delivery: Some(delivery.to_owned()),
+        macs: state.fdb.static_behind(slot).collect(),
+        ips: state.addresses.of(slot).iter().copied().collect(),
+        max_macs: (port.max_macs != 0).then_some(port.max_macs),
+        isolated: port.has(Port::ISOLATED),
+    }
+}
 
 /// The VLAN as it stands in the maps.
 fn vlan_number(vlan: Option<VlanId>) -> u16 {
@@ -66,6 +88,7 @@ pub(crate) fn add(
         macs,
         ips,
         max_macs,
+        isolated,
     } = spec;
     let facts = links.link(dev).ok_or_else(|| {
         Refusal::not_found(format!(
@@ -133,6 +156,7 @@ pub(crate) fn add(
         max_macs,
         ..Port::default()
     };
+    port.set(Port::ISOLATED, isolated.unwrap_or(false));
     take_facts(&mut port, &facts);
     let slot = state.ports.insert(port, &facts);
     let now = state.run.now;
@@ -153,6 +177,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         macs,
         ips,
         max_macs,
+        isolated,
     } = change;
     let (ifindex, device) = find::device(&state.ports, dev)?;
     let slot = device
@@ -190,7 +215,13 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
             entry::remove(state, number, mac, &mut out);
         }
     }
-    if state.ports.set(slot, number, max_macs) {
+    let mut port = Port {
+        segment: number,
+        max_macs,
+        ..old
+    };
+    port.set(Port::ISOLATED, isolated.unwrap_or(old.has(Port::ISOLATED)));
+    if state.ports.set(slot, port) {
         out.write(Write::Port(slot, state.ports[slot]));
     }
     if moves {
@@ -211,6 +242,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
                 macs: Some(old_macs.into_iter().collect()),
                 ips: Some(old_ips.into_iter().collect()),
                 max_macs: Some(old.max_macs),
+                isolated: Some(old.has(Port::ISOLATED)),
             }),
         });
     }

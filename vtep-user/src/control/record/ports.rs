@@ -164,12 +164,10 @@ impl Ports {
         }
     }
 
-    /// Gives a port, which no flood reaches where it is now, to a segment; true if that, or its limit, is another than before.
-    pub(crate) fn set(&mut self, slot: PortSlot, number: SegmentId, max_macs: u32) -> bool {
-        let port = &mut self.slots[slot];
-        let old = *port;
-        (port.segment, port.max_macs) = (number, max_macs);
-        *port != old
+    /// Changes the settings of a port, which no flood reaches if it changes its segment; true if it is another than before.
+    pub(crate) fn set(&mut self, slot: PortSlot, port: Port) -> bool {
+        let old = std::mem::replace(&mut self.slots[slot], port);
+        port != old
     }
 
     /// Takes on what is known of an interface. Returns the ports that are others for it, and all of them if it has come up.
@@ -233,7 +231,7 @@ impl Index<PortSlot> for Ports {
 /// Takes on what is known about the interface of a port.
 pub(crate) fn take_facts(port: &mut Port, facts: &LinkFacts) {
     port.mtu = facts.mtu;
-    port.flags = Port::IN_USE;
+    port.set(Port::IN_USE, true);
     port.set(Port::XDP_TARGET, facts.xdp_target);
     port.set(Port::PEER_TARGET, facts.peer_target);
 }

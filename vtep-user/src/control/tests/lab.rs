@@ -475,6 +475,7 @@ pub(super) fn port_spec(dev: &str, number: u32) -> PortSpec {
         macs: Vec::new(),
         ips: Vec::new(),
         max_macs: None,
+        isolated: None,
     }
 }
 

@@ -147,8 +147,9 @@ fn any_port() -> impl Strategy<Value = Op> {
         any_macs(),
         any_ips(),
         option::of(0_u32..3),
+        any::<Option<bool>>(),
     );
-    spec.prop_map(|(dev, vni, vlan, hook, macs, ips, max_macs)| {
+    spec.prop_map(|(dev, vni, vlan, hook, macs, ips, max_macs, isolated)| {
         Op::PortAdd(Box::new(PortSpec {
             dev,
             vni,
@@ -157,6 +158,7 @@ fn any_port() -> impl Strategy<Value = Op> {
             macs,
             ips,
             max_macs,
+            isolated,
         }))
     })
 }
@@ -170,18 +172,22 @@ fn any_port_change() -> impl Strategy<Value = Op> {
         option::of(any_macs()),
         option::of(any_ips()),
         option::of(0_u32..3),
+        any::<Option<bool>>(),
     );
-    change.prop_map(|(dev, vni, vlan, hook, macs, ips, max_macs)| Op::PortSet {
-        dev,
-        change: Box::new(PortChange {
-            vlan,
-            vni,
-            hook,
-            macs,
-            ips,
-            max_macs,
-        }),
-    })
+    change.prop_map(
+        |(dev, vni, vlan, hook, macs, ips, max_macs, isolated)| Op::PortSet {
+            dev,
+            change: Box::new(PortChange {
+                vlan,
+                vni,
+                hook,
+                macs,
+                ips,
+                max_macs,
+                isolated,
+            }),
+        },
+    )
 }
 
 fn any_ips() -> impl Strategy<Value = Vec<IpAddr>> {

@@ -2,10 +2,15 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{Lane, Packet};
+use vtep_common::abi::{
+    fdb::FdbKey,
+    id::{Ifindex, PortSlot},
+};
 
 /// Time for each packet: 5,000 a second.
 const PACE: Duration = Duration::from_micros(200);
@@ -15,6 +20,30 @@ const BURST: Duration = Duration::from_millis(100);
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// Packets that wait, at most: some seconds' worth.
 const QUEUE_LEN: usize = 16_384;
+
+/// Packets that leave one after the other, in turn with those of other lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in super::super) struct Lane {
+    /// The port that a MAC came to.
+    pub(in super::super) port: PortSlot,
+    /// It was learned there; else the operator put it there.
+    pub(in super::super) learned: bool,
+}
+
+/// A packet to a VTEP or to a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Packet {
+    /// Whose turn it leaves in.
+    pub(in super::super) lane: Lane,
+    /// The MAC that is announced, and where.
+    pub(in super::super) key: FdbKey,
+    /// The address it is sent from, and the interface where it is for a group.
+    pub(in super::super) from: (IpAddr, Option<Ifindex>),
+    /// The VTEP, or the group.
+    pub(in super::super) to: IpAddr,
+    /// What follows the UDP header.
+    pub(in super::super) payload: Arc<[u8]>,
+}
 
 /// The packets to be sent.
 #[derive(Debug, Default)]
@@ -138,11 +167,7 @@ impl SendQueue {
 
 #[cfg(test)]
 mod tests {
-    use vtep_common::abi::{
-        addr::MacAddr,
-        fdb::FdbKey,
-        id::{PortSlot, SegmentId},
-    };
+    use vtep_common::abi::{addr::MacAddr, id::SegmentId};
 
     use super::*;
 

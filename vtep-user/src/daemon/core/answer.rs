@@ -1,6 +1,6 @@
 //! Answering what the API asks.
 
-use super::{super::error::internal, Core, work::Work};
+use super::{super::error::internal, Core, works::Work};
 use crate::{
     ask::{Ask, Command, Reply},
     model::{FdbAt, Query, Refusal, Status, VniFilter},

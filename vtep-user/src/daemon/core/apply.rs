@@ -111,7 +111,7 @@ impl Core {
         if !leave.is_empty() {
             self.groups.leave(&leave, &self.uplinks).await;
         }
-        self.finding |= !resolve.is_empty();
+        self.finding |= !resolve.is_empty() || !forget.is_empty();
         for ip in resolve {
             self.resolve(ip);
         }

@@ -8,6 +8,7 @@ mod apply;
 mod learn;
 mod track;
 mod work;
+mod works;
 
 use std::{collections::HashMap, error::Error, time::Duration};
 
@@ -15,7 +16,7 @@ use futures::StreamExt as _;
 use tokio::{sync::mpsc, time::Instant};
 use vtep_common::abi::id::Ifindex;
 
-use self::work::Works;
+use self::works::Works;
 use super::{
     announcer::Announcer,
     attacher::Attacher,

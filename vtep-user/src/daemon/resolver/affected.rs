@@ -8,7 +8,8 @@ use std::{
 use ipnet::IpNet;
 use vtep_common::abi::id::Ifindex;
 
-use super::NextHop;
+/// An interface and the address behind it that frames are handed to.
+pub(super) type NextHop = (Ifindex, IpAddr);
 
 /// Peers by what their paths lead over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! thousands. The core orders, and takes what was found when it comes.
 
 mod affected;
+mod order;
 mod paths;
 mod queue;
 
@@ -11,46 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 use vtep_common::abi::id::Ifindex;
 
 use super::{beside, error::DaemonError};
-use crate::{control::Resolution, model::EventDetails, netlink::Netlink};
+use crate::netlink::Netlink;
 
-pub(super) use self::affected::Affected;
-
-/// An interface and the address behind it that frames are handed to.
-type NextHop = (Ifindex, IpAddr);
+use self::order::Order;
+pub(super) use self::{affected::Affected, order::Found};
 
 /// What is found before the core takes it.
 const FOUND_AHEAD: usize = 64;
-
-/// What the core orders.
-enum Order {
-    /// Find the path to a peer, or to a multicast group, that is sent to from this address of ours.
-    Find(IpAddr, Option<IpAddr>),
-    /// Forget a peer that is one no longer.
-    Forget(IpAddr),
-    /// Find the paths anew that may have changed.
-    Changed(Affected),
-    /// An interface has changed.
-    LinkChanged(Ifindex),
-    /// Say when everything that was ordered for the first time has been found.
-    Mark(oneshot::Sender<()>),
-    /// Have the kernel keep no next hop resolved for us any more.
-    ReleaseAll(oneshot::Sender<()>),
-}
-
-/// What was found.
-pub(super) enum Found {
-    /// How a peer is reached.
-    Path {
-        /// The peer.
-        ip: IpAddr,
-        /// Its path.
-        resolution: Resolution,
-        /// That it can be reached, or not any more, if that has changed.
-        events: Vec<EventDetails>,
-    },
-    /// Everything that was ordered before this.
-    Mark(oneshot::Sender<()>),
-}
 
 /// The core's end.
 pub(super) struct Resolver {

@@ -10,7 +10,8 @@ use vtep_common::abi::id::Ifindex;
 
 use super::{
     super::{error::DaemonError, facts},
-    Affected, Found, NextHop,
+    affected::{Affected, NextHop},
+    order::Found,
 };
 use crate::{
     control::Resolution,
@@ -223,7 +224,7 @@ impl Paths {
         if self.next_hops.values().any(|other| *other == gone) || !self.kept.remove(&gone) {
             return;
         }
-        if let Err(error) = self.netlink.probe(ifindex, next_hop).await {
+        if let Err(error) = self.netlink.release(ifindex, next_hop).await {
             tracing::warn!(%error, %next_hop, "could not release a next hop that the kernel keeps resolved");
         }
     }

@@ -7,7 +7,10 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Found, Order, paths::Paths};
+use super::{
+    order::{Found, Order},
+    paths::Paths,
+};
 
 /// Carries out orders until nobody orders any more, or nobody takes what was found.
 pub(super) async fn run(

@@ -36,6 +36,9 @@ pub struct PortSpec {
     /// Most MACs that may be learned on it; 0 for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_macs: Option<u32>,
+    /// Whether it exchanges no frames with other isolated ports of the VNI; absent for `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<bool>,
 }
 
 /// What is given of a new port.
@@ -76,6 +79,12 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             |to, text| limits::max_macs(text).map(|it| to.max_macs = Some(it)),
             |from| limits::max_macs_text(from.max_macs),
         ),
+        setting!(
+            PortSpec,
+            isolated,
+            "--isolated",
+            "Exchange no frames with other isolated ports of the VNI"
+        ),
     ],
     rules: &[],
 };
@@ -90,6 +99,7 @@ impl Parameters for PortSpec {
             macs: Vec::new(),
             ips: Vec::new(),
             max_macs: None,
+            isolated: None,
         }
     }
 }
@@ -117,6 +127,9 @@ pub struct PortChange {
     /// Most MACs that may be learned on it; 0 for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_macs: Option<u32>,
+    /// Whether it exchanges no frames with other isolated ports of the VNI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<bool>,
 }
 
 /// What is given of a port to change.
@@ -155,6 +168,12 @@ pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
             limits::check_max_macs,
             |to, text| limits::max_macs(text).map(|it| to.max_macs = Some(it)),
             |from| limits::max_macs_text(from.max_macs),
+        ),
+        setting!(
+            PortChange,
+            isolated,
+            "--isolated",
+            "Exchange no frames with other isolated ports of the VNI"
         ),
     ],
     rules: &[Rule::Something {
@@ -226,6 +245,8 @@ pub struct PortRow {
     pub ips: Vec<IpAddr>,
     /// Most MACs that may be learned on it; `null` for no limit.
     pub max_macs: Option<u32>,
+    /// Whether it exchanges no frames with other isolated ports of the VNI.
+    pub isolated: bool,
 }
 
 impl Row for PortRow {
@@ -239,5 +260,6 @@ impl Row for PortRow {
         column!(macs, list),
         column!(ips, list),
         column!(max_macs, optional),
+        column!(isolated, on_off),
     ];
 }

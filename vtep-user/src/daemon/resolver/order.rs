@@ -1,0 +1,40 @@
+//! What the core orders, and what it gets.
+
+use std::net::IpAddr;
+
+use tokio::sync::oneshot;
+use vtep_common::abi::id::Ifindex;
+
+use super::affected::Affected;
+use crate::{control::Resolution, model::EventDetails};
+
+/// What the core orders.
+pub(super) enum Order {
+    /// Find the path to a peer, or to a multicast group, that is sent to from this address of ours.
+    Find(IpAddr, Option<IpAddr>),
+    /// Forget a peer that is one no longer.
+    Forget(IpAddr),
+    /// Find the paths anew that may have changed.
+    Changed(Affected),
+    /// An interface has changed.
+    LinkChanged(Ifindex),
+    /// Say when everything that was ordered for the first time has been found.
+    Mark(oneshot::Sender<()>),
+    /// Have the kernel keep no next hop resolved for us any more.
+    ReleaseAll(oneshot::Sender<()>),
+}
+
+/// What was found.
+pub(in super::super) enum Found {
+    /// How a peer is reached.
+    Path {
+        /// The peer.
+        ip: IpAddr,
+        /// Its path.
+        resolution: Resolution,
+        /// That it can be reached, or not any more, if that has changed.
+        events: Vec<EventDetails>,
+    },
+    /// Everything that was ordered before this.
+    Mark(oneshot::Sender<()>),
+}
