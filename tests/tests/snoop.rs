@@ -1,5 +1,7 @@
 //! With `--suppress on`, hosts are known from what they say at their ports.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use vtep_tests::daemon::monitor::Monitor;
 use vtep_tests::encoder::neighbour::Host;
@@ -20,6 +22,8 @@ over_each_family! {
     a_host_that_takes_another_mac_is_followed,
     the_user_is_believed_more_than_a_host,
     a_host_that_shows_up_behind_a_vtep_is_not_answered_for_any_more,
+    a_far_host_that_asks_takes_away_what_a_thief_claimed,
+    what_a_far_host_has_said_is_not_answered_for_a_thief,
     without_suppress_nobody_listens,
 }
 
@@ -210,6 +214,52 @@ fn a_host_that_shows_up_behind_a_vtep_is_not_answered_for_any_more(family: Famil
     snooped(&wire, &HERE, PORT);
     for ip in stranger.ips() {
         assert_eq!(wire.daemon.neigh(GREEN, ip), None);
+    }
+}
+
+/// The far host asks for somebody, which the VM gets.
+fn far_asks(wire: &Wire) {
+    for ip in Host::nth(0x55).ips() {
+        let question = FAR.asks(ip).build();
+        wire.delivers(&wire.tunnelled(GREEN, &question), &question);
+    }
+}
+
+fn a_far_host_that_asks_takes_away_what_a_thief_claimed(family: Family) {
+    let wire = wire(family);
+    let thief = Host::at(VM, 0x0b);
+    says(&wire, thief.ips().map(|ip| thief.announces(ip)));
+    snooped(&wire, &thief, PORT);
+
+    far_asks(&wire);
+
+    for ip in FAR.ips() {
+        until_true("the thief not to be answered for", || {
+            wire.daemon.neigh(GREEN, ip).is_none()
+        });
+    }
+}
+
+fn what_a_far_host_has_said_is_not_answered_for_a_thief(family: Family) {
+    let wire = wire(family);
+    let monitor = Monitor::start(&wire.daemon, GREEN, family.address(0, 250));
+    let other = wire.add_port("vm1", "");
+    let asker = Host::nth(0x31);
+    far_asks(&wire);
+
+    let thief = Host::at(VM, 0x0b);
+    says(&wire, thief.ips().map(|ip| thief.announces(ip)));
+
+    for ip in FAR.ips() {
+        monitor.wait_for("the second claim", |row| {
+            row["event"] == "duplicate" && row["ip"] == ip.to_string().as_str()
+        });
+        drop(wire.left());
+        let question = asker.asks(ip).build();
+        other.send(&question);
+        wire.port.expect(&question);
+        let answer = thief.answers(&asker, ip).build();
+        assert_ne!(other.recv(Duration::ZERO), Some(answer), "{ip}");
     }
 }
 

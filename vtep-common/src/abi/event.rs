@@ -46,6 +46,8 @@ impl Event {
     pub const UNSOLICITED: u32 = 1 << 1;
     /// The host says that it is a router.
     pub const ROUTER: u32 = 1 << 2;
+    /// The message says whether the host is a router: a neighbour advertisement.
+    pub const ADVERTISED: u32 = 1 << 4;
 
     /// The address of nobody: a VTEP or a host that there is none of.
     pub const NOBODY: VtepAddr = VtepAddr::from_v6_be([0; 4]);

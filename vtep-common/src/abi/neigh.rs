@@ -27,7 +27,7 @@ pub struct NeighValue {
     pub mac: u64,
     /// The port at which it was heard, else [`PortSlot::NONE`]. For the daemon alone.
     pub port: PortSlot,
-    /// [`NeighValue::ROUTER`].
+    /// The `ROUTER` … bits below.
     pub flags: u16,
     /// [`NeighOrigin::code`]. For the daemon alone.
     origin: u8,
@@ -79,6 +79,8 @@ impl NeighOrigin {
 impl NeighValue {
     /// The host is a router: ND answers say so (RFC 4861 section 4.4).
     pub const ROUTER: u16 = 1;
+    /// Nobody has said whether the host is a router, and an ND answer would have to: there is none.
+    pub const ROUTER_UNKNOWN: u16 = 1 << 1;
 
     /// A host at a MAC.
     #[must_use]

@@ -184,12 +184,13 @@ fn merged_ecn<P: PacketRead + ?Sized>(
     ecn::Merge::from_code(frame.opaque(merge.code()))
 }
 
-/// Notifies of what a host says of itself unasked: it may be another than was heard here before.
+/// Notifies of what a host says to all of itself: it may be another than was heard here before. What it says to one is not read,
+/// for which the program has no room; the daemon sees by the stamp of its MAC that it is alive.
 #[inline(always)]
 fn snoop<R: Runtime>(rt: &R, inner: &Arrival, account: &Account) {
     let l3 = ethernet::LEN;
     if let Some(message) = rt.message(l3, inner.read.ethertype, inner.read.source)
-        && message.has(Message::UNSOLICITED)
+        && message.has(Message::CLAIM)
     {
         let flags = event_flags(&message);
         let vtep = Some(&inner.vtep);

@@ -33,6 +33,8 @@ impl Message {
     pub const ROUTER: u8 = 1 << 2;
     /// It says where a host is.
     pub const CLAIM: u8 = 1 << 3;
+    /// It says whether the host is a router: a neighbour advertisement.
+    pub const ADVERTISED: u8 = 1 << 4;
 
     /// What nothing says.
     #[must_use]
@@ -178,6 +180,7 @@ impl Message {
                 return false;
             }
             self.flags = Self::CLAIM
+                | Self::ADVERTISED
                 | if flags & icmpv6::SOLICITED == 0 {
                     Self::UNSOLICITED
                 } else {

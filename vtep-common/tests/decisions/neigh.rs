@@ -1,11 +1,12 @@
 //! ARP and ND at ports: what is answered, what is heard, what is let through.
 
 use std::net::{IpAddr, Ipv6Addr};
+use vtep_common::sim::decide_tunnel;
 use vtep_common::sim::decision::{Decision, Verdict};
 
 use vtep_common::{
-    abi::{addr::MacAddr, event::Event, reason::Reason},
-    decide::port,
+    abi::{addr::MacAddr, event::Event, neigh::NeighValue, reason::Reason},
+    decide::{port, tunnel::TunnelKey},
     frame::{neigh::Answer, packet::Meta},
     testkit::apply::apply_port,
     testkit::{
@@ -17,7 +18,7 @@ use vtep_common::{
     wire::checksum::Sum,
 };
 
-use crate::shared::{at_port, flood, left, q, tagged};
+use crate::shared::{OURS_V4, REMOTE_V4, at_port, flood, left, q, tagged};
 
 /// Who asks.
 const ASKER: MacAddr = MacAddr::from_bytes([2, 0, 0, 0, 0, 0x0a]);
@@ -322,16 +323,20 @@ fn who_says_where_it_is_is_heard() {
             "fd00::7",
             0,
         ),
-        (Nd::advertisement("fd00::7", 0x60).frame(), "fd00::7", 0),
+        (
+            Nd::advertisement("fd00::7", 0x60).frame(),
+            "fd00::7",
+            Event::ADVERTISED,
+        ),
         (
             Nd::advertisement("fd00::7", 0x20).frame(),
             "fd00::7",
-            Event::UNSOLICITED,
+            Event::UNSOLICITED | Event::ADVERTISED,
         ),
         (
             Nd::advertisement("fd00::7", 0xa0).frame(),
             "fd00::7",
-            Event::UNSOLICITED | Event::ROUTER,
+            Event::UNSOLICITED | Event::ADVERTISED | Event::ROUTER,
         ),
     ] {
         let decision = at_carrier(&frame);
@@ -339,6 +344,44 @@ fn who_says_where_it_is_is_heard() {
         flood(&decision);
         assert_eq!(decision.from_port, PORT_CARRIER);
     }
+}
+
+#[test]
+fn what_a_host_behind_a_vtep_says_to_all_is_heard_whether_it_asks_or_tells() {
+    let key = TunnelKey {
+        vni: 200,
+        source: host(REMOTE_V4).into(),
+        destination: Some(host(OURS_V4).into()),
+    };
+    let tables = World::default().tables;
+    for (frame, want) in [
+        (arp(1, "10.0.0.7", "10.0.0.99"), Some("10.0.0.7")),
+        (arp(1, "10.0.0.7", "10.0.0.7"), Some("10.0.0.7")),
+        (arp(2, "10.0.0.7", "10.0.0.8"), Some("10.0.0.7")),
+        (
+            Nd::solicitation("fd00::7", "fd00::99").frame(),
+            Some("fd00::7"),
+        ),
+        (Nd::advertisement("fd00::7", 0x20).frame(), Some("fd00::7")),
+        // A probe comes from nobody yet.
+        (arp(1, "0.0.0.0", "10.0.0.99"), None),
+    ] {
+        let decision = decide_tunnel(frame.as_slice(), &Meta::default(), &key, &tables);
+        let hosts: Vec<_> = heard(&decision).iter().map(|(host, ..)| *host).collect();
+        assert_eq!(hosts, want.map(host).into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_host_of_which_nobody_knows_whether_it_is_a_router_is_not_answered_for() {
+    let mut world = World::default();
+    let question = Nd::solicitation("fd00::7", "fd00::50").frame();
+    let at = |world: &World| at_port(world, world.interfaces.carrier, &question);
+    answer(&at(&world));
+    for value in world.tables.neighs.values_mut() {
+        value.flags |= NeighValue::ROUTER_UNKNOWN;
+    }
+    flood(&at(&world));
 }
 
 #[test]

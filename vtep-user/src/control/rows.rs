@@ -178,7 +178,7 @@ impl State {
                         .port
                         .and_then(|slot| self.port_name(slot))
                         .map(|(dev, _)| dev.to_owned()),
-                    router: neigh.router,
+                    router: neigh.router == Some(true),
                     age_s: snooped.then(|| now.saturating_sub(seen) / SECOND),
                 });
             }

@@ -50,20 +50,24 @@ pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
         host: message.target,
     };
     match rt.tables().neigh(&key) {
-        // Never with the asker's own MAC: it would take its address for another's.
-        Some(found) if found.mac != inner.source.get() => rt.answer(
-            account,
-            &Answer {
-                ifindex: rt.meta().ifindex,
-                l3,
-                v6: inner.ethertype == ethernet::TYPE_IPV6,
-                router: found.flags & NeighValue::ROUTER != 0,
-                mac: found.mac(),
-                asker_mac: inner.source,
-                asker: message.host,
-                target: message.target,
-            },
-        ),
+        // Never with the asker's own MAC: it would take its address for another's. What is not known is not said.
+        Some(found)
+            if found.mac != inner.source.get() && found.flags & NeighValue::ROUTER_UNKNOWN == 0 =>
+        {
+            rt.answer(
+                account,
+                &Answer {
+                    ifindex: rt.meta().ifindex,
+                    l3,
+                    v6: inner.ethertype == ethernet::TYPE_IPV6,
+                    router: found.flags & NeighValue::ROUTER != 0,
+                    mac: found.mac(),
+                    asker_mac: inner.source,
+                    asker: message.host,
+                    target: message.target,
+                },
+            )
+        }
         None if !settings.has(Segment::FLOODS) => {
             learn::miss(rt, account, MacAddr::ZERO, Some(message.target));
             rt.leave(account, Reason::UnknownNeigh)
@@ -72,9 +76,17 @@ pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
     }
 }
 
-/// What an event says of a message.
+/// What an event says of a message, whose bits are the same.
 #[inline(always)]
 pub(crate) fn event_flags(message: &Message) -> u32 {
-    let flag = |bit, flag| if message.has(bit) { flag } else { 0 };
-    flag(Message::UNSOLICITED, Event::UNSOLICITED) | flag(Message::ROUTER, Event::ROUTER)
+    const SAME: [(u8, u32); 3] = [
+        (Message::UNSOLICITED, Event::UNSOLICITED),
+        (Message::ROUTER, Event::ROUTER),
+        (Message::ADVERTISED, Event::ADVERTISED),
+    ];
+    const {
+        let [(a, b), (c, d), (e, f)] = SAME;
+        assert!(a as u32 == b && c as u32 == d && e as u32 == f);
+    }
+    u32::from(message.flags) & (Event::UNSOLICITED | Event::ROUTER | Event::ADVERTISED)
 }

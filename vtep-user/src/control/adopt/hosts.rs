@@ -142,7 +142,8 @@ impl Adoption {
         let entry = mac.and_then(|mac| self.state.fdb.get(number, mac));
         if let Some(mac) = mac.filter(|_| !snooped || entry.is_some()) {
             let neigh = Neigh {
-                router: value.flags & NeighValue::ROUTER != 0,
+                router: (value.flags & NeighValue::ROUTER_UNKNOWN == 0)
+                    .then_some(value.flags & NeighValue::ROUTER != 0),
                 // The FDB says where the MAC is: an earlier daemon may have been killed before it said so of the MAC's hosts.
                 port: entry.filter(|_| snooped).and_then(Entry::port),
                 ..Neigh::new(mac, origin)

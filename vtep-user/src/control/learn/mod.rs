@@ -41,7 +41,7 @@ impl State {
         run.ageing.is_due(now)
             || run.hosts.is_due(now)
             || run.moves.is_due(now)
-            || run.host_moves.is_due(now)
+            || run.claims.is_due(now)
     }
 
     /// Takes in what the kernel side reported, in its order.
@@ -71,10 +71,8 @@ fn look_at_one(state: &mut State, clock: &dyn Stamps, out: &mut Effect) -> bool 
         }
         return true;
     }
-    if let Some((key, looked)) = state.run.host_moves.look(now, rule) {
-        if looked == Looked::Thawed {
-            snoop::thaw(state, key, out);
-        }
+    if let Some((at, key)) = state.run.claims.next(now) {
+        snoop::settle(state, at, key, clock, out);
         return true;
     }
     if let Some((at, key)) = state.run.hosts.pop(now) {

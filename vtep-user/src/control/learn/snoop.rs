@@ -1,13 +1,9 @@
-//! Hosts that are snooped at ports.
+//! Hosts that are snooped at ports, and what hosts behind VTEPs say against that.
 
 use std::net::IpAddr;
 
 use vtep_common::abi::{
-    addr::MacAddr,
-    event::Event,
-    id::{PortSlot, SegmentId},
-    neigh::NeighOrigin,
-    segment::Segment,
+    addr::MacAddr, event::Event, id::SegmentId, neigh::NeighOrigin, segment::Segment,
 };
 
 use super::{
@@ -21,13 +17,12 @@ use crate::{
         ops::neigh,
         record::{
             address::unfit_host,
-            entry::Entry,
-            fdb::Fdb,
+            claims::{Claim, Claims, Settled},
+            entry::{Entry, key},
             hosts::{Hosts, Neigh},
             ignored::Ignored,
-            limits::Limits,
+            limits::MAX_HOSTS_OF_MAC,
             location::Location,
-            moves::Move,
             queue::{self, NEVER},
             run::{Run, Scope},
             stamps::Stamps,
@@ -48,164 +43,207 @@ pub(crate) fn snoop(state: &mut State, event: &Event, clock: &dyn Stamps, out: &
         state.run.counters.ignored += 1;
         return;
     };
-    if !event.from_port() {
-        contradict(state, number, host, event, out);
-        return;
-    }
-    if !is_here(&state.fdb, event) {
+    if event.from_port() && !is_here(state, event) {
         // A frame that was answered was no event of its own.
         mac::learn(state, event, clock, out);
     }
-    if is_here(&state.fdb, event) {
-        snoop_at_port(state, number, host, event, out);
-    } else {
+    if !is_here(state, event) {
         state.run.counters.ignored += 1;
+        return;
+    }
+    let new = Claim {
+        mac,
+        port: event.from_port().then_some(event.port),
+        router: says_router(host, event),
+        time: event.time,
+    };
+    match state.hosts.get(number, host) {
+        Some(known) if !known.is_snooped() => {}
+        Some(known) if known.mac == mac => {
+            if event.from_port() {
+                let renewed = Neigh {
+                    due: known.due,
+                    ..neigh_of(Claim {
+                        router: new.router.or(known.router),
+                        ..new
+                    })
+                };
+                neigh::put(&mut state.hosts, number, host, Some(renewed), out);
+            }
+        }
+        known => claim((state, out), (number, host), known, new),
     }
 }
 
-/// True if the FDB has the MAC of an event at the port that it came from.
-fn is_here(fdb: &Fdb, event: &Event) -> bool {
-    let entry = fdb.get(event.segment, event.mac());
-    entry.and_then(Entry::port) == Some(event.port)
+/// True if the MAC of an event is where the FDB has it; behind a VTEP also if the FDB does not have it.
+fn is_here(state: &State, event: &Event) -> bool {
+    let entry = state.fdb.get(event.segment, event.mac());
+    match entry {
+        Some(entry) if event.from_port() => entry.port() == Some(event.port),
+        Some(entry) => state.location_of(entry) == Some(Location::Vtep(event.vtep.into())),
+        None => !event.from_port(),
+    }
 }
 
-/// Takes note of where a host at a port is.
-fn snoop_at_port(
-    state: &mut State,
-    number: SegmentId,
-    host: IpAddr,
-    event: &Event,
-    out: &mut Effect,
-) {
-    let mac = event.mac();
+/// Whether a host is a router, if a message says so: of IPv6 hosts advertisements alone do.
+fn says_router(host: IpAddr, event: &Event) -> Option<bool> {
+    let says = host.is_ipv4() || event.flags & (Event::ADVERTISED | Event::UNSOLICITED) != 0;
     let router = event.flags & Event::ROUTER != 0;
-    let known = state.hosts.get(number, host);
-    let new = Neigh {
-        router,
-        port: Some(event.port),
-        last_snooped: Ignored(event.time),
-        ..Neigh::new(mac, NeighOrigin::Snooped)
-    };
-    match known {
-        Some(known) if known.origin != NeighOrigin::Snooped => {}
-        Some(known) if known.mac == mac => {
-            // A solicitation does not say whether its sender is a router; what is unsolicited does.
-            let asked = event.flags & Event::UNSOLICITED == 0;
-            let new = Neigh {
-                router: router || (asked && known.router),
-                due: known.due,
-                ..new
-            };
-            neigh::put(&mut state.hosts, number, host, Some(new), out);
-        }
-        Some(known) => host_moves(state, number, host, known, new, out),
-        None => {
-            let limit = state.limits.neighs;
-            // The other half is the user's.
-            if state.hosts.snooped() >= limit / 2 || neigh::hosts_used(state) >= limit {
-                state.run.counters.full += 1;
-                notify::limit(state, out, Scope::Tables, |state| EventDetails {
-                    why: Some("the neigh table is full".to_owned()),
-                    ..host_event(state, EventKind::Limit, number, host, mac)
-                });
-                return;
-            }
-            put_snooped(state, number, host, new, out);
+    (says || router).then_some(router)
+}
+
+/// A host as its claim has it.
+fn neigh_of(claim: Claim) -> Neigh {
+    Neigh {
+        router: claim.router,
+        port: claim.port,
+        last_snooped: Ignored(claim.time),
+        ..Neigh::new(claim.mac, NeighOrigin::Snooped)
+    }
+}
+
+/// A MAC claims an address of which nobody has said so far that it has it.
+///
+/// Whoever claims it first has it. With a second MAC it is contested, and nobody has it until that is settled.
+fn claim(
+    (state, out): (&mut State, &mut Effect),
+    (number, host): (SegmentId, IpAddr),
+    known: Option<Neigh>,
+    new: Claim,
+) {
+    let claims = state.run.claims.to(number, host);
+    let is_known = claims.iter().any(|claim| claim.mac == new.mac);
+    let others = claims.iter().any(|claim| claim.mac != new.mac);
+    if !is_known && hosts_of(state, number, new.mac) >= MAX_HOSTS_OF_MAC {
+        state.run.counters.limited += 1;
+        let why = "the MAC is at its limit of addresses";
+        refuse(state, number, host, new, why, out);
+        return;
+    }
+    if known.is_none() && !others && new.port.is_some() {
+        if take(state, number, host, new, out) {
+            let dev = new.port.and_then(|slot| state.port_name(slot));
+            let dev = dev.map(|(dev, _)| dev.to_owned());
             notify::notify(state, out, |state| EventDetails {
-                dev: state.port_name(event.port).map(|(dev, _)| dev.to_owned()),
-                ..host_event(state, EventKind::Learned, number, host, mac)
+                dev,
+                ..host_event(state, EventKind::Learned, number, host, new.mac)
             });
         }
-    }
-}
-
-/// Another MAC says that it has a host's address.
-fn host_moves(
-    state: &mut State,
-    number: SegmentId,
-    host: IpAddr,
-    known: Neigh,
-    new: Neigh,
-    out: &mut Effect,
-) {
-    if state.run.host_moves.is_frozen((number, host)) {
-        state.run.counters.ignored += 1;
         return;
     }
-    let frozen = note_host_move(
-        &mut state.run.0,
-        &state.limits,
-        number,
-        host,
-        new.last_snooped.0,
+    if let Some(known) = known {
+        let time = match known.last_snooped.0 {
+            0 => new.time,
+            time => time,
+        };
+        let known = Claim {
+            mac: known.mac,
+            port: known.port,
+            router: known.router,
+            time,
+        };
+        state.run.claims.note(number, host, known);
+        neigh::remove_own(state, number, host, out);
+    }
+    let other = known.map_or_else(
+        || claimant(&state.run.claims, number, host, new.mac),
+        |known| Some(known.mac),
     );
-    put_snooped(state, number, host, new, out);
-    notify::notify(state, out, |state| EventDetails {
-        why: Some(was_at(known.mac)),
-        ..host_event(state, EventKind::Moved, number, host, new.mac)
-    });
-    if frozen {
-        notify_frozen(state, number, host, new.mac, known.mac, out);
+    let begins = state.run.claims.note(number, host, new);
+    if begins || known.is_some() {
+        state.run.counters.frozen += 1;
+        notify::notify(state, out, |state| EventDetails {
+            why: other.map(|other| format!("{other} claims the address too")),
+            ..host_event(state, EventKind::Duplicate, number, host, new.mac)
+        });
     }
 }
 
-fn note_host_move(
-    run: &mut Run,
-    limits: &Limits,
-    number: SegmentId,
-    host: IpAddr,
-    time: u64,
-) -> bool {
-    let place = Location::Port(PortSlot::NONE);
-    let moved = Move {
-        time,
-        from: place,
-        came: time,
-        to: place,
-        added: None,
-    };
-    let rule = limits.duplicates;
-    let frozen = run.host_moves.note((number, host), moved, rule);
-    if frozen {
-        run.host_moves.freeze((number, host), None, time, rule);
-    }
-    frozen
+/// Somebody else who claims an address.
+fn claimant(claims: &Claims, number: SegmentId, host: IpAddr, mac: MacAddr) -> Option<MacAddr> {
+    let mut macs = claims.to(number, host).iter().map(|claim| claim.mac);
+    macs.find(|other| *other != mac)
 }
 
-fn notify_frozen(
+/// How many addresses a MAC has or claims.
+fn hosts_of(state: &State, number: SegmentId, mac: MacAddr) -> usize {
+    state.hosts.snooped_at(number, mac).len() + state.run.claims.count_of(number, mac)
+}
+
+/// Takes a claim into the table of hosts; false if there is no room.
+fn take(
     state: &mut State,
     number: SegmentId,
     host: IpAddr,
-    mac: MacAddr,
-    other: MacAddr,
+    claim: Claim,
+    out: &mut Effect,
+) -> bool {
+    let limit = state.limits.neighs;
+    // The other half is the user's.
+    if state.hosts.snooped() >= limit / 2 || neigh::hosts_used(state) >= limit {
+        state.run.counters.full += 1;
+        let why = "the neigh table is full";
+        refuse(state, number, host, claim, why, out);
+        return false;
+    }
+    state.run.claims.forget(number, host);
+    put_snooped(state, number, host, neigh_of(claim), out);
+    true
+}
+
+/// Notifies that a claim was not taken for want of room.
+fn refuse(
+    state: &mut State,
+    number: SegmentId,
+    host: IpAddr,
+    claim: Claim,
+    why: &str,
     out: &mut Effect,
 ) {
-    state.run.counters.frozen += 1;
-    notify::notify(state, out, |state| EventDetails {
-        why: Some(format!("{other} claims the address too")),
-        ..host_event(state, EventKind::Duplicate, number, host, mac)
+    let scope = claim.port.map_or(Scope::Tables, Scope::Port);
+    notify::limit(state, out, scope, |state| EventDetails {
+        why: Some(why.to_owned()),
+        ..host_event(state, EventKind::Limit, number, host, claim.mac)
     });
 }
 
-/// A host behind a VTEP says, unsolicited, that it has an address. What was snooped here of another is out of date.
-fn contradict(state: &mut State, number: SegmentId, host: IpAddr, event: &Event, out: &mut Effect) {
-    let mac = event.mac();
-    let known = state.hosts.get(number, host);
-    let known = known.filter(|known| known.origin == NeighOrigin::Snooped && known.mac != mac);
-    let Some(known) = known else { return };
-    if state.run.host_moves.is_frozen((number, host)) {
-        state.run.counters.ignored += 1;
+/// Looks at the claims to an address whose time has come: who is silent has none any more.
+pub(crate) fn settle(
+    state: &mut State,
+    at: u32,
+    (number, host): (SegmentId, IpAddr),
+    clock: &dyn Stamps,
+    out: &mut Effect,
+) {
+    let Some(segment) = state.segments.get(number) else {
         return;
-    }
-    if note_host_move(&mut state.run.0, &state.limits, number, host, event.time) {
-        notify_frozen(state, number, host, known.mac, mac, out);
+    };
+    let fdb = &state.fdb;
+    let sends = |mac: MacAddr, since: u64| {
+        let seen = clock.last_seen(key(number, mac)).unwrap_or(0);
+        fdb.get(number, mac).is_some_and(Entry::ages) && seen > since
+    };
+    let time = (state.run.0.now, segment.ageing_s);
+    let settled = state.run.0.claims.settle(at, (number, host), time, sends);
+    let Settled::For(winner, before) = settled else {
         return;
+    };
+    let mac = winner.map_or(before, |winner| winner.mac);
+    let port = state.fdb.get(number, mac).and_then(Entry::port);
+    if let Some(winner) = winner
+        && port.is_some()
+        && state.hosts.get(number, host).is_none()
+    {
+        take(state, number, host, Claim { port, ..winner }, out);
     }
-    neigh::remove_own(state, number, host, out);
+    let (kind, why) = if mac == before {
+        (EventKind::Thawed, None)
+    } else {
+        (EventKind::Moved, Some(was_at(before)))
+    };
     notify::notify(state, out, |state| EventDetails {
-        dst: Some(event.vtep.into()),
-        why: Some(was_at(known.mac)),
-        ..host_event(state, EventKind::Moved, number, host, mac)
+        why,
+        ..host_event(state, kind, number, host, mac)
     });
 }
 
@@ -260,21 +298,10 @@ pub(crate) fn age(
         return;
     }
     let mac = neigh.mac;
-    state.run.host_moves.forget((number, host));
     neigh::remove_own(state, number, host, out);
     notify::notify(state, out, |state| {
         host_event(state, EventKind::Aged, number, host, mac)
     });
-}
-
-/// Notifies that a host may move again.
-pub(crate) fn thaw(state: &mut State, (number, host): (SegmentId, IpAddr), out: &mut Effect) {
-    if let Some(neigh) = state.hosts.get(number, host) {
-        let mac = neigh.mac;
-        notify::notify(state, out, |state| {
-            host_event(state, EventKind::Thawed, number, host, mac)
-        });
-    }
 }
 
 /// An event of a host.

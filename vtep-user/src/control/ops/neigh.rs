@@ -59,10 +59,10 @@ pub(crate) fn replace(state: &mut State, spec: &NeighSpec) -> Result<Effect, Ref
 
     let mut out = Effect::default();
     let neigh = Neigh {
-        router,
+        router: Some(router),
         ..Neigh::new(mac, NeighOrigin::Static)
     };
-    state.run.host_moves.forget((number, ip));
+    state.run.claims.forget(number, ip);
     put(&mut state.hosts, number, ip, Some(neigh), &mut out);
     Ok(out)
 }
@@ -91,7 +91,7 @@ pub(crate) fn del(state: &mut State, del: &NeighDel) -> Result<Effect, Refusal> 
         ))),
         Some((NeighOrigin::Static | NeighOrigin::Snooped, _)) => {
             let mut out = Effect::default();
-            state.run.host_moves.forget((number, ip));
+            state.run.claims.forget(number, ip);
             remove_own(state, number, ip, &mut out);
             Ok(out)
         }
@@ -185,15 +185,14 @@ pub(crate) fn forget_snooped_at(
     out: &mut Effect,
 ) {
     for host in state.hosts.snooped_at(number, mac) {
-        state.run.host_moves.forget((number, host));
         remove_own(state, number, host, out);
     }
 }
 
 /// Forgets all hosts of a segment that were snooped.
 pub(crate) fn forget_snooped(state: &mut State, number: SegmentId, out: &mut Effect) {
+    state.run.claims.forget_segment(number);
     for host in state.hosts.snooped_in(number) {
-        state.run.host_moves.forget((number, host));
         remove_own(state, number, host, out);
     }
 }

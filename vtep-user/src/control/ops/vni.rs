@@ -125,7 +125,7 @@ pub(crate) fn del(state: &mut State, vni: Vni) -> Result<Effect, Refusal> {
         link::free(&mut state.ports, &mut state.run.0, slot, &mut out);
     }
     state.run.moves.forget_all(|key| key.segment() == number);
-    state.run.host_moves.forget_all(|(at, _)| *at == number);
+    state.run.claims.forget_segment(number);
     for (_, entry) in entries {
         entry::release_peer(&mut state.peers, entry, &mut out);
     }

@@ -20,8 +20,8 @@ pub(crate) struct Neigh {
     pub(crate) mac: MacAddr,
     /// Who said so.
     pub(crate) origin: NeighOrigin,
-    /// Whether it is a router.
-    pub(crate) router: bool,
+    /// Whether it is a router, if that is known: without it, nobody is answered for an IPv6 host.
+    pub(crate) router: Option<bool>,
     /// Slot of the port that has the address, or at which it was snooped.
     pub(crate) port: Option<PortSlot>,
     /// When it was last snooped, in nanoseconds; 0 for before this daemon's time.
@@ -36,7 +36,7 @@ impl Neigh {
         Self {
             mac,
             origin,
-            router: false,
+            router: Some(false),
             port: None,
             last_snooped: Ignored::default(),
             due: Ignored::default(),
@@ -56,7 +56,11 @@ impl Neigh {
     /// As it stands in the map.
     pub(crate) fn pod(&self) -> NeighValue {
         let port = self.port.unwrap_or(PortSlot::NONE);
-        let flags = if self.router { NeighValue::ROUTER } else { 0 };
+        let flags = match self.router {
+            Some(true) => NeighValue::ROUTER,
+            Some(false) => 0,
+            None => NeighValue::ROUTER_UNKNOWN,
+        };
         NeighValue::new(self.mac, self.origin, port, flags)
     }
 }

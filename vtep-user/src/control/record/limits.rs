@@ -4,6 +4,9 @@ use vtep_common::abi;
 
 use crate::model::Duplicates;
 
+/// Addresses that a MAC may have or claim in a VNI, besides those that the user gives it.
+pub(crate) const MAX_HOSTS_OF_MAC: usize = 256;
+
 /// How much fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

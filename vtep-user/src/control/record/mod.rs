@@ -6,6 +6,7 @@
 
 pub(crate) mod address;
 pub(crate) mod addresses;
+pub(crate) mod claims;
 pub(crate) mod entry;
 pub(crate) mod facts;
 pub(crate) mod fdb;

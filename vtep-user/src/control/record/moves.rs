@@ -231,13 +231,6 @@ impl<K: Copy + Eq + Hash> Moves<K> {
         }
     }
 
-    /// True if `key` is not to move.
-    pub(crate) fn is_frozen(&self, key: K) -> bool {
-        self.records
-            .get(&key)
-            .is_some_and(|record| record.frozen.is_some())
-    }
-
     /// Where else something that is frozen was seen.
     pub(crate) fn seen_also_at(&self, key: K) -> Option<Location> {
         self.records.get(&key)?.frozen?.other

@@ -8,7 +8,7 @@ use vtep_common::abi::{
     id::{PortSlot, SegmentId},
 };
 
-use super::{hash::Map, moves::Moves, queue::Queue};
+use super::{claims::Claims, hash::Map, moves::Moves, queue::Queue};
 
 /// How often something was learned, or was not, since the daemon started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub(crate) struct Run {
     pub(crate) hosts: Queue<(SegmentId, IpAddr)>,
     /// The moves of MACs.
     pub(crate) moves: Moves<FdbKey>,
-    /// The moves of hosts from one MAC to another.
-    pub(crate) host_moves: Moves<(SegmentId, IpAddr)>,
+    /// Who says that it has an address that no host at a port has alone.
+    pub(crate) claims: Claims,
     /// When a port was added.
     pub(crate) added: Map<PortSlot, u64>,
     /// When it was last reported that something is full.

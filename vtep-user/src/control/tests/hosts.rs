@@ -2,17 +2,19 @@
 
 use vtep_common::abi::{
     event::Event,
+    neigh::NeighValue,
     nexthop::{NexthopKey, NexthopValue},
     segment::Segment,
 };
 
 use super::{
-    super::{Limits, State},
+    super::{Effect, Limits, State},
     lab::{From::*, *},
 };
+use crate::control::record::limits::MAX_HOSTS_OF_MAC;
 use crate::model::{
-    Duplicates, EventKind, Flood, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op, PortChange,
-    PortPart, PortSpec, RefusalKind, VniSpec,
+    EventKind, Flood, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op, PortChange, PortPart,
+    PortSpec, RefusalKind, VniSpec,
 };
 
 const A: &str = "02:00:00:00:00:0a";
@@ -648,71 +650,132 @@ fn a_daemon_that_was_killed_while_a_mac_moved_leaves_its_hosts_where_the_mac_is(
     assert_eq!(lab.adopt().writes, []);
 }
 
+/// What kinds of events there were, and of which MAC, of the host's address.
+fn told(effect: &Effect) -> Vec<(EventKind, String)> {
+    let of_host = effect.events.iter().filter(|event| event.ip.is_some());
+    of_host
+        .map(|event| (event.event, event.mac.unwrap().to_string()))
+        .collect()
+}
+
 #[test]
-fn a_host_that_says_it_has_another_mac_moves_to_it() {
+fn an_address_that_a_second_mac_claims_is_answered_by_nobody_until_the_first_is_silent() {
     let mut lab = lab();
     lab.snoop(A, Port(0), HOST, 0);
+    lab.wait(1);
+
     let effect = lab.snoop(B, Port(1), HOST, 0);
-    assert_eq!(lab.neighs(), [format!("{HOST} {B} snooped tap1 0s")]);
+
+    assert_eq!(lab.neighs(), [""; 0]);
+    assert_eq!(told(&effect), [(EventKind::Duplicate, B.to_owned())]);
     let last = effect.events.last().unwrap();
     assert_eq!(
-        (last.event, last.ip, last.mac, last.why.as_deref()),
-        (
-            EventKind::Moved,
-            Some(ip(HOST)),
-            Some(mac(B)),
-            Some("it was at 02:00:00:00:00:0a")
-        )
+        last.why.as_deref(),
+        Some("02:00:00:00:00:0a claims the address too")
+    );
+    assert_eq!(told(&lab.wait(4)), []);
+    assert_eq!(lab.neighs(), [""; 0]);
+    let effect = lab.wait(1);
+    assert_eq!(lab.neighs(), [format!("{HOST} {B} snooped tap1 5s")]);
+    assert_eq!(told(&effect), [(EventKind::Moved, B.to_owned())]);
+    assert_eq!(
+        effect.events[0].why.as_deref(),
+        Some("it was at 02:00:00:00:00:0a")
     );
 }
 
-/// So many changes of a host between two MACs.
-fn flap(lab: &mut Lab, moves: usize) -> Vec<EventKind> {
-    let mut events = Vec::new();
-    for number in 0..moves {
-        let at = [B, A][number % 2];
-        events.extend(lab.snoop(at, Port(0), HOST, 0).events);
-    }
-    events.iter().map(|event| event.event).collect()
-}
-
 #[test]
-fn a_host_that_changes_its_mac_too_often_is_frozen_and_thaws() {
+fn a_contested_address_goes_back_to_who_had_it_if_the_other_is_silent() {
     let mut lab = lab();
     lab.snoop(A, Port(0), HOST, 0);
-    assert!(!flap(&mut lab, 4).contains(&EventKind::Duplicate));
-    let effect = lab.snoop(B, Port(0), HOST, 0);
-    assert_eq!(effect.events.last().unwrap().event, EventKind::Duplicate);
+    lab.snoop(B, Port(1), HOST, 0);
+    lab.wait(4);
     lab.snoop(A, Port(0), HOST, 0);
-    assert_eq!(lab.neighs(), [format!("{HOST} {B} snooped tap0 0s")]);
-
-    lab.wait(99);
-    lab.snoop(B, Port(0), HOST, 0);
-    lab.seen(B);
-    let effect = lab.wait(81);
-
-    let thawed = effect
-        .events
-        .iter()
-        .find(|event| event.event == EventKind::Thawed);
-    assert_eq!(thawed.unwrap().ip, Some(ip(HOST)));
-    lab.snoop(A, Port(0), HOST, 0);
-    assert!(lab.neighs()[0].contains(A));
+    let effect = lab.wait(1);
+    assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped tap0 1s")]);
+    assert_eq!(told(&effect), [(EventKind::Thawed, A.to_owned())]);
 }
 
 #[test]
-fn a_frozen_host_is_cleared_by_hand() {
-    for op in [neigh_del(HOST), Op::NeighReplace(neigh(HOST, A))] {
+fn a_thief_does_not_get_an_address_while_its_owner_speaks_or_sends() {
+    for speaks in [true, false] {
+        let mut lab = lab();
+        lab.learn(A, Vtep(V2));
+        lab.snoop(B, Port(1), HOST, 0);
+        for second in 0..20 {
+            if second == 0 || speaks {
+                lab.snoop(A, Vtep(V2), HOST, 0);
+            }
+            lab.snoop(B, Port(1), HOST, 0);
+            assert_eq!(lab.neighs(), [""; 0], "{speaks}, after {second} seconds");
+            lab.wait(1);
+            lab.seen(A);
+        }
+    }
+}
+
+#[test]
+fn a_frame_of_its_owner_is_no_claim_for_longer_than_the_ageing_time() {
+    let mut lab = lab();
+    lab.learn(A, Vtep(V2));
+    lab.snoop(A, Vtep(V2), HOST, 0);
+    for _ in 0..110 {
+        lab.snoop(B, Port(1), HOST, 0);
+        lab.wait(1);
+        lab.seen(A);
+    }
+    assert_eq!(lab.neighs(), [format!("{HOST} {B} snooped tap1 1s")]);
+}
+
+#[test]
+fn what_a_vteps_host_has_said_is_remembered_against_who_claims_it_here() {
+    let mut lab = lab();
+    lab.learn(A, Vtep(V2));
+    lab.snoop(A, Vtep(V2), HOST, 0);
+    assert_eq!(lab.neighs(), [""; 0], "it is not answered for here");
+
+    let effect = lab.snoop(B, Port(1), HOST, 0);
+
+    assert_eq!(lab.neighs(), [""; 0]);
+    assert_eq!(told(&effect), [(EventKind::Duplicate, B.to_owned())]);
+    assert_eq!(lab.state.learn_counters().frozen, 1);
+}
+
+#[test]
+fn a_host_that_comes_from_a_vtep_with_its_mac_contests_nothing() {
+    let mut lab = lab();
+    lab.learn(A, Vtep(V2));
+    lab.snoop(A, Vtep(V2), HOST, 0);
+    lab.snoop(A, Port(0), HOST, 0);
+    assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped tap0 0s")]);
+    assert_eq!(lab.wait(50).events, []);
+}
+
+#[test]
+fn a_contested_host_is_cleared_by_hand() {
+    let ops = [
+        Op::NeighReplace(neigh(HOST, A)),
+        set(|spec| spec.suppress = Some(false)),
+        Op::VniDel { vni: vni(100) },
+    ];
+    for op in ops {
         let mut lab = lab();
         lab.snoop(A, Port(0), HOST, 0);
-        assert!(flap(&mut lab, 5).contains(&EventKind::Duplicate));
+        lab.snoop(B, Port(0), HOST, 0);
         lab.done(&op);
-        if matches!(op, Op::NeighReplace(_)) {
-            lab.done(&neigh_del(HOST));
-        }
-        lab.snoop(A, Port(0), HOST, 0);
-        assert!(!flap(&mut lab, 4).contains(&EventKind::Duplicate));
+        assert_eq!(told(&lab.wait(50)), [], "{op:?}");
     }
+}
+
+#[test]
+fn a_mac_that_is_not_where_it_speaks_claims_nothing() {
+    let mut lab = lab();
+    lab.snoop(A, Port(0), HOST, 0);
+    lab.done(&Op::FdbAdd(entry(B, 100, V2)));
+    lab.snoop(B, Vtep(V3), HOST, 0);
+    lab.snoop(B, Port(1), HOST, 0);
+    assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped tap0 0s")]);
+    assert_eq!(lab.state.learn_counters().frozen, 0);
 }
 
 #[test]
@@ -720,15 +783,19 @@ fn a_host_behind_a_vtep_takes_away_what_was_heard_and_adds_nothing() {
     let mut lab = lab();
     lab.snoop(B, Vtep(V2), HOST, Event::UNSOLICITED);
     assert_eq!(lab.neighs(), [""; 0]);
-    lab.snoop(A, Port(0), HOST, 0);
-    lab.snoop(A, Vtep(V2), HOST, Event::UNSOLICITED);
+    lab.snoop(A, Port(0), HOST6, Event::UNSOLICITED);
+    lab.snoop(A, Vtep(V2), HOST6, Event::UNSOLICITED);
     assert_eq!(lab.neighs().len(), 1, "it says the same");
-    let effect = lab.snoop(B, Vtep(V2), HOST, Event::UNSOLICITED);
-    assert_eq!(lab.neighs(), [""; 0]);
-    assert_eq!(
-        (effect.events[0].event, effect.events[0].dst),
-        (EventKind::Moved, Some(ip(V2)))
-    );
+    for flags in [0, Event::UNSOLICITED, Event::ADVERTISED] {
+        let mut lab = lab.clone();
+        let effect = lab.snoop(B, Vtep(V2), HOST6, flags);
+        assert_eq!(lab.neighs(), [""; 0]);
+        assert_eq!(told(&effect), [(EventKind::Duplicate, B.to_owned())]);
+        // The other one is silent.
+        let effect = lab.wait(6);
+        assert_eq!(told(&effect), [(EventKind::Moved, B.to_owned())]);
+        assert_eq!(lab.neighs(), [""; 0]);
+    }
 }
 
 #[test]
@@ -740,20 +807,63 @@ fn a_host_behind_a_vtep_does_not_contradict_the_user() {
 }
 
 #[test]
-fn a_host_here_and_behind_a_vtep_is_frozen_too() {
-    let mut lab = lab_with(Limits {
-        duplicates: Duplicates {
-            moves: 2,
-            ..Duplicates::default()
-        },
-        ..Limits::default()
-    });
-    for _ in 0..3 {
-        lab.snoop(A, Port(0), HOST, 0);
-        lab.snoop(B, Vtep(V2), HOST, Event::UNSOLICITED);
-    }
-    assert_eq!(lab.neighs(), [format!("{HOST} {A} snooped tap0 0s")]);
-    assert_eq!(lab.state.learn_counters().frozen, 1);
+fn a_host_of_which_nobody_knows_whether_it_is_a_router_is_not_answered_for() {
+    let mut lab = lab();
+    let unknown = |lab: &Lab| {
+        let values: Vec<_> = lab.maps.neighs.values().map(|value| value.flags).collect();
+        values == [NeighValue::ROUTER_UNKNOWN]
+    };
+    // A router says that it is one in its advertisements alone: a question does not say that it is none.
+    lab.snoop(A, Port(0), HOST6, 0);
+    assert!(unknown(&lab));
+    assert_eq!(lab.neighs().len(), 1);
+    lab.state = lab.adopt().state;
+    assert!(unknown(&lab));
+    lab.snoop(A, Port(0), HOST6, Event::ADVERTISED | Event::ROUTER);
+    lab.snoop(A, Port(0), HOST6, 0);
+    assert_eq!(
+        lab.neighs(),
+        [format!("{HOST6} {A} snooped tap0 0s router")]
+    );
+    lab.snoop(A, Port(0), HOST6, Event::ADVERTISED);
+    assert_eq!(lab.maps.neighs.values().next().unwrap().flags, 0);
+}
+
+#[test]
+fn a_mac_has_or_claims_so_many_addresses_and_the_user_gives_it_more() {
+    let mut lab = lab();
+    let hosts: Vec<String> = (0..=MAX_HOSTS_OF_MAC)
+        .map(|number| format!("10.1.{}.{}", number / 200, number % 200 + 1))
+        .collect();
+    // One is contested.
+    lab.snoop(B, Port(1), &hosts[0], 0);
+    let events: Vec<_> = hosts
+        .iter()
+        .map(|host| Event {
+            host: ip(host).into(),
+            ..lab.event(Event::SNOOPED, SEGMENT, A, Port(0))
+        })
+        .collect();
+
+    let effect = lab.take(&events);
+
+    assert_eq!(lab.neighs().len(), MAX_HOSTS_OF_MAC - 1);
+    assert_eq!(lab.state.learn_counters().limited, 1);
+    let last = effect.events.last().unwrap();
+    assert_eq!(
+        (last.event, last.ip, last.why.as_deref()),
+        (
+            EventKind::Limit,
+            Some(ip(hosts.last().unwrap())),
+            Some("the MAC is at its limit of addresses")
+        )
+    );
+    // What is said again is no more than before.
+    lab.take(&events[..MAX_HOSTS_OF_MAC]);
+    assert_eq!(lab.state.learn_counters().limited, 1);
+    lab.done(&Op::NeighAdd(neigh(hosts.last().unwrap(), A)));
+    lab.snoop(B, Port(1), "10.1.9.9", 0);
+    assert_eq!(lab.neighs().len(), MAX_HOSTS_OF_MAC + 1);
 }
 
 #[test]
