@@ -1,10 +1,11 @@
-//! A MAC that is in two places at once stays where it is, after five moves, until the freeze is over.
+//! A MAC that is in two places at once stays where it was longest, after five moves, until the freeze is over.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vtep_tests::daemon::Daemon;
 use vtep_tests::daemon::monitor::Monitor;
 use vtep_tests::encoder::neighbour::Host;
+use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::{GREEN, Kind, Lab};
 use vtep_tests::link::Link as _;
@@ -15,12 +16,17 @@ use vtep_tests::wait::{DEADLINE, poll, until_true};
 over_each_family! {
     a_mac_behind_two_hypervisors_freezes_and_thaws,
     a_mac_behind_two_ports_freezes,
+    a_thief_gets_nothing_of_a_frozen_mac,
+    a_link_that_flaps_does_not_hide_a_theft,
     a_frozen_mac_is_freed_by_hand,
     four_moves_freeze_nothing,
 }
 
 /// For what does not happen: longer than repeats of one event are held back.
 const WHILE: Duration = Duration::from_millis(1500);
+
+/// How long the VM is left in peace before it is robbed.
+const STAY: Duration = Duration::from_millis(500);
 
 const VM: Host = Host::at(ROAMER, 0x42);
 
@@ -83,18 +89,48 @@ impl TwoSites {
         row.is_some_and(|row| row["duplicate"] == true)
     }
 
-    /// Speaks at one site and the other until the MAC is frozen; returns the site it is at.
+    /// The VM lives at the first site, and a thief at the other takes its MAC until that is frozen. Returns the site that the MAC is at.
     #[track_caller]
     fn fights(&self) -> usize {
+        self.steals(|| ())
+    }
+
+    /// As [`Self::fights`], `before` each theft something else is done.
+    #[track_caller]
+    fn steals(&self, before: impl Fn()) -> usize {
         assert!(self.speaks(0, DEADLINE));
-        for turn in 1..=5 {
+        for turn in 1..=4 {
+            // The VM is there longer than the thief.
+            if turn % 2 == 1 {
+                let since = Instant::now();
+                until_true("the VM to have been there for a while", || {
+                    since.elapsed() > STAY
+                });
+                before();
+            }
             assert!(
                 self.speaks(turn % 2, DEADLINE),
                 "move {turn} was not followed"
             );
-            assert_eq!(self.frozen(), turn == 5, "after {turn} moves");
+            assert!(!self.frozen(), "after {turn} moves");
         }
-        1
+        before();
+        until_true("the MAC to be frozen", || {
+            self.sites[1].link.send(&VM.announces(VM.v4.into()).build());
+            self.frozen()
+        });
+        let row = self.daemon().fdb(GREEN, ROAMER).expect("an entry");
+        let at = usize::from(row["dev"] != self.sites[0].port.as_str());
+        assert_eq!(at, 0, "it is frozen where the thief is: {row}");
+        // Both places are shown.
+        let other = &self.sites[1];
+        let shown = if other.at == 0 {
+            row["other_dev"] == other.port.as_str()
+        } else {
+            row["other_dst"] == self.lab.hypervisors[other.at].ip.to_string().as_str()
+        };
+        assert!(shown, "{row}");
+        at
     }
 }
 
@@ -135,6 +171,37 @@ fn a_mac_behind_two_ports_freezes(family: Family) {
         "the MAC is not learned where it is left"
     );
     assert!(!world.frozen());
+}
+
+fn a_thief_gets_nothing_of_a_frozen_mac(family: Family) {
+    let world = TwoSites::new(family, 600, [(0, "vm0"), (0, "vm1")]);
+    let talker = Site::new(&world.lab, 0, "vm2");
+    talker.plug(&world.lab, "");
+    world.fights();
+    let [victim, thief] = &world.sites;
+    thief.link.drain();
+
+    for number in 0..30 {
+        thief.link.send(&VM.announces(VM.v4.into()).build());
+        let frame = eth(Mac::nth(0x51), ROAMER).ethertype(0x88b6);
+        let frame = frame.payload(number, 46).build();
+        talker.link.send(&frame);
+        victim.link.expect(&frame);
+        while let Some(got) = thief.link.recv(Duration::ZERO) {
+            assert_ne!(got, frame, "the thief got frame {number}");
+        }
+    }
+}
+
+fn a_link_that_flaps_does_not_hide_a_theft(family: Family) {
+    let world = TwoSites::new(family, 600, [(0, "vm0"), (0, "vm1")]);
+    let here = &world.lab.hypervisors[0].ns;
+
+    world.steals(|| {
+        for state in ["down", "up"] {
+            here.ip(&format!("link set vm1 {state}"));
+        }
+    });
 }
 
 fn a_frozen_mac_is_freed_by_hand(family: Family) {

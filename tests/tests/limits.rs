@@ -14,7 +14,7 @@ over_each_family! {
     a_vni_learns_no_more_macs_than_it_may,
     a_port_learns_no_more_macs_than_it_may,
     a_full_fdb_learns_no_more,
-    a_mac_that_moves_to_a_full_port_is_forgotten_where_it_was,
+    a_full_port_takes_no_mac_away,
 }
 
 /// The VM's port says that MAC number `last` is behind it.
@@ -137,15 +137,25 @@ fn a_full_fdb_learns_no_more(family: Family) {
     );
 }
 
-fn a_mac_that_moves_to_a_full_port_is_forgotten_where_it_was(family: Family) {
+fn a_full_port_takes_no_mac_away(family: Family) {
     let wire = Wire::new(family);
     wire.daemon.ok(&format!("port set {PORT} --max-macs 1"));
+    let monitor = monitor(&wire);
     far(&wire, 0x41);
     learned(&wire, 0x41);
+    let before = wire
+        .daemon
+        .fdb(GREEN, Mac::nth(0x41))
+        .map(|row| row["dst"].clone());
 
     near(&wire, 0x41);
 
-    until_true("the MAC to be forgotten", || {
-        wire.daemon.fdb(GREEN, Mac::nth(0x41)).is_none()
-    });
+    let row = limited(&monitor);
+    assert_eq!(row["mac"], Mac::nth(0x41).to_string().as_str(), "{row}");
+    let after = wire
+        .daemon
+        .fdb(GREEN, Mac::nth(0x41))
+        .map(|row| row["dst"].clone());
+    assert_eq!(after, before);
+    assert_eq!(after, Some(Value::from(wire.far_ip.to_string())));
 }

@@ -764,6 +764,8 @@ fn fdb_row(number: u32) -> FdbRow {
         state: EntryState::Static,
         age_s: None,
         duplicate: false,
+        other_dst: None,
+        other_dev: None,
     }
 }
 

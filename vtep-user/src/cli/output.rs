@@ -148,6 +148,9 @@ fn fdb_line(row: &FdbRow, output: Output) -> String {
     if row.duplicate {
         words.push(output.paint("31", &"duplicate"));
     }
+    words.extend(row.other_dst.map(|dst| format!("also dst {dst}")));
+    let other_dev = row.other_dev.as_ref();
+    words.extend(other_dev.map(|dev| format!("also dev {}", printable(dev))));
     words.join(" ")
 }
 
@@ -175,11 +178,12 @@ mod tests {
         );
         let frozen = FdbRow {
             duplicate: true,
+            other_dst: Some("192.0.2.3".parse().unwrap()),
             ..local
         };
         assert_eq!(
             fdb_line(&frozen, Output::Plain),
-            "02:00:00:00:00:0b vni 100 dev tap0 learned age 5s duplicate"
+            "02:00:00:00:00:0b vni 100 dev tap0 learned age 5s duplicate also dst 192.0.2.3"
         );
     }
 
@@ -224,6 +228,8 @@ mod tests {
             state: EntryState::Static,
             age_s: None,
             duplicate: false,
+            other_dst: None,
+            other_dev: None,
         }
     }
 

@@ -238,6 +238,8 @@ fn entry_row(
     entry: Entry,
     clock: &dyn Stamps,
 ) -> FdbRow {
+    let other = state.run.moves.seen_also_at(key(number, mac));
+    let (other_dst, other_dev) = state.names_of(other);
     FdbRow {
         vni: state.segments.vni(number),
         mac,
@@ -248,6 +250,8 @@ fn entry_row(
         state: entry.state(),
         age_s: age_s(key(number, mac), entry.state(), clock),
         duplicate: entry.is_frozen(),
+        other_dst,
+        other_dev,
     }
 }
 
@@ -274,6 +278,8 @@ fn list_row(state: &State, number: SegmentId, mac: MacAddr, ip: IpAddr) -> FdbRo
         state: EntryState::Static,
         age_s: None,
         duplicate: false,
+        other_dst: None,
+        other_dev: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use vtep_common::abi::{
     self,
     addr::{MacAddr, VtepAddr},
+    fdb::FdbTarget,
     id::{Ifindex, PeerId, PortSlot, SegmentId},
 };
 
@@ -12,6 +13,7 @@ use super::{
     effect::Write,
     record::{
         addresses::PortAddresses,
+        entry::Entry,
         facts::ReservedFor,
         fdb::Fdb,
         flood::FloodLists,
@@ -20,6 +22,7 @@ use super::{
         ignored::Ignored,
         limits::Limits,
         locals::Locals,
+        location::Location,
         nexthops::Nexthops,
         peers::Peers,
         ports::Ports,
@@ -185,6 +188,26 @@ impl State {
     pub fn port_name(&self, slot: PortSlot) -> Option<(&str, Option<VlanId>)> {
         let vlan = VlanId::new(self.ports.get(slot)?.vlan);
         Some((self.ports.device_name(slot), vlan))
+    }
+
+    /// Where an entry points, unless that is to a list.
+    pub(super) fn location_of(&self, entry: Entry) -> Option<Location> {
+        match entry.target() {
+            FdbTarget::Peer(peer) => Some(Location::Vtep(self.peers.ip(peer))),
+            FdbTarget::Port(slot) => Some(Location::Port(slot)),
+            FdbTarget::List(_) => None,
+        }
+    }
+
+    /// The VTEP or the interface that a location is.
+    pub(super) fn names_of(&self, at: Option<Location>) -> (Option<IpAddr>, Option<String>) {
+        match at {
+            Some(Location::Vtep(ip)) => (Some(ip), None),
+            Some(Location::Port(slot)) => {
+                (None, self.port_name(slot).map(|(dev, _)| dev.to_owned()))
+            }
+            None => (None, None),
+        }
     }
 
     /// The address of the peer with number `number`.

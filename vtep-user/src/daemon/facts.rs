@@ -24,6 +24,5 @@ pub(super) fn of_port(netlink: &Netlink, link: &Link) -> Result<LinkFacts, Error
         mtu: link.mtu,
         xdp_target: is_xdp_target(netlink, link)?,
         peer_target: link.kind == LinkKind::Veth && link.peer_in_other_netns,
-        running: link.carrier,
     })
 }

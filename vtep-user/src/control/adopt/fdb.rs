@@ -13,11 +13,8 @@ use super::{Adoption, Dump};
 use crate::control::{
     effect::Write,
     learn::age,
-    record::{
-        entry::Entry,
-        ignored::Ignored,
-        queue::{self, NEVER},
-    },
+    ops::entry,
+    record::{entry::Entry, ignored::Ignored},
     state::State,
 };
 
@@ -59,7 +56,7 @@ impl Adoption {
                         state.run.now = state.run.now.max(last_seen);
                         entry.due = Ignored(age::due(&state.segments, number, last_seen));
                     }
-                    state.fdb.insert(number, mac, entry);
+                    entry::insert(state, number, mac, entry);
                     if entry.ages() {
                         age::queue_key(&mut state.run.0, &state.fdb, *key, entry.due.0);
                     }
@@ -71,12 +68,9 @@ impl Adoption {
             }
         }
         // Nobody knows when they were frozen; no stamp is newer than now.
-        let until = match state.limits.duplicates.freeze_s {
-            0 => NEVER,
-            seconds => queue::after(state.run.now, seconds),
-        };
+        let (now, rule) = (state.run.now, state.limits.duplicates);
         for key in frozen {
-            state.run.moves.freeze(key, until);
+            state.run.moves.freeze(key, None, now, rule);
         }
     }
 

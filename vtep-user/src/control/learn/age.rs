@@ -50,7 +50,7 @@ pub(crate) fn age(state: &mut State, at: u32, key: FdbKey, clock: &dyn Stamps, o
         out,
         EventKind::Aged,
         (number, mac),
-        (None, Some(entry)),
+        (None, state.location_of(entry)),
     );
     entry::remove(state, number, mac, out);
 }
@@ -89,8 +89,7 @@ pub(crate) fn age_anew(state: &mut State, number: SegmentId) {
 
 /// Lets the MACs move again that were frozen because of a port that goes.
 pub(crate) fn thaw_port(state: &mut State, slot: PortSlot, out: &mut Effect) {
-    for key in state.run.moves.frozen_by(slot) {
-        state.run.moves.forget(key);
+    for key in state.run.moves.forget_port(slot) {
         // Nobody says here when it was last seen; it may stay a little longer for that.
         thaw(state, key, state.run.now, out);
     }
@@ -108,6 +107,6 @@ pub(crate) fn thaw(state: &mut State, key: FdbKey, seen: u64, out: &mut Effect) 
         out,
         EventKind::Thawed,
         (number, mac),
-        (Some(entry), None),
+        (state.location_of(entry), None),
     );
 }

@@ -42,7 +42,7 @@ pub(crate) fn learn(state: &mut State, event: &Event, clock: &dyn Stamps, out: &
             }
         }
         Some(entry) if entry.yields_to_frame(event.from_port()) => {
-            learn_move(state, at, entry, source, event, out);
+            learn_move(state, at, entry, source, event, clock, out);
         }
         Some(_) => state.run.counters.ignored += 1,
     }
@@ -138,7 +138,7 @@ fn learn_new(
     let entry = learned_entry(state, source, out);
     write_learned(state, at, entry, event, out);
     state.run.counters.learned += 1;
-    notify::mac(state, out, EventKind::Learned, at, (Some(entry), None));
+    notify::mac(state, out, EventKind::Learned, at, (Some(source), None));
     if let Location::Port(slot) = source
         && event.flags & Event::GROUP == 0
     {
@@ -146,58 +146,110 @@ fn learn_new(
     }
 }
 
-/// Moves a MAC at once. Where there is no room for it at its new place it goes: it is not at the old one any more.
+/// Moves a MAC at once, or freezes it where it was longest. Where there is no room for it at its new place, it stays: whoever has a
+/// full port must not take it away from where it is.
 fn learn_move(
     state: &mut State,
     at: (SegmentId, MacAddr),
     old: Entry,
     source: Location,
     event: &Event,
+    clock: &dyn Stamps,
     out: &mut Effect,
 ) {
     let (number, mac) = at;
     if let Some(full) = no_room(state, at, source, false) {
         refuse_mac(state, at, full, out);
-        entry::remove(state, number, mac, out);
         return;
     }
-    let mut entry = learned_entry(state, source, out);
-    let to = entry
-        .port()
-        .map(|slot| (slot, state.run.fresh.get(&slot).copied()));
-    let from = old.port();
-    let frozen = (from.is_some() || to.is_some()) && {
+    let added = match source {
+        Location::Port(slot) => state.run.added.get(&slot).copied(),
+        Location::Vtep(_) => None,
+    };
+    let rule = state.limits.duplicates;
+    let from = state.location_of(old);
+    let frozen = from.is_some_and(|from| {
         let moved = Move {
             time: event.time,
             from,
-            to,
+            came: old.since(event.time),
+            to: source,
+            added,
         };
-        let rule = state.limits.duplicates;
         state.run.moves.note(key(number, mac), moved, rule)
+    });
+    let place = if frozen {
+        longest_at(state, at, source, event.time)
+    } else {
+        source
     };
-    if frozen {
-        entry.freeze();
-        state.run.counters.frozen += 1;
+    if Some(place) != from {
+        move_to(state, at, old, place, event, out);
     }
+    if frozen {
+        let other = if place == source { from } else { Some(source) };
+        freeze(state, at, (place, other), event.time, clock, out);
+    }
+}
+
+/// Where a MAC that came to `source` at `time` was longest lately, and can be: at a port, or behind a VTEP that the VNI names.
+fn longest_at(state: &State, at: (SegmentId, MacAddr), source: Location, time: u64) -> Location {
+    let (number, mac) = at;
+    let rule = state.limits.duplicates;
+    let places = state.run.moves.places(key(number, mac), source, time, rule);
+    let fits = |place: &Location| match *place {
+        Location::Port(slot) => {
+            let port = state.ports.get(slot);
+            port.is_some_and(|port| port.segment == number)
+                && entry::has_port_room(&state.ports, &state.fdb, slot, mac)
+        }
+        Location::Vtep(ip) => peer::is_listed(state, number, ip),
+    };
+    places.into_iter().find(fits).unwrap_or(source)
+}
+
+/// Moves a MAC to a place.
+fn move_to(
+    state: &mut State,
+    at: (SegmentId, MacAddr),
+    old: Entry,
+    place: Location,
+    event: &Event,
+    out: &mut Effect,
+) {
+    let from = state.location_of(old);
+    let entry = learned_entry(state, place, out);
     state.run.counters.moved += 1;
-    // Notified first: with the old entry its peer may go.
-    notify::mac(state, out, EventKind::Moved, at, (Some(entry), Some(old)));
-    if frozen {
-        notify::mac(
-            state,
-            out,
-            EventKind::Duplicate,
-            at,
-            (Some(entry), Some(old)),
-        );
-    }
+    notify::mac(state, out, EventKind::Moved, at, (Some(place), from));
     write_learned(state, at, entry, event, out);
     // A frame for a group has reached the other VTEPs by itself.
-    if let (Location::Port(slot), None) = (source, from)
+    if let (Location::Port(slot), Some(Location::Vtep(_))) = (place, from)
         && event.flags & Event::GROUP == 0
     {
-        announce::learned(state, slot, mac, out);
+        announce::learned(state, slot, at.1, out);
     }
+}
+
+/// Freezes a MAC where the FDB has it: it was seen elsewhere too.
+fn freeze(
+    state: &mut State,
+    (number, mac): (SegmentId, MacAddr),
+    (place, other): (Location, Option<Location>),
+    time: u64,
+    clock: &dyn Stamps,
+    out: &mut Effect,
+) {
+    let Some(entry) = state.fdb.freeze(number, mac) else {
+        return;
+    };
+    let at = key(number, mac);
+    let seen = clock.last_seen(at).unwrap_or(time);
+    out.write(Write::Fdb(at, Some(entry.pod(seen))));
+    let rule = state.limits.duplicates;
+    state.run.moves.freeze(at, other, time, rule);
+    state.run.counters.frozen += 1;
+    let places = (Some(place), other);
+    notify::mac(state, out, EventKind::Duplicate, (number, mac), places);
 }
 
 /// An entry that points to a place, whose peer it acquires.
@@ -216,6 +268,7 @@ fn write_learned(
     out: &mut Effect,
 ) {
     entry.due.0 = age::due(&state.segments, number, event.time);
+    entry.came(event.time);
     entry::set(state, number, mac, entry, event.time, out);
     age::queue_key(&mut state.run.0, &state.fdb, key(number, mac), entry.due.0);
 }

@@ -1,13 +1,11 @@
 //! Events of what happens, for those who watch.
 
-use std::net::IpAddr;
-
 use vtep_common::abi::{addr::MacAddr, id::SegmentId};
 
 use crate::{
     control::{
         effect::Effect,
-        record::{entry::Entry, queue::SECOND, run::Scope},
+        record::{location::Location, queue::SECOND, run::Scope},
         state::State,
     },
     model::{EventDetails, EventKind},
@@ -26,11 +24,11 @@ pub(crate) fn mac(
     out: &mut Effect,
     event: EventKind,
     (number, mac): (SegmentId, MacAddr),
-    (new, old): (Option<Entry>, Option<Entry>),
+    (new, old): (Option<Location>, Option<Location>),
 ) {
     notify(state, out, |state| {
-        let (dst, dev) = names_of(state, new);
-        let (old_dst, old_dev) = names_of(state, old);
+        let (dst, dev) = state.names_of(new);
+        let (old_dst, old_dev) = state.names_of(old);
         EventDetails {
             vni: Some(state.segments.vni(number)),
             mac: Some(mac),
@@ -41,16 +39,6 @@ pub(crate) fn mac(
             ..EventDetails::new(event)
         }
     });
-}
-
-/// The VTEP or the interface that an entry points to.
-fn names_of(state: &State, entry: Option<Entry>) -> (Option<IpAddr>, Option<String>) {
-    let dst = entry.and_then(Entry::peer).map(|peer| state.peers.ip(peer));
-    let dev = entry
-        .and_then(Entry::port)
-        .and_then(|slot| state.port_name(slot))
-        .map(|(dev, _)| dev.to_owned());
-    (dst, dev)
 }
 
 /// Notifies that something was not learned for want of room, once a second for each limit.

@@ -3,7 +3,11 @@
 use std::net::IpAddr;
 
 use vtep_common::abi::{
-    addr::MacAddr, event::Event, id::SegmentId, neigh::NeighOrigin, segment::Segment,
+    addr::MacAddr,
+    event::Event,
+    id::{PortSlot, SegmentId},
+    neigh::NeighOrigin,
+    segment::Segment,
 };
 
 use super::{
@@ -22,6 +26,7 @@ use crate::{
             hosts::{Hosts, Neigh},
             ignored::Ignored,
             limits::Limits,
+            location::Location,
             moves::Move,
             queue::{self, NEVER},
             run::{Run, Scope},
@@ -151,13 +156,20 @@ fn note_host_move(
     host: IpAddr,
     time: u64,
 ) -> bool {
+    let place = Location::Port(PortSlot::NONE);
     let moved = Move {
         time,
-        from: None,
-        to: None,
+        from: place,
+        came: time,
+        to: place,
+        added: None,
     };
     let rule = limits.duplicates;
-    run.host_moves.note((number, host), moved, rule)
+    let frozen = run.host_moves.note((number, host), moved, rule);
+    if frozen {
+        run.host_moves.freeze((number, host), None, time, rule);
+    }
+    frozen
 }
 
 fn notify_frozen(

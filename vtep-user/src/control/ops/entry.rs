@@ -3,7 +3,7 @@
 use vtep_common::abi::{
     addr::MacAddr,
     fdb::FdbTarget,
-    id::{PortSlot, SegmentId},
+    id::{PeerId, PortSlot, SegmentId},
 };
 
 use super::{address, neigh, nexthop, peer, refuse};
@@ -15,6 +15,7 @@ use crate::{
             fdb::Fdb,
             limits::Limits,
             location::Location,
+            peers::Peers,
             ports::Ports,
             segments::Segments,
         },
@@ -86,6 +87,38 @@ pub(crate) fn has_port_room(ports: &Ports, fdb: &Fdb, slot: PortSlot, mac: MacAd
     limit == 0 || fdb.count_behind(slot) < limit as usize || is_here()
 }
 
+/// Puts an entry, whose peer the caller referred to, in place of the one that the MAC has, which is returned.
+pub(crate) fn insert(
+    state: &mut State,
+    number: SegmentId,
+    mac: MacAddr,
+    entry: Entry,
+) -> Option<Entry> {
+    if let Some(peer) = learned_peer(entry) {
+        state.peers.learn(peer);
+    }
+    let old = state.fdb.insert(number, mac, entry);
+    if let Some(peer) = old.and_then(learned_peer) {
+        state.peers.unlearn(peer);
+    }
+    old
+}
+
+/// The peer of an entry that a frame made.
+fn learned_peer(entry: Entry) -> Option<PeerId> {
+    entry.peer().filter(|_| entry.ages())
+}
+
+/// Gives up the reference of an entry that is gone to its peer.
+pub(crate) fn release_peer(peers: &mut Peers, gone: Entry, out: &mut Effect) {
+    if let Some(peer) = learned_peer(gone) {
+        peers.unlearn(peer);
+    }
+    if let Some(peer) = gone.peer() {
+        peer::release(peers, peer, out);
+    }
+}
+
 /// Writes an entry, whose peer the caller acquired, in place of the one that the MAC has. `seen` is when a frame from the
 /// MAC was last seen, of an entry that ages.
 pub(crate) fn set(
@@ -96,7 +129,7 @@ pub(crate) fn set(
     seen: u64,
     out: &mut Effect,
 ) {
-    let old = state.fdb.insert(number, mac, entry);
+    let old = insert(state, number, mac, entry);
     if old != Some(entry) {
         out.write(Write::Fdb(key(number, mac), Some(entry.pod(seen))));
     }
@@ -126,9 +159,7 @@ pub(crate) fn remove(state: &mut State, number: SegmentId, mac: MacAddr, out: &m
     if let Some(slot) = old.port().filter(|_| old.is_static()) {
         address::sync_port(state, slot, out);
     }
-    if let Some(peer) = old.peer() {
-        peer::release(&mut state.peers, peer, out);
-    }
+    release_peer(&mut state.peers, old, out);
     if let Some((list, remotes)) = state.flood.remove(number, mac) {
         out.write(Write::Flood(list, None));
         for peer in remotes {

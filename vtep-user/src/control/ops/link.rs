@@ -36,11 +36,7 @@ impl State {
 
     /// Takes on what changed about an interface: its name, MTU, and how frames can be handed to it.
     pub fn link_changed(&mut self, facts: &LinkFacts) -> Vec<Write> {
-        let (changed, came_up) = self.ports.link_changed(facts);
-        let now = self.run.now;
-        self.run
-            .fresh
-            .extend(came_up.into_iter().map(|slot| (slot, now)));
+        let changed = self.ports.link_changed(facts);
         let writes = changed
             .into_iter()
             .map(|(slot, port)| Write::Port(slot, port));
@@ -58,7 +54,7 @@ pub(crate) fn unregister(ports: &mut Ports, slot: PortSlot, out: &mut Effect) {
 /// Frees the slot of a port that nothing refers to any more.
 pub(crate) fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut Effect) {
     ports.remove(slot);
-    run.fresh.remove(&slot);
+    run.added.remove(&slot);
     run.announced.remove(&slot);
     run.reported.remove(&Scope::Port(slot));
     out.write(Write::Port(slot, Port::default()));

@@ -160,7 +160,7 @@ pub(crate) fn add(
     take_facts(&mut port, &facts);
     let slot = state.ports.insert(port, &facts);
     let now = state.run.now;
-    state.run.fresh.insert(slot, now);
+    state.run.added.insert(slot, now);
     out.write(Write::ClearPortCounters(slot));
     out.write(Write::Port(slot, port));
     join_vni(state, slot, macs, &ips, &mut out);

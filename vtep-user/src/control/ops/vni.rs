@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vtep_common::abi::{addr::MacAddr, id::SegmentId, segment::Segment};
 
-use super::{find, flood, link, neigh, peer};
+use super::{entry, find, flood, link, neigh, peer};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -126,8 +126,10 @@ pub(crate) fn del(state: &mut State, vni: Vni) -> Result<Effect, Refusal> {
     }
     state.run.moves.forget_all(|key| key.segment() == number);
     state.run.host_moves.forget_all(|(at, _)| *at == number);
-    let unicast = entries.into_iter().filter_map(|(_, entry)| entry.peer());
-    for peer in unicast.chain(vias).chain(targets) {
+    for (_, entry) in entries {
+        entry::release_peer(&mut state.peers, entry, &mut out);
+    }
+    for peer in vias.into_iter().chain(targets) {
         peer::release(&mut state.peers, peer, &mut out);
     }
     state.segments.remove(number);

@@ -15,11 +15,13 @@ use crate::model::EntryState;
 pub(crate) struct Entry {
     /// When an entry that ages is to be looked at, in seconds.
     pub(crate) due: Ignored<u32>,
+    /// Since when it points there, as [`FdbValue::stamp`] has it; zero for before this daemon's time.
+    since: Ignored<u32>,
     /// The lower half of its word in the map: all but the stamp.
     word: u32,
 }
 
-const _: () = assert!(size_of::<Entry>() == 8);
+const _: () = assert!(size_of::<Entry>() == 12);
 
 impl Entry {
     /// An entry that the user made.
@@ -35,6 +37,7 @@ impl Entry {
     fn of(pod: FdbValue) -> Self {
         Self {
             due: Ignored(NEVER),
+            since: Ignored(0),
             word: lower_half(pod.word()),
         }
     }
@@ -59,6 +62,21 @@ impl Entry {
         let value = self.in_map().value().expect("made of a value");
         let last_seen = if self.ages() { seen } else { 0 };
         FdbValue { last_seen, ..value }
+    }
+
+    /// Says that it points there since `time`.
+    pub(crate) fn came(&mut self, time: u64) {
+        self.since = Ignored(FdbValue::stamp(time));
+    }
+
+    /// Since when it points there, for all that is known at `now`.
+    pub(crate) fn since(self, now: u64) -> u64 {
+        let since = u64::from(self.since.0) << FdbValue::STAMP_SHIFT;
+        let stamp = FdbValue {
+            last_seen: since,
+            ..self.pod(0)
+        };
+        stamp.seen_before(now)
     }
 
     /// Freezes it where it is.

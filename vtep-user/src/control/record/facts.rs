@@ -17,8 +17,6 @@ pub struct LinkFacts {
     pub xdp_target: bool,
     /// TC can hand frames straight to its other end, which lies in another network namespace.
     pub peer_target: bool,
-    /// It is up, and its carrier too: somebody is at the other end.
-    pub running: bool,
 }
 
 /// Interfaces by name, looked up by the daemon beforehand.

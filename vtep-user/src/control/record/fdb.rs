@@ -126,6 +126,13 @@ impl Fdb {
             .collect()
     }
 
+    /// Freezes the entry of a MAC where it is, and returns it as it is then.
+    pub(crate) fn freeze(&mut self, number: SegmentId, mac: MacAddr) -> Option<Entry> {
+        let entry = self.segments.at(number).get_mut(&mac)?;
+        entry.freeze();
+        Some(*entry)
+    }
+
     /// Lets the MAC of a frozen entry move again, and returns the entry as it is then.
     pub(crate) fn thaw(&mut self, number: SegmentId, mac: MacAddr) -> Option<Entry> {
         let entry = self.segments.at(number).get_mut(&mac)?;

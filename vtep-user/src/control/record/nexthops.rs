@@ -114,6 +114,13 @@ impl Nexthops {
         self.segments.get(number)?.entries.get(&prefix).copied()
     }
 
+    /// True if an entry of the user's names a peer.
+    pub(crate) fn names(&self, number: SegmentId, peer: PeerId) -> bool {
+        let table = self.segments.get(number).into_iter();
+        let mut entries = table.flat_map(|table| table.entries.values());
+        entries.any(|entry| entry.via == Some(peer))
+    }
+
     /// Puts an entry of the user's, or takes it away, and returns the one so far.
     pub(crate) fn put(
         &mut self,

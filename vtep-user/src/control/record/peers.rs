@@ -10,7 +10,17 @@ use super::{hash::Map, peer::PeerRecord, slots::Slots};
 #[derive(Clone, Debug, PartialEq)]
 struct Held {
     peer: PeerRecord,
+    /// FDB entries, flood lists and nexthops.
     references: u32,
+    /// Of these, the entries that frames made.
+    learned: u32,
+}
+
+impl Held {
+    /// True if nothing but frames named it.
+    const fn is_found(&self) -> bool {
+        self.references == self.learned
+    }
 }
 
 /// All peers.
@@ -19,6 +29,8 @@ pub(crate) struct Peers {
     slots: Slots<PeerId, Held>,
     /// Address to number.
     numbers: Map<IpAddr, PeerId>,
+    /// Those that nothing but frames named.
+    found: u32,
 }
 
 impl Peers {
@@ -57,9 +69,31 @@ impl Peers {
         self.get(number).is_some_and(|peer| !peer.is_group())
     }
 
+    /// True if more than frames named a peer: the user, or a control plane.
+    pub(crate) fn is_named(&self, number: PeerId) -> bool {
+        !self.slots[number].is_found()
+    }
+
     /// Refers to a peer once more.
     pub(crate) fn refer(&mut self, number: PeerId) {
-        self.slots[number].references += 1;
+        self.change_references(number, |held| held.references += 1);
+    }
+
+    /// Says that of the references to a peer one more is an entry that a frame made.
+    pub(crate) fn learn(&mut self, number: PeerId) {
+        self.change_references(number, |held| held.learned += 1);
+    }
+
+    /// Says that of the references to a peer one less is an entry that a frame made.
+    pub(crate) fn unlearn(&mut self, number: PeerId) {
+        self.change_references(number, |held| held.learned -= 1);
+    }
+
+    fn change_references(&mut self, number: PeerId, change: impl FnOnce(&mut Held)) {
+        let held = &mut self.slots[number];
+        self.found -= u32::from(held.is_found());
+        change(held);
+        self.found += u32::from(held.is_found());
     }
 
     /// Puts a new peer into the lowest free slot, which is returned, and refers to it.
@@ -68,6 +102,7 @@ impl Peers {
         let number = self.slots.insert(Held {
             peer,
             references: 1,
+            learned: 0,
         });
         self.numbers.insert(ip, number);
         number
@@ -81,15 +116,16 @@ impl Peers {
             Held {
                 peer,
                 references: 0,
+                learned: 0,
             },
         );
+        self.found += 1;
     }
 
     /// Refers to a peer once less. With the last reference it goes, and is returned.
     pub(crate) fn release(&mut self, number: PeerId) -> Option<PeerRecord> {
-        let held = &mut self.slots[number];
-        held.references -= 1;
-        if held.references > 0 {
+        self.change_references(number, |held| held.references -= 1);
+        if self.slots[number].references > 0 {
             return None;
         }
         self.remove(number)
@@ -106,7 +142,9 @@ impl Peers {
     }
 
     fn remove(&mut self, number: PeerId) -> Option<PeerRecord> {
-        let Held { peer, .. } = self.slots.remove(number)?;
+        let held = self.slots.remove(number)?;
+        self.found -= u32::from(held.is_found());
+        let peer = held.peer;
         self.numbers.remove(&peer.ip);
         Some(peer)
     }

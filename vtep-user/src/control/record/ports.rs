@@ -22,8 +22,6 @@ pub(crate) struct Device {
     pub(crate) hook: PortHook,
     /// Its ports: VLAN ID, or 0 for untagged frames, to slot.
     slots: BTreeMap<u16, PortSlot>,
-    /// Whether it is up, with somebody at the other end.
-    running: bool,
 }
 
 impl Device {
@@ -118,7 +116,6 @@ impl Ports {
             name: facts.name.clone(),
             hook: settings::hook(hook),
             slots: BTreeMap::new(),
-            running: facts.running,
         });
         device.slots.insert(vlan, slot);
     }
@@ -174,12 +171,9 @@ impl Ports {
     }
 
     /// Takes on what is known of an interface. Returns the ports that are others for it, and all of them if it has come up.
-    pub(crate) fn link_changed(
-        &mut self,
-        facts: &LinkFacts,
-    ) -> (Vec<(PortSlot, Port)>, Vec<PortSlot>) {
+    pub(crate) fn link_changed(&mut self, facts: &LinkFacts) -> Vec<(PortSlot, Port)> {
         let Some(device) = self.devices.get_mut(&facts.ifindex) else {
-            return (Vec::new(), Vec::new());
+            return Vec::new();
         };
         if device.name != facts.name {
             let old = std::mem::replace(&mut device.name, facts.name.clone());
@@ -188,11 +182,7 @@ impl Ports {
             }
             self.names.insert(facts.name.clone(), facts.ifindex);
         }
-        let came_up = facts.running && !device.running;
-        device.running = facts.running;
-        let slots: Vec<PortSlot> = device.slots.values().copied().collect();
-        let changed = self.take_facts(facts);
-        (changed, if came_up { slots } else { Vec::new() })
+        self.take_facts(facts)
     }
 
     /// Brings the ports of an interface in line with what is known of it. Returns those that are others for it.

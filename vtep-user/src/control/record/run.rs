@@ -56,8 +56,8 @@ pub(crate) struct Run {
     pub(crate) moves: Moves<FdbKey>,
     /// The moves of hosts from one MAC to another.
     pub(crate) host_moves: Moves<(SegmentId, IpAddr)>,
-    /// When a port was added, or its interface came up.
-    pub(crate) fresh: Map<PortSlot, u64>,
+    /// When a port was added.
+    pub(crate) added: Map<PortSlot, u64>,
     /// When it was last reported that something is full.
     pub(crate) reported: Map<Scope, u64>,
     /// When a port's MACs were announced, and how many of them in that second.

@@ -384,10 +384,15 @@ impl Lab {
 }
 
 pub(super) fn rows(state: &State) -> Rows {
+    let mut fdb = state.fdb_rows(&FdbFilter::default(), &NoClock).unwrap();
+    for row in &mut fdb {
+        // Where else a MAC was seen is not in the maps.
+        (row.other_dst, row.other_dev) = (None, None);
+    }
     Rows {
         vnis: state.vni_rows(None).unwrap(),
         ports: state.port_rows(None).unwrap(),
-        fdb: state.fdb_rows(&FdbFilter::default(), &NoClock).unwrap(),
+        fdb,
         peers: state.peer_rows(None).unwrap(),
         neighs: state.neigh_rows(None, &NoClock).unwrap(),
         nexthops: state.nexthop_rows(None).unwrap(),
@@ -411,7 +416,6 @@ pub(super) fn facts(ifindex: Ifindex, name: &str) -> LinkFacts {
         name: name.to_owned(),
         mtu: 1500,
         xdp_target: false,
-        running: true,
         peer_target: false,
     }
 }

@@ -309,7 +309,7 @@ fn a_port_that_is_full_learns_no_more_whoever_made_the_entries() {
 }
 
 #[test]
-fn a_mac_that_moves_to_a_full_port_is_not_left_where_it_is_not() {
+fn a_full_port_takes_no_mac_away_from_where_it_is() {
     let mut lab = lab();
     lab.done(&Op::PortAdd(Box::new(PortSpec {
         max_macs: Some(1),
@@ -318,11 +318,26 @@ fn a_mac_that_moves_to_a_full_port_is_not_left_where_it_is_not() {
     lab.learn(A, Port(2));
     lab.learn(B, Vtep(V2));
     lab.learn(B, Port(2));
-    assert_eq!(
-        (lab.fdb(100), lab.peers().len()),
-        (vec![format!("{A} tap2")], 0)
-    );
+    assert_eq!(lab.fdb(100), [format!("{A} tap2"), format!("{B} {V2}")]);
     assert_eq!(counters(&lab).limited, 1);
+}
+
+#[test]
+fn a_vtep_that_cannot_be_a_peer_takes_no_mac_away_from_where_it_is() {
+    let mut lab = lab_with(
+        VniSpec::default(),
+        Limits {
+            peers: 1,
+            ..Limits::default()
+        },
+    );
+    lab.learn(A, Vtep(V2));
+    lab.learn(B, Port(0));
+    for at in [A, B] {
+        lab.learn(at, Vtep(V3));
+    }
+    assert_eq!(lab.fdb(100), [format!("{A} {V2}"), format!("{B} tap0")]);
+    assert_eq!((counters(&lab).full, counters(&lab).moved), (2, 0));
 }
 
 #[test]

@@ -51,7 +51,6 @@ enum Step {
     LinkGone(u32),
     Mtu(&'static str, u32),
     Locals(bool, bool),
-    Running(&'static str, bool),
     Frames(Vec<RandomFrame>),
     /// A frame from the MAC is seen where the FDB has it.
     Seen(usize),
@@ -307,7 +306,6 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (10_u32..13).prop_map(Step::LinkGone),
         1 => (select(&TAPS[..]), 1400_u32..1403).prop_map(|(dev, mtu)| Step::Mtu(dev, mtu)),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(v4, v6)| Step::Locals(v4, v6)),
-        1 => (select(&TAPS[..]), any::<bool>()).prop_map(|(dev, is)| Step::Running(dev, is)),
         8 => any_frames().prop_map(Step::Frames),
         3 => (0..MACS.len()).prop_map(Step::Seen),
         3 => (1_u64..20).prop_map(Step::Wait),
@@ -354,12 +352,6 @@ fn run(lab: &mut Lab, step: Step) {
                 .into_iter()
                 .filter(|ip| if ip.is_ipv4() { v4 } else { v6 });
             let writes = lab.state.set_locals(wanted.collect());
-            lab.replay(&writes);
-        }
-        Step::Running(dev, running) => {
-            let facts = lab.links.get_mut(dev).unwrap();
-            facts.running = running;
-            let writes = lab.state.link_changed(facts);
             lab.replay(&writes);
         }
         Step::Frames(frames) => {

@@ -190,6 +190,13 @@ pub struct FdbRow {
     pub age_s: Option<u64>,
     /// The MAC moved too often and is frozen in its place (RFC 7432 section 15.1).
     pub duplicate: bool,
+    /// The VTEP that a frozen MAC was seen behind too; left out of other rows.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_dst: Option<IpAddr>,
+    /// The local port that a frozen MAC was seen behind too; left out of other rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_dev: Option<String>,
 }
 
 impl Row for FdbRow {
@@ -201,5 +208,7 @@ impl Row for FdbRow {
         column!(state, text),
         column!(age_s, optional),
         column!(duplicate, yes_no),
+        column!(other_dst, optional),
+        column!(other_dev, optional),
     ];
 }
