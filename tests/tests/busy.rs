@@ -70,6 +70,22 @@ fn many_ports_keep_nobody_waiting_while_they_come_and_go() {
 }
 
 #[test]
+fn ports_with_xdp_keep_nobody_waiting() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    wire.daemon.ok("vni add 7");
+    let batch = ports(&wire, 50, 7).replace('\n', " --hook xdp\n");
+
+    let waits = waits_during(&wire, 0, || load(&wire, &batch));
+
+    nobody_waited(&waits);
+    let rows = wire.daemon.rows("port show");
+    let with_xdp = rows.iter().filter(|row| row["hook"] == "xdp");
+    assert_eq!(with_xdp.count(), 50);
+    assert!(wire.ns.ip_output("link show t0").contains("xdp"));
+}
+
+#[test]
 fn a_batch_of_ports_ends_at_the_one_that_is_refused() {
     need_root!();
     let wire = Wire::new(Family::V4);

@@ -12,6 +12,7 @@ pub mod event_feed;
 mod event_stream;
 mod openapi;
 mod routes;
+mod scrape;
 pub mod server;
 mod shared;
 pub mod socket;

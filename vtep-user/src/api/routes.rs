@@ -25,12 +25,6 @@ where
     operations().fold(router, with)
 }
 
-/// Only the route of the metrics.
-pub(super) fn metrics() -> Router<Handle> {
-    let metrics = operations().filter(|operation| operation.endpoint().path == "/metrics");
-    metrics.fold(Router::new(), with)
-}
-
 fn with<S>(router: Router<S>, operation: &'static dyn Described) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,

@@ -23,7 +23,7 @@ use super::connections::{self, ConnectionLimits};
 use super::event_feed::Events;
 use super::shared::{Asker, Shared};
 use super::socket::Socket;
-use super::{BatchLine, ErrorBody, batch, event_stream, openapi, routes};
+use super::{BatchLine, ErrorBody, batch, event_stream, openapi, routes, scrape};
 use crate::{
     ask::{Command, Handle},
     model::Refusal,
@@ -69,7 +69,7 @@ pub async fn serve_metrics(
     handle: Handle,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    let router = finish(routes::metrics(), handle);
+    let router = finish(scrape::metrics(), handle);
     let end = watch::Sender::default();
     serve_until(stop, listener, router, ConnectionLimits::METRICS, end).await;
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::{FakeDaemon, Reply, exchange, fdb_row, flood_op};
 use crate::api::connections::ConnectionLimits;
-use crate::ask::Command;
+use crate::api::server;
+use crate::ask::{Command, channel};
 use crate::model::{FdbFilter, Query, VniFilter};
 
 /// Nothing here takes this long.
@@ -159,6 +160,45 @@ async fn what_nobody_waits_for_any_more_is_not_carried_out() {
     assert!(awaited.is_awaited().await);
     awaited.answer(Ok(Reply::Done));
     change.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn many_who_ask_for_the_metrics_cost_no_more_than_a_few() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (handle, mut asks) = channel();
+    tokio::spawn(server::serve_metrics(
+        listener,
+        handle,
+        std::future::pending(),
+    ));
+    let ask = move || async move {
+        let stream = TcpStream::connect(address).await.unwrap();
+        exchange(stream, "GET", "/metrics", "").await
+    };
+    let scrapers: Vec<_> = (0..10).map(|_| tokio::spawn(ask())).collect();
+
+    // It takes its time, so that it is good for long.
+    let first = asks.recv().await.unwrap();
+    assert!(timeout(10 * SHORT, asks.recv()).await.is_err());
+    first.answer(Ok(Reply::Text("vtep_up 1\n".into())));
+
+    for scraper in scrapers {
+        let (status, text) = timeout(LONG, scraper).await.unwrap().unwrap();
+        assert_eq!((status, text.as_str()), (200, "vtep_up 1\n"));
+    }
+    // Later ones get it anew.
+    let later = tokio::spawn(async move {
+        loop {
+            let (_, text) = ask().await;
+            if text == "vtep_up 2\n" {
+                return;
+            }
+        }
+    });
+    let second = timeout(LONG, asks.recv()).await.unwrap().unwrap();
+    second.answer(Ok(Reply::Text("vtep_up 2\n".into())));
+    timeout(LONG, later).await.unwrap().unwrap();
 }
 
 /// A connection by which `text` was sent.

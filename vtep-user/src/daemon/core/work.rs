@@ -13,7 +13,6 @@ use super::{
 use crate::{
     control::{Effect, LinkFacts},
     model::{Op, PortHook, Refusal},
-    netlink::Link,
 };
 
 /// Changes that are made before others have their turn.
@@ -113,15 +112,17 @@ impl Core {
                     tracing::info!("port {}: {}", facts.name, delivery(facts));
                 }
                 self.begin(work, line, effect, facts, Ok(())).await;
-                self.catch_up_with(interface.as_ref());
+                if !self.works.ahead {
+                    self.catch_up_with(interface.map(|interface| interface.index));
+                }
             }
             Err(refusal) => work.end(Err(at(line, refusal))),
         }
     }
 
     /// Takes on what changed about a new port's interface since it was looked at.
-    fn catch_up_with(&mut self, link: Option<&Link>) {
-        if let Some(changed) = link.and_then(|link| self.works.changed.remove(&link.index))
+    fn catch_up_with(&mut self, ifindex: Option<Ifindex>) {
+        if let Some(changed) = ifindex.and_then(|ifindex| self.works.changed.remove(&ifindex))
             && let Err(error) = self.port_changed(&changed)
         {
             tracing::error!(%error, "could not follow a change of a port");
@@ -190,7 +191,11 @@ impl Core {
         self.works.ahead = false;
         let result = match result {
             Ok(()) => match then {
-                Some(effect) => self.perform(*effect).await.map(|more| let_go.extend(more)),
+                Some(effect) => {
+                    let done = self.perform(*effect).await;
+                    self.catch_up_with(facts.map(|facts| facts.ifindex));
+                    done.map(|more| let_go.extend(more))
+                }
                 None => Ok(()),
             },
             Err(refusal) => self

@@ -66,11 +66,19 @@ impl Resolver {
         async move { drop(marked.await) }
     }
 
-    /// Has the kernel keep no next hop resolved for us any more.
-    pub(super) async fn release_all(&self) {
-        let (done, released) = oneshot::channel();
+    /// Has the kernel keep no next hop resolved for us any more. What is found meanwhile is of no use: taken all the same, or else
+    /// the thread would wait for that.
+    pub(super) async fn release_all(&mut self) {
+        let (done, mut released) = oneshot::channel();
         self.order(Order::ReleaseAll(done));
-        drop(released.await);
+        loop {
+            tokio::select! {
+                _ = &mut released => return,
+                found = self.found.recv() => if found.is_none() {
+                    return;
+                },
+            }
+        }
     }
 
     /// What was found; `None` if nothing will be any more.
@@ -86,5 +94,33 @@ impl Resolver {
     fn order(&self, order: Order) {
         // If the thread has ended, the core finds that nothing is found any more.
         drop(self.orders.send(order));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_teardown_does_not_wait_for_one_who_waits_for_it() {
+        let (orders, mut ordered) = mpsc::unbounded_channel();
+        let (finds, found) = mpsc::channel(1);
+        let mut resolver = Resolver { orders, found };
+        // More is found than the core has taken.
+        tokio::spawn(async move {
+            for _ in 0..3 {
+                let (mark, _) = oneshot::channel();
+                finds.send(Found::Mark(mark)).await.unwrap();
+            }
+            if let Some(Order::ReleaseAll(done)) = ordered.recv().await {
+                done.send(()).unwrap();
+            }
+        });
+
+        let released = tokio::time::timeout(Duration::from_secs(20), resolver.release_all());
+
+        released.await.expect("it ends");
     }
 }
