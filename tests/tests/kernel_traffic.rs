@@ -234,8 +234,13 @@ impl SentFrame {
         };
         let mut to_ports = |list: ListId, from: Option<PortSlot>| {
             let list = world.tables.flood_list(list).expect("it was there");
+            let sender = from.map(|slot| world.tables.port(slot).expect("it is there"));
+            let kept_from = sender.map_or(0, |port| port.kept_from());
             for slot in list.ports().filter(|slot| from != Some(*slot)) {
                 let port = world.tables.port(slot).expect("it is there");
+                if port.flags & kept_from != 0 {
+                    continue;
+                }
                 let tag = (port.vlan != 0).then_some(Tag {
                     tpid: 0x8100,
                     tci: port.vlan,
