@@ -178,8 +178,10 @@ fn take(
     claim: Claim,
     out: &mut Effect,
 ) -> bool {
-    let limit = state.limits.neighs;
-    if state.hosts.snooped() >= state.limits.snooped() || neigh::hosts_used(state) >= limit {
+    let (limits, snooped) = (&state.limits, state.hosts.snooped());
+    if state.hosts.count_snooped_in(number) >= limits.snooped_share(snooped)
+        || neigh::hosts_used(state) >= limits.neighs
+    {
         state.run.counters.full += 1;
         let why = "the neigh table is full";
         refuse(state, number, host, claim, why, out);

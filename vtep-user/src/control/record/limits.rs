@@ -13,7 +13,7 @@ pub(crate) const MAX_FOUND_PEERS: u32 = 512;
 /// One place of the FDB in so many is kept for what the user says.
 const KEPT_ONE_IN: u32 = 32;
 /// A VNI or port without a limit of its own learns at most so many times as many MACs as there are places left: 31/32 of all, where
-/// it is the only one.
+/// it is the only one. So it is with the snooped hosts of a VNI.
 const SHARE: u32 = 31;
 
 /// How much fits.
@@ -79,6 +79,11 @@ impl Limits {
     /// Hosts that may be snooped: the other half is the user's.
     pub(crate) const fn snooped(&self) -> u32 {
         self.neighs / 2
+    }
+
+    /// Hosts of a VNI that may have been snooped to snoop one more, where `used` of all VNIs are.
+    pub(crate) const fn snooped_share(&self, used: u32) -> u32 {
+        self.snooped().saturating_sub(used).saturating_mul(SHARE)
     }
 }
 

@@ -888,6 +888,38 @@ fn guests_fill_only_half_of_the_table_of_hosts() {
 }
 
 #[test]
+fn the_guests_of_one_vni_leave_places_for_the_hosts_of_another() {
+    let mut lab = lab_with(Limits {
+        neighs: 400,
+        ..Limits::default()
+    });
+    lab.done(&vni_add_with(
+        200,
+        VniSpec {
+            suppress: Some(true),
+            ..VniSpec::default()
+        },
+    ));
+    lab.done(&port_add("tap2", 200));
+    for number in 1..=200 {
+        lab.snoop(A, Port(0), &format!("10.1.0.{number}"), 0);
+    }
+    assert_eq!(lab.neighs().len(), 194);
+    let event = Event {
+        host: ip(HOST).into(),
+        ..lab.event(Event::SNOOPED, SegmentId::new(1), B, Port(2))
+    };
+    lab.take(&[event]);
+    assert_eq!(
+        lab.state
+            .neigh_rows(Some(vni(200)), &NoClock)
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
 fn a_host_that_is_known_is_announced_with_its_mac() {
     let mut lab = lab();
     lab.done(&Op::FdbAppend(entry("00:00:00:00:00:00", 100, V2)));
