@@ -90,7 +90,8 @@ fn no_room(
         Location::Port(slot) => (!entry::has_port_room(&state.ports, &state.fdb, slot, at.1))
             .then_some((Scope::Port(slot), "the port is at its limit of MACs")),
         Location::Vtep(ip) if state.peers.number_of(ip).is_some() => None,
-        Location::Vtep(_) if state.peers.len() >= state.limits.peers => {
+        // The last place is the user's.
+        Location::Vtep(_) if state.peers.len() + 1 >= state.limits.peers => {
             Some((Scope::Tables, "the tables are full"))
         }
         Location::Vtep(_) => (state.peers.found() >= state.limits.found_peers).then_some((

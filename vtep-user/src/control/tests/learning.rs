@@ -327,7 +327,7 @@ fn a_vtep_that_cannot_be_a_peer_takes_no_mac_away_from_where_it_is() {
     let mut lab = lab_with(
         VniSpec::default(),
         Limits {
-            peers: 1,
+            peers: 2,
             ..Limits::default()
         },
     );
@@ -416,7 +416,7 @@ fn full_tables_are_counted() {
         VniSpec::default(),
         Limits {
             fdb: 2,
-            peers: 1,
+            peers: 2,
             ..Limits::default()
         },
     );
