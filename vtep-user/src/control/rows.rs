@@ -11,9 +11,11 @@ use vtep_common::abi::{
 };
 
 use super::{
-    ops::{fdb, find, port, refuse},
+    ops::{fdb, find, neigh, port, refuse},
     record::{
+        claims::MAX_CLAIMED,
         entry::{Entry, key},
+        limits::MAX_HOSTS_OF_MAC,
         locals::distinct,
         peers::Peers,
         queue::SECOND,
@@ -24,8 +26,8 @@ use super::{
     state::State,
 };
 use crate::model::{
-    EntryState, FdbFilter, FdbRow, NeighRow, NeighState, NexthopRow, PeerRow, PeerState, PortRow,
-    Refusal, Vni, VniRow,
+    EntryState, FdbFilter, FdbRow, LimitStatus, NeighRow, NeighState, NexthopRow, PeerRow,
+    PeerState, PortRow, Refusal, Vni, VniRow,
 };
 
 /// Who made a neigh entry, as rows have it.
@@ -39,6 +41,42 @@ const fn neigh_state(origin: NeighOrigin) -> NeighState {
 }
 
 impl State {
+    /// What there is room for, and how much of it is used.
+    #[must_use]
+    pub fn limit_rows(&self) -> Vec<LimitStatus> {
+        let Self { limits, fdb, .. } = self;
+        let learned: u32 = self
+            .segments
+            .numbers()
+            .map(|number| fdb.learned_in(number))
+            .sum();
+        let shared = |limit: &str, used: u32, max: u32| LimitStatus {
+            limit: limit.to_owned(),
+            used: Some(used.into()),
+            max: max.into(),
+        };
+        let each = |limit: &str, max: u32| LimitStatus {
+            limit: limit.to_owned(),
+            used: None,
+            max: max.into(),
+        };
+        let share = limits.fdb_share(fdb.len()).min(limits.fdb);
+        vec![
+            shared("fdb", fdb.len(), limits.fdb),
+            shared("fdb_learned", learned, limits.fdb - limits.fdb_kept()),
+            each("fdb_learned_by_one", share),
+            shared("peers", self.peers.len(), limits.peers),
+            shared("peers_learned", self.peers.found(), limits.found_peers),
+            shared("hosts", neigh::hosts_used(self), limits.neighs),
+            shared("hosts_snooped", self.hosts.snooped(), limits.snooped()),
+            each("hosts_of_mac", MAX_HOSTS_OF_MAC),
+            shared("hosts_claimed", self.run.claims.len(), MAX_CLAIMED),
+            shared("vnis", self.segments.len(), limits.segments),
+            shared("ports", self.ports.len(), limits.ports),
+            shared("nexthops", self.nexthops.room(), limits.nexthops),
+        ]
+    }
+
     /// One VNI, or all by number.
     pub fn vni_rows(&self, vni: Option<Vni>) -> Result<Vec<VniRow>, Refusal> {
         let row = |number: SegmentId| vni_row(self, number);

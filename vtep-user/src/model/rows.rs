@@ -71,6 +71,20 @@ pub struct Status {
     pub fdb: u64,
     /// Capacity of the FDB, in entries.
     pub fdb_max: u64,
+    /// What there is room for.
+    pub limits: Vec<LimitStatus>,
+}
+
+/// What there is room for, and how much of it is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LimitStatus {
+    /// The limit: `fdb`, `fdb_learned`, `fdb_learned_by_one`, `peers`, `peers_learned`, `hosts`, `hosts_snooped`, `hosts_of_mac`,
+    /// `hosts_claimed`, `vnis`, `ports` or `nexthops`.
+    pub limit: String,
+    /// How much is used; `null` for a limit that each VNI, port or MAC has.
+    pub used: Option<u64>,
+    /// The most that fits now.
+    pub max: u64,
 }
 
 /// An interface towards the underlay.

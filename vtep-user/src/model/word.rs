@@ -185,11 +185,11 @@ words! {
         Flushed = "flushed",
         /// A destination is unknown, and the VNI does not flood.
         Miss = "miss",
-        /// A MAC was not learned, because a limit was reached.
+        /// A MAC or a host was not learned, because a limit was reached.
         Limit = "limit",
-        /// A MAC moved too often and was frozen (RFC 7432 section 15.1).
+        /// A MAC moved too often and was frozen (RFC 7432 section 15.1), or a second MAC claims a host's address.
         Duplicate = "duplicate",
-        /// A frozen MAC may move again.
+        /// A frozen MAC may move again; or an address is not contested any more, and is whose it was.
         Thawed = "thawed",
         /// A peer can be sent to.
         PeerUp = "peer_up",

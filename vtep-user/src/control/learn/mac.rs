@@ -76,24 +76,58 @@ fn is_at(peers: &Peers, entry: Entry, source: Location) -> bool {
     }
 }
 
-/// What is full, if a MAC can for that reason not be learned at a place.
+/// What is full, if a MAC can for that reason not be learned at a place, and why in words.
 fn no_room(
     state: &State,
-    (number, mac): (SegmentId, MacAddr),
+    at: (SegmentId, MacAddr),
     source: Location,
     new: bool,
-) -> Option<Scope> {
-    let limit = state.segments[number].max_macs;
+) -> Option<(Scope, &'static str)> {
+    if new && let Some(full) = no_room_in_fdb(state, at.0, source) {
+        return Some(full);
+    }
     match source {
-        _ if new && state.fdb.len() >= state.limits.fdb => Some(Scope::Tables),
-        _ if new && limit != 0 && state.fdb.len_in(number) >= limit as usize => {
-            Some(Scope::Vni(number))
+        Location::Port(slot) => (!entry::has_port_room(&state.ports, &state.fdb, slot, at.1))
+            .then_some((Scope::Port(slot), "the port is at its limit of MACs")),
+        Location::Vtep(ip) if state.peers.number_of(ip).is_some() => None,
+        Location::Vtep(_) if state.peers.len() >= state.limits.peers => {
+            Some((Scope::Tables, "the tables are full"))
         }
-        Location::Port(slot) => (!entry::has_port_room(&state.ports, &state.fdb, slot, mac))
-            .then_some(Scope::Port(slot)),
-        Location::Vtep(ip) => (state.peers.number_of(ip).is_none()
-            && state.peers.len() >= state.limits.peers)
-            .then_some(Scope::Tables),
+        Location::Vtep(_) => (state.peers.found() >= state.limits.found_peers).then_some((
+            Scope::Tables,
+            "as many VTEPs that nobody has named are learned from as may be",
+        )),
+    }
+}
+
+/// What is full, if the FDB has for that reason no room for a learned entry.
+fn no_room_in_fdb(
+    state: &State,
+    number: SegmentId,
+    source: Location,
+) -> Option<(Scope, &'static str)> {
+    let State { fdb, limits, .. } = state;
+    if limits.fdb_left(fdb.len()) == 0 {
+        return Some((Scope::Tables, "the tables are full"));
+    }
+    let share = limits.fdb_share(fdb.len());
+    let limit = state.segments[number].max_macs;
+    if limit != 0 && fdb.len_in(number) >= limit as usize {
+        return Some((Scope::Vni(number), "the VNI is at its limit of MACs"));
+    }
+    if limit == 0 && fdb.learned_in(number) >= share {
+        let why = "the VNI has its share of the FDB; give it a limit of its own with --max-macs";
+        return Some((Scope::Vni(number), why));
+    }
+    match source {
+        Location::Port(slot)
+            if state.ports[slot].max_macs == 0 && fdb.learned_at(slot) >= share =>
+        {
+            let why =
+                "the port has its share of the FDB; give it a limit of its own with --max-macs";
+            Some((Scope::Port(slot), why))
+        }
+        _ => None,
     }
 }
 
@@ -101,7 +135,7 @@ fn no_room(
 fn refuse_mac(
     state: &mut State,
     (number, mac): (SegmentId, MacAddr),
-    full: Scope,
+    (full, why): (Scope, &'static str),
     out: &mut Effect,
 ) {
     match full {
@@ -109,10 +143,9 @@ fn refuse_mac(
         Scope::Vni(_) | Scope::Port(_) => state.run.counters.limited += 1,
     }
     notify::limit(state, out, full, |state| {
-        let (dev, why) = match full {
-            Scope::Tables => (None, "the tables are full"),
-            Scope::Vni(_) => (None, "the VNI is at its limit of MACs"),
-            Scope::Port(slot) => (state.port_name(slot), "the port is at its limit of MACs"),
+        let dev = match full {
+            Scope::Tables | Scope::Vni(_) => None,
+            Scope::Port(slot) => state.port_name(slot),
         };
         EventDetails {
             vni: Some(state.segments.vni(number)),
@@ -256,7 +289,9 @@ fn freeze(
 fn learned_entry(state: &mut State, source: Location, out: &mut Effect) -> Entry {
     match source {
         Location::Port(slot) => Entry::learned(FdbTarget::Port(slot)),
-        Location::Vtep(ip) => Entry::learned(FdbTarget::Peer(peer::acquire(state, ip, out))),
+        Location::Vtep(ip) => {
+            Entry::learned(FdbTarget::Peer(peer::acquire_learned(state, ip, out)))
+        }
     }
 }
 

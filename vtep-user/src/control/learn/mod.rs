@@ -15,8 +15,9 @@ use crate::control::{
     state::State,
 };
 
-/// What one tick looks at, at most. Each may cost a look into the map.
-const BUDGET: u32 = 4_096;
+/// What one tick looks at, and writes, at most, but for what the last one it looks at asks for: a MAC may take its hosts along. Each may
+/// cost a look into the map.
+const BUDGET: usize = 4_096;
 
 impl State {
     /// Lets time pass: ages entries and thaws frozen ones, a bounded number in each call. To be called about every second, and
@@ -25,7 +26,7 @@ impl State {
         self.run.now = clock.now().max(self.run.now);
         let mut out = Effect::default();
         for _ in 0..BUDGET {
-            if !look_at_one(self, clock, &mut out) {
+            if out.writes.len() >= BUDGET || !look_at_one(self, clock, &mut out) {
                 break;
             }
         }

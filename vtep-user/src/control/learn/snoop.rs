@@ -114,7 +114,7 @@ fn claim(
     let claims = state.run.claims.to(number, host);
     let is_known = claims.iter().any(|claim| claim.mac == new.mac);
     let others = claims.iter().any(|claim| claim.mac != new.mac);
-    if !is_known && hosts_of(state, number, new.mac) >= MAX_HOSTS_OF_MAC {
+    if !is_known && hosts_of(state, number, new.mac) >= MAX_HOSTS_OF_MAC as usize {
         state.run.counters.limited += 1;
         let why = "the MAC is at its limit of addresses";
         refuse(state, number, host, new, why, out);
@@ -178,9 +178,10 @@ fn take(
     claim: Claim,
     out: &mut Effect,
 ) -> bool {
-    let limit = state.limits.neighs;
-    // The other half is the user's.
-    if state.hosts.snooped() >= limit / 2 || neigh::hosts_used(state) >= limit {
+    let (limits, snooped) = (&state.limits, state.hosts.snooped());
+    if state.hosts.count_snooped_in(number) >= limits.snooped_share(snooped)
+        || neigh::hosts_used(state) >= limits.neighs
+    {
         state.run.counters.full += 1;
         let why = "the neigh table is full";
         refuse(state, number, host, claim, why, out);

@@ -3,7 +3,7 @@
 use vtep_common::abi::{
     addr::MacAddr,
     fdb::FdbTarget,
-    id::{PeerId, PortSlot, SegmentId},
+    id::{PortSlot, SegmentId},
 };
 
 use super::{address, neigh, nexthop, peer, refuse};
@@ -87,35 +87,23 @@ pub(crate) fn has_port_room(ports: &Ports, fdb: &Fdb, slot: PortSlot, mac: MacAd
     limit == 0 || fdb.count_behind(slot) < limit as usize || is_here()
 }
 
-/// Puts an entry, whose peer the caller referred to, in place of the one that the MAC has, which is returned.
+/// Puts an entry, whose peer the caller referred to, in place of the one that the MAC has, which is returned and still refers to its peer.
 pub(crate) fn insert(
     state: &mut State,
     number: SegmentId,
     mac: MacAddr,
     entry: Entry,
 ) -> Option<Entry> {
-    if let Some(peer) = learned_peer(entry) {
+    if let Some(peer) = entry.peer().filter(|_| entry.ages()) {
         state.peers.learn(peer);
     }
-    let old = state.fdb.insert(number, mac, entry);
-    if let Some(peer) = old.and_then(learned_peer) {
-        state.peers.unlearn(peer);
-    }
-    old
-}
-
-/// The peer of an entry that a frame made.
-fn learned_peer(entry: Entry) -> Option<PeerId> {
-    entry.peer().filter(|_| entry.ages())
+    state.fdb.insert(number, mac, entry)
 }
 
 /// Gives up the reference of an entry that is gone to its peer.
 pub(crate) fn release_peer(peers: &mut Peers, gone: Entry, out: &mut Effect) {
-    if let Some(peer) = learned_peer(gone) {
-        peers.unlearn(peer);
-    }
     if let Some(peer) = gone.peer() {
-        peer::release(peers, peer, out);
+        peer::release_from(peers, peer, gone.ages(), out);
     }
 }
 
@@ -142,8 +130,8 @@ pub(crate) fn set(
     for slot in slots.into_iter().flatten().filter_map(Entry::port) {
         address::sync_port(state, slot, out);
     }
-    if let Some(peer) = old.and_then(Entry::peer) {
-        peer::release(&mut state.peers, peer, out);
+    if let Some(old) = old {
+        release_peer(&mut state.peers, old, out);
     }
 }
 

@@ -9,7 +9,7 @@ use vtep_common::abi::{
     peer::Peer,
 };
 
-use super::refuse;
+use super::{entry, refuse};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -33,6 +33,13 @@ impl State {
             Some(number) => rewrite(self, number, |peer| peer.resolve(resolution)),
             None => Vec::new(),
         }
+    }
+
+    /// True if more than frames named a VTEP or a multicast group.
+    #[must_use]
+    pub fn is_named(&self, ip: IpAddr) -> bool {
+        let number = self.peers.number_of(ip);
+        number.is_some_and(|number| self.peers.is_named(number))
     }
 
     /// Takes on other local VTEP addresses; each peer is sent to from the first of its family.
@@ -83,9 +90,9 @@ pub(crate) fn check_family(locals: &Locals, ip: IpAddr) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses if there is no room for a peer `ip`.
+/// Refuses if there is no room for a peer `ip`. Those that nothing but frames named make room.
 pub(crate) fn check_room(peers: &Peers, limits: &Limits, ip: IpAddr) -> Result<(), Refusal> {
-    if peers.number_of(ip).is_none() && peers.len() >= limits.peers {
+    if peers.number_of(ip).is_none() && peers.len() - peers.found() >= limits.peers {
         return Err(Refusal::full(format!(
             "the peer table is full ({} VTEPs); remove one with: vtep fdb flush --vni VNI --dst VTEP",
             limits.peers
@@ -94,12 +101,50 @@ pub(crate) fn check_room(peers: &Peers, limits: &Limits, ip: IpAddr) -> Result<(
     Ok(())
 }
 
-/// Number of the peer `ip`, a VTEP that [`check_dst`] has passed or a multicast group, with one more reference to it.
+/// Number of the peer `ip`, a VTEP that [`check_dst`] has passed or a multicast group, with one more reference to it. Where there is
+/// no room, one goes that nothing but frames named.
 pub(crate) fn acquire(state: &mut State, ip: IpAddr, out: &mut Effect) -> PeerId {
     if let Some(number) = state.peers.number_of(ip) {
+        if !state.peers.is_named(number) {
+            // Its next hop is kept resolved from now on.
+            out.resolve.push(ip);
+        }
         state.peers.refer(number);
         return number;
     }
+    if state.peers.len() >= state.limits.peers
+        && let Some(found) = state.peers.any_found()
+    {
+        forget_found(state, found, out);
+    }
+    make(state, ip, out)
+}
+
+/// Number of the peer `ip`, a VTEP that can be one, with one more reference to it: that of an entry that a frame makes.
+pub(crate) fn acquire_learned(state: &mut State, ip: IpAddr, out: &mut Effect) -> PeerId {
+    match state.peers.number_of(ip) {
+        Some(number) => {
+            state.peers.refer(number);
+            number
+        }
+        None => make(state, ip, out),
+    }
+}
+
+/// Forgets what was learned of a VTEP that nothing but frames named, and so the VTEP.
+fn forget_found(state: &mut State, found: PeerId, out: &mut Effect) {
+    let numbers: Vec<_> = state.segments.numbers().collect();
+    for number in numbers {
+        let entries = state.fdb.entries(number);
+        let behind = entries.filter(|(_, entry)| entry.peer() == Some(found));
+        let macs: Vec<_> = behind.map(|(mac, _)| mac).collect();
+        for mac in macs {
+            entry::remove(state, number, mac, out);
+        }
+    }
+}
+
+fn make(state: &mut State, ip: IpAddr, out: &mut Effect) -> PeerId {
     let mut peer = PeerRecord::new(ip);
     peer.refresh(state.local_for(ip), state.udp_port);
     let pod = peer.pod;
@@ -133,9 +178,18 @@ pub(crate) fn is_listed(state: &State, number: SegmentId, ip: IpAddr) -> bool {
         || entries.any(|entry| !entry.ages() && entry.peer() == Some(peer))
 }
 
-/// One reference to a peer less.
+/// One reference to a peer less, which somebody made who named it.
 pub(crate) fn release(peers: &mut Peers, number: PeerId, out: &mut Effect) {
-    let Some(gone) = peers.release(number) else {
+    release_from(peers, number, false, out);
+}
+
+/// One reference to a peer less, by an entry that a frame made (`learned`) or otherwise.
+pub(crate) fn release_from(peers: &mut Peers, number: PeerId, learned: bool, out: &mut Effect) {
+    let Some(gone) = peers.release(number, learned) else {
+        if !learned && !peers.is_named(number) {
+            // Its next hop is kept resolved no longer.
+            out.resolve.push(peers.ip(number));
+        }
         return;
     };
     let (ip, addr) = (gone.ip, gone.pod.addr);

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Addresses that are remembered, of all VNIs.
-pub(crate) const MAX_CLAIMED: usize = 65_536;
+pub(crate) const MAX_CLAIMED: u32 = 65_536;
 /// Addresses that are remembered of one VNI.
 pub(crate) const MAX_CLAIMED_IN_VNI: usize = 8_192;
 /// MACs that are remembered of one address. The one that was silent longest makes room.
@@ -64,11 +64,16 @@ pub(crate) struct Claims {
     segments: Numbered<SegmentId, Map<IpAddr, Claimed>>,
     /// How many addresses each MAC claims.
     by_mac: Map<(SegmentId, MacAddr), usize>,
-    len: usize,
+    len: u32,
     queue: Queue<(SegmentId, IpAddr)>,
 }
 
 impl Claims {
+    /// How many addresses are remembered.
+    pub(crate) const fn len(&self) -> u32 {
+        self.len
+    }
+
     fn get(&self, number: SegmentId, host: IpAddr) -> Option<&Claimed> {
         self.segments.get(number)?.get(&host)
     }
@@ -92,7 +97,7 @@ impl Claims {
         if !known && (self.len >= MAX_CLAIMED || table.len() >= MAX_CLAIMED_IN_VNI) {
             return false;
         }
-        self.len += usize::from(!known);
+        self.len += u32::from(!known);
         let claimed = table.entry(host).or_default();
         let first = claimed.claims.first().map(|claim| claim.mac);
         let claims = &mut claimed.claims;
@@ -123,7 +128,7 @@ impl Claims {
             claimed.due = due;
             self.queue.push(due, (number, host));
         }
-        if self.queue.is_stale(self.len) {
+        if self.queue.is_stale(self.len as usize) {
             let segments = &self.segments;
             self.queue.retain(|at, (number, host)| {
                 let table = segments.get(*number);
@@ -148,7 +153,8 @@ impl Claims {
 
     /// Forgets all claims in a segment.
     pub(crate) fn forget_segment(&mut self, number: SegmentId) {
-        self.len -= self.segments.take(number).len();
+        let gone = self.segments.take(number).len();
+        self.len -= u32::try_from(gone).expect("no more than there are");
         self.by_mac.retain(|(at, _), _| *at != number);
     }
 
@@ -276,7 +282,7 @@ mod tests {
         for number in 0..=MAX_CLAIMED_IN_VNI {
             assert!(!claims.note(SEGMENT, host(number), claim(1, 1)));
         }
-        assert_eq!(claims.len, MAX_CLAIMED_IN_VNI);
+        assert_eq!(claims.len as usize, MAX_CLAIMED_IN_VNI);
         assert!(claims.to(SEGMENT, host(MAX_CLAIMED_IN_VNI)).is_empty());
         assert!(claims.note(SEGMENT, host(0), claim(2, 1)));
         let other = SegmentId::new(4);

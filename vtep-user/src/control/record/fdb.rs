@@ -22,6 +22,8 @@ struct Behind {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fdb {
     segments: Numbered<SegmentId, Map<MacAddr, Entry>>,
+    /// How many entries of each segment were learned.
+    learned: Numbered<SegmentId, u32>,
     ports: Numbered<PortSlot, Behind>,
     len: u32,
 }
@@ -35,6 +37,16 @@ impl Fdb {
     /// Entries of a segment.
     pub(crate) fn len_in(&self, number: SegmentId) -> usize {
         self.segments.get(number).map_or(0, Map::len)
+    }
+
+    /// Entries of a segment that were learned.
+    pub(crate) fn learned_in(&self, number: SegmentId) -> u32 {
+        self.learned.get(number).copied().unwrap_or(0)
+    }
+
+    /// Entries that were learned behind a port.
+    pub(crate) fn learned_at(&self, slot: PortSlot) -> u32 {
+        self.ports.get(slot).map_or(0, |behind| behind.learned)
     }
 
     /// The entry of a MAC.
@@ -57,9 +69,10 @@ impl Fdb {
     ) -> Option<Entry> {
         let old = self.segments.at(number).insert(mac, entry);
         match old {
-            Some(old) => self.unlink(mac, old),
+            Some(old) => self.unlink(number, mac, old),
             None => self.len += 1,
         }
+        *self.learned.at(number) += u32::from(entry.ages());
         if let Some(slot) = entry.port() {
             let behind = self.ports.at(slot);
             if entry.is_static() {
@@ -80,7 +93,7 @@ impl Fdb {
     pub(crate) fn remove(&mut self, number: SegmentId, mac: MacAddr) -> Option<Entry> {
         let old = self.segments.at(number).remove(&mac)?;
         self.len -= 1;
-        self.unlink(mac, old);
+        self.unlink(number, mac, old);
         Some(old)
     }
 
@@ -89,14 +102,15 @@ impl Fdb {
         let mut gone = Vec::new();
         for (mac, entry) in self.segments.take(number) {
             self.len -= 1;
-            self.unlink(mac, entry);
+            self.unlink(number, mac, entry);
             gone.push((mac, entry));
         }
         gone
     }
 
-    /// Takes an entry off the port that it pointed to.
-    fn unlink(&mut self, mac: MacAddr, old: Entry) {
+    /// Takes an entry off the count of its segment, and off the port that it pointed to.
+    fn unlink(&mut self, number: SegmentId, mac: MacAddr, old: Entry) {
+        *self.learned.at(number) -= u32::from(old.ages());
         if let Some(slot) = old.port() {
             let behind = self.ports.at(slot);
             if old.is_static() {

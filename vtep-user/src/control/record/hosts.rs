@@ -80,6 +80,8 @@ struct SegmentHosts {
     entries: Map<IpAddr, Neigh>,
     /// The same, by MAC.
     by_mac: BTreeSet<(MacAddr, IpAddr)>,
+    /// How many of them were snooped.
+    snooped: u32,
 }
 
 /// The hosts of all VNIs, by the numbers of their segments.
@@ -101,6 +103,11 @@ impl Hosts {
     /// Entries that were snooped.
     pub(crate) const fn snooped(&self) -> u32 {
         self.snooped
+    }
+
+    /// Entries of a segment that were snooped.
+    pub(crate) fn count_snooped_in(&self, number: SegmentId) -> u32 {
+        self.segments.get(number).map_or(0, |table| table.snooped)
     }
 
     /// The entry of an address.
@@ -129,10 +136,13 @@ impl Hosts {
         };
         if let Some(old) = old {
             table.by_mac.remove(&(old.mac, ip));
+            table.snooped -= u32::from(old.is_snooped());
             self.uncount(old);
         }
         if let Some(new) = new {
-            self.segments.at(number).by_mac.insert((new.mac, ip));
+            let table = self.segments.at(number);
+            table.by_mac.insert((new.mac, ip));
+            table.snooped += u32::from(new.is_snooped());
             self.own += u32::from(new.is_own());
             self.snooped += u32::from(new.is_snooped());
         }

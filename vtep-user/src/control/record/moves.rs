@@ -11,8 +11,10 @@ use super::{
 };
 use crate::model::Duplicates;
 
-/// Most things whose moves are remembered; the moves of others count for nothing.
+/// Most things whose moves are remembered. Where there are more, one makes room that is not frozen.
 const MAX_RECORDS: usize = 262_144;
+/// So many are looked at to find one that is not frozen.
+const TRIES: usize = 64;
 /// Stays that are remembered of one thing. Where there are more, the shortest is forgotten.
 const MAX_STAYS: usize = 64;
 /// A move after a longer stay than this is a failover or a migration, of which only the first counts, in nanoseconds. Of two
@@ -151,7 +153,8 @@ impl<K: Copy + Eq + Hash> Moves<K> {
             added,
         } = moved;
         let known = self.records.contains_key(&key);
-        if rule.moves == 0 || (!known && (!moved.is_ours() || self.records.len() >= MAX_RECORDS)) {
+        let follows = known || moved.is_ours() && self.make_room(MAX_RECORDS);
+        if rule.moves == 0 || !follows {
             return false;
         }
         let window = u64::from(rule.window_s) * SECOND;
@@ -179,6 +182,17 @@ impl<K: Copy + Eq + Hash> Moves<K> {
             self.look_at(key, queue::after(time, rule.window_s));
         }
         freeze
+    }
+
+    /// Makes room for one more record, of `most`. False if too many are frozen.
+    fn make_room(&mut self, most: usize) -> bool {
+        if self.records.len() < most {
+            return true;
+        }
+        let mut some = self.records.iter().take(TRIES);
+        let moving = some.find(|(_, record)| record.frozen.is_none());
+        let gone = moving.map(|(&key, _)| key);
+        gone.is_some_and(|key| self.records.remove(&key).is_some())
     }
 
     /// The places where `key` was within the window, and the one that it came to at `time`; those where it was longest first.
@@ -407,6 +421,19 @@ mod tests {
             assert!(!moves.note('a', away(second), rule), "{second}");
         }
         assert!(moves.note('a', away(54), rule));
+    }
+
+    #[test]
+    fn a_full_table_of_moves_forgets_one_that_is_not_frozen() {
+        let mut moves = Moves::default();
+        for key in ['a', 'b', 'c'] {
+            note(&mut moves, key, away(1), RULE);
+        }
+        note(&mut moves, 'b', away(2), RULE);
+        assert!(moves.make_room(4) && moves.records.len() == 3);
+        assert!(moves.make_room(3) && moves.make_room(2));
+        assert!(!moves.make_room(1), "what is left is frozen");
+        assert!(frozen(&moves, 'b') && moves.records.len() == 1);
     }
 
     #[test]

@@ -84,9 +84,15 @@ impl Peers {
         self.change_references(number, |held| held.learned += 1);
     }
 
-    /// Says that of the references to a peer one less is an entry that a frame made.
-    pub(crate) fn unlearn(&mut self, number: PeerId) {
-        self.change_references(number, |held| held.learned -= 1);
+    /// How many there are that nothing but frames named.
+    pub(crate) const fn found(&self) -> u32 {
+        self.found
+    }
+
+    /// One that nothing but frames named.
+    pub(crate) fn any_found(&self) -> Option<PeerId> {
+        let mut found = self.slots.iter().filter(|(_, held)| held.is_found());
+        found.next().map(|(number, _)| number)
     }
 
     fn change_references(&mut self, number: PeerId, change: impl FnOnce(&mut Held)) {
@@ -122,9 +128,13 @@ impl Peers {
         self.found += 1;
     }
 
-    /// Refers to a peer once less. With the last reference it goes, and is returned.
-    pub(crate) fn release(&mut self, number: PeerId) -> Option<PeerRecord> {
-        self.change_references(number, |held| held.references -= 1);
+    /// Refers to a peer once less, where it was referred to by an entry that a frame made, or otherwise. With the last reference it
+    /// goes, and is returned.
+    pub(crate) fn release(&mut self, number: PeerId, learned: bool) -> Option<PeerRecord> {
+        self.change_references(number, |held| {
+            held.references -= 1;
+            held.learned -= u32::from(learned);
+        });
         if self.slots[number].references > 0 {
             return None;
         }

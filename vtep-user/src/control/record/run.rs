@@ -19,11 +19,11 @@ pub struct LearnCounters {
     pub moved: u64,
     /// Entries that aged out.
     pub aged: u64,
-    /// MACs not learned for the limit of their VNI or port.
+    /// MACs not learned for the limit or the share of their VNI or port, and hosts for that of their MAC.
     pub limited: u64,
-    /// MACs not learned because the FDB, or the table of peers, is full.
+    /// MACs and hosts not learned because the FDB, or the table of peers or hosts, is full.
     pub full: u64,
-    /// Entries that were frozen because they moved too often.
+    /// MACs that were frozen because they moved too often, and addresses that became contested.
     pub frozen: u64,
     /// Events about MACs that are never learned: our own, group addresses, or of a port or VNI that is gone.
     pub ignored: u64,

@@ -11,7 +11,7 @@ use super::{
     super::{Effect, Limits, State},
     lab::{From::*, *},
 };
-use crate::control::record::limits::MAX_HOSTS_OF_MAC;
+use crate::control::record::limits;
 use crate::model::{
     EventKind, Flood, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op, PortChange, PortPart,
     PortSpec, RefusalKind, VniSpec,
@@ -22,6 +22,8 @@ const B: &str = "02:00:00:00:00:0b";
 const C: &str = "02:00:00:00:00:0c";
 const V2: &str = "192.0.2.2";
 const V3: &str = "192.0.2.3";
+/// Addresses that a MAC may have.
+const MOST: usize = limits::MAX_HOSTS_OF_MAC as usize;
 const HOST: &str = "10.0.0.1";
 const HOST6: &str = "fd00::1";
 
@@ -832,7 +834,7 @@ fn a_host_of_which_nobody_knows_whether_it_is_a_router_is_not_answered_for() {
 #[test]
 fn a_mac_has_or_claims_so_many_addresses_and_the_user_gives_it_more() {
     let mut lab = lab();
-    let hosts: Vec<String> = (0..=MAX_HOSTS_OF_MAC)
+    let hosts: Vec<String> = (0..=MOST)
         .map(|number| format!("10.1.{}.{}", number / 200, number % 200 + 1))
         .collect();
     // One is contested.
@@ -847,7 +849,7 @@ fn a_mac_has_or_claims_so_many_addresses_and_the_user_gives_it_more() {
 
     let effect = lab.take(&events);
 
-    assert_eq!(lab.neighs().len(), MAX_HOSTS_OF_MAC - 1);
+    assert_eq!(lab.neighs().len(), MOST - 1);
     assert_eq!(lab.state.learn_counters().limited, 1);
     let last = effect.events.last().unwrap();
     assert_eq!(
@@ -859,11 +861,11 @@ fn a_mac_has_or_claims_so_many_addresses_and_the_user_gives_it_more() {
         )
     );
     // What is said again is no more than before.
-    lab.take(&events[..MAX_HOSTS_OF_MAC]);
+    lab.take(&events[..MOST]);
     assert_eq!(lab.state.learn_counters().limited, 1);
     lab.done(&Op::NeighAdd(neigh(hosts.last().unwrap(), A)));
     lab.snoop(B, Port(1), "10.1.9.9", 0);
-    assert_eq!(lab.neighs().len(), MAX_HOSTS_OF_MAC + 1);
+    assert_eq!(lab.neighs().len(), MOST + 1);
 }
 
 #[test]
@@ -883,6 +885,38 @@ fn guests_fill_only_half_of_the_table_of_hosts() {
         lab.done(&Op::NeighAdd(neigh(host, A)));
     }
     assert_eq!(lab.neighs().len(), 4);
+}
+
+#[test]
+fn the_guests_of_one_vni_leave_places_for_the_hosts_of_another() {
+    let mut lab = lab_with(Limits {
+        neighs: 400,
+        ..Limits::default()
+    });
+    lab.done(&vni_add_with(
+        200,
+        VniSpec {
+            suppress: Some(true),
+            ..VniSpec::default()
+        },
+    ));
+    lab.done(&port_add("tap2", 200));
+    for number in 1..=200 {
+        lab.snoop(A, Port(0), &format!("10.1.0.{number}"), 0);
+    }
+    assert_eq!(lab.neighs().len(), 194);
+    let event = Event {
+        host: ip(HOST).into(),
+        ..lab.event(Event::SNOOPED, SegmentId::new(1), B, Port(2))
+    };
+    lab.take(&[event]);
+    assert_eq!(
+        lab.state
+            .neigh_rows(Some(vni(200)), &NoClock)
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[test]

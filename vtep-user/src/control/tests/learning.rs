@@ -754,7 +754,7 @@ fn a_flush_of_everything_tells_how_many_went() {
 #[test]
 fn a_million_macs_are_learned_aged_and_looked_up_quickly() {
     const COUNT: u64 = 1_000_000;
-    let mut lab = lab_with(ageing(10), limits(1_000_000));
+    let mut lab = lab_with(ageing(10), limits(1_100_000));
     lab.state.set_watched(false);
     let events: Vec<_> = (0..COUNT)
         .map(|number| Event {

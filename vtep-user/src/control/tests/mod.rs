@@ -8,4 +8,5 @@ mod learning;
 mod model;
 mod modes;
 mod random;
+mod room;
 mod rules;

@@ -21,6 +21,7 @@ const LIMITS: Limits = Limits {
     segments: 2,
     ports: 4,
     peers: 3,
+    found_peers: 2,
     flood_targets: 4,
     groups: 2,
     neighs: 4,

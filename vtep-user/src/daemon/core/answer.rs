@@ -84,6 +84,7 @@ impl Core {
             peers: totals.peers.into(),
             fdb: totals.fdb.into(),
             fdb_max: totals.fdb_max.into(),
+            limits: self.state.limit_rows(),
         }
     }
 }

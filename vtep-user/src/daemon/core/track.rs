@@ -9,7 +9,7 @@ use super::{
     super::{
         error::DaemonError,
         locals,
-        resolver::{Affected, Found},
+        resolver::{Affected, Found, Terms},
     },
     Core, no_paths,
 };
@@ -194,7 +194,11 @@ impl Core {
 
     /// Has the path to a peer found.
     pub(super) fn resolve(&self, ip: IpAddr) {
-        self.resolver.find(ip, self.state.local_for(ip));
+        let terms = Terms {
+            local: self.state.local_for(ip),
+            named: self.state.is_named(ip),
+        };
+        self.resolver.find(ip, terms);
     }
 
     /// Waits until the path to every new peer has been found.

@@ -15,7 +15,10 @@ use super::{beside, error::DaemonError};
 use crate::netlink::Netlink;
 
 use self::order::Order;
-pub(super) use self::{affected::Affected, order::Found};
+pub(super) use self::{
+    affected::Affected,
+    order::{Found, Terms},
+};
 
 /// What is found before the core takes it.
 const FOUND_AHEAD: usize = 64;
@@ -37,9 +40,9 @@ impl Resolver {
         Ok(Self { orders, found })
     }
 
-    /// Has the path to a peer found, or to a multicast group, that is sent to from `local`.
-    pub(super) fn find(&self, ip: IpAddr, local: Option<IpAddr>) {
-        self.order(Order::Find(ip, local));
+    /// Has the path to a peer found, or to a multicast group.
+    pub(super) fn find(&self, ip: IpAddr, terms: Terms) {
+        self.order(Order::Find(ip, terms));
     }
 
     /// Forgets a peer that is one no longer.

@@ -8,10 +8,19 @@ use vtep_common::abi::id::Ifindex;
 use super::affected::Affected;
 use crate::{control::Resolution, model::EventDetails};
 
+/// What is said of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Terms {
+    /// From which address of ours it is sent to.
+    pub(in super::super) local: Option<IpAddr>,
+    /// Whether somebody named it: the kernel keeps its next hop resolved. Of others it is asked for once.
+    pub(in super::super) named: bool,
+}
+
 /// What the core orders.
 pub(super) enum Order {
-    /// Find the path to a peer, or to a multicast group, that is sent to from this address of ours.
-    Find(IpAddr, Option<IpAddr>),
+    /// Find the path to a peer, or to a multicast group.
+    Find(IpAddr, Terms),
     /// Forget a peer that is one no longer.
     Forget(IpAddr),
     /// Find the paths anew that may have changed.

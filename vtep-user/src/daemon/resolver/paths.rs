@@ -11,7 +11,7 @@ use vtep_common::abi::id::Ifindex;
 use super::{
     super::{error::DaemonError, facts},
     affected::{Affected, NextHop},
-    order::Found,
+    order::{Found, Terms},
 };
 use crate::{
     control::Resolution,
@@ -22,8 +22,10 @@ use crate::{
 /// Finds the path to each peer, and remembers what it found.
 pub(super) struct Paths {
     netlink: Netlink,
-    /// The peers, and from which of our addresses each is sent to.
-    peers: HashMap<IpAddr, Option<IpAddr>>,
+    /// The peers.
+    peers: HashMap<IpAddr, Terms>,
+    /// The peers that nobody named and whose next hop was asked for.
+    asked: HashSet<IpAddr>,
     /// Next hops that the kernel keeps resolved for us.
     kept: HashSet<NextHop>,
     /// By which next hop each peer is reached, or would be.
@@ -37,15 +39,16 @@ impl Paths {
         Self {
             netlink,
             peers: HashMap::new(),
+            asked: HashSet::new(),
             kept: HashSet::new(),
             next_hops: HashMap::new(),
             up: HashMap::new(),
         }
     }
 
-    /// Takes note of a peer that is sent to from `local`. True if it was one before.
-    pub(super) fn know(&mut self, ip: IpAddr, local: Option<IpAddr>) -> bool {
-        self.peers.insert(ip, local).is_some()
+    /// Takes note of a peer. True if it was one before.
+    pub(super) fn know(&mut self, ip: IpAddr, terms: Terms) -> bool {
+        self.peers.insert(ip, terms).is_some()
     }
 
     /// The peers whose paths may have changed.
@@ -64,7 +67,7 @@ impl Paths {
     /// Finds the path to a peer, or to a multicast group; `None` if it is a peer no longer. A failure is logged: the peer keeps
     /// what it had.
     pub(super) async fn find(&mut self, ip: IpAddr) -> Option<Found> {
-        let local = *self.peers.get(&ip)?;
+        let Terms { local, named } = *self.peers.get(&ip)?;
         let before = self.next_hops.get(&ip).copied();
         let resolution = match self.path_to(ip, local).await {
             Ok(resolution) => resolution,
@@ -75,6 +78,9 @@ impl Paths {
         };
         if let Some(before) = before.filter(|before| self.next_hops.get(&ip) != Some(before)) {
             self.release(before).await;
+        }
+        if let Some(hop) = self.next_hops.get(&ip).copied().filter(|_| !named) {
+            self.release(hop).await;
         }
         let events = self.transition(ip, &resolution).into_iter().collect();
         Some(Found::Path {
@@ -87,6 +93,7 @@ impl Paths {
     /// Forgets a peer that is one no longer.
     pub(super) async fn forget(&mut self, ip: IpAddr) {
         self.peers.remove(&ip);
+        self.asked.remove(&ip);
         self.up.remove(&ip);
         if let Some(gone) = self.next_hops.remove(&ip) {
             self.release(gone).await;
@@ -165,7 +172,7 @@ impl Paths {
                 let next_hop = route.as_ref().map_or(ip, |route| route.next_hop(ip));
                 self.next_hops.insert(ip, (oif, next_hop));
                 if !next_hop.is_multicast() {
-                    self.keep(oif, next_hop).await;
+                    self.ask(ip, oif, next_hop).await;
                 }
                 let Some(link) = self.netlink.link(oif).await? else {
                     return Ok(Resolution::NoRoute);
@@ -181,7 +188,7 @@ impl Paths {
                 }
             }
             netlink::PeerRoute::Pending { oif, via } => {
-                self.keep(oif, via).await;
+                self.ask(ip, oif, via).await;
                 Resolution::Pending {
                     dev: self.name_of(oif).await?,
                     via: (via != ip).then_some(via),
@@ -207,6 +214,23 @@ impl Paths {
             .map_or_else(|| format!("if{ifindex}"), |link| link.name))
     }
 
+    /// Has the kernel resolve the next hop of a peer: for good if somebody named the peer, else once, as a packet would. Whoever can send
+    /// us packets makes no entries that the kernel must keep.
+    async fn ask(&mut self, ip: IpAddr, ifindex: Ifindex, next_hop: IpAddr) {
+        if self.is_named(ip) {
+            self.keep(ifindex, next_hop).await;
+        } else if !self.kept.contains(&(ifindex, next_hop))
+            && self.asked.insert(ip)
+            && let Err(error) = self.netlink.probe(ifindex, next_hop).await
+        {
+            tracing::warn!(%error, %next_hop, "could not have the kernel resolve a next hop");
+        }
+    }
+
+    fn is_named(&self, ip: IpAddr) -> bool {
+        self.peers.get(&ip).is_some_and(|terms| terms.named)
+    }
+
     /// Has the kernel keep a next hop resolved: our traffic does not tell it that the neighbour is in use.
     async fn keep(&mut self, ifindex: Ifindex, next_hop: IpAddr) {
         if !self.kept.insert((ifindex, next_hop)) {
@@ -218,12 +242,16 @@ impl Paths {
         }
     }
 
-    /// A peer has this next hop no longer: it need not be kept resolved, unless it is another's too.
+    /// A peer has this next hop no longer, or nobody names it: it need not be kept resolved, unless it is that of another that is named.
     async fn release(&mut self, gone: NextHop) {
         let (ifindex, next_hop) = gone;
-        if self.next_hops.values().any(|other| *other == gone) || !self.kept.remove(&gone) {
+        let mut others = self.next_hops.iter();
+        if !self.kept.contains(&gone)
+            || others.any(|(ip, other)| *other == gone && self.is_named(*ip))
+        {
             return;
         }
+        self.kept.remove(&gone);
         if let Err(error) = self.netlink.release(ifindex, next_hop).await {
             tracing::warn!(%error, %next_hop, "could not release a next hop that the kernel keeps resolved");
         }

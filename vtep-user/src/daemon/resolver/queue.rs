@@ -45,8 +45,8 @@ pub(super) async fn run(
 
 async fn take(order: Order, paths: &mut Paths, queue: &mut Queue<oneshot::Sender<()>>) {
     match order {
-        Order::Find(ip, local) => {
-            if paths.know(ip, local) {
+        Order::Find(ip, terms) => {
+            if paths.know(ip, terms) {
                 queue.again([ip]);
             } else {
                 queue.first(ip);
