@@ -139,9 +139,14 @@ fn teardown_removes_every_filter() {
 
 /// Tears an instance without a daemon down, in a namespace.
 fn teardown_in(ns: &Ns, daemon: &Daemon) {
+    teardown_with(ns, daemon, &[]);
+}
+
+fn teardown_with(ns: &Ns, daemon: &Daemon, more: &[&str]) {
     let mut command = ns.command(binary::vtep());
     command
         .args(["teardown", "--instance", daemon.instance()])
+        .args(more)
         .envs(binary::environment());
     ns::done(&mut command, "");
 }
@@ -164,7 +169,7 @@ fn teardown_of_a_dead_daemon_touches_no_other_instance() {
     dead.daemon.kill();
 
     // In the namespace of the other, whose devices have the same names.
-    teardown_in(&alive.ns, &dead.daemon);
+    teardown_with(&alive.ns, &dead.daemon, &["--force"]);
 
     assert_filters(&alive.ns, UPLINK, &["tc_uplink"]);
     assert_filters(&alive.ns, PORT, &["tc_port"]);
@@ -323,4 +328,34 @@ fn a_first_start_that_fails_leaves_no_filter() {
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(said.contains(SECOND), "{said}");
     assert_filters(&ns, UPLINK, &[]);
+}
+
+#[test]
+fn a_renamed_interface_is_still_the_port_and_another_with_its_number_is_not() {
+    need_root!();
+    let wire = wire(&[]);
+    let number = wire.ns.ifindex(PORT);
+    wire.daemon.kill();
+    wire.ns.ip(&format!(
+        "link set {PORT} down\nlink set {PORT} name vm9\nlink set vm9 up"
+    ));
+
+    wire.daemon.run();
+
+    let rows = wire.daemon.rows("port show");
+    assert_eq!((rows.len(), &rows[0]["dev"]), (1, &"vm9".into()));
+    assert_filters(&wire.ns, "vm9", &["tc_port"]);
+    forwards(&wire);
+
+    wire.daemon.kill();
+    wire.ns.ip("link del vm9");
+    wire.ns.ip(&format!(
+        "link add name mgmt0 index {number} type veth peer name far8 index 1008"
+    ));
+
+    wire.daemon.run();
+
+    let rows = wire.daemon.rows("port show");
+    assert!(rows.iter().all(|row| row["dev"] != "mgmt0"), "{rows:?}");
+    assert!(!tc(&wire.ns, "filter show dev mgmt0 ingress").contains("tc_port"));
 }

@@ -600,7 +600,7 @@ fn teardown_of_a_dead_daemon_touches_no_other_instance() {
 
     // In the namespace of the other, whose device has the same name.
     let mut command = alive.ns.command(vtep_tests::daemon::binary::vtep());
-    command.args(["teardown", "--instance", dead.daemon.instance()]);
+    command.args(["teardown", "--force", "--instance", dead.daemon.instance()]);
     vtep_tests::lab::ns::with_input(&mut command, "");
 
     assert!(!dead.daemon.pins().exists(), "the pins are left");

@@ -21,7 +21,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
-    port::Port,
+    port::{Port, PortName},
     reason::Reason,
     segment::Segment,
     tail_call::Part,
@@ -34,6 +34,10 @@ pub static CONFIG: Array<Config> = Array::pinned(1, 0);
 static LOCALS: HashMap<VtepAddr, u32> = HashMap::pinned(MAX_LOCALS, 0);
 #[map]
 static PEER_INDEX: HashMap<VtepAddr, PeerId> = HashMap::pinned(MAX_PEERS, 0);
+#[map]
+static NAMESPACE: Array<u64> = Array::pinned(1, 0);
+#[map]
+static PORT_NAMES: Array<PortName> = Array::pinned(MAX_PORTS, 0);
 #[map]
 pub static SEGMENTS: Array<Segment> = Array::pinned(MAX_SEGMENTS, 0);
 #[map]

@@ -451,7 +451,10 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             eprintln!("---- {} ----\n{}", self.instance, self.log());
         }
-        let teardown = Command::new(&self.binary)
+        // Where it ran; elsewhere it is refused.
+        let teardown = Command::new("nsenter")
+            .arg(format!("--net={}", self.namespace.display()))
+            .arg(&self.binary)
             .args(["teardown", "--instance", &self.instance])
             .envs(binary::environment())
             .output();

@@ -56,6 +56,10 @@ pub mod name {
     pub const PORT_INDEX: &str = "PORT_INDEX";
     /// Slot to [`Port`](crate::abi::port::Port).
     pub const PORTS: &str = "PORTS";
+    /// Slot to the name of the port's interface, a [`PortName`](crate::abi::port::PortName). For the daemon alone.
+    pub const PORT_NAMES: &str = "PORT_NAMES";
+    /// The cookie of the network namespace that the pins belong to; zero where an earlier build has made them. For the daemon alone.
+    pub const NAMESPACE: &str = "NAMESPACE";
     /// [`Bucket`](crate::abi::hash_table::Bucket)s: [`FdbKey`](crate::abi::fdb::FdbKey) to [`FdbValue`](crate::abi::fdb::FdbValue).
     pub const FDB: &str = "FDB";
     /// Flood list number to [`FloodList`](crate::abi::flood::FloodList).
@@ -92,8 +96,9 @@ pub mod name {
     pub const CLOCK: &str = "CLOCK";
 
     /// All that are pinned.
-    pub const ALL: [&str; 23] = [
+    pub const ALL: [&str; 25] = [
         CONFIG,
+        NAMESPACE,
         SHAPES,
         ADDRESSES,
         LOCALS,
@@ -101,6 +106,7 @@ pub mod name {
         SEGMENTS,
         PORT_INDEX,
         PORTS,
+        PORT_NAMES,
         FDB,
         FLOOD,
         PEERS,

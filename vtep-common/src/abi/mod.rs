@@ -39,7 +39,7 @@ mod user {
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
-        port::Port,
+        port::{Port, PortName},
         segment::Segment,
     };
 
@@ -64,6 +64,7 @@ mod user {
         Peer,
         PeerId,
         Port,
+        PortName,
         Segment,
         Geometry,
         VtepAddr

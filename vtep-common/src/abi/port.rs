@@ -79,6 +79,36 @@ impl Port {
 
 const _: () = assert!(size_of::<Port>() == 24);
 
+/// The name of a port's interface, followed by zeros; all zero where there is none.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct PortName([u8; 16]);
+
+impl PortName {
+    /// A name. Linux has none longer than 15 bytes; what is longer is cut.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().take(15).zip(name.bytes()) {
+            *to = from;
+        }
+        Self(bytes)
+    }
+
+    /// True where there is none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The name; nothing where it is no text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let name = self.0.split(|byte| *byte == 0).next().unwrap_or_default();
+        core::str::from_utf8(name).unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +117,17 @@ mod tests {
     fn a_port_key_survives_the_round_trip() {
         let key = PortKey::new(u32::MAX, 4_094);
         assert_eq!(PortKey::from_word(key.word()), key);
+    }
+
+    #[test]
+    fn a_name_survives_the_round_trip() {
+        for name in ["", "a", "tap0", "fifteen-bytes-o"] {
+            assert_eq!(PortName::new(name).as_str(), name);
+            assert_eq!(PortName::new(name).is_none(), name.is_empty());
+        }
+        assert_eq!(
+            PortName::new("fifteen-bytes-or-more").as_str(),
+            "fifteen-bytes-o"
+        );
     }
 }

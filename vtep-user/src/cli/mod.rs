@@ -24,7 +24,7 @@ use crate::api::client::Client;
 use crate::causes::with_causes;
 use crate::model::command::{BATCH, COMPLETIONS, GLOBALS, Globals};
 use crate::model::request::Request;
-use crate::model::settings::{filter, run as options};
+use crate::model::settings::{filter, run as options, teardown as removal};
 use failure::{Failure, block_on};
 use output::Output;
 
@@ -65,7 +65,10 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
             monitor::run(&filter, instance.as_str(), output)
         }
         Some(("batch", args)) => batch::run(grammar::file(&BATCH, args), instance.as_str()),
-        Some(("teardown", _)) => teardown::run(instance.as_str()),
+        Some(("teardown", args)) => {
+            let options = grammar::record(&removal::OPTIONS, args)?;
+            teardown::run(instance.as_str(), options)
+        }
         Some(("completions", args)) => completions::run(grammar::key(&COMPLETIONS, args)?),
         _ => ask(
             instance.as_str(),

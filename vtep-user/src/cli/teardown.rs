@@ -3,9 +3,10 @@
 use super::failure::{Failure, block_on};
 use crate::api::client::{Client, ClientError};
 use crate::daemon;
+use crate::model::settings::teardown::TeardownOptions;
 
 /// Lets the daemon remove everything; does it here if there is none.
-pub(super) fn run(instance: &str) -> Result<(), Failure> {
+pub(super) fn run(instance: &str, options: TeardownOptions) -> Result<(), Failure> {
     let asked = block_on(async {
         match Client::connect(instance).await {
             Ok(mut client) => Ok(Some(client.teardown().await?)),
@@ -13,10 +14,9 @@ pub(super) fn run(instance: &str) -> Result<(), Failure> {
             Err(error) => Err(error.into()),
         }
     })?;
-    match asked {
-        Some(()) => Ok(()),
-        None => {
-            daemon::teardown_without_daemon(instance).map_err(|error| Failure::Failed(error.into()))
-        }
+    if asked.is_some() {
+        return Ok(());
     }
+    let removed = daemon::teardown_without_daemon(instance, options);
+    removed.map_err(|error| Failure::Failed(error.into()))
 }

@@ -11,7 +11,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
-    port::{Port, PortKey},
+    port::{Port, PortKey, PortName},
     segment::Segment,
 };
 
@@ -34,6 +34,8 @@ pub enum Write {
     PortIndex(PortKey, Option<PortSlot>),
     /// Sets a port by slot; all zero frees it.
     Port(PortSlot, Port),
+    /// Sets the name of a port's interface by slot; all zero frees it.
+    PortName(PortSlot, PortName),
     /// Sets an FDB entry; `None` deletes the key.
     Fdb(FdbKey, Option<FdbValue>),
     /// Sets the MAC of a host; `None` deletes the key.

@@ -283,17 +283,20 @@ async fn adopt(
     for link in netlink.links().await? {
         links.insert(link.index, facts::of_port(netlink, &link)?);
     }
+    let mut dump = datapath.dump()?;
+    if let Some(handle) = datapath.filter_handle() {
+        for ifindex in datapath.attached("tc_port")? {
+            if links.contains_key(&ifindex) {
+                let attached = netlink.has_filter(ifindex, handle).await?;
+                dump.attached.insert(ifindex, attached);
+            }
+        }
+    }
     let Adopted {
         state,
         writes,
         notes,
-    } = State::adopt(
-        &datapath.dump()?,
-        locals,
-        options.udp_port(),
-        limits,
-        &links,
-    );
+    } = State::adopt(&dump, locals, options.udp_port(), limits, &links);
     for note in notes {
         tracing::warn!("{note}");
     }

@@ -6,13 +6,25 @@ use super::{error::DaemonError, privileges, process::runtime, slow_path};
 use crate::{
     api::socket,
     datapath,
+    model::settings::teardown::TeardownOptions,
     netlink::{Link, LinkKind, Netlink, OWNER},
 };
 
 /// Removes everything that an instance left in the kernel, when no daemon of it runs.
-pub fn teardown_without_daemon(instance: &str) -> Result<(), DaemonError> {
+///
+/// # Errors
+///
+/// [`DatapathError::OtherNamespace`](datapath::DatapathError::OtherNamespace) where it has left that in another network namespace,
+/// unless it is forced: then the pins go, and the device stays if that namespace is still there.
+pub fn teardown_without_daemon(
+    instance: &str,
+    options: TeardownOptions,
+) -> Result<(), DaemonError> {
     privileges::check()?;
     let dir = datapath::instance_dir(instance);
+    if !options.force {
+        datapath::check_namespace(&dir)?;
+    }
     let links = runtime()?.block_on(async { Netlink::open()?.links().await })?;
     let owner = slow_path::owner(instance);
     let device = links

@@ -1,6 +1,7 @@
 //! Attaching the programs to uplinks, ports and the slow-path device; how each is attached: [`attached`].
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -12,6 +13,7 @@ use super::{
     attached::{self, XdpOutcome},
     clsact,
     error::DatapathError,
+    link::{self, Place},
     pins,
     port_programs::{self, PortPrograms},
     programs,
@@ -100,6 +102,26 @@ impl Datapath {
             found.extend(number.map(Ifindex::new));
         }
         Ok(found)
+    }
+
+    /// Of each interface that was a port, whether the one that has its number here is the one that it was: the program is attached
+    /// to it. Interfaces of which nobody can say so are left out.
+    pub(super) fn attached_ports(&self) -> Result<HashMap<Ifindex, bool>, DatapathError> {
+        let mut ports = HashMap::new();
+        for ifindex in self.attached("tc_port")? {
+            let path = self.link_path("tc_port", ifindex);
+            // A pin that is no link notes a filter.
+            if let Ok(place) = link::place(&path) {
+                ports.insert(ifindex, place == Place::Here(ifindex));
+            }
+        }
+        Ok(ports)
+    }
+
+    /// The handle of this instance's filters, where the kernel has no links that say where TC programs are attached.
+    #[must_use]
+    pub fn filter_handle(&self) -> Option<u32> {
+        (!attached::has_tcx()).then(|| clsact::handle(&self.dir).into())
     }
 
     /// Pins the programs in place of the last daemon's. Those are needed until nothing has to be rolled back any more.

@@ -22,7 +22,12 @@ use aya::{
 };
 use vtep_common::abi::id::Ifindex;
 
-use super::{clsact, error::DatapathError, link, pins};
+use super::{
+    clsact,
+    error::DatapathError,
+    link::{self, Place},
+    pins,
+};
 use crate::model::XdpMode;
 
 /// First kernel with tcx (commit e420bed02507, "bpf: Add fd-based tcx multi-prog infra with link support").
@@ -108,7 +113,9 @@ pub(super) fn attach_tc(
         return attach_clsact(dir, program, name, (device, ifindex));
     }
     let path = link_path(dir, name, ifindex);
-    let old = pinned_link(dir, name, ifindex)?;
+    // A link that has gone to another namespace with its interface would take the new program there.
+    let is_here = link::place(&path).is_ok_and(|place| place == Place::Here(ifindex));
+    let old = pinned_link(dir, name, ifindex)?.filter(|_| is_here);
     if let Some(link) = old.and_then(|link| SchedClassifierLink::try_from(link).ok()) {
         // It fails where the interface that the link was for is gone and a new one has its number.
         if let Ok(id) = program.attach_to_link(link) {

@@ -1,6 +1,10 @@
 //! What can go wrong with the kernel side.
 
-use std::{io, path::PathBuf};
+use std::{
+    borrow::Cow,
+    io,
+    path::{Path, PathBuf},
+};
 
 use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
 
@@ -70,13 +74,26 @@ pub enum DatapathError {
     #[error(
         "the pinned state in {dir} has a layout that this vtep does not know ({what}); run the vtep that made it, \
          or remove it, which interrupts forwarding, with: vtep teardown{}",
-        instance::option(&.dir.file_name().unwrap_or_default().to_string_lossy())
+        instance::option(&instance_of(.dir))
     )]
     Layout {
         /// Where the maps are pinned.
         dir: PathBuf,
         /// What does not fit.
         what: String,
+    },
+    /// The kernel does not say which network namespace this is.
+    #[error("read the cookie of the network namespace: {0}")]
+    Namespace(#[source] io::Error),
+    /// The pinned maps belong to another network namespace.
+    #[error(
+        "instance {} belongs to another network namespace; start another one with: vtep run --instance NAME …, or remove that one, \
+         which interrupts its forwarding, with `vtep teardown --instance {}` in its namespace (or with --force, if that is gone)",
+        instance_of(.dir), instance_of(.dir)
+    )]
+    OtherNamespace {
+        /// Where the maps are pinned.
+        dir: PathBuf,
     },
     /// The interface takes no XDP program in the mode that was asked for.
     #[error(
@@ -95,6 +112,11 @@ pub enum DatapathError {
         /// The interface.
         device: String,
     },
+}
+
+/// The instance whose pins are in a directory.
+fn instance_of(dir: &Path) -> Cow<'_, str> {
+    dir.file_name().unwrap_or_default().to_string_lossy()
 }
 
 impl DatapathError {

@@ -17,11 +17,16 @@ use vtep_common::abi::id::Ifindex;
 const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
 const GET_INFO: libc::c_int = 15;
+const QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_DETACH: libc::c_int = 34;
 
-/// `BPF_XDP`, where a link attaches.
+/// `BPF_XDP` and `BPF_TCX_INGRESS`, where a link attaches.
 const ATTACH_XDP: u32 = 37;
+const ATTACH_TCX_INGRESS: u32 = 46;
+
+/// Programs that tcx has at one interface at most (kernel `include/linux/bpf_mprog.h`, `BPF_MPROG_MAX`).
+const TCX_MAX: u32 = 64;
 
 /// What `BPF_OBJ_GET` and `BPF_OBJ_PIN` take.
 #[repr(C)]
@@ -54,6 +59,34 @@ struct GetInfo {
     info: u64,
 }
 
+/// What `BPF_PROG_QUERY` takes.
+#[repr(C)]
+#[derive(Default)]
+struct Query {
+    ifindex: Ifindex,
+    attach_type: u32,
+    flags: u32,
+    attach_flags: u32,
+    program_ids: u64,
+    count: u32,
+    zero: u32,
+    program_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
+}
+
+/// Where a pinned link of TC attaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// At this interface of our network namespace: the very one that it was made for, whatever that is called by now.
+    Here(Ifindex),
+    /// At an interface of another network namespace.
+    Elsewhere,
+    /// Nowhere: its interface is gone, or somebody has detached it.
+    Nowhere,
+}
+
 /// Words of `struct bpf_link_info` up to where the interface is, of a link by XDP or tcx.
 const INFO_WORDS: usize = 5;
 const INFO_LEN: u32 = 20;
@@ -66,16 +99,52 @@ pub(super) fn interface(path: &Path) -> io::Result<Option<Ifindex>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    let (_, ifindex) = info(&link)?;
+    Ok(ifindex)
+}
+
+/// Where the TC program attaches whose link is pinned at `path`.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::NotFound`] where nothing is pinned there; what the kernel says, for one where it is no link.
+pub(super) fn place(path: &Path) -> io::Result<Place> {
+    let (id, ifindex) = info(&open(path)?)?;
+    let Some(ifindex) = ifindex else {
+        return Ok(Place::Nowhere);
+    };
+    // The number counts in the namespace of the link's interface. The kernel answers for ours.
+    let (mut programs, mut links) = ([0_u32; TCX_MAX as usize], [0_u32; TCX_MAX as usize]);
+    let mut query = Query {
+        ifindex,
+        attach_type: ATTACH_TCX_INGRESS,
+        program_ids: &raw mut programs as u64,
+        count: TCX_MAX,
+        link_ids: &raw mut links as u64,
+        ..Query::default()
+    };
+    match bpf(QUERY, &mut query) {
+        Ok(_) if links.contains(&id) => Ok(Place::Here(ifindex)),
+        Ok(_) => Ok(Place::Elsewhere),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => {
+            Ok(Place::Elsewhere)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The number of a link, and the interface at which it attaches.
+fn info(link: &OwnedFd) -> io::Result<(u32, Option<Ifindex>)> {
     let mut info = [0_u32; INFO_WORDS];
-    let get = GetInfo {
+    let mut get = GetInfo {
         bpf_fd: link.as_raw_fd().cast_unsigned(),
         info_len: INFO_LEN,
         info: &raw mut info as u64,
     };
-    bpf(GET_INFO, &get)?;
-    let [.., ifindex] = info;
+    bpf(GET_INFO, &mut get)?;
+    let [_, id, .., ifindex] = info;
     // The number is zero once the interface is gone.
-    Ok((ifindex != 0).then(|| Ifindex::new(ifindex)))
+    Ok((id, (ifindex != 0).then(|| Ifindex::new(ifindex))))
 }
 
 /// Detaches the link that is pinned at `path`; the pin stays, and is of no more use.
@@ -86,10 +155,10 @@ pub(super) fn interface(path: &Path) -> io::Result<Option<Ifindex>> {
 /// is gone.
 pub(super) fn detach(path: &Path) -> io::Result<()> {
     let link = open(path)?;
-    let detach = LinkDetach {
+    let mut detach = LinkDetach {
         link_fd: link.as_raw_fd().cast_unsigned(),
     };
-    bpf(LINK_DETACH, &detach).map(drop)
+    bpf(LINK_DETACH, &mut detach).map(drop)
 }
 
 /// Attaches the XDP program that is pinned at `program`, with flags that say in which mode, and pins the link at `path`.
@@ -100,31 +169,31 @@ pub(super) fn attach_xdp(
     path: &Path,
 ) -> io::Result<()> {
     let program = open(program)?;
-    let create = LinkCreate {
+    let mut create = LinkCreate {
         program_fd: program.as_raw_fd().cast_unsigned(),
         ifindex,
         attach_type: ATTACH_XDP,
         flags,
     };
-    let link = owned(bpf(LINK_CREATE, &create)?);
+    let link = owned(bpf(LINK_CREATE, &mut create)?);
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    let pin = Object {
+    let mut pin = Object {
         pathname: path.as_ptr() as u64,
         bpf_fd: link.as_raw_fd().cast_unsigned(),
         file_flags: 0,
     };
-    bpf(OBJ_PIN, &pin).map(drop)
+    bpf(OBJ_PIN, &mut pin).map(drop)
 }
 
 /// Opens what is pinned at `path`.
 fn open(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    let get = Object {
+    let mut get = Object {
         pathname: path.as_ptr() as u64,
         bpf_fd: 0,
         file_flags: 0,
     };
-    bpf(OBJ_GET, &get).map(owned)
+    bpf(OBJ_GET, &mut get).map(owned)
 }
 
 /// Takes a descriptor that a call of [`bpf`] has just made.
@@ -133,14 +202,14 @@ fn owned(fd: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Makes a call of `bpf(2)` with what `command` takes.
+/// Makes a call of `bpf(2)` with what `command` takes, in which the kernel may answer.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the call returns a descriptor, zero or -1"
 )]
-fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<i32> {
-    // SAFETY: `attr` is what the command takes, readable for its size; what it points to outlives the call.
-    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attr, size_of::<T>()) };
+fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<i32> {
+    // SAFETY: `attr` is what the command takes, of its size; what it points to outlives the call.
+    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
     if answer < 0 {
         Err(io::Error::last_os_error())
     } else {

@@ -15,6 +15,7 @@ mod event_ring;
 mod guards;
 mod hash_table;
 mod link;
+mod namespace;
 mod pins;
 mod port_programs;
 mod tables;
@@ -41,7 +42,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
-    port::Port,
+    port::{Port, PortName},
     segment::Segment,
     tail_call::Part,
 };
@@ -53,6 +54,7 @@ pub use self::{
     attached::XdpOutcome,
     counters::{CounterRow, Snapshot},
     error::DatapathError,
+    namespace::check as check_namespace,
     pins::{BPFFS, check_bpffs, instance_dir, remove_pins},
     port_programs::PortPrograms,
     transaction::Transaction,
@@ -84,6 +86,8 @@ struct Maps {
     segments: Array<MapData, Segment>,
     port_index: HashTable,
     ports: Array<MapData, Port>,
+    port_names: Array<MapData, PortName>,
+    namespace: Array<MapData, u64>,
     fdb: HashTable,
     flood: HashMap<MapData, ListId, FloodList>,
     peers: Array<MapData, Peer>,
@@ -125,9 +129,11 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// [`DatapathError::Layout`] where the maps are of another version; they are left as they are.
+    /// [`DatapathError::Layout`] where the maps are of another version, [`DatapathError::OtherNamespace`] where they belong to
+    /// another network namespace; they are left as they are.
     pub fn open(dir: &Path, fdb_max: u32) -> Result<Self, DatapathError> {
         let pinned = pins::check_layout(dir)?;
+        namespace::check(dir)?;
         if pinned == Pinned::Unfinished {
             tracing::warn!("removed the remains of a start that was killed");
             pins::remove_pins(dir)?;
@@ -167,11 +173,18 @@ impl Datapath {
                 .map_err(|source| DatapathError::program("load", program, source))?;
         }
         clock::set(&mut datapath.ebpf)?;
+        datapath.claim()?;
         if !adopted {
             // Nothing runs that they could disturb.
             datapath.set_tail_calls()?;
         }
         Ok(datapath)
+    }
+
+    /// Notes that the pins belong to this network namespace.
+    fn claim(&mut self) -> Result<(), DatapathError> {
+        let written = self.maps.namespace.set(0, namespace::cookie()?, 0);
+        written.map_err(|source| DatapathError::map("write", name::NAMESPACE, source))
     }
 
     /// Says which program each tail call leads to. A program of the last daemon gives way to its successor at once.

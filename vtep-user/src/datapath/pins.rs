@@ -19,7 +19,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
-    port::Port,
+    port::{Port, PortName},
     segment::Segment,
 };
 
@@ -125,6 +125,8 @@ fn sizes(map: &str) -> (usize, usize) {
         name::LOCALS | name::PEER_INDEX => (size_of::<VtepAddr>(), INDEX),
         name::SEGMENTS => (INDEX, size_of::<Segment>()),
         name::PORTS => (INDEX, size_of::<Port>()),
+        name::PORT_NAMES => (INDEX, size_of::<PortName>()),
+        name::NAMESPACE => (INDEX, size_of::<u64>()),
         name::FLOOD => (INDEX, size_of::<FloodList>()),
         name::PEERS => (INDEX, size_of::<Peer>()),
         name::NEIGHS => (size_of::<NeighKey>(), size_of::<NeighValue>()),

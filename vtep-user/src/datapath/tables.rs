@@ -73,6 +73,8 @@ impl Maps {
             locals: take(ebpf, name::LOCALS)?,
             segments: take(ebpf, name::SEGMENTS)?,
             ports: take(ebpf, name::PORTS)?,
+            port_names: take(ebpf, name::PORT_NAMES)?,
+            namespace: take(ebpf, name::NAMESPACE)?,
             flood: take(ebpf, name::FLOOD)?,
             peers: take(ebpf, name::PEERS)?,
             peer_index: take(ebpf, name::PEER_INDEX)?,
@@ -330,6 +332,9 @@ impl Datapath {
                 put_word(&mut maps.port_index, name::PORT_INDEX, key.word(), word)
             }
             Write::Port(slot, port) => put(&mut maps.ports, name::PORTS, *slot, *port),
+            Write::PortName(slot, text) => {
+                put(&mut maps.port_names, name::PORT_NAMES, *slot, *text)
+            }
             Write::Fdb(key, value) => {
                 let word = value.map_or(0, |value| value.word().get());
                 put_word(&mut maps.fdb, name::FDB, key.word(), word)
@@ -387,6 +392,10 @@ impl Datapath {
                 })
                 .collect(),
             ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| port.flags != 0)?,
+            port_names: in_use(&maps.port_names, name::PORT_NAMES, MAX_PORTS, |text| {
+                !text.is_none()
+            })?,
+            attached: self.attached_ports()?,
             fdb: many(maps.fdb.entries(), name::FDB)?
                 .into_iter()
                 .map(|(key, word)| (FdbKey::from_word(key), FdbWord::new(word).value()))

@@ -3,7 +3,13 @@
 use vtep_common::abi::config::Config;
 use vtep_common::abi::id::Ifindex;
 
-use super::{Datapath, XdpOutcome, attached::has_tcx, error::DatapathError, link, pins};
+use super::{
+    Datapath, XdpOutcome,
+    attached::has_tcx,
+    error::DatapathError,
+    link::{self, Place},
+    pins,
+};
 use crate::model::XdpMode;
 
 /// `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` (kernel `include/uapi/linux/if_link.h`).
@@ -57,7 +63,8 @@ impl Datapath {
         transaction: &mut Transaction,
     ) -> Result<(), DatapathError> {
         let there = if has_tcx() {
-            self.is_attached(program, ifindex)?
+            let place = link::place(&self.link_path(program, ifindex));
+            place.is_ok_and(|place| place == Place::Here(ifindex))
         } else {
             self.attached(program)?.contains(&ifindex)
         };

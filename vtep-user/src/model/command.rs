@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::argument::{Argument, ArgumentList, Nothing, setting};
 use super::operation::Syntax;
 use super::request::operations;
-use super::settings::{filter, run};
+use super::settings::{filter, run, teardown};
 use super::{InstanceName, Shell};
 
 /// `vtep run`
@@ -43,7 +43,7 @@ pub static TEARDOWN: Syntax = Syntax {
     words: &["teardown"],
     help: "Remove everything from the kernel and end the daemon",
     key: None,
-    takes: &Nothing,
+    takes: &teardown::OPTIONS,
 };
 
 /// `vtep completions`

@@ -10,6 +10,7 @@
 
 mod address;
 mod conflict;
+mod filter;
 mod group_route;
 mod link;
 mod membership;

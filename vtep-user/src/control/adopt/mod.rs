@@ -5,6 +5,7 @@
 
 mod fdb;
 mod hosts;
+mod interface;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,10 +23,11 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
-    port::{Port, PortKey},
+    port::{Port, PortKey, PortName},
     segment::Segment,
 };
 
+use self::interface::Known;
 use super::{
     effect::{Effect, Write},
     ops::peer,
@@ -45,6 +47,10 @@ pub struct Dump {
     pub port_index: Vec<(PortKey, PortSlot)>,
     /// `PORTS`.
     pub ports: Vec<(PortSlot, Port)>,
+    /// `PORT_NAMES`. Earlier builds have left none.
+    pub port_names: Vec<(PortSlot, PortName)>,
+    /// Of each interface that was a port, whether the one that has its number is the one that it was. Nobody can say so of others.
+    pub attached: HashMap<Ifindex, bool>,
     /// `FDB`; `None` for entries that mean nothing.
     pub fdb: Vec<(FdbKey, Option<FdbValue>)>,
     /// `FLOOD`.
@@ -75,7 +81,8 @@ pub struct Adopted {
 }
 
 impl State {
-    /// Takes over what the maps hold. `links` are the interfaces that exist now, by number: ports of others go.
+    /// Takes over what the maps hold. `links` are the interfaces that exist now, by number: ports of others go, and those whose
+    /// number another interface has.
     ///
     /// Peers that were resolved stay so, until [`State::resolved`] says otherwise.
     #[must_use]
@@ -165,6 +172,7 @@ impl Adoption {
     fn ports(&mut self, dump: &Dump, links: &HashMap<Ifindex, LinkFacts>) {
         let pods: HashMap<PortSlot, &Port> =
             in_use(&dump.ports, MAX_PORTS, |port| port.has(Port::IN_USE));
+        let names: HashMap<PortSlot, PortName> = dump.port_names.iter().copied().collect();
         let mut index: Vec<_> = dump.port_index.clone();
         index.sort_unstable_by_key(|(key, _)| (key.ifindex, key.vlan));
         for (key, slot) in index {
@@ -176,16 +184,28 @@ impl Adoption {
                 self.early.push(Write::PortIndex(key, None));
                 continue;
             };
-            let Some(facts) = links.get(&Ifindex::new(key.ifindex)) else {
-                let vni = self.state.segments.vni(pod.segment);
-                self.notes.push(format!(
-                    "removed a port of vni {vni}, because its interface (number {}) is gone",
-                    key.ifindex
-                ));
-                self.early.push(Write::PortIndex(key, None));
-                continue;
+            let ifindex = Ifindex::new(key.ifindex);
+            let name = names.get(&slot);
+            let was = Known {
+                ifindex,
+                name: name.map(PortName::as_str),
+                attached: dump.attached.get(&ifindex).copied(),
+            };
+            let facts = match was.find(links) {
+                Ok(facts) => facts,
+                Err(why) => {
+                    let vni = self.state.segments.vni(pod.segment);
+                    let note = format!("removed a port of vni {vni}, because {why}");
+                    self.notes.push(note);
+                    self.early.push(Write::PortIndex(key, None));
+                    continue;
+                }
             };
             self.state.ports.adopt(slot, pod, facts);
+            let text = PortName::new(&facts.name);
+            if name != Some(&text) {
+                self.early.push(Write::PortName(slot, text));
+            }
         }
         // All ports of an interface have its one hook; a daemon that was killed may have changed only some.
         let devices: Vec<Ifindex> = self.state.ports.devices().map(|(at, _)| at).collect();
@@ -199,6 +219,11 @@ impl Adoption {
         for &slot in pods.keys() {
             if self.state.ports.get(slot).is_none() {
                 self.late.push(Write::Port(slot, Port::default()));
+            }
+        }
+        for &slot in names.keys() {
+            if self.state.ports.get(slot).is_none() {
+                self.late.push(Write::PortName(slot, PortName::default()));
             }
         }
     }

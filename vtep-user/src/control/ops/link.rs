@@ -2,7 +2,7 @@
 
 use vtep_common::abi::{
     id::{Ifindex, PortSlot},
-    port::Port,
+    port::{Port, PortName},
 };
 
 use crate::{
@@ -36,11 +36,13 @@ impl State {
 
     /// Takes on what changed about an interface: its name, MTU, and how frames can be handed to it.
     pub fn link_changed(&mut self, facts: &LinkFacts) -> Vec<Write> {
-        let changed = self.ports.link_changed(facts);
-        let writes = changed
+        let (renamed, changed) = self.ports.link_changed(facts);
+        let name = PortName::new(&facts.name);
+        let names = renamed.into_iter().map(|slot| Write::PortName(slot, name));
+        let ports = changed
             .into_iter()
             .map(|(slot, port)| Write::Port(slot, port));
-        writes.collect()
+        names.chain(ports).collect()
     }
 }
 
@@ -58,6 +60,7 @@ pub(crate) fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut E
     run.announced.remove(&slot);
     run.reported.remove(&Scope::Port(slot));
     out.write(Write::Port(slot, Port::default()));
+    out.write(Write::PortName(slot, PortName::default()));
 }
 
 /// Takes the frames of an interface at another hook.

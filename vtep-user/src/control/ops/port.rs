@@ -6,7 +6,7 @@ use vtep_common::abi::{
     addr::MacAddr,
     fdb::FdbTarget,
     id::{Ifindex, PortSlot, SegmentId},
-    port::{Port, PortKey},
+    port::{Port, PortKey, PortName},
 };
 
 use super::{address, entry, find, flood, link, refuse};
@@ -162,6 +162,7 @@ pub(crate) fn add(
     let now = state.run.now;
     state.run.added.insert(slot, now);
     out.write(Write::ClearPortCounters(slot));
+    out.write(Write::PortName(slot, PortName::new(&facts.name)));
     out.write(Write::Port(slot, port));
     join_vni(state, slot, macs, &ips, &mut out);
     let key = PortKey::new(port.ifindex, port.vlan);

@@ -170,19 +170,24 @@ impl Ports {
         port != old
     }
 
-    /// Takes on what is known of an interface. Returns the ports that are others for it, and all of them if it has come up.
-    pub(crate) fn link_changed(&mut self, facts: &LinkFacts) -> Vec<(PortSlot, Port)> {
+    /// Takes on what is known of an interface. Returns its ports if it has another name, and those that are others for it.
+    pub(crate) fn link_changed(
+        &mut self,
+        facts: &LinkFacts,
+    ) -> (Vec<PortSlot>, Vec<(PortSlot, Port)>) {
         let Some(device) = self.devices.get_mut(&facts.ifindex) else {
-            return Vec::new();
+            return Default::default();
         };
+        let mut renamed = Vec::new();
         if device.name != facts.name {
             let old = std::mem::replace(&mut device.name, facts.name.clone());
             if self.names.get(&old) == Some(&facts.ifindex) {
                 self.names.remove(&old);
             }
             self.names.insert(facts.name.clone(), facts.ifindex);
+            renamed.extend(device.slots.values());
         }
-        self.take_facts(facts)
+        (renamed, self.take_facts(facts))
     }
 
     /// Brings the ports of an interface in line with what is known of it. Returns those that are others for it.

@@ -15,7 +15,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighOrigin, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
-    port::{Port, PortKey},
+    port::{Port, PortKey, PortName},
     segment::Segment,
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Model {
     pub(super) segments: BTreeMap<SegmentId, Segment>,
     pub(super) port_index: HashMap<PortKey, PortSlot>,
     pub(super) ports: BTreeMap<PortSlot, Port>,
+    pub(super) port_names: BTreeMap<PortSlot, PortName>,
     pub(super) fdb: HashMap<FdbKey, FdbValue>,
     /// Entries of the FDB that mean nothing.
     pub(super) unknown: HashSet<FdbKey>,
@@ -82,6 +83,10 @@ impl Model {
                     self.ports.contains_key(number),
                 );
                 slot(&mut self.ports, *number, used);
+            }
+            Write::PortName(number, name) => {
+                let name = (!name.is_none()).then_some(*name);
+                slot(&mut self.port_names, *number, name);
             }
             Write::Fdb(key, None) if self.unknown.remove(key) => {}
             Write::Fdb(key, value) => set(&mut self.fdb, *key, *value),
@@ -292,6 +297,8 @@ impl Model {
             segments: pairs(&self.segments),
             port_index: pairs(&self.port_index),
             ports: pairs(&self.ports),
+            port_names: pairs(&self.port_names),
+            attached: HashMap::new(),
             fdb: self
                 .fdb
                 .iter()

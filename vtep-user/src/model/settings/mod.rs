@@ -7,6 +7,7 @@ pub mod nexthop;
 pub mod peer;
 pub mod port;
 pub mod run;
+pub mod teardown;
 pub mod vni;
 
 #[cfg(test)]
