@@ -61,6 +61,13 @@ fn source_of(state: &State, event: &Event) -> Option<Location> {
         return (port.segment == event.segment).then_some(Location::Port(event.port));
     }
     let ip = IpAddr::from(event.vtep);
+    let named = || {
+        let peer = state.peers.vtep(ip);
+        peer.is_some_and(|peer| state.sources.is_named(event.segment, peer))
+    };
+    if segment.has(abi::segment::Segment::LISTED) && !named() {
+        return None;
+    }
     (state.peers.vtep(ip).is_some() || can_be_peer(&state.locals, ip)).then_some(Location::Vtep(ip))
 }
 

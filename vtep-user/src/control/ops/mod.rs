@@ -5,12 +5,14 @@ pub(crate) mod entry;
 pub(crate) mod fdb;
 pub(crate) mod find;
 pub(crate) mod flood;
+pub(crate) mod limit;
 pub(crate) mod link;
 pub(crate) mod neigh;
 pub(crate) mod nexthop;
 pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod refuse;
+pub(crate) mod source;
 pub(crate) mod vni;
 
 use super::{effect::Effect, record::facts::Links, state::State};
@@ -20,6 +22,7 @@ impl State {
     /// Makes one change, wholly or not at all: a refusal leaves the state as it was.
     pub fn apply(&mut self, op: &Op, links: &dyn Links) -> Result<Effect, Refusal> {
         let mut out = self.change(op, links)?;
+        entry::forget_unlisted(self, &mut out);
         keep_room_for_a_peer(self, &mut out);
         Ok(out)
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytemuck::Zeroable;
 use vtep_common::abi::{
-    addr::{MacAddr, VtepAddr},
+    addr::VtepAddr,
     id::{PeerId, SegmentId},
     peer::Peer,
 };
@@ -144,19 +144,8 @@ fn make(state: &mut State, ip: IpAddr, out: &mut Effect) -> PeerId {
 
 /// True if an entry of this VNI that no frame made names the VTEP `ip`: a flood list, the FDB, or the nexthop table.
 pub(crate) fn is_listed(state: &State, number: SegmentId, ip: IpAddr) -> bool {
-    let Some(peer) = state
-        .peers
-        .number_of(ip)
-        .filter(|&peer| state.peers.is_named(peer))
-    else {
-        return false;
-    };
-    let lists = state.flood.macs(number).into_iter().chain([MacAddr::ZERO]);
-    let mut lists = lists.map(|mac| state.flood.remotes(number, mac));
-    let mut entries = state.fdb.entries(number).map(|(_, entry)| entry);
-    lists.any(|remotes| remotes.contains(&peer))
-        || state.nexthops.names(number, peer)
-        || entries.any(|entry| !entry.ages() && entry.peer() == Some(peer))
+    let peer = state.peers.number_of(ip);
+    peer.is_some_and(|peer| state.sources.is_named(number, peer))
 }
 
 /// One reference to a peer less, which somebody made who named it.

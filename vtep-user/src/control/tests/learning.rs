@@ -15,7 +15,7 @@ use super::{
 use crate::control::record::queue::SECOND;
 use crate::model::{
     EntryState, EventDetails, EventKind, FdbFilter, FdbRow, Flood, Op, PortChange, PortSpec,
-    VniSpec,
+    Sources, VniSpec,
 };
 
 const A: &str = "02:00:00:00:00:0a";
@@ -30,9 +30,11 @@ fn lab() -> Lab {
     lab_with(VniSpec::default(), Limits::default())
 }
 
-fn lab_with(spec: VniSpec, limits: Limits) -> Lab {
+fn lab_with(mut spec: VniSpec, limits: Limits) -> Lab {
     let mut lab = Lab::with(limits);
     lab.state.set_watched(true);
+    // What is learned from whom is another matter: see `policy`.
+    spec.sources.get_or_insert(Sources::Any);
     lab.done(&vni_add_with(100, spec));
     lab.done(&port_add("tap0", 100));
     lab.done(&port_add("tap1", 100));
