@@ -230,7 +230,7 @@ fn neighbours(wire: &Wire, what: &str) -> String {
 }
 
 fn few_vteps_that_nobody_named_are_learned_from(family: Family) {
-    let wire = Wire::without_peer(family, "", &[]);
+    let wire = Wire::without_peer(family, "--sources any", &[]);
     let (_, most) = limit(&wire, "peers_learned");
 
     for number in 0..u16::try_from(most).expect("few") + 40 {
@@ -264,7 +264,7 @@ fn few_vteps_that_nobody_named_are_learned_from(family: Family) {
 }
 
 fn a_next_hop_is_kept_only_for_a_vtep_that_is_named(family: Family) {
-    let wire = Wire::without_peer(family, "", &[]);
+    let wire = Wire::without_peer(family, "--sources any", &[]);
     let far_ip = wire.far_ip.to_string();
     let kept = || neighbours(&wire, &far_ip).contains("managed");
     far(&wire, 0x41);
