@@ -197,7 +197,7 @@ fn second_instance(wire: &Wire) -> (Daemon, Tap) {
     let tc = ["--uplink-hook", "tc", "--udp-port", &udp];
     let two = Daemon::start(&wire.ns, &[&["--iface", UPLINK], &tc[..]].concat());
     let tap = wire.tap(BLUE_PORT);
-    two.ok(&format!("vni add {BLUE}"));
+    two.ok(&format!("vni add {BLUE} --sources any"));
     two.ok(&format!("port add {BLUE_PORT} --vni {BLUE}"));
     two.ok(&format!("fdb add {VM} --vni {BLUE} --dev {BLUE_PORT}"));
     (two, tap)

@@ -208,9 +208,11 @@ fn a_frozen_mac_is_freed_by_hand(family: Family) {
     let world = TwoSites::new(family, 600, [(0, "vm0"), (1, "vm0")]);
     let at = world.fights();
 
-    world
-        .daemon()
-        .ok(&format!("fdb del {ROAMER} --vni {GREEN}"));
+    // Each hypervisor has frozen it for itself.
+    for site in &world.sites {
+        let daemon = world.lab.daemon(site.at);
+        daemon.ok(&format!("fdb del {ROAMER} --vni {GREEN}"));
+    }
 
     assert!(
         world.speaks(1 - at, DEADLINE),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use vtep_common::sim::decision::{Decision, Verdict};
 
+use vtep_common::abi::addr::VtepAddr;
 use vtep_common::abi::counter::Hook;
 use vtep_common::abi::id::{Ifindex, ListId, PortSlot};
 use vtep_common::abi::port::Port;
@@ -140,7 +141,8 @@ fn at_device(world: &World, hop: Mac, seed: u64) -> Option<SentFrame> {
         Some(destination) => destination.into(),
         None => ours[usize::from(source.is_ipv6())],
     };
-    if ours.contains(&source) {
+    // What no host sends the kernel does not take.
+    if ours.contains(&source) || VtepAddr::from(source).is_no_source() {
         return None;
     }
     sample.side = Side::Tunnel(TunnelKey {

@@ -42,8 +42,9 @@ fn numbered(number: u32) -> Mac {
     Mac([0x02, 0x10, 0, a, b, c])
 }
 
-/// Another VTEP than the far one, reached directly.
+/// Another VTEP than the far one, reached directly. No entry names it.
 fn second_vtep(wire: &Wire) -> IpAddr {
+    wire.daemon.ok(&format!("vni set {GREEN} --sources any"));
     let second = wire.family.address(0, 3);
     wire.ns.ip(&format!(
         "neigh replace {second} lladdr {FAR_MAC} dev {UPLINK} nud permanent"
@@ -509,7 +510,7 @@ fn static_entries_are_never_overridden(family: Family) {
     let stolen_far = eth(FAR_VM, VM).ethertype(0x88b6).payload(1, 46).build();
     let stolen_near = eth(VM, FAR_VM).ethertype(0x88b6).payload(2, 46).build();
 
-    // The far VM's MAC from another VTEP and from the port, the VM's from a VTEP.
+    // The far VM's MAC from another VTEP and from the port. The VM's may come from a VTEP, but moves nothing.
     wire.refuses(
         &tunnelled_from(&wire, second, &stolen_far),
         "static_elsewhere",
@@ -518,7 +519,7 @@ fn static_entries_are_never_overridden(family: Family) {
         &eth(FAR_VM, VM).ethertype(0x88b6).build(),
         "static_elsewhere",
     );
-    wire.refuses(&wire.tunnelled(GREEN, &stolen_near), "static_elsewhere");
+    wire.refuses(&wire.tunnelled(GREEN, &stolen_near), "split_horizon");
     // An event behind all of those.
     wire.encap(
         &eth(Mac::nth(0x31), FAR_VM)

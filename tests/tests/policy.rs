@@ -2,18 +2,38 @@
 
 use std::time::Duration;
 
-use vtep_tests::encoder::Mac;
+use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::GREEN;
 use vtep_tests::lab::underlay::Family;
-use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
+use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
 use vtep_tests::link::Link as _;
 use vtep_tests::need_root;
 use vtep_tests::traffic::checks::marked;
+use vtep_tests::wait;
 
 /// A MAC behind a second port.
 const NEIGHBOUR: Mac = Mac::nth(0x21);
 /// A MAC behind a third port.
 const OTHER: Mac = Mac::nth(0x22);
+
+/// The MACs that were learned.
+fn learned(wire: &Wire) -> Vec<String> {
+    let rows = wire.daemon.rows(&format!("fdb show --vni {GREEN}"));
+    let learned = rows.iter().filter(|row| row["state"] == "learned");
+    learned.map(|row| row["mac"].to_string()).collect()
+}
+
+fn is_learned(wire: &Wire, mac: Mac) {
+    let mac = format!("\"{mac}\"");
+    wait::until_true("the MAC to be learned", || learned(wire).contains(&mac));
+}
+
+/// Packets that were counted for a reason, whatever became of them.
+fn counted(wire: &Wire, reason: &str) -> u64 {
+    let rows = wire.daemon.rows("stats");
+    let of_reason = rows.iter().filter(|row| row["reason"] == reason);
+    of_reason.filter_map(|row| row["packets"].as_u64()).sum()
+}
 
 #[test]
 fn isolated_ports_exchange_no_frames() {
@@ -53,4 +73,143 @@ fn isolated_ports_exchange_no_frames() {
     let again = marked(VM, NEIGHBOUR, 7).build();
     wire.port.send(&again);
     neighbour.expect(&again);
+}
+
+#[test]
+fn a_guarded_port_takes_frames_from_its_own_macs_alone() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let guarded = wire.add_port("tap1", &format!("--mac {NEIGHBOUR} --guard mac"));
+    let own = marked(NEIGHBOUR, VM, 1).build();
+    guarded.send(&own);
+    wire.port.expect(&own);
+
+    // One that nobody has, and one that somebody has already.
+    for (mark, spoofed) in (2..).zip([OTHER, VM, FAR_VM]) {
+        let before = wire.daemon.dropped("spoofed_mac");
+        guarded.send(&marked(spoofed, VM, mark).build());
+        wire.daemon.expect_dropped("spoofed_mac", before + 1);
+    }
+    assert_eq!(learned(&wire), [""; 0]);
+    assert_eq!(wire.port.recv(Duration::ZERO), None);
+
+    wire.daemon.ok("port set tap1 --guard off");
+    let other = marked(OTHER, VM, 5).build();
+    guarded.send(&other);
+    wire.port.expect(&other);
+}
+
+#[test]
+fn link_local_groups_stay_where_they_are_unless_they_may_pass() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    wire.daemon.ok(&format!(
+        "fdb append {} --vni {GREEN} --dst {}",
+        Mac::ZERO,
+        wire.far_ip
+    ));
+    for (mark, last) in (1..).zip([0x00, 0x01, 0x02, 0x0e]) {
+        let group = Mac([0x01, 0x80, 0xc2, 0, 0, last]);
+        wire.refuses_from_vm(&marked(VM, group, mark).build(), "l2_control");
+        let inner = marked(FAR_VM, group, mark).build();
+        wire.refuses(&wire.tunnelled(GREEN, &inner), "l2_control");
+    }
+    let lldp = Mac([0x01, 0x80, 0xc2, 0, 0, 0x0e]);
+    wire.daemon.ok(&format!("vni set {GREEN} --l2cp pass"));
+    let frame = marked(VM, lldp, 9).build();
+    assert!(wire.encap(&frame).ends_with(&frame));
+    let inner = marked(FAR_VM, lldp, 10).build();
+    wire.delivers(&wire.tunnelled(GREEN, &inner), &inner);
+}
+
+#[test]
+fn packets_are_taken_from_the_vteps_that_entries_name() {
+    need_root!();
+    for family in [Family::V4, Family::V6] {
+        let wire = Wire::new(family);
+        let stranger = family.address(0, 9);
+        let from = |vtep, inner: &[u8]| {
+            let outer = eth(FAR_MAC, wire.mac).ip(vtep, wire.ip);
+            let outer = match family {
+                Family::V4 => outer.udp_unchecked(50000, 4789),
+                Family::V6 => outer.udp(50000, 4789),
+            };
+            outer.vxlan(GREEN).bytes(inner).build()
+        };
+        let inner = marked(OTHER, VM, 1).build();
+        wire.delivers(&from(wire.far_ip, &inner), &inner);
+        let inner = marked(NEIGHBOUR, VM, 2).build();
+        wire.refuses(&from(stranger, &inner), "unlisted_source");
+
+        wire.daemon.ok(&format!("vni set {GREEN} --sources any"));
+        wire.delivers(&from(stranger, &inner), &inner);
+        is_learned(&wire, NEIGHBOUR);
+
+        // What it taught goes with it.
+        wire.daemon.ok(&format!("vni set {GREEN} --sources listed"));
+        wire.refuses(&from(stranger, &inner), "unlisted_source");
+        wire.daemon.ok(&format!(
+            "fdb append {} --vni {GREEN} --dst {stranger}",
+            Mac::ZERO
+        ));
+        wire.delivers(&from(stranger, &inner), &inner);
+    }
+}
+
+#[test]
+fn packets_from_addresses_that_no_host_has_are_the_hosts_business() {
+    need_root!();
+    let wire = Wire::with(Family::V4, "--sources any", &[]);
+    for (mark, nobody) in (1..).zip(["127.0.0.1", "255.255.255.255", "239.1.1.1"]) {
+        let inner = marked(OTHER, VM, mark).build();
+        let outer = eth(FAR_MAC, wire.mac)
+            .ip(nobody.parse().expect("an address"), wire.ip)
+            .udp_unchecked(50000, 4789);
+        wire.uplink.send(&outer.vxlan(GREEN).bytes(&inner).build());
+        wait::until_true("the packet to be counted", || {
+            counted(&wire, "bad_source") == u64::from(mark)
+        });
+        assert_eq!(wire.port.recv(Duration::ZERO), None);
+    }
+    assert_eq!(learned(&wire), [""; 0]);
+}
+
+#[test]
+fn frames_from_macs_above_the_limit_of_a_port_are_dropped_and_told() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let narrow = wire.add_port("tap1", "--max-macs 1");
+    let first = marked(NEIGHBOUR, VM, 1).build();
+    narrow.send(&first);
+    wire.port.expect(&first);
+    is_learned(&wire, NEIGHBOUR);
+
+    let before = wire.daemon.dropped("mac_limit");
+    narrow.send(&marked(OTHER, VM, 2).build());
+    wire.daemon.expect_dropped("mac_limit", before + 1);
+    assert_eq!(wire.port.recv(Duration::ZERO), None);
+    narrow.send(&first);
+    wire.port.expect(&first);
+
+    wire.daemon.ok("port set tap1 --over-limit flood");
+    let second = marked(OTHER, VM, 3).build();
+    narrow.send(&second);
+    wire.port.expect(&second);
+    assert_eq!(learned(&wire), [format!("\"{NEIGHBOUR}\"")]);
+}
+
+#[test]
+fn an_anycast_gateway_is_heard_from_everywhere_and_stays_here() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let gateway = Mac([0x00, 0x00, 0x5e, 0x00, 0x01, 0x01]);
+    let here = wire.add_port("tap1", &format!("--mac {gateway}"));
+    let inner = marked(gateway, VM, 1).build();
+    wire.delivers(&wire.tunnelled(GREEN, &inner), &inner);
+    // It stays where the operator put it.
+    let to_gateway = marked(VM, gateway, 2).build();
+    wire.port.send(&to_gateway);
+    here.expect(&to_gateway);
+    // At another local port it cannot be.
+    wire.refuses_from_vm(&marked(gateway, FAR_VM, 3).build(), "static_elsewhere");
 }

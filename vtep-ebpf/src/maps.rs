@@ -16,15 +16,15 @@ use vtep_common::abi::{
     id::{ListId, PeerId},
     map::{
         DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS,
-        MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS,
+        MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES,
     },
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     port::{Port, PortName},
     reason::Reason,
-    segment::Segment,
-    tail_call::Part,
+    segment::{Segment, SourceKey},
+    tail_call::TailCall,
 };
 
 #[map]
@@ -52,12 +52,15 @@ pub static NEIGHS: HashMap<NeighKey, NeighValue> = HashMap::pinned(MAX_NEIGHS, B
 #[map]
 pub static NEXTHOPS: LpmTrie<NexthopKey, NexthopValue> =
     LpmTrie::pinned(MAX_NEXTHOPS, BPF_F_NO_PREALLOC);
+// Which VTEPs a segment takes packets from, where it does not take them from any.
+#[map]
+pub static SOURCES: HashMap<SourceKey, u32> = HashMap::pinned(MAX_SOURCES, BPF_F_NO_PREALLOC);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::pinned(EVENTS_BYTES, 0);
 #[map]
 pub static GUARDS: LruHashMap<u64, Guard> = LruHashMap::pinned(MAX_GUARDS, 0);
 #[map]
-pub static PARTS: ProgramArray = ProgramArray::pinned(Part::ALL.len() as u32, 0);
+pub static PARTS: ProgramArray = ProgramArray::pinned(TailCall::ALL.len() as u32, 0);
 #[map]
 pub static EVENT_COUNTERS: PerCpuArray<Counter> =
     PerCpuArray::pinned(EventEnd::ALL.len() as u32, 0);

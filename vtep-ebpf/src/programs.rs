@@ -13,12 +13,12 @@ use vtep_common::{
     frame::packet::PacketRead as _,
     runtime::{
         Runtime,
-        verdict::{End, Resolved},
+        verdict::{Action, End, Resolved},
     },
 };
 
 use crate::{
-    action::{Action, tc::Tc, xdp::Xdp},
+    action::{tc::Tc, xdp::Xdp},
     clock,
     counter::KernelCounters,
     frame::{tc::TcFrame, xdp::XdpFrame},

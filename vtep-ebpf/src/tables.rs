@@ -14,7 +14,7 @@ use vtep_common::{
         nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
         peer::Peer,
         port::{Port, PortKey},
-        segment::{Segment, vni_key},
+        segment::{Segment, SourceKey, vni_key},
     },
     runtime::{tables::Tables, verdict::Resolved},
 };
@@ -23,7 +23,7 @@ use crate::{
     clock::now,
     maps::{
         ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, PORT_INDEX, PORTS,
-        SEGMENTS, SHAPES, VNIS,
+        SEGMENTS, SHAPES, SOURCES, VNIS,
     },
 };
 
@@ -151,6 +151,11 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn is_listed(&self, segment: SegmentId, peer: PeerId) -> bool {
+        find_source(segment.get(), peer.get()) != 0
+    }
+
+    #[inline(always)]
     fn now(&self) -> u64 {
         now()
     }
@@ -177,6 +182,14 @@ pub fn handoff() -> Option<Resolved> {
         target: value.target(),
         mac: value.mac(),
     })
+}
+
+/// Not zero if an entry of the segment names the peer.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_source(segment: u32, peer: u32) -> u64 {
+    let key = SourceKey::new(SegmentId::new(segment), PeerId::new(peer));
+    look_up!(SOURCES, &key).is_some().into()
 }
 
 /// The word of an address, or zero.

@@ -21,6 +21,7 @@ use vtep_common::abi::{
     event::Guard,
     fdb::{FdbKey, FdbValue},
     map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
+    segment::SourceKey,
 };
 use vtep_common::frame::packet::Meta;
 use vtep_common::sim::HostTables;
@@ -375,6 +376,7 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         groups,
         neighs,
         nexthops,
+        sources,
         now: _,
     } = tables;
     let mut writes = vec![Write::Config(*config)];
@@ -389,6 +391,11 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         nexthops
             .iter()
             .map(|(bits, key, value)| Write::Nexthop(*bits, *key, Some(*value))),
+    );
+    writes.extend(
+        sources
+            .iter()
+            .map(|(segment, peer)| Write::Source(SourceKey::new(*segment, *peer), true)),
     );
     writes.extend(
         vnis.iter()

@@ -104,6 +104,13 @@ impl MacAddr {
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
+
+    /// True for the link-local group addresses, 01:80:c2:00:00:00 to :0f, which no bridge forwards (IEEE 802.1Q §8.6.3).
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_link_local_group(self) -> bool {
+        self.0 >> 4 == 0x0180_c200_0000 >> 4
+    }
 }
 
 impl fmt::Display for MacAddr {
@@ -125,6 +132,26 @@ pub struct VtepAddr {
 const _: () = assert!(size_of::<VtepAddr>() == 16 && align_of::<VtepAddr>() == 4);
 
 impl VtepAddr {
+    /// The address of nobody.
+    pub const UNSPECIFIED: Self = Self::from_v6_be([0; 4]);
+
+    /// True for an address that no packet on a wire comes from: unspecified, loopback, multicast, broadcast (RFC 1122 §3.2.1.3,
+    /// RFC 4291 §2.5.2, §2.5.3, §2.7).
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_no_source(&self) -> bool {
+        let [a, b, c, d] = self.words_be;
+        let (c, d) = (u32::from_be(c), u32::from_be(d));
+        if a | b != 0 {
+            return u32::from_be(a) >> 24 == 0xff;
+        }
+        match c {
+            0xffff => matches!(d >> 24, 0 | 127 | 224..),
+            0 => d <= 1,
+            _ => false,
+        }
+    }
+
     /// An IPv4 address, given as the word that stands on the wire.
     #[must_use]
     #[inline(always)]

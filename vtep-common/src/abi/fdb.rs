@@ -314,6 +314,13 @@ impl FdbWord {
         Origin::from_code(self.origin_code())
     }
 
+    /// True if it points to a port.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_at_port(self) -> bool {
+        self.0 >> 16 & 0xff == FdbTarget::PORT as u64
+    }
+
     /// True if it is [frozen](FdbValue::frozen).
     #[must_use]
     #[inline(always)]

@@ -15,6 +15,9 @@ pub const MAX_PEERS: u32 = 8_192;
 /// Local VTEP addresses, and the multicast groups that we are a member of: each is a peer as well.
 pub const MAX_LOCALS: u32 = 256 + MAX_PEERS;
 
+/// Peers that the entries of segments name, counted for each segment.
+pub const MAX_SOURCES: u32 = 262_144;
+
 /// Flood lists: one per VNI and one per multicast MAC with VTEPs of its own.
 pub const MAX_FLOOD_LISTS: u32 = 65_536;
 
@@ -72,11 +75,13 @@ pub mod name {
     pub const NEIGHS: &str = "NEIGHS";
     /// Prefixes of [`NexthopKey`](crate::abi::nexthop::NexthopKey) to [`NexthopValue`](crate::abi::nexthop::NexthopValue): a trie.
     pub const NEXTHOPS: &str = "NEXTHOPS";
+    /// [`SourceKey`](crate::abi::segment::SourceKey) to a number that says nothing.
+    pub const SOURCES: &str = "SOURCES";
     /// The ring buffer of [`Event`](crate::abi::event::Event)s.
     pub const EVENTS: &str = "EVENTS";
     /// What an event is about to [`Guard`](crate::abi::event::Guard), least recently used out first.
     pub const GUARDS: &str = "GUARDS";
-    /// Programs that others go on to, by [`Part`](crate::abi::tail_call::Part).
+    /// Programs that others go on to, by [`TailCall`](crate::abi::tail_call::TailCall).
     pub const PARTS: &str = "PARTS";
     /// What one part of a decision hands to the next, per CPU: one [`NexthopValue`](crate::abi::nexthop::NexthopValue). Pinned, since parts of
     /// two daemons' programs can meet while one takes over from the other.
@@ -96,7 +101,7 @@ pub mod name {
     pub const CLOCK: &str = "CLOCK";
 
     /// All that are pinned.
-    pub const ALL: [&str; 25] = [
+    pub const ALL: [&str; 26] = [
         CONFIG,
         NAMESPACE,
         SHAPES,
@@ -113,6 +118,7 @@ pub mod name {
         PEER_INDEX,
         NEIGHS,
         NEXTHOPS,
+        SOURCES,
         EVENTS,
         GUARDS,
         PARTS,

@@ -40,7 +40,7 @@ mod user {
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
         port::{Port, PortName},
-        segment::Segment,
+        segment::{Segment, SourceKey},
     };
 
     macro_rules! pod {
@@ -66,6 +66,7 @@ mod user {
         Port,
         PortName,
         Segment,
+        SourceKey,
         Geometry,
         VtepAddr
     );

@@ -68,6 +68,12 @@ impl Port {
     pub const PEER_TARGET: u32 = 1 << 2;
     /// No frame goes from it to another isolated port of its VNI.
     pub const ISOLATED: u32 = 1 << 3;
+    /// It has as many MACs as it may, and frames from others are dropped.
+    pub const FULL: u32 = 1 << 4;
+    /// Frames from MACs that have no static entry at it are dropped.
+    pub const GUARD_MAC: u32 = 1 << 5;
+    /// At its limit of MACs others are not learned, and their frames pass; else it becomes [`Port::FULL`]. For the daemon alone.
+    pub const OVER_LIMIT_FLOOD: u32 = 1 << 6;
 
     /// Frames from this port do not reach ports with any of these flags.
     #[must_use]

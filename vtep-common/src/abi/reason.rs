@@ -154,6 +154,18 @@ reasons! {
     StaticElsewhere = 40, "static_elsewhere", Dropped;
     /// From an isolated port to another isolated port of the VNI.
     Isolated = 41, "isolated", Dropped;
+    /// From a VTEP that no entry of the VNI names, and the VNI takes packets from none but those.
+    UnlistedSource = 42, "unlisted_source", Dropped;
+    /// At a port with a guard, from a MAC that is not one of the port's.
+    SpoofedMac = 43, "spoofed_mac", Dropped;
+    /// To a link-local group address (01:80:c2:00:00:00 to :0f): pause frames, spanning tree, LACP, LLDP.
+    L2Control = 47, "l2_control", Dropped;
+    /// From a MAC that is new, where there is room for no more.
+    MacLimit = 48, "mac_limit", Dropped;
+    /// From a MAC that has moved too often, and stays elsewhere.
+    DuplicateMac = 49, "duplicate_mac", Dropped;
+    /// VXLAN, but from an address that no host has: loopback, multicast, broadcast.
+    BadSource = 50, "bad_source", Passed;
 }
 
 impl Reason {

@@ -2,6 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::id::{PeerId, SegmentId};
+
 /// A VNI and its settings: 48 bytes. A slot that is not in use is all zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -55,6 +57,14 @@ impl Segment {
     pub const SUPPRESS: u32 = 1 << 9;
     /// There are entries in `NEXTHOPS`.
     pub const NEXTHOPS: u32 = 1 << 10;
+    /// Frames to link-local group addresses are carried.
+    pub const L2CP_PASS: u32 = 1 << 11;
+    /// It has as many MACs as it may, and frames from others are dropped.
+    pub const FULL: u32 = 1 << 12;
+    /// Packets are taken from those VTEPs alone that an entry of it names.
+    pub const LISTED: u32 = 1 << 13;
+    /// At its limit of MACs it becomes [`Segment::FULL`]; else others are not learned, and their frames pass. For the daemon alone.
+    pub const OVER_LIMIT_DROP: u32 = 1 << 14;
 }
 
 impl Segment {
@@ -78,6 +88,30 @@ impl SegmentFlags {
     #[inline(always)]
     pub const fn has(self, flag: u32) -> bool {
         self.0 & flag != 0
+    }
+}
+
+/// Key of `SOURCES`: a peer that entries of a segment name.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct SourceKey(u64);
+
+impl SourceKey {
+    /// The key of a peer in a segment.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(segment: SegmentId, peer: PeerId) -> Self {
+        Self((segment.get() as u64) << 32 | peer.get() as u64)
+    }
+
+    /// The segment and the peer.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+    pub const fn parts(self) -> (SegmentId, PeerId) {
+        (
+            SegmentId::new((self.0 >> 32) as u32),
+            PeerId::new(self.0 as u32),
+        )
     }
 }
 

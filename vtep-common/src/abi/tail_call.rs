@@ -3,7 +3,7 @@
 /// Programs that others go on to: the verifier walks through each on its own. The numbers index `PARTS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Part {
+pub enum TailCall {
     /// `tc_port_rest`: what `tc_port` leaves: what is to be flooded, and hosts that are found by IP.
     PortRest = 0,
     /// `tc_port_found`: frames that `tc_port_rest` gives back, with what it found.
@@ -14,8 +14,8 @@ pub enum Part {
     PortFlood = 3,
 }
 
-impl Part {
-    /// Every part, with the name of its program.
+impl TailCall {
+    /// Every one, with the name of its program.
     pub const ALL: [(Self, &'static str); 4] = [
         (Self::PortRest, "tc_port_rest"),
         (Self::PortFound, "tc_port_found"),

@@ -1,5 +1,6 @@
 //! What becomes of a frame: pure decisions, one file a hook or a stage of one.
 
+mod admit;
 pub mod count;
 pub mod learn;
 pub mod port;

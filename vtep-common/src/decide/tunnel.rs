@@ -3,14 +3,15 @@
 use crate::{
     abi::{
         addr::{MacAddr, VtepAddr},
+        address::Address,
         config::Config,
         fdb::FdbTarget,
-        id::{ListId, PortSlot},
+        id::{ListId, PortSlot, SegmentId},
         port::Port,
         reason::Reason,
         segment::Segment,
     },
-    decide::{learn, port::neigh::event_flags},
+    decide::{admit, learn, port::neigh::event_flags},
     frame::{
         ecn,
         inner::{Inner, Received},
@@ -74,16 +75,7 @@ pub(crate) fn decide_inner<R: Runtime>(rt: &R, stage: DecapStage, inner: &Arriva
         DecapStage::Xdp | DecapStage::Tc => &inner.outer,
         DecapStage::Device => &Encapsulation::NONE,
     };
-    if inner.len < ethernet::LEN || !read.whole {
-        return rt.leave(account, Reason::InnerTruncated);
-    }
-    if read.source.is_group() || read.source.is_zero() {
-        return rt.leave(account, Reason::InvalidSourceMac);
-    }
     let source = learn::source(rt, account, settings, read.source, inner.seen);
-    if source == Source::ELSEWHERE {
-        return rt.leave(account, Reason::StaticElsewhere);
-    }
     if (rt.meta().tag.is_some() || read.is_tagged()) && !settings.has(Segment::INNER_VLAN_PASS) {
         return rt.leave(account, Reason::InnerVlan);
     }
@@ -95,6 +87,9 @@ pub(crate) fn decide_inner<R: Runtime>(rt: &R, stage: DecapStage, inner: &Arriva
     let group = read.destination.is_group();
     if source == Source::NEW {
         learn::learn(rt, account, read.source, Some(&inner.vtep), group);
+        if inner.seen.is_over_limit() {
+            return rt.leave(account, Reason::MacLimit);
+        }
     }
     if stage == DecapStage::Device
         && group
@@ -317,6 +312,7 @@ pub fn find<R: Runtime>(rt: &R, key: &TunnelKey) -> Result<Arrival, Reason> {
     };
     let outer = rt.spill(&outer);
     let lookup = Lookup::of_tunnel(&outer.addresses, &read, tables);
+    let lookup = rt.opaque(&lookup);
     if says_destination && !lookup.to().is_local() {
         return Err(Reason::WrongDestination);
     }
@@ -330,15 +326,29 @@ pub fn find<R: Runtime>(rt: &R, key: &TunnelKey) -> Result<Arrival, Reason> {
     let Some(segment) = tables.segment(number) else {
         return Err(Reason::UnknownVni);
     };
+    let settings = segment.flags();
+    let seen = lookup.seen().limited(false, settings.has(Segment::FULL));
+    if settings.has(Segment::LISTED) && !seen.is_here() && !is_listed(rt, number, from) {
+        return Err(Reason::UnlistedSource);
+    }
+    admit::from_vtep(&read, len, settings, seen)?;
     Ok(Arrival {
         read: *read,
         vtep: outer.addresses.source,
         segment: number,
-        settings: segment.flags(),
+        settings,
         peer: from.peer_or_none(),
-        seen: lookup.seen(),
+        seen,
         destination: lookup.destination(),
         len,
         outer: Encapsulation::NONE,
     })
+}
+
+/// True if an entry of the segment names the VTEP. Mostly the FDB has the source MAC behind it, which says as much: nothing else is
+/// learned there.
+#[inline(always)]
+pub(crate) fn is_listed<R: Runtime>(rt: &R, segment: SegmentId, from: Address) -> bool {
+    from.peer()
+        .is_some_and(|peer| rt.tables().is_listed(segment, peer))
 }

@@ -2,7 +2,10 @@
 
 use crate::{
     abi::{reason::Reason, segment::Segment},
-    decide::tunnel::{DecapStage, decide_inner},
+    decide::{
+        admit,
+        tunnel::{DecapStage, decide_inner, is_listed},
+    },
     frame::{
         inner::Received,
         outer::{self, Outer},
@@ -55,10 +58,11 @@ pub fn find<R: Runtime>(rt: &R) -> Result<Arrival, Reason> {
         // What is wrong with a packet for somebody else is not our business.
         return Err(outer::for_us(reason, &outer.addresses, tables));
     }
-    let outer = rt.opaque(&outer);
+    let outer = rt.spill(&outer);
     let read = Received::read(frame, outer.inner_offset());
-    let read = rt.opaque(&read);
+    let read = rt.spill(&read);
     let lookup = Lookup::of_tunnel(&outer.addresses, &read, tables);
+    let lookup = rt.spill(&lookup);
     if !lookup.to().is_local() {
         return Err(Reason::NotOurAddress);
     }
@@ -66,20 +70,29 @@ pub fn find<R: Runtime>(rt: &R) -> Result<Arrival, Reason> {
     if from.is_local() {
         return Err(Reason::OwnSource);
     }
+    if from.peer().is_none() && outer.addresses.source.is_no_source() {
+        return Err(Reason::BadSource);
+    }
     let Some(number) = lookup.segment() else {
         return Err(Reason::UnknownVni);
     };
     let Some(segment) = tables.segment(number) else {
         return Err(Reason::UnknownVni);
     };
+    let settings = segment.flags();
+    let seen = lookup.seen().limited(false, settings.has(Segment::FULL));
+    if settings.has(Segment::LISTED) && !seen.is_here() && !is_listed(rt, number, from) {
+        return Err(Reason::UnlistedSource);
+    }
     let len = outer.end.wrapping_sub(outer.inner_offset());
+    admit::from_vtep(&read, len, settings, seen)?;
     Ok(Arrival {
         read: *read,
         vtep: outer.addresses.source,
         segment: number,
-        settings: segment.flags(),
+        settings,
         peer: from.peer_or_none(),
-        seen: lookup.seen(),
+        seen,
         destination: lookup.destination(),
         len,
         outer: Encapsulation {

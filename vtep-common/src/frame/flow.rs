@@ -18,12 +18,12 @@ pub fn port(hash: u32, min: u16, max: u16) -> u16 {
     min.wrapping_add(offset as u16)
 }
 
-/// Smallest source port of the kernel device. With the largest it spans all that a VNI can ask for.
+/// Smallest source port of the slow-path device. With the largest it spans all that a VNI can ask for.
 pub const DEVICE_PORT_MIN: u16 = 1;
-/// Largest source port of the kernel device.
+/// Largest source port of the slow-path device.
 pub const DEVICE_PORT_MAX: u16 = 65_535;
 
-/// The packet hash for which the kernel device picks `port`.
+/// The packet hash for which the slow-path device picks `port`.
 ///
 /// The device computes `min + (h * (max - min) >> 32)` with `h = hash ^ hash << 16` (`udp_flow_src_port`, kernel
 /// `include/net/udp.h`). This is the inverse, for a device made with [`DEVICE_PORT_MIN`] and [`DEVICE_PORT_MAX`].

@@ -84,7 +84,7 @@ impl Inner {
         ((self.flags & Self::TAG_IN_BAND) << 1) as usize
     }
 
-    /// Reads the headers of the frame that starts at `base`; `beside` is the tag that the kernel keeps beside it. `None`
+    /// Reads the headers of the frame that starts at `base`; `skb_tag` is its skb VLAN tag. `None`
     /// where the frame ends within its Ethernet header or tag.
     #[inline(always)]
     #[expect(
@@ -94,13 +94,13 @@ impl Inner {
     pub fn read<P: PacketRead + ?Sized>(
         frame: &P,
         base: usize,
-        beside: Option<Tag>,
+        skb_tag: Option<Tag>,
     ) -> Option<Self> {
         let window = frame.window::<{ ethernet::LEN }>(base)?;
         let mut ethertype = window.be16(ethernet::TYPE_OFFSET);
-        let mut tag = beside.unwrap_or(Tag { tpid: 0, tci: 0 });
-        let mut flags = if beside.is_some() { Self::TAGGED } else { 0 };
-        if beside.is_none() && vlan::is_tag(ethertype) {
+        let mut tag = skb_tag.unwrap_or(Tag { tpid: 0, tci: 0 });
+        let mut flags = if skb_tag.is_some() { Self::TAGGED } else { 0 };
+        if skb_tag.is_none() && vlan::is_tag(ethertype) {
             let behind = frame.window::<{ vlan::LEN }>(base.wrapping_add(ethernet::LEN))?;
             tag = Tag {
                 tpid: ethertype,

@@ -262,12 +262,18 @@ where
         return Err(Reason::NotVxlan);
     }
     let address = |at: usize| {
-        VtepAddr::from_v6_be([
+        let addr = VtepAddr::from_v6_be([
             window.raw32(at),
             window.raw32(at.wrapping_add(4)),
             window.raw32(at.wrapping_add(8)),
             window.raw32(at.wrapping_add(12)),
-        ])
+        ]);
+        // An IPv4 address in an IPv6 header is nobody's (RFC 4942 section 2.2), though our tables have those of IPv4 so.
+        if addr.is_v6() {
+            addr
+        } else {
+            VtepAddr::UNSPECIFIED
+        }
     };
     let destination = address(IP + ipv6::DESTINATION_OFFSET);
     let port = local.udp_port();

@@ -117,7 +117,7 @@ impl Tag {
 pub struct Meta {
     /// The interface on which the frame arrived.
     pub ifindex: u32,
-    /// The outermost VLAN tag where the kernel keeps it beside the frame (TC), else `None`.
+    /// The skb VLAN tag (TC), else `None`.
     pub tag: Option<Tag>,
     /// Bytes of payload in each segment of a GSO or GRO packet, 0 for an ordinary frame.
     pub gso_size: u32,

@@ -179,6 +179,8 @@ impl Source {
     pub const NEW: Self = Self(1);
     /// A static entry says that it is elsewhere.
     pub const ELSEWHERE: Self = Self(2);
+    /// It has moved too often, and is elsewhere.
+    pub const DUPLICATE: Self = Self(3);
 }
 
 /// What an FDB entry says of a frame whose source it is for.
@@ -187,21 +189,62 @@ pub struct Seen(u8);
 
 impl Seen {
     /// As [`Source::HERE`], and the stamp of the entry is to be renewed.
-    pub const STALE: Self = Self(Source::HERE.0 | 1 << 2);
+    pub const STALE: Self = Self(Source::HERE.0 | Self::KNOWN.0 | 1 << 2);
+    /// An entry says that it is where the frame came from.
+    const KNOWN: Self = Self(1 << 4);
+    /// As [`Source::HERE`], by a static entry.
+    pub const STATIC: Self = Self(Source::HERE.0 | Self::KNOWN.0 | 1 << 3);
+    /// There is no entry.
+    const ABSENT: Self = Self(1 << 5);
+    /// There is room for no more, and the frame is not to be carried.
+    const OVER_LIMIT: Self = Self(1 << 6);
 
     /// What `found` says of a frame that came from `here`. The time is asked for of entries that age alone.
     #[must_use]
     #[inline(always)]
     pub fn of(found: FdbWord, here: FdbTarget, now: impl FnOnce() -> u64) -> Self {
-        const { assert!(Source::NEW.0 == 1 && Source::ELSEWHERE.0 == 2) };
+        const { assert!(Source::NEW.0 == 1 && Source::ELSEWHERE.0 == 2 && Source::DUPLICATE.0 == 3) };
         if found.points_to(here) {
             if found.ages() && found.is_stale(now()) {
                 return Self::STALE;
             }
-            return Self(Source::HERE.0);
+            return Self(Self::KNOWN.0 | u8::from(found.is_static()) << 3);
         }
-        let moves = found.yields_to_frame(here.port().is_some());
-        Self(u8::from(found.is_static()) << 1 | u8::from(moves))
+        let at_port = here.port().is_some();
+        let moves = found.yields_to_frame(at_port);
+        // From a VTEP, a MAC of the user's at a port of ours too: an anycast gateway has one everywhere.
+        let elsewhere = found.is_static() & (at_port | !found.is_at_port());
+        let absent = u8::from(found.is_empty()) << 5;
+        let frozen = u8::from(found.is_frozen());
+        Self(u8::from(elsewhere) << 1 | u8::from(moves) | frozen | frozen << 1 | absent)
+    }
+
+    /// With what the limits say: `port_full` where the frame came from may have no more MACs, `vni_full` the whole VNI. A MAC that moves is no
+    /// more to its VNI.
+    #[must_use]
+    #[inline(always)]
+    pub const fn limited(self, port_full: bool, vni_full: bool) -> Self {
+        let new = self.0 & 3 == Source::NEW.0;
+        let absent = self.0 & Self::ABSENT.0 != 0;
+        if new && (port_full || vni_full && absent) {
+            Self(self.0 | Self::OVER_LIMIT.0)
+        } else {
+            self
+        }
+    }
+
+    /// The frame is from a MAC that is new, where there is room for no more.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_over_limit(self) -> bool {
+        self.0 & Self::OVER_LIMIT.0 != 0
+    }
+
+    /// The FDB has the source MAC where the frame came from.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_here(self) -> bool {
+        self.0 & 3 == Source::HERE.0 && self.0 & Self::KNOWN.0 != 0
     }
 
     /// As the number that [`Seen::from_code`] takes.
@@ -211,11 +254,11 @@ impl Seen {
         self.0
     }
 
-    /// From a number, of which the lowest three bits count.
+    /// From a number, of which the lowest seven bits count.
     #[must_use]
     #[inline(always)]
     pub const fn from_code(code: u8) -> Self {
-        Self(code & 7)
+        Self(code & 0x7f)
     }
 
     /// Without the stamp.

@@ -44,6 +44,8 @@ pub trait Tables {
     fn segment_of_port(&self, slot: PortSlot) -> SegmentId;
     /// An FDB entry, or the word that says that there is none.
     fn fdb_word(&self, key: &FdbKey) -> FdbWord;
+    /// True if an entry of the segment, one of the user's or of a control plane's, names this peer.
+    fn is_listed(&self, segment: SegmentId, peer: PeerId) -> bool;
     /// Nanoseconds of `CLOCK_MONOTONIC`, not to be trusted to more than some milliseconds.
     fn now(&self) -> u64;
 }

@@ -243,3 +243,31 @@ pub struct End {
     /// The one peer that it went to, or [`PeerId::NONE`].
     pub to_peer: PeerId,
 }
+
+/// What is left to do with a frame once it has been counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Let the kernel send it where it was redirected to.
+    Redirect,
+    /// Leave it to others.
+    Pass,
+    /// Nothing: it ends here. For a flood too: its copies have left.
+    Drop,
+}
+
+impl Action {
+    /// The action for a frame that ended with `reason`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(reason: Reason) -> Self {
+        if reason.is_left() {
+            Self::Pass
+        } else if reason.is_delivered()
+            && !matches!(reason, Reason::Flooded | Reason::FloodedLocally)
+        {
+            Self::Redirect
+        } else {
+            Self::Drop
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What the kernel side does to a frame when it carries out a verdict, told in slices: the model that the kernel is compared with.
 
 use crate::frame::vlan::TagEdit;
-use crate::runtime::verdict::{Deliver, Flood};
+use crate::runtime::verdict::{Action, Deliver, Flood};
 use crate::sim::decision::{Decision, Verdict};
 use std::fmt;
 
@@ -22,17 +22,6 @@ use crate::{
     runtime::tables::Tables,
     wire::{arp, checksum::Sum, ethernet, vlan},
 };
-
-/// What the hook returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// The frame goes to another interface.
-    Redirect,
-    /// The frame ends here. For a flood too: its copies have left.
-    Drop,
-    /// The frame goes on its way through the host.
-    Pass,
-}
 
 /// What became of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]

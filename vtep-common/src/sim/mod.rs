@@ -9,7 +9,8 @@ pub mod decision;
 mod host;
 mod tables;
 
-pub use apply::{Action, Outcome, Unfit, apply_port, apply_tunnel, apply_uplink, copies_in_place};
+pub use crate::runtime::verdict::Action;
+pub use apply::{Outcome, Unfit, apply_port, apply_tunnel, apply_uplink, copies_in_place};
 pub use counters::HostCounters;
 pub use host::{decide_port, decide_tunnel, decide_uplink};
 

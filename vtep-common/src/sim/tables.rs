@@ -49,6 +49,8 @@ pub struct HostTables {
     pub neighs: HashMap<NeighKey, NeighValue>,
     /// `NEXTHOPS`, each with the length of its prefix, in bits of the whole key.
     pub nexthops: Vec<(u32, NexthopKey, NexthopValue)>,
+    /// `SOURCES`: the peers that entries of a segment name.
+    pub sources: HashSet<(SegmentId, PeerId)>,
     /// The clock, nanoseconds of `CLOCK_MONOTONIC`.
     pub now: u64,
 }
@@ -81,6 +83,10 @@ impl Tables for HostTables {
 
     fn peer(&self, peer: PeerId) -> Option<&Peer> {
         self.peers.get(&peer).filter(|peer| peer.has(Peer::IN_USE))
+    }
+
+    fn is_listed(&self, segment: SegmentId, peer: PeerId) -> bool {
+        self.sources.contains(&(segment, peer))
     }
 
     fn now(&self) -> u64 {

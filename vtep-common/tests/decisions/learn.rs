@@ -147,25 +147,32 @@ fn a_stamp_is_left_for_a_second() {
 }
 
 #[test]
-fn a_frozen_mac_is_not_told_and_its_frames_pass() {
-    let decision = at_access(unicast(PLAIN, FROZEN + PEER_V4.get()));
-    assert_eq!(events(&decision), []);
-    assert!(matches!(decision.verdict, Verdict::Encap(_)));
-    let decision = from_vtep(unicast(PLAIN, FROZEN + PORT_ACCESS.get()));
-    assert_eq!(events(&decision), []);
-    assert!(matches!(decision.verdict, Verdict::Deliver(_)));
+fn a_frozen_mac_is_not_told_and_its_frames_from_elsewhere_are_dropped() {
+    for decision in [
+        at_access(unicast(PLAIN, FROZEN + PEER_V4.get())),
+        from_vtep(unicast(PLAIN, FROZEN + PORT_ACCESS.get())),
+    ] {
+        assert_eq!(events(&decision), []);
+        assert_eq!(left(&decision), Reason::DuplicateMac);
+    }
+    // Where it stays, it may send.
+    let here = at_access(unicast(PLAIN, FROZEN + PORT_ACCESS.get()));
+    assert!(matches!(here.verdict, Verdict::Encap(_)));
+    let here = from_vtep(unicast(PLAIN, FROZEN + PEER_V4.get()));
+    assert!(matches!(here.verdict, Verdict::Deliver(_)));
 }
 
 #[test]
 fn a_frame_against_a_static_entry_is_dropped_and_teaches_nothing() {
-    for source in [unicast(PLAIN, PORT_NARROW), unicast(PLAIN, PEER_V6)] {
-        let decision = at_access(source);
-        assert_eq!(left(&decision), Reason::StaticElsewhere);
-        assert_eq!(events(&decision), []);
-        let decision = from_vtep(source);
+    let (at_port, at_peer) = (unicast(PLAIN, PORT_NARROW), unicast(PLAIN, PEER_V6));
+    for decision in [at_access(at_port), at_access(at_peer), from_vtep(at_peer)] {
         assert_eq!(left(&decision), Reason::StaticElsewhere);
         assert_eq!(events(&decision), []);
     }
+    // An anycast gateway has its MAC here and behind the other VTEPs.
+    let decision = from_vtep(at_port);
+    assert!(matches!(decision.verdict, Verdict::Deliver(_)));
+    assert_eq!(events(&decision), []);
     // Where the entry says it is, it may send.
     assert!(matches!(
         at_access(unicast(PLAIN, PORT_ACCESS)).verdict,

@@ -17,33 +17,6 @@ use vtep_common::{
 /// A verdict that a hook never gets: the decision and the hook do not fit.
 pub const MISFIT: Reason = Reason::TableGap;
 
-/// What is left to do with a frame once it has been counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Let the kernel send it where it was redirected to.
-    Redirect,
-    /// Leave it to others.
-    Pass,
-    /// Nothing: it ends here.
-    Drop,
-}
-
-impl Action {
-    /// The action for a frame that ended with `reason`.
-    #[inline(always)]
-    pub const fn of(reason: Reason) -> Self {
-        if reason.is_left() {
-            Self::Pass
-        } else if reason.is_delivered()
-            && !matches!(reason, Reason::Flooded | Reason::FloodedLocally)
-        {
-            Self::Redirect
-        } else {
-            Self::Drop
-        }
-    }
-}
-
 /// The end of a frame that went to one port, one peer or neither.
 ///
 /// What is to be done with it follows from the reason, in one place, rather than wherever a frame can end.

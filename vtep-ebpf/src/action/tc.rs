@@ -10,7 +10,7 @@ use vtep_common::{
         peer::Peer,
         port::PortKey,
         reason::Reason,
-        tail_call::Part,
+        tail_call::TailCall,
     },
     decide::{tunnel, uplink},
     frame::{
@@ -377,13 +377,13 @@ impl Runtime for Tc {
 
     #[inline(always)]
     fn to_neigh(&self, account: &Account) -> End {
-        self.frame.tail_call(Part::PortNeigh);
+        self.frame.tail_call(TailCall::PortNeigh);
         self.leave(account, MISFIT)
     }
 
     #[inline(always)]
     fn to_unknown(&self, account: &Account) -> End {
-        self.frame.tail_call(Part::PortRest);
+        self.frame.tail_call(TailCall::PortRest);
         self.leave(account, MISFIT)
     }
 
@@ -394,9 +394,9 @@ impl Runtime for Tc {
         }
         if hand_off(resolved) {
             self.frame.tail_call(if resolved.target.list().is_some() {
-                Part::PortFlood
+                TailCall::PortFlood
             } else {
-                Part::PortFound
+                TailCall::PortFound
             });
         }
         self.leave(account, MISFIT)

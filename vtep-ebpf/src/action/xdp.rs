@@ -150,7 +150,8 @@ impl Runtime for Xdp {
 
     #[inline(always)]
     fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
-        Lookup::of_port(key, source, destination, &KernelTables)
+        let lookup = Lookup::of_port(key, source, destination, &KernelTables);
+        *self.scratch.spill(&lookup)
     }
 
     #[inline(always)]

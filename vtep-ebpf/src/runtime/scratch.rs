@@ -10,17 +10,17 @@ use vtep_common::runtime::{Slot, SlotName};
 use crate::frame::headers::HeadersSlot;
 
 #[map]
-static SCRATCH: PerCpuArray<Slots> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<ScratchMemory> = PerCpuArray::with_max_entries(1, 0);
 
 /// Words of a slot.
 const SLOT_WORDS: usize = 16;
 
 /// The slots: one entry of a map.
 #[repr(C)]
-pub struct Slots([[u64; SLOT_WORDS]; SlotName::COUNT]);
+pub struct ScratchMemory([[u64; SLOT_WORDS]; SlotName::COUNT]);
 
 /// The scratch memory of this CPU. It is this run's alone: programs do not nest, and one that is tail-called starts anew.
-pub struct Scratch(*mut Slots);
+pub struct Scratch(*mut ScratchMemory);
 
 /// A value that stands in its slot, where global functions read it.
 #[derive(Clone, Copy)]

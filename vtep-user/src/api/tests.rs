@@ -22,10 +22,11 @@ use super::event_feed::Events;
 use super::socket::Socket;
 use super::{BatchLine, server};
 use crate::model::{
-    Df, DropsRow, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, InnerVlan, MacAddr,
-    Mode, NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel, NexthopRow, NexthopSpec, PeerRow,
-    PeerSpec, PeerState, PortChange, PortHook, PortPart, PortRange, PortRow, PortSpec, Prefix,
-    Query, Reserved, StatsFilter, StatsRow, VlanId, Vni, VniFilter, VniRow, VniSpec,
+    Df, DropsRow, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, InnerVlan, L2cp,
+    MacAddr, Mode, NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel, NexthopRow, NexthopSpec,
+    OverLimit, PeerRow, PeerSpec, PeerState, PortChange, PortGuard, PortHook, PortPart, PortRange,
+    PortRow, PortSpec, Prefix, Query, Reserved, Sources, StatsFilter, StatsRow, VlanId, Vni,
+    VniFilter, VniRow, VniSpec,
 };
 use crate::{
     ask::{Ask, Command, Handle, Reply, channel},
@@ -459,6 +460,9 @@ fn the_keys_of_a_vni_are_there_in_the_promised_order() {
         df: Df::Set,
         srcport: PortRange::DYNAMIC,
         reserved: Reserved::Ignore,
+        over_limit: OverLimit::Flood,
+        sources: Sources::Listed,
+        l2cp: L2cp::Drop,
     };
 
     assert_json(
@@ -467,7 +471,8 @@ fn the_keys_of_a_vni_are_there_in_the_promised_order() {
             r#"{"vni":100,"mode":"l2","flood":"her","group":null,"learning":false,"suppress":true,"#,
             r#""ageing_s":300,"max_macs":null,"inner_vlan":"drop","ports":["tap0"],"#,
             r#""remotes":["192.0.2.2","2001:db8::2"],"ttl":64,"tos":"inherit","df":"set","#,
-            r#""srcport":[49152,65535],"reserved":"ignore"}"#,
+            r#""srcport":[49152,65535],"reserved":"ignore","#,
+            r#""over_limit":"flood","sources":"listed","l2cp":"drop"}"#,
         ),
     );
 }
@@ -485,13 +490,16 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         ips: vec![],
         max_macs: None,
         isolated: false,
+        guard: PortGuard::Off,
+        over_limit: OverLimit::Drop,
     };
 
     assert_json(
         &row,
         concat!(
             r#"{"dev":"tap0","vni":100,"vlan":null,"hook":"tc","ifindex":7,"delivery":null,"#,
-            r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false}"#,
+            r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false,"#,
+            r#""guard":"off","over_limit":"drop"}"#,
         ),
     );
 }
@@ -807,6 +815,8 @@ fn every_op() -> Vec<Op> {
         ips: vec![ip],
         max_macs: Some(1),
         isolated: None,
+        guard: None,
+        over_limit: None,
     };
     let change = PortChange {
         vlan,

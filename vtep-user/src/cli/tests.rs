@@ -82,6 +82,8 @@ fn port_verbs_take_their_options() {
         ips: vec![ip("10.0.0.1"), ip("fd00::1")],
         max_macs: Some(5),
         isolated: None,
+        guard: None,
+        over_limit: None,
     };
     assert_eq!(
         request(

@@ -12,7 +12,7 @@ use vtep_common::abi::{
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     port::{Port, PortKey, PortName},
-    segment::Segment,
+    segment::{Segment, SourceKey},
 };
 
 use crate::model::{EventDetails, Op, PortHook, Vni};
@@ -45,6 +45,8 @@ pub enum Write {
     Nexthop(u32, NexthopKey, Option<NexthopValue>),
     /// Sets a flood list by number; `None` deletes the key.
     Flood(ListId, Option<Box<FloodList>>),
+    /// Says that entries of a segment name a peer, or that none does any more.
+    Source(SourceKey, bool),
     /// Sets a peer by number; all zero frees it.
     Peer(PeerId, Box<Peer>),
     /// Sets the number of a peer's address; `None` deletes the key.

@@ -28,6 +28,7 @@ use super::{
         ports::Ports,
         run::{LearnCounters, Run},
         segments::{self, Segments},
+        sources::SourceTable,
     },
 };
 use crate::model::{VlanId, Vni};
@@ -66,6 +67,8 @@ pub struct State {
     /// The addresses of ports.
     pub(super) addresses: PortAddresses,
     pub(super) nexthops: Nexthops,
+    /// The VTEPs that VNIs have to do with.
+    pub(super) sources: SourceTable,
     /// What only this run of the daemon knows.
     pub(super) run: Ignored<Run>,
 }
@@ -88,6 +91,7 @@ impl State {
             hosts: Hosts::default(),
             addresses: PortAddresses::default(),
             nexthops: Nexthops::default(),
+            sources: SourceTable::default(),
             run: Ignored::default(),
         }
     }

@@ -27,7 +27,7 @@ type Done<T> = oneshot::Sender<T>;
 pub(super) type Looked = Result<Option<(Link, LinkFacts)>, Refusal>;
 
 /// What the core orders.
-enum Order {
+enum AttachOrder {
     Look(String, Done<Looked>),
     Attach(Vec<Attachment>, Done<Result<(), DatapathError>>),
     LetGo(Vec<Ifindex>, Done<Result<(), DatapathError>>),
@@ -35,7 +35,7 @@ enum Order {
 
 /// The core's end.
 pub(super) struct Attacher {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<AttachOrder>,
 }
 
 impl Attacher {
@@ -54,7 +54,7 @@ impl Attacher {
 
     /// Looks an interface up that is to be a port.
     pub(super) fn look(&self, dev: String) -> impl Future<Output = Looked> + use<> {
-        let answer = self.order(|done| Order::Look(dev, done));
+        let answer = self.order(|done| AttachOrder::Look(dev, done));
         async move { answer.await.unwrap_or_else(|_| Err(ended())) }
     }
 
@@ -63,7 +63,7 @@ impl Attacher {
         &self,
         attach: Vec<Attachment>,
     ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        finished(self.order(|done| Order::Attach(attach, done)))
+        finished(self.order(|done| AttachOrder::Attach(attach, done)))
     }
 
     /// Takes no more frames from interfaces.
@@ -71,10 +71,10 @@ impl Attacher {
         &self,
         detach: Vec<Ifindex>,
     ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        finished(self.order(|done| Order::LetGo(detach, done)))
+        finished(self.order(|done| AttachOrder::LetGo(detach, done)))
     }
 
-    fn order<T>(&self, order: impl FnOnce(Done<T>) -> Order) -> oneshot::Receiver<T> {
+    fn order<T>(&self, order: impl FnOnce(Done<T>) -> AttachOrder) -> oneshot::Receiver<T> {
         let (done, answer) = oneshot::channel();
         // If the thread has ended, whoever waits for the answer is told.
         drop(self.orders.send(order(done)));
@@ -99,8 +99,8 @@ struct Hands {
 }
 
 /// Carries out orders until nobody gives any more.
-async fn run(mut hands: Hands, mut orders: mpsc::UnboundedReceiver<Order>) {
-    let mut queue = Queue::default();
+async fn run(mut hands: Hands, mut orders: mpsc::UnboundedReceiver<AttachOrder>) {
+    let mut queue = AttachQueue::default();
     loop {
         let order = if let Ok(order) = orders.try_recv() {
             order
@@ -115,11 +115,11 @@ async fn run(mut hands: Hands, mut orders: mpsc::UnboundedReceiver<Order>) {
         };
         match order {
             // Nobody may wait for these any more.
-            Order::Look(dev, done) => drop(done.send(hands.look(&dev).await)),
-            Order::Attach(attach, done) => {
+            AttachOrder::Look(dev, done) => drop(done.send(hands.look(&dev).await)),
+            AttachOrder::Attach(attach, done) => {
                 drop(done.send(hands.attach(&attach, &mut queue)));
             }
-            Order::LetGo(detach, done) => queue.push(detach, done),
+            AttachOrder::LetGo(detach, done) => queue.push(detach, done),
         }
     }
 }
@@ -148,7 +148,11 @@ impl Hands {
         }
     }
 
-    fn attach(&mut self, attach: &[Attachment], queue: &mut Queue) -> Result<(), DatapathError> {
+    fn attach(
+        &mut self,
+        attach: &[Attachment],
+        queue: &mut AttachQueue,
+    ) -> Result<(), DatapathError> {
         for wanted in attach {
             if queue.take(wanted.ifindex) {
                 let detached = self.programs.detach(wanted.ifindex);
@@ -163,7 +167,7 @@ impl Hands {
 
 /// Interfaces that are to be let go.
 #[derive(Default)]
-struct Queue {
+struct AttachQueue {
     waiting: VecDeque<Ifindex>,
     orders: Vec<LetGo>,
 }
@@ -175,7 +179,7 @@ struct LetGo {
     done: Done<Result<(), DatapathError>>,
 }
 
-impl Queue {
+impl AttachQueue {
     fn push(&mut self, detach: Vec<Ifindex>, done: Done<Result<(), DatapathError>>) {
         self.waiting.extend(&detach);
         self.orders.push(LetGo {
@@ -219,7 +223,7 @@ mod tests {
 
     #[test]
     fn an_order_ends_with_its_last_interface_whichever_way_that_went() {
-        let mut queue = Queue::default();
+        let mut queue = AttachQueue::default();
         let (first, mut first_done) = oneshot::channel();
         let (second, mut second_done) = oneshot::channel();
         queue.push([1, 2].map(Ifindex::new).to_vec(), first);

@@ -44,8 +44,8 @@ use vtep_common::abi::{
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     port::{Port, PortName},
-    segment::Segment,
-    tail_call::Part,
+    segment::{Segment, SourceKey},
+    tail_call::TailCall,
 };
 
 use self::{hash_table::HashTable, pins::Pinned};
@@ -95,6 +95,7 @@ struct Maps {
     peer_index: HashMap<MapData, VtepAddr, PeerId>,
     neighs: HashMap<MapData, NeighKey, NeighValue>,
     nexthops: LpmTrie<MapData, NexthopKey, NexthopValue>,
+    sources: HashMap<MapData, SourceKey, u32>,
     events: RingBuf<MapData>,
     parts: ProgramArray<MapData>,
     event_counters: PerCpuArray<MapData, Counter>,
@@ -116,7 +117,7 @@ fn programs() -> impl Iterator<Item = &'static str> {
 
 /// TC programs: those that others go on to, and those that are attached.
 fn tc_programs() -> impl Iterator<Item = &'static str> {
-    Part::ALL
+    TailCall::ALL
         .into_iter()
         .map(|(_, name)| name)
         .chain(TC_PROGRAMS)
@@ -190,7 +191,7 @@ impl Datapath {
 
     /// Says which program each tail call leads to. A program of the last daemon gives way to its successor at once.
     pub fn set_tail_calls(&mut self) -> Result<(), DatapathError> {
-        for (part, name) in Part::ALL {
+        for (stage, name) in TailCall::ALL {
             let program = self
                 .tc_program(name)?
                 .fd()
@@ -198,7 +199,7 @@ impl Datapath {
                 .map_err(|source| DatapathError::program("open", name, source))?;
             self.maps
                 .parts
-                .set(part as u32, &program, 0)
+                .set(stage as u32, &program, 0)
                 .map_err(|source| DatapathError::map("write", name::PARTS, source))?;
         }
         Ok(())

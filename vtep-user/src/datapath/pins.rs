@@ -20,7 +20,7 @@ use vtep_common::abi::{
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     port::{Port, PortName},
-    segment::Segment,
+    segment::{Segment, SourceKey},
 };
 
 use super::{error::DatapathError, link};
@@ -135,6 +135,7 @@ fn sizes(map: &str) -> (usize, usize) {
             size_of::<u32>() + size_of::<NexthopKey>(),
             size_of::<NexthopValue>(),
         ),
+        name::SOURCES => (size_of::<SourceKey>(), size_of::<u32>()),
         // A ring buffer has neither keys nor values.
         name::EVENTS => (0, 0),
         name::GUARDS => (size_of::<u64>(), size_of::<Guard>()),

@@ -80,6 +80,7 @@ impl Maps {
             peer_index: take(ebpf, name::PEER_INDEX)?,
             neighs: take(ebpf, name::NEIGHS)?,
             nexthops: take(ebpf, name::NEXTHOPS)?,
+            sources: take(ebpf, name::SOURCES)?,
             events: take(ebpf, name::EVENTS)?,
             parts: take(ebpf, name::PARTS)?,
             event_counters: take(ebpf, name::EVENT_COUNTERS)?,
@@ -320,6 +321,9 @@ impl Datapath {
                     None => gone(maps.nexthops.remove(&key), name::NEXTHOPS),
                 }
             }
+            Write::Source(key, named) => {
+                set(&mut maps.sources, name::SOURCES, *key, named.then_some(0))
+            }
             Write::Vni(vni, segment) => {
                 let word = segment.map_or(0, |segment| numbered(segment.get()));
                 put_word(&mut maps.vnis, name::VNIS, vni_key(*vni), word)
@@ -378,6 +382,10 @@ impl Datapath {
                 .map(|entry| entry.map(|(key, value)| (key.prefix_len(), key.data(), value)))
                 .collect::<Result<_, _>>()
                 .map_err(|source| DatapathError::map("read", name::NEXTHOPS, source))?,
+            sources: entries::<_, u32>(&maps.sources, name::SOURCES)?
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect(),
             vnis: many(maps.vnis.entries(), name::VNIS)?
                 .into_iter()
                 .filter_map(|(key, word)| Some((vni_of(key), SegmentId::new(number(word)?))))

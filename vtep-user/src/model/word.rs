@@ -111,6 +111,46 @@ words! {
 }
 
 words! {
+    /// Which VTEPs a VNI takes packets from.
+    Sources {
+        /// Those that a static entry of the VNI names.
+        Listed = "listed",
+        /// Any.
+        Any = "any",
+    }
+}
+
+words! {
+    /// What happens to frames to the link-local group addresses 01:80:c2:00:00:00 to :0f.
+    L2cp {
+        /// They are dropped, as a Linux bridge does.
+        Drop = "drop",
+        /// They are carried.
+        Pass = "pass",
+    }
+}
+
+words! {
+    /// What happens to a frame from a MAC that is not learned, because a limit is reached.
+    OverLimit {
+        /// It is dropped.
+        Drop = "drop",
+        /// It is carried.
+        Flood = "flood",
+    }
+}
+
+words! {
+    /// Which frames a port takes.
+    PortGuard {
+        /// All.
+        Off = "off",
+        /// Those from its static MACs.
+        Mac = "mac",
+    }
+}
+
+words! {
     /// The kernel hook that takes a port's frames.
     PortHook {
         /// The daemon chooses.

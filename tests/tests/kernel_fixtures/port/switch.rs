@@ -265,7 +265,12 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
         .drops_at_ports(Reason::SamePort),
         flooded("a broadcast", &udp4(Mac::BROADCAST), &everybody),
         flooded("unknown unicast", &udp4(Mac::nth(0x99)), &everybody),
-        flooded("LLDP", &lldp(Mac::LLDP, 46), &everybody),
+        flooded(
+            "a group",
+            &lldp(Mac([0x01, 0x80, 0xc2, 0, 0, 0x10]), 46),
+            &everybody,
+        ),
+        case("LLDP", access, &lldp(Mac::LLDP, 46)).drops_at_ports(Reason::L2Control),
         flooded(
             "a group with VTEPs of its own",
             &udp4(mac(group(PLAIN))),

@@ -1,7 +1,12 @@
 //! The first half of every decision at a port: which VNI the frame is for.
 
 use crate::{
-    abi::{port::PortKey, reason::Reason, segment::Segment},
+    abi::{
+        port::{Port, PortKey},
+        reason::Reason,
+        segment::Segment,
+    },
+    decide::admit,
     frame::{
         inner::Inner,
         packet::PacketRead as _,
@@ -69,15 +74,17 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
     if strip.leaves_unmapped_tag(inner, segment) {
         return Err(Reason::VlanUnmapped);
     }
-    if inner.source.is_group() || inner.source.is_zero() {
-        return Err(Reason::InvalidSourceMac);
-    }
+    let settings = segment.flags();
+    let seen = lookup
+        .seen()
+        .limited(port.has(Port::FULL), settings.has(Segment::FULL));
+    admit::from_port(inner, port, settings, seen)?;
     let strip = strip.unless_priority_tag_passes(inner, segment);
     let ingress = Ingress {
         slot,
         segment: number,
-        settings: segment.flags(),
-        seen: lookup.seen(),
+        settings,
+        seen,
         destination: lookup.destination(),
         edit: VlanEdit::new(strip, inner),
         kept_from: port.kept_from(),

@@ -69,9 +69,6 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
         };
     }
     let source = learn::source(rt, account, settings, inner.source, ingress.seen);
-    if source == Source::ELSEWHERE {
-        return rt.leave(account, Reason::StaticElsewhere);
-    }
     let target = if given.target.is_none() {
         ingress.destination
     } else {
@@ -82,6 +79,9 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
     }
     if source == Source::NEW {
         learn::learn(rt, account, inner.source, None, false);
+        if ingress.seen.is_over_limit() {
+            return rt.leave(account, Reason::MacLimit);
+        }
     }
     match target.get() {
         Some(FdbTarget::Peer(id)) => match rt.tables().peer(id) {

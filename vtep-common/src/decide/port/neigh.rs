@@ -13,7 +13,7 @@ use crate::{
         neigh::{Answer, Message},
         packet::PacketRead as _,
     },
-    runtime::{Runtime, lookup::Source, tables::Tables as _, verdict::Account},
+    runtime::{Runtime, tables::Tables as _, verdict::Account},
     wire::ethernet,
 };
 
@@ -33,9 +33,10 @@ pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
     let Some(message) = &rt.message(l3, inner.ethertype, inner.source) else {
         return rt.to_unknown(account);
     };
-    let source = learn::source(rt, account, settings, inner.source, ingress.seen);
-    if source == Source::ELSEWHERE {
-        return rt.leave(account, Reason::StaticElsewhere);
+    learn::source(rt, account, settings, inner.source, ingress.seen);
+    if ingress.seen.is_over_limit() && settings.has(Segment::LEARNING) {
+        learn::learn(rt, account, inner.source, None, false);
+        return rt.leave(account, Reason::MacLimit);
     }
     if message.has(Message::CLAIM) && settings.has(Segment::LEARNING) {
         let flags = event_flags(message);

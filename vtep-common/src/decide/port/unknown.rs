@@ -33,9 +33,6 @@ pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
     let inner = &*inner;
     let number = account.segment;
     let source = learn::source(rt, account, settings, inner.source, ingress.seen);
-    if source == Source::ELSEWHERE {
-        return rt.leave(account, Reason::StaticElsewhere);
-    }
     let group = inner.destination.is_group();
     let l3 = ethernet::LEN.wrapping_add(inner.in_band_tag_len());
     let mut list = ListId::from(number);
@@ -54,6 +51,9 @@ pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
     }
     if source == Source::NEW {
         learn::learn(rt, account, inner.source, None, group);
+        if ingress.seen.is_over_limit() {
+            return rt.leave(account, Reason::MacLimit);
+        }
     }
     if !settings.has(Segment::FLOODS) {
         if group {

@@ -103,8 +103,8 @@ pub(super) fn slow_path(
                 | Reason::TableGap
                 | Reason::TooBig
         )),
-        // The device has no say in these.
-        Reason::ReservedBits | Reason::EcnNotCapable => {}
+        // The device has no say in these: to it comes what the host takes.
+        Reason::ReservedBits | Reason::EcnNotCapable | Reason::BadSource => {}
         _ => assert_eq!(at_device, at_tc),
     }
 }

@@ -16,7 +16,8 @@ use crate::{
 use super::rng::Rng;
 use super::sample::{Sample, Side};
 use super::world::{
-    HOSTS, Interfaces, LONE, PLAIN, QUIET, ROUTED, TRUNK, World, group, host_mac, ip, unicast,
+    CROWDED, HOSTS, Interfaces, LONE, PLAIN, QUIET, ROUTED, TRUNK, World, group, host_mac, ip,
+    unicast,
 };
 
 impl World {
@@ -120,7 +121,13 @@ impl World {
             (lone, 30, LONE),
             (uplink, 0, PLAIN),
         ];
-        let (ifindex, vlan, number) = rng.pick(&choices);
+        // Mostly dropped: seldom.
+        let limited = [(lone, 41, PLAIN), (lone, 42, PLAIN), (lone, 43, CROWDED)];
+        let (ifindex, vlan, number) = if rng.percent(8) {
+            rng.pick(&limited)
+        } else {
+            rng.pick(&choices)
+        };
         let mut frame = self.inner_frame(rng, number);
         let tc = stage == port::PortStage::Tc;
         let mut tag = None;
@@ -169,7 +176,7 @@ impl World {
             let unknown = rng.pick(&[0, 101, 600, 0x0064_0000]);
             return (unknown, PLAIN);
         }
-        let number = rng.pick(&[PLAIN, PLAIN, TRUNK, QUIET, LONE, ROUTED]);
+        let number = rng.pick(&[PLAIN, PLAIN, TRUNK, QUIET, LONE, ROUTED, CROWDED]);
         (self.tables.segments[&number].vni, number)
     }
 
@@ -185,7 +192,8 @@ impl World {
             0..72 => rng.pick(&lookup),
             72..78 => MacAddr::BROADCAST,
             78..82 => MacAddr::from_parts(0x3333, 0xff00_0001),
-            82..97 => unicast(number, 200_u32),
+            82..95 => unicast(number, 200_u32),
+            95..97 => MacAddr::from_parts(0x0180, 0xc200_0000 | u32::from(rng.byte() & 0x1f)),
             _ => MacAddr::from_parts(rng.word(), u32::from(rng.word())),
         };
         let source = match rng.below(100) {
@@ -227,10 +235,15 @@ fn any_vteps(rng: &mut Rng) -> (IpAddr, IpAddr) {
     } else {
         ["192.0.2.2", "192.0.2.5", "198.51.100.9", "192.0.2.1"]
     };
-    let source = if rng.percent(95) {
-        rng.pick(&sources[..3])
+    let nobody = if v6 {
+        ["::1", "::", "ff02::1"]
     } else {
-        sources[3]
+        ["127.0.0.1", "255.255.255.255", "239.1.1.1"]
+    };
+    let source = match rng.below(100) {
+        0..93 => rng.pick(&sources[..3]),
+        93..95 => rng.pick(&nobody),
+        _ => sources[3],
     };
     let destination = match (v6, rng.percent(95)) {
         (false, true) => "192.0.2.1",

@@ -37,6 +37,10 @@ const AT_UPLINK_XDP: &[Reason] = &[
     Reason::SplitHorizon,
     Reason::TableGap,
     Reason::StaticElsewhere,
+    Reason::DuplicateMac,
+    Reason::L2Control,
+    Reason::MacLimit,
+    Reason::UnlistedSource,
 ];
 
 const AT_UPLINK: &[Reason] = &[
@@ -63,6 +67,11 @@ const AT_UPLINK: &[Reason] = &[
     Reason::TooBig,
     Reason::TableGap,
     Reason::StaticElsewhere,
+    Reason::DuplicateMac,
+    Reason::L2Control,
+    Reason::MacLimit,
+    Reason::UnlistedSource,
+    Reason::BadSource,
 ];
 
 // The slow-path device has read the outer headers and merged ECN.
@@ -82,6 +91,10 @@ const AT_TUNNEL: &[Reason] = &[
     Reason::TableGap,
     Reason::WrongDestination,
     Reason::StaticElsewhere,
+    Reason::DuplicateMac,
+    Reason::L2Control,
+    Reason::MacLimit,
+    Reason::UnlistedSource,
 ];
 
 const AT_PORT: &[Reason] = &[
@@ -104,6 +117,10 @@ const AT_PORT: &[Reason] = &[
     Reason::Answered,
     Reason::UnknownNeigh,
     Reason::StaticElsewhere,
+    Reason::DuplicateMac,
+    Reason::L2Control,
+    Reason::MacLimit,
+    Reason::SpoofedMac,
     Reason::Isolated,
 ];
 
@@ -119,5 +136,9 @@ const AT_PORT_XDP: &[Reason] = &[
     Reason::TableGap,
     Reason::NoRoute,
     Reason::StaticElsewhere,
+    Reason::DuplicateMac,
+    Reason::L2Control,
+    Reason::MacLimit,
+    Reason::SpoofedMac,
     Reason::Isolated,
 ];

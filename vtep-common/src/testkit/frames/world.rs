@@ -31,7 +31,7 @@ pub struct Interfaces {
     pub carrier: u32,
     /// A port of VNI 300, which does not flood.
     pub quiet: u32,
-    /// Only VLAN 30, in VNI 16777215, which has nowhere to flood to.
+    /// VLAN 30 in VNI 16777215, which has nowhere to flood to; VLANs 41 and 42 in VNI 100, 43 in VNI 700.
     pub lone: u32,
     /// The uplink.
     pub uplink: u32,
@@ -58,12 +58,14 @@ impl Default for Interfaces {
 pub const PLAIN: SegmentId = SegmentId::new(1);
 /// Number of the segment of VNI 200: passes inner tags, is strict on reserved bits, inherits TTL, TOS and DF.
 pub const TRUNK: SegmentId = SegmentId::new(2);
-/// Number of the segment of VNI 300: does not flood.
+/// Number of the segment of VNI 300: does not flood, takes packets from listed VTEPs alone: from [`PEER_V4`] and [`PEER_V6`].
 pub const QUIET: SegmentId = SegmentId::new(3);
 /// Number of the segment of VNI 16777215: floods, but to nowhere.
 pub const LONE: SegmentId = SegmentId::new(4);
 /// Number of the segment of VNI 500: does not flood, answers ARP and ND, finds hosts by IP, learns.
 pub const ROUTED: SegmentId = SegmentId::new(5);
+/// Number of the segment of VNI 700: has as many MACs as it may, and drops frames from others.
+pub const CROWDED: SegmentId = SegmentId::new(6);
 /// A segment number that VNI 600 leads to and that is not in use.
 const GONE: SegmentId = SegmentId::new(60);
 
@@ -87,6 +89,12 @@ pub const PORT_LONE: PortSlot = PortSlot::new(16);
 pub const PORT_VLAN_40: PortSlot = PortSlot::new(18);
 /// Slot of VLAN 40 at [`Interfaces::lone`].
 pub const PORT_ROUTED_OTHER: PortSlot = PortSlot::new(19);
+/// Slot of VLAN 41 at [`Interfaces::lone`], which has a guard.
+pub const PORT_GUARDED: PortSlot = PortSlot::new(30);
+/// Slot of VLAN 42 at [`Interfaces::lone`], which has as many MACs as it may.
+pub const PORT_FULL: PortSlot = PortSlot::new(31);
+/// Slot of VLAN 43 at [`Interfaces::lone`].
+pub const PORT_CROWDED: PortSlot = PortSlot::new(32);
 
 /// A peer over IPv4.
 pub const PEER_V4: PeerId = PeerId::new(20);
@@ -214,7 +222,7 @@ impl World {
         };
         let quiet = Segment {
             vni: 300,
-            flags: 0,
+            flags: Segment::LISTED,
             ttl: 7,
             tos: 0xb8,
             ..plain
@@ -229,7 +237,13 @@ impl World {
             flags: Segment::DF_SET | Segment::LEARNING | Segment::SUPPRESS | Segment::NEXTHOPS,
             ..plain
         };
+        let crowded = Segment {
+            vni: 700,
+            flags: plain.flags | Segment::L2CP_PASS | Segment::FULL,
+            ..plain
+        };
         self.tables.add_segment(ROUTED, routed);
+        self.tables.add_segment(CROWDED, crowded);
         self.tables.add_segment(PLAIN, plain);
         self.tables.add_segment(TRUNK, trunk);
         self.tables.add_segment(QUIET, quiet);
@@ -283,6 +297,9 @@ impl World {
         add(PORT_LONE, lone, 30, LONE, Port::XDP_TARGET, 1500);
         add(PORT_VLAN_40, trunk, 40, ROUTED, Port::XDP_TARGET, 1500);
         add(PORT_ROUTED_OTHER, lone, 40, ROUTED, 0, 1500);
+        add(PORT_GUARDED, lone, 41, PLAIN, Port::GUARD_MAC, 1500);
+        add(PORT_FULL, lone, 42, PLAIN, Port::FULL, 1500);
+        add(PORT_CROWDED, lone, 43, CROWDED, 0, 1500);
     }
 
     fn add_peers(&mut self) {
@@ -315,7 +332,7 @@ impl World {
             PEER_JUMBO,
             PEER_UNREACHABLE,
         ];
-        let lists: [(SegmentId, &[PortSlot], &[PeerId]); 3] = [
+        let lists: [(SegmentId, &[PortSlot], &[PeerId]); 4] = [
             (
                 PLAIN,
                 &[PORT_ACCESS, PORT_NARROW, PORT_VLAN_10],
@@ -327,6 +344,7 @@ impl World {
                 &[PEER_V6, PEER_V6_UNRESOLVED, PEER_V6_ZERO, PEER_V4],
             ),
             (QUIET, &[PORT_QUIET], &[]),
+            (CROWDED, &[PORT_CROWDED], &[PEER_V4]),
         ];
         for (number, ports, peers) in lists {
             self.tables.add_flood(number.into(), ports, peers);
@@ -336,7 +354,13 @@ impl World {
         }
         self.add_mac(LONE, FdbTarget::Port(PORT_LONE));
         self.add_mac(ROUTED, FdbTarget::Port(PORT_VLAN_40));
-        for number in [PLAIN, TRUNK, QUIET, LONE, ROUTED] {
+        for port in [PORT_GUARDED, PORT_FULL] {
+            self.add_mac(PLAIN, FdbTarget::Port(port));
+        }
+        for peer in [PEER_V4, PEER_V6] {
+            self.tables.sources.insert((QUIET, peer));
+        }
+        for number in [PLAIN, TRUNK, QUIET, LONE, ROUTED, CROWDED] {
             for peer in PEERS {
                 self.add_mac(number, FdbTarget::Peer(peer));
             }
@@ -347,7 +371,11 @@ impl World {
             self.tables.add_fdb(number, group(number), list);
             self.macs.push((number, group(number)));
         }
-        for (number, port) in [(PLAIN, PORT_ACCESS), (ROUTED, PORT_VLAN_40)] {
+        for (number, port) in [
+            (PLAIN, PORT_ACCESS),
+            (ROUTED, PORT_VLAN_40),
+            (CROWDED, PORT_CROWDED),
+        ] {
             for target in [FdbTarget::Port(port), FdbTarget::Peer(PEER_V4)] {
                 for (offset, last_seen) in [(LEARNED, 0), (FRESH, JUST_NOW), (FROZEN, 0)] {
                     let mac = unicast(number, offset + target.number());

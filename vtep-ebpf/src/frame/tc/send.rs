@@ -1,7 +1,7 @@
 //! Where an skb goes.
 
 use aya_ebpf::{helpers::generated as helpers, programs::TcContext};
-use vtep_common::abi::tail_call::Part;
+use vtep_common::abi::tail_call::TailCall;
 
 use super::TcFrame;
 use crate::maps::PARTS;
@@ -9,7 +9,7 @@ use crate::maps::PARTS;
 impl TcFrame {
     /// Tail call: another program goes on. Returns only where that is not there.
     #[inline(always)]
-    pub fn tail_call(self, part: Part) {
+    pub fn tail_call(self, part: TailCall) {
         let context = TcContext::new(self.skb);
         // SAFETY: the programs in the map are of this kind, which the kernel checks when they are put there.
         unsafe { PARTS.tail_call(&context, part as u32) };

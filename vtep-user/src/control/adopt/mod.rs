@@ -6,6 +6,7 @@
 mod fdb;
 mod hosts;
 mod interface;
+mod policy;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,13 +25,13 @@ use vtep_common::abi::{
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     port::{Port, PortKey, PortName},
-    segment::Segment,
+    segment::{Segment, SourceKey},
 };
 
 use self::interface::Known;
 use super::{
     effect::{Effect, Write},
-    ops::peer,
+    ops::{entry, peer, source},
     record::{facts::LinkFacts, limits::Limits, peer::PeerRecord, settings},
     state::State,
 };
@@ -67,6 +68,8 @@ pub struct Dump {
     pub neighs: Vec<(NeighKey, NeighValue)>,
     /// `NEXTHOPS`, each with the length of its prefix as in [`Write::Nexthop`].
     pub nexthops: Vec<(u32, NexthopKey, NexthopValue)>,
+    /// `SOURCES`.
+    pub sources: Vec<SourceKey>,
 }
 
 /// A state taken over from the maps.
@@ -109,11 +112,24 @@ impl State {
         adoption.hosts(dump);
         adoption.flood(dump);
         adoption.unused_peers(dump);
+        adoption.limits(dump);
+        adoption.sources(dump);
         adoption.late.reverse();
         adoption.early.append(&mut adoption.late);
+        let mut writes = adoption.early;
+        // A daemon that was killed may have left what was learned from VTEPs that nothing names any more.
+        let mut out = Effect::default();
+        let numbers: Vec<_> = adoption.state.segments.numbers().collect();
+        for number in numbers {
+            if adoption.state.segments[number].has(Segment::LISTED) {
+                source::unlist_unnamed(&mut adoption.state, number);
+            }
+        }
+        entry::forget_unlisted(&mut adoption.state, &mut out);
+        writes.append(&mut out.writes);
         Adopted {
             state: adoption.state,
-            writes: adoption.early,
+            writes,
             notes: adoption.notes,
         }
     }

@@ -61,6 +61,13 @@ fn source_of(state: &State, event: &Event) -> Option<Location> {
         return (port.segment == event.segment).then_some(Location::Port(event.port));
     }
     let ip = IpAddr::from(event.vtep);
+    let named = || {
+        let peer = state.peers.vtep(ip);
+        peer.is_some_and(|peer| state.sources.is_named(event.segment, peer))
+    };
+    if segment.has(abi::segment::Segment::LISTED) && !named() {
+        return None;
+    }
     (state.peers.vtep(ip).is_some() || can_be_peer(&state.locals, ip)).then_some(Location::Vtep(ip))
 }
 
@@ -90,7 +97,8 @@ fn no_room(
         Location::Port(slot) => (!entry::has_port_room(&state.ports, &state.fdb, slot, at.1))
             .then_some((Scope::Port(slot), "the port is at its limit of MACs")),
         Location::Vtep(ip) if state.peers.number_of(ip).is_some() => None,
-        Location::Vtep(_) if state.peers.len() >= state.limits.peers => {
+        // The last place is the user's.
+        Location::Vtep(_) if state.peers.len() + 1 >= state.limits.peers => {
             Some((Scope::Tables, "the tables are full"))
         }
         Location::Vtep(_) => (state.peers.found() >= state.limits.found_peers).then_some((

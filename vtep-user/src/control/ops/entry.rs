@@ -6,7 +6,7 @@ use vtep_common::abi::{
     id::{PortSlot, SegmentId},
 };
 
-use super::{address, neigh, nexthop, peer, refuse};
+use super::{address, limit, neigh, nexthop, peer, refuse, source};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -62,7 +62,10 @@ pub(crate) fn set_unicast(
             check_port_room(state, slot, mac)?;
             Entry::static_to(FdbTarget::Port(slot))
         }
-        Location::Vtep(ip) => Entry::static_to(FdbTarget::Peer(peer::acquire(state, ip, &mut out))),
+        Location::Vtep(ip) => {
+            source::check_room(state, number, state.peers.number_of(ip))?;
+            Entry::static_to(FdbTarget::Peer(peer::acquire(state, ip, &mut out)))
+        }
     };
     set(state, number, mac, entry, 0, &mut out);
     Ok(out)
@@ -130,6 +133,7 @@ pub(crate) fn set(
     for slot in slots.into_iter().flatten().filter_map(Entry::port) {
         address::sync_port(state, slot, out);
     }
+    counted(state, number, Some(entry), old, out);
     if let Some(old) = old {
         release_peer(&mut state.peers, old, out);
     }
@@ -147,11 +151,41 @@ pub(crate) fn remove(state: &mut State, number: SegmentId, mac: MacAddr, out: &m
     if let Some(slot) = old.port().filter(|_| old.is_static()) {
         address::sync_port(state, slot, out);
     }
+    counted(state, number, None, Some(old), out);
     release_peer(&mut state.peers, old, out);
     if let Some((list, remotes)) = state.flood.remove(number, mac) {
         out.write(Write::Flood(list, None));
         for peer in remotes {
+            source::unname(state, number, peer, out);
             peer::release(&mut state.peers, peer, out);
         }
     }
+}
+
+/// Deletes what was learned from VTEPs that packets are no longer taken from.
+pub(crate) fn forget_unlisted(state: &mut State, out: &mut Effect) {
+    for (number, peer) in state.sources.take_unlisted() {
+        let entries = state.fdb.entries(number);
+        let behind = entries.filter(|(_, entry)| entry.ages() && entry.peer() == Some(peer));
+        let macs: Vec<MacAddr> = behind.map(|(mac, _)| mac).collect();
+        for mac in macs {
+            remove(state, number, mac, out);
+        }
+    }
+}
+
+/// What counts entries, by VNI, port and VTEP, takes note of one that has come in place of another.
+fn counted(
+    state: &mut State,
+    number: SegmentId,
+    new: Option<Entry>,
+    old: Option<Entry>,
+    out: &mut Effect,
+) {
+    let (new_port, old_port) = (new.and_then(Entry::port), old.and_then(Entry::port));
+    for slot in [new_port, old_port].into_iter().flatten() {
+        limit::sync_port(&mut state.ports, &state.fdb, slot, out);
+    }
+    limit::sync_segment(&mut state.segments, &state.fdb, number, out);
+    source::entry_changed(state, number, new, old, out);
 }

@@ -8,7 +8,7 @@ use vtep_common::abi::{
     id::{PortSlot, SegmentId},
 };
 
-use super::{entry, find, flood, peer, refuse};
+use super::{entry, find, flood, peer, refuse, source};
 use crate::{
     control::{
         effect::Effect,
@@ -80,6 +80,7 @@ pub(crate) fn replace(state: &mut State, spec: &FdbSpec) -> Result<Effect, Refus
             if state.flood.remotes(number, mac).is_empty() {
                 flood::check_room(state, number, mac)?;
             }
+            source::check_room(state, number, state.peers.number_of(ip))?;
             let mut out = Effect::default();
             let peer = peer::acquire(state, ip, &mut out);
             flood::set(state, number, mac, peer, &mut out);

@@ -8,7 +8,7 @@ use vtep_common::abi::{
     id::{PeerId, SegmentId},
 };
 
-use super::{entry, peer, refuse};
+use super::{entry, peer, refuse, source};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -66,6 +66,7 @@ pub(crate) fn push(
     peer: PeerId,
     out: &mut Effect,
 ) {
+    source::name(state, number, peer, out);
     state.flood.push(number, mac, peer);
     write(&state.flood, &state.ports, number, mac, out);
 }
@@ -78,11 +79,13 @@ pub(crate) fn set(
     peer: PeerId,
     out: &mut Effect,
 ) {
+    source::name(state, number, peer, out);
     let old = state.flood.set(number, mac, peer);
     if old != [peer] {
         write(&state.flood, &state.ports, number, mac, out);
     }
     for peer in old {
+        source::unname(state, number, peer, out);
         peer::release(&mut state.peers, peer, out);
     }
 }
@@ -101,6 +104,7 @@ pub(crate) fn remove(
     }
     write(&state.flood, &state.ports, number, mac, out);
     for peer in gone {
+        source::unname(state, number, peer, out);
         peer::release(&mut state.peers, peer, out);
     }
 }
@@ -119,6 +123,7 @@ pub(crate) fn append(
         )));
     }
     check_room(state, number, mac)?;
+    source::check_room(state, number, state.peers.number_of(ip))?;
     let mut out = Effect::default();
     let peer = peer::acquire(state, ip, &mut out);
     push(state, number, mac, peer, &mut out);
@@ -141,6 +146,7 @@ pub(crate) fn add_group(
             state.limits.groups
         )));
     }
+    source::check_room(state, number, state.peers.number_of(ip))?;
     let mut out = Effect::default();
     let peer = peer::acquire(state, ip, &mut out);
     let entry = Entry::static_to(FdbTarget::List(state.flood.add(number, mac)));

@@ -5,12 +5,14 @@ pub(crate) mod entry;
 pub(crate) mod fdb;
 pub(crate) mod find;
 pub(crate) mod flood;
+pub(crate) mod limit;
 pub(crate) mod link;
 pub(crate) mod neigh;
 pub(crate) mod nexthop;
 pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod refuse;
+pub(crate) mod source;
 pub(crate) mod vni;
 
 use super::{effect::Effect, record::facts::Links, state::State};
@@ -19,6 +21,13 @@ use crate::model::{Op, Refusal};
 impl State {
     /// Makes one change, wholly or not at all: a refusal leaves the state as it was.
     pub fn apply(&mut self, op: &Op, links: &dyn Links) -> Result<Effect, Refusal> {
+        let mut out = self.change(op, links)?;
+        entry::forget_unlisted(self, &mut out);
+        keep_room_for_a_peer(self, &mut out);
+        Ok(out)
+    }
+
+    fn change(&mut self, op: &Op, links: &dyn Links) -> Result<Effect, Refusal> {
         match op {
             Op::VniAdd { vni, spec } => vni::add(self, *vni, spec),
             Op::VniSet { vni, spec } => vni::set(self, *vni, spec),
@@ -40,4 +49,23 @@ impl State {
             Op::PeerSet { ip, spec } => peer::set(self, *ip, spec),
         }
     }
+}
+
+/// Keeps a place for the next VTEP that the user names, as long as there is one that nothing but frames named: that one goes, with what was
+/// learned of it. A change needs one place at most.
+fn keep_room_for_a_peer(state: &mut State, out: &mut Effect) {
+    let full = state.peers.len() >= state.limits.peers;
+    let Some(found) = state.peers.any_found().filter(|_| full) else {
+        return;
+    };
+    let numbers: Vec<_> = state.segments.numbers().collect();
+    for number in numbers {
+        let entries = state.fdb.entries(number);
+        let behind = entries.filter(|(_, entry)| entry.peer() == Some(found));
+        let macs: Vec<_> = behind.map(|(mac, _)| mac).collect();
+        for mac in macs {
+            entry::remove(state, number, mac, out);
+        }
+    }
+    peer::finish(&state.peers, out);
 }

@@ -13,7 +13,7 @@ use vtep_common::abi::{
     segment::Segment,
 };
 
-use super::{find, neigh, peer, refuse};
+use super::{find, neigh, peer, refuse, source};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -78,6 +78,7 @@ pub(crate) fn replace(state: &mut State, spec: &NexthopSpec) -> Result<Effect, R
     check_prefix(prefix)?;
     if let Some(via) = via {
         peer::check_dst(state, via, "--via")?;
+        source::check_room(state, number, state.peers.number_of(via))?;
     }
     if via.is_none() && lladdr.is_none() {
         return Err(Refusal::invalid(format!(
@@ -149,6 +150,9 @@ pub(crate) fn put(
     out: &mut Effect,
 ) {
     let old = state.nexthops.put(number, prefix, new);
+    if let Some(peer) = new.and_then(|new| new.via) {
+        source::name(state, number, peer, out);
+    }
     if covers_v4(prefix) {
         sync(state, number, all_of_v4(), out);
     }
@@ -157,6 +161,7 @@ pub(crate) fn put(
         neigh::sync(state, number, prefix.addr(), out);
     }
     if let Some(peer) = old.and_then(|old| old.via) {
+        source::unname(state, number, peer, out);
         peer::release(&mut state.peers, peer, out);
     }
 }

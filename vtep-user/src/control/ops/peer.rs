@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use bytemuck::Zeroable;
 use vtep_common::abi::{
-    addr::{MacAddr, VtepAddr},
+    addr::VtepAddr,
     id::{PeerId, SegmentId},
     peer::Peer,
 };
 
-use super::{entry, refuse};
+use super::refuse;
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -90,9 +90,9 @@ pub(crate) fn check_family(locals: &Locals, ip: IpAddr) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses if there is no room for a peer `ip`. Those that nothing but frames named make room.
+/// Refuses if there is no room for a peer `ip`. As long as frames alone have named one, there is.
 pub(crate) fn check_room(peers: &Peers, limits: &Limits, ip: IpAddr) -> Result<(), Refusal> {
-    if peers.number_of(ip).is_none() && peers.len() - peers.found() >= limits.peers {
+    if peers.number_of(ip).is_none() && peers.len() >= limits.peers {
         return Err(Refusal::full(format!(
             "the peer table is full ({} VTEPs); remove one with: vtep fdb flush --vni VNI --dst VTEP",
             limits.peers
@@ -101,8 +101,7 @@ pub(crate) fn check_room(peers: &Peers, limits: &Limits, ip: IpAddr) -> Result<(
     Ok(())
 }
 
-/// Number of the peer `ip`, a VTEP that [`check_dst`] has passed or a multicast group, with one more reference to it. Where there is
-/// no room, one goes that nothing but frames named.
+/// Number of the peer `ip`, a VTEP that [`check_dst`] has passed or a multicast group, with one more reference to it.
 pub(crate) fn acquire(state: &mut State, ip: IpAddr, out: &mut Effect) -> PeerId {
     if let Some(number) = state.peers.number_of(ip) {
         if !state.peers.is_named(number) {
@@ -111,11 +110,6 @@ pub(crate) fn acquire(state: &mut State, ip: IpAddr, out: &mut Effect) -> PeerId
         }
         state.peers.refer(number);
         return number;
-    }
-    if state.peers.len() >= state.limits.peers
-        && let Some(found) = state.peers.any_found()
-    {
-        forget_found(state, found, out);
     }
     make(state, ip, out)
 }
@@ -128,19 +122,6 @@ pub(crate) fn acquire_learned(state: &mut State, ip: IpAddr, out: &mut Effect) -
             number
         }
         None => make(state, ip, out),
-    }
-}
-
-/// Forgets what was learned of a VTEP that nothing but frames named, and so the VTEP.
-fn forget_found(state: &mut State, found: PeerId, out: &mut Effect) {
-    let numbers: Vec<_> = state.segments.numbers().collect();
-    for number in numbers {
-        let entries = state.fdb.entries(number);
-        let behind = entries.filter(|(_, entry)| entry.peer() == Some(found));
-        let macs: Vec<_> = behind.map(|(mac, _)| mac).collect();
-        for mac in macs {
-            entry::remove(state, number, mac, out);
-        }
     }
 }
 
@@ -163,19 +144,8 @@ fn make(state: &mut State, ip: IpAddr, out: &mut Effect) -> PeerId {
 
 /// True if an entry of this VNI that no frame made names the VTEP `ip`: a flood list, the FDB, or the nexthop table.
 pub(crate) fn is_listed(state: &State, number: SegmentId, ip: IpAddr) -> bool {
-    let Some(peer) = state
-        .peers
-        .number_of(ip)
-        .filter(|&peer| state.peers.is_named(peer))
-    else {
-        return false;
-    };
-    let lists = state.flood.macs(number).into_iter().chain([MacAddr::ZERO]);
-    let mut lists = lists.map(|mac| state.flood.remotes(number, mac));
-    let mut entries = state.fdb.entries(number).map(|(_, entry)| entry);
-    lists.any(|remotes| remotes.contains(&peer))
-        || state.nexthops.names(number, peer)
-        || entries.any(|entry| !entry.ages() && entry.peer() == Some(peer))
+    let peer = state.peers.number_of(ip);
+    peer.is_some_and(|peer| state.sources.is_named(number, peer))
 }
 
 /// One reference to a peer less, which somebody made who named it.

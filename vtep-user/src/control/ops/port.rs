@@ -9,7 +9,7 @@ use vtep_common::abi::{
     port::{Port, PortKey, PortName},
 };
 
-use super::{address, entry, find, flood, link, refuse};
+use super::{address, entry, find, flood, limit, link, refuse};
 use crate::{
     control::{
         effect::{Attachment, Effect, Write},
@@ -22,7 +22,10 @@ use crate::{
         },
         state::State,
     },
-    model::{Op, PortChange, PortHook, PortPart, PortRow, PortSpec, Refusal, VlanId},
+    model::{
+        Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow, PortSpec, Refusal,
+        VlanId,
+    },
 };
 
 /// A port as a row, with the name and the hook of its device.
@@ -44,7 +47,37 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         ips: state.addresses.of(slot).iter().copied().collect(),
         max_macs: (port.max_macs != 0).then_some(port.max_macs),
         isolated: port.has(Port::ISOLATED),
+        guard: guard(port),
+        over_limit: over_limit(port),
     }
+}
+
+/// Which frames it takes.
+fn guard(port: &Port) -> PortGuard {
+    if port.has(Port::GUARD_MAC) {
+        PortGuard::Mac
+    } else {
+        PortGuard::Off
+    }
+}
+
+/// What happens to frames from MACs above its limit.
+fn over_limit(port: &Port) -> OverLimit {
+    if port.has(Port::OVER_LIMIT_FLOOD) {
+        OverLimit::Flood
+    } else {
+        OverLimit::Drop
+    }
+}
+
+/// Refuses a guard of MACs at a port that has none.
+fn check_guard(port: &Port, macs: &BTreeSet<MacAddr>) -> Result<(), Refusal> {
+    if port.has(Port::GUARD_MAC) && macs.is_empty() {
+        return Err(Refusal::invalid(
+            "--guard mac lets frames from the port's static MACs in, and it has none; name them with: --mac MAC, or take all frames with: --guard off",
+        ));
+    }
+    Ok(())
 }
 
 /// The VLAN as it stands in the maps.
@@ -89,6 +122,8 @@ pub(crate) fn add(
         ips,
         max_macs,
         isolated,
+        guard: wanted_guard,
+        over_limit: wanted_over_limit,
     } = spec;
     let facts = links.link(dev).ok_or_else(|| {
         Refusal::not_found(format!(
@@ -133,6 +168,20 @@ pub(crate) fn add(
         Some(device) => device.hook,
         None => hook.unwrap_or(PortHook::Auto),
     };
+    let mut port = Port {
+        ifindex: ifindex.get(),
+        segment: number,
+        vlan: vlan_number(*vlan),
+        hook: settings::hook_code(hook),
+        max_macs,
+        ..Port::default()
+    };
+    port.set(Port::ISOLATED, isolated.unwrap_or(false));
+    port.set(Port::GUARD_MAC, *wanted_guard == Some(PortGuard::Mac));
+    let floods = *wanted_over_limit == Some(OverLimit::Flood);
+    port.set(Port::OVER_LIMIT_FLOOD, floods);
+    check_guard(&port, &macs)?;
+    take_facts(&mut port, &facts);
     let mut out = Effect {
         writes: state.link_changed(&facts),
         ..Effect::default()
@@ -148,16 +197,6 @@ pub(crate) fn add(
             part: PortPart::default(),
         });
     }
-    let mut port = Port {
-        ifindex: ifindex.get(),
-        segment: number,
-        vlan: vlan_number(*vlan),
-        hook: settings::hook_code(hook),
-        max_macs,
-        ..Port::default()
-    };
-    port.set(Port::ISOLATED, isolated.unwrap_or(false));
-    take_facts(&mut port, &facts);
     let slot = state.ports.insert(port, &facts);
     let now = state.run.now;
     state.run.added.insert(slot, now);
@@ -165,6 +204,7 @@ pub(crate) fn add(
     out.write(Write::PortName(slot, PortName::new(&facts.name)));
     out.write(Write::Port(slot, port));
     join_vni(state, slot, macs, &ips, &mut out);
+    limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
     let key = PortKey::new(port.ifindex, port.vlan);
     out.write(Write::PortIndex(key, Some(slot)));
     Ok(out)
@@ -179,6 +219,8 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         ips,
         max_macs,
         isolated,
+        guard: wanted_guard,
+        over_limit: wanted_over_limit,
     } = change;
     let (ifindex, device) = find::device(&state.ports, dev)?;
     let slot = device
@@ -207,6 +249,17 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         None => old_ips.clone(),
     };
     address::check(state, number, &ips, Some(slot))?;
+    let mut port = Port {
+        segment: number,
+        max_macs,
+        ..old
+    };
+    port.set(Port::ISOLATED, isolated.unwrap_or(old.has(Port::ISOLATED)));
+    let new_guard = wanted_guard.unwrap_or_else(|| guard(&old));
+    port.set(Port::GUARD_MAC, new_guard == PortGuard::Mac);
+    let new_over_limit = wanted_over_limit.unwrap_or_else(|| over_limit(&old));
+    port.set(Port::OVER_LIMIT_FLOOD, new_over_limit == OverLimit::Flood);
+    check_guard(&port, &macs)?;
 
     let mut out = Effect::default();
     if moves {
@@ -216,12 +269,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
             entry::remove(state, number, mac, &mut out);
         }
     }
-    let mut port = Port {
-        segment: number,
-        max_macs,
-        ..old
-    };
-    port.set(Port::ISOLATED, isolated.unwrap_or(old.has(Port::ISOLATED)));
+    port.set(Port::FULL, state.ports[slot].has(Port::FULL));
     if state.ports.set(slot, port) {
         out.write(Write::Port(slot, state.ports[slot]));
     }
@@ -230,6 +278,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
     } else {
         add_hosts(state, slot, macs, &ips, &mut out);
     }
+    limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
     if let Some(hook) = *hook
         && hook != old_hook
     {
@@ -244,6 +293,8 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
                 ips: Some(old_ips.into_iter().collect()),
                 max_macs: Some(old.max_macs),
                 isolated: Some(old.has(Port::ISOLATED)),
+                guard: Some(guard(&old)),
+                over_limit: Some(over_limit(&old)),
             }),
         });
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vtep_common::abi::{addr::MacAddr, id::SegmentId, segment::Segment};
 
-use super::{entry, find, flood, link, neigh, peer};
+use super::{entry, find, flood, limit, link, neigh, peer, source};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -72,8 +72,12 @@ pub(crate) fn set(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect,
     if group.is_some() && state.flood.multicast(number).is_none() {
         flood::check_room(state, number, MacAddr::ZERO)?;
     }
+    if new.has(Segment::LISTED) && !old.has(Segment::LISTED) {
+        source::check_rooms(state, number)?;
+    }
     let mut out = Effect::default();
     if new != old {
+        source::before(state, number, &new, &mut out);
         state.segments.set(number, new);
         out.write(Write::Segment(number, Box::new(new)));
         if new.ageing_s != old.ageing_s {
@@ -84,6 +88,8 @@ pub(crate) fn set(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect,
             neigh::forget_snooped(state, number, &mut out);
         }
         set_group(state, number, group, &mut out);
+        limit::sync_segment(&mut state.segments, &state.fdb, number, &mut out);
+        source::after(state, number, &old, &mut out);
     }
     Ok(out)
 }
@@ -124,6 +130,7 @@ pub(crate) fn del(state: &mut State, vni: Vni) -> Result<Effect, Refusal> {
     for slot in slots {
         link::free(&mut state.ports, &mut state.run.0, slot, &mut out);
     }
+    source::forget(state, number, &mut out);
     state.run.moves.forget_all(|key| key.segment() == number);
     state.run.claims.forget_segment(number);
     for (_, entry) in entries {

@@ -37,6 +37,8 @@ pub struct Limits {
     pub neighs: u32,
     /// Entries of the nexthop table.
     pub nexthops: u32,
+    /// VTEPs that packets are taken from, each counted once for each VNI.
+    pub sources: u32,
     /// When a MAC moves too often.
     pub duplicates: Duplicates,
 }
@@ -53,6 +55,7 @@ impl Default for Limits {
             groups: abi::map::MAX_FLOOD_LISTS - abi::map::MAX_SEGMENTS,
             neighs: abi::map::MAX_NEIGHS,
             nexthops: abi::map::MAX_NEXTHOPS,
+            sources: abi::map::MAX_SOURCES,
             duplicates: Duplicates::default(),
         }
     }

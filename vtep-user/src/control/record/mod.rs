@@ -28,4 +28,5 @@ pub(crate) mod run;
 pub(crate) mod segments;
 pub(crate) mod settings;
 pub(crate) mod slots;
+pub(crate) mod sources;
 pub(crate) mod stamps;

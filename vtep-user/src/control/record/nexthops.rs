@@ -114,11 +114,10 @@ impl Nexthops {
         self.segments.get(number)?.entries.get(&prefix).copied()
     }
 
-    /// True if an entry of the user's names a peer.
-    pub(crate) fn names(&self, number: SegmentId, peer: PeerId) -> bool {
-        let table = self.segments.get(number).into_iter();
-        let mut entries = table.flat_map(|table| table.entries.values());
-        entries.any(|entry| entry.via == Some(peer))
+    /// The VTEPs that the user's entries name, each as often as they do.
+    pub(crate) fn vias(&self, number: SegmentId) -> impl Iterator<Item = PeerId> {
+        let tables = self.segments.get(number).into_iter();
+        tables.flat_map(|table| table.entries.values().filter_map(|entry| entry.via))
     }
 
     /// Puts an entry of the user's, or takes it away, and returns the one so far.

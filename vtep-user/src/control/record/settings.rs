@@ -5,8 +5,8 @@ use std::{net::IpAddr, num::NonZeroU8};
 use vtep_common::abi::{addr::VtepAddr, segment::Segment};
 
 use crate::model::{
-    Df, Flood, InnerVlan, Mode, OrInherit, PortHook, PortRange, Refusal, Reserved, Tos, Ttl, Vni,
-    VniRow, VniSpec,
+    Df, Flood, InnerVlan, L2cp, Mode, OrInherit, OverLimit, PortHook, PortRange, Refusal, Reserved,
+    Sources, Tos, Ttl, Vni, VniRow, VniSpec,
 };
 
 /// Outer TTL of a new VNI, and of frames without an inner one to inherit.
@@ -26,6 +26,8 @@ pub(crate) fn new(vni: Vni, spec: &VniSpec) -> Result<Segment, Refusal> {
         df: Some(Df::Set),
         srcport: Some(PortRange::DYNAMIC),
         reserved: Some(Reserved::Ignore),
+        over_limit: Some(OverLimit::Flood),
+        l2cp: Some(L2cp::Drop),
         ..VniSpec::default()
     };
     let empty = Segment {
@@ -52,6 +54,9 @@ pub(crate) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal>
         df,
         srcport,
         reserved,
+        over_limit,
+        sources,
+        l2cp,
     } = *spec;
     let mut new = *old;
     if let Some(mode) = mode {
@@ -62,9 +67,17 @@ pub(crate) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal>
             matches!(mode, Mode::Multicast | Mode::Flood),
         );
         new.set(Segment::SUPPRESS, mode == Mode::L3);
+        new.set(Segment::LISTED, mode != Mode::Multicast);
     }
     if let Some(flood) = flood {
         set_flood(&mut new, flood);
+        // Who joins a group is not known beforehand.
+        if flood == Flood::Multicast {
+            new.set(Segment::LISTED, false);
+        }
+    }
+    if let Some(sources) = sources {
+        new.set(Segment::LISTED, sources == Sources::Listed);
     }
     set_group(&mut new, group)?;
     if let Some(learning) = learning {
@@ -106,6 +119,12 @@ pub(crate) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal>
     }
     if let Some(reserved) = reserved {
         new.set(Segment::RESERVED_STRICT, reserved == Reserved::Strict);
+    }
+    if let Some(over_limit) = over_limit {
+        new.set(Segment::OVER_LIMIT_DROP, over_limit == OverLimit::Drop);
+    }
+    if let Some(l2cp) = l2cp {
+        new.set(Segment::L2CP_PASS, l2cp == L2cp::Pass);
     }
     Ok(new)
 }
@@ -166,6 +185,21 @@ pub(crate) fn row(pod: &Segment, vni: Vni, ports: Vec<String>, remotes: Vec<IpAd
             Reserved::Strict
         } else {
             Reserved::Ignore
+        },
+        over_limit: if pod.has(Segment::OVER_LIMIT_DROP) {
+            OverLimit::Drop
+        } else {
+            OverLimit::Flood
+        },
+        sources: if pod.has(Segment::LISTED) {
+            Sources::Listed
+        } else {
+            Sources::Any
+        },
+        l2cp: if pod.has(Segment::L2CP_PASS) {
+            L2cp::Pass
+        } else {
+            L2cp::Drop
         },
     }
 }

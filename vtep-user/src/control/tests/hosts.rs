@@ -14,7 +14,7 @@ use super::{
 use crate::control::record::limits;
 use crate::model::{
     EventKind, Flood, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op, PortChange, PortPart,
-    PortSpec, RefusalKind, VniSpec,
+    PortSpec, RefusalKind, Sources, VniSpec,
 };
 
 const A: &str = "02:00:00:00:00:0a";
@@ -38,6 +38,7 @@ fn lab_with(limits: Limits) -> Lab {
     let spec = VniSpec {
         suppress: Some(true),
         ageing_s: Some(100),
+        sources: Some(Sources::Any),
         ..VniSpec::default()
     };
     lab.done(&vni_add_with(100, spec));

@@ -23,7 +23,7 @@ use super::{
 use crate::control::record::queue::SECOND;
 use crate::model::{
     EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, NeighRow, NeighState, NexthopRow, Op, PeerRow,
-    PortRow, PortSpec, Refusal, VlanId, Vni, VniRow, VniSpec,
+    PortRow, PortSpec, Refusal, Sources, VlanId, Vni, VniRow, VniSpec,
 };
 
 pub(super) const UDP_PORT: u16 = 4789;
@@ -295,6 +295,7 @@ impl Lab {
         assert!(self.maps.peers.len() <= limits.peers as usize);
         assert!(self.maps.neighs.len() <= limits.neighs as usize);
         assert!(self.maps.nexthops.len() <= limits.nexthops as usize);
+        assert!(self.maps.sources.len() <= limits.sources as usize);
         let known = |ifindex| self.links.values().any(|facts| facts.ifindex == ifindex);
         if !self.state.ports.devices().map(|(at, _)| at).all(known) {
             return;
@@ -448,8 +449,13 @@ pub(super) fn vlan(number: u16) -> Option<VlanId> {
     VlanId::new(number)
 }
 
+/// A VNI that learns from any VTEP.
 pub(super) fn vni_add(number: u32) -> Op {
-    vni_add_with(number, VniSpec::default())
+    let spec = VniSpec {
+        sources: Some(Sources::Any),
+        ..VniSpec::default()
+    };
+    vni_add_with(number, spec)
 }
 
 pub(super) fn vni_add_with(number: u32, spec: VniSpec) -> Op {
@@ -476,6 +482,8 @@ pub(super) fn port_spec(dev: &str, number: u32) -> PortSpec {
         ips: Vec::new(),
         max_macs: None,
         isolated: None,
+        guard: None,
+        over_limit: None,
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::control::record::queue::SECOND;
 use crate::model::{
     EntryState, EventDetails, EventKind, FdbFilter, FdbRow, Flood, Op, PortChange, PortSpec,
-    VniSpec,
+    Sources, VniSpec,
 };
 
 const A: &str = "02:00:00:00:00:0a";
@@ -30,9 +30,11 @@ fn lab() -> Lab {
     lab_with(VniSpec::default(), Limits::default())
 }
 
-fn lab_with(spec: VniSpec, limits: Limits) -> Lab {
+fn lab_with(mut spec: VniSpec, limits: Limits) -> Lab {
     let mut lab = Lab::with(limits);
     lab.state.set_watched(true);
+    // What is learned from whom is another matter: see `policy`.
+    spec.sources.get_or_insert(Sources::Any);
     lab.done(&vni_add_with(100, spec));
     lab.done(&port_add("tap0", 100));
     lab.done(&port_add("tap1", 100));
@@ -327,7 +329,7 @@ fn a_vtep_that_cannot_be_a_peer_takes_no_mac_away_from_where_it_is() {
     let mut lab = lab_with(
         VniSpec::default(),
         Limits {
-            peers: 1,
+            peers: 2,
             ..Limits::default()
         },
     );
@@ -416,7 +418,7 @@ fn full_tables_are_counted() {
         VniSpec::default(),
         Limits {
             fdb: 2,
-            peers: 1,
+            peers: 2,
             ..Limits::default()
         },
     );

@@ -7,6 +7,7 @@ mod lab;
 mod learning;
 mod model;
 mod modes;
+mod policy;
 mod random;
 mod room;
 mod rules;

@@ -16,7 +16,7 @@ use vtep_common::abi::{
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     port::{Port, PortKey, PortName},
-    segment::Segment,
+    segment::{Segment, SourceKey},
 };
 
 use super::super::{Dump, Write};
@@ -37,6 +37,7 @@ pub(super) struct Model {
     pub(super) unknown: HashSet<FdbKey>,
     pub(super) neighs: HashMap<NeighKey, NeighValue>,
     pub(super) nexthops: HashMap<(u32, NexthopKey), NexthopValue>,
+    pub(super) sources: HashSet<SourceKey>,
     pub(super) flood: BTreeMap<ListId, Box<FloodList>>,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) peer_index: HashMap<VtepAddr, PeerId>,
@@ -62,6 +63,8 @@ impl Model {
             Write::Group(addr, false) => assert!(self.groups.remove(addr)),
             Write::Neigh(key, value) => set(&mut self.neighs, *key, *value),
             Write::Nexthop(bits, key, value) => set(&mut self.nexthops, (*bits, *key), *value),
+            Write::Source(key, true) => assert!(self.sources.insert(*key)),
+            Write::Source(key, false) => assert!(self.sources.remove(key)),
             Write::Vni(vni, number) => set(&mut self.vnis, *vni, *number),
             Write::Segment(number, segment) => {
                 let used = segment.has(Segment::IN_USE).then_some(**segment);
@@ -198,6 +201,66 @@ impl Model {
             .is_some_and(|port| port.segment == number)
     }
 
+    /// A port or VNI says that it is full when it has as many MACs as it may, and drops others for that.
+    fn check_limits(&self) {
+        for (number, segment) in &self.segments {
+            let count = self.fdb.keys().filter(|key| key.segment() == *number);
+            let full = segment.max_macs != 0 && count.count() >= segment.max_macs as usize;
+            assert_eq!(
+                segment.has(Segment::FULL),
+                full && segment.has(Segment::OVER_LIMIT_DROP)
+            );
+        }
+        for (slot, port) in &self.ports {
+            let here = FdbTarget::Port(*slot);
+            let count = self.fdb.values().filter(|value| value.target == here);
+            let full = port.max_macs != 0 && count.count() >= port.max_macs as usize;
+            assert_eq!(
+                port.has(Port::FULL),
+                full && !port.has(Port::OVER_LIMIT_FLOOD)
+            );
+        }
+    }
+
+    /// Listed are the VTEPs that entries of a VNI name which no frame made, in VNIs that ask for it; and nothing is learned elsewhere.
+    fn check_sources(&self) {
+        let mut named = HashSet::new();
+        for (key, value) in &self.fdb {
+            match value.target {
+                FdbTarget::Peer(peer) if !value.origin.ages() => {
+                    named.insert(SourceKey::new(key.segment(), peer));
+                }
+                FdbTarget::List(list) => {
+                    let peers = self.flood[&list].peers();
+                    named.extend(peers.map(|peer| SourceKey::new(key.segment(), peer)));
+                }
+                _ => {}
+            }
+        }
+        for number in self.segments.keys() {
+            if let Some(list) = self.flood.get(&ListId::from(*number)) {
+                let vteps = list.peers().filter(|&peer| self.is_vtep(peer));
+                named.extend(vteps.map(|peer| SourceKey::new(*number, peer)));
+            }
+        }
+        for ((_, key), value) in &self.nexthops {
+            if let Some(FdbTarget::Peer(peer)) = value.target().get()
+                && value.flags & NexthopValue::TRACKS == 0
+            {
+                named.insert(SourceKey::new(key.segment, peer));
+            }
+        }
+        let listed = |number: SegmentId| self.segments[&number].has(Segment::LISTED);
+        named.retain(|key| listed(key.parts().0));
+        assert_eq!(self.sources, named);
+        for (key, value) in &self.fdb {
+            if let (FdbTarget::Peer(peer), true) = (value.target, value.origin.ages()) {
+                let key = SourceKey::new(key.segment(), peer);
+                assert!(!listed(key.parts().0) || named.contains(&key), "{key:?}");
+            }
+        }
+    }
+
     /// Checks what must hold between changes: nothing is left over, and everything is where it belongs.
     pub(super) fn check_whole(&self, locals: &[IpAddr]) {
         assert_eq!(
@@ -246,6 +309,8 @@ impl Model {
             let has = keys.any(|(_, key)| key.segment == *number);
             assert_eq!(segment.has(Segment::NEXTHOPS), has);
         }
+        self.check_limits();
+        self.check_sources();
         for (key, value) in &self.neighs {
             let fdb = FdbKey::new(key.segment, value.mac());
             let snooped = value.origin() == Some(NeighOrigin::Snooped);
@@ -311,6 +376,7 @@ impl Model {
             locals: self.locals.iter().copied().collect(),
             groups: self.groups.iter().copied().collect(),
             neighs: pairs(&self.neighs),
+            sources: self.sources.iter().copied().collect(),
             nexthops: self
                 .nexthops
                 .iter()

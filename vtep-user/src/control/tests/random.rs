@@ -12,7 +12,8 @@ use super::{
 };
 use crate::model::{
     Duplicates, FdbDel, FdbFilter, FdbSpec, Flood, MacAddr, Mode, NeighDel, NeighSpec, NexthopDel,
-    NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, VlanId, Vni, VniSpec,
+    NexthopSpec, Op, OverLimit, PeerSpec, PortChange, PortGuard, PortHook, PortPart, PortSpec,
+    Sources, VlanId, Vni, VniSpec,
 };
 
 /// Tables so small that they fill up.
@@ -26,6 +27,7 @@ const LIMITS: Limits = Limits {
     groups: 2,
     neighs: 4,
     nexthops: 4,
+    sources: 4,
     duplicates: Duplicates {
         moves: 2,
         window_s: 20,
@@ -121,9 +123,11 @@ fn any_spec() -> impl Strategy<Value = Box<VniSpec>> {
         option::of(any::<bool>()),
         option::of(0_u32..4),
         option::of(select(&[0, 10, 30][..])),
+        any_over_limit(),
+        option::of(select(&[Sources::Listed, Sources::Any][..])),
     )
         .prop_map(
-            |(mode, flood, group, learning, suppress, max_macs, ageing_s)| {
+            |(mode, flood, group, learning, suppress, max_macs, ageing_s, over_limit, sources)| {
                 let multicast = mode == Some(Mode::Multicast) || flood == Some(Flood::Multicast);
                 Box::new(VniSpec {
                     mode,
@@ -133,10 +137,22 @@ fn any_spec() -> impl Strategy<Value = Box<VniSpec>> {
                     suppress,
                     max_macs,
                     ageing_s,
+                    over_limit,
+                    sources,
                     ..VniSpec::default()
                 })
             },
         )
+}
+
+fn any_over_limit() -> impl Strategy<Value = Option<OverLimit>> {
+    option::of(select(&[OverLimit::Drop, OverLimit::Flood][..]))
+}
+
+/// Isolation, guard, and what happens above the limit.
+fn any_policy() -> impl Strategy<Value = (Option<bool>, Option<PortGuard>, Option<OverLimit>)> {
+    let guard = option::of(select(&[PortGuard::Off, PortGuard::Mac][..]));
+    (any::<Option<bool>>(), guard, any_over_limit())
 }
 
 fn any_port() -> impl Strategy<Value = Op> {
@@ -148,20 +164,24 @@ fn any_port() -> impl Strategy<Value = Op> {
         any_macs(),
         any_ips(),
         option::of(0_u32..3),
-        any::<Option<bool>>(),
+        any_policy(),
     );
-    spec.prop_map(|(dev, vni, vlan, hook, macs, ips, max_macs, isolated)| {
-        Op::PortAdd(Box::new(PortSpec {
-            dev,
-            vni,
-            vlan,
-            hook,
-            macs,
-            ips,
-            max_macs,
-            isolated,
-        }))
-    })
+    spec.prop_map(
+        |(dev, vni, vlan, hook, macs, ips, max_macs, (isolated, guard, over_limit))| {
+            Op::PortAdd(Box::new(PortSpec {
+                dev,
+                vni,
+                vlan,
+                hook,
+                macs,
+                ips,
+                max_macs,
+                isolated,
+                guard,
+                over_limit,
+            }))
+        },
+    )
 }
 
 fn any_port_change() -> impl Strategy<Value = Op> {
@@ -173,10 +193,10 @@ fn any_port_change() -> impl Strategy<Value = Op> {
         option::of(any_macs()),
         option::of(any_ips()),
         option::of(0_u32..3),
-        any::<Option<bool>>(),
+        any_policy(),
     );
     change.prop_map(
-        |(dev, vni, vlan, hook, macs, ips, max_macs, isolated)| Op::PortSet {
+        |(dev, vni, vlan, hook, macs, ips, max_macs, (isolated, guard, over_limit))| Op::PortSet {
             dev,
             change: Box::new(PortChange {
                 vlan,
@@ -186,6 +206,8 @@ fn any_port_change() -> impl Strategy<Value = Op> {
                 ips,
                 max_macs,
                 isolated,
+                guard,
+                over_limit,
             }),
         },
     )

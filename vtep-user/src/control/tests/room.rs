@@ -183,17 +183,19 @@ fn a_vtep_that_nobody_has_named_makes_room_for_one_that_the_user_names() {
     ] {
         lab.learn(at, Vtep(vtep));
     }
+    assert_eq!(lab.peers(), VTEPS[..2], "the last place is the user's");
 
     let effect = lab.done(&named(ZERO, 100, VTEPS[3]));
 
-    assert_eq!(lab.peers(), VTEPS[1..4]);
-    assert_eq!(lab.fdb(100).len(), 3, "its MAC goes too");
+    assert_eq!(lab.peers(), [VTEPS[1], VTEPS[3]]);
+    assert_eq!(lab.fdb(100).len(), 2, "its MAC goes too");
     assert_eq!(
         (effect.forget, effect.resolve),
         (vec![ip(VTEPS[0])], vec![ip(VTEPS[3])])
     );
-    lab.done(&named(ZERO, 100, VTEPS[1]));
     lab.done(&named(ZERO, 100, VTEPS[2]));
+    assert_eq!(lab.peers(), [VTEPS[2], VTEPS[3]]);
+    lab.done(&named(ZERO, 100, VTEPS[1]));
     let refusal = lab.apply(&named(ZERO, 100, VTEPS[4])).unwrap_err();
     assert_eq!(refusal.kind, RefusalKind::Full);
     lab.done(&unnamed(100, VTEPS[2]));

@@ -11,8 +11,8 @@ use super::{
     model::split,
 };
 use crate::model::{
-    Df, FdbFilter, Flood, InnerVlan, Mode, Op, OrInherit, PeerSpec, PeerState, PortChange,
-    PortHook, PortPart, PortRange, PortSpec, RefusalKind, Reserved, VniSpec,
+    Df, FdbFilter, Flood, InnerVlan, L2cp, Mode, Op, OrInherit, OverLimit, PeerSpec, PeerState,
+    PortChange, PortHook, PortPart, PortRange, PortSpec, RefusalKind, Reserved, Sources, VniSpec,
 };
 
 const ZERO: &str = "00:00:00:00:00:00";
@@ -156,6 +156,9 @@ fn what_is_not_given_is_left_as_it_is() {
         df: Some(Df::Unset),
         srcport: PortRange::new(1000, 2000),
         reserved: Some(Reserved::Strict),
+        over_limit: Some(OverLimit::Drop),
+        sources: Some(Sources::Any),
+        l2cp: Some(L2cp::Pass),
         group: None,
     };
     lab.done(&vni_add_with(1, spec));

@@ -14,7 +14,7 @@ use vtep_common::abi::id::Ifindex;
 use super::{beside, error::DaemonError};
 use crate::netlink::Netlink;
 
-use self::order::Order;
+use self::order::PathOrder;
 pub(super) use self::{
     affected::Affected,
     order::{Found, Terms},
@@ -25,7 +25,7 @@ const FOUND_AHEAD: usize = 64;
 
 /// The core's end.
 pub(super) struct Resolver {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<PathOrder>,
     found: mpsc::Receiver<Found>,
 }
 
@@ -42,30 +42,30 @@ impl Resolver {
 
     /// Has the path to a peer found, or to a multicast group.
     pub(super) fn find(&self, ip: IpAddr, terms: Terms) {
-        self.order(Order::Find(ip, terms));
+        self.order(PathOrder::Find(ip, terms));
     }
 
     /// Forgets a peer that is one no longer.
     pub(super) fn forget(&self, ip: IpAddr) {
-        self.order(Order::Forget(ip));
+        self.order(PathOrder::Forget(ip));
     }
 
     /// Has the paths found anew that may have changed.
     pub(super) fn changed(&self, affected: Affected) {
         if !affected.is_empty() {
-            self.order(Order::Changed(affected));
+            self.order(PathOrder::Changed(affected));
         }
     }
 
     /// Takes note that an interface has changed: the kernel forgets the neighbours of a link that went down.
     pub(super) fn link_changed(&self, ifindex: Ifindex) {
-        self.order(Order::LinkChanged(ifindex));
+        self.order(PathOrder::LinkChanged(ifindex));
     }
 
     /// Ends when every peer that was ordered for the first time has been found, and the core has taken it.
     pub(super) fn settled(&self) -> impl Future<Output = ()> + use<> {
         let (mark, marked) = oneshot::channel();
-        self.order(Order::Mark(mark));
+        self.order(PathOrder::Mark(mark));
         async move { drop(marked.await) }
     }
 
@@ -73,7 +73,7 @@ impl Resolver {
     /// the thread would wait for that.
     pub(super) async fn release_all(&mut self) {
         let (done, mut released) = oneshot::channel();
-        self.order(Order::ReleaseAll(done));
+        self.order(PathOrder::ReleaseAll(done));
         loop {
             tokio::select! {
                 _ = &mut released => return,
@@ -94,7 +94,7 @@ impl Resolver {
         self.found.try_recv().ok()
     }
 
-    fn order(&self, order: Order) {
+    fn order(&self, order: PathOrder) {
         // If the thread has ended, the core finds that nothing is found any more.
         drop(self.orders.send(order));
     }
@@ -117,7 +117,7 @@ mod tests {
                 let (mark, _) = oneshot::channel();
                 finds.send(Found::Mark(mark)).await.unwrap();
             }
-            if let Some(Order::ReleaseAll(done)) = ordered.recv().await {
+            if let Some(PathOrder::ReleaseAll(done)) = ordered.recv().await {
                 done.send(()).unwrap();
             }
         });

@@ -18,7 +18,7 @@ pub(in super::super) struct Terms {
 }
 
 /// What the core orders.
-pub(super) enum Order {
+pub(super) enum PathOrder {
     /// Find the path to a peer, or to a multicast group.
     Find(IpAddr, Terms),
     /// Forget a peer that is one no longer.

@@ -8,17 +8,17 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    order::{Found, Order},
+    order::{Found, PathOrder},
     paths::Paths,
 };
 
 /// Carries out orders until nobody orders any more, or nobody takes what was found.
 pub(super) async fn run(
     mut paths: Paths,
-    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut orders: mpsc::UnboundedReceiver<PathOrder>,
     found: mpsc::Sender<Found>,
 ) {
-    let mut queue = Queue::default();
+    let mut queue = PathQueue::default();
     loop {
         // Everything that was ordered, before anything is looked up.
         while let Ok(order) = orders.try_recv() {
@@ -43,20 +43,20 @@ pub(super) async fn run(
     }
 }
 
-async fn take(order: Order, paths: &mut Paths, queue: &mut Queue<oneshot::Sender<()>>) {
+async fn take(order: PathOrder, paths: &mut Paths, queue: &mut PathQueue<oneshot::Sender<()>>) {
     match order {
-        Order::Find(ip, terms) => {
+        PathOrder::Find(ip, terms) => {
             if paths.know(ip, terms) {
                 queue.again([ip]);
             } else {
                 queue.first(ip);
             }
         }
-        Order::Forget(ip) => paths.forget(ip).await,
-        Order::Changed(affected) => queue.again(paths.affected(&affected)),
-        Order::LinkChanged(ifindex) => paths.link_changed(ifindex),
-        Order::Mark(mark) => queue.mark(mark),
-        Order::ReleaseAll(done) => {
+        PathOrder::Forget(ip) => paths.forget(ip).await,
+        PathOrder::Changed(affected) => queue.again(paths.affected(&affected)),
+        PathOrder::LinkChanged(ifindex) => paths.link_changed(ifindex),
+        PathOrder::Mark(mark) => queue.mark(mark),
+        PathOrder::ReleaseAll(done) => {
             paths.release_all().await;
             // Nobody may wait for it any more.
             done.send(()).ok();
@@ -72,7 +72,7 @@ enum Next<M> {
 }
 
 #[derive(Debug)]
-struct Queue<M> {
+struct PathQueue<M> {
     /// New peers, and marks behind them.
     first: VecDeque<Next<M>>,
     /// Peers whose path may have changed.
@@ -81,7 +81,7 @@ struct Queue<M> {
     queued: HashSet<IpAddr>,
 }
 
-impl<M> Default for Queue<M> {
+impl<M> Default for PathQueue<M> {
     fn default() -> Self {
         Self {
             first: VecDeque::new(),
@@ -91,7 +91,7 @@ impl<M> Default for Queue<M> {
     }
 }
 
-impl<M> Queue<M> {
+impl<M> PathQueue<M> {
     fn first(&mut self, ip: IpAddr) {
         self.first.push_back(Next::Peer(ip));
     }
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_looked_at_once_however_often_its_path_may_have_changed() {
-        let mut queue = Queue::<()>::default();
+        let mut queue = PathQueue::<()>::default();
         let peers: Vec<IpAddr> = (1..=3).map(peer).collect();
 
         for _ in 0..10 {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn new_peers_and_their_marks_do_not_wait_for_those_that_are_looked_at_again() {
-        let mut queue = Queue::default();
+        let mut queue = PathQueue::default();
         queue.again((1..=100).map(peer));
         queue.first(peer(200));
         queue.mark("new");

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
-use crate::model::{MacAddr, Parameters, PortHook, VlanId, Vni, limits};
+use crate::model::{MacAddr, OverLimit, Parameters, PortGuard, PortHook, VlanId, Vni, limits};
 
 /// A device, or one VLAN of it, to put into a VNI.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -39,6 +39,12 @@ pub struct PortSpec {
     /// Whether it exchanges no frames with other isolated ports of the VNI; absent for `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolated: Option<bool>,
+    /// Which frames it takes; absent for `off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<PortGuard>,
+    /// What happens to frames from MACs above the limit; absent for `drop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_limit: Option<OverLimit>,
 }
 
 /// What is given of a new port.
@@ -85,6 +91,18 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             "--isolated",
             "Exchange no frames with other isolated ports of the VNI"
         ),
+        setting!(
+            PortSpec,
+            guard,
+            "--guard",
+            "Which frames it takes: all, or those from its static MACs alone"
+        ),
+        setting!(
+            PortSpec,
+            over_limit,
+            "--over-limit",
+            "What happens to frames from new MACs when --max-macs is reached"
+        ),
     ],
     rules: &[],
 };
@@ -100,6 +118,8 @@ impl Parameters for PortSpec {
             ips: Vec::new(),
             max_macs: None,
             isolated: None,
+            guard: None,
+            over_limit: None,
         }
     }
 }
@@ -130,6 +150,12 @@ pub struct PortChange {
     /// Whether it exchanges no frames with other isolated ports of the VNI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolated: Option<bool>,
+    /// Which frames it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<PortGuard>,
+    /// What happens to frames from MACs above the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over_limit: Option<OverLimit>,
 }
 
 /// What is given of a port to change.
@@ -174,6 +200,18 @@ pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
             isolated,
             "--isolated",
             "Exchange no frames with other isolated ports of the VNI"
+        ),
+        setting!(
+            PortChange,
+            guard,
+            "--guard",
+            "Which frames it takes: all, or those from its static MACs alone"
+        ),
+        setting!(
+            PortChange,
+            over_limit,
+            "--over-limit",
+            "What happens to frames from new MACs when --max-macs is reached"
         ),
     ],
     rules: &[Rule::Something {
@@ -247,6 +285,10 @@ pub struct PortRow {
     pub max_macs: Option<u32>,
     /// Whether it exchanges no frames with other isolated ports of the VNI.
     pub isolated: bool,
+    /// Which frames it takes.
+    pub guard: PortGuard,
+    /// What happens to frames from MACs above the limit.
+    pub over_limit: OverLimit,
 }
 
 impl Row for PortRow {
@@ -261,5 +303,7 @@ impl Row for PortRow {
         column!(ips, list),
         column!(max_macs, optional),
         column!(isolated, on_off),
+        column!(guard, text),
+        column!(over_limit, text),
     ];
 }

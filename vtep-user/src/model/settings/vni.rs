@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use crate::model::argument::{ArgumentList, Rule, Setting, setting};
 use crate::model::column::{Column, Row, column};
 use crate::model::{
-    Df, Flood, InnerVlan, Mode, Parameters, PortRange, Reserved, Tos, Ttl, Vni, limits,
+    Df, Flood, InnerVlan, L2cp, Mode, OverLimit, Parameters, PortRange, Reserved, Sources, Tos,
+    Ttl, Vni, limits,
 };
 
 /// Settings of a VNI. An absent one stays as it is; in a new VNI it takes its default.
@@ -58,9 +59,18 @@ pub struct VniSpec {
     /// What happens to packets with reserved header bits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reserved: Option<Reserved>,
+    /// What happens to frames from MACs above the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over_limit: Option<OverLimit>,
+    /// Which VTEPs packets are taken from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Sources>,
+    /// What happens to frames to link-local group addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub l2cp: Option<L2cp>,
 }
 
-static SETTINGS: [Setting<VniSpec>; 13] = [
+static SETTINGS: [Setting<VniSpec>; 16] = [
     setting!(
         VniSpec,
         mode,
@@ -149,6 +159,24 @@ static SETTINGS: [Setting<VniSpec>; 13] = [
         "--reserved",
         "What happens to packets with reserved header bits"
     ),
+    setting!(
+        VniSpec,
+        over_limit,
+        "--over-limit",
+        "What happens to frames from new MACs when --max-macs is reached"
+    ),
+    setting!(
+        VniSpec,
+        sources,
+        "--sources",
+        "Which VTEPs packets are taken from: those that an entry of the VNI names, or any; any by default where floods go to a group, else listed"
+    ),
+    setting!(
+        VniSpec,
+        l2cp,
+        "--l2cp",
+        "What happens to frames to the link-local groups 01:80:c2:00:00:00 to :0f: pause, STP, LACP, LLDP"
+    ),
 ];
 
 /// The settings of a new VNI.
@@ -209,6 +237,12 @@ pub struct VniRow {
     pub srcport: PortRange,
     /// What happens to packets with reserved header bits.
     pub reserved: Reserved,
+    /// What happens to frames from MACs above the limit.
+    pub over_limit: OverLimit,
+    /// Which VTEPs packets are taken from.
+    pub sources: Sources,
+    /// What happens to frames to link-local group addresses.
+    pub l2cp: L2cp,
 }
 
 impl Row for VniRow {
@@ -231,5 +265,8 @@ impl Row for VniRow {
         column!(df, text),
         column!(srcport, text),
         column!(reserved, text),
+        column!(over_limit, text),
+        column!(sources, text),
+        column!(l2cp, text),
     ];
 }

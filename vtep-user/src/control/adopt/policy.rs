@@ -1,0 +1,93 @@
+//! Taking over what the data path is told of limits, and of the VTEPs that packets are taken from.
+
+use std::collections::HashSet;
+
+use vtep_common::abi::{
+    addr::MacAddr,
+    id::{PortSlot, SegmentId},
+    segment::{Segment, SourceKey},
+};
+
+use super::{Adoption, Dump};
+use crate::control::{
+    effect::{Effect, Write},
+    ops::limit,
+    record::sources::SourceTable,
+    state::State,
+};
+
+impl Adoption {
+    /// Says in ports and segments whether they are full, which a daemon that was killed may not have come to.
+    pub(crate) fn limits(&mut self, dump: &Dump) {
+        let State {
+            segments,
+            ports,
+            fdb,
+            ..
+        } = &mut self.state;
+        let mut out = Effect::default();
+        let numbers: Vec<SegmentId> = segments.numbers().collect();
+        for number in numbers {
+            limit::sync_segment(segments, fdb, number, &mut out);
+        }
+        let slots: Vec<PortSlot> = dump.ports.iter().map(|(slot, _)| *slot).collect();
+        for slot in slots {
+            limit::sync_port(ports, fdb, slot, &mut out);
+        }
+        self.early.append(&mut out.writes);
+    }
+
+    /// Counts anew what names which VTEP, and brings the map in line with that.
+    pub(crate) fn sources(&mut self, dump: &Dump) {
+        self.state.sources = SourceTable::default();
+        let numbers: Vec<SegmentId> = self.state.segments.numbers().collect();
+        for &number in &numbers {
+            self.count_sources(number);
+        }
+        let mut wanted: HashSet<SourceKey> = HashSet::new();
+        for number in numbers {
+            if self.state.segments[number].has(Segment::LISTED) {
+                let named = self.state.sources.of(number).into_iter();
+                let named = named.filter(|(_, named)| *named);
+                wanted.extend(named.map(|(peer, _)| SourceKey::new(number, peer)));
+            }
+        }
+        for _ in 0..wanted.len() {
+            self.state.sources.set_listed(true);
+        }
+        let found: HashSet<SourceKey> = dump.sources.iter().copied().collect();
+        let came = wanted.difference(&found);
+        self.early.extend(came.map(|&key| Write::Source(key, true)));
+        let went = found.difference(&wanted);
+        self.early
+            .extend(went.map(|&key| Write::Source(key, false)));
+    }
+
+    fn count_sources(&mut self, number: SegmentId) {
+        let State {
+            sources,
+            fdb,
+            flood,
+            nexthops,
+            ..
+        } = &mut self.state;
+        for (_, entry) in fdb.entries(number) {
+            match entry.peer() {
+                Some(peer) if entry.ages() => sources.learn(number, peer),
+                Some(peer) => {
+                    sources.name(number, peer);
+                }
+                None => {}
+            }
+        }
+        let lists = flood.macs(number).into_iter().chain([MacAddr::ZERO]);
+        for mac in lists {
+            for &peer in flood.remotes(number, mac) {
+                sources.name(number, peer);
+            }
+        }
+        for peer in nexthops.vias(number) {
+            sources.name(number, peer);
+        }
+    }
+}
