@@ -63,23 +63,32 @@ pub struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
-    /// The word of `key`, or zero.
+    /// The word of `key`, or zero. The daemon may be writing the bucket meanwhile: each value is read once, and a word after its key.
     #[must_use]
     #[inline(always)]
     pub fn find(&self, key: u64) -> u64 {
-        let [a, b, c, d] = &self.keys;
-        let [one, two, three, four] = &self.words;
-        if *a == key {
-            *one
-        } else if *b == key {
-            *two
-        } else if *c == key {
-            *three
-        } else if *d == key {
-            *four
-        } else {
-            0
-        }
+        find(key, &self.keys, &self.words, |value| {
+            // SAFETY: a reference can be read through; any bit pattern is a value.
+            unsafe { (&raw const *value).read_volatile() }
+        })
+    }
+}
+
+/// How a reader finds the word of `key` in a bucket, or zero: each value is read by `read`, and a word after its key.
+#[inline(always)]
+pub fn find<T>(key: u64, keys: &[T; WAYS], words: &[T; WAYS], read: impl Fn(&T) -> u64) -> u64 {
+    let [a, b, c, d] = keys;
+    let [one, two, three, four] = words;
+    if read(a) == key {
+        read(one)
+    } else if read(b) == key {
+        read(two)
+    } else if read(c) == key {
+        read(three)
+    } else if read(d) == key {
+        read(four)
+    } else {
+        0
     }
 }
 

@@ -1,7 +1,6 @@
 //! Writing the tables of buckets ([`vtep_common::abi::hash_table`]) in the memory of their maps: no system call for an entry.
 //!
-//! Programs read meanwhile. A word is written before the key that leads to it and cleared after it, so that a reader finds a whole
-//! entry or none. Where both buckets of a new key are full, an entry makes room by going to its other bucket (cuckoo hashing): it
+//! Programs read meanwhile. In which order an entry is written, so that a reader finds a whole one or none: [`entry`]. Where both buckets of a new key are full, an entry makes room by going to its other bucket (cuckoo hashing): it
 //! is there twice for a moment, and only a reader between its two looks can miss one that goes from the second to the first.
 //!
 //! A daemon can be killed between any two stores. What it leaves half done its successor clears: see [`HashTable::adopt`].
@@ -19,7 +18,10 @@ use std::{
 use memmap2::{MmapOptions, MmapRaw};
 use vtep_common::abi::hash_table::{Bucket, Geometry, WAYS};
 
-use super::batch::{self, BatchError};
+use super::{
+    batch::{self, BatchError},
+    entry::{self, Part},
+};
 
 /// Buckets that are looked at for a place before the table counts as full. At three quarters full a few are enough.
 const LONGEST_SEARCH: usize = 2_000;
@@ -144,16 +146,13 @@ impl HashTable {
     fn store(&self, bucket: u32, at: usize, value: u64) -> io::Result<()> {
         #[cfg(test)]
         tests::may_store()?;
-        self.bucket(bucket)?[at].store(value, Ordering::Release);
+        self.bucket(bucket)?[at].store(value, entry::STORE);
         Ok(())
     }
 
-    fn set_key(&self, place: Place, key: u64) -> io::Result<()> {
-        self.store(place.bucket, place.way, key)
-    }
-
-    fn set_word(&self, place: Place, word: u64) -> io::Result<()> {
-        self.store(place.bucket, WAYS + place.way, word)
+    /// Makes a store in the place of an entry.
+    fn store_part(&self, place: Place, part: Part, value: u64) -> io::Result<()> {
+        self.store(place.bucket, part.at(place.way), value)
     }
 
     /// Where `key` is.
@@ -203,7 +202,7 @@ impl HashTable {
                 self.clear(place)?;
                 self.len -= 1;
             }
-            (Some(place), word) => self.set_word(place, word)?,
+            (Some(place), word) => self.store_part(place, Part::Word, word)?,
             (None, 0) => {}
             (None, word) => {
                 if self.len >= self.geometry.room {
@@ -218,13 +217,11 @@ impl HashTable {
     }
 
     fn fill(&self, place: Place, key: u64, word: u64) -> io::Result<()> {
-        self.set_word(place, word)?;
-        self.set_key(place, key)
+        entry::fill(key, word, |part, value| self.store_part(place, part, value))
     }
 
     fn clear(&self, place: Place) -> io::Result<()> {
-        self.set_key(place, 0)?;
-        self.set_word(place, 0)
+        entry::clear(|part, value| self.store_part(place, part, value))
     }
 
     /// A free place for `key`: in its first bucket, else in its second, else one that others make room in.
@@ -271,8 +268,12 @@ impl HashTable {
             let place = Place { bucket, way };
             let key = self.key(place)?.load(Ordering::Relaxed);
             let word = self.word(place)?.load(Ordering::Acquire);
-            self.fill(free, key, word)?;
-            self.clear(place)?;
+            entry::shift(
+                key,
+                word,
+                |part, value| self.store_part(free, part, value),
+                |part, value| self.store_part(place, part, value),
+            )?;
             free = place;
             next = steps[step].from;
         }
@@ -546,7 +547,7 @@ mod tests {
         assert_eq!((table.len, mapped(&table)), (60_000, Vec::new()));
 
         let place = table.free_way(5 * PIECE + 7).unwrap().unwrap();
-        table.set_word(place, 1).unwrap();
+        table.store_part(place, Part::Word, 1).unwrap();
         table = adopted(table);
         assert_eq!((table.len, mapped(&table)), (60_000, vec![5]));
     }
@@ -561,7 +562,7 @@ mod tests {
         table.set(key, 7).unwrap();
         let place = table.find(key).unwrap().unwrap();
         table.set(key, 0).unwrap();
-        table.set_word(place, 1 << 32).unwrap();
+        table.store_part(place, Part::Word, 1 << 32).unwrap();
 
         assert_eq!(table.get(0).unwrap(), None);
         table.set(0, 0).unwrap();

@@ -10,6 +10,7 @@ mod batch;
 mod clock;
 mod clsact;
 mod counters;
+mod entry;
 mod error;
 mod event_ring;
 mod guards;
