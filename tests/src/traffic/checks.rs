@@ -165,8 +165,10 @@ pub fn reaches_exactly_once(
     receivers: &[&Capture],
     others: &[&Capture],
 ) {
+    // From the sender's own MAC: one that moved from sender to sender would be taken for a duplicate.
+    let from = Mac(frame[6..12].try_into().expect("six bytes"));
     let markers = [1, 2, 3].map(|n| {
-        let mut marker = marked(Mac::nth(0x77), Mac::BROADCAST, 0x4d41_5200 + n).build();
+        let mut marker = marked(from, Mac::BROADCAST, 0x4d41_5200 + n).build();
         marker.extend(&frame[..frame.len().min(40)]);
         marker
     });
