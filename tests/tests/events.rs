@@ -30,6 +30,8 @@ over_each_family! {
 
 /// Nobody's.
 const NEW: Mac = Mac::nth(0x77);
+/// Nobody's either.
+const OTHER: Mac = Mac::nth(0x78);
 
 fn a_peer_that_comes_and_goes_is_an_event(family: Family) {
     let wire = Wire::new(family);
@@ -191,10 +193,10 @@ fn a_mac_that_has_left_is_not_announced_again(family: Family) {
     // It has 20 ms to be gone in.
     let _ahead = Ahead::of_others();
     let wire = flooding(family);
-    let _vm = wire.tap("vm1");
+    let _vm = wire.add_port("vm1", "");
 
-    // In one go: the port is gone long before the second announcement is due.
-    let come_and_go = format!("port add vm1 --vni {GREEN} --mac {NEW}\nport del vm1\n");
+    // In one go, and nothing is to be attached: the MAC is gone long before the second announcement is due.
+    let come_and_go = format!("port set vm1 --mac {NEW}\nport set vm1 --mac {OTHER}\n");
     let out = wire.daemon.vtep_input("batch", &come_and_go);
     assert!(out.status.success(), "{out:?}");
 
