@@ -9,7 +9,6 @@ use vtep_common::sim::decision::{Decision, Verdict};
 use vtep_common::abi::addr::VtepAddr;
 use vtep_common::abi::counter::Hook;
 use vtep_common::abi::id::{Ifindex, ListId, PortSlot};
-use vtep_common::abi::port::Port;
 use vtep_common::abi::reason::Reason;
 use vtep_common::decide::tunnel::TunnelKey;
 use vtep_common::frame::packet::Tag;
@@ -238,7 +237,7 @@ impl SentFrame {
         let mut to_ports = |list: ListId, from: Option<PortSlot>| {
             let list = world.tables.flood_list(list).expect("it was there");
             let sender = from.map(|slot| world.tables.port(slot).expect("it is there"));
-            let kept_from = sender.map_or(0, Port::kept_from);
+            let kept_from = sender.map_or(0, |port| port.flags().kept_from());
             for slot in list.ports().filter(|slot| from != Some(*slot)) {
                 let port = world.tables.port(slot).expect("it is there");
                 if port.flags & kept_from != 0 {

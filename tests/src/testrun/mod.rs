@@ -377,7 +377,9 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         neighs,
         nexthops,
         sources,
+        policers,
         now: _,
+        tick: _,
     } = tables;
     let mut writes = vec![Write::Config(*config)];
     writes.extend(locals.iter().map(|addr| Write::Local(*addr, true)));
@@ -410,6 +412,11 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         port_index
             .iter()
             .map(|(key, slot)| Write::PortIndex(*key, Some(*slot))),
+    );
+    writes.extend(
+        policers
+            .iter()
+            .map(|((slot, what), policer)| Write::Policer(*slot, *what, *policer)),
     );
     writes.extend(ports.iter().map(|(slot, port)| Write::Port(*slot, *port)));
     writes.extend(

@@ -59,6 +59,8 @@ pub mod name {
     pub const PORT_INDEX: &str = "PORT_INDEX";
     /// Slot to [`Port`](crate::abi::port::Port).
     pub const PORTS: &str = "PORTS";
+    /// [`Policed::index`](crate::abi::policer::Policed::index) to [`Policer`](crate::abi::policer::Policer). Earlier builds have left none.
+    pub const POLICERS: &str = "POLICERS";
     /// Slot to the name of the port's interface, a [`PortName`](crate::abi::port::PortName). For the daemon alone.
     pub const PORT_NAMES: &str = "PORT_NAMES";
     /// The cookie of the network namespace that the pins belong to; zero where an earlier build has made them. For the daemon alone.
@@ -101,7 +103,7 @@ pub mod name {
     pub const CLOCK: &str = "CLOCK";
 
     /// All that are pinned.
-    pub const ALL: [&str; 26] = [
+    pub const ALL: [&str; 27] = [
         CONFIG,
         NAMESPACE,
         SHAPES,
@@ -111,6 +113,7 @@ pub mod name {
         SEGMENTS,
         PORT_INDEX,
         PORTS,
+        POLICERS,
         PORT_NAMES,
         FDB,
         FLOOD,

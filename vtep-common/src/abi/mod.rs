@@ -19,6 +19,7 @@ pub mod nexthop;
 pub mod origin;
 pub mod outer_template;
 pub mod peer;
+pub mod policer;
 pub mod port;
 pub mod reason;
 pub mod segment;
@@ -39,6 +40,7 @@ mod user {
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
+        policer::Policer,
         port::{Port, PortName},
         segment::{Segment, SourceKey},
     };
@@ -63,6 +65,7 @@ mod user {
         NexthopValue,
         Peer,
         PeerId,
+        Policer,
         Port,
         PortName,
         Segment,

@@ -158,6 +158,8 @@ reasons! {
     UnlistedSource = 42, "unlisted_source", Dropped;
     /// At a port with a guard, from a MAC that is not one of the port's.
     SpoofedMac = 43, "spoofed_mac", Dropped;
+    /// Broadcast, unknown unicast or multicast from a port, and more of them than the port's rate.
+    BumRate = 45, "bum_rate", Dropped;
     /// To a link-local group address (01:80:c2:00:00:00 to :0f): pause frames, spanning tree, LACP, LLDP.
     L2Control = 47, "l2_control", Dropped;
     /// From a MAC that is new, where there is room for no more.

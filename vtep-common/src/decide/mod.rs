@@ -3,6 +3,7 @@
 mod admit;
 pub mod count;
 pub mod learn;
+pub mod police;
 pub mod port;
 pub mod tunnel;
 pub mod uplink;

@@ -7,6 +7,7 @@ mod lookup;
 mod neigh;
 mod nexthop;
 mod outer;
+mod police;
 mod port;
 mod shared;
 mod tunnel;

@@ -19,6 +19,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::Policer,
     port::{Port, PortName},
     segment::{Segment, SourceKey},
 };
@@ -125,6 +126,7 @@ fn sizes(map: &str) -> (usize, usize) {
         name::LOCALS | name::PEER_INDEX => (size_of::<VtepAddr>(), INDEX),
         name::SEGMENTS => (INDEX, size_of::<Segment>()),
         name::PORTS => (INDEX, size_of::<Port>()),
+        name::POLICERS => (INDEX, size_of::<Policer>()),
         name::PORT_NAMES => (INDEX, size_of::<PortName>()),
         name::NAMESPACE => (INDEX, size_of::<u64>()),
         name::FLOOD => (INDEX, size_of::<FloodList>()),

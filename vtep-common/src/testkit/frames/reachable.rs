@@ -122,6 +122,7 @@ const AT_PORT: &[Reason] = &[
     Reason::MacLimit,
     Reason::SpoofedMac,
     Reason::Isolated,
+    Reason::BumRate,
 ];
 
 const AT_PORT_XDP: &[Reason] = &[

@@ -24,6 +24,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::{Policed, Policer},
     port::{Port, PortKey, PortName},
     segment::{Segment, SourceKey},
 };
@@ -37,6 +38,9 @@ use super::{
 };
 use crate::model::PeerState;
 
+/// The policers of ports.
+pub type PolicerEntries = Vec<((PortSlot, Policed), Policer)>;
+
 /// What the pinned maps hold. Slots that are not in use may be left out.
 #[derive(Clone, Debug, Default)]
 pub struct Dump {
@@ -48,6 +52,8 @@ pub struct Dump {
     pub port_index: Vec<(PortKey, PortSlot)>,
     /// `PORTS`.
     pub ports: Vec<(PortSlot, Port)>,
+    /// `POLICERS`. Earlier builds have left none.
+    pub policers: PolicerEntries,
     /// `PORT_NAMES`. Earlier builds have left none.
     pub port_names: Vec<(PortSlot, PortName)>,
     /// Of each interface that was a port, whether the one that has its number is the one that it was. Nobody can say so of others.
@@ -105,6 +111,7 @@ impl State {
         adoption.locals(dump);
         adoption.segments(dump);
         adoption.ports(dump, links);
+        adoption.rates(dump);
         adoption.peers(dump, links);
         adoption.groups(dump);
         let lists = adoption.lists(dump);

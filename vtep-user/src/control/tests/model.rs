@@ -15,6 +15,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighOrigin, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::{Policed, Policer},
     port::{Port, PortKey, PortName},
     segment::{Segment, SourceKey},
 };
@@ -31,6 +32,7 @@ pub(super) struct Model {
     pub(super) segments: BTreeMap<SegmentId, Segment>,
     pub(super) port_index: HashMap<PortKey, PortSlot>,
     pub(super) ports: BTreeMap<PortSlot, Port>,
+    pub(super) policers: BTreeMap<(PortSlot, Policed), Policer>,
     pub(super) port_names: BTreeMap<PortSlot, PortName>,
     pub(super) fdb: HashMap<FdbKey, FdbValue>,
     /// Entries of the FDB that mean nothing.
@@ -86,6 +88,10 @@ impl Model {
                     self.ports.contains_key(number),
                 );
                 slot(&mut self.ports, *number, used);
+            }
+            Write::Policer(number, what, policer) => {
+                let policer = (policer.rate != 0).then_some(*policer);
+                slot(&mut self.policers, (*number, *what), policer);
             }
             Write::PortName(number, name) => {
                 let name = (!name.is_none()).then_some(*name);
@@ -362,6 +368,7 @@ impl Model {
             segments: pairs(&self.segments),
             port_index: pairs(&self.port_index),
             ports: pairs(&self.ports),
+            policers: pairs(&self.policers),
             port_names: pairs(&self.port_names),
             attached: HashMap::new(),
             fdb: self
