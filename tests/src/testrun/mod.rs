@@ -378,6 +378,7 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         nexthops,
         sources,
         policers,
+        trunks,
         now: _,
         tick: _,
     } = tables;
@@ -417,6 +418,11 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         policers
             .iter()
             .map(|((slot, what), policer)| Write::Policer(*slot, *what, *policer)),
+    );
+    writes.extend(
+        trunks
+            .iter()
+            .map(|(ifindex, vlans)| Write::Trunk(*ifindex, Some(Box::new(*vlans)))),
     );
     writes.extend(ports.iter().map(|(slot, port)| Write::Port(*slot, *port)));
     writes.extend(

@@ -24,6 +24,7 @@ pub mod port;
 pub mod reason;
 pub mod segment;
 pub mod tail_call;
+pub mod vlans;
 
 /// Marks the PODs as usable by aya, which has a marker of its own.
 #[cfg(feature = "user")]
@@ -36,13 +37,14 @@ mod user {
         event::Guard,
         flood::FloodList,
         hash_table::{Bucket, Geometry},
-        id::{ListId, PeerId},
+        id::{Ifindex, ListId, PeerId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
         policer::Policer,
         port::{Port, PortName},
         segment::{Segment, SourceKey},
+        vlans::Vlans,
     };
 
     macro_rules! pod {
@@ -58,6 +60,7 @@ mod user {
         Counter,
         FloodList,
         Guard,
+        Ifindex,
         ListId,
         NeighKey,
         NeighValue,
@@ -71,6 +74,7 @@ mod user {
         Segment,
         SourceKey,
         Geometry,
+        Vlans,
         VtepAddr
     );
 }

@@ -76,6 +76,8 @@ impl Port {
     pub const OVER_LIMIT_FLOOD: u32 = 1 << 6;
     /// `POLICERS` has a rate for its frames that are flooded.
     pub const BUM_RATE: u32 = 1 << 8;
+    /// It has the untagged frames of an interface of which `TRUNKS` has VLANs: frames that show one of those are not its own.
+    pub const TRUNK: u32 = 1 << 7;
 
     /// Its flags.
     #[must_use]

@@ -15,7 +15,7 @@ use crate::{
         port::{Port, PortKey},
         segment::Segment,
     },
-    frame::outer::Local,
+    frame::{outer::Local, vlan::ShownVlan},
 };
 
 /// The tables as a decision and its look-ups see them.
@@ -28,6 +28,8 @@ pub trait Tables {
     fn port(&self, slot: PortSlot) -> Option<&Port>;
     /// The rate that a port is held to; all zero where there is none.
     fn policer(&self, slot: PortSlot, what: Policed) -> Policer;
+    /// True if frames that show this VLAN are another port's than that of the untagged frames of an interface that `TRUNKS` has.
+    fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool;
     /// A peer, if in use.
     fn peer(&self, peer: PeerId) -> Option<&Peer>;
     /// A flood list.

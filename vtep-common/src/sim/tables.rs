@@ -10,14 +10,16 @@ use crate::{
         fdb::{FdbKey, FdbValue, FdbWord},
         flood::FloodList,
         hash_table::numbered,
-        id::{ListId, PeerId, PortSlot, SegmentId},
+        id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
         policer::{Policed, Policer},
         port::{Port, PortKey},
         segment::Segment,
+        vlans::Vlans,
     },
+    frame::vlan::ShownVlan,
     runtime::tables::Tables,
 };
 
@@ -40,6 +42,8 @@ pub struct HostTables {
     pub ports: HashMap<PortSlot, Port>,
     /// `POLICERS`.
     pub policers: HashMap<(PortSlot, Policed), Policer>,
+    /// `TRUNKS`.
+    pub trunks: HashMap<Ifindex, Vlans>,
     /// `FDB`.
     pub fdb: HashMap<FdbKey, FdbValue>,
     /// `FLOOD`.
@@ -119,6 +123,11 @@ impl Tables for HostTables {
 
     fn port(&self, slot: PortSlot) -> Option<&Port> {
         self.ports.get(&slot).filter(|port| port.has(Port::IN_USE))
+    }
+
+    fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool {
+        let trunk = self.trunks.get(&Ifindex::new(ifindex));
+        vlan == ShownVlan::HIDDEN || trunk.is_some_and(|vlans| vlans.has(vlan.get()))
     }
 
     fn flood_list(&self, list: ListId) -> Option<&FloodList> {

@@ -47,6 +47,7 @@ use vtep_common::abi::{
     port::{Port, PortName},
     segment::{Segment, SourceKey},
     tail_call::TailCall,
+    vlans::Vlans,
 };
 
 use self::{hash_table::HashTable, pins::Pinned};
@@ -89,6 +90,7 @@ struct Maps {
     port_index: HashTable,
     ports: Array<MapData, Port>,
     policers: Array<MapData, Policer>,
+    trunks: HashMap<MapData, Ifindex, Vlans>,
     port_names: Array<MapData, PortName>,
     namespace: Array<MapData, u64>,
     fdb: HashTable,

@@ -15,6 +15,7 @@ use vtep_common::abi::{
     event::Guard,
     flood::FloodList,
     hash_table::{Bucket, Geometry},
+    id::Ifindex,
     map::{LAYOUT_VERSION, name},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -22,6 +23,7 @@ use vtep_common::abi::{
     policer::Policer,
     port::{Port, PortName},
     segment::{Segment, SourceKey},
+    vlans::Vlans,
 };
 
 use super::{error::DatapathError, link};
@@ -127,6 +129,7 @@ fn sizes(map: &str) -> (usize, usize) {
         name::SEGMENTS => (INDEX, size_of::<Segment>()),
         name::PORTS => (INDEX, size_of::<Port>()),
         name::POLICERS => (INDEX, size_of::<Policer>()),
+        name::TRUNKS => (size_of::<Ifindex>(), size_of::<Vlans>()),
         name::PORT_NAMES => (INDEX, size_of::<PortName>()),
         name::NAMESPACE => (INDEX, size_of::<u64>()),
         name::FLOOD => (INDEX, size_of::<FloodList>()),

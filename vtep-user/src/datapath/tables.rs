@@ -75,6 +75,7 @@ impl Maps {
             segments: take(ebpf, name::SEGMENTS)?,
             ports: take(ebpf, name::PORTS)?,
             policers: take(ebpf, name::POLICERS)?,
+            trunks: take(ebpf, name::TRUNKS)?,
             port_names: take(ebpf, name::PORT_NAMES)?,
             namespace: take(ebpf, name::NAMESPACE)?,
             flood: take(ebpf, name::FLOOD)?,
@@ -342,6 +343,12 @@ impl Datapath {
                 let index = what.index(*slot);
                 put(&mut maps.policers, name::POLICERS, index, *policer)
             }
+            Write::Trunk(ifindex, vlans) => set(
+                &mut maps.trunks,
+                name::TRUNKS,
+                *ifindex,
+                vlans.as_deref().copied(),
+            ),
             Write::PortName(slot, text) => {
                 put(&mut maps.port_names, name::PORT_NAMES, *slot, *text)
             }
@@ -407,6 +414,7 @@ impl Datapath {
                 .collect(),
             ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| port.flags != 0)?,
             policers: self.policers()?,
+            trunks: entries(&maps.trunks, name::TRUNKS)?,
             port_names: in_use(&maps.port_names, name::PORT_NAMES, MAX_PORTS, |text| {
                 !text.is_none()
             })?,

@@ -183,6 +183,8 @@ pub(crate) fn add(
         max_macs,
         ..Port::default()
     };
+    let is_trunk = device.is_some_and(Device::is_trunk);
+    port.set(Port::TRUNK, vlan.is_none() && is_trunk);
     port.set(Port::ISOLATED, isolated.unwrap_or(false));
     port.set(Port::GUARD_MAC, *wanted_guard == Some(PortGuard::Mac));
     let floods = *wanted_over_limit == Some(OverLimit::Flood);
@@ -211,6 +213,9 @@ pub(crate) fn add(
     state.ports.set(slot, port);
     let now = state.run.now;
     state.run.added.insert(slot, now);
+    if vlan.is_some() {
+        link::sync_trunk(&mut state.ports, ifindex, &mut out);
+    }
     out.write(Write::ClearPortCounters(slot));
     out.write(Write::PortName(slot, PortName::new(&facts.name)));
     out.write(Write::Port(slot, port));
