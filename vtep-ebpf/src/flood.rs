@@ -13,6 +13,7 @@ use vtep_common::{
         map::MAX_FLOOD_TARGETS,
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
+        policer::Policed,
         port::Port,
         reason::Reason,
     },
@@ -32,6 +33,7 @@ use crate::{
     action::slow_path,
     counter::KernelCounters,
     frame::{headers::HeadersSlot, tc::TcFrame},
+    police,
     runtime::scratch::{Scratch, Spilled},
     tables::KernelTables,
 };
@@ -72,6 +74,8 @@ struct PortCopies {
     skb: *mut __sk_buff,
     list: ListId,
     vlan: ShownVlan,
+    /// What rates count it as.
+    policed: u32,
     bytes: usize,
 }
 
@@ -94,7 +98,7 @@ fn for_each<T>(count: u32, callback: Callback, context: &mut T) {
 
 /// Copies a frame from a VTEP to the local ports of a list (split horizon). The frame itself stays.
 #[inline(always)]
-pub fn to_ports(frame: TcFrame, list: ListId, vlan: ShownVlan, bytes: usize) {
+pub fn to_ports(frame: TcFrame, list: ListId, (vlan, policed): (ShownVlan, u32), bytes: usize) {
     let Some(targets) = KernelTables.flood_list(list) else {
         return;
     };
@@ -102,6 +106,7 @@ pub fn to_ports(frame: TcFrame, list: ListId, vlan: ShownVlan, bytes: usize) {
         skb: frame.raw(),
         list,
         vlan,
+        policed,
         bytes,
     };
     for_each(targets.ports, copy_to_port, &mut copies);
@@ -118,7 +123,8 @@ extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
     {
         let frame = TcFrame::from_raw(copies.skb);
         let to = (PortSlot::new(slot), port);
-        send_to_port(frame, to, copies.vlan, Hook::Tunnel, copies.bytes);
+        let shows = (copies.vlan, copies.policed);
+        send_to_port(frame, to, shows, Hook::Tunnel, copies.bytes);
     }
     0
 }
@@ -230,7 +236,8 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
             .port(slot)
             .filter(|port| flood.reaches(slot, port))?;
         let to = (slot, port);
-        send_to_port(copies.frame(), to, flood.vlan, Hook::Port, copies.bytes);
+        let shows = (flood.vlan, flood.bytes);
+        send_to_port(copies.frame(), to, shows, Hook::Port, copies.bytes);
         return None;
     }
     let id = PeerId::new(number);
@@ -252,7 +259,7 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
 fn send_to_port(
     frame: TcFrame,
     (slot, port): (PortSlot, &Port),
-    vlan: ShownVlan,
+    (vlan, policed): (ShownVlan, u32),
     hook: Hook,
     bytes: usize,
 ) {
@@ -260,6 +267,10 @@ fn send_to_port(
     let counters = KernelCounters(hook);
     if port.has(Port::TRUNK) && KernelTables.is_mapped(port.ifindex, vlan) {
         counters.reason(Reason::VlanHop, bytes);
+        return;
+    }
+    if port.has(Port::RATE_OUT) && !police::take(slot, Policed::Out, policed) {
+        counters.reason(Reason::Rate, bytes);
         return;
     }
     if port.vlan != 0 && !frame.push_tag(port.vlan) {

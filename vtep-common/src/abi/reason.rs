@@ -170,6 +170,8 @@ reasons! {
     DuplicateMac = 49, "duplicate_mac", Dropped;
     /// VXLAN, but from an address that no host has: loopback, multicast, broadcast.
     BadSource = 50, "bad_source", Passed;
+    /// From or to a port, and more than the port's rate; of a flooded frame, the copy for a port.
+    Rate = 51, "rate", Dropped;
 }
 
 impl Reason {

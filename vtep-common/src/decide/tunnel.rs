@@ -7,11 +7,12 @@ use crate::{
         config::Config,
         fdb::FdbTarget,
         id::{ListId, PortSlot, SegmentId},
+        policer::Policed,
         port::Port,
         reason::Reason,
         segment::Segment,
     },
-    decide::{admit, hop, learn, port::neigh::event_flags},
+    decide::{admit, hop, learn, police, port::neigh::event_flags},
     frame::{
         ecn,
         inner::{Inner, Received},
@@ -166,7 +167,7 @@ fn send<R: Runtime>(
         Some(_) | None => return rt.leave(account, Reason::NowhereToFlood),
     }
     let vlan = rt.shown_by_vtep(inner);
-    rt.flood_ports(account, list, vlan)
+    rt.flood_ports(account, list, (vlan, rt.policed_arrival(inner)))
 }
 
 /// What becomes of the ECN field of the inner packet. Mostly the outer one says nothing, and the inner one is not looked at.
@@ -250,6 +251,13 @@ fn deliver<R: Runtime>(
     if left || outer.trailer || merge == ecn::Merge::SET {
         return rt.leave(account, stage.left());
     }
+    if !police::lets(rt, port.flags(), (slot, Policed::Out), || {
+        rt.policed_arrival(inner)
+    }) {
+        return rt.leave(account, Reason::Rate);
+    }
+    // Read again, rather than kept, so that the verifier forgets which way was taken.
+    let port = core::hint::black_box(port);
     rt.deliver(
         account,
         &Deliver {

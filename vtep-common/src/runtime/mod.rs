@@ -114,6 +114,14 @@ pub trait Runtime {
     ) -> ShownVlan;
     /// The VLAN that a frame from a VTEP shows: [`ShownVlan::of_received`].
     fn shown_by_vtep(&self, arrival: &Self::Spilled<'_, Arrival>) -> ShownVlan;
+    /// The bytes that rates count of a frame from a port: [`crate::decide::police::bytes`].
+    fn policed_carried(
+        &self,
+        inner: &Self::Spilled<'_, Inner>,
+        carried: &Self::Spilled<'_, Carried>,
+    ) -> u32;
+    /// The bytes that rates count of a frame from a VTEP: [`crate::decide::police::bytes_from_vtep`].
+    fn policed_arrival(&self, arrival: &Self::Spilled<'_, Arrival>) -> u32;
 
     /// Writes a value to its scratch slot. A decision spills a type once.
     fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Self::Spilled<'a, T>;
@@ -134,8 +142,13 @@ pub trait Runtime {
     fn deliver(&self, account: &Account, deliver: &Deliver) -> Self::Outcome;
     /// Copies a frame from a port to the targets of a flood list.
     fn flood(&self, account: &Account, flood: &Flood) -> Self::Outcome;
-    /// Copies a frame from a VTEP, which shows a VLAN, to the local ports of a flood list.
-    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> Self::Outcome;
+    /// Copies a frame from a VTEP, which shows a VLAN and counts as so many bytes for rates, to the local ports of a flood list.
+    fn flood_ports(
+        &self,
+        account: &Account,
+        list: ListId,
+        shows: (ShownVlan, u32),
+    ) -> Self::Outcome;
     /// Answers an ARP or ND request.
     fn answer(&self, account: &Account, answer: &Answer) -> Self::Outcome;
     /// Tail call: [`crate::decide::port::neigh`] goes on.

@@ -149,6 +149,8 @@ pub struct Flood {
     pub kept_from: u32,
     /// Bytes of each copy to a VTEP before the outer headers, of a GSO packet those of each segment.
     pub carried_len: u32,
+    /// Bytes of each copy to a port, of a GSO packet those of all its segments: what rates count.
+    pub bytes: u32,
     /// The VLAN that the copies show.
     pub vlan: ShownVlan,
     /// The frame can be encapsulated in place, once for all VTEPs that [`Flood::is_in_place`] names.

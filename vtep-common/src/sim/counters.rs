@@ -7,10 +7,14 @@ use crate::{
         counter::{Counter, Direction},
         flood::FloodList,
         id::{ListId, PeerId, PortSlot, SegmentId},
+        policer::Policed,
         port::Port,
         reason::Reason,
     },
-    decide::count::{Counters, copy_goes, count_end},
+    decide::{
+        count::{Counters, copy_goes, count_end},
+        police,
+    },
     frame::vlan::ShownVlan,
     runtime::{
         tables::Tables,
@@ -46,12 +50,16 @@ impl HostCounters {
         let bytes = decision.inner_len;
         match &decision.verdict {
             Verdict::Flood(flood) => {
-                let copies = (flood.list, flood.vlan);
+                let copies = (flood.list, flood.vlan, flood.bytes);
                 self.record_ports(copies, Some(flood), bytes, tables);
                 self.record_peers(flood.list, flood.carried_len, bytes, tables);
             }
-            Verdict::FloodPorts { list, vlan } => {
-                self.record_ports((*list, *vlan), None, bytes, tables);
+            Verdict::FloodPorts {
+                list,
+                vlan,
+                bytes: policed,
+            } => {
+                self.record_ports((*list, *vlan, *policed), None, bytes, tables);
             }
             Verdict::Encap(_)
             | Verdict::ViaKernel(_)
@@ -66,7 +74,7 @@ impl HostCounters {
 
     fn record_ports<T: Tables>(
         &self,
-        (list, vlan): (ListId, ShownVlan),
+        (list, vlan, policed): (ListId, ShownVlan, u32),
         flood: Option<&Flood>,
         bytes: usize,
         tables: &T,
@@ -82,6 +90,10 @@ impl HostCounters {
             };
             if port.has(Port::TRUNK) && tables.is_mapped(port.ifindex, vlan) {
                 self.reason(Reason::VlanHop, bytes);
+            } else if port.has(Port::RATE_OUT)
+                && !police::passes(tables, slot, Policed::Out, policed)
+            {
+                self.reason(Reason::Rate, bytes);
             } else {
                 self.port(slot, Direction::Decap, bytes);
             }

@@ -30,6 +30,8 @@ pub enum Verdict {
         list: ListId,
         /// The VLAN that the copies show.
         vlan: ShownVlan,
+        /// What rates count each as.
+        bytes: u32,
     },
     /// Answer an ARP or ND request.
     Answer(Answer),

@@ -215,6 +215,15 @@ impl<T: Tables> Runtime for Host<'_, T> {
         ShownVlan::of_received(self.frame, self.meta.tag, &arrival.read, base)
     }
 
+    fn policed_carried(&self, inner: &&Inner, carried: &&Carried) -> u32 {
+        police::bytes(self.frame.len(), inner.headers_len, carried.gso_size)
+    }
+
+    fn policed_arrival(&self, arrival: &&Arrival) -> u32 {
+        let gso_size = self.meta.gso_size;
+        police::bytes_from_vtep(self.frame, arrival.outer.len, (arrival.len, gso_size))
+    }
+
     fn spill<'a, V: Slot>(&'a self, value: &'a V) -> &'a V {
         self.write(V::NAME);
         value
@@ -246,8 +255,13 @@ impl<T: Tables> Runtime for Host<'_, T> {
         Decision::new(account, Verdict::Flood(*flood))
     }
 
-    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> Decision {
-        Decision::new(account, Verdict::FloodPorts { list, vlan })
+    fn flood_ports(
+        &self,
+        account: &Account,
+        list: ListId,
+        (vlan, bytes): (ShownVlan, u32),
+    ) -> Decision {
+        Decision::new(account, Verdict::FloodPorts { list, vlan, bytes })
     }
 
     fn answer(&self, account: &Account, answer: &Answer) -> Decision {

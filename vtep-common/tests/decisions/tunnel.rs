@@ -33,10 +33,11 @@ fn addr(text: &str) -> IpAddr {
 }
 
 /// The verdict to copy a frame without a tag to the ports of a list.
-const fn flood_ports(list: ListId) -> Verdict {
+const fn flood_ports(list: ListId, bytes: u32) -> Verdict {
     Verdict::FloodPorts {
         list,
         vlan: ShownVlan::NONE,
+        bytes,
     }
 }
 
@@ -70,8 +71,9 @@ fn a_gro_packet_is_delivered_whatever_its_size() {
 #[test]
 fn floods_go_to_local_ports_alone() {
     for destination in [unicast(PLAIN, 999_u32), group(77_u32), MacAddr::BROADCAST] {
-        let decision = decide(&udp_frame(destination), &key(100));
-        assert_eq!(decision.verdict, flood_ports(PLAIN.into()));
+        let frame = udp_frame(destination);
+        let decision = decide(&frame, &key(100));
+        assert_eq!(decision.verdict, flood_ports(PLAIN.into(), 142));
     }
 }
 
@@ -80,7 +82,7 @@ fn a_group_with_a_list_of_its_own_is_flooded_to_that() {
     let decision = decide(&udp_frame(group(PLAIN)), &key(100));
     assert_eq!(
         decision.verdict,
-        flood_ports(ListId::new(100 + PLAIN.get()))
+        flood_ports(ListId::new(100 + PLAIN.get()), 142)
     );
 }
 

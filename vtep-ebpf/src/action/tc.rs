@@ -13,7 +13,7 @@ use vtep_common::{
         reason::Reason,
         tail_call::TailCall,
     },
-    decide::{tunnel, uplink},
+    decide::{police, tunnel, uplink},
     frame::{
         inner::Inner,
         neigh::{Answer, Message},
@@ -34,7 +34,6 @@ use super::{MISFIT, end, slow_path};
 use crate::{
     event, flood,
     frame::tc::TcFrame,
-    police,
     runtime::{
         arrival::{
             FOUND, FoundCarried, FoundIngress as Found, carried, ingress, reason, spill,
@@ -275,6 +274,18 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn policed_carried(&self, _inner: &Spilled<'_, Inner>, _carried: &Spilled<'_, Carried>) -> u32 {
+        // SAFETY: the program's own context, and both are spilled.
+        unsafe { bytes_of_carried(self.frame.raw()) as u32 }
+    }
+
+    #[inline(always)]
+    fn policed_arrival(&self, _arrival: &Spilled<'_, Arrival>) -> u32 {
+        // SAFETY: the program's own context, and it is spilled.
+        unsafe { bytes_of_arrival(self.frame.raw()) as u32 }
+    }
+
+    #[inline(always)]
     fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Spilled<'a, T> {
         self.scratch.spill(value)
     }
@@ -366,8 +377,8 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
-    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> End {
-        flood::to_ports(self.frame, list, vlan, account.inner_len as usize);
+    fn flood_ports(&self, account: &Account, list: ListId, shows: (ShownVlan, u32)) -> End {
+        flood::to_ports(self.frame, list, shows, account.inner_len as usize);
         end(account, Reason::FloodedLocally)
     }
 
@@ -423,7 +434,7 @@ impl Runtime for Tc {
 
     #[inline(always)]
     fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool {
-        police::take(slot, what, amount)
+        crate::police::take(slot, what, amount)
     }
 
     #[inline(always)]
@@ -580,4 +591,40 @@ unsafe extern "C" fn vlan_of_received(skb: *mut __sk_buff) -> u64 {
     ShownVlan::of_received(&frame, frame.tag(), &arrival.read, base)
         .get()
         .into()
+}
+
+/// What rates count of a frame from a port.
+///
+/// # Safety
+///
+/// The context is that of the program, and an `Inner` and a `Carried` were spilled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn bytes_of_carried(skb: *mut __sk_buff) -> u64 {
+    let frame = TcFrame::from_raw(skb);
+    let Some(scratch) = Scratch::new() else {
+        return 0;
+    };
+    // SAFETY: the caller vouches for it.
+    let (inner, carried) = unsafe { (scratch.spilled::<Inner>(), scratch.spilled::<Carried>()) };
+    police::bytes(frame.frame_len(), inner.headers_len, carried.gso_size).into()
+}
+
+/// What rates count of a frame from a VTEP.
+///
+/// # Safety
+///
+/// The context is that of the program, and an `Arrival` was spilled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn bytes_of_arrival(skb: *mut __sk_buff) -> u64 {
+    let frame = TcFrame::from_raw(skb);
+    let Some(scratch) = Scratch::new() else {
+        return 0;
+    };
+    // SAFETY: the caller vouches for it.
+    let arrival = unsafe { scratch.spilled::<Arrival>() };
+    // A byte, so that the verifier sees how far it can lie.
+    let base = usize::from(arrival.outer.len as u8);
+    police::bytes_from_vtep(&frame, base, (arrival.len, frame.gso_size())).into()
 }

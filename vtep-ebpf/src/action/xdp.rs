@@ -181,6 +181,16 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
+    fn policed_carried(&self, _inner: &Spilled<'_, Inner>, _carried: &Spilled<'_, Carried>) -> u32 {
+        self.frame.frame_len() as u32
+    }
+
+    #[inline(always)]
+    fn policed_arrival(&self, arrival: &Spilled<'_, Arrival>) -> u32 {
+        arrival.len as u32
+    }
+
+    #[inline(always)]
     fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Spilled<'a, T> {
         self.scratch.spill(value)
     }
@@ -250,7 +260,7 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
-    fn flood_ports(&self, account: &Account, _list: ListId, _vlan: ShownVlan) -> End {
+    fn flood_ports(&self, account: &Account, _list: ListId, _shows: (ShownVlan, u32)) -> End {
         self.leave(account, MISFIT)
     }
 

@@ -22,7 +22,7 @@ use super::event_feed::Events;
 use super::socket::Socket;
 use super::{BatchLine, server};
 use crate::model::{
-    Df, DropsRow, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, FrameRate,
+    BitRate, Df, DropsRow, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, FrameRate,
     InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel,
     NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec, PeerState, PortChange, PortGuard,
     PortHook, PortPart, PortRange, PortRow, PortSpec, Prefix, Query, Reserved, Sources,
@@ -493,6 +493,8 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         guard: PortGuard::Off,
         over_limit: OverLimit::Drop,
         bum_rate: FrameRate::new(1_000),
+        rate_in: BitRate::new(10_000_000),
+        rate_out: None,
     };
 
     assert_json(
@@ -500,7 +502,8 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         concat!(
             r#"{"dev":"tap0","vni":100,"vlan":null,"hook":"tc","ifindex":7,"delivery":null,"#,
             r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false,"#,
-            r#""guard":"off","over_limit":"drop","bum_rate":1000}"#,
+            r#""guard":"off","over_limit":"drop","bum_rate":1000,"#,
+            r#""rate_in":10000000,"rate_out":null}"#,
         ),
     );
 }
@@ -819,6 +822,8 @@ fn every_op() -> Vec<Op> {
         guard: None,
         over_limit: None,
         bum_rate: None,
+        rate_in: None,
+        rate_out: None,
     };
     let change = PortChange {
         vlan,

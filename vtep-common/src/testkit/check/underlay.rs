@@ -43,7 +43,7 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
         match (at_xdp, at_tc) {
             // Generic XDP cannot tell a GRO packet from one that is too big, and XDP does not read a tag.
             (Reason::LeftToTc, _) => assert!(
-                matches!(at_tc, Reason::TooBig | Reason::VlanHop)
+                matches!(at_tc, Reason::TooBig | Reason::VlanHop | Reason::Rate)
                     || matches!(
                         at_tc.class(),
                         Class::Passed | Class::Continued | Class::Delivered
@@ -59,6 +59,7 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
                     outer_template::LEN_V4 | outer_template::LEN_V6
                 ));
             }
+            (Reason::Rate, Reason::LeftToKernel) => assert!(xdp.inner_len < 54),
             _ => assert_eq!(xdp, tc, "XDP ends a frame as TC would: {}", hex(frame)),
         }
     }
@@ -102,6 +103,7 @@ pub(super) fn slow_path(
                 | Reason::NoFdbEntry
                 | Reason::TableGap
                 | Reason::TooBig
+                | Reason::Rate
         )),
         // The device has no say in these: to it comes what the host takes.
         Reason::ReservedBits | Reason::EcnNotCapable | Reason::BadSource => {}

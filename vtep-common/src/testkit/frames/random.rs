@@ -127,6 +127,8 @@ impl World {
             (lone, 42, PLAIN),
             (lone, 43, CROWDED),
             (lone, 44, PLAIN),
+            (lone, 45, PLAIN),
+            (lone, 46, CROWDED),
         ];
         let (ifindex, vlan, number) = if rng.percent(8) {
             rng.pick(&limited)

@@ -41,6 +41,7 @@ const AT_UPLINK_XDP: &[Reason] = &[
     Reason::L2Control,
     Reason::MacLimit,
     Reason::UnlistedSource,
+    Reason::Rate,
 ];
 
 const AT_UPLINK: &[Reason] = &[
@@ -73,6 +74,7 @@ const AT_UPLINK: &[Reason] = &[
     Reason::UnlistedSource,
     Reason::BadSource,
     Reason::VlanHop,
+    Reason::Rate,
 ];
 
 // The slow-path device has read the outer headers and merged ECN.
@@ -97,6 +99,7 @@ const AT_TUNNEL: &[Reason] = &[
     Reason::MacLimit,
     Reason::UnlistedSource,
     Reason::VlanHop,
+    Reason::Rate,
 ];
 
 const AT_PORT: &[Reason] = &[
@@ -126,6 +129,7 @@ const AT_PORT: &[Reason] = &[
     Reason::Isolated,
     Reason::BumRate,
     Reason::VlanHop,
+    Reason::Rate,
 ];
 
 const AT_PORT_XDP: &[Reason] = &[
@@ -146,4 +150,5 @@ const AT_PORT_XDP: &[Reason] = &[
     Reason::SpoofedMac,
     Reason::Isolated,
     Reason::VlanHop,
+    Reason::Rate,
 ];

@@ -99,6 +99,10 @@ pub const PORT_CROWDED: PortSlot = PortSlot::new(32);
 
 /// Slot of VLAN 44 at [`Interfaces::lone`], whose floods are above its rate.
 pub const PORT_NOISY: PortSlot = PortSlot::new(33);
+/// Slot of VLAN 45 at [`Interfaces::lone`], which sends more than its rate.
+pub const PORT_FAST: PortSlot = PortSlot::new(34);
+/// Slot of VLAN 46 at [`Interfaces::lone`], which is sent more than its rate.
+pub const PORT_SLOW: PortSlot = PortSlot::new(35);
 
 /// A peer over IPv4.
 pub const PEER_V4: PeerId = PeerId::new(20);
@@ -130,7 +134,7 @@ pub const FROZEN: u32 = 3_000;
 const JUST_NOW: u64 = 1 << (30 + FdbValue::STAMP_SHIFT);
 
 /// A policer whose bucket holds nothing, at any time on any clock of the first 100 days.
-const USED_UP: Policer = Policer {
+pub const USED_UP: Policer = Policer {
     used_until: (1 << 62) - 1,
     burst: 1 << 61,
     cost: 1 << 40,
@@ -284,7 +288,8 @@ impl World {
             };
             self.tables.add_port(slot, port);
         };
-        let within = Port::XDP_TARGET | Port::BUM_RATE;
+        let rates = Port::BUM_RATE | Port::RATE_IN | Port::RATE_OUT;
+        let within = Port::XDP_TARGET | rates;
         add(PORT_ACCESS, access, 0, PLAIN, within, 1500);
         let apart = Port::ISOLATED;
         add(
@@ -314,6 +319,9 @@ impl World {
         add(PORT_FULL, lone, 42, PLAIN, Port::FULL, 1500);
         add(PORT_CROWDED, lone, 43, CROWDED, 0, 1500);
         add(PORT_NOISY, lone, 44, PLAIN, Port::BUM_RATE, 1500);
+        add(PORT_FAST, lone, 45, PLAIN, Port::RATE_IN, 1500);
+        let slow = Port::XDP_TARGET | Port::RATE_OUT;
+        add(PORT_SLOW, lone, 46, CROWDED, slow, 1500);
         let mut police = |slot, what, policer| {
             self.tables.policers.insert((slot, what), policer);
         };
@@ -322,7 +330,11 @@ impl World {
             Policed::Bum,
             Policer::frames(Policer::FRAMES.1),
         );
+        police(PORT_ACCESS, Policed::In, Policer::bits(Policer::BITS.1));
+        police(PORT_ACCESS, Policed::Out, Policer::bits(Policer::BITS.1));
         police(PORT_NOISY, Policed::Bum, USED_UP);
+        police(PORT_FAST, Policed::In, USED_UP);
+        police(PORT_SLOW, Policed::Out, USED_UP);
     }
 
     fn add_peers(&mut self) {
@@ -367,7 +379,7 @@ impl World {
                 &[PEER_V6, PEER_V6_UNRESOLVED, PEER_V6_ZERO, PEER_V4],
             ),
             (QUIET, &[PORT_QUIET], &[]),
-            (CROWDED, &[PORT_CROWDED], &[PEER_V4]),
+            (CROWDED, &[PORT_CROWDED, PORT_SLOW], &[PEER_V4]),
         ];
         for (number, ports, peers) in lists {
             self.tables.add_flood(number.into(), ports, peers);
@@ -398,6 +410,7 @@ impl World {
             (PLAIN, PORT_ACCESS),
             (ROUTED, PORT_VLAN_40),
             (CROWDED, PORT_CROWDED),
+            (CROWDED, PORT_SLOW),
         ] {
             for target in [FdbTarget::Port(port), FdbTarget::Peer(PEER_V4)] {
                 for (offset, last_seen) in [(LEARNED, 0), (FRESH, JUST_NOW), (FROZEN, 0)] {

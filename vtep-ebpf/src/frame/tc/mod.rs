@@ -166,6 +166,13 @@ impl TcFrame {
         TagEdit::from_code((present & 1) as u8 * 3)
     }
 
+    /// Bytes of payload of each segment of a GSO or GRO packet; zero for any other.
+    #[inline(always)]
+    pub fn gso_size(self) -> u32 {
+        // SAFETY: as in `len`.
+        unsafe { (*self.skb).gso_size }
+    }
+
     /// It is a GSO or GRO packet.
     #[inline(always)]
     pub fn is_gso(self) -> bool {

@@ -27,8 +27,8 @@ use crate::{
         state::State,
     },
     model::{
-        FrameRate, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow, PortSpec,
-        Refusal, VlanId,
+        BitRate, FrameRate, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow,
+        PortSpec, Refusal, VlanId,
     },
 };
 
@@ -55,6 +55,8 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         guard: guard(port),
         over_limit: over_limit(port),
         bum_rate: (rates.bum != FrameRate::OFF).then_some(rates.bum),
+        rate_in: (rates.from != BitRate::OFF).then_some(rates.from),
+        rate_out: (rates.to != BitRate::OFF).then_some(rates.to),
     }
 }
 
@@ -127,10 +129,12 @@ pub(crate) fn add(
         macs,
         ips,
         max_macs,
-        isolated,
-        guard: wanted_guard,
-        over_limit: wanted_over_limit,
+        isolated: _,
+        guard: _,
+        over_limit: _,
         bum_rate,
+        rate_in,
+        rate_out,
     } = spec;
     let facts = links.link(dev).ok_or_else(|| {
         Refusal::not_found(format!(
@@ -175,22 +179,9 @@ pub(crate) fn add(
         Some(device) => device.hook,
         None => hook.unwrap_or(PortHook::Auto),
     };
-    let mut port = Port {
-        ifindex: ifindex.get(),
-        segment: number,
-        vlan: vlan_number(*vlan),
-        hook: settings::hook_code(hook),
-        max_macs,
-        ..Port::default()
-    };
-    let is_trunk = device.is_some_and(Device::is_trunk);
-    port.set(Port::TRUNK, vlan.is_none() && is_trunk);
-    port.set(Port::ISOLATED, isolated.unwrap_or(false));
-    port.set(Port::GUARD_MAC, *wanted_guard == Some(PortGuard::Mac));
-    let floods = *wanted_over_limit == Some(OverLimit::Flood);
-    port.set(Port::OVER_LIMIT_FLOOD, floods);
+    let mut port = new_port(spec, ifindex, number, hook);
     check_guard(&port, &macs)?;
-    let rates = Rates::of_new(*bum_rate);
+    let rates = Rates::of_new((*bum_rate, *rate_in, *rate_out));
     take_facts(&mut port, &facts);
     let mut out = Effect {
         writes: state.link_changed(&facts),
@@ -226,6 +217,23 @@ pub(crate) fn add(
     Ok(out)
 }
 
+/// The record of a new port, without its rates and what is known of its interface.
+fn new_port(spec: &PortSpec, ifindex: Ifindex, segment: SegmentId, hook: PortHook) -> Port {
+    let mut port = Port {
+        ifindex: ifindex.get(),
+        segment,
+        vlan: vlan_number(spec.vlan),
+        hook: settings::hook_code(hook),
+        max_macs: spec.max_macs.unwrap_or(0),
+        ..Port::default()
+    };
+    port.set(Port::ISOLATED, spec.isolated.unwrap_or(false));
+    port.set(Port::GUARD_MAC, spec.guard == Some(PortGuard::Mac));
+    let floods = spec.over_limit == Some(OverLimit::Flood);
+    port.set(Port::OVER_LIMIT_FLOOD, floods);
+    port
+}
+
 pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {
     let PortChange {
         vlan,
@@ -238,6 +246,8 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         guard: wanted_guard,
         over_limit: wanted_over_limit,
         bum_rate,
+        rate_in,
+        rate_out,
     } = change;
     let (ifindex, device) = find::device(&state.ports, dev)?;
     let slot = device
@@ -278,7 +288,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
     port.set(Port::OVER_LIMIT_FLOOD, new_over_limit == OverLimit::Flood);
     check_guard(&port, &macs)?;
     let old_rates = Rates::of(&state.rates, slot);
-    let rates = old_rates.with(*bum_rate);
+    let rates = old_rates.with((*bum_rate, *rate_in, *rate_out));
 
     let mut out = Effect::default();
     if moves {
@@ -317,6 +327,8 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
                 guard: Some(guard(&old)),
                 over_limit: Some(over_limit(&old)),
                 bum_rate: Some(old_rates.bum),
+                rate_in: Some(old_rates.from),
+                rate_out: Some(old_rates.to),
             }),
         });
     }

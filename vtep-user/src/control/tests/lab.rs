@@ -485,6 +485,8 @@ pub(super) fn port_spec(dev: &str, number: u32) -> PortSpec {
         guard: None,
         over_limit: None,
         bum_rate: None,
+        rate_in: None,
+        rate_out: None,
     }
 }
 

@@ -11,9 +11,9 @@ use super::{
     lab::*,
 };
 use crate::model::{
-    Duplicates, FdbDel, FdbFilter, FdbSpec, Flood, FrameRate, MacAddr, Mode, NeighDel, NeighSpec,
-    NexthopDel, NexthopSpec, Op, OverLimit, PeerSpec, PortChange, PortGuard, PortHook, PortPart,
-    PortSpec, Sources, VlanId, Vni, VniSpec,
+    BitRate, Duplicates, FdbDel, FdbFilter, FdbSpec, Flood, FrameRate, MacAddr, Mode, NeighDel,
+    NeighSpec, NexthopDel, NexthopSpec, Op, OverLimit, PeerSpec, PortChange, PortGuard, PortHook,
+    PortPart, PortSpec, Sources, VlanId, Vni, VniSpec,
 };
 
 /// Tables so small that they fill up.
@@ -149,18 +149,20 @@ fn any_over_limit() -> impl Strategy<Value = Option<OverLimit>> {
     option::of(select(&[OverLimit::Drop, OverLimit::Flood][..]))
 }
 
-/// Isolation, guard, what happens above the limit, and the rate of floods.
+/// Isolation, guard, what happens above the limit, and rates.
 type Policy = (
     Option<bool>,
     Option<PortGuard>,
     Option<OverLimit>,
-    Option<FrameRate>,
+    (Option<FrameRate>, Option<BitRate>, Option<BitRate>),
 );
 
 fn any_policy() -> impl Strategy<Value = Policy> {
     let guard = option::of(select(&[PortGuard::Off, PortGuard::Mac][..]));
     let bum_rate = option::of((0_u64..3).prop_map(|rate| FrameRate::new(rate).unwrap()));
-    (any::<Option<bool>>(), guard, any_over_limit(), bum_rate)
+    let bits = || option::of((0_u64..3).prop_map(|rate| BitRate::new(rate * 1_000).unwrap()));
+    let rates = (bum_rate, bits(), bits());
+    (any::<Option<bool>>(), guard, any_over_limit(), rates)
 }
 
 fn any_port() -> impl Strategy<Value = Op> {
@@ -175,7 +177,16 @@ fn any_port() -> impl Strategy<Value = Op> {
         any_policy(),
     );
     spec.prop_map(
-        |(dev, vni, vlan, hook, macs, ips, max_macs, (isolated, guard, over_limit, bum_rate))| {
+        |(
+            dev,
+            vni,
+            vlan,
+            hook,
+            macs,
+            ips,
+            max_macs,
+            (isolated, guard, over_limit, (bum_rate, rate_in, rate_out)),
+        )| {
             Op::PortAdd(Box::new(PortSpec {
                 dev,
                 vni,
@@ -188,6 +199,8 @@ fn any_port() -> impl Strategy<Value = Op> {
                 guard,
                 over_limit,
                 bum_rate,
+                rate_in,
+                rate_out,
             }))
         },
     )
@@ -205,7 +218,16 @@ fn any_port_change() -> impl Strategy<Value = Op> {
         any_policy(),
     );
     change.prop_map(
-        |(dev, vni, vlan, hook, macs, ips, max_macs, (isolated, guard, over_limit, bum_rate))| {
+        |(
+            dev,
+            vni,
+            vlan,
+            hook,
+            macs,
+            ips,
+            max_macs,
+            (isolated, guard, over_limit, (bum_rate, rate_in, rate_out)),
+        )| {
             Op::PortSet {
                 dev,
                 change: Box::new(PortChange {
@@ -219,6 +241,8 @@ fn any_port_change() -> impl Strategy<Value = Op> {
                     guard,
                     over_limit,
                     bum_rate,
+                    rate_in,
+                    rate_out,
                 }),
             }
         },

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
 use crate::model::{
-    FrameRate, MacAddr, OverLimit, Parameters, PortGuard, PortHook, VlanId, Vni, limits,
+    BitRate, FrameRate, MacAddr, OverLimit, Parameters, PortGuard, PortHook, VlanId, Vni, limits,
 };
 
 /// A device, or one VLAN of it, to put into a VNI.
@@ -50,6 +50,12 @@ pub struct PortSpec {
     /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; 0 for any number, absent for 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bum_rate: Option<FrameRate>,
+    /// Most bits that come from it in a second; 0, or absent, for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_in: Option<BitRate>,
+    /// Most bits that go to it in a second; 0, or absent, for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_out: Option<BitRate>,
 }
 
 /// What is given of a new port.
@@ -115,6 +121,20 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             "Most broadcast, unknown unicast and multicast frames that it may have flooded in a second (1000)"
         )
         .negative(),
+        setting!(
+            PortSpec,
+            rate_in,
+            "--rate-in",
+            "Most bits of frames that come from it in a second, as in 10mbit"
+        )
+        .negative(),
+        setting!(
+            PortSpec,
+            rate_out,
+            "--rate-out",
+            "Most bits of frames that go to it in a second, as in 10mbit"
+        )
+        .negative(),
     ],
     rules: &[],
 };
@@ -133,6 +153,8 @@ impl Parameters for PortSpec {
             guard: None,
             over_limit: None,
             bum_rate: None,
+            rate_in: None,
+            rate_out: None,
         }
     }
 }
@@ -172,6 +194,12 @@ pub struct PortChange {
     /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; 0 for any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bum_rate: Option<FrameRate>,
+    /// Most bits that come from it in a second; 0 for any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_in: Option<BitRate>,
+    /// Most bits that go to it in a second; 0 for any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_out: Option<BitRate>,
 }
 
 /// What is given of a port to change.
@@ -234,6 +262,20 @@ pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
             bum_rate,
             "--bum-rate",
             "Most broadcast, unknown unicast and multicast frames that it may have flooded in a second"
+        )
+        .negative(),
+        setting!(
+            PortChange,
+            rate_in,
+            "--rate-in",
+            "Most bits of frames that come from it in a second, as in 10mbit"
+        )
+        .negative(),
+        setting!(
+            PortChange,
+            rate_out,
+            "--rate-out",
+            "Most bits of frames that go to it in a second, as in 10mbit"
         )
         .negative(),
     ],
@@ -314,6 +356,10 @@ pub struct PortRow {
     pub over_limit: OverLimit,
     /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; `null` for any number.
     pub bum_rate: Option<FrameRate>,
+    /// Most bits that come from it in a second; `null` for any number.
+    pub rate_in: Option<BitRate>,
+    /// Most bits that go to it in a second; `null` for any number.
+    pub rate_out: Option<BitRate>,
 }
 
 impl Row for PortRow {
@@ -331,5 +377,7 @@ impl Row for PortRow {
         column!(guard, text),
         column!(over_limit, text),
         column!(bum_rate, optional),
+        column!(rate_in, optional),
+        column!(rate_out, optional),
     ];
 }
