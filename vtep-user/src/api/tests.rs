@@ -2,6 +2,7 @@
 
 mod connections;
 mod event_stream;
+mod patience;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -9,10 +9,10 @@ use clap::error::ErrorKind;
 use futures::{Stream, stream};
 use tokio::sync::mpsc;
 
+use super::Daemon;
 use super::failure::{Failure, block_on};
 use super::grammar;
 use crate::api::BatchLine;
-use crate::api::client::Client;
 use crate::model::request::Request;
 use crate::model::{Op, line};
 
@@ -30,10 +30,10 @@ struct BadLine {
     sentence: String,
 }
 
-pub(super) fn run(file: Option<&Path>, instance: &str) -> Result<(), Failure> {
+pub(super) fn run(file: Option<&Path>, daemon: Daemon<'_>) -> Result<(), Failure> {
     let input = open(file.unwrap_or(Path::new("-")))?;
     block_on(async {
-        let mut client = Client::connect(instance).await?;
+        let mut client = daemon.connect().await?;
         let (pieces, reader) = send_ahead(input);
         // What the daemon refuses comes before a line that could not be read, since the reader stops there.
         let sent = client.batch(pieces).await;
@@ -157,7 +157,7 @@ impl LineParser {
             ),
             Err(Failure::Usage(error)) => Err(sentence(&error)),
             Err(Failure::Failed(error)) => Err(error.to_string()),
-            Err(Failure::Unread) => Err("it cannot be read".into()),
+            Err(Failure::NoDaemon(_) | Failure::Unread) => Err("it cannot be read".into()),
         }
     }
 }

@@ -446,7 +446,7 @@ fn the_global_options_stand_before_or_behind_any_verb() {
             format!("--json {verb} --instance=blue"),
         ] {
             let globals = grammar::record(&GLOBALS, &parse(&line).unwrap()).unwrap();
-            let Globals { json, instance } = globals;
+            let Globals { json, instance, .. } = globals;
             assert!(json && instance.as_str() == "blue", "{line}");
         }
     }
@@ -560,6 +560,20 @@ fn the_commands_in_the_documents_are_understood() {
         }
     }
     assert!(count > 30, "{count}");
+}
+
+#[test]
+fn a_daemon_may_be_silent_for_ten_seconds_unless_told_otherwise() {
+    for (line, expected) in [
+        ("vni show", 10),
+        ("vni show --timeout 2", 2),
+        ("--timeout 0 status", 0),
+    ] {
+        let globals: Globals = grammar::record(&GLOBALS, &parse(line).unwrap()).unwrap();
+        assert_eq!(globals.timeout_s, expected, "{line}");
+    }
+    assert_eq!(usage("vni show --timeout -1").0, 2);
+    assert_eq!(request("status"), Request::Show(Query::Status));
 }
 
 fn parse(line: &str) -> Result<ArgMatches, clap::Error> {

@@ -106,12 +106,24 @@ pub fn commands() -> impl Iterator<Item = &'static Syntax> {
 }
 
 /// What stands before or behind the words of any command.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Globals {
     /// Whether data is printed as JSON.
     pub json: bool,
     /// Which daemon is talked to, or run.
     pub instance: InstanceName,
+    /// Seconds to wait for a daemon that does not answer; 0 for ever.
+    pub timeout_s: u32,
+}
+
+impl Default for Globals {
+    fn default() -> Self {
+        Self {
+            json: false,
+            instance: InstanceName::default(),
+            timeout_s: 10,
+        }
+    }
 }
 
 /// The options that every command takes.
@@ -132,6 +144,14 @@ pub static GLOBALS: ArgumentList<Globals> = ArgumentList {
         )
         .variable("VTEP_INSTANCE")
         .default("main"),
+        setting!(
+            Globals,
+            timeout_s,
+            "--timeout",
+            "Give up where the daemon does not answer for so long; 0 to wait for ever"
+        )
+        .value_name("SECONDS")
+        .default("10"),
     ],
     rules: &[],
 };

@@ -57,7 +57,12 @@ impl FdbAt {
 pub(super) static QUERIES: &[Operation<Query>] = &[
     Operation {
         id: "status",
-        command: None,
+        command: Some(Syntax {
+            words: &["status"],
+            help: "Show the daemon itself: its uplinks, addresses, tables and their limits",
+            key: None,
+            takes: &Nothing,
+        }),
         endpoint: Endpoint {
             method: Method::Get,
             path: "/v1/status",
