@@ -33,7 +33,7 @@ mod user {
         config::Config,
         counter::Counter,
         event::Guard,
-        flood::FloodList,
+        flood::{FloodList, ListedKey},
         hash_table::{Bucket, Geometry},
         id::{ListId, PeerId},
         neigh::{NeighKey, NeighValue},
@@ -67,6 +67,7 @@ mod user {
         PortName,
         Segment,
         SourceKey,
+        ListedKey,
         Geometry,
         VtepAddr
     );

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{Method, Request as HttpRequest, Response, header};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -22,12 +22,12 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{BatchDone, ErrorBody, socket};
+use super::{ApplyLine, BatchDone, ErrorBody, socket};
 use crate::instance;
 use crate::model::endpoint;
 use crate::model::given::Sent;
 use crate::model::request::Request;
-use crate::model::{Op, Query, VniFilter};
+use crate::model::{ApplyOptions, ConfigFile, Op, PlanRow, Query, VniFilter};
 
 /// Why there is no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,9 @@ pub enum ClientError {
 }
 
 type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// Lines of a file that are sent at a time.
+const LINES_AT_ONCE: usize = 512;
 
 /// A connection to a daemon.
 #[derive(Debug)]
@@ -177,6 +180,39 @@ impl Client {
     where
         S: Stream<Item = Vec<u8>> + Send + 'static,
     {
+        let response = self.stream("/v1/batch", pieces).await?;
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(serde_json::from_slice::<BatchDone>(&body)?.applied)
+    }
+
+    /// Applies a configuration file, and returns what is done, or would be.
+    pub async fn apply(
+        &mut self,
+        file: ConfigFile,
+        options: &ApplyOptions,
+    ) -> Result<Vec<PlanRow>, ClientError> {
+        let ConfigFile { run, lines, .. } = file;
+        let lines = lines.into_iter().map(ApplyLine::Line);
+        let mut lines = run.into_iter().map(ApplyLine::Run).chain(lines);
+        let pieces = std::iter::from_fn(move || {
+            let mut piece = Vec::new();
+            for line in lines.by_ref().take(LINES_AT_ONCE) {
+                serde_json::to_writer(&mut piece, &line).expect("requests are always JSON");
+                piece.push(b'\n');
+            }
+            (!piece.is_empty()).then_some(piece)
+        });
+        let path = with_query("/v1/apply", options);
+        let response = self.stream(&path, stream::iter(pieces)).await?;
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Sends pieces of a body as they come, and waits for the answer.
+    async fn stream<S>(&mut self, path: &str, pieces: S) -> Result<Response<Incoming>, ClientError>
+    where
+        S: Stream<Item = Vec<u8>> + Send + 'static,
+    {
         let silence = Silence::default();
         let pieces = Watched {
             pieces: pieces.boxed(),
@@ -185,10 +221,10 @@ impl Client {
         let frames = pieces.map(|piece| Ok(Frame::data(Bytes::from(piece))));
         let body = StreamBody::new(frames).boxed_unsync();
         let patience = self.patience;
-        let mut sent = pin!(self.request(Method::POST, "/v1/batch", body));
-        let response = loop {
+        let mut sent = pin!(self.request(Method::POST, path, body));
+        loop {
             let Some(patience) = patience else {
-                break sent.await?;
+                return sent.await;
             };
             let give_up = silence.since().map(|since| since + patience);
             let now = Instant::now();
@@ -197,12 +233,10 @@ impl Client {
                 _ => {}
             }
             tokio::select! {
-                response = &mut sent => break response?,
+                response = &mut sent => return response,
                 () = sleep_until(give_up.unwrap_or(now + patience)) => {}
             }
-        };
-        let body = response.into_body().collect().await?.to_bytes();
-        Ok(serde_json::from_slice::<BatchDone>(&body)?.applied)
+        }
     }
 
     /// Removes everything from the kernel and ends the daemon.

@@ -12,6 +12,8 @@ pub(super) enum Failure {
     Usage(clap::Error),
     /// There is no daemon to talk to: exit 3.
     NoDaemon(ClientError),
+    /// A dry run found something to do: exit 3.
+    ToDo,
     /// Refused or failed: exit 1.
     Failed(Box<dyn Error + Send + Sync>),
     /// Nobody reads the output any more, as in `vtep fdb show | head`.

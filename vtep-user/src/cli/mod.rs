@@ -3,9 +3,12 @@
 //! The verbs of the daemon are described in `model::operation`; `grammar` makes a command of each, and hands what was
 //! typed to it. What else there is has a file of its own: `run`, `monitor`, `batch`, `teardown`, `completions`.
 
+mod apply;
 mod batch;
 mod command_line;
 mod completions;
+mod config_file;
+mod dump;
 mod failure;
 mod grammar;
 mod log;
@@ -14,6 +17,7 @@ mod output;
 mod run;
 mod status;
 mod teardown;
+mod wildcard;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -25,7 +29,8 @@ use clap::ArgMatches;
 
 use crate::api::client::{Client, ClientError};
 use crate::causes::with_causes;
-use crate::model::command::{BATCH, COMPLETIONS, GLOBALS, Globals};
+use crate::model::command::{APPLY, BATCH, COMPLETIONS, GLOBALS, Globals};
+use crate::model::config;
 use crate::model::request::Request;
 use crate::model::settings::{filter, run as options, teardown as removal};
 use failure::{Failure, block_on};
@@ -47,6 +52,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             say(&error);
             ExitCode::from(NO_DAEMON)
         }
+        Err(Failure::ToDo) => ExitCode::from(TO_DO),
         Err(Failure::Failed(error)) => {
             say(error.as_ref());
             ExitCode::FAILURE
@@ -56,6 +62,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The exit code where there is no daemon to talk to.
 const NO_DAEMON: u8 = 3;
+
+/// The exit code of a dry run that found something to do.
+const TO_DO: u8 = 3;
 
 /// Says what went wrong; there is nowhere left to say that it could not be said.
 fn say(error: &(dyn Error + 'static)) {
@@ -78,7 +87,17 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
         patience: (timeout_s != 0).then(|| Duration::from_secs(timeout_s.into())),
     };
     match typed.subcommand() {
-        Some(("run", args)) => run::run(grammar::record(&options::OPTIONS, args)?, instance),
+        Some(("run", args)) => run::run(grammar::given(&options::OPTIONS, args)?, instance),
+        Some(("apply", args)) => {
+            let options = grammar::record(&config::APPLY, args)?;
+            apply::run(grammar::file(&APPLY, args), options, daemon, output)
+        }
+        Some(("save", _)) => apply::save(daemon, output),
+        Some(("dump", args)) => dump::run(
+            grammar::record(&config::DUMP_OPTIONS, args)?,
+            daemon,
+            output,
+        ),
         Some(("monitor", args)) => {
             let filter = grammar::record(&filter::EVENTS, args)?;
             monitor::run(&filter, daemon, output)

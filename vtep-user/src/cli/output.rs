@@ -168,7 +168,7 @@ fn fdb_line(row: &FdbRow, output: Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DropsRow, EntryState, MacAddr, Vni};
+    use crate::model::{DropsRow, EntryState, MacAddr, Source, Vni};
 
     #[test]
     fn an_fdb_entry_reads_like_that_of_the_bridge_tool() {
@@ -239,6 +239,7 @@ mod tests {
             state: EntryState::Static,
             age_s: None,
             duplicate: false,
+            source: Some(Source::Cli),
             other_dst: None,
             other_dev: None,
         }

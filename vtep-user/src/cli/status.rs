@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::model::{LimitStatus, Status, UplinkStatus, printable};
+use crate::model::{ConfigStatus, LimitStatus, Status, UplinkStatus, printable};
 
 /// How wide the names stand.
 const NAMES: usize = 20;
@@ -15,6 +15,7 @@ pub(super) fn text(status: &Status) -> String {
         pid,
         udp_port,
         device,
+        config,
         locals,
         uplinks,
         vnis: _,
@@ -31,6 +32,9 @@ pub(super) fn text(status: &Status) -> String {
     line("instance", instance);
     line("version", version);
     line("pid", pid);
+    if let Some(config) = config {
+        line("config", &of_config(config));
+    }
     for uplink in uplinks {
         line("uplink", &of_uplink(uplink));
     }
@@ -44,6 +48,21 @@ pub(super) fn text(status: &Status) -> String {
         line(&limit.limit, &of_limit(limit));
     }
     text
+}
+
+fn of_config(config: &ConfigStatus) -> String {
+    let ConfigStatus {
+        file,
+        in_step,
+        error,
+    } = config;
+    match (error, in_step) {
+        (Some(error), _) => format!("{file}, which cannot be had: {error}"),
+        (None, true) => format!("{file}, in step"),
+        (None, false) => {
+            format!("{file}, not in step; see what differs with: vtep apply --dry-run")
+        }
+    }
 }
 
 fn of_uplink(uplink: &UplinkStatus) -> String {
@@ -74,6 +93,11 @@ mod tests {
             pid: 7,
             udp_port: 4789,
             device: Some("vtep4789".into()),
+            config: Some(ConfigStatus {
+                file: "/etc/vtep/blue.conf".into(),
+                in_step: true,
+                error: None,
+            }),
             locals: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             uplinks: vec![
                 UplinkStatus {
@@ -111,6 +135,7 @@ mod tests {
             "instance             blue\n\
              version              0.1.0\n\
              pid                  7\n\
+             config               /etc/vtep/blue.conf, in step\n\
              uplink               eth0: xdp native\n\
              uplink               eth1: tc, because it was requested\n\
              local                192.0.2.1\n\

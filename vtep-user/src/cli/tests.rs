@@ -4,9 +4,9 @@ use std::num::NonZeroU16;
 
 use super::*;
 use crate::model::{
-    Duplicates, FdbAt, FdbDel, FdbFilter, FdbSpec, MacAddr, NeighDel, NeighSpec, NexthopDel,
-    NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, Prefix, Query, RunOptions,
-    StatsFilter, UplinkHook, VlanId, Vni, VniFilter, VniSpec, XdpMode,
+    Duplicates, FdbAt, FdbDel, FdbFilter, FdbSpec, InstanceName, MacAddr, NeighDel, NeighSpec,
+    NexthopDel, NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, Prefix, Query,
+    RunOptions, StatsFilter, UplinkHook, VlanId, Vni, VniDelete, VniFilter, VniSpec, XdpMode,
 };
 
 #[test]
@@ -62,7 +62,17 @@ fn vni_add_and_set_take_every_option() {
 fn vni_del_and_show_take_a_vni() {
     assert_eq!(
         request("vni del 0"),
-        Request::Change(Op::VniDel { vni: vni(0) })
+        Request::Change(Op::VniDel {
+            vni: vni(0),
+            options: VniDelete::default(),
+        })
+    );
+    assert_eq!(
+        request("vni del 0 --force"),
+        Request::Change(Op::VniDel {
+            vni: vni(0),
+            options: VniDelete { force: true },
+        })
     );
     assert_eq!(request("vni show"), Request::Show(Query::Vnis(None)));
     assert_eq!(
@@ -84,6 +94,7 @@ fn port_verbs_take_their_options() {
         isolated: None,
         guard: None,
         over_limit: None,
+        wait: false,
     };
     assert_eq!(
         request(
@@ -113,6 +124,7 @@ fn port_verbs_take_their_options() {
     let part = PortPart {
         vlan: VlanId::new(10),
         vni: Some(vni(100)),
+        untagged: false,
     };
     assert_eq!(request("port del tap0 --vlan 10 --vni 100"), del(part));
     assert_eq!(request("port show"), Request::Show(Query::Ports(None)));
@@ -182,6 +194,7 @@ fn fdb_show_and_flush_take_a_filter() {
         dst: Some(ip("192.0.2.2")),
         dev: Some("tap0".into()),
         learned: false,
+        with_static: false,
     };
     let options = "--vni 100 --dst 192.0.2.2 --dev tap0";
     let show = Query::Fdb(filter.clone());
@@ -615,8 +628,9 @@ fn refusal(line: &str) -> String {
 fn asked(line: &str) -> Result<Request, Failure> {
     let typed = parse(line).map_err(Failure::Usage)?;
     if let Some(("run", args)) = typed.subcommand() {
-        let options = grammar::record(&options::OPTIONS, args)?;
-        panic!("{line}: {options:?}");
+        let instance = InstanceName::default();
+        let end = super::run::run(grammar::given(&options::OPTIONS, args)?, instance);
+        return Err(end.expect_err("no daemon can run here"));
     }
     grammar::request(&typed, command_line::whole)
 }

@@ -13,8 +13,10 @@ use super::{address, entry, find, flood, limit, link, refuse};
 use crate::{
     control::{
         effect::{Attachment, Effect, Write},
-        learn::{age, announce},
+        learn::{age, announce, notify},
         record::{
+            absent::AbsentPort,
+            author::{self, Author},
             entry::Entry,
             facts::{LinkFacts, Links, ReservedFor},
             ports::{Device, take_facts},
@@ -23,8 +25,8 @@ use crate::{
         state::State,
     },
     model::{
-        Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow, PortSpec, Refusal,
-        VlanId,
+        EventDetails, EventKind, FdbSpec, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart,
+        PortRow, PortSpec, PortState, Refusal, Source, VlanId,
     },
 };
 
@@ -49,7 +51,95 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         isolated: port.has(Port::ISOLATED),
         guard: guard(port),
         over_limit: over_limit(port),
+        source: source(port),
+        state: PortState::Attached,
     }
+}
+
+/// A port that waits for its interface, as a row.
+pub(crate) fn absent_row(absent: &AbsentPort) -> PortRow {
+    let PortSpec {
+        dev,
+        vni,
+        vlan,
+        hook,
+        macs,
+        ips,
+        max_macs,
+        isolated,
+        guard,
+        over_limit,
+        wait: _,
+    } = absent.spec.clone();
+    PortRow {
+        dev,
+        vni,
+        vlan,
+        hook: hook.unwrap_or(PortHook::Auto),
+        ifindex: None,
+        delivery: None,
+        macs,
+        ips,
+        max_macs: max_macs.filter(|most| *most != 0),
+        isolated: isolated.unwrap_or(false),
+        guard: guard.unwrap_or(PortGuard::Off),
+        over_limit: over_limit.unwrap_or(OverLimit::Drop),
+        source: absent.source,
+        state: PortState::Absent,
+    }
+}
+
+/// Who made it.
+fn source(port: &Port) -> Source {
+    author::source(port.has(Port::CONFIGURED))
+}
+
+/// The port as somebody would ask for it, what is the default left out, and who made it.
+pub(crate) fn spec(state: &State, slot: PortSlot) -> (PortSpec, Source) {
+    let port = &state.ports[slot];
+    let vlan = VlanId::new(port.vlan);
+    let (guard, over_limit) = (guard(port), over_limit(port));
+    let hook = settings::hook(port.hook);
+    let macs = state.fdb.static_behind(slot);
+    let spec = PortSpec {
+        dev: state.ports.device_name(slot).to_owned(),
+        vni: state.segments.vni(port.segment),
+        vlan,
+        hook: (hook != PortHook::Auto).then_some(hook),
+        macs: macs
+            .filter(|&mac| has_as_its_own(state, slot, mac))
+            .collect(),
+        ips: state.addresses.of(slot).iter().copied().collect(),
+        max_macs: (port.max_macs != 0).then_some(port.max_macs),
+        isolated: port.has(Port::ISOLATED).then_some(true),
+        guard: (guard != PortGuard::Off).then_some(guard),
+        over_limit: (over_limit != OverLimit::Drop).then_some(over_limit),
+        wait: false,
+    };
+    (spec, source(port))
+}
+
+/// True if a static MAC behind a port is one of its settings, and no entry of its own that names the port. It is one if it has the
+/// port's source, if nothing else can name the port, or if the port's guard has none else.
+pub(crate) fn has_as_its_own(state: &State, slot: PortSlot, mac: MacAddr) -> bool {
+    let port = &state.ports[slot];
+    let source = source(port);
+    let same = |mac| {
+        let entry = state.fdb.get(port.segment, mac);
+        entry.is_some_and(|entry| entry.source() == source)
+    };
+    if same(mac) {
+        return true;
+    }
+    let device = state.ports.device(Ifindex::new(port.ifindex));
+    let in_vni = device.into_iter().flat_map(Device::ports);
+    let first = in_vni
+        .map(|(_, other)| other)
+        .filter(|&other| state.ports[other].segment == port.segment)
+        .count();
+    let can_be_named = port.vlan == 0 || first == 1;
+    let guarded = guard(port) != PortGuard::Off;
+    !can_be_named || guarded && !state.fdb.static_behind(slot).any(same)
 }
 
 /// Which frames it takes.
@@ -93,7 +183,7 @@ fn unicast_macs(macs: &[MacAddr]) -> Result<BTreeSet<MacAddr>, Refusal> {
 }
 
 impl State {
-    /// Takes away the ports of an interface that is gone.
+    /// Takes away the ports of an interface that is gone. They wait until one of its name comes.
     pub fn link_gone(&mut self, ifindex: Ifindex) -> Effect {
         let mut out = Effect::default();
         let device = self.ports.device(ifindex).into_iter();
@@ -101,11 +191,174 @@ impl State {
             .flat_map(Device::ports)
             .map(|(_, slot)| slot)
             .collect();
+        // Another interface of the name may have taken its place already.
+        let waits = |name: &str| {
+            let named = self.ports.device_named(name);
+            named.is_some_and(|(at, _)| at == ifindex)
+        };
+        let waiting: Vec<_> = slots
+            .iter()
+            .filter(|slot| waits(self.ports.device_name(**slot)))
+            .map(|&slot| absent(self, slot))
+            .collect();
+        for absent in waiting {
+            notify::notify(self, &mut out, |_| EventDetails {
+                vni: Some(absent.spec.vni),
+                dev: Some(absent.spec.dev.clone()),
+                ..EventDetails::new(EventKind::PortDown)
+            });
+            self.run.absent.insert(absent);
+        }
         for slot in slots {
             remove(self, slot, &mut out);
         }
         out
     }
+
+    /// What is to be done, in whose name each, when an interface has come that ports wait for.
+    #[must_use]
+    pub fn link_came(&self, dev: &str) -> Vec<(Op, Author)> {
+        let named = |source| Author {
+            source,
+            claims: true,
+        };
+        let mut changes = Vec::new();
+        for AbsentPort {
+            spec,
+            source,
+            entries,
+        } in self.run.absent.of(dev)
+        {
+            changes.push((Op::PortAdd(Box::new(spec.clone())), named(*source)));
+            let entries = entries.iter();
+            changes.extend(
+                entries.map(|(spec, source)| (Op::FdbReplace(spec.clone()), named(*source))),
+            );
+        }
+        changes
+    }
+
+    /// Whether ports wait for an interface.
+    #[must_use]
+    pub fn awaits(&self, dev: &str) -> bool {
+        self.run.absent.of(dev).next().is_some()
+    }
+}
+
+/// A port as it is once its interface is gone.
+fn absent(state: &State, slot: PortSlot) -> AbsentPort {
+    let (spec, source) = spec(state, slot);
+    let vni = spec.vni;
+    let others = state.fdb.static_behind(slot);
+    let others = others.filter(|&mac| !has_as_its_own(state, slot, mac));
+    let entries = others.filter_map(|mac| {
+        let entry = state.fdb.get(state.ports[slot].segment, mac)?;
+        let dev = Some(spec.dev.clone());
+        let dst = None;
+        Some((FdbSpec { mac, vni, dst, dev }, entry.source()))
+    });
+    AbsentPort {
+        entries: entries.collect(),
+        spec,
+        source,
+    }
+}
+
+/// Makes a port that waits for its interface.
+fn add_absent(state: &mut State, spec: &PortSpec) -> Result<Effect, Refusal> {
+    find::segment(&state.segments, spec.vni)?;
+    if let Some(known) = state.run.absent.get(&spec.dev, spec.vlan) {
+        return Err(Refusal::conflict(format!(
+            "port {} is already in vni {}, and waits for its interface; remove it first with: vtep port del {}{}",
+            refuse::port_name(&spec.dev, spec.vlan),
+            known.spec.vni,
+            spec.dev,
+            refuse::vlan_option(spec.vlan)
+        )));
+    }
+    let source = state.run.author.source;
+    let spec = PortSpec {
+        wait: false,
+        ..normal(spec)
+    };
+    let entries = Vec::new();
+    state.run.absent.insert(AbsentPort {
+        spec,
+        source,
+        entries,
+    });
+    Ok(Effect::default())
+}
+
+/// The same, what is the default left out.
+fn normal(spec: &PortSpec) -> PortSpec {
+    let PortSpec {
+        dev,
+        vni,
+        vlan,
+        hook,
+        macs,
+        ips,
+        max_macs,
+        isolated,
+        guard,
+        over_limit,
+        wait,
+    } = spec.clone();
+    let macs: BTreeSet<MacAddr> = macs.into_iter().collect();
+    let ips: BTreeSet<IpAddr> = ips.into_iter().collect();
+    PortSpec {
+        dev,
+        vni,
+        vlan,
+        hook: hook.filter(|hook| *hook != PortHook::Auto),
+        macs: macs.into_iter().collect(),
+        ips: ips.into_iter().collect(),
+        max_macs: max_macs.filter(|most| *most != 0),
+        isolated: isolated.filter(|isolated| *isolated),
+        guard: guard.filter(|guard| *guard != PortGuard::Off),
+        over_limit: over_limit.filter(|over| *over != OverLimit::Drop),
+        wait,
+    }
+}
+
+/// Changes a port that waits for its interface.
+fn set_absent(state: &mut State, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {
+    let PortChange {
+        vlan,
+        vni,
+        hook,
+        macs,
+        ips,
+        max_macs,
+        isolated,
+        guard,
+        over_limit,
+    } = change.clone();
+    if let Some(vni) = vni {
+        find::segment(&state.segments, vni)?;
+    }
+    let author = state.run.author;
+    let Some(port) = state.run.absent.get_mut(dev, vlan) else {
+        return Err(refuse::no_port(dev));
+    };
+    let old = &port.spec;
+    let new = PortSpec {
+        dev: dev.to_owned(),
+        vni: vni.unwrap_or(old.vni),
+        vlan,
+        hook: hook.or(old.hook),
+        macs: macs.unwrap_or_else(|| old.macs.clone()),
+        ips: ips.unwrap_or_else(|| old.ips.clone()),
+        max_macs: max_macs.or(old.max_macs),
+        isolated: isolated.or(old.isolated),
+        guard: guard.or(old.guard),
+        over_limit: over_limit.or(old.over_limit),
+        wait: false,
+    };
+    port.spec = normal(&new);
+    port.source = author.source_of(port.source);
+    Ok(Effect::default())
 }
 
 pub(crate) fn add(
@@ -124,12 +377,16 @@ pub(crate) fn add(
         isolated,
         guard: wanted_guard,
         over_limit: wanted_over_limit,
+        wait,
     } = spec;
-    let facts = links.link(dev).ok_or_else(|| {
-        Refusal::not_found(format!(
-            "interface {dev} does not exist; create it with: ip tuntap add dev {dev} mode tap"
-        ))
-    })?;
+    let Some(facts) = links.link(dev) else {
+        if *wait || state.run.author.source == Source::Config {
+            return add_absent(state, spec);
+        }
+        return Err(Refusal::not_found(format!(
+            "interface {dev} does not exist; create it with: ip tuntap add dev {dev} mode tap, or have the port wait for it with: --wait"
+        )));
+    };
     let number = find::segment(&state.segments, *vni)?;
     check_not_reserved(state, &facts)?;
     let (ifindex, name) = (facts.ifindex, facts.name.clone());
@@ -176,6 +433,8 @@ pub(crate) fn add(
         max_macs,
         ..Port::default()
     };
+    let source = state.run.author.source;
+    port.set(Port::CONFIGURED, author::is_configured(source));
     port.set(Port::ISOLATED, isolated.unwrap_or(false));
     port.set(Port::GUARD_MAC, *wanted_guard == Some(PortGuard::Mac));
     let floods = *wanted_over_limit == Some(OverLimit::Flood);
@@ -207,10 +466,85 @@ pub(crate) fn add(
     limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
     let key = PortKey::new(port.ifindex, port.vlan);
     out.write(Write::PortIndex(key, Some(slot)));
+    if state.run.absent.remove(dev, *vlan).is_some() {
+        let (vni, dev) = (Some(*vni), Some(dev.clone()));
+        notify::notify(state, &mut out, |_| EventDetails {
+            vni,
+            dev,
+            ..EventDetails::new(EventKind::PortUp)
+        });
+    }
     Ok(out)
 }
 
+/// Makes a port, or gives the one that there is the settings of a new one.
+pub(crate) fn replace(
+    state: &mut State,
+    spec: &PortSpec,
+    links: &dyn Links,
+) -> Result<Effect, Refusal> {
+    let PortSpec {
+        dev,
+        vni,
+        vlan,
+        hook,
+        macs,
+        ips,
+        max_macs,
+        isolated,
+        guard,
+        over_limit,
+        wait: _,
+    } = spec;
+    let known = state.ports.device_named(dev);
+    let known = known.and_then(|(_, device)| device.port(vlan_number(*vlan)));
+    if known.is_none() {
+        if links.link(dev).is_none() && state.run.absent.remove(dev, *vlan).is_some() {
+            return add_absent(state, spec);
+        }
+        return add(state, spec, links);
+    }
+    let change = PortChange {
+        vlan: *vlan,
+        vni: Some(*vni),
+        hook: Some(hook.unwrap_or(PortHook::Auto)),
+        macs: Some(macs.clone()),
+        ips: Some(ips.clone()),
+        max_macs: Some(max_macs.unwrap_or(0)),
+        isolated: Some(isolated.unwrap_or(false)),
+        guard: Some(guard.unwrap_or(PortGuard::Off)),
+        over_limit: Some(over_limit.unwrap_or(OverLimit::Drop)),
+    };
+    state.run.author.claims = true;
+    change_port(state, dev, &change, Others::Go)
+}
+
+/// What becomes of the MACs that others put behind a port, where it gets new ones.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Stay,
+    Go,
+}
+
 pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {
+    if state.run.absent.get(dev, change.vlan).is_some() {
+        return set_absent(state, dev, change);
+    }
+    // Whoever claims the port leaves alone what others have put behind it.
+    let others = if state.run.author.claims {
+        Others::Stay
+    } else {
+        Others::Go
+    };
+    change_port(state, dev, change, others)
+}
+
+fn change_port(
+    state: &mut State,
+    dev: &str,
+    change: &PortChange,
+    others: Others,
+) -> Result<Effect, Refusal> {
     let PortChange {
         vlan,
         vni,
@@ -238,8 +572,15 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
     if moves {
         flood::check_rooms(state, number)?;
     }
-    let macs = match macs {
-        Some(macs) => unicast_macs(macs)?,
+    let author = state.run.author;
+    let given = macs.as_ref().map(|macs| unicast_macs(macs)).transpose()?;
+    let macs = match &given {
+        Some(macs) if others == Others::Stay && !moves => {
+            let own = |mac: &&MacAddr| has_as_its_own(state, slot, **mac);
+            let others = old_macs.iter().filter(|mac| !own(mac));
+            macs.iter().chain(others).copied().collect()
+        }
+        Some(macs) => macs.clone(),
         None => old_macs.clone(),
     };
     let max_macs = max_macs.unwrap_or(old.max_macs);
@@ -254,6 +595,8 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         max_macs,
         ..old
     };
+    let new_source = author.source_of(source(&old));
+    port.set(Port::CONFIGURED, author::is_configured(new_source));
     port.set(Port::ISOLATED, isolated.unwrap_or(old.has(Port::ISOLATED)));
     let new_guard = wanted_guard.unwrap_or_else(|| guard(&old));
     port.set(Port::GUARD_MAC, new_guard == PortGuard::Mac);
@@ -262,6 +605,20 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
     check_guard(&port, &macs)?;
 
     let mut out = Effect::default();
+    let claimed: Vec<MacAddr> = match given {
+        _ if !author.claims || moves => Vec::new(),
+        Some(given) => given.intersection(&old_macs).copied().collect(),
+        None => {
+            let own = |mac: &&MacAddr| has_as_its_own(state, slot, **mac);
+            old_macs.iter().filter(own).copied().collect()
+        }
+    };
+    for mac in claimed {
+        let entry = Entry::static_to(FdbTarget::Port(slot)).from_source(author.source);
+        if state.fdb.get(number, mac) != Some(entry) {
+            entry::set(state, number, mac, entry, 0, &mut out);
+        }
+    }
     if moves {
         leave_vni(state, slot, &mut out);
     } else {
@@ -303,6 +660,18 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
 
 /// Takes ports away with the FDB entries behind them; the interface is let go with the last.
 pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effect, Refusal> {
+    let forgotten = state.run.absent.forget(|port| {
+        let PortSpec {
+            dev: of, vni, vlan, ..
+        } = &port.spec;
+        of == dev
+            && (part.vlan.is_none() || part.vlan == *vlan)
+            && (!part.untagged || vlan.is_none())
+            && part.vni.is_none_or(|wanted| wanted == *vni)
+    });
+    if forgotten != 0 && state.ports.device_named(dev).is_none() {
+        return Ok(Effect::default());
+    }
     let (_, device) = find::device(&state.ports, dev)?;
     let number = part
         .vni
@@ -310,6 +679,7 @@ pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effec
         .transpose()?;
     let slots: Vec<_> = device
         .ports()
+        .filter(|&(at, _)| at == 0 || !part.untagged)
         .filter(|&(at, slot)| {
             part.vlan.is_none_or(|vlan| at == vlan.get())
                 && number.is_none_or(|number| state.ports[slot].segment == number)
@@ -421,14 +791,12 @@ fn add_hosts(
         }
     }
     for &mac in &macs {
-        entry::set(
-            state,
-            number,
-            mac,
-            Entry::static_to(FdbTarget::Port(slot)),
-            0,
-            out,
-        );
+        // What is there already stays whose it was.
+        let known = state.fdb.get(number, mac);
+        let known = known.filter(|known| known.is_static() && known.port() == Some(slot));
+        let source = known.map_or(state.run.author.source, Entry::source);
+        let entry = Entry::static_to(FdbTarget::Port(slot)).from_source(source);
+        entry::set(state, number, mac, entry, 0, out);
     }
     address::set(state, slot, ips, out);
     for mac in macs {

@@ -68,7 +68,7 @@ fn every_entry_of_the_users_names_a_vtep_and_the_last_that_goes_takes_it_along()
     assert_eq!(listed(&lab), [V2, "192.0.2.4", "2001:db8::2"]);
     lab.done(&fdb_del(A, 100, None));
     assert_eq!(listed(&lab), ["192.0.2.4", "2001:db8::2"]);
-    lab.done(&Op::VniDel { vni: vni(100) });
+    lab.done(&vni_del(vni(100)));
     assert_eq!(listed(&lab), [""; 0]);
 }
 

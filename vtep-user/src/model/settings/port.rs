@@ -10,7 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
-use crate::model::{MacAddr, OverLimit, Parameters, PortGuard, PortHook, VlanId, Vni, limits};
+use crate::model::{
+    MacAddr, OverLimit, Parameters, PortGuard, PortHook, PortState, Source, VlanId, Vni, limits,
+};
 
 /// A device, or one VLAN of it, to put into a VNI.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -45,6 +47,9 @@ pub struct PortSpec {
     /// What happens to frames from MACs above the limit; absent for `drop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over_limit: Option<OverLimit>,
+    /// Whether it may wait for a device that does not exist yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait: bool,
 }
 
 /// What is given of a new port.
@@ -103,6 +108,12 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             "--over-limit",
             "What happens to frames from new MACs when --max-macs is reached"
         ),
+        setting!(
+            PortSpec,
+            wait,
+            "--wait",
+            "Wait for the device if it does not exist yet"
+        ),
     ],
     rules: &[],
 };
@@ -120,6 +131,7 @@ impl Parameters for PortSpec {
             isolated: None,
             guard: None,
             over_limit: None,
+            wait: false,
         }
     }
 }
@@ -239,6 +251,11 @@ pub struct PortPart {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<u32>)]
     pub vni: Option<Vni>,
+    /// Only its untagged frames. Nobody can ask for it.
+    #[serde(skip)]
+    #[schema(ignore)]
+    #[param(ignore)]
+    pub untagged: bool,
 }
 
 /// Which part of a port.
@@ -289,6 +306,10 @@ pub struct PortRow {
     pub guard: PortGuard,
     /// What happens to frames from MACs above the limit.
     pub over_limit: OverLimit,
+    /// Who made it.
+    pub source: Source,
+    /// Whether the device is there.
+    pub state: PortState,
 }
 
 impl Row for PortRow {
@@ -305,5 +326,7 @@ impl Row for PortRow {
         column!(isolated, on_off),
         column!(guard, text),
         column!(over_limit, text),
+        column!(source, text),
+        column!(state, text),
     ];
 }
