@@ -17,7 +17,10 @@ use vtep_common::{
         reason::Reason,
     },
     decide::count::{Counters as _, copy_goes},
-    frame::{template::Fields, vlan::TagEdit},
+    frame::{
+        template::Fields,
+        vlan::{ShownVlan, TagEdit},
+    },
     runtime::{
         tables::Tables as _,
         verdict::{Encap, Flood},
@@ -68,6 +71,7 @@ impl Copies<'_> {
 struct PortCopies {
     skb: *mut __sk_buff,
     list: ListId,
+    vlan: ShownVlan,
     bytes: usize,
 }
 
@@ -90,13 +94,14 @@ fn for_each<T>(count: u32, callback: Callback, context: &mut T) {
 
 /// Copies a frame from a VTEP to the local ports of a list (split horizon). The frame itself stays.
 #[inline(always)]
-pub fn to_ports(frame: TcFrame, list: ListId, bytes: usize) {
+pub fn to_ports(frame: TcFrame, list: ListId, vlan: ShownVlan, bytes: usize) {
     let Some(targets) = KernelTables.flood_list(list) else {
         return;
     };
     let mut copies = PortCopies {
         skb: frame.raw(),
         list,
+        vlan,
         bytes,
     };
     for_each(targets.ports, copy_to_port, &mut copies);
@@ -113,7 +118,7 @@ extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
     {
         let frame = TcFrame::from_raw(copies.skb);
         let to = (PortSlot::new(slot), port);
-        send_to_port(frame, to, Hook::Tunnel, copies.bytes);
+        send_to_port(frame, to, copies.vlan, Hook::Tunnel, copies.bytes);
     }
     0
 }
@@ -224,7 +229,8 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
         let port = KernelTables
             .port(slot)
             .filter(|port| flood.reaches(slot, port))?;
-        send_to_port(copies.frame(), (slot, port), Hook::Port, copies.bytes);
+        let to = (slot, port);
+        send_to_port(copies.frame(), to, flood.vlan, Hook::Port, copies.bytes);
         return None;
     }
     let id = PeerId::new(number);
@@ -243,9 +249,19 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
 /// Sends a copy to a port. Its tag becomes the skb tag, and is taken away again: with that the kernel makes an in-band tag, if
 /// there is one, the skb tag.
 #[inline(always)]
-fn send_to_port(frame: TcFrame, (slot, port): (PortSlot, &Port), hook: Hook, bytes: usize) {
+fn send_to_port(
+    frame: TcFrame,
+    (slot, port): (PortSlot, &Port),
+    vlan: ShownVlan,
+    hook: Hook,
+    bytes: usize,
+) {
     // The counters of targets are not those of a hook.
     let counters = KernelCounters(hook);
+    if port.has(Port::TRUNK) && KernelTables.is_mapped(port.ifindex, vlan) {
+        counters.reason(Reason::VlanHop, bytes);
+        return;
+    }
     if port.vlan != 0 && !frame.push_tag(port.vlan) {
         return;
     }

@@ -13,7 +13,7 @@ use vtep_common::abi::{
     event::{EventEnd, Guard},
     flood::{FloodList, ListedKey},
     hash_table::{Bucket, Geometry, Table},
-    id::{ListId, PeerId},
+    id::{Ifindex, ListId, PeerId},
     map::{
         DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_CONFIGURED, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS,
         MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES,
@@ -25,6 +25,7 @@ use vtep_common::abi::{
     reason::Reason,
     segment::{Segment, SourceKey},
     tail_call::TailCall,
+    vlans::Vlans,
 };
 
 #[map]
@@ -40,6 +41,9 @@ static NAMESPACE: Array<u64> = Array::pinned(1, 0);
 static PORT_NAMES: Array<PortName> = Array::pinned(MAX_PORTS, 0);
 #[map]
 pub static SEGMENTS: Array<Segment> = Array::pinned(MAX_SEGMENTS, 0);
+// Half a kilobyte an entry, and most instances have few.
+#[map]
+pub static TRUNKS: HashMap<Ifindex, Vlans> = HashMap::pinned(MAX_PORTS, BPF_F_NO_PREALLOC);
 #[map]
 pub static PORTS: Array<Port> = Array::pinned(MAX_PORTS, 0);
 // Two kilobytes an entry, and most instances have few: made as they are needed.

@@ -9,13 +9,14 @@ use vtep_common::{
         fdb::{FdbKey, FdbValue, FdbWord},
         flood::FloodList,
         hash_table::{Geometry, Table, WAYS},
-        id::{ListId, PeerId, PortSlot, SegmentId},
+        id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
         peer::Peer,
         port::{Port, PortKey},
         segment::{Segment, SourceKey, vni_key},
     },
+    frame::vlan::ShownVlan,
     runtime::{tables::Tables, verdict::Resolved},
 };
 
@@ -23,7 +24,7 @@ use crate::{
     clock::now,
     maps::{
         ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, PORT_INDEX, PORTS,
-        SEGMENTS, SHAPES, SOURCES, VNIS,
+        SEGMENTS, SHAPES, SOURCES, TRUNKS, VNIS,
     },
 };
 
@@ -97,6 +98,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn port(&self, slot: PortSlot) -> Option<&Port> {
         PORTS.get(slot.get()).filter(|port| port.has(Port::IN_USE))
+    }
+
+    #[inline(always)]
+    fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool {
+        is_trunks(ifindex, vlan.get().into()) != 0
     }
 
     #[inline(always)]
@@ -190,6 +196,17 @@ pub fn handoff() -> Option<Resolved> {
 extern "C" fn find_source(segment: u32, peer: u32) -> u64 {
     let key = SourceKey::new(SegmentId::new(segment), PeerId::new(peer));
     look_up!(SOURCES, &key).is_some().into()
+}
+
+/// Not zero if the VLAN that a frame shows has a port of its own at an interface.
+#[unsafe(no_mangle)]
+#[inline(never)]
+#[expect(clippy::cast_possible_truncation, reason = "it was 16 bits long")]
+extern "C" fn is_trunks(ifindex: u32, vlan: u32) -> u64 {
+    let vlan = vlan as u16;
+    let hidden = vlan == ShownVlan::HIDDEN.get();
+    let trunk = look_up!(TRUNKS, &Ifindex::new(ifindex));
+    (hidden || trunk.is_some_and(|vlans| vlans.has(vlan))).into()
 }
 
 /// The word of an address, or zero.

@@ -377,6 +377,7 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         neighs,
         nexthops,
         sources,
+        trunks,
         now: _,
     } = tables;
     let mut writes = vec![Write::Config(*config)];
@@ -410,6 +411,11 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         port_index
             .iter()
             .map(|(key, slot)| Write::PortIndex(*key, Some(*slot))),
+    );
+    writes.extend(
+        trunks
+            .iter()
+            .map(|(ifindex, vlans)| Write::Trunk(*ifindex, Some(Box::new(*vlans)))),
     );
     writes.extend(ports.iter().map(|(slot, port)| Write::Port(*slot, *port)));
     writes.extend(

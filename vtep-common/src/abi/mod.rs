@@ -23,6 +23,7 @@ pub mod port;
 pub mod reason;
 pub mod segment;
 pub mod tail_call;
+pub mod vlans;
 
 /// Marks the PODs as usable by aya, which has a marker of its own.
 #[cfg(feature = "user")]
@@ -35,12 +36,13 @@ mod user {
         event::Guard,
         flood::{FloodList, ListedKey},
         hash_table::{Bucket, Geometry},
-        id::{ListId, PeerId},
+        id::{Ifindex, ListId, PeerId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
         port::{Port, PortName},
         segment::{Segment, SourceKey},
+        vlans::Vlans,
     };
 
     macro_rules! pod {
@@ -56,6 +58,7 @@ mod user {
         Counter,
         FloodList,
         Guard,
+        Ifindex,
         ListId,
         NeighKey,
         NeighValue,
@@ -69,6 +72,7 @@ mod user {
         SourceKey,
         ListedKey,
         Geometry,
+        Vlans,
         VtepAddr
     );
 }

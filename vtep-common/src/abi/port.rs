@@ -74,6 +74,8 @@ impl Port {
     pub const GUARD_MAC: u32 = 1 << 5;
     /// At its limit of MACs others are not learned, and their frames pass; else it becomes [`Port::FULL`]. For the daemon alone.
     pub const OVER_LIMIT_FLOOD: u32 = 1 << 6;
+    /// It has the untagged frames of an interface of which `TRUNKS` has VLANs: frames that show one of those are not its own.
+    pub const TRUNK: u32 = 1 << 7;
     /// The configuration file made it. For the daemon alone.
     pub const CONFIGURED: u32 = 1 << 31;
 

@@ -2,6 +2,7 @@
 
 mod admit;
 pub mod count;
+mod hop;
 pub mod learn;
 pub mod port;
 pub mod tunnel;

@@ -22,6 +22,7 @@ use crate::{
         inner::Inner,
         neigh::{Answer, Message},
         packet::{Meta, PacketRead},
+        vlan::ShownVlan,
     },
     runtime::{
         arrival::{Arrival, Carried, Ingress},
@@ -97,6 +98,15 @@ pub trait Runtime {
     /// The ARP or ND message at `l3` of a frame from `source`: [`Message::read`].
     fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message>;
 
+    /// The VLAN that a frame from a port shows elsewhere: [`ShownVlan::of_carried`].
+    fn shown_by_port(
+        &self,
+        inner: &Self::Spilled<'_, Inner>,
+        carried: &Self::Spilled<'_, Carried>,
+    ) -> ShownVlan;
+    /// The VLAN that a frame from a VTEP shows: [`ShownVlan::of_received`].
+    fn shown_by_vtep(&self, arrival: &Self::Spilled<'_, Arrival>) -> ShownVlan;
+
     /// Writes a value to its scratch slot. A decision spills a type once.
     fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Self::Spilled<'a, T>;
     /// The same value; where it matters, the verifier no longer knows how it came about. A decision does this once for a type.
@@ -116,8 +126,8 @@ pub trait Runtime {
     fn deliver(&self, account: &Account, deliver: &Deliver) -> Self::Outcome;
     /// Copies a frame from a port to the targets of a flood list.
     fn flood(&self, account: &Account, flood: &Flood) -> Self::Outcome;
-    /// Copies a frame from a VTEP to the local ports of a flood list.
-    fn flood_ports(&self, account: &Account, list: ListId) -> Self::Outcome;
+    /// Copies a frame from a VTEP, which shows a VLAN, to the local ports of a flood list.
+    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> Self::Outcome;
     /// Answers an ARP or ND request.
     fn answer(&self, account: &Account, answer: &Answer) -> Self::Outcome;
     /// Tail call: [`crate::decide::port::neigh`] goes on.

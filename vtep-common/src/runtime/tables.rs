@@ -14,7 +14,7 @@ use crate::{
         port::{Port, PortKey},
         segment::Segment,
     },
-    frame::outer::Local,
+    frame::{outer::Local, vlan::ShownVlan},
 };
 
 /// The tables as a decision and its look-ups see them.
@@ -25,6 +25,8 @@ pub trait Tables {
     fn segment(&self, segment: SegmentId) -> Option<&Segment>;
     /// A port, if in use.
     fn port(&self, slot: PortSlot) -> Option<&Port>;
+    /// True if frames that show this VLAN are another port's than that of the untagged frames of an interface that `TRUNKS` has.
+    fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool;
     /// A peer, if in use.
     fn peer(&self, peer: PeerId) -> Option<&Peer>;
     /// A flood list.

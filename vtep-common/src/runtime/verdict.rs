@@ -10,7 +10,10 @@ use crate::{
         port::Port,
         reason::Reason,
     },
-    frame::{template::Fields, vlan::TagEdit},
+    frame::{
+        template::Fields,
+        vlan::{ShownVlan, TagEdit},
+    },
 };
 
 /// Encapsulate in place and send.
@@ -146,6 +149,8 @@ pub struct Flood {
     pub kept_from: u32,
     /// Bytes of each copy to a VTEP before the outer headers, of a GSO packet those of each segment.
     pub carried_len: u32,
+    /// The VLAN that the copies show.
+    pub vlan: ShownVlan,
     /// The frame can be encapsulated in place, once for all VTEPs that [`Flood::is_in_place`] names.
     pub in_place: bool,
 }

@@ -7,9 +7,11 @@ use crate::{
         counter::{Counter, Direction},
         flood::FloodList,
         id::{ListId, PeerId, PortSlot, SegmentId},
+        port::Port,
         reason::Reason,
     },
     decide::count::{Counters, copy_goes, count_end},
+    frame::vlan::ShownVlan,
     runtime::{
         tables::Tables,
         verdict::{Account, End, Flood},
@@ -44,10 +46,13 @@ impl HostCounters {
         let bytes = decision.inner_len;
         match &decision.verdict {
             Verdict::Flood(flood) => {
-                self.record_ports(flood.list, Some(flood), bytes, tables);
+                let copies = (flood.list, flood.vlan);
+                self.record_ports(copies, Some(flood), bytes, tables);
                 self.record_peers(flood.list, flood.carried_len, bytes, tables);
             }
-            Verdict::FloodPorts(list) => self.record_ports(*list, None, bytes, tables),
+            Verdict::FloodPorts { list, vlan } => {
+                self.record_ports((*list, *vlan), None, bytes, tables);
+            }
             Verdict::Encap(_)
             | Verdict::ViaKernel(_)
             | Verdict::Deliver(_)
@@ -61,7 +66,7 @@ impl HostCounters {
 
     fn record_ports<T: Tables>(
         &self,
-        list: ListId,
+        (list, vlan): (ListId, ShownVlan),
         flood: Option<&Flood>,
         bytes: usize,
         tables: &T,
@@ -71,8 +76,13 @@ impl HostCounters {
             .into_iter()
             .flat_map(FloodList::ports)
         {
-            let goes = |port| flood.is_none_or(|flood| flood.reaches(slot, port));
-            if tables.port(slot).is_some_and(goes) {
+            let goes = |port: &Port| flood.is_none_or(|flood| flood.reaches(slot, port));
+            let Some(port) = tables.port(slot).filter(|port| goes(port)) else {
+                continue;
+            };
+            if port.has(Port::TRUNK) && tables.is_mapped(port.ifindex, vlan) {
+                self.reason(Reason::VlanHop, bytes);
+            } else {
                 self.port(slot, Direction::Decap, bytes);
             }
         }
@@ -112,7 +122,7 @@ fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, cou
         Verdict::Deliver(deliver) => (deliver.slot, PeerId::NONE),
         Verdict::Answer(_) => (from_port, PeerId::NONE),
         Verdict::Flood(_)
-        | Verdict::FloodPorts(_)
+        | Verdict::FloodPorts { .. }
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)

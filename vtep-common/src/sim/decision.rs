@@ -8,7 +8,7 @@ use crate::{
         id::{ListId, PeerId, PortSlot, SegmentId},
         reason::Reason,
     },
-    frame::neigh::Answer,
+    frame::{neigh::Answer, vlan::ShownVlan},
     runtime::verdict::{Account, Deliver, Encap, Flood, Resolved, ViaKernel},
 };
 
@@ -24,7 +24,12 @@ pub enum Verdict {
     /// Copy to many.
     Flood(Flood),
     /// Copy a frame from a VTEP to the local ports of this flood list.
-    FloodPorts(ListId),
+    FloodPorts {
+        /// The list.
+        list: ListId,
+        /// The VLAN that the copies show.
+        vlan: ShownVlan,
+    },
     /// Answer an ARP or ND request.
     Answer(Answer),
     /// Not decided yet: [`crate::decide::port::neigh`] goes on.
@@ -117,7 +122,7 @@ impl Verdict {
                 }
             }
             Self::Flood(_) => Reason::Flooded,
-            Self::FloodPorts(_) => Reason::FloodedLocally,
+            Self::FloodPorts { .. } => Reason::FloodedLocally,
             Self::Answer(_) => Reason::Answered,
             // Whoever asks has not gone on.
             Self::Neigh | Self::Unknown | Self::Resolved(_) => Reason::TableGap,

@@ -13,6 +13,7 @@ use crate::{
         inner::Inner,
         neigh::{Answer, Message},
         packet::Meta,
+        vlan::ShownVlan,
     },
     runtime::{
         FoundIngress, Runtime, Slot, SlotName,
@@ -197,6 +198,15 @@ impl<T: Tables> Runtime for Host<'_, T> {
             .then_some(message)
     }
 
+    fn shown_by_port(&self, inner: &&Inner, carried: &&Carried) -> ShownVlan {
+        ShownVlan::of_carried(self.frame, inner, carried.edit)
+    }
+
+    fn shown_by_vtep(&self, arrival: &&Arrival) -> ShownVlan {
+        let base = arrival.outer.len;
+        ShownVlan::of_received(self.frame, self.meta.tag, &arrival.read, base)
+    }
+
     fn spill<'a, V: Slot>(&'a self, value: &'a V) -> &'a V {
         self.write(V::NAME);
         value
@@ -228,8 +238,8 @@ impl<T: Tables> Runtime for Host<'_, T> {
         Decision::new(account, Verdict::Flood(*flood))
     }
 
-    fn flood_ports(&self, account: &Account, list: ListId) -> Decision {
-        Decision::new(account, Verdict::FloodPorts(list))
+    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> Decision {
+        Decision::new(account, Verdict::FloodPorts { list, vlan })
     }
 
     fn answer(&self, account: &Account, answer: &Answer) -> Decision {

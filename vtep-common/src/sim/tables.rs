@@ -10,13 +10,15 @@ use crate::{
         fdb::{FdbKey, FdbValue, FdbWord},
         flood::FloodList,
         hash_table::numbered,
-        id::{ListId, PeerId, PortSlot, SegmentId},
+        id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
         port::{Port, PortKey},
         segment::Segment,
+        vlans::Vlans,
     },
+    frame::vlan::ShownVlan,
     runtime::tables::Tables,
 };
 
@@ -37,6 +39,8 @@ pub struct HostTables {
     pub port_index: HashMap<PortKey, PortSlot>,
     /// `PORTS`.
     pub ports: HashMap<PortSlot, Port>,
+    /// `TRUNKS`.
+    pub trunks: HashMap<Ifindex, Vlans>,
     /// `FDB`.
     pub fdb: HashMap<FdbKey, FdbValue>,
     /// `FLOOD`.
@@ -105,6 +109,11 @@ impl Tables for HostTables {
 
     fn port(&self, slot: PortSlot) -> Option<&Port> {
         self.ports.get(&slot).filter(|port| port.has(Port::IN_USE))
+    }
+
+    fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool {
+        let trunk = self.trunks.get(&Ifindex::new(ifindex));
+        vlan == ShownVlan::HIDDEN || trunk.is_some_and(|vlans| vlans.has(vlan.get()))
     }
 
     fn flood_list(&self, list: ListId) -> Option<&FloodList> {

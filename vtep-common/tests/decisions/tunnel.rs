@@ -8,7 +8,7 @@ use vtep_common::abi::id::ListId;
 use vtep_common::{
     abi::{addr::MacAddr, reason::Reason},
     decide::tunnel::TunnelKey,
-    frame::packet::Meta,
+    frame::{packet::Meta, vlan::ShownVlan},
     sim::Action,
     testkit::apply::apply_tunnel,
     testkit::frames::{
@@ -30,6 +30,14 @@ fn key(vni: u32) -> TunnelKey {
 
 fn addr(text: &str) -> IpAddr {
     text.parse().unwrap()
+}
+
+/// The verdict to copy a frame without a tag to the ports of a list.
+const fn flood_ports(list: ListId) -> Verdict {
+    Verdict::FloodPorts {
+        list,
+        vlan: ShownVlan::NONE,
+    }
 }
 
 fn decide(frame: &[u8], key: &TunnelKey) -> Decision {
@@ -63,7 +71,7 @@ fn a_gro_packet_is_delivered_whatever_its_size() {
 fn floods_go_to_local_ports_alone() {
     for destination in [unicast(PLAIN, 999_u32), group(77_u32), MacAddr::BROADCAST] {
         let decision = decide(&udp_frame(destination), &key(100));
-        assert_eq!(decision.verdict, Verdict::FloodPorts(PLAIN.into()));
+        assert_eq!(decision.verdict, flood_ports(PLAIN.into()));
     }
 }
 
@@ -72,7 +80,7 @@ fn a_group_with_a_list_of_its_own_is_flooded_to_that() {
     let decision = decide(&udp_frame(group(PLAIN)), &key(100));
     assert_eq!(
         decision.verdict,
-        Verdict::FloodPorts(ListId::new(100 + PLAIN.get()))
+        flood_ports(ListId::new(100 + PLAIN.get()))
     );
 }
 

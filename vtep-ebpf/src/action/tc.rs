@@ -14,9 +14,10 @@ use vtep_common::{
     },
     decide::{tunnel, uplink},
     frame::{
+        inner::Inner,
         neigh::{Answer, Message},
         packet::{Meta, PacketRead as _, Window as _},
-        vlan::TagEdit,
+        vlan::{ShownVlan, TagEdit},
     },
     runtime::{
         FoundIngress, Runtime, Slot,
@@ -256,6 +257,22 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn shown_by_port(
+        &self,
+        _inner: &Spilled<'_, Inner>,
+        _carried: &Spilled<'_, Carried>,
+    ) -> ShownVlan {
+        // SAFETY: the program's own context, and both are spilled.
+        ShownVlan::new(unsafe { vlan_of_carried(self.frame.raw()) } as u16)
+    }
+
+    #[inline(always)]
+    fn shown_by_vtep(&self, _arrival: &Spilled<'_, Arrival>) -> ShownVlan {
+        // SAFETY: the program's own context, and it is spilled.
+        ShownVlan::new(unsafe { vlan_of_received(self.frame.raw()) } as u16)
+    }
+
+    #[inline(always)]
     fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Spilled<'a, T> {
         self.scratch.spill(value)
     }
@@ -347,8 +364,8 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
-    fn flood_ports(&self, account: &Account, list: ListId) -> End {
-        flood::to_ports(self.frame, list, account.inner_len as usize);
+    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> End {
+        flood::to_ports(self.frame, list, vlan, account.inner_len as usize);
         end(account, Reason::FloodedLocally)
     }
 
@@ -516,4 +533,44 @@ unsafe extern "C" fn find_decapsulated(skb: *mut __sk_buff) -> u64 {
         return word(MISFIT);
     };
     spill(rt.scratch(), &tunnel::find(&rt, &key))
+}
+
+/// The number of the VLAN that a frame from a port shows elsewhere.
+///
+/// # Safety
+///
+/// The context is that of the program, and an `Inner` and a `Carried` were spilled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn vlan_of_carried(skb: *mut __sk_buff) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return ShownVlan::HIDDEN.get().into();
+    };
+    // SAFETY: the caller vouches for it.
+    let (inner, carried) = unsafe { (scratch.spilled::<Inner>(), scratch.spilled::<Carried>()) };
+    let frame = TcFrame::from_raw(skb);
+    ShownVlan::of_carried(&frame, &inner, carried.edit)
+        .get()
+        .into()
+}
+
+/// The number of the VLAN that a frame from a VTEP shows.
+///
+/// # Safety
+///
+/// The context is that of the program, and an `Arrival` was spilled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn vlan_of_received(skb: *mut __sk_buff) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return ShownVlan::HIDDEN.get().into();
+    };
+    // SAFETY: the caller vouches for it.
+    let arrival = unsafe { scratch.spilled::<Arrival>() };
+    let frame = TcFrame::from_raw(skb);
+    // A byte, so that the verifier sees how far it can lie.
+    let base = usize::from(arrival.outer.len as u8);
+    ShownVlan::of_received(&frame, frame.tag(), &arrival.read, base)
+        .get()
+        .into()
 }

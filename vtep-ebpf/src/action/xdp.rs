@@ -13,9 +13,10 @@ use vtep_common::{
     },
     decide::uplink,
     frame::{
+        inner::Inner,
         neigh::{Answer, Message},
         packet::{Meta, PacketRead as _, Tag, Window as _},
-        vlan::TagEdit,
+        vlan::{ShownVlan, TagEdit},
     },
     runtime::{
         FoundIngress, Runtime, Slot,
@@ -163,6 +164,21 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
+    fn shown_by_port(
+        &self,
+        inner: &Spilled<'_, Inner>,
+        carried: &Spilled<'_, Carried>,
+    ) -> ShownVlan {
+        ShownVlan::of_carried(&self.frame, inner, carried.edit)
+    }
+
+    #[inline(always)]
+    fn shown_by_vtep(&self, arrival: &Spilled<'_, Arrival>) -> ShownVlan {
+        let base = arrival.outer.len;
+        ShownVlan::of_received(&self.frame, None, &arrival.read, base)
+    }
+
+    #[inline(always)]
     fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Spilled<'a, T> {
         self.scratch.spill(value)
     }
@@ -232,7 +248,7 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
-    fn flood_ports(&self, account: &Account, _list: ListId) -> End {
+    fn flood_ports(&self, account: &Account, _list: ListId, _vlan: ShownVlan) -> End {
         self.leave(account, MISFIT)
     }
 

@@ -13,6 +13,7 @@ use vtep_common::abi::{
     peer::Peer,
     port::{Port, PortKey, PortName},
     segment::{Segment, SourceKey},
+    vlans::Vlans,
 };
 
 use crate::model::{EventDetails, Op, PortHook, Vni};
@@ -34,6 +35,8 @@ pub enum Write {
     PortIndex(PortKey, Option<PortSlot>),
     /// Sets a port by slot; all zero frees it.
     Port(PortSlot, Port),
+    /// Sets the VLANs of an interface that have a port each; `None` deletes the key.
+    Trunk(Ifindex, Option<Box<Vlans>>),
     /// Sets the name of a port's interface by slot; all zero frees it.
     PortName(PortSlot, PortName),
     /// Sets an FDB entry; `None` deletes the key.

@@ -46,6 +46,7 @@ use vtep_common::abi::{
     port::{Port, PortName},
     segment::{Segment, SourceKey},
     tail_call::TailCall,
+    vlans::Vlans,
 };
 
 use self::{hash_table::HashTable, pins::Pinned};
@@ -87,6 +88,7 @@ struct Maps {
     segments: Array<MapData, Segment>,
     port_index: HashTable,
     ports: Array<MapData, Port>,
+    trunks: HashMap<MapData, Ifindex, Vlans>,
     port_names: Array<MapData, PortName>,
     namespace: Array<MapData, u64>,
     fdb: HashTable,

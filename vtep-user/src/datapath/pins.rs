@@ -15,12 +15,14 @@ use vtep_common::abi::{
     event::Guard,
     flood::{FloodList, ListedKey},
     hash_table::{Bucket, Geometry},
+    id::Ifindex,
     map::{LAYOUT_VERSION, name},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     port::{Port, PortName},
     segment::{Segment, SourceKey},
+    vlans::Vlans,
 };
 
 use super::{error::DatapathError, link};
@@ -125,6 +127,7 @@ fn sizes(map: &str) -> (usize, usize) {
         name::LOCALS | name::PEER_INDEX => (size_of::<VtepAddr>(), INDEX),
         name::SEGMENTS => (INDEX, size_of::<Segment>()),
         name::PORTS => (INDEX, size_of::<Port>()),
+        name::TRUNKS => (size_of::<Ifindex>(), size_of::<Vlans>()),
         name::PORT_NAMES => (INDEX, size_of::<PortName>()),
         name::NAMESPACE => (INDEX, size_of::<u64>()),
         name::FLOOD => (INDEX, size_of::<FloodList>()),

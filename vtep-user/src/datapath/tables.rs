@@ -73,6 +73,7 @@ impl Maps {
             locals: take(ebpf, name::LOCALS)?,
             segments: take(ebpf, name::SEGMENTS)?,
             ports: take(ebpf, name::PORTS)?,
+            trunks: take(ebpf, name::TRUNKS)?,
             port_names: take(ebpf, name::PORT_NAMES)?,
             namespace: take(ebpf, name::NAMESPACE)?,
             flood: take(ebpf, name::FLOOD)?,
@@ -341,6 +342,12 @@ impl Datapath {
                 put_word(&mut maps.port_index, name::PORT_INDEX, key.word(), word)
             }
             Write::Port(slot, port) => put(&mut maps.ports, name::PORTS, *slot, *port),
+            Write::Trunk(ifindex, vlans) => set(
+                &mut maps.trunks,
+                name::TRUNKS,
+                *ifindex,
+                vlans.as_deref().copied(),
+            ),
             Write::PortName(slot, text) => {
                 put(&mut maps.port_names, name::PORT_NAMES, *slot, *text)
             }
@@ -409,6 +416,7 @@ impl Datapath {
                 })
                 .collect(),
             ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| port.flags != 0)?,
+            trunks: entries(&maps.trunks, name::TRUNKS)?,
             port_names: in_use(&maps.port_names, name::PORT_NAMES, MAX_PORTS, |text| {
                 !text.is_none()
             })?,

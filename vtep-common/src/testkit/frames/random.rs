@@ -142,6 +142,9 @@ impl World {
                 insert_tag(&mut frame, wanted);
             }
         } else if rng.percent(20) {
+            if rng.percent(20) {
+                insert_tag(&mut frame, any_tag(rng));
+            }
             let any = any_tag(rng);
             if tc && rng.percent(50) {
                 tag = Some(any);
@@ -210,7 +213,9 @@ impl World {
             return frame;
         }
         let mut tags = Vec::new();
-        while tags.len() < 2 && rng.percent(8) {
+        // More where they are carried.
+        let tagged = if number == TRUNK { 40 } else { 8 };
+        while tags.len() < 2 && rng.percent(tagged) {
             tags.push(any_tag(rng));
         }
         let (ethertype, body) = any_body(rng);

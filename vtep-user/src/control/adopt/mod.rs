@@ -26,6 +26,7 @@ use vtep_common::abi::{
     peer::Peer,
     port::{Port, PortKey, PortName},
     segment::{Segment, SourceKey},
+    vlans::Vlans,
 };
 
 use self::interface::Known;
@@ -48,6 +49,8 @@ pub struct Dump {
     pub port_index: Vec<(PortKey, PortSlot)>,
     /// `PORTS`.
     pub ports: Vec<(PortSlot, Port)>,
+    /// `TRUNKS`. Earlier builds have left none.
+    pub trunks: Vec<(Ifindex, Vlans)>,
     /// `PORT_NAMES`. Earlier builds have left none.
     pub port_names: Vec<(PortSlot, PortName)>,
     /// Of each interface that was a port, whether the one that has its number is the one that it was. Nobody can say so of others.
@@ -247,6 +250,7 @@ impl Adoption {
                 self.early.push(Write::PortName(slot, text));
             }
         }
+        self.trunks(dump);
         // All ports of an interface have its one hook; a daemon that was killed may have changed only some.
         let devices: Vec<Ifindex> = self.state.ports.devices().map(|(at, _)| at).collect();
         for ifindex in devices {
@@ -266,6 +270,27 @@ impl Adoption {
                 self.late.push(Write::PortName(slot, PortName::default()));
             }
         }
+    }
+
+    /// Brings in line which VLANs of each interface have a port. The flag of the untagged port follows from that.
+    fn trunks(&mut self, dump: &Dump) {
+        let devices = self.state.ports.devices();
+        let trunks = devices.filter(|(_, device)| device.is_trunk());
+        let mut wanted: HashMap<Ifindex, Vlans> = trunks
+            .map(|(ifindex, device)| (ifindex, device.trunk()))
+            .collect();
+        for &(ifindex, found) in &dump.trunks {
+            match wanted.remove(&ifindex) {
+                Some(vlans) if vlans == found => {}
+                Some(vlans) => self
+                    .early
+                    .push(Write::Trunk(ifindex, Some(Box::new(vlans)))),
+                None => self.late.push(Write::Trunk(ifindex, None)),
+            }
+        }
+        let missing = wanted.into_iter();
+        self.early
+            .extend(missing.map(|(ifindex, vlans)| Write::Trunk(ifindex, Some(Box::new(vlans)))));
     }
 
     fn peers(&mut self, dump: &Dump, links: &HashMap<Ifindex, LinkFacts>) {

@@ -3,6 +3,7 @@
 use vtep_common::abi::{
     id::{Ifindex, PortSlot},
     port::{Port, PortName},
+    vlans::Vlans,
 };
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
         effect::{Attachment, Effect, Write},
         record::{
             facts::LinkFacts,
-            ports::Ports,
+            ports::{Device, Ports},
             run::{Run, Scope},
         },
         state::State,
@@ -65,14 +66,34 @@ pub(crate) fn unregister(ports: &mut Ports, slot: PortSlot, out: &mut Effect) {
     out.detach.extend(unused);
 }
 
+/// Says which VLANs of an interface have a port each, and tells its untagged port whether there are any.
+pub(crate) fn sync_trunk(ports: &mut Ports, ifindex: Ifindex, out: &mut Effect) {
+    let device = ports.device(ifindex);
+    let vlans = device.map_or(Vlans::of([]), Device::trunk);
+    let untagged = device.and_then(|device| device.port(0));
+    let value = (!vlans.is_empty()).then(|| Box::new(vlans));
+    out.write(Write::Trunk(ifindex, value));
+    if let Some(slot) = untagged {
+        let mut port = ports[slot];
+        port.set(Port::TRUNK, !vlans.is_empty());
+        if ports.set(slot, port) {
+            out.write(Write::Port(slot, port));
+        }
+    }
+}
+
 /// Frees the slot of a port that nothing refers to any more.
 pub(crate) fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut Effect) {
+    let Port { ifindex, vlan, .. } = ports[slot];
     ports.remove(slot);
     run.added.remove(&slot);
     run.announced.remove(&slot);
     run.reported.remove(&Scope::Port(slot));
     out.write(Write::Port(slot, Port::default()));
     out.write(Write::PortName(slot, PortName::default()));
+    if vlan != 0 {
+        sync_trunk(ports, Ifindex::new(ifindex), out);
+    }
 }
 
 /// Takes the frames of an interface at another hook.

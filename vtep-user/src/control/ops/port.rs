@@ -435,6 +435,8 @@ pub(crate) fn add(
     };
     let source = state.run.author.source;
     port.set(Port::CONFIGURED, author::is_configured(source));
+    let is_trunk = device.is_some_and(Device::is_trunk);
+    port.set(Port::TRUNK, vlan.is_none() && is_trunk);
     port.set(Port::ISOLATED, isolated.unwrap_or(false));
     port.set(Port::GUARD_MAC, *wanted_guard == Some(PortGuard::Mac));
     let floods = *wanted_over_limit == Some(OverLimit::Flood);
@@ -459,6 +461,9 @@ pub(crate) fn add(
     let slot = state.ports.insert(port, &facts);
     let now = state.run.now;
     state.run.added.insert(slot, now);
+    if vlan.is_some() {
+        link::sync_trunk(&mut state.ports, ifindex, &mut out);
+    }
     out.write(Write::ClearPortCounters(slot));
     out.write(Write::PortName(slot, PortName::new(&facts.name)));
     out.write(Write::Port(slot, port));
