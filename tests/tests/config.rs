@@ -509,3 +509,35 @@ fn a_port_waits_for_its_interface_and_comes_back_with_it() {
         assert_eq!(host.daemon.ok("dump"), dump);
     }
 }
+
+#[test]
+fn what_the_kernel_refuses_takes_back_all_that_was_done_for_a_file() {
+    need_root!();
+    let host = Host::started(MAIN);
+    host.daemon.ok("vni add 300");
+    // Another instance has XDP at the interface of a port.
+    let args = [
+        "--iface",
+        "up0",
+        "--udp-port",
+        "4790",
+        "--uplink-hook",
+        "tc",
+    ];
+    let other = Daemon::start(&host.ns, &args);
+    other.ok("vni add 7");
+    other.ok("port add vm1 --vni 7 --hook xdp");
+    let (before, dump) = (host.daemon.tables(), host.daemon.ok("dump"));
+    host.write(
+        "main.conf",
+        "run --iface up0\nvni add 100 --ttl 9\nvni add 300\nvni add 400\nport add vm1 --vni 400 --hook xdp\nport add vm0 --vni 400\n",
+    );
+
+    let out = host.daemon.vtep("apply");
+
+    assert_refused(&out, 1, &["vm1", "xdp"], "apply");
+    assert_eq!(host.daemon.ok("dump"), dump);
+    assert_eq!(host.daemon.tables(), before);
+    // Others may go on.
+    host.daemon.ok("vni add 500");
+}

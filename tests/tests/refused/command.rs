@@ -487,7 +487,7 @@ fn a_command_without_a_daemon_says_how_to_start_one() {
     ] {
         assert_refused(
             &daemon.vtep(args),
-            1,
+            3,
             &[daemon.instance(), "vtep run"],
             args,
         );

@@ -186,6 +186,10 @@ impl Client {
     }
 
     /// Applies a configuration file, and returns what is done, or would be.
+    ///
+    /// # Panics
+    ///
+    /// If a line of it is no JSON, which all are.
     pub async fn apply(
         &mut self,
         file: ConfigFile,

@@ -810,19 +810,7 @@ fn every_op() -> Vec<Op> {
     let vlan = VlanId::new(10);
     let mac = mac("02:00:00:00:00:0b");
     let ip = "2001:db8:2::1".parse().unwrap();
-    let dst = FdbSpec {
-        mac,
-        vni,
-        dst: Some(ip),
-        dev: None,
-    };
     let name = dev();
-    let dev = FdbSpec {
-        mac,
-        vni,
-        dst: None,
-        dev: Some(dev()),
-    };
 
     let port = PortSpec {
         dev: name.clone(),
@@ -881,6 +869,32 @@ fn every_op() -> Vec<Op> {
             dev: name.clone(),
             part: piece,
         },
+        Op::PeerSet {
+            ip,
+            spec: PeerSpec { csum6: Some(false) },
+        },
+    ];
+    ops.extend(fdb_ops(ip, vni, mac));
+    ops.extend(host_ops(ip, vni, mac));
+    ops
+}
+
+/// The changes that are about the FDB.
+fn fdb_ops(ip: IpAddr, vni: Vni, mac: MacAddr) -> Vec<Op> {
+    let name = dev();
+    let dst = FdbSpec {
+        mac,
+        vni,
+        dst: Some(ip),
+        dev: None,
+    };
+    let dev = FdbSpec {
+        mac,
+        vni,
+        dst: None,
+        dev: Some(dev()),
+    };
+    vec![
         Op::FdbAdd(dst.clone()),
         Op::FdbAppend(dst.clone()),
         Op::FdbReplace(dev),
@@ -906,13 +920,7 @@ fn every_op() -> Vec<Op> {
             with_static: true,
             ..FdbFilter::default()
         }),
-        Op::PeerSet {
-            ip,
-            spec: PeerSpec { csum6: Some(false) },
-        },
-    ];
-    ops.extend(host_ops(ip, vni, mac));
-    ops
+    ]
 }
 
 /// The changes that are about hosts.

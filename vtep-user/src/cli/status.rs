@@ -1,6 +1,6 @@
 //! `vtep status`, as people read it.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 
 use crate::model::{ConfigStatus, LimitStatus, Status, UplinkStatus, printable};
 
@@ -27,7 +27,7 @@ pub(super) fn text(status: &Status) -> String {
     } = status;
     let mut text = String::new();
     let mut line = |name: &str, value: &dyn Display| {
-        text.push_str(&format!("{name:<NAMES$} {value}\n"));
+        writeln!(text, "{name:<NAMES$} {value}").expect("a string takes what is written to it");
     };
     line("instance", instance);
     line("version", version);

@@ -11,7 +11,7 @@ use vtep_common::abi::{
 };
 
 use super::{
-    ops::{fdb, find, neigh, peer, port, refuse},
+    ops::{absent, fdb, find, neigh, peer, port, refuse},
     record::{
         absent::AbsentPort,
         claims::MAX_CLAIMED,
@@ -90,9 +90,9 @@ impl State {
     /// The ports of one interface, or all, by name and VLAN.
     pub fn port_rows(&self, dev: Option<&str>) -> Result<Vec<PortRow>, Refusal> {
         let waits = |port: &&AbsentPort| dev.is_none_or(|dev| port.spec.dev == dev);
-        let absent: Vec<_> = self.run.absent.iter().filter(waits).collect();
+        let waiting: Vec<_> = self.run.absent.iter().filter(waits).collect();
         let mut devices: Vec<_> = match dev {
-            Some(dev) if self.ports.device_named(dev).is_none() && !absent.is_empty() => vec![],
+            Some(dev) if self.ports.device_named(dev).is_none() && !waiting.is_empty() => vec![],
             Some(dev) => vec![find::device(&self.ports, dev)?],
             None => self.ports.devices().collect(),
         };
@@ -103,8 +103,8 @@ impl State {
                 rows.push(port::row(self, slot, device.name.clone(), device.hook));
             }
         }
-        if !absent.is_empty() {
-            rows.extend(absent.into_iter().map(port::absent_row));
+        if !waiting.is_empty() {
+            rows.extend(waiting.into_iter().map(absent::row));
             rows.sort_by(|a, b| (&a.dev, a.vlan).cmp(&(&b.dev, b.vlan)));
         }
         Ok(rows)

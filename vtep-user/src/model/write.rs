@@ -59,9 +59,10 @@ fn line<T>(
         text.push_str(&key.to_string());
     }
     for setting in list.settings {
-        let name = match setting.argument.is_positional() {
-            true => "",
-            false => setting.argument.name,
+        let name = if setting.argument.is_positional() {
+            ""
+        } else {
+            setting.argument.name
         };
         push(&mut text, name, &(setting.get)(record));
     }

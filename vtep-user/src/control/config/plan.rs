@@ -254,9 +254,6 @@ fn port_change(old: &PortSpec, new: &PortSpec) -> PortChange {
         over_limit,
         wait: _,
     } = new;
-    fn set<T: Copy + PartialEq>(old: Option<T>, new: Option<T>, default: T) -> Option<T> {
-        (old != new).then(|| new.unwrap_or(default))
-    }
     PortChange {
         vlan: *vlan,
         vni: (*vni != old.vni).then_some(*vni),
@@ -268,6 +265,11 @@ fn port_change(old: &PortSpec, new: &PortSpec) -> PortChange {
         guard: set(old.guard, *guard, PortGuard::Off),
         over_limit: set(old.over_limit, *over_limit, OverLimit::Drop),
     }
+}
+
+/// What has to be set of a setting whose value, or default, differs.
+fn set<T: Copy + PartialEq>(old: Option<T>, new: Option<T>, default: T) -> Option<T> {
+    (old != new).then(|| new.unwrap_or(default))
 }
 
 /// The command that takes away what another one makes.

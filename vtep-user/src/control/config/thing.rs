@@ -79,6 +79,10 @@ pub type Things = BTreeMap<ThingKey, Thing>;
 
 impl State {
     /// Everything that was set.
+    ///
+    /// # Panics
+    ///
+    /// If a command that makes a thing makes none, which a test excludes.
     #[must_use]
     pub fn things(&self) -> Things {
         let mut things = Things::new();

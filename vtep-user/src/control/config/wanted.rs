@@ -48,16 +48,16 @@ impl Wanted {
             udp_port,
             reserved,
         } = ground;
-        let links = AnyLink::default();
+        let any = AnyLink::default();
         let mut state = State::new(limits, locals, udp_port);
         let reserved = reserved.into_iter();
         state.set_reserved(
             reserved
-                .map(|(name, reason)| (links.number(&name), reason))
+                .map(|(name, reason)| (any.number(&name), reason))
                 .collect(),
         );
         for line in &lines {
-            let done = state.apply_as(Author::CONFIG, &line.command, &links);
+            let done = state.apply_as(Author::CONFIG, &line.command, &any);
             done.map_err(|refusal| refusal.at_place(&line.at()))?;
         }
         Ok(Self {

@@ -67,7 +67,7 @@ pub(crate) fn set_unicast(
             Entry::static_to(FdbTarget::Peer(peer::acquire(state, ip, &mut out)))
         }
     };
-    let entry = entry.from_source(state.run.author.source);
+    let entry = entry.set_by(state.run.author.source);
     set(state, number, mac, entry, 0, &mut out);
     Ok(out)
 }

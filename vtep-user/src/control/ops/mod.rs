@@ -1,5 +1,6 @@
 //! The changes that a user asks for, one file for each family, and what each of them means for the other rooms.
 
+pub(crate) mod absent;
 pub(crate) mod address;
 pub(crate) mod entry;
 pub(crate) mod fdb;

@@ -9,14 +9,13 @@ use vtep_common::abi::{
     port::{Port, PortKey, PortName},
 };
 
-use super::{address, entry, find, flood, limit, link, refuse};
+use super::{absent, address, entry, find, flood, limit, link, refuse};
 use crate::{
     control::{
         effect::{Attachment, Effect, Write},
-        learn::{age, announce, notify},
+        learn::{age, announce},
         record::{
-            absent::AbsentPort,
-            author::{self, Author},
+            author,
             entry::Entry,
             facts::{LinkFacts, Links, ReservedFor},
             ports::{Device, take_facts},
@@ -25,8 +24,8 @@ use crate::{
         state::State,
     },
     model::{
-        EventDetails, EventKind, FdbSpec, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart,
-        PortRow, PortSpec, PortState, Refusal, Source, VlanId,
+        Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow, PortSpec, PortState,
+        Refusal, Source, VlanId,
     },
 };
 
@@ -53,39 +52,6 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         over_limit: over_limit(port),
         source: source(port),
         state: PortState::Attached,
-    }
-}
-
-/// A port that waits for its interface, as a row.
-pub(crate) fn absent_row(absent: &AbsentPort) -> PortRow {
-    let PortSpec {
-        dev,
-        vni,
-        vlan,
-        hook,
-        macs,
-        ips,
-        max_macs,
-        isolated,
-        guard,
-        over_limit,
-        wait: _,
-    } = absent.spec.clone();
-    PortRow {
-        dev,
-        vni,
-        vlan,
-        hook: hook.unwrap_or(PortHook::Auto),
-        ifindex: None,
-        delivery: None,
-        macs,
-        ips,
-        max_macs: max_macs.filter(|most| *most != 0),
-        isolated: isolated.unwrap_or(false),
-        guard: guard.unwrap_or(PortGuard::Off),
-        over_limit: over_limit.unwrap_or(OverLimit::Drop),
-        source: absent.source,
-        state: PortState::Absent,
     }
 }
 
@@ -182,185 +148,6 @@ fn unicast_macs(macs: &[MacAddr]) -> Result<BTreeSet<MacAddr>, Refusal> {
         .collect()
 }
 
-impl State {
-    /// Takes away the ports of an interface that is gone. They wait until one of its name comes.
-    pub fn link_gone(&mut self, ifindex: Ifindex) -> Effect {
-        let mut out = Effect::default();
-        let device = self.ports.device(ifindex).into_iter();
-        let slots: Vec<_> = device
-            .flat_map(Device::ports)
-            .map(|(_, slot)| slot)
-            .collect();
-        // Another interface of the name may have taken its place already.
-        let waits = |name: &str| {
-            let named = self.ports.device_named(name);
-            named.is_some_and(|(at, _)| at == ifindex)
-        };
-        let waiting: Vec<_> = slots
-            .iter()
-            .filter(|slot| waits(self.ports.device_name(**slot)))
-            .map(|&slot| absent(self, slot))
-            .collect();
-        for absent in waiting {
-            notify::notify(self, &mut out, |_| EventDetails {
-                vni: Some(absent.spec.vni),
-                dev: Some(absent.spec.dev.clone()),
-                ..EventDetails::new(EventKind::PortDown)
-            });
-            self.run.absent.insert(absent);
-        }
-        for slot in slots {
-            remove(self, slot, &mut out);
-        }
-        out
-    }
-
-    /// What is to be done, in whose name each, when an interface has come that ports wait for.
-    #[must_use]
-    pub fn link_came(&self, dev: &str) -> Vec<(Op, Author)> {
-        let named = |source| Author {
-            source,
-            claims: true,
-        };
-        let mut changes = Vec::new();
-        for AbsentPort {
-            spec,
-            source,
-            entries,
-        } in self.run.absent.of(dev)
-        {
-            changes.push((Op::PortAdd(Box::new(spec.clone())), named(*source)));
-            let entries = entries.iter();
-            changes.extend(
-                entries.map(|(spec, source)| (Op::FdbReplace(spec.clone()), named(*source))),
-            );
-        }
-        changes
-    }
-
-    /// Whether ports wait for an interface.
-    #[must_use]
-    pub fn awaits(&self, dev: &str) -> bool {
-        self.run.absent.of(dev).next().is_some()
-    }
-}
-
-/// A port as it is once its interface is gone.
-fn absent(state: &State, slot: PortSlot) -> AbsentPort {
-    let (spec, source) = spec(state, slot);
-    let vni = spec.vni;
-    let others = state.fdb.static_behind(slot);
-    let others = others.filter(|&mac| !has_as_its_own(state, slot, mac));
-    let entries = others.filter_map(|mac| {
-        let entry = state.fdb.get(state.ports[slot].segment, mac)?;
-        let dev = Some(spec.dev.clone());
-        let dst = None;
-        Some((FdbSpec { mac, vni, dst, dev }, entry.source()))
-    });
-    AbsentPort {
-        entries: entries.collect(),
-        spec,
-        source,
-    }
-}
-
-/// Makes a port that waits for its interface.
-fn add_absent(state: &mut State, spec: &PortSpec) -> Result<Effect, Refusal> {
-    find::segment(&state.segments, spec.vni)?;
-    if let Some(known) = state.run.absent.get(&spec.dev, spec.vlan) {
-        return Err(Refusal::conflict(format!(
-            "port {} is already in vni {}, and waits for its interface; remove it first with: vtep port del {}{}",
-            refuse::port_name(&spec.dev, spec.vlan),
-            known.spec.vni,
-            spec.dev,
-            refuse::vlan_option(spec.vlan)
-        )));
-    }
-    let source = state.run.author.source;
-    let spec = PortSpec {
-        wait: false,
-        ..normal(spec)
-    };
-    let entries = Vec::new();
-    state.run.absent.insert(AbsentPort {
-        spec,
-        source,
-        entries,
-    });
-    Ok(Effect::default())
-}
-
-/// The same, what is the default left out.
-fn normal(spec: &PortSpec) -> PortSpec {
-    let PortSpec {
-        dev,
-        vni,
-        vlan,
-        hook,
-        macs,
-        ips,
-        max_macs,
-        isolated,
-        guard,
-        over_limit,
-        wait,
-    } = spec.clone();
-    let macs: BTreeSet<MacAddr> = macs.into_iter().collect();
-    let ips: BTreeSet<IpAddr> = ips.into_iter().collect();
-    PortSpec {
-        dev,
-        vni,
-        vlan,
-        hook: hook.filter(|hook| *hook != PortHook::Auto),
-        macs: macs.into_iter().collect(),
-        ips: ips.into_iter().collect(),
-        max_macs: max_macs.filter(|most| *most != 0),
-        isolated: isolated.filter(|isolated| *isolated),
-        guard: guard.filter(|guard| *guard != PortGuard::Off),
-        over_limit: over_limit.filter(|over| *over != OverLimit::Drop),
-        wait,
-    }
-}
-
-/// Changes a port that waits for its interface.
-fn set_absent(state: &mut State, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {
-    let PortChange {
-        vlan,
-        vni,
-        hook,
-        macs,
-        ips,
-        max_macs,
-        isolated,
-        guard,
-        over_limit,
-    } = change.clone();
-    if let Some(vni) = vni {
-        find::segment(&state.segments, vni)?;
-    }
-    let author = state.run.author;
-    let Some(port) = state.run.absent.get_mut(dev, vlan) else {
-        return Err(refuse::no_port(dev));
-    };
-    let old = &port.spec;
-    let new = PortSpec {
-        dev: dev.to_owned(),
-        vni: vni.unwrap_or(old.vni),
-        vlan,
-        hook: hook.or(old.hook),
-        macs: macs.unwrap_or_else(|| old.macs.clone()),
-        ips: ips.unwrap_or_else(|| old.ips.clone()),
-        max_macs: max_macs.or(old.max_macs),
-        isolated: isolated.or(old.isolated),
-        guard: guard.or(old.guard),
-        over_limit: over_limit.or(old.over_limit),
-        wait: false,
-    };
-    port.spec = normal(&new);
-    port.source = author.source_of(port.source);
-    Ok(Effect::default())
-}
-
 pub(crate) fn add(
     state: &mut State,
     spec: &PortSpec,
@@ -381,7 +168,7 @@ pub(crate) fn add(
     } = spec;
     let Some(facts) = links.link(dev) else {
         if *wait || state.run.author.source == Source::Config {
-            return add_absent(state, spec);
+            return absent::add(state, spec);
         }
         return Err(Refusal::not_found(format!(
             "interface {dev} does not exist; create it with: ip tuntap add dev {dev} mode tap, or have the port wait for it with: --wait"
@@ -390,29 +177,8 @@ pub(crate) fn add(
     let number = find::segment(&state.segments, *vni)?;
     check_not_reserved(state, &facts)?;
     let (ifindex, name) = (facts.ifindex, facts.name.clone());
+    check_free(state, ifindex, spec)?;
     let device = state.ports.device(ifindex);
-    if let Some(slot) = device.and_then(|device| device.port(vlan_number(*vlan))) {
-        return Err(Refusal::conflict(format!(
-            "port {} is already in vni {}; remove it first with: vtep port del {dev}{}",
-            refuse::port_name(dev, *vlan),
-            state.segments.vni(state.ports[slot].segment),
-            refuse::vlan_option(*vlan)
-        )));
-    }
-    if let (Some(device), Some(hook)) = (device, *hook)
-        && device.hook != hook
-    {
-        return Err(Refusal::conflict(format!(
-            "port {dev} has hook {} for all its VLANs; leave --hook out, or change it first with: vtep port set {dev} --hook {hook}",
-            device.hook
-        )));
-    }
-    if state.ports.len() >= state.limits.ports {
-        return Err(Refusal::full(format!(
-            "the port table is full ({} ports); remove one with: vtep port del DEV",
-            state.limits.ports
-        )));
-    }
     flood::check_rooms(state, number)?;
     let max_macs = max_macs.unwrap_or(0);
     let macs = unicast_macs(macs)?;
@@ -471,15 +237,39 @@ pub(crate) fn add(
     limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
     let key = PortKey::new(port.ifindex, port.vlan);
     out.write(Write::PortIndex(key, Some(slot)));
-    if state.run.absent.remove(dev, *vlan).is_some() {
-        let (vni, dev) = (Some(*vni), Some(dev.clone()));
-        notify::notify(state, &mut out, |_| EventDetails {
-            vni,
-            dev,
-            ..EventDetails::new(EventKind::PortUp)
-        });
-    }
+    absent::has_come(state, spec, &mut out);
     Ok(out)
+}
+
+/// Refuses if there is such a port already, if its interface has another hook, or if there is no room.
+fn check_free(state: &State, ifindex: Ifindex, spec: &PortSpec) -> Result<(), Refusal> {
+    let PortSpec {
+        dev, vlan, hook, ..
+    } = spec;
+    let device = state.ports.device(ifindex);
+    if let Some(slot) = device.and_then(|device| device.port(vlan_number(*vlan))) {
+        return Err(Refusal::conflict(format!(
+            "port {} is already in vni {}; remove it first with: vtep port del {dev}{}",
+            refuse::port_name(dev, *vlan),
+            state.segments.vni(state.ports[slot].segment),
+            refuse::vlan_option(*vlan)
+        )));
+    }
+    if let (Some(device), Some(hook)) = (device, *hook)
+        && device.hook != hook
+    {
+        return Err(Refusal::conflict(format!(
+            "port {dev} has hook {} for all its VLANs; leave --hook out, or change it first with: vtep port set {dev} --hook {hook}",
+            device.hook
+        )));
+    }
+    if state.ports.len() >= state.limits.ports {
+        return Err(Refusal::full(format!(
+            "the port table is full ({} ports); remove one with: vtep port del DEV",
+            state.limits.ports
+        )));
+    }
+    Ok(())
 }
 
 /// Makes a port, or gives the one that there is the settings of a new one.
@@ -505,7 +295,7 @@ pub(crate) fn replace(
     let known = known.and_then(|(_, device)| device.port(vlan_number(*vlan)));
     if known.is_none() {
         if links.link(dev).is_none() && state.run.absent.remove(dev, *vlan).is_some() {
-            return add_absent(state, spec);
+            return absent::add(state, spec);
         }
         return add(state, spec, links);
     }
@@ -533,7 +323,7 @@ enum Others {
 
 pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {
     if state.run.absent.get(dev, change.vlan).is_some() {
-        return set_absent(state, dev, change);
+        return absent::set(state, dev, change);
     }
     // Whoever claims the port leaves alone what others have put behind it.
     let others = if state.run.author.claims {
@@ -610,19 +400,8 @@ fn change_port(
     check_guard(&port, &macs)?;
 
     let mut out = Effect::default();
-    let claimed: Vec<MacAddr> = match given {
-        _ if !author.claims || moves => Vec::new(),
-        Some(given) => given.intersection(&old_macs).copied().collect(),
-        None => {
-            let own = |mac: &&MacAddr| has_as_its_own(state, slot, **mac);
-            old_macs.iter().filter(own).copied().collect()
-        }
-    };
-    for mac in claimed {
-        let entry = Entry::static_to(FdbTarget::Port(slot)).from_source(author.source);
-        if state.fdb.get(number, mac) != Some(entry) {
-            entry::set(state, number, mac, entry, 0, &mut out);
-        }
+    if author.claims && !moves {
+        claim_macs(state, slot, given.as_ref(), &old_macs, &mut out);
     }
     if moves {
         leave_vni(state, slot, &mut out);
@@ -663,17 +442,32 @@ fn change_port(
     Ok(out)
 }
 
+/// Makes MACs behind a port those of whoever claims it: those that are given, or all that are its own.
+fn claim_macs(
+    state: &mut State,
+    slot: PortSlot,
+    given: Option<&BTreeSet<MacAddr>>,
+    old: &BTreeSet<MacAddr>,
+    out: &mut Effect,
+) {
+    let (number, source) = (state.ports[slot].segment, state.run.author.source);
+    let claimed: Vec<MacAddr> = if let Some(given) = given {
+        given.intersection(old).copied().collect()
+    } else {
+        let own = |mac: &&MacAddr| has_as_its_own(state, slot, **mac);
+        old.iter().filter(own).copied().collect()
+    };
+    for mac in claimed {
+        let entry = Entry::static_to(FdbTarget::Port(slot)).set_by(source);
+        if state.fdb.get(number, mac) != Some(entry) {
+            entry::set(state, number, mac, entry, 0, out);
+        }
+    }
+}
+
 /// Takes ports away with the FDB entries behind them; the interface is let go with the last.
 pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effect, Refusal> {
-    let forgotten = state.run.absent.forget(|port| {
-        let PortSpec {
-            dev: of, vni, vlan, ..
-        } = &port.spec;
-        of == dev
-            && (part.vlan.is_none() || part.vlan == *vlan)
-            && (!part.untagged || vlan.is_none())
-            && part.vni.is_none_or(|wanted| wanted == *vni)
-    });
+    let forgotten = absent::forget(state, dev, part);
     if forgotten != 0 && state.ports.device_named(dev).is_none() {
         return Ok(Effect::default());
     }
@@ -691,6 +485,9 @@ pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effec
         })
         .map(|(_, slot)| slot)
         .collect();
+    if slots.is_empty() && forgotten != 0 {
+        return Ok(Effect::default());
+    }
     if slots.is_empty() {
         let known = device.vlans();
         return Err(match *part {
@@ -800,7 +597,7 @@ fn add_hosts(
         let known = state.fdb.get(number, mac);
         let known = known.filter(|known| known.is_static() && known.port() == Some(slot));
         let source = known.map_or(state.run.author.source, Entry::source);
-        let entry = Entry::static_to(FdbTarget::Port(slot)).from_source(source);
+        let entry = Entry::static_to(FdbTarget::Port(slot)).set_by(source);
         entry::set(state, number, mac, entry, 0, out);
     }
     address::set(state, slot, ips, out);

@@ -35,7 +35,7 @@ impl Entry {
     }
 
     /// The same, of this source.
-    pub(crate) fn from_source(self, source: Source) -> Self {
+    pub(crate) fn set_by(self, source: Source) -> Self {
         let configured = author::is_configured(source);
         let value = FdbValue {
             configured,

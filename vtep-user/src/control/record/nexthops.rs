@@ -18,7 +18,7 @@ use crate::model::{Prefix, Source};
 pub(crate) const PORT_SHIFT: u16 = 1;
 const _: () = assert!(NexthopValue::TRACKS < 1 << PORT_SHIFT);
 /// The bits of it, before they are shifted.
-const PORT_MASK: u16 = NexthopValue::CONFIGURED - 1 >> PORT_SHIFT;
+const PORT_MASK: u16 = (NexthopValue::CONFIGURED - 1) >> PORT_SHIFT;
 const _: () = assert!(vtep_common::abi::map::MAX_PORTS < PORT_MASK as u32);
 
 /// An entry of the user's. At least one of these is known.
@@ -57,7 +57,7 @@ pub(crate) fn key(number: SegmentId, prefix: Prefix) -> (u32, NexthopKey) {
 
 /// The slot of the port that has the address too, from the flags of an entry of the user's.
 pub(crate) fn port_of(value: &NexthopValue) -> Option<PortSlot> {
-    let slot = u32::from(value.flags >> PORT_SHIFT & PORT_MASK).checked_sub(1);
+    let slot = u32::from((value.flags >> PORT_SHIFT) & PORT_MASK).checked_sub(1);
     slot.map(PortSlot::new)
 }
 

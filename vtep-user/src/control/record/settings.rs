@@ -250,7 +250,7 @@ pub(crate) fn between(vni: Vni, old: &VniSpec, new: &VniSpec) -> VniSpec {
 
 /// Each setting but the mode that two VNIs do not share, as the second has it.
 fn difference(old: &Segment, new: &Segment) -> VniSpec {
-    fn unless_same<T: PartialEq>(old: T, new: T) -> Option<T> {
+    fn unless_same<T: PartialEq + Copy>(old: T, new: T) -> Option<T> {
         (old != new).then_some(new)
     }
     let row = |pod| row(pod, Vni::ZERO, Vec::new(), Vec::new());

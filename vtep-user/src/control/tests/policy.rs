@@ -319,6 +319,7 @@ fn the_untagged_port_knows_of_the_vlans_beside_it_before_they_have_frames() {
     // The key goes first: for a moment the VLAN is nobody's.
     lab.done(&vlan_add("tap0", 100, 30));
     let part = |vlan| PortPart {
+        untagged: false,
         vlan: VlanId::new(vlan),
         vni: None,
     };

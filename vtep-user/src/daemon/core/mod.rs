@@ -62,6 +62,9 @@ pub(super) struct CoreParts {
     pub(super) slow_path: SlowPath,
 }
 
+/// What became of the ports of an interface that has come.
+type Came = Result<Result<Reply, Refusal>, oneshot::error::RecvError>;
+
 /// Everything that the daemon has.
 pub(super) struct Core {
     options: Options,
@@ -85,15 +88,7 @@ pub(super) struct Core {
     changes: u64,
     /// Interfaces that have come, whose ports are being made.
     coming: HashSet<String>,
-    came: FuturesUnordered<
-        LocalBoxFuture<
-            'static,
-            (
-                String,
-                Result<Result<Reply, Refusal>, oneshot::error::RecvError>,
-            ),
-        >,
-    >,
+    came: FuturesUnordered<LocalBoxFuture<'static, (String, Came)>>,
     /// A change has brought new peers, whose paths are not known yet.
     finding: bool,
     /// Those who watch.
@@ -161,9 +156,10 @@ impl Core {
 
     /// Has what the configuration file asks for done first, if there is one.
     pub(super) fn start_with(&mut self, wanted: Option<Wanted>) {
-        match wanted {
-            Some(wanted) => self.apply_first(wanted),
-            None => tracing::info!(instance = self.options.instance(), "ready"),
+        if let Some(wanted) = wanted {
+            self.apply_first(wanted);
+        } else {
+            tracing::info!(instance = self.options.instance(), "ready");
         }
     }
 
