@@ -14,7 +14,7 @@ use vtep_tests::testrun::with_test_bed;
 const BUDGET: [(&str, u32); 9] = [
     ("tc_port", 4_200),
     ("tc_port_neigh", 4_150),
-    ("tc_port_rest", 3_200),
+    ("tc_port_rest", 3_350),
     ("tc_port_found", 4_250),
     ("tc_port_flood", 4_300),
     ("tc_uplink", 3_950),

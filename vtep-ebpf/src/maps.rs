@@ -21,6 +21,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::{Policed, Policer},
     port::{Port, PortName},
     reason::Reason,
     segment::{Segment, SourceKey},
@@ -46,6 +47,8 @@ pub static SEGMENTS: Array<Segment> = Array::pinned(MAX_SEGMENTS, 0);
 pub static TRUNKS: HashMap<Ifindex, Vlans> = HashMap::pinned(MAX_PORTS, BPF_F_NO_PREALLOC);
 #[map]
 pub static PORTS: Array<Port> = Array::pinned(MAX_PORTS, 0);
+#[map]
+pub static POLICERS: Array<Policer> = Array::pinned(MAX_PORTS * Policed::PLACES, 0);
 // Two kilobytes an entry, and most instances have few: made as they are needed.
 #[map]
 pub static FLOOD: HashMap<ListId, FloodList> = HashMap::pinned(MAX_FLOOD_LISTS, BPF_F_NO_PREALLOC);

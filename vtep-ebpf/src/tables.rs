@@ -13,6 +13,7 @@ use vtep_common::{
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
         peer::Peer,
+        policer::{Policed, Policer},
         port::{Port, PortKey},
         segment::{Segment, SourceKey, vni_key},
     },
@@ -21,10 +22,10 @@ use vtep_common::{
 };
 
 use crate::{
-    clock::now,
+    clock::{now, time},
     maps::{
-        ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, PORT_INDEX, PORTS,
-        SEGMENTS, SHAPES, SOURCES, TRUNKS, VNIS,
+        ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, POLICERS, PORT_INDEX,
+        PORTS, SEGMENTS, SHAPES, SOURCES, TRUNKS, VNIS,
     },
 };
 
@@ -164,6 +165,17 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn now(&self) -> u64 {
         now()
+    }
+
+    #[inline(always)]
+    fn tick(&self) -> u64 {
+        time().1
+    }
+
+    #[inline(always)]
+    fn policer(&self, slot: PortSlot, what: Policed) -> Policer {
+        let found = POLICERS.get(what.index(slot));
+        found.copied().unwrap_or(Policer::NONE)
     }
 }
 

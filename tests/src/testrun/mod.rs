@@ -377,8 +377,10 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         neighs,
         nexthops,
         sources,
+        policers,
         trunks,
         now: _,
+        tick: _,
     } = tables;
     let mut writes = vec![Write::Config(*config)];
     writes.extend(locals.iter().map(|addr| Write::Local(*addr, true)));
@@ -411,6 +413,11 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         port_index
             .iter()
             .map(|(key, slot)| Write::PortIndex(*key, Some(*slot))),
+    );
+    writes.extend(
+        policers
+            .iter()
+            .map(|((slot, what), policer)| Write::Policer(*slot, *what, *policer)),
     );
     writes.extend(
         trunks

@@ -62,6 +62,8 @@ pub mod name {
     pub const PORT_INDEX: &str = "PORT_INDEX";
     /// Slot to [`Port`](crate::abi::port::Port).
     pub const PORTS: &str = "PORTS";
+    /// [`Policed::index`](crate::abi::policer::Policed::index) to [`Policer`](crate::abi::policer::Policer). Earlier builds have left none.
+    pub const POLICERS: &str = "POLICERS";
     /// [`Ifindex`](crate::abi::id::Ifindex) to [`Vlans`](crate::abi::vlans::Vlans): those of an interface that have a port. Interfaces
     /// without any are not there.
     pub const TRUNKS: &str = "TRUNKS";
@@ -109,7 +111,7 @@ pub mod name {
     pub const CLOCK: &str = "CLOCK";
 
     /// All that are pinned.
-    pub const ALL: [&str; 28] = [
+    pub const ALL: [&str; 29] = [
         CONFIG,
         NAMESPACE,
         SHAPES,
@@ -119,6 +121,7 @@ pub mod name {
         SEGMENTS,
         PORT_INDEX,
         PORTS,
+        POLICERS,
         TRUNKS,
         PORT_NAMES,
         FDB,

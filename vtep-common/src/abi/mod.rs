@@ -19,6 +19,7 @@ pub mod nexthop;
 pub mod origin;
 pub mod outer_template;
 pub mod peer;
+pub mod policer;
 pub mod port;
 pub mod reason;
 pub mod segment;
@@ -40,6 +41,7 @@ mod user {
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
+        policer::Policer,
         port::{Port, PortName},
         segment::{Segment, SourceKey},
         vlans::Vlans,
@@ -66,6 +68,7 @@ mod user {
         NexthopValue,
         Peer,
         PeerId,
+        Policer,
         Port,
         PortName,
         Segment,

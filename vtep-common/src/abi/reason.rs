@@ -158,6 +158,8 @@ reasons! {
     UnlistedSource = 42, "unlisted_source", Dropped;
     /// At a port with a guard, from a MAC that is not one of the port's.
     SpoofedMac = 43, "spoofed_mac", Dropped;
+    /// Broadcast, unknown unicast or multicast from a port, and more of them than the port's rate.
+    BumRate = 45, "bum_rate", Dropped;
     /// With the tag of a VLAN that has a port of its own, at or for the untagged port of the interface; of a flooded frame, the copy for it.
     VlanHop = 46, "vlan_hop", Dropped;
     /// To a link-local group address (01:80:c2:00:00:00 to :0f): pause frames, spanning tree, LACP, LLDP.

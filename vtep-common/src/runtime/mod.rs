@@ -17,7 +17,15 @@ pub mod verdict;
 use core::ops::Deref;
 
 use crate::{
-    abi::{addr::MacAddr, fdb::FdbKey, id::ListId, peer::Peer, port::PortKey, reason::Reason},
+    abi::{
+        addr::MacAddr,
+        fdb::FdbKey,
+        id::{ListId, PortSlot},
+        peer::Peer,
+        policer::Policed,
+        port::PortKey,
+        reason::Reason,
+    },
     frame::{
         inner::Inner,
         neigh::{Answer, Message},
@@ -137,6 +145,8 @@ pub trait Runtime {
     /// Tail call with a handoff: the last stage at a port goes on, with where the frame goes.
     fn to_resolved(&self, account: &Account, resolved: &Resolved) -> Self::Outcome;
 
+    /// Takes so much out of what the rate of a port leaves; false where that is less. [`crate::decide::police::take`] decides.
+    fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool;
     /// Notifies the daemon, on the way to a verdict.
     fn notify(&self, account: &Account, notice: &Notice<'_>);
     /// Renews the stamp of a learned entry, on the way to a verdict.

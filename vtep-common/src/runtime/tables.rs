@@ -11,6 +11,7 @@ use crate::{
         neigh::{NeighKey, NeighValue},
         nexthop::NexthopValue,
         peer::Peer,
+        policer::{Policed, Policer},
         port::{Port, PortKey},
         segment::Segment,
     },
@@ -25,6 +26,8 @@ pub trait Tables {
     fn segment(&self, segment: SegmentId) -> Option<&Segment>;
     /// A port, if in use.
     fn port(&self, slot: PortSlot) -> Option<&Port>;
+    /// The rate that a port is held to; all zero where there is none.
+    fn policer(&self, slot: PortSlot, what: Policed) -> Policer;
     /// True if frames that show this VLAN are another port's than that of the untagged frames of an interface that `TRUNKS` has.
     fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool;
     /// A peer, if in use.
@@ -50,6 +53,8 @@ pub trait Tables {
     fn is_listed(&self, segment: SegmentId, peer: PeerId) -> bool;
     /// Nanoseconds of `CLOCK_MONOTONIC`, not to be trusted to more than some milliseconds.
     fn now(&self) -> u64;
+    /// How long that time stands still, in nanoseconds.
+    fn tick(&self) -> u64;
 }
 
 impl<T: Tables> Local for T {

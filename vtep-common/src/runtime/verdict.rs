@@ -145,7 +145,7 @@ pub struct Flood {
     pub segment: SegmentId,
     /// The port that the frame came from and must not go back to.
     pub from: PortSlot,
-    /// No copy goes to a port with any of these flags: see [`Port::kept_from`].
+    /// No copy goes to a port with any of these flags: see [`PortFlags::kept_from`](crate::abi::port::PortFlags::kept_from).
     pub kept_from: u32,
     /// Bytes of each copy to a VTEP before the outer headers, of a GSO packet those of each segment.
     pub carried_len: u32,

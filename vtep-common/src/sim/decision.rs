@@ -6,6 +6,7 @@ use crate::{
         event::Event,
         fdb::FdbKey,
         id::{ListId, PeerId, PortSlot, SegmentId},
+        policer::Policed,
         reason::Reason,
     },
     frame::{neigh::Answer, vlan::ShownVlan},
@@ -49,6 +50,8 @@ pub struct Notes {
     pub events: Vec<Event>,
     /// The entry whose stamp is renewed.
     pub refreshed: Option<FdbKey>,
+    /// What was taken out of the rates of ports, in this order.
+    pub taken: Vec<(PortSlot, Policed, u32)>,
 }
 
 impl Notes {
@@ -56,6 +59,7 @@ impl Notes {
     pub(super) const NONE: Self = Self {
         events: vec![],
         refreshed: None,
+        taken: vec![],
     };
 
     /// These, and then those of the next stage of a decision.
@@ -63,6 +67,7 @@ impl Notes {
     pub fn and(mut self, next: Self) -> Self {
         self.events.extend(next.events);
         self.refreshed = self.refreshed.or(next.refreshed);
+        self.taken.extend(next.taken);
         self
     }
 }

@@ -3,8 +3,16 @@
 use core::cell::{Cell, OnceCell, RefCell};
 
 use crate::{
-    abi::{addr::MacAddr, fdb::FdbKey, fdb::FdbTarget, id::ListId, peer::Peer, reason::Reason},
+    abi::{
+        addr::MacAddr,
+        fdb::{FdbKey, FdbTarget},
+        id::{ListId, PortSlot},
+        peer::Peer,
+        policer::Policed,
+        reason::Reason,
+    },
     decide::{
+        police,
         port::{self, PortStage, ingress},
         tunnel::{self, DecapStage, TunnelKey},
         uplink,
@@ -256,6 +264,14 @@ impl<T: Tables> Runtime for Host<'_, T> {
 
     fn to_resolved(&self, account: &Account, resolved: &Resolved) -> Decision {
         Decision::new(account, Verdict::Resolved(*resolved))
+    }
+
+    fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool {
+        let passes = police::passes(self.tables, slot, what, amount);
+        if passes {
+            self.notes.borrow_mut().taken.push((slot, what, amount));
+        }
+        passes
     }
 
     fn notify(&self, account: &Account, notice: &Notice<'_>) {

@@ -14,6 +14,7 @@ use crate::{
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
+        policer::{Policed, Policer},
         port::{Port, PortKey},
         segment::Segment,
         vlans::Vlans,
@@ -39,6 +40,8 @@ pub struct HostTables {
     pub port_index: HashMap<PortKey, PortSlot>,
     /// `PORTS`.
     pub ports: HashMap<PortSlot, Port>,
+    /// `POLICERS`.
+    pub policers: HashMap<(PortSlot, Policed), Policer>,
     /// `TRUNKS`.
     pub trunks: HashMap<Ifindex, Vlans>,
     /// `FDB`.
@@ -57,6 +60,8 @@ pub struct HostTables {
     pub sources: HashSet<(SegmentId, PeerId)>,
     /// The clock, nanoseconds of `CLOCK_MONOTONIC`.
     pub now: u64,
+    /// How long it stands still.
+    pub tick: u64,
 }
 
 impl Tables for HostTables {
@@ -95,6 +100,15 @@ impl Tables for HostTables {
 
     fn now(&self) -> u64 {
         self.now
+    }
+
+    fn tick(&self) -> u64 {
+        self.tick
+    }
+
+    fn policer(&self, slot: PortSlot, what: Policed) -> Policer {
+        let found = self.policers.get(&(slot, what));
+        found.copied().unwrap_or_default()
     }
 
     fn config(&self) -> Config {

@@ -8,6 +8,7 @@ mod lookup;
 mod neigh;
 mod nexthop;
 mod outer;
+mod police;
 mod port;
 mod shared;
 mod tunnel;

@@ -5,9 +5,10 @@ use vtep_common::{
     abi::{
         addr::MacAddr,
         fdb::FdbKey,
-        id::ListId,
+        id::{ListId, PortSlot},
         outer_template::{LEN_V4, LEN_V6, TEMPLATE_WORDS},
         peer::Peer,
+        policer::Policed,
         port::PortKey,
         reason::Reason,
         tail_call::TailCall,
@@ -33,6 +34,7 @@ use super::{MISFIT, end, slow_path};
 use crate::{
     event, flood,
     frame::tc::TcFrame,
+    police,
     runtime::{
         arrival::{
             FOUND, FoundCarried, FoundIngress as Found, carried, ingress, reason, spill,
@@ -417,6 +419,11 @@ impl Runtime for Tc {
             });
         }
         self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool {
+        police::take(slot, what, amount)
     }
 
     #[inline(always)]

@@ -5,9 +5,10 @@ use vtep_common::{
     abi::{
         addr::MacAddr,
         fdb::FdbKey,
-        id::ListId,
+        id::{ListId, PortSlot},
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
+        policer::Policed,
         port::PortKey,
         reason::Reason,
     },
@@ -31,6 +32,7 @@ use super::{MISFIT, end, tag_bytes};
 use crate::{
     event,
     frame::xdp::{MACS, XdpFrame},
+    police,
     runtime::{
         arrival::{FOUND, FoundCarried, carried, reason, spill, spill_carried, word},
         scratch::{Scratch, Spilled},
@@ -270,6 +272,11 @@ impl Runtime for Xdp {
     #[inline(always)]
     fn to_resolved(&self, account: &Account, _resolved: &Resolved) -> End {
         self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool {
+        police::take(slot, what, amount)
     }
 
     #[inline(always)]

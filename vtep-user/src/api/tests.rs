@@ -24,10 +24,11 @@ use super::socket::Socket;
 use super::{BatchLine, server};
 use crate::model::{
     Df, DropsRow, DumpFilter, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood,
-    InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel,
-    NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec, PeerState, PortChange, PortGuard,
-    PortHook, PortPart, PortRange, PortRow, PortSpec, PortState, Prefix, Query, Reserved, Source,
-    Sources, StatsFilter, StatsRow, VlanId, Vni, VniDelete, VniFilter, VniRow, VniSpec,
+    FrameRate, InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec, NeighState,
+    NexthopDel, NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec, PeerState, PortChange,
+    PortGuard, PortHook, PortPart, PortRange, PortRow, PortSpec, PortState, Prefix, Query,
+    Reserved, Source, Sources, StatsFilter, StatsRow, VlanId, Vni, VniDelete, VniFilter, VniRow,
+    VniSpec,
 };
 use crate::{
     ask::{Ask, Command, Handle, Reply, channel},
@@ -504,6 +505,7 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         isolated: false,
         guard: PortGuard::Off,
         over_limit: OverLimit::Drop,
+        bum_rate: FrameRate::new(1_000),
         source: Source::Cli,
         state: PortState::Attached,
     };
@@ -513,7 +515,7 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         concat!(
             r#"{"dev":"tap0","vni":100,"vlan":null,"hook":"tc","ifindex":7,"delivery":null,"#,
             r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false,"#,
-            r#""guard":"off","over_limit":"drop","source":"cli","state":"attached"}"#,
+            r#""guard":"off","over_limit":"drop","bum_rate":1000,"source":"cli","state":"attached"}"#,
         ),
     );
 }
@@ -823,6 +825,7 @@ fn every_op() -> Vec<Op> {
         isolated: None,
         guard: None,
         over_limit: None,
+        bum_rate: None,
         wait: false,
     };
     let change = PortChange {

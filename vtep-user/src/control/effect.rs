@@ -11,6 +11,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::{Policed, Policer},
     port::{Port, PortKey, PortName},
     segment::{Segment, SourceKey},
     vlans::Vlans,
@@ -39,6 +40,8 @@ pub enum Write {
     Trunk(Ifindex, Option<Box<Vlans>>),
     /// Sets the name of a port's interface by slot; all zero frees it.
     PortName(PortSlot, PortName),
+    /// Sets a rate of a port, with a full bucket; all zero takes it away.
+    Policer(PortSlot, Policed, Policer),
     /// Sets an FDB entry; `None` deletes the key.
     Fdb(FdbKey, Option<FdbValue>),
     /// Sets the MAC of a host; `None` deletes the key.

@@ -19,7 +19,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use adopt::{Adopted, Dump};
+pub use adopt::{Adopted, Dump, PolicerEntries};
 pub use config::{BuiltOn, Ground, NoPlan, Plan, Step, Thing, ThingKey, Things, Wanted};
 pub use effect::{Announce, Attachment, Effect, Write};
 pub use record::{

@@ -18,6 +18,7 @@ pub mod line;
 mod op;
 pub mod operation;
 mod query;
+mod rate;
 mod refusal;
 pub mod request;
 mod rows;
@@ -35,6 +36,7 @@ pub use config::{ApplyOptions, ConfigFile, ConfigLine, DumpFilter, DumpRow, Plan
 pub use event::*;
 pub use op::Op;
 pub use query::Query;
+pub use rate::FrameRate;
 pub use refusal::{Refusal, RefusalKind};
 pub use rows::*;
 pub use settings::fdb::{FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec};

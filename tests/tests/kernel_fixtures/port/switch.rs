@@ -8,7 +8,7 @@ use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{
     GONE_PEER, GONE_PORT, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
     PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE,
-    PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK, group, host_mac,
+    PORT_NOISY, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK, group, host_mac,
 };
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
@@ -228,6 +228,8 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
         .vlan(10)
         .ethertype(LLDP)
         .payload(3, 60);
+    let (a, b) = INNER_V4;
+    let from_noisy = eth(VM, at(PLAIN, PORT_ACCESS)).ipv4(a, b).udp(1, 2);
     let lonely = eth(VM, Mac::BROADCAST)
         .vlan(30)
         .ethertype(LLDP)
@@ -271,6 +273,31 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
             &everybody,
         ),
         case("LLDP", access, &lldp(Mac::LLDP, 46)).drops_at_ports(Reason::L2Control),
+        case(
+            "a broadcast above the port's rate",
+            lone,
+            &eth(VM, Mac::BROADCAST).vlan(44).ipv4(a, b).udp(1, 2),
+        )
+        .drops(Port, Reason::BumRate)
+        .passes(PortXdp, Reason::LeftToTc),
+        case(
+            "to one place, where floods are above the port's rate",
+            lone,
+            &eth(VM, at(PLAIN, PORT_ACCESS))
+                .vlan(44)
+                .ipv4(a, b)
+                .udp(1, 2),
+        )
+        .becomes(Port, Reason::Switched, &from_noisy.build())
+        .counts(
+            from_noisy.build().len() + 4,
+            &[
+                Segment(PLAIN, Encap),
+                ToPort(PORT_NOISY, Encap),
+                ToPort(PORT_ACCESS, Decap),
+            ],
+        )
+        .passes(PortXdp, Reason::LeftToTc),
         flooded(
             "a group with VTEPs of its own",
             &udp4(mac(group(PLAIN))),

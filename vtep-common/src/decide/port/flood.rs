@@ -42,7 +42,7 @@ pub fn decide<R: Runtime>(rt: &R, list: ListId) -> R::Outcome {
             list,
             segment: account.segment,
             from: carried.slot,
-            kept_from: ingress.kept_from,
+            kept_from: ingress.port.kept_from(),
             carried_len: carried.segmented_len,
             vlan: rt.shown_by_port(&found, &carried),
             // Each GSO packet differs in what the kernel has to be told of it, and of two tags the kernel moves the second.

@@ -90,7 +90,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
         seen,
         destination: lookup.destination(),
         edit: VlanEdit::new(strip, inner),
-        kept_from: port.kept_from(),
+        port: port.flags(),
     };
     Ok((ingress, segment))
 }

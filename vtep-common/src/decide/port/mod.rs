@@ -99,7 +99,7 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
                 stage,
                 (&found, &carried),
                 account,
-                ingress.kept_from,
+                ingress.port.kept_from(),
                 (slot, port),
             ),
             None => rt.leave(account, Reason::TableGap),

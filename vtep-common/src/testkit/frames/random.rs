@@ -122,7 +122,12 @@ impl World {
             (uplink, 0, PLAIN),
         ];
         // Mostly dropped: seldom.
-        let limited = [(lone, 41, PLAIN), (lone, 42, PLAIN), (lone, 43, CROWDED)];
+        let limited = [
+            (lone, 41, PLAIN),
+            (lone, 42, PLAIN),
+            (lone, 43, CROWDED),
+            (lone, 44, PLAIN),
+        ];
         let (ifindex, vlan, number) = if rng.percent(8) {
             rng.pick(&limited)
         } else {

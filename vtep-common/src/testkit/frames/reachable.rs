@@ -124,6 +124,7 @@ const AT_PORT: &[Reason] = &[
     Reason::MacLimit,
     Reason::SpoofedMac,
     Reason::Isolated,
+    Reason::BumRate,
     Reason::VlanHop,
 ];
 

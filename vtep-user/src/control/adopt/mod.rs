@@ -24,6 +24,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::{Policed, Policer},
     port::{Port, PortKey, PortName},
     segment::{Segment, SourceKey},
     vlans::Vlans,
@@ -38,6 +39,9 @@ use super::{
 };
 use crate::model::PeerState;
 
+/// The policers of ports.
+pub type PolicerEntries = Vec<((PortSlot, Policed), Policer)>;
+
 /// What the pinned maps hold. Slots that are not in use may be left out.
 #[derive(Clone, Debug, Default)]
 pub struct Dump {
@@ -49,6 +53,8 @@ pub struct Dump {
     pub port_index: Vec<(PortKey, PortSlot)>,
     /// `PORTS`.
     pub ports: Vec<(PortSlot, Port)>,
+    /// `POLICERS`. Earlier builds have left none.
+    pub policers: PolicerEntries,
     /// `TRUNKS`. Earlier builds have left none.
     pub trunks: Vec<(Ifindex, Vlans)>,
     /// `PORT_NAMES`. Earlier builds have left none.
@@ -110,6 +116,7 @@ impl State {
         adoption.locals(dump);
         adoption.segments(dump);
         adoption.ports(dump, links);
+        adoption.rates(dump);
         adoption.peers(dump, links);
         adoption.groups(dump);
         let lists = adoption.lists(dump);

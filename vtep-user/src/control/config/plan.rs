@@ -8,8 +8,9 @@ use crate::control::record::facts::Links;
 use crate::control::record::settings;
 use crate::control::state::State;
 use crate::model::{
-    FdbDel, NeighDel, NexthopDel, Op, OverLimit, PeerSpec, PlanAction, PlanRow, PortChange,
-    PortGuard, PortHook, PortPart, PortSpec, Refusal, RefusalKind, Source, VniDelete, write,
+    FdbDel, FrameRate, NeighDel, NexthopDel, Op, OverLimit, PeerSpec, PlanAction, PlanRow,
+    PortChange, PortGuard, PortHook, PortPart, PortSpec, Refusal, RefusalKind, Source, VniDelete,
+    write,
 };
 
 /// What becomes of things that were set otherwise, where what they were built on is to go.
@@ -252,6 +253,7 @@ fn port_change(old: &PortSpec, new: &PortSpec) -> PortChange {
         isolated,
         guard,
         over_limit,
+        bum_rate,
         wait: _,
     } = new;
     PortChange {
@@ -264,6 +266,7 @@ fn port_change(old: &PortSpec, new: &PortSpec) -> PortChange {
         isolated: set(old.isolated, *isolated, false),
         guard: set(old.guard, *guard, PortGuard::Off),
         over_limit: set(old.over_limit, *over_limit, OverLimit::Drop),
+        bum_rate: set(old.bum_rate, *bum_rate, FrameRate::BUM_DEFAULT),
     }
 }
 

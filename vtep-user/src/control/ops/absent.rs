@@ -16,8 +16,8 @@ use crate::{
         state::State,
     },
     model::{
-        EventDetails, EventKind, FdbSpec, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart,
-        PortRow, PortSpec, PortState, Refusal,
+        EventDetails, EventKind, FdbSpec, FrameRate, Op, OverLimit, PortChange, PortGuard,
+        PortHook, PortPart, PortRow, PortSpec, PortState, Refusal,
     },
 };
 
@@ -34,6 +34,7 @@ pub(crate) fn row(absent: &AbsentPort) -> PortRow {
         isolated,
         guard,
         over_limit,
+        bum_rate,
         wait: _,
     } = absent.spec.clone();
     PortRow {
@@ -49,6 +50,8 @@ pub(crate) fn row(absent: &AbsentPort) -> PortRow {
         isolated: isolated.unwrap_or(false),
         guard: guard.unwrap_or(PortGuard::Off),
         over_limit: over_limit.unwrap_or(OverLimit::Drop),
+        bum_rate: Some(bum_rate.unwrap_or(FrameRate::BUM_DEFAULT))
+            .filter(|rate| *rate != FrameRate::OFF),
         source: absent.source,
         state: PortState::Absent,
     }
@@ -121,8 +124,7 @@ impl State {
 fn absent(state: &State, slot: PortSlot) -> AbsentPort {
     let (spec, source) = port::spec(state, slot);
     let vni = spec.vni;
-    let others = state.fdb.static_behind(slot);
-    let others = others.filter(|&mac| !port::has_as_its_own(state, slot, mac));
+    let others = port::others_behind(state, slot).into_iter();
     let entries = others.filter_map(|mac| {
         let entry = state.fdb.get(state.ports[slot].segment, mac)?;
         let dev = Some(spec.dev.clone());
@@ -175,6 +177,7 @@ fn normal(spec: &PortSpec) -> PortSpec {
         isolated,
         guard,
         over_limit,
+        bum_rate,
         wait,
     } = spec.clone();
     let macs: BTreeSet<MacAddr> = macs.into_iter().collect();
@@ -190,6 +193,7 @@ fn normal(spec: &PortSpec) -> PortSpec {
         isolated: isolated.filter(|isolated| *isolated),
         guard: guard.filter(|guard| *guard != PortGuard::Off),
         over_limit: over_limit.filter(|over| *over != OverLimit::Drop),
+        bum_rate: bum_rate.filter(|rate| *rate != FrameRate::BUM_DEFAULT),
         wait,
     }
 }
@@ -206,6 +210,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         isolated,
         guard,
         over_limit,
+        bum_rate,
     } = change.clone();
     if let Some(vni) = vni {
         find::segment(&state.segments, vni)?;
@@ -226,6 +231,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         isolated: isolated.or(old.isolated),
         guard: guard.or(old.guard),
         over_limit: over_limit.or(old.over_limit),
+        bum_rate: bum_rate.or(old.bum_rate),
         wait: false,
     };
     port.spec = normal(&new);

@@ -9,13 +9,17 @@ use vtep_common::abi::{
     port::{Port, PortKey, PortName},
 };
 
-use super::{absent, address, entry, find, flood, limit, link, refuse};
+use super::{
+    absent, address, entry, find, flood, limit, link,
+    rate::{self, Rates},
+    refuse,
+};
 use crate::{
     control::{
         effect::{Attachment, Effect, Write},
         learn::{age, announce},
         record::{
-            author,
+            author::{self, Author},
             entry::Entry,
             facts::{LinkFacts, Links, ReservedFor},
             ports::{Device, take_facts},
@@ -24,14 +28,15 @@ use crate::{
         state::State,
     },
     model::{
-        Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow, PortSpec, PortState,
-        Refusal, Source, VlanId,
+        FrameRate, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow, PortSpec,
+        PortState, Refusal, Source, VlanId,
     },
 };
 
 /// A port as a row, with the name and the hook of its device.
 pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) -> PortRow {
     let port = &state.ports[slot];
+    let rates = Rates::of(&state.rates, slot);
     let delivery = if port.has(Port::XDP_TARGET) {
         "xdp"
     } else {
@@ -50,6 +55,7 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         isolated: port.has(Port::ISOLATED),
         guard: guard(port),
         over_limit: over_limit(port),
+        bum_rate: (rates.bum != FrameRate::OFF).then_some(rates.bum),
         source: source(port),
         state: PortState::Attached,
     }
@@ -80,6 +86,8 @@ pub(crate) fn spec(state: &State, slot: PortSlot) -> (PortSpec, Source) {
         isolated: port.has(Port::ISOLATED).then_some(true),
         guard: (guard != PortGuard::Off).then_some(guard),
         over_limit: (over_limit != OverLimit::Drop).then_some(over_limit),
+        bum_rate: Some(Rates::of(&state.rates, slot).bum)
+            .filter(|rate| *rate != FrameRate::BUM_DEFAULT),
         wait: false,
     };
     (spec, source(port))
@@ -164,6 +172,7 @@ pub(crate) fn add(
         isolated,
         guard: wanted_guard,
         over_limit: wanted_over_limit,
+        bum_rate,
         wait,
     } = spec;
     let Some(facts) = links.link(dev) else {
@@ -208,6 +217,7 @@ pub(crate) fn add(
     let floods = *wanted_over_limit == Some(OverLimit::Flood);
     port.set(Port::OVER_LIMIT_FLOOD, floods);
     check_guard(&port, &macs)?;
+    let rates = Rates::of_new(*bum_rate);
     take_facts(&mut port, &facts);
     let mut out = Effect {
         writes: state.link_changed(&facts),
@@ -225,6 +235,9 @@ pub(crate) fn add(
         });
     }
     let slot = state.ports.insert(port, &facts);
+    // There is none to take away.
+    rate::set(&mut state.rates, slot, &mut port, rates, &mut out);
+    state.ports.set(slot, port);
     let now = state.run.now;
     state.run.added.insert(slot, now);
     if vlan.is_some() {
@@ -289,6 +302,7 @@ pub(crate) fn replace(
         isolated,
         guard,
         over_limit,
+        bum_rate,
         wait: _,
     } = spec;
     let known = state.ports.device_named(dev);
@@ -309,6 +323,7 @@ pub(crate) fn replace(
         isolated: Some(isolated.unwrap_or(false)),
         guard: Some(guard.unwrap_or(PortGuard::Off)),
         over_limit: Some(over_limit.unwrap_or(OverLimit::Drop)),
+        bum_rate: Some(bum_rate.unwrap_or(FrameRate::BUM_DEFAULT)),
     };
     state.run.author.claims = true;
     change_port(state, dev, &change, Others::Go)
@@ -350,6 +365,7 @@ fn change_port(
         isolated,
         guard: wanted_guard,
         over_limit: wanted_over_limit,
+        bum_rate,
     } = change;
     let (ifindex, device) = find::device(&state.ports, dev)?;
     let slot = device
@@ -367,14 +383,9 @@ fn change_port(
     if moves {
         flood::check_rooms(state, number)?;
     }
-    let author = state.run.author;
     let given = macs.as_ref().map(|macs| unicast_macs(macs)).transpose()?;
     let macs = match &given {
-        Some(macs) if others == Others::Stay && !moves => {
-            let own = |mac: &&MacAddr| has_as_its_own(state, slot, **mac);
-            let others = old_macs.iter().filter(|mac| !own(mac));
-            macs.iter().chain(others).copied().collect()
-        }
+        Some(macs) if others == Others::Stay && !moves => macs | &others_behind(state, slot),
         Some(macs) => macs.clone(),
         None => old_macs.clone(),
     };
@@ -390,17 +401,19 @@ fn change_port(
         max_macs,
         ..old
     };
-    let new_source = author.source_of(source(&old));
-    port.set(Port::CONFIGURED, author::is_configured(new_source));
+    let source = state.run.author.source_of(source(&old));
+    port.set(Port::CONFIGURED, author::is_configured(source));
     port.set(Port::ISOLATED, isolated.unwrap_or(old.has(Port::ISOLATED)));
     let new_guard = wanted_guard.unwrap_or_else(|| guard(&old));
     port.set(Port::GUARD_MAC, new_guard == PortGuard::Mac);
     let new_over_limit = wanted_over_limit.unwrap_or_else(|| over_limit(&old));
     port.set(Port::OVER_LIMIT_FLOOD, new_over_limit == OverLimit::Flood);
     check_guard(&port, &macs)?;
+    let old_rates = Rates::of(&state.rates, slot);
+    let rates = old_rates.with(*bum_rate);
 
     let mut out = Effect::default();
-    if author.claims && !moves {
+    if !moves {
         claim_macs(state, slot, given.as_ref(), &old_macs, &mut out);
     }
     if moves {
@@ -411,9 +424,11 @@ fn change_port(
         }
     }
     port.set(Port::FULL, state.ports[slot].has(Port::FULL));
+    let late = rate::set(&mut state.rates, slot, &mut port, rates, &mut out);
     if state.ports.set(slot, port) {
         out.write(Write::Port(slot, state.ports[slot]));
     }
+    out.writes.extend(late);
     if moves {
         join_vni(state, slot, macs, &ips, &mut out);
     } else {
@@ -436,10 +451,18 @@ fn change_port(
                 isolated: Some(old.has(Port::ISOLATED)),
                 guard: Some(guard(&old)),
                 over_limit: Some(over_limit(&old)),
+                bum_rate: Some(old_rates.bum),
             }),
         });
     }
     Ok(out)
+}
+
+/// The static MACs behind a port that are entries of their own.
+pub(crate) fn others_behind(state: &State, slot: PortSlot) -> BTreeSet<MacAddr> {
+    let macs = state.fdb.static_behind(slot);
+    macs.filter(|&mac| !has_as_its_own(state, slot, mac))
+        .collect()
 }
 
 /// Makes MACs behind a port those of whoever claims it: those that are given, or all that are its own.
@@ -450,7 +473,11 @@ fn claim_macs(
     old: &BTreeSet<MacAddr>,
     out: &mut Effect,
 ) {
-    let (number, source) = (state.ports[slot].segment, state.run.author.source);
+    let Author { source, claims } = state.run.author;
+    if !claims {
+        return;
+    }
+    let number = state.ports[slot].segment;
     let claimed: Vec<MacAddr> = if let Some(given) = given {
         given.intersection(old).copied().collect()
     } else {
@@ -624,4 +651,5 @@ pub(crate) fn remove(state: &mut State, slot: PortSlot, out: &mut Effect) {
     link::unregister(&mut state.ports, slot, out);
     leave_vni(state, slot, out);
     link::free(&mut state.ports, &mut state.run.0, slot, out);
+    rate::forget(&mut state.rates, slot, out);
 }

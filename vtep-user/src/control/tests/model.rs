@@ -15,6 +15,7 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighOrigin, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::{Policed, Policer},
     port::{Port, PortKey, PortName},
     segment::{Segment, SourceKey},
     vlans::Vlans,
@@ -32,6 +33,7 @@ pub(super) struct Model {
     pub(super) segments: BTreeMap<SegmentId, Segment>,
     pub(super) port_index: HashMap<PortKey, PortSlot>,
     pub(super) ports: BTreeMap<PortSlot, Port>,
+    pub(super) policers: BTreeMap<(PortSlot, Policed), Policer>,
     pub(super) trunks: HashMap<Ifindex, Box<Vlans>>,
     pub(super) port_names: BTreeMap<PortSlot, PortName>,
     pub(super) fdb: HashMap<FdbKey, FdbValue>,
@@ -91,6 +93,10 @@ impl Model {
                     self.ports.contains_key(number),
                 );
                 slot(&mut self.ports, *number, used);
+            }
+            Write::Policer(number, what, policer) => {
+                let policer = (policer.rate != 0).then_some(*policer);
+                slot(&mut self.policers, (*number, *what), policer);
             }
             Write::Trunk(ifindex, vlans) => set(&mut self.trunks, *ifindex, vlans.clone()),
             Write::PortName(number, name) => {
@@ -403,6 +409,7 @@ impl Model {
             segments: pairs(&self.segments),
             port_index: pairs(&self.port_index),
             ports: pairs(&self.ports),
+            policers: pairs(&self.policers),
             trunks: self
                 .trunks
                 .iter()

@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// Changes for one file that have a line each in the log.
+const CHANGES_LOGGED: usize = 1_000;
+
 /// Where an answer goes.
 type Answer = oneshot::Sender<Result<Reply, Refusal>>;
 
@@ -161,6 +164,18 @@ impl Core {
         let before = self.state.things();
         work.applying = Some(Applying::Doing(Box::new(Doing { rows, before, file })));
         work.changes = changes(plan);
+        work.quiet = work.changes.len() > CHANGES_LOGGED;
+        if work.quiet {
+            let uid = work.client.map(|client| client.uid);
+            let pid = work.client.and_then(|client| client.pid);
+            let changes = work.changes.len();
+            tracing::info!(
+                source = "config",
+                uid,
+                pid,
+                "applying a configuration file: {changes} changes"
+            );
+        }
         self.works.alone = true;
         self.works.push(work);
     }

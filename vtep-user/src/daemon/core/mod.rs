@@ -36,6 +36,7 @@ use super::{
     resolver::Resolver,
     ring::{Backlog, LostEvents, WAIT_FOR_MORE},
     slow_path::SlowPath,
+    tags::Blind,
     teardown,
     uplinks::Uplinks,
 };
@@ -58,6 +59,7 @@ pub(super) struct CoreParts {
     pub(super) netlink: Netlink,
     pub(super) datapath: Datapath,
     pub(super) state: State,
+    pub(super) blind: Blind,
     pub(super) uplinks: Uplinks,
     pub(super) slow_path: SlowPath,
 }
@@ -71,6 +73,7 @@ pub(super) struct Core {
     netlink: Netlink,
     datapath: Datapath,
     state: State,
+    blind: Blind,
     uplinks: Uplinks,
     slow_path: SlowPath,
     resolver: Resolver,
@@ -102,6 +105,7 @@ impl Core {
             netlink,
             datapath,
             state,
+            blind,
             uplinks,
             slow_path,
         } = prepared;
@@ -124,6 +128,7 @@ impl Core {
             netlink,
             datapath,
             state,
+            blind,
             uplinks,
             slow_path,
         };

@@ -280,7 +280,7 @@ impl Core {
         let uid = work.client.map(|client| client.uid);
         let pid = work.client.and_then(|client| client.pid);
         // Of a batch there may be millions; it has a line of its own.
-        if line.is_none() {
+        if line.is_none() && !work.quiet {
             tracing::info!(source, uid, pid, "done: {}", write::command(op));
         } else {
             tracing::debug!(source, uid, pid, line, "done: {}", write::command(op));

@@ -61,6 +61,8 @@ pub(super) struct Work {
     pub(super) applying: Option<Applying>,
     /// Who asked for it, if it is known.
     pub(super) client: Option<ClientId>,
+    /// Its changes are so many that the log has one line for all.
+    pub(super) quiet: bool,
 }
 
 impl Work {
@@ -74,6 +76,7 @@ impl Work {
             finds: false,
             applying: None,
             client: None,
+            quiet: false,
         }
     }
 

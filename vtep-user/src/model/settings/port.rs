@@ -11,7 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
 use crate::model::{
-    MacAddr, OverLimit, Parameters, PortGuard, PortHook, PortState, Source, VlanId, Vni, limits,
+    FrameRate, MacAddr, OverLimit, Parameters, PortGuard, PortHook, PortState, Source, VlanId, Vni,
+    limits,
 };
 
 /// A device, or one VLAN of it, to put into a VNI.
@@ -47,6 +48,9 @@ pub struct PortSpec {
     /// What happens to frames from MACs above the limit; absent for `drop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over_limit: Option<OverLimit>,
+    /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; 0 for any number, absent for 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bum_rate: Option<FrameRate>,
     /// Whether it may wait for a device that does not exist yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wait: bool,
@@ -110,6 +114,13 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
         ),
         setting!(
             PortSpec,
+            bum_rate,
+            "--bum-rate",
+            "Most broadcast, unknown unicast and multicast frames that it may have flooded in a second (1000)"
+        )
+        .negative(),
+        setting!(
+            PortSpec,
             wait,
             "--wait",
             "Wait for the device if it does not exist yet"
@@ -131,6 +142,7 @@ impl Parameters for PortSpec {
             isolated: None,
             guard: None,
             over_limit: None,
+            bum_rate: None,
             wait: false,
         }
     }
@@ -168,6 +180,9 @@ pub struct PortChange {
     /// What happens to frames from MACs above the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over_limit: Option<OverLimit>,
+    /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; 0 for any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bum_rate: Option<FrameRate>,
 }
 
 /// What is given of a port to change.
@@ -225,6 +240,13 @@ pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
             "--over-limit",
             "What happens to frames from new MACs when --max-macs is reached"
         ),
+        setting!(
+            PortChange,
+            bum_rate,
+            "--bum-rate",
+            "Most broadcast, unknown unicast and multicast frames that it may have flooded in a second"
+        )
+        .negative(),
     ],
     rules: &[Rule::Something {
         besides: &["--vlan"],
@@ -306,6 +328,8 @@ pub struct PortRow {
     pub guard: PortGuard,
     /// What happens to frames from MACs above the limit.
     pub over_limit: OverLimit,
+    /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; `null` for any number.
+    pub bum_rate: Option<FrameRate>,
     /// Who made it.
     pub source: Source,
     /// Whether the device is there.
@@ -326,6 +350,7 @@ impl Row for PortRow {
         column!(isolated, on_off),
         column!(guard, text),
         column!(over_limit, text),
+        column!(bum_rate, optional),
         column!(source, text),
         column!(state, text),
     ];
