@@ -148,7 +148,7 @@ type Fixture<'a> = (&'a [&'a str], &'a str, Option<&'a str>, Option<&'a str>);
 /// Starts a daemon on a new veth; returns what it says of its uplink, and what the kernel does.
 fn uplink_of(args: &[&str]) -> (Value, String) {
     let (ns, far) = (Ns::new("uplink"), Ns::new("far"));
-    ns.veth(UPLINK, &far, "far0");
+    ns.veth_for_xdp(UPLINK, &far, "far0");
     ns.ip(&format!("addr add 198.18.0.1/24 dev {UPLINK}"));
     let daemon = Daemon::start(&ns, &[&["--iface", UPLINK], args].concat());
     let status = daemon.status();
@@ -340,7 +340,7 @@ fn the_daemon_works_with_no_more_than_the_unit_for_systemd_grants() {
         "port add t0 --vni 100 --mac 02:00:00:00:00:01",
         "fdb add 02:00:00:00:00:02 --vni 100 --dst 198.18.0.2",
         "vni add 7 --mode multicast --group 239.1.1.7",
-        "vni del 7",
+        "vni del 7 --force",
         "port del t0",
         "teardown",
     ] {

@@ -29,10 +29,28 @@ impl State {
         })
     }
 
+    /// The name of an interface with ports.
+    #[must_use]
+    pub fn device_name(&self, ifindex: Ifindex) -> Option<String> {
+        self.ports.device(ifindex).map(|device| device.name.clone())
+    }
+
+    /// Whether an interface of this name has ports.
+    #[must_use]
+    pub fn has_device(&self, dev: &str) -> bool {
+        self.ports.device_named(dev).is_some()
+    }
+
     /// Whether an interface has ports.
     #[must_use]
     pub fn has_ports_at(&self, ifindex: Ifindex) -> bool {
         self.ports.device(ifindex).is_some()
+    }
+
+    /// The hook at which the operator wants the frames of an interface with ports.
+    #[must_use]
+    pub fn hook_at(&self, ifindex: Ifindex) -> Option<PortHook> {
+        self.ports.device(ifindex).map(|device| device.hook)
     }
 
     /// Takes on what changed about an interface: its name, MTU, and how frames can be handed to it.

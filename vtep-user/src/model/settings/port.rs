@@ -11,7 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
 use crate::model::{
-    BitRate, FrameRate, MacAddr, OverLimit, Parameters, PortGuard, PortHook, VlanId, Vni, limits,
+    BitRate, FrameRate, MacAddr, OverLimit, Parameters, PortGuard, PortHook, PortState, Source,
+    VlanId, Vni, limits,
 };
 
 /// A device, or one VLAN of it, to put into a VNI.
@@ -56,6 +57,9 @@ pub struct PortSpec {
     /// Most bits that go to it in a second; 0, or absent, for any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_out: Option<BitRate>,
+    /// Whether it may wait for a device that does not exist yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait: bool,
 }
 
 /// What is given of a new port.
@@ -135,6 +139,12 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             "Most bits of frames that go to it in a second, as in 10mbit"
         )
         .negative(),
+        setting!(
+            PortSpec,
+            wait,
+            "--wait",
+            "Wait for the device if it does not exist yet"
+        ),
     ],
     rules: &[],
 };
@@ -155,6 +165,7 @@ impl Parameters for PortSpec {
             bum_rate: None,
             rate_in: None,
             rate_out: None,
+            wait: false,
         }
     }
 }
@@ -304,6 +315,11 @@ pub struct PortPart {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<u32>)]
     pub vni: Option<Vni>,
+    /// Only its untagged frames. Nobody can ask for it.
+    #[serde(skip)]
+    #[schema(ignore)]
+    #[param(ignore)]
+    pub untagged: bool,
 }
 
 /// Which part of a port.
@@ -360,6 +376,10 @@ pub struct PortRow {
     pub rate_in: Option<BitRate>,
     /// Most bits that go to it in a second; `null` for any number.
     pub rate_out: Option<BitRate>,
+    /// Who made it.
+    pub source: Source,
+    /// Whether the device is there.
+    pub state: PortState,
 }
 
 impl Row for PortRow {
@@ -379,5 +399,7 @@ impl Row for PortRow {
         column!(bum_rate, optional),
         column!(rate_in, optional),
         column!(rate_out, optional),
+        column!(source, text),
+        column!(state, text),
     ];
 }
