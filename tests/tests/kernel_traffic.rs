@@ -261,7 +261,7 @@ impl SentFrame {
                     add(ifindex, copy);
                 }
             }
-            Verdict::FloodPorts(list) => to_ports(*list, None),
+            Verdict::FloodPorts(flood) => to_ports(flood.list, None),
             // What goes through the slow-path device finds no route here.
             Verdict::ViaKernel(_) | Verdict::Leave(_) => {}
             Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => panic!("not decided"),

@@ -15,6 +15,7 @@ use vtep_common::{
         peer::Peer,
         port::{Port, PortKey},
         segment::{Segment, SourceKey, vni_key},
+        uplink::UplinkWord,
     },
     runtime::{tables::Tables, verdict::Resolved},
 };
@@ -23,7 +24,7 @@ use crate::{
     clock::now,
     maps::{
         ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, PORT_INDEX, PORTS,
-        SEGMENTS, SHAPES, SOURCES, VNIS,
+        SEGMENTS, SHAPES, SOURCES, UPLINKS, VNIS,
     },
 };
 
@@ -132,6 +133,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn port_word(&self, key: &PortKey) -> u64 {
         word!(PortIndex, PORT_INDEX, second_port, |_| key.word())
+    }
+
+    #[inline(always)]
+    fn is_uplink(&self, word: UplinkWord) -> bool {
+        UPLINKS.get(word.place()) == Some(&word)
     }
 
     #[inline(always)]

@@ -23,6 +23,7 @@ pub mod port;
 pub mod reason;
 pub mod segment;
 pub mod tail_call;
+pub mod uplink;
 
 /// Marks the PODs as usable by aya, which has a marker of its own.
 #[cfg(feature = "user")]
@@ -41,6 +42,7 @@ mod user {
         peer::Peer,
         port::{Port, PortName},
         segment::{Segment, SourceKey},
+        uplink::UplinkWord,
     };
 
     macro_rules! pod {
@@ -67,6 +69,7 @@ mod user {
         PortName,
         Segment,
         SourceKey,
+        UplinkWord,
         Geometry,
         VtepAddr
     );

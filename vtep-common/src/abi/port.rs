@@ -75,6 +75,13 @@ impl Port {
     /// At its limit of MACs others are not learned, and their frames pass; else it becomes [`Port::FULL`]. For the daemon alone.
     pub const OVER_LIMIT_FLOOD: u32 = 1 << 6;
 
+    /// True for the port of this interface and VLAN. Without a branch between.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_at(&self, ifindex: u32, vlan: u16) -> bool {
+        (self.ifindex ^ ifindex) | (self.vlan ^ vlan) as u32 == 0
+    }
+
     /// Frames from this port do not reach ports with any of these flags.
     #[must_use]
     #[inline(always)]

@@ -7,12 +7,13 @@ use crate::{
         counter::{Counter, Direction},
         flood::FloodList,
         id::{ListId, PeerId, PortSlot, SegmentId},
+        port::Port,
         reason::Reason,
     },
     decide::count::{Counters, copy_goes, count_end},
     runtime::{
         tables::Tables,
-        verdict::{Account, End, Flood},
+        verdict::{Account, End},
     },
     sim::decision::{Decision, Verdict},
 };
@@ -44,10 +45,14 @@ impl HostCounters {
         let bytes = decision.inner_len;
         match &decision.verdict {
             Verdict::Flood(flood) => {
-                self.record_ports(flood.list, Some(flood), bytes, tables);
+                let reaches = |slot, port: &Port| flood.reaches(slot, port);
+                self.record_ports(flood.list, reaches, bytes, tables);
                 self.record_peers(flood.list, flood.carried_len, bytes, tables);
             }
-            Verdict::FloodPorts(list) => self.record_ports(*list, None, bytes, tables),
+            Verdict::FloodPorts(flood) => {
+                let reaches = |_, port: &Port| flood.reaches(port);
+                self.record_ports(flood.list, reaches, bytes, tables);
+            }
             Verdict::Encap(_)
             | Verdict::ViaKernel(_)
             | Verdict::Deliver(_)
@@ -62,7 +67,7 @@ impl HostCounters {
     fn record_ports<T: Tables>(
         &self,
         list: ListId,
-        flood: Option<&Flood>,
+        reaches: impl Fn(PortSlot, &Port) -> bool,
         bytes: usize,
         tables: &T,
     ) {
@@ -71,8 +76,7 @@ impl HostCounters {
             .into_iter()
             .flat_map(FloodList::ports)
         {
-            let goes = |port| flood.is_none_or(|flood| flood.reaches(slot, port));
-            if tables.port(slot).is_some_and(goes) {
+            if tables.port(slot).is_some_and(|port| reaches(slot, port)) {
                 self.port(slot, Direction::Decap, bytes);
             }
         }

@@ -5,11 +5,11 @@ use crate::{
         addr::MacAddr,
         event::Event,
         fdb::FdbKey,
-        id::{ListId, PeerId, PortSlot, SegmentId},
+        id::{PeerId, PortSlot, SegmentId},
         reason::Reason,
     },
     frame::neigh::Answer,
-    runtime::verdict::{Account, Deliver, Encap, Flood, Resolved, ViaKernel},
+    runtime::verdict::{Account, Deliver, Encap, Flood, FloodPorts, Resolved, ViaKernel},
 };
 
 /// What is to become of a frame.
@@ -23,8 +23,8 @@ pub enum Verdict {
     Deliver(Deliver),
     /// Copy to many.
     Flood(Flood),
-    /// Copy a frame from a VTEP to the local ports of this flood list.
-    FloodPorts(ListId),
+    /// Copy a frame from a VTEP to local ports.
+    FloodPorts(FloodPorts),
     /// Answer an ARP or ND request.
     Answer(Answer),
     /// Not decided yet: [`crate::decide::port::neigh`] goes on.

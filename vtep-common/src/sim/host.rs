@@ -3,7 +3,10 @@
 use core::cell::{Cell, OnceCell, RefCell};
 
 use crate::{
-    abi::{addr::MacAddr, fdb::FdbKey, fdb::FdbTarget, id::ListId, peer::Peer, reason::Reason},
+    abi::{
+        addr::MacAddr, fdb::FdbKey, fdb::FdbTarget, id::ListId, peer::Peer, reason::Reason,
+        uplink::UplinkWord,
+    },
     decide::{
         port::{self, PortStage, ingress},
         tunnel::{self, DecapStage, TunnelKey},
@@ -18,7 +21,7 @@ use crate::{
         FoundIngress, Runtime, Slot, SlotName,
         arrival::{Arrival, Carried, Ingress},
         tables::Tables,
-        verdict::{Account, Deliver, Encap, Flood, Notice, Resolved, ViaKernel},
+        verdict::{Account, Deliver, Encap, Flood, FloodPorts, Notice, Resolved, ViaKernel},
     },
     sim::{
         apply::set_destination,
@@ -170,6 +173,13 @@ impl<T: Tables> Runtime for Host<'_, T> {
         self.tables
     }
 
+    fn takes(&self, destination: MacAddr) -> bool {
+        destination.is_group()
+            || self
+                .tables
+                .is_uplink(UplinkWord::new(self.meta.ifindex, destination))
+    }
+
     fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
         Ok(self.find()?.0)
     }
@@ -229,7 +239,8 @@ impl<T: Tables> Runtime for Host<'_, T> {
     }
 
     fn flood_ports(&self, account: &Account, list: ListId) -> Decision {
-        Decision::new(account, Verdict::FloodPorts(list))
+        let segment = account.segment;
+        Decision::new(account, Verdict::FloodPorts(FloodPorts { list, segment }))
     }
 
     fn answer(&self, account: &Account, answer: &Answer) -> Decision {

@@ -5,6 +5,7 @@ use vtep_common::sim::decide_tunnel;
 use vtep_common::sim::decision::{Decision, Verdict};
 
 use vtep_common::abi::id::ListId;
+use vtep_common::runtime::verdict::FloodPorts;
 use vtep_common::{
     abi::{addr::MacAddr, reason::Reason},
     decide::tunnel::TunnelKey,
@@ -59,21 +60,23 @@ fn a_gro_packet_is_delivered_whatever_its_size() {
     assert_eq!(left(&decide(&frame, &key(100))), Reason::TooBig);
 }
 
+fn flood_to(list: ListId) -> Verdict {
+    let segment = PLAIN;
+    Verdict::FloodPorts(FloodPorts { list, segment })
+}
+
 #[test]
 fn floods_go_to_local_ports_alone() {
     for destination in [unicast(PLAIN, 999_u32), group(77_u32), MacAddr::BROADCAST] {
         let decision = decide(&udp_frame(destination), &key(100));
-        assert_eq!(decision.verdict, Verdict::FloodPorts(PLAIN.into()));
+        assert_eq!(decision.verdict, flood_to(PLAIN.into()));
     }
 }
 
 #[test]
 fn a_group_with_a_list_of_its_own_is_flooded_to_that() {
     let decision = decide(&udp_frame(group(PLAIN)), &key(100));
-    assert_eq!(
-        decision.verdict,
-        Verdict::FloodPorts(ListId::new(100 + PLAIN.get()))
-    );
+    assert_eq!(decision.verdict, flood_to(ListId::new(100 + PLAIN.get())));
 }
 
 #[test]

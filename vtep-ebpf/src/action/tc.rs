@@ -11,6 +11,7 @@ use vtep_common::{
         port::PortKey,
         reason::Reason,
         tail_call::TailCall,
+        uplink::UplinkWord,
     },
     decide::{tunnel, uplink},
     frame::{
@@ -23,7 +24,9 @@ use vtep_common::{
         arrival::{Arrival, Carried},
         lookup::Lookup,
         tables::Tables as _,
-        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved, ViaKernel},
+        verdict::{
+            Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, ViaKernel,
+        },
     },
     wire::{arp, ethernet, vlan},
 };
@@ -226,6 +229,12 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn takes(&self, destination: MacAddr) -> bool {
+        let word = UplinkWord::new(self.meta.ifindex, destination);
+        self.frame.is_for_host() || self.tables().is_uplink(word)
+    }
+
+    #[inline(always)]
     fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
         tc_ingress(&self.scratch, self.frame)
     }
@@ -348,7 +357,9 @@ impl Runtime for Tc {
 
     #[inline(always)]
     fn flood_ports(&self, account: &Account, list: ListId) -> End {
-        flood::to_ports(self.frame, list, account.inner_len as usize);
+        let segment = account.segment;
+        let flood = FloodPorts { list, segment };
+        flood::to_ports(self.frame, flood, account.inner_len as usize);
         end(account, Reason::FloodedLocally)
     }
 

@@ -10,6 +10,7 @@ use vtep_common::{
         peer::Peer,
         port::PortKey,
         reason::Reason,
+        uplink::UplinkWord,
     },
     decide::uplink,
     frame::{
@@ -21,6 +22,7 @@ use vtep_common::{
         FoundIngress, Runtime, Slot,
         arrival::{Arrival, Carried},
         lookup::Lookup,
+        tables::Tables as _,
         verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved},
     },
     wire::vlan,
@@ -129,6 +131,12 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
+    fn takes(&self, destination: MacAddr) -> bool {
+        let word = UplinkWord::new(self.meta.ifindex, destination);
+        destination.is_group() || self.tables().is_uplink(word)
+    }
+
+    #[inline(always)]
     fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
         Err(MISFIT)
     }
@@ -150,8 +158,7 @@ impl Runtime for Xdp {
 
     #[inline(always)]
     fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
-        let lookup = Lookup::of_port(key, source, destination, &KernelTables);
-        *self.scratch.spill(&lookup)
+        Lookup::of_port(key, source, destination, &KernelTables)
     }
 
     #[inline(always)]

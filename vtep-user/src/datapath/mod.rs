@@ -23,6 +23,7 @@ mod tables;
 mod transaction;
 
 use std::{
+    collections::HashSet,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
@@ -46,6 +47,7 @@ use vtep_common::abi::{
     port::{Port, PortName},
     segment::{Segment, SourceKey},
     tail_call::TailCall,
+    uplink::UplinkWord,
 };
 
 use self::{hash_table::HashTable, pins::Pinned};
@@ -76,6 +78,8 @@ pub struct Datapath {
     maps: Maps,
     /// The maps were there before.
     adopted: bool,
+    /// What `UPLINKS` has.
+    uplink_words: HashSet<UplinkWord>,
 }
 
 /// Typed handles of the maps.
@@ -96,6 +100,7 @@ struct Maps {
     neighs: HashMap<MapData, NeighKey, NeighValue>,
     nexthops: LpmTrie<MapData, NexthopKey, NexthopValue>,
     sources: HashMap<MapData, SourceKey, u32>,
+    uplinks: Array<MapData, UplinkWord>,
     events: RingBuf<MapData>,
     parts: ProgramArray<MapData>,
     event_counters: PerCpuArray<MapData, Counter>,
@@ -162,6 +167,7 @@ impl Datapath {
             dir: dir.to_owned(),
             maps,
             adopted,
+            uplink_words: HashSet::new(),
         };
         for program in tc_programs() {
             let classifier = datapath.tc_program(program)?;

@@ -81,6 +81,7 @@ impl Maps {
             neighs: take(ebpf, name::NEIGHS)?,
             nexthops: take(ebpf, name::NEXTHOPS)?,
             sources: take(ebpf, name::SOURCES)?,
+            uplinks: take(ebpf, name::UPLINKS)?,
             events: take(ebpf, name::EVENTS)?,
             parts: take(ebpf, name::PARTS)?,
             event_counters: take(ebpf, name::EVENT_COUNTERS)?,
@@ -196,7 +197,7 @@ pub(super) fn gone(removed: Result<(), MapError>, name: &'static str) -> Result<
     }
 }
 
-fn put<V: Pod>(
+pub(super) fn put<V: Pod>(
     map: &mut Array<MapData, V>,
     name: &'static str,
     index: impl Into<u32>,

@@ -11,7 +11,10 @@ use vtep_common::abi::{
     map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
 };
 
-use super::{numbered::Numbered, slots::Slots};
+use super::{
+    numbered::Numbered,
+    slots::{SlotId, Slots},
+};
 
 /// Which of the lists that are no VNI's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +37,10 @@ impl Id for GroupList {
     fn from_number(number: u32) -> Self {
         Self(number)
     }
+}
+
+impl SlotId for GroupList {
+    const ROOM: u32 = MAX_FLOOD_LISTS - MAX_SEGMENTS;
 }
 
 impl From<GroupList> for u32 {

@@ -3,6 +3,7 @@
 mod adoption;
 mod duplicates;
 mod hosts;
+mod interleaving;
 mod lab;
 mod learning;
 mod model;

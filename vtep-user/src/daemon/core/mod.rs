@@ -110,6 +110,7 @@ impl Core {
             self.own_macs.note(&link);
         }
         self.refresh_own_macs();
+        self.refresh_uplink_macs()?;
         self.refresh_own_addresses().await?;
         let (groups, locals) = (self.state.groups(), self.state.locals());
         self.groups.adopt(groups, &self.uplinks, locals).await;

@@ -60,7 +60,10 @@ impl Core {
                 if let Err(error) = self.port_changed(&link) {
                     tracing::error!(%error, ifindex = %index, "could not follow a change of a port");
                 }
-                if let Err(error) = self.uplink_changed(&link) {
+                // The bridge over an uplink may have another MAC.
+                let followed = self.uplink_changed(&link);
+                let refreshed = self.refresh_uplink_macs().map_err(DaemonError::from);
+                if let Err(error) = followed.and(refreshed) {
                     tracing::error!(%error, ifindex = %index, "could not follow a change of an uplink");
                 }
                 self.resolver.link_changed(index);
@@ -165,7 +168,9 @@ impl Core {
         for link in &links {
             self.own_macs.note(link);
             self.port_changed(link)?;
+            self.uplink_changed(link)?;
         }
+        self.refresh_uplink_macs()?;
         Ok(())
     }
 
