@@ -12,7 +12,7 @@ use vtep_common::abi::id::{Ifindex, ListId, PortSlot};
 use vtep_common::abi::port::Port;
 use vtep_common::abi::reason::Reason;
 use vtep_common::decide::tunnel::TunnelKey;
-use vtep_common::frame::packet::Tag;
+use vtep_common::frame::{packet::Tag, vlan::ShownVlan};
 use vtep_common::runtime::tables::Tables as _;
 use vtep_common::sim::{HostCounters, copies_in_place};
 use vtep_common::testkit::frames::{LOCALS, Sample, Side, World, reachable};
@@ -235,13 +235,14 @@ impl SentFrame {
             let device = bench.name_of(ifindex).expect("a port or the uplink");
             *out.entry(device).or_default().entry(frame).or_default() += 1;
         };
-        let mut to_ports = |list: ListId, from: Option<PortSlot>| {
+        let mut to_ports = |list: ListId, vlan: ShownVlan, from: Option<PortSlot>| {
             let list = world.tables.flood_list(list).expect("it was there");
             let sender = from.map(|slot| world.tables.port(slot).expect("it is there"));
-            let kept_from = sender.map_or(0, Port::kept_from);
+            let kept_from = sender.map_or(0, |port| port.flags().kept_from());
             for slot in list.ports().filter(|slot| from != Some(*slot)) {
                 let port = world.tables.port(slot).expect("it is there");
-                if port.flags & kept_from != 0 {
+                let hops = port.has(Port::TRUNK) && world.tables.is_mapped(port.ifindex, vlan);
+                if hops || port.flags & kept_from != 0 {
                     continue;
                 }
                 let tag = (port.vlan != 0).then_some(Tag {
@@ -256,12 +257,12 @@ impl SentFrame {
             Verdict::Deliver(deliver) => add(deliver.ifindex, whole),
             Verdict::Answer(answer) => add(answer.ifindex, whole),
             Verdict::Flood(flood) => {
-                to_ports(flood.list, Some(flood.from));
+                to_ports(flood.list, flood.vlan, Some(flood.from));
                 for (ifindex, copy) in copies_in_place(flood, &outcome, &world.tables) {
                     add(ifindex, copy);
                 }
             }
-            Verdict::FloodPorts(flood) => to_ports(flood.list, None),
+            Verdict::FloodPorts(flood) => to_ports(flood.list, flood.vlan, None),
             // What goes through the slow-path device finds no route here.
             Verdict::ViaKernel(_) | Verdict::Leave(_) => {}
             Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => panic!("not decided"),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use vtep_tests::encoder::{Mac, eth};
-use vtep_tests::lab::GREEN;
 use vtep_tests::lab::underlay::Family;
-use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, UPLINK, VM, Wire};
+use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
+use vtep_tests::lab::{BLUE, GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::need_root;
 use vtep_tests::traffic::checks::marked;
@@ -273,4 +273,68 @@ fn an_anycast_gateway_is_heard_from_everywhere_and_stays_here() {
     here.expect(&to_gateway);
     // At another local port it cannot be.
     wire.refuses_from_vm(&marked(gateway, FAR_VM, 3).build(), "static_elsewhere");
+}
+
+#[test]
+fn no_frame_hops_into_a_vlan_of_a_trunk_or_out_of_it() {
+    need_root!();
+    let wire = Wire::with(Family::V4, "--inner-vlan pass", &[]);
+    let flood = format!(
+        "fdb append {} --vni {GREEN} --dst {}",
+        Mac::ZERO,
+        wire.far_ip
+    );
+    wire.daemon.ok(&flood);
+    let trunk = wire.add_port("tap1", &format!("--mac {NEIGHBOUR}"));
+    let tagged = |from, to, vids: &[u16], mark: u8| {
+        let frame = vids
+            .iter()
+            .fold(eth(from, to), |frame, vid| frame.vlan(*vid));
+        frame.ethertype(0x88b6).bytes(&[mark; 60]).build()
+    };
+    // Nobody has VLAN 20 yet: it belongs to the untagged port.
+    let before = tagged(FAR_VM, NEIGHBOUR, &[20], 1);
+    wire.uplink.send(&wire.tunnelled(GREEN, &before));
+    trunk.expect(&before);
+
+    wire.daemon.ok(&format!("vni add {BLUE}"));
+    wire.daemon
+        .ok(&format!("port add tap1 --vlan 20 --vni {BLUE}"));
+    let dropped = |mark, send: &dyn Fn()| {
+        let count = wire.daemon.dropped("vlan_hop");
+        send();
+        wire.daemon.expect_dropped("vlan_hop", count + 1);
+        assert_eq!(trunk.recv(Duration::ZERO), None, "{mark}");
+    };
+    for (mark, vids) in (2..).zip([&[20][..], &[20, 30], &[0, 20], &[0xe014]]) {
+        let from_vtep = tagged(FAR_VM, NEIGHBOUR, vids, mark);
+        dropped(mark, &|| {
+            wire.uplink.send(&wire.tunnelled(GREEN, &from_vtep));
+        });
+        let from_port = tagged(VM, NEIGHBOUR, vids, mark);
+        dropped(mark, &|| wire.port.send(&from_port));
+        let flooded = tagged(VM, Mac::BROADCAST, vids, mark);
+        dropped(mark, &|| wire.port.send(&flooded));
+        assert!(wire.left().contains(&flooded), "no copy left for the VTEP");
+        let from_afar = tagged(FAR_VM, Mac::BROADCAST, vids, mark);
+        dropped(mark, &|| {
+            wire.uplink.send(&wire.tunnelled(GREEN, &from_afar));
+        });
+        wire.port.expect(&from_afar);
+    }
+    // A tag of its own.
+    for (mark, vids) in (10..).zip([&[30][..], &[30, 20]]) {
+        let frame = tagged(VM, NEIGHBOUR, vids, mark);
+        wire.port.send(&frame);
+        trunk.expect(&frame);
+    }
+    // The other way, the VLAN's own port has it, and without one nobody.
+    let count = wire.daemon.dropped("nowhere_to_flood");
+    trunk.send(&tagged(NEIGHBOUR, VM, &[20], 20));
+    wire.daemon.expect_dropped("nowhere_to_flood", count + 1);
+    dropped(21, &|| trunk.send(&tagged(NEIGHBOUR, VM, &[0, 20], 21)));
+    wire.daemon.ok("port del tap1 --vlan 20");
+    let after = tagged(NEIGHBOUR, VM, &[20], 22);
+    trunk.send(&after);
+    wire.port.expect(&after);
 }

@@ -17,7 +17,10 @@ use vtep_common::{
         reason::Reason,
     },
     decide::count::{Counters as _, copy_goes},
-    frame::{template::Fields, vlan::TagEdit},
+    frame::{
+        template::Fields,
+        vlan::{ShownVlan, TagEdit},
+    },
     runtime::{
         tables::Tables as _,
         verdict::{Encap, Flood, FloodPorts},
@@ -114,7 +117,7 @@ extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
     {
         let frame = TcFrame::from_raw(copies.skb);
         let to = (PortSlot::new(slot), port);
-        send_to_port(frame, to, Hook::Tunnel, copies.bytes);
+        send_to_port(frame, to, copies.flood.vlan, Hook::Tunnel, copies.bytes);
     }
     0
 }
@@ -225,7 +228,8 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
         let port = KernelTables
             .port(slot)
             .filter(|port| flood.reaches(slot, port))?;
-        send_to_port(copies.frame(), (slot, port), Hook::Port, copies.bytes);
+        let to = (slot, port);
+        send_to_port(copies.frame(), to, flood.vlan, Hook::Port, copies.bytes);
         return None;
     }
     let id = PeerId::new(number);
@@ -244,9 +248,19 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
 /// Sends a copy to a port. Its tag becomes the skb tag, and is taken away again: with that the kernel makes an in-band tag, if
 /// there is one, the skb tag.
 #[inline(always)]
-fn send_to_port(frame: TcFrame, (slot, port): (PortSlot, &Port), hook: Hook, bytes: usize) {
+fn send_to_port(
+    frame: TcFrame,
+    (slot, port): (PortSlot, &Port),
+    vlan: ShownVlan,
+    hook: Hook,
+    bytes: usize,
+) {
     // The counters of targets are not those of a hook.
     let counters = KernelCounters(hook);
+    if port.has(Port::TRUNK) && KernelTables.is_mapped(port.ifindex, vlan) {
+        counters.reason(Reason::VlanHop, bytes);
+        return;
+    }
     if port.vlan != 0 && !frame.push_tag(port.vlan) {
         return;
     }

@@ -1,14 +1,17 @@
 //! The kernel side of vtep.
 #![no_std]
 #![no_main]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 mod action;
+mod atomic;
 mod clock;
 mod counter;
 mod event;
 mod flood;
 mod frame;
 mod maps;
+mod police;
 mod programs;
 mod runtime;
 mod tables;

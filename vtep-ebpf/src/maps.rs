@@ -13,7 +13,7 @@ use vtep_common::abi::{
     event::{EventEnd, Guard},
     flood::FloodList,
     hash_table::{Bucket, Geometry, Table},
-    id::{ListId, PeerId},
+    id::{Ifindex, ListId, PeerId},
     map::{
         DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS,
         MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES, UPLINK_PLACES,
@@ -21,11 +21,13 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::{Policed, Policer},
     port::{Port, PortName},
     reason::Reason,
     segment::{Segment, SourceKey},
     tail_call::TailCall,
     uplink::UplinkWord,
+    vlans::Vlans,
 };
 
 #[map]
@@ -41,8 +43,13 @@ static NAMESPACE: Array<u64> = Array::pinned(1, 0);
 static PORT_NAMES: Array<PortName> = Array::pinned(MAX_PORTS, 0);
 #[map]
 pub static SEGMENTS: Array<Segment> = Array::pinned(MAX_SEGMENTS, 0);
+// Half a kilobyte an entry, and most instances have few.
+#[map]
+pub static TRUNKS: HashMap<Ifindex, Vlans> = HashMap::pinned(MAX_PORTS, BPF_F_NO_PREALLOC);
 #[map]
 pub static PORTS: Array<Port> = Array::pinned(MAX_PORTS, 0);
+#[map]
+pub static POLICERS: Array<Policer> = Array::pinned(MAX_PORTS * Policed::PLACES, 0);
 // Two kilobytes an entry, and most instances have few: made as they are needed.
 #[map]
 pub static FLOOD: HashMap<ListId, FloodList> = HashMap::pinned(MAX_FLOOD_LISTS, BPF_F_NO_PREALLOC);

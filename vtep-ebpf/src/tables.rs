@@ -9,22 +9,24 @@ use vtep_common::{
         fdb::{FdbKey, FdbValue, FdbWord},
         flood::FloodList,
         hash_table::{Geometry, Table, WAYS},
-        id::{ListId, PeerId, PortSlot, SegmentId},
+        id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
         peer::Peer,
+        policer::{Policed, Policer},
         port::{Port, PortKey},
         segment::{Segment, SourceKey, vni_key},
         uplink::UplinkWord,
     },
+    frame::vlan::ShownVlan,
     runtime::{tables::Tables, verdict::Resolved},
 };
 
 use crate::{
-    clock::now,
+    clock::{now, time},
     maps::{
-        ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, PORT_INDEX, PORTS,
-        SEGMENTS, SHAPES, SOURCES, UPLINKS, VNIS,
+        ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, POLICERS, PORT_INDEX,
+        PORTS, SEGMENTS, SHAPES, SOURCES, TRUNKS, UPLINKS, VNIS,
     },
 };
 
@@ -101,6 +103,11 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool {
+        is_trunks(ifindex, vlan.get().into()) != 0
+    }
+
+    #[inline(always)]
     fn flood_list(&self, list: ListId) -> Option<&FloodList> {
         look_up!(FLOOD, &list)
     }
@@ -165,6 +172,17 @@ impl Tables for KernelTables {
     fn now(&self) -> u64 {
         now()
     }
+
+    #[inline(always)]
+    fn tick(&self) -> u64 {
+        time().1
+    }
+
+    #[inline(always)]
+    fn policer(&self, slot: PortSlot, what: Policed) -> Policer {
+        let found = POLICERS.get(what.index(slot));
+        found.copied().unwrap_or(Policer::NONE)
+    }
 }
 
 /// Hands off to the next stage of a decision where the frame goes. False never happens, but the verifier asks for it.
@@ -196,6 +214,17 @@ pub fn handoff() -> Option<Resolved> {
 extern "C" fn find_source(segment: u32, peer: u32) -> u64 {
     let key = SourceKey::new(SegmentId::new(segment), PeerId::new(peer));
     look_up!(SOURCES, &key).is_some().into()
+}
+
+/// Not zero if the VLAN that a frame shows has a port of its own at an interface.
+#[unsafe(no_mangle)]
+#[inline(never)]
+#[expect(clippy::cast_possible_truncation, reason = "it was 16 bits long")]
+extern "C" fn is_trunks(ifindex: u32, vlan: u32) -> u64 {
+    let vlan = vlan as u16;
+    let hidden = vlan == ShownVlan::HIDDEN.get();
+    let trunk = look_up!(TRUNKS, &Ifindex::new(ifindex));
+    (hidden || trunk.is_some_and(|vlans| vlans.has(vlan))).into()
 }
 
 /// The word of an address, or zero.

@@ -25,6 +25,8 @@ pub enum Count {
     Peer(PeerId, Direction),
     /// For the copies of a flooded frame that are lost, at the hook.
     Lost,
+    /// For the copies of a flooded frame that would have got into another port's VLAN, at the hook.
+    Hop,
 }
 
 /// The frame as it is to be.
@@ -240,6 +242,7 @@ fn wanted_counts(case: &Fixture, end: &Ending) -> Totals {
             Count::Port(slot, direction) => number_name("port", slot, direction),
             Count::Peer(number, direction) => number_name("peer", number, direction),
             Count::Lost => reason_name(end.hook, Reason::CopyLost),
+            Count::Hop => reason_name(end.hook, Reason::VlanHop),
         };
         totals.add(name, 1, u64::try_from(end.inner_len).expect("a length"));
     }

@@ -15,7 +15,7 @@ use aya::Pod;
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{ProgramError, TestRun, TestRunOptions};
 use vtep_common::abi::event::Event;
-use vtep_common::abi::id::{Id, PeerId, PortSlot, SegmentId};
+use vtep_common::abi::id::{Id, Ifindex, PeerId, PortSlot, SegmentId};
 use vtep_common::abi::{
     counter::Hook,
     event::Guard,
@@ -382,7 +382,10 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         nexthops,
         sources,
         uplinks: _,
+        policers,
+        trunks,
         now: _,
+        tick: _,
     } = tables;
     let mut writes = vec![Write::Config(*config)];
     writes.extend(locals.iter().map(|addr| Write::Local(*addr, true)));
@@ -415,6 +418,16 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         port_index
             .iter()
             .map(|(key, slot)| Write::PortIndex(*key, Some(*slot))),
+    );
+    writes.extend(
+        policers
+            .iter()
+            .map(|((slot, what), policer)| Write::Policer(*slot, *what, *policer)),
+    );
+    writes.extend(
+        trunks
+            .iter()
+            .map(|(ifindex, vlans)| Write::Trunk(*ifindex, Some(Box::new(*vlans)))),
     );
     writes.extend(ports.iter().map(|(slot, port)| Write::Port(*slot, *port)));
     writes.extend(

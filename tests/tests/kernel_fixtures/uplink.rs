@@ -6,7 +6,8 @@ use vtep_common::abi::counter::Direction::Decap;
 use vtep_common::abi::counter::Hook::{Uplink, UplinkXdp};
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{
-    GONE_PORT, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_VLAN_10, TRUNK,
+    GONE_PORT, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE,
+    PORT_VLAN_10, TRUNK,
 };
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
@@ -426,6 +427,19 @@ fn the_uplink_drops_what_is_ours_but_bad() {
             &in_vni(100, &eth(VM, to_access).vlan(10).ipv4(a, b).udp(1, 2)),
         )
         .drops_at_uplinks(Reason::InnerVlan),
+        case(
+            "an inner tag of a VLAN that another port has",
+            uplink,
+            &in_vni(
+                200,
+                &eth(VM, at(TRUNK, PORT_NATIVE))
+                    .vlan(10)
+                    .ipv4(a, b)
+                    .udp(1, 2),
+            ),
+        )
+        .drops(Uplink, Reason::VlanHop)
+        .passes(UplinkXdp, Reason::LeftToTc),
         case(
             "an inner source of zero",
             uplink,

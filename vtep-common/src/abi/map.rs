@@ -62,6 +62,11 @@ pub mod name {
     pub const PORT_INDEX: &str = "PORT_INDEX";
     /// Slot to [`Port`](crate::abi::port::Port).
     pub const PORTS: &str = "PORTS";
+    /// [`Policed::index`](crate::abi::policer::Policed::index) to [`Policer`](crate::abi::policer::Policer). Earlier builds have left none.
+    pub const POLICERS: &str = "POLICERS";
+    /// [`Ifindex`](crate::abi::id::Ifindex) to [`Vlans`](crate::abi::vlans::Vlans): those of an interface that have a port. Interfaces
+    /// without any are not there.
+    pub const TRUNKS: &str = "TRUNKS";
     /// Slot to the name of the port's interface, a [`PortName`](crate::abi::port::PortName). For the daemon alone.
     pub const PORT_NAMES: &str = "PORT_NAMES";
     /// The cookie of the network namespace that the pins belong to; zero where an earlier build has made them. For the daemon alone.
@@ -107,7 +112,7 @@ pub mod name {
     pub const UPLINKS: &str = "UPLINKS";
 
     /// All that are pinned.
-    pub const ALL: [&str; 26] = [
+    pub const ALL: [&str; 28] = [
         CONFIG,
         NAMESPACE,
         SHAPES,
@@ -117,6 +122,8 @@ pub mod name {
         SEGMENTS,
         PORT_INDEX,
         PORTS,
+        POLICERS,
+        TRUNKS,
         PORT_NAMES,
         FDB,
         FLOOD,

@@ -19,11 +19,13 @@ pub mod nexthop;
 pub mod origin;
 pub mod outer_template;
 pub mod peer;
+pub mod policer;
 pub mod port;
 pub mod reason;
 pub mod segment;
 pub mod tail_call;
 pub mod uplink;
+pub mod vlans;
 
 /// Marks the PODs as usable by aya, which has a marker of its own.
 #[cfg(feature = "user")]
@@ -36,13 +38,15 @@ mod user {
         event::Guard,
         flood::FloodList,
         hash_table::{Bucket, Geometry},
-        id::{ListId, PeerId},
+        id::{Ifindex, ListId, PeerId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
+        policer::Policer,
         port::{Port, PortName},
         segment::{Segment, SourceKey},
         uplink::UplinkWord,
+        vlans::Vlans,
     };
 
     macro_rules! pod {
@@ -58,6 +62,7 @@ mod user {
         Counter,
         FloodList,
         Guard,
+        Ifindex,
         ListId,
         NeighKey,
         NeighValue,
@@ -65,12 +70,14 @@ mod user {
         NexthopValue,
         Peer,
         PeerId,
+        Policer,
         Port,
         PortName,
         Segment,
         SourceKey,
         UplinkWord,
         Geometry,
+        Vlans,
         VtepAddr
     );
 }

@@ -74,6 +74,10 @@ impl Port {
     pub const GUARD_MAC: u32 = 1 << 5;
     /// At its limit of MACs others are not learned, and their frames pass; else it becomes [`Port::FULL`]. For the daemon alone.
     pub const OVER_LIMIT_FLOOD: u32 = 1 << 6;
+    /// `POLICERS` has a rate for its frames that are flooded.
+    pub const BUM_RATE: u32 = 1 << 8;
+    /// It has the untagged frames of an interface of which `TRUNKS` has VLANs: frames that show one of those are not its own.
+    pub const TRUNK: u32 = 1 << 7;
 
     /// True for the port of this interface and VLAN. Without a branch between.
     #[must_use]
@@ -82,11 +86,31 @@ impl Port {
         (self.ifindex ^ ifindex) | (self.vlan ^ vlan) as u32 == 0
     }
 
-    /// Frames from this port do not reach ports with any of these flags.
+    /// Its flags.
     #[must_use]
     #[inline(always)]
-    pub const fn kept_from(&self) -> u32 {
-        self.flags & Self::ISOLATED
+    pub const fn flags(&self) -> PortFlags {
+        PortFlags(self.flags)
+    }
+}
+
+/// The flags of a [`Port`], apart from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortFlags(u32);
+
+impl PortFlags {
+    /// True if `flag`, one of [`Port`]'s, is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(self, flag: u32) -> bool {
+        self.0 & flag != 0
+    }
+
+    /// Frames from the port do not reach ports with any of these flags.
+    #[must_use]
+    #[inline(always)]
+    pub const fn kept_from(self) -> u32 {
+        self.0 & Port::ISOLATED
     }
 }
 

@@ -81,7 +81,7 @@ reasons! {
 
     /// Not a VXLAN packet: another protocol, another UDP port, a fragment without ports.
     NotVxlan = 7, "not_vxlan", Passed;
-    /// VXLAN, but to an address that is not one of our VTEP addresses.
+    /// VXLAN, but to an address that is not one of our VTEP addresses, or to the MAC of another host.
     NotOurAddress = 8, "not_our_address", Passed;
 
     /// Left to the TC hook behind XDP.
@@ -136,7 +136,7 @@ reasons! {
     Reshape = 32, "reshape_failed", Aborted;
     /// The frame could not be sent to its device.
     Redirect = 33, "redirect_failed", Aborted;
-    /// A table entry points to another that does not exist.
+    /// A table entry points to another that does not exist, or that is another's by now.
     TableGap = 34, "table_gap", Aborted;
 
     /// Decapsulated by the slow-path device, but sent to an address that is not one of our VTEP addresses.
@@ -158,6 +158,10 @@ reasons! {
     UnlistedSource = 42, "unlisted_source", Dropped;
     /// At a port with a guard, from a MAC that is not one of the port's.
     SpoofedMac = 43, "spoofed_mac", Dropped;
+    /// Broadcast, unknown unicast or multicast from a port, and more of them than the port's rate.
+    BumRate = 45, "bum_rate", Dropped;
+    /// With the tag of a VLAN that has a port of its own, at or for the untagged port of the interface; of a flooded frame, the copy for it.
+    VlanHop = 46, "vlan_hop", Dropped;
     /// To a link-local group address (01:80:c2:00:00:00 to :0f): pause frames, spanning tree, LACP, LLDP.
     L2Control = 47, "l2_control", Dropped;
     /// From a MAC that is new, where there is room for no more.

@@ -2,7 +2,9 @@
 
 mod admit;
 pub mod count;
+mod hop;
 pub mod learn;
+pub mod police;
 pub mod port;
 pub mod tunnel;
 pub mod uplink;

@@ -11,7 +11,7 @@ use crate::{
         reason::Reason,
         segment::Segment,
     },
-    decide::{admit, learn, port::neigh::event_flags},
+    decide::{admit, hop, learn, port::neigh::event_flags},
     frame::{
         ecn,
         inner::{Inner, Received},
@@ -66,7 +66,11 @@ const fn smallest_payload(outer_v6: bool, ethertype: u16) -> usize {
 
 /// Decides what becomes of the inner frame.
 #[inline(always)]
-pub(crate) fn decide_inner<R: Runtime>(rt: &R, stage: DecapStage, inner: &Arrival) -> R::Outcome {
+pub(crate) fn decide_inner<R: Runtime>(
+    rt: &R,
+    stage: DecapStage,
+    inner: &R::Spilled<'_, Arrival>,
+) -> R::Outcome {
     let account = &inner.account();
     let settings = inner.settings;
     let read = &inner.read;
@@ -130,7 +134,7 @@ pub(crate) fn decide_inner<R: Runtime>(rt: &R, stage: DecapStage, inner: &Arriva
 fn send<R: Runtime>(
     rt: &R,
     stage: DecapStage,
-    inner: &Arrival,
+    inner: &R::Spilled<'_, Arrival>,
     outer: &Encapsulation,
     merge: ecn::Merge,
     to: &Resolved,
@@ -161,7 +165,8 @@ fn send<R: Runtime>(
         Some(targets) if targets.ports > 0 => {}
         Some(_) | None => return rt.leave(account, Reason::NowhereToFlood),
     }
-    rt.flood_ports(account, list)
+    let vlan = rt.shown_by_vtep(inner);
+    rt.flood_ports(account, list, vlan)
 }
 
 /// What becomes of the ECN field of the inner packet. Mostly the outer one says nothing, and the inner one is not looked at.
@@ -182,7 +187,7 @@ fn merged_ecn<P: PacketRead + ?Sized>(
 /// Notifies of what a host says to all of itself: it may be another than was heard here before. What it says to one is not read,
 /// for which the program has no room; the daemon sees by the stamp of its MAC that it is alive.
 #[inline(always)]
-fn snoop<R: Runtime>(rt: &R, inner: &Arrival, account: &Account) {
+fn snoop<R: Runtime>(rt: &R, inner: &R::Spilled<'_, Arrival>, account: &Account) {
     let l3 = ethernet::LEN;
     if let Some(message) = rt.message(l3, inner.read.ethertype, inner.read.source)
         && message.has(Message::CLAIM)
@@ -198,7 +203,7 @@ fn snoop<R: Runtime>(rt: &R, inner: &Arrival, account: &Account) {
 fn deliver<R: Runtime>(
     rt: &R,
     stage: DecapStage,
-    inner: &Arrival,
+    inner: &R::Spilled<'_, Arrival>,
     outer: &Encapsulation,
     account: &Account,
     merge: ecn::Merge,
@@ -222,6 +227,10 @@ fn deliver<R: Runtime>(
         };
         return rt.leave(account, reason);
     }
+    // Of tags XDP has room to see that they are there.
+    if stage != DecapStage::Xdp && hop::is_hop(rt, port, || rt.shown_by_vtep(inner)) {
+        return rt.leave(account, Reason::VlanHop);
+    }
     let left = match stage {
         DecapStage::Device => false,
         DecapStage::Tc => {
@@ -231,6 +240,7 @@ fn deliver<R: Runtime>(
         }
         DecapStage::Xdp => {
             !port.has(Port::XDP_TARGET)
+                || port.has(Port::TRUNK) && inner.read.is_tagged()
                 || rt.tables().config().flags & Config::XDP_LEAVES_ALL != 0
                 || rt.tables().config().flags & Config::PARTIAL_CHECKSUMS != 0
                     && Inner::read(rt.frame(), outer.len, None)

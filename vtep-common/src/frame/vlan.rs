@@ -3,7 +3,14 @@
 //! All of it is worked out on bits, without a branch: the verifier follows both sides of every branch, and through the rest of the
 //! program each.
 
-use crate::{abi::segment::Segment, frame::inner::Inner, wire::vlan};
+use crate::{
+    abi::segment::Segment,
+    frame::{
+        inner::{Inner, Received},
+        packet::{PacketRead, Tag, Window as _},
+    },
+    wire::{ethernet, vlan},
+};
 
 /// What happens to the outermost VLAN tag of a frame from a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,4 +176,98 @@ impl VlanEdit {
 #[inline(always)]
 const fn flag_if(bits: u8, flag: u8) -> u8 {
     (bits & 1) << flag.trailing_zeros()
+}
+
+/// The 802.1Q VLAN that a device sees a frame in: that of its outermost tag. The VLANs of 802.1ad tags are others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShownVlan(u16);
+
+impl ShownVlan {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// Perhaps one: behind a tag with a priority alone stands another, in whose VLAN Linux sees the frame (`check_vlan_id` in the
+    /// kernel's `net/core/dev.c`), or the frame ends. Nobody looks further, and no VLAN has this ID.
+    pub const HIDDEN: Self = Self(0xfff);
+
+    /// That of a frame with these headers.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(inner: &Inner) -> Self {
+        const { assert!(Inner::TAGGED == 1 && Inner::SECOND_TAG == 1 << 3) };
+        // Zero where there is no tag.
+        let Tag { tpid, tci } = inner.tag;
+        let tagged = (inner.flags as u16 & 1).wrapping_neg();
+        let tci = tci & tagged;
+        Self::of_tag(Tag { tpid, tci }, (inner.flags >> 3 & 1) as u16)
+    }
+
+    /// That of a frame with this tag, and more behind it if that is 1. Without a branch: all of a word, or nothing.
+    #[inline(always)]
+    const fn of_tag(tag: Tag, more: u16) -> Self {
+        let other = tag.tpid ^ vlan::TYPE_8021Q;
+        let is_ours = ((other as u32).wrapping_sub(1) >> 31) as u16;
+        let is_priority = ((tag.vid() as u32).wrapping_sub(1) >> 31) as u16;
+        let hidden = (is_priority & more).wrapping_neg();
+        Self(tag.vid() & is_ours.wrapping_neg() | Self::HIDDEN.0 & hidden)
+    }
+
+    /// That of a frame from a port as it is carried.
+    #[must_use]
+    #[inline(always)]
+    pub fn of_carried<P: PacketRead + ?Sized>(frame: &P, inner: &Inner, edit: VlanEdit) -> Self {
+        if !edit.has(VlanEdit::STRIP) {
+            return Self::of(inner);
+        }
+        if edit.has(VlanEdit::SECOND) {
+            Self::at(
+                frame,
+                ethernet::TYPE_OFFSET.wrapping_add(inner.in_band_tag_len()),
+            )
+        } else {
+            Self::NONE
+        }
+    }
+
+    /// That of a frame from a VTEP, which starts at `base` and has this skb tag.
+    #[must_use]
+    #[inline(always)]
+    pub fn of_received<P: PacketRead + ?Sized>(
+        frame: &P,
+        skb_tag: Option<Tag>,
+        read: &Received,
+        base: usize,
+    ) -> Self {
+        match skb_tag {
+            Some(tag) => Self::of_tag(tag, read.is_tagged().into()),
+            None if read.is_tagged() => Self::at(frame, base.wrapping_add(ethernet::TYPE_OFFSET)),
+            None => Self::NONE,
+        }
+    }
+
+    /// That of a frame with a tag at this offset.
+    #[inline(always)]
+    fn at<P: PacketRead + ?Sized>(frame: &P, at: usize) -> Self {
+        let Some(window) = frame.window::<{ vlan::LEN + 2 }>(at) else {
+            return Self::HIDDEN;
+        };
+        let tag = Tag {
+            tpid: window.be16(0),
+            tci: window.be16(2),
+        };
+        Self::of_tag(tag, vlan::is_tag(window.be16(vlan::LEN)).into())
+    }
+
+    /// From its number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(vid: u16) -> Self {
+        Self(vid)
+    }
+
+    /// Its number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
 }

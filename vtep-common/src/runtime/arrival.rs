@@ -5,6 +5,7 @@ use crate::{
         addr::VtepAddr,
         fdb::PackedTarget,
         id::{PeerId, PortSlot, SegmentId},
+        port::PortFlags,
         segment::SegmentFlags,
     },
     frame::{inner::Received, vlan::VlanEdit},
@@ -26,8 +27,8 @@ pub struct Ingress {
     pub destination: PackedTarget,
     /// What becomes of its tag.
     pub edit: VlanEdit,
-    /// Its frames do not reach ports with any of these flags: see [`Port::kept_from`](crate::abi::port::Port::kept_from).
-    pub kept_from: u32,
+    /// The flags of the port.
+    pub port: PortFlags,
 }
 
 impl Ingress {

@@ -17,11 +17,20 @@ pub mod verdict;
 use core::ops::Deref;
 
 use crate::{
-    abi::{addr::MacAddr, fdb::FdbKey, id::ListId, peer::Peer, port::PortKey, reason::Reason},
+    abi::{
+        addr::MacAddr,
+        fdb::FdbKey,
+        id::{ListId, PortSlot},
+        peer::Peer,
+        policer::Policed,
+        port::PortKey,
+        reason::Reason,
+    },
     frame::{
         inner::Inner,
         neigh::{Answer, Message},
         packet::{Meta, PacketRead},
+        vlan::ShownVlan,
     },
     runtime::{
         arrival::{Arrival, Carried, Ingress},
@@ -100,6 +109,15 @@ pub trait Runtime {
     /// The ARP or ND message at `l3` of a frame from `source`: [`Message::read`].
     fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message>;
 
+    /// The VLAN that a frame from a port shows elsewhere: [`ShownVlan::of_carried`].
+    fn shown_by_port(
+        &self,
+        inner: &Self::Spilled<'_, Inner>,
+        carried: &Self::Spilled<'_, Carried>,
+    ) -> ShownVlan;
+    /// The VLAN that a frame from a VTEP shows: [`ShownVlan::of_received`].
+    fn shown_by_vtep(&self, arrival: &Self::Spilled<'_, Arrival>) -> ShownVlan;
+
     /// Writes a value to its scratch slot. A decision spills a type once.
     fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Self::Spilled<'a, T>;
     /// The same value; where it matters, the verifier no longer knows how it came about. A decision does this once for a type.
@@ -119,8 +137,8 @@ pub trait Runtime {
     fn deliver(&self, account: &Account, deliver: &Deliver) -> Self::Outcome;
     /// Copies a frame from a port to the targets of a flood list.
     fn flood(&self, account: &Account, flood: &Flood) -> Self::Outcome;
-    /// Copies a frame from a VTEP to the local ports of a flood list.
-    fn flood_ports(&self, account: &Account, list: ListId) -> Self::Outcome;
+    /// Copies a frame from a VTEP, which shows a VLAN, to the local ports of a flood list.
+    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> Self::Outcome;
     /// Answers an ARP or ND request.
     fn answer(&self, account: &Account, answer: &Answer) -> Self::Outcome;
     /// Tail call: [`crate::decide::port::neigh`] goes on.
@@ -130,6 +148,8 @@ pub trait Runtime {
     /// Tail call with a handoff: the last stage at a port goes on, with where the frame goes.
     fn to_resolved(&self, account: &Account, resolved: &Resolved) -> Self::Outcome;
 
+    /// Takes so much out of what the rate of a port leaves; false where that is less. [`crate::decide::police::take`] decides.
+    fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool;
     /// Notifies the daemon, on the way to a verdict.
     fn notify(&self, account: &Account, notice: &Notice<'_>);
     /// Renews the stamp of a learned entry, on the way to a verdict.

@@ -11,11 +11,12 @@ use crate::{
         neigh::{NeighKey, NeighValue},
         nexthop::NexthopValue,
         peer::Peer,
+        policer::{Policed, Policer},
         port::{Port, PortKey},
         segment::Segment,
         uplink::UplinkWord,
     },
-    frame::outer::Local,
+    frame::{outer::Local, vlan::ShownVlan},
 };
 
 /// The tables as a decision and its look-ups see them.
@@ -26,6 +27,10 @@ pub trait Tables {
     fn segment(&self, segment: SegmentId) -> Option<&Segment>;
     /// A port, if in use.
     fn port(&self, slot: PortSlot) -> Option<&Port>;
+    /// The rate that a port is held to; all zero where there is none.
+    fn policer(&self, slot: PortSlot, what: Policed) -> Policer;
+    /// True if frames that show this VLAN are another port's than that of the untagged frames of an interface that `TRUNKS` has.
+    fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool;
     /// A peer, if in use.
     fn peer(&self, peer: PeerId) -> Option<&Peer>;
     /// A flood list.
@@ -51,6 +56,8 @@ pub trait Tables {
     fn is_uplink(&self, word: UplinkWord) -> bool;
     /// Nanoseconds of `CLOCK_MONOTONIC`, not to be trusted to more than some milliseconds.
     fn now(&self) -> u64;
+    /// How long that time stands still, in nanoseconds.
+    fn tick(&self) -> u64;
 }
 
 impl<T: Tables> Local for T {

@@ -10,7 +10,10 @@ use crate::{
         port::Port,
         reason::Reason,
     },
-    frame::{template::Fields, vlan::TagEdit},
+    frame::{
+        template::Fields,
+        vlan::{ShownVlan, TagEdit},
+    },
 };
 
 /// Encapsulate in place and send.
@@ -142,10 +145,12 @@ pub struct Flood {
     pub segment: SegmentId,
     /// The port that the frame came from and must not go back to.
     pub from: PortSlot,
-    /// No copy goes to a port with any of these flags: see [`Port::kept_from`].
+    /// No copy goes to a port with any of these flags: see [`PortFlags::kept_from`](crate::abi::port::PortFlags::kept_from).
     pub kept_from: u32,
     /// Bytes of each copy to a VTEP before the outer headers, of a GSO packet those of each segment.
     pub carried_len: u32,
+    /// The VLAN that the copies show.
+    pub vlan: ShownVlan,
     /// The frame can be encapsulated in place, once for all VTEPs that [`Flood::is_in_place`] names.
     pub in_place: bool,
 }
@@ -174,6 +179,8 @@ pub struct FloodPorts {
     pub list: ListId,
     /// The segment, as in [`Flood::segment`].
     pub segment: SegmentId,
+    /// The VLAN that the copies show.
+    pub vlan: ShownVlan,
 }
 
 impl FloodPorts {

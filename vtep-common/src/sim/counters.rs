@@ -11,6 +11,7 @@ use crate::{
         reason::Reason,
     },
     decide::count::{Counters, copy_goes, count_end},
+    frame::vlan::ShownVlan,
     runtime::{
         tables::Tables,
         verdict::{Account, End},
@@ -45,13 +46,14 @@ impl HostCounters {
         let bytes = decision.inner_len;
         match &decision.verdict {
             Verdict::Flood(flood) => {
+                let copies = (flood.list, flood.vlan);
                 let reaches = |slot, port: &Port| flood.reaches(slot, port);
-                self.record_ports(flood.list, reaches, bytes, tables);
+                self.record_ports(copies, reaches, bytes, tables);
                 self.record_peers(flood.list, flood.carried_len, bytes, tables);
             }
             Verdict::FloodPorts(flood) => {
                 let reaches = |_, port: &Port| flood.reaches(port);
-                self.record_ports(flood.list, reaches, bytes, tables);
+                self.record_ports((flood.list, flood.vlan), reaches, bytes, tables);
             }
             Verdict::Encap(_)
             | Verdict::ViaKernel(_)
@@ -66,7 +68,7 @@ impl HostCounters {
 
     fn record_ports<T: Tables>(
         &self,
-        list: ListId,
+        (list, vlan): (ListId, ShownVlan),
         reaches: impl Fn(PortSlot, &Port) -> bool,
         bytes: usize,
         tables: &T,
@@ -76,7 +78,12 @@ impl HostCounters {
             .into_iter()
             .flat_map(FloodList::ports)
         {
-            if tables.port(slot).is_some_and(|port| reaches(slot, port)) {
+            let Some(port) = tables.port(slot).filter(|port| reaches(slot, port)) else {
+                continue;
+            };
+            if port.has(Port::TRUNK) && tables.is_mapped(port.ifindex, vlan) {
+                self.reason(Reason::VlanHop, bytes);
+            } else {
                 self.port(slot, Direction::Decap, bytes);
             }
         }
@@ -116,7 +123,7 @@ fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, cou
         Verdict::Deliver(deliver) => (deliver.slot, PeerId::NONE),
         Verdict::Answer(_) => (from_port, PeerId::NONE),
         Verdict::Flood(_)
-        | Verdict::FloodPorts(_)
+        | Verdict::FloodPorts { .. }
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)

@@ -6,6 +6,7 @@ use crate::{
         event::Event,
         fdb::FdbKey,
         id::{PeerId, PortSlot, SegmentId},
+        policer::Policed,
         reason::Reason,
     },
     frame::neigh::Answer,
@@ -44,6 +45,8 @@ pub struct Notes {
     pub events: Vec<Event>,
     /// The entry whose stamp is renewed.
     pub refreshed: Option<FdbKey>,
+    /// What was taken out of the rates of ports, in this order.
+    pub taken: Vec<(PortSlot, Policed, u32)>,
 }
 
 impl Notes {
@@ -51,6 +54,7 @@ impl Notes {
     pub(super) const NONE: Self = Self {
         events: vec![],
         refreshed: None,
+        taken: vec![],
     };
 
     /// These, and then those of the next stage of a decision.
@@ -58,6 +62,7 @@ impl Notes {
     pub fn and(mut self, next: Self) -> Self {
         self.events.extend(next.events);
         self.refreshed = self.refreshed.or(next.refreshed);
+        self.taken.extend(next.taken);
         self
     }
 }
@@ -117,7 +122,7 @@ impl Verdict {
                 }
             }
             Self::Flood(_) => Reason::Flooded,
-            Self::FloodPorts(_) => Reason::FloodedLocally,
+            Self::FloodPorts { .. } => Reason::FloodedLocally,
             Self::Answer(_) => Reason::Answered,
             // Whoever asks has not gone on.
             Self::Neigh | Self::Unknown | Self::Resolved(_) => Reason::TableGap,

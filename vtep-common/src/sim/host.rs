@@ -4,10 +4,16 @@ use core::cell::{Cell, OnceCell, RefCell};
 
 use crate::{
     abi::{
-        addr::MacAddr, fdb::FdbKey, fdb::FdbTarget, id::ListId, peer::Peer, reason::Reason,
+        addr::MacAddr,
+        fdb::{FdbKey, FdbTarget},
+        id::{ListId, PortSlot},
+        peer::Peer,
+        policer::Policed,
+        reason::Reason,
         uplink::UplinkWord,
     },
     decide::{
+        police,
         port::{self, PortStage, ingress},
         tunnel::{self, DecapStage, TunnelKey},
         uplink,
@@ -16,6 +22,7 @@ use crate::{
         inner::Inner,
         neigh::{Answer, Message},
         packet::Meta,
+        vlan::ShownVlan,
     },
     runtime::{
         FoundIngress, Runtime, Slot, SlotName,
@@ -207,6 +214,15 @@ impl<T: Tables> Runtime for Host<'_, T> {
             .then_some(message)
     }
 
+    fn shown_by_port(&self, inner: &&Inner, carried: &&Carried) -> ShownVlan {
+        ShownVlan::of_carried(self.frame, inner, carried.edit)
+    }
+
+    fn shown_by_vtep(&self, arrival: &&Arrival) -> ShownVlan {
+        let base = arrival.outer.len;
+        ShownVlan::of_received(self.frame, self.meta.tag, &arrival.read, base)
+    }
+
     fn spill<'a, V: Slot>(&'a self, value: &'a V) -> &'a V {
         self.write(V::NAME);
         value
@@ -238,9 +254,14 @@ impl<T: Tables> Runtime for Host<'_, T> {
         Decision::new(account, Verdict::Flood(*flood))
     }
 
-    fn flood_ports(&self, account: &Account, list: ListId) -> Decision {
+    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> Decision {
         let segment = account.segment;
-        Decision::new(account, Verdict::FloodPorts(FloodPorts { list, segment }))
+        let flood = FloodPorts {
+            list,
+            segment,
+            vlan,
+        };
+        Decision::new(account, Verdict::FloodPorts(flood))
     }
 
     fn answer(&self, account: &Account, answer: &Answer) -> Decision {
@@ -257,6 +278,14 @@ impl<T: Tables> Runtime for Host<'_, T> {
 
     fn to_resolved(&self, account: &Account, resolved: &Resolved) -> Decision {
         Decision::new(account, Verdict::Resolved(*resolved))
+    }
+
+    fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool {
+        let passes = police::passes(self.tables, slot, what, amount);
+        if passes {
+            self.notes.borrow_mut().taken.push((slot, what, amount));
+        }
+        passes
     }
 
     fn notify(&self, account: &Account, notice: &Notice<'_>) {

@@ -10,14 +10,17 @@ use crate::{
         fdb::{FdbKey, FdbValue, FdbWord},
         flood::FloodList,
         hash_table::numbered,
-        id::{ListId, PeerId, PortSlot, SegmentId},
+        id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
         neigh::{NeighKey, NeighValue},
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
+        policer::{Policed, Policer},
         port::{Port, PortKey},
         segment::Segment,
         uplink::UplinkWord,
+        vlans::Vlans,
     },
+    frame::vlan::ShownVlan,
     runtime::tables::Tables,
 };
 
@@ -38,6 +41,10 @@ pub struct HostTables {
     pub port_index: HashMap<PortKey, PortSlot>,
     /// `PORTS`.
     pub ports: HashMap<PortSlot, Port>,
+    /// `POLICERS`.
+    pub policers: HashMap<(PortSlot, Policed), Policer>,
+    /// `TRUNKS`.
+    pub trunks: HashMap<Ifindex, Vlans>,
     /// `FDB`.
     pub fdb: HashMap<FdbKey, FdbValue>,
     /// `FLOOD`.
@@ -56,6 +63,8 @@ pub struct HostTables {
     pub uplinks: HashSet<(u32, MacAddr)>,
     /// The clock, nanoseconds of `CLOCK_MONOTONIC`.
     pub now: u64,
+    /// How long it stands still.
+    pub tick: u64,
 }
 
 impl Tables for HostTables {
@@ -101,6 +110,15 @@ impl Tables for HostTables {
         self.now
     }
 
+    fn tick(&self) -> u64 {
+        self.tick
+    }
+
+    fn policer(&self, slot: PortSlot, what: Policed) -> Policer {
+        let found = self.policers.get(&(slot, what));
+        found.copied().unwrap_or_default()
+    }
+
     fn config(&self) -> Config {
         self.config
     }
@@ -113,6 +131,11 @@ impl Tables for HostTables {
 
     fn port(&self, slot: PortSlot) -> Option<&Port> {
         self.ports.get(&slot).filter(|port| port.has(Port::IN_USE))
+    }
+
+    fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool {
+        let trunk = self.trunks.get(&Ifindex::new(ifindex));
+        vlan == ShownVlan::HIDDEN || trunk.is_some_and(|vlans| vlans.has(vlan.get()))
     }
 
     fn flood_list(&self, list: ListId) -> Option<&FloodList> {

@@ -8,7 +8,7 @@ use crate::{
         config::Config,
         fdb::{FdbKey, FdbTarget, FdbValue},
         flood::FloodList,
-        id::{ListId, PeerId, PortSlot, SegmentId},
+        id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
         map::LAYOUT_VERSION,
         neigh::{NeighKey, NeighOrigin, NeighValue},
         nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
@@ -16,6 +16,7 @@ use crate::{
         peer::Peer,
         port::{Port, PortKey},
         segment::Segment,
+        vlans::Vlans,
     },
     frame::template,
     sim::HostTables,
@@ -50,12 +51,23 @@ impl HostTables {
         self.segments.insert(id, Segment { flags, ..segment });
     }
 
-    /// Adds a port under its interface and VLAN; it is marked as in use.
+    /// Adds a port under its interface and VLAN; it is marked as in use, and as a trunk's where there are VLANs beside it.
     pub fn add_port(&mut self, slot: PortSlot, port: Port) {
         self.port_index
             .insert(PortKey::new(port.ifindex, port.vlan), slot);
         let flags = port.flags | Port::IN_USE;
         self.ports.insert(slot, Port { flags, ..port });
+        let of_interface = |key: &&PortKey| key.ifindex == port.ifindex;
+        let keys = self.port_index.keys().filter(of_interface);
+        let vlans = Vlans::of(keys.map(|key| key.vlan).filter(|vlan| *vlan != 0));
+        if vlans.is_empty() {
+            return;
+        }
+        self.trunks.insert(Ifindex::new(port.ifindex), vlans);
+        if let Some(untagged) = self.port_index.get(&PortKey::new(port.ifindex, 0)) {
+            let untagged = self.ports.get_mut(untagged).expect("added");
+            untagged.set(Port::TRUNK, true);
+        }
     }
 
     /// Adds a peer under its address; it is marked as in use.

@@ -2,11 +2,13 @@
 
 mod admit;
 mod count;
+mod hop;
 mod learn;
 mod lookup;
 mod neigh;
 mod nexthop;
 mod outer;
+mod police;
 mod port;
 mod shared;
 mod tunnel;

@@ -9,7 +9,7 @@ use vtep_common::runtime::verdict::FloodPorts;
 use vtep_common::{
     abi::{addr::MacAddr, reason::Reason},
     decide::tunnel::TunnelKey,
-    frame::packet::Meta,
+    frame::{packet::Meta, vlan::ShownVlan},
     sim::Action,
     testkit::apply::apply_tunnel,
     testkit::frames::{
@@ -31,6 +31,15 @@ fn key(vni: u32) -> TunnelKey {
 
 fn addr(text: &str) -> IpAddr {
     text.parse().unwrap()
+}
+
+/// The verdict to copy a frame without a tag to the ports of a list.
+const fn flood_ports(list: ListId) -> Verdict {
+    Verdict::FloodPorts(FloodPorts {
+        list,
+        segment: PLAIN,
+        vlan: ShownVlan::NONE,
+    })
 }
 
 fn decide(frame: &[u8], key: &TunnelKey) -> Decision {
@@ -60,23 +69,21 @@ fn a_gro_packet_is_delivered_whatever_its_size() {
     assert_eq!(left(&decide(&frame, &key(100))), Reason::TooBig);
 }
 
-fn flood_to(list: ListId) -> Verdict {
-    let segment = PLAIN;
-    Verdict::FloodPorts(FloodPorts { list, segment })
-}
-
 #[test]
 fn floods_go_to_local_ports_alone() {
     for destination in [unicast(PLAIN, 999_u32), group(77_u32), MacAddr::BROADCAST] {
         let decision = decide(&udp_frame(destination), &key(100));
-        assert_eq!(decision.verdict, flood_to(PLAIN.into()));
+        assert_eq!(decision.verdict, flood_ports(PLAIN.into()));
     }
 }
 
 #[test]
 fn a_group_with_a_list_of_its_own_is_flooded_to_that() {
     let decision = decide(&udp_frame(group(PLAIN)), &key(100));
-    assert_eq!(decision.verdict, flood_to(ListId::new(100 + PLAIN.get())));
+    assert_eq!(
+        decision.verdict,
+        flood_ports(ListId::new(100 + PLAIN.get()))
+    );
 }
 
 #[test]

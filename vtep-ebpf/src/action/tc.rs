@@ -5,9 +5,10 @@ use vtep_common::{
     abi::{
         addr::MacAddr,
         fdb::FdbKey,
-        id::ListId,
+        id::{ListId, PortSlot},
         outer_template::{LEN_V4, LEN_V6, TEMPLATE_WORDS},
         peer::Peer,
+        policer::Policed,
         port::PortKey,
         reason::Reason,
         tail_call::TailCall,
@@ -15,18 +16,17 @@ use vtep_common::{
     },
     decide::{tunnel, uplink},
     frame::{
+        inner::Inner,
         neigh::{Answer, Message},
         packet::{Meta, PacketRead as _, Window as _},
-        vlan::TagEdit,
+        vlan::{ShownVlan, TagEdit},
     },
     runtime::{
         FoundIngress, Runtime, Slot,
         arrival::{Arrival, Carried},
         lookup::Lookup,
         tables::Tables as _,
-        verdict::{
-            Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, ViaKernel,
-        },
+        verdict::{Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, ViaKernel},
     },
     wire::{arp, ethernet, vlan},
 };
@@ -35,6 +35,7 @@ use super::{MISFIT, end, slow_path};
 use crate::{
     event, flood,
     frame::tc::TcFrame,
+    police,
     runtime::{
         arrival::{
             FOUND, FoundCarried, FoundIngress as Found, carried, ingress, reason, spill,
@@ -265,6 +266,22 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn shown_by_port(
+        &self,
+        _inner: &Spilled<'_, Inner>,
+        _carried: &Spilled<'_, Carried>,
+    ) -> ShownVlan {
+        // SAFETY: the program's own context, and both are spilled.
+        ShownVlan::new(unsafe { vlan_of_carried(self.frame.raw()) } as u16)
+    }
+
+    #[inline(always)]
+    fn shown_by_vtep(&self, _arrival: &Spilled<'_, Arrival>) -> ShownVlan {
+        // SAFETY: the program's own context, and it is spilled.
+        ShownVlan::new(unsafe { vlan_of_received(self.frame.raw()) } as u16)
+    }
+
+    #[inline(always)]
     fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Spilled<'a, T> {
         self.scratch.spill(value)
     }
@@ -356,9 +373,13 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
-    fn flood_ports(&self, account: &Account, list: ListId) -> End {
+    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> End {
         let segment = account.segment;
-        let flood = FloodPorts { list, segment };
+        let flood = FloodPorts {
+            list,
+            segment,
+            vlan,
+        };
         flood::to_ports(self.frame, flood, account.inner_len as usize);
         end(account, Reason::FloodedLocally)
     }
@@ -411,6 +432,11 @@ impl Runtime for Tc {
             });
         }
         self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool {
+        police::take(slot, what, amount)
     }
 
     #[inline(always)]
@@ -527,4 +553,44 @@ unsafe extern "C" fn find_decapsulated(skb: *mut __sk_buff) -> u64 {
         return word(MISFIT);
     };
     spill(rt.scratch(), &tunnel::find(&rt, &key))
+}
+
+/// The number of the VLAN that a frame from a port shows elsewhere.
+///
+/// # Safety
+///
+/// The context is that of the program, and an `Inner` and a `Carried` were spilled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn vlan_of_carried(skb: *mut __sk_buff) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return ShownVlan::HIDDEN.get().into();
+    };
+    // SAFETY: the caller vouches for it.
+    let (inner, carried) = unsafe { (scratch.spilled::<Inner>(), scratch.spilled::<Carried>()) };
+    let frame = TcFrame::from_raw(skb);
+    ShownVlan::of_carried(&frame, &inner, carried.edit)
+        .get()
+        .into()
+}
+
+/// The number of the VLAN that a frame from a VTEP shows.
+///
+/// # Safety
+///
+/// The context is that of the program, and an `Arrival` was spilled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn vlan_of_received(skb: *mut __sk_buff) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return ShownVlan::HIDDEN.get().into();
+    };
+    // SAFETY: the caller vouches for it.
+    let arrival = unsafe { scratch.spilled::<Arrival>() };
+    let frame = TcFrame::from_raw(skb);
+    // A byte, so that the verifier sees how far it can lie.
+    let base = usize::from(arrival.outer.len as u8);
+    ShownVlan::of_received(&frame, frame.tag(), &arrival.read, base)
+        .get()
+        .into()
 }

@@ -5,18 +5,20 @@ use vtep_common::{
     abi::{
         addr::MacAddr,
         fdb::FdbKey,
-        id::ListId,
+        id::{ListId, PortSlot},
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
+        policer::Policed,
         port::PortKey,
         reason::Reason,
         uplink::UplinkWord,
     },
     decide::uplink,
     frame::{
+        inner::Inner,
         neigh::{Answer, Message},
         packet::{Meta, PacketRead as _, Tag, Window as _},
-        vlan::TagEdit,
+        vlan::{ShownVlan, TagEdit},
     },
     runtime::{
         FoundIngress, Runtime, Slot,
@@ -32,6 +34,7 @@ use super::{MISFIT, end, tag_bytes};
 use crate::{
     event,
     frame::xdp::{MACS, XdpFrame},
+    police,
     runtime::{
         arrival::{FOUND, FoundCarried, carried, reason, spill, spill_carried, word},
         scratch::{Scratch, Spilled},
@@ -170,6 +173,21 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
+    fn shown_by_port(
+        &self,
+        inner: &Spilled<'_, Inner>,
+        carried: &Spilled<'_, Carried>,
+    ) -> ShownVlan {
+        ShownVlan::of_carried(&self.frame, inner, carried.edit)
+    }
+
+    #[inline(always)]
+    fn shown_by_vtep(&self, arrival: &Spilled<'_, Arrival>) -> ShownVlan {
+        let base = arrival.outer.len;
+        ShownVlan::of_received(&self.frame, None, &arrival.read, base)
+    }
+
+    #[inline(always)]
     fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Spilled<'a, T> {
         self.scratch.spill(value)
     }
@@ -239,7 +257,7 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
-    fn flood_ports(&self, account: &Account, _list: ListId) -> End {
+    fn flood_ports(&self, account: &Account, _list: ListId, _vlan: ShownVlan) -> End {
         self.leave(account, MISFIT)
     }
 
@@ -261,6 +279,11 @@ impl Runtime for Xdp {
     #[inline(always)]
     fn to_resolved(&self, account: &Account, _resolved: &Resolved) -> End {
         self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool {
+        police::take(slot, what, amount)
     }
 
     #[inline(always)]

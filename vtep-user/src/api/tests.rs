@@ -22,11 +22,11 @@ use super::event_feed::Events;
 use super::socket::Socket;
 use super::{BatchLine, server};
 use crate::model::{
-    Df, DropsRow, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, InnerVlan, L2cp,
-    MacAddr, Mode, NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel, NexthopRow, NexthopSpec,
-    OverLimit, PeerRow, PeerSpec, PeerState, PortChange, PortGuard, PortHook, PortPart, PortRange,
-    PortRow, PortSpec, Prefix, Query, Reserved, Sources, StatsFilter, StatsRow, VlanId, Vni,
-    VniFilter, VniRow, VniSpec,
+    Df, DropsRow, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, FrameRate,
+    InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel,
+    NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec, PeerState, PortChange, PortGuard,
+    PortHook, PortPart, PortRange, PortRow, PortSpec, Prefix, Query, Reserved, Sources,
+    StatsFilter, StatsRow, VlanId, Vni, VniFilter, VniRow, VniSpec,
 };
 use crate::{
     ask::{Ask, Command, Handle, Reply, channel},
@@ -492,6 +492,7 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         isolated: false,
         guard: PortGuard::Off,
         over_limit: OverLimit::Drop,
+        bum_rate: FrameRate::new(1_000),
     };
 
     assert_json(
@@ -499,7 +500,7 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         concat!(
             r#"{"dev":"tap0","vni":100,"vlan":null,"hook":"tc","ifindex":7,"delivery":null,"#,
             r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false,"#,
-            r#""guard":"off","over_limit":"drop"}"#,
+            r#""guard":"off","over_limit":"drop","bum_rate":1000}"#,
         ),
     );
 }
@@ -817,6 +818,7 @@ fn every_op() -> Vec<Op> {
         isolated: None,
         guard: None,
         over_limit: None,
+        bum_rate: None,
     };
     let change = PortChange {
         vlan,

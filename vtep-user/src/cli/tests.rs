@@ -4,9 +4,9 @@ use std::num::NonZeroU16;
 
 use super::*;
 use crate::model::{
-    Duplicates, FdbAt, FdbDel, FdbFilter, FdbSpec, MacAddr, NeighDel, NeighSpec, NexthopDel,
-    NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, Prefix, Query, RunOptions,
-    StatsFilter, UplinkHook, VlanId, Vni, VniFilter, VniSpec, XdpMode,
+    Duplicates, FdbAt, FdbDel, FdbFilter, FdbSpec, FrameRate, MacAddr, NeighDel, NeighSpec,
+    NexthopDel, NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, Prefix, Query,
+    RunOptions, StatsFilter, UplinkHook, VlanId, Vni, VniFilter, VniSpec, XdpMode,
 };
 
 #[test]
@@ -84,6 +84,7 @@ fn port_verbs_take_their_options() {
         isolated: None,
         guard: None,
         over_limit: None,
+        bum_rate: None,
     };
     assert_eq!(
         request(
@@ -297,6 +298,23 @@ fn the_limit_of_macs_can_be_lifted() {
             change: Box::new(change)
         })
     );
+}
+
+#[test]
+fn a_rate_is_a_number_or_off() {
+    for (typed, frames) in [("250", 250), ("off", 0), ("0", 0)] {
+        let change = PortChange {
+            bum_rate: FrameRate::new(frames),
+            ..PortChange::default()
+        };
+        assert_eq!(
+            request(&format!("port set tap0 --bum-rate {typed}")),
+            Request::Change(Op::PortSet {
+                dev: "tap0".into(),
+                change: Box::new(change)
+            })
+        );
+    }
 }
 
 #[test]
@@ -521,6 +539,11 @@ fn wrong_usage_is_exit_code_2_with_a_sentence() {
             "`x` is neither a number of MACs nor `none`",
         ),
         ("vni set 1 --ageing x", "invalid digit"),
+        (
+            "port add tap0 --vni 1 --bum-rate -1",
+            "`-1` is not a rate; give frames a second from 1 to 100000000, or take any number with: off",
+        ),
+        ("port set tap0 --bum-rate 10kbit", "`10kbit` is not a rate"),
         ("monitor --vni x", "`x` is not a VNI"),
         ("monitor tap0", "unexpected argument"),
         ("", "Usage: vtep"),

@@ -11,8 +11,10 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::{Policed, Policer},
     port::{Port, PortKey, PortName},
     segment::{Segment, SourceKey},
+    vlans::Vlans,
 };
 
 use crate::model::{EventDetails, Op, PortHook, Vni};
@@ -34,8 +36,12 @@ pub enum Write {
     PortIndex(PortKey, Option<PortSlot>),
     /// Sets a port by slot; all zero frees it.
     Port(PortSlot, Port),
+    /// Sets the VLANs of an interface that have a port each; `None` deletes the key.
+    Trunk(Ifindex, Option<Box<Vlans>>),
     /// Sets the name of a port's interface by slot; all zero frees it.
     PortName(PortSlot, PortName),
+    /// Sets a rate of a port, with a full bucket; all zero takes it away.
+    Policer(PortSlot, Policed, Policer),
     /// Sets an FDB entry; `None` deletes the key.
     Fdb(FdbKey, Option<FdbValue>),
     /// Sets the MAC of a host; `None` deletes the key.

@@ -18,7 +18,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use adopt::{Adopted, Dump};
+pub use adopt::{Adopted, Dump, PolicerEntries};
 pub use effect::{Announce, Attachment, Effect, Write};
 pub use record::{
     address::unfit,

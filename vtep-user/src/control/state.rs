@@ -26,6 +26,7 @@ use super::{
         nexthops::Nexthops,
         peers::Peers,
         ports::Ports,
+        rates::RateTable,
         run::{LearnCounters, Run},
         segments::{self, Segments},
         sources::SourceTable,
@@ -59,6 +60,8 @@ pub struct State {
     pub(super) own_macs: Set<MacAddr>,
     pub(super) segments: Segments,
     pub(super) ports: Ports,
+    /// The rates of ports.
+    pub(super) rates: RateTable,
     pub(super) fdb: Fdb,
     pub(super) flood: FloodLists,
     pub(super) peers: Peers,
@@ -91,6 +94,7 @@ impl State {
             hosts: Hosts::default(),
             addresses: PortAddresses::default(),
             nexthops: Nexthops::default(),
+            rates: RateTable::default(),
             sources: SourceTable::default(),
             run: Ignored::default(),
         }

@@ -44,10 +44,12 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::Policer,
     port::{Port, PortName},
     segment::{Segment, SourceKey},
     tail_call::TailCall,
     uplink::UplinkWord,
+    vlans::Vlans,
 };
 
 use self::{hash_table::HashTable, pins::Pinned};
@@ -91,6 +93,8 @@ struct Maps {
     segments: Array<MapData, Segment>,
     port_index: HashTable,
     ports: Array<MapData, Port>,
+    policers: Array<MapData, Policer>,
+    trunks: HashMap<MapData, Ifindex, Vlans>,
     port_names: Array<MapData, PortName>,
     namespace: Array<MapData, u64>,
     fdb: HashTable,

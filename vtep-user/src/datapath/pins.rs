@@ -15,12 +15,15 @@ use vtep_common::abi::{
     event::Guard,
     flood::FloodList,
     hash_table::{Bucket, Geometry},
+    id::Ifindex,
     map::{LAYOUT_VERSION, name},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::Policer,
     port::{Port, PortName},
     segment::{Segment, SourceKey},
+    vlans::Vlans,
 };
 
 use super::{error::DatapathError, link};
@@ -125,6 +128,8 @@ fn sizes(map: &str) -> (usize, usize) {
         name::LOCALS | name::PEER_INDEX => (size_of::<VtepAddr>(), INDEX),
         name::SEGMENTS => (INDEX, size_of::<Segment>()),
         name::PORTS => (INDEX, size_of::<Port>()),
+        name::POLICERS => (INDEX, size_of::<Policer>()),
+        name::TRUNKS => (size_of::<Ifindex>(), size_of::<Vlans>()),
         name::PORT_NAMES => (INDEX, size_of::<PortName>()),
         name::NAMESPACE => (INDEX, size_of::<u64>()),
         name::FLOOD => (INDEX, size_of::<FloodList>()),

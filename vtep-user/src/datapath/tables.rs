@@ -21,6 +21,7 @@ use vtep_common::abi::{
     id::{Id, PortSlot, SegmentId},
     map::{MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
     neigh::{NeighKey, NeighValue},
+    policer::Policed,
     port::PortKey,
     segment::{vni_key, vni_of},
 };
@@ -32,7 +33,7 @@ use super::{
     error::DatapathError,
     hash_table::{HashTable, Unset},
 };
-use crate::control::{Dump, Stamps, Write};
+use crate::control::{Dump, PolicerEntries, Stamps, Write};
 
 /// Takes a map out of the object as the type that it is.
 fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DatapathError>
@@ -73,6 +74,8 @@ impl Maps {
             locals: take(ebpf, name::LOCALS)?,
             segments: take(ebpf, name::SEGMENTS)?,
             ports: take(ebpf, name::PORTS)?,
+            policers: take(ebpf, name::POLICERS)?,
+            trunks: take(ebpf, name::TRUNKS)?,
             port_names: take(ebpf, name::PORT_NAMES)?,
             namespace: take(ebpf, name::NAMESPACE)?,
             flood: take(ebpf, name::FLOOD)?,
@@ -337,6 +340,16 @@ impl Datapath {
                 put_word(&mut maps.port_index, name::PORT_INDEX, key.word(), word)
             }
             Write::Port(slot, port) => put(&mut maps.ports, name::PORTS, *slot, *port),
+            Write::Policer(slot, what, policer) => {
+                let index = what.index(*slot);
+                put(&mut maps.policers, name::POLICERS, index, *policer)
+            }
+            Write::Trunk(ifindex, vlans) => set(
+                &mut maps.trunks,
+                name::TRUNKS,
+                *ifindex,
+                vlans.as_deref().copied(),
+            ),
             Write::PortName(slot, text) => {
                 put(&mut maps.port_names, name::PORT_NAMES, *slot, *text)
             }
@@ -401,6 +414,8 @@ impl Datapath {
                 })
                 .collect(),
             ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| port.flags != 0)?,
+            policers: self.policers()?,
+            trunks: entries(&maps.trunks, name::TRUNKS)?,
             port_names: in_use(&maps.port_names, name::PORT_NAMES, MAX_PORTS, |text| {
                 !text.is_none()
             })?,
@@ -414,6 +429,23 @@ impl Datapath {
             peers: in_use(&maps.peers, name::PEERS, MAX_PEERS, |peer| peer.flags != 0)?,
             peer_index: entries(&maps.peer_index, name::PEER_INDEX)?,
         })
+    }
+
+    /// The rates of ports.
+    fn policers(&self) -> Result<PolicerEntries, DatapathError> {
+        let mut found = Vec::new();
+        for index in 0..MAX_PORTS * Policed::PLACES {
+            let Some(at) = Policed::at(index) else {
+                continue;
+            };
+            let policer = self.maps.policers.get(&index, 0);
+            let policer =
+                policer.map_err(|source| DatapathError::map("read", name::POLICERS, source))?;
+            if policer.rate != 0 {
+                found.push((at, policer));
+            }
+        }
+        Ok(found)
     }
 
     /// Number of the segment of a VNI.

@@ -79,7 +79,7 @@ impl Wiring {
             Kind::Vtep => {
                 let vtep = Daemon::start(&hypervisor, &["--iface", UPLINK]);
                 vtep.ok(&format!("vni add {GREEN}"));
-                vtep.ok(&format!("port add {PORT} --vni {GREEN}"));
+                vtep.ok(&format!("port add {PORT} --vni {GREEN} --bum-rate off"));
                 Some(vtep)
             }
             Kind::Kernel => {

@@ -7,12 +7,12 @@ use vtep_common::abi::counter::Hook::{Port, PortXdp};
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{
     GONE_PEER, GONE_PORT, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
-    PEER_V6_UNRESOLVED, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE, PORT_VLAN_10,
-    PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK, group, host_mac,
+    PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE,
+    PORT_NOISY, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK, group, host_mac,
 };
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
-use vtep_tests::testrun::fixture::Count::{Lost, Peer, Port as ToPort, Segment};
+use vtep_tests::testrun::fixture::Count::{Hop, Lost, Peer, Port as ToPort, Segment};
 use vtep_tests::testrun::fixture::{Count, case, raw_case};
 
 use crate::named::{
@@ -228,6 +228,8 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
         .vlan(10)
         .ethertype(LLDP)
         .payload(3, 60);
+    let (a, b) = INNER_V4;
+    let from_noisy = eth(VM, at(PLAIN, PORT_ACCESS)).ipv4(a, b).udp(1, 2);
     let lonely = eth(VM, Mac::BROADCAST)
         .vlan(30)
         .ethertype(LLDP)
@@ -271,6 +273,31 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
             &everybody,
         ),
         case("LLDP", access, &lldp(Mac::LLDP, 46)).drops_at_ports(Reason::L2Control),
+        case(
+            "a broadcast above the port's rate",
+            lone,
+            &eth(VM, Mac::BROADCAST).vlan(44).ipv4(a, b).udp(1, 2),
+        )
+        .drops(Port, Reason::BumRate)
+        .passes(PortXdp, Reason::LeftToTc),
+        case(
+            "to one place, where floods are above the port's rate",
+            lone,
+            &eth(VM, at(PLAIN, PORT_ACCESS))
+                .vlan(44)
+                .ipv4(a, b)
+                .udp(1, 2),
+        )
+        .becomes(Port, Reason::Switched, &from_noisy.build())
+        .counts(
+            from_noisy.build().len() + 4,
+            &[
+                Segment(PLAIN, Encap),
+                ToPort(PORT_NOISY, Encap),
+                ToPort(PORT_ACCESS, Decap),
+            ],
+        )
+        .passes(PortXdp, Reason::LeftToTc),
         flooded(
             "a group with VTEPs of its own",
             &udp4(mac(group(PLAIN))),
@@ -316,6 +343,83 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
         case("a GSO packet whose segments do not fit", access, &big_tcp())
             .gso(1420)
             .drops(Port, Reason::TooBig),
+    ]);
+}
+
+#[test]
+fn no_frame_hops_into_a_vlan_or_out_of_it() {
+    need_root!();
+    let tagged = |to, vids: &[u16]| {
+        let frame = vids.iter().fold(eth(VM, to), |frame, vid| frame.vlan(*vid));
+        frame.ethertype(LLDP).payload(1, 60)
+    };
+    let native = at(TRUNK, PORT_NATIVE);
+    let hops = |name, device, frame: &Frame| {
+        case(name, device, frame)
+            .drops(Port, Reason::VlanHop)
+            .passes(PortXdp, Reason::LeftToTc)
+    };
+    let stays = tagged(native, &[99]);
+    let counts = [
+        Segment(TRUNK, Encap),
+        ToPort(PORT_CARRIER, Encap),
+        ToPort(PORT_NATIVE, Decap),
+    ];
+    let everybody = |copies: &[Count]| {
+        let mut counts = vec![
+            Segment(TRUNK, Encap),
+            ToPort(PORT_CARRIER, Encap),
+            ToPort(PORT_VLAN_20, Decap),
+            Peer(PEER_V6, Encap),
+            Peer(PEER_V6_UNRESOLVED, Encap),
+            Peer(PEER_V6_ZERO, Encap),
+            Peer(PEER_V4, Encap),
+        ];
+        counts.extend(copies);
+        counts
+    };
+    let flooded = |name, frame: &Frame, copies: &[Count]| {
+        case(name, carrier, frame)
+            .floods(Port, Reason::Flooded)
+            .counts(frame.build().len(), &everybody(copies))
+            .passes(PortXdp, Reason::LeftToTc)
+    };
+    all(&[
+        hops(
+            "into a VLAN that another port has",
+            carrier,
+            &tagged(native, &[10]),
+        ),
+        hops(
+            "into a VLAN behind a priority tag",
+            carrier,
+            &tagged(native, &[0, 40]),
+        ),
+        hops(
+            "into a VLAN by the tag behind the one that goes",
+            trunk,
+            &tagged(native, &[20, 10]),
+        ),
+        case(
+            "out of a VLAN behind a priority tag",
+            trunk,
+            &tagged(at(TRUNK, PORT_CARRIER), &[0, 10]),
+        )
+        .drops_at_ports(Reason::VlanHop),
+        case("in a VLAN that has no port", carrier, &stays)
+            .redirects(Port, Reason::Switched)
+            .counts(stays.build().len(), &counts)
+            .passes(PortXdp, Reason::LeftToTc),
+        flooded(
+            "a broadcast in a VLAN that another port has",
+            &tagged(Mac::BROADCAST, &[40]),
+            &[Hop],
+        ),
+        flooded(
+            "a broadcast in a VLAN that has no port",
+            &tagged(Mac::BROADCAST, &[99]),
+            &[ToPort(PORT_NATIVE, Decap)],
+        ),
     ]);
 }
 

@@ -21,14 +21,14 @@ use crate::{
 /// Decides on a frame that goes to the targets of a list, and acts: flood, or drop.
 #[inline(always)]
 pub fn decide<R: Runtime>(rt: &R, list: ListId) -> R::Outcome {
-    let ((inner, ingress), carried) = match rt.carried() {
+    let ((found, ingress), carried) = match rt.carried() {
         Ok(found) => found,
         Err(reason) => {
             return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
         }
     };
     let account = &ingress.account(rt.frame().frame_len());
-    let inner = &*inner;
+    let inner = &*found;
     let Some(vni) = Vni::new(carried.vni) else {
         return rt.leave(account, Reason::TableGap);
     };
@@ -42,8 +42,9 @@ pub fn decide<R: Runtime>(rt: &R, list: ListId) -> R::Outcome {
             list,
             segment: account.segment,
             from: carried.slot,
-            kept_from: ingress.kept_from,
+            kept_from: ingress.port.kept_from(),
             carried_len: carried.segmented_len,
+            vlan: rt.shown_by_port(&found, &carried),
             // Each GSO packet differs in what the kernel has to be told of it, and of two tags the kernel moves the second.
             in_place: single & one_tag & fits,
             encap: Encap {

@@ -6,11 +6,11 @@ use crate::{
         reason::Reason,
         segment::Segment,
     },
-    decide::admit,
+    decide::{admit, hop},
     frame::{
         inner::Inner,
         packet::PacketRead as _,
-        vlan::{Strip, VlanEdit},
+        vlan::{ShownVlan, Strip, VlanEdit},
     },
     runtime::{Runtime, arrival::Ingress, tables::Tables as _},
     wire::{ethernet, vlan},
@@ -84,6 +84,9 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
         .seen()
         .limited(port.has(Port::FULL), settings.has(Segment::FULL));
     admit::from_port(inner, port, settings, seen)?;
+    if hop::is_hop(rt, port, || ShownVlan::of(inner)) {
+        return Err(Reason::VlanHop);
+    }
     let strip = strip.unless_priority_tag_passes(inner, segment);
     let ingress = Ingress {
         slot,
@@ -92,7 +95,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
         seen,
         destination: lookup.destination(),
         edit: VlanEdit::new(strip, inner),
-        kept_from: port.kept_from(),
+        port: port.flags(),
     };
     Ok((ingress, segment))
 }

@@ -20,7 +20,7 @@ use crate::{
         reason::Reason,
         segment::Segment,
     },
-    decide::learn,
+    decide::{hop, learn},
     frame::{
         inner::Inner, neigh::may_be, packet::PacketRead as _, template::Fields, vlan::VlanEdit,
     },
@@ -49,7 +49,7 @@ pub enum PortStage {
 /// at [`PortStage::Resolved`].
 #[inline(always)]
 pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outcome {
-    let ((inner, ingress), carried) = match rt.carried() {
+    let ((found, ingress), carried) = match rt.carried() {
         Ok(found) => found,
         Err(reason) => {
             return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
@@ -57,7 +57,7 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
     };
     let account = &ingress.account(rt.frame().frame_len());
     let settings = ingress.settings;
-    let inner = &*inner;
+    let inner = &*found;
     // ARP and ND, which are answered or snooped.
     if stage != PortStage::Resolved
         && settings.has(Segment::SUPPRESS)
@@ -97,9 +97,9 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
             Some(port) => deliver(
                 rt,
                 stage,
-                &carried,
+                (&found, &carried),
                 account,
-                ingress.kept_from,
+                ingress.port.kept_from(),
                 (slot, port),
             ),
             None => rt.leave(account, Reason::TableGap),
@@ -127,7 +127,7 @@ fn go_on<R: Runtime>(rt: &R, stage: PortStage, account: &Account) -> R::Outcome 
 fn deliver<R: Runtime>(
     rt: &R,
     stage: PortStage,
-    carried: &Carried,
+    (inner, carried): (&R::Spilled<'_, Inner>, &R::Spilled<'_, Carried>),
     account: &Account,
     kept_from: u32,
     (slot, port): (PortSlot, &Port),
@@ -146,6 +146,11 @@ fn deliver<R: Runtime>(
     if stage == PortStage::Xdp {
         return rt.leave(account, Reason::LeftToTc);
     }
+    if hop::is_hop(rt, port, || rt.shown_by_port(inner, carried)) {
+        return rt.leave(account, Reason::VlanHop);
+    }
+    // Read again, rather than kept from before, so that the verifier forgets what it knows of it.
+    let port = core::hint::black_box(port);
     rt.deliver(
         account,
         &Deliver {
@@ -180,7 +185,6 @@ fn encap<R: Runtime>(
     } = *carried;
     let v6 = peer.has(Peer::IPV6);
     let checksum = peer.has(Peer::CHECKSUM);
-    let resolved = peer.has(Peer::RESOLVED);
     if peer.has(Peer::UNREACHABLE) {
         return rt.leave(account, Reason::NoRoute);
     }
@@ -215,6 +219,10 @@ fn encap<R: Runtime>(
         tag: carried.edit.tag_edit(),
     };
     let encap = rt.opaque(&encap);
+    // As above.
+    let peer = core::hint::black_box(peer);
+    let checksum = peer.has(Peer::CHECKSUM);
+    let resolved = peer.has(Peer::RESOLVED);
     // In place where the next hop is known, the length field holds the length, the kernel does not move a second tag away when the
     // first goes, and the checksum can be had from the headers alone.
     let in_place = resolved

@@ -5,10 +5,11 @@ use crate::{
         addr::MacAddr,
         fdb::FdbTarget,
         id::{ListId, SegmentId},
+        policer::Policed,
         reason::Reason,
         segment::Segment,
     },
-    decide::learn,
+    decide::{learn, police},
     frame::{inner::Inner, neigh, packet::PacketRead as _, vlan::VlanEdit},
     runtime::{
         Runtime,
@@ -67,6 +68,11 @@ pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
     match rt.tables().flood_list(list) {
         Some(targets) if targets.len > 1 => {}
         Some(_) | None => return rt.leave(account, Reason::NowhereToFlood),
+    }
+    let what = (account.from_port, Policed::Bum);
+    let frames = || police::frames(account.inner_len, inner.headers_len, rt.meta().gso_size);
+    if !police::lets(rt, ingress.port, what, frames) {
+        return rt.leave(account, Reason::BumRate);
     }
     rt.to_resolved(
         account,

@@ -6,10 +6,12 @@ use crate::{
     abi::{
         addr::VtepAddr,
         event::Event,
+        id::PortSlot,
+        port::PortKey,
         reason::{Class, Reason},
         segment::Segment,
     },
-    frame::packet::Meta,
+    frame::packet::{Meta, Tag},
     runtime::tables::Tables,
     sim::{Action, HostCounters, HostTables, Outcome},
     wire::{ethernet, vlan},
@@ -37,10 +39,12 @@ pub(super) fn counted_once(decision: &Decision, reason: Reason, len: usize, tabl
         .iter()
         .map(|(code, counter)| (*code, counter.packets))
         .collect();
-    // The lost copies of a flooded frame count besides the frame itself.
+    // The lost copies of a flooded frame, and those that would have hopped, count besides the frame itself.
+    let is_flood = matches!(reason, Reason::Flooded | Reason::FloodedLocally);
     let ends: Vec<(u32, u64)> = reasons
         .into_iter()
         .filter(|(code, _)| *code != Reason::CopyLost.code())
+        .filter(|(code, _)| !is_flood || *code != Reason::VlanHop.code())
         .collect();
     assert_eq!(ends, [(reason.code(), 1)]);
     let through = usize::from(reason.class() == Class::Delivered);
@@ -104,6 +108,33 @@ pub(super) fn carried(frame: &[u8], meta: &Meta, tag: TagEdit) -> Vec<u8> {
 pub(super) fn l3_behind_tag(frame: &[u8]) -> usize {
     let tagged = vlan::is_tag(u16::from_be_bytes([frame[12], frame[13]]));
     ethernet::LEN + if tagged { vlan::LEN } else { 0 }
+}
+
+/// A frame that is delivered as `outcome` says gets into its port's own VLAN, and into none that is another port's.
+pub(super) fn in_own_vlan(slot: PortSlot, outcome: &Outcome, tables: &HostTables) {
+    let port = tables.port(slot).expect("a port that is there");
+    let mut tags: Vec<Tag> = outcome.skb_tag.into_iter().collect();
+    let mut rest = &outcome.frame[ethernet::TYPE_OFFSET..];
+    while let [a, b, c, d, behind @ ..] = rest
+        && vlan::is_tag(u16::from_be_bytes([*a, *b]))
+    {
+        tags.push(Tag {
+            tpid: u16::from_be_bytes([*a, *b]),
+            tci: u16::from_be_bytes([*c, *d]),
+        });
+        rest = behind;
+    }
+    // Linux looks past tags with a priority alone, and 802.1ad has VLANs of its own.
+    let seen = tags.iter().find(|tag| tag.vid() != 0);
+    let seen = seen.filter(|tag| tag.tpid == vlan::TYPE_8021Q);
+    let seen = seen.map_or(0, |tag| tag.vid());
+    let key = PortKey::new(port.ifindex, seen);
+    let owner = tables.port_index.get(&key);
+    assert!(
+        owner.is_none_or(|owner| *owner == slot),
+        "into VLAN {seen}, which is {owner:?}'s: {}",
+        hex(&outcome.frame)
+    );
 }
 
 /// Bytes for a message.

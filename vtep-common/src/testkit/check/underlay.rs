@@ -20,7 +20,7 @@ use crate::{
     wire::{ethernet, vlan},
 };
 
-use super::common::{counted_once, hex, l3_behind_tag, untouched};
+use super::common::{counted_once, hex, in_own_vlan, l3_behind_tag, untouched};
 use super::headers::{destination_of, outer_headers};
 
 /// What must hold for a frame at an uplink.
@@ -41,9 +41,9 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
         let outcome = apply_uplink(frame, meta, tunnel::DecapStage::Xdp, &xdp);
         from_underlay(frame, meta, &xdp, &outcome, tables);
         match (at_xdp, at_tc) {
-            // Generic XDP cannot tell a GRO packet from one that is too big.
+            // Generic XDP cannot tell a GRO packet from one that is too big, and XDP does not read a tag.
             (Reason::LeftToTc, _) => assert!(
-                at_tc == Reason::TooBig
+                matches!(at_tc, Reason::TooBig | Reason::VlanHop)
                     || matches!(
                         at_tc.class(),
                         Class::Passed | Class::Continued | Class::Delivered
@@ -137,6 +137,7 @@ pub(super) fn from_underlay(
             let port = tables.port(deliver.slot).expect("a port that is there");
             assert_eq!(port.segment, decision.segment, "into its own segment");
             assert_eq!(port.ifindex, deliver.ifindex);
+            in_own_vlan(deliver.slot, outcome, tables);
             assert_eq!(outcome.action, Action::Redirect);
             let inner = &frame[deliver.strip..];
             let segment = tables.segment(decision.segment).expect("a segment");
@@ -165,7 +166,7 @@ pub(super) fn from_underlay(
             }
             assert_eq!(outcome.frame, want, "the inner frame behind its tags");
         }
-        Verdict::FloodPorts(_) => assert_eq!(outcome.action, Action::Drop),
+        Verdict::FloodPorts { .. } => assert_eq!(outcome.action, Action::Drop),
         Verdict::Leave(_) => untouched(frame, meta, reason, outcome),
         Verdict::Encap(_)
         | Verdict::ViaKernel(_)

@@ -15,7 +15,7 @@ use crate::{
     wire::{checksum::Sum, icmpv6, ipv6},
 };
 
-use super::common::{counted_once, hex, told, untouched};
+use super::common::{counted_once, hex, in_own_vlan, told, untouched};
 use super::encap::{encapsulated, same_port_for_any_payload};
 
 /// What must hold for a frame at a port.
@@ -73,6 +73,7 @@ pub(super) fn from_port(
             assert_eq!(port.segment, decision.segment, "into its own segment");
             assert_ne!(deliver.slot, decision.from_port, "never back");
             assert_eq!(deliver.strip, 0);
+            in_own_vlan(deliver.slot, &outcome, tables);
             assert_eq!(outcome.action, Action::Redirect);
         }
         Verdict::Flood(flood) => {
@@ -83,7 +84,7 @@ pub(super) fn from_port(
         Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
             panic!("not decided: {}", hex(frame))
         }
-        Verdict::FloodPorts(_) => panic!("to ports alone: {}", hex(frame)),
+        Verdict::FloodPorts { .. } => panic!("to ports alone: {}", hex(frame)),
         Verdict::Leave(_) => untouched(frame, meta, reason, &outcome),
     }
 }

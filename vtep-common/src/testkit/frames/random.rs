@@ -126,7 +126,12 @@ impl World {
             (uplink, 0, PLAIN),
         ];
         // Mostly dropped: seldom.
-        let limited = [(lone, 41, PLAIN), (lone, 42, PLAIN), (lone, 43, CROWDED)];
+        let limited = [
+            (lone, 41, PLAIN),
+            (lone, 42, PLAIN),
+            (lone, 43, CROWDED),
+            (lone, 44, PLAIN),
+        ];
         let (ifindex, vlan, number) = if rng.percent(8) {
             rng.pick(&limited)
         } else {
@@ -146,6 +151,9 @@ impl World {
                 insert_tag(&mut frame, wanted);
             }
         } else if rng.percent(20) {
+            if rng.percent(20) {
+                insert_tag(&mut frame, any_tag(rng));
+            }
             let any = any_tag(rng);
             if tc && rng.percent(50) {
                 tag = Some(any);
@@ -214,7 +222,9 @@ impl World {
             return frame;
         }
         let mut tags = Vec::new();
-        while tags.len() < 2 && rng.percent(8) {
+        // More where they are carried.
+        let tagged = if number == TRUNK { 40 } else { 8 };
+        while tags.len() < 2 && rng.percent(tagged) {
             tags.push(any_tag(rng));
         }
         let (ethertype, body) = any_body(rng);

@@ -72,6 +72,7 @@ const AT_UPLINK: &[Reason] = &[
     Reason::MacLimit,
     Reason::UnlistedSource,
     Reason::BadSource,
+    Reason::VlanHop,
 ];
 
 // The slow-path device has read the outer headers and merged ECN.
@@ -95,6 +96,7 @@ const AT_TUNNEL: &[Reason] = &[
     Reason::L2Control,
     Reason::MacLimit,
     Reason::UnlistedSource,
+    Reason::VlanHop,
 ];
 
 const AT_PORT: &[Reason] = &[
@@ -122,6 +124,8 @@ const AT_PORT: &[Reason] = &[
     Reason::MacLimit,
     Reason::SpoofedMac,
     Reason::Isolated,
+    Reason::BumRate,
+    Reason::VlanHop,
 ];
 
 const AT_PORT_XDP: &[Reason] = &[
@@ -141,4 +145,5 @@ const AT_PORT_XDP: &[Reason] = &[
     Reason::MacLimit,
     Reason::SpoofedMac,
     Reason::Isolated,
+    Reason::VlanHop,
 ];

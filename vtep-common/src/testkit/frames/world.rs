@@ -10,6 +10,7 @@ use crate::{
         id::{ListId, PeerId, PortSlot, SegmentId},
         neigh::NeighValue,
         peer::Peer,
+        policer::{Policed, Policer},
         port::Port,
         segment::Segment,
     },
@@ -96,6 +97,9 @@ pub const PORT_FULL: PortSlot = PortSlot::new(31);
 /// Slot of VLAN 43 at [`Interfaces::lone`].
 pub const PORT_CROWDED: PortSlot = PortSlot::new(32);
 
+/// Slot of VLAN 44 at [`Interfaces::lone`], whose floods are above its rate.
+pub const PORT_NOISY: PortSlot = PortSlot::new(33);
+
 /// A peer over IPv4.
 pub const PEER_V4: PeerId = PeerId::new(20);
 /// A peer over IPv6 that wants checksums.
@@ -124,6 +128,14 @@ pub const FRESH: u32 = 2_000;
 pub const FROZEN: u32 = 3_000;
 /// The stamp of an entry that was renewed just now, whatever time it is.
 const JUST_NOW: u64 = 1 << (30 + FdbValue::STAMP_SHIFT);
+
+/// A policer whose bucket holds nothing, at any time on any clock of the first 100 days.
+const USED_UP: Policer = Policer {
+    used_until: (1 << 62) - 1,
+    burst: 1 << 61,
+    cost: 1 << 40,
+    rate: 1,
+};
 
 /// Hosts that ARP and ND are answered for, in [`TRUNK`] and [`ROUTED`]; every other one is a router.
 pub const HOSTS: [&str; 4] = ["10.0.0.50", "10.0.0.51", "fd00::50", "fd00::51"];
@@ -276,7 +288,8 @@ impl World {
             };
             self.tables.add_port(slot, port);
         };
-        add(PORT_ACCESS, access, 0, PLAIN, Port::XDP_TARGET, 1500);
+        let within = Port::XDP_TARGET | Port::BUM_RATE;
+        add(PORT_ACCESS, access, 0, PLAIN, within, 1500);
         let apart = Port::ISOLATED;
         add(
             PORT_NARROW,
@@ -304,6 +317,16 @@ impl World {
         add(PORT_GUARDED, lone, 41, PLAIN, Port::GUARD_MAC, 1500);
         add(PORT_FULL, lone, 42, PLAIN, Port::FULL, 1500);
         add(PORT_CROWDED, lone, 43, CROWDED, 0, 1500);
+        add(PORT_NOISY, lone, 44, PLAIN, Port::BUM_RATE, 1500);
+        let mut police = |slot, what, policer| {
+            self.tables.policers.insert((slot, what), policer);
+        };
+        police(
+            PORT_ACCESS,
+            Policed::Bum,
+            Policer::frames(Policer::FRAMES.1),
+        );
+        police(PORT_NOISY, Policed::Bum, USED_UP);
     }
 
     fn add_peers(&mut self) {

@@ -24,8 +24,10 @@ use vtep_common::abi::{
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::{Policed, Policer},
     port::{Port, PortKey, PortName},
     segment::{Segment, SourceKey},
+    vlans::Vlans,
 };
 
 use self::interface::Known;
@@ -36,6 +38,9 @@ use super::{
     state::State,
 };
 use crate::model::PeerState;
+
+/// The policers of ports.
+pub type PolicerEntries = Vec<((PortSlot, Policed), Policer)>;
 
 /// What the pinned maps hold. Slots that are not in use may be left out.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +53,10 @@ pub struct Dump {
     pub port_index: Vec<(PortKey, PortSlot)>,
     /// `PORTS`.
     pub ports: Vec<(PortSlot, Port)>,
+    /// `POLICERS`. Earlier builds have left none.
+    pub policers: PolicerEntries,
+    /// `TRUNKS`. Earlier builds have left none.
+    pub trunks: Vec<(Ifindex, Vlans)>,
     /// `PORT_NAMES`. Earlier builds have left none.
     pub port_names: Vec<(PortSlot, PortName)>,
     /// Of each interface that was a port, whether the one that has its number is the one that it was. Nobody can say so of others.
@@ -105,6 +114,7 @@ impl State {
         adoption.locals(dump);
         adoption.segments(dump);
         adoption.ports(dump, links);
+        adoption.rates(dump);
         adoption.peers(dump, links);
         adoption.groups(dump);
         let lists = adoption.lists(dump);
@@ -223,6 +233,7 @@ impl Adoption {
                 self.early.push(Write::PortName(slot, text));
             }
         }
+        self.trunks(dump);
         // All ports of an interface have its one hook; a daemon that was killed may have changed only some.
         let devices: Vec<Ifindex> = self.state.ports.devices().map(|(at, _)| at).collect();
         for ifindex in devices {
@@ -242,6 +253,27 @@ impl Adoption {
                 self.late.push(Write::PortName(slot, PortName::default()));
             }
         }
+    }
+
+    /// Brings in line which VLANs of each interface have a port. The flag of the untagged port follows from that.
+    fn trunks(&mut self, dump: &Dump) {
+        let devices = self.state.ports.devices();
+        let trunks = devices.filter(|(_, device)| device.is_trunk());
+        let mut wanted: HashMap<Ifindex, Vlans> = trunks
+            .map(|(ifindex, device)| (ifindex, device.trunk()))
+            .collect();
+        for &(ifindex, found) in &dump.trunks {
+            match wanted.remove(&ifindex) {
+                Some(vlans) if vlans == found => {}
+                Some(vlans) => self
+                    .early
+                    .push(Write::Trunk(ifindex, Some(Box::new(vlans)))),
+                None => self.late.push(Write::Trunk(ifindex, None)),
+            }
+        }
+        let missing = wanted.into_iter();
+        self.early
+            .extend(missing.map(|(ifindex, vlans)| Write::Trunk(ifindex, Some(Box::new(vlans)))));
     }
 
     fn peers(&mut self, dump: &Dump, links: &HashMap<Ifindex, LinkFacts>) {

@@ -1,10 +1,12 @@
-//! Taking over what the data path is told of limits, and of the VTEPs that packets are taken from.
+//! Taking over what the data path is told of limits and rates, and of the VTEPs that packets are taken from.
 
 use std::collections::HashSet;
 
 use vtep_common::abi::{
     addr::MacAddr,
     id::{PortSlot, SegmentId},
+    policer::{Policed, Policer},
+    port::Port,
     segment::{Segment, SourceKey},
 };
 
@@ -12,7 +14,10 @@ use super::{Adoption, Dump};
 use crate::control::{
     effect::{Effect, Write},
     ops::limit,
-    record::sources::SourceTable,
+    record::{
+        rates::{is_possible, policer},
+        sources::SourceTable,
+    },
     state::State,
 };
 
@@ -35,6 +40,35 @@ impl Adoption {
             limit::sync_port(ports, fdb, slot, &mut out);
         }
         self.early.append(&mut out.writes);
+    }
+
+    /// Takes over the rates of ports. What a port's flags do not lead to was half set, or half taken away.
+    pub(crate) fn rates(&mut self, dump: &Dump) {
+        let State { ports, rates, .. } = &mut self.state;
+        for &((slot, what), pod) in &dump.policers {
+            let has = ports.get(slot).is_some_and(|port| port.has(what.flag()));
+            if !has || !is_possible(what, pod.rate) {
+                let none = Write::Policer(slot, what, Policer::NONE);
+                self.late.push(none);
+                continue;
+            }
+            rates.set(slot, what, pod.rate);
+            let wanted = policer(what, pod.rate);
+            if (wanted.burst, wanted.cost) != (pod.burst, pod.cost) {
+                self.early.push(Write::Policer(slot, what, wanted));
+            }
+        }
+        let all: Vec<(PortSlot, Port)> = ports.iter().map(|(slot, port)| (slot, *port)).collect();
+        for (slot, old) in all {
+            let mut port = old;
+            for what in Policed::ALL {
+                port.set(what.flag(), rates.get(slot, what) != 0);
+            }
+            if port != old {
+                ports.set(slot, port);
+                self.early.push(Write::Port(slot, port));
+            }
+        }
     }
 
     /// Counts anew what names which VTEP, and brings the map in line with that.

@@ -1,8 +1,11 @@
 //! Interfaces with ports: which there are, and what happens to them.
 
+use std::collections::BTreeSet;
+
 use vtep_common::abi::{
     id::{Ifindex, PortSlot},
     port::{Port, PortName},
+    vlans::Vlans,
 };
 
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
         effect::{Attachment, Effect, Write},
         record::{
             facts::LinkFacts,
-            ports::Ports,
+            ports::{Device, Ports},
             run::{Run, Scope},
         },
         state::State,
@@ -53,8 +56,39 @@ pub(crate) fn unregister(ports: &mut Ports, slot: PortSlot, out: &mut Effect) {
     out.detach.extend(unused);
 }
 
-/// Frees the slot of a port that nothing refers to any more.
-pub(crate) fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut Effect) {
+/// Says which VLANs of an interface have a port each, and tells its untagged port whether there are any.
+pub(crate) fn sync_trunk(ports: &mut Ports, ifindex: Ifindex, out: &mut Effect) {
+    let device = ports.device(ifindex);
+    let vlans = device.map_or(Vlans::of([]), Device::trunk);
+    let untagged = device.and_then(|device| device.port(0));
+    let value = (!vlans.is_empty()).then(|| Box::new(vlans));
+    out.write(Write::Trunk(ifindex, value));
+    if let Some(slot) = untagged {
+        let mut port = ports[slot];
+        port.set(Port::TRUNK, !vlans.is_empty());
+        if ports.set(slot, port) {
+            out.write(Write::Port(slot, port));
+        }
+    }
+}
+
+/// Frees the slots of ports that nothing refers to any more, and says so where they had VLANs of an interface.
+pub(crate) fn free_all(ports: &mut Ports, run: &mut Run, slots: &[PortSlot], out: &mut Effect) {
+    let tagged = slots.iter().map(|&slot| ports[slot]);
+    let trunks: BTreeSet<u32> = tagged
+        .filter(|port| port.vlan != 0)
+        .map(|port| port.ifindex)
+        .collect();
+    for &slot in slots {
+        free(ports, run, slot, out);
+    }
+    for ifindex in trunks {
+        sync_trunk(ports, Ifindex::new(ifindex), out);
+    }
+}
+
+/// Frees the slot of a port.
+fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut Effect) {
     ports.remove(slot);
     run.added.remove(&slot);
     run.announced.remove(&slot);

@@ -11,6 +11,7 @@ pub(crate) mod neigh;
 pub(crate) mod nexthop;
 pub(crate) mod peer;
 pub(crate) mod port;
+pub(crate) mod rate;
 pub(crate) mod refuse;
 pub(crate) mod source;
 pub(crate) mod vni;

@@ -9,7 +9,11 @@ use vtep_common::abi::{
     port::{Port, PortKey, PortName},
 };
 
-use super::{address, entry, find, flood, limit, link, refuse};
+use super::{
+    address, entry, find, flood, limit, link,
+    rate::{self, Rates},
+    refuse,
+};
 use crate::{
     control::{
         effect::{Attachment, Effect, Write},
@@ -23,14 +27,15 @@ use crate::{
         state::State,
     },
     model::{
-        Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow, PortSpec, Refusal,
-        VlanId,
+        FrameRate, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow, PortSpec,
+        Refusal, VlanId,
     },
 };
 
 /// A port as a row, with the name and the hook of its device.
 pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) -> PortRow {
     let port = &state.ports[slot];
+    let rates = Rates::of(&state.rates, slot);
     let delivery = if port.has(Port::XDP_TARGET) {
         "xdp"
     } else {
@@ -49,6 +54,7 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         isolated: port.has(Port::ISOLATED),
         guard: guard(port),
         over_limit: over_limit(port),
+        bum_rate: (rates.bum != FrameRate::OFF).then_some(rates.bum),
     }
 }
 
@@ -124,6 +130,7 @@ pub(crate) fn add(
         isolated,
         guard: wanted_guard,
         over_limit: wanted_over_limit,
+        bum_rate,
     } = spec;
     let facts = links.link(dev).ok_or_else(|| {
         Refusal::not_found(format!(
@@ -176,11 +183,14 @@ pub(crate) fn add(
         max_macs,
         ..Port::default()
     };
+    let is_trunk = device.is_some_and(Device::is_trunk);
+    port.set(Port::TRUNK, vlan.is_none() && is_trunk);
     port.set(Port::ISOLATED, isolated.unwrap_or(false));
     port.set(Port::GUARD_MAC, *wanted_guard == Some(PortGuard::Mac));
     let floods = *wanted_over_limit == Some(OverLimit::Flood);
     port.set(Port::OVER_LIMIT_FLOOD, floods);
     check_guard(&port, &macs)?;
+    let rates = Rates::of_new(*bum_rate);
     take_facts(&mut port, &facts);
     let mut out = Effect {
         writes: state.link_changed(&facts),
@@ -198,8 +208,14 @@ pub(crate) fn add(
         });
     }
     let slot = state.ports.insert(port, &facts);
+    // There is none to take away.
+    rate::set(&mut state.rates, slot, &mut port, rates, &mut out);
+    state.ports.set(slot, port);
     let now = state.run.now;
     state.run.added.insert(slot, now);
+    if vlan.is_some() {
+        link::sync_trunk(&mut state.ports, ifindex, &mut out);
+    }
     out.write(Write::ClearPortCounters(slot));
     out.write(Write::PortName(slot, PortName::new(&facts.name)));
     out.write(Write::Port(slot, port));
@@ -221,6 +237,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         isolated,
         guard: wanted_guard,
         over_limit: wanted_over_limit,
+        bum_rate,
     } = change;
     let (ifindex, device) = find::device(&state.ports, dev)?;
     let slot = device
@@ -260,6 +277,8 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
     let new_over_limit = wanted_over_limit.unwrap_or_else(|| over_limit(&old));
     port.set(Port::OVER_LIMIT_FLOOD, new_over_limit == OverLimit::Flood);
     check_guard(&port, &macs)?;
+    let old_rates = Rates::of(&state.rates, slot);
+    let rates = old_rates.with(*bum_rate);
 
     let mut out = Effect::default();
     if moves {
@@ -270,9 +289,11 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         }
     }
     port.set(Port::FULL, state.ports[slot].has(Port::FULL));
+    let late = rate::set(&mut state.rates, slot, &mut port, rates, &mut out);
     if state.ports.set(slot, port) {
         out.write(Write::Port(slot, state.ports[slot]));
     }
+    out.writes.extend(late);
     if moves {
         join_vni(state, slot, macs, &ips, &mut out);
     } else {
@@ -295,6 +316,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
                 isolated: Some(old.has(Port::ISOLATED)),
                 guard: Some(guard(&old)),
                 over_limit: Some(over_limit(&old)),
+                bum_rate: Some(old_rates.bum),
             }),
         });
     }
@@ -453,5 +475,6 @@ pub(crate) fn leave_vni(state: &mut State, slot: PortSlot, out: &mut Effect) {
 pub(crate) fn remove(state: &mut State, slot: PortSlot, out: &mut Effect) {
     link::unregister(&mut state.ports, slot, out);
     leave_vni(state, slot, out);
-    link::free(&mut state.ports, &mut state.run.0, slot, out);
+    link::free_all(&mut state.ports, &mut state.run.0, &[slot], out);
+    rate::forget(&mut state.rates, slot, out);
 }

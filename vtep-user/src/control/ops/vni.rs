@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vtep_common::abi::{addr::MacAddr, id::SegmentId, segment::Segment};
 
-use super::{entry, find, flood, limit, link, neigh, peer, source};
+use super::{entry, find, flood, limit, link, neigh, peer, rate, source};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -127,8 +127,9 @@ pub(crate) fn del(state: &mut State, vni: Vni) -> Result<Effect, Refusal> {
     for list in lists {
         out.write(Write::Flood(list, None));
     }
+    link::free_all(&mut state.ports, &mut state.run.0, &slots, &mut out);
     for slot in slots {
-        link::free(&mut state.ports, &mut state.run.0, slot, &mut out);
+        rate::forget(&mut state.rates, slot, &mut out);
     }
     source::forget(state, number, &mut out);
     state.run.moves.forget_all(|key| key.segment() == number);

@@ -24,6 +24,7 @@ pub(crate) mod peer;
 pub(crate) mod peers;
 pub(crate) mod ports;
 pub(crate) mod queue;
+pub(crate) mod rates;
 pub(crate) mod run;
 pub(crate) mod segments;
 pub(crate) mod settings;

@@ -8,6 +8,7 @@ use std::{
 use vtep_common::abi::{
     id::{Ifindex, PortSlot, SegmentId},
     port::{Port, PortKey},
+    vlans::Vlans,
 };
 
 use super::{facts::LinkFacts, numbered::Numbered, settings, slots::Slots};
@@ -33,6 +34,16 @@ impl Device {
     /// Its ports, by VLAN.
     pub(crate) fn ports(&self) -> impl Iterator<Item = (u16, PortSlot)> {
         self.slots.iter().map(|(&vlan, &slot)| (vlan, slot))
+    }
+
+    /// The VLANs that have a port each, its untagged frames apart.
+    pub(crate) fn trunk(&self) -> Vlans {
+        Vlans::of(self.slots.keys().copied().filter(|&vlan| vlan != 0))
+    }
+
+    /// Whether there are any of those.
+    pub(crate) fn is_trunk(&self) -> bool {
+        self.slots.keys().any(|&vlan| vlan != 0)
     }
 
     /// The VLANs that it has ports for.
@@ -200,6 +211,7 @@ impl Ports {
             let port = &mut self.slots[slot];
             let old = *port;
             port.hook = settings::hook_code(device.hook);
+            port.set(Port::TRUNK, port.vlan == 0 && device.is_trunk());
             take_facts(port, facts);
             if *port != old {
                 changed.push((slot, *port));

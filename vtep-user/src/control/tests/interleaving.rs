@@ -22,6 +22,7 @@ use vtep_common::{
         neigh::{NeighKey, NeighValue},
         nexthop::NexthopValue,
         peer::Peer,
+        policer::{Policed, Policer},
         port::{Port, PortKey},
         segment::Segment,
         uplink::UplinkWord,
@@ -30,7 +31,10 @@ use vtep_common::{
         port::PortStage,
         tunnel::{DecapStage, TunnelKey},
     },
-    frame::packet::{Meta, Tag},
+    frame::{
+        packet::{Meta, Tag},
+        vlan::ShownVlan,
+    },
     runtime::tables::Tables,
     sim::{
         HostTables, decide_port, decide_tunnel, decide_uplink,
@@ -193,8 +197,20 @@ impl Tables for Moving<'_> {
         self.next().is_uplink(word)
     }
 
+    fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool {
+        self.next().is_mapped(ifindex, vlan)
+    }
+
+    fn policer(&self, slot: PortSlot, what: Policed) -> Policer {
+        self.next().policer(slot, what)
+    }
+
     fn now(&self) -> u64 {
         START
+    }
+
+    fn tick(&self) -> u64 {
+        0
     }
 }
 
@@ -218,8 +234,15 @@ fn host_tables(model: &Model) -> HostTables {
             .map(|((bits, key), value)| (*bits, *key, *value))
             .collect(),
         sources: model.sources.iter().map(|key| key.parts()).collect(),
+        policers: model.policers.clone().into_iter().collect(),
+        trunks: model
+            .trunks
+            .iter()
+            .map(|(at, vlans)| (*at, **vlans))
+            .collect(),
         uplinks: [(UPLINK.get(), Underlay::DESTINATION)].into(),
         now: START,
+        tick: 0,
     }
 }
 

@@ -484,6 +484,7 @@ pub(super) fn port_spec(dev: &str, number: u32) -> PortSpec {
         isolated: None,
         guard: None,
         over_limit: None,
+        bum_rate: None,
     }
 }
 

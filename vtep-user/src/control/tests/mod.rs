@@ -10,5 +10,6 @@ mod model;
 mod modes;
 mod policy;
 mod random;
+mod rates;
 mod room;
 mod rules;

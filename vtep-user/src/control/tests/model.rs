@@ -10,13 +10,15 @@ use vtep_common::abi::{
     config::Config,
     fdb::{FdbKey, FdbTarget, FdbValue},
     flood::FloodList,
-    id::{ListId, PeerId, PortSlot, SegmentId},
+    id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
     map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
     neigh::{NeighKey, NeighOrigin, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
+    policer::{Policed, Policer},
     port::{Port, PortKey, PortName},
     segment::{Segment, SourceKey},
+    vlans::Vlans,
 };
 
 use super::super::{Dump, Write};
@@ -31,6 +33,8 @@ pub(super) struct Model {
     pub(super) segments: BTreeMap<SegmentId, Segment>,
     pub(super) port_index: HashMap<PortKey, PortSlot>,
     pub(super) ports: BTreeMap<PortSlot, Port>,
+    pub(super) policers: BTreeMap<(PortSlot, Policed), Policer>,
+    pub(super) trunks: HashMap<Ifindex, Box<Vlans>>,
     pub(super) port_names: BTreeMap<PortSlot, PortName>,
     pub(super) fdb: HashMap<FdbKey, FdbValue>,
     /// Entries of the FDB that mean nothing.
@@ -87,6 +91,11 @@ impl Model {
                 );
                 slot(&mut self.ports, *number, used);
             }
+            Write::Policer(number, what, policer) => {
+                let policer = (policer.rate != 0).then_some(*policer);
+                slot(&mut self.policers, (*number, *what), policer);
+            }
+            Write::Trunk(ifindex, vlans) => set(&mut self.trunks, *ifindex, vlans.clone()),
             Write::PortName(number, name) => {
                 let name = (!name.is_none()).then_some(*name);
                 slot(&mut self.port_names, *number, name);
@@ -134,6 +143,14 @@ impl Model {
                 port.is_some_and(|port| (port.ifindex, port.vlan) == (key.ifindex, key.vlan)),
                 key,
             );
+        }
+        for key in self.port_index.keys().filter(|key| key.vlan != 0) {
+            let trunk = self.trunks.get(&Ifindex::new(key.ifindex));
+            has(trunk.is_some_and(|vlans| vlans.has(key.vlan)), key);
+            let untagged = PortKey::new(key.ifindex, 0);
+            if let Some(slot) = self.port_index.get(&untagged) {
+                has(self.ports[slot].has(Port::TRUNK), key);
+            }
         }
         for port in self.ports.values() {
             has(self.segments.contains_key(&port.segment), port);
@@ -321,6 +338,7 @@ impl Model {
         let groups = groups.filter(|peer| peer.has(Peer::MULTICAST));
         assert_eq!(self.groups, groups.map(|peer| peer.addr).collect());
 
+        self.check_trunks();
         let mut hooks = HashMap::new();
         for port in self.ports.values() {
             let hook = *hooks.entry(port.ifindex).or_insert(port.hook);
@@ -340,6 +358,24 @@ impl Model {
                 assert_eq!(peer.local.is_v6(), v6);
             }
         }
+    }
+
+    /// What is said of trunks is what the ports say.
+    fn check_trunks(&self) {
+        let mut vlans: HashMap<Ifindex, Vec<u16>> = HashMap::new();
+        for port in self.ports.values().filter(|port| port.vlan != 0) {
+            let ifindex = Ifindex::new(port.ifindex);
+            vlans.entry(ifindex).or_default().push(port.vlan);
+        }
+        for port in self.ports.values() {
+            let is_trunk = port.vlan == 0 && vlans.contains_key(&Ifindex::new(port.ifindex));
+            assert_eq!(port.has(Port::TRUNK), is_trunk, "{port:?}");
+        }
+        let want = vlans.into_iter();
+        let want: HashMap<_, _> = want
+            .map(|(ifindex, vlans)| (ifindex, Box::new(Vlans::of(vlans))))
+            .collect();
+        assert_eq!(self.trunks, want);
     }
 
     /// The ports on a list are those of its VNI, all of them, each once.
@@ -362,6 +398,12 @@ impl Model {
             segments: pairs(&self.segments),
             port_index: pairs(&self.port_index),
             ports: pairs(&self.ports),
+            policers: pairs(&self.policers),
+            trunks: self
+                .trunks
+                .iter()
+                .map(|(at, vlans)| (*at, **vlans))
+                .collect(),
             port_names: pairs(&self.port_names),
             attached: HashMap::new(),
             fdb: self

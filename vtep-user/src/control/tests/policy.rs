@@ -4,12 +4,14 @@ use vtep_common::abi::{
     id::{PeerId, SegmentId},
     port::Port,
     segment::{Segment, SourceKey},
+    vlans::Vlans,
 };
 
-use super::super::{Limits, Write};
+use super::super::{Effect, Limits, Write};
 use super::lab::{From::Vtep, *};
 use crate::model::{
-    FdbFilter, Mode, NexthopSpec, Op, OverLimit, PortChange, PortGuard, PortSpec, Sources, VniSpec,
+    FdbFilter, Mode, NexthopSpec, Op, OverLimit, PortChange, PortGuard, PortPart, PortSpec,
+    Sources, VlanId, VniSpec,
 };
 
 const A: &str = "02:00:00:00:00:0a";
@@ -281,4 +283,89 @@ fn a_vni_at_its_limit_lets_others_pass_unless_they_are_to_be_dropped() {
         ..FdbFilter::default()
     }));
     assert!(!full(&lab));
+}
+
+/// A port for a VLAN of a device.
+fn vlan_add(dev: &str, number: u32, vlan: u16) -> Op {
+    Op::PortAdd(Box::new(PortSpec {
+        vlan: VlanId::new(vlan),
+        ..port_spec(dev, number)
+    }))
+}
+
+/// Where the writes of a change say a thing.
+fn place(effect: &Effect, is_it: impl Fn(&Write) -> bool) -> usize {
+    effect.writes.iter().position(is_it).expect("it is written")
+}
+
+#[test]
+fn the_untagged_port_knows_of_the_vlans_beside_it_before_they_have_frames() {
+    let mut lab = lab();
+    let trunk = |lab: &Lab| lab.port("tap0").has(Port::TRUNK);
+    assert!(!trunk(&lab));
+
+    let added = lab.done(&vlan_add("tap0", 100, 20));
+    assert!(trunk(&lab) && !lab.port("tap1").has(Port::TRUNK));
+    let known = place(&added, |write| matches!(write, Write::Trunk(_, Some(_))));
+    let told = place(
+        &added,
+        |write| matches!(write, Write::Port(_, port) if port.has(Port::TRUNK)),
+    );
+    let taken = place(&added, |write| {
+        matches!(write, Write::PortIndex(_, Some(_)))
+    });
+    assert!(known < taken && told < taken);
+
+    // The key goes first: for a moment the VLAN is nobody's.
+    lab.done(&vlan_add("tap0", 100, 30));
+    let part = |vlan| PortPart {
+        vlan: VlanId::new(vlan),
+        vni: None,
+    };
+    let del = |vlan| Op::PortDel {
+        dev: "tap0".to_owned(),
+        part: part(vlan),
+    };
+    let gone = lab.done(&del(20));
+    let free = place(&gone, |write| matches!(write, Write::PortIndex(_, None)));
+    let forgotten = place(&gone, |write| matches!(write, Write::Trunk(..)));
+    assert!(free < forgotten && trunk(&lab));
+    lab.done(&del(30));
+    assert!(!trunk(&lab) && lab.maps.trunks.is_empty());
+}
+
+#[test]
+fn an_untagged_port_that_comes_later_knows_as_well() {
+    let mut lab = Lab::new();
+    lab.done(&vni_add_with(100, VniSpec::default()));
+    lab.done(&vlan_add("tap0", 100, 20));
+    lab.done(&port_add("tap0", 100));
+    let untagged = |port: &&Port| port.vlan == 0;
+    let port = lab.maps.ports.values().find(untagged).unwrap();
+    assert!(port.has(Port::TRUNK));
+}
+
+#[test]
+fn a_daemon_that_takes_over_says_which_vlans_have_ports() {
+    let mut lab = lab();
+    lab.done(&vlan_add("tap0", 100, 20));
+    // As an earlier build left it, and with one that is nobody's.
+    let stray = Ifindex::new(99);
+    let ours = std::mem::take(&mut lab.maps.trunks);
+    lab.maps.trunks.insert(stray, Box::new(Vlans::of([7])));
+    let flagged = lab.port("tap0");
+    for port in lab.maps.ports.values_mut() {
+        port.set(Port::TRUNK, false);
+    }
+
+    let adopted = lab.adopt();
+
+    assert_eq!(adopted.state, lab.state);
+    for (ifindex, vlans) in ours {
+        let write = Write::Trunk(ifindex, Some(vlans));
+        assert!(adopted.writes.contains(&write), "{write:?}");
+    }
+    assert!(adopted.writes.contains(&Write::Trunk(stray, None)));
+    let told = |write: &Write| matches!(write, Write::Port(_, port) if *port == flagged);
+    assert!(adopted.writes.iter().any(told));
 }

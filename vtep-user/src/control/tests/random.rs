@@ -11,9 +11,9 @@ use super::{
     lab::*,
 };
 use crate::model::{
-    Duplicates, FdbDel, FdbFilter, FdbSpec, Flood, MacAddr, Mode, NeighDel, NeighSpec, NexthopDel,
-    NexthopSpec, Op, OverLimit, PeerSpec, PortChange, PortGuard, PortHook, PortPart, PortSpec,
-    Sources, VlanId, Vni, VniSpec,
+    Duplicates, FdbDel, FdbFilter, FdbSpec, Flood, FrameRate, MacAddr, Mode, NeighDel, NeighSpec,
+    NexthopDel, NexthopSpec, Op, OverLimit, PeerSpec, PortChange, PortGuard, PortHook, PortPart,
+    PortSpec, Sources, VlanId, Vni, VniSpec,
 };
 
 /// Tables so small that they fill up.
@@ -149,10 +149,18 @@ fn any_over_limit() -> impl Strategy<Value = Option<OverLimit>> {
     option::of(select(&[OverLimit::Drop, OverLimit::Flood][..]))
 }
 
-/// Isolation, guard, and what happens above the limit.
-fn any_policy() -> impl Strategy<Value = (Option<bool>, Option<PortGuard>, Option<OverLimit>)> {
+/// Isolation, guard, what happens above the limit, and the rate of floods.
+type Policy = (
+    Option<bool>,
+    Option<PortGuard>,
+    Option<OverLimit>,
+    Option<FrameRate>,
+);
+
+fn any_policy() -> impl Strategy<Value = Policy> {
     let guard = option::of(select(&[PortGuard::Off, PortGuard::Mac][..]));
-    (any::<Option<bool>>(), guard, any_over_limit())
+    let bum_rate = option::of((0_u64..3).prop_map(|rate| FrameRate::new(rate).unwrap()));
+    (any::<Option<bool>>(), guard, any_over_limit(), bum_rate)
 }
 
 fn any_port() -> impl Strategy<Value = Op> {
@@ -167,7 +175,7 @@ fn any_port() -> impl Strategy<Value = Op> {
         any_policy(),
     );
     spec.prop_map(
-        |(dev, vni, vlan, hook, macs, ips, max_macs, (isolated, guard, over_limit))| {
+        |(dev, vni, vlan, hook, macs, ips, max_macs, (isolated, guard, over_limit, bum_rate))| {
             Op::PortAdd(Box::new(PortSpec {
                 dev,
                 vni,
@@ -179,6 +187,7 @@ fn any_port() -> impl Strategy<Value = Op> {
                 isolated,
                 guard,
                 over_limit,
+                bum_rate,
             }))
         },
     )
@@ -196,19 +205,22 @@ fn any_port_change() -> impl Strategy<Value = Op> {
         any_policy(),
     );
     change.prop_map(
-        |(dev, vni, vlan, hook, macs, ips, max_macs, (isolated, guard, over_limit))| Op::PortSet {
-            dev,
-            change: Box::new(PortChange {
-                vlan,
-                vni,
-                hook,
-                macs,
-                ips,
-                max_macs,
-                isolated,
-                guard,
-                over_limit,
-            }),
+        |(dev, vni, vlan, hook, macs, ips, max_macs, (isolated, guard, over_limit, bum_rate))| {
+            Op::PortSet {
+                dev,
+                change: Box::new(PortChange {
+                    vlan,
+                    vni,
+                    hook,
+                    macs,
+                    ips,
+                    max_macs,
+                    isolated,
+                    guard,
+                    over_limit,
+                    bum_rate,
+                }),
+            }
         },
     )
 }

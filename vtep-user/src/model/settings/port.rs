@@ -10,7 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
-use crate::model::{MacAddr, OverLimit, Parameters, PortGuard, PortHook, VlanId, Vni, limits};
+use crate::model::{
+    FrameRate, MacAddr, OverLimit, Parameters, PortGuard, PortHook, VlanId, Vni, limits,
+};
 
 /// A device, or one VLAN of it, to put into a VNI.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -45,6 +47,9 @@ pub struct PortSpec {
     /// What happens to frames from MACs above the limit; absent for `drop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over_limit: Option<OverLimit>,
+    /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; 0 for any number, absent for 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bum_rate: Option<FrameRate>,
 }
 
 /// What is given of a new port.
@@ -103,6 +108,13 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             "--over-limit",
             "What happens to frames from new MACs when --max-macs is reached"
         ),
+        setting!(
+            PortSpec,
+            bum_rate,
+            "--bum-rate",
+            "Most broadcast, unknown unicast and multicast frames that it may have flooded in a second (1000)"
+        )
+        .negative(),
     ],
     rules: &[],
 };
@@ -120,6 +132,7 @@ impl Parameters for PortSpec {
             isolated: None,
             guard: None,
             over_limit: None,
+            bum_rate: None,
         }
     }
 }
@@ -156,6 +169,9 @@ pub struct PortChange {
     /// What happens to frames from MACs above the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over_limit: Option<OverLimit>,
+    /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; 0 for any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bum_rate: Option<FrameRate>,
 }
 
 /// What is given of a port to change.
@@ -213,6 +229,13 @@ pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
             "--over-limit",
             "What happens to frames from new MACs when --max-macs is reached"
         ),
+        setting!(
+            PortChange,
+            bum_rate,
+            "--bum-rate",
+            "Most broadcast, unknown unicast and multicast frames that it may have flooded in a second"
+        )
+        .negative(),
     ],
     rules: &[Rule::Something {
         besides: &["--vlan"],
@@ -289,6 +312,8 @@ pub struct PortRow {
     pub guard: PortGuard,
     /// What happens to frames from MACs above the limit.
     pub over_limit: OverLimit,
+    /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; `null` for any number.
+    pub bum_rate: Option<FrameRate>,
 }
 
 impl Row for PortRow {
@@ -305,5 +330,6 @@ impl Row for PortRow {
         column!(isolated, on_off),
         column!(guard, text),
         column!(over_limit, text),
+        column!(bum_rate, optional),
     ];
 }
