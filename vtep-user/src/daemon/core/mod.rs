@@ -111,6 +111,8 @@ impl Core {
         }
         self.refresh_own_macs();
         self.refresh_uplink_macs()?;
+        // Before numbers are given out: what frames have said so far is of those that are in use.
+        while self.read_events().await == Backlog::MoreWaits {}
         self.refresh_own_addresses().await?;
         let (groups, locals) = (self.state.groups(), self.state.locals());
         self.groups.adopt(groups, &self.uplinks, locals).await;
