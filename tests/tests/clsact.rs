@@ -9,6 +9,7 @@ use vtep_tests::lab::ns::{self, Ns};
 use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, SECOND, VM, Wire};
 use vtep_tests::lab::{GREEN, Kind, Lab, UPLINK, Vm};
+use vtep_tests::link::offload::set_vlan_offload;
 use vtep_tests::link::tap::Tap;
 use vtep_tests::need_root;
 use vtep_tests::traffic::checks;
@@ -316,6 +317,9 @@ fn a_first_start_that_fails_leaves_no_filter() {
     binary::without_tcx();
     let ns = Ns::new("fails");
     ns.ip("link add name up0 type veth peer name far0\nlink set up0 up\naddr add 198.18.0.1/24 dev up0");
+    for end in [UPLINK, "far0"] {
+        set_vlan_offload(&ns, end, false);
+    }
     // Which has no XDP of its own: the start fails when the first uplink has its program.
     ns.ip("link add up1 type bridge\nlink set up1 up");
     let native = "--uplink-hook xdp --xdp-mode native";

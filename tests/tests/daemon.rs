@@ -148,7 +148,7 @@ type Fixture<'a> = (&'a [&'a str], &'a str, Option<&'a str>, Option<&'a str>);
 /// Starts a daemon on a new veth; returns what it says of its uplink, and what the kernel does.
 fn uplink_of(args: &[&str]) -> (Value, String) {
     let (ns, far) = (Ns::new("uplink"), Ns::new("far"));
-    ns.veth(UPLINK, &far, "far0");
+    ns.veth_for_xdp(UPLINK, &far, "far0");
     ns.ip(&format!("addr add 198.18.0.1/24 dev {UPLINK}"));
     let daemon = Daemon::start(&ns, &[&["--iface", UPLINK], args].concat());
     let status = daemon.status();

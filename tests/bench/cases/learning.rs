@@ -110,8 +110,8 @@ impl Learner {
                 ns.sysctl(&format!("ipv6/conf/{area}/disable_ipv6"), "1");
             }
         }
-        here.veth("up0", &far, "far0");
-        here.veth("p0", &vm, "eth0");
+        here.veth_for_xdp("up0", &far, "far0");
+        here.veth_for_xdp("p0", &vm, "eth0");
         here.ip(&format!("addr add {HERE}/24 dev up0"));
         let far_mac = far.mac("far0");
         here.ip(&format!(

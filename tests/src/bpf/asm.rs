@@ -42,6 +42,7 @@ pub enum Helper {
     MapLookupElem = 1,
     PrandomU32 = 7,
     TailCall = 12,
+    SkbVlanPush = 18,
     Redirect = 23,
     SkbChangeHead = 43,
     XdpAdjustHead = 44,

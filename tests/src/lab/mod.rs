@@ -161,7 +161,7 @@ impl Lab {
             .map(|(number, kind)| {
                 let ns = Ns::new(&format!("hv{number}"));
                 let fabric_dev = format!("hv{number}");
-                ns.veth(UPLINK, &fabric, &fabric_dev);
+                ns.veth_for_xdp(UPLINK, &fabric, &fabric_dev);
                 ns.ip(&format!("link set {UPLINK} mtu {mtu}"));
                 fabric.ip(&format!("link set {fabric_dev} mtu {mtu}"));
                 let ip = connect(underlay, number, &ns, &fabric, &fabric_dev);

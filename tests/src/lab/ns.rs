@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::link::offload::set_vlan_offload;
+
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A name that no other test process and no other call in this one uses.
@@ -148,6 +150,13 @@ impl Ns {
         ));
         self.ip(&format!("link set {dev} up"));
         far.ip(&format!("link set {far_dev} up"));
+    }
+
+    /// The same, with VLAN tags left in the frames: XDP sees them.
+    pub fn veth_for_xdp(&self, dev: &str, far: &Self, far_dev: &str) {
+        self.veth(dev, far, far_dev);
+        set_vlan_offload(self, dev, false);
+        set_vlan_offload(far, far_dev, false);
     }
 
     /// The index of a device.

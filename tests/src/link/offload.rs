@@ -53,6 +53,26 @@ pub fn set_gro(ns: &Ns, dev: &str, on: bool) {
 ///
 /// If the device does not do as told.
 pub fn set_segmentation(ns: &Ns, dev: &str, on: bool) {
+    set_features(ns, dev, takes_gso, on);
+}
+
+/// Has a device keep VLAN tags beside the frames that it receives and sends, or leave them in the frames, where XDP sees them.
+///
+/// # Panics
+///
+/// If the device does not do as told.
+pub fn set_vlan_offload(ns: &Ns, dev: &str, on: bool) {
+    const VLAN: [&str; 4] = [
+        "rx-vlan-hw-parse",
+        "rx-vlan-stag-hw-parse",
+        "tx-vlan-hw-insert",
+        "tx-vlan-stag-hw-insert",
+    ];
+    set_features(ns, dev, |name| VLAN.contains(&name), on);
+}
+
+/// Turns the features that are meant on or off.
+fn set_features(ns: &Ns, dev: &str, is_meant: impl Fn(&str) -> bool, on: bool) {
     let socket = asking(ns);
     let names = feature_names(&socket, dev);
     // Each block of 32 features: which are meant, and what they are to be.
@@ -61,15 +81,15 @@ pub fn set_segmentation(ns: &Ns, dev: &str, on: bool) {
         let meant = block
             .iter()
             .enumerate()
-            .filter(|(_, name)| takes_gso(name))
+            .filter(|(_, name)| is_meant(name))
             .fold(0, |bits, (at, _)| bits | 1 << at);
         request.extend([meant, if on { meant } else { 0 }]);
     }
     request[1] = u32::try_from(names.len().div_ceil(32)).expect("few features");
     ask(&socket, dev, &mut request);
     let active = active_features(&socket, dev, &names);
-    let pass = active.iter().any(|name| takes_gso(name));
-    assert_eq!(pass, on, "segmentation offload of {dev}: {active:?}");
+    let has = active.iter().any(|name| is_meant(name));
+    assert_eq!(has, on, "offloads of {dev}: {active:?}");
 }
 
 /// The names of all features, each at its number.

@@ -73,7 +73,7 @@ fn a_port_whose_xdp_is_another_s_is_refused_and_nothing_of_it_is_left() {
     need_root!();
     let wire = wire();
     let far = Ns::new("far");
-    wire.ns.veth("vm9", &far, "vm9");
+    wire.ns.veth_for_xdp("vm9", &far, "vm9");
     wire.daemon
         .ok(&format!("port add vm9 --vni {GREEN} --hook xdp"));
     let other = Daemon::start(

@@ -11,7 +11,7 @@ use vtep_common::abi::id::Ifindex;
 use super::{
     beside,
     error::{DaemonError, internal},
-    facts,
+    facts, tags,
 };
 use crate::{
     control::{Attachment, LinkFacts},
@@ -29,7 +29,7 @@ pub(super) type Looked = Result<Option<(Link, LinkFacts)>, Refusal>;
 /// What the core orders.
 enum AttachOrder {
     Look(String, Done<Looked>),
-    Attach(Vec<Attachment>, Done<Result<(), DatapathError>>),
+    Attach(Vec<Attachment>, Done<Result<(), Refusal>>),
     LetGo(Vec<Ifindex>, Done<Result<(), DatapathError>>),
 }
 
@@ -63,7 +63,8 @@ impl Attacher {
         &self,
         attach: Vec<Attachment>,
     ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        finished(self.order(|done| AttachOrder::Attach(attach, done)))
+        let answer = self.order(|done| AttachOrder::Attach(attach, done));
+        async move { answer.await.unwrap_or_else(|_| Err(ended())) }
     }
 
     /// Takes no more frames from interfaces.
@@ -117,7 +118,7 @@ async fn run(mut hands: Hands, mut orders: mpsc::UnboundedReceiver<AttachOrder>)
             // Nobody may wait for these any more.
             AttachOrder::Look(dev, done) => drop(done.send(hands.look(&dev).await)),
             AttachOrder::Attach(attach, done) => {
-                drop(done.send(hands.attach(&attach, &mut queue)));
+                drop(done.send(hands.attach(&attach, &mut queue).await));
             }
             AttachOrder::LetGo(detach, done) => queue.push(detach, done),
         }
@@ -148,18 +149,36 @@ impl Hands {
         }
     }
 
-    fn attach(
+    /// Refuses XDP at an interface whose VLAN tags it does not see.
+    async fn check_tags(&self, ifindex: Ifindex) -> Result<(), Refusal> {
+        let Some(link) = self.netlink.link(ifindex).await.map_err(internal)? else {
+            return Ok(());
+        };
+        match tags::why_unseen(&self.netlink, &link).map_err(internal)? {
+            Some(why) => Err(Refusal::conflict(format!(
+                "{why}, or take its frames at TC with: --hook tc"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    async fn attach(
         &mut self,
         attach: &[Attachment],
         queue: &mut AttachQueue,
-    ) -> Result<(), DatapathError> {
+    ) -> Result<(), Refusal> {
         for wanted in attach {
+            let xdp = wanted.hook == PortHook::Xdp;
+            if xdp {
+                self.check_tags(wanted.ifindex).await?;
+            }
             if queue.take(wanted.ifindex) {
                 let detached = self.programs.detach(wanted.ifindex);
                 queue.done(wanted.ifindex, detached);
             }
-            let xdp = wanted.hook == PortHook::Xdp;
-            self.programs.attach(&wanted.name, wanted.ifindex, xdp)?;
+            self.programs
+                .attach(&wanted.name, wanted.ifindex, xdp)
+                .map_err(internal)?;
         }
         Ok(())
     }

@@ -39,6 +39,9 @@ pub enum DaemonError {
     /// The uplink carries no Ethernet frames.
     #[error("interface {0} carries no Ethernet frames; name an Ethernet interface")]
     NotEthernet(String),
+    /// XDP does not see the VLAN tags of an uplink.
+    #[error("{0}, or take packets at TC with: --uplink-hook tc")]
+    UnseenTags(String),
     /// The same interface twice.
     #[error("interface {0} is named twice; name it once")]
     TwiceNamed(String),

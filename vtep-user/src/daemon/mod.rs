@@ -21,6 +21,7 @@ mod ring;
 mod serve;
 mod slow_path;
 mod start;
+mod tags;
 mod teardown;
 mod uplinks;
 

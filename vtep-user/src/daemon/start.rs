@@ -14,12 +14,13 @@ use super::{
     facts, locals,
     options::Options,
     slow_path::{self, SlowPath},
+    tags::Blind,
     uplinks::{self, Uplinks, XdpChoice},
 };
 use crate::{
-    control::{Adopted, Limits, State, Write},
+    control::{Adopted, Attachment, Limits, State, Write},
     datapath::{self, Datapath, Transaction},
-    model::{PortHook, UplinkStatus, XdpMode},
+    model::{PortHook, UplinkHook, UplinkStatus, XdpMode},
     netlink::{Link, LinkKind, Netlink, NetlinkMonitor},
 };
 
@@ -98,13 +99,14 @@ async fn prepare(
     };
     let prepared = take_over(options, netlink, wanted, &mut datapath, &mut transaction).await;
     match prepared {
-        Ok((state, statuses)) => {
+        Ok((state, statuses, blind)) => {
             let (instance, udp_port) = (options.instance().to_owned(), options.udp_port());
             Core::new(CoreParts {
                 options: options.clone(),
                 netlink: netlink.clone(),
                 datapath,
                 state,
+                blind,
                 uplinks: Uplinks::new(uplinks.to_vec(), statuses),
                 slow_path: SlowPath::new(netlink.clone(), instance, udp_port, device.index),
             })
@@ -140,7 +142,7 @@ async fn take_over(
     wanted: Wanted<'_>,
     datapath: &mut Datapath,
     transaction: &mut Transaction,
-) -> Result<(State, Vec<UplinkStatus>), DaemonError> {
+) -> Result<(State, Vec<UplinkStatus>, Blind), DaemonError> {
     let Wanted {
         uplinks,
         device,
@@ -191,28 +193,54 @@ async fn take_over(
     };
     let mut hooks = Vec::new();
     for link in uplinks {
-        hooks.push(uplinks::choose_hook(options, netlink, link)?);
+        let hook = uplinks::choose_hook(options, netlink, link)?;
+        if let (UplinkHook::Xdp, Err(why)) = (options.run.uplink_hook, &hook) {
+            return Err(DaemonError::UnseenTags(why.clone()));
+        }
+        hooks.push(hook);
     }
+    let blind = find_blind(netlink, &state).await?;
+    let ports = |port: Attachment| {
+        let xdp = port.hook == PortHook::Xdp && !blind.has(port.ifindex);
+        (port.name, port.ifindex, xdp)
+    };
+    let ports: Vec<_> = state.attachments().map(ports).collect();
     if datapath.adopted() {
         // What is new meets the last daemon's tables and parts, whole as they are.
         datapath.try_flags(flags, transaction)?;
-        let statuses = attach_new(&state, device, uplinks, &hooks, datapath, transaction)?;
+        let statuses = attach_new(&ports, device, uplinks, &hooks, datapath, transaction)?;
         datapath.set_tail_calls()?;
         fill(datapath)?;
-        replace_programs(&state, device, uplinks, &hooks, datapath)?;
+        replace_programs(&ports, device, uplinks, &hooks, datapath)?;
         datapath.pin_programs()?;
-        return Ok((state, statuses));
+        return Ok((state, statuses, blind));
     }
     // Tables first: nothing may be attached by an instance without a version (see `datapath::pins`).
     fill(datapath)?;
-    let statuses = attach_new(&state, device, uplinks, &hooks, datapath, transaction)?;
+    let statuses = attach_new(&ports, device, uplinks, &hooks, datapath, transaction)?;
     datapath.pin_programs()?;
-    Ok((state, statuses))
+    Ok((state, statuses, blind))
+}
+
+/// The name and number of a port's interface, and whether XDP takes its frames.
+type PortHooks = (String, Ifindex, bool);
+
+/// The ports that XDP is to take frames from, and whose VLAN tags it does not see now.
+async fn find_blind(netlink: &Netlink, state: &State) -> Result<Blind, DaemonError> {
+    let mut blind = Blind::default();
+    for port in state.attachments() {
+        if port.hook == PortHook::Xdp
+            && let Some(link) = netlink.link(port.ifindex).await?
+        {
+            blind.look(netlink, &link)?;
+        }
+    }
+    Ok(blind)
 }
 
 /// Attaches to what the programs are not attached to yet. What they are attached to keeps those that it has.
 fn attach_new(
-    state: &State,
+    ports: &[PortHooks],
     device: &Link,
     uplinks: &[Link],
     hooks: &[XdpChoice],
@@ -220,12 +248,11 @@ fn attach_new(
     transaction: &mut Transaction,
 ) -> Result<Vec<UplinkStatus>, DaemonError> {
     datapath.try_tc("tc_tunnel", &device.name, device.index, transaction)?;
-    for port in state.attachments() {
-        datapath.try_tc("tc_port", &port.name, port.ifindex, transaction)?;
-        if port.hook == PortHook::Xdp {
+    for (name, ifindex, xdp) in ports {
+        datapath.try_tc("tc_port", name, *ifindex, transaction)?;
+        if *xdp {
             let auto = XdpMode::Auto;
-            let port = (&*port.name, port.ifindex);
-            datapath.try_xdp("xdp_port", port, auto, None, transaction)?;
+            datapath.try_xdp("xdp_port", (name, *ifindex), auto, None, transaction)?;
         }
     }
     let mut statuses = Vec::new();
@@ -237,7 +264,7 @@ fn attach_new(
 
 /// Replaces the programs of the last daemon, and detaches those that are not wanted any more.
 fn replace_programs(
-    state: &State,
+    ports: &[PortHooks],
     device: &Link,
     uplinks: &[Link],
     hooks: &[XdpChoice],
@@ -249,13 +276,13 @@ fn replace_programs(
             datapath.detach_slow_path(ifindex)?;
         }
     }
-    let mut ports = HashSet::new();
-    for port in state.attachments() {
-        datapath.attach_port(&port.name, port.ifindex, port.hook == PortHook::Xdp)?;
-        ports.insert(port.ifindex);
+    let mut kept = HashSet::new();
+    for (name, ifindex, xdp) in ports {
+        datapath.attach_port(name, *ifindex, *xdp)?;
+        kept.insert(*ifindex);
     }
     for ifindex in datapath.attached("tc_port")? {
-        if !ports.contains(&ifindex) {
+        if !kept.contains(&ifindex) {
             datapath.detach_port(ifindex)?;
         }
     }

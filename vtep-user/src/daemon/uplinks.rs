@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use vtep_common::abi::id::Ifindex;
 
-use super::{error::DaemonError, options::Options};
+use super::{error::DaemonError, options::Options, tags};
 use crate::{
     datapath::{Datapath, Transaction, XdpOutcome},
     model::{UplinkHook, UplinkStatus, XdpMode},
@@ -53,7 +53,11 @@ pub(super) fn choose_hook(
         ),
         UplinkHook::Xdp | UplinkHook::Auto => None,
     };
-    Ok(tc_because.map_or(Ok(options.run.xdp_mode), |why| Err(why.to_owned())))
+    let why = match tc_because {
+        Some(why) => Some(why.to_owned()),
+        None => tags::why_unseen(netlink, link)?,
+    };
+    Ok(why.map_or(Ok(options.run.xdp_mode), Err))
 }
 
 /// Attaches to an uplink, TC always, unless it is attached already. Says what it got, and why.
@@ -66,7 +70,7 @@ pub(super) fn attach(
     // TC first: what XDP passes on has somewhere to go.
     datapath.try_tc("tc_uplink", &link.name, link.index, transaction)?;
     let (hook, why) = match hook {
-        Err(why) => ("tc", Some(why.clone())),
+        Err(why) => (TC, Some(why.clone())),
         Ok(mode) => {
             let now = if link.generic_xdp {
                 XdpMode::Generic
@@ -86,11 +90,18 @@ pub(super) fn attach(
     } else {
         tracing::info!("uplink {}: {hook}", link.name);
     }
-    Ok(UplinkStatus {
+    Ok(status_of(link, hook, why))
+}
+
+/// What is said of an uplink that TC alone takes packets from.
+const TC: &str = "tc";
+
+fn status_of(link: &Link, hook: &str, why: Option<String>) -> UplinkStatus {
+    UplinkStatus {
         dev: link.name.clone(),
         hook: hook.to_owned(),
         why,
-    })
+    }
 }
 
 /// The uplinks as they are now.
@@ -131,7 +142,7 @@ impl Uplinks {
     }
 
     /// Takes on what changed about an interface, if it is one of them. One that was deleted and made again is attached anew; then the
-    /// answer is true.
+    /// answer is true. XDP goes while it does not see VLAN tags, and comes back.
     pub(super) fn changed(
         &mut self,
         link: &Link,
@@ -147,6 +158,18 @@ impl Uplinks {
         };
         let old = std::mem::replace(known, link.clone());
         if old.index == link.index {
+            let hook = choose_hook(options, netlink, link)?;
+            match (&hook, status.hook == TC) {
+                (Err(why), false) => {
+                    tracing::warn!("uplink {}: tc from now on, because {why}", link.name);
+                    datapath.replace_uplink(&link.name, link.index, false)?;
+                    *status = status_of(link, TC, Some(why.clone()));
+                }
+                (Ok(_), true) => {
+                    *status = attach(link, &hook, datapath, &mut Transaction::default())?;
+                }
+                (Err(_), true) | (Ok(_), false) => {}
+            }
             return Ok(false);
         }
         tracing::warn!(

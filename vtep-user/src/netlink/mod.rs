@@ -11,6 +11,7 @@
 mod address;
 mod conflict;
 mod filter;
+mod generic;
 mod group_route;
 mod link;
 mod membership;
@@ -20,6 +21,7 @@ pub mod peer_route;
 mod route;
 mod slow_path_device;
 pub mod udp;
+mod vlan_offload;
 mod xdp;
 
 use std::{io, time::Duration};
@@ -41,6 +43,7 @@ pub use self::{
     peer_route::PeerRoute,
     route::Route,
     slow_path_device::{OWNER, SlowPathDevice},
+    vlan_offload::VlanOffload,
     xdp::XdpFeatures,
 };
 

@@ -12,7 +12,7 @@ use vtep_tests::lab::kernel;
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::{GREEN, UPLINK, VM_DEV};
-use vtep_tests::link::offload::set_gro;
+use vtep_tests::link::offload::{set_gro, set_vlan_offload};
 use vtep_tests::wait;
 
 use super::lane::{Lane, Sink, VethEnd};
@@ -210,6 +210,10 @@ fn join(ns: &Ns, device: &str, far: &Ns, far_device: &str) {
         "link add name {device} type veth peer name {far_device} netns {}",
         far.name()
     ));
+    for (ns, device) in [(ns, device), (far, far_device)] {
+        // XDP is to see VLAN tags.
+        set_vlan_offload(ns, device, false);
+    }
     // The same with all, so that their packets can be compared.
     let ends = [
         (ns, device, Mac::nth(0xa0)),

@@ -37,6 +37,12 @@ impl State {
         self.ports.device(ifindex).is_some()
     }
 
+    /// The hook at which the operator wants the frames of an interface with ports.
+    #[must_use]
+    pub fn hook_at(&self, ifindex: Ifindex) -> Option<PortHook> {
+        self.ports.device(ifindex).map(|device| device.hook)
+    }
+
     /// Takes on what changed about an interface: its name, MTU, and how frames can be handed to it.
     pub fn link_changed(&mut self, facts: &LinkFacts) -> Vec<Write> {
         let (renamed, changed) = self.ports.link_changed(facts);

@@ -10,8 +10,8 @@ use super::{
     Core,
 };
 use crate::{
-    control::{Effect, LinkFacts, Write},
-    model::{EventDetails, Op, Refusal},
+    control::{Attachment, Effect, LinkFacts, Write},
+    model::{EventDetails, Op, PortHook, Refusal},
     netlink::Link,
 };
 
@@ -127,6 +127,7 @@ impl Core {
 
     /// Takes away what hung on an interface that is gone.
     pub(super) async fn port_gone(&mut self, ifindex: Ifindex) {
+        self.blind.forget(ifindex);
         let effect = self.state.link_gone(ifindex);
         if effect.writes.is_empty() && effect.detach.is_empty() {
             return;
@@ -148,7 +149,36 @@ impl Core {
         if !writes.is_empty() {
             tracing::info!("port {}: {}", facts.name, delivery(&facts));
         }
-        Ok(self.datapath.write(&writes)?)
+        self.datapath.write(&writes)?;
+        self.look_for_tags(link)
+    }
+
+    /// Takes XDP from a port while it does not see VLAN tags, and gives it back.
+    fn look_for_tags(&mut self, link: &Link) -> Result<(), DaemonError> {
+        if self.state.hook_at(link.index) != Some(PortHook::Xdp) {
+            self.blind.forget(link.index);
+            return Ok(());
+        }
+        if !self.blind.look(&self.netlink, link)? {
+            return Ok(());
+        }
+        let hook = if self.blind.has(link.index) {
+            PortHook::Tc
+        } else {
+            tracing::info!("port {}: xdp again", link.name);
+            PortHook::Xdp
+        };
+        let done = self.attacher.attach(vec![Attachment {
+            ifindex: link.index,
+            name: link.name.clone(),
+            hook,
+        }]);
+        tokio::spawn(async move {
+            if let Err(refusal) = done.await {
+                tracing::error!(%refusal, "could not change the hook of a port");
+            }
+        });
+        Ok(())
     }
 
     /// Takes on what changed about an uplink.

@@ -27,6 +27,7 @@ use super::{
     resolver::Resolver,
     ring::{Backlog, LostEvents, WAIT_FOR_MORE},
     slow_path::SlowPath,
+    tags::Blind,
     teardown,
     uplinks::Uplinks,
 };
@@ -48,6 +49,7 @@ pub(super) struct CoreParts {
     pub(super) netlink: Netlink,
     pub(super) datapath: Datapath,
     pub(super) state: State,
+    pub(super) blind: Blind,
     pub(super) uplinks: Uplinks,
     pub(super) slow_path: SlowPath,
 }
@@ -58,6 +60,7 @@ pub(super) struct Core {
     netlink: Netlink,
     datapath: Datapath,
     state: State,
+    blind: Blind,
     uplinks: Uplinks,
     slow_path: SlowPath,
     resolver: Resolver,
@@ -80,6 +83,7 @@ impl Core {
             netlink,
             datapath,
             state,
+            blind,
             uplinks,
             slow_path,
         } = prepared;
@@ -97,6 +101,7 @@ impl Core {
             netlink,
             datapath,
             state,
+            blind,
             uplinks,
             slow_path,
         };
