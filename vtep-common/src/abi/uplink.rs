@@ -24,6 +24,7 @@ impl UplinkWord {
     /// Where it stands in the map: what tells the MACs of one host apart is mostly their last byte.
     #[must_use]
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the lowest bits are left")]
     pub const fn place(self) -> u32 {
         (self.0 >> 48 ^ self.0 >> 40) as u32 & (UPLINK_PLACES - 1)
     }

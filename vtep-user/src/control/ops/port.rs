@@ -127,10 +127,8 @@ pub(crate) fn add(
         macs,
         ips,
         max_macs,
-        isolated,
-        guard: wanted_guard,
-        over_limit: wanted_over_limit,
         bum_rate,
+        ..
     } = spec;
     let facts = links.link(dev).ok_or_else(|| {
         Refusal::not_found(format!(
@@ -185,10 +183,7 @@ pub(crate) fn add(
     };
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);
-    port.set(Port::ISOLATED, isolated.unwrap_or(false));
-    port.set(Port::GUARD_MAC, *wanted_guard == Some(PortGuard::Mac));
-    let floods = *wanted_over_limit == Some(OverLimit::Flood);
-    port.set(Port::OVER_LIMIT_FLOOD, floods);
+    set_policy(&mut port, spec);
     check_guard(&port, &macs)?;
     let rates = Rates::of_new(*bum_rate);
     take_facts(&mut port, &facts);
@@ -224,6 +219,14 @@ pub(crate) fn add(
     let key = PortKey::new(port.ifindex, port.vlan);
     out.write(Write::PortIndex(key, Some(slot)));
     Ok(out)
+}
+
+/// What a new port may send, and to whom, as the user wants it.
+fn set_policy(port: &mut Port, spec: &PortSpec) {
+    port.set(Port::ISOLATED, spec.isolated.unwrap_or(false));
+    port.set(Port::GUARD_MAC, spec.guard == Some(PortGuard::Mac));
+    let floods = spec.over_limit == Some(OverLimit::Flood);
+    port.set(Port::OVER_LIMIT_FLOOD, floods);
 }
 
 pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {

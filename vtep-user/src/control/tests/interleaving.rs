@@ -114,14 +114,10 @@ impl<'a> Moving<'a> {
     }
 
     /// The value of a key. One that is replaced meanwhile can lead to the value of the key that takes its place (ADR 10).
-    fn value<K: Eq + Hash + Debug, V: Copy>(
-        &self,
-        key: &K,
-        map: impl Fn(&'a HostTables) -> &'a HashMap<K, V>,
-    ) -> Option<V>
+    fn value<K, V>(&self, key: &K, map: impl Fn(&'a HostTables) -> &'a HashMap<K, V>) -> Option<V>
     where
-        K: 'a,
-        V: 'a,
+        K: Eq + Hash + Debug + 'a,
+        V: Copy + 'a,
     {
         let [before, after] = self.look().map(map);
         let replaced = before.contains_key(key) && !after.contains_key(key);
@@ -331,7 +327,7 @@ fn any_crossing() -> impl Strategy<Value = Crossing> {
     let sender = prop_oneof![
         5 => (10_u32..14).prop_map(|dev| Sender::Port(dev, 0)),
         1 => select(&[10, 20][..]).prop_map(|vid| Sender::Port(11, vid)),
-        5 => (vni, stage).prop_map(|(vni, stage)| Sender::Vtep(VTEPS[vni - 1 & 1], VNIS[vni - 1], stage)),
+        5 => (vni, stage).prop_map(|(vni, stage)| Sender::Vtep(VTEPS[(vni - 1) & 1], VNIS[vni - 1], stage)),
     ];
     let steps = vec((0_usize..40, 0_usize..120), 1..6);
     (sender, 0..MACS.len(), 0_usize..120, steps).prop_map(|(sender, destination, start, steps)| {

@@ -25,7 +25,7 @@ use super::{
     options::Options,
     own_macs::OwnMacs,
     resolver::Resolver,
-    ring::{Backlog, LostEvents, WAIT_FOR_MORE},
+    ring::{Backlog, EVENTS_AT_ONCE, LostEvents, MOST_EVENTS, WAIT_FOR_MORE},
     slow_path::SlowPath,
     tags::Blind,
     teardown,
@@ -117,7 +117,11 @@ impl Core {
         self.refresh_own_macs();
         self.refresh_uplink_macs()?;
         // Before numbers are given out: what frames have said so far is of those that are in use.
-        while self.read_events().await == Backlog::MoreWaits {}
+        for _ in 0..=MOST_EVENTS / EVENTS_AT_ONCE {
+            if self.read_events().await != Backlog::MoreWaits {
+                break;
+            }
+        }
         self.refresh_own_addresses().await?;
         let (groups, locals) = (self.state.groups(), self.state.locals());
         self.groups.adopt(groups, &self.uplinks, locals).await;
