@@ -11,12 +11,12 @@ use vtep_common::abi::{
     config::Config,
     counter::{Counter, Hook},
     event::{EventEnd, Guard},
-    flood::FloodList,
+    flood::{FloodList, ListedKey},
     hash_table::{Bucket, Geometry, Table},
     id::{Ifindex, ListId, PeerId},
     map::{
-        DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS,
-        MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES, UPLINK_PLACES,
+        DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_CONFIGURED, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS,
+        MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES, UPLINK_PLACES,
     },
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -66,6 +66,8 @@ pub static SOURCES: HashMap<SourceKey, u32> = HashMap::pinned(MAX_SOURCES, BPF_F
 // Each daemon's programs have their own.
 #[map]
 pub static UPLINKS: Array<UplinkWord> = Array::with_max_entries(UPLINK_PLACES, 0);
+#[map]
+static CONFIGURED: HashMap<ListedKey, u32> = HashMap::pinned(MAX_CONFIGURED, BPF_F_NO_PREALLOC);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::pinned(EVENTS_BYTES, 0);
 #[map]

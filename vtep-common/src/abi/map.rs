@@ -21,6 +21,9 @@ pub const MAX_SOURCES: u32 = 262_144;
 /// Places of uplinks, a power of two.
 pub const UPLINK_PLACES: u32 = 256;
 
+/// Peers that the configuration file puts on flood lists, counted for each list.
+pub const MAX_CONFIGURED: u32 = 1_048_576;
+
 /// Flood lists: one per VNI and one per multicast MAC with VTEPs of its own.
 pub const MAX_FLOOD_LISTS: u32 = 65_536;
 
@@ -85,6 +88,8 @@ pub mod name {
     pub const NEXTHOPS: &str = "NEXTHOPS";
     /// [`SourceKey`](crate::abi::segment::SourceKey) to a number that says nothing.
     pub const SOURCES: &str = "SOURCES";
+    /// [`ListedKey`](crate::abi::flood::ListedKey) to a number that says nothing. For the daemon alone; earlier builds have left none.
+    pub const CONFIGURED: &str = "CONFIGURED";
     /// The ring buffer of [`Event`](crate::abi::event::Event)s.
     pub const EVENTS: &str = "EVENTS";
     /// What an event is about to [`Guard`](crate::abi::event::Guard), least recently used out first.
@@ -112,7 +117,7 @@ pub mod name {
     pub const UPLINKS: &str = "UPLINKS";
 
     /// All that are pinned.
-    pub const ALL: [&str; 28] = [
+    pub const ALL: [&str; 29] = [
         CONFIG,
         NAMESPACE,
         SHAPES,
@@ -132,6 +137,7 @@ pub mod name {
         NEIGHS,
         NEXTHOPS,
         SOURCES,
+        CONFIGURED,
         EVENTS,
         GUARDS,
         PARTS,

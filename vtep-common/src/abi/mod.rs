@@ -36,7 +36,7 @@ mod user {
         config::Config,
         counter::Counter,
         event::Guard,
-        flood::FloodList,
+        flood::{FloodList, ListedKey},
         hash_table::{Bucket, Geometry},
         id::{Ifindex, ListId, PeerId},
         neigh::{NeighKey, NeighValue},
@@ -76,6 +76,7 @@ mod user {
         Segment,
         SourceKey,
         UplinkWord,
+        ListedKey,
         Geometry,
         Vlans,
         VtepAddr

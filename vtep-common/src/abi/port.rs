@@ -78,6 +78,8 @@ impl Port {
     pub const BUM_RATE: u32 = 1 << 8;
     /// It has the untagged frames of an interface of which `TRUNKS` has VLANs: frames that show one of those are not its own.
     pub const TRUNK: u32 = 1 << 7;
+    /// The configuration file made it. For the daemon alone.
+    pub const CONFIGURED: u32 = 1 << 31;
 
     /// True for the port of this interface and VLAN. Without a branch between.
     #[must_use]

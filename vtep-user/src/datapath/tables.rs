@@ -85,6 +85,7 @@ impl Maps {
             nexthops: take(ebpf, name::NEXTHOPS)?,
             sources: take(ebpf, name::SOURCES)?,
             uplinks: take(ebpf, name::UPLINKS)?,
+            configured: take(ebpf, name::CONFIGURED)?,
             events: take(ebpf, name::EVENTS)?,
             parts: take(ebpf, name::PARTS)?,
             event_counters: take(ebpf, name::EVENT_COUNTERS)?,
@@ -328,6 +329,10 @@ impl Datapath {
             Write::Source(key, named) => {
                 set(&mut maps.sources, name::SOURCES, *key, named.then_some(0))
             }
+            Write::Configured(key, configured) => {
+                let value = configured.then_some(0);
+                set(&mut maps.configured, name::CONFIGURED, *key, value)
+            }
             Write::Vni(vni, segment) => {
                 let word = segment.map_or(0, |segment| numbered(segment.get()));
                 put_word(&mut maps.vnis, name::VNIS, vni_key(*vni), word)
@@ -397,6 +402,10 @@ impl Datapath {
                 .collect::<Result<_, _>>()
                 .map_err(|source| DatapathError::map("read", name::NEXTHOPS, source))?,
             sources: entries::<_, u32>(&maps.sources, name::SOURCES)?
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect(),
+            configured: entries::<_, u32>(&maps.configured, name::CONFIGURED)?
                 .into_iter()
                 .map(|(key, _)| key)
                 .collect(),

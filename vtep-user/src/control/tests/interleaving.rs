@@ -286,7 +286,7 @@ fn two_tenants() -> Lab {
 fn any_changes() -> impl Strategy<Value = Vec<Op>> {
     let any_vni = || select(&VNIS[..]);
     let any_dev = || select(&TAPS[..]);
-    let del = |number| Op::VniDel { vni: vni(number) };
+    let del = |number| vni_del(vni(number));
     let set = |dev: &str, number| Op::PortSet {
         dev: dev.to_owned(),
         change: Box::new(PortChange {
