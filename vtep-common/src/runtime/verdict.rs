@@ -174,6 +174,28 @@ impl Flood {
     }
 }
 
+/// Copy a frame from a VTEP to the local ports of a flood list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FloodPorts {
+    /// The list.
+    pub list: ListId,
+    /// The segment, as in [`Flood::segment`].
+    pub segment: SegmentId,
+    /// The VLAN that the copies show.
+    pub vlan: ShownVlan,
+    /// What rates count each copy as, in bytes.
+    pub bytes: u32,
+}
+
+impl FloodPorts {
+    /// True if a copy can go to this port of the list.
+    #[must_use]
+    #[inline(always)]
+    pub fn reaches(&self, port: &Port) -> bool {
+        port.segment == self.segment
+    }
+}
+
 /// Whom a frame is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {

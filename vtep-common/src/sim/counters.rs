@@ -18,7 +18,7 @@ use crate::{
     frame::vlan::ShownVlan,
     runtime::{
         tables::Tables,
-        verdict::{Account, End, Flood},
+        verdict::{Account, End},
     },
     sim::decision::{Decision, Verdict},
 };
@@ -51,15 +51,14 @@ impl HostCounters {
         match &decision.verdict {
             Verdict::Flood(flood) => {
                 let copies = (flood.list, flood.vlan, flood.bytes);
-                self.record_ports(copies, Some(flood), bytes, tables);
+                let reaches = |slot, port: &Port| flood.reaches(slot, port);
+                self.record_ports(copies, reaches, bytes, tables);
                 self.record_peers(flood.list, flood.carried_len, bytes, tables);
             }
-            Verdict::FloodPorts {
-                list,
-                vlan,
-                bytes: policed,
-            } => {
-                self.record_ports((*list, *vlan, *policed), None, bytes, tables);
+            Verdict::FloodPorts(flood) => {
+                let reaches = |_, port: &Port| flood.reaches(port);
+                let copies = (flood.list, flood.vlan, flood.bytes);
+                self.record_ports(copies, reaches, bytes, tables);
             }
             Verdict::Encap(_)
             | Verdict::ViaKernel(_)
@@ -75,7 +74,7 @@ impl HostCounters {
     fn record_ports<T: Tables>(
         &self,
         (list, vlan, policed): (ListId, ShownVlan, u32),
-        flood: Option<&Flood>,
+        reaches: impl Fn(PortSlot, &Port) -> bool,
         bytes: usize,
         tables: &T,
     ) {
@@ -84,8 +83,7 @@ impl HostCounters {
             .into_iter()
             .flat_map(FloodList::ports)
         {
-            let goes = |port: &Port| flood.is_none_or(|flood| flood.reaches(slot, port));
-            let Some(port) = tables.port(slot).filter(|port| goes(port)) else {
+            let Some(port) = tables.port(slot).filter(|port| reaches(slot, port)) else {
                 continue;
             };
             if port.has(Port::TRUNK) && tables.is_mapped(port.ifindex, vlan) {

@@ -12,6 +12,7 @@ use vtep_common::{
         port::PortKey,
         reason::Reason,
         tail_call::TailCall,
+        uplink::UplinkWord,
     },
     decide::{police, tunnel, uplink},
     frame::{
@@ -25,7 +26,7 @@ use vtep_common::{
         arrival::{Arrival, Carried},
         lookup::Lookup,
         tables::Tables as _,
-        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved, ViaKernel},
+        verdict::{Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, ViaKernel},
     },
     wire::{arp, ethernet, vlan},
 };
@@ -228,6 +229,12 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn takes(&self, destination: MacAddr) -> bool {
+        let word = UplinkWord::new(self.meta.ifindex, destination);
+        self.frame.is_for_host() || self.tables().is_uplink(word)
+    }
+
+    #[inline(always)]
     fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
         tc_ingress(&self.scratch, self.frame)
     }
@@ -377,8 +384,15 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
-    fn flood_ports(&self, account: &Account, list: ListId, shows: (ShownVlan, u32)) -> End {
-        flood::to_ports(self.frame, list, shows, account.inner_len as usize);
+    fn flood_ports(&self, account: &Account, list: ListId, (vlan, bytes): (ShownVlan, u32)) -> End {
+        let segment = account.segment;
+        let flood = FloodPorts {
+            list,
+            segment,
+            vlan,
+            bytes,
+        };
+        flood::to_ports(self.frame, flood, account.inner_len as usize);
         end(account, Reason::FloodedLocally)
     }
 

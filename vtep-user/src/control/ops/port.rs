@@ -173,13 +173,11 @@ pub(crate) fn add(
         macs,
         ips,
         max_macs,
-        isolated: _,
-        guard: _,
-        over_limit: _,
         bum_rate,
         rate_in,
         rate_out,
         wait,
+        ..
     } = spec;
     let Some(facts) = links.link(dev) else {
         if *wait || state.run.author.source == Source::Config {
@@ -206,11 +204,19 @@ pub(crate) fn add(
         Some(device) => device.hook,
         None => hook.unwrap_or(PortHook::Auto),
     };
-    let mut port = new_port(spec, ifindex, number, hook);
+    let mut port = Port {
+        ifindex: ifindex.get(),
+        segment: number,
+        vlan: vlan_number(*vlan),
+        hook: settings::hook_code(hook),
+        max_macs,
+        ..Port::default()
+    };
     let source = state.run.author.source;
     port.set(Port::CONFIGURED, author::is_configured(source));
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);
+    set_policy(&mut port, spec);
     check_guard(&port, &macs)?;
     let rates = Rates::of_new((*bum_rate, *rate_in, *rate_out));
     take_facts(&mut port, &facts);
@@ -249,21 +255,12 @@ pub(crate) fn add(
     Ok(out)
 }
 
-/// The record of a new port, without its rates and what is known of its interface.
-fn new_port(spec: &PortSpec, ifindex: Ifindex, segment: SegmentId, hook: PortHook) -> Port {
-    let mut port = Port {
-        ifindex: ifindex.get(),
-        segment,
-        vlan: vlan_number(spec.vlan),
-        hook: settings::hook_code(hook),
-        max_macs: spec.max_macs.unwrap_or(0),
-        ..Port::default()
-    };
+/// What a new port may send, and to whom, as the user wants it.
+fn set_policy(port: &mut Port, spec: &PortSpec) {
     port.set(Port::ISOLATED, spec.isolated.unwrap_or(false));
     port.set(Port::GUARD_MAC, spec.guard == Some(PortGuard::Mac));
     let floods = spec.over_limit == Some(OverLimit::Flood);
     port.set(Port::OVER_LIMIT_FLOOD, floods);
-    port
 }
 
 /// Refuses if there is such a port already, if its interface has another hook, or if there is no room.
@@ -670,6 +667,6 @@ pub(crate) fn leave_vni(state: &mut State, slot: PortSlot, out: &mut Effect) {
 pub(crate) fn remove(state: &mut State, slot: PortSlot, out: &mut Effect) {
     link::unregister(&mut state.ports, slot, out);
     leave_vni(state, slot, out);
-    link::free(&mut state.ports, &mut state.run.0, slot, out);
+    link::free_all(&mut state.ports, &mut state.run.0, &[slot], out);
     rate::forget(&mut state.rates, slot, out);
 }
