@@ -509,15 +509,15 @@ fn the_way_back_leads_to_what_was_set_and_to_whose_it_was() {
         &mut lab,
         "vni add 400\nport add tap2 --vni 400\nfdb add 02:00:00:00:00:31 --vni 400 --dst 192.0.2.2",
     );
-    let before = lab.state.things();
     let shown = dump(&lab);
     let plan = plan(&lab, "vni add 400 --ageing 9\nvni add 500", BuiltOn::Refuse).unwrap();
     for half in 0..=plan.steps.len() {
         let mut lab = lab.clone();
         let steps = plan.steps[..half].to_vec();
-        carry_out(&mut lab, &Plan { steps });
+        let before = plan.before.clone();
+        carry_out(&mut lab, &Plan { steps, before });
 
-        let back = lab.state.way_back(&before);
+        let back = lab.state.way_back(&plan.before);
         carry_out(&mut lab, &back);
 
         assert_eq!(dump(&lab), shown, "after {half} steps");
