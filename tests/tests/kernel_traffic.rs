@@ -262,7 +262,7 @@ impl SentFrame {
                     add(ifindex, copy);
                 }
             }
-            Verdict::FloodPorts { list, vlan } => to_ports(*list, *vlan, None),
+            Verdict::FloodPorts(flood) => to_ports(flood.list, flood.vlan, None),
             // What goes through the slow-path device finds no route here.
             Verdict::ViaKernel(_) | Verdict::Leave(_) => {}
             Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => panic!("not decided"),

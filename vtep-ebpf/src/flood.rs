@@ -9,7 +9,7 @@ use vtep_common::{
     abi::{
         counter::{Direction, Hook},
         flood::FloodList,
-        id::{ListId, PeerId, PortSlot},
+        id::{PeerId, PortSlot},
         map::MAX_FLOOD_TARGETS,
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
@@ -23,7 +23,7 @@ use vtep_common::{
     },
     runtime::{
         tables::Tables as _,
-        verdict::{Encap, Flood},
+        verdict::{Encap, Flood, FloodPorts},
     },
 };
 
@@ -70,8 +70,7 @@ impl Copies<'_> {
 #[repr(C)]
 struct PortCopies {
     skb: *mut __sk_buff,
-    list: ListId,
-    vlan: ShownVlan,
+    flood: FloodPorts,
     bytes: usize,
 }
 
@@ -94,14 +93,13 @@ fn for_each<T>(count: u32, callback: Callback, context: &mut T) {
 
 /// Copies a frame from a VTEP to the local ports of a list (split horizon). The frame itself stays.
 #[inline(always)]
-pub fn to_ports(frame: TcFrame, list: ListId, vlan: ShownVlan, bytes: usize) {
-    let Some(targets) = KernelTables.flood_list(list) else {
+pub fn to_ports(frame: TcFrame, flood: FloodPorts, bytes: usize) {
+    let Some(targets) = KernelTables.flood_list(flood.list) else {
         return;
     };
     let mut copies = PortCopies {
         skb: frame.raw(),
-        list,
-        vlan,
+        flood,
         bytes,
     };
     for_each(targets.ports, copy_to_port, &mut copies);
@@ -111,14 +109,15 @@ pub fn to_ports(frame: TcFrame, list: ListId, vlan: ShownVlan, bytes: usize) {
 extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: `to_ports` passes its `PortCopies`, which outlives the loop.
     let copies = unsafe { &*context.cast::<PortCopies>() };
-    if let Some(list) = KernelTables.flood_list(copies.list)
+    if let Some(list) = KernelTables.flood_list(copies.flood.list)
         && let Some(slot) = target(list, index as usize)
         && (index as usize) < list.ports as usize
         && let Some(port) = KernelTables.port(PortSlot::new(slot))
+        && copies.flood.reaches(port)
     {
         let frame = TcFrame::from_raw(copies.skb);
         let to = (PortSlot::new(slot), port);
-        send_to_port(frame, to, copies.vlan, Hook::Tunnel, copies.bytes);
+        send_to_port(frame, to, copies.flood.vlan, Hook::Tunnel, copies.bytes);
     }
     0
 }

@@ -81,6 +81,13 @@ impl Port {
     /// The configuration file made it. For the daemon alone.
     pub const CONFIGURED: u32 = 1 << 31;
 
+    /// True for the port of this interface and VLAN. Without a branch between.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_at(&self, ifindex: u32, vlan: u16) -> bool {
+        (self.ifindex ^ ifindex) | (self.vlan ^ vlan) as u32 == 0
+    }
+
     /// Its flags.
     #[must_use]
     #[inline(always)]

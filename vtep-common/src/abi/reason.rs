@@ -81,7 +81,7 @@ reasons! {
 
     /// Not a VXLAN packet: another protocol, another UDP port, a fragment without ports.
     NotVxlan = 7, "not_vxlan", Passed;
-    /// VXLAN, but to an address that is not one of our VTEP addresses.
+    /// VXLAN, but to an address that is not one of our VTEP addresses, or to the MAC of another host.
     NotOurAddress = 8, "not_our_address", Passed;
 
     /// Left to the TC hook behind XDP.
@@ -136,7 +136,7 @@ reasons! {
     Reshape = 32, "reshape_failed", Aborted;
     /// The frame could not be sent to its device.
     Redirect = 33, "redirect_failed", Aborted;
-    /// A table entry points to another that does not exist.
+    /// A table entry points to another that does not exist, or that is another's by now.
     TableGap = 34, "table_gap", Aborted;
 
     /// Decapsulated by the slow-path device, but sent to an address that is not one of our VTEP addresses.

@@ -336,6 +336,10 @@ pub fn find<R: Runtime>(rt: &R, key: &TunnelKey) -> Result<Arrival, Reason> {
     let Some(segment) = tables.segment(number) else {
         return Err(Reason::UnknownVni);
     };
+    // A key that is being replaced can lead to what another key stands for (ADR 10).
+    if segment.vni != key.vni {
+        return Err(Reason::TableGap);
+    }
     let settings = segment.flags();
     let seen = lookup.seen().limited(false, settings.has(Segment::FULL));
     if settings.has(Segment::LISTED) && !seen.is_here() && !is_listed(rt, number, from) {

@@ -74,6 +74,9 @@ pub trait Runtime {
     fn meta(&self) -> &Meta;
     /// The tables.
     fn tables(&self) -> &Self::Tables;
+    /// True if the host takes frames to this MAC from the interface: to groups, and to that of the interface or of the bridge over it. False at XDP
+    /// where that is not certain.
+    fn takes(&self, destination: MacAddr) -> bool;
 
     /// What is known of a frame from a port: [`crate::decide::port::ingress::find`].
     ///

@@ -172,6 +172,26 @@ impl Flood {
     }
 }
 
+/// Copy a frame from a VTEP to the local ports of a flood list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FloodPorts {
+    /// The list.
+    pub list: ListId,
+    /// The segment, as in [`Flood::segment`].
+    pub segment: SegmentId,
+    /// The VLAN that the copies show.
+    pub vlan: ShownVlan,
+}
+
+impl FloodPorts {
+    /// True if a copy can go to this port of the list.
+    #[must_use]
+    #[inline(always)]
+    pub fn reaches(&self, port: &Port) -> bool {
+        port.segment == self.segment
+    }
+}
+
 /// Whom a frame is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {

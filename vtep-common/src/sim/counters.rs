@@ -14,7 +14,7 @@ use crate::{
     frame::vlan::ShownVlan,
     runtime::{
         tables::Tables,
-        verdict::{Account, End, Flood},
+        verdict::{Account, End},
     },
     sim::decision::{Decision, Verdict},
 };
@@ -47,11 +47,13 @@ impl HostCounters {
         match &decision.verdict {
             Verdict::Flood(flood) => {
                 let copies = (flood.list, flood.vlan);
-                self.record_ports(copies, Some(flood), bytes, tables);
+                let reaches = |slot, port: &Port| flood.reaches(slot, port);
+                self.record_ports(copies, reaches, bytes, tables);
                 self.record_peers(flood.list, flood.carried_len, bytes, tables);
             }
-            Verdict::FloodPorts { list, vlan } => {
-                self.record_ports((*list, *vlan), None, bytes, tables);
+            Verdict::FloodPorts(flood) => {
+                let reaches = |_, port: &Port| flood.reaches(port);
+                self.record_ports((flood.list, flood.vlan), reaches, bytes, tables);
             }
             Verdict::Encap(_)
             | Verdict::ViaKernel(_)
@@ -67,7 +69,7 @@ impl HostCounters {
     fn record_ports<T: Tables>(
         &self,
         (list, vlan): (ListId, ShownVlan),
-        flood: Option<&Flood>,
+        reaches: impl Fn(PortSlot, &Port) -> bool,
         bytes: usize,
         tables: &T,
     ) {
@@ -76,8 +78,7 @@ impl HostCounters {
             .into_iter()
             .flat_map(FloodList::ports)
         {
-            let goes = |port: &Port| flood.is_none_or(|flood| flood.reaches(slot, port));
-            let Some(port) = tables.port(slot).filter(|port| goes(port)) else {
+            let Some(port) = tables.port(slot).filter(|port| reaches(slot, port)) else {
                 continue;
             };
             if port.has(Port::TRUNK) && tables.is_mapped(port.ifindex, vlan) {

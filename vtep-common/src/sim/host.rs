@@ -10,6 +10,7 @@ use crate::{
         peer::Peer,
         policer::Policed,
         reason::Reason,
+        uplink::UplinkWord,
     },
     decide::{
         police,
@@ -27,7 +28,7 @@ use crate::{
         FoundIngress, Runtime, Slot, SlotName,
         arrival::{Arrival, Carried, Ingress},
         tables::Tables,
-        verdict::{Account, Deliver, Encap, Flood, Notice, Resolved, ViaKernel},
+        verdict::{Account, Deliver, Encap, Flood, FloodPorts, Notice, Resolved, ViaKernel},
     },
     sim::{
         apply::set_destination,
@@ -179,6 +180,13 @@ impl<T: Tables> Runtime for Host<'_, T> {
         self.tables
     }
 
+    fn takes(&self, destination: MacAddr) -> bool {
+        destination.is_group()
+            || self
+                .tables
+                .is_uplink(UplinkWord::new(self.meta.ifindex, destination))
+    }
+
     fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
         Ok(self.find()?.0)
     }
@@ -247,7 +255,13 @@ impl<T: Tables> Runtime for Host<'_, T> {
     }
 
     fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> Decision {
-        Decision::new(account, Verdict::FloodPorts { list, vlan })
+        let segment = account.segment;
+        let flood = FloodPorts {
+            list,
+            segment,
+            vlan,
+        };
+        Decision::new(account, Verdict::FloodPorts(flood))
     }
 
     fn answer(&self, account: &Account, answer: &Answer) -> Decision {

@@ -5,6 +5,7 @@ use vtep_common::sim::decide_tunnel;
 use vtep_common::sim::decision::{Decision, Verdict};
 
 use vtep_common::abi::id::ListId;
+use vtep_common::runtime::verdict::FloodPorts;
 use vtep_common::{
     abi::{addr::MacAddr, reason::Reason},
     decide::tunnel::TunnelKey,
@@ -34,10 +35,11 @@ fn addr(text: &str) -> IpAddr {
 
 /// The verdict to copy a frame without a tag to the ports of a list.
 const fn flood_ports(list: ListId) -> Verdict {
-    Verdict::FloodPorts {
+    Verdict::FloodPorts(FloodPorts {
         list,
+        segment: PLAIN,
         vlan: ShownVlan::NONE,
-    }
+    })
 }
 
 fn decide(frame: &[u8], key: &TunnelKey) -> Decision {

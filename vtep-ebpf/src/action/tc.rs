@@ -12,6 +12,7 @@ use vtep_common::{
         port::PortKey,
         reason::Reason,
         tail_call::TailCall,
+        uplink::UplinkWord,
     },
     decide::{tunnel, uplink},
     frame::{
@@ -25,7 +26,7 @@ use vtep_common::{
         arrival::{Arrival, Carried},
         lookup::Lookup,
         tables::Tables as _,
-        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved, ViaKernel},
+        verdict::{Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, ViaKernel},
     },
     wire::{arp, ethernet, vlan},
 };
@@ -229,6 +230,12 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn takes(&self, destination: MacAddr) -> bool {
+        let word = UplinkWord::new(self.meta.ifindex, destination);
+        self.frame.is_for_host() || self.tables().is_uplink(word)
+    }
+
+    #[inline(always)]
     fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
         tc_ingress(&self.scratch, self.frame)
     }
@@ -367,7 +374,13 @@ impl Runtime for Tc {
 
     #[inline(always)]
     fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> End {
-        flood::to_ports(self.frame, list, vlan, account.inner_len as usize);
+        let segment = account.segment;
+        let flood = FloodPorts {
+            list,
+            segment,
+            vlan,
+        };
+        flood::to_ports(self.frame, flood, account.inner_len as usize);
         end(account, Reason::FloodedLocally)
     }
 

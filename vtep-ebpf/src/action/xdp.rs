@@ -11,6 +11,7 @@ use vtep_common::{
         policer::Policed,
         port::PortKey,
         reason::Reason,
+        uplink::UplinkWord,
     },
     decide::uplink,
     frame::{
@@ -23,6 +24,7 @@ use vtep_common::{
         FoundIngress, Runtime, Slot,
         arrival::{Arrival, Carried},
         lookup::Lookup,
+        tables::Tables as _,
         verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved},
     },
     wire::vlan,
@@ -132,6 +134,12 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
+    fn takes(&self, destination: MacAddr) -> bool {
+        let word = UplinkWord::new(self.meta.ifindex, destination);
+        destination.is_group() || self.tables().is_uplink(word)
+    }
+
+    #[inline(always)]
     fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
         Err(MISFIT)
     }
@@ -153,8 +161,7 @@ impl Runtime for Xdp {
 
     #[inline(always)]
     fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
-        let lookup = Lookup::of_port(key, source, destination, &KernelTables);
-        *self.scratch.spill(&lookup)
+        Lookup::of_port(key, source, destination, &KernelTables)
     }
 
     #[inline(always)]

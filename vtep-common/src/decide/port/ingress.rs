@@ -47,6 +47,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
     if has_vlan != strip {
         lookup = at_vlan(0);
     }
+    let vlan = inner.tag.vid() & u16::from(strip).wrapping_neg();
     let strip = Strip::new(frame.opaque(strip));
     let unmapped = || {
         if inner.has(Inner::TAGGED) {
@@ -61,6 +62,10 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
     let Some(port) = tables.port(slot) else {
         return Err(unmapped());
     };
+    // A key that is being replaced can lead to what another key stands for (ADR 10).
+    if !port.is_at(meta.ifindex, vlan) {
+        return Err(Reason::TableGap);
+    }
     let number = port.segment;
     let Some(segment) = tables.segment(number) else {
         return Err(unmapped());

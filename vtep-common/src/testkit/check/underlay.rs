@@ -104,7 +104,10 @@ pub(super) fn slow_path(
                 | Reason::TooBig
         )),
         // The device has no say in these: to it comes what the host takes.
-        Reason::ReservedBits | Reason::EcnNotCapable | Reason::BadSource => {}
+        Reason::ReservedBits
+        | Reason::EcnNotCapable
+        | Reason::BadSource
+        | Reason::NotOurAddress => {}
         _ => assert_eq!(at_device, at_tc),
     }
 }

@@ -59,6 +59,10 @@ impl World {
             outer.second |= u32::from(rng.byte());
         }
         let mut frame = outer.frame(&inner);
+        if rng.percent(3) {
+            let other = rng.pick(&[MacAddr::BROADCAST, group(PLAIN), host_mac(0)]);
+            frame[..6].copy_from_slice(&other.bytes());
+        }
         mutate(rng, &mut frame);
         let tc = stage == tunnel::DecapStage::Tc;
         let meta = Meta {

@@ -16,7 +16,7 @@ use crate::{
     },
     frame::flow,
     sim::HostTables,
-    testkit::tables::peer_entry,
+    testkit::{build::Underlay, tables::peer_entry},
 };
 
 /// Interface numbers of the [`World`]. In the kernel they must be those of interfaces that are there.
@@ -198,6 +198,10 @@ impl World {
             macs: Vec::new(),
         };
         world.tables.config.device = interfaces.device;
+        world
+            .tables
+            .uplinks
+            .insert((interfaces.uplink, Underlay::DESTINATION));
         world.tables.config.flags = Config::PARTIAL_CHECKSUMS;
         for local in LOCALS {
             world.tables.add_local(ip(local));

@@ -108,6 +108,15 @@ impl TcFrame {
 
     packet_access!();
 
+    /// False for a frame to another host's MAC, which a switch has flooded or an interface in promiscuous mode lets in
+    /// (`eth_type_trans`, kernel `net/ethernet/eth.c`).
+    #[inline(always)]
+    pub fn is_for_host(self) -> bool {
+        const PACKET_OTHERHOST: u32 = 3;
+        // SAFETY: as in `len`.
+        unsafe { (*self.skb).pkt_type != PACKET_OTHERHOST }
+    }
+
     /// Interface, tag and segment size.
     #[inline(always)]
     pub fn meta(self) -> Meta {

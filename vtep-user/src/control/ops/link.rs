@@ -1,5 +1,7 @@
 //! Interfaces with ports: which there are, and what happens to them.
 
+use std::collections::BTreeSet;
+
 use vtep_common::abi::{
     id::{Ifindex, PortSlot},
     port::{Port, PortName},
@@ -88,18 +90,29 @@ pub(crate) fn sync_trunk(ports: &mut Ports, ifindex: Ifindex, out: &mut Effect) 
     }
 }
 
-/// Frees the slot of a port that nothing refers to any more.
-pub(crate) fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut Effect) {
-    let Port { ifindex, vlan, .. } = ports[slot];
+/// Frees the slots of ports that nothing refers to any more, and says so where they had VLANs of an interface.
+pub(crate) fn free_all(ports: &mut Ports, run: &mut Run, slots: &[PortSlot], out: &mut Effect) {
+    let tagged = slots.iter().map(|&slot| ports[slot]);
+    let trunks: BTreeSet<u32> = tagged
+        .filter(|port| port.vlan != 0)
+        .map(|port| port.ifindex)
+        .collect();
+    for &slot in slots {
+        free(ports, run, slot, out);
+    }
+    for ifindex in trunks {
+        sync_trunk(ports, Ifindex::new(ifindex), out);
+    }
+}
+
+/// Frees the slot of a port.
+fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut Effect) {
     ports.remove(slot);
     run.added.remove(&slot);
     run.announced.remove(&slot);
     run.reported.remove(&Scope::Port(slot));
     out.write(Write::Port(slot, Port::default()));
     out.write(Write::PortName(slot, PortName::default()));
-    if vlan != 0 {
-        sync_trunk(ports, Ifindex::new(ifindex), out);
-    }
 }
 
 /// Takes the frames of an interface at another hook.

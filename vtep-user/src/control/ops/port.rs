@@ -169,11 +169,9 @@ pub(crate) fn add(
         macs,
         ips,
         max_macs,
-        isolated,
-        guard: wanted_guard,
-        over_limit: wanted_over_limit,
         bum_rate,
         wait,
+        ..
     } = spec;
     let Some(facts) = links.link(dev) else {
         if *wait || state.run.author.source == Source::Config {
@@ -212,10 +210,7 @@ pub(crate) fn add(
     port.set(Port::CONFIGURED, author::is_configured(source));
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);
-    port.set(Port::ISOLATED, isolated.unwrap_or(false));
-    port.set(Port::GUARD_MAC, *wanted_guard == Some(PortGuard::Mac));
-    let floods = *wanted_over_limit == Some(OverLimit::Flood);
-    port.set(Port::OVER_LIMIT_FLOOD, floods);
+    set_policy(&mut port, spec);
     check_guard(&port, &macs)?;
     let rates = Rates::of_new(*bum_rate);
     take_facts(&mut port, &facts);
@@ -252,6 +247,14 @@ pub(crate) fn add(
     out.write(Write::PortIndex(key, Some(slot)));
     absent::has_come(state, spec, &mut out);
     Ok(out)
+}
+
+/// What a new port may send, and to whom, as the user wants it.
+fn set_policy(port: &mut Port, spec: &PortSpec) {
+    port.set(Port::ISOLATED, spec.isolated.unwrap_or(false));
+    port.set(Port::GUARD_MAC, spec.guard == Some(PortGuard::Mac));
+    let floods = spec.over_limit == Some(OverLimit::Flood);
+    port.set(Port::OVER_LIMIT_FLOOD, floods);
 }
 
 /// Refuses if there is such a port already, if its interface has another hook, or if there is no room.
@@ -650,6 +653,6 @@ pub(crate) fn leave_vni(state: &mut State, slot: PortSlot, out: &mut Effect) {
 pub(crate) fn remove(state: &mut State, slot: PortSlot, out: &mut Effect) {
     link::unregister(&mut state.ports, slot, out);
     leave_vni(state, slot, out);
-    link::free(&mut state.ports, &mut state.run.0, slot, out);
+    link::free_all(&mut state.ports, &mut state.run.0, &[slot], out);
     rate::forget(&mut state.rates, slot, out);
 }

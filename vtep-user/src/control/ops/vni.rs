@@ -198,8 +198,8 @@ pub(crate) fn del(state: &mut State, vni: Vni, options: VniDelete) -> Result<Eff
     for list in lists {
         out.write(Write::Flood(list, None));
     }
+    link::free_all(&mut state.ports, &mut state.run.0, &slots, &mut out);
     for slot in slots {
-        link::free(&mut state.ports, &mut state.run.0, slot, &mut out);
         rate::forget(&mut state.rates, slot, &mut out);
     }
     source::forget(state, number, &mut out);

@@ -104,7 +104,7 @@ impl Ports {
         &self.devices[&ifindex].name
     }
 
-    /// Puts a port into the lowest free slot, which is returned.
+    /// Puts a port into a free slot, which is returned.
     pub(crate) fn insert(&mut self, port: Port, facts: &LinkFacts) -> PortSlot {
         let slot = self.slots.insert(port);
         self.register(slot, facts);

@@ -297,7 +297,7 @@ fn any_frames() -> impl Strategy<Value = Vec<RandomFrame>> {
     vec(frame, 1..6)
 }
 
-fn any_op() -> impl Strategy<Value = Op> {
+pub(super) fn any_op() -> impl Strategy<Value = Op> {
     let del = (any_entry(), any::<bool>()).prop_map(|(spec, anywhere)| {
         Op::FdbDel(FdbDel {
             mac: spec.mac,
@@ -471,10 +471,20 @@ fn event(lab: &Lab, frame: &RandomFrame) -> Event {
         host,
         flags,
     } = *frame;
+    // Numbers are given out once: those that are in use are meant, as long as there are so many.
+    let segment = lab.maps.segments.keys().nth(segment as usize).copied();
+    let from = match from {
+        From::Port(at) => {
+            let slot = lab.maps.ports.keys().nth(at as usize);
+            From::Port(slot.map_or(at, |slot| slot.get()))
+        }
+        From::Vtep(_) => from,
+    };
+    let segment = segment.unwrap_or(SEGMENT);
     Event {
         host: ip(HOSTS[host]).into(),
         flags,
-        ..lab.event(kind, SegmentId::new(segment), MACS[mac], from)
+        ..lab.event(kind, segment, MACS[mac], from)
     }
 }
 
