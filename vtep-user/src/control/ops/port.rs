@@ -586,8 +586,8 @@ fn check_macs(
         (Some(old), None) => (state.fdb.count_behind(old), 0),
         (None, None) => (0, 0),
     };
-    entry::check_room(&state.fdb, &state.limits, more.saturating_sub(freed))?;
-    entry::check_vni_room(
+    limit::check_room(&state.fdb, &state.limits, more.saturating_sub(freed))?;
+    limit::check_vni_room(
         &state.fdb,
         &state.segments,
         number,
