@@ -124,6 +124,13 @@ pub struct Effect {
 }
 
 impl Effect {
+    /// Takes away what says that the configuration file put peers on a list.
+    pub(crate) fn unconfigure(&mut self, list: ListId, peers: impl IntoIterator<Item = PeerId>) {
+        let keys = peers.into_iter().map(|peer| ListedKey::new(list, peer));
+        self.writes
+            .extend(keys.map(|key| Write::Configured(key, false)));
+    }
+
     pub(crate) fn write(&mut self, write: Write) {
         self.writes.push(write);
     }

@@ -6,6 +6,7 @@ pub(crate) mod entry;
 pub(crate) mod fdb;
 pub(crate) mod find;
 pub(crate) mod flood;
+mod gone;
 pub(crate) mod limit;
 pub(crate) mod link;
 pub(crate) mod neigh;

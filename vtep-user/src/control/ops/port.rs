@@ -375,9 +375,9 @@ fn change_port(
         macs,
         ips,
         max_macs,
-        isolated,
-        guard: wanted_guard,
-        over_limit: wanted_over_limit,
+        isolated: _,
+        guard: _,
+        over_limit: _,
         bum_rate,
         rate_in,
         rate_out,
@@ -418,11 +418,7 @@ fn change_port(
     };
     let source = state.run.author.source_of(source(&old));
     port.set(Port::CONFIGURED, author::is_configured(source));
-    port.set(Port::ISOLATED, isolated.unwrap_or(old.has(Port::ISOLATED)));
-    let new_guard = wanted_guard.unwrap_or_else(|| guard(&old));
-    port.set(Port::GUARD_MAC, new_guard == PortGuard::Mac);
-    let new_over_limit = wanted_over_limit.unwrap_or_else(|| over_limit(&old));
-    port.set(Port::OVER_LIMIT_FLOOD, new_over_limit == OverLimit::Flood);
+    change_policy(&mut port, change);
     check_guard(&port, &macs)?;
     let old_rates = Rates::of(&state.rates, slot);
     let rates = old_rates.with((*bum_rate, *rate_in, *rate_out));
@@ -473,6 +469,19 @@ fn change_port(
         });
     }
     Ok(out)
+}
+
+/// What a port may send, and to whom, with what the user changes of it.
+fn change_policy(port: &mut Port, change: &PortChange) {
+    if let Some(isolated) = change.isolated {
+        port.set(Port::ISOLATED, isolated);
+    }
+    if let Some(guard) = change.guard {
+        port.set(Port::GUARD_MAC, guard == PortGuard::Mac);
+    }
+    if let Some(over_limit) = change.over_limit {
+        port.set(Port::OVER_LIMIT_FLOOD, over_limit == OverLimit::Flood);
+    }
 }
 
 /// The static MACs behind a port that are entries of their own.
@@ -600,8 +609,8 @@ fn check_macs(
         (Some(old), None) => (state.fdb.count_behind(old), 0),
         (None, None) => (0, 0),
     };
-    entry::check_room(&state.fdb, &state.limits, more.saturating_sub(freed))?;
-    entry::check_vni_room(
+    limit::check_room(&state.fdb, &state.limits, more.saturating_sub(freed))?;
+    limit::check_vni_room(
         &state.fdb,
         &state.segments,
         number,

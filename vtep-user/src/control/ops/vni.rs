@@ -192,7 +192,7 @@ pub(crate) fn del(state: &mut State, vni: Vni, options: VniDelete) -> Result<Eff
     for mac in state.flood.macs(number).into_iter().chain([MacAddr::ZERO]) {
         let list = state.flood.list_of(number, mac);
         let configured = state.flood.configured(number, mac);
-        out.writes.extend(flood::unconfigured(list, configured));
+        out.unconfigure(list, configured);
     }
     let (lists, targets) = state.flood.remove_segment(number);
     for list in lists {
