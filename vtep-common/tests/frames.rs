@@ -80,7 +80,7 @@ fn kind(verdict: &Verdict) -> String {
             };
             format!("flood {place} {}", edit(&flood.encap.tag))
         }
-        Verdict::FloodPorts { .. } => "flood to ports".to_owned(),
+        Verdict::FloodPorts(_) => "flood to ports".to_owned(),
         Verdict::Answer(answer) => {
             let message = if answer.v6 { "ND" } else { "ARP" };
             format!("answer {message}")

@@ -168,7 +168,7 @@ pub(super) fn from_underlay(
             }
             assert_eq!(outcome.frame, want, "the inner frame behind its tags");
         }
-        Verdict::FloodPorts { .. } => assert_eq!(outcome.action, Action::Drop),
+        Verdict::FloodPorts(_) => assert_eq!(outcome.action, Action::Drop),
         Verdict::Leave(_) => untouched(frame, meta, reason, outcome),
         Verdict::Encap(_)
         | Verdict::ViaKernel(_)

@@ -101,6 +101,10 @@ pub(crate) fn add(state: &mut State, spec: &PortSpec) -> Result<Effect, Refusal>
             refuse::vlan_option(spec.vlan)
         )));
     }
+    // Each takes a place once its interface comes.
+    if state.ports.len() as usize + state.run.absent.len() >= state.limits.ports as usize {
+        return Err(refuse::ports_full(state.limits.ports));
+    }
     let source = state.run.author.source;
     let spec = PortSpec {
         wait: false,

@@ -286,10 +286,7 @@ fn check_free(state: &State, ifindex: Ifindex, spec: &PortSpec) -> Result<(), Re
         )));
     }
     if state.ports.len() >= state.limits.ports {
-        return Err(Refusal::full(format!(
-            "the port table is full ({} ports); remove one with: vtep port del DEV",
-            state.limits.ports
-        )));
+        return Err(refuse::ports_full(state.limits.ports));
     }
     Ok(())
 }

@@ -20,6 +20,11 @@ pub(crate) struct AbsentPort {
 pub(crate) struct AbsentPorts(BTreeMap<(String, Option<VlanId>), AbsentPort>);
 
 impl AbsentPorts {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// How many there are in a VNI.
     pub(crate) fn count_in(&self, vni: Vni) -> usize {
         self.iter().filter(|port| port.spec.vni == vni).count()
