@@ -239,7 +239,7 @@ impl SentFrame {
         let mut to_ports = |list: ListId, vlan: ShownVlan, from: Option<PortSlot>| {
             let list = world.tables.flood_list(list).expect("it was there");
             let sender = from.map(|slot| world.tables.port(slot).expect("it is there"));
-            let kept_from = sender.map_or(0, |port| port.flags().kept_from());
+            let kept_from = sender.map_or(0, |port| port.flags.kept_from());
             for slot in list.ports().filter(|slot| from != Some(*slot)) {
                 let port = world.tables.port(slot).expect("it is there");
                 let hops = port.has(Port::TRUNK) && world.tables.is_mapped(port.ifindex, vlan);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::util::KernelVersion;
-use vtep_common::abi::{config::Config, id::Ifindex, map::DEFAULT_FDB_ENTRIES};
+use vtep_common::abi::{config::Config, flags::ConfigFlags, id::Ifindex, map::DEFAULT_FDB_ENTRIES};
 
 use super::{
     core::{Core, CoreParts},
@@ -214,14 +214,12 @@ async fn take_over(
     };
 
     let partial = uplinks.iter().any(|link| link.kind == LinkKind::Veth);
-    let mut flags = if partial {
-        Config::PARTIAL_CHECKSUMS
-    } else {
-        0
-    };
-    if partial && options.run.xdp_mode == XdpMode::Generic {
-        flags |= Config::XDP_LEAVES_ALL;
-    }
+    let mut flags = ConfigFlags::NONE;
+    flags.set(Config::PARTIAL_CHECKSUMS, partial);
+    flags.set(
+        Config::XDP_LEAVES_ALL,
+        partial && options.run.xdp_mode == XdpMode::Generic,
+    );
     let fill = |datapath: &mut Datapath| {
         datapath.write(&writes)?;
         datapath.write(&state.start(device.index, flags))
