@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::flags::ConfigFlags;
+use super::flags::{ConfigFlags, flagged};
 
 /// What holds for the whole instance: 16 bytes.
 #[repr(C)]
@@ -28,5 +28,7 @@ impl Config {
     /// offload too. The kernel would remember that of a frame whose outer headers are gone.
     pub const XDP_LEAVES_ALL: ConfigFlags = ConfigFlags::bit(1);
 }
+
+flagged!(Config: ConfigFlags);
 
 const _: () = assert!(size_of::<Config>() == 16);

@@ -93,7 +93,7 @@ flags! {
 
 /// Has the flags of a record asked and set at the record itself.
 macro_rules! flagged {
-    ($($record:ty: $flags:ty;)+) => {$(
+    ($record:ty: $flags:ty) => {
         impl $record {
             /// True if this flag is set, or one of several.
             #[must_use]
@@ -107,12 +107,6 @@ macro_rules! flagged {
                 self.flags.set(flag, on);
             }
         }
-    )+};
+    };
 }
-
-flagged! {
-    super::port::Port: PortFlags;
-    super::segment::Segment: SegmentFlags;
-    super::peer::Peer: PeerFlags;
-    super::config::Config: ConfigFlags;
-}
+pub(super) use flagged;

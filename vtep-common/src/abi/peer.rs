@@ -2,7 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{addr::VtepAddr, flags::PeerFlags, outer_template::TEMPLATE_WORDS};
+use super::{
+    addr::VtepAddr,
+    flags::{PeerFlags, flagged},
+    outer_template::TEMPLATE_WORDS,
+};
 
 /// A remote VTEP: 128 bytes. A slot that is not in use is all zero.
 #[repr(C)]
@@ -44,5 +48,7 @@ impl Peer {
     /// The configuration file says how it is sent to. For the daemon alone.
     pub const CONFIGURED: PeerFlags = PeerFlags::bit(31);
 }
+
+flagged!(Peer: PeerFlags);
 
 const _: () = assert!(size_of::<Peer>() == 128);

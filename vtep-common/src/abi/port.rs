@@ -2,7 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{flags::PortFlags, id::SegmentId};
+use super::{
+    flags::{PortFlags, flagged},
+    id::SegmentId,
+};
 
 /// Key of `PORT_INDEX`: an interface and a VLAN on it, in the map a word of 8 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -103,6 +106,8 @@ impl PortFlags {
         self.of(Port::ISOLATED)
     }
 }
+
+flagged!(Port: PortFlags);
 
 const _: () = assert!(size_of::<Port>() == 24);
 

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{
-    flags::SegmentFlags,
+    flags::{SegmentFlags, flagged},
     id::{PeerId, SegmentId},
 };
 
@@ -71,6 +71,8 @@ impl Segment {
     /// The configuration file made it. For the daemon alone.
     pub const CONFIGURED: SegmentFlags = SegmentFlags::bit(31);
 }
+
+flagged!(Segment: SegmentFlags);
 
 const _: () = assert!(size_of::<Segment>() == 48);
 

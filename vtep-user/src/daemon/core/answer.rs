@@ -94,6 +94,16 @@ impl Core {
         }
     }
 
+    /// What the daemon waits for, a clause each.
+    fn waits_for(&self) -> Vec<String> {
+        let uplinks = self.uplinks.waits_for();
+        let missing = self.state.missing_locals();
+        let missing = missing.map(|ip| format!("{ip}, which is not an address of this host"));
+        let none = self.state.locals().is_empty();
+        let none = none.then(|| "an address of an uplink to send from".to_owned());
+        uplinks.chain(missing).chain(none).collect()
+    }
+
     fn status(&self) -> Status {
         let totals = self.state.totals();
         Status {
@@ -105,6 +115,7 @@ impl Core {
             config: None,
             locals: self.state.locals().to_vec(),
             uplinks: self.uplinks.statuses(),
+            waits_for: self.waits_for(),
             vnis: totals.vnis.into(),
             ports: totals.ports.into(),
             peers: totals.peers.into(),
