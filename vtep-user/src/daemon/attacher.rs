@@ -149,6 +149,17 @@ impl Hands {
         }
     }
 
+    /// Refuses an interface that is a port of another instance: each would take frames from the other.
+    fn check_free(&self, wanted: &Attachment) -> Result<(), Refusal> {
+        let Attachment { ifindex, name, .. } = wanted;
+        match self.programs.other_instance(*ifindex) {
+            Some(other) => Err(Refusal::conflict(format!(
+                "{name} is a port of instance {other}, and an interface is a port of one; remove it there first with: vtep port del {name} --instance {other}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses XDP at an interface whose VLAN tags it does not see.
     async fn check_tags(&self, ifindex: Ifindex) -> Result<(), Refusal> {
         let Some(link) = self.netlink.link(ifindex).await.map_err(internal)? else {
@@ -168,6 +179,7 @@ impl Hands {
         queue: &mut AttachQueue,
     ) -> Result<(), Refusal> {
         for wanted in attach {
+            self.check_free(wanted)?;
             let xdp = wanted.hook == PortHook::Xdp;
             if xdp {
                 self.check_tags(wanted.ifindex).await?;
