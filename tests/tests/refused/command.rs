@@ -148,6 +148,36 @@ fn what_does_not_exist_is_named_with_the_command_that_makes_it() {
 }
 
 #[test]
+fn what_shows_or_removes_of_nothing_says_how_to_see_what_there_is() {
+    need_root!();
+    let wire = wire();
+    let stats = format!("stats --dev {UPLINK}");
+    for (args, needles) in [
+        ("vni show 999", &["vni 999", "vtep vni show"][..]),
+        ("vni del 999", &["vni 999", "vtep vni show"]),
+        ("fdb show --vni 999", &["vni 999", "vtep vni show"]),
+        ("neigh show --vni 999", &["vni 999", "vtep vni show"]),
+        ("port show nope", &["nope", "vtep port show"]),
+        ("port del nope", &["nope", "vtep port show"]),
+        ("stats --dev nope", &["nope", "vtep port show"]),
+        (&stats, &[UPLINK, "is an uplink", "vtep stats"]),
+        ("peer show 198.18.0.9", &["198.18.0.9", "vtep peer show"]),
+        (
+            "fdb del 00:00:00:00:00:00 --vni 100 --dst 198.18.0.9",
+            &["198.18.0.9", "vtep fdb get 00:00:00:00:00:00 --vni 100"],
+        ),
+    ] {
+        refused(&wire.daemon, args, 1, needles);
+        let said = text(&wire.daemon.vtep(args).stderr);
+        for wrong in [" add ", "append"] {
+            assert!(!said.contains(wrong), "{args} says how to make it: {said}");
+        }
+    }
+    let own = format!("port add vtep4789 --vni {GREEN}");
+    refused(&wire.daemon, &own, 1, &["vtep's own slow-path device"]);
+}
+
+#[test]
 fn what_is_there_already_is_not_added_again() {
     need_root!();
     let wire = wire();
