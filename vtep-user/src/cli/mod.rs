@@ -17,7 +17,9 @@ mod monitor;
 mod output;
 mod run;
 mod status;
+mod table;
 mod teardown;
+mod terminal;
 mod wildcard;
 
 use std::error::Error;
