@@ -274,6 +274,24 @@ fn on_terminal(wire: &Wire, command: &str, columns: usize, environment: &str) ->
 }
 
 #[test]
+fn commands_have_the_short_forms_that_iproute2_has() {
+    need_root!();
+    let wire = wire();
+    for short in ["fdb sh", "f s", "fdb list", "fd lis"] {
+        assert_eq!(
+            wire.daemon.rows(short),
+            wire.daemon.rows("fdb show"),
+            "{short}"
+        );
+    }
+    wire.daemon.ok("v a 200");
+    wire.daemon.ok("vni delete 200");
+    let batch = "v a 300\nf ap 00:00:00:00:00:00 --vni 300 --dst 198.18.0.2\n";
+    assert!(wire.daemon.vtep_input("batch", batch).status.success());
+    assert_eq!(wire.daemon.rows("fdb show --vni 300").len(), 1);
+}
+
+#[test]
 fn a_batch_names_the_line_that_it_stopped_at() {
     need_root!();
     let wire = wire();

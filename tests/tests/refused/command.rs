@@ -178,6 +178,33 @@ fn what_shows_or_removes_of_nothing_says_how_to_see_what_there_is() {
 }
 
 #[test]
+fn an_option_without_its_dashes_is_refused_with_the_line_to_type() {
+    need_root!();
+    let wire = wire();
+    for (args, line) in [
+        (
+            "fdb add 02:00:00:00:00:0c vni 100 dst 198.18.0.2",
+            "vtep fdb add 02:00:00:00:00:0c --vni 100 --dst 198.18.0.2",
+        ),
+        (
+            "fdb append 00:00:00:00:00:00 dst 198.18.0.2 --vni 100",
+            "vtep fdb append 00:00:00:00:00:00 --dst 198.18.0.2 --vni 100",
+        ),
+    ] {
+        refused(&wire.daemon, args, 2, &[line]);
+    }
+}
+
+#[test]
+fn a_word_that_is_short_for_several_commands_is_refused_with_their_names() {
+    need_root!();
+    let wire = wire();
+    refused(&wire.daemon, "p show", 2, &["`p`", "port, peer"]);
+    refused(&wire.daemon, "fdb a", 2, &["`a`", "add, append"]);
+    refused(&wire.daemon, "tear", 2, &["teardown in full"]);
+}
+
+#[test]
 fn what_is_there_already_is_not_added_again() {
     need_root!();
     let wire = wire();
