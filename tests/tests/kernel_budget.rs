@@ -19,8 +19,8 @@ const BUDGET: [(&str, u32); 9] = [
     ("tc_port_flood", 4_600),
     ("tc_uplink", 4_400),
     ("tc_tunnel", 4_600),
-    ("xdp_port", 6_450),
-    ("xdp_uplink", 18_300),
+    ("xdp_port", 11_250),
+    ("xdp_uplink", 20_000),
 ];
 /// What more than this walks through nobody can review (ADR 8).
 const MOST_INSTRUCTIONS: u32 = 4_600;

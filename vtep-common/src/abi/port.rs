@@ -43,7 +43,7 @@ impl PortKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Port {
-    /// Interface number.
+    /// Interface number; one that [`Ifindex::is_absent`](super::id::Ifindex::is_absent) where the interface is gone.
     pub ifindex: u32,
     /// The segment that it belongs to.
     pub segment: SegmentId,
@@ -82,6 +82,8 @@ impl Port {
     pub const RATE_IN: u32 = 1 << 9;
     /// `POLICERS` has a rate for what goes to it.
     pub const RATE_OUT: u32 = 1 << 10;
+    /// Its interface is gone, and it waits for one of that name: no frame gets there.
+    pub const ABSENT: u32 = 1 << 11;
     /// The configuration file made it. For the daemon alone.
     pub const CONFIGURED: u32 = 1 << 31;
 

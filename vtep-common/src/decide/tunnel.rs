@@ -229,8 +229,10 @@ fn deliver<R: Runtime>(
         return rt.leave(account, reason);
     }
     // Of tags XDP has room to see that they are there.
-    if stage != DecapStage::Xdp && hop::is_hop(rt, port, || rt.shown_by_vtep(inner)) {
-        return rt.leave(account, Reason::VlanHop);
+    if stage != DecapStage::Xdp
+        && let Some(why) = hop::why_not(rt, port, || rt.shown_by_vtep(inner))
+    {
+        return rt.leave(account, why);
     }
     let left = match stage {
         DecapStage::Device => false,

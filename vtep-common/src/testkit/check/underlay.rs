@@ -43,11 +43,13 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
         match (at_xdp, at_tc) {
             // Generic XDP cannot tell a GRO packet from one that is too big, and XDP does not read a tag.
             (Reason::LeftToTc, _) => assert!(
-                matches!(at_tc, Reason::TooBig | Reason::VlanHop | Reason::Rate)
-                    || matches!(
-                        at_tc.class(),
-                        Class::Passed | Class::Continued | Class::Delivered
-                    )
+                matches!(
+                    at_tc,
+                    Reason::TooBig | Reason::VlanHop | Reason::PortAbsent | Reason::Rate
+                ) || matches!(
+                    at_tc.class(),
+                    Class::Passed | Class::Continued | Class::Delivered
+                )
             ),
             // Too small for TC to decapsulate, but not for XDP.
             (Reason::Decapsulated, Reason::LeftToKernel) => {
