@@ -39,12 +39,14 @@ pub(super) struct Attacher {
 }
 
 impl Attacher {
-    pub(super) fn start(programs: PortPrograms) -> Result<Self, DaemonError> {
+    /// `owner` is what the alias of the instance's own slow-path device says.
+    pub(super) fn start(programs: PortPrograms, owner: String) -> Result<Self, DaemonError> {
         let (orders, ordered) = mpsc::unbounded_channel();
         beside::spawn("vtep-ports", move || async move {
             let hands = Hands {
                 netlink: Netlink::open()?,
                 programs,
+                owner,
             };
             run(hands, ordered).await;
             Ok(())
@@ -97,6 +99,7 @@ fn ended() -> Refusal {
 struct Hands {
     netlink: Netlink,
     programs: PortPrograms,
+    owner: String,
 }
 
 /// Carries out orders until nobody gives any more.
@@ -131,11 +134,12 @@ impl Hands {
             Some(link) if !link.ethernet => Err(Refusal::invalid(format!(
                 "interface {dev} carries no Ethernet frames; name one that does, or make a tap with: ip tuntap add dev NAME mode tap"
             ))),
+            // Our own is refused by the state, which knows it.
             Some(link)
                 if link
                     .alias
                     .as_deref()
-                    .is_some_and(|alias| alias.starts_with(OWNER)) =>
+                    .is_some_and(|alias| alias.starts_with(OWNER) && alias != self.owner) =>
             {
                 Err(Refusal::invalid(format!(
                     "interface {dev} is the slow-path device of another vtep instance and cannot be a port; name the interface of a VM"
