@@ -1,14 +1,15 @@
 //! `vtep status`, as people read it.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 
+use super::output::Output;
 use crate::model::{ConfigStatus, LimitStatus, Status, UplinkState, UplinkStatus, printable};
 
 /// How wide the names stand.
 const NAMES: usize = 20;
 
 /// Everything about the daemon, one thing a line.
-pub(super) fn text(status: &Status) -> String {
+pub(super) fn text(status: &Status, output: Output) -> String {
     let Status {
         instance,
         version,
@@ -28,7 +29,8 @@ pub(super) fn text(status: &Status) -> String {
     } = status;
     let mut text = String::new();
     let mut line = |name: &str, value: &dyn Display| {
-        writeln!(text, "{name:<NAMES$} {value}").expect("a string takes what is written to it");
+        let (name, value) = (format!("{name:<NAMES$}"), value.to_string());
+        text += &output.folded(&name, value.split(' '), NAMES + 1);
     };
     line("instance", instance);
     line("version", version);
@@ -154,7 +156,7 @@ mod tests {
         };
 
         assert_eq!(
-            text(&status),
+            text(&status, Output::Plain),
             "instance             blue\n\
              version              0.1.0\n\
              pid                  7\n\

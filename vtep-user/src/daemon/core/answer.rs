@@ -74,6 +74,17 @@ impl Core {
             Query::Nexthops(VniFilter { vni }) => self.state.nexthop_rows(vni).map(Reply::Nexthops),
             Query::Peers(ip) => self.state.peer_rows(ip).map(Reply::Peers),
             Query::Stats(filter) => {
+                if let Some(dev) = &filter.dev
+                    && self
+                        .uplinks
+                        .statuses()
+                        .iter()
+                        .any(|uplink| uplink.dev == *dev)
+                {
+                    return Err(Refusal::not_found(format!(
+                        "{dev} is an uplink, not a port, and has no counters of its own; see what its packets came to with: vtep stats"
+                    )));
+                }
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
                 stats::rows(&snapshot, &self.state, &filter).map(Reply::Stats)
             }
