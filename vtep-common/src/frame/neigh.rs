@@ -24,6 +24,22 @@ pub const fn may_be(ethertype: u16, ttl: u8) -> bool {
     ethertype == arp::ETHERTYPE || ethertype == ethernet::TYPE_IPV6 && ttl == icmpv6::HOP_LIMIT
 }
 
+/// True if a frame holds ARP, or an ND message by its IPv6 header and its type. The rest of it is not looked at.
+#[must_use]
+#[inline(always)]
+pub fn looks_like<P: PacketRead + ?Sized>(frame: &P, l3: usize, ethertype: u16) -> bool {
+    if ethertype != ethernet::TYPE_IPV6 {
+        return ethertype == arp::ETHERTYPE;
+    }
+    let Some(window) = frame.window::<{ ipv6::LEN + 1 }>(l3) else {
+        return false;
+    };
+    let kind = window.byte(ipv6::LEN);
+    window.byte(ipv6::NEXT_HEADER_OFFSET) == icmpv6::PROTOCOL
+        && window.byte(ipv6::HOP_LIMIT_OFFSET) == icmpv6::HOP_LIMIT
+        && (kind == icmpv6::SOLICITATION || kind == icmpv6::ADVERTISEMENT)
+}
+
 impl Message {
     /// It asks for an address, also to see whether it is free (RFC 5227 section 2.1.1, RFC 4862 section 5.4).
     pub const REQUEST: u8 = 1;
