@@ -18,7 +18,7 @@ pub const MAX_LOCALS: u32 = 256 + MAX_PEERS;
 /// Peers that the entries of segments name, counted for each segment.
 pub const MAX_SOURCES: u32 = 262_144;
 
-/// Places of uplinks, a power of two.
+/// Places for the MACs of uplinks, a power of two.
 pub const UPLINK_PLACES: u32 = 256;
 
 /// Peers that the configuration file puts on flood lists, counted for each list.

@@ -43,7 +43,7 @@ impl PortKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Port {
-    /// Interface number.
+    /// Interface number; one that [`Ifindex::is_absent`](super::id::Ifindex::is_absent) where the interface is gone.
     pub ifindex: u32,
     /// The segment that it belongs to.
     pub segment: SegmentId,
@@ -74,14 +74,16 @@ impl Port {
     pub const GUARD_MAC: u32 = 1 << 5;
     /// At its limit of MACs others are not learned, and their frames pass; else it becomes [`Port::FULL`]. For the daemon alone.
     pub const OVER_LIMIT_FLOOD: u32 = 1 << 6;
+    /// It has the untagged frames of an interface of which `TRUNKS` has VLANs: frames that show one of those are not its own.
+    pub const TRUNK: u32 = 1 << 7;
     /// `POLICERS` has a rate for its frames that are flooded.
     pub const BUM_RATE: u32 = 1 << 8;
     /// `POLICERS` has a rate for what comes from it.
     pub const RATE_IN: u32 = 1 << 9;
     /// `POLICERS` has a rate for what goes to it.
     pub const RATE_OUT: u32 = 1 << 10;
-    /// It has the untagged frames of an interface of which `TRUNKS` has VLANs: frames that show one of those are not its own.
-    pub const TRUNK: u32 = 1 << 7;
+    /// Its interface is gone, and it waits for one of that name: no frame gets there.
+    pub const ABSENT: u32 = 1 << 11;
     /// The configuration file made it. For the daemon alone.
     pub const CONFIGURED: u32 = 1 << 31;
 

@@ -172,6 +172,8 @@ reasons! {
     BadSource = 50, "bad_source", Passed;
     /// From or to a port, and more than the port's rate; of a flooded frame, the copy for a port.
     Rate = 51, "rate", Dropped;
+    /// For a port whose interface is gone; the port waits for it.
+    PortAbsent = 52, "port_absent", Dropped;
 }
 
 impl Reason {

@@ -7,8 +7,8 @@ use super::{addr::MacAddr, map::UPLINK_PLACES};
 /// Value of `UPLINKS`: a MAC in the lower 48 bits, and 16 bits of the number of the interface where the host takes frames to it. Zero where
 /// there is none.
 ///
-/// The map is a line of places, of which each word has one. Where two share theirs, one is not there: TC asks the kernel, or leaves its packets to the
-/// slow-path device.
+/// The map is direct-mapped: each word has one place, and of two that share theirs the last one written is there. TC asks the kernel about the
+/// other, or leaves its packets to the slow-path device.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct UplinkWord(u64);

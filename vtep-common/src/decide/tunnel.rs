@@ -84,6 +84,16 @@ pub(crate) fn decide_inner<R: Runtime>(
     if (rt.meta().tag.is_some() || read.is_tagged()) && !settings.has(Segment::INNER_VLAN_PASS) {
         return rt.leave(account, Reason::InnerVlan);
     }
+    // Mostly a test of two bits. What hosts say is read behind the slow-path device alone, where the program has room for it.
+    if stage != DecapStage::Device
+        && settings.has(Segment::SUPPRESS)
+        && settings.has(Segment::LEARNING)
+    {
+        let l3 = outer.len.wrapping_add(ethernet::LEN);
+        if neigh::looks_like(rt.frame(), l3, read.ethertype) {
+            return rt.leave(account, stage.left());
+        }
+    }
     let merge = merged_ecn(rt.frame(), read, outer);
     if merge == ecn::Merge::DROP {
         return rt.leave(account, Reason::EcnNotCapable);
@@ -96,14 +106,12 @@ pub(crate) fn decide_inner<R: Runtime>(
             return rt.leave(account, Reason::MacLimit);
         }
     }
-    // Mostly a test of two bits. What hosts say is read behind the slow-path device alone, where the program has room for it.
-    if settings.has(Segment::SUPPRESS) && settings.has(Segment::LEARNING) {
-        let l3 = outer.len.wrapping_add(ethernet::LEN);
-        if stage == DecapStage::Device {
-            snoop(rt, inner, account);
-        } else if neigh::looks_like(rt.frame(), l3, read.ethertype) {
-            return rt.leave(account, stage.left());
-        }
+    // Behind the learning, which says where the MAC is.
+    if stage == DecapStage::Device
+        && settings.has(Segment::SUPPRESS)
+        && settings.has(Segment::LEARNING)
+    {
+        snoop(rt, inner, account);
     }
     let mut to = Resolved {
         target: inner.destination,
@@ -230,8 +238,10 @@ fn deliver<R: Runtime>(
         return rt.leave(account, reason);
     }
     // Of tags XDP has room to see that they are there.
-    if stage != DecapStage::Xdp && hop::is_hop(rt, port, || rt.shown_by_vtep(inner)) {
-        return rt.leave(account, Reason::VlanHop);
+    if stage != DecapStage::Xdp
+        && let Some(why) = hop::why_not(rt, port, || rt.shown_by_vtep(inner))
+    {
+        return rt.leave(account, why);
     }
     let left = match stage {
         DecapStage::Device => false,

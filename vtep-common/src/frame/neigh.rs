@@ -34,10 +34,13 @@ pub fn looks_like<P: PacketRead + ?Sized>(frame: &P, l3: usize, ethertype: u16) 
     let Some(window) = frame.window::<{ ipv6::LEN + 1 }>(l3) else {
         return false;
     };
-    let kind = window.byte(ipv6::LEN);
-    window.byte(ipv6::NEXT_HEADER_OFFSET) == icmpv6::PROTOCOL
-        && window.byte(ipv6::HOP_LIMIT_OFFSET) == icmpv6::HOP_LIMIT
-        && (kind == icmpv6::SOLICITATION || kind == icmpv6::ADVERTISEMENT)
+    // One comparison for all, because the verifier follows both ways of each.
+    const { assert!(ipv6::HOP_LIMIT_OFFSET == ipv6::NEXT_HEADER_OFFSET + 1) };
+    const { assert!(icmpv6::ADVERTISEMENT == icmpv6::SOLICITATION + 1) };
+    let header = window.be16(ipv6::NEXT_HEADER_OFFSET)
+        ^ u16::from_be_bytes([icmpv6::PROTOCOL, icmpv6::HOP_LIMIT]);
+    let kind = window.byte(ipv6::LEN).wrapping_sub(icmpv6::SOLICITATION);
+    u32::from(header) << 8 | u32::from(kind) <= 1
 }
 
 impl Message {

@@ -57,7 +57,7 @@ pub trait Runtime {
     type Frame: PacketRead + ?Sized;
     /// The tables.
     type Tables: Tables;
-    /// A value that stands in its scratch slot.
+    /// A value that stands in its scratch slot, where the runtime has one.
     type Spilled<'a, T: Slot + 'a>: Deref<Target = T>
     where
         Self: 'a;

@@ -106,7 +106,7 @@ pub fn apply_port<T: Tables>(
         },
         Verdict::Answer(reply) => answer(frame, meta, reply)?,
         // The first three are decided further before, the last is of a frame from a VTEP.
-        Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) | Verdict::FloodPorts { .. } => {
+        Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) | Verdict::FloodPorts(_) => {
             return Err(Unfit::Verdict);
         }
         Verdict::Leave(reason) => leave(frame, meta, *reason)?,
@@ -217,7 +217,7 @@ pub fn apply_uplink(
             }
             deliver_from(inner, deliver, xdp)
         }
-        Verdict::FloodPorts { .. } => Outcome {
+        Verdict::FloodPorts(_) => Outcome {
             action: Action::Drop,
             ..edit(frame, meta, TagEdit::Leave, false)
         },

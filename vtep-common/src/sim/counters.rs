@@ -132,7 +132,7 @@ fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, cou
         Verdict::Deliver(deliver) => (deliver.slot, PeerId::NONE),
         Verdict::Answer(_) => (from_port, PeerId::NONE),
         Verdict::Flood(_)
-        | Verdict::FloodPorts { .. }
+        | Verdict::FloodPorts(_)
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)

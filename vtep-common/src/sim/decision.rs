@@ -122,7 +122,7 @@ impl Verdict {
                 }
             }
             Self::Flood(_) => Reason::Flooded,
-            Self::FloodPorts { .. } => Reason::FloodedLocally,
+            Self::FloodPorts(_) => Reason::FloodedLocally,
             Self::Answer(_) => Reason::Answered,
             // Whoever asks has not gone on.
             Self::Neigh | Self::Unknown | Self::Resolved(_) => Reason::TableGap,

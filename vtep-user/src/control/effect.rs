@@ -118,9 +118,18 @@ pub struct Effect {
     pub announce: Vec<Announce>,
     /// What happened, for those who watch.
     pub events: Vec<EventDetails>,
-    /// Where `attach` is not empty: the change that takes this one back. If an interface cannot be attached, apply it, and
+    /// Where `attach` is not empty: what takes this change back. If an interface cannot be attached, do it, and
     /// carry out what both effects ask for, one [`then`](Effect::then) the other, but attach nothing.
-    pub undo: Option<Op>,
+    pub undo: Option<Undo>,
+}
+
+/// What takes a change back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// Another change.
+    Change(Op),
+    /// The interface of ports counts as gone again.
+    Gone(Ifindex),
 }
 
 impl Effect {

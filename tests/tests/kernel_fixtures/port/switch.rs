@@ -7,8 +7,9 @@ use vtep_common::abi::counter::Hook::{Port, PortXdp};
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{
     GONE_PEER, GONE_PORT, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
-    PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE,
-    PORT_NOISY, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK, group, host_mac,
+    PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ABSENT, PORT_ACCESS, PORT_CARRIER, PORT_NARROW,
+    PORT_NATIVE, PORT_NOISY, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK, group,
+    host_mac,
 };
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
@@ -265,6 +266,13 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
             &udp4(at(PLAIN, PORT_ACCESS)),
         )
         .drops_at_ports(Reason::SamePort),
+        case(
+            "for a port that waits for its interface",
+            access,
+            &udp4(at(PLAIN, PORT_ABSENT)),
+        )
+        .drops(Port, Reason::PortAbsent)
+        .passes(PortXdp, Reason::LeftToTc),
         flooded("a broadcast", &udp4(Mac::BROADCAST), &everybody),
         flooded("unknown unicast", &udp4(Mac::nth(0x99)), &everybody),
         flooded(

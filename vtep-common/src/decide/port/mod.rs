@@ -160,8 +160,8 @@ fn deliver<R: Runtime>(
     if stage == PortStage::Xdp {
         return rt.leave(account, Reason::LeftToTc);
     }
-    if hop::is_hop(rt, port, || rt.shown_by_port(inner, carried)) {
-        return rt.leave(account, Reason::VlanHop);
+    if let Some(why) = hop::why_not(rt, port, || rt.shown_by_port(inner, carried)) {
+        return rt.leave(account, why);
     }
     let bytes = || rt.policed_carried(inner, carried);
     if !police::lets(rt, port.flags(), (slot, Policed::Out), bytes) {

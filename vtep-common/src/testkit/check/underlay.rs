@@ -46,11 +46,13 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
         match (at_xdp, at_tc) {
             // Generic XDP cannot tell a GRO packet from one that is too big, and XDP does not read a tag.
             (Reason::LeftToTc, _) => assert!(
-                matches!(at_tc, Reason::TooBig | Reason::VlanHop | Reason::Rate)
-                    || matches!(
-                        at_tc.class(),
-                        Class::Passed | Class::Continued | Class::Delivered
-                    )
+                matches!(
+                    at_tc,
+                    Reason::TooBig | Reason::VlanHop | Reason::PortAbsent | Reason::Rate
+                ) || matches!(
+                    at_tc.class(),
+                    Class::Passed | Class::Continued | Class::Delivered
+                )
             ),
             // Too small for TC to decapsulate, but not for XDP.
             (Reason::Decapsulated, Reason::LeftToKernel) => {
@@ -182,7 +184,7 @@ pub(super) fn from_underlay(
             }
             assert_eq!(outcome.frame, want, "the inner frame behind its tags");
         }
-        Verdict::FloodPorts { .. } => assert_eq!(outcome.action, Action::Drop),
+        Verdict::FloodPorts(_) => assert_eq!(outcome.action, Action::Drop),
         Verdict::Leave(_) => untouched(frame, meta, reason, outcome),
         Verdict::Encap(_)
         | Verdict::ViaKernel(_)

@@ -92,7 +92,7 @@ pub(super) fn from_port(
         Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
             panic!("not decided: {}", hex(frame))
         }
-        Verdict::FloodPorts { .. } => panic!("to ports alone: {}", hex(frame)),
+        Verdict::FloodPorts(_) => panic!("to ports alone: {}", hex(frame)),
         Verdict::Leave(_) => untouched(frame, meta, reason, &outcome),
     }
 }

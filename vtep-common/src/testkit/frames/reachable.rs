@@ -75,6 +75,7 @@ const AT_UPLINK: &[Reason] = &[
     Reason::BadSource,
     Reason::VlanHop,
     Reason::Rate,
+    Reason::PortAbsent,
 ];
 
 // The slow-path device has read the outer headers and merged ECN.
@@ -100,6 +101,7 @@ const AT_TUNNEL: &[Reason] = &[
     Reason::UnlistedSource,
     Reason::VlanHop,
     Reason::Rate,
+    Reason::PortAbsent,
 ];
 
 const AT_PORT: &[Reason] = &[
@@ -130,6 +132,7 @@ const AT_PORT: &[Reason] = &[
     Reason::BumRate,
     Reason::VlanHop,
     Reason::Rate,
+    Reason::PortAbsent,
 ];
 
 const AT_PORT_XDP: &[Reason] = &[

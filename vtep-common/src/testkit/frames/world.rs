@@ -7,7 +7,7 @@ use crate::{
         addr::MacAddr,
         config::Config,
         fdb::{FdbKey, FdbTarget, FdbValue},
-        id::{ListId, PeerId, PortSlot, SegmentId},
+        id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
         neigh::NeighValue,
         peer::Peer,
         policer::{Policed, Policer},
@@ -103,6 +103,8 @@ pub const PORT_NOISY: PortSlot = PortSlot::new(33);
 pub const PORT_FAST: PortSlot = PortSlot::new(34);
 /// Slot of VLAN 46 at [`Interfaces::lone`], which is sent more than its rate.
 pub const PORT_SLOW: PortSlot = PortSlot::new(35);
+/// Slot of a port of VNI 100 that waits for its interface.
+pub const PORT_ABSENT: PortSlot = PortSlot::new(36);
 
 /// A peer over IPv4.
 pub const PEER_V4: PeerId = PeerId::new(20);
@@ -326,6 +328,8 @@ impl World {
         add(PORT_FAST, lone, 45, PLAIN, Port::RATE_IN, 1500);
         let slow = Port::XDP_TARGET | Port::RATE_OUT;
         add(PORT_SLOW, lone, 46, CROWDED, slow, 1500);
+        let nowhere = Ifindex::absent(0).get();
+        add(PORT_ABSENT, nowhere, 0, PLAIN, Port::ABSENT, 65_535);
         let mut police = |slot, what, policer| {
             self.tables.policers.insert((slot, what), policer);
         };
@@ -393,7 +397,7 @@ impl World {
         }
         self.add_mac(LONE, FdbTarget::Port(PORT_LONE));
         self.add_mac(ROUTED, FdbTarget::Port(PORT_VLAN_40));
-        for port in [PORT_GUARDED, PORT_FULL] {
+        for port in [PORT_GUARDED, PORT_FULL, PORT_ABSENT] {
             self.add_mac(PLAIN, FdbTarget::Port(port));
         }
         for peer in [PEER_V4, PEER_V6] {

@@ -22,7 +22,7 @@ use crate::{
 /// Refuses if the list of `mac` has no room for one more.
 pub(crate) fn check_room(state: &State, number: SegmentId, mac: MacAddr) -> Result<(), Refusal> {
     let limit = state.limits.flood_targets;
-    if state.ports.flooded(number).len() + state.flood.targets_on(number, mac) >= limit {
+    if state.ports.count_of_segment(number) + state.flood.targets_on(number, mac) >= limit {
         let vni = state.segments.vni(number);
         return Err(refuse::list_full(mac, vni, limit));
     }

@@ -1,66 +1,79 @@
-//! Interfaces that go: their ports wait for them.
+//! What happens to the interfaces of ports: they go, come, and change.
 
-use vtep_common::abi::id::{Ifindex, PortSlot};
+use vtep_common::abi::{
+    id::{Ifindex, PortSlot},
+    port::PortName,
+};
 
-use super::port;
+use super::{absent, port};
 use crate::{
     control::{
-        effect::Effect,
-        learn::notify,
-        record::{absent::AbsentPort, ports::Device},
+        effect::{Effect, Write},
+        record::{author::Author, facts::LinkFacts},
         state::State,
     },
-    model::{EventDetails, EventKind, FdbSpec},
+    model::Op,
 };
 
 impl State {
-    /// Takes away the ports of an interface that is gone. They wait until one of its name comes.
+    /// What is to be done, and in whose name, when an interface has come that ports wait for. One of them brings them all.
+    #[must_use]
+    pub fn link_came(&self, dev: &str) -> Option<(Op, Author)> {
+        let (_, device) = self.ports.awaited(dev)?;
+        let (_, slot) = device.ports().next()?;
+        let (spec, source) = port::spec(self, slot);
+        let author = Author {
+            source,
+            claims: true,
+        };
+        Some((Op::PortAdd(Box::new(spec)), author))
+    }
+
+    /// Whether ports wait for an interface.
+    #[must_use]
+    pub fn awaits(&self, dev: &str) -> bool {
+        self.ports.awaited(dev).is_some()
+    }
+
+    /// Has the ports of an interface that is gone wait until one of its name comes.
     pub fn link_gone(&mut self, ifindex: Ifindex) -> Effect {
         let mut out = Effect::default();
-        let device = self.ports.device(ifindex).into_iter();
-        let slots: Vec<_> = device
-            .flat_map(Device::ports)
-            .map(|(_, slot)| slot)
-            .collect();
-        // Another interface of the name may have taken its place already.
-        let waits = |name: &str| {
-            let named = self.ports.device_named(name);
-            named.is_some_and(|(at, _)| at == ifindex)
+        let Some(device) = self.ports.device(ifindex) else {
+            return out;
         };
-        let waiting: Vec<_> = slots
-            .iter()
-            .filter(|slot| waits(self.ports.device_name(**slot)))
-            .map(|&slot| absent(self, slot))
-            .collect();
-        for absent in waiting {
-            notify::notify(self, &mut out, |_| EventDetails {
-                vni: Some(absent.spec.vni),
-                dev: Some(absent.spec.dev.clone()),
-                ..EventDetails::new(EventKind::PortDown)
-            });
-            self.run.absent.insert(absent);
+        let name = device.name.clone();
+        let slots: Vec<PortSlot> = device.ports().map(|(_, slot)| slot).collect();
+        let named = self.ports.device_named(&name);
+        // Another interface of the name may have taken its place already.
+        if named.is_none_or(|(at, _)| at != ifindex) {
+            for slot in slots {
+                port::remove(self, slot, &mut out);
+            }
+            return out;
         }
-        for slot in slots {
-            port::remove(self, slot, &mut out);
-        }
+        absent::go(self, ifindex, &mut out);
         out
     }
-}
 
-/// A port as it is once its interface is gone.
-fn absent(state: &State, slot: PortSlot) -> AbsentPort {
-    let (spec, source) = port::spec(state, slot);
-    let vni = spec.vni;
-    let others = port::others_behind(state, slot).into_iter();
-    let entries = others.filter_map(|mac| {
-        let entry = state.fdb.get(state.ports[slot].segment, mac)?;
-        let dev = Some(spec.dev.clone());
-        let dst = None;
-        Some((FdbSpec { mac, vni, dst, dev }, entry.source()))
-    });
-    AbsentPort {
-        entries: entries.collect(),
-        spec,
-        source,
+    /// Takes on what changed about an interface: its name, MTU, and how frames can be handed to it.
+    pub fn link_changed(&mut self, facts: &LinkFacts) -> Vec<Write> {
+        let mut out = Effect::default();
+        let device = self.ports.device(facts.ifindex);
+        if device.is_some_and(|device| device.name != facts.name)
+            && let Some((_, awaited)) = self.ports.awaited(&facts.name)
+        {
+            // A port that got the name of one which waits takes its place.
+            let slots: Vec<_> = awaited.ports().map(|(_, slot)| slot).collect();
+            for slot in slots {
+                port::remove(self, slot, &mut out);
+            }
+        }
+        let (renamed, changed) = self.ports.link_changed(facts);
+        let name = PortName::new(&facts.name);
+        let names = renamed.into_iter().map(|slot| Write::PortName(slot, name));
+        let ports = changed
+            .into_iter()
+            .map(|(slot, port)| Write::Port(slot, port));
+        out.writes.into_iter().chain(names).chain(ports).collect()
     }
 }

@@ -12,7 +12,6 @@ use crate::{
     control::{
         effect::{Attachment, Effect, Write},
         record::{
-            facts::LinkFacts,
             ports::{Device, Ports},
             run::{Run, Scope},
         },
@@ -22,9 +21,11 @@ use crate::{
 };
 
 impl State {
-    /// Every interface with ports, and how its frames are taken.
+    /// Every interface with ports, and how its frames are taken. Those that are waited for are none.
     pub fn attachments(&self) -> impl Iterator<Item = Attachment> {
-        self.ports.devices().map(|(ifindex, device)| Attachment {
+        let devices = self.ports.devices();
+        let devices = devices.filter(|(ifindex, _)| !ifindex.is_absent());
+        devices.map(|(ifindex, device)| Attachment {
             ifindex,
             name: device.name.clone(),
             hook: device.hook,
@@ -35,12 +36,6 @@ impl State {
     #[must_use]
     pub fn device_name(&self, ifindex: Ifindex) -> Option<String> {
         self.ports.device(ifindex).map(|device| device.name.clone())
-    }
-
-    /// Whether an interface of this name has ports.
-    #[must_use]
-    pub fn has_device(&self, dev: &str) -> bool {
-        self.ports.device_named(dev).is_some()
     }
 
     /// Whether an interface has ports.
@@ -54,24 +49,14 @@ impl State {
     pub fn hook_at(&self, ifindex: Ifindex) -> Option<PortHook> {
         self.ports.device(ifindex).map(|device| device.hook)
     }
-
-    /// Takes on what changed about an interface: its name, MTU, and how frames can be handed to it.
-    pub fn link_changed(&mut self, facts: &LinkFacts) -> Vec<Write> {
-        let (renamed, changed) = self.ports.link_changed(facts);
-        let name = PortName::new(&facts.name);
-        let names = renamed.into_iter().map(|slot| Write::PortName(slot, name));
-        let ports = changed
-            .into_iter()
-            .map(|(slot, port)| Write::Port(slot, port));
-        names.chain(ports).collect()
-    }
 }
 
 /// Takes no more frames for a port, and lets its interface go if that was its last.
 pub(crate) fn unregister(ports: &mut Ports, slot: PortSlot, out: &mut Effect) {
     let (key, unused) = ports.unregister(slot);
     out.write(Write::PortIndex(key, None));
-    out.detach.extend(unused);
+    out.detach
+        .extend(unused.filter(|ifindex| !ifindex.is_absent()));
 }
 
 /// Says which VLANs of an interface have a port each, and tells its untagged port whether there are any.
@@ -115,15 +100,23 @@ fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut Effect) {
     out.write(Write::PortName(slot, PortName::default()));
 }
 
-/// Takes the frames of an interface at another hook.
-pub(crate) fn set_hook(ports: &mut Ports, ifindex: Ifindex, hook: PortHook, out: &mut Effect) {
+/// Takes the frames of an interface at another hook. True if it is there.
+pub(crate) fn set_hook(
+    ports: &mut Ports,
+    ifindex: Ifindex,
+    hook: PortHook,
+    out: &mut Effect,
+) -> bool {
     let (name, ports) = ports.set_hook(ifindex, hook);
-    out.attach.push(Attachment {
-        ifindex,
-        name,
-        hook,
-    });
+    if !ifindex.is_absent() {
+        out.attach.push(Attachment {
+            ifindex,
+            name,
+            hook,
+        });
+    }
     for (slot, port) in ports {
         out.write(Write::Port(slot, port));
     }
+    !ifindex.is_absent()
 }

@@ -19,7 +19,7 @@ pub(crate) mod source;
 pub(crate) mod vni;
 
 use super::{
-    effect::Effect,
+    effect::{Effect, Undo},
     record::{author::Author, facts::Links},
     state::State,
 };
@@ -43,6 +43,14 @@ impl State {
         entry::forget_unlisted(self, &mut out);
         keep_room_for_a_peer(self, &mut out);
         Ok(out)
+    }
+
+    /// Takes a change back whose interface cannot be attached.
+    pub fn take_back(&mut self, undo: &Undo, links: &dyn Links) -> Result<Effect, Refusal> {
+        match undo {
+            Undo::Change(op) => self.apply(op, links),
+            Undo::Gone(ifindex) => Ok(self.link_gone(*ifindex)),
+        }
     }
 
     fn change(&mut self, op: &Op, links: &dyn Links) -> Result<Effect, Refusal> {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     control::{
-        effect::{Attachment, Effect, Write},
+        effect::{Attachment, Effect, Undo, Write},
         learn::{age, announce},
         record::{
             author::{self, Author},
@@ -37,6 +37,7 @@ use crate::{
 pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) -> PortRow {
     let port = &state.ports[slot];
     let rates = Rates::of(&state.rates, slot);
+    let waits = port.has(Port::ABSENT);
     let delivery = if port.has(Port::XDP_TARGET) {
         "xdp"
     } else {
@@ -47,8 +48,8 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         vni: state.segments.vni(port.segment),
         vlan: VlanId::new(port.vlan),
         hook,
-        ifindex: Some(port.ifindex),
-        delivery: Some(delivery.to_owned()),
+        ifindex: (!waits).then_some(port.ifindex),
+        delivery: (!waits).then(|| delivery.to_owned()),
         macs: state.fdb.static_behind(slot).collect(),
         ips: state.addresses.of(slot).iter().copied().collect(),
         max_macs: (port.max_macs != 0).then_some(port.max_macs),
@@ -59,7 +60,11 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         rate_in: (rates.from != BitRate::OFF).then_some(rates.from),
         rate_out: (rates.to != BitRate::OFF).then_some(rates.to),
         source: source(port),
-        state: PortState::Attached,
+        state: if waits {
+            PortState::Absent
+        } else {
+            PortState::Attached
+        },
     }
 }
 
@@ -179,15 +184,16 @@ pub(crate) fn add(
         wait,
         ..
     } = spec;
-    let Some(facts) = links.link(dev) else {
-        if *wait || state.run.author.source == Source::Config {
-            return absent::add(state, spec);
-        }
-        return Err(Refusal::not_found(format!(
-            "interface {dev} does not exist; create it with: ip tuntap add dev {dev} mode tap, or have the port wait for it with: --wait"
-        )));
-    };
     let number = find::segment(&state.segments, *vni)?;
+    let found = links.link(dev);
+    if let Some(facts) = &found
+        && is_back(state, spec)
+    {
+        check_not_reserved(state, facts)?;
+        return Ok(absent::come(state, facts));
+    }
+    let waits = *wait || state.run.author.source == Source::Config;
+    let facts = interface(state, dev, found, waits)?;
     check_not_reserved(state, &facts)?;
     let (ifindex, name) = (facts.ifindex, facts.name.clone());
     check_free(state, ifindex, spec)?;
@@ -224,16 +230,16 @@ pub(crate) fn add(
         writes: state.link_changed(&facts),
         ..Effect::default()
     };
-    if new_device {
+    if new_device && !ifindex.is_absent() {
         out.attach.push(Attachment {
             ifindex,
             name: name.clone(),
             hook,
         });
-        out.undo = Some(Op::PortDel {
+        out.undo = Some(Undo::Change(Op::PortDel {
             dev: name,
             part: PortPart::default(),
-        });
+        }));
     }
     let slot = state.ports.insert(port, &facts);
     // There is none to take away.
@@ -251,8 +257,36 @@ pub(crate) fn add(
     limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
     let key = PortKey::new(port.ifindex, port.vlan);
     out.write(Write::PortIndex(key, Some(slot)));
-    absent::has_come(state, spec, &mut out);
     Ok(out)
+}
+
+/// Whether a new port is one that waits for its interface, just as it is.
+fn is_back(state: &State, spec: &PortSpec) -> bool {
+    let device = state.ports.awaited(&spec.dev);
+    let slot = device.and_then(|(_, device)| device.port(vlan_number(spec.vlan)));
+    slot.is_some_and(|slot| self::spec(state, slot).0 == *spec)
+}
+
+/// The interface that a new port is on, or one that is waited for.
+fn interface(
+    state: &State,
+    dev: &str,
+    found: Option<LinkFacts>,
+    waits: bool,
+) -> Result<LinkFacts, Refusal> {
+    // The ports that it has are brought to it first.
+    if let Some((ifindex, _)) = state.ports.awaited(dev) {
+        return Ok(LinkFacts::absent(ifindex, dev));
+    }
+    match found {
+        Some(facts) => Ok(facts),
+        None if waits && state.ports.device_named(dev).is_none() => {
+            Ok(LinkFacts::absent(state.ports.absent_number(), dev))
+        }
+        None => Err(Refusal::not_found(format!(
+            "interface {dev} does not exist; create it with: ip tuntap add dev {dev} mode tap, or have the port wait for it with: --wait"
+        ))),
+    }
 }
 
 /// What a new port may send, and to whom, as the user wants it.
@@ -270,8 +304,13 @@ fn check_free(state: &State, ifindex: Ifindex, spec: &PortSpec) -> Result<(), Re
     } = spec;
     let device = state.ports.device(ifindex);
     if let Some(slot) = device.and_then(|device| device.port(vlan_number(*vlan))) {
+        let waits = if state.ports[slot].has(Port::ABSENT) {
+            ", and waits for its interface"
+        } else {
+            ""
+        };
         return Err(Refusal::conflict(format!(
-            "port {} is already in vni {}; remove it first with: vtep port del {dev}{}",
+            "port {} is already in vni {}{waits}; remove it first with: vtep port del {dev}{}",
             refuse::port_name(dev, *vlan),
             state.segments.vni(state.ports[slot].segment),
             refuse::vlan_option(*vlan)
@@ -286,10 +325,7 @@ fn check_free(state: &State, ifindex: Ifindex, spec: &PortSpec) -> Result<(), Re
         )));
     }
     if state.ports.len() >= state.limits.ports {
-        return Err(Refusal::full(format!(
-            "the port table is full ({} ports); remove one with: vtep port del DEV",
-            state.limits.ports
-        )));
+        return Err(refuse::ports_full(state.limits.ports));
     }
     Ok(())
 }
@@ -319,9 +355,6 @@ pub(crate) fn replace(
     let known = state.ports.device_named(dev);
     let known = known.and_then(|(_, device)| device.port(vlan_number(*vlan)));
     if known.is_none() {
-        if links.link(dev).is_none() && state.run.absent.remove(dev, *vlan).is_some() {
-            return absent::add(state, spec);
-        }
         return add(state, spec, links);
     }
     let change = PortChange {
@@ -350,9 +383,6 @@ enum Others {
 }
 
 pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {
-    if state.run.absent.get(dev, change.vlan).is_some() {
-        return absent::set(state, dev, change);
-    }
     // Whoever claims the port leaves alone what others have put behind it.
     let others = if state.run.author.claims {
         Others::Stay
@@ -448,9 +478,9 @@ fn change_port(
     limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
     if let Some(hook) = *hook
         && hook != old_hook
+        && link::set_hook(&mut state.ports, ifindex, hook, &mut out)
     {
-        link::set_hook(&mut state.ports, ifindex, hook, &mut out);
-        out.undo = Some(Op::PortSet {
+        out.undo = Some(Undo::Change(Op::PortSet {
             dev: dev.to_owned(),
             change: Box::new(PortChange {
                 vlan: *vlan,
@@ -466,7 +496,7 @@ fn change_port(
                 rate_in: Some(old_rates.from),
                 rate_out: Some(old_rates.to),
             }),
-        });
+        }));
     }
     Ok(out)
 }
@@ -520,10 +550,6 @@ fn claim_macs(
 
 /// Takes ports away with the FDB entries behind them; the interface is let go with the last.
 pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effect, Refusal> {
-    let forgotten = absent::forget(state, dev, part);
-    if forgotten != 0 && state.ports.device_named(dev).is_none() {
-        return Ok(Effect::default());
-    }
     let (_, device) = find::device(&state.ports, dev)?;
     let number = part
         .vni
@@ -538,9 +564,6 @@ pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effec
         })
         .map(|(_, slot)| slot)
         .collect();
-    if slots.is_empty() && forgotten != 0 {
-        return Ok(Effect::default());
-    }
     if slots.is_empty() {
         let known = device.vlans();
         return Err(match *part {
@@ -627,7 +650,9 @@ fn join_vni(
     out: &mut Effect,
 ) {
     state.ports.flood(slot);
-    flood::write_all(state, state.ports[slot].segment, out);
+    if !state.ports[slot].has(Port::ABSENT) {
+        flood::write_all(state, state.ports[slot].segment, out);
+    }
     add_hosts(state, slot, macs, ips, out);
 }
 
@@ -670,7 +695,9 @@ pub(crate) fn leave_vni(state: &mut State, slot: PortSlot, out: &mut Effect) {
     }
     age::thaw_port(state, slot, out);
     state.ports.unflood(slot);
-    flood::write_all(state, number, out);
+    if !state.ports[slot].has(Port::ABSENT) {
+        flood::write_all(state, number, out);
+    }
 }
 
 pub(crate) fn remove(state: &mut State, slot: PortSlot, out: &mut Effect) {

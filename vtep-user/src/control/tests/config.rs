@@ -5,7 +5,7 @@ use super::{
     lab::*,
 };
 use crate::model::request::Request;
-use crate::model::{ConfigLine, Op, PlanRow, PortState, Refusal, Source, line, write};
+use crate::model::{ConfigLine, EntryState, Op, PlanRow, PortState, Refusal, Source, line, write};
 
 const FILE: &str = "main.conf";
 
@@ -389,14 +389,8 @@ fn port_rows(lab: &Lab) -> Vec<(String, PortState, Option<u32>)> {
 
 /// An interface comes, and the ports that wait for it.
 fn comes(lab: &mut Lab, dev: &str, ifindex: u32) {
-    lab.links
-        .insert(dev.into(), facts(Ifindex::new(ifindex), dev));
     assert!(lab.state.awaits(dev));
-    for (op, author) in lab.state.link_came(dev) {
-        lab.author = author;
-        lab.done(&op);
-    }
-    lab.author = Author::CLI;
+    lab.comes(dev, ifindex);
     assert!(!lab.state.awaits(dev));
 }
 
@@ -432,12 +426,12 @@ fn a_port_outlives_its_interface_with_all_that_it_has() {
     lab.learn("02:00:00:00:00:0a", From::Port(0));
     let before = dump(&lab);
 
-    for (dev, ifindex) in [("tap0", 10), ("tap1", 11)] {
-        lab.links.remove(dev);
-        let effect = lab.state.link_gone(Ifindex::new(ifindex));
-        lab.replay(&effect.writes);
+    for dev in ["tap0", "tap1"] {
+        lab.goes(dev);
     }
-    assert_eq!(lab.rows().fdb, []);
+    let fdb = lab.rows().fdb;
+    assert!(fdb.iter().all(|row| row.state == EntryState::Static));
+    assert_eq!(fdb.len(), 3);
     assert_eq!(dump(&lab), before);
     let absent = port_rows(&lab);
     assert!(
@@ -472,7 +466,7 @@ fn a_port_that_waits_can_be_changed_and_removed_as_any_other() {
     let port = "cli port add gone0 --vni 100 --mac 02:00:00:00:00:02 --isolated on";
     assert_eq!(dump(&lab), ["cli vni add 100", port]);
     let refusal = lab.refused(&op("vni del 100"));
-    assert!(refusal.contains("1 port;"), "{refusal}");
+    assert!(refusal.contains("1 port, 1 static entry;"), "{refusal}");
     cli(&mut lab, "port replace gone0 --vni 100 --wait");
     assert_eq!(
         dump(&lab),
