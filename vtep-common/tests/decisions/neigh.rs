@@ -433,7 +433,7 @@ fn what_is_said_to_one_goes_to_where_it_is_heard_only_in_a_vni_that_listens() {
     for flag in [Segment::SUPPRESS, Segment::LEARNING] {
         let segment = world.tables.segments.get_mut(&TRUNK).unwrap();
         let before = segment.flags;
-        segment.flags &= !flag;
+        segment.set(flag, false);
         for (inner, _) in &frames {
             let (xdp, tc) = both(&world, inner);
             assert_eq!(deliver(&xdp).slot, PORT_CARRIER);
