@@ -328,6 +328,48 @@ fn a_batch_names_the_line_that_it_stopped_at() {
 }
 
 #[test]
+fn a_batch_says_what_it_applied_and_goes_on_where_it_is_forced() {
+    need_root!();
+    let wire = wire();
+    let lines = "vni add 300\nvni add 300\nfrobnicate\nvni add 301\nvni add 302 # last\n";
+    let vnis = || wire.daemon.rows("vni show").len();
+
+    let out = wire.daemon.vtep_input("batch --dry-run", lines);
+
+    let needles = [
+        "line 2",
+        "line 3",
+        "would apply 3 changes: 3 vni add",
+        "2 lines",
+    ];
+    assert_refused(&out, 1, &needles, "--dry-run");
+    assert_eq!(vnis(), 1, "a dry run changed something");
+
+    let out = wire.daemon.vtep_input("batch --force", lines);
+
+    let needles = [
+        "line 2",
+        "vni 300 exists",
+        "line 3",
+        "applied 3 changes: 3 vni add",
+        "2 lines",
+    ];
+    assert_refused(&out, 1, &needles, "--force");
+    assert_eq!(vnis(), 4);
+
+    let out = wire
+        .daemon
+        .vtep_input("batch", "vni del 300\nvni add 301\nvni del 302\n");
+    let needles = ["applied 1 change: 1 vni del", "line 2"];
+    assert_refused(&out, 1, &needles, "batch");
+    let out = wire
+        .daemon
+        .vtep_input("batch --force", "vni del 301\nvni del 302\n");
+    assert!(out.status.success());
+    assert_eq!(text(&out.stderr), "applied 2 changes: 2 vni del\n");
+}
+
+#[test]
 fn a_batch_of_ten_thousand_entries_is_loaded_at_once() {
     need_root!();
     let _ahead = Ahead::of_others();

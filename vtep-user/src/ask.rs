@@ -22,6 +22,8 @@ pub enum Command {
     /// Answered by [`Reply::Done`]; a refusal names its line with [`Refusal::at_line`], and what came before it stays.
     /// A long batch comes as several of these.
     Batch(Vec<(u64, Op)>),
+    /// Say which changes of a batch would be refused, and make none. Answered by [`Reply::Rehearsed`].
+    Rehearse(Vec<(u64, Op)>),
     /// Make what is set what a configuration file says, or only say what that takes. Answered by [`Reply::Plan`].
     Apply(Box<FileToApply>),
     /// Apply the daemon's own configuration file again. Answered by [`Reply::Plan`].
@@ -75,6 +77,8 @@ pub enum Reply {
     Status(Box<Status>),
     /// What is done, or would be.
     Plan(Vec<PlanRow>),
+    /// What would be refused, each with its line.
+    Rehearsed(Vec<Refusal>),
     /// What was set.
     Dump(Vec<DumpRow>),
     /// Text.

@@ -22,7 +22,8 @@ const ROWS_CHUNK: usize = 512;
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         match self {
-            Self::Done => StatusCode::NO_CONTENT.into_response(),
+            // What a rehearsal found is in the answer that the handler of a batch makes.
+            Self::Done | Self::Rehearsed(_) => StatusCode::NO_CONTENT.into_response(),
             Self::Vnis(rows) => json_array(rows),
             Self::Ports(rows) => json_array(rows),
             Self::Fdb(rows) => json_array(rows),

@@ -27,7 +27,7 @@ use crate::instance;
 use crate::model::endpoint;
 use crate::model::given::Sent;
 use crate::model::request::Request;
-use crate::model::{ApplyOptions, ConfigFile, Op, PlanRow, Query, VniFilter};
+use crate::model::{ApplyOptions, BatchOptions, ConfigFile, Op, PlanRow, Query, VniFilter};
 
 /// Why there is no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +56,13 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The daemon refused.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{sentence}")]
+    Refused {
+        /// What it says.
+        sentence: String,
+        /// The line of a batch that it refused.
+        line: Option<u64>,
+    },
     /// The daemon does not answer.
     #[error(
         "the daemon did not answer within {} seconds, and does not do what it has not begun; wait longer with: --timeout SECONDS",
@@ -175,14 +180,19 @@ impl Client {
             .map(|piece| piece.map_err(ClientError::Broken)))
     }
 
-    /// Sends a batch, lines of JSON in pieces of any size, and returns how many changes were made.
-    pub async fn batch<S>(&mut self, pieces: S) -> Result<u64, ClientError>
+    /// Sends a batch, lines of JSON in pieces of any size, and returns what it did.
+    pub async fn batch<S>(
+        &mut self,
+        pieces: S,
+        options: BatchOptions,
+    ) -> Result<BatchDone, ClientError>
     where
         S: Stream<Item = Vec<u8>> + Send + 'static,
     {
-        let response = self.stream("/v1/batch", pieces).await?;
+        let path = with_query("/v1/batch", &options);
+        let response = self.stream(&path, pieces).await?;
         let body = response.into_body().collect().await?.to_bytes();
-        Ok(serde_json::from_slice::<BatchDone>(&body)?.applied)
+        Ok(serde_json::from_slice(&body)?)
     }
 
     /// Applies a configuration file, and returns what is done, or would be.
@@ -283,9 +293,11 @@ impl Client {
             return Ok(response);
         }
         let body = response.into_body().collect().await?.to_bytes();
-        Err(ClientError::Refused(
-            serde_json::from_slice::<ErrorBody>(&body)?.error,
-        ))
+        let ErrorBody { error, line } = serde_json::from_slice(&body)?;
+        Err(ClientError::Refused {
+            sentence: error,
+            line,
+        })
     }
 }
 

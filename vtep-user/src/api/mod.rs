@@ -57,8 +57,14 @@ pub enum ApplyLine {
 }
 
 /// What a batch did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BatchDone {
     /// How many changes were made.
     pub applied: u64,
+    /// The lines that were refused, or would be, of a batch that goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<u64>,
+    /// Why, of the first thousand of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<ErrorBody>,
 }

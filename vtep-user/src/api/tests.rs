@@ -23,12 +23,12 @@ use super::event_feed::Events;
 use super::socket::Socket;
 use super::{BatchLine, server};
 use crate::model::{
-    BitRate, Df, DropsRow, DumpFilter, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec,
-    Flood, FrameRate, InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec, NeighState,
-    NexthopDel, NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec, PeerState, PortChange,
-    PortGuard, PortHook, PortPart, PortRange, PortRow, PortSpec, PortState, Prefix, Query,
-    Reserved, Source, Sources, StatsFilter, StatsRow, VlanId, Vni, VniDelete, VniFilter, VniRow,
-    VniSpec,
+    BatchOptions, BitRate, Df, DropsRow, DumpFilter, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow,
+    FdbSpec, Flood, FrameRate, InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec,
+    NeighState, NexthopDel, NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec, PeerState,
+    PortChange, PortGuard, PortHook, PortPart, PortRange, PortRow, PortSpec, PortState, Prefix,
+    Query, Reserved, Source, Sources, StatsFilter, StatsRow, VlanId, Vni, VniDelete, VniFilter,
+    VniRow, VniSpec,
 };
 use crate::{
     ask::{Ask, Command, Handle, Reply, channel},
@@ -138,11 +138,11 @@ async fn a_batch_arrives_in_order_with_its_line_numbers() {
     let applied = daemon
         .client()
         .await
-        .batch(stream::iter(pieces(&text)))
+        .batch(stream::iter(pieces(&text)), BatchOptions::default())
         .await
         .unwrap();
 
-    assert_eq!(applied, 10_000);
+    assert_eq!(applied.applied, 10_000);
     let mut asked = Vec::new();
     for command in daemon.take_heard() {
         let Command::Batch(ops) = command else {
@@ -169,7 +169,7 @@ async fn a_batch_ends_at_the_line_that_the_core_refuses() {
     let error = daemon
         .client()
         .await
-        .batch(stream::iter(pieces(&text)))
+        .batch(stream::iter(pieces(&text)), BatchOptions::default())
         .await
         .unwrap_err();
 
@@ -179,6 +179,76 @@ async fn a_batch_ends_at_the_line_that_the_core_refuses() {
         2,
         "nothing is sent to the core after a refusal"
     );
+}
+
+#[tokio::test]
+async fn a_batch_that_is_forced_goes_on_behind_each_line_that_is_refused() {
+    let made = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let by_core = made.clone();
+    // As the core does it: what stands before a refusal is made.
+    let daemon = FakeDaemon::start("forced-batch", move |command| {
+        let Command::Batch(ops) = command else {
+            panic!("{command:?}")
+        };
+        for (line, _) in ops {
+            if line % 1000 == 0 {
+                return Err(Refusal::full("the FDB is full").at_line(*line));
+            }
+            by_core.lock().unwrap().push(*line);
+        }
+        Ok(Reply::Done)
+    });
+    let text = batch_text(5_000);
+    let force = BatchOptions {
+        force: true,
+        ..BatchOptions::default()
+    };
+
+    let done = daemon
+        .client()
+        .await
+        .batch(stream::iter(pieces(&text)), force)
+        .await
+        .unwrap();
+
+    let refused: Vec<u64> = (1..=10).map(|thousand| thousand * 1000).collect();
+    assert_eq!(done.refused, refused);
+    assert_eq!(done.refusals[0].error, "line 1000: the FDB is full");
+    assert_eq!(done.applied, 4_990);
+    let every = (1..=5_000).map(|line| line * 2);
+    let expected: Vec<u64> = every.filter(|line| line % 1000 != 0).collect();
+    assert_eq!(*made.lock().unwrap(), expected, "each once, in order");
+}
+
+#[tokio::test]
+async fn changes_that_a_client_numbers_alike_are_told_apart() {
+    let deleted = std::sync::Mutex::new(Vec::new());
+    let daemon = FakeDaemon::start("alike", move |command| {
+        let Command::Batch(ops) = command else {
+            panic!("{command:?}")
+        };
+        let mut deleted = deleted.lock().unwrap();
+        for (line, op) in ops {
+            if deleted.contains(op) {
+                return Err(Refusal::not_found("vni 1 is deleted").at_line(*line));
+            }
+            deleted.push(op.clone());
+        }
+        Ok(Reply::Done)
+    });
+    let delete =
+        |vni: u32| format!("{{\"line\":5,\"command\":{{\"vni_del\":{{\"vni\":{vni}}}}}}}\n");
+    let text = [delete(1), delete(1), delete(2)].concat();
+    let force = BatchOptions {
+        force: true,
+        ..BatchOptions::default()
+    };
+
+    let mut client = daemon.client().await;
+    let done = client.batch(stream::iter([text.into_bytes()]), force).await;
+
+    let done = done.unwrap();
+    assert_eq!((done.applied, done.refused), (2, vec![5]));
 }
 
 #[tokio::test]
@@ -194,7 +264,7 @@ async fn a_batch_line_that_cannot_be_read_is_named_and_what_was_before_it_is_don
     let error = daemon
         .client()
         .await
-        .batch(stream::iter([text]))
+        .batch(stream::iter([text]), BatchOptions::default())
         .await
         .unwrap_err();
 

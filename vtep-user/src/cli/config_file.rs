@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Command;
 
 use super::failure::Failure;
-use super::{batch, grammar, wildcard};
+use super::{grammar, lines, wildcard};
 use crate::model::command::RUN;
 use crate::model::request::Request;
 use crate::model::settings::run;
@@ -20,7 +20,7 @@ use crate::model::{ConfigFile, ConfigLine, RunLine};
 /// A sentence that names the file and the line.
 pub(super) fn read(path: &Path) -> Result<ConfigFile, String> {
     let mut reader = Reader {
-        parser: batch::LineParser::new(),
+        parser: lines::LineParser::new(),
         run: run_grammar(),
         file: ConfigFile::default(),
         open: Vec::new(),
@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path) -> Result<ConfigFile, String> {
 }
 
 struct Reader {
-    parser: batch::LineParser,
+    parser: lines::LineParser,
     run: Command,
     file: ConfigFile,
     /// The files that are being read, each included by the one before.
@@ -57,7 +57,7 @@ impl Reader {
 
     fn line(&mut self, path: &Path, number: u64, text: &str) -> Result<(), LineError> {
         let file = path.display().to_string();
-        let mut words = batch::words(text);
+        let mut words = lines::words(text);
         match words.next() {
             None => Ok(()),
             Some("run") => {
@@ -107,7 +107,7 @@ impl Reader {
         words: impl Iterator<Item = &'a str>,
     ) -> Result<Vec<run::RunOption>, LineError> {
         let typed = self.run.try_get_matches_from_mut(words);
-        let typed = typed.map_err(|error| LineError::Here(batch::sentence(&error)))?;
+        let typed = typed.map_err(|error| LineError::Here(lines::sentence(&error)))?;
         let options = grammar::given(&run::OPTIONS, &typed);
         let options = options.map_err(|failure| match failure {
             Failure::Failed(error) => LineError::Here(error.to_string()),

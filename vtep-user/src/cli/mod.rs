@@ -13,9 +13,11 @@ mod daemon;
 mod dump;
 mod failure;
 mod grammar;
+mod lines;
 mod log;
 mod monitor;
 mod output;
+mod progress;
 mod run;
 mod status;
 mod table;
@@ -35,7 +37,7 @@ use crate::causes::with_causes;
 use crate::model::command::{APPLY, BATCH, COMPLETIONS, GLOBALS, Globals};
 use crate::model::config;
 use crate::model::request::Request;
-use crate::model::settings::{filter, run as options, teardown as removal};
+use crate::model::settings::{batch as several, filter, run as options, teardown as removal};
 use daemon::Daemon;
 use failure::{Failure, block_on};
 use output::Output;
@@ -109,7 +111,10 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
             let filter = grammar::record(&filter::EVENTS, args)?;
             monitor::run(&filter, daemon, output)
         }
-        Some(("batch", args)) => batch::run(grammar::file(&BATCH, args), daemon),
+        Some(("batch", args)) => {
+            let options = grammar::record(&several::OPTIONS, args)?;
+            batch::run(grammar::file(&BATCH, args), options, daemon)
+        }
         Some(("teardown", args)) => {
             let options = grammar::record(&removal::OPTIONS, args)?;
             teardown::run(daemon, options)

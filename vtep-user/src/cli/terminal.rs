@@ -17,6 +17,12 @@ pub(super) fn width() -> usize {
         .unwrap_or(USUAL_WIDTH)
 }
 
+/// Whether a terminal writes over what it has written, where it is told to.
+pub(super) fn moves_its_cursor() -> bool {
+    let kind = std::env::var_os("TERM");
+    kind.is_some_and(|kind| !kind.is_empty() && kind != "dumb")
+}
+
 /// Whether a terminal gets colours.
 pub(super) fn has_colours() -> bool {
     let variable = std::env::var_os;

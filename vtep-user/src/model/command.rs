@@ -6,7 +6,7 @@ use super::argument::{Argument, ArgumentList, Nothing, setting};
 use super::config;
 use super::operation::Syntax;
 use super::request::operations;
-use super::settings::{filter, run, teardown};
+use super::settings::{batch, filter, run, teardown};
 use super::{InstanceName, Shell};
 
 /// `vtep run`
@@ -66,7 +66,7 @@ pub static BATCH: Syntax = Syntax {
         )
         .default("-"),
     ),
-    takes: &Nothing,
+    takes: &batch::OPTIONS,
 };
 
 /// `vtep teardown`

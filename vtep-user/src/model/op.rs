@@ -102,6 +102,42 @@ pub enum Op {
 }
 
 impl Op {
+    /// The words of the command that asks for it.
+    #[must_use]
+    pub const fn words(&self) -> &'static [&'static str; 2] {
+        match self {
+            Self::VniAdd { .. } => &["vni", "add"],
+            Self::VniReplace { .. } => &["vni", "replace"],
+            Self::VniSet { .. } => &["vni", "set"],
+            Self::VniDel { .. } => &["vni", "del"],
+            Self::PortAdd(_) => &["port", "add"],
+            Self::PortReplace(_) => &["port", "replace"],
+            Self::PortSet { .. } => &["port", "set"],
+            Self::PortDel { .. } => &["port", "del"],
+            Self::FdbAdd(_) => &["fdb", "add"],
+            Self::FdbAppend(_) => &["fdb", "append"],
+            Self::FdbReplace(_) => &["fdb", "replace"],
+            Self::FdbDel(_) => &["fdb", "del"],
+            Self::FdbFlush(_) => &["fdb", "flush"],
+            Self::NeighAdd(_) => &["neigh", "add"],
+            Self::NeighReplace(_) => &["neigh", "replace"],
+            Self::NeighDel(_) => &["neigh", "del"],
+            Self::NexthopAdd(_) => &["nexthop", "add"],
+            Self::NexthopReplace(_) => &["nexthop", "replace"],
+            Self::NexthopDel(_) => &["nexthop", "del"],
+            Self::PeerSet { .. } => &["peer", "set"],
+        }
+    }
+
+    /// The interface that it makes a port of.
+    #[must_use]
+    pub fn new_port(&self) -> Option<&str> {
+        match self {
+            Self::PortAdd(spec) | Self::PortReplace(spec) => Some(&spec.dev),
+            _ => None,
+        }
+    }
+
     /// Whether it says how something is to be, and so can stand in a configuration file.
     #[must_use]
     pub const fn configures(&self) -> bool {

@@ -7,27 +7,28 @@ use super::{Op, RunOptions};
 /// The command that asks for a change.
 #[must_use]
 pub fn command(op: &Op) -> String {
+    let words = op.words();
     match op {
-        Op::VniAdd { vni, spec } => line(&["vni", "add"], Some(vni), &vni::NEW, spec),
-        Op::VniReplace { vni, spec } => line(&["vni", "replace"], Some(vni), &vni::NEW, spec),
-        Op::VniSet { vni, spec } => line(&["vni", "set"], Some(vni), &vni::CHANGE, spec),
-        Op::VniDel { vni, options } => line(&["vni", "del"], Some(vni), &vni::DELETE, options),
-        Op::PortAdd(spec) => line(&["port", "add"], NO_KEY, &port::NEW, spec),
-        Op::PortReplace(spec) => line(&["port", "replace"], NO_KEY, &port::NEW, spec),
-        Op::PortSet { dev, change } => line(&["port", "set"], Some(dev), &port::CHANGE, change),
-        Op::PortDel { dev, part } => line(&["port", "del"], Some(dev), &port::PART, part),
-        Op::FdbAdd(spec) => line(&["fdb", "add"], NO_KEY, &fdb::ENTRY, spec),
-        Op::FdbAppend(spec) => line(&["fdb", "append"], NO_KEY, &fdb::ENTRY, spec),
-        Op::FdbReplace(spec) => line(&["fdb", "replace"], NO_KEY, &fdb::ENTRY, spec),
-        Op::FdbDel(del) => line(&["fdb", "del"], NO_KEY, &fdb::DELETE, del),
-        Op::FdbFlush(filter) => line(&["fdb", "flush"], NO_KEY, &fdb::FLUSH, filter),
-        Op::NeighAdd(spec) => line(&["neigh", "add"], NO_KEY, &neigh::ENTRY, spec),
-        Op::NeighReplace(spec) => line(&["neigh", "replace"], NO_KEY, &neigh::ENTRY, spec),
-        Op::NeighDel(del) => line(&["neigh", "del"], NO_KEY, &neigh::DELETE, del),
-        Op::NexthopAdd(spec) => line(&["nexthop", "add"], NO_KEY, &nexthop::ENTRY, spec),
-        Op::NexthopReplace(spec) => line(&["nexthop", "replace"], NO_KEY, &nexthop::ENTRY, spec),
-        Op::NexthopDel(del) => line(&["nexthop", "del"], NO_KEY, &nexthop::DELETE, del),
-        Op::PeerSet { ip, spec } => line(&["peer", "set"], Some(ip), &peer::CHANGE, spec),
+        Op::VniAdd { vni, spec } | Op::VniReplace { vni, spec } => {
+            line(words, Some(vni), &vni::NEW, spec)
+        }
+        Op::VniSet { vni, spec } => line(words, Some(vni), &vni::CHANGE, spec),
+        Op::VniDel { vni, options } => line(words, Some(vni), &vni::DELETE, options),
+        Op::PortAdd(spec) | Op::PortReplace(spec) => line(words, NO_KEY, &port::NEW, spec),
+        Op::PortSet { dev, change } => line(words, Some(dev), &port::CHANGE, change),
+        Op::PortDel { dev, part } => line(words, Some(dev), &port::PART, part),
+        Op::FdbAdd(spec) | Op::FdbAppend(spec) | Op::FdbReplace(spec) => {
+            line(words, NO_KEY, &fdb::ENTRY, spec)
+        }
+        Op::FdbDel(del) => line(words, NO_KEY, &fdb::DELETE, del),
+        Op::FdbFlush(filter) => line(words, NO_KEY, &fdb::FLUSH, filter),
+        Op::NeighAdd(spec) | Op::NeighReplace(spec) => line(words, NO_KEY, &neigh::ENTRY, spec),
+        Op::NeighDel(del) => line(words, NO_KEY, &neigh::DELETE, del),
+        Op::NexthopAdd(spec) | Op::NexthopReplace(spec) => {
+            line(words, NO_KEY, &nexthop::ENTRY, spec)
+        }
+        Op::NexthopDel(del) => line(words, NO_KEY, &nexthop::DELETE, del),
+        Op::PeerSet { ip, spec } => line(words, Some(ip), &peer::CHANGE, spec),
     }
 }
 

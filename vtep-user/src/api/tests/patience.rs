@@ -8,6 +8,7 @@ use tokio::net::UnixListener;
 use super::super::client::{Client, ClientError};
 use super::{FakeDaemon, scratch};
 use crate::ask::Reply;
+use crate::model::BatchOptions;
 use crate::model::Query;
 
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -32,7 +33,7 @@ async fn a_client_gives_up_where_the_daemon_is_silent_and_says_how_to_wait_longe
     let asked = client(&path).await.show(Query::Status).await.unwrap_err();
     let sent = client(&path)
         .await
-        .batch(stream::iter([b"{}\n".to_vec()]))
+        .batch(stream::iter([b"{}\n".to_vec()]), BatchOptions::default())
         .await
         .unwrap_err();
 
@@ -51,7 +52,10 @@ async fn a_batch_may_take_its_time_to_come() {
         b"{\"command\":{\"vni_del\":{\"vni\":1}}}\n".to_vec()
     });
 
-    let applied = client.patient_for(Some(PATIENCE)).batch(pieces).await;
+    let applied = client
+        .patient_for(Some(PATIENCE))
+        .batch(pieces, BatchOptions::default())
+        .await;
 
-    assert_eq!(applied.unwrap(), 3);
+    assert_eq!(applied.unwrap().applied, 3);
 }

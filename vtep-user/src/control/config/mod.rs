@@ -4,6 +4,7 @@
 //! of two sets of things is a plan.
 
 mod plan;
+mod rehearsal;
 mod thing;
 mod wanted;
 

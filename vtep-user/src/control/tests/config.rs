@@ -657,3 +657,37 @@ fn a_daemon_that_is_killed_while_it_applies_a_file_is_brought_to_it_by_the_next_
     }
     assert!(killed_at > 50, "{killed_at}");
 }
+
+#[test]
+fn a_batch_is_tried_on_all_that_is_there_and_changes_nothing() {
+    let mut lab = Lab::new();
+    lab.done(&vni_add(100));
+    lab.done(&port_add("tap0", 100));
+    let learned = "02:00:00:00:00:0c";
+    lab.learn(learned, From::Port(0));
+    let before = lab.state.clone();
+    let batch: Vec<_> = (1..)
+        .zip([
+            vni_add(100),
+            vni_add(200),
+            vni_add(200),
+            port_add("tap1", 200),
+            port_add("nowhere", 200),
+            port_add("eth0", 200),
+            op(&format!("fdb del {learned} --vni 100")),
+            op(&format!("fdb del {learned} --vni 100")),
+            op("fdb add 02:00:00:00:00:0b --vni 300 --dst 192.0.2.2"),
+        ])
+        .collect();
+
+    let refused = lab.state.try_batch(&batch, &lab.links);
+
+    assert_eq!(lab.state, before);
+    let lines: Vec<_> = refused.iter().filter_map(|refusal| refusal.line).collect();
+    assert_eq!(lines, [1, 3, 5, 6, 8, 9], "{refused:?}");
+    let made = batch.iter().filter_map(|(line, op)| {
+        let made = lab.apply(op);
+        made.err().map(|refusal| refusal.at_line(*line))
+    });
+    assert_eq!(made.collect::<Vec<_>>(), refused);
+}

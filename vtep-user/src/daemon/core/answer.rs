@@ -46,6 +46,10 @@ impl Core {
                 let work = Work::new(changes, reply);
                 self.works.push(Work { client, ..work });
             }
+            Command::Rehearse(ops) => {
+                let tried = self.rehearse(&ops).await;
+                drop(reply.send(tried));
+            }
             Command::Apply(file) => self.take_file(*file, client, reply),
             Command::Reload => self.reload(reply),
             Command::Teardown => {

@@ -1,6 +1,6 @@
 //! Applying a configuration file: a plan is made of it, and carried out as one request that nobody else comes between.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use tokio::sync::oneshot;
 
@@ -13,7 +13,7 @@ use crate::{
     ask::{ClientId, FileToApply, Reply},
     control::{Author, BuiltOn, Ground, LinkFacts, ReservedFor, Step, Wanted},
     model::{
-        ApplyOptions, ConfigFile, ConfigStatus, DumpFilter, DumpRow, PlanRow, Refusal, RunLine,
+        ApplyOptions, ConfigFile, ConfigStatus, DumpFilter, DumpRow, Op, PlanRow, Refusal, RunLine,
         settings::run, write,
     },
 };
@@ -145,7 +145,7 @@ impl Core {
             work.answer(rows.map(Reply::Plan));
             return;
         }
-        let planned = match self.links_for(&wanted).await {
+        let planned = match self.links_for(|dev| wanted.has_port(dev)).await {
             Ok(links) => self.state.plan_for(&wanted, &links, built_on),
             Err(refusal) => Err(refusal),
         };
@@ -180,11 +180,21 @@ impl Core {
         self.works.push(work);
     }
 
-    /// The interfaces that a file names as ports, those that there are.
-    async fn links_for(&self, wanted: &Wanted) -> Result<HashMap<String, LinkFacts>, Refusal> {
+    /// Which changes of a batch would be refused.
+    pub(super) async fn rehearse(&self, batch: &[(u64, Op)]) -> Result<Reply, Refusal> {
+        let ports: HashSet<&str> = batch.iter().filter_map(|(_, op)| op.new_port()).collect();
+        let links = self.links_for(|dev| ports.contains(dev)).await?;
+        Ok(Reply::Rehearsed(self.state.try_batch(batch, &links)))
+    }
+
+    /// The interfaces that are to be ports, those that there are.
+    async fn links_for(
+        &self,
+        is_port: impl Fn(&str) -> bool,
+    ) -> Result<HashMap<String, LinkFacts>, Refusal> {
         let mut found = HashMap::new();
         for link in self.netlink.links().await.map_err(internal)? {
-            if wanted.has_port(&link.name) {
+            if is_port(&link.name) {
                 let facts = facts::of_port(&self.netlink, &link).map_err(internal)?;
                 found.insert(link.name.clone(), facts);
             }
@@ -231,7 +241,7 @@ impl Core {
             });
         }
         let looked = match self.read_own() {
-            Ok((read, wanted)) => match self.links_for(&wanted).await {
+            Ok((read, wanted)) => match self.links_for(|dev| wanted.has_port(dev)).await {
                 Ok(links) => {
                     let plan = self.state.plan_for(&wanted, &links, BuiltOn::Take);
                     plan.map(|plan| (read, plan.steps.is_empty()))

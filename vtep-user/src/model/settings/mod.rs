@@ -1,5 +1,6 @@
 //! What can be set, given and shown of each thing: one file for each.
 
+pub mod batch;
 pub mod fdb;
 pub mod filter;
 pub mod neigh;
@@ -30,6 +31,7 @@ mod tests {
             let fields: Vec<_> = object.properties.keys().collect();
             assert_eq!(table.settings.len(), fields.len(), "{fields:?}");
         }
+        check(&batch::OPTIONS);
         check(&vni::NEW);
         check(&vni::CHANGE);
         check(&port::NEW);
