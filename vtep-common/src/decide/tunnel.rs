@@ -253,8 +253,8 @@ fn deliver<R: Runtime>(
         DecapStage::Xdp => {
             !port.has(Port::XDP_TARGET)
                 || port.has(Port::TRUNK) && inner.read.is_tagged()
-                || rt.tables().config().flags & Config::XDP_LEAVES_ALL != 0
-                || rt.tables().config().flags & Config::PARTIAL_CHECKSUMS != 0
+                || rt.tables().config().has(Config::XDP_LEAVES_ALL)
+                || rt.tables().config().has(Config::PARTIAL_CHECKSUMS)
                     && Inner::read(rt.frame(), outer.len, None)
                         .is_some_and(|inner| inner.has(Inner::CHECKSUM_PARTIAL))
         }
@@ -262,7 +262,7 @@ fn deliver<R: Runtime>(
     if left || outer.trailer || merge == ecn::Merge::SET {
         return rt.leave(account, stage.left());
     }
-    if !police::lets(rt, port.flags(), (slot, Policed::Out), || {
+    if !police::lets(rt, port.flags, (slot, Policed::Out), || {
         rt.policed_arrival(inner)
     }) {
         return rt.leave(account, Reason::Rate);
@@ -359,7 +359,7 @@ pub fn find<R: Runtime>(rt: &R, key: &TunnelKey) -> Result<Arrival, Reason> {
     if segment.vni != key.vni {
         return Err(Reason::TableGap);
     }
-    let settings = segment.flags();
+    let settings = segment.flags;
     let seen = lookup.seen().limited(false, settings.has(Segment::FULL));
     if settings.has(Segment::LISTED) && !seen.is_here() && !is_listed(rt, number, from) {
         return Err(Reason::UnlistedSource);

@@ -4,9 +4,9 @@ use crate::{
     abi::{
         addr::VtepAddr,
         fdb::PackedTarget,
+        flags::PortFlags,
+        flags::SegmentFlags,
         id::{PeerId, PortSlot, SegmentId},
-        port::PortFlags,
-        segment::SegmentFlags,
     },
     frame::{inner::Received, vlan::VlanEdit},
     runtime::{lookup::Seen, verdict::Account},

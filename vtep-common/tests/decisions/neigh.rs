@@ -433,7 +433,7 @@ fn what_is_said_to_one_goes_to_where_it_is_heard_only_in_a_vni_that_listens() {
     for flag in [Segment::SUPPRESS, Segment::LEARNING] {
         let segment = world.tables.segments.get_mut(&TRUNK).unwrap();
         let before = segment.flags;
-        segment.flags &= !flag;
+        segment.set(flag, false);
         for (inner, _) in &frames {
             let (xdp, tc) = both(&world, inner);
             assert_eq!(deliver(&xdp).slot, PORT_CARRIER);
@@ -525,7 +525,7 @@ fn a_message_that_is_not_sound_says_nothing_and_is_not_answered() {
 fn without_learning_nothing_is_heard_but_requests_are_answered() {
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&TRUNK).unwrap();
-    segment.flags &= !vtep_common::abi::segment::Segment::LEARNING;
+    segment.set(vtep_common::abi::segment::Segment::LEARNING, false);
     let at = |frame: &[u8]| at_port(&world, world.interfaces.carrier, frame);
     assert_eq!(heard(&at(&arp(2, "10.0.0.7", "10.0.0.8"))), []);
     answer(&at(&arp(1, "10.0.0.7", HOSTS[0])));
@@ -535,7 +535,7 @@ fn without_learning_nothing_is_heard_but_requests_are_answered() {
 fn without_suppression_nothing_is_heard_or_answered() {
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&TRUNK).unwrap();
-    segment.flags &= !vtep_common::abi::segment::Segment::SUPPRESS;
+    segment.set(vtep_common::abi::segment::Segment::SUPPRESS, false);
     let decision = at_port(
         &world,
         world.interfaces.carrier,

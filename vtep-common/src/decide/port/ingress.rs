@@ -79,7 +79,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
     if strip.leaves_unmapped_tag(inner, segment) {
         return Err(Reason::VlanUnmapped);
     }
-    let settings = segment.flags();
+    let settings = segment.flags;
     let seen = lookup
         .seen()
         .limited(port.has(Port::FULL), settings.has(Segment::FULL));
@@ -95,7 +95,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
         seen,
         destination: lookup.destination(),
         edit: VlanEdit::new(strip, inner),
-        port: port.flags(),
+        port: port.flags,
     };
     Ok((ingress, segment))
 }
