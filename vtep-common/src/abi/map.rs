@@ -1,7 +1,7 @@
 //! The maps: their names as they are pinned, and their sizes.
 
 /// Version of everything in this file. A daemon refuses pinned maps of another version.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// VNIs that one instance can carry; segment numbers are below this.
 pub const MAX_SEGMENTS: u32 = 16_384;
@@ -82,6 +82,8 @@ pub mod name {
     pub const NEXTHOPS: &str = "NEXTHOPS";
     /// [`SourceKey`](crate::abi::segment::SourceKey) to a number that says nothing.
     pub const SOURCES: &str = "SOURCES";
+    /// [`GuardedKey`](crate::abi::port::GuardedKey) to a number that says nothing.
+    pub const GUARDED: &str = "GUARDED";
     /// The ring buffer of [`Event`](crate::abi::event::Event)s.
     pub const EVENTS: &str = "EVENTS";
     /// What an event is about to [`Guard`](crate::abi::event::Guard), least recently used out first.
@@ -106,7 +108,7 @@ pub mod name {
     pub const CLOCK: &str = "CLOCK";
 
     /// All that are pinned.
-    pub const ALL: [&str; 28] = [
+    pub const ALL: [&str; 29] = [
         CONFIG,
         NAMESPACE,
         SHAPES,
@@ -126,6 +128,7 @@ pub mod name {
         NEIGHS,
         NEXTHOPS,
         SOURCES,
+        GUARDED,
         EVENTS,
         GUARDS,
         PARTS,

@@ -42,7 +42,7 @@ mod user {
         nexthop::{NexthopKey, NexthopValue},
         peer::Peer,
         policer::Policer,
-        port::{Port, PortName},
+        port::{GuardedKey, Port, PortName},
         segment::{Segment, SourceKey},
         vlans::Vlans,
     };
@@ -60,6 +60,7 @@ mod user {
         Counter,
         FloodList,
         Guard,
+        GuardedKey,
         Ifindex,
         ListId,
         NeighKey,

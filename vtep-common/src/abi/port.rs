@@ -2,7 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::id::SegmentId;
+use super::{
+    addr::VtepAddr,
+    id::{PortSlot, SegmentId},
+};
 
 /// Key of `PORT_INDEX`: an interface and a VLAN on it, in the map a word of 8 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -76,6 +79,10 @@ impl Port {
     pub const OVER_LIMIT_FLOOD: u32 = 1 << 6;
     /// `POLICERS` has a rate for its frames that are flooded.
     pub const BUM_RATE: u32 = 1 << 8;
+    /// Frames that claim to be from addresses other than its own, by IP, ARP or neighbour discovery, are dropped: `GUARDED` has those.
+    pub const GUARD_IP: u32 = 1 << 12;
+    /// A router is behind it, and advertises itself.
+    pub const ROUTER: u32 = 1 << 13;
     /// It has the untagged frames of an interface of which `TRUNKS` has VLANs: frames that show one of those are not its own.
     pub const TRUNK: u32 = 1 << 7;
 
@@ -108,6 +115,18 @@ impl PortFlags {
 }
 
 const _: () = assert!(size_of::<Port>() == 24);
+
+/// Key of `GUARDED`: an address of a port with a guard: 20 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct GuardedKey {
+    /// The port.
+    pub port: PortSlot,
+    /// Its address.
+    pub host: VtepAddr,
+}
+
+const _: () = assert!(size_of::<GuardedKey>() == 20);
 
 /// The name of a port's interface, followed by zeros; all zero where there is none.
 #[repr(transparent)]

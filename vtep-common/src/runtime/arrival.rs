@@ -5,11 +5,11 @@ use crate::{
         addr::VtepAddr,
         fdb::PackedTarget,
         id::{PeerId, PortSlot, SegmentId},
-        port::PortFlags,
+        port::{Port, PortFlags},
         segment::SegmentFlags,
     },
-    frame::{inner::Received, vlan::VlanEdit},
-    runtime::{lookup::Seen, verdict::Account},
+    frame::{claim::Owner, inner::Received, vlan::VlanEdit},
+    runtime::{lookup::Seen, tables::Tables, verdict::Account},
 };
 
 /// A frame from a port.
@@ -131,5 +131,26 @@ impl Arrival {
             from_peer: self.peer,
             ..Account::unknown(self.len)
         }
+    }
+}
+
+/// The port of a frame, as the one whom it may claim to be from.
+#[derive(Clone, Copy, Debug)]
+pub struct PortOwner<'a, T> {
+    /// The tables.
+    pub tables: &'a T,
+    /// What is known of the frame.
+    pub ingress: &'a Ingress,
+}
+
+impl<T: Tables> Owner for PortOwner<'_, T> {
+    #[inline(always)]
+    fn owns(&self, addr: &VtepAddr) -> bool {
+        self.tables.owns(self.ingress.slot, addr)
+    }
+
+    #[inline(always)]
+    fn is_router(&self) -> bool {
+        self.ingress.port.has(Port::ROUTER)
     }
 }

@@ -57,6 +57,7 @@ impl HostCounters {
             | Verdict::ViaKernel(_)
             | Verdict::Deliver(_)
             | Verdict::Answer(_)
+            | Verdict::Guard
             | Verdict::Neigh
             | Verdict::Unknown
             | Verdict::Resolved(_)
@@ -123,6 +124,7 @@ fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, cou
         Verdict::Answer(_) => (from_port, PeerId::NONE),
         Verdict::Flood(_)
         | Verdict::FloodPorts { .. }
+        | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)

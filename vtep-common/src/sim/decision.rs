@@ -33,6 +33,8 @@ pub enum Verdict {
     },
     /// Answer an ARP or ND request.
     Answer(Answer),
+    /// Not decided yet: [`crate::decide::port::guard`] goes on.
+    Guard,
     /// Not decided yet: [`crate::decide::port::neigh`] goes on.
     Neigh,
     /// Not decided yet: [`crate::decide::port::unknown`] goes on.
@@ -130,7 +132,7 @@ impl Verdict {
             Self::FloodPorts { .. } => Reason::FloodedLocally,
             Self::Answer(_) => Reason::Answered,
             // Whoever asks has not gone on.
-            Self::Neigh | Self::Unknown | Self::Resolved(_) => Reason::TableGap,
+            Self::Guard | Self::Neigh | Self::Unknown | Self::Resolved(_) => Reason::TableGap,
             Self::Leave(reason) => *reason,
         }
     }

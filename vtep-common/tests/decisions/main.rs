@@ -2,6 +2,7 @@
 
 mod admit;
 mod count;
+mod guard;
 mod hop;
 mod learn;
 mod lookup;

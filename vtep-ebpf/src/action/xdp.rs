@@ -21,7 +21,7 @@ use vtep_common::{
     },
     runtime::{
         FoundIngress, Runtime, Slot,
-        arrival::{Arrival, Carried},
+        arrival::{Arrival, Carried, Ingress},
         lookup::Lookup,
         verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved},
     },
@@ -166,6 +166,12 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
+    fn is_own(&self, _inner: &Spilled<'_, Inner>, _ingress: &Spilled<'_, Ingress>) -> bool {
+        // Left to TC.
+        false
+    }
+
+    #[inline(always)]
     fn shown_by_port(
         &self,
         inner: &Spilled<'_, Inner>,
@@ -256,6 +262,11 @@ impl Runtime for Xdp {
 
     #[inline(always)]
     fn answer(&self, account: &Account, _answer: &Answer) -> End {
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_guard(&self, account: &Account) -> End {
         self.leave(account, MISFIT)
     }
 

@@ -493,6 +493,7 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         guard: PortGuard::Off,
         over_limit: OverLimit::Drop,
         bum_rate: FrameRate::new(1_000),
+        router: false,
     };
 
     assert_json(
@@ -500,7 +501,7 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         concat!(
             r#"{"dev":"tap0","vni":100,"vlan":null,"hook":"tc","ifindex":7,"delivery":null,"#,
             r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false,"#,
-            r#""guard":"off","over_limit":"drop","bum_rate":1000}"#,
+            r#""guard":"off","over_limit":"drop","bum_rate":1000,"router":false}"#,
         ),
     );
 }
@@ -817,6 +818,7 @@ fn every_op() -> Vec<Op> {
         max_macs: Some(1),
         isolated: None,
         guard: None,
+        router: None,
         over_limit: None,
         bum_rate: None,
     };

@@ -84,6 +84,7 @@ impl Maps {
             neighs: take(ebpf, name::NEIGHS)?,
             nexthops: take(ebpf, name::NEXTHOPS)?,
             sources: take(ebpf, name::SOURCES)?,
+            guarded: take(ebpf, name::GUARDED)?,
             events: take(ebpf, name::EVENTS)?,
             parts: take(ebpf, name::PARTS)?,
             event_counters: take(ebpf, name::EVENT_COUNTERS)?,
@@ -327,6 +328,9 @@ impl Datapath {
             Write::Source(key, named) => {
                 set(&mut maps.sources, name::SOURCES, *key, named.then_some(0))
             }
+            Write::Guarded(key, lets) => {
+                set(&mut maps.guarded, name::GUARDED, *key, lets.then_some(0))
+            }
             Write::Vni(vni, segment) => {
                 let word = segment.map_or(0, |segment| numbered(segment.get()));
                 put_word(&mut maps.vnis, name::VNIS, vni_key(*vni), word)
@@ -396,6 +400,10 @@ impl Datapath {
                 .collect::<Result<_, _>>()
                 .map_err(|source| DatapathError::map("read", name::NEXTHOPS, source))?,
             sources: entries::<_, u32>(&maps.sources, name::SOURCES)?
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect(),
+            guarded: entries::<_, u32>(&maps.guarded, name::GUARDED)?
                 .into_iter()
                 .map(|(key, _)| key)
                 .collect(),

@@ -6,6 +6,7 @@
 
 pub mod carried;
 pub mod flood;
+pub mod guard;
 pub mod ingress;
 pub mod neigh;
 pub mod unknown;
@@ -58,6 +59,13 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
     let account = &ingress.account(rt.frame().frame_len());
     let settings = ingress.settings;
     let inner = &*found;
+    // What has been found to be the port's own comes back resolved.
+    if stage != PortStage::Resolved && ingress.port.has(Port::GUARD_IP) {
+        return match stage {
+            PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
+            PortStage::Tc | PortStage::Resolved => rt.to_guard(account),
+        };
+    }
     // ARP and ND, which are answered or snooped.
     if stage != PortStage::Resolved
         && settings.has(Segment::SUPPRESS)

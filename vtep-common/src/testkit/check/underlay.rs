@@ -169,6 +169,7 @@ pub(super) fn from_underlay(
         | Verdict::ViaKernel(_)
         | Verdict::Flood(_)
         | Verdict::Answer(_)
+        | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_) => {

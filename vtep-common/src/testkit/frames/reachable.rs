@@ -126,6 +126,7 @@ const AT_PORT: &[Reason] = &[
     Reason::Isolated,
     Reason::BumRate,
     Reason::VlanHop,
+    Reason::SpoofedIp,
 ];
 
 const AT_PORT_XDP: &[Reason] = &[

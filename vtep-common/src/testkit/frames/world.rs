@@ -100,6 +100,11 @@ pub const PORT_CROWDED: PortSlot = PortSlot::new(32);
 /// Slot of VLAN 44 at [`Interfaces::lone`], whose floods are above its rate.
 pub const PORT_NOISY: PortSlot = PortSlot::new(33);
 
+/// Slot of VLAN 45 at [`Interfaces::lone`], which has a guard of addresses: [`OWN`].
+pub const PORT_OWN: PortSlot = PortSlot::new(35);
+/// The addresses of [`PORT_OWN`].
+pub const OWN: [&str; 4] = ["10.0.0.7", "10.0.0.1", "fd00::7", "fd00::1"];
+
 /// A peer over IPv4.
 pub const PEER_V4: PeerId = PeerId::new(20);
 /// A peer over IPv6 that wants checksums.
@@ -311,6 +316,8 @@ impl World {
         add(PORT_VLAN_40, trunk, 40, ROUTED, Port::XDP_TARGET, 1500);
         add(PORT_ROUTED_OTHER, lone, 40, ROUTED, 0, 1500);
         add(PORT_GUARDED, lone, 41, PLAIN, Port::GUARD_MAC, 1500);
+        let guarded = Port::GUARD_MAC | Port::GUARD_IP;
+        add(PORT_OWN, lone, 45, PLAIN, guarded, 1500);
         add(PORT_FULL, lone, 42, PLAIN, Port::FULL, 1500);
         add(PORT_CROWDED, lone, 43, CROWDED, 0, 1500);
         add(PORT_NOISY, lone, 44, PLAIN, Port::BUM_RATE, 1500);
@@ -377,7 +384,10 @@ impl World {
         }
         self.add_mac(LONE, FdbTarget::Port(PORT_LONE));
         self.add_mac(ROUTED, FdbTarget::Port(PORT_VLAN_40));
-        for port in [PORT_GUARDED, PORT_FULL] {
+        for own in OWN {
+            self.tables.guarded.insert((PORT_OWN, ip(own).into()));
+        }
+        for port in [PORT_OWN, PORT_GUARDED, PORT_FULL] {
             self.add_mac(PLAIN, FdbTarget::Port(port));
         }
         for peer in [PEER_V4, PEER_V6] {

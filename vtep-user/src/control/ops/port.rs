@@ -53,6 +53,7 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         max_macs: (port.max_macs != 0).then_some(port.max_macs),
         isolated: port.has(Port::ISOLATED),
         guard: guard(port),
+        router: port.has(Port::ROUTER),
         over_limit: over_limit(port),
         bum_rate: (rates.bum != FrameRate::OFF).then_some(rates.bum),
     }
@@ -60,7 +61,9 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
 
 /// Which frames it takes.
 fn guard(port: &Port) -> PortGuard {
-    if port.has(Port::GUARD_MAC) {
+    if port.has(Port::GUARD_IP) {
+        PortGuard::Ip
+    } else if port.has(Port::GUARD_MAC) {
         PortGuard::Mac
     } else {
         PortGuard::Off
@@ -76,14 +79,41 @@ fn over_limit(port: &Port) -> OverLimit {
     }
 }
 
-/// Refuses a guard of MACs at a port that has none.
-fn check_guard(port: &Port, macs: &BTreeSet<MacAddr>) -> Result<(), Refusal> {
+/// Says in a port which frames it takes.
+fn set_guard(port: &mut Port, guard: PortGuard) {
+    port.set(Port::GUARD_MAC, guard != PortGuard::Off);
+    port.set(Port::GUARD_IP, guard == PortGuard::Ip);
+}
+
+/// Refuses a guard of what a port has none of.
+fn check_guard(
+    port: &Port,
+    macs: &BTreeSet<MacAddr>,
+    ips: &BTreeSet<IpAddr>,
+) -> Result<(), Refusal> {
+    if port.has(Port::GUARD_IP) && (macs.is_empty() || ips.is_empty()) {
+        return Err(Refusal::invalid(
+            "--guard ip lets frames of the port's static MACs and IPs in, and it lacks one of them; name both with: --mac MAC --ip IP, or take all frames with: --guard off",
+        ));
+    }
     if port.has(Port::GUARD_MAC) && macs.is_empty() {
         return Err(Refusal::invalid(
             "--guard mac lets frames from the port's static MACs in, and it has none; name them with: --mac MAC, or take all frames with: --guard off",
         ));
     }
     Ok(())
+}
+
+/// The IPs that a port's guard lets in; none where it has no such guard.
+fn guarded<'a>(port: &Port, ips: &'a BTreeSet<IpAddr>) -> &'a BTreeSet<IpAddr> {
+    const NONE: &BTreeSet<IpAddr> = &BTreeSet::new();
+    if port.has(Port::GUARD_IP) { ips } else { NONE }
+}
+
+/// Takes the IPs away that the guard of a port lets in, which is going.
+pub(crate) fn forget_guarded(state: &State, slot: PortSlot, out: &mut Effect) {
+    let ips = guarded(&state.ports[slot], state.addresses.of(slot));
+    address::unguard(slot, ips, &BTreeSet::new(), out);
 }
 
 /// The VLAN as it stands in the maps.
@@ -129,6 +159,7 @@ pub(crate) fn add(
         max_macs,
         isolated,
         guard: wanted_guard,
+        router,
         over_limit: wanted_over_limit,
         bum_rate,
     } = spec;
@@ -186,10 +217,11 @@ pub(crate) fn add(
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);
     port.set(Port::ISOLATED, isolated.unwrap_or(false));
-    port.set(Port::GUARD_MAC, *wanted_guard == Some(PortGuard::Mac));
+    set_guard(&mut port, wanted_guard.unwrap_or(PortGuard::Off));
+    port.set(Port::ROUTER, router.unwrap_or(false));
     let floods = *wanted_over_limit == Some(OverLimit::Flood);
     port.set(Port::OVER_LIMIT_FLOOD, floods);
-    check_guard(&port, &macs)?;
+    check_guard(&port, &macs, &ips)?;
     let rates = Rates::of_new(*bum_rate);
     take_facts(&mut port, &facts);
     let mut out = Effect {
@@ -218,6 +250,7 @@ pub(crate) fn add(
     }
     out.write(Write::ClearPortCounters(slot));
     out.write(Write::PortName(slot, PortName::new(&facts.name)));
+    address::guard(slot, &BTreeSet::new(), guarded(&port, &ips), &mut out);
     out.write(Write::Port(slot, port));
     join_vni(state, slot, macs, &ips, &mut out);
     limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
@@ -236,6 +269,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         max_macs,
         isolated,
         guard: wanted_guard,
+        router,
         over_limit: wanted_over_limit,
         bum_rate,
     } = change;
@@ -273,10 +307,11 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
     };
     port.set(Port::ISOLATED, isolated.unwrap_or(old.has(Port::ISOLATED)));
     let new_guard = wanted_guard.unwrap_or_else(|| guard(&old));
-    port.set(Port::GUARD_MAC, new_guard == PortGuard::Mac);
+    set_guard(&mut port, new_guard);
+    port.set(Port::ROUTER, router.unwrap_or(old.has(Port::ROUTER)));
     let new_over_limit = wanted_over_limit.unwrap_or_else(|| over_limit(&old));
     port.set(Port::OVER_LIMIT_FLOOD, new_over_limit == OverLimit::Flood);
-    check_guard(&port, &macs)?;
+    check_guard(&port, &macs, &ips)?;
     let old_rates = Rates::of(&state.rates, slot);
     let rates = old_rates.with(*bum_rate);
 
@@ -289,11 +324,14 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         }
     }
     port.set(Port::FULL, state.ports[slot].has(Port::FULL));
+    let (was_guarded, is_guarded) = (guarded(&old, &old_ips), guarded(&port, &ips));
+    address::guard(slot, was_guarded, is_guarded, &mut out);
     let late = rate::set(&mut state.rates, slot, &mut port, rates, &mut out);
     if state.ports.set(slot, port) {
         out.write(Write::Port(slot, state.ports[slot]));
     }
     out.writes.extend(late);
+    address::unguard(slot, was_guarded, is_guarded, &mut out);
     if moves {
         join_vni(state, slot, macs, &ips, &mut out);
     } else {
@@ -315,6 +353,7 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
                 max_macs: Some(old.max_macs),
                 isolated: Some(old.has(Port::ISOLATED)),
                 guard: Some(guard(&old)),
+                router: Some(old.has(Port::ROUTER)),
                 over_limit: Some(over_limit(&old)),
                 bum_rate: Some(old_rates.bum),
             }),
@@ -474,6 +513,7 @@ pub(crate) fn leave_vni(state: &mut State, slot: PortSlot, out: &mut Effect) {
 
 pub(crate) fn remove(state: &mut State, slot: PortSlot, out: &mut Effect) {
     link::unregister(&mut state.ports, slot, out);
+    forget_guarded(state, slot, out);
     leave_vni(state, slot, out);
     link::free(&mut state.ports, &mut state.run.0, slot, out);
     rate::forget(&mut state.rates, slot, out);

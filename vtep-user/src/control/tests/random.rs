@@ -152,13 +152,14 @@ fn any_over_limit() -> impl Strategy<Value = Option<OverLimit>> {
 /// Isolation, guard, what happens above the limit, and the rate of floods.
 type Policy = (
     Option<bool>,
-    Option<PortGuard>,
+    (Option<PortGuard>, Option<bool>),
     Option<OverLimit>,
     Option<FrameRate>,
 );
 
 fn any_policy() -> impl Strategy<Value = Policy> {
-    let guard = option::of(select(&[PortGuard::Off, PortGuard::Mac][..]));
+    let guard = option::of(select(&[PortGuard::Off, PortGuard::Mac, PortGuard::Ip][..]));
+    let guard = (guard, any::<Option<bool>>());
     let bum_rate = option::of((0_u64..3).prop_map(|rate| FrameRate::new(rate).unwrap()));
     (any::<Option<bool>>(), guard, any_over_limit(), bum_rate)
 }
@@ -175,7 +176,16 @@ fn any_port() -> impl Strategy<Value = Op> {
         any_policy(),
     );
     spec.prop_map(
-        |(dev, vni, vlan, hook, macs, ips, max_macs, (isolated, guard, over_limit, bum_rate))| {
+        |(
+            dev,
+            vni,
+            vlan,
+            hook,
+            macs,
+            ips,
+            max_macs,
+            (isolated, (guard, router), over_limit, bum_rate),
+        )| {
             Op::PortAdd(Box::new(PortSpec {
                 dev,
                 vni,
@@ -186,6 +196,7 @@ fn any_port() -> impl Strategy<Value = Op> {
                 max_macs,
                 isolated,
                 guard,
+                router,
                 over_limit,
                 bum_rate,
             }))
@@ -205,7 +216,16 @@ fn any_port_change() -> impl Strategy<Value = Op> {
         any_policy(),
     );
     change.prop_map(
-        |(dev, vni, vlan, hook, macs, ips, max_macs, (isolated, guard, over_limit, bum_rate))| {
+        |(
+            dev,
+            vni,
+            vlan,
+            hook,
+            macs,
+            ips,
+            max_macs,
+            (isolated, (guard, router), over_limit, bum_rate),
+        )| {
             Op::PortSet {
                 dev,
                 change: Box::new(PortChange {
@@ -217,6 +237,7 @@ fn any_port_change() -> impl Strategy<Value = Op> {
                     max_macs,
                     isolated,
                     guard,
+                    router,
                     over_limit,
                     bum_rate,
                 }),

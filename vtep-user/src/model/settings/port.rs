@@ -44,6 +44,9 @@ pub struct PortSpec {
     /// Which frames it takes; absent for `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<PortGuard>,
+    /// Whether a router is behind it, whose advertisements a guard lets pass; absent for `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<bool>,
     /// What happens to frames from MACs above the limit; absent for `drop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over_limit: Option<OverLimit>,
@@ -100,7 +103,13 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             PortSpec,
             guard,
             "--guard",
-            "Which frames it takes: all, or those from its static MACs alone"
+            "Which frames it takes: all, those from its static MACs alone, or of these those from its IPs"
+        ),
+        setting!(
+            PortSpec,
+            router,
+            "--router",
+            "A router is behind it: --guard ip lets its advertisements pass"
         ),
         setting!(
             PortSpec,
@@ -131,6 +140,7 @@ impl Parameters for PortSpec {
             max_macs: None,
             isolated: None,
             guard: None,
+            router: None,
             over_limit: None,
             bum_rate: None,
         }
@@ -166,6 +176,9 @@ pub struct PortChange {
     /// Which frames it takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guard: Option<PortGuard>,
+    /// Whether a router is behind it, whose advertisements a guard lets pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router: Option<bool>,
     /// What happens to frames from MACs above the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over_limit: Option<OverLimit>,
@@ -221,7 +234,13 @@ pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
             PortChange,
             guard,
             "--guard",
-            "Which frames it takes: all, or those from its static MACs alone"
+            "Which frames it takes: all, those from its static MACs alone, or of these those from its IPs"
+        ),
+        setting!(
+            PortChange,
+            router,
+            "--router",
+            "A router is behind it: --guard ip lets its advertisements pass"
         ),
         setting!(
             PortChange,
@@ -314,6 +333,8 @@ pub struct PortRow {
     pub over_limit: OverLimit,
     /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; `null` for any number.
     pub bum_rate: Option<FrameRate>,
+    /// Whether a router is behind it, whose advertisements a guard lets pass.
+    pub router: bool,
 }
 
 impl Row for PortRow {
@@ -331,5 +352,6 @@ impl Row for PortRow {
         column!(guard, text),
         column!(over_limit, text),
         column!(bum_rate, optional),
+        column!(router, on_off),
     ];
 }
