@@ -19,9 +19,14 @@ const MOST_HEADERS: usize = 4;
 const MOST_OPTIONS: usize = 3;
 
 /// The ports of DHCP, client to server.
-const DHCP: u32 = 68 << 16 | 67;
+const DHCP: u32 = ports(68, 67);
 /// The ports of `DHCPv6`, client to server.
-const DHCP_V6: u32 = 546 << 16 | 547;
+const DHCP_V6: u32 = ports(546, 547);
+
+/// The first word of a UDP header.
+const fn ports(from: u16, to: u16) -> u32 {
+    (from as u32) << 16 | to as u32
+}
 
 /// Who may send from a port.
 pub trait Owner {
@@ -346,7 +351,7 @@ pub const fn link_local(mac: MacAddr) -> VtepAddr {
     ])
 }
 
-/// True for an address of fe80::/10.
+/// True for an address of `fe80::/10`.
 #[inline(always)]
 const fn is_link_local(addr: VtepAddr) -> bool {
     let [first, ..] = addr.words_be();
