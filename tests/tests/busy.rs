@@ -57,7 +57,7 @@ fn many_ports_keep_nobody_waiting_while_they_come_and_go() {
     assert_eq!(rows.len(), PORTS as usize + 1);
 
     let waits = waits_during(&wire, 1 << 16, || {
-        wire.daemon.ok("vni del 7");
+        wire.daemon.ok("vni del 7 --force");
     });
 
     nobody_waited(&waits);
@@ -130,7 +130,7 @@ fn a_batch_ends_when_its_client_is_gone() {
     });
     let left = there();
     assert!(left < PORTS as usize, "{left} ports");
-    wire.daemon.ok("vni del 7");
+    wire.daemon.ok("vni del 7 --force");
     assert_eq!(there(), 1);
 }
 

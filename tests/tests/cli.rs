@@ -105,7 +105,7 @@ fn json_rows_have_the_keys_of_the_contract() {
         );
     }
     // An FDB row is as the contract shows it, the order of its keys included.
-    let row = r#"{"vni":100,"mac":"02:00:00:00:00:0b","dst":"198.18.0.2","dev":null,"state":"static","age_s":null,"duplicate":false}"#;
+    let row = r#"{"vni":100,"mac":"02:00:00:00:00:0b","dst":"198.18.0.2","dev":null,"state":"static","age_s":null,"duplicate":false,"source":"cli"}"#;
     let printed: String = wire
         .daemon
         .ok("fdb show --vni 100 -j")
@@ -145,15 +145,16 @@ fn fdb_shows_filter_and_flush_takes_what_they_show() {
     assert_eq!(count("--dev vm0"), 2);
     wire.daemon.ok("fdb flush --vni 100 --learned");
     assert_eq!(count(""), 9, "nothing was learned");
-    wire.daemon.ok("fdb flush --vni 100 --dst 198.18.0.3");
+    wire.daemon
+        .ok("fdb flush --vni 100 --dst 198.18.0.3 --static");
     assert_eq!((count("--vni 100"), count("--vni 200")), (4, 2));
-    wire.daemon.ok("fdb flush --vni 100 --dev vm0");
+    wire.daemon.ok("fdb flush --vni 100 --dev vm0 --static");
     assert_eq!(count("--vni 100"), 2);
-    wire.daemon.ok("fdb flush --vni 100");
+    wire.daemon.ok("fdb flush --vni 100 --static");
     assert_eq!((count("--vni 100"), count("--vni 200")), (0, 2));
     // A peer goes with the last entry that points to it.
     assert_eq!(wire.daemon.rows("peer show").len(), 1);
-    wire.daemon.ok("vni del 200");
+    wire.daemon.ok("vni del 200 --force");
     assert_eq!(wire.daemon.rows("peer show").len(), 0);
     assert_eq!(count(""), 0);
 }

@@ -340,7 +340,7 @@ fn the_daemon_works_with_no_more_than_the_unit_for_systemd_grants() {
         "port add t0 --vni 100 --mac 02:00:00:00:00:01",
         "fdb add 02:00:00:00:00:02 --vni 100 --dst 198.18.0.2",
         "vni add 7 --mode multicast --group 239.1.1.7",
-        "vni del 7",
+        "vni del 7 --force",
         "port del t0",
         "teardown",
     ] {

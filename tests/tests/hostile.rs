@@ -152,7 +152,7 @@ fn an_unknown_vni_is_refused(family: Family) {
         refused(&wire, &packet, "unknown_vni");
     }
     wire.daemon.ok(&format!("vni add {}", GREEN + 1));
-    wire.daemon.ok(&format!("vni del {}", GREEN + 1));
+    wire.daemon.ok(&format!("vni del {} --force", GREEN + 1));
     refused(
         &wire,
         &wire.tunnelled(GREEN + 1, &udp4(FAR_VM, VM).build()),

@@ -468,7 +468,7 @@ fn a_deleted_mac_is_learned_again_from_its_next_frame(family: Family) {
     until_true("the MAC to be learned", || {
         wire.daemon.fdb(GREEN, mac).is_some()
     });
-    wire.daemon.ok(&format!("fdb flush --vni {GREEN}"));
+    wire.daemon.ok(&format!("fdb flush --vni {GREEN} --static"));
     assert_eq!(wire.daemon.fdb_len(), 0);
     at_port();
     until_true("the MAC to be learned", || {

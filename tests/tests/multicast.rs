@@ -45,7 +45,7 @@ fn a_group_is_joined_on_every_uplink_and_left_again(family: Family) {
     let both = [(first, UPLINK.to_owned()), (second, UPLINK.to_owned())];
     assert_eq!(routes(&wire.ns), both);
 
-    wire.daemon.ok(&format!("vni del {other}"));
+    wire.daemon.ok(&format!("vni del {other} --force"));
     wire.daemon.ok(&format!("vni set {GREEN} --mode flood"));
     for group in [first, second] {
         assert!(members(&wire.ns, group).is_empty(), "{group}");

@@ -257,7 +257,7 @@ fn next_hops_of_one_vni_are_none_of_anothers(family: Family) {
         next_hop(&wire, "add", ip, &format!("--via {}", wire.far_ip));
         leaves_for(&wire, wire.far_ip, &to(ip, ANY), &to(ip, ANY));
     }
-    wire.daemon.ok("vni del 200");
+    wire.daemon.ok("vni del 200 --force");
     for ip in HOST.ips() {
         leaves_for(&wire, wire.far_ip, &to(ip, ANY), &to(ip, ANY));
     }

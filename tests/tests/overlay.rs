@@ -684,7 +684,7 @@ fn a_port_that_is_taken_away_is_cut_off(family: Family) {
     lab.teach_at(0, GREEN, &a);
     checks::ping_both_ways(&a, &b);
 
-    lab.daemon(1).ok(&format!("vni del {GREEN}"));
+    lab.daemon(1).ok(&format!("vni del {GREEN} --force"));
     assert!(!pings(&a.ns, b.v4, Duration::from_millis(500)));
 }
 

@@ -175,7 +175,7 @@ fn a_crash_leaves_no_group(family: Family) {
     }
     ping_both_ways(&vms[1], &vms[2]);
     // Left when the VNI goes.
-    lab.daemon(1).ok(&format!("vni del {GREEN}"));
+    lab.daemon(1).ok(&format!("vni del {GREEN} --force"));
     until_true("the group to be left", || {
         !lab.hypervisors[1]
             .ns

@@ -151,7 +151,7 @@ fn a_restarted_daemon_goes_on_where_the_last_one_stopped(family: Family) {
     let udp = family.outer_len() - 16;
     assert_eq!(got[udp..udp + 2], 40002_u16.to_be_bytes());
     daemon.ok(&format!("fdb del {FAR_VM} --vni {GREEN}"));
-    daemon.ok("vni del 200");
+    daemon.ok("vni del 200 --force");
     daemon.ok(&format!("port del {PORT}"));
 }
 

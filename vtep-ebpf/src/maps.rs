@@ -11,12 +11,12 @@ use vtep_common::abi::{
     config::Config,
     counter::{Counter, Hook},
     event::{EventEnd, Guard},
-    flood::FloodList,
+    flood::{FloodList, ListedKey},
     hash_table::{Bucket, Geometry, Table},
     id::{Ifindex, ListId, PeerId},
     map::{
-        DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS, MAX_NEIGHS,
-        MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES,
+        DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_CONFIGURED, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS,
+        MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES,
     },
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -64,6 +64,8 @@ pub static NEXTHOPS: LpmTrie<NexthopKey, NexthopValue> =
 pub static SOURCES: HashMap<SourceKey, u32> = HashMap::pinned(MAX_SOURCES, BPF_F_NO_PREALLOC);
 #[map]
 pub static GUARDED: HashMap<GuardedKey, u32> = HashMap::pinned(MAX_NEIGHS, BPF_F_NO_PREALLOC);
+#[map]
+static CONFIGURED: HashMap<ListedKey, u32> = HashMap::pinned(MAX_CONFIGURED, BPF_F_NO_PREALLOC);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::pinned(EVENTS_BYTES, 0);
 #[map]

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::model::request::Request;
 use crate::model::{
-    DropsRow, FdbRow, NeighRow, NexthopRow, Op, PeerRow, PortRow, Query, Refusal, StatsRow, Status,
-    VniRow,
+    ApplyOptions, ConfigLine, DropsRow, DumpRow, FdbRow, NeighRow, NexthopRow, Op, PeerRow,
+    PlanRow, PortRow, Query, Refusal, RunLine, StatsRow, Status, VniRow,
 };
 
 /// Something to read or to do.
@@ -22,6 +22,10 @@ pub enum Command {
     /// Answered by [`Reply::Done`]; a refusal names its line with [`Refusal::at_line`], and what came before it stays.
     /// A long batch comes as several of these.
     Batch(Vec<(u64, Op)>),
+    /// Make what is set what a configuration file says, or only say what that takes. Answered by [`Reply::Plan`].
+    Apply(Box<FileToApply>),
+    /// Apply the daemon's own configuration file again. Answered by [`Reply::Plan`].
+    Reload,
     /// Remove everything from the kernel and end. Answered by [`Reply::Done`] once it is removed.
     Teardown,
 }
@@ -33,6 +37,17 @@ impl From<Request> for Command {
             Request::Show(query) => Self::Show(query),
         }
     }
+}
+
+/// A configuration file that is to be applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileToApply {
+    /// Its line `run`.
+    pub run: Option<RunLine>,
+    /// What it asks for.
+    pub lines: Vec<ConfigLine>,
+    /// How.
+    pub options: ApplyOptions,
 }
 
 /// An answer that is not a refusal.
@@ -58,8 +73,21 @@ pub enum Reply {
     Drops(Vec<DropsRow>),
     /// The daemon.
     Status(Box<Status>),
+    /// What is done, or would be.
+    Plan(Vec<PlanRow>),
+    /// What was set.
+    Dump(Vec<DumpRow>),
     /// Text.
     Text(String),
+}
+
+/// The process at the other end of the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientId {
+    /// Its user.
+    pub uid: u32,
+    /// The process.
+    pub pid: Option<i32>,
 }
 
 /// A command and the way back for its answer.
@@ -67,6 +95,8 @@ pub enum Reply {
 pub struct Ask {
     /// What is asked.
     pub command: Command,
+    /// Who asks, if it is known.
+    pub client: Option<ClientId>,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Result<Reply, Refusal>>,
 }
@@ -103,10 +133,23 @@ pub fn channel() -> (Handle, mpsc::Receiver<Ask>) {
 impl Handle {
     /// Asks and waits for the answer. If this is dropped before the core takes it up, it is not carried out.
     pub async fn ask(&self, command: Command) -> Result<Reply, Refusal> {
+        self.ask_for(None, command).await
+    }
+
+    /// The same, for a client.
+    pub async fn ask_for(
+        &self,
+        client: Option<ClientId>,
+        command: Command,
+    ) -> Result<Reply, Refusal> {
         let (reply, answer) = oneshot::channel();
         let gone = || Refusal::internal("the daemon is shutting down");
         self.asks
-            .send(Ask { command, reply })
+            .send(Ask {
+                command,
+                client,
+                reply,
+            })
             .await
             .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?

@@ -30,7 +30,7 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
     let waits = waits_during(&wire, 0, || load(&wire, &batch));
     rows(report, &format!("{count} ports are added"), &waits, goals);
     let waits = waits_during(&wire, 1 << 16, || {
-        wire.daemon.ok("vni del 7");
+        wire.daemon.ok("vni del 7 --force");
     });
     let what = format!("a VNI with {count} ports is deleted");
     rows(report, &what, &waits, goals);

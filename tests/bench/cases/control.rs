@@ -159,7 +159,7 @@ impl Loaded {
     /// Loads a batch into an FDB that is empty; returns seconds.
     fn load(&self, batch: &BatchRun, seen: &mut Loading) -> Result<f64, String> {
         let daemon = &self.daemon;
-        daemon.ok(&format!("fdb flush --vni {VNI}"));
+        daemon.ok(&format!("fdb flush --vni {VNI} --static"));
         if daemon.fdb_len() != 0 {
             return Err("the FDB was not empty".to_owned());
         }

@@ -64,7 +64,7 @@ impl Monitor {
             daemon.ok(&format!(
                 "fdb replace {WITNESS} --vni {vni} --dst {witness}"
             ));
-            daemon.ok(&format!("fdb flush --vni {vni} --dst {witness}"));
+            daemon.ok(&format!("fdb flush --vni {vni} --dst {witness} --static"));
             monitor.count(|row| row["event"] == "flushed") > 0
         });
         monitor

@@ -108,7 +108,7 @@ fn what_does_not_exist_is_named_with_the_command_that_makes_it() {
     let wire = wire();
     for (args, needles) in [
         ("vni set 999 --ttl 3", &["vni 999", "vtep vni add 999"][..]),
-        ("vni del 999", &["vni 999"]),
+        ("vni del 999 --force", &["vni 999"]),
         ("vni show 999", &["vni 999"]),
         ("port add vm0 --vni 999", &["vni 999", "vtep vni add 999"]),
         ("port add nope --vni 100", &["nope"]),
@@ -137,7 +137,7 @@ fn what_does_not_exist_is_named_with_the_command_that_makes_it() {
             &["02:00:00:00:00:0c"],
         ),
         ("fdb get 02:00:00:00:00:0c --vni 999", &["vni 999"]),
-        ("fdb flush --vni 999", &["vni 999"]),
+        ("fdb flush --vni 999 --static", &["vni 999"]),
         ("peer set 198.18.0.9 --csum6 off", &["198.18.0.9"]),
         ("peer show 198.18.0.9", &["198.18.0.9"]),
         ("stats --vni 999", &["vni 999"]),
@@ -467,7 +467,7 @@ fn no_address_of_this_host_can_be_a_remote_vtep() {
     ns.ip("addr add 198.18.0.6/24 dev up0\naddr del 203.0.113.77/32 dev lo");
     until_true("refusal of the new address", || {
         let out = daemon.vtep(&add("198.18.0.6"));
-        drop(daemon.vtep(&format!("fdb flush --vni {GREEN}")));
+        drop(daemon.vtep(&format!("fdb flush --vni {GREEN} --static")));
         text(&out.stderr).contains("own address")
     });
     daemon.ok(&add("203.0.113.77"));
@@ -487,7 +487,7 @@ fn a_command_without_a_daemon_says_how_to_start_one() {
     ] {
         assert_refused(
             &daemon.vtep(args),
-            1,
+            3,
             &[daemon.instance(), "vtep run"],
             args,
         );

@@ -234,6 +234,8 @@ pub struct FdbWord(u64);
 impl FdbWord {
     /// The entry is frozen.
     const FROZEN: u64 = 1 << 28;
+    /// The configuration file made the entry.
+    const CONFIGURED: u64 = 1 << 29;
 
     /// From the word of the map.
     #[must_use]
@@ -328,6 +330,12 @@ impl FdbWord {
         self.0 & Self::FROZEN != 0
     }
 
+    /// True if the configuration file made it. For the daemon alone.
+    #[must_use]
+    pub const fn is_configured(self) -> bool {
+        self.0 & Self::CONFIGURED != 0
+    }
+
     /// True if traffic at the time `now` is to renew the stamp. One of the future was made on another CPU just now.
     #[must_use]
     #[inline(always)]
@@ -345,6 +353,7 @@ impl FdbWord {
                 target,
                 origin,
                 frozen: self.is_frozen(),
+                configured: self.is_configured(),
                 last_seen: (self.0 >> 32) << FdbValue::STAMP_SHIFT,
             }),
             _ => None,
@@ -361,6 +370,8 @@ pub struct FdbValue {
     pub origin: Origin,
     /// Moved too often (RFC 7432 section 15.1): it stays where it is, and no frame from elsewhere is an event.
     pub frozen: bool,
+    /// The configuration file made it. For the daemon alone.
+    pub configured: bool,
     /// When a frame from the MAC was last seen, in nanoseconds of `CLOCK_MONOTONIC`, a second too early at most; zero for
     /// entries that do not age. In the map as 32 bits of [`FdbValue::STAMP_SHIFT`], which start anew after 834 days.
     pub last_seen: u64,
@@ -387,6 +398,7 @@ impl FdbValue {
             target,
             origin: Origin::Static,
             frozen: false,
+            configured: false,
             last_seen: 0,
         }
     }
@@ -398,6 +410,7 @@ impl FdbValue {
             target,
             origin: Origin::Learned,
             frozen: false,
+            configured: false,
             last_seen,
         }
     }
@@ -416,11 +429,17 @@ impl FdbValue {
     #[inline(always)]
     pub fn word(&self) -> FdbWord {
         let frozen = if self.frozen { FdbWord::FROZEN } else { 0 };
+        let configured = if self.configured {
+            FdbWord::CONFIGURED
+        } else {
+            0
+        };
         FdbWord(
             u64::from(self.target.number() & 0xffff)
                 | u64::from(self.target.code()) << 16
                 | u64::from(self.origin.code()) << 24
                 | frozen
+                | configured
                 | u64::from(Self::stamp(self.last_seen)) << 32,
         )
     }
@@ -443,11 +462,12 @@ mod tests {
         ];
         for target in targets {
             for origin in Origin::ALL {
-                for frozen in [false, true] {
+                for (frozen, configured) in [(false, false), (true, false), (false, true)] {
                     let value = FdbValue {
                         target,
                         origin,
                         frozen,
+                        configured,
                         last_seen: 0xffff_ffff << FdbValue::STAMP_SHIFT,
                     };
                     let word = value.word();
@@ -466,11 +486,17 @@ mod tests {
             target: FdbTarget::List(ListId::new(0x1234)),
             origin: Origin::Learned,
             frozen: true,
+            configured: false,
             last_seen: 0x89ab_cdef << FdbValue::STAMP_SHIFT,
         };
         assert_eq!(value.word().get(), 0x89ab_cdef_1203_1234);
         let value = FdbValue::static_to(FdbTarget::Peer(PeerId::new(5)));
         assert_eq!(value.word().get(), 0x0101_0005);
+        let configured = FdbValue {
+            configured: true,
+            ..value
+        };
+        assert_eq!(configured.word().get(), 0x2101_0005);
         let value = FdbValue::learned(TARGET, 0);
         assert_eq!(value.word().get(), 0x0202_0007);
     }

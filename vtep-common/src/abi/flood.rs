@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{
-    id::{PeerId, PortSlot},
+    id::{ListId, PeerId, PortSlot},
     map::MAX_FLOOD_TARGETS,
 };
 
@@ -20,6 +20,29 @@ pub struct FloodList {
 }
 
 const _: () = assert!(size_of::<FloodList>() == 2048);
+
+/// Key of `CONFIGURED`: a peer that the configuration file put on a flood list.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct ListedKey(u64);
+
+impl ListedKey {
+    /// The key of a peer on a list.
+    #[must_use]
+    pub const fn new(list: ListId, peer: PeerId) -> Self {
+        Self((list.get() as u64) << 32 | peer.get() as u64)
+    }
+
+    /// The list and the peer.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+    pub const fn parts(self) -> (ListId, PeerId) {
+        (
+            ListId::new((self.0 >> 32) as u32),
+            PeerId::new(self.0 as u32),
+        )
+    }
+}
 
 impl FloodList {
     /// The list of these ports and peers; `None` where there are too many.

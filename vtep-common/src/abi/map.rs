@@ -18,6 +18,9 @@ pub const MAX_LOCALS: u32 = 256 + MAX_PEERS;
 /// Peers that the entries of segments name, counted for each segment.
 pub const MAX_SOURCES: u32 = 262_144;
 
+/// Peers that the configuration file puts on flood lists, counted for each list.
+pub const MAX_CONFIGURED: u32 = 1_048_576;
+
 /// Flood lists: one per VNI and one per multicast MAC with VTEPs of its own.
 pub const MAX_FLOOD_LISTS: u32 = 65_536;
 
@@ -84,6 +87,8 @@ pub mod name {
     pub const SOURCES: &str = "SOURCES";
     /// [`GuardedKey`](crate::abi::port::GuardedKey) to a number that says nothing.
     pub const GUARDED: &str = "GUARDED";
+    /// [`ListedKey`](crate::abi::flood::ListedKey) to a number that says nothing. For the daemon alone; earlier builds have left none.
+    pub const CONFIGURED: &str = "CONFIGURED";
     /// The ring buffer of [`Event`](crate::abi::event::Event)s.
     pub const EVENTS: &str = "EVENTS";
     /// What an event is about to [`Guard`](crate::abi::event::Guard), least recently used out first.
@@ -108,7 +113,7 @@ pub mod name {
     pub const CLOCK: &str = "CLOCK";
 
     /// All that are pinned.
-    pub const ALL: [&str; 29] = [
+    pub const ALL: [&str; 30] = [
         CONFIG,
         NAMESPACE,
         SHAPES,
@@ -129,6 +134,7 @@ pub mod name {
         NEXTHOPS,
         SOURCES,
         GUARDED,
+        CONFIGURED,
         EVENTS,
         GUARDS,
         PARTS,

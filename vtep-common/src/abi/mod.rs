@@ -35,7 +35,7 @@ mod user {
         config::Config,
         counter::Counter,
         event::Guard,
-        flood::FloodList,
+        flood::{FloodList, ListedKey},
         hash_table::{Bucket, Geometry},
         id::{Ifindex, ListId, PeerId},
         neigh::{NeighKey, NeighValue},
@@ -74,6 +74,7 @@ mod user {
         PortName,
         Segment,
         SourceKey,
+        ListedKey,
         Geometry,
         Vlans,
         VtepAddr

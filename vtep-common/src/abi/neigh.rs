@@ -81,6 +81,8 @@ impl NeighValue {
     pub const ROUTER: u16 = 1;
     /// Nobody has said whether the host is a router, and an ND answer would have to: there is none.
     pub const ROUTER_UNKNOWN: u16 = 1 << 1;
+    /// The configuration file made the entry. For the daemon alone.
+    pub const CONFIGURED: u16 = 1 << 2;
 
     /// A host at a MAC.
     #[must_use]

@@ -41,6 +41,8 @@ impl Peer {
     pub const UNREACHABLE: u32 = 1 << 6;
     /// A multicast group: copies go to every VTEP that is a member.
     pub const MULTICAST: u32 = 1 << 7;
+    /// The configuration file says how it is sent to. For the daemon alone.
+    pub const CONFIGURED: u32 = 1 << 31;
 }
 
 const _: () = assert!(size_of::<Peer>() == 128);

@@ -85,6 +85,8 @@ impl Port {
     pub const ROUTER: u32 = 1 << 13;
     /// It has the untagged frames of an interface of which `TRUNKS` has VLANs: frames that show one of those are not its own.
     pub const TRUNK: u32 = 1 << 7;
+    /// The configuration file made it. For the daemon alone.
+    pub const CONFIGURED: u32 = 1 << 31;
 
     /// Its flags.
     #[must_use]

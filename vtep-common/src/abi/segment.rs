@@ -65,6 +65,8 @@ impl Segment {
     pub const LISTED: u32 = 1 << 13;
     /// At its limit of MACs it becomes [`Segment::FULL`]; else others are not learned, and their frames pass. For the daemon alone.
     pub const OVER_LIMIT_DROP: u32 = 1 << 14;
+    /// The configuration file made it. For the daemon alone.
+    pub const CONFIGURED: u32 = 1 << 31;
 }
 
 impl Segment {

@@ -31,6 +31,8 @@ impl IntoResponse for Reply {
             Self::Peers(rows) => json_array(rows),
             Self::Stats(rows) => json_array(rows),
             Self::Drops(rows) => json_array(rows),
+            Self::Plan(rows) => json_array(rows),
+            Self::Dump(rows) => json_array(rows),
             Self::Status(status) => Json(status).into_response(),
             Self::Text(text) => {
                 let kind = "text/plain; version=0.0.4; charset=utf-8";

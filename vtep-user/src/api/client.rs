@@ -3,10 +3,14 @@
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{Method, Request as HttpRequest, Response, header};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -16,13 +20,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{BatchDone, ErrorBody, socket};
+use super::{ApplyLine, BatchDone, ErrorBody, socket};
 use crate::instance;
 use crate::model::endpoint;
 use crate::model::given::Sent;
 use crate::model::request::Request;
-use crate::model::{Op, Query, VniFilter};
+use crate::model::{ApplyOptions, ConfigFile, Op, PlanRow, Query, VniFilter};
 
 /// Why there is no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,12 @@ pub enum ClientError {
     /// The daemon refused.
     #[error("{0}")]
     Refused(String),
+    /// The daemon does not answer.
+    #[error(
+        "the daemon did not answer within {} seconds, and does not do what it has not begun; wait longer with: --timeout SECONDS",
+        .0.as_secs()
+    )]
+    TimedOut(Duration),
     /// The daemon went away.
     #[error("the daemon closed the connection")]
     Broken(#[from] hyper::Error),
@@ -63,10 +74,15 @@ pub enum ClientError {
 
 type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
 
+/// Lines of a file that are sent at a time.
+const LINES_AT_ONCE: usize = 512;
+
 /// A connection to a daemon.
 #[derive(Debug)]
 pub struct Client {
     sender: SendRequest<RequestBody>,
+    /// How long the daemon may be silent.
+    patience: Option<Duration>,
 }
 
 impl Client {
@@ -95,7 +111,16 @@ impl Client {
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         // Its errors also reach whoever waits for the answer.
         drop(tokio::spawn(connection));
-        Ok(Self { sender })
+        Ok(Self {
+            sender,
+            patience: None,
+        })
+    }
+
+    /// The same, which gives up where the daemon is silent for so long; it waits for ever without.
+    #[must_use]
+    pub fn patient_for(self, patience: Option<Duration>) -> Self {
+        Self { patience, ..self }
     }
 
     /// Makes a change.
@@ -113,8 +138,12 @@ impl Client {
     /// Reads what a query has as its answer, as one piece of JSON.
     pub async fn show(&mut self, query: Query) -> Result<Bytes, ClientError> {
         let (_, path, _) = call(&query.into());
-        let response = self.get(&path).await?;
-        Ok(response.into_body().collect().await?.to_bytes())
+        let mut body = self.get(&path).await?.into_body();
+        let mut whole = Vec::new();
+        while let Some(piece) = next_piece(&mut body, self.patience).await? {
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.into())
     }
 
     /// Reads rows as the JSON text that the daemon sends, piece by piece.
@@ -125,12 +154,10 @@ impl Client {
     ) -> Result<io::Result<()>, ClientError> {
         let (_, path, _) = call(&query.into());
         let mut body = self.get(&path).await?.into_body();
-        while let Some(frame) = body.frame().await {
-            if let Some(piece) = frame?.data_ref() {
-                let taken = take(piece);
-                if taken.is_err() {
-                    return Ok(taken);
-                }
+        while let Some(piece) = next_piece(&mut body, self.patience).await? {
+            let taken = take(&piece);
+            if taken.is_err() {
+                return Ok(taken);
             }
         }
         Ok(Ok(()))
@@ -153,11 +180,67 @@ impl Client {
     where
         S: Stream<Item = Vec<u8>> + Send + 'static,
     {
-        let frames = pieces.map(|piece| Ok(Frame::data(Bytes::from(piece))));
-        let body = StreamBody::new(frames).boxed_unsync();
-        let response = self.send(Method::POST, "/v1/batch", body).await?;
+        let response = self.stream("/v1/batch", pieces).await?;
         let body = response.into_body().collect().await?.to_bytes();
         Ok(serde_json::from_slice::<BatchDone>(&body)?.applied)
+    }
+
+    /// Applies a configuration file, and returns what is done, or would be.
+    ///
+    /// # Panics
+    ///
+    /// If a line of it is no JSON, which all are.
+    pub async fn apply(
+        &mut self,
+        file: ConfigFile,
+        options: &ApplyOptions,
+    ) -> Result<Vec<PlanRow>, ClientError> {
+        let ConfigFile { run, lines, .. } = file;
+        let lines = lines.into_iter().map(ApplyLine::Line);
+        let mut lines = run.into_iter().map(ApplyLine::Run).chain(lines);
+        let pieces = std::iter::from_fn(move || {
+            let mut piece = Vec::new();
+            for line in lines.by_ref().take(LINES_AT_ONCE) {
+                serde_json::to_writer(&mut piece, &line).expect("requests are always JSON");
+                piece.push(b'\n');
+            }
+            (!piece.is_empty()).then_some(piece)
+        });
+        let path = with_query("/v1/apply", options);
+        let response = self.stream(&path, stream::iter(pieces)).await?;
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Sends pieces of a body as they come, and waits for the answer.
+    async fn stream<S>(&mut self, path: &str, pieces: S) -> Result<Response<Incoming>, ClientError>
+    where
+        S: Stream<Item = Vec<u8>> + Send + 'static,
+    {
+        let silence = Silence::default();
+        let pieces = Watched {
+            pieces: pieces.boxed(),
+            silence: silence.clone(),
+        };
+        let frames = pieces.map(|piece| Ok(Frame::data(Bytes::from(piece))));
+        let body = StreamBody::new(frames).boxed_unsync();
+        let patience = self.patience;
+        let mut sent = pin!(self.request(Method::POST, path, body));
+        loop {
+            let Some(patience) = patience else {
+                return sent.await;
+            };
+            let give_up = silence.since().map(|since| since + patience);
+            let now = Instant::now();
+            match give_up {
+                Some(then) if then <= now => return Err(ClientError::TimedOut(patience)),
+                _ => {}
+            }
+            tokio::select! {
+                response = &mut sent => return response,
+                () = sleep_until(give_up.unwrap_or(now + patience)) => {}
+            }
+        }
     }
 
     /// Removes everything from the kernel and ends the daemon.
@@ -179,6 +262,15 @@ impl Client {
         path: &str,
         body: RequestBody,
     ) -> Result<Response<Incoming>, ClientError> {
+        within(self.patience, self.request(method, path, body)).await?
+    }
+
+    async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: RequestBody,
+    ) -> Result<Response<Incoming>, ClientError> {
         let request = HttpRequest::builder()
             .method(method)
             .uri(path)
@@ -194,6 +286,69 @@ impl Client {
         Err(ClientError::Refused(
             serde_json::from_slice::<ErrorBody>(&body)?.error,
         ))
+    }
+}
+
+/// Waits as long as the daemon may be silent.
+async fn within<T>(
+    patience: Option<Duration>,
+    work: impl Future<Output = T>,
+) -> Result<T, ClientError> {
+    match patience {
+        None => Ok(work.await),
+        Some(patience) => {
+            let done = timeout(patience, work).await;
+            done.map_err(|_| ClientError::TimedOut(patience))
+        }
+    }
+}
+
+/// The next piece of an answer.
+async fn next_piece(
+    body: &mut Incoming,
+    patience: Option<Duration>,
+) -> Result<Option<Bytes>, ClientError> {
+    while let Some(frame) = within(patience, body.frame()).await? {
+        if let Ok(piece) = frame?.into_data() {
+            return Ok(Some(piece));
+        }
+    }
+    Ok(None)
+}
+
+/// Since when the daemon is silent: `None` while it waits for us.
+#[derive(Clone, Debug)]
+struct Silence(Arc<Mutex<Option<Instant>>>);
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Some(Instant::now()))))
+    }
+}
+
+impl Silence {
+    fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+}
+
+/// The pieces of a batch, watched as the daemon takes them.
+struct Watched {
+    pieces: Pin<Box<dyn Stream<Item = Vec<u8>> + Send>>,
+    silence: Silence,
+}
+
+impl Stream for Watched {
+    type Item = Vec<u8>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        let piece = self.pieces.poll_next_unpin(context);
+        self.silence.set(piece.is_ready().then(Instant::now));
+        piece
     }
 }
 

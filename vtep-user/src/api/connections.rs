@@ -22,9 +22,12 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
     sync::{Notify, watch},
     task::{AbortHandle, JoinSet},
 };
+
+use crate::ask::ClientId;
 
 /// How often it is logged that connections were closed for want of room.
 const COMPLAINT_EVERY: Duration = Duration::from_secs(60);
@@ -62,7 +65,7 @@ pub(super) async fn serve<L>(
     limits: ConnectionLimits,
     mut ended: watch::Receiver<bool>,
 ) where
-    L: Listener<Addr: Debug>,
+    L: Listener<Addr: Debug, Io: Caller>,
 {
     let router = TowerToHyperService::new(router);
     let mut open = Open::new(limits);
@@ -70,7 +73,8 @@ pub(super) async fn serve<L>(
         if or_end(&mut ended, open.make_room()).await.is_none() {
             break;
         }
-        let standing = Arc::new(Standing::new(limits, Arc::clone(&open.changed)));
+        let standing = Standing::new(limits, io.client(), Arc::clone(&open.changed));
+        let standing = Arc::new(standing);
         let service = Routes {
             router: router.clone(),
             standing: Arc::clone(&standing),
@@ -78,6 +82,28 @@ pub(super) async fn serve<L>(
         open.spawn(io, service, standing, ended.clone());
     }
     while open.tasks.join_next().await.is_some() {}
+}
+
+/// A connection that may know who is at its other end.
+pub(super) trait Caller {
+    /// Who that is.
+    fn client(&self) -> Option<ClientId>;
+}
+
+impl Caller for UnixStream {
+    fn client(&self) -> Option<ClientId> {
+        let cred = self.peer_cred().ok()?;
+        Some(ClientId {
+            uid: cred.uid(),
+            pid: cred.pid(),
+        })
+    }
+}
+
+impl Caller for TcpStream {
+    fn client(&self) -> Option<ClientId> {
+        None
+    }
 }
 
 /// What `future` gives, or `None` if the end comes first.
@@ -211,6 +237,8 @@ impl Service<Request<Incoming>> for Routes {
 /// Who waits for whom on a connection.
 #[derive(Debug)]
 pub(super) struct Standing {
+    /// Who is at the other end, if that is known.
+    pub(super) client: Option<ClientId>,
     state: Mutex<ConnectionState>,
     changed: Arc<Notify>,
     /// How long the body of a request may take to arrive.
@@ -228,8 +256,9 @@ struct ConnectionState {
 }
 
 impl Standing {
-    fn new(limits: ConnectionLimits, changed: Arc<Notify>) -> Self {
+    fn new(limits: ConnectionLimits, client: Option<ClientId>, changed: Arc<Notify>) -> Self {
         Self {
+            client,
             state: Mutex::new(ConnectionState {
                 moved: Instant::now(),
                 owed: 0,

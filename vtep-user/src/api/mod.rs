@@ -5,6 +5,7 @@
 //! [`event_feed::Events`]. [`client`] is the other end.
 
 mod answer;
+mod apply;
 mod batch;
 pub mod client;
 mod connections;
@@ -22,7 +23,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::model::Op;
+use crate::model::{ConfigLine, Op, RunLine};
 
 /// The body of every answer that is a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -43,6 +44,16 @@ pub struct BatchLine {
     pub line: Option<u64>,
     /// The change.
     pub command: Op,
+}
+
+/// One line of the body of an `apply`, which is newline-delimited JSON: the line `run` of a file, or one of its commands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ApplyLine {
+    /// The line `run`, which comes first.
+    Run(RunLine),
+    /// A command.
+    Line(ConfigLine),
 }
 
 /// What a batch did.

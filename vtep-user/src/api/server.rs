@@ -23,7 +23,7 @@ use super::connections::{self, ConnectionLimits};
 use super::event_feed::Events;
 use super::shared::{Asker, Shared};
 use super::socket::Socket;
-use super::{BatchLine, ErrorBody, batch, event_stream, openapi, routes, scrape};
+use super::{ApplyLine, BatchLine, ErrorBody, apply, batch, event_stream, openapi, routes, scrape};
 use crate::{
     ask::{Command, Handle},
     model::Refusal,
@@ -82,7 +82,7 @@ async fn serve_until<L>(
     limits: ConnectionLimits,
     end: watch::Sender<bool>,
 ) where
-    L: Listener<Addr: Debug>,
+    L: Listener<Addr: Debug, Io: connections::Caller>,
 {
     let mut serving = pin!(connections::serve(
         listener,
@@ -113,7 +113,7 @@ fn finish<S: Clone + Send + Sync + 'static>(router: Router<S>, state: S) -> Rout
         title = "vtep",
         description = "The control interface of a vtep daemon."
     ),
-    components(schemas(BatchLine, ErrorBody))
+    components(schemas(ApplyLine, BatchLine, ErrorBody))
 )]
 struct Document;
 
@@ -122,6 +122,7 @@ fn others() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(event_stream::events))
         .routes(routes!(batch::batch))
+        .routes(routes!(apply::apply))
         .routes(routes!(teardown))
         .routes(routes!(openapi))
 }

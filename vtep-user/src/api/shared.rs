@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::connections::{Owed, Standing};
 use super::event_feed::Events;
-use crate::ask::{Command, Handle, Reply};
+use crate::ask::{ClientId, Command, Handle, Reply};
 use crate::model::Refusal;
 
 /// What the routes work with.
@@ -31,6 +31,11 @@ impl FromRef<Shared> for Handle {
 pub(super) struct Caller(Option<Arc<Standing>>);
 
 impl Caller {
+    /// Who is at its other end, if that is known.
+    fn client(&self) -> Option<ClientId> {
+        self.0.as_ref()?.client
+    }
+
     /// The client waits for us as long as this lives.
     pub(super) fn owe(&self) -> Option<Owed> {
         self.0.as_ref().map(Standing::owe)
@@ -55,7 +60,7 @@ impl Asker {
     /// Asks the core. Once the client is gone nobody waits for the answer, and the core leaves undone what it has not begun.
     pub(super) async fn ask(&self, command: Command) -> Result<Reply, Refusal> {
         let _owed = self.caller.owe();
-        self.handle.ask(command).await
+        self.handle.ask_for(self.caller.client(), command).await
     }
 
     /// Waits for the body of a request, as long as it may take to arrive.

@@ -2,6 +2,7 @@
 
 mod connections;
 mod event_stream;
+mod patience;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -22,11 +23,12 @@ use super::event_feed::Events;
 use super::socket::Socket;
 use super::{BatchLine, server};
 use crate::model::{
-    Df, DropsRow, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood, FrameRate,
-    InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec, NeighState, NexthopDel,
-    NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec, PeerState, PortChange, PortGuard,
-    PortHook, PortPart, PortRange, PortRow, PortSpec, Prefix, Query, Reserved, Sources,
-    StatsFilter, StatsRow, VlanId, Vni, VniFilter, VniRow, VniSpec,
+    Df, DropsRow, DumpFilter, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood,
+    FrameRate, InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec, NeighState,
+    NexthopDel, NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec, PeerState, PortChange,
+    PortGuard, PortHook, PortPart, PortRange, PortRow, PortSpec, PortState, Prefix, Query,
+    Reserved, Source, Sources, StatsFilter, StatsRow, VlanId, Vni, VniDelete, VniFilter, VniRow,
+    VniSpec,
 };
 use crate::{
     ask::{Ask, Command, Handle, Reply, channel},
@@ -56,6 +58,7 @@ async fn every_question_reaches_the_core_as_it_was_asked() {
         dst: Some(ip),
         dev: Some(dev()),
         learned: true,
+        with_static: false,
     };
     let stats = StatsFilter {
         vni: vni(7),
@@ -83,6 +86,11 @@ async fn every_question_reaches_the_core_as_it_was_asked() {
         Query::Peers(Some(ip)),
         Query::Stats(stats),
         Query::Drops,
+        Query::Dump(DumpFilter::default()),
+        Query::Dump(DumpFilter {
+            vni: vni(5),
+            source: Some(Source::Cli),
+        }),
         Query::Metrics,
     ];
 
@@ -378,6 +386,7 @@ async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served()
         "DELETE /v1/vnis/{vni}",
         "GET /metrics",
         "GET /v1/drops",
+        "GET /v1/dump",
         "GET /v1/events",
         "GET /v1/fdb",
         "GET /v1/fdb/{vni}/{mac}",
@@ -395,6 +404,7 @@ async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served()
         "PATCH /v1/peers/{ip}",
         "PATCH /v1/ports/{dev}",
         "PATCH /v1/vnis/{vni}",
+        "POST /v1/apply",
         "POST /v1/batch",
         "POST /v1/fdb",
         "POST /v1/fdb/append",
@@ -407,6 +417,8 @@ async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served()
         "PUT /v1/fdb",
         "PUT /v1/neighs",
         "PUT /v1/nexthops",
+        "PUT /v1/ports",
+        "PUT /v1/vnis/{vni}",
     ];
     assert_eq!(listed, expected.map(String::from).into());
     for route in listed {
@@ -463,6 +475,7 @@ fn the_keys_of_a_vni_are_there_in_the_promised_order() {
         over_limit: OverLimit::Flood,
         sources: Sources::Listed,
         l2cp: L2cp::Drop,
+        source: Source::Config,
     };
 
     assert_json(
@@ -472,7 +485,7 @@ fn the_keys_of_a_vni_are_there_in_the_promised_order() {
             r#""ageing_s":300,"max_macs":null,"inner_vlan":"drop","ports":["tap0"],"#,
             r#""remotes":["192.0.2.2","2001:db8::2"],"ttl":64,"tos":"inherit","df":"set","#,
             r#""srcport":[49152,65535],"reserved":"ignore","#,
-            r#""over_limit":"flood","sources":"listed","l2cp":"drop"}"#,
+            r#""over_limit":"flood","sources":"listed","l2cp":"drop","source":"config"}"#,
         ),
     );
 }
@@ -493,6 +506,8 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         guard: PortGuard::Off,
         over_limit: OverLimit::Drop,
         bum_rate: FrameRate::new(1_000),
+        source: Source::Cli,
+        state: PortState::Attached,
         router: false,
     };
 
@@ -501,7 +516,7 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         concat!(
             r#"{"dev":"tap0","vni":100,"vlan":null,"hook":"tc","ifindex":7,"delivery":null,"#,
             r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false,"#,
-            r#""guard":"off","over_limit":"drop","bum_rate":1000,"router":false}"#,
+            r#""guard":"off","over_limit":"drop","bum_rate":1000,"source":"cli","state":"attached","router":false}"#,
         ),
     );
 }
@@ -512,7 +527,7 @@ fn the_keys_of_an_fdb_entry_are_there_in_the_promised_order() {
         &fdb_row(11),
         concat!(
             r#"{"vni":1,"mac":"02:00:00:00:00:0b","dst":"192.0.2.2","dev":null,"#,
-            r#""state":"static","age_s":null,"duplicate":false}"#,
+            r#""state":"static","age_s":null,"duplicate":false,"source":"cli"}"#,
         ),
     );
 }
@@ -527,13 +542,14 @@ fn the_keys_of_a_neigh_entry_are_there_in_the_promised_order() {
         dev: Some("tap0".into()),
         router: false,
         age_s: Some(3),
+        source: None,
     };
 
     assert_json(
         &row,
         concat!(
             r#"{"vni":100,"ip":"2001:db8:ff::11","lladdr":"78:56:43:00:00:01","state":"snooped","#,
-            r#""dev":"tap0","router":false,"age_s":3}"#,
+            r#""dev":"tap0","router":false,"age_s":3,"source":null}"#,
         ),
     );
 }
@@ -548,13 +564,14 @@ fn the_keys_of_a_nexthop_entry_are_there_in_the_promised_order() {
         dev: None,
         state: NeighState::Static,
         usable: true,
+        source: Some(Source::Config),
     };
 
     assert_json(
         &row,
         concat!(
             r#"{"vni":100,"ip":"10.1.0.0/16","via":"192.0.2.2","lladdr":null,"dev":null,"#,
-            r#""state":"static","usable":true}"#,
+            r#""state":"static","usable":true,"source":"config"}"#,
         ),
     );
 }
@@ -569,13 +586,14 @@ fn the_keys_of_a_peer_are_there_in_the_promised_order() {
         mtu: None,
         csum6: None,
         via: None,
+        source: None,
     };
 
     assert_json(
         &row,
         concat!(
             r#"{"ip":"192.0.2.2","dev":null,"mac":null,"state":"resolving","mtu":null,"#,
-            r#""csum6":null,"via":null}"#,
+            r#""csum6":null,"via":null,"source":null}"#,
         ),
     );
 }
@@ -774,6 +792,7 @@ fn fdb_row(number: u32) -> FdbRow {
         state: EntryState::Static,
         age_s: None,
         duplicate: false,
+        source: Some(Source::Cli),
         other_dst: None,
         other_dev: None,
     }
@@ -794,19 +813,7 @@ fn every_op() -> Vec<Op> {
     let vlan = VlanId::new(10);
     let mac = mac("02:00:00:00:00:0b");
     let ip = "2001:db8:2::1".parse().unwrap();
-    let dst = FdbSpec {
-        mac,
-        vni,
-        dst: Some(ip),
-        dev: None,
-    };
     let name = dev();
-    let dev = FdbSpec {
-        mac,
-        vni,
-        dst: None,
-        dev: Some(dev()),
-    };
 
     let port = PortSpec {
         dev: name.clone(),
@@ -821,6 +828,7 @@ fn every_op() -> Vec<Op> {
         router: None,
         over_limit: None,
         bum_rate: None,
+        wait: false,
     };
     let change = PortChange {
         vlan,
@@ -831,6 +839,7 @@ fn every_op() -> Vec<Op> {
     let piece = PortPart {
         vlan,
         vni: Some(vni),
+        untagged: false,
     };
     let mut ops = vec![
         Op::VniAdd { vni, spec: full },
@@ -839,8 +848,20 @@ fn every_op() -> Vec<Op> {
             spec: Box::default(),
         },
         Op::VniSet { vni, spec: mode },
-        Op::VniDel { vni },
-        Op::PortAdd(Box::new(port)),
+        Op::VniReplace {
+            vni,
+            spec: Box::default(),
+        },
+        Op::VniDel {
+            vni,
+            options: VniDelete::default(),
+        },
+        Op::VniDel {
+            vni,
+            options: VniDelete { force: true },
+        },
+        Op::PortAdd(Box::new(port.clone())),
+        Op::PortReplace(Box::new(port)),
         Op::PortSet {
             dev: name.clone(),
             change: Box::new(change),
@@ -853,6 +874,32 @@ fn every_op() -> Vec<Op> {
             dev: name.clone(),
             part: piece,
         },
+        Op::PeerSet {
+            ip,
+            spec: PeerSpec { csum6: Some(false) },
+        },
+    ];
+    ops.extend(fdb_ops(ip, vni, mac));
+    ops.extend(host_ops(ip, vni, mac));
+    ops
+}
+
+/// The changes that are about the FDB.
+fn fdb_ops(ip: IpAddr, vni: Vni, mac: MacAddr) -> Vec<Op> {
+    let name = dev();
+    let dst = FdbSpec {
+        mac,
+        vni,
+        dst: Some(ip),
+        dev: None,
+    };
+    let dev = FdbSpec {
+        mac,
+        vni,
+        dst: None,
+        dev: Some(dev()),
+    };
+    vec![
         Op::FdbAdd(dst.clone()),
         Op::FdbAppend(dst.clone()),
         Op::FdbReplace(dev),
@@ -873,13 +920,12 @@ fn every_op() -> Vec<Op> {
             learned: true,
             ..FdbFilter::default()
         }),
-        Op::PeerSet {
-            ip,
-            spec: PeerSpec { csum6: Some(false) },
-        },
-    ];
-    ops.extend(host_ops(ip, vni, mac));
-    ops
+        Op::FdbFlush(FdbFilter {
+            vni: Some(vni),
+            with_static: true,
+            ..FdbFilter::default()
+        }),
+    ]
 }
 
 /// The changes that are about hosts.

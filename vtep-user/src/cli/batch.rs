@@ -9,10 +9,10 @@ use clap::error::ErrorKind;
 use futures::{Stream, stream};
 use tokio::sync::mpsc;
 
+use super::Daemon;
 use super::failure::{Failure, block_on};
 use super::grammar;
 use crate::api::BatchLine;
-use crate::api::client::Client;
 use crate::model::request::Request;
 use crate::model::{Op, line};
 
@@ -30,10 +30,10 @@ struct BadLine {
     sentence: String,
 }
 
-pub(super) fn run(file: Option<&Path>, instance: &str) -> Result<(), Failure> {
+pub(super) fn run(file: Option<&Path>, daemon: Daemon<'_>) -> Result<(), Failure> {
     let input = open(file.unwrap_or(Path::new("-")))?;
     block_on(async {
-        let mut client = Client::connect(instance).await?;
+        let mut client = daemon.connect().await?;
         let (pieces, reader) = send_ahead(input);
         // What the daemon refuses comes before a line that could not be read, since the reader stops there.
         let sent = client.batch(pieces).await;
@@ -120,13 +120,13 @@ fn read_lines(
 }
 
 /// Reads lines one at a time.
-struct LineParser {
+pub(super) struct LineParser {
     /// What says what is wrong with a line; built once.
     grammar: Command,
 }
 
 impl LineParser {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             grammar: grammar::line(),
         }
@@ -134,36 +134,51 @@ impl LineParser {
 
     /// Returns the change that a line asks for, or `None` if it is blank or a comment.
     fn parse(&mut self, text: &str) -> Result<Option<Op>, String> {
-        let text = text.trim();
-        if text.is_empty() || text.starts_with('#') {
-            return Ok(None);
-        }
-        let text = text
-            .strip_prefix("vtep")
-            .filter(|rest| rest.starts_with(char::is_whitespace))
-            .unwrap_or(text);
-        if let Some(Request::Change(op)) = line::read(text.split_whitespace()) {
-            return Ok(Some(op));
-        }
-        let typed = self
-            .grammar
-            .try_get_matches_from_mut(text.split_whitespace())
-            .map_err(|error| sentence(&error))?;
-        match grammar::request(&typed, grammar::line) {
-            Ok(Request::Change(op)) => Ok(Some(op)),
-            Ok(Request::Show(_)) => Err(
+        match self.request(text)? {
+            None => Ok(None),
+            Some(Request::Change(op)) => Ok(Some(op)),
+            Some(Request::Show(_)) => Err(
                 "this command changes nothing; a batch takes only commands that change something"
                     .into(),
             ),
+        }
+    }
+
+    /// Returns what a line asks for, or `None` if it is blank or a comment.
+    pub(super) fn request(&mut self, text: &str) -> Result<Option<Request>, String> {
+        if words(text).next().is_none() {
+            return Ok(None);
+        }
+        if let Some(request) = line::read(words(text)) {
+            return Ok(Some(request));
+        }
+        let typed = self
+            .grammar
+            .try_get_matches_from_mut(words(text))
+            .map_err(|error| sentence(&error))?;
+        match grammar::request(&typed, grammar::line) {
+            Ok(request) => Ok(Some(request)),
             Err(Failure::Usage(error)) => Err(sentence(&error)),
             Err(Failure::Failed(error)) => Err(error.to_string()),
-            Err(Failure::Unread) => Err("it cannot be read".into()),
+            Err(Failure::NoDaemon(_) | Failure::ToDo | Failure::Unread) => {
+                Err("it cannot be read".into())
+            }
         }
     }
 }
 
+/// The words of a line, up to a comment. It may begin with `vtep`, as on a command line.
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut words = text
+        .split_whitespace()
+        .take_while(|word| !word.starts_with('#'))
+        .peekable();
+    words.next_if(|word| *word == "vtep");
+    words
+}
+
 /// Puts what clap says into one line: its first paragraph, without the `error: ` and the hints behind it.
-fn sentence(error: &clap::Error) -> String {
+pub(super) fn sentence(error: &clap::Error) -> String {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
@@ -182,7 +197,8 @@ mod tests {
 
     #[test]
     fn comments_and_blank_lines_are_skipped_and_still_counted() {
-        let text = "# flood list\n\n  vni add 100 --mode l2\n\t\n#\nvtep vni del 7\nvtepx\n";
+        let text =
+            "# flood list\n\n  vni add 100 --mode l2 # green\n\t\n#\nvtep vni del 7\nvtepx\n";
 
         let (lines, error) = read(text);
 
@@ -294,7 +310,7 @@ mod tests {
                 "vni add 100 --instance blue".into(),
                 "unexpected argument '--instance'",
             ),
-            ("stats".into(), "unrecognized subcommand 'stats'"),
+            ("stats".into(), "this command changes nothing"),
         ];
         for (text, expected) in cases {
             let error = parser.parse(&text).unwrap_err();

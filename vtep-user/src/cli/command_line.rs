@@ -3,7 +3,9 @@
 use clap::Command;
 
 use super::{grammar, log};
-use crate::model::command::{BATCH, COMPLETIONS, GLOBALS, MONITOR, RUN, TEARDOWN};
+use crate::model::command::{
+    APPLY, BATCH, COMPLETIONS, DUMP, GLOBALS, MONITOR, RUN, SAVE, TEARDOWN,
+};
 
 /// The whole command line.
 pub(super) fn whole() -> Command {
@@ -17,5 +19,16 @@ pub(super) fn whole() -> Command {
         .subcommand(grammar::command(&RUN).after_help(log::HELP))
         .subcommands(grammar::groups())
         .subcommands(grammar::single_words())
-        .subcommands([&MONITOR, &BATCH, &TEARDOWN, &COMPLETIONS].map(grammar::command))
+        .subcommands(
+            [
+                &APPLY,
+                &DUMP,
+                &SAVE,
+                &MONITOR,
+                &BATCH,
+                &TEARDOWN,
+                &COMPLETIONS,
+            ]
+            .map(grammar::command),
+        )
 }

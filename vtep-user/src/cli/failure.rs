@@ -10,6 +10,10 @@ use crate::model::BadValue;
 pub(super) enum Failure {
     /// Wrong usage, as clap puts it: exit 2 (or 0, if help was asked for).
     Usage(clap::Error),
+    /// There is no daemon to talk to: exit 3.
+    NoDaemon(ClientError),
+    /// A dry run found something to do: exit 3.
+    ToDo,
     /// Refused or failed: exit 1.
     Failed(Box<dyn Error + Send + Sync>),
     /// Nobody reads the output any more, as in `vtep fdb show | head`.
@@ -35,7 +39,10 @@ impl From<std::io::Error> for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        Self::Failed(error.into())
+        match error {
+            ClientError::NoDaemon { .. } => Self::NoDaemon(error),
+            error => Self::Failed(error.into()),
+        }
     }
 }
 

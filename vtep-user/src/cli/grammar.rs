@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, ValueParser};
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
 use super::failure::Failure;
@@ -11,7 +12,7 @@ use crate::model::command::{CommandGroup, GROUPS};
 use crate::model::given::{Given, Words};
 use crate::model::operation::Syntax;
 use crate::model::request::{Described, Request, operations};
-use crate::model::{Argument, ArgumentList, Arguments, Rule, Takes};
+use crate::model::{Argument, ArgumentList, Arguments, Rule, RunOption, Takes};
 
 /// What a line of a batch may hold: no line can name another instance.
 pub(super) fn line() -> Command {
@@ -209,6 +210,28 @@ pub(super) fn record<T: Default>(list: &ArgumentList<T>, typed: &ArgMatches) -> 
     record.map_err(|refusal| Failure::Failed(refusal.into()))
 }
 
+/// The options of a list that were typed, as they were.
+pub(super) fn given<T>(
+    list: &ArgumentList<T>,
+    typed: &ArgMatches,
+) -> Result<Vec<RunOption>, Failure> {
+    let was_typed = |argument: &Argument| {
+        let source = typed.value_source(&id(argument.name));
+        source.is_some_and(|source| source != ValueSource::DefaultValue)
+    };
+    let mut given = Vec::new();
+    for setting in list.settings {
+        if was_typed(&setting.argument) {
+            let values = texts(&setting.argument, typed)?.into_iter();
+            given.extend(values.map(|value| RunOption {
+                name: setting.argument.name.to_owned(),
+                value: value.to_owned(),
+            }));
+        }
+    }
+    Ok(given)
+}
+
 /// The key of a command.
 pub(super) fn key<'a>(syntax: &Syntax, typed: &'a ArgMatches) -> Result<Option<&'a str>, Failure> {
     match &syntax.key {
@@ -272,7 +295,7 @@ fn texts<'a>(argument: &Argument, typed: &'a ArgMatches) -> Result<Vec<&'a str>,
 }
 
 /// Wrong usage, shown with the usage of the verb that `path` leads to.
-fn wrong_usage(mut command: Command, path: &[&str], sentence: &str) -> Failure {
+pub(super) fn wrong_usage(mut command: Command, path: &[&str], sentence: &str) -> Failure {
     command.build();
     let verb = path.iter().try_fold(&mut command, |command, name| {
         command.find_subcommand_mut(name)

@@ -3,26 +3,34 @@
 //! The verbs of the daemon are described in `model::operation`; `grammar` makes a command of each, and hands what was
 //! typed to it. What else there is has a file of its own: `run`, `monitor`, `batch`, `teardown`, `completions`.
 
+mod apply;
 mod batch;
 mod command_line;
 mod completions;
+mod config_file;
+mod dump;
 mod failure;
 mod grammar;
 mod log;
 mod monitor;
 mod output;
 mod run;
+mod status;
 mod teardown;
+mod wildcard;
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::api::client::Client;
+use crate::api::client::{Client, ClientError};
 use crate::causes::with_causes;
-use crate::model::command::{BATCH, COMPLETIONS, GLOBALS, Globals};
+use crate::model::command::{APPLY, BATCH, COMPLETIONS, GLOBALS, Globals};
+use crate::model::config;
 use crate::model::request::Request;
 use crate::model::settings::{filter, run as options, teardown as removal};
 use failure::{Failure, block_on};
@@ -40,15 +48,27 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             drop(error.print());
             u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
         }
+        Err(Failure::NoDaemon(error)) => {
+            say(&error);
+            ExitCode::from(NO_DAEMON)
+        }
+        Err(Failure::ToDo) => ExitCode::from(TO_DO),
         Err(Failure::Failed(error)) => {
-            drop(writeln!(
-                std::io::stderr(),
-                "error: {}",
-                with_causes(error.as_ref())
-            ));
+            say(error.as_ref());
             ExitCode::FAILURE
         }
     }
+}
+
+/// The exit code where there is no daemon to talk to.
+const NO_DAEMON: u8 = 3;
+
+/// The exit code of a dry run that found something to do.
+const TO_DO: u8 = 3;
+
+/// Says what went wrong; there is nowhere left to say that it could not be said.
+fn say(error: &(dyn Error + 'static)) {
+    drop(writeln!(std::io::stderr(), "error: {}", with_causes(error)));
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
@@ -56,32 +76,65 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::E
 }
 
 fn run(typed: &ArgMatches) -> Result<(), Failure> {
-    let Globals { json, instance } = grammar::record(&GLOBALS, typed)?;
+    let Globals {
+        json,
+        instance,
+        timeout_s,
+    } = grammar::record(&GLOBALS, typed)?;
     let output = Output::new(json);
+    let daemon = Daemon {
+        instance: instance.as_str(),
+        patience: (timeout_s != 0).then(|| Duration::from_secs(timeout_s.into())),
+    };
     match typed.subcommand() {
-        Some(("run", args)) => run::run(grammar::record(&options::OPTIONS, args)?, instance),
+        Some(("run", args)) => run::run(grammar::given(&options::OPTIONS, args)?, instance),
+        Some(("apply", args)) => {
+            let options = grammar::record(&config::APPLY, args)?;
+            apply::run(grammar::file(&APPLY, args), options, daemon, output)
+        }
+        Some(("save", _)) => apply::save(daemon, output),
+        Some(("dump", args)) => dump::run(
+            grammar::record(&config::DUMP_OPTIONS, args)?,
+            daemon,
+            output,
+        ),
         Some(("monitor", args)) => {
             let filter = grammar::record(&filter::EVENTS, args)?;
-            monitor::run(&filter, instance.as_str(), output)
+            monitor::run(&filter, daemon, output)
         }
-        Some(("batch", args)) => batch::run(grammar::file(&BATCH, args), instance.as_str()),
+        Some(("batch", args)) => batch::run(grammar::file(&BATCH, args), daemon),
         Some(("teardown", args)) => {
             let options = grammar::record(&removal::OPTIONS, args)?;
-            teardown::run(instance.as_str(), options)
+            teardown::run(daemon, options)
         }
         Some(("completions", args)) => completions::run(grammar::key(&COMPLETIONS, args)?),
         _ => ask(
-            instance.as_str(),
+            daemon,
             output,
             grammar::request(typed, command_line::whole)?,
         ),
     }
 }
 
+/// The daemon that commands are for.
+#[derive(Clone, Copy, Debug)]
+struct Daemon<'a> {
+    instance: &'a str,
+    /// How long it may be silent; for ever without.
+    patience: Option<Duration>,
+}
+
+impl Daemon<'_> {
+    async fn connect(&self) -> Result<Client, ClientError> {
+        let client = Client::connect(self.instance).await?;
+        Ok(client.patient_for(self.patience))
+    }
+}
+
 /// Sends one request to the daemon and prints what it answers.
-fn ask(instance: &str, output: Output, request: Request) -> Result<(), Failure> {
+fn ask(daemon: Daemon<'_>, output: Output, request: Request) -> Result<(), Failure> {
     block_on(async {
-        let mut client = Client::connect(instance).await?;
+        let mut client = daemon.connect().await?;
         match request {
             Request::Change(op) => Ok(client.change(op).await?),
             Request::Show(query) => output.show(&mut client, query).await,

@@ -8,9 +8,10 @@ use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::Daemon;
 use super::failure::{Failure, block_on};
 use super::output::Output;
-use crate::api::client::{Client, ClientError};
+use crate::api::client::ClientError;
 use crate::instance;
 use crate::model::{EventDetails, EventRow, VniFilter, printable};
 
@@ -18,11 +19,11 @@ use crate::model::{EventDetails, EventRow, VniFilter, printable};
 const PIECES_AHEAD: usize = 16;
 
 /// Prints what happens until it is interrupted, which is no failure, or the daemon is gone, which is one.
-pub(super) fn run(filter: &VniFilter, instance: &str, output: Output) -> Result<(), Failure> {
+pub(super) fn run(filter: &VniFilter, daemon: Daemon<'_>, output: Output) -> Result<(), Failure> {
     block_on(async {
-        let mut client = Client::connect(instance).await?;
+        let mut client = daemon.connect().await?;
         let events = client.events(filter).await?;
-        watch_until_told(events, output, io::stdout(), instance).await
+        watch_until_told(events, output, io::stdout(), daemon.instance).await
     })
 }
 

@@ -6,10 +6,11 @@ use std::io::{self, IsTerminal, Write};
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 
 use super::failure::Failure;
+use super::status;
 use crate::api::client::{Client, ClientError};
 use crate::model::endpoint::{Answers, Cells, TableOf};
 use crate::model::request::Request;
-use crate::model::{FdbRow, Query, printable};
+use crate::model::{FdbRow, Query, Status, printable};
 
 /// Narrowest terminal, in columns, that a table is made to fit.
 const WRAP_FROM: u16 = 60;
@@ -52,7 +53,17 @@ impl Output {
     /// Reads rows and prints them.
     pub(super) async fn show(self, client: &mut Client, query: Query) -> Result<(), Failure> {
         let mut out = io::BufWriter::new(io::stdout().lock());
-        if self == Self::Json {
+        if query == Query::Status {
+            let answer = client.show(query).await?;
+            let status: Status =
+                serde_json::from_slice(&answer).map_err(ClientError::Unreadable)?;
+            if self == Self::Json {
+                // An array of rows, where there is one thing as well.
+                writeln!(out, "[{}]", String::from_utf8_lossy(&answer))?;
+            } else {
+                write!(out, "{}", status::text(&status))?;
+            }
+        } else if self == Self::Json {
             client
                 .rows_text(query, |piece| out.write_all(piece))
                 .await??;
@@ -157,7 +168,7 @@ fn fdb_line(row: &FdbRow, output: Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DropsRow, EntryState, MacAddr, Vni};
+    use crate::model::{DropsRow, EntryState, MacAddr, Source, Vni};
 
     #[test]
     fn an_fdb_entry_reads_like_that_of_the_bridge_tool() {
@@ -228,6 +239,7 @@ mod tests {
             state: EntryState::Static,
             age_s: None,
             duplicate: false,
+            source: Some(Source::Cli),
             other_dst: None,
             other_dev: None,
         }

@@ -1,14 +1,15 @@
 //! `vtep teardown`
 
+use super::Daemon;
 use super::failure::{Failure, block_on};
-use crate::api::client::{Client, ClientError};
-use crate::daemon;
+use crate::api::client::ClientError;
+use crate::daemon::teardown_without_daemon;
 use crate::model::settings::teardown::TeardownOptions;
 
 /// Lets the daemon remove everything; does it here if there is none.
-pub(super) fn run(instance: &str, options: TeardownOptions) -> Result<(), Failure> {
+pub(super) fn run(daemon: Daemon<'_>, options: TeardownOptions) -> Result<(), Failure> {
     let asked = block_on(async {
-        match Client::connect(instance).await {
+        match daemon.connect().await {
             Ok(mut client) => Ok(Some(client.teardown().await?)),
             Err(ClientError::NoDaemon { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -17,6 +18,6 @@ pub(super) fn run(instance: &str, options: TeardownOptions) -> Result<(), Failur
     if asked.is_some() {
         return Ok(());
     }
-    let removed = daemon::teardown_without_daemon(instance, options);
+    let removed = teardown_without_daemon(daemon.instance, options);
     removed.map_err(|error| Failure::Failed(error.into()))
 }

@@ -4,9 +4,10 @@ use std::num::NonZeroU16;
 
 use super::*;
 use crate::model::{
-    Duplicates, FdbAt, FdbDel, FdbFilter, FdbSpec, FrameRate, MacAddr, NeighDel, NeighSpec,
-    NexthopDel, NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec, Prefix, Query,
-    RunOptions, StatsFilter, UplinkHook, VlanId, Vni, VniFilter, VniSpec, XdpMode,
+    Duplicates, FdbAt, FdbDel, FdbFilter, FdbSpec, FrameRate, InstanceName, MacAddr, NeighDel,
+    NeighSpec, NexthopDel, NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec,
+    Prefix, Query, RunOptions, StatsFilter, UplinkHook, VlanId, Vni, VniDelete, VniFilter, VniSpec,
+    XdpMode,
 };
 
 #[test]
@@ -62,7 +63,17 @@ fn vni_add_and_set_take_every_option() {
 fn vni_del_and_show_take_a_vni() {
     assert_eq!(
         request("vni del 0"),
-        Request::Change(Op::VniDel { vni: vni(0) })
+        Request::Change(Op::VniDel {
+            vni: vni(0),
+            options: VniDelete::default(),
+        })
+    );
+    assert_eq!(
+        request("vni del 0 --force"),
+        Request::Change(Op::VniDel {
+            vni: vni(0),
+            options: VniDelete { force: true },
+        })
     );
     assert_eq!(request("vni show"), Request::Show(Query::Vnis(None)));
     assert_eq!(
@@ -86,6 +97,7 @@ fn port_verbs_take_their_options() {
         router: None,
         over_limit: None,
         bum_rate: None,
+        wait: false,
     };
     assert_eq!(
         request(
@@ -115,6 +127,7 @@ fn port_verbs_take_their_options() {
     let part = PortPart {
         vlan: VlanId::new(10),
         vni: Some(vni(100)),
+        untagged: false,
     };
     assert_eq!(request("port del tap0 --vlan 10 --vni 100"), del(part));
     assert_eq!(request("port show"), Request::Show(Query::Ports(None)));
@@ -184,6 +197,7 @@ fn fdb_show_and_flush_take_a_filter() {
         dst: Some(ip("192.0.2.2")),
         dev: Some("tap0".into()),
         learned: false,
+        with_static: false,
     };
     let options = "--vni 100 --dst 192.0.2.2 --dev tap0";
     let show = Query::Fdb(filter.clone());
@@ -465,7 +479,7 @@ fn the_global_options_stand_before_or_behind_any_verb() {
             format!("--json {verb} --instance=blue"),
         ] {
             let globals = grammar::record(&GLOBALS, &parse(&line).unwrap()).unwrap();
-            let Globals { json, instance } = globals;
+            let Globals { json, instance, .. } = globals;
             assert!(json && instance.as_str() == "blue", "{line}");
         }
     }
@@ -586,6 +600,20 @@ fn the_commands_in_the_documents_are_understood() {
     assert!(count > 30, "{count}");
 }
 
+#[test]
+fn a_daemon_may_be_silent_for_ten_seconds_unless_told_otherwise() {
+    for (line, expected) in [
+        ("vni show", 10),
+        ("vni show --timeout 2", 2),
+        ("--timeout 0 status", 0),
+    ] {
+        let globals: Globals = grammar::record(&GLOBALS, &parse(line).unwrap()).unwrap();
+        assert_eq!(globals.timeout_s, expected, "{line}");
+    }
+    assert_eq!(usage("vni show --timeout -1").0, 2);
+    assert_eq!(request("status"), Request::Show(Query::Status));
+}
+
 fn parse(line: &str) -> Result<ArgMatches, clap::Error> {
     super::parse(
         std::iter::once("vtep")
@@ -625,8 +653,9 @@ fn refusal(line: &str) -> String {
 fn asked(line: &str) -> Result<Request, Failure> {
     let typed = parse(line).map_err(Failure::Usage)?;
     if let Some(("run", args)) = typed.subcommand() {
-        let options = grammar::record(&options::OPTIONS, args)?;
-        panic!("{line}: {options:?}");
+        let instance = InstanceName::default();
+        let end = super::run::run(grammar::given(&options::OPTIONS, args)?, instance);
+        return Err(end.expect_err("no daemon can run here"));
     }
     grammar::request(&typed, command_line::whole)
 }

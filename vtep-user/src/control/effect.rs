@@ -6,7 +6,7 @@ use vtep_common::abi::{
     addr::VtepAddr,
     config::Config,
     fdb::{FdbKey, FdbValue},
-    flood::FloodList,
+    flood::{FloodList, ListedKey},
     id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -53,6 +53,8 @@ pub enum Write {
     Nexthop(u32, NexthopKey, Option<NexthopValue>),
     /// Sets a flood list by number; `None` deletes the key.
     Flood(ListId, Option<Box<FloodList>>),
+    /// Says that the configuration file put a peer on a flood list, or that it did not, or not any more.
+    Configured(ListedKey, bool),
     /// Says that entries of a segment name a peer, or that none does any more.
     Source(SourceKey, bool),
     /// Sets a peer by number; all zero frees it.

@@ -9,6 +9,7 @@
 //! refers to them, and go after it.
 
 mod adopt;
+mod config;
 mod effect;
 mod learn;
 mod ops;
@@ -19,9 +20,11 @@ mod state;
 mod tests;
 
 pub use adopt::{Adopted, Dump, PolicerEntries};
+pub use config::{BuiltOn, Ground, NoPlan, Plan, Step, Thing, ThingKey, Things, Wanted};
 pub use effect::{Announce, Attachment, Effect, Write};
 pub use record::{
     address::unfit,
+    author::Author,
     facts::{LinkFacts, Links, ReservedFor},
     limits::Limits,
     peer::Resolution,

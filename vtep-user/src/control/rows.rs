@@ -11,8 +11,9 @@ use vtep_common::abi::{
 };
 
 use super::{
-    ops::{fdb, find, neigh, port, refuse},
+    ops::{absent, fdb, find, neigh, peer, port, refuse},
     record::{
+        absent::AbsentPort,
         claims::MAX_CLAIMED,
         entry::{Entry, key},
         limits::MAX_HOSTS_OF_MAC,
@@ -88,7 +89,10 @@ impl State {
 
     /// The ports of one interface, or all, by name and VLAN.
     pub fn port_rows(&self, dev: Option<&str>) -> Result<Vec<PortRow>, Refusal> {
+        let waits = |port: &&AbsentPort| dev.is_none_or(|dev| port.spec.dev == dev);
+        let waiting: Vec<_> = self.run.absent.iter().filter(waits).collect();
         let mut devices: Vec<_> = match dev {
+            Some(dev) if self.ports.device_named(dev).is_none() && !waiting.is_empty() => vec![],
             Some(dev) => vec![find::device(&self.ports, dev)?],
             None => self.ports.devices().collect(),
         };
@@ -98,6 +102,10 @@ impl State {
             for (_, slot) in device.ports() {
                 rows.push(port::row(self, slot, device.name.clone(), device.hook));
             }
+        }
+        if !waiting.is_empty() {
+            rows.extend(waiting.into_iter().map(absent::row));
+            rows.sort_by(|a, b| (&a.dev, a.vlan).cmp(&(&b.dev, b.vlan)));
         }
         Ok(rows)
     }
@@ -109,6 +117,7 @@ impl State {
             dst,
             dev,
             learned,
+            with_static: _,
         } = filter;
         let numbers = numbers(&self.segments, *vni)?;
         if let Some(dev) = dev {
@@ -127,9 +136,10 @@ impl State {
             }
             if dev.is_none() && !learned {
                 for mac in self.flood.macs(number).into_iter().chain([MacAddr::ZERO]) {
-                    let mut ips = ips(&self.peers, self.flood.remotes(number, mac));
-                    ips.retain(|&ip| dst.is_none_or(|dst| dst == ip));
-                    rows.extend(ips.into_iter().map(|ip| list_row(self, number, mac, ip)));
+                    let peers = self.flood.remotes(number, mac).iter();
+                    let peers =
+                        peers.filter(|&&peer| dst.is_none_or(|dst| dst == self.peers.ip(peer)));
+                    rows.extend(peers.map(|&peer| list_row(self, number, mac, peer)));
                 }
             }
             rows[start..].sort_unstable_by_key(|row| (row.mac, row.dst));
@@ -150,11 +160,12 @@ impl State {
                 vec![entry_row(self, number, mac, entry, clock)]
             }
             _ => {
-                let mut ips = ips(&self.peers, self.flood.remotes(number, mac));
-                ips.sort_unstable();
-                ips.into_iter()
-                    .map(|ip| list_row(self, number, mac, ip))
-                    .collect()
+                let peers = self.flood.remotes(number, mac).iter();
+                let mut rows: Vec<_> = peers
+                    .map(|&peer| list_row(self, number, mac, peer))
+                    .collect();
+                rows.sort_unstable_by_key(|row| row.dst);
+                rows
             }
         };
         if rows.is_empty() {
@@ -184,6 +195,7 @@ impl State {
                     mtu: resolved.then_some(peer.pod.mtu),
                     csum6: peer.ip.is_ipv6().then_some(csum6),
                     via: peer.via,
+                    source: peer::source(peer),
                 }
             })
             .collect();
@@ -218,6 +230,7 @@ impl State {
                         .map(|(dev, _)| dev.to_owned()),
                     router: neigh.router == Some(true),
                     age_s: snooped.then(|| now.saturating_sub(seen) / SECOND),
+                    source: (neigh.origin == NeighOrigin::Static).then_some(neigh.source),
                 });
             }
             rows[start..].sort_unstable_by_key(|row| row.ip);
@@ -250,6 +263,7 @@ impl State {
                         None => NeighState::Port,
                     },
                     usable: !value.target().is_none(),
+                    source: nexthop.map(|nexthop| nexthop.source),
                 });
             }
         }
@@ -288,6 +302,7 @@ fn entry_row(
         state: entry.state(),
         age_s: age_s(key(number, mac), entry.state(), clock),
         duplicate: entry.is_frozen(),
+        source: entry.is_static().then(|| entry.source()),
         other_dst,
         other_dev,
     }
@@ -307,7 +322,8 @@ fn ips(peers: &Peers, numbers: &[PeerId]) -> Vec<IpAddr> {
 }
 
 /// One VTEP of a list.
-fn list_row(state: &State, number: SegmentId, mac: MacAddr, ip: IpAddr) -> FdbRow {
+fn list_row(state: &State, number: SegmentId, mac: MacAddr, peer: PeerId) -> FdbRow {
+    let (ip, source) = (state.peers.ip(peer), state.flood.source(number, mac, peer));
     FdbRow {
         vni: state.segments.vni(number),
         mac,
@@ -316,6 +332,7 @@ fn list_row(state: &State, number: SegmentId, mac: MacAddr, ip: IpAddr) -> FdbRo
         state: EntryState::Static,
         age_s: None,
         duplicate: false,
+        source: Some(source),
         other_dst: None,
         other_dev: None,
     }

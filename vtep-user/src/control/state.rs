@@ -150,6 +150,12 @@ impl State {
         self.locals.towards(peer)
     }
 
+    /// How much fits.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// How much there is.
     #[must_use]
     pub fn totals(&self) -> TableSizes {

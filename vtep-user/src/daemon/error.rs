@@ -28,11 +28,9 @@ pub enum DaemonError {
     /// The kernel has no BPF.
     #[error("this kernel has no BPF (bpf(2): {0}); vtep needs one with CONFIG_BPF_SYSCALL")]
     NoBpf(io::Error),
-    /// Configuration files are for a later version.
-    #[error(
-        "--config is not supported in this version; put the commands into a file and load it with: vtep batch FILE"
-    )]
-    NoConfig,
+    /// The configuration file asks for what cannot be had.
+    #[error("{0}")]
+    Config(Refusal),
     /// The uplink is down.
     #[error("interface {0} is down; bring it up with: ip link set dev {0} up")]
     LinkDown(String),
@@ -107,6 +105,12 @@ pub enum DaemonError {
     /// There is nothing to tear down.
     #[error("instance {instance} has nothing to remove; name another with: --instance NAME")]
     NothingThere {
+        /// The instance.
+        instance: String,
+    },
+    /// There is nothing to read.
+    #[error("instance {instance} has nothing pinned; name another with: --instance NAME")]
+    NothingPinned {
         /// The instance.
         instance: String,
     },

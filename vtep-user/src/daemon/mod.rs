@@ -6,6 +6,7 @@
 mod announcer;
 mod attacher;
 mod beside;
+mod configuration;
 mod core;
 mod error;
 mod facts;
@@ -14,6 +15,7 @@ mod groups;
 mod locals;
 mod options;
 mod own_macs;
+mod pinned;
 mod privileges;
 mod process;
 mod resolver;
@@ -26,5 +28,10 @@ mod teardown;
 mod uplinks;
 
 pub use self::{
-    error::DaemonError, options::Options, serve::run, teardown::teardown_without_daemon,
+    configuration::{ConfigSource, ReadConfig},
+    error::DaemonError,
+    options::Options,
+    pinned::dump_pinned,
+    serve::run,
+    teardown::teardown_without_daemon,
 };

@@ -1,14 +1,19 @@
 //! What a daemon is started with.
 
-use crate::model::{InstanceName, RunOptions};
+use super::configuration::ConfigSource;
+use crate::model::{InstanceName, RunOption, RunOptions};
 
 /// What a daemon is started with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// The name of the instance.
     pub instance: InstanceName,
     /// What `vtep run` takes.
     pub run: RunOptions,
+    /// Of these, what was typed, which stands above what a configuration file says.
+    pub typed: Vec<RunOption>,
+    /// The configuration file.
+    pub config: Option<ConfigSource>,
 }
 
 impl Options {

@@ -1,6 +1,10 @@
 //! Serving until the daemon is told to stop.
 
-use tokio::{net::TcpListener, signal::unix::SignalKind, sync::watch};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind},
+    sync::watch,
+};
 
 use super::{
     error::DaemonError,
@@ -11,7 +15,7 @@ use super::{
 };
 use crate::{
     api::{server, socket::Socket},
-    ask::channel,
+    ask::{Command, Handle, Reply, channel},
 };
 
 /// Runs the daemon until it is told to stop.
@@ -24,9 +28,6 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
 }
 
 async fn serve(options: Options) -> Result<(), DaemonError> {
-    if options.run.config.is_some() {
-        return Err(DaemonError::NoConfig);
-    }
     // The socket first: it tells a second daemon of the instance before anything is touched.
     let listener = Socket::bind(options.instance())?;
     let metrics = match options.run.metrics {
@@ -38,8 +39,13 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
     };
     let mut interrupt = stop_signal(SignalKind::interrupt())?;
     let mut terminate = stop_signal(SignalKind::terminate())?;
+    let hangup = stop_signal(SignalKind::hangup())?;
 
-    let Started { mut core, monitor } = start::start(&options).await?;
+    let Started {
+        mut core,
+        monitor,
+        wanted,
+    } = start::start(&options).await?;
     privileges::drop_all_but_needed()?;
 
     let (handle, asks) = channel();
@@ -54,6 +60,7 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
         core.events(),
         until_stopped(stopped.clone()),
     ));
+    tokio::spawn(reload_on(hangup, handle.clone()));
     let metrics = metrics.map(|listener| {
         tokio::spawn(server::serve_metrics(
             listener,
@@ -61,14 +68,16 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
             until_stopped(stopped),
         ))
     });
-    tracing::info!(instance = options.instance(), "ready");
+    core.start_with(wanted);
 
+    let fresh = core.is_fresh();
     let end = tokio::select! {
         ran = core.run(asks, monitor) => Stop::of(ran),
         _ = interrupt.recv() => Stop::Signal,
         _ = terminate.recv() => Stop::Signal,
     };
-    if matches!(end, Stop::Signal) && options.run.teardown {
+    let nothing_made = matches!(end, Stop::Broken(DaemonError::Config(_))) && fresh;
+    if matches!(end, Stop::Signal) && options.run.teardown || nothing_made {
         core.teardown().await?;
     }
     stop.send_replace(true);
@@ -78,6 +87,24 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
         }
     }
     end.report(options.run.teardown)
+}
+
+/// Applies the configuration file again at each signal.
+async fn reload_on(mut hangup: Signal, core: Handle) {
+    while hangup.recv().await.is_some() {
+        match core.ask(Command::Reload).await {
+            Ok(Reply::Plan(rows)) => {
+                tracing::info!(
+                    "applied the configuration file again: {} changes",
+                    rows.len()
+                );
+            }
+            Ok(_) => {}
+            Err(refusal) => {
+                tracing::error!(%refusal, "the configuration file was not applied, and nothing has changed");
+            }
+        }
+    }
 }
 
 /// Why the daemon ends.

@@ -18,7 +18,7 @@ use super::{
     uplinks::{self, Uplinks, XdpChoice},
 };
 use crate::{
-    control::{Adopted, Attachment, Limits, State, Write},
+    control::{Adopted, Attachment, Ground, Limits, ReservedFor, State, Wanted, Write},
     datapath::{self, Datapath, Transaction},
     model::{PortHook, UplinkHook, UplinkStatus, XdpMode},
     netlink::{Link, LinkKind, Netlink, NetlinkMonitor},
@@ -31,6 +31,8 @@ const OLDEST_KERNEL: (KernelVersion, &str) = (KernelVersion::new(6, 1, 0), "6.1"
 pub(super) struct Started {
     pub(super) core: Core,
     pub(super) monitor: NetlinkMonitor,
+    /// What the configuration file asks for.
+    pub(super) wanted: Option<Wanted>,
 }
 
 pub(super) fn check_kernel() -> Result<(), DaemonError> {
@@ -61,13 +63,19 @@ pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
     let uplinks = uplinks::find(&netlink, &options.run.ifaces).await?;
     let locals = locals::find(&netlink, options, &uplinks).await?;
     datapath::check_bpffs()?;
+    // A bad file changes nothing.
+    let wanted = read_wanted(options, &uplinks, &locals)?;
 
     let tunnel = slow_path::create(&netlink, options.instance(), options.udp_port()).await?;
     let made = prepare(options, &netlink, &uplinks, &tunnel.link, locals).await;
     match made {
         Ok(mut core) => {
             core.look_around().await?;
-            Ok(Started { core, monitor })
+            Ok(Started {
+                core,
+                monitor,
+                wanted,
+            })
         }
         Err(error) => {
             // What was not there before is not left behind.
@@ -78,6 +86,37 @@ pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
             }
             Err(error)
         }
+    }
+}
+
+/// What the configuration file asks for, if there is one.
+fn read_wanted(
+    options: &Options,
+    uplinks: &[Link],
+    locals: &[IpAddr],
+) -> Result<Option<Wanted>, DaemonError> {
+    let Some(config) = &options.config else {
+        return Ok(None);
+    };
+    let uplinks = uplinks.iter();
+    let uplinks = uplinks.map(|link| (link.name.clone(), ReservedFor::Uplink));
+    let tunnel = slow_path::device_name(options.udp_port());
+    let ground = Ground {
+        limits: limits(options, options.run.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES)),
+        locals: locals.to_vec(),
+        udp_port: options.udp_port(),
+        reserved: uplinks.chain([(tunnel, ReservedFor::SlowPath)]).collect(),
+    };
+    let wanted = Wanted::of(config.lines.clone(), ground);
+    wanted.map(Some).map_err(DaemonError::Config)
+}
+
+/// How much fits, where the FDB has so many places.
+fn limits(options: &Options, fdb: u32) -> Limits {
+    Limits {
+        fdb,
+        duplicates: options.run.duplicates,
+        ..Limits::default()
     }
 }
 
@@ -92,7 +131,7 @@ async fn prepare(
     let dir = datapath::instance_dir(options.instance());
     let mut datapath = Datapath::open(&dir, options.run.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
     let mut transaction = Transaction::default();
-    let wanted = Wanted {
+    let wanted = OpenedFor {
         uplinks,
         device,
         locals,
@@ -127,7 +166,7 @@ async fn prepare(
 }
 
 /// What a data path is opened for.
-struct Wanted<'a> {
+struct OpenedFor<'a> {
     uplinks: &'a [Link],
     /// The slow-path device.
     device: &'a Link,
@@ -139,11 +178,11 @@ struct Wanted<'a> {
 async fn take_over(
     options: &Options,
     netlink: &Netlink,
-    wanted: Wanted<'_>,
+    wanted: OpenedFor<'_>,
     datapath: &mut Datapath,
     transaction: &mut Transaction,
 ) -> Result<(State, Vec<UplinkStatus>, Blind), DaemonError> {
-    let Wanted {
+    let OpenedFor {
         uplinks,
         device,
         locals,
@@ -159,11 +198,7 @@ async fn take_over(
             wanted,
         });
     }
-    let limits = Limits {
-        fdb: datapath.fdb_max(),
-        duplicates: options.run.duplicates,
-        ..Limits::default()
-    };
+    let limits = limits(options, datapath.fdb_max());
     let (state, writes) = if datapath.adopted() {
         let found = datapath.config()?;
         if found.udp_port != options.udp_port() {

@@ -13,7 +13,7 @@ use vtep_common::abi::{
     config::Config,
     counter::Counter,
     event::Guard,
-    flood::FloodList,
+    flood::{FloodList, ListedKey},
     hash_table::{Bucket, Geometry},
     id::Ifindex,
     map::{LAYOUT_VERSION, name},
@@ -142,6 +142,7 @@ fn sizes(map: &str) -> (usize, usize) {
         ),
         name::SOURCES => (size_of::<SourceKey>(), size_of::<u32>()),
         name::GUARDED => (size_of::<GuardedKey>(), size_of::<u32>()),
+        name::CONFIGURED => (size_of::<ListedKey>(), size_of::<u32>()),
         // A ring buffer has neither keys nor values.
         name::EVENTS => (0, 0),
         name::GUARDS => (size_of::<u64>(), size_of::<Guard>()),

@@ -85,6 +85,7 @@ impl Maps {
             nexthops: take(ebpf, name::NEXTHOPS)?,
             sources: take(ebpf, name::SOURCES)?,
             guarded: take(ebpf, name::GUARDED)?,
+            configured: take(ebpf, name::CONFIGURED)?,
             events: take(ebpf, name::EVENTS)?,
             parts: take(ebpf, name::PARTS)?,
             event_counters: take(ebpf, name::EVENT_COUNTERS)?,
@@ -331,6 +332,10 @@ impl Datapath {
             Write::Guarded(key, lets) => {
                 set(&mut maps.guarded, name::GUARDED, *key, lets.then_some(0))
             }
+            Write::Configured(key, configured) => {
+                let value = configured.then_some(0);
+                set(&mut maps.configured, name::CONFIGURED, *key, value)
+            }
             Write::Vni(vni, segment) => {
                 let word = segment.map_or(0, |segment| numbered(segment.get()));
                 put_word(&mut maps.vnis, name::VNIS, vni_key(*vni), word)
@@ -404,6 +409,10 @@ impl Datapath {
                 .map(|(key, _)| key)
                 .collect(),
             guarded: entries::<_, u32>(&maps.guarded, name::GUARDED)?
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect(),
+            configured: entries::<_, u32>(&maps.configured, name::CONFIGURED)?
                 .into_iter()
                 .map(|(key, _)| key)
                 .collect(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::argument::{Argument, ArgumentList, Nothing, setting};
+use super::config;
 use super::operation::Syntax;
 use super::request::operations;
 use super::settings::{filter, run, teardown};
@@ -14,6 +15,36 @@ pub static RUN: Syntax = Syntax {
     help: "Run the daemon",
     key: None,
     takes: &run::OPTIONS,
+};
+
+/// `vtep apply`
+pub static APPLY: Syntax = Syntax {
+    words: &["apply"],
+    help: "Make what is set what a configuration file says, and print what is done for it",
+    key: Some(
+        Argument::key::<PathBuf>(
+            "FILE",
+            "The file; without it, the one that the daemon was started with",
+        )
+        .optional(),
+    ),
+    takes: &config::APPLY,
+};
+
+/// `vtep dump`
+pub static DUMP: Syntax = Syntax {
+    words: &["dump"],
+    help: "Print what is set, as a configuration file",
+    key: None,
+    takes: &config::DUMP_OPTIONS,
+};
+
+/// `vtep save`
+pub static SAVE: Syntax = Syntax {
+    words: &["save"],
+    help: "Add what commands have set to conf.d/90-saved.conf beside the configuration file",
+    key: None,
+    takes: &Nothing,
 };
 
 /// `vtep monitor`
@@ -100,18 +131,39 @@ pub static GROUPS: [CommandGroup; 6] = [
 
 /// All commands: those of the operations, and the others.
 pub fn commands() -> impl Iterator<Item = &'static Syntax> {
-    let others = [&RUN, &MONITOR, &BATCH, &TEARDOWN, &COMPLETIONS];
+    let others = [
+        &RUN,
+        &APPLY,
+        &DUMP,
+        &SAVE,
+        &MONITOR,
+        &BATCH,
+        &TEARDOWN,
+        &COMPLETIONS,
+    ];
     let operations = operations().filter_map(|operation| operation.command());
     operations.chain(others)
 }
 
 /// What stands before or behind the words of any command.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Globals {
     /// Whether data is printed as JSON.
     pub json: bool,
     /// Which daemon is talked to, or run.
     pub instance: InstanceName,
+    /// Seconds to wait for a daemon that does not answer; 0 for ever.
+    pub timeout_s: u32,
+}
+
+impl Default for Globals {
+    fn default() -> Self {
+        Self {
+            json: false,
+            instance: InstanceName::default(),
+            timeout_s: 10,
+        }
+    }
 }
 
 /// The options that every command takes.
@@ -132,6 +184,14 @@ pub static GLOBALS: ArgumentList<Globals> = ArgumentList {
         )
         .variable("VTEP_INSTANCE")
         .default("main"),
+        setting!(
+            Globals,
+            timeout_s,
+            "--timeout",
+            "Give up where the daemon does not answer for so long; 0 to wait for ever"
+        )
+        .value_name("SECONDS")
+        .default("10"),
     ],
     rules: &[],
 };

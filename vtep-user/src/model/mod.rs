@@ -9,6 +9,7 @@
 mod argument;
 mod column;
 pub mod command;
+pub mod config;
 pub mod endpoint;
 mod event;
 pub mod given;
@@ -25,11 +26,13 @@ pub mod settings;
 mod typed;
 mod value;
 mod word;
+pub mod write;
 
 pub use argument::{
     Argument, ArgumentList, Arguments, Field, Nothing, Parameters, Rule, Setting, Takes,
 };
 pub use column::{Column, Row, printable};
+pub use config::{ApplyOptions, ConfigFile, ConfigLine, DumpFilter, DumpRow, PlanRow, RunLine};
 pub use event::*;
 pub use op::Op;
 pub use query::Query;
@@ -42,8 +45,8 @@ pub use settings::neigh::{NeighDel, NeighRow, NeighSpec};
 pub use settings::nexthop::{NexthopDel, NexthopRow, NexthopSpec};
 pub use settings::peer::{PeerRow, PeerSpec};
 pub use settings::port::{PortChange, PortPart, PortRow, PortSpec};
-pub use settings::run::{Duplicates, RunOptions};
-pub use settings::vni::{VniRow, VniSpec};
+pub use settings::run::{Duplicates, RunOption, RunOptions};
+pub use settings::vni::{VniDelete, VniRow, VniSpec};
 pub use typed::*;
 pub use value::*;
 pub use word::*;

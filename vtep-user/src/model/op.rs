@@ -11,8 +11,8 @@ use super::endpoint::{Answers, Endpoint, Input, Method};
 use super::operation::{Operation, Syntax};
 use super::settings::{fdb, neigh, nexthop, peer, port, vni};
 use super::{
-    Argument, FdbDel, FdbFilter, FdbSpec, NeighDel, NeighSpec, NexthopDel, NexthopSpec, Nothing,
-    PeerSpec, PortChange, PortPart, PortSpec, RefusalKind, Vni, VniSpec,
+    Argument, FdbDel, FdbFilter, FdbSpec, NeighDel, NeighSpec, NexthopDel, NexthopSpec, PeerSpec,
+    PortChange, PortPart, PortSpec, RefusalKind, Vni, VniDelete, VniSpec,
 };
 
 /// A change, as it travels in a batch.
@@ -21,6 +21,14 @@ use super::{
 pub enum Op {
     /// Create a VNI.
     VniAdd {
+        /// The VNI.
+        vni: Vni,
+        /// Its settings.
+        #[serde(default)]
+        spec: Box<VniSpec>,
+    },
+    /// Create a VNI, or give the one that exists just these settings.
+    VniReplace {
         /// The VNI.
         vni: Vni,
         /// Its settings.
@@ -38,9 +46,14 @@ pub enum Op {
     VniDel {
         /// The VNI.
         vni: Vni,
+        /// How.
+        #[serde(default)]
+        options: VniDelete,
     },
     /// Put a port into a VNI.
     PortAdd(Box<PortSpec>),
+    /// Put a port into a VNI, or give the one that exists just these settings.
+    PortReplace(Box<PortSpec>),
     /// Change a port.
     PortSet {
         /// The device.
@@ -88,6 +101,35 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Whether it says how something is to be, and so can stand in a configuration file.
+    #[must_use]
+    pub const fn configures(&self) -> bool {
+        match self {
+            Self::VniAdd { .. }
+            | Self::VniReplace { .. }
+            | Self::VniSet { .. }
+            | Self::PortAdd(_)
+            | Self::PortReplace(_)
+            | Self::PortSet { .. }
+            | Self::FdbAdd(_)
+            | Self::FdbAppend(_)
+            | Self::FdbReplace(_)
+            | Self::NeighAdd(_)
+            | Self::NeighReplace(_)
+            | Self::NexthopAdd(_)
+            | Self::NexthopReplace(_)
+            | Self::PeerSet { .. } => true,
+            Self::VniDel { .. }
+            | Self::PortDel { .. }
+            | Self::FdbDel(_)
+            | Self::FdbFlush(_)
+            | Self::NeighDel(_)
+            | Self::NexthopDel(_) => false,
+        }
+    }
+}
+
 /// Where a VNI is named first.
 const VNI: Argument = Argument::key::<Vni>("VNI", "The VNI, 0 to 16777215");
 /// Where a device is named first.
@@ -126,6 +168,33 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         },
     },
     Operation {
+        id: "vni_replace",
+        command: Some(Syntax {
+            words: &["vni", "replace"],
+            help: "Create a VNI, or give the one that exists just these settings",
+            key: Some(VNI),
+            takes: &vni::NEW,
+        }),
+        endpoint: Endpoint {
+            method: Method::Put,
+            path: "/v1/vnis/{vni}",
+            summary: "Creates a VNI, or gives the one that exists just these settings.",
+            input: Input::body::<VniSpec>(),
+            answers: Answers::Done,
+            refusals: &[RefusalKind::Invalid, RefusalKind::Conflict],
+        },
+        read: |given| {
+            Ok(Op::VniReplace {
+                vni: given.key()?,
+                spec: Box::new(given.body(&vni::NEW)?),
+            })
+        },
+        send: |request, to| match request {
+            Op::VniReplace { vni, spec } => to.key(vni).with(&**spec),
+            _ => None,
+        },
+    },
+    Operation {
         id: "vni_set",
         command: Some(Syntax {
             words: &["vni", "set"],
@@ -156,21 +225,26 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "vni_del",
         command: Some(Syntax {
             words: &["vni", "del"],
-            help: "Delete a VNI",
+            help: "Delete a VNI; refused if it has ports, remote VTEPs or static entries",
             key: Some(VNI),
-            takes: &Nothing,
+            takes: &vni::DELETE,
         }),
         endpoint: Endpoint {
             method: Method::Delete,
             path: "/v1/vnis/{vni}",
-            summary: "Deletes a VNI.",
-            input: Input::Nothing,
+            summary: "Deletes a VNI; refused if it has ports, remote VTEPs or static entries, unless it is forced.",
+            input: Input::query::<VniDelete>(),
             answers: Answers::Done,
             refusals: &[RefusalKind::NotFound, RefusalKind::Conflict],
         },
-        read: |given| Ok(Op::VniDel { vni: given.key()? }),
+        read: |given| {
+            Ok(Op::VniDel {
+                vni: given.key()?,
+                options: given.query(&vni::DELETE)?,
+            })
+        },
         send: |request, to| match request {
-            Op::VniDel { vni } => to.key(vni).end(),
+            Op::VniDel { vni, options } => to.key(vni).with(options),
             _ => None,
         },
     },
@@ -197,6 +271,32 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         read: |given| Ok(Op::PortAdd(Box::new(given.body(&port::NEW)?))),
         send: |request, to| match request {
             Op::PortAdd(spec) => to.with(&**spec),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "port_replace",
+        command: Some(Syntax {
+            words: &["port", "replace"],
+            help: "Put a device, or one VLAN of it, into a VNI, or give the port that exists just these settings",
+            key: None,
+            takes: &port::NEW,
+        }),
+        endpoint: Endpoint {
+            method: Method::Put,
+            path: "/v1/ports",
+            summary: "Puts a device, or one VLAN of it, into a VNI, or gives the port that exists just these settings.",
+            input: Input::body::<PortSpec>(),
+            answers: Answers::Done,
+            refusals: &[
+                RefusalKind::Invalid,
+                RefusalKind::NotFound,
+                RefusalKind::Conflict,
+            ],
+        },
+        read: |given| Ok(Op::PortReplace(Box::new(given.body(&port::NEW)?))),
+        send: |request, to| match request {
+            Op::PortReplace(spec) => to.with(&**spec),
             _ => None,
         },
     },
@@ -360,14 +460,14 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
         id: "fdb_flush",
         command: Some(Syntax {
             words: &["fdb", "flush"],
-            help: "Delete all entries of a VNI that match",
+            help: "Delete all learned entries of a VNI that match",
             key: None,
             takes: &fdb::FLUSH,
         }),
         endpoint: Endpoint {
             method: Method::Post,
             path: "/v1/fdb/flush",
-            summary: "Deletes all FDB entries that match.",
+            summary: "Deletes all learned FDB entries that match, and static ones where that is said.",
             input: Input::body::<FdbFilter>(),
             answers: Answers::Done,
             refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],

@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
+use super::config;
 use super::endpoint::{Answers, Endpoint, Input, Method};
 use super::given::Given;
 use super::operation::{Operation, Syntax};
 use super::settings::fdb::{self, FdbAt};
 use super::settings::filter;
 use super::{
-    Argument, DropsRow, FdbFilter, FdbRow, NeighRow, NexthopRow, Nothing, PeerRow, PortRow,
-    Refusal, RefusalKind, StatsFilter, StatsRow, Status, Vni, VniFilter, VniRow,
+    Argument, DropsRow, DumpFilter, DumpRow, FdbFilter, FdbRow, NeighRow, NexthopRow, Nothing,
+    PeerRow, PortRow, Refusal, RefusalKind, StatsFilter, StatsRow, Status, Vni, VniFilter, VniRow,
 };
 
 /// Something to read.
@@ -35,6 +36,8 @@ pub enum Query {
     Stats(StatsFilter),
     /// The counters of dropped frames.
     Drops,
+    /// What was set, as the commands that make it.
+    Dump(DumpFilter),
     /// All metrics in Prometheus text form.
     Metrics,
 }
@@ -57,7 +60,12 @@ impl FdbAt {
 pub(super) static QUERIES: &[Operation<Query>] = &[
     Operation {
         id: "status",
-        command: None,
+        command: Some(Syntax {
+            words: &["status"],
+            help: "Show the daemon itself: its uplinks, addresses, tables and their limits",
+            key: None,
+            takes: &Nothing,
+        }),
         endpoint: Endpoint {
             method: Method::Get,
             path: "/v1/status",
@@ -318,6 +326,23 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
         read: |_| Ok(Query::Drops),
         send: |request, to| match request {
             Query::Drops => to.end(),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "dump",
+        command: None,
+        endpoint: Endpoint {
+            method: Method::Get,
+            path: "/v1/dump",
+            summary: "What was set, as the commands that make it; the daemon's own options first.",
+            input: Input::query::<DumpFilter>(),
+            answers: Answers::rows::<DumpRow>(),
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
+        },
+        read: |given| Ok(Query::Dump(given.query(&config::DUMP)?)),
+        send: |request, to| match request {
+            Query::Dump(filter) => to.with(filter),
             _ => None,
         },
     },

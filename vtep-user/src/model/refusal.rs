@@ -81,6 +81,15 @@ impl Refusal {
         Self::new(RefusalKind::Internal, message)
     }
 
+    /// The same, for this place in a file.
+    #[must_use]
+    pub fn at_place(self, place: &str) -> Self {
+        Self {
+            message: format!("{place}: {}", self.message),
+            ..self
+        }
+    }
+
     /// The same, for this line of a batch.
     #[must_use]
     pub fn at_line(self, line: u64) -> Self {

@@ -56,6 +56,8 @@ pub struct Status {
     pub udp_port: u16,
     /// The slow-path device, which holds the UDP port.
     pub device: Option<String>,
+    /// The configuration file; `null` without one.
+    pub config: Option<ConfigStatus>,
     /// The addresses that it sends from.
     #[schema(value_type = Vec<String>)]
     pub locals: Vec<IpAddr>,
@@ -73,6 +75,17 @@ pub struct Status {
     pub fdb_max: u64,
     /// What there is room for.
     pub limits: Vec<LimitStatus>,
+}
+
+/// The configuration file of a daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigStatus {
+    /// Where it is.
+    pub file: String,
+    /// Whether what was set is what it says.
+    pub in_step: bool,
+    /// Why the file cannot be read, or be had.
+    pub error: Option<String>,
 }
 
 /// What there is room for, and how much of it is used.

@@ -111,6 +111,28 @@ words! {
 }
 
 words! {
+    /// Who set something.
+    Source {
+        /// The configuration file.
+        Config = "config",
+        /// A command, or the API.
+        Cli = "cli",
+    }
+}
+
+words! {
+    /// What a step of a plan does.
+    PlanAction {
+        /// It adds.
+        Add = "add",
+        /// It changes.
+        Change = "change",
+        /// It removes.
+        Remove = "remove",
+    }
+}
+
+words! {
     /// Which VTEPs a VNI takes packets from.
     Sources {
         /// Those that a static entry of the VNI names.
@@ -237,8 +259,22 @@ words! {
         PeerUp = "peer_up",
         /// A peer cannot be sent to.
         PeerDown = "peer_down",
+        /// The interface of a port came, and the port with it.
+        PortUp = "port_up",
+        /// The interface of a port went; the port waits for it.
+        PortDown = "port_down",
         /// Events did not fit the ring buffer, `count` of them; or this reader was too slow for `count` rows.
         Lost = "lost",
+    }
+}
+
+words! {
+    /// Whether the interface of a port is there.
+    PortState {
+        /// It is there, and its frames are taken.
+        Attached = "attached",
+        /// It is not; the port waits for it.
+        Absent = "absent",
     }
 }
 

@@ -1,21 +1,24 @@
 //! Taking over the FDB and the flood lists.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use vtep_common::abi::{
     addr::MacAddr,
     fdb::FdbTarget,
-    flood::FloodList,
+    flood::{FloodList, ListedKey},
     id::{ListId, PeerId, SegmentId},
 };
 
 use super::{Adoption, Dump};
-use crate::control::{
-    effect::Write,
-    learn::age,
-    ops::entry,
-    record::{entry::Entry, ignored::Ignored},
-    state::State,
+use crate::{
+    control::{
+        effect::Write,
+        learn::age,
+        ops::entry,
+        record::{entry::Entry, ignored::Ignored},
+        state::State,
+    },
+    model::Source,
 };
 
 impl Adoption {
@@ -72,6 +75,26 @@ impl Adoption {
         for key in frozen {
             state.run.moves.freeze(key, None, now, rule);
         }
+    }
+
+    /// Takes over whom the configuration file put on flood lists.
+    pub(crate) fn configured(&mut self, dump: &Dump) {
+        let mut found: BTreeSet<ListedKey> = dump.configured.iter().copied().collect();
+        let flood = &mut self.state.flood;
+        let numbers: Vec<_> = self.state.segments.numbers().collect();
+        for number in numbers {
+            for mac in flood.macs(number).into_iter().chain([MacAddr::ZERO]) {
+                let list = flood.list_of(number, mac);
+                for peer in flood.remotes(number, mac).to_vec() {
+                    if found.remove(&ListedKey::new(list, peer)) {
+                        flood.set_source(number, mac, peer, Source::Config);
+                    }
+                }
+            }
+        }
+        let rest = found.into_iter();
+        self.early
+            .extend(rest.map(|key| Write::Configured(key, false)));
     }
 
     /// Brings the flood lists in line with the state.

@@ -25,6 +25,7 @@ use crate::{
         ops::{address, neigh, nexthop},
         record::{
             address::unfit_host,
+            author,
             entry::Entry,
             hosts::{self, Neigh},
             nexthops::{self, Nexthop},
@@ -120,7 +121,8 @@ impl Adoption {
             if let Some(peer) = via {
                 self.state.peers.refer(peer);
             }
-            let nexthop = Nexthop { via, mac };
+            let source = author::source(value.flags & NexthopValue::CONFIGURED != 0);
+            let nexthop = Nexthop { via, mac, source };
             nexthop::put(&mut self.state, number, prefix, Some(nexthop), out);
         }
         nexthops::port_of(value)
@@ -146,6 +148,7 @@ impl Adoption {
                     .then_some(value.flags & NeighValue::ROUTER != 0),
                 // The FDB says where the MAC is: an earlier daemon may have been killed before it said so of the MAC's hosts.
                 port: entry.filter(|_| snooped).and_then(Entry::port),
+                source: author::source(!snooped && value.flags & NeighValue::CONFIGURED != 0),
                 ..Neigh::new(mac, origin)
             };
             neigh::put(&mut self.state.hosts, number, ip, Some(neigh), out);

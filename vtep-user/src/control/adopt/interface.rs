@@ -20,8 +20,8 @@ pub(super) struct Known<'a> {
 impl Known<'_> {
     /// The interface, of those that exist now, if it is one of them; or a clause that says why not.
     ///
-    /// It may have another name by now, where the kernel knows it. It may be another one by the old name and number: then it is the
-    /// port, as if it had been named again.
+    /// It may have another name by now, where the kernel knows it. It may be another one by the old name, whatever its number: then it
+    /// is the port, as if it had been named again.
     pub(super) fn find<'a>(
         &self,
         links: &'a HashMap<Ifindex, LinkFacts>,
@@ -30,7 +30,12 @@ impl Known<'_> {
             Some(name) => format!("{name} (number {})", self.ifindex),
             None => format!("(number {})", self.ifindex),
         };
+        let mut others = links.values();
+        let anew = others.find(|facts| Some(&*facts.name) == self.name);
         let Some(facts) = links.get(&self.ifindex) else {
+            if let Some(facts) = anew {
+                return Ok(facts);
+            }
             return Err(format!("its interface {named} is gone"));
         };
         let is_it = match (self.name, self.attached) {
@@ -40,6 +45,9 @@ impl Known<'_> {
             (None, None) => true,
         };
         if is_it {
+            return Ok(facts);
+        }
+        if let Some(facts) = anew {
             return Ok(facts);
         }
         Err(format!(
@@ -89,6 +97,27 @@ mod tests {
         for attached in [None, Some(false)] {
             let why = "its interface old0 (number 7) is gone, and tap0 has that number now";
             assert_eq!(find(Some("old0"), attached), Err(why.into()));
+        }
+    }
+
+    #[test]
+    fn one_that_was_made_anew_is_known_by_its_name_whatever_its_number() {
+        let facts = |ifindex, name: &str| LinkFacts {
+            ifindex: Ifindex::new(ifindex),
+            name: name.to_owned(),
+            mtu: 1_500,
+            xdp_target: false,
+            peer_target: false,
+        };
+        let known = Known {
+            ifindex: Ifindex::new(7),
+            name: Some("tap0"),
+            attached: Some(false),
+        };
+        for others in [vec![], vec![facts(7, "mgmt0")]] {
+            let links = others.into_iter().chain([facts(9, "tap0")]);
+            let links = links.map(|facts| (facts.ifindex, facts)).collect();
+            assert_eq!(known.find(&links).unwrap().ifindex, Ifindex::new(9));
         }
     }
 

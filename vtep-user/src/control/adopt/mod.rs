@@ -18,7 +18,7 @@ use bytemuck::Zeroable;
 use vtep_common::abi::{
     addr::{Vni, VtepAddr},
     fdb::{FdbKey, FdbValue},
-    flood::FloodList,
+    flood::{FloodList, ListedKey},
     id::{Id, Ifindex, ListId, PeerId, PortSlot, SegmentId},
     map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS},
     neigh::{NeighKey, NeighValue},
@@ -81,6 +81,8 @@ pub struct Dump {
     pub sources: Vec<SourceKey>,
     /// `GUARDED`.
     pub guarded: Vec<GuardedKey>,
+    /// `CONFIGURED`. Earlier builds have left none.
+    pub configured: Vec<ListedKey>,
 }
 
 /// A state taken over from the maps.
@@ -121,6 +123,7 @@ impl State {
         adoption.groups(dump);
         let lists = adoption.lists(dump);
         adoption.fdb(dump, lists);
+        adoption.configured(dump);
         adoption.hosts(dump);
         adoption.flood(dump);
         adoption.unused_peers(dump);
@@ -204,6 +207,7 @@ impl Adoption {
         let names: HashMap<PortSlot, PortName> = dump.port_names.iter().copied().collect();
         let mut index: Vec<_> = dump.port_index.clone();
         index.sort_unstable_by_key(|(key, _)| (key.ifindex, key.vlan));
+        let numbers: HashSet<u32> = index.iter().map(|(key, _)| key.ifindex).collect();
         for (key, slot) in index {
             let pod = pods
                 .get(&slot)
@@ -220,7 +224,18 @@ impl Adoption {
                 name: name.map(PortName::as_str),
                 attached: dump.attached.get(&ifindex).copied(),
             };
-            let facts = match was.find(links) {
+            // Of two by one name, the one with the number is it.
+            let is_taken = |facts: &LinkFacts| {
+                let number = facts.ifindex.get();
+                facts.ifindex != ifindex && numbers.contains(&number)
+            };
+            let found = was.find(links).and_then(|facts| {
+                if is_taken(facts) {
+                    return Err(format!("{} is a port by another number", facts.name));
+                }
+                Ok(facts)
+            });
+            let facts = match found {
                 Ok(facts) => facts,
                 Err(why) => {
                     let vni = self.state.segments.vni(pod.segment);
@@ -230,6 +245,15 @@ impl Adoption {
                     continue;
                 }
             };
+            let mut pod = pod;
+            if facts.ifindex != ifindex {
+                // It was made anew meanwhile.
+                pod.ifindex = facts.ifindex.get();
+                self.early.push(Write::PortIndex(key, None));
+                self.early.push(Write::Port(slot, pod));
+                let key = PortKey::new(pod.ifindex, pod.vlan);
+                self.early.push(Write::PortIndex(key, Some(slot)));
+            }
             self.state.ports.adopt(slot, pod, facts);
             let text = PortName::new(&facts.name);
             if name != Some(&text) {

@@ -6,7 +6,7 @@ use vtep_common::abi::{
     id::{PortSlot, SegmentId},
 };
 
-use super::{address, limit, neigh, nexthop, peer, refuse, source};
+use super::{address, flood, limit, neigh, nexthop, peer, refuse, source};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -67,6 +67,7 @@ pub(crate) fn set_unicast(
             Entry::static_to(FdbTarget::Peer(peer::acquire(state, ip, &mut out)))
         }
     };
+    let entry = entry.set_by(state.run.author.source);
     set(state, number, mac, entry, 0, &mut out);
     Ok(out)
 }
@@ -153,8 +154,10 @@ pub(crate) fn remove(state: &mut State, number: SegmentId, mac: MacAddr, out: &m
     }
     counted(state, number, None, Some(old), out);
     release_peer(&mut state.peers, old, out);
+    let configured = state.flood.configured(number, mac);
     if let Some((list, remotes)) = state.flood.remove(number, mac) {
         out.write(Write::Flood(list, None));
+        out.writes.extend(flood::unconfigured(list, configured));
         for peer in remotes {
             source::unname(state, number, peer, out);
             peer::release(&mut state.peers, peer, out);

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use vtep_common::abi::{
     addr::MacAddr,
     fdb::FdbTarget,
-    id::{PeerId, SegmentId},
+    flood::ListedKey,
+    id::{ListId, PeerId, SegmentId},
 };
 
 use super::{entry, peer, refuse, source};
 use crate::{
     control::{
         effect::{Effect, Write},
-        record::{entry::Entry, flood::FloodLists, ports::Ports},
+        record::{author::is_configured, entry::Entry, flood::FloodLists, ports::Ports},
         state::State,
     },
     model::Refusal,
@@ -68,7 +69,28 @@ pub(crate) fn push(
 ) {
     source::name(state, number, peer, out);
     state.flood.push(number, mac, peer);
+    claim(state, number, mac, peer, out);
     write(&state.flood, &state.ports, number, mac, out);
+}
+
+/// Says that a peer on a list was put there by whom the change is made for.
+fn claim(state: &mut State, number: SegmentId, mac: MacAddr, peer: PeerId, out: &mut Effect) {
+    let source = state.run.author.source;
+    if state.flood.set_source(number, mac, peer, source) {
+        let key = ListedKey::new(state.flood.list_of(number, mac), peer);
+        out.write(Write::Configured(key, is_configured(source)));
+    }
+}
+
+/// Takes away what says that the configuration file put peers on a list.
+pub(crate) fn unconfigured(
+    list: ListId,
+    peers: impl IntoIterator<Item = PeerId>,
+) -> impl Iterator<Item = Write> {
+    let keys = peers
+        .into_iter()
+        .map(move |peer| ListedKey::new(list, peer));
+    keys.map(|key| Write::Configured(key, false))
 }
 
 /// Makes `peer`, which the caller acquired, the only one on the list of `mac`.
@@ -80,10 +102,15 @@ pub(crate) fn set(
     out: &mut Effect,
 ) {
     source::name(state, number, peer, out);
+    let mut configured = state.flood.configured(number, mac);
     let old = state.flood.set(number, mac, peer);
+    claim(state, number, mac, peer, out);
     if old != [peer] {
         write(&state.flood, &state.ports, number, mac, out);
     }
+    configured.remove(&peer);
+    let list = state.flood.list_of(number, mac);
+    out.writes.extend(unconfigured(list, configured));
     for peer in old {
         source::unname(state, number, peer, out);
         peer::release(&mut state.peers, peer, out);
@@ -98,11 +125,15 @@ pub(crate) fn remove(
     goes: impl Fn(PeerId) -> bool,
     out: &mut Effect,
 ) {
+    let configured = state.flood.configured(number, mac);
     let gone = state.flood.take(number, mac, goes);
     if gone.is_empty() {
         return;
     }
     write(&state.flood, &state.ports, number, mac, out);
+    let list = state.flood.list_of(number, mac);
+    let configured = configured.into_iter().filter(|peer| gone.contains(peer));
+    out.writes.extend(unconfigured(list, configured));
     for peer in gone {
         source::unname(state, number, peer, out);
         peer::release(&mut state.peers, peer, out);
@@ -117,7 +148,13 @@ pub(crate) fn append(
     ip: IpAddr,
 ) -> Result<Effect, Refusal> {
     let vni = state.segments.vni(number);
-    if on_list(state, number, mac, ip).is_ok() {
+    if let Ok(peer) = on_list(state, number, mac, ip) {
+        let author = state.run.author;
+        if author.claims && state.flood.source(number, mac, peer) != author.source {
+            let mut out = Effect::default();
+            claim(state, number, mac, peer, &mut out);
+            return Ok(out);
+        }
         return Err(Refusal::conflict(format!(
             "{ip} exists already on the list of {mac} in vni {vni}; see the list with: vtep fdb get {mac} --vni {vni}"
         )));

@@ -29,6 +29,18 @@ impl State {
         })
     }
 
+    /// The name of an interface with ports.
+    #[must_use]
+    pub fn device_name(&self, ifindex: Ifindex) -> Option<String> {
+        self.ports.device(ifindex).map(|device| device.name.clone())
+    }
+
+    /// Whether an interface of this name has ports.
+    #[must_use]
+    pub fn has_device(&self, dev: &str) -> bool {
+        self.ports.device_named(dev).is_some()
+    }
+
     /// Whether an interface has ports.
     #[must_use]
     pub fn has_ports_at(&self, ifindex: Ifindex) -> bool {

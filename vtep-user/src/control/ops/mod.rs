@@ -1,5 +1,6 @@
 //! The changes that a user asks for, one file for each family, and what each of them means for the other rooms.
 
+pub(crate) mod absent;
 pub(crate) mod address;
 pub(crate) mod entry;
 pub(crate) mod fdb;
@@ -16,12 +17,27 @@ pub(crate) mod refuse;
 pub(crate) mod source;
 pub(crate) mod vni;
 
-use super::{effect::Effect, record::facts::Links, state::State};
+use super::{
+    effect::Effect,
+    record::{author::Author, facts::Links},
+    state::State,
+};
 use crate::model::{Op, Refusal};
 
 impl State {
     /// Makes one change, wholly or not at all: a refusal leaves the state as it was.
     pub fn apply(&mut self, op: &Op, links: &dyn Links) -> Result<Effect, Refusal> {
+        self.apply_as(Author::CLI, op, links)
+    }
+
+    /// The same, in the name of another author.
+    pub fn apply_as(
+        &mut self,
+        author: Author,
+        op: &Op,
+        links: &dyn Links,
+    ) -> Result<Effect, Refusal> {
+        self.run.author = author;
         let mut out = self.change(op, links)?;
         entry::forget_unlisted(self, &mut out);
         keep_room_for_a_peer(self, &mut out);
@@ -31,9 +47,11 @@ impl State {
     fn change(&mut self, op: &Op, links: &dyn Links) -> Result<Effect, Refusal> {
         match op {
             Op::VniAdd { vni, spec } => vni::add(self, *vni, spec),
+            Op::VniReplace { vni, spec } => vni::replace(self, *vni, spec),
             Op::VniSet { vni, spec } => vni::set(self, *vni, spec),
-            Op::VniDel { vni } => vni::del(self, *vni),
+            Op::VniDel { vni, options } => vni::del(self, *vni, *options),
             Op::PortAdd(spec) => port::add(self, spec, links),
+            Op::PortReplace(spec) => port::replace(self, spec, links),
             Op::PortSet { dev, change } => port::set(self, dev, change),
             Op::PortDel { dev, part } => port::del(self, dev, part),
             Op::FdbAdd(spec) => fdb::add(self, spec),

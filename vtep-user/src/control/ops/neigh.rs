@@ -60,6 +60,7 @@ pub(crate) fn replace(state: &mut State, spec: &NeighSpec) -> Result<Effect, Ref
     let mut out = Effect::default();
     let neigh = Neigh {
         router: Some(router),
+        source: state.run.author.source,
         ..Neigh::new(mac, NeighOrigin::Static)
     };
     state.run.claims.forget(number, ip);

@@ -24,7 +24,7 @@ use crate::{
         },
         state::State,
     },
-    model::{NexthopDel, NexthopSpec, Prefix, Refusal},
+    model::{NexthopDel, NexthopSpec, Prefix, Refusal, Source},
 };
 
 /// The prefix of a key, if it is one that [`key`] makes.
@@ -96,7 +96,9 @@ pub(crate) fn replace(state: &mut State, spec: &NexthopSpec) -> Result<Effect, R
 
     let mut out = Effect::default();
     let via = via.map(|ip| peer::acquire(state, ip, &mut out));
-    put(state, number, prefix, Some(Nexthop { via, mac }), &mut out);
+    let source = state.run.author.source;
+    let nexthop = Nexthop { via, mac, source };
+    put(state, number, prefix, Some(nexthop), &mut out);
     Ok(out)
 }
 
@@ -217,7 +219,11 @@ fn wanted(state: &State, number: SegmentId, prefix: Prefix) -> Option<NexthopVal
         None => NexthopValue::TRACKS,
     };
     let mac = nexthop.mac.unwrap_or(MacAddr::ZERO);
-    let flags = tracks | port;
+    let configured = match nexthop.source {
+        Source::Config => NexthopValue::CONFIGURED,
+        Source::Cli => 0,
+    };
+    let flags = tracks | port | configured;
     Some(NexthopValue::new(
         target.into(),
         mac,

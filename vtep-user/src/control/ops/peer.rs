@@ -15,6 +15,7 @@ use crate::{
         effect::{Effect, Write},
         record::{
             address::unfit,
+            author,
             limits::Limits,
             locals::Locals,
             peer::{PeerRecord, Resolution},
@@ -22,7 +23,7 @@ use crate::{
         },
         state::State,
     },
-    model::{PeerSpec, Refusal},
+    model::{PeerSpec, Refusal, Source},
 };
 
 impl State {
@@ -183,10 +184,18 @@ pub(crate) fn set(state: &mut State, ip: IpAddr, spec: &PeerSpec) -> Result<Effe
             "peer {ip} is reached over IPv4, where the outer checksum is always zero; --csum6 is for IPv6 peers"
         )));
     }
+    let configured = author::is_configured(state.run.author.source);
     out.writes = rewrite(state, number, |peer| {
         peer.pod.set(Peer::CSUM6_OFF, !csum6);
+        peer.pod.set(Peer::CONFIGURED, configured && !csum6);
     });
     Ok(out)
+}
+
+/// Who said how a peer is sent to, if anybody did.
+pub(crate) fn source(peer: &PeerRecord) -> Option<Source> {
+    let said = peer.pod.has(Peer::CSUM6_OFF);
+    said.then(|| author::source(peer.pod.has(Peer::CONFIGURED)))
 }
 
 /// Changes a peer, and says what is to be written if that changed its record.

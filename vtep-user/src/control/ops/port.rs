@@ -10,7 +10,7 @@ use vtep_common::abi::{
 };
 
 use super::{
-    address, entry, find, flood, limit, link,
+    absent, address, entry, find, flood, limit, link,
     rate::{self, Rates},
     refuse,
 };
@@ -19,6 +19,7 @@ use crate::{
         effect::{Attachment, Effect, Write},
         learn::{age, announce},
         record::{
+            author::{self, Author},
             entry::Entry,
             facts::{LinkFacts, Links, ReservedFor},
             ports::{Device, take_facts},
@@ -28,7 +29,7 @@ use crate::{
     },
     model::{
         FrameRate, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow, PortSpec,
-        Refusal, VlanId,
+        PortState, Refusal, Source, VlanId,
     },
 };
 
@@ -56,7 +57,65 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         router: port.has(Port::ROUTER),
         over_limit: over_limit(port),
         bum_rate: (rates.bum != FrameRate::OFF).then_some(rates.bum),
+        source: source(port),
+        state: PortState::Attached,
     }
+}
+
+/// Who made it.
+fn source(port: &Port) -> Source {
+    author::source(port.has(Port::CONFIGURED))
+}
+
+/// The port as somebody would ask for it, what is the default left out, and who made it.
+pub(crate) fn spec(state: &State, slot: PortSlot) -> (PortSpec, Source) {
+    let port = &state.ports[slot];
+    let vlan = VlanId::new(port.vlan);
+    let (guard, over_limit) = (guard(port), over_limit(port));
+    let hook = settings::hook(port.hook);
+    let macs = state.fdb.static_behind(slot);
+    let spec = PortSpec {
+        dev: state.ports.device_name(slot).to_owned(),
+        vni: state.segments.vni(port.segment),
+        vlan,
+        hook: (hook != PortHook::Auto).then_some(hook),
+        macs: macs
+            .filter(|&mac| has_as_its_own(state, slot, mac))
+            .collect(),
+        ips: state.addresses.of(slot).iter().copied().collect(),
+        max_macs: (port.max_macs != 0).then_some(port.max_macs),
+        isolated: port.has(Port::ISOLATED).then_some(true),
+        guard: (guard != PortGuard::Off).then_some(guard),
+        router: port.has(Port::ROUTER).then_some(true),
+        over_limit: (over_limit != OverLimit::Drop).then_some(over_limit),
+        bum_rate: Some(Rates::of(&state.rates, slot).bum)
+            .filter(|rate| *rate != FrameRate::BUM_DEFAULT),
+        wait: false,
+    };
+    (spec, source(port))
+}
+
+/// True if a static MAC behind a port is one of its settings, and no entry of its own that names the port. It is one if it has the
+/// port's source, if nothing else can name the port, or if the port's guard has none else.
+pub(crate) fn has_as_its_own(state: &State, slot: PortSlot, mac: MacAddr) -> bool {
+    let port = &state.ports[slot];
+    let source = source(port);
+    let same = |mac| {
+        let entry = state.fdb.get(port.segment, mac);
+        entry.is_some_and(|entry| entry.source() == source)
+    };
+    if same(mac) {
+        return true;
+    }
+    let device = state.ports.device(Ifindex::new(port.ifindex));
+    let in_vni = device.into_iter().flat_map(Device::ports);
+    let first = in_vni
+        .map(|(_, other)| other)
+        .filter(|&other| state.ports[other].segment == port.segment)
+        .count();
+    let can_be_named = port.vlan == 0 || first == 1;
+    let guarded = guard(port) != PortGuard::Off;
+    !can_be_named || guarded && !state.fdb.static_behind(slot).any(same)
 }
 
 /// Which frames it takes.
@@ -128,22 +187,6 @@ fn unicast_macs(macs: &[MacAddr]) -> Result<BTreeSet<MacAddr>, Refusal> {
         .collect()
 }
 
-impl State {
-    /// Takes away the ports of an interface that is gone.
-    pub fn link_gone(&mut self, ifindex: Ifindex) -> Effect {
-        let mut out = Effect::default();
-        let device = self.ports.device(ifindex).into_iter();
-        let slots: Vec<_> = device
-            .flat_map(Device::ports)
-            .map(|(_, slot)| slot)
-            .collect();
-        for slot in slots {
-            remove(self, slot, &mut out);
-        }
-        out
-    }
-}
-
 pub(crate) fn add(
     state: &mut State,
     spec: &PortSpec,
@@ -162,38 +205,21 @@ pub(crate) fn add(
         router,
         over_limit: wanted_over_limit,
         bum_rate,
+        wait,
     } = spec;
-    let facts = links.link(dev).ok_or_else(|| {
-        Refusal::not_found(format!(
-            "interface {dev} does not exist; create it with: ip tuntap add dev {dev} mode tap"
-        ))
-    })?;
+    let Some(facts) = links.link(dev) else {
+        if *wait || state.run.author.source == Source::Config {
+            return absent::add(state, spec);
+        }
+        return Err(Refusal::not_found(format!(
+            "interface {dev} does not exist; create it with: ip tuntap add dev {dev} mode tap, or have the port wait for it with: --wait"
+        )));
+    };
     let number = find::segment(&state.segments, *vni)?;
     check_not_reserved(state, &facts)?;
     let (ifindex, name) = (facts.ifindex, facts.name.clone());
+    check_free(state, ifindex, spec)?;
     let device = state.ports.device(ifindex);
-    if let Some(slot) = device.and_then(|device| device.port(vlan_number(*vlan))) {
-        return Err(Refusal::conflict(format!(
-            "port {} is already in vni {}; remove it first with: vtep port del {dev}{}",
-            refuse::port_name(dev, *vlan),
-            state.segments.vni(state.ports[slot].segment),
-            refuse::vlan_option(*vlan)
-        )));
-    }
-    if let (Some(device), Some(hook)) = (device, *hook)
-        && device.hook != hook
-    {
-        return Err(Refusal::conflict(format!(
-            "port {dev} has hook {} for all its VLANs; leave --hook out, or change it first with: vtep port set {dev} --hook {hook}",
-            device.hook
-        )));
-    }
-    if state.ports.len() >= state.limits.ports {
-        return Err(Refusal::full(format!(
-            "the port table is full ({} ports); remove one with: vtep port del DEV",
-            state.limits.ports
-        )));
-    }
     flood::check_rooms(state, number)?;
     let max_macs = max_macs.unwrap_or(0);
     let macs = unicast_macs(macs)?;
@@ -214,6 +240,8 @@ pub(crate) fn add(
         max_macs,
         ..Port::default()
     };
+    let source = state.run.author.source;
+    port.set(Port::CONFIGURED, author::is_configured(source));
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);
     port.set(Port::ISOLATED, isolated.unwrap_or(false));
@@ -256,10 +284,113 @@ pub(crate) fn add(
     limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
     let key = PortKey::new(port.ifindex, port.vlan);
     out.write(Write::PortIndex(key, Some(slot)));
+    absent::has_come(state, spec, &mut out);
     Ok(out)
 }
 
+/// Refuses if there is such a port already, if its interface has another hook, or if there is no room.
+fn check_free(state: &State, ifindex: Ifindex, spec: &PortSpec) -> Result<(), Refusal> {
+    let PortSpec {
+        dev, vlan, hook, ..
+    } = spec;
+    let device = state.ports.device(ifindex);
+    if let Some(slot) = device.and_then(|device| device.port(vlan_number(*vlan))) {
+        return Err(Refusal::conflict(format!(
+            "port {} is already in vni {}; remove it first with: vtep port del {dev}{}",
+            refuse::port_name(dev, *vlan),
+            state.segments.vni(state.ports[slot].segment),
+            refuse::vlan_option(*vlan)
+        )));
+    }
+    if let (Some(device), Some(hook)) = (device, *hook)
+        && device.hook != hook
+    {
+        return Err(Refusal::conflict(format!(
+            "port {dev} has hook {} for all its VLANs; leave --hook out, or change it first with: vtep port set {dev} --hook {hook}",
+            device.hook
+        )));
+    }
+    if state.ports.len() >= state.limits.ports {
+        return Err(Refusal::full(format!(
+            "the port table is full ({} ports); remove one with: vtep port del DEV",
+            state.limits.ports
+        )));
+    }
+    Ok(())
+}
+
+/// Makes a port, or gives the one that there is the settings of a new one.
+pub(crate) fn replace(
+    state: &mut State,
+    spec: &PortSpec,
+    links: &dyn Links,
+) -> Result<Effect, Refusal> {
+    let PortSpec {
+        dev,
+        vni,
+        vlan,
+        hook,
+        macs,
+        ips,
+        max_macs,
+        isolated,
+        guard,
+        router,
+        over_limit,
+        bum_rate,
+        wait: _,
+    } = spec;
+    let known = state.ports.device_named(dev);
+    let known = known.and_then(|(_, device)| device.port(vlan_number(*vlan)));
+    if known.is_none() {
+        if links.link(dev).is_none() && state.run.absent.remove(dev, *vlan).is_some() {
+            return absent::add(state, spec);
+        }
+        return add(state, spec, links);
+    }
+    let change = PortChange {
+        vlan: *vlan,
+        vni: Some(*vni),
+        hook: Some(hook.unwrap_or(PortHook::Auto)),
+        macs: Some(macs.clone()),
+        ips: Some(ips.clone()),
+        max_macs: Some(max_macs.unwrap_or(0)),
+        isolated: Some(isolated.unwrap_or(false)),
+        guard: Some(guard.unwrap_or(PortGuard::Off)),
+        router: Some(router.unwrap_or(false)),
+        over_limit: Some(over_limit.unwrap_or(OverLimit::Drop)),
+        bum_rate: Some(bum_rate.unwrap_or(FrameRate::BUM_DEFAULT)),
+    };
+    state.run.author.claims = true;
+    change_port(state, dev, &change, Others::Go)
+}
+
+/// What becomes of the MACs that others put behind a port, where it gets new ones.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Stay,
+    Go,
+}
+
 pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {
+    if state.run.absent.get(dev, change.vlan).is_some() {
+        return absent::set(state, dev, change);
+    }
+    // Whoever claims the port leaves alone what others have put behind it.
+    let others = if state.run.author.claims {
+        Others::Stay
+    } else {
+        Others::Go
+    };
+    change_port(state, dev, change, others)
+}
+
+fn change_port(
+    state: &mut State,
+    dev: &str,
+    change: &PortChange,
+    others: Others,
+) -> Result<Effect, Refusal> {
     let PortChange {
         vlan,
         vni,
@@ -289,8 +420,10 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
     if moves {
         flood::check_rooms(state, number)?;
     }
-    let macs = match macs {
-        Some(macs) => unicast_macs(macs)?,
+    let given = macs.as_ref().map(|macs| unicast_macs(macs)).transpose()?;
+    let macs = match &given {
+        Some(macs) if others == Others::Stay && !moves => macs | &others_behind(state, slot),
+        Some(macs) => macs.clone(),
         None => old_macs.clone(),
     };
     let max_macs = max_macs.unwrap_or(old.max_macs);
@@ -305,6 +438,8 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
         max_macs,
         ..old
     };
+    let source = state.run.author.source_of(source(&old));
+    port.set(Port::CONFIGURED, author::is_configured(source));
     port.set(Port::ISOLATED, isolated.unwrap_or(old.has(Port::ISOLATED)));
     let new_guard = wanted_guard.unwrap_or_else(|| guard(&old));
     set_guard(&mut port, new_guard);
@@ -316,6 +451,9 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
     let rates = old_rates.with(*bum_rate);
 
     let mut out = Effect::default();
+    if !moves {
+        claim_macs(state, slot, given.as_ref(), &old_macs, &mut out);
+    }
     if moves {
         leave_vni(state, slot, &mut out);
     } else {
@@ -362,8 +500,46 @@ pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<E
     Ok(out)
 }
 
+/// The static MACs behind a port that are entries of their own.
+pub(crate) fn others_behind(state: &State, slot: PortSlot) -> BTreeSet<MacAddr> {
+    let macs = state.fdb.static_behind(slot);
+    macs.filter(|&mac| !has_as_its_own(state, slot, mac))
+        .collect()
+}
+
+/// Makes MACs behind a port those of whoever claims it: those that are given, or all that are its own.
+fn claim_macs(
+    state: &mut State,
+    slot: PortSlot,
+    given: Option<&BTreeSet<MacAddr>>,
+    old: &BTreeSet<MacAddr>,
+    out: &mut Effect,
+) {
+    let Author { source, claims } = state.run.author;
+    if !claims {
+        return;
+    }
+    let number = state.ports[slot].segment;
+    let claimed: Vec<MacAddr> = if let Some(given) = given {
+        given.intersection(old).copied().collect()
+    } else {
+        let own = |mac: &&MacAddr| has_as_its_own(state, slot, **mac);
+        old.iter().filter(own).copied().collect()
+    };
+    for mac in claimed {
+        let entry = Entry::static_to(FdbTarget::Port(slot)).set_by(source);
+        if state.fdb.get(number, mac) != Some(entry) {
+            entry::set(state, number, mac, entry, 0, out);
+        }
+    }
+}
+
 /// Takes ports away with the FDB entries behind them; the interface is let go with the last.
 pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effect, Refusal> {
+    let forgotten = absent::forget(state, dev, part);
+    if forgotten != 0 && state.ports.device_named(dev).is_none() {
+        return Ok(Effect::default());
+    }
     let (_, device) = find::device(&state.ports, dev)?;
     let number = part
         .vni
@@ -371,12 +547,16 @@ pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effec
         .transpose()?;
     let slots: Vec<_> = device
         .ports()
+        .filter(|&(at, _)| at == 0 || !part.untagged)
         .filter(|&(at, slot)| {
             part.vlan.is_none_or(|vlan| at == vlan.get())
                 && number.is_none_or(|number| state.ports[slot].segment == number)
         })
         .map(|(_, slot)| slot)
         .collect();
+    if slots.is_empty() && forgotten != 0 {
+        return Ok(Effect::default());
+    }
     if slots.is_empty() {
         let known = device.vlans();
         return Err(match *part {
@@ -482,14 +662,12 @@ fn add_hosts(
         }
     }
     for &mac in &macs {
-        entry::set(
-            state,
-            number,
-            mac,
-            Entry::static_to(FdbTarget::Port(slot)),
-            0,
-            out,
-        );
+        // What is there already stays whose it was.
+        let known = state.fdb.get(number, mac);
+        let known = known.filter(|known| known.is_static() && known.port() == Some(slot));
+        let source = known.map_or(state.run.author.source, Entry::source);
+        let entry = Entry::static_to(FdbTarget::Port(slot)).set_by(source);
+        entry::set(state, number, mac, entry, 0, out);
     }
     address::set(state, slot, ips, out);
     for mac in macs {

@@ -2,17 +2,17 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::{addr::MacAddr, id::SegmentId, segment::Segment};
+use vtep_common::abi::{addr::MacAddr, id::SegmentId, neigh::NeighOrigin, segment::Segment};
 
 use super::{entry, find, flood, limit, link, neigh, peer, port, rate, source};
 use crate::{
     control::{
         effect::{Effect, Write},
         learn::age,
-        record::{entry::key, hosts, nexthops, settings},
+        record::{author, entry::key, hosts, nexthops, settings},
         state::State,
     },
-    model::{Refusal, Vni, VniSpec},
+    model::{Refusal, Vni, VniDelete, VniSpec},
 };
 
 pub(crate) fn add(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect, Refusal> {
@@ -27,7 +27,9 @@ pub(crate) fn add(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect,
             state.limits.segments
         )));
     }
-    let pod = settings::new(vni, spec)?;
+    let mut pod = settings::new(vni, spec)?;
+    let source = state.run.author.source;
+    pod.set(Segment::CONFIGURED, author::is_configured(source));
     let group = settings::group(&pod);
     check_group(state, group)?;
 
@@ -61,10 +63,32 @@ fn set_group(state: &mut State, number: SegmentId, group: Option<IpAddr>, out: &
     }
 }
 
+/// Makes a VNI, or gives the one that there is the settings of a new one.
+pub(crate) fn replace(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect, Refusal> {
+    let Some(number) = state.segments.number_of(vni) else {
+        return add(state, vni, spec);
+    };
+    let mut new = settings::new(vni, spec)?;
+    let old = &state.segments[number];
+    for kept in [Segment::NEXTHOPS, Segment::FULL] {
+        new.set(kept, old.has(kept));
+    }
+    let source = state.run.author.source;
+    new.set(Segment::CONFIGURED, author::is_configured(source));
+    change(state, number, new)
+}
+
 pub(crate) fn set(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect, Refusal> {
     let number = find::segment(&state.segments, vni)?;
     let old = state.segments[number];
-    let new = settings::changed(&old, spec)?;
+    let mut new = settings::changed(&old, spec)?;
+    let source = state.run.author.source_of(settings::source(&old));
+    new.set(Segment::CONFIGURED, author::is_configured(source));
+    change(state, number, new)
+}
+
+fn change(state: &mut State, number: SegmentId, new: Segment) -> Result<Effect, Refusal> {
+    let old = state.segments[number];
     let group = settings::group(&new);
     if group != settings::group(&old) {
         check_group(state, group)?;
@@ -94,13 +118,55 @@ pub(crate) fn set(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect,
     Ok(out)
 }
 
+/// Refuses to delete a VNI that has something which the user set.
+fn check_empty(state: &State, vni: Vni, number: SegmentId) -> Result<(), Refusal> {
+    let lists = state.flood.macs(number).into_iter().chain([MacAddr::ZERO]);
+    let remotes: usize = lists
+        .map(|mac| state.flood.remotes(number, mac).len())
+        .sum();
+    let fdb = state.fdb.entries(number);
+    let fdb = fdb.filter(|(_, entry)| entry.is_static() && !entry.is_list());
+    let neighs = state.hosts.entries(number);
+    let neighs = neighs.filter(|(_, neigh)| neigh.origin == NeighOrigin::Static);
+    let nexthops = state.nexthops.routes(number);
+    let nexthops = nexthops.filter(|(prefix, _)| state.nexthops.get(number, *prefix).is_some());
+    let has: Vec<String> = [
+        (
+            state.ports.flooded(number).len() + state.run.absent.count_in(vni),
+            "port",
+            "ports",
+        ),
+        (remotes, "remote VTEP", "remote VTEPs"),
+        (
+            fdb.count() + neighs.count() + nexthops.count(),
+            "static entry",
+            "static entries",
+        ),
+    ]
+    .into_iter()
+    .filter(|(count, ..)| *count != 0)
+    .map(|(count, one, many)| format!("{count} {}", if count == 1 { one } else { many }))
+    .collect();
+    if has.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::conflict(format!(
+        "vni {vni} has {}; remove them first, or delete it with all that it has: vtep vni del {vni} --force",
+        has.join(", ")
+    )))
+}
+
 /// Deletes a VNI with its ports, FDB entries and flood list, as `ip link del` does with a `vxlan` device.
 ///
 /// Its VNI goes first, so that a daemon that is killed on the way leaves a segment without one, which the next daemon
 /// clears away.
-pub(crate) fn del(state: &mut State, vni: Vni) -> Result<Effect, Refusal> {
+pub(crate) fn del(state: &mut State, vni: Vni, options: VniDelete) -> Result<Effect, Refusal> {
     let number = find::segment(&state.segments, vni)?;
+    if !options.force {
+        check_empty(state, vni, number)?;
+    }
     let mut out = Effect::default();
+    state.run.absent.forget(|port| port.spec.vni == vni);
     out.write(Write::Vni(vni.get(), None));
 
     let slots: Vec<_> = state.ports.flooded(number).iter().copied().collect();
@@ -123,6 +189,11 @@ pub(crate) fn del(state: &mut State, vni: Vni) -> Result<Effect, Refusal> {
         .extend(macs.map(|mac| Write::Fdb(key(number, mac), None)));
     if !slots.is_empty() || state.flood.targets(number).next().is_some() {
         out.write(Write::Flood(number.into(), None));
+    }
+    for mac in state.flood.macs(number).into_iter().chain([MacAddr::ZERO]) {
+        let list = state.flood.list_of(number, mac);
+        let configured = state.flood.configured(number, mac);
+        out.writes.extend(flood::unconfigured(list, configured));
     }
     let (lists, targets) = state.flood.remove_segment(number);
     for list in lists {

@@ -7,8 +7,8 @@ use vtep_common::abi::{
     origin::Origin,
 };
 
-use super::{ignored::Ignored, queue::NEVER};
-use crate::model::EntryState;
+use super::{author, ignored::Ignored, queue::NEVER};
+use crate::model::{EntryState, Source};
 
 /// An FDB entry. There can be millions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,24 @@ impl Entry {
         Self::of(FdbValue::learned(target, 0))
     }
 
+    /// The same, of this source.
+    pub(crate) fn set_by(self, source: Source) -> Self {
+        let configured = author::is_configured(source);
+        let value = FdbValue {
+            configured,
+            ..self.pod(0)
+        };
+        Self {
+            word: lower_half(value.word()),
+            ..self
+        }
+    }
+
+    /// Who set it, of an entry that was set.
+    pub(crate) fn source(self) -> Source {
+        author::source(self.in_map().is_configured())
+    }
+
     fn of(pod: FdbValue) -> Self {
         Self {
             due: Ignored(NEVER),
@@ -49,7 +67,12 @@ impl Entry {
             return None;
         }
         let frozen = pod.frozen && ages;
-        Some(Self::of(FdbValue { frozen, ..*pod }))
+        let configured = pod.configured && pod.origin.is_static();
+        Some(Self::of(FdbValue {
+            frozen,
+            configured,
+            ..*pod
+        }))
     }
 
     /// Its word in the map, without the stamp.

@@ -11,7 +11,8 @@ use vtep_common::abi::{
     map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
 };
 
-use super::{numbered::Numbered, slots::Slots};
+use super::{author, numbered::Numbered, slots::Slots};
+use crate::model::Source;
 
 /// Which of the lists that are no VNI's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +48,26 @@ impl From<GroupList> for u32 {
 struct Group {
     /// Its list.
     number: GroupList,
-    /// Numbers of its peers.
-    remotes: Vec<PeerId>,
+    /// Its peers.
+    remotes: Remotes,
+}
+
+/// The peers on a list.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Remotes {
+    /// Their numbers.
+    peers: Vec<PeerId>,
+    /// Those of them that the configuration file put there.
+    configured: BTreeSet<PeerId>,
+}
+
+impl From<Vec<PeerId>> for Remotes {
+    fn from(peers: Vec<PeerId>) -> Self {
+        Self {
+            peers,
+            configured: BTreeSet::new(),
+        }
+    }
 }
 
 impl Group {
@@ -63,8 +82,8 @@ impl Group {
 struct Lists {
     /// Number of the peer that is its multicast group.
     multicast: Option<PeerId>,
-    /// Numbers of the peers on its own list.
-    remotes: Vec<PeerId>,
+    /// The peers on its own list.
+    remotes: Remotes,
     /// The multicast MACs with VTEPs of their own; each has an entry in the FDB too.
     groups: BTreeMap<MacAddr, Group>,
 }
@@ -104,17 +123,47 @@ impl FloodLists {
 
     /// The peers on the list of `mac`.
     pub(crate) fn remotes(&self, number: SegmentId, mac: MacAddr) -> &[PeerId] {
-        let Some(lists) = self.segments.get(number) else {
-            return &[];
-        };
-        if mac.is_zero() {
-            return &lists.remotes;
-        }
-        let group = lists.groups.get(&mac);
-        group.map_or(&[], |group| group.remotes.as_slice())
+        let list = self.list(number, mac);
+        list.map_or(&[], |list| list.peers.as_slice())
     }
 
-    fn remotes_mut(&mut self, number: SegmentId, mac: MacAddr) -> &mut Vec<PeerId> {
+    /// Of these, those that the configuration file put there.
+    pub(crate) fn configured(&self, number: SegmentId, mac: MacAddr) -> BTreeSet<PeerId> {
+        let list = self.list(number, mac);
+        list.map_or_else(BTreeSet::new, |list| list.configured.clone())
+    }
+
+    /// Who put a peer on the list of `mac`.
+    pub(crate) fn source(&self, number: SegmentId, mac: MacAddr, peer: PeerId) -> Source {
+        let list = self.list(number, mac);
+        author::source(list.is_some_and(|list| list.configured.contains(&peer)))
+    }
+
+    /// Says who put a peer on the list of `mac`; true if that is news.
+    pub(crate) fn set_source(
+        &mut self,
+        number: SegmentId,
+        mac: MacAddr,
+        peer: PeerId,
+        source: Source,
+    ) -> bool {
+        let configured = &mut self.remotes_mut(number, mac).configured;
+        if author::is_configured(source) {
+            configured.insert(peer)
+        } else {
+            configured.remove(&peer)
+        }
+    }
+
+    fn list(&self, number: SegmentId, mac: MacAddr) -> Option<&Remotes> {
+        let lists = self.segments.get(number)?;
+        if mac.is_zero() {
+            return Some(&lists.remotes);
+        }
+        lists.groups.get(&mac).map(|group| &group.remotes)
+    }
+
+    fn remotes_mut(&mut self, number: SegmentId, mac: MacAddr) -> &mut Remotes {
         let lists = self.segments.at(number);
         if mac.is_zero() {
             return &mut lists.remotes;
@@ -200,7 +249,7 @@ impl FloodLists {
     ) -> ListId {
         let group = Group {
             number: own,
-            remotes,
+            remotes: remotes.into(),
         };
         let list = group.list();
         self.segments.at(number).groups.insert(mac, group);
@@ -215,17 +264,19 @@ impl FloodLists {
     ) -> Option<(ListId, Vec<PeerId>)> {
         let group = self.segments.at(number).groups.remove(&mac)?;
         self.numbers.remove(group.number);
-        Some((group.list(), group.remotes))
+        Some((group.list(), group.remotes.peers))
     }
 
     /// Puts a peer on the list of `mac`.
     pub(crate) fn push(&mut self, number: SegmentId, mac: MacAddr, peer: PeerId) {
-        self.remotes_mut(number, mac).push(peer);
+        self.remotes_mut(number, mac).peers.push(peer);
     }
 
     /// Makes `peer` the only one on the list of `mac`. Returns those so far.
     pub(crate) fn set(&mut self, number: SegmentId, mac: MacAddr, peer: PeerId) -> Vec<PeerId> {
-        std::mem::replace(self.remotes_mut(number, mac), vec![peer])
+        let list = self.remotes_mut(number, mac);
+        list.configured.retain(|other| *other == peer);
+        std::mem::replace(&mut list.peers, vec![peer])
     }
 
     /// Takes those peers off the list of `mac` that `goes` says, and returns them.
@@ -235,9 +286,10 @@ impl FloodLists {
         mac: MacAddr,
         goes: impl Fn(PeerId) -> bool,
     ) -> Vec<PeerId> {
-        let remotes = self.remotes_mut(number, mac);
-        let (gone, kept) = remotes.drain(..).partition(|&peer| goes(peer));
-        *remotes = kept;
+        let list = self.remotes_mut(number, mac);
+        let (gone, kept) = list.peers.drain(..).partition(|&peer| goes(peer));
+        list.peers = kept;
+        list.configured.retain(|&peer| !goes(peer));
         gone
     }
 
@@ -254,9 +306,9 @@ impl FloodLists {
         for group in groups.into_values() {
             self.numbers.remove(group.number);
             numbers.push(group.list());
-            peers.extend(group.remotes);
+            peers.extend(group.remotes.peers);
         }
-        peers.extend(remotes);
+        peers.extend(remotes.peers);
         (numbers, peers)
     }
 }

@@ -12,6 +12,7 @@ use vtep_common::abi::{
 };
 
 use super::{hash::Map, ignored::Ignored, numbered::Numbered};
+use crate::model::Source;
 
 /// Where a host is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub(crate) struct Neigh {
     pub(crate) mac: MacAddr,
     /// Who said so.
     pub(crate) origin: NeighOrigin,
+    /// Who set it, of an entry that was set.
+    pub(crate) source: Source,
     /// Whether it is a router, if that is known: without it, nobody is answered for an IPv6 host.
     pub(crate) router: Option<bool>,
     /// Slot of the port that has the address, or at which it was snooped.
@@ -36,6 +39,7 @@ impl Neigh {
         Self {
             mac,
             origin,
+            source: Source::Cli,
             router: Some(false),
             port: None,
             last_snooped: Ignored::default(),
@@ -61,7 +65,11 @@ impl Neigh {
             Some(false) => 0,
             None => NeighValue::ROUTER_UNKNOWN,
         };
-        NeighValue::new(self.mac, self.origin, port, flags)
+        let configured = match self.source {
+            Source::Config => NeighValue::CONFIGURED,
+            Source::Cli => 0,
+        };
+        NeighValue::new(self.mac, self.origin, port, flags | configured)
     }
 }
 

@@ -12,12 +12,14 @@ use vtep_common::abi::{
 };
 
 use super::numbered::Numbered;
-use crate::model::Prefix;
+use crate::model::{Prefix, Source};
 
 /// Where the slot of the port that has the address too, plus one, stands in the flags.
 pub(crate) const PORT_SHIFT: u16 = 1;
 const _: () = assert!(NexthopValue::TRACKS < 1 << PORT_SHIFT);
-const _: () = assert!(vtep_common::abi::map::MAX_PORTS < 1 << (16 - PORT_SHIFT));
+/// The bits of it, before they are shifted.
+const PORT_MASK: u16 = (NexthopValue::CONFIGURED - 1) >> PORT_SHIFT;
+const _: () = assert!(vtep_common::abi::map::MAX_PORTS < PORT_MASK as u32);
 
 /// An entry of the user's. At least one of these is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +28,8 @@ pub(crate) struct Nexthop {
     pub(crate) via: Option<PeerId>,
     /// The inner destination MAC.
     pub(crate) mac: Option<MacAddr>,
+    /// Who set it.
+    pub(crate) source: Source,
 }
 
 impl Nexthop {
@@ -53,7 +57,7 @@ pub(crate) fn key(number: SegmentId, prefix: Prefix) -> (u32, NexthopKey) {
 
 /// The slot of the port that has the address too, from the flags of an entry of the user's.
 pub(crate) fn port_of(value: &NexthopValue) -> Option<PortSlot> {
-    let slot = u32::from(value.flags >> PORT_SHIFT).checked_sub(1);
+    let slot = u32::from((value.flags >> PORT_SHIFT) & PORT_MASK).checked_sub(1);
     slot.map(PortSlot::new)
 }
 

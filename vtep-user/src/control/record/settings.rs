@@ -4,9 +4,10 @@ use std::{net::IpAddr, num::NonZeroU8};
 
 use vtep_common::abi::{addr::VtepAddr, segment::Segment};
 
+use super::author;
 use crate::model::{
     Df, Flood, InnerVlan, L2cp, Mode, OrInherit, OverLimit, PortHook, PortRange, Refusal, Reserved,
-    Sources, Tos, Ttl, Vni, VniRow, VniSpec,
+    Source, Sources, Tos, Ttl, Vni, VniRow, VniSpec,
 };
 
 /// Outer TTL of a new VNI, and of frames without an inner one to inherit.
@@ -201,6 +202,100 @@ pub(crate) fn row(pod: &Segment, vni: Vni, ports: Vec<String>, remotes: Vec<IpAd
         } else {
             L2cp::Drop
         },
+        source: source(pod),
+    }
+}
+
+/// Who made a VNI.
+pub(crate) const fn source(pod: &Segment) -> Source {
+    author::source(pod.flags & Segment::CONFIGURED != 0)
+}
+
+/// The settings of a VNI, those left out that a new one has anyway.
+pub(crate) fn minimal(pod: &Segment) -> VniSpec {
+    let mode = mode(pod);
+    let named = VniSpec {
+        mode: (mode != Mode::Flood).then_some(mode),
+        group: group(pod).filter(|_| mode == Mode::Multicast),
+        ..VniSpec::default()
+    };
+    let vni = Vni::new(pod.vni).unwrap_or(Vni::ZERO);
+    let plain = new(vni, &named).unwrap_or_default();
+    VniSpec {
+        mode: named.mode,
+        group: named.group,
+        ..difference(&plain, pod)
+    }
+}
+
+/// What has to be given of a VNI with the settings `old` to get the settings `new`.
+pub(crate) fn between(vni: Vni, old: &VniSpec, new: &VniSpec) -> VniSpec {
+    let pod = |spec| self::new(vni, spec).unwrap_or_default();
+    let (old, new) = (pod(old), pod(new));
+    if mode(&old) == mode(&new) {
+        return difference(&old, &new);
+    }
+    let named = VniSpec {
+        mode: Some(mode(&new)),
+        group: group(&new).filter(|_| mode(&new) == Mode::Multicast),
+        ..VniSpec::default()
+    };
+    let plain = changed(&old, &named).unwrap_or_default();
+    VniSpec {
+        mode: named.mode,
+        group: named.group,
+        ..difference(&plain, &new)
+    }
+}
+
+/// Each setting but the mode that two VNIs do not share, as the second has it.
+fn difference(old: &Segment, new: &Segment) -> VniSpec {
+    fn unless_same<T: PartialEq + Copy>(old: T, new: T) -> Option<T> {
+        (old != new).then_some(new)
+    }
+    let row = |pod| row(pod, Vni::ZERO, Vec::new(), Vec::new());
+    let (old, new) = (row(old), row(new));
+    let VniRow {
+        vni: _,
+        mode: _,
+        flood,
+        group,
+        learning,
+        suppress,
+        ageing_s,
+        max_macs,
+        inner_vlan,
+        ports: _,
+        remotes: _,
+        ttl,
+        tos,
+        df,
+        srcport,
+        reserved,
+        over_limit,
+        sources,
+        l2cp,
+        source: _,
+    } = new;
+    let floods = unless_same(old.flood, flood);
+    VniSpec {
+        mode: None,
+        flood: floods,
+        group: group.filter(|_| old.group != group),
+        learning: unless_same(old.learning, learning),
+        suppress: unless_same(old.suppress, suppress),
+        ageing_s: unless_same(old.ageing_s, ageing_s),
+        max_macs: unless_same(old.max_macs, max_macs).map(|most| most.unwrap_or(0)),
+        inner_vlan: unless_same(old.inner_vlan, inner_vlan),
+        ttl: unless_same(old.ttl, ttl),
+        tos: unless_same(old.tos, tos),
+        df: unless_same(old.df, df),
+        srcport: unless_same(old.srcport, srcport),
+        reserved: unless_same(old.reserved, reserved),
+        over_limit: unless_same(old.over_limit, over_limit),
+        // A way of flooding may bring its own.
+        sources: Some(sources).filter(|_| old.sources != sources || floods.is_some()),
+        l2cp: unless_same(old.l2cp, l2cp),
     }
 }
 

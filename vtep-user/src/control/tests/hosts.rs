@@ -308,7 +308,7 @@ fn a_deleted_vni_takes_its_hosts_along() {
     lab.done(&Op::NeighAdd(neigh("10.0.0.2", A)));
     lab.done(&Op::NexthopAdd(nexthop("10.0.0.3", V2, B)));
     lab.snoop(C, Port(0), "10.0.0.4", 0);
-    lab.done(&Op::VniDel { vni: vni(100) });
+    lab.done(&vni_del(vni(100)));
     assert_eq!((lab.maps.neighs.len(), lab.maps.nexthops.len()), (0, 0));
     let State {
         hosts,
@@ -759,7 +759,7 @@ fn a_contested_host_is_cleared_by_hand() {
     let ops = [
         Op::NeighReplace(neigh(HOST, A)),
         set(|spec| spec.suppress = Some(false)),
-        Op::VniDel { vni: vni(100) },
+        vni_del(vni(100)),
     ];
     for op in ops {
         let mut lab = lab();

@@ -17,13 +17,16 @@ pub(super) use vtep_common::abi::{
 };
 
 use super::{
-    super::{Adopted, Effect, Limits, LinkFacts, ReservedFor, Resolution, Stamps, State, Write},
+    super::{
+        Adopted, Author, Effect, Limits, LinkFacts, ReservedFor, Resolution, Stamps, State, Write,
+    },
     model::Model,
 };
 use crate::control::record::queue::SECOND;
 use crate::model::{
     EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, NeighRow, NeighState, NexthopRow, Op, PeerRow,
-    PortRow, PortSpec, Refusal, Sources, VlanId, Vni, VniRow, VniSpec,
+    PortRow, PortSpec, PortState, Refusal, Source, Sources, VlanId, Vni, VniDelete, VniRow,
+    VniSpec,
 };
 
 pub(super) const UDP_PORT: u16 = 4789;
@@ -35,6 +38,12 @@ pub(super) const UPLINK: Ifindex = Ifindex::new(1);
 pub(super) const TUNNEL: Ifindex = Ifindex::new(2);
 /// Interfaces that exist, `tap0` having number 10.
 pub(super) const TAPS: [&str; 4] = ["tap0", "tap1", "tap2", "tap3"];
+
+/// Deletes a VNI with all that it has.
+pub(super) fn vni_del(vni: Vni) -> Op {
+    let options = VniDelete { force: true };
+    Op::VniDel { vni, options }
+}
 
 /// A clock that stands still, and a map without stamps.
 pub(super) struct NoClock;
@@ -74,6 +83,38 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// The same, whoever set it.
+    pub(super) fn without_sources(mut self) -> Self {
+        for row in &mut self.vnis {
+            row.source = Source::Cli;
+        }
+        for row in &mut self.ports {
+            row.source = Source::Cli;
+        }
+        for row in &mut self.fdb {
+            row.source = None;
+        }
+        for row in &mut self.neighs {
+            row.source = None;
+        }
+        for row in &mut self.nexthops {
+            row.source = None;
+        }
+        self
+    }
+
+    /// The same, whoever put VTEPs on lists: that stands in a map of its own.
+    pub(super) fn without_sources_of_lists(mut self) -> Self {
+        for row in &mut self.fdb {
+            if row.mac.is_zero() || row.mac.is_group() {
+                row.source = None;
+            }
+        }
+        self
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Lab {
     pub(super) state: State,
@@ -81,6 +122,8 @@ pub(super) struct Lab {
     pub(super) links: HashMap<String, LinkFacts>,
     /// The time, in nanoseconds.
     pub(super) now: u64,
+    /// In whose name changes are made.
+    pub(super) author: Author,
 }
 
 /// A clock that stands, and the stamps in the maps.
@@ -125,6 +168,7 @@ impl Lab {
             maps,
             links: links.collect(),
             now: START,
+            author: Author::CLI,
         }
     }
 
@@ -246,7 +290,7 @@ impl Lab {
     /// Makes a change and its writes. What is refused leaves everything as it was.
     pub(super) fn apply(&mut self, op: &Op) -> Result<Effect, Refusal> {
         let before = self.state.clone();
-        let result = self.state.apply(op, &self.links);
+        let result = self.state.apply_as(self.author, op, &self.links);
         match &result {
             Ok(effect) => {
                 self.maps.replay(&effect.writes);
@@ -392,12 +436,18 @@ pub(super) fn rows(state: &State) -> Rows {
     }
     Rows {
         vnis: state.vni_rows(None).unwrap(),
-        ports: state.port_rows(None).unwrap(),
+        // Those that wait for their interfaces are not in the maps.
+        ports: attached(state.port_rows(None).unwrap()),
         fdb,
         peers: state.peer_rows(None).unwrap(),
         neighs: state.neigh_rows(None, &NoClock).unwrap(),
         nexthops: state.nexthop_rows(None).unwrap(),
     }
+}
+
+fn attached(mut ports: Vec<PortRow>) -> Vec<PortRow> {
+    ports.retain(|row| row.state == PortState::Attached);
+    ports
 }
 
 fn reserved() -> HashMap<Ifindex, ReservedFor> {
@@ -486,6 +536,7 @@ pub(super) fn port_spec(dev: &str, number: u32) -> PortSpec {
         router: None,
         over_limit: None,
         bum_rate: None,
+        wait: false,
     }
 }
 

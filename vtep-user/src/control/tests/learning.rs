@@ -694,6 +694,7 @@ fn a_new_daemon_ages_what_it_found() {
 fn flush(filter: FdbFilter) -> Op {
     Op::FdbFlush(FdbFilter {
         vni: Some(vni(100)),
+        with_static: !filter.learned,
         ..filter
     })
 }

@@ -9,7 +9,7 @@ use vtep_common::abi::{
     addr::VtepAddr,
     config::Config,
     fdb::{FdbKey, FdbTarget, FdbValue},
-    flood::FloodList,
+    flood::{FloodList, ListedKey},
     id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
     map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
     neigh::{NeighKey, NeighOrigin, NeighValue},
@@ -43,6 +43,7 @@ pub(super) struct Model {
     pub(super) nexthops: HashMap<(u32, NexthopKey), NexthopValue>,
     pub(super) sources: HashSet<SourceKey>,
     pub(super) guarded: HashSet<GuardedKey>,
+    pub(super) configured: HashSet<ListedKey>,
     pub(super) flood: BTreeMap<ListId, Box<FloodList>>,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) peer_index: HashMap<VtepAddr, PeerId>,
@@ -68,6 +69,8 @@ impl Model {
             Write::Group(addr, false) => assert!(self.groups.remove(addr)),
             Write::Neigh(key, value) => set(&mut self.neighs, *key, *value),
             Write::Nexthop(bits, key, value) => set(&mut self.nexthops, (*bits, *key), *value),
+            Write::Configured(key, true) => assert!(self.configured.insert(*key)),
+            Write::Configured(key, false) => assert!(self.configured.remove(key)),
             Write::Source(key, true) => assert!(self.sources.insert(*key)),
             Write::Source(key, false) => assert!(self.sources.remove(key)),
             Write::Guarded(key, true) => assert!(self.guarded.insert(*key)),
@@ -244,6 +247,14 @@ impl Model {
 
     /// Listed are the VTEPs that entries of a VNI name which no frame made, in VNIs that ask for it; and nothing is learned elsewhere.
     fn check_sources(&self) {
+        for key in &self.configured {
+            let (list, peer) = key.parts();
+            let list = self.flood.get(&list);
+            assert!(
+                list.is_some_and(|list| list.peers().any(|other| other == peer)),
+                "{key:?}"
+            );
+        }
         let mut named = HashSet::new();
         for (key, value) in &self.fdb {
             match value.target {
@@ -423,6 +434,7 @@ impl Model {
             neighs: pairs(&self.neighs),
             sources: self.sources.iter().copied().collect(),
             guarded: self.guarded.iter().copied().collect(),
+            configured: self.configured.iter().copied().collect(),
             nexthops: self
                 .nexthops
                 .iter()

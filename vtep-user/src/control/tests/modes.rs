@@ -123,7 +123,7 @@ fn vnis_share_a_group_and_the_last_leaves_it() {
     let left = lab.done(&vni_set(100, mode(Mode::L2))).leave;
     assert!(joined.is_empty() && left.is_empty());
     assert_eq!(lab.vni(100).group, None);
-    let effect = lab.done(&Op::VniDel { vni: vni(200) });
+    let effect = lab.done(&vni_del(vni(200)));
     assert_eq!((effect.leave, effect.forget), (vec![ip(GROUP)], vec![]));
     assert_eq!((lab.maps.groups.len(), lab.maps.peers.len()), (0, 0));
 }

@@ -70,7 +70,7 @@ fn every_entry_of_the_users_names_a_vtep_and_the_last_that_goes_takes_it_along()
     assert_eq!(listed(&lab), [V2, "192.0.2.4", "2001:db8::2"]);
     lab.done(&fdb_del(A, 100, None));
     assert_eq!(listed(&lab), ["192.0.2.4", "2001:db8::2"]);
-    lab.done(&Op::VniDel { vni: vni(100) });
+    lab.done(&vni_del(vni(100)));
     assert_eq!(listed(&lab), [""; 0]);
 }
 
@@ -319,6 +319,7 @@ fn the_untagged_port_knows_of_the_vlans_beside_it_before_they_have_frames() {
     // The key goes first: for a moment the VLAN is nobody's.
     lab.done(&vlan_add("tap0", 100, 30));
     let part = |vlan| PortPart {
+        untagged: false,
         vlan: VlanId::new(vlan),
         vni: None,
     };
@@ -435,6 +436,6 @@ fn a_guard_of_addresses_knows_those_of_its_port_before_it_asks_for_them() {
         ..PortChange::default()
     }));
     assert!(lab.port("tap2").has(Port::ROUTER));
-    lab.done(&Op::VniDel { vni: vni(100) });
+    lab.done(&vni_del(vni(100)));
     assert_eq!(guarded(&lab), [""; 0]);
 }

@@ -7,7 +7,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use vtep_common::abi::{event::Event, id::Ifindex};
 
 use super::{
-    super::{Effect, Limits, Resolution},
+    super::{Author, Effect, Limits, Resolution},
     lab::*,
 };
 use crate::model::{
@@ -50,6 +50,8 @@ struct RandomFrame {
 #[derive(Clone, Debug)]
 enum Step {
     Do(Op),
+    /// Changes are made in the name of the configuration file from now on, or of commands.
+    Author(bool),
     Resolved(&'static str, bool),
     LinkGone(u32),
     Mtu(&'static str, u32),
@@ -199,6 +201,7 @@ fn any_port() -> impl Strategy<Value = Op> {
                 router,
                 over_limit,
                 bum_rate,
+                wait: false,
             }))
         },
     )
@@ -331,17 +334,23 @@ fn any_op() -> impl Strategy<Value = Op> {
                 vni: Some(vni),
                 dst,
                 dev,
-                learned,
+                learned: false,
+                with_static: !learned,
             })
         });
     prop_oneof![
         4 => (any_vni(), any_spec()).prop_map(|(vni, spec)| Op::VniAdd { vni, spec }),
         1 => (any_vni(), any_spec()).prop_map(|(vni, spec)| Op::VniSet { vni, spec }),
-        1 => any_vni().prop_map(|vni| Op::VniDel { vni }),
+        1 => (any_vni(), any_spec()).prop_map(|(vni, spec)| Op::VniReplace { vni, spec }),
+        1 => any_vni().prop_map(vni_del),
         6 => any_port(),
+        2 => any_port().prop_map(|op| match op {
+            Op::PortAdd(spec) => Op::PortReplace(spec),
+            other => other,
+        }),
         3 => any_port_change(),
         1 => (any_dev(), any_vlan(), option::of(any_vni()))
-            .prop_map(|(dev, vlan, vni)| Op::PortDel { dev, part: PortPart { vlan, vni } }),
+            .prop_map(|(dev, vlan, vni)| Op::PortDel { dev, part: PortPart { vlan, vni, untagged: false } }),
         6 => any_entry().prop_map(Op::FdbAdd),
         6 => any_entry().prop_map(Op::FdbAppend),
         3 => any_entry().prop_map(Op::FdbReplace),
@@ -358,6 +367,7 @@ fn any_op() -> impl Strategy<Value = Op> {
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         20 => any_op().prop_map(Step::Do),
+        3 => any::<bool>().prop_map(Step::Author),
         3 => (select(&VTEPS[..]), any::<bool>()).prop_map(|(ip, is)| Step::Resolved(ip, is)),
         1 => (10_u32..13).prop_map(Step::LinkGone),
         1 => (select(&TAPS[..]), 1400_u32..1403).prop_map(|(dev, mtu)| Step::Mtu(dev, mtu)),
@@ -373,6 +383,9 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 fn run(lab: &mut Lab, step: Step) {
     match step {
+        Step::Author(config) => {
+            lab.author = if config { Author::CONFIG } else { Author::CLI };
+        }
         Step::Do(op) => {
             let before = lab.rows();
             let Ok(effect) = lab.apply(&op) else { return };
@@ -380,7 +393,10 @@ fn run(lab: &mut Lab, step: Step) {
             if let Some(undo) = effect.undo {
                 let mut other = lab.clone();
                 if other.apply(&undo).is_ok() {
-                    let (after, before) = (other.rows().by_user(), before.by_user());
+                    // Whose it was comes back by another way.
+                    let (after, before) = (other.rows(), before);
+                    let [after, before] =
+                        [after, before].map(|rows| rows.by_user().without_sources());
                     assert_eq!(after, before, "{op:?} was not undone");
                 }
             }
@@ -437,16 +453,17 @@ fn run(lab: &mut Lab, step: Step) {
 /// Makes a part of a change's writes and lets a new daemon take over.
 fn kill(lab: &mut Lab, op: &Op, share: usize) {
     let (before, mut state) = (lab.rows(), lab.state.clone());
-    let Ok(effect) = state.apply(op, &lab.links) else {
+    let Ok(effect) = state.apply_as(lab.author, op, &lab.links) else {
         return;
     };
     let after = rows(&state);
     take_over(lab, &effect, share);
 
-    let now = lab.rows().by_user();
-    let is = |rows: &Rows| rows.clone().by_user() == now;
+    let user = |rows: Rows| rows.by_user().without_sources_of_lists();
+    let now = user(lab.rows());
+    let is = |rows: &Rows| user(rows.clone()) == now;
     let several = match op {
-        Op::PortSet { .. } | Op::FdbFlush(_) => true,
+        Op::PortSet { .. } | Op::PortReplace(_) | Op::FdbFlush(_) => true,
         Op::PortDel { .. } => before.ports.len() > after.ports.len() + 1,
         _ => false,
     };

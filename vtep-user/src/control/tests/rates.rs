@@ -97,7 +97,7 @@ fn a_rate_changes_alone_and_goes_with_its_port() {
     lab.replay(&gone.writes);
     assert_eq!(policers(&lab), []);
     lab.done(&port_add("tap1", 100));
-    lab.done(&Op::VniDel { vni: vni(100) });
+    lab.done(&vni_del(vni(100)));
     assert_eq!(policers(&lab), []);
 }
 

@@ -39,6 +39,7 @@ fn append(lab: &mut Lab, at: &str, to: &str) {
 fn flush(filter: FdbFilter) -> Op {
     Op::FdbFlush(FdbFilter {
         vni: Some(vni(100)),
+        with_static: !filter.learned,
         ..filter
     })
 }
@@ -185,7 +186,7 @@ fn an_unknown_vni_is_refused_with_how_to_create_it() {
     let mut lab = lab();
     let ops = [
         vni_set(7, VniSpec::default()),
-        Op::VniDel { vni: vni(7) },
+        vni_del(vni(7)),
         port_add("tap1", 7),
         Op::FdbAdd(entry(A, 7, "192.0.2.2")),
         fdb_del(A, 7, None),
@@ -218,7 +219,7 @@ fn a_deleted_vni_takes_its_ports_entries_and_peers_along_and_no_others() {
     append(&mut lab, GROUP, "192.0.2.3");
     lab.done(&Op::FdbAdd(entry(A, 200, "192.0.2.2")));
 
-    let effect = lab.done(&Op::VniDel { vni: vni(100) });
+    let effect = lab.done(&vni_del(vni(100)));
 
     assert_eq!(lab.fdb(200), ["02:00:00:00:00:0a 192.0.2.2"]);
     assert_eq!(lab.peers(), ["192.0.2.2"]);
@@ -270,6 +271,7 @@ fn a_new_port_is_attached_and_the_last_of_an_interface_detached() {
     let part = PortPart {
         vlan: vlan(10),
         vni: None,
+        untagged: false,
     };
     let one = lab.done(&Op::PortDel {
         dev: "tap0".into(),
@@ -288,7 +290,7 @@ fn a_port_needs_an_interface_and_one_that_is_not_ours_or_taken() {
     let mut lab = lab();
     assert_eq!(
         lab.refused(&port_add("tap9", 100)),
-        "interface tap9 does not exist; create it with: ip tuntap add dev tap9 mode tap"
+        "interface tap9 does not exist; create it with: ip tuntap add dev tap9 mode tap, or have the port wait for it with: --wait"
     );
     assert_eq!(
         lab.refused(&port_add("tap0", 100)),
@@ -320,6 +322,7 @@ fn a_vlan_that_is_taken_is_refused_by_its_name() {
     let part = PortPart {
         vlan: vlan(20),
         vni: None,
+        untagged: false,
     };
     assert!(
         lab.refused(&Op::PortDel {
@@ -478,7 +481,8 @@ fn an_interface_that_is_gone_takes_its_ports_along() {
     lab.replay(&effect.writes);
 
     assert_eq!(lab.fdb(100), [format!("{B} 192.0.2.2")]);
-    assert_eq!(lab.state.port_rows(None).unwrap(), []);
+    assert_eq!(lab.rows().ports, []);
+    assert!(lab.state.awaits("tap0"));
     assert_eq!(lab.state.link_gone(Ifindex::new(10)).writes, []);
 }
 
@@ -1205,9 +1209,7 @@ fn a_million_entries_are_quick() {
             .unwrap();
     }
     assert_eq!(lab.state.totals().fdb, COUNT);
-    lab.state
-        .apply(&Op::VniDel { vni: vni(100) }, &lab.links)
-        .unwrap();
+    lab.state.apply(&vni_del(vni(100)), &lab.links).unwrap();
     assert_eq!(lab.state.totals().peers, 0);
     // Far more than it takes, far less than one pass over the table for each entry would.
     assert!(start.elapsed().as_secs() < 60);

@@ -1,6 +1,6 @@
 //! Answering what the API asks.
 
-use super::{super::error::internal, Core, works::Work};
+use super::{super::error::internal, Core, configure::by_command, works::Work};
 use crate::{
     ask::{Ask, Command, Reply},
     model::{FdbAt, Query, Refusal, Status, VniFilter},
@@ -15,15 +15,39 @@ impl Core {
             return false;
         }
         self.look_for_watchers();
-        let Ask { command, reply } = ask;
+        let Ask {
+            command,
+            client,
+            reply,
+        } = ask;
         match command {
             // Nobody may be there any more to take it.
-            Command::Show(query) => drop(reply.send(self.show(query))),
-            Command::Do(op) => self.works.push(Work::new([(None, op)], reply)),
-            Command::Batch(ops) => {
-                let changes = ops.into_iter().map(|(line, op)| (Some(line), op));
-                self.works.push(Work::new(changes, reply));
+            Command::Show(Query::Status) => {
+                let config = self.config_status().await;
+                let status = Status {
+                    config,
+                    ..self.status()
+                };
+                drop(reply.send(Ok(Reply::Status(Box::new(status)))));
             }
+            Command::Show(query) => drop(reply.send(self.show(query))),
+            Command::Do(op) => {
+                let work = Work::new([by_command(None, op)], reply);
+                self.works.push(Work { client, ..work });
+            }
+            Command::Batch(ops) => {
+                if let (Some((first, _)), Some((last, _))) = (ops.first(), ops.last()) {
+                    let uid = client.map(|client| client.uid);
+                    let pid = client.and_then(|client| client.pid);
+                    tracing::info!(source = "cli", uid, pid, "a batch: lines {first} to {last}");
+                }
+                let changes = ops.into_iter();
+                let changes = changes.map(|(line, op)| by_command(Some(line), op));
+                let work = Work::new(changes, reply);
+                self.works.push(Work { client, ..work });
+            }
+            Command::Apply(file) => self.take_file(*file, client, reply),
+            Command::Reload => self.reload(reply),
             Command::Teardown => {
                 let removed = self.teardown().await.map(|()| Reply::Done);
                 let done = removed.is_ok();
@@ -57,6 +81,7 @@ impl Core {
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
                 Ok(Reply::Drops(stats::drops(&snapshot)))
             }
+            Query::Dump(filter) => self.dump(filter).map(Reply::Dump),
             Query::Metrics => {
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
                 let announced = self.announcer.counters();
@@ -77,6 +102,7 @@ impl Core {
             pid: std::process::id(),
             udp_port: self.options.udp_port(),
             device: Some(self.slow_path.name()),
+            config: None,
             locals: self.state.locals().to_vec(),
             uplinks: self.uplinks.statuses(),
             vnis: totals.vnis.into(),

@@ -1,5 +1,7 @@
 //! Making changes: what the state machine asks for is done here, and what happens to interfaces is handed to it.
 
+use futures::FutureExt as _;
+use tokio::sync::oneshot;
 use vtep_common::abi::id::Ifindex;
 
 use super::{
@@ -8,8 +10,10 @@ use super::{
         facts,
     },
     Core,
+    works::{Change, Work},
 };
 use crate::{
+    ask::Reply,
     control::{Attachment, Effect, LinkFacts, Write},
     model::{EventDetails, Op, PortHook, Refusal},
     netlink::Link,
@@ -128,13 +132,52 @@ impl Core {
     /// Takes away what hung on an interface that is gone.
     pub(super) async fn port_gone(&mut self, ifindex: Ifindex) {
         self.blind.forget(ifindex);
+        let name = self.state.device_name(ifindex).unwrap_or_default();
+        self.changes += 1;
         let effect = self.state.link_gone(ifindex);
         if effect.writes.is_empty() && effect.detach.is_empty() {
             return;
         }
-        tracing::warn!(%ifindex, "removed a port whose interface is gone");
+        tracing::warn!("the interface of port {name} is gone; the port waits for it");
         if let Err(refusal) = self.carry_out(effect).await {
             tracing::error!(%refusal, "could not remove the port of an interface that is gone");
+        }
+    }
+
+    /// Brings the ports back that waited for an interface.
+    pub(super) fn port_came(&mut self, dev: &str) {
+        if self.state.has_device(dev)
+            || !self.state.awaits(dev)
+            || !self.coming.insert(dev.to_owned())
+        {
+            return;
+        }
+        let changes = self.state.link_came(dev).into_iter();
+        let changes = changes.map(|(op, author)| Change {
+            line: None,
+            op,
+            author,
+        });
+        let (reply, answer) = oneshot::channel();
+        self.works.push(Work::new(changes, reply));
+        let dev = dev.to_owned();
+        self.came.push(
+            async move {
+                let came = answer.await;
+                (dev, came)
+            }
+            .boxed_local(),
+        );
+    }
+
+    /// Takes note of ports that are back.
+    pub(super) fn has_come(&mut self, dev: &str, result: Result<Reply, Refusal>) {
+        self.coming.remove(dev);
+        match result {
+            Ok(_) => tracing::info!("the interface of port {dev} is there, and so is the port"),
+            Err(refusal) => {
+                tracing::error!(%refusal, "the interface of port {dev} is there, and the port cannot be made");
+            }
         }
     }
 

@@ -5,21 +5,30 @@
 mod announce;
 mod answer;
 mod apply;
+mod configure;
 mod learn;
 mod track;
 mod work;
 mod works;
 
-use std::{collections::HashMap, error::Error, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    error::Error,
+    time::Duration,
+};
 
-use futures::StreamExt as _;
-use tokio::{sync::mpsc, time::Instant};
+use futures::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use vtep_common::abi::id::Ifindex;
 
 use self::works::Works;
 use super::{
     announcer::Announcer,
     attacher::Attacher,
+    configuration::Configuration,
     error::DaemonError,
     groups::Groups,
     options::Options,
@@ -33,10 +42,11 @@ use super::{
 };
 use crate::{
     api::event_feed::Events,
-    ask::Ask,
+    ask::{Ask, Reply},
     causes::with_causes,
-    control::{ReservedFor, State},
+    control::{ReservedFor, State, Wanted},
     datapath::Datapath,
+    model::Refusal,
     netlink::{Link, Netlink, NetlinkMonitor},
 };
 
@@ -54,6 +64,9 @@ pub(super) struct CoreParts {
     pub(super) slow_path: SlowPath,
 }
 
+/// What became of the ports of an interface that has come.
+type Came = Result<Result<Reply, Refusal>, oneshot::error::RecvError>;
+
 /// Everything that the daemon has.
 pub(super) struct Core {
     options: Options,
@@ -70,6 +83,15 @@ pub(super) struct Core {
     announcer: Announcer,
     own_macs: OwnMacs,
     lost: LostEvents,
+    /// The configuration file.
+    config: Option<Configuration>,
+    /// What the configuration file asks for at the start is being done.
+    starting: Option<oneshot::Receiver<Result<Reply, Refusal>>>,
+    /// How many changes were made.
+    changes: u64,
+    /// Interfaces that have come, whose ports are being made.
+    coming: HashSet<String>,
+    came: FuturesUnordered<LocalBoxFuture<'static, (String, Came)>>,
     /// A change has brought new peers, whose paths are not known yet.
     finding: bool,
     /// Those who watch.
@@ -95,6 +117,11 @@ impl Core {
             announcer: Announcer::new(options.udp_port()),
             own_macs: OwnMacs::default(),
             lost: LostEvents::new(&datapath)?,
+            config: options.config.as_ref().map(Configuration::new),
+            starting: None,
+            changes: 0,
+            coming: HashSet::new(),
+            came: FuturesUnordered::new(),
             finding: false,
             events: Events::default(),
             options,
@@ -127,6 +154,20 @@ impl Core {
         self.events.clone()
     }
 
+    /// Whether there was nothing of the instance before.
+    pub(super) const fn is_fresh(&self) -> bool {
+        !self.datapath.adopted()
+    }
+
+    /// Has what the configuration file asks for done first, if there is one.
+    pub(super) fn start_with(&mut self, wanted: Option<Wanted>) {
+        if let Some(wanted) = wanted {
+            self.apply_first(wanted);
+        } else {
+            tracing::info!(instance = self.options.instance(), "ready");
+        }
+    }
+
     /// Serves until everything has been removed, or something without which it cannot go on has failed.
     pub(super) async fn run(
         &mut self,
@@ -145,7 +186,7 @@ impl Core {
             let announce = self.announcer.next().map(Instant::from_std);
             // Of those that are ready one is chosen by chance: none of them starves the others.
             tokio::select! {
-                ask = asks.recv() => {
+                ask = asks.recv(), if self.starting.is_none() => {
                     let Some(ask) = ask else {
                         return Err(DaemonError::Broken {
                             what: "cannot serve the API any more",
@@ -155,6 +196,11 @@ impl Core {
                     if self.take_ask(ask).await {
                         return Ok(());
                     }
+                }
+                applied = has_started(&mut self.starting), if self.starting.is_some() => {
+                    self.starting = None;
+                    applied.map_err(DaemonError::Config)?;
+                    tracing::info!(instance = self.options.instance(), "ready");
                 }
                 () = tokio::time::sleep_until(pause.unwrap_or(second)), if pause.is_some() => {
                     pause = None;
@@ -195,6 +241,10 @@ impl Core {
                     self.wake(work, woken).await;
                     tokio::task::yield_now().await;
                 }
+                Some((dev, came)) = self.came.next() => {
+                    let ended = |_| Err(Refusal::internal("the request was left undone"));
+                    self.has_come(&dev, came.unwrap_or_else(ended));
+                }
                 found = self.resolver.next(), if !self.works.ahead => {
                     self.take_found(found.ok_or_else(no_paths)?);
                     tokio::task::yield_now().await;
@@ -231,6 +281,19 @@ impl Core {
         self.groups.remove().await?;
         teardown::remove_pins(self.options.instance())?;
         self.slow_path.delete().await
+    }
+}
+
+/// Waits until what the configuration file asks for at the start is done.
+async fn has_started(
+    starting: &mut Option<oneshot::Receiver<Result<Reply, Refusal>>>,
+) -> Result<(), Refusal> {
+    match starting {
+        Some(answer) => match answer.await {
+            Ok(answer) => answer.map(drop),
+            Err(_) => Err(Refusal::internal("the daemon is shutting down")),
+        },
+        None => Ok(()),
     }
 }
 

@@ -57,6 +57,7 @@ impl Core {
                 link: Some(link),
             } => {
                 self.own_macs.note(&link);
+                self.port_came(&link.name);
                 if let Err(error) = self.port_changed(&link) {
                     tracing::error!(%error, ifindex = %index, "could not follow a change of a port");
                 }
@@ -164,6 +165,7 @@ impl Core {
         self.own_macs.clear();
         for link in &links {
             self.own_macs.note(link);
+            self.port_came(&link.name);
             self.port_changed(link)?;
         }
         Ok(())

@@ -8,11 +8,11 @@ use super::{
     super::attacher::Looked,
     Core,
     apply::{DeferredWrites, delivery},
-    works::{Attached, Change, Woken, Work},
+    works::{Applying, Attached, Change, Woken, Work},
 };
 use crate::{
     control::{Effect, LinkFacts},
-    model::{Op, PortHook, Refusal},
+    model::{Op, PortHook, Refusal, write},
 };
 
 /// Changes that are made before others have their turn.
@@ -24,7 +24,14 @@ impl Core {
         let Some(mut work) = self.works.take() else {
             return;
         };
-        if work.reply.is_closed() {
+        match work.applying.take() {
+            Some(Applying::Asked(to_apply)) => {
+                self.begin_to_apply(work, *to_apply).await;
+                return;
+            }
+            doing => work.applying = doing,
+        }
+        if work.reply.is_closed() && !work.is_under_way() {
             tracing::info!(
                 left = work.changes.len(),
                 "left changes undone, because the client is gone"
@@ -34,15 +41,16 @@ impl Core {
         self.look_for_watchers();
         let mut deferred = DeferredWrites::default();
         for _ in 0..CHANGES_AT_ONCE {
-            let Some((line, op)) = work.changes.pop_front() else {
+            let Some(change) = work.changes.pop_front() else {
                 let written = self.write_deferred(&mut deferred);
                 self.finish(work, written);
                 return;
             };
-            if let Op::PortAdd(spec) = &op {
+            let line = change.line;
+            if let Op::PortAdd(spec) | Op::PortReplace(spec) = &change.op {
                 let dev = spec.dev.clone();
                 if let Err(refusal) = self.write_deferred(&mut deferred) {
-                    work.end(Err(refusal));
+                    self.end(work, Err(refusal));
                     return;
                 }
                 if self.works.looking == 0 {
@@ -50,11 +58,17 @@ impl Core {
                 }
                 self.works.looking += 1;
                 let looked = self.attacher.look(dev);
-                let woken = looked.map(move |looked| Woken::Looked((line, op), looked));
+                let woken = looked.map(move |looked| Woken::Looked(change, looked));
                 self.works.wait(work, woken);
                 return;
             }
-            match self.state.apply(&op, &None::<LinkFacts>) {
+            let applied = self
+                .state
+                .apply_as(change.author, &change.op, &None::<LinkFacts>);
+            if applied.is_ok() {
+                self.audit(&work, &change);
+            }
+            match applied {
                 Ok(effect) if effect.only_writes() => deferred.push(line, effect),
                 Ok(effect) => {
                     // The state has it: it is done whatever became of what came before.
@@ -64,14 +78,14 @@ impl Core {
                 }
                 Err(refusal) => {
                     let written = self.write_deferred(&mut deferred);
-                    work.end(written.and(Err(at(line, refusal))));
+                    self.end(work, written.and(Err(at(line, refusal))));
                     return;
                 }
             }
         }
         match self.write_deferred(&mut deferred) {
             Ok(()) => self.works.push(work),
-            Err(refusal) => work.end(Err(refusal)),
+            Err(refusal) => self.end(work, Err(refusal)),
         }
     }
 
@@ -82,41 +96,47 @@ impl Core {
             Woken::Looked(change, looked) => self.looked(work, change, looked).await,
             Woken::Attached(attached, result) => self.attached(work, *attached, result).await,
             Woken::LetGo(_, Ok(())) => self.works.push(work),
-            Woken::LetGo(line, Err(refusal)) => work.end(Err(at(line, refusal))),
-            Woken::Settled => work.end(Ok(())),
+            Woken::LetGo(line, Err(refusal)) => self.end(work, Err(at(line, refusal))),
+            Woken::Settled => self.end(work, Ok(())),
         }
     }
 
-    async fn looked(&mut self, mut work: Work, (line, op): Change, looked: Looked) {
+    async fn looked(&mut self, mut work: Work, change: Change, looked: Looked) {
+        let line = change.line;
         self.works.looking -= 1;
-        if self.works.attaching {
+        if self.works.attaching || self.works.alone && !work.is_under_way() {
             // Another change attaches meanwhile: this one has its turn afterwards, and looks again.
-            work.changes.push_front((line, op));
+            work.changes.push_front(change);
             self.works.push(work);
             return;
         }
         let looked = match looked {
             Ok(looked) => looked,
             Err(refusal) => {
-                work.end(Err(at(line, refusal)));
+                self.end(work, Err(at(line, refusal)));
                 return;
             }
         };
         let (interface, facts) = looked.unzip();
-        match self.state.apply(&op, &facts) {
+        match self.state.apply_as(change.author, &change.op, &facts) {
             Ok(effect) => {
+                self.audit(&work, &change);
                 if let Some(interface) = &interface {
                     self.own_macs.note(interface);
                 }
                 if let Some(facts) = &facts {
                     tracing::info!("port {}: {}", facts.name, delivery(facts));
                 }
+                let waits = facts.is_none();
                 self.begin(work, line, effect, facts, Ok(())).await;
+                if waits {
+                    self.catch_up_with_absent();
+                }
                 if !self.works.ahead {
                     self.catch_up_with(interface.map(|interface| interface.index));
                 }
             }
-            Err(refusal) => work.end(Err(at(line, refusal))),
+            Err(refusal) => self.end(work, Err(at(line, refusal))),
         }
     }
 
@@ -126,6 +146,19 @@ impl Core {
             && let Err(error) = self.port_changed(&changed)
         {
             tracing::error!(%error, "could not follow a change of a port");
+        }
+    }
+
+    /// Brings ports back whose interfaces came while they were looked for.
+    fn catch_up_with_absent(&mut self) {
+        let names: Vec<String> = self
+            .works
+            .changed
+            .values()
+            .map(|link| link.name.clone())
+            .collect();
+        for name in names {
+            self.port_came(&name);
         }
     }
 
@@ -150,7 +183,7 @@ impl Core {
             match self.perform(effect).await {
                 Ok(let_go) => (None, let_go),
                 Err(refusal) => {
-                    work.end(written.and(Err(at(line, refusal))));
+                    self.end(work, written.and(Err(at(line, refusal))));
                     return;
                 }
             }
@@ -158,7 +191,7 @@ impl Core {
         work.finds |= std::mem::take(&mut self.finding);
         if let Err(refusal) = written {
             self.let_go_later(let_go);
-            work.end(Err(refusal));
+            self.end(work, Err(refusal));
             return;
         }
         if attach.is_empty() {
@@ -208,7 +241,7 @@ impl Core {
             Ok(()) => self.let_go_for(work, line, let_go),
             Err(refusal) => {
                 self.let_go_later(let_go);
-                work.end(Err(at(line, refusal)));
+                self.end(work, Err(at(line, refusal)));
             }
         }
     }
@@ -230,7 +263,27 @@ impl Core {
             let woken = self.resolver.settled().map(|()| Woken::Settled);
             self.works.wait(work, woken);
         } else {
-            work.end(result);
+            self.end(work, result);
+        }
+    }
+
+    /// Says in the log what was changed, and for whom.
+    pub(super) fn audit(&mut self, work: &Work, change: &Change) {
+        self.changes += 1;
+        let Change { line, op, author } = change;
+        let undoing = matches!(work.applying, Some(Applying::Undoing(_)));
+        let source = if undoing {
+            "rollback"
+        } else {
+            author.source.as_str()
+        };
+        let uid = work.client.map(|client| client.uid);
+        let pid = work.client.and_then(|client| client.pid);
+        // Of a batch there may be millions; it has a line of its own.
+        if line.is_none() && !work.quiet {
+            tracing::info!(source, uid, pid, "done: {}", write::command(op));
+        } else {
+            tracing::debug!(source, uid, pid, line, "done: {}", write::command(op));
         }
     }
 }

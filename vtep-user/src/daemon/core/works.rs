@@ -8,14 +8,48 @@ use vtep_common::abi::id::Ifindex;
 
 use super::super::attacher::Looked;
 use crate::{
-    ask::Reply,
-    control::{Effect, LinkFacts},
-    model::{Op, Refusal},
+    ask::{ClientId, Reply},
+    control::{Author, BuiltOn, Effect, LinkFacts, Things, Wanted},
+    model::{ApplyOptions, ConfigFile, Op, PlanRow, Refusal},
     netlink::Link,
 };
 
-/// A change, and the number of its line in a batch.
-pub(super) type Change = (Option<u64>, Op);
+/// A change.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    /// The number of its line in a batch.
+    pub(super) line: Option<u64>,
+    pub(super) op: Op,
+    /// In whose name it is made.
+    pub(super) author: Author,
+}
+
+/// What a configuration file makes of what is set.
+pub(super) enum Applying {
+    /// It is to be found out what that takes.
+    Asked(Box<ToApply>),
+    /// It is being done.
+    Doing(Box<Doing>),
+    /// It failed for this, and what was done is being undone.
+    Undoing(Refusal),
+}
+
+/// A configuration file that is to be applied.
+pub(super) struct ToApply {
+    pub(super) wanted: Wanted,
+    pub(super) options: ApplyOptions,
+    pub(super) built_on: BuiltOn,
+    /// The file that it is, if it is the daemon's own.
+    pub(super) file: Option<ConfigFile>,
+}
+
+/// A plan that is being carried out.
+pub(super) struct Doing {
+    pub(super) rows: Vec<PlanRow>,
+    /// What was set before.
+    pub(super) before: Things,
+    pub(super) file: Option<ConfigFile>,
+}
 
 /// A request that changes something.
 pub(super) struct Work {
@@ -23,6 +57,12 @@ pub(super) struct Work {
     pub(super) reply: oneshot::Sender<Result<Reply, Refusal>>,
     /// It has brought new peers, whose paths may not be known yet.
     pub(super) finds: bool,
+    /// It is for a configuration file: it is done alone, and wholly or not at all.
+    pub(super) applying: Option<Applying>,
+    /// Who asked for it, if it is known.
+    pub(super) client: Option<ClientId>,
+    /// Its changes are so many that the log has one line for all.
+    pub(super) quiet: bool,
 }
 
 impl Work {
@@ -34,14 +74,41 @@ impl Work {
             changes: changes.into_iter().collect(),
             reply,
             finds: false,
+            applying: None,
+            client: None,
+            quiet: false,
         }
+    }
+
+    /// One that makes what is set what a configuration file says.
+    pub(super) fn applying(
+        to_apply: ToApply,
+        reply: oneshot::Sender<Result<Reply, Refusal>>,
+    ) -> Self {
+        Self {
+            applying: Some(Applying::Asked(Box::new(to_apply))),
+            ..Self::new([], reply)
+        }
+    }
+
+    /// Whether it has begun to apply a configuration file.
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(
+            self.applying,
+            Some(Applying::Doing(_) | Applying::Undoing(_))
+        )
     }
 
     /// Whether its next change may attach to an interface, or let one go.
     fn touches_interfaces(&self) -> bool {
-        self.changes.front().is_some_and(|(_, op)| match op {
-            Op::PortAdd(_) | Op::PortSet { .. } | Op::PortDel { .. } | Op::VniDel { .. } => true,
+        self.changes.front().is_some_and(|change| match change.op {
+            Op::PortAdd(_)
+            | Op::PortReplace(_)
+            | Op::PortSet { .. }
+            | Op::PortDel { .. }
+            | Op::VniDel { .. } => true,
             Op::VniAdd { .. }
+            | Op::VniReplace { .. }
             | Op::VniSet { .. }
             | Op::FdbAdd(_)
             | Op::FdbAppend(_)
@@ -58,9 +125,9 @@ impl Work {
         })
     }
 
-    pub(super) fn end(self, result: Result<(), Refusal>) {
+    pub(super) fn answer(self, result: Result<Reply, Refusal>) {
         // Nobody may be there any more to take it.
-        drop(self.reply.send(result.map(|()| Reply::Done)));
+        drop(self.reply.send(result));
     }
 }
 
@@ -99,6 +166,8 @@ pub(super) struct Works {
     pub(super) ahead: bool,
     /// Interfaces that are being looked up to be ports.
     pub(super) looking: usize,
+    /// A configuration file is being applied: nobody else changes anything.
+    pub(super) alone: bool,
     /// How interfaces have changed meanwhile.
     pub(super) changed: HashMap<Ifindex, Link>,
 }
@@ -110,15 +179,30 @@ impl Works {
 
     /// Whether there is something to go on with.
     pub(super) fn can_go_on(&self) -> bool {
-        !self.ahead && self.ready.iter().any(|work| self.may_go_on(work))
+        !self.ahead && self.next().is_some()
+    }
+
+    /// The work whose turn it is. One that applies a file lets nobody pass, and waits until those before it are done.
+    fn next(&self) -> Option<usize> {
+        let asks = |work: &Work| matches!(work.applying, Some(Applying::Asked(_)));
+        let before = self.ready.iter().position(asks);
+        let until = before.map_or(self.ready.len(), |at| at + 1);
+        let mut ready = self.ready.iter().take(until);
+        if self.alone {
+            return self.ready.iter().position(Work::is_under_way);
+        }
+        ready.position(|work| self.may_go_on(work))
     }
 
     fn may_go_on(&self, work: &Work) -> bool {
-        !(self.attaching && work.touches_interfaces())
+        match work.applying {
+            Some(Applying::Asked(_)) => self.waiting.is_empty() && !self.attaching,
+            _ => !(self.attaching && work.touches_interfaces()),
+        }
     }
 
     pub(super) fn take(&mut self) -> Option<Work> {
-        let at = self.ready.iter().position(|work| self.may_go_on(work))?;
+        let at = self.next()?;
         self.ready.remove(at)
     }
 

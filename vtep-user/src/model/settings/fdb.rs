@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
-use crate::model::{EntryState, MacAddr, Parameters, Vni};
+use crate::model::{EntryState, MacAddr, Parameters, Source, Vni};
 
 /// An FDB entry to write. Exactly one of `dst` and `dev` is given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -143,6 +143,9 @@ pub struct FdbFilter {
     /// Only learned ones.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub learned: bool,
+    /// Where entries are deleted, static ones too.
+    #[serde(rename = "static", skip_serializing_if = "std::ops::Not::not")]
+    pub with_static: bool,
 }
 
 /// Which entries to show.
@@ -161,9 +164,20 @@ pub static FLUSH: ArgumentList<FdbFilter> = ArgumentList {
         setting!(FdbFilter, vni, "--vni", "The VNI").required(),
         setting!(FdbFilter, dst, "--dst", "Only those behind this VTEP").value_name("IP"),
         setting!(FdbFilter, dev, "--dev", "Only those behind this port").value_name("PORT"),
-        setting!(FdbFilter, learned, "--learned", "Only learned ones"),
+        setting!(
+            FdbFilter,
+            learned,
+            "--learned",
+            "Only learned ones, as without it"
+        ),
+        setting!(
+            FdbFilter,
+            with_static,
+            "--static",
+            "Static ones too: those of the user, of ports, and the VTEPs on lists"
+        ),
     ],
-    rules: &[],
+    rules: &[Rule::NotBoth("--learned", "--static")],
 };
 
 impl Parameters for FdbFilter {
@@ -190,6 +204,8 @@ pub struct FdbRow {
     pub age_s: Option<u64>,
     /// The MAC moved too often and is frozen in its place (RFC 7432 section 15.1).
     pub duplicate: bool,
+    /// Who set it; `null` for what was learned.
+    pub source: Option<Source>,
     /// The VTEP that a frozen MAC was seen behind too; left out of other rows.
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,6 +224,7 @@ impl Row for FdbRow {
         column!(state, text),
         column!(age_s, optional),
         column!(duplicate, yes_no),
+        column!(source, optional),
         column!(other_dst, optional),
         column!(other_dev, optional),
     ];

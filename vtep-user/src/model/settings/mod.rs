@@ -87,7 +87,11 @@ mod tests {
             "--iface eth0 --iface eth1 --local 192.0.2.1 --udp-port 8472 --config /etc/vtep.conf --uplink-hook tc \
              --xdp-mode generic --metrics [::1]:9100 --teardown --fdb-max 65536 --dup-moves 0 --dup-window 1 --dup-freeze 0",
         );
-        again(&GLOBALS, Globals::default(), "--json --instance blue");
+        again(
+            &GLOBALS,
+            Globals::default(),
+            "--json --instance blue --timeout 2",
+        );
     }
 
     #[test]
@@ -101,7 +105,7 @@ mod tests {
             defaults.count()
         }
         assert_eq!(check(&run::OPTIONS, &RunOptions::default()), 6);
-        assert_eq!(check(&GLOBALS, &Globals::default()), 1);
+        assert_eq!(check(&GLOBALS, &Globals::default()), 2);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, setting};
 use crate::model::column::{Column, Row, column};
-use crate::model::{MacAddr, NeighState, Parameters, Vni};
+use crate::model::{MacAddr, NeighState, Parameters, Source, Vni};
 
 /// No host yet.
 const NO_HOST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -119,6 +119,8 @@ pub struct NeighRow {
     pub router: bool,
     /// Seconds since its last ARP or ND; `null` where it does not age.
     pub age_s: Option<u64>,
+    /// Who set it; `null` for what was snooped, or follows from something else.
+    pub source: Option<Source>,
 }
 
 impl Row for NeighRow {
@@ -130,5 +132,6 @@ impl Row for NeighRow {
         column!(dev, optional),
         column!(router, yes_no),
         column!(age_s, optional),
+        column!(source, optional),
     ];
 }

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
-use crate::model::{MacAddr, NeighState, Parameters, Prefix, Vni};
+use crate::model::{MacAddr, NeighState, Parameters, Prefix, Source, Vni};
 
 /// No host yet.
 const NO_HOST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -134,6 +134,8 @@ pub struct NexthopRow {
     pub state: NeighState,
     /// Whether it points to a port or VTEP now.
     pub usable: bool,
+    /// Who set it; `null` for the addresses of a port.
+    pub source: Option<Source>,
 }
 
 impl Row for NexthopRow {
@@ -145,5 +147,6 @@ impl Row for NexthopRow {
         column!(dev, optional),
         column!(state, text),
         column!(usable, yes_no),
+        column!(source, optional),
     ];
 }

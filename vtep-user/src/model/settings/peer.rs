@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
-use crate::model::{MacAddr, Parameters, PeerState};
+use crate::model::{MacAddr, Parameters, PeerState, Source};
 
 /// What to set on a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -57,6 +57,8 @@ pub struct PeerRow {
     /// The gateway towards it; `null` if it is on the link.
     #[schema(value_type = Option<String>)]
     pub via: Option<IpAddr>,
+    /// Who said how it is sent to; `null` if nobody did.
+    pub source: Option<Source>,
 }
 
 impl Row for PeerRow {
@@ -68,5 +70,6 @@ impl Row for PeerRow {
         column!(mtu, optional),
         column!(csum6, optional_on_off),
         column!(via, optional),
+        column!(source, optional),
     ];
 }

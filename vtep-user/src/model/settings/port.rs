@@ -11,7 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
 use crate::model::{
-    FrameRate, MacAddr, OverLimit, Parameters, PortGuard, PortHook, VlanId, Vni, limits,
+    FrameRate, MacAddr, OverLimit, Parameters, PortGuard, PortHook, PortState, Source, VlanId, Vni,
+    limits,
 };
 
 /// A device, or one VLAN of it, to put into a VNI.
@@ -53,6 +54,9 @@ pub struct PortSpec {
     /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; 0 for any number, absent for 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bum_rate: Option<FrameRate>,
+    /// Whether it may wait for a device that does not exist yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait: bool,
 }
 
 /// What is given of a new port.
@@ -124,6 +128,12 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             "Most broadcast, unknown unicast and multicast frames that it may have flooded in a second (1000)"
         )
         .negative(),
+        setting!(
+            PortSpec,
+            wait,
+            "--wait",
+            "Wait for the device if it does not exist yet"
+        ),
     ],
     rules: &[],
 };
@@ -143,6 +153,7 @@ impl Parameters for PortSpec {
             router: None,
             over_limit: None,
             bum_rate: None,
+            wait: false,
         }
     }
 }
@@ -281,6 +292,11 @@ pub struct PortPart {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<u32>)]
     pub vni: Option<Vni>,
+    /// Only its untagged frames. Nobody can ask for it.
+    #[serde(skip)]
+    #[schema(ignore)]
+    #[param(ignore)]
+    pub untagged: bool,
 }
 
 /// Which part of a port.
@@ -333,6 +349,10 @@ pub struct PortRow {
     pub over_limit: OverLimit,
     /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; `null` for any number.
     pub bum_rate: Option<FrameRate>,
+    /// Who made it.
+    pub source: Source,
+    /// Whether the device is there.
+    pub state: PortState,
     /// Whether a router is behind it, whose advertisements a guard lets pass.
     pub router: bool,
 }
@@ -352,6 +372,8 @@ impl Row for PortRow {
         column!(guard, text),
         column!(over_limit, text),
         column!(bum_rate, optional),
+        column!(source, text),
+        column!(state, text),
         column!(router, on_off),
     ];
 }

@@ -7,10 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use vtep_common::wire::vxlan;
 
 use crate::model::argument::{ArgumentList, setting};
-use crate::model::{UplinkHook, XdpMode, limits};
+use crate::model::{BadValue, UplinkHook, XdpMode, limits};
 
 /// What a daemon is started with, besides the name of its instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,48 @@ pub struct Duplicates {
     pub freeze_s: u32,
 }
 
+/// The name of the option that names a configuration file.
+pub const CONFIG: &str = "--config";
+
+/// An option of `vtep run`, as it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunOption {
+    /// Its name.
+    pub name: String,
+    /// Its value; empty if it takes none.
+    pub value: String,
+}
+
+/// The options of a daemon: those of a configuration file, but for those that were typed.
+///
+/// # Errors
+///
+/// If a value makes no sense.
+pub fn options(file: &[RunOption], typed: &[RunOption]) -> Result<RunOptions, BadValue> {
+    let mut options = RunOptions::default();
+    let was_typed = |name: &str| typed.iter().any(|option| option.name == name);
+    let left = file.iter().filter(|option| !was_typed(&option.name));
+    for RunOption { name, value } in left.chain(typed) {
+        let mut settings = OPTIONS.settings.iter();
+        let setting = settings.find(|setting| setting.argument.name == name);
+        let setting =
+            setting.ok_or_else(|| BadValue::new(format!("{name} is no option of `run`")))?;
+        (setting.set)(&mut options, value)?;
+    }
+    Ok(options)
+}
+
+/// The names of the options that differ.
+#[must_use]
+pub fn changed(old: &RunOptions, new: &RunOptions) -> Vec<&'static str> {
+    let settings = OPTIONS.settings.iter();
+    settings
+        .filter(|setting| setting.argument.name != CONFIG)
+        .filter(|setting| (setting.get)(old) != (setting.get)(new))
+        .map(|setting| setting.argument.name)
+        .collect()
+}
+
 /// The options of `vtep run`.
 pub static OPTIONS: ArgumentList<RunOptions> = ArgumentList {
     settings: &[
@@ -57,8 +101,7 @@ pub static OPTIONS: ArgumentList<RunOptions> = ArgumentList {
             "--iface",
             "An interface towards the underlay"
         )
-        .value_name("DEV")
-        .required(),
+        .value_name("DEV"),
         setting!(
             RunOptions,
             locals,
@@ -71,7 +114,7 @@ pub static OPTIONS: ArgumentList<RunOptions> = ArgumentList {
             RunOptions,
             config,
             "--config",
-            "Read the configuration from a file (not in this version)"
+            "Read the configuration from a file; without it and --iface, from /etc/vtep/INSTANCE.conf"
         ),
         setting!(
             RunOptions,

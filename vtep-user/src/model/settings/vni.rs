@@ -6,13 +6,13 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, Rule, Setting, setting};
 use crate::model::column::{Column, Row, column};
 use crate::model::{
-    Df, Flood, InnerVlan, L2cp, Mode, OverLimit, Parameters, PortRange, Reserved, Sources, Tos,
-    Ttl, Vni, limits,
+    Df, Flood, InnerVlan, L2cp, Mode, OverLimit, Parameters, PortRange, Reserved, Source, Sources,
+    Tos, Ttl, Vni, limits,
 };
 
 /// Settings of a VNI. An absent one stays as it is; in a new VNI it takes its default.
@@ -200,6 +200,35 @@ impl Parameters for VniSpec {
     }
 }
 
+/// How a VNI is deleted.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams,
+)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct VniDelete {
+    /// With its ports, remote VTEPs and static entries.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+}
+
+/// How to delete a VNI.
+pub static DELETE: ArgumentList<VniDelete> = ArgumentList {
+    settings: &[setting!(
+        VniDelete,
+        force,
+        "--force",
+        "With its ports, remote VTEPs and static entries"
+    )],
+    rules: &[],
+};
+
+impl Parameters for VniDelete {
+    fn blank() -> Self {
+        Self::default()
+    }
+}
+
 /// A VNI as it is now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VniRow {
@@ -243,6 +272,8 @@ pub struct VniRow {
     pub sources: Sources,
     /// What happens to frames to link-local group addresses.
     pub l2cp: L2cp,
+    /// Who made it.
+    pub source: Source,
 }
 
 impl Row for VniRow {
@@ -268,5 +299,6 @@ impl Row for VniRow {
         column!(over_limit, text),
         column!(sources, text),
         column!(l2cp, text),
+        column!(source, text),
     ];
 }
