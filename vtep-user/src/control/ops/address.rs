@@ -55,25 +55,18 @@ pub(crate) fn set(state: &mut State, slot: PortSlot, ips: &BTreeSet<IpAddr>, out
     }
 }
 
+/// A port, and the addresses that its guard has let in and is to let in.
+type Addresses<'a> = (PortSlot, &'a BTreeSet<IpAddr>, &'a BTreeSet<IpAddr>);
+
 /// Lets more addresses in at the guard of a port, before it asks for them.
-pub(crate) fn guard(
-    slot: PortSlot,
-    old: &BTreeSet<IpAddr>,
-    new: &BTreeSet<IpAddr>,
-    out: &mut Effect,
-) {
+pub(crate) fn guard((slot, old, new): Addresses<'_>, out: &mut Effect) {
     for &ip in new.difference(old) {
         out.write(Write::Guarded(key(slot, ip), true));
     }
 }
 
 /// Lets addresses in no more, once the guard of a port is as it is to be.
-pub(crate) fn unguard(
-    slot: PortSlot,
-    old: &BTreeSet<IpAddr>,
-    new: &BTreeSet<IpAddr>,
-    out: &mut Effect,
-) {
+pub(crate) fn unguard((slot, old, new): Addresses<'_>, out: &mut Effect) {
     for &ip in old.difference(new) {
         out.write(Write::Guarded(key(slot, ip), false));
     }

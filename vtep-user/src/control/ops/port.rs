@@ -22,7 +22,7 @@ use crate::{
             author::{self, Author},
             entry::Entry,
             facts::{LinkFacts, Links, ReservedFor},
-            ports::{Device, take_facts},
+            ports::{Device, Ports, take_facts},
             settings,
         },
         state::State,
@@ -138,10 +138,15 @@ fn over_limit(port: &Port) -> OverLimit {
     }
 }
 
-/// Says in a port which frames it takes.
-fn set_guard(port: &mut Port, guard: PortGuard) {
-    port.set(Port::GUARD_MAC, guard != PortGuard::Off);
-    port.set(Port::GUARD_IP, guard == PortGuard::Ip);
+/// Says in a port which frames it takes, and whether a router is behind it, where that changes.
+fn change_guard(port: &mut Port, guard: Option<PortGuard>, router: Option<bool>) {
+    if let Some(guard) = guard {
+        port.set(Port::GUARD_MAC, guard != PortGuard::Off);
+        port.set(Port::GUARD_IP, guard == PortGuard::Ip);
+    }
+    if let Some(router) = router {
+        port.set(Port::ROUTER, router);
+    }
 }
 
 /// Refuses a guard of what a port has none of.
@@ -163,6 +168,13 @@ fn check_guard(
     Ok(())
 }
 
+/// Changes a port, and writes it if it is another than before.
+fn write(ports: &mut Ports, slot: PortSlot, port: Port, out: &mut Effect) {
+    if ports.set(slot, port) {
+        out.write(Write::Port(slot, port));
+    }
+}
+
 /// The IPs that a port's guard lets in; none where it has no such guard.
 fn guarded<'a>(port: &Port, ips: &'a BTreeSet<IpAddr>) -> &'a BTreeSet<IpAddr> {
     const NONE: &BTreeSet<IpAddr> = &BTreeSet::new();
@@ -172,7 +184,7 @@ fn guarded<'a>(port: &Port, ips: &'a BTreeSet<IpAddr>) -> &'a BTreeSet<IpAddr> {
 /// Takes the IPs away that the guard of a port lets in, which is going.
 pub(crate) fn forget_guarded(state: &State, slot: PortSlot, out: &mut Effect) {
     let ips = guarded(&state.ports[slot], state.addresses.of(slot));
-    address::unguard(slot, ips, &BTreeSet::new(), out);
+    address::unguard((slot, ips, &BTreeSet::new()), out);
 }
 
 /// The VLAN as it stands in the maps.
@@ -245,8 +257,7 @@ pub(crate) fn add(
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);
     port.set(Port::ISOLATED, isolated.unwrap_or(false));
-    set_guard(&mut port, wanted_guard.unwrap_or(PortGuard::Off));
-    port.set(Port::ROUTER, router.unwrap_or(false));
+    change_guard(&mut port, *wanted_guard, *router);
     let floods = *wanted_over_limit == Some(OverLimit::Flood);
     port.set(Port::OVER_LIMIT_FLOOD, floods);
     check_guard(&port, &macs, &ips)?;
@@ -278,7 +289,7 @@ pub(crate) fn add(
     }
     out.write(Write::ClearPortCounters(slot));
     out.write(Write::PortName(slot, PortName::new(&facts.name)));
-    address::guard(slot, &BTreeSet::new(), guarded(&port, &ips), &mut out);
+    address::guard((slot, &BTreeSet::new(), guarded(&port, &ips)), &mut out);
     out.write(Write::Port(slot, port));
     join_vni(state, slot, macs, &ips, &mut out);
     limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
@@ -441,9 +452,7 @@ fn change_port(
     let source = state.run.author.source_of(source(&old));
     port.set(Port::CONFIGURED, author::is_configured(source));
     port.set(Port::ISOLATED, isolated.unwrap_or(old.has(Port::ISOLATED)));
-    let new_guard = wanted_guard.unwrap_or_else(|| guard(&old));
-    set_guard(&mut port, new_guard);
-    port.set(Port::ROUTER, router.unwrap_or(old.has(Port::ROUTER)));
+    change_guard(&mut port, *wanted_guard, *router);
     let new_over_limit = wanted_over_limit.unwrap_or_else(|| over_limit(&old));
     port.set(Port::OVER_LIMIT_FLOOD, new_over_limit == OverLimit::Flood);
     check_guard(&port, &macs, &ips)?;
@@ -451,25 +460,21 @@ fn change_port(
     let rates = old_rates.with(*bum_rate);
 
     let mut out = Effect::default();
-    if !moves {
-        claim_macs(state, slot, given.as_ref(), &old_macs, &mut out);
-    }
     if moves {
         leave_vni(state, slot, &mut out);
     } else {
+        claim_macs(state, slot, given.as_ref(), &old_macs, &mut out);
         for &mac in old_macs.difference(&macs) {
             entry::remove(state, number, mac, &mut out);
         }
     }
     port.set(Port::FULL, state.ports[slot].has(Port::FULL));
-    let (was_guarded, is_guarded) = (guarded(&old, &old_ips), guarded(&port, &ips));
-    address::guard(slot, was_guarded, is_guarded, &mut out);
+    let change = (slot, guarded(&old, &old_ips), guarded(&port, &ips));
+    address::guard(change, &mut out);
     let late = rate::set(&mut state.rates, slot, &mut port, rates, &mut out);
-    if state.ports.set(slot, port) {
-        out.write(Write::Port(slot, state.ports[slot]));
-    }
+    write(&mut state.ports, slot, port, &mut out);
     out.writes.extend(late);
-    address::unguard(slot, was_guarded, is_guarded, &mut out);
+    address::unguard(change, &mut out);
     if moves {
         join_vni(state, slot, macs, &ips, &mut out);
     } else {
