@@ -6,6 +6,7 @@ use std::process::Output;
 
 use serde_json::Value;
 use vtep_tests::daemon::Daemon;
+use vtep_tests::daemon::monitor::Monitor;
 use vtep_tests::daemon::refusal::{assert_refused, text};
 use vtep_tests::encoder::Mac;
 use vtep_tests::encoder::inner::udp4;
@@ -494,6 +495,12 @@ fn a_port_waits_for_its_interface_and_comes_back_with_it() {
     host.daemon.ok("port add later0 --vni 100 --wait");
     host.daemon.ok("port del later0");
 
+    let witness = "198.18.0.99".parse().unwrap();
+    let monitor = Monitor::start(&host.daemon, 100, witness);
+    let said = |event: &str| {
+        monitor.wait_for(event, |row| row["event"] == event && row["dev"] == "late0");
+        monitor.clear();
+    };
     for _ in 0..2 {
         host.ns
             .ip("tuntap add dev late0 mode tap\nlink set late0 up");
@@ -501,11 +508,13 @@ fn a_port_waits_for_its_interface_and_comes_back_with_it() {
         assert_eq!(row()["ifindex"], host.ns.ifindex("late0"));
         assert_eq!(row()["macs"], serde_json::json!(["02:00:00:00:00:0a"]));
         assert_eq!(host.daemon.ok("dump"), dump);
+        said("port_up");
         host.ns.ip("link del late0");
         until("the port to wait", || {
             (row()["state"] == "absent").then_some(())
         });
-        assert!(host.daemon.fdb(100, Mac::nth(0x0a)).is_none());
+        said("port_down");
+        assert!(host.daemon.fdb(100, Mac::nth(0x0a)).is_some());
         assert_eq!(host.daemon.ok("dump"), dump);
     }
 }

@@ -10,21 +10,23 @@ use vtep_tests::need_root;
 use vtep_tests::testrun::with_test_bed;
 
 /// Instructions that the verifier may have to walk through for each program: what it takes (Linux 6.18) and 3 %, for what a
-/// compiler changes. No more than [`MOST_INSTRUCTIONS`] for any.
+/// compiler changes. No more than [`MOST_INSTRUCTIONS`] or [`MOST_AT_XDP`] for any.
 const BUDGET: [(&str, u32); 10] = [
-    ("tc_port", 4_200),
+    ("tc_port", 4_500),
     ("tc_port_guard", 4_000),
-    ("tc_port_neigh", 4_150),
-    ("tc_port_rest", 3_350),
-    ("tc_port_found", 4_250),
-    ("tc_port_flood", 4_300),
-    ("tc_uplink", 3_950),
-    ("tc_tunnel", 4_250),
-    ("xdp_port", 4_150),
-    ("xdp_uplink", 4_300),
+    ("tc_port_neigh", 4_450),
+    ("tc_port_rest", 3_600),
+    ("tc_port_found", 4_550),
+    ("tc_port_flood", 4_600),
+    ("tc_uplink", 4_400),
+    ("tc_tunnel", 4_600),
+    ("xdp_port", 11_250),
+    ("xdp_uplink", 20_000),
 ];
 /// What more than this walks through nobody can review (ADR 8).
-const MOST_INSTRUCTIONS: u32 = 4_300;
+const MOST_INSTRUCTIONS: u32 = 4_600;
+/// The same at XDP, where a packet would pay for every value that makes the verifier's way shorter (ADR 8).
+const MOST_AT_XDP: u32 = 20_000;
 /// Stack that a program may take with all that it calls. The kernel's limit; but what is held against it here is more than the
 /// verifier adds up, by the registers that an unrolled `bpf_loop` saves.
 const MOST_STACK: u32 = 512;
@@ -52,7 +54,12 @@ fn the_verifier_walks_through_no_more_of_each_program_than_its_budget() {
         "each program has a budget, and nothing else has one"
     );
     for (name, count) in found {
-        let most = budget[name].min(MOST_INSTRUCTIONS);
+        let most_here = if name.starts_with("xdp") {
+            MOST_AT_XDP
+        } else {
+            MOST_INSTRUCTIONS
+        };
+        let most = budget[name].min(most_here);
         assert!(
             (1..=most).contains(&count),
             "{name} takes {count} instructions of {most}"

@@ -9,13 +9,14 @@ use vtep_common::sim::decision::{Decision, Verdict};
 use vtep_common::abi::addr::VtepAddr;
 use vtep_common::abi::counter::Hook;
 use vtep_common::abi::id::{Ifindex, ListId, PortSlot};
+use vtep_common::abi::policer::Policed;
 use vtep_common::abi::port::Port;
 use vtep_common::abi::reason::Reason;
 use vtep_common::decide::tunnel::TunnelKey;
 use vtep_common::frame::{packet::Tag, vlan::ShownVlan};
 use vtep_common::runtime::tables::Tables as _;
 use vtep_common::sim::{HostCounters, copies_in_place};
-use vtep_common::testkit::frames::{LOCALS, Sample, Side, World, reachable};
+use vtep_common::testkit::frames::{LOCALS, Sample, Side, USED_UP, World, reachable};
 use vtep_tests::dump;
 use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::link::Link as _;
@@ -242,7 +243,10 @@ impl SentFrame {
             for slot in list.ports().filter(|slot| from != Some(*slot)) {
                 let port = world.tables.port(slot).expect("it is there");
                 let hops = port.has(Port::TRUNK) && world.tables.is_mapped(port.ifindex, vlan);
-                if hops || port.flags & kept_from != 0 {
+                // One of which a test says that it is above its rate gets nothing.
+                let held =
+                    port.has(Port::RATE_OUT) && world.tables.policer(slot, Policed::Out) == USED_UP;
+                if hops || held || port.flags & kept_from != 0 {
                     continue;
                 }
                 let tag = (port.vlan != 0).then_some(Tag {
@@ -262,7 +266,7 @@ impl SentFrame {
                     add(ifindex, copy);
                 }
             }
-            Verdict::FloodPorts { list, vlan } => to_ports(*list, *vlan, None),
+            Verdict::FloodPorts(flood) => to_ports(flood.list, flood.vlan, None),
             // What goes through the slow-path device finds no route here.
             Verdict::ViaKernel(_) | Verdict::Leave(_) => {}
             Verdict::Guard | Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
@@ -374,6 +378,12 @@ impl SentFrame {
     }
 }
 
+/// True for what the host itself says of its multicast groups (RFC 3810), when it likes.
+fn is_of_the_host(frame: &[u8]) -> bool {
+    const MLD_ROUTERS: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0x16];
+    frame.starts_with(&MLD_ROUTERS)
+}
+
 impl Wires {
     fn new(bench: &TestBed<'_>) -> Self {
         let names = PORTS.into_iter().chain([UPLINK]);
@@ -393,12 +403,15 @@ impl Wires {
             let mut seen = if wanted == 0 {
                 Vec::new()
             } else {
-                capture.collect(within, |seen| seen.len() >= wanted)
+                capture.collect(within, |seen| {
+                    let ours = seen.iter().filter(|frame| !is_of_the_host(frame));
+                    ours.count() >= wanted
+                })
             };
             while let Some(more) = capture.recv(Duration::ZERO) {
                 seen.push(more);
             }
-            for frame in seen {
+            for frame in seen.into_iter().filter(|frame| !is_of_the_host(frame)) {
                 *got.entry(name).or_default().entry(frame).or_default() += 1;
             }
         }

@@ -7,7 +7,7 @@ use vtep_tests::daemon::refusal::refused;
 use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
-use vtep_tests::lab::{BLUE, GREEN};
+use vtep_tests::lab::{BLUE, GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::need_root;
 use vtep_tests::traffic::checks::marked;
@@ -174,6 +174,66 @@ fn packets_from_addresses_that_no_host_has_are_the_hosts_business() {
         assert_eq!(wire.port.recv(Duration::ZERO), None);
     }
     assert_eq!(learned(&wire), [""; 0]);
+}
+
+#[test]
+fn packets_to_the_mac_of_another_host_are_not_taken() {
+    need_root!();
+    for run_args in [&[][..], &["--uplink-hook", "xdp"]] {
+        for family in [Family::V4, Family::V6] {
+            let wire = Wire::with(family, "", run_args);
+            let mut mark = 0;
+            let mut sends = |to: Mac, taken: bool| {
+                mark += 1;
+                let inner = marked(FAR_VM, VM, mark).build();
+                let mut outer = wire.tunnelled(GREEN, &inner);
+                outer[..6].copy_from_slice(&to.0);
+                if taken {
+                    wire.delivers(&outer, &inner);
+                    return;
+                }
+                let before = counted(&wire, "not_our_address");
+                wire.uplink.send(&outer);
+                wait::until_true("the packet to be counted", || {
+                    counted(&wire, "not_our_address") == before + 1
+                });
+                assert_eq!(wire.port.recv(Duration::ZERO), None);
+            };
+            // As where a switch does not know a MAC, or a bridge has the uplink.
+            wire.ns.ip(&format!("link set {UPLINK} promisc on"));
+            sends(wire.mac, true);
+            sends(OTHER, false);
+
+            // The uplink gets another MAC, and then a bridge that has one of its own.
+            wire.ns
+                .ip(&format!("link set {UPLINK} address {NEIGHBOUR}"));
+            until_taken(&wire, NEIGHBOUR);
+            sends(NEIGHBOUR, true);
+            sends(wire.mac, false);
+            wire.ns.ip(&format!(
+                "link add br0 address {OTHER} type bridge
+                 link set br0 up
+                 link set {UPLINK} master br0"
+            ));
+            until_taken(&wire, OTHER);
+            sends(OTHER, true);
+            sends(NEIGHBOUR, true);
+            sends(wire.mac, false);
+        }
+    }
+}
+
+/// Waits until packets to a MAC are taken: the daemon hears of a change after it was made.
+fn until_taken(wire: &Wire, to: Mac) {
+    let inner = marked(FAR_VM, VM, 0x7a4e).build();
+    let mut outer = wire.tunnelled(GREEN, &inner);
+    outer[..6].copy_from_slice(&to.0);
+    wait::until_true("the MAC to be known", || {
+        wire.uplink.send(&outer);
+        wire.port.recv(Duration::from_millis(20)).is_some()
+    });
+    // Whatever else was on its way.
+    while wire.port.recv(Duration::from_millis(20)).is_some() {}
 }
 
 #[test]

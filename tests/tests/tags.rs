@@ -1,4 +1,4 @@
-//! XDP sees the bytes of a frame, and no VLAN tag that the kernel keeps beside them.
+//! XDP sees in-band VLAN tags, and no skb VLAN tags.
 
 use vtep_tests::bpf::asm::{Asm, Helper, Reg};
 use vtep_tests::bpf::program::{Program, ProgramType};
@@ -19,13 +19,13 @@ use vtep_tests::wait::until_true;
 /// A MAC behind the port that is a trunk.
 const SENDER: Mac = Mac::nth(0x21);
 
-/// What sends frames out of a device with a VLAN tag beside them.
-struct TagBeside {
+/// What sends frames out of a device with an skb VLAN tag.
+struct SkbTagger {
     way_in: Capture,
     _program: std::os::fd::OwnedFd,
 }
 
-impl TagBeside {
+impl SkbTagger {
     /// Sends by `dev` in VLAN `vid`.
     fn new(ns: &Ns, dev: &str, vid: i32) -> Self {
         ns.ip("link add name in0 type veth peer name in1\nlink set in0 up\nlink set in1 up");
@@ -120,7 +120,7 @@ fn xdp_leaves_a_port_while_it_does_not_see_tags_and_comes_back() {
     wire.daemon.ok(&format!("vni add {BLUE}"));
     wire.daemon
         .ok(&format!("port add p0 --vni {BLUE} --vlan 20"));
-    let in_vlan_20 = TagBeside::new(&far, "far0", 20);
+    let in_vlan_20 = SkbTagger::new(&far, "far0", 20);
     let stays_out = |mark| {
         let frame = marked(SENDER, FAR_VM, mark).build();
         let before = wire.daemon.dropped("nowhere_to_flood");
@@ -174,7 +174,7 @@ fn xdp_leaves_an_uplink_while_it_does_not_see_tags_and_comes_back() {
         (outer, inner)
     };
     let plain = Capture::all(&far, "far0");
-    let in_vlan_666 = TagBeside::new(&far, "far0", 666);
+    let in_vlan_666 = SkbTagger::new(&far, "far0", 666);
     let stays_out = |mark| {
         in_vlan_666.send(&packet(mark).0);
         // What comes later has come after it.

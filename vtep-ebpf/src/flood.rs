@@ -9,10 +9,11 @@ use vtep_common::{
     abi::{
         counter::{Direction, Hook},
         flood::FloodList,
-        id::{ListId, PeerId, PortSlot},
+        id::{PeerId, PortSlot},
         map::MAX_FLOOD_TARGETS,
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
+        policer::Policed,
         port::Port,
         reason::Reason,
     },
@@ -23,7 +24,7 @@ use vtep_common::{
     },
     runtime::{
         tables::Tables as _,
-        verdict::{Encap, Flood},
+        verdict::{Encap, Flood, FloodPorts},
     },
 };
 
@@ -32,6 +33,7 @@ use crate::{
     action::slow_path,
     counter::KernelCounters,
     frame::{headers::HeadersSlot, tc::TcFrame},
+    police,
     runtime::scratch::{Scratch, Spilled},
     tables::KernelTables,
 };
@@ -70,8 +72,7 @@ impl Copies<'_> {
 #[repr(C)]
 struct PortCopies {
     skb: *mut __sk_buff,
-    list: ListId,
-    vlan: ShownVlan,
+    flood: FloodPorts,
     bytes: usize,
 }
 
@@ -94,14 +95,13 @@ fn for_each<T>(count: u32, callback: Callback, context: &mut T) {
 
 /// Copies a frame from a VTEP to the local ports of a list (split horizon). The frame itself stays.
 #[inline(always)]
-pub fn to_ports(frame: TcFrame, list: ListId, vlan: ShownVlan, bytes: usize) {
-    let Some(targets) = KernelTables.flood_list(list) else {
+pub fn to_ports(frame: TcFrame, flood: FloodPorts, bytes: usize) {
+    let Some(targets) = KernelTables.flood_list(flood.list) else {
         return;
     };
     let mut copies = PortCopies {
         skb: frame.raw(),
-        list,
-        vlan,
+        flood,
         bytes,
     };
     for_each(targets.ports, copy_to_port, &mut copies);
@@ -111,14 +111,16 @@ pub fn to_ports(frame: TcFrame, list: ListId, vlan: ShownVlan, bytes: usize) {
 extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
     // SAFETY: `to_ports` passes its `PortCopies`, which outlives the loop.
     let copies = unsafe { &*context.cast::<PortCopies>() };
-    if let Some(list) = KernelTables.flood_list(copies.list)
+    if let Some(list) = KernelTables.flood_list(copies.flood.list)
         && let Some(slot) = target(list, index as usize)
         && (index as usize) < list.ports as usize
         && let Some(port) = KernelTables.port(PortSlot::new(slot))
+        && copies.flood.reaches(port)
     {
         let frame = TcFrame::from_raw(copies.skb);
         let to = (PortSlot::new(slot), port);
-        send_to_port(frame, to, copies.vlan, Hook::Tunnel, copies.bytes);
+        let shows = (copies.flood.vlan, copies.flood.bytes);
+        send_to_port(frame, to, shows, Hook::Tunnel, copies.bytes);
     }
     0
 }
@@ -230,7 +232,8 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
             .port(slot)
             .filter(|port| flood.reaches(slot, port))?;
         let to = (slot, port);
-        send_to_port(copies.frame(), to, flood.vlan, Hook::Port, copies.bytes);
+        let shows = (flood.vlan, flood.bytes);
+        send_to_port(copies.frame(), to, shows, Hook::Port, copies.bytes);
         return None;
     }
     let id = PeerId::new(number);
@@ -252,7 +255,7 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
 fn send_to_port(
     frame: TcFrame,
     (slot, port): (PortSlot, &Port),
-    vlan: ShownVlan,
+    (vlan, policed): (ShownVlan, u32),
     hook: Hook,
     bytes: usize,
 ) {
@@ -260,6 +263,10 @@ fn send_to_port(
     let counters = KernelCounters(hook);
     if port.has(Port::TRUNK) && KernelTables.is_mapped(port.ifindex, vlan) {
         counters.reason(Reason::VlanHop, bytes);
+        return;
+    }
+    if port.has(Port::RATE_OUT) && !police::take(slot, Policed::Out, policed) {
+        counters.reason(Reason::Rate, bytes);
         return;
     }
     if port.vlan != 0 && !frame.push_tag(port.vlan) {

@@ -16,7 +16,7 @@ use vtep_common::abi::{
     id::{Ifindex, ListId, PeerId},
     map::{
         DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_CONFIGURED, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS,
-        MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES,
+        MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES, UPLINK_PLACES,
     },
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -26,6 +26,7 @@ use vtep_common::abi::{
     reason::Reason,
     segment::{Segment, SourceKey},
     tail_call::TailCall,
+    uplink::UplinkWord,
     vlans::Vlans,
 };
 
@@ -62,6 +63,9 @@ pub static NEXTHOPS: LpmTrie<NexthopKey, NexthopValue> =
 // Which VTEPs a segment takes packets from, where it does not take them from any.
 #[map]
 pub static SOURCES: HashMap<SourceKey, u32> = HashMap::pinned(MAX_SOURCES, BPF_F_NO_PREALLOC);
+// Each daemon's programs have their own.
+#[map]
+pub static UPLINKS: Array<UplinkWord> = Array::with_max_entries(UPLINK_PLACES, 0);
 #[map]
 pub static GUARDED: HashMap<GuardedKey, u32> = HashMap::pinned(MAX_NEIGHS, BPF_F_NO_PREALLOC);
 #[map]

@@ -20,7 +20,7 @@ pub fn take(slot: PortSlot, what: Policed, amount: u32) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn take_from(index: u32, amount: u32) -> u64 {
-    let (Some(at), Some((_, what))) = (POLICERS.get_ptr_mut(index), Policed::at(index)) else {
+    let Some(at) = POLICERS.get_ptr_mut(index) else {
         return 1;
     };
     // SAFETY: the map gave the pointer. If the daemon writes a new rate meanwhile, each number is of the old one or of the new one.
@@ -33,7 +33,7 @@ extern "C" fn take_from(index: u32, amount: u32) -> u64 {
         cost,
         ..Policer::NONE
     };
-    take_shared(&bucket, &policer, what, amount, time()).into()
+    take_shared(&bucket, &policer, amount, time()).into()
 }
 
 /// A bucket in the map.

@@ -16,6 +16,7 @@ use vtep_common::{
         policer::{Policed, Policer},
         port::{GuardedKey, Port, PortKey},
         segment::{Segment, SourceKey, vni_key},
+        uplink::UplinkWord,
     },
     frame::vlan::ShownVlan,
     runtime::{tables::Tables, verdict::Resolved},
@@ -25,7 +26,7 @@ use crate::{
     clock::{now, time},
     maps::{
         ADDRESSES, CONFIG, FDB, FLOOD, GUARDED, HANDOVER, NEIGHS, NEXTHOPS, PEERS, POLICERS,
-        PORT_INDEX, PORTS, SEGMENTS, SHAPES, SOURCES, TRUNKS, VNIS,
+        PORT_INDEX, PORTS, SEGMENTS, SHAPES, SOURCES, TRUNKS, UPLINKS, VNIS,
     },
 };
 
@@ -145,6 +146,11 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn port_word(&self, key: &PortKey) -> u64 {
         word!(PortIndex, PORT_INDEX, second_port, |_| key.word())
+    }
+
+    #[inline(always)]
+    fn is_uplink(&self, word: UplinkWord) -> bool {
+        UPLINKS.get(word.place()) == Some(&word)
     }
 
     #[inline(always)]

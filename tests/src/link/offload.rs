@@ -56,7 +56,7 @@ pub fn set_segmentation(ns: &Ns, dev: &str, on: bool) {
     set_features(ns, dev, takes_gso, on);
 }
 
-/// Has a device keep VLAN tags beside the frames that it receives and sends, or leave them in the frames, where XDP sees them.
+/// Has the frames that a device receives and sends carry skb VLAN tags, or in-band ones, which XDP sees.
 ///
 /// # Panics
 ///

@@ -15,7 +15,7 @@ use aya::Pod;
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{ProgramError, TestRun, TestRunOptions};
 use vtep_common::abi::event::Event;
-use vtep_common::abi::id::{Id, PeerId, PortSlot, SegmentId};
+use vtep_common::abi::id::{Id, Ifindex, PeerId, PortSlot, SegmentId};
 use vtep_common::abi::{
     counter::Hook,
     event::Guard,
@@ -184,6 +184,10 @@ impl TestBed<'_> {
         self.datapath
             .write(&writes(tables))
             .unwrap_or_else(|error| panic!("write the tables: {error}"));
+        let uplinks = tables.uplinks.iter();
+        self.datapath
+            .set_uplink_macs(uplinks.map(|(ifindex, mac)| (Ifindex::new(*ifindex), *mac)))
+            .unwrap_or_else(|error| panic!("write the uplinks: {error}"));
         self.numbers = Numbers {
             segments: tables.segments.keys().copied().collect(),
             ports: tables.ports.keys().copied().collect(),
@@ -378,6 +382,7 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         neighs,
         nexthops,
         sources,
+        uplinks: _,
         policers,
         trunks,
         guarded,

@@ -6,8 +6,8 @@ use vtep_common::abi::counter::Direction::Decap;
 use vtep_common::abi::counter::Hook::{Uplink, UplinkXdp};
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{
-    GONE_PORT, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE,
-    PORT_VLAN_10, TRUNK,
+    GONE_PORT, PEER_V4, PEER_V6, PLAIN, PORT_ABSENT, PORT_ACCESS, PORT_CARRIER, PORT_NARROW,
+    PORT_NATIVE, PORT_VLAN_10, TRUNK,
 };
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
@@ -439,6 +439,13 @@ fn the_uplink_drops_what_is_ours_but_bad() {
             ),
         )
         .drops(Uplink, Reason::VlanHop)
+        .passes(UplinkXdp, Reason::LeftToTc),
+        case(
+            "for a port that waits for its interface",
+            uplink,
+            &in_vni(100, &from(VM, at(PLAIN, PORT_ABSENT))),
+        )
+        .drops(Uplink, Reason::PortAbsent)
         .passes(UplinkXdp, Reason::LeftToTc),
         case(
             "an inner source of zero",

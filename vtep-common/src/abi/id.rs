@@ -79,6 +79,23 @@ ids! {
     Ifindex;
 }
 
+impl Ifindex {
+    /// The first number that no interface has: the kernel's are positive numbers of 32 bits with a sign.
+    const FIRST_ABSENT: u32 = 1 << 31;
+
+    /// The `nth` of the numbers that stand for interfaces which do not exist: those that ports wait for.
+    #[must_use]
+    pub const fn absent(nth: u32) -> Self {
+        Self(Self::FIRST_ABSENT | nth)
+    }
+
+    /// True if no interface has this number, and one is waited for instead.
+    #[must_use]
+    pub const fn is_absent(self) -> bool {
+        self.0 >= Self::FIRST_ABSENT
+    }
+}
+
 /// The flood list of a VNI has the number of its segment.
 impl From<SegmentId> for ListId {
     #[inline(always)]
@@ -94,6 +111,13 @@ mod tests {
     #[test]
     fn the_flood_list_of_a_vni_has_the_number_of_its_segment() {
         assert_eq!(ListId::from(SegmentId::new(7)), ListId::new(7));
+    }
+
+    #[test]
+    fn no_number_of_the_kernels_is_that_of_an_absent_interface() {
+        assert!(!Ifindex::new(i32::MAX.unsigned_abs()).is_absent());
+        assert!(Ifindex::absent(0).is_absent());
+        assert_ne!(Ifindex::absent(1), Ifindex::absent(2));
     }
 
     #[test]

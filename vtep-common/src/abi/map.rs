@@ -18,6 +18,9 @@ pub const MAX_LOCALS: u32 = 256 + MAX_PEERS;
 /// Peers that the entries of segments name, counted for each segment.
 pub const MAX_SOURCES: u32 = 262_144;
 
+/// Places for the MACs of uplinks, a power of two.
+pub const UPLINK_PLACES: u32 = 256;
+
 /// Peers that the configuration file puts on flood lists, counted for each list.
 pub const MAX_CONFIGURED: u32 = 1_048_576;
 
@@ -111,6 +114,9 @@ pub mod name {
 
     /// The [`Clock`](crate::abi::clock::Clock) of one daemon's programs. Not pinned.
     pub const CLOCK: &str = "CLOCK";
+    /// [`UplinkWord::place`](crate::abi::uplink::UplinkWord::place) of an interface to its [`UplinkWord`](crate::abi::uplink::UplinkWord). Not
+    /// pinned.
+    pub const UPLINKS: &str = "UPLINKS";
 
     /// All that are pinned.
     pub const ALL: [&str; 30] = [

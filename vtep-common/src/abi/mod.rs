@@ -24,6 +24,7 @@ pub mod port;
 pub mod reason;
 pub mod segment;
 pub mod tail_call;
+pub mod uplink;
 pub mod vlans;
 
 /// Marks the PODs as usable by aya, which has a marker of its own.
@@ -44,6 +45,7 @@ mod user {
         policer::Policer,
         port::{GuardedKey, Port, PortName},
         segment::{Segment, SourceKey},
+        uplink::UplinkWord,
         vlans::Vlans,
     };
 
@@ -74,6 +76,7 @@ mod user {
         PortName,
         Segment,
         SourceKey,
+        UplinkWord,
         ListedKey,
         Geometry,
         Vlans,

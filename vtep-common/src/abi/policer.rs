@@ -8,13 +8,17 @@ use super::id::PortSlot;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum Policed {
+    /// Bytes from the port.
+    In = 0,
     /// Frames from the port that are flooded: broadcast, unknown unicast, multicast.
     Bum = 1,
+    /// Bytes to the port.
+    Out = 2,
 }
 
 impl Policed {
     /// Each.
-    pub const ALL: [Self; 1] = [Self::Bum];
+    pub const ALL: [Self; 3] = [Self::In, Self::Bum, Self::Out];
     /// Places for a port in `POLICERS`: what comes from it lies in one cache line, what goes to it in another.
     pub const PLACES: u32 = 4;
 
@@ -32,7 +36,9 @@ impl Policed {
     pub const fn at(index: u32) -> Option<(PortSlot, Self)> {
         let slot = PortSlot::new(index / Self::PLACES);
         match index % Self::PLACES {
+            0 => Some((slot, Self::In)),
             1 => Some((slot, Self::Bum)),
+            2 => Some((slot, Self::Out)),
             _ => None,
         }
     }
@@ -49,13 +55,16 @@ pub struct Policer {
     pub used_until: u64,
     /// How long a full bucket lasts at the rate, in the same units.
     pub burst: u64,
-    /// How long one byte, or one frame, lasts at the rate, in units of 2^-18 ns.
+    /// How long one byte, or one part of a frame, lasts at the rate, in units of 2^-18 ns.
     pub cost: u64,
     /// The rate as the user named it, in bits or frames a second: for the daemon alone.
     pub rate: u64,
 }
 
 const _: () = assert!(size_of::<Policer>() == 32);
+const _: () = assert!(
+    1 << (Policer::TIME_SHIFT + Policer::COST_SHIFT) == Policer::FRAME << Policer::FRAME_COST_SHIFT
+);
 
 impl Policer {
     /// Units of [`Policer::used_until`] in a nanosecond, as a power of 2. The number starts anew after 834 days.
@@ -66,6 +75,10 @@ impl Policer {
     pub const BITS: (u64, u64) = (1_000, 1_000_000_000_000);
     /// Frames a second that can be policed, at least and at most.
     pub const FRAMES: (u64, u64) = (1, 100_000_000);
+    /// Parts that a frame counts as, where frames are counted.
+    pub const FRAME: u32 = 1 << 12;
+    /// Units of cost in a nanosecond of a part of a frame, as a power of 2.
+    const FRAME_COST_SHIFT: u32 = 6;
     /// Bytes that a bucket holds at least: the largest packet that most guests send.
     pub const LEAST_BYTES: u64 = 64 << 10;
     /// How long a bucket lasts at least: for bytes this, for frames a second.
@@ -99,7 +112,7 @@ impl Policer {
         Self {
             used_until: 0,
             burst: Self::SECOND << Self::TIME_SHIFT,
-            cost: lasts(Self::SECOND, rate),
+            cost: (Self::SECOND << Self::FRAME_COST_SHIFT).div_ceil(rate),
             rate,
         }
     }
@@ -149,7 +162,8 @@ mod tests {
     fn a_bucket_of_frames_holds_those_of_a_second() {
         for rate in [1, 1_000, 1_000_000] {
             let Policer { burst, cost, .. } = Policer::frames(rate);
-            assert_eq!((burst << Policer::COST_SHIFT) / cost, rate);
+            let parts = (burst << Policer::COST_SHIFT) / cost;
+            assert_eq!(parts.div_ceil(Policer::FRAME.into()), rate);
         }
     }
 }

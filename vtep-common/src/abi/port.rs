@@ -42,11 +42,11 @@ impl PortKey {
     }
 }
 
-/// A port: 24 bytes. A slot that is not in use is all zero.
+/// A port: 28 bytes. A slot that is not in use is all zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Port {
-    /// Interface number.
+    /// Interface number; one that [`Ifindex::is_absent`](super::id::Ifindex::is_absent) where the interface is gone.
     pub ifindex: u32,
     /// The segment that it belongs to.
     pub segment: SegmentId,
@@ -60,6 +60,9 @@ pub struct Port {
     pub mtu: u32,
     /// Largest number of FDB entries behind the port, 0 for no limit: for the daemon alone.
     pub max_macs: u32,
+    /// With [`Port::GUARD_IP`], one of its IPv4 addresses, in network byte order, so that packets from it need not be looked up in
+    /// `GUARDED`; 0 where it has none.
+    pub own_v4: u32,
 }
 
 impl Port {
@@ -77,16 +80,29 @@ impl Port {
     pub const GUARD_MAC: u32 = 1 << 5;
     /// At its limit of MACs others are not learned, and their frames pass; else it becomes [`Port::FULL`]. For the daemon alone.
     pub const OVER_LIMIT_FLOOD: u32 = 1 << 6;
+    /// It has the untagged frames of an interface of which `TRUNKS` has VLANs: frames that show one of those are not its own.
+    pub const TRUNK: u32 = 1 << 7;
     /// `POLICERS` has a rate for its frames that are flooded.
     pub const BUM_RATE: u32 = 1 << 8;
+    /// `POLICERS` has a rate for what comes from it.
+    pub const RATE_IN: u32 = 1 << 9;
+    /// `POLICERS` has a rate for what goes to it.
+    pub const RATE_OUT: u32 = 1 << 10;
+    /// Its interface is gone, and it waits for one of that name: no frame gets there.
+    pub const ABSENT: u32 = 1 << 11;
     /// Frames that claim to be from addresses other than its own, by IP, ARP or neighbour discovery, are dropped: `GUARDED` has those.
     pub const GUARD_IP: u32 = 1 << 12;
     /// A router is behind it, and advertises itself.
     pub const ROUTER: u32 = 1 << 13;
-    /// It has the untagged frames of an interface of which `TRUNKS` has VLANs: frames that show one of those are not its own.
-    pub const TRUNK: u32 = 1 << 7;
     /// The configuration file made it. For the daemon alone.
     pub const CONFIGURED: u32 = 1 << 31;
+
+    /// True for the port of this interface and VLAN. Without a branch between.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_at(&self, ifindex: u32, vlan: u16) -> bool {
+        (self.ifindex ^ ifindex) | (self.vlan ^ vlan) as u32 == 0
+    }
 
     /// Its flags.
     #[must_use]
@@ -108,6 +124,13 @@ impl PortFlags {
         self.0 & flag != 0
     }
 
+    /// The others of them, without `flag`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn without(self, flag: u32) -> Self {
+        Self(self.0 & !flag)
+    }
+
     /// Frames from the port do not reach ports with any of these flags.
     #[must_use]
     #[inline(always)]
@@ -116,7 +139,7 @@ impl PortFlags {
     }
 }
 
-const _: () = assert!(size_of::<Port>() == 24);
+const _: () = assert!(size_of::<Port>() == 28);
 
 /// Key of `GUARDED`: an address of a port with a guard: 20 bytes.
 #[repr(C)]

@@ -81,7 +81,7 @@ reasons! {
 
     /// Not a VXLAN packet: another protocol, another UDP port, a fragment without ports.
     NotVxlan = 7, "not_vxlan", Passed;
-    /// VXLAN, but to an address that is not one of our VTEP addresses.
+    /// VXLAN, but to an address that is not one of our VTEP addresses, or to the MAC of another host.
     NotOurAddress = 8, "not_our_address", Passed;
 
     /// Left to the TC hook behind XDP.
@@ -136,7 +136,7 @@ reasons! {
     Reshape = 32, "reshape_failed", Aborted;
     /// The frame could not be sent to its device.
     Redirect = 33, "redirect_failed", Aborted;
-    /// A table entry points to another that does not exist.
+    /// A table entry points to another that does not exist, or that is another's by now.
     TableGap = 34, "table_gap", Aborted;
 
     /// Decapsulated by the slow-path device, but sent to an address that is not one of our VTEP addresses.
@@ -172,6 +172,10 @@ reasons! {
     DuplicateMac = 49, "duplicate_mac", Dropped;
     /// VXLAN, but from an address that no host has: loopback, multicast, broadcast.
     BadSource = 50, "bad_source", Passed;
+    /// From or to a port, and more than the port's rate; of a flooded frame, the copy for a port.
+    Rate = 51, "rate", Dropped;
+    /// For a port whose interface is gone; the port waits for it.
+    PortAbsent = 52, "port_absent", Dropped;
 }
 
 impl Reason {

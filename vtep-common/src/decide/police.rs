@@ -12,24 +12,23 @@ use crate::{
         policer::{Policed, Policer},
         port::{Port, PortFlags},
     },
+    frame::packet::{PacketRead, Window as _},
     runtime::{Runtime, tables::Tables},
+    wire::{ethernet, ipv4, ipv6, tcp, udp},
 };
 
-/// Bytes that a packet counts as, at most: more than the largest GSO packet of the kernel has, with the headers of its segments.
-const MOST_BYTES: u32 = 1 << 22;
-/// Frames likewise. The kernel counts segments in 16 bits.
-const MOST_FRAMES: u32 = u16::MAX as u32;
-/// What [`MOST_BYTES`] cost, as a shift.
-const DEBT_SHIFT: u32 = MOST_BYTES.trailing_zeros() - Policer::COST_SHIFT;
-/// How often a processor tries to take, where others do at the same time.
-const TRIES: usize = 3;
-
+/// The most that a packet counts as: more bytes than the largest GSO packet of the kernel has, with the headers of its segments.
+const MOST: u32 = 1 << 22;
+/// What [`MOST`] costs, as a shift.
+const DEBT_SHIFT: u32 = MOST.trailing_zeros() - Policer::COST_SHIFT;
 impl Policed {
     /// The flag of a port that has such a rate.
     #[must_use]
     pub const fn flag(self) -> u32 {
         match self {
+            Self::In => Port::RATE_IN,
             Self::Bum => Port::BUM_RATE,
+            Self::Out => Port::RATE_OUT,
         }
     }
 }
@@ -50,34 +49,31 @@ pub(crate) fn lets<R: Runtime>(
 pub fn passes<T: Tables>(tables: &T, slot: PortSlot, what: Policed, amount: u32) -> bool {
     let policer = tables.policer(slot, what);
     let time = (tables.now(), tables.tick());
-    take(&policer, what, policer.used_until, amount, time).is_some()
+    take(&policer, policer.used_until, amount, time).is_some()
 }
 
 /// What a bucket comes to, in which `used_until` is used up, once `amount` more is taken out of it at the time `now`, which stands still for
 /// `tick` nanoseconds. `None` where it does not hold as much.
 ///
-/// More bytes than a bucket can hold are taken out of a full one, and it stays in debt for as long as they last: else the largest packets
-/// would never pass. More frames are not.
+/// More than a bucket can hold is taken out of a full one, and it stays in debt for as long as that lasts: else the largest packets would
+/// never pass.
 #[must_use]
 #[inline(always)]
 pub const fn take(
     policer: &Policer,
-    what: Policed,
     used_until: u64,
     amount: u32,
     (now, tick): (u64, u64),
 ) -> Option<u64> {
     let now = now << Policer::TIME_SHIFT;
     let still = tick << Policer::TIME_SHIFT;
-    let whole = matches!(what, Policed::Bum);
     let holds = policer.burst.wrapping_add(still);
     // Behind, or further ahead than anything that passes leads: the bucket is full. The latter is of another clock, or of 400 days ago.
-    let debt = if whole { 0 } else { policer.cost << DEBT_SHIFT };
-    let most = (holds << 1).wrapping_add(debt);
+    let most = (holds << 1).wrapping_add(policer.cost << DEBT_SHIFT);
     let ahead = used_until.wrapping_sub(now);
     let ahead = if ahead > most { 0 } else { ahead };
     let after = ahead.wrapping_add(lasts(policer, amount));
-    if after > holds && (whole || ahead > still) {
+    if after > holds && ahead > still {
         return None;
     }
     Some(now.wrapping_add(after))
@@ -106,45 +102,110 @@ pub trait Shared {
 
 /// Takes `amount` out of a bucket that others take out of as well; false where it does not hold as much.
 ///
-/// What others take between a look and a take makes for another try. After the last, `amount` is taken all the same: so nothing that keeps to
-/// the rate is dropped because of others, and all that passes counts. What passes too early is then one packet for each processor.
+/// Where another processor takes between the look and the take, `amount` is added to what that one has left, without another look. So all
+/// that passes counts, and what passes too early is one packet for each other processor, and the next one waits the longer for it.
 #[inline(always)]
 pub fn take_shared<S: Shared>(
     shared: &S,
     policer: &Policer,
-    what: Policed,
     amount: u32,
     time: (u64, u64),
 ) -> bool {
-    let mut seen = shared.used_until();
-    for _ in 0..TRIES {
-        let Some(next) = take(policer, what, seen, amount, time) else {
-            return false;
-        };
-        let found = shared.swap(seen, next);
-        if found == seen {
-            return true;
-        }
-        seen = found;
+    let seen = shared.used_until();
+    let Some(next) = take(policer, seen, amount, time) else {
+        return false;
+    };
+    if shared.swap(seen, next) != seen {
+        shared.add(lasts(policer, amount));
     }
-    shared.add(lasts(policer, amount));
     true
 }
 
 /// Frames that a packet of `len` bytes is segmented into, each of which repeats `headers_len` of them; 1 if `gso_size` is zero.
 #[must_use]
 #[inline(always)]
-pub const fn frames(len: u32, headers_len: u32, gso_size: u32) -> u32 {
+const fn frames(len: u32, headers_len: u32, gso_size: u32) -> u32 {
     if gso_size == 0 {
         return 1;
     }
     let payload = len.saturating_sub(headers_len);
     let frames = payload.div_ceil(gso_size);
+    if frames == 0 { 1 } else { frames }
+}
+
+/// What a rate of frames counts a packet as, once it is segmented: units of which a frame has [`Policer::FRAME`].
+///
+/// Of packets with more than 1,024 segments, which no kernel makes, it lets none pass: each is copied to many.
+#[must_use]
+#[inline(always)]
+pub const fn flooded(len: u32, headers_len: u32, gso_size: u32) -> Option<u32> {
+    const MOST_FRAMES: u32 = MOST / Policer::FRAME;
+    let frames = frames(len, headers_len, gso_size);
     if frames > MOST_FRAMES {
-        MOST_FRAMES
-    } else if frames == 0 {
-        1
-    } else {
-        frames
+        return None;
     }
+    Some(frames.wrapping_mul(Policer::FRAME))
+}
+
+/// What a rate of bytes counts a packet as: the bytes of the frames that it is segmented into.
+#[must_use]
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "packets are shorter than 2^32 bytes"
+)]
+pub const fn bytes(len: usize, headers_len: u32, gso_size: u32) -> u32 {
+    let len = len as u32;
+    if gso_size == 0 {
+        return len;
+    }
+    let more = frames(len, headers_len, gso_size).wrapping_sub(1);
+    let bytes = len.wrapping_add(headers_len.wrapping_mul(more));
+    if bytes > MOST { MOST } else { bytes }
+}
+
+/// The same of the inner frame of `len` bytes at `base`, from a VTEP.
+#[must_use]
+#[inline(always)]
+pub fn bytes_from_vtep<P: PacketRead + ?Sized>(
+    frame: &P,
+    base: usize,
+    (len, gso_size): (usize, u32),
+) -> u32 {
+    let headers_len = if gso_size == 0 {
+        0
+    } else {
+        repeated(frame, base)
+    };
+    bytes(len, headers_len, gso_size)
+}
+
+/// Bytes of headers that each segment of the packet at `base` repeats; none where that cannot be told. Nothing merges packets with a tag or
+/// with IP options, and few with extension headers.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a length within the headers"
+)]
+fn repeated<P: PacketRead + ?Sized>(frame: &P, base: usize) -> u32 {
+    const V4: usize = ethernet::LEN + ipv4::LEN;
+    const V6: usize = ethernet::LEN + ipv6::LEN;
+    let Some(window) = frame.window::<{ V4 + tcp::LEN }>(base) else {
+        return 0;
+    };
+    let (headers_len, protocol) = match window.be16(ethernet::TYPE_OFFSET) {
+        ethernet::TYPE_IPV4 => (V4, window.byte(ethernet::LEN + ipv4::PROTOCOL_OFFSET)),
+        ethernet::TYPE_IPV6 => (V6, window.byte(ethernet::LEN + ipv6::NEXT_HEADER_OFFSET)),
+        _ => return 0,
+    };
+    let transport = if protocol == tcp::PROTOCOL {
+        let at = base
+            .wrapping_add(headers_len)
+            .wrapping_add(tcp::DATA_OFFSET);
+        let offset = frame.window::<1>(at).map_or(0, |window| window.byte(0));
+        usize::from(offset >> 4).wrapping_mul(4)
+    } else {
+        udp::LEN
+    };
+    headers_len.wrapping_add(transport) as u32
 }

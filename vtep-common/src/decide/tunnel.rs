@@ -7,11 +7,12 @@ use crate::{
         config::Config,
         fdb::FdbTarget,
         id::{ListId, PortSlot, SegmentId},
+        policer::Policed,
         port::Port,
         reason::Reason,
         segment::Segment,
     },
-    decide::{admit, hop, learn, port::neigh::event_flags},
+    decide::{admit, hop, learn, police, port::neigh::event_flags},
     frame::{
         ecn,
         inner::{Inner, Received},
@@ -166,7 +167,7 @@ fn send<R: Runtime>(
         Some(_) | None => return rt.leave(account, Reason::NowhereToFlood),
     }
     let vlan = rt.shown_by_vtep(inner);
-    rt.flood_ports(account, list, vlan)
+    rt.flood_ports(account, list, (vlan, rt.policed_arrival(inner)))
 }
 
 /// What becomes of the ECN field of the inner packet. Mostly the outer one says nothing, and the inner one is not looked at.
@@ -228,8 +229,10 @@ fn deliver<R: Runtime>(
         return rt.leave(account, reason);
     }
     // Of tags XDP has room to see that they are there.
-    if stage != DecapStage::Xdp && hop::is_hop(rt, port, || rt.shown_by_vtep(inner)) {
-        return rt.leave(account, Reason::VlanHop);
+    if stage != DecapStage::Xdp
+        && let Some(why) = hop::why_not(rt, port, || rt.shown_by_vtep(inner))
+    {
+        return rt.leave(account, why);
     }
     let left = match stage {
         DecapStage::Device => false,
@@ -250,6 +253,13 @@ fn deliver<R: Runtime>(
     if left || outer.trailer || merge == ecn::Merge::SET {
         return rt.leave(account, stage.left());
     }
+    if !police::lets(rt, port.flags(), (slot, Policed::Out), || {
+        rt.policed_arrival(inner)
+    }) {
+        return rt.leave(account, Reason::Rate);
+    }
+    // Read again, rather than kept, so that the verifier forgets which way was taken.
+    let port = core::hint::black_box(port);
     rt.deliver(
         account,
         &Deliver {
@@ -336,6 +346,10 @@ pub fn find<R: Runtime>(rt: &R, key: &TunnelKey) -> Result<Arrival, Reason> {
     let Some(segment) = tables.segment(number) else {
         return Err(Reason::UnknownVni);
     };
+    // A key that is being replaced can lead to what another key stands for (ADR 10).
+    if segment.vni != key.vni {
+        return Err(Reason::TableGap);
+    }
     let settings = segment.flags();
     let seen = lookup.seen().limited(false, settings.has(Segment::FULL));
     if settings.has(Segment::LISTED) && !seen.is_here() && !is_listed(rt, number, from) {

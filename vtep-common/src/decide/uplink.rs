@@ -9,7 +9,7 @@ use crate::{
     frame::{
         inner::Received,
         outer::{self, Outer},
-        packet::PacketRead as _,
+        packet::{PacketRead as _, Window as _},
     },
     runtime::{
         Runtime,
@@ -18,6 +18,7 @@ use crate::{
         tables::Tables as _,
         verdict::Account,
     },
+    wire::ethernet,
 };
 
 /// Decides on a frame at an uplink, and acts: pass what is not ours, deliver what can be delivered at this `stage`, leave the
@@ -39,6 +40,14 @@ pub fn decide<R: Runtime>(rt: &R, stage: DecapStage) -> R::Outcome {
     decide_inner(rt, stage, &arrival)
 }
 
+/// True if the host would take the packet. What a switch has flooded is for another one's MAC, though it may be for our address.
+#[inline(always)]
+fn is_for_host<R: Runtime>(rt: &R) -> bool {
+    let window = rt.frame().window::<{ ethernet::LEN }>(0);
+    let taken = window.is_some_and(|window| rt.takes(window.mac(ethernet::DESTINATION_OFFSET)));
+    rt.frame().opaque(taken.into()) != 0
+}
+
 /// Finds the VNI of a packet, and what the tables know of it.
 ///
 /// # Errors
@@ -56,14 +65,18 @@ pub fn find<R: Runtime>(rt: &R) -> Result<Arrival, Reason> {
     if let Err(reason) = outer::parse_into(frame, gso, tables, &mut outer) {
         let reason = *rt.opaque(&reason);
         // What is wrong with a packet for somebody else is not our business.
-        return Err(outer::for_us(reason, &outer.addresses, tables));
+        let reason = outer::for_us(reason, &outer.addresses, tables);
+        if reason != Reason::NotVxlan && !is_for_host(rt) {
+            return Err(Reason::NotOurAddress);
+        }
+        return Err(reason);
     }
-    let outer = rt.spill(&outer);
+    let outer = rt.opaque(&outer);
     let read = Received::read(frame, outer.inner_offset());
-    let read = rt.spill(&read);
+    let read = rt.opaque(&read);
     let lookup = Lookup::of_tunnel(&outer.addresses, &read, tables);
-    let lookup = rt.spill(&lookup);
-    if !lookup.to().is_local() {
+    let lookup = rt.opaque(&lookup);
+    if !lookup.to().is_local() || !is_for_host(rt) {
         return Err(Reason::NotOurAddress);
     }
     let from = lookup.from();
@@ -79,6 +92,10 @@ pub fn find<R: Runtime>(rt: &R) -> Result<Arrival, Reason> {
     let Some(segment) = tables.segment(number) else {
         return Err(Reason::UnknownVni);
     };
+    // A key that is being replaced can lead to what another key stands for (ADR 10).
+    if segment.vni != outer.addresses.vni {
+        return Err(Reason::TableGap);
+    }
     let settings = segment.flags();
     let seen = lookup.seen().limited(false, settings.has(Segment::FULL));
     if settings.has(Segment::LISTED) && !seen.is_here() && !is_listed(rt, number, from) {

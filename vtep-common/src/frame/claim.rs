@@ -128,6 +128,19 @@ impl Upper {
     }
 }
 
+/// True for an IPv4 packet from this address, in network byte order; false for what the frame's other headers must tell.
+#[inline(always)]
+#[must_use]
+pub fn is_from<P: PacketRead + ?Sized>(frame: &P, inner: &Inner, own_v4: u32) -> bool {
+    if !inner.has(Inner::V4) || own_v4 == 0 {
+        return false;
+    }
+    let l3 = ethernet::LEN.wrapping_add(inner.in_band_tag_len());
+    frame
+        .window::<{ ipv4::LEN }>(l3)
+        .is_some_and(|header| header.raw32(ipv4::SOURCE_OFFSET) == own_v4)
+}
+
 /// True if all that a frame with these headers claims is its port's, or claims nothing: probes, duplicate address detection, DHCP.
 #[inline(always)]
 #[must_use]
@@ -153,8 +166,15 @@ where
         arp::ETHERTYPE => arp(frame, l3, inner.source, owner),
         ethernet::TYPE_IPV4 => v4(frame, l3, owner),
         ethernet::TYPE_IPV6 => v6(frame, l3, inner.source, owner),
-        _ => true,
+        _ => !is_snap(frame, l3, ethertype),
     }
+}
+
+/// True for a frame with a length in place of its type, and IP or ARP perhaps in a SNAP header (RFC 1042): some hosts take that.
+#[inline(always)]
+fn is_snap<P: PacketRead + ?Sized>(frame: &P, l3: usize, ethertype: u16) -> bool {
+    ethertype < ethernet::FIRST_TYPE
+        && window::<_, 4>(frame, l3).is_some_and(|llc| llc.be32(0) >> 8 == ethernet::SNAP)
 }
 
 /// The bytes at `at`, if they are among those that are read.

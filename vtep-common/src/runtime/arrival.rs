@@ -27,7 +27,7 @@ pub struct Ingress {
     pub destination: PackedTarget,
     /// What becomes of its tag.
     pub edit: VlanEdit,
-    /// The flags of the port.
+    /// The flags of the port; without [`Port::GUARD_IP`] where the frame has passed it.
     pub port: PortFlags,
 }
 

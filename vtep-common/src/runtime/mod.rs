@@ -57,7 +57,7 @@ pub trait Runtime {
     type Frame: PacketRead + ?Sized;
     /// The tables.
     type Tables: Tables;
-    /// A value that stands in its scratch slot.
+    /// A value that stands in its scratch slot, where the runtime has one.
     type Spilled<'a, T: Slot + 'a>: Deref<Target = T>
     where
         Self: 'a;
@@ -74,6 +74,9 @@ pub trait Runtime {
     fn meta(&self) -> &Meta;
     /// The tables.
     fn tables(&self) -> &Self::Tables;
+    /// True if the host takes frames to this MAC from the interface: to groups, and to that of the interface or of the bridge over it. False at XDP
+    /// where that is not certain.
+    fn takes(&self, destination: MacAddr) -> bool;
 
     /// What is known of a frame from a port: [`crate::decide::port::ingress::find`].
     ///
@@ -120,6 +123,14 @@ pub trait Runtime {
     ) -> ShownVlan;
     /// The VLAN that a frame from a VTEP shows: [`ShownVlan::of_received`].
     fn shown_by_vtep(&self, arrival: &Self::Spilled<'_, Arrival>) -> ShownVlan;
+    /// The bytes that rates count of a frame from a port: [`crate::decide::police::bytes`].
+    fn policed_carried(
+        &self,
+        inner: &Self::Spilled<'_, Inner>,
+        carried: &Self::Spilled<'_, Carried>,
+    ) -> u32;
+    /// The bytes that rates count of a frame from a VTEP: [`crate::decide::police::bytes_from_vtep`].
+    fn policed_arrival(&self, arrival: &Self::Spilled<'_, Arrival>) -> u32;
 
     /// Writes a value to its scratch slot. A decision spills a type once.
     fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Self::Spilled<'a, T>;
@@ -140,8 +151,13 @@ pub trait Runtime {
     fn deliver(&self, account: &Account, deliver: &Deliver) -> Self::Outcome;
     /// Copies a frame from a port to the targets of a flood list.
     fn flood(&self, account: &Account, flood: &Flood) -> Self::Outcome;
-    /// Copies a frame from a VTEP, which shows a VLAN, to the local ports of a flood list.
-    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> Self::Outcome;
+    /// Copies a frame from a VTEP, which shows a VLAN and counts as so many bytes for rates, to the local ports of a flood list.
+    fn flood_ports(
+        &self,
+        account: &Account,
+        list: ListId,
+        shows: (ShownVlan, u32),
+    ) -> Self::Outcome;
     /// Answers an ARP or ND request.
     fn answer(&self, account: &Account, answer: &Answer) -> Self::Outcome;
     /// Tail call: [`crate::decide::port::guard`] goes on.

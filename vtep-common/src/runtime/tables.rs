@@ -14,6 +14,7 @@ use crate::{
         policer::{Policed, Policer},
         port::{Port, PortKey},
         segment::Segment,
+        uplink::UplinkWord,
     },
     frame::{outer::Local, vlan::ShownVlan},
 };
@@ -53,6 +54,8 @@ pub trait Tables {
     fn fdb_word(&self, key: &FdbKey) -> FdbWord;
     /// True if an entry of the segment, one of the user's or of a control plane's, names this peer.
     fn is_listed(&self, segment: SegmentId, peer: PeerId) -> bool;
+    /// True if the host takes frames to this MAC at an uplink. False where that is not known.
+    fn is_uplink(&self, word: UplinkWord) -> bool;
     /// Nanoseconds of `CLOCK_MONOTONIC`, not to be trusted to more than some milliseconds.
     fn now(&self) -> u64;
     /// How long that time stands still, in nanoseconds.

@@ -149,6 +149,8 @@ pub struct Flood {
     pub kept_from: u32,
     /// Bytes of each copy to a VTEP before the outer headers, of a GSO packet those of each segment.
     pub carried_len: u32,
+    /// Bytes of each copy to a port, of a GSO packet those of all its segments: what rates count.
+    pub bytes: u32,
     /// The VLAN that the copies show.
     pub vlan: ShownVlan,
     /// The frame can be encapsulated in place, once for all VTEPs that [`Flood::is_in_place`] names.
@@ -169,6 +171,28 @@ impl Flood {
     pub const fn is_in_place(&self, peer: &Peer, summed: bool) -> bool {
         let asked = Peer::RESOLVED | Peer::MULTICAST | if summed { 0 } else { Peer::CHECKSUM };
         self.in_place && peer.flags & asked == Peer::RESOLVED
+    }
+}
+
+/// Copy a frame from a VTEP to the local ports of a flood list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FloodPorts {
+    /// The list.
+    pub list: ListId,
+    /// The segment, as in [`Flood::segment`].
+    pub segment: SegmentId,
+    /// The VLAN that the copies show.
+    pub vlan: ShownVlan,
+    /// What rates count each copy as, in bytes.
+    pub bytes: u32,
+}
+
+impl FloodPorts {
+    /// True if a copy can go to this port of the list.
+    #[must_use]
+    #[inline(always)]
+    pub fn reaches(&self, port: &Port) -> bool {
+        port.segment == self.segment
     }
 }
 

@@ -110,7 +110,7 @@ pub fn apply_port<T: Tables>(
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)
-        | Verdict::FloodPorts { .. } => {
+        | Verdict::FloodPorts(_) => {
             return Err(Unfit::Verdict);
         }
         Verdict::Leave(reason) => leave(frame, meta, *reason)?,
@@ -221,7 +221,7 @@ pub fn apply_uplink(
             }
             deliver_from(inner, deliver, xdp)
         }
-        Verdict::FloodPorts { .. } => Outcome {
+        Verdict::FloodPorts(_) => Outcome {
             action: Action::Drop,
             ..edit(frame, meta, TagEdit::Leave, false)
         },

@@ -7,14 +7,18 @@ use crate::{
         counter::{Counter, Direction},
         flood::FloodList,
         id::{ListId, PeerId, PortSlot, SegmentId},
+        policer::Policed,
         port::Port,
         reason::Reason,
     },
-    decide::count::{Counters, copy_goes, count_end},
+    decide::{
+        count::{Counters, copy_goes, count_end},
+        police,
+    },
     frame::vlan::ShownVlan,
     runtime::{
         tables::Tables,
-        verdict::{Account, End, Flood},
+        verdict::{Account, End},
     },
     sim::decision::{Decision, Verdict},
 };
@@ -46,12 +50,15 @@ impl HostCounters {
         let bytes = decision.inner_len;
         match &decision.verdict {
             Verdict::Flood(flood) => {
-                let copies = (flood.list, flood.vlan);
-                self.record_ports(copies, Some(flood), bytes, tables);
+                let copies = (flood.list, flood.vlan, flood.bytes);
+                let reaches = |slot, port: &Port| flood.reaches(slot, port);
+                self.record_ports(copies, reaches, bytes, tables);
                 self.record_peers(flood.list, flood.carried_len, bytes, tables);
             }
-            Verdict::FloodPorts { list, vlan } => {
-                self.record_ports((*list, *vlan), None, bytes, tables);
+            Verdict::FloodPorts(flood) => {
+                let reaches = |_, port: &Port| flood.reaches(port);
+                let copies = (flood.list, flood.vlan, flood.bytes);
+                self.record_ports(copies, reaches, bytes, tables);
             }
             Verdict::Encap(_)
             | Verdict::ViaKernel(_)
@@ -67,8 +74,8 @@ impl HostCounters {
 
     fn record_ports<T: Tables>(
         &self,
-        (list, vlan): (ListId, ShownVlan),
-        flood: Option<&Flood>,
+        (list, vlan, policed): (ListId, ShownVlan, u32),
+        reaches: impl Fn(PortSlot, &Port) -> bool,
         bytes: usize,
         tables: &T,
     ) {
@@ -77,12 +84,15 @@ impl HostCounters {
             .into_iter()
             .flat_map(FloodList::ports)
         {
-            let goes = |port: &Port| flood.is_none_or(|flood| flood.reaches(slot, port));
-            let Some(port) = tables.port(slot).filter(|port| goes(port)) else {
+            let Some(port) = tables.port(slot).filter(|port| reaches(slot, port)) else {
                 continue;
             };
             if port.has(Port::TRUNK) && tables.is_mapped(port.ifindex, vlan) {
                 self.reason(Reason::VlanHop, bytes);
+            } else if port.has(Port::RATE_OUT)
+                && !police::passes(tables, slot, Policed::Out, policed)
+            {
+                self.reason(Reason::Rate, bytes);
             } else {
                 self.port(slot, Direction::Decap, bytes);
             }
@@ -123,7 +133,7 @@ fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, cou
         Verdict::Deliver(deliver) => (deliver.slot, PeerId::NONE),
         Verdict::Answer(_) => (from_port, PeerId::NONE),
         Verdict::Flood(_)
-        | Verdict::FloodPorts { .. }
+        | Verdict::FloodPorts(_)
         | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown

@@ -5,12 +5,12 @@ use crate::{
         addr::MacAddr,
         event::Event,
         fdb::FdbKey,
-        id::{ListId, PeerId, PortSlot, SegmentId},
+        id::{PeerId, PortSlot, SegmentId},
         policer::Policed,
         reason::Reason,
     },
-    frame::{neigh::Answer, vlan::ShownVlan},
-    runtime::verdict::{Account, Deliver, Encap, Flood, Resolved, ViaKernel},
+    frame::neigh::Answer,
+    runtime::verdict::{Account, Deliver, Encap, Flood, FloodPorts, Resolved, ViaKernel},
 };
 
 /// What is to become of a frame.
@@ -24,13 +24,8 @@ pub enum Verdict {
     Deliver(Deliver),
     /// Copy to many.
     Flood(Flood),
-    /// Copy a frame from a VTEP to the local ports of this flood list.
-    FloodPorts {
-        /// The list.
-        list: ListId,
-        /// The VLAN that the copies show.
-        vlan: ShownVlan,
-    },
+    /// Copy a frame from a VTEP to local ports.
+    FloodPorts(FloodPorts),
     /// Answer an ARP or ND request.
     Answer(Answer),
     /// Not decided yet: [`crate::decide::port::guard`] goes on.
@@ -129,7 +124,7 @@ impl Verdict {
                 }
             }
             Self::Flood(_) => Reason::Flooded,
-            Self::FloodPorts { .. } => Reason::FloodedLocally,
+            Self::FloodPorts(_) => Reason::FloodedLocally,
             Self::Answer(_) => Reason::Answered,
             // Whoever asks has not gone on.
             Self::Guard | Self::Neigh | Self::Unknown | Self::Resolved(_) => Reason::TableGap,

@@ -10,6 +10,7 @@ use crate::{
         peer::Peer,
         policer::Policed,
         reason::Reason,
+        uplink::UplinkWord,
     },
     decide::{
         police,
@@ -28,7 +29,7 @@ use crate::{
         FoundIngress, Runtime, Slot, SlotName,
         arrival::{Arrival, Carried, Ingress, PortOwner},
         tables::Tables,
-        verdict::{Account, Deliver, Encap, Flood, Notice, Resolved, ViaKernel},
+        verdict::{Account, Deliver, Encap, Flood, FloodPorts, Notice, Resolved, ViaKernel},
     },
     sim::{
         apply::set_destination,
@@ -184,6 +185,13 @@ impl<T: Tables> Runtime for Host<'_, T> {
         self.tables
     }
 
+    fn takes(&self, destination: MacAddr) -> bool {
+        destination.is_group()
+            || self
+                .tables
+                .is_uplink(UplinkWord::new(self.meta.ifindex, destination))
+    }
+
     fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
         Ok(self.find()?.0)
     }
@@ -228,6 +236,15 @@ impl<T: Tables> Runtime for Host<'_, T> {
         ShownVlan::of_received(self.frame, self.meta.tag, &arrival.read, base)
     }
 
+    fn policed_carried(&self, inner: &&Inner, carried: &&Carried) -> u32 {
+        police::bytes(self.frame.len(), inner.headers_len, carried.gso_size)
+    }
+
+    fn policed_arrival(&self, arrival: &&Arrival) -> u32 {
+        let gso_size = self.meta.gso_size;
+        police::bytes_from_vtep(self.frame, arrival.outer.len, (arrival.len, gso_size))
+    }
+
     fn spill<'a, V: Slot>(&'a self, value: &'a V) -> &'a V {
         self.write(V::NAME);
         value
@@ -259,8 +276,20 @@ impl<T: Tables> Runtime for Host<'_, T> {
         Decision::new(account, Verdict::Flood(*flood))
     }
 
-    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> Decision {
-        Decision::new(account, Verdict::FloodPorts { list, vlan })
+    fn flood_ports(
+        &self,
+        account: &Account,
+        list: ListId,
+        (vlan, bytes): (ShownVlan, u32),
+    ) -> Decision {
+        let segment = account.segment;
+        let flood = FloodPorts {
+            list,
+            segment,
+            vlan,
+            bytes,
+        };
+        Decision::new(account, Verdict::FloodPorts(flood))
     }
 
     fn answer(&self, account: &Account, answer: &Answer) -> Decision {

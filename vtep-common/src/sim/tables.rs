@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     abi::{
-        addr::VtepAddr,
+        addr::{MacAddr, VtepAddr},
         address::Address,
         config::Config,
         fdb::{FdbKey, FdbValue, FdbWord},
@@ -17,6 +17,7 @@ use crate::{
         policer::{Policed, Policer},
         port::{Port, PortKey},
         segment::Segment,
+        uplink::UplinkWord,
         vlans::Vlans,
     },
     frame::vlan::ShownVlan,
@@ -60,6 +61,8 @@ pub struct HostTables {
     pub nexthops: Vec<(u32, NexthopKey, NexthopValue)>,
     /// `SOURCES`: the peers that entries of a segment name.
     pub sources: HashSet<(SegmentId, PeerId)>,
+    /// `UPLINKS`: the MACs that the host takes frames to, each at an interface.
+    pub uplinks: HashSet<(u32, MacAddr)>,
     /// The clock, nanoseconds of `CLOCK_MONOTONIC`.
     pub now: u64,
     /// How long it stands still.
@@ -98,6 +101,11 @@ impl Tables for HostTables {
 
     fn is_listed(&self, segment: SegmentId, peer: PeerId) -> bool {
         self.sources.contains(&(segment, peer))
+    }
+
+    fn is_uplink(&self, word: UplinkWord) -> bool {
+        let mut words = self.uplinks.iter();
+        words.any(|(ifindex, mac)| UplinkWord::new(*ifindex, *mac) == word)
     }
 
     fn now(&self) -> u64 {

@@ -259,6 +259,9 @@ pub struct Underlay {
 }
 
 impl Underlay {
+    /// The MAC that its frames go to.
+    pub const DESTINATION: MacAddr = MacAddr::from_bytes([0x02, 0, 0, 0, 0, 0xfd]);
+
     /// Sound headers.
     #[must_use]
     pub fn new(ip: Ip, vni: u32) -> Self {
@@ -283,9 +286,8 @@ impl Underlay {
         datagram.extend(self.second.to_be_bytes());
         datagram.extend(inner);
         let packet = self.ip.packet(udp::PROTOCOL, &datagram);
-        let destination = MacAddr::from_bytes([0x02, 0, 0, 0, 0, 0xfd]);
         let source = MacAddr::from_bytes([0x02, 0, 0, 0, 0, 0xfe]);
-        ethernet(destination, source, &[], self.ip.ethertype(), &packet)
+        ethernet(Self::DESTINATION, source, &[], self.ip.ethertype(), &packet)
     }
 }
 

@@ -15,7 +15,7 @@ use vtep_common::{
 use crate::shared::{at_port, at_port_xdp, flood, left, q, tagged};
 
 /// The VLAN of the port.
-const VLAN: u16 = 45;
+const VLAN: u16 = 47;
 const OTHER_V4: &str = "10.0.0.9";
 const OTHER_V6: &str = "fd00::9";
 const GROUP_V6: &str = "ff02::1";
@@ -125,6 +125,40 @@ fn packets_come_from_the_ports_own_addresses() {
     }
     // Nothing that claims an address.
     passes(&world, &frame(0x88cc, &[1; 50]));
+    passes(&world, &frame(50, &[0x42, 0x42, 3, 0, 0, 0, 0, 0]));
+}
+
+#[test]
+fn a_length_in_place_of_a_type_does_not_get_round_it() {
+    let world = World::default();
+    let other = Ip::between(OTHER_V4, "10.0.0.2").packet(17, &[1; 40]);
+    let snap = [&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0][..], &other].concat();
+    is_spoofed(&world, &frame(68, &snap));
+}
+
+#[test]
+fn most_packets_are_finished_where_they_come_in() {
+    let mut world = World::default();
+    let packet = |from| ip_frame(&Ip::between(from, "10.0.0.2"), 17, &[1; 40]);
+    let at_xdp = |world: &World, frame: &[u8]| {
+        at_port_xdp(world, world.interfaces.lone, &tagged(frame, q(VLAN))).verdict
+    };
+    assert!(matches!(
+        at_xdp(&world, &packet("10.0.0.7")),
+        Verdict::Encap(_)
+    ));
+    // Another of its own, which a table has to be asked about.
+    let asked = at_port_xdp(
+        &world,
+        world.interfaces.lone,
+        &tagged(&packet("10.0.0.1"), q(VLAN)),
+    );
+    assert_eq!(left(&asked), Reason::LeftToTc);
+
+    // Zero is no address.
+    world.tables.ports.get_mut(&PORT_OWN).unwrap().own_v4 = 0;
+    is_spoofed(&world, &packet("0.0.0.0"));
+    passes(&world, &packet("10.0.0.7"));
 }
 
 #[test]

@@ -272,7 +272,7 @@ fn no_copy_of_a_flood_hops() {
         let from_port = at_port(&world, carrier, &bytes);
         let [_, _, from_vtep] = from_vtep(&world, &bytes);
         assert_eq!(flood(&from_port).segment, SegmentId::new(2));
-        assert!(matches!(from_vtep.verdict, Verdict::FloodPorts { .. }));
+        assert!(matches!(from_vtep.verdict, Verdict::FloodPorts(_)));
         [from_port, from_vtep]
     };
     for tags in hopping() {

@@ -1,5 +1,6 @@
 //! The decisions, case by case: what becomes of which frame.
 
+mod absent;
 mod admit;
 mod count;
 mod guard;

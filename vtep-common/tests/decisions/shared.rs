@@ -7,7 +7,7 @@ use vtep_common::{
     abi::{addr::MacAddr, fdb::FdbTarget, reason::Reason},
     decide::{port, tunnel},
     frame::packet::{Meta, Tag},
-    sim::{HostTables, decide_port},
+    sim::decide_port,
     testkit::{
         build::{self, Checksum, Ip, Underlay},
         frames::{self, World},
@@ -75,16 +75,24 @@ pub(crate) fn underlays(vni: u32) -> [Underlay; 2] {
 
 /// What TC at the uplink makes of a frame.
 pub(crate) fn at_uplink(world: &World, frame: &[u8]) -> Decision {
-    at_uplink_stage(&world.tables, frame, tunnel::DecapStage::Tc)
+    at_uplink_stage(world, frame, tunnel::DecapStage::Tc)
 }
 
 /// What XDP at the uplink makes of a frame.
 pub(crate) fn at_uplink_xdp(world: &World, frame: &[u8]) -> Decision {
-    at_uplink_stage(&world.tables, frame, tunnel::DecapStage::Xdp)
+    at_uplink_stage(world, frame, tunnel::DecapStage::Xdp)
 }
 
-fn at_uplink_stage(tables: &HostTables, frame: &[u8], stage: tunnel::DecapStage) -> Decision {
-    decide_uplink(frame, &Meta::default(), stage, tables)
+fn at_uplink_stage(world: &World, frame: &[u8], stage: tunnel::DecapStage) -> Decision {
+    decide_uplink(frame, &uplink_meta(world), stage, &world.tables)
+}
+
+/// What the kernel says of a frame at the uplink.
+pub(crate) fn uplink_meta(world: &World) -> Meta {
+    Meta {
+        ifindex: world.interfaces.uplink,
+        ..Meta::default()
+    }
 }
 
 /// What TC makes of a frame from the port at `ifindex`.

@@ -5,6 +5,7 @@ use vtep_common::sim::decide_tunnel;
 use vtep_common::sim::decision::{Decision, Verdict};
 
 use vtep_common::abi::id::ListId;
+use vtep_common::runtime::verdict::FloodPorts;
 use vtep_common::{
     abi::{addr::MacAddr, reason::Reason},
     decide::tunnel::TunnelKey,
@@ -33,11 +34,13 @@ fn addr(text: &str) -> IpAddr {
 }
 
 /// The verdict to copy a frame without a tag to the ports of a list.
-const fn flood_ports(list: ListId) -> Verdict {
-    Verdict::FloodPorts {
+const fn flood_ports(list: ListId, bytes: u32) -> Verdict {
+    Verdict::FloodPorts(FloodPorts {
         list,
+        segment: PLAIN,
         vlan: ShownVlan::NONE,
-    }
+        bytes,
+    })
 }
 
 fn decide(frame: &[u8], key: &TunnelKey) -> Decision {
@@ -70,8 +73,9 @@ fn a_gro_packet_is_delivered_whatever_its_size() {
 #[test]
 fn floods_go_to_local_ports_alone() {
     for destination in [unicast(PLAIN, 999_u32), group(77_u32), MacAddr::BROADCAST] {
-        let decision = decide(&udp_frame(destination), &key(100));
-        assert_eq!(decision.verdict, flood_ports(PLAIN.into()));
+        let frame = udp_frame(destination);
+        let decision = decide(&frame, &key(100));
+        assert_eq!(decision.verdict, flood_ports(PLAIN.into(), 142));
     }
 }
 
@@ -80,7 +84,7 @@ fn a_group_with_a_list_of_its_own_is_flooded_to_that() {
     let decision = decide(&udp_frame(group(PLAIN)), &key(100));
     assert_eq!(
         decision.verdict,
-        flood_ports(ListId::new(100 + PLAIN.get()))
+        flood_ports(ListId::new(100 + PLAIN.get()), 142)
     );
 }
 

@@ -5,6 +5,7 @@ use vtep_common::sim::decide_uplink;
 
 use vtep_common::{
     abi::{
+        addr::MacAddr,
         config::Config,
         fdb::FdbTarget,
         id::{PeerId, PortSlot, SegmentId},
@@ -31,7 +32,7 @@ use vtep_common::{
 
 use crate::shared::{
     OURS_V4, OURS_V6, REMOTE_V4, astray, at_uplink, at_uplink_xdp, deliver, elsewhere, ip_frame,
-    left, q, tagged, udp_frame, underlays,
+    left, q, tagged, udp_frame, underlays, uplink_meta,
 };
 
 #[test]
@@ -41,7 +42,8 @@ fn a_frame_for_a_local_mac_is_delivered_without_its_outer_headers() {
     for (underlay, peer) in underlays(100).into_iter().zip([PEER_V4, PEER_V6]) {
         let frame = underlay.frame(&inner);
         for stage in [DecapStage::Xdp, DecapStage::Tc] {
-            let decision = decide_uplink(frame.as_slice(), &Meta::default(), stage, &world.tables);
+            let meta = uplink_meta(&world);
+            let decision = decide_uplink(frame.as_slice(), &meta, stage, &world.tables);
 
             let to = deliver(&decision);
             assert_eq!(to.slot, PORT_ACCESS);
@@ -417,7 +419,7 @@ fn gro_packets_are_left_to_the_slow_path_device_whatever_their_size() {
     let world = World::default();
     let meta = Meta {
         gso_size: 1400,
-        ..Meta::default()
+        ..uplink_meta(&world)
     };
     for underlay in underlays(100) {
         for len in [100, 9000] {
@@ -426,6 +428,33 @@ fn gro_packets_are_left_to_the_slow_path_device_whatever_their_size() {
             let frame = underlay.frame(&inner);
             let decision = decide_uplink(frame.as_slice(), &meta, DecapStage::Tc, &world.tables);
             assert_eq!(left(&decision), Reason::LeftToKernel);
+        }
+    }
+}
+
+#[test]
+fn a_packet_for_the_mac_of_another_host_passes() {
+    let world = World::default();
+    let inner = udp_frame(unicast(PLAIN, PORT_ACCESS));
+    for underlay in underlays(100) {
+        let mut frame = underlay.frame(&inner);
+        let mut broken = underlay;
+        broken.first = 0;
+        let mut broken = broken.frame(&inner);
+        for other in [
+            unicast(PLAIN, PORT_ACCESS),
+            MacAddr::from_bytes([2, 0, 0, 0, 0, 0xfc]),
+        ] {
+            for frame in [&mut frame, &mut broken] {
+                frame[..6].copy_from_slice(&other.bytes());
+                assert_eq!(left(&at_uplink(&world, frame)), Reason::NotOurAddress);
+                assert_eq!(left(&at_uplink_xdp(&world, frame)), Reason::LeftToTc);
+            }
+        }
+        // Groups are everybody's.
+        frame[..6].copy_from_slice(&MacAddr::BROADCAST.bytes());
+        for decision in [at_uplink(&world, &frame), at_uplink_xdp(&world, &frame)] {
+            assert_eq!(deliver(&decision).slot, PORT_ACCESS);
         }
     }
 }
@@ -515,6 +544,11 @@ fn an_inner_packet_of_any_kind_is_delivered_byte_for_byte() {
 fn every_vni_of_24_bits_can_be_told() {
     for vni in [0, 1, 0x0001_0000, 0x00ff_ffff] {
         let mut tables = HostTables::new();
+        let meta = Meta {
+            ifindex: 4,
+            ..Meta::default()
+        };
+        tables.uplinks.insert((4, Underlay::DESTINATION));
         tables.add_local(OURS_V4.parse().unwrap());
         tables.add_segment(
             LONE,
@@ -536,7 +570,7 @@ fn every_vni_of_24_bits_can_be_told() {
         tables.add_fdb(LONE, unicast(LONE, 1_u32), FdbTarget::Port(slot));
         let frame = Underlay::new(Ip::between(REMOTE_V4, OURS_V4), vni)
             .frame(&udp_frame(unicast(LONE, 1_u32)));
-        let decision = decide_uplink(frame.as_slice(), &Meta::default(), DecapStage::Tc, &tables);
+        let decision = decide_uplink(frame.as_slice(), &meta, DecapStage::Tc, &tables);
         assert_eq!(deliver(&decision).slot, slot);
     }
 }

@@ -12,8 +12,9 @@ use vtep_common::{
         port::PortKey,
         reason::Reason,
         tail_call::TailCall,
+        uplink::UplinkWord,
     },
-    decide::{tunnel, uplink},
+    decide::{police, tunnel, uplink},
     frame::{
         claim::{self, Owner, Upper},
         inner::Inner,
@@ -26,7 +27,7 @@ use vtep_common::{
         arrival::{Arrival, Carried, Ingress, PortOwner},
         lookup::Lookup,
         tables::Tables as _,
-        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved, ViaKernel},
+        verdict::{Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, ViaKernel},
     },
     wire::{arp, ethernet, vlan},
 };
@@ -35,7 +36,6 @@ use super::{MISFIT, end, slow_path};
 use crate::{
     event, flood,
     frame::tc::TcFrame,
-    police,
     runtime::{
         arrival::{
             FOUND, FoundCarried, FoundIngress as Found, carried, ingress, reason, spill,
@@ -230,6 +230,12 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn takes(&self, destination: MacAddr) -> bool {
+        let word = UplinkWord::new(self.meta.ifindex, destination);
+        self.frame.is_for_host() || self.tables().is_uplink(word)
+    }
+
+    #[inline(always)]
     fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
         tc_ingress(&self.scratch, self.frame)
     }
@@ -279,6 +285,18 @@ impl Runtime for Tc {
     fn shown_by_vtep(&self, _arrival: &Spilled<'_, Arrival>) -> ShownVlan {
         // SAFETY: the program's own context, and it is spilled.
         ShownVlan::new(unsafe { vlan_of_received(self.frame.raw()) } as u16)
+    }
+
+    #[inline(always)]
+    fn policed_carried(&self, _inner: &Spilled<'_, Inner>, _carried: &Spilled<'_, Carried>) -> u32 {
+        // SAFETY: the program's own context, and both are spilled.
+        unsafe { bytes_of_carried(self.frame.raw()) as u32 }
+    }
+
+    #[inline(always)]
+    fn policed_arrival(&self, _arrival: &Spilled<'_, Arrival>) -> u32 {
+        // SAFETY: the program's own context, and it is spilled.
+        unsafe { bytes_of_arrival(self.frame.raw()) as u32 }
     }
 
     #[inline(always)]
@@ -373,8 +391,15 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
-    fn flood_ports(&self, account: &Account, list: ListId, vlan: ShownVlan) -> End {
-        flood::to_ports(self.frame, list, vlan, account.inner_len as usize);
+    fn flood_ports(&self, account: &Account, list: ListId, (vlan, bytes): (ShownVlan, u32)) -> End {
+        let segment = account.segment;
+        let flood = FloodPorts {
+            list,
+            segment,
+            vlan,
+            bytes,
+        };
+        flood::to_ports(self.frame, flood, account.inner_len as usize);
         end(account, Reason::FloodedLocally)
     }
 
@@ -436,7 +461,7 @@ impl Runtime for Tc {
 
     #[inline(always)]
     fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool {
-        police::take(slot, what, amount)
+        crate::police::take(slot, what, amount)
     }
 
     #[inline(always)]
@@ -593,6 +618,42 @@ unsafe extern "C" fn vlan_of_received(skb: *mut __sk_buff) -> u64 {
     ShownVlan::of_received(&frame, frame.tag(), &arrival.read, base)
         .get()
         .into()
+}
+
+/// What rates count of a frame from a port.
+///
+/// # Safety
+///
+/// The context is that of the program, and an `Inner` and a `Carried` were spilled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn bytes_of_carried(skb: *mut __sk_buff) -> u64 {
+    let frame = TcFrame::from_raw(skb);
+    let Some(scratch) = Scratch::new() else {
+        return 0;
+    };
+    // SAFETY: the caller vouches for it.
+    let (inner, carried) = unsafe { (scratch.spilled::<Inner>(), scratch.spilled::<Carried>()) };
+    police::bytes(frame.frame_len(), inner.headers_len, carried.gso_size).into()
+}
+
+/// What rates count of a frame from a VTEP.
+///
+/// # Safety
+///
+/// The context is that of the program, and an `Arrival` was spilled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn bytes_of_arrival(skb: *mut __sk_buff) -> u64 {
+    let frame = TcFrame::from_raw(skb);
+    let Some(scratch) = Scratch::new() else {
+        return 0;
+    };
+    // SAFETY: the caller vouches for it.
+    let arrival = unsafe { scratch.spilled::<Arrival>() };
+    // A byte, so that the verifier sees how far it can lie.
+    let base = usize::from(arrival.outer.len as u8);
+    police::bytes_from_vtep(&frame, base, (arrival.len, frame.gso_size())).into()
 }
 
 /// A port, as the one whom its frames may claim to be from.

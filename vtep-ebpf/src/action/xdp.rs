@@ -1,6 +1,8 @@
 //! At XDP.
 
-use aya_ebpf::bindings::{xdp_action, xdp_md};
+use core::{hint::black_box, ops::Deref};
+
+use aya_ebpf::bindings::xdp_action;
 use vtep_common::{
     abi::{
         addr::MacAddr,
@@ -11,8 +13,9 @@ use vtep_common::{
         policer::Policed,
         port::PortKey,
         reason::Reason,
+        uplink::UplinkWord,
     },
-    decide::uplink,
+    decide::{port::ingress, uplink},
     frame::{
         inner::Inner,
         neigh::{Answer, Message},
@@ -20,9 +23,10 @@ use vtep_common::{
         vlan::{ShownVlan, TagEdit},
     },
     runtime::{
-        FoundIngress, Runtime, Slot,
+        FoundIngress, Runtime, Slot, SlotName,
         arrival::{Arrival, Carried, Ingress},
         lookup::Lookup,
+        tables::Tables as _,
         verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved},
     },
     wire::vlan,
@@ -33,12 +37,22 @@ use crate::{
     event,
     frame::xdp::{MACS, XdpFrame},
     police,
-    runtime::{
-        arrival::{FOUND, FoundCarried, carried, reason, spill, spill_carried, word},
-        scratch::{Scratch, Spilled},
-    },
+    runtime::scratch::Scratch,
     tables::KernelTables,
 };
+
+/// A value in place of one in its scratch slot: the programs here are whole, with no function that would read it there.
+#[derive(Clone, Copy)]
+pub struct Value<T>(T);
+
+impl<T> Deref for Value<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
 
 /// One frame at XDP.
 pub struct Xdp {
@@ -55,12 +69,6 @@ impl Xdp {
             meta: frame.meta(),
             scratch,
         }
-    }
-
-    /// The scratch memory.
-    #[inline(always)]
-    pub const fn scratch(&self) -> &Scratch {
-        &self.scratch
     }
 
     /// Sends a finished frame.
@@ -107,7 +115,7 @@ impl Runtime for Xdp {
     type Frame = XdpFrame;
     type Tables = KernelTables;
     type Spilled<'a, T: Slot + 'a>
-        = Spilled<'a, T>
+        = Value<T>
     where
         Self: 'a;
     type Opaque<'a, T: Slot + 'a>
@@ -132,29 +140,44 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
+    fn takes(&self, destination: MacAddr) -> bool {
+        let word = UplinkWord::new(self.meta.ifindex, destination);
+        destination.is_group() || self.tables().is_uplink(word)
+    }
+
+    #[inline(always)]
     fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
         Err(MISFIT)
     }
 
     #[inline(always)]
-    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Spilled<'_, Carried>), Reason> {
-        xdp_carried(&self.scratch, self.frame)
+    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Value<Carried>), Reason> {
+        // How the headers were read is forgotten here, or else the verifier walks through the rest nine times as often.
+        let inner = black_box(Value(ingress::read(self)?));
+        let (ingress, segment) = ingress::find(self, &inner)?;
+        let carried = Carried::new(
+            self.frame.frame_len(),
+            &self.meta,
+            &inner,
+            &ingress,
+            segment,
+        );
+        Ok(((inner, Value(ingress)), Value(carried)))
     }
 
     #[inline(always)]
-    fn arrival(&self) -> Result<Spilled<'_, Arrival>, Reason> {
-        xdp_arrival(&self.scratch, self.frame)
+    fn arrival(&self) -> Result<Value<Arrival>, Reason> {
+        uplink::find(self).map(Value)
     }
 
     #[inline(always)]
-    fn decapsulated(&self) -> Result<Spilled<'_, Arrival>, Reason> {
+    fn decapsulated(&self) -> Result<Value<Arrival>, Reason> {
         Err(MISFIT)
     }
 
     #[inline(always)]
     fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
-        let lookup = Lookup::of_port(key, source, destination, &KernelTables);
-        *self.scratch.spill(&lookup)
+        Lookup::of_port(key, source, destination, &KernelTables)
     }
 
     #[inline(always)]
@@ -166,35 +189,46 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
-    fn is_own(&self, _inner: &Spilled<'_, Inner>, _ingress: &Spilled<'_, Ingress>) -> bool {
+    fn is_own(&self, _inner: &Value<Inner>, _ingress: &Value<Ingress>) -> bool {
         // Left to TC.
         false
     }
 
     #[inline(always)]
-    fn shown_by_port(
-        &self,
-        inner: &Spilled<'_, Inner>,
-        carried: &Spilled<'_, Carried>,
-    ) -> ShownVlan {
+    fn shown_by_port(&self, inner: &Value<Inner>, carried: &Value<Carried>) -> ShownVlan {
         ShownVlan::of_carried(&self.frame, inner, carried.edit)
     }
 
     #[inline(always)]
-    fn shown_by_vtep(&self, arrival: &Spilled<'_, Arrival>) -> ShownVlan {
+    fn shown_by_vtep(&self, arrival: &Value<Arrival>) -> ShownVlan {
         let base = arrival.outer.len;
         ShownVlan::of_received(&self.frame, None, &arrival.read, base)
     }
 
     #[inline(always)]
-    fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Spilled<'a, T> {
-        self.scratch.spill(value)
+    fn policed_carried(&self, _inner: &Value<Inner>, _carried: &Value<Carried>) -> u32 {
+        self.frame.frame_len() as u32
     }
 
-    /// The programs here are short enough for the verifier to follow each way, which saves moving the value to memory and back.
+    #[inline(always)]
+    fn policed_arrival(&self, arrival: &Value<Arrival>) -> u32 {
+        arrival.len as u32
+    }
+
+    #[inline(always)]
+    fn spill<'a, T: Slot>(&'a self, value: &'a T) -> Value<T> {
+        Value(*value)
+    }
+
+    /// The programs here are short enough for the verifier to follow each way, which saves moving the value to memory and back. Only how
+    /// the inner headers were read is forgotten, for a quarter of the steps.
     #[inline(always)]
     fn opaque<'a, T: Slot>(&'a self, value: &'a T) -> &'a T {
-        value
+        if matches!(T::NAME, SlotName::Received) {
+            black_box(value)
+        } else {
+            value
+        }
     }
 
     #[inline(always)]
@@ -256,7 +290,7 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
-    fn flood_ports(&self, account: &Account, _list: ListId, _vlan: ShownVlan) -> End {
+    fn flood_ports(&self, account: &Account, _list: ListId, _shows: (ShownVlan, u32)) -> End {
         self.leave(account, MISFIT)
     }
 
@@ -299,54 +333,4 @@ impl Runtime for Xdp {
     fn refresh(&self, key: &FdbKey) {
         event::refresh(key);
     }
-}
-
-/// A frame from a port, and how it is carried.
-#[inline(always)]
-fn xdp_carried(scratch: &Scratch, frame: XdpFrame) -> Result<FoundCarried<'_>, Reason> {
-    // SAFETY: the program's own context; where the function has found a `Carried`, it has spilled it, an `Ingress` and an `Inner`.
-    unsafe {
-        match find_xdp_carried(frame.raw()) {
-            FOUND => Ok(((scratch.spilled(), scratch.spilled()), scratch.spilled())),
-            word => Err(reason(word)),
-        }
-    }
-}
-
-/// A packet at an uplink, at XDP.
-#[inline(always)]
-fn xdp_arrival(scratch: &Scratch, frame: XdpFrame) -> Result<Spilled<'_, Arrival>, Reason> {
-    // SAFETY: as in `xdp_carried`, of an `Arrival`.
-    unsafe {
-        match find_xdp_arrival(frame.raw()) {
-            FOUND => Ok(scratch.spilled()),
-            word => Err(reason(word)),
-        }
-    }
-}
-
-/// # Safety
-///
-/// The context is that of the program.
-#[unsafe(no_mangle)]
-#[inline(never)]
-unsafe extern "C" fn find_xdp_carried(context: *mut xdp_md) -> u64 {
-    let Some(scratch) = Scratch::new() else {
-        return word(MISFIT);
-    };
-    let rt = Xdp::new(XdpFrame::from_raw(context), scratch);
-    spill_carried(rt.scratch(), &carried(&rt))
-}
-
-/// # Safety
-///
-/// The context is that of the program.
-#[unsafe(no_mangle)]
-#[inline(never)]
-unsafe extern "C" fn find_xdp_arrival(context: *mut xdp_md) -> u64 {
-    let Some(scratch) = Scratch::new() else {
-        return word(MISFIT);
-    };
-    let rt = Xdp::new(XdpFrame::from_raw(context), scratch);
-    spill(rt.scratch(), &uplink::find(&rt))
 }

@@ -27,12 +27,7 @@ pub struct XdpFrame {
 impl XdpFrame {
     #[inline(always)]
     pub fn new(ctx: &XdpContext) -> Self {
-        Self::from_raw(ctx.ctx)
-    }
-
-    /// The frame of a context that a global function was given.
-    #[inline(always)]
-    pub fn from_raw(ctx: *mut xdp_md) -> Self {
+        let ctx = ctx.ctx;
         let mut frame = Self { ctx, len: 0 };
         let linear = frame.data_end() - frame.data();
         // Counts the fragments of a multi-buffer frame too, unlike `data_end - data`.
@@ -44,12 +39,6 @@ impl XdpFrame {
         };
         frame.len = len & 0xf_ffff;
         frame
-    }
-
-    /// The context.
-    #[inline(always)]
-    pub const fn raw(&self) -> *mut xdp_md {
-        self.ctx
     }
 
     /// Interface, and nothing else: XDP has no skb.
@@ -160,8 +149,9 @@ impl PacketRead for XdpFrame {
         self.at::<N>(offset).map(PacketWindow)
     }
 
+    /// As it is: the verifier follows it at XDP.
     #[inline(always)]
     fn opaque(&self, bits: u8) -> u8 {
-        crate::runtime::opaque::opaque(bits)
+        bits
     }
 }

@@ -23,8 +23,8 @@ use super::event_feed::Events;
 use super::socket::Socket;
 use super::{BatchLine, server};
 use crate::model::{
-    Df, DropsRow, DumpFilter, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec, Flood,
-    FrameRate, InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec, NeighState,
+    BitRate, Df, DropsRow, DumpFilter, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec,
+    Flood, FrameRate, InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec, NeighState,
     NexthopDel, NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec, PeerState, PortChange,
     PortGuard, PortHook, PortPart, PortRange, PortRow, PortSpec, PortState, Prefix, Query,
     Reserved, Source, Sources, StatsFilter, StatsRow, VlanId, Vni, VniDelete, VniFilter, VniRow,
@@ -506,6 +506,8 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         guard: PortGuard::Off,
         over_limit: OverLimit::Drop,
         bum_rate: FrameRate::new(1_000),
+        rate_in: BitRate::new(10_000_000),
+        rate_out: None,
         source: Source::Cli,
         state: PortState::Attached,
         router: false,
@@ -516,7 +518,8 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         concat!(
             r#"{"dev":"tap0","vni":100,"vlan":null,"hook":"tc","ifindex":7,"delivery":null,"#,
             r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false,"#,
-            r#""guard":"off","over_limit":"drop","bum_rate":1000,"source":"cli","state":"attached","router":false}"#,
+            r#""guard":"off","over_limit":"drop","bum_rate":1000,"#,
+            r#""rate_in":10000000,"rate_out":null,"source":"cli","state":"attached","router":false}"#,
         ),
     );
 }
@@ -828,6 +831,8 @@ fn every_op() -> Vec<Op> {
         router: None,
         over_limit: None,
         bum_rate: None,
+        rate_in: None,
+        rate_out: None,
         wait: false,
     };
     let change = PortChange {

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::Daemon;
 use super::config_file;
+use super::daemon::Daemon;
 use super::failure::{Failure, block_on};
 use super::output::Output;
 use crate::api::client::{Client, ClientError};

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use futures::{Stream, stream};
 use tokio::sync::mpsc;
 
-use super::Daemon;
+use super::daemon::Daemon;
 use super::failure::{Failure, block_on};
 use super::grammar;
 use crate::api::BatchLine;

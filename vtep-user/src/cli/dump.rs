@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::Daemon;
+use super::daemon::Daemon;
 use super::failure::{Failure, block_on};
 use super::output::Output;
 use crate::api::client::ClientError;

@@ -8,6 +8,7 @@ mod batch;
 mod command_line;
 mod completions;
 mod config_file;
+mod daemon;
 mod dump;
 mod failure;
 mod grammar;
@@ -27,12 +28,12 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::api::client::{Client, ClientError};
 use crate::causes::with_causes;
 use crate::model::command::{APPLY, BATCH, COMPLETIONS, GLOBALS, Globals};
 use crate::model::config;
 use crate::model::request::Request;
 use crate::model::settings::{filter, run as options, teardown as removal};
+use daemon::Daemon;
 use failure::{Failure, block_on};
 use output::Output;
 
@@ -113,21 +114,6 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
             output,
             grammar::request(typed, command_line::whole)?,
         ),
-    }
-}
-
-/// The daemon that commands are for.
-#[derive(Clone, Copy, Debug)]
-struct Daemon<'a> {
-    instance: &'a str,
-    /// How long it may be silent; for ever without.
-    patience: Option<Duration>,
-}
-
-impl Daemon<'_> {
-    async fn connect(&self) -> Result<Client, ClientError> {
-        let client = Client::connect(self.instance).await?;
-        Ok(client.patient_for(self.patience))
     }
 }
 

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Daemon;
+use super::daemon::Daemon;
 use super::failure::{Failure, block_on};
 use super::output::Output;
 use crate::api::client::ClientError;

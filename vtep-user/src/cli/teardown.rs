@@ -1,6 +1,6 @@
 //! `vtep teardown`
 
-use super::Daemon;
+use super::daemon::Daemon;
 use super::failure::{Failure, block_on};
 use crate::api::client::ClientError;
 use crate::daemon::teardown_without_daemon;

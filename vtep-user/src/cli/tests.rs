@@ -4,10 +4,10 @@ use std::num::NonZeroU16;
 
 use super::*;
 use crate::model::{
-    Duplicates, FdbAt, FdbDel, FdbFilter, FdbSpec, FrameRate, InstanceName, MacAddr, NeighDel,
-    NeighSpec, NexthopDel, NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart, PortSpec,
-    Prefix, Query, RunOptions, StatsFilter, UplinkHook, VlanId, Vni, VniDelete, VniFilter, VniSpec,
-    XdpMode,
+    BitRate, Duplicates, FdbAt, FdbDel, FdbFilter, FdbSpec, FrameRate, InstanceName, MacAddr,
+    NeighDel, NeighSpec, NexthopDel, NexthopSpec, Op, PeerSpec, PortChange, PortHook, PortPart,
+    PortSpec, Prefix, Query, RunOptions, StatsFilter, UplinkHook, VlanId, Vni, VniDelete,
+    VniFilter, VniSpec, XdpMode,
 };
 
 #[test]
@@ -97,6 +97,8 @@ fn port_verbs_take_their_options() {
         router: None,
         over_limit: None,
         bum_rate: None,
+        rate_in: None,
+        rate_out: None,
         wait: false,
     };
     assert_eq!(
@@ -330,6 +332,18 @@ fn a_rate_is_a_number_or_off() {
             })
         );
     }
+    let change = PortChange {
+        rate_in: BitRate::new(10_000_000),
+        rate_out: BitRate::new(0),
+        ..PortChange::default()
+    };
+    assert_eq!(
+        request("port set tap0 --rate-in 10mbit --rate-out off"),
+        Request::Change(Op::PortSet {
+            dev: "tap0".into(),
+            change: Box::new(change)
+        })
+    );
 }
 
 #[test]
@@ -559,6 +573,8 @@ fn wrong_usage_is_exit_code_2_with_a_sentence() {
             "`-1` is not a rate; give frames a second from 1 to 100000000, or take any number with: off",
         ),
         ("port set tap0 --bum-rate 10kbit", "`10kbit` is not a rate"),
+        ("port set tap0 --rate-in 10mbps", "give bits, as in 10mbit"),
+        ("port add tap0 --vni 1 --rate-out -5", "`-5` is not a rate"),
         ("monitor --vni x", "`x` is not a VNI"),
         ("monitor tap0", "unexpected argument"),
         ("", "Usage: vtep"),

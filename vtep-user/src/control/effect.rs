@@ -120,12 +120,28 @@ pub struct Effect {
     pub announce: Vec<Announce>,
     /// What happened, for those who watch.
     pub events: Vec<EventDetails>,
-    /// Where `attach` is not empty: the change that takes this one back. If an interface cannot be attached, apply it, and
+    /// Where `attach` is not empty: what takes this change back. If an interface cannot be attached, do it, and
     /// carry out what both effects ask for, one [`then`](Effect::then) the other, but attach nothing.
-    pub undo: Option<Op>,
+    pub undo: Option<Undo>,
+}
+
+/// What takes a change back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// Another change.
+    Change(Op),
+    /// The interface of ports counts as gone again.
+    Gone(Ifindex),
 }
 
 impl Effect {
+    /// Takes away what says that the configuration file put peers on a list.
+    pub(crate) fn unconfigure(&mut self, list: ListId, peers: impl IntoIterator<Item = PeerId>) {
+        let keys = peers.into_iter().map(|peer| ListedKey::new(list, peer));
+        self.writes
+            .extend(keys.map(|key| Write::Configured(key, false)));
+    }
+
     pub(crate) fn write(&mut self, write: Write) {
         self.writes.push(write);
     }

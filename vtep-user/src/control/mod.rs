@@ -21,7 +21,7 @@ mod tests;
 
 pub use adopt::{Adopted, Dump, PolicerEntries};
 pub use config::{BuiltOn, Ground, NoPlan, Plan, Step, Thing, ThingKey, Things, Wanted};
-pub use effect::{Announce, Attachment, Effect, Write};
+pub use effect::{Announce, Attachment, Effect, Undo, Write};
 pub use record::{
     address::unfit,
     author::Author,

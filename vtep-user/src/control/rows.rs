@@ -11,9 +11,8 @@ use vtep_common::abi::{
 };
 
 use super::{
-    ops::{absent, fdb, find, neigh, peer, port, refuse},
+    ops::{fdb, find, neigh, peer, port, refuse},
     record::{
-        absent::AbsentPort,
         claims::MAX_CLAIMED,
         entry::{Entry, key},
         limits::MAX_HOSTS_OF_MAC,
@@ -89,10 +88,7 @@ impl State {
 
     /// The ports of one interface, or all, by name and VLAN.
     pub fn port_rows(&self, dev: Option<&str>) -> Result<Vec<PortRow>, Refusal> {
-        let waits = |port: &&AbsentPort| dev.is_none_or(|dev| port.spec.dev == dev);
-        let waiting: Vec<_> = self.run.absent.iter().filter(waits).collect();
         let mut devices: Vec<_> = match dev {
-            Some(dev) if self.ports.device_named(dev).is_none() && !waiting.is_empty() => vec![],
             Some(dev) => vec![find::device(&self.ports, dev)?],
             None => self.ports.devices().collect(),
         };
@@ -102,10 +98,6 @@ impl State {
             for (_, slot) in device.ports() {
                 rows.push(port::row(self, slot, device.name.clone(), device.hook));
             }
-        }
-        if !waiting.is_empty() {
-            rows.extend(waiting.into_iter().map(absent::row));
-            rows.sort_by(|a, b| (&a.dev, a.vlan).cmp(&(&b.dev, b.vlan)));
         }
         Ok(rows)
     }
@@ -273,9 +265,9 @@ impl State {
 
 fn vni_row(state: &State, number: SegmentId) -> VniRow {
     let pod = &state.segments[number];
-    let ports = state.ports.flooded(number).iter();
+    let ports = state.ports.of_segment(number);
     let mut ports: Vec<_> = ports
-        .map(|&slot| state.ports.device_name(slot).to_owned())
+        .map(|slot| state.ports.device_name(slot).to_owned())
         .collect();
     ports.sort_unstable();
     let mut remotes = ips(&state.peers, state.flood.remotes(number, MacAddr::ZERO));

@@ -32,6 +32,11 @@ impl OwnMacs {
         }
     }
 
+    /// The MAC of an interface.
+    pub(super) fn of(&self, ifindex: Ifindex) -> Option<MacAddr> {
+        self.macs.get(&ifindex).copied()
+    }
+
     /// Forgets an interface that is gone.
     pub(super) fn forget(&mut self, ifindex: Ifindex) {
         self.stale |= self.macs.remove(&ifindex).is_some();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use vtep_common::abi::{event::Event, map::EVENTS_BYTES};
+
 use crate::{
     datapath::{Datapath, DatapathError},
     model::{EventDetails, EventKind},
@@ -9,6 +11,8 @@ use crate::{
 
 /// Events that are read at once: a millisecond's worth, after which others have their turn.
 pub(super) const EVENTS_AT_ONCE: usize = 1_024;
+/// Events that the ring buffer holds, at most.
+pub(super) const MOST_EVENTS: usize = EVENTS_BYTES as usize / size_of::<Event>();
 /// So many at once are the start of many more.
 const MANY_EVENTS: usize = 32;
 /// How long to wait for more where there are many. The kernel wakes us for the first event after those that we read: a reader that

@@ -1,8 +1,8 @@
 //! Whether XDP sees the VLAN tags of an interface's frames.
 //!
-//! It sees the bytes of a frame alone. A driver with receive offload takes a tag out of them, and the kernel keeps it beside the
-//! frame: XDP would take a frame of a VLAN for one without. A veth hands a frame over as its other end sent it, with the tag beside it
-//! if that end has transmit offload, whatever this end says.
+//! It sees in-band tags alone. A driver with receive offload makes a tag the skb VLAN tag: XDP would take a frame of a VLAN for one
+//! without. A veth hands a frame over as its other end sent it, with an skb VLAN tag if that end has transmit offload, whatever this
+//! end says.
 
 use std::collections::HashSet;
 
@@ -99,7 +99,7 @@ fn unseen(
         ),
     };
     Some(format!(
-        "XDP does not see VLAN tags that the kernel keeps beside the frames of {name}; leave them in the frames with: {commands}"
+        "XDP does not see the VLAN tags that offload takes out of the frames of {name}; leave them in the frames with: {commands}"
     ))
 }
 

@@ -1,12 +1,12 @@
 //! Attaching the programs to uplinks, ports and the slow-path device; how each is attached: [`attached`].
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
 
-use vtep_common::abi::id::Ifindex;
+use vtep_common::abi::{addr::MacAddr, id::Ifindex, map::name, uplink::UplinkWord};
 
 use super::{
     Datapath,
@@ -17,6 +17,7 @@ use super::{
     pins,
     port_programs::{self, PortPrograms},
     programs,
+    tables::put,
 };
 use crate::model::XdpMode;
 
@@ -35,6 +36,28 @@ impl Datapath {
         } else {
             self.detach_link("xdp_uplink", ifindex)
         }
+    }
+
+    /// Says to which MACs the host takes packets at its uplinks, in place of those of the last call.
+    pub fn set_uplink_macs(
+        &mut self,
+        macs: impl IntoIterator<Item = (Ifindex, MacAddr)>,
+    ) -> Result<(), DatapathError> {
+        let words = macs.into_iter();
+        let words = words.map(|(ifindex, mac)| UplinkWord::new(ifindex.get(), mac));
+        let new: HashSet<UplinkWord> = words.collect();
+        if new == self.uplink_words {
+            return Ok(());
+        }
+        let map = &mut self.maps.uplinks;
+        for gone in self.uplink_words.difference(&new) {
+            put(map, name::UPLINKS, gone.place(), UplinkWord::default())?;
+        }
+        for word in &new {
+            put(map, name::UPLINKS, word.place(), *word)?;
+        }
+        self.uplink_words = new;
+        Ok(())
     }
 
     /// Attaches TC to the slow-path device, or updates the link that is there.

@@ -23,6 +23,7 @@ mod tables;
 mod transaction;
 
 use std::{
+    collections::HashSet,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
@@ -47,6 +48,7 @@ use vtep_common::abi::{
     port::{GuardedKey, Port, PortName},
     segment::{Segment, SourceKey},
     tail_call::TailCall,
+    uplink::UplinkWord,
     vlans::Vlans,
 };
 
@@ -78,6 +80,8 @@ pub struct Datapath {
     maps: Maps,
     /// The maps were there before.
     adopted: bool,
+    /// What `UPLINKS` has.
+    uplink_words: HashSet<UplinkWord>,
 }
 
 /// Typed handles of the maps.
@@ -101,6 +105,7 @@ struct Maps {
     nexthops: LpmTrie<MapData, NexthopKey, NexthopValue>,
     sources: HashMap<MapData, SourceKey, u32>,
     guarded: HashMap<MapData, GuardedKey, u32>,
+    uplinks: Array<MapData, UplinkWord>,
     configured: HashMap<MapData, ListedKey, u32>,
     events: RingBuf<MapData>,
     parts: ProgramArray<MapData>,
@@ -168,6 +173,7 @@ impl Datapath {
             dir: dir.to_owned(),
             maps,
             adopted,
+            uplink_words: HashSet::new(),
         };
         for program in tc_programs() {
             let classifier = datapath.tc_program(program)?;

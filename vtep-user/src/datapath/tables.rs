@@ -85,6 +85,7 @@ impl Maps {
             nexthops: take(ebpf, name::NEXTHOPS)?,
             sources: take(ebpf, name::SOURCES)?,
             guarded: take(ebpf, name::GUARDED)?,
+            uplinks: take(ebpf, name::UPLINKS)?,
             configured: take(ebpf, name::CONFIGURED)?,
             events: take(ebpf, name::EVENTS)?,
             parts: take(ebpf, name::PARTS)?,
@@ -201,7 +202,7 @@ pub(super) fn gone(removed: Result<(), MapError>, name: &'static str) -> Result<
     }
 }
 
-fn put<V: Pod>(
+pub(super) fn put<V: Pod>(
     map: &mut Array<MapData, V>,
     name: &'static str,
     index: impl Into<u32>,

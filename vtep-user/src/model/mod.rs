@@ -36,7 +36,7 @@ pub use config::{ApplyOptions, ConfigFile, ConfigLine, DumpFilter, DumpRow, Plan
 pub use event::*;
 pub use op::Op;
 pub use query::Query;
-pub use rate::FrameRate;
+pub use rate::{BitRate, FrameRate};
 pub use refusal::{Refusal, RefusalKind};
 pub use rows::*;
 pub use settings::fdb::{FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec};

@@ -26,7 +26,7 @@ const BIT_NAME: u16 = 2;
 /// `NLA_F_NESTED`.
 const NESTED: u16 = 1 << 15;
 
-/// Which VLAN tags an interface has beside the frames rather than in them.
+/// Which frames of an interface have skb VLAN tags rather than in-band ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,

@@ -7,8 +7,9 @@ use vtep_common::abi::counter::Hook::{Port, PortXdp};
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{
     GONE_PEER, GONE_PORT, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
-    PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER, PORT_NARROW, PORT_NATIVE,
-    PORT_NOISY, PORT_OWN, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK, group, host_mac,
+    PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ABSENT, PORT_ACCESS, PORT_CARRIER, PORT_NARROW,
+    PORT_NATIVE, PORT_NOISY, PORT_OWN, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK,
+    group, host_mac,
 };
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
@@ -265,6 +266,13 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
             &udp4(at(PLAIN, PORT_ACCESS)),
         )
         .drops_at_ports(Reason::SamePort),
+        case(
+            "for a port that waits for its interface",
+            access,
+            &udp4(at(PLAIN, PORT_ABSENT)),
+        )
+        .drops(Port, Reason::PortAbsent)
+        .passes(PortXdp, Reason::LeftToTc),
         flooded("a broadcast", &udp4(Mac::BROADCAST), &everybody),
         flooded("unknown unicast", &udp4(Mac::nth(0x99)), &everybody),
         flooded(
@@ -428,8 +436,8 @@ fn a_guarded_port_sends_as_itself_alone() {
     need_root!();
     let own = at(PLAIN, PORT_OWN);
     let to = at(PLAIN, PEER_V4);
-    let tagged = |source| eth(source, to).vlan(45);
-    let [yes, no] = [[10, 0, 0, 7], [10, 0, 0, 9]].map(Ipv4Addr::from);
+    let tagged = |source| eth(source, to).vlan(47);
+    let [yes, second, no] = [7, 1, 9].map(|host| Ipv4Addr::new(10, 0, 0, host));
     let (far, probe) = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::UNSPECIFIED);
     let udp = |source: Ipv4Addr| tagged(own).ipv4(source, far).udp(1000, 2000).payload(1, 30);
     let arp = |sender: Ipv4Addr| tagged(own).arp_request((own, sender), far);
@@ -454,7 +462,12 @@ fn a_guarded_port_sends_as_itself_alone() {
         .udp(68, 67)
         .payload(1, 240);
     all(&[
-        passes("a packet from an own address", &udp(yes)),
+        case("a packet from the first own address", lone, &udp(yes))
+            .encapsulates(Port, outer_v4(100, FAR_V4, 0, inner(&udp(yes))))
+            .counts(udp(yes).build().len(), &counts)
+            .encapsulates(PortXdp, outer_v4(100, FAR_V4, 0, inner(&udp(yes))))
+            .counts(udp(yes).build().len(), &counts),
+        passes("a packet from another own address", &udp(second)),
         passes("an own address asks", &arp(yes)),
         passes("a probe", &arp(probe)),
         passes("DHCP", &dhcp),

@@ -44,6 +44,7 @@ pub fn decide<R: Runtime>(rt: &R, list: ListId) -> R::Outcome {
             from: carried.slot,
             kept_from: ingress.port.kept_from(),
             carried_len: carried.segmented_len,
+            bytes: rt.policed_carried(&found, &carried),
             vlan: rt.shown_by_port(&found, &carried),
             // Each GSO packet differs in what the kernel has to be told of it, and of two tags the kernel moves the second.
             in_place: single & one_tag & fits,

@@ -8,6 +8,7 @@ use crate::{
     },
     decide::{admit, hop},
     frame::{
+        claim,
         inner::Inner,
         packet::PacketRead as _,
         vlan::{ShownVlan, Strip, VlanEdit},
@@ -47,6 +48,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
     if has_vlan != strip {
         lookup = at_vlan(0);
     }
+    let vlan = inner.tag.vid() & u16::from(strip).wrapping_neg();
     let strip = Strip::new(frame.opaque(strip));
     let unmapped = || {
         if inner.has(Inner::TAGGED) {
@@ -61,6 +63,10 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
     let Some(port) = tables.port(slot) else {
         return Err(unmapped());
     };
+    // A key that is being replaced can lead to what another key stands for (ADR 10).
+    if !port.is_at(meta.ifindex, vlan) {
+        return Err(Reason::TableGap);
+    }
     let number = port.segment;
     let Some(segment) = tables.segment(number) else {
         return Err(unmapped());
@@ -83,6 +89,11 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
         return Err(Reason::VlanHop);
     }
     let strip = strip.unless_priority_tag_passes(inner, segment);
+    let mut flags = port.flags();
+    // Most packets of most ports with a guard: it need not ask further.
+    if port.has(Port::GUARD_IP) && claim::is_from(frame, inner, port.own_v4) {
+        flags = flags.without(Port::GUARD_IP);
+    }
     let ingress = Ingress {
         slot,
         segment: number,
@@ -90,7 +101,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
         seen,
         destination: lookup.destination(),
         edit: VlanEdit::new(strip, inner),
-        port: port.flags(),
+        port: flags,
     };
     Ok((ingress, segment))
 }

@@ -17,11 +17,12 @@ use crate::{
         fdb::FdbTarget,
         id::{PeerId, PortSlot},
         peer::Peer,
-        port::Port,
+        policer::Policed,
+        port::{Port, PortFlags},
         reason::Reason,
         segment::Segment,
     },
-    decide::{hop, learn},
+    decide::{hop, learn, police},
     frame::{
         inner::Inner, neigh::may_be, packet::PacketRead as _, template::Fields, vlan::VlanEdit,
     },
@@ -59,12 +60,20 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
     let account = &ingress.account(rt.frame().frame_len());
     let settings = ingress.settings;
     let inner = &*found;
-    // What has been found to be the port's own comes back resolved.
-    if stage != PortStage::Resolved && ingress.port.has(Port::GUARD_IP) {
-        return match stage {
-            PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
-            PortStage::Tc | PortStage::Resolved => rt.to_guard(account),
-        };
+    // Later stages are of the same frame, and what has been found to be the port's own comes back resolved.
+    if stage != PortStage::Resolved && ingress.port.has(Port::RATE_IN | Port::GUARD_IP) {
+        // XDP takes what it finishes.
+        let policed = (account.from_port, Policed::In);
+        let bytes = || rt.policed_carried(&found, &carried);
+        if stage == PortStage::Tc && !police::lets(rt, ingress.port, policed, bytes) {
+            return rt.leave(account, Reason::Rate);
+        }
+        if ingress.port.has(Port::GUARD_IP) {
+            return match stage {
+                PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
+                PortStage::Tc | PortStage::Resolved => rt.to_guard(account),
+            };
+        }
     }
     // ARP and ND, which are answered or snooped.
     if stage != PortStage::Resolved
@@ -93,7 +102,14 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
     }
     match target.get() {
         Some(FdbTarget::Peer(id)) => match rt.tables().peer(id) {
-            Some(peer) => encap(rt, stage, inner, &carried, account, (id, peer)),
+            Some(peer) => encap(
+                rt,
+                (stage, ingress.port),
+                inner,
+                &carried,
+                account,
+                (id, peer),
+            ),
             None => rt.leave(account, Reason::TableGap),
         },
         // An entry that is being replaced can lead to what is in another VNI.
@@ -154,8 +170,12 @@ fn deliver<R: Runtime>(
     if stage == PortStage::Xdp {
         return rt.leave(account, Reason::LeftToTc);
     }
-    if hop::is_hop(rt, port, || rt.shown_by_port(inner, carried)) {
-        return rt.leave(account, Reason::VlanHop);
+    if let Some(why) = hop::why_not(rt, port, || rt.shown_by_port(inner, carried)) {
+        return rt.leave(account, why);
+    }
+    let bytes = || rt.policed_carried(inner, carried);
+    if !police::lets(rt, port.flags(), (slot, Policed::Out), bytes) {
+        return rt.leave(account, Reason::Rate);
     }
     // Read again, rather than kept from before, so that the verifier forgets what it knows of it.
     let port = core::hint::black_box(port);
@@ -177,7 +197,7 @@ fn deliver<R: Runtime>(
 #[inline(always)]
 fn encap<R: Runtime>(
     rt: &R,
-    stage: PortStage,
+    (stage, from): (PortStage, PortFlags),
     inner: &Inner,
     carried: &Carried,
     account: &Account,
@@ -246,6 +266,11 @@ fn encap<R: Runtime>(
             || !peer.has(Peer::XDP_TARGET)
         {
             return rt.leave(account, Reason::LeftToTc);
+        }
+        // XDP is told of no GSO packets.
+        let bytes = || account.inner_len;
+        if !police::lets(rt, from, (account.from_port, Policed::In), bytes) {
+            return rt.leave(account, Reason::Rate);
         }
     }
     rt.encap(account, &encap, peer, in_place)

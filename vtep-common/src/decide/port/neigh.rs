@@ -5,10 +5,11 @@ use crate::{
         addr::MacAddr,
         event::Event,
         neigh::{NeighKey, NeighValue},
+        policer::Policed,
         reason::Reason,
         segment::Segment,
     },
-    decide::learn,
+    decide::{learn, police},
     frame::{
         neigh::{Answer, Message},
         packet::PacketRead as _,
@@ -55,6 +56,11 @@ pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
         Some(found)
             if found.mac != inner.source.get() && found.flags & NeighValue::ROUTER_UNKNOWN == 0 =>
         {
+            // An answer is as long as its request.
+            let policed = (account.from_port, Policed::Out);
+            if !police::lets(rt, ingress.port, policed, || account.inner_len) {
+                return rt.leave(account, Reason::Rate);
+            }
             rt.answer(
                 account,
                 &Answer {

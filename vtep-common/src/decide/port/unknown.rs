@@ -6,6 +6,7 @@ use crate::{
         fdb::FdbTarget,
         id::{ListId, SegmentId},
         policer::Policed,
+        port::Port,
         reason::Reason,
         segment::Segment,
     },
@@ -69,10 +70,15 @@ pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
         Some(targets) if targets.len > 1 => {}
         Some(_) | None => return rt.leave(account, Reason::NowhereToFlood),
     }
-    let what = (account.from_port, Policed::Bum);
-    let frames = || police::frames(account.inner_len, inner.headers_len, rt.meta().gso_size);
-    if !police::lets(rt, ingress.port, what, frames) {
-        return rt.leave(account, Reason::BumRate);
+    if ingress.port.has(Port::BUM_RATE) {
+        let gso_size = rt.meta().gso_size;
+        let passes = match police::flooded(account.inner_len, inner.headers_len, gso_size) {
+            Some(amount) => rt.take(account.from_port, Policed::Bum, amount),
+            None => false,
+        };
+        if !passes {
+            return rt.leave(account, Reason::BumRate);
+        }
     }
     rt.to_resolved(
         account,

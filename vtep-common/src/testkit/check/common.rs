@@ -45,6 +45,7 @@ pub(super) fn counted_once(decision: &Decision, reason: Reason, len: usize, tabl
         .into_iter()
         .filter(|(code, _)| *code != Reason::CopyLost.code())
         .filter(|(code, _)| !is_flood || *code != Reason::VlanHop.code())
+        .filter(|(code, _)| !is_flood || *code != Reason::Rate.code())
         .collect();
     assert_eq!(ends, [(reason.code(), 1)]);
     let through = usize::from(reason.class() == Class::Delivered);

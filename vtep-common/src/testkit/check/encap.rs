@@ -66,7 +66,11 @@ pub(super) fn encapsulated(
         assert_eq!(sent[at..at + 2], [0, 0]);
     }
 
-    let far = far_side(peer, segment.vni, &inner);
+    let mut far = far_side(peer, segment.vni, &inner);
+    let arrived = Meta::default();
+    let to = sent[..6].try_into().expect("an Ethernet header");
+    far.uplinks
+        .insert((arrived.ifindex, MacAddr::from_bytes(to)));
     let read = outer::parse(sent.as_slice(), false, &far).expect("what we send is sound");
     assert_eq!(read.addresses.source, peer.local);
     assert_eq!(read.addresses.vni, segment.vni);
@@ -74,7 +78,6 @@ pub(super) fn encapsulated(
     assert_eq!(read.end, sent.len());
     assert_eq!(&sent[read.inner_offset()..], inner, "byte for byte");
 
-    let arrived = Meta::default();
     for stage in [tunnel::DecapStage::Xdp, tunnel::DecapStage::Tc] {
         let got = decide_uplink(sent.as_slice(), &arrived, stage, &far);
         match got.verdict {

@@ -43,11 +43,13 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
         match (at_xdp, at_tc) {
             // Generic XDP cannot tell a GRO packet from one that is too big, and XDP does not read a tag.
             (Reason::LeftToTc, _) => assert!(
-                matches!(at_tc, Reason::TooBig | Reason::VlanHop)
-                    || matches!(
-                        at_tc.class(),
-                        Class::Passed | Class::Continued | Class::Delivered
-                    )
+                matches!(
+                    at_tc,
+                    Reason::TooBig | Reason::VlanHop | Reason::PortAbsent | Reason::Rate
+                ) || matches!(
+                    at_tc.class(),
+                    Class::Passed | Class::Continued | Class::Delivered
+                )
             ),
             // Too small for TC to decapsulate, but not for XDP.
             (Reason::Decapsulated, Reason::LeftToKernel) => {
@@ -59,6 +61,7 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
                     outer_template::LEN_V4 | outer_template::LEN_V6
                 ));
             }
+            (Reason::Rate, Reason::LeftToKernel) => assert!(xdp.inner_len < 54),
             _ => assert_eq!(xdp, tc, "XDP ends a frame as TC would: {}", hex(frame)),
         }
     }
@@ -102,9 +105,13 @@ pub(super) fn slow_path(
                 | Reason::NoFdbEntry
                 | Reason::TableGap
                 | Reason::TooBig
+                | Reason::Rate
         )),
         // The device has no say in these: to it comes what the host takes.
-        Reason::ReservedBits | Reason::EcnNotCapable | Reason::BadSource => {}
+        Reason::ReservedBits
+        | Reason::EcnNotCapable
+        | Reason::BadSource
+        | Reason::NotOurAddress => {}
         _ => assert_eq!(at_device, at_tc),
     }
 }
@@ -163,7 +170,7 @@ pub(super) fn from_underlay(
             }
             assert_eq!(outcome.frame, want, "the inner frame behind its tags");
         }
-        Verdict::FloodPorts { .. } => assert_eq!(outcome.action, Action::Drop),
+        Verdict::FloodPorts(_) => assert_eq!(outcome.action, Action::Drop),
         Verdict::Leave(_) => untouched(frame, meta, reason, outcome),
         Verdict::Encap(_)
         | Verdict::ViaKernel(_)

@@ -30,7 +30,15 @@ pub fn port(world: &World, frame: &[u8], meta: &Meta) {
         from_port(frame, meta, port::PortStage::Xdp, &xdp, tables);
         if xdp.verdict == Verdict::Leave(Reason::LeftToTc) {
             assert_eq!(xdp.segment, tc.segment);
+            assert_eq!(xdp.notes.taken, [], "TC takes it");
+        } else if at_tc == Reason::Rate {
+            // What XDP drops for another reason does not count for the rate, and TC has not looked further.
+            assert!(matches!(xdp.verdict, Verdict::Leave(_)), "{}", hex(frame));
         } else {
+            let mut tc = tc;
+            if matches!(xdp.verdict, Verdict::Leave(_)) {
+                tc.notes.taken.clear();
+            }
             assert_eq!(xdp, tc, "XDP ends a frame as TC would: {}", hex(frame));
         }
     }
@@ -84,7 +92,7 @@ pub(super) fn from_port(
         Verdict::Guard | Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
             panic!("not decided: {}", hex(frame))
         }
-        Verdict::FloodPorts { .. } => panic!("to ports alone: {}", hex(frame)),
+        Verdict::FloodPorts(_) => panic!("to ports alone: {}", hex(frame)),
         Verdict::Leave(_) => untouched(frame, meta, reason, &outcome),
     }
 }

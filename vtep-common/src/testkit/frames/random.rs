@@ -59,6 +59,10 @@ impl World {
             outer.second |= u32::from(rng.byte());
         }
         let mut frame = outer.frame(&inner);
+        if rng.percent(3) {
+            let other = rng.pick(&[MacAddr::BROADCAST, group(PLAIN), host_mac(0)]);
+            frame[..6].copy_from_slice(&other.bytes());
+        }
         mutate(rng, &mut frame);
         let tc = stage == tunnel::DecapStage::Tc;
         let meta = Meta {
@@ -128,7 +132,9 @@ impl World {
             (lone, 43, CROWDED),
             (lone, 44, PLAIN),
             (lone, 45, PLAIN),
-            (lone, 45, PLAIN),
+            (lone, 46, CROWDED),
+            (lone, 47, PLAIN),
+            (lone, 47, PLAIN),
         ];
         let (ifindex, vlan, number) = if rng.percent(8) {
             rng.pick(&limited)
@@ -136,7 +142,7 @@ impl World {
             rng.pick(&choices)
         };
         let mut frame = self.inner_frame(rng, number);
-        if vlan == 45 && rng.percent(90) {
+        if vlan == 47 && rng.percent(90) {
             own_up(&mut frame, unicast(PLAIN, PORT_OWN));
         }
         let tc = stage == port::PortStage::Tc;

@@ -41,6 +41,7 @@ const AT_UPLINK_XDP: &[Reason] = &[
     Reason::L2Control,
     Reason::MacLimit,
     Reason::UnlistedSource,
+    Reason::Rate,
 ];
 
 const AT_UPLINK: &[Reason] = &[
@@ -73,6 +74,8 @@ const AT_UPLINK: &[Reason] = &[
     Reason::UnlistedSource,
     Reason::BadSource,
     Reason::VlanHop,
+    Reason::Rate,
+    Reason::PortAbsent,
 ];
 
 // The slow-path device has read the outer headers and merged ECN.
@@ -97,6 +100,8 @@ const AT_TUNNEL: &[Reason] = &[
     Reason::MacLimit,
     Reason::UnlistedSource,
     Reason::VlanHop,
+    Reason::Rate,
+    Reason::PortAbsent,
 ];
 
 const AT_PORT: &[Reason] = &[
@@ -126,6 +131,8 @@ const AT_PORT: &[Reason] = &[
     Reason::Isolated,
     Reason::BumRate,
     Reason::VlanHop,
+    Reason::Rate,
+    Reason::PortAbsent,
     Reason::SpoofedIp,
 ];
 
@@ -147,4 +154,5 @@ const AT_PORT_XDP: &[Reason] = &[
     Reason::SpoofedMac,
     Reason::Isolated,
     Reason::VlanHop,
+    Reason::Rate,
 ];

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use crate::{
     abi::{
-        addr::MacAddr,
+        addr::{MacAddr, VtepAddr},
         config::Config,
         fdb::{FdbKey, FdbTarget, FdbValue},
-        id::{ListId, PeerId, PortSlot, SegmentId},
+        id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
         neigh::NeighValue,
         peer::Peer,
         policer::{Policed, Policer},
@@ -16,7 +16,7 @@ use crate::{
     },
     frame::flow,
     sim::HostTables,
-    testkit::tables::peer_entry,
+    testkit::{build::Underlay, tables::peer_entry},
 };
 
 /// Interface numbers of the [`World`]. In the kernel they must be those of interfaces that are there.
@@ -32,7 +32,7 @@ pub struct Interfaces {
     pub carrier: u32,
     /// A port of VNI 300, which does not flood.
     pub quiet: u32,
-    /// VLAN 30 in VNI 16777215, which has nowhere to flood to; VLANs 41 and 42 in VNI 100, 43 in VNI 700.
+    /// VLAN 30 in VNI 16777215, which has nowhere to flood to; VLANs 41, 42 and 47 in VNI 100, 43 in VNI 700.
     pub lone: u32,
     /// The uplink.
     pub uplink: u32,
@@ -99,9 +99,15 @@ pub const PORT_CROWDED: PortSlot = PortSlot::new(32);
 
 /// Slot of VLAN 44 at [`Interfaces::lone`], whose floods are above its rate.
 pub const PORT_NOISY: PortSlot = PortSlot::new(33);
+/// Slot of VLAN 45 at [`Interfaces::lone`], which sends more than its rate.
+pub const PORT_FAST: PortSlot = PortSlot::new(34);
+/// Slot of VLAN 46 at [`Interfaces::lone`], which is sent more than its rate.
+pub const PORT_SLOW: PortSlot = PortSlot::new(35);
+/// Slot of a port of VNI 100 that waits for its interface.
+pub const PORT_ABSENT: PortSlot = PortSlot::new(36);
 
-/// Slot of VLAN 45 at [`Interfaces::lone`], which has a guard of addresses: [`OWN`].
-pub const PORT_OWN: PortSlot = PortSlot::new(35);
+/// Slot of VLAN 47 at [`Interfaces::lone`], which has a guard of addresses: [`OWN`].
+pub const PORT_OWN: PortSlot = PortSlot::new(37);
 /// The addresses of [`PORT_OWN`].
 pub const OWN: [&str; 4] = ["10.0.0.7", "10.0.0.1", "fd00::7", "fd00::1"];
 
@@ -135,7 +141,7 @@ pub const FROZEN: u32 = 3_000;
 const JUST_NOW: u64 = 1 << (30 + FdbValue::STAMP_SHIFT);
 
 /// A policer whose bucket holds nothing, at any time on any clock of the first 100 days.
-const USED_UP: Policer = Policer {
+pub const USED_UP: Policer = Policer {
     used_until: (1 << 62) - 1,
     burst: 1 << 61,
     cost: 1 << 40,
@@ -203,6 +209,10 @@ impl World {
             macs: Vec::new(),
         };
         world.tables.config.device = interfaces.device;
+        world
+            .tables
+            .uplinks
+            .insert((interfaces.uplink, Underlay::DESTINATION));
         world.tables.config.flags = Config::PARTIAL_CHECKSUMS;
         for local in LOCALS {
             world.tables.add_local(ip(local));
@@ -285,11 +295,13 @@ impl World {
                 flags,
                 vlan,
                 mtu,
+                own_v4: if slot == PORT_OWN { own_v4() } else { 0 },
                 ..Port::default()
             };
             self.tables.add_port(slot, port);
         };
-        let within = Port::XDP_TARGET | Port::BUM_RATE;
+        let rates = Port::BUM_RATE | Port::RATE_IN | Port::RATE_OUT;
+        let within = Port::XDP_TARGET | rates;
         add(PORT_ACCESS, access, 0, PLAIN, within, 1500);
         let apart = Port::ISOLATED;
         add(
@@ -317,10 +329,15 @@ impl World {
         add(PORT_ROUTED_OTHER, lone, 40, ROUTED, 0, 1500);
         add(PORT_GUARDED, lone, 41, PLAIN, Port::GUARD_MAC, 1500);
         let guarded = Port::GUARD_MAC | Port::GUARD_IP;
-        add(PORT_OWN, lone, 45, PLAIN, guarded, 1500);
+        add(PORT_OWN, lone, 47, PLAIN, guarded, 1500);
         add(PORT_FULL, lone, 42, PLAIN, Port::FULL, 1500);
         add(PORT_CROWDED, lone, 43, CROWDED, 0, 1500);
         add(PORT_NOISY, lone, 44, PLAIN, Port::BUM_RATE, 1500);
+        add(PORT_FAST, lone, 45, PLAIN, Port::RATE_IN, 1500);
+        let slow = Port::XDP_TARGET | Port::RATE_OUT;
+        add(PORT_SLOW, lone, 46, CROWDED, slow, 1500);
+        let nowhere = Ifindex::absent(0).get();
+        add(PORT_ABSENT, nowhere, 0, PLAIN, Port::ABSENT, 65_535);
         let mut police = |slot, what, policer| {
             self.tables.policers.insert((slot, what), policer);
         };
@@ -329,7 +346,11 @@ impl World {
             Policed::Bum,
             Policer::frames(Policer::FRAMES.1),
         );
+        police(PORT_ACCESS, Policed::In, Policer::bits(Policer::BITS.1));
+        police(PORT_ACCESS, Policed::Out, Policer::bits(Policer::BITS.1));
         police(PORT_NOISY, Policed::Bum, USED_UP);
+        police(PORT_FAST, Policed::In, USED_UP);
+        police(PORT_SLOW, Policed::Out, USED_UP);
     }
 
     fn add_peers(&mut self) {
@@ -374,7 +395,7 @@ impl World {
                 &[PEER_V6, PEER_V6_UNRESOLVED, PEER_V6_ZERO, PEER_V4],
             ),
             (QUIET, &[PORT_QUIET], &[]),
-            (CROWDED, &[PORT_CROWDED], &[PEER_V4]),
+            (CROWDED, &[PORT_CROWDED, PORT_SLOW], &[PEER_V4]),
         ];
         for (number, ports, peers) in lists {
             self.tables.add_flood(number.into(), ports, peers);
@@ -387,7 +408,7 @@ impl World {
         for own in OWN {
             self.tables.guarded.insert((PORT_OWN, ip(own).into()));
         }
-        for port in [PORT_OWN, PORT_GUARDED, PORT_FULL] {
+        for port in [PORT_OWN, PORT_GUARDED, PORT_FULL, PORT_ABSENT] {
             self.add_mac(PLAIN, FdbTarget::Port(port));
         }
         for peer in [PEER_V4, PEER_V6] {
@@ -408,6 +429,7 @@ impl World {
             (PLAIN, PORT_ACCESS),
             (ROUTED, PORT_VLAN_40),
             (CROWDED, PORT_CROWDED),
+            (CROWDED, PORT_SLOW),
         ] {
             for target in [FdbTarget::Port(port), FdbTarget::Peer(PEER_V4)] {
                 for (offset, last_seen) in [(LEARNED, 0), (FRESH, JUST_NOW), (FROZEN, 0)] {
@@ -468,4 +490,11 @@ impl World {
         self.tables.add_fdb(segment, mac, target);
         self.macs.push((segment, mac));
     }
+}
+
+/// The first of [`OWN`], as a port has it.
+fn own_v4() -> u32 {
+    let [first, ..] = OWN.map(|own| VtepAddr::from(ip(own)));
+    let [.., v4] = first.words_be();
+    v4
 }

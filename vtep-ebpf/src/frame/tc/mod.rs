@@ -117,6 +117,15 @@ impl TcFrame {
 
     packet_access!();
 
+    /// False for a frame to another host's MAC, which a switch has flooded or an interface in promiscuous mode lets in
+    /// (`eth_type_trans`, kernel `net/ethernet/eth.c`).
+    #[inline(always)]
+    pub fn is_for_host(self) -> bool {
+        const PACKET_OTHERHOST: u32 = 3;
+        // SAFETY: as in `len`.
+        unsafe { (*self.skb).pkt_type != PACKET_OTHERHOST }
+    }
+
     /// Interface, tag and segment size.
     #[inline(always)]
     pub fn meta(self) -> Meta {
@@ -173,6 +182,13 @@ impl TcFrame {
         // SAFETY: as in `len`.
         let present = unsafe { (&raw const (*self.skb).vlan_present).read_volatile() };
         TagEdit::from_code((present & 1) as u8 * 3)
+    }
+
+    /// Bytes of payload of each segment of a GSO or GRO packet; zero for any other.
+    #[inline(always)]
+    pub fn gso_size(self) -> u32 {
+        // SAFETY: as in `len`.
+        unsafe { (*self.skb).gso_size }
     }
 
     /// It is a GSO or GRO packet.

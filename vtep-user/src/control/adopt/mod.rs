@@ -33,8 +33,8 @@ use vtep_common::abi::{
 use self::interface::Known;
 use super::{
     effect::{Effect, Write},
-    ops::{entry, peer, source},
-    record::{facts::LinkFacts, limits::Limits, peer::PeerRecord, settings},
+    ops::{absent, entry, peer, source},
+    record::{facts::LinkFacts, limits::Limits, peer::PeerRecord, ports::take_facts, settings},
     state::State,
 };
 use crate::model::PeerState;
@@ -206,15 +206,28 @@ impl Adoption {
             in_use(&dump.ports, MAX_PORTS, |port| port.has(Port::IN_USE));
         let names: HashMap<PortSlot, PortName> = dump.port_names.iter().copied().collect();
         let mut index: Vec<_> = dump.port_index.clone();
-        index.sort_unstable_by_key(|(key, _)| (key.ifindex, key.vlan));
-        let numbers: HashSet<u32> = index.iter().map(|(key, _)| key.ifindex).collect();
-        for (key, slot) in index {
-            let pod = pods
-                .get(&slot)
-                .filter(|pod| PortKey::new(pod.ifindex, pod.vlan) == key)
-                .filter(|pod| self.state.segments.get(pod.segment).is_some());
-            let Some(&&pod) = pod else {
-                self.early.push(Write::PortIndex(key, None));
+        // Those that wait come first, so that others join them.
+        index.sort_unstable_by_key(|(key, _)| {
+            let present = !Ifindex::new(key.ifindex).is_absent();
+            (present, key.ifindex, key.vlan)
+        });
+        let segments = &self.state.segments;
+        let pod_at = |(key, slot): &(PortKey, PortSlot)| {
+            let pod = **pods.get(slot)?;
+            let is_it = PortKey::new(pod.ifindex, pod.vlan) == *key;
+            let is_it = is_it && segments.get(pod.segment).is_some();
+            is_it.then_some(pod)
+        };
+        let index: Vec<_> = index.iter().map(|at| (*at, pod_at(at))).collect();
+        let known = index.iter().filter(|(_, pod)| pod.is_some());
+        let known: HashSet<PortKey> = known.map(|((key, _), _)| *key).collect();
+        let mut new_keys = HashSet::new();
+        let mut rebound = Vec::new();
+        for ((key, slot), pod) in index {
+            let Some(mut pod) = pod else {
+                if !new_keys.contains(&key) {
+                    self.early.push(Write::PortIndex(key, None));
+                }
                 continue;
             };
             let ifindex = Ifindex::new(key.ifindex);
@@ -226,8 +239,8 @@ impl Adoption {
             };
             // Of two by one name, the one with the number is it.
             let is_taken = |facts: &LinkFacts| {
-                let number = facts.ifindex.get();
-                facts.ifindex != ifindex && numbers.contains(&number)
+                let at = PortKey::new(facts.ifindex.get(), key.vlan);
+                at != key && (known.contains(&at) || new_keys.contains(&at))
             };
             let found = was.find(links).and_then(|facts| {
                 if is_taken(facts) {
@@ -236,35 +249,37 @@ impl Adoption {
                 Ok(facts)
             });
             let facts = match found {
-                Ok(facts) => facts,
-                Err(why) => {
-                    let vni = self.state.segments.vni(pod.segment);
-                    let note = format!("removed a port of vni {vni}, because {why}");
-                    self.notes.push(note);
-                    self.early.push(Write::PortIndex(key, None));
-                    continue;
-                }
+                Ok(facts) => Some(facts.clone()),
+                Err(why) => self.waits(&was, &pod, &why),
             };
-            let mut pod = pod;
-            if facts.ifindex != ifindex {
-                // It was made anew meanwhile.
-                pod.ifindex = facts.ifindex.get();
+            let Some(facts) = facts else {
                 self.early.push(Write::PortIndex(key, None));
-                self.early.push(Write::Port(slot, pod));
-                let key = PortKey::new(pod.ifindex, pod.vlan);
-                self.early.push(Write::PortIndex(key, Some(slot)));
+                continue;
+            };
+            if facts.ifindex != ifindex {
+                pod.ifindex = facts.ifindex.get();
+                take_facts(&mut pod, &facts);
+                new_keys.insert(PortKey::new(pod.ifindex, pod.vlan));
+                rebound.extend(rebind(key, slot, pod, &facts));
             }
-            self.state.ports.adopt(slot, pod, facts);
+            self.state.ports.adopt(slot, pod, &facts);
             let text = PortName::new(&facts.name);
             if name != Some(&text) {
                 self.early.push(Write::PortName(slot, text));
             }
         }
         self.trunks(dump);
+        self.early.append(&mut rebound);
         // All ports of an interface have its one hook; a daemon that was killed may have changed only some.
         let devices: Vec<Ifindex> = self.state.ports.devices().map(|(at, _)| at).collect();
         for ifindex in devices {
-            let changed = self.state.ports.take_facts(&links[&ifindex]);
+            let name = self.state.ports.device(ifindex).map(|device| &device.name);
+            let facts = match (links.get(&ifindex), name) {
+                (Some(facts), _) => facts.clone(),
+                (None, Some(name)) => LinkFacts::absent(ifindex, name),
+                (None, None) => continue,
+            };
+            let changed = self.state.ports.take_facts(&facts);
             let writes = changed
                 .into_iter()
                 .map(|(slot, pod)| Write::Port(slot, pod));
@@ -280,6 +295,33 @@ impl Adoption {
                 self.late.push(Write::PortName(slot, PortName::default()));
             }
         }
+    }
+
+    /// The interface that a port waits for, whose own is gone: one by its name, unless another port has that already.
+    fn waits(&mut self, was: &Known<'_>, pod: &Port, why: &str) -> Option<LinkFacts> {
+        let ports = &self.state.ports;
+        let name = was.name.filter(|name| !name.is_empty());
+        let facts = name.and_then(|name| match ports.device_named(name) {
+            Some((ifindex, device)) => {
+                let joins = ifindex.is_absent() && device.port(pod.vlan).is_none();
+                joins.then(|| LinkFacts::absent(ifindex, name))
+            }
+            None if was.ifindex.is_absent() => Some(LinkFacts::absent(was.ifindex, name)),
+            None => Some(LinkFacts::absent(ports.absent_number(), name)),
+        });
+        let vni = self.state.segments.vni(pod.segment);
+        match facts {
+            Some(_) if was.ifindex.is_absent() => {}
+            Some(_) => {
+                let note = format!("a port of vni {vni} waits, because {why}");
+                self.notes.push(note);
+            }
+            None => {
+                let note = format!("removed a port of vni {vni}, because {why}");
+                self.notes.push(note);
+            }
+        }
+        facts
     }
 
     /// Brings in line which VLANs of each interface have a port. The flag of the untagged port follows from that.
@@ -390,6 +432,23 @@ impl Adoption {
         self.early
             .extend(missing.map(|(addr, number)| Write::PeerIndex(addr, Some(number))));
     }
+}
+
+/// The writes that bring a port from a key to another, which `pod` has: it was made anew meanwhile, or is gone.
+fn rebind(key: PortKey, slot: PortSlot, pod: Port, facts: &LinkFacts) -> Vec<Write> {
+    let mut from = key;
+    let mut writes = Vec::new();
+    if !Ifindex::new(key.ifindex).is_absent() && !facts.ifindex.is_absent() {
+        // By way of a number that no interface has.
+        let between = LinkFacts::absent(Ifindex::absent(slot.get()), &facts.name);
+        let mut waiting = pod;
+        waiting.ifindex = between.ifindex.get();
+        take_facts(&mut waiting, &between);
+        writes.extend(absent::rebound(slot, from, waiting));
+        from = PortKey::new(waiting.ifindex, waiting.vlan);
+    }
+    writes.extend(absent::rebound(slot, from, pod));
+    writes
 }
 
 /// The slots that are in use, of those that there can be.

@@ -13,7 +13,7 @@ use vtep_common::abi::{
 use super::{Adoption, Dump};
 use crate::control::{
     effect::{Effect, Write},
-    ops::{address, limit},
+    ops::{address, limit, port},
     record::{
         rates::{is_possible, policer},
         sources::SourceTable,
@@ -75,7 +75,14 @@ impl Adoption {
     pub(crate) fn guarded(&mut self, dump: &Dump) {
         let State {
             ports, addresses, ..
-        } = &self.state;
+        } = &mut self.state;
+        let all: Vec<(PortSlot, Port)> = ports.iter().map(|(slot, port)| (slot, *port)).collect();
+        for (slot, mut port) in all {
+            port.own_v4 = port::own_v4(&port, addresses.of(slot));
+            if ports.set(slot, port) {
+                self.early.push(Write::Port(slot, port));
+            }
+        }
         let guards = ports.iter().filter(|(_, port)| port.has(Port::GUARD_IP));
         let wanted: HashSet<GuardedKey> = guards
             .flat_map(|(slot, _)| {

@@ -8,7 +8,7 @@ use crate::control::record::facts::Links;
 use crate::control::record::settings;
 use crate::control::state::State;
 use crate::model::{
-    FdbDel, FrameRate, NeighDel, NexthopDel, Op, OverLimit, PeerSpec, PlanAction, PlanRow,
+    BitRate, FdbDel, FrameRate, NeighDel, NexthopDel, Op, OverLimit, PeerSpec, PlanAction, PlanRow,
     PortChange, PortGuard, PortHook, PortPart, PortSpec, Refusal, RefusalKind, Source, VniDelete,
     write,
 };
@@ -41,6 +41,8 @@ pub struct Step {
 pub struct Plan {
     /// What is done.
     pub steps: Vec<Step>,
+    /// What was set when it was made.
+    pub before: Things,
 }
 
 /// Why there is no plan.
@@ -50,6 +52,13 @@ pub struct NoPlan {
     pub(super) at: Option<ThingKey>,
     /// Why not.
     pub refusal: Refusal,
+}
+
+impl Step {
+    /// Whether other things may go with it: it removes something, or changes a port, which may leave its VNI.
+    fn may_take_away(&self) -> bool {
+        self.row.action == PlanAction::Remove || matches!(self.key, ThingKey::Port(..))
+    }
 }
 
 impl Plan {
@@ -71,11 +80,19 @@ impl State {
         let now = self.things();
         let goes = |thing: &Thing| thing.source == Source::Config;
         let mut steps = steps(&now, wanted, Author::CONFIG, goes);
+        if steps.is_empty() {
+            return Ok(Plan { steps, before: now });
+        }
         loop {
             let (done, after) = self.rehearse(&steps, links)?;
-            let lost = lost(&now, wanted, &after);
+            let lost = if done.iter().any(Step::may_take_away) {
+                lost(&now, wanted, &after.things())
+            } else {
+                Vec::new()
+            };
             if lost.is_empty() {
-                return Ok(Plan { steps: done });
+                let steps = done;
+                return Ok(Plan { steps, before: now });
             }
             match built_on {
                 BuiltOn::Refuse => return Err(refuse(&lost, &now, &steps)),
@@ -85,7 +102,7 @@ impl State {
                         op: None,
                         ..removal(key, &now[key], Author::CONFIG)
                     }));
-                    return Ok(Plan { steps });
+                    return Ok(Plan { steps, before: now });
                 }
                 BuiltOn::Keep => {
                     let before = steps.len();
@@ -103,6 +120,7 @@ impl State {
         let now = self.things();
         Plan {
             steps: steps(&now, before, Author::CONFIG, |_| true),
+            before: now,
         }
     }
 
@@ -119,8 +137,8 @@ impl State {
     }
 
     /// Does the steps to a copy of the state: first what is added, or if that is refused, first what is removed. Returns the steps in
-    /// the order that went well, and what is set then.
-    fn rehearse(&self, steps: &[Step], links: &dyn Links) -> Result<(Vec<Step>, Things), NoPlan> {
+    /// the order that went well, and the copy as it is then.
+    fn rehearse(&self, steps: &[Step], links: &dyn Links) -> Result<(Vec<Step>, Self), NoPlan> {
         let refused = match self.try_out(steps.to_vec(), links) {
             Ok(done) => return Ok(done),
             Err(refused) => refused,
@@ -140,7 +158,7 @@ impl State {
         &self,
         mut steps: Vec<Step>,
         links: &dyn Links,
-    ) -> Result<(Vec<Step>, Things), NoPlan> {
+    ) -> Result<(Vec<Step>, Self), NoPlan> {
         let mut copy = self.clone();
         for step in &mut steps {
             let Some(op) = &step.op else { continue };
@@ -159,7 +177,7 @@ impl State {
                 }
             }
         }
-        Ok((steps, copy.things()))
+        Ok((steps, copy))
     }
 }
 
@@ -255,6 +273,8 @@ fn port_change(old: &PortSpec, new: &PortSpec) -> PortChange {
         router,
         over_limit,
         bum_rate,
+        rate_in,
+        rate_out,
         wait: _,
     } = new;
     PortChange {
@@ -269,6 +289,8 @@ fn port_change(old: &PortSpec, new: &PortSpec) -> PortChange {
         router: set(old.router, *router, false),
         over_limit: set(old.over_limit, *over_limit, OverLimit::Drop),
         bum_rate: set(old.bum_rate, *bum_rate, FrameRate::BUM_DEFAULT),
+        rate_in: set(old.rate_in, *rate_in, BitRate::OFF),
+        rate_out: set(old.rate_out, *rate_out, BitRate::OFF),
     }
 }
 

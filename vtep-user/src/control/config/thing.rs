@@ -102,13 +102,6 @@ impl State {
             let vni = Some(spec.vni);
             add(Op::PortAdd(Box::new(spec)), source, vni);
         }
-        for port in self.run.absent.iter() {
-            let vni = Some(port.spec.vni);
-            add(Op::PortAdd(Box::new(port.spec.clone())), port.source, vni);
-            for (entry, source) in &port.entries {
-                add(Op::FdbAdd(entry.clone()), *source, vni);
-            }
-        }
         for &number in &numbers {
             self.things_in(number, &mut add);
         }

@@ -1,6 +1,6 @@
 //! Announcing to the other VTEPs that a MAC is here, so that they need not wait for its frames.
 
-use vtep_common::abi::{addr::MacAddr, id::PortSlot, segment::Segment};
+use vtep_common::abi::{addr::MacAddr, id::PortSlot, port::Port, segment::Segment};
 
 use crate::control::{
     effect::{Announce, Effect},
@@ -31,7 +31,11 @@ pub(crate) fn announce(state: &State, slot: PortSlot, mac: MacAddr, out: &mut Ef
 
 /// Announces a MAC that came to the port `slot`, with the hosts that are known to be at it.
 fn announce_at(state: &State, slot: PortSlot, mac: MacAddr, learned: bool, out: &mut Effect) {
-    let number = state.ports[slot].segment;
+    let port = &state.ports[slot];
+    if port.has(Port::ABSENT) {
+        return;
+    }
+    let number = port.segment;
     let targets = || state.flood.targets(number).map(|peer| state.peers.ip(peer));
     if state.segments[number].has(Segment::FLOODS) && targets().next().is_some() {
         out.announce.push(Announce {

@@ -6,45 +6,21 @@ use vtep_common::abi::{
     id::{PortSlot, SegmentId},
 };
 
-use super::{address, flood, limit, neigh, nexthop, peer, refuse, source};
+use super::{address, limit, neigh, nexthop, peer, refuse, source};
 use crate::{
     control::{
         effect::{Effect, Write},
         record::{
             entry::{Entry, key},
             fdb::Fdb,
-            limits::Limits,
             location::Location,
             peers::Peers,
             ports::Ports,
-            segments::Segments,
         },
         state::State,
     },
     model::Refusal,
 };
-
-/// Refuses if there is no room for `more` entries.
-pub(crate) fn check_room(fdb: &Fdb, limits: &Limits, more: usize) -> Result<(), Refusal> {
-    if more != 0 && fdb.len() as usize + more > limits.fdb as usize {
-        return Err(refuse::fdb_full(limits.fdb));
-    }
-    Ok(())
-}
-
-/// Refuses if a VNI may not hold `more` entries.
-pub(crate) fn check_vni_room(
-    fdb: &Fdb,
-    segments: &Segments,
-    number: SegmentId,
-    more: usize,
-) -> Result<(), Refusal> {
-    let limit = segments[number].max_macs;
-    if more != 0 && limit != 0 && fdb.len_in(number) + more > limit as usize {
-        return Err(refuse::vni_full(segments.vni(number), limit));
-    }
-    Ok(())
-}
 
 /// Writes the entry of a unicast MAC.
 pub(crate) fn set_unicast(
@@ -54,8 +30,8 @@ pub(crate) fn set_unicast(
     location: Location,
 ) -> Result<Effect, Refusal> {
     let known = state.fdb.get(number, mac).is_some();
-    check_room(&state.fdb, &state.limits, usize::from(!known))?;
-    check_vni_room(&state.fdb, &state.segments, number, usize::from(!known))?;
+    limit::check_room(&state.fdb, &state.limits, usize::from(!known))?;
+    limit::check_vni_room(&state.fdb, &state.segments, number, usize::from(!known))?;
     let mut out = Effect::default();
     let entry = match location {
         Location::Port(slot) => {
@@ -157,7 +133,7 @@ pub(crate) fn remove(state: &mut State, number: SegmentId, mac: MacAddr, out: &m
     let configured = state.flood.configured(number, mac);
     if let Some((list, remotes)) = state.flood.remove(number, mac) {
         out.write(Write::Flood(list, None));
-        out.writes.extend(flood::unconfigured(list, configured));
+        out.unconfigure(list, configured);
         for peer in remotes {
             source::unname(state, number, peer, out);
             peer::release(&mut state.peers, peer, out);

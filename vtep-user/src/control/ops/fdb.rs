@@ -40,31 +40,7 @@ impl MacKind {
     }
 }
 
-/// Puts an entry behind a port that waits for its interface; `None` if it names no such port.
-fn behind_absent(state: &mut State, spec: &FdbSpec) -> Option<Effect> {
-    let dev = spec.dev.as_deref().filter(|_| spec.dst.is_none())?;
-    if state.ports.device_named(dev).is_some() || !matches!(MacKind::of(spec.mac), MacKind::Unicast)
-    {
-        return None;
-    }
-    let source = state.run.author.source;
-    let port = state.run.absent.named_mut(dev, spec.vni)?;
-    if port.source == source {
-        // As with a port that is there, it is one of its settings.
-        port.spec.macs.push(spec.mac);
-        port.spec.macs.sort_unstable();
-        port.spec.macs.dedup();
-    } else {
-        port.entries.retain(|(entry, _)| entry.mac != spec.mac);
-        port.entries.push((spec.clone(), source));
-    }
-    Some(Effect::default())
-}
-
 pub(crate) fn add(state: &mut State, spec: &FdbSpec) -> Result<Effect, Refusal> {
-    if let Some(effect) = behind_absent(state, spec) {
-        return Ok(effect);
-    }
     let (number, mac, location) = checked(state, spec)?;
     match (MacKind::of(mac), location) {
         (MacKind::Flood, Location::Vtep(ip)) => flood::append(state, number, mac, ip),
@@ -95,9 +71,6 @@ pub(crate) fn append(state: &mut State, spec: &FdbSpec) -> Result<Effect, Refusa
 }
 
 pub(crate) fn replace(state: &mut State, spec: &FdbSpec) -> Result<Effect, Refusal> {
-    if let Some(effect) = behind_absent(state, spec) {
-        return Ok(effect);
-    }
     let (number, mac, location) = checked(state, spec)?;
     match (MacKind::of(mac), location) {
         (MacKind::Group, Location::Vtep(ip)) if !state.flood.has(number, mac) => {
@@ -121,18 +94,6 @@ pub(crate) fn del(state: &mut State, del: &FdbDel) -> Result<Effect, Refusal> {
     let number = find::segment(&state.segments, del.vni)?;
     let mac = del.mac;
     let mut out = Effect::default();
-    if let Some(port) = del
-        .dev
-        .as_deref()
-        .and_then(|dev| state.run.absent.named_mut(dev, del.vni))
-    {
-        let before = (port.entries.len(), port.spec.macs.len());
-        port.entries.retain(|(entry, _)| entry.mac != mac);
-        port.spec.macs.retain(|other| *other != mac);
-        if before != (port.entries.len(), port.spec.macs.len()) {
-            return Ok(out);
-        }
-    }
     if mac.is_zero() {
         let (Some(dst), None) = (del.dst, &del.dev) else {
             return Err(Refusal::invalid(format!(

@@ -6,10 +6,10 @@ use vtep_common::abi::{
     addr::MacAddr,
     fdb::FdbTarget,
     flood::ListedKey,
-    id::{ListId, PeerId, SegmentId},
+    id::{PeerId, SegmentId},
 };
 
-use super::{entry, peer, refuse, source};
+use super::{entry, limit, peer, refuse, source};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -22,7 +22,7 @@ use crate::{
 /// Refuses if the list of `mac` has no room for one more.
 pub(crate) fn check_room(state: &State, number: SegmentId, mac: MacAddr) -> Result<(), Refusal> {
     let limit = state.limits.flood_targets;
-    if state.ports.flooded(number).len() + state.flood.targets_on(number, mac) >= limit {
+    if state.ports.count_of_segment(number) + state.flood.targets_on(number, mac) >= limit {
         let vni = state.segments.vni(number);
         return Err(refuse::list_full(mac, vni, limit));
     }
@@ -82,17 +82,6 @@ fn claim(state: &mut State, number: SegmentId, mac: MacAddr, peer: PeerId, out: 
     }
 }
 
-/// Takes away what says that the configuration file put peers on a list.
-pub(crate) fn unconfigured(
-    list: ListId,
-    peers: impl IntoIterator<Item = PeerId>,
-) -> impl Iterator<Item = Write> {
-    let keys = peers
-        .into_iter()
-        .map(move |peer| ListedKey::new(list, peer));
-    keys.map(|key| Write::Configured(key, false))
-}
-
 /// Makes `peer`, which the caller acquired, the only one on the list of `mac`.
 pub(crate) fn set(
     state: &mut State,
@@ -110,7 +99,7 @@ pub(crate) fn set(
     }
     configured.remove(&peer);
     let list = state.flood.list_of(number, mac);
-    out.writes.extend(unconfigured(list, configured));
+    out.unconfigure(list, configured);
     for peer in old {
         source::unname(state, number, peer, out);
         peer::release(&mut state.peers, peer, out);
@@ -133,7 +122,7 @@ pub(crate) fn remove(
     write(&state.flood, &state.ports, number, mac, out);
     let list = state.flood.list_of(number, mac);
     let configured = configured.into_iter().filter(|peer| gone.contains(peer));
-    out.writes.extend(unconfigured(list, configured));
+    out.unconfigure(list, configured);
     for peer in gone {
         source::unname(state, number, peer, out);
         peer::release(&mut state.peers, peer, out);
@@ -174,8 +163,8 @@ pub(crate) fn add_group(
     mac: MacAddr,
     ip: IpAddr,
 ) -> Result<Effect, Refusal> {
-    entry::check_room(&state.fdb, &state.limits, 1)?;
-    entry::check_vni_room(&state.fdb, &state.segments, number, 1)?;
+    limit::check_room(&state.fdb, &state.limits, 1)?;
+    limit::check_vni_room(&state.fdb, &state.segments, number, 1)?;
     check_room(state, number, mac)?;
     if state.flood.groups() >= state.limits.groups {
         return Err(Refusal::full(format!(

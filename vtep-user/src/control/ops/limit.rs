@@ -1,4 +1,4 @@
-//! What the data path is told of limits: where there is room for no more MACs, it drops frames from others itself.
+//! How many MACs there is room for, and what the data path is told of that: where there is none, it drops frames from others itself.
 
 use vtep_common::abi::{
     id::{PortSlot, SegmentId},
@@ -6,9 +6,13 @@ use vtep_common::abi::{
     segment::Segment,
 };
 
-use crate::control::{
-    effect::{Effect, Write},
-    record::{fdb::Fdb, ports::Ports, segments::Segments},
+use super::refuse;
+use crate::{
+    control::{
+        effect::{Effect, Write},
+        record::{fdb::Fdb, limits::Limits, ports::Ports, segments::Segments},
+    },
+    model::Refusal,
 };
 
 /// Says in a port whether it has as many MACs as it may, and drops frames from others.
@@ -43,4 +47,26 @@ pub(crate) fn sync_segment(
         segments.set(number, segment);
         out.write(Write::Segment(number, Box::new(segment)));
     }
+}
+
+/// Refuses if there is no room for `more` entries.
+pub(crate) fn check_room(fdb: &Fdb, limits: &Limits, more: usize) -> Result<(), Refusal> {
+    if more != 0 && fdb.len() as usize + more > limits.fdb as usize {
+        return Err(refuse::fdb_full(limits.fdb));
+    }
+    Ok(())
+}
+
+/// Refuses if a VNI may not hold `more` entries.
+pub(crate) fn check_vni_room(
+    fdb: &Fdb,
+    segments: &Segments,
+    number: SegmentId,
+    more: usize,
+) -> Result<(), Refusal> {
+    let limit = segments[number].max_macs;
+    if more != 0 && limit != 0 && fdb.len_in(number) + more > limit as usize {
+        return Err(refuse::vni_full(segments.vni(number), limit));
+    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Interfaces with ports: which there are, and what happens to them.
 
+use std::collections::BTreeSet;
+
 use vtep_common::abi::{
     id::{Ifindex, PortSlot},
     port::{Port, PortName},
@@ -10,7 +12,6 @@ use crate::{
     control::{
         effect::{Attachment, Effect, Write},
         record::{
-            facts::LinkFacts,
             ports::{Device, Ports},
             run::{Run, Scope},
         },
@@ -20,9 +21,11 @@ use crate::{
 };
 
 impl State {
-    /// Every interface with ports, and how its frames are taken.
+    /// Every interface with ports, and how its frames are taken. Those that are waited for are none.
     pub fn attachments(&self) -> impl Iterator<Item = Attachment> {
-        self.ports.devices().map(|(ifindex, device)| Attachment {
+        let devices = self.ports.devices();
+        let devices = devices.filter(|(ifindex, _)| !ifindex.is_absent());
+        devices.map(|(ifindex, device)| Attachment {
             ifindex,
             name: device.name.clone(),
             hook: device.hook,
@@ -33,12 +36,6 @@ impl State {
     #[must_use]
     pub fn device_name(&self, ifindex: Ifindex) -> Option<String> {
         self.ports.device(ifindex).map(|device| device.name.clone())
-    }
-
-    /// Whether an interface of this name has ports.
-    #[must_use]
-    pub fn has_device(&self, dev: &str) -> bool {
-        self.ports.device_named(dev).is_some()
     }
 
     /// Whether an interface has ports.
@@ -52,24 +49,14 @@ impl State {
     pub fn hook_at(&self, ifindex: Ifindex) -> Option<PortHook> {
         self.ports.device(ifindex).map(|device| device.hook)
     }
-
-    /// Takes on what changed about an interface: its name, MTU, and how frames can be handed to it.
-    pub fn link_changed(&mut self, facts: &LinkFacts) -> Vec<Write> {
-        let (renamed, changed) = self.ports.link_changed(facts);
-        let name = PortName::new(&facts.name);
-        let names = renamed.into_iter().map(|slot| Write::PortName(slot, name));
-        let ports = changed
-            .into_iter()
-            .map(|(slot, port)| Write::Port(slot, port));
-        names.chain(ports).collect()
-    }
 }
 
 /// Takes no more frames for a port, and lets its interface go if that was its last.
 pub(crate) fn unregister(ports: &mut Ports, slot: PortSlot, out: &mut Effect) {
     let (key, unused) = ports.unregister(slot);
     out.write(Write::PortIndex(key, None));
-    out.detach.extend(unused);
+    out.detach
+        .extend(unused.filter(|ifindex| !ifindex.is_absent()));
 }
 
 /// Says which VLANs of an interface have a port each, and tells its untagged port whether there are any.
@@ -88,29 +75,48 @@ pub(crate) fn sync_trunk(ports: &mut Ports, ifindex: Ifindex, out: &mut Effect) 
     }
 }
 
-/// Frees the slot of a port that nothing refers to any more.
-pub(crate) fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut Effect) {
-    let Port { ifindex, vlan, .. } = ports[slot];
+/// Frees the slots of ports that nothing refers to any more, and says so where they had VLANs of an interface.
+pub(crate) fn free_all(ports: &mut Ports, run: &mut Run, slots: &[PortSlot], out: &mut Effect) {
+    let tagged = slots.iter().map(|&slot| ports[slot]);
+    let trunks: BTreeSet<u32> = tagged
+        .filter(|port| port.vlan != 0)
+        .map(|port| port.ifindex)
+        .collect();
+    for &slot in slots {
+        free(ports, run, slot, out);
+    }
+    for ifindex in trunks {
+        sync_trunk(ports, Ifindex::new(ifindex), out);
+    }
+}
+
+/// Frees the slot of a port.
+fn free(ports: &mut Ports, run: &mut Run, slot: PortSlot, out: &mut Effect) {
     ports.remove(slot);
     run.added.remove(&slot);
     run.announced.remove(&slot);
     run.reported.remove(&Scope::Port(slot));
     out.write(Write::Port(slot, Port::default()));
     out.write(Write::PortName(slot, PortName::default()));
-    if vlan != 0 {
-        sync_trunk(ports, Ifindex::new(ifindex), out);
-    }
 }
 
-/// Takes the frames of an interface at another hook.
-pub(crate) fn set_hook(ports: &mut Ports, ifindex: Ifindex, hook: PortHook, out: &mut Effect) {
+/// Takes the frames of an interface at another hook. True if it is there.
+pub(crate) fn set_hook(
+    ports: &mut Ports,
+    ifindex: Ifindex,
+    hook: PortHook,
+    out: &mut Effect,
+) -> bool {
     let (name, ports) = ports.set_hook(ifindex, hook);
-    out.attach.push(Attachment {
-        ifindex,
-        name,
-        hook,
-    });
+    if !ifindex.is_absent() {
+        out.attach.push(Attachment {
+            ifindex,
+            name,
+            hook,
+        });
+    }
     for (slot, port) in ports {
         out.write(Write::Port(slot, port));
     }
+    !ifindex.is_absent()
 }

@@ -6,6 +6,7 @@ pub(crate) mod entry;
 pub(crate) mod fdb;
 pub(crate) mod find;
 pub(crate) mod flood;
+mod gone;
 pub(crate) mod limit;
 pub(crate) mod link;
 pub(crate) mod neigh;
@@ -18,7 +19,7 @@ pub(crate) mod source;
 pub(crate) mod vni;
 
 use super::{
-    effect::Effect,
+    effect::{Effect, Undo},
     record::{author::Author, facts::Links},
     state::State,
 };
@@ -42,6 +43,14 @@ impl State {
         entry::forget_unlisted(self, &mut out);
         keep_room_for_a_peer(self, &mut out);
         Ok(out)
+    }
+
+    /// Takes a change back whose interface cannot be attached.
+    pub fn take_back(&mut self, undo: &Undo, links: &dyn Links) -> Result<Effect, Refusal> {
+        match undo {
+            Undo::Change(op) => self.apply(op, links),
+            Undo::Gone(ifindex) => Ok(self.link_gone(*ifindex)),
+        }
     }
 
     fn change(&mut self, op: &Op, links: &dyn Links) -> Result<Effect, Refusal> {

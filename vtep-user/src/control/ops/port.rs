@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     control::{
-        effect::{Attachment, Effect, Write},
+        effect::{Attachment, Effect, Undo, Write},
         learn::{age, announce},
         record::{
             author::{self, Author},
@@ -28,8 +28,8 @@ use crate::{
         state::State,
     },
     model::{
-        FrameRate, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow, PortSpec,
-        PortState, Refusal, Source, VlanId,
+        BitRate, FrameRate, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow,
+        PortSpec, PortState, Refusal, Source, VlanId,
     },
 };
 
@@ -37,6 +37,7 @@ use crate::{
 pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) -> PortRow {
     let port = &state.ports[slot];
     let rates = Rates::of(&state.rates, slot);
+    let waits = port.has(Port::ABSENT);
     let delivery = if port.has(Port::XDP_TARGET) {
         "xdp"
     } else {
@@ -47,8 +48,8 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         vni: state.segments.vni(port.segment),
         vlan: VlanId::new(port.vlan),
         hook,
-        ifindex: Some(port.ifindex),
-        delivery: Some(delivery.to_owned()),
+        ifindex: (!waits).then_some(port.ifindex),
+        delivery: (!waits).then(|| delivery.to_owned()),
         macs: state.fdb.static_behind(slot).collect(),
         ips: state.addresses.of(slot).iter().copied().collect(),
         max_macs: (port.max_macs != 0).then_some(port.max_macs),
@@ -57,8 +58,14 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         router: port.has(Port::ROUTER),
         over_limit: over_limit(port),
         bum_rate: (rates.bum != FrameRate::OFF).then_some(rates.bum),
+        rate_in: (rates.from != BitRate::OFF).then_some(rates.from),
+        rate_out: (rates.to != BitRate::OFF).then_some(rates.to),
         source: source(port),
-        state: PortState::Attached,
+        state: if waits {
+            PortState::Absent
+        } else {
+            PortState::Attached
+        },
     }
 }
 
@@ -74,6 +81,7 @@ pub(crate) fn spec(state: &State, slot: PortSlot) -> (PortSpec, Source) {
     let (guard, over_limit) = (guard(port), over_limit(port));
     let hook = settings::hook(port.hook);
     let macs = state.fdb.static_behind(slot);
+    let rates = Rates::of(&state.rates, slot);
     let spec = PortSpec {
         dev: state.ports.device_name(slot).to_owned(),
         vni: state.segments.vni(port.segment),
@@ -88,8 +96,9 @@ pub(crate) fn spec(state: &State, slot: PortSlot) -> (PortSpec, Source) {
         guard: (guard != PortGuard::Off).then_some(guard),
         router: port.has(Port::ROUTER).then_some(true),
         over_limit: (over_limit != OverLimit::Drop).then_some(over_limit),
-        bum_rate: Some(Rates::of(&state.rates, slot).bum)
-            .filter(|rate| *rate != FrameRate::BUM_DEFAULT),
+        bum_rate: (rates.bum != FrameRate::BUM_DEFAULT).then_some(rates.bum),
+        rate_in: (rates.from != BitRate::OFF).then_some(rates.from),
+        rate_out: (rates.to != BitRate::OFF).then_some(rates.to),
         wait: false,
     };
     (spec, source(port))
@@ -181,6 +190,16 @@ fn guarded<'a>(port: &Port, ips: &'a BTreeSet<IpAddr>) -> &'a BTreeSet<IpAddr> {
     if port.has(Port::GUARD_IP) { ips } else { NONE }
 }
 
+/// The IPv4 address of which a port with a guard of addresses knows itself that it is its own.
+pub(crate) fn own_v4(port: &Port, ips: &BTreeSet<IpAddr>) -> u32 {
+    let mut guarded = guarded(port, ips).iter();
+    let first = guarded.find_map(|ip| match ip {
+        IpAddr::V4(ip) => Some(u32::from_ne_bytes(ip.octets())),
+        IpAddr::V6(_) => None,
+    });
+    first.unwrap_or(0)
+}
+
 /// Takes the IPs away that the guard of a port lets in, which is going.
 pub(crate) fn forget_guarded(state: &State, slot: PortSlot, out: &mut Effect) {
     let ips = guarded(&state.ports[slot], state.addresses.of(slot));
@@ -212,22 +231,22 @@ pub(crate) fn add(
         macs,
         ips,
         max_macs,
-        isolated,
-        guard: wanted_guard,
-        router,
-        over_limit: wanted_over_limit,
         bum_rate,
+        rate_in,
+        rate_out,
         wait,
+        ..
     } = spec;
-    let Some(facts) = links.link(dev) else {
-        if *wait || state.run.author.source == Source::Config {
-            return absent::add(state, spec);
-        }
-        return Err(Refusal::not_found(format!(
-            "interface {dev} does not exist; create it with: ip tuntap add dev {dev} mode tap, or have the port wait for it with: --wait"
-        )));
-    };
     let number = find::segment(&state.segments, *vni)?;
+    let found = links.link(dev);
+    if let Some(facts) = &found
+        && is_back(state, spec)
+    {
+        check_not_reserved(state, facts)?;
+        return Ok(absent::come(state, facts));
+    }
+    let waits = *wait || state.run.author.source == Source::Config;
+    let facts = interface(state, dev, found, waits)?;
     check_not_reserved(state, &facts)?;
     let (ifindex, name) = (facts.ifindex, facts.name.clone());
     check_free(state, ifindex, spec)?;
@@ -256,27 +275,25 @@ pub(crate) fn add(
     port.set(Port::CONFIGURED, author::is_configured(source));
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);
-    port.set(Port::ISOLATED, isolated.unwrap_or(false));
-    change_guard(&mut port, *wanted_guard, *router);
-    let floods = *wanted_over_limit == Some(OverLimit::Flood);
-    port.set(Port::OVER_LIMIT_FLOOD, floods);
+    set_policy(&mut port, spec);
     check_guard(&port, &macs, &ips)?;
-    let rates = Rates::of_new(*bum_rate);
+    port.own_v4 = own_v4(&port, &ips);
+    let rates = Rates::of_new((*bum_rate, *rate_in, *rate_out));
     take_facts(&mut port, &facts);
     let mut out = Effect {
         writes: state.link_changed(&facts),
         ..Effect::default()
     };
-    if new_device {
+    if new_device && !ifindex.is_absent() {
         out.attach.push(Attachment {
             ifindex,
             name: name.clone(),
             hook,
         });
-        out.undo = Some(Op::PortDel {
+        out.undo = Some(Undo::Change(Op::PortDel {
             dev: name,
             part: PortPart::default(),
-        });
+        }));
     }
     let slot = state.ports.insert(port, &facts);
     // There is none to take away.
@@ -295,8 +312,44 @@ pub(crate) fn add(
     limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
     let key = PortKey::new(port.ifindex, port.vlan);
     out.write(Write::PortIndex(key, Some(slot)));
-    absent::has_come(state, spec, &mut out);
     Ok(out)
+}
+
+/// Whether a new port is one that waits for its interface, just as it is.
+fn is_back(state: &State, spec: &PortSpec) -> bool {
+    let device = state.ports.awaited(&spec.dev);
+    let slot = device.and_then(|(_, device)| device.port(vlan_number(spec.vlan)));
+    slot.is_some_and(|slot| self::spec(state, slot).0 == *spec)
+}
+
+/// The interface that a new port is on, or one that is waited for.
+fn interface(
+    state: &State,
+    dev: &str,
+    found: Option<LinkFacts>,
+    waits: bool,
+) -> Result<LinkFacts, Refusal> {
+    // The ports that it has are brought to it first.
+    if let Some((ifindex, _)) = state.ports.awaited(dev) {
+        return Ok(LinkFacts::absent(ifindex, dev));
+    }
+    match found {
+        Some(facts) => Ok(facts),
+        None if waits && state.ports.device_named(dev).is_none() => {
+            Ok(LinkFacts::absent(state.ports.absent_number(), dev))
+        }
+        None => Err(Refusal::not_found(format!(
+            "interface {dev} does not exist; create it with: ip tuntap add dev {dev} mode tap, or have the port wait for it with: --wait"
+        ))),
+    }
+}
+
+/// What a new port may send, and to whom, as the user wants it.
+fn set_policy(port: &mut Port, spec: &PortSpec) {
+    port.set(Port::ISOLATED, spec.isolated.unwrap_or(false));
+    change_guard(port, spec.guard, spec.router);
+    let floods = spec.over_limit == Some(OverLimit::Flood);
+    port.set(Port::OVER_LIMIT_FLOOD, floods);
 }
 
 /// Refuses if there is such a port already, if its interface has another hook, or if there is no room.
@@ -306,8 +359,13 @@ fn check_free(state: &State, ifindex: Ifindex, spec: &PortSpec) -> Result<(), Re
     } = spec;
     let device = state.ports.device(ifindex);
     if let Some(slot) = device.and_then(|device| device.port(vlan_number(*vlan))) {
+        let waits = if state.ports[slot].has(Port::ABSENT) {
+            ", and waits for its interface"
+        } else {
+            ""
+        };
         return Err(Refusal::conflict(format!(
-            "port {} is already in vni {}; remove it first with: vtep port del {dev}{}",
+            "port {} is already in vni {}{waits}; remove it first with: vtep port del {dev}{}",
             refuse::port_name(dev, *vlan),
             state.segments.vni(state.ports[slot].segment),
             refuse::vlan_option(*vlan)
@@ -322,10 +380,7 @@ fn check_free(state: &State, ifindex: Ifindex, spec: &PortSpec) -> Result<(), Re
         )));
     }
     if state.ports.len() >= state.limits.ports {
-        return Err(Refusal::full(format!(
-            "the port table is full ({} ports); remove one with: vtep port del DEV",
-            state.limits.ports
-        )));
+        return Err(refuse::ports_full(state.limits.ports));
     }
     Ok(())
 }
@@ -349,14 +404,13 @@ pub(crate) fn replace(
         router,
         over_limit,
         bum_rate,
+        rate_in,
+        rate_out,
         wait: _,
     } = spec;
     let known = state.ports.device_named(dev);
     let known = known.and_then(|(_, device)| device.port(vlan_number(*vlan)));
     if known.is_none() {
-        if links.link(dev).is_none() && state.run.absent.remove(dev, *vlan).is_some() {
-            return absent::add(state, spec);
-        }
         return add(state, spec, links);
     }
     let change = PortChange {
@@ -371,6 +425,8 @@ pub(crate) fn replace(
         router: Some(router.unwrap_or(false)),
         over_limit: Some(over_limit.unwrap_or(OverLimit::Drop)),
         bum_rate: Some(bum_rate.unwrap_or(FrameRate::BUM_DEFAULT)),
+        rate_in: Some(rate_in.unwrap_or(BitRate::OFF)),
+        rate_out: Some(rate_out.unwrap_or(BitRate::OFF)),
     };
     state.run.author.claims = true;
     change_port(state, dev, &change, Others::Go)
@@ -384,9 +440,6 @@ enum Others {
 }
 
 pub(crate) fn set(state: &mut State, dev: &str, change: &PortChange) -> Result<Effect, Refusal> {
-    if state.run.absent.get(dev, change.vlan).is_some() {
-        return absent::set(state, dev, change);
-    }
     // Whoever claims the port leaves alone what others have put behind it.
     let others = if state.run.author.claims {
         Others::Stay
@@ -409,11 +462,13 @@ fn change_port(
         macs,
         ips,
         max_macs,
-        isolated,
-        guard: wanted_guard,
-        router,
-        over_limit: wanted_over_limit,
+        isolated: _,
+        guard: _,
+        router: _,
+        over_limit: _,
         bum_rate,
+        rate_in,
+        rate_out,
     } = change;
     let (ifindex, device) = find::device(&state.ports, dev)?;
     let slot = device
@@ -451,13 +506,11 @@ fn change_port(
     };
     let source = state.run.author.source_of(source(&old));
     port.set(Port::CONFIGURED, author::is_configured(source));
-    port.set(Port::ISOLATED, isolated.unwrap_or(old.has(Port::ISOLATED)));
-    change_guard(&mut port, *wanted_guard, *router);
-    let new_over_limit = wanted_over_limit.unwrap_or_else(|| over_limit(&old));
-    port.set(Port::OVER_LIMIT_FLOOD, new_over_limit == OverLimit::Flood);
+    change_policy(&mut port, change);
     check_guard(&port, &macs, &ips)?;
+    port.own_v4 = own_v4(&port, &ips);
     let old_rates = Rates::of(&state.rates, slot);
-    let rates = old_rates.with(*bum_rate);
+    let rates = old_rates.with((*bum_rate, *rate_in, *rate_out));
 
     let mut out = Effect::default();
     if moves {
@@ -483,9 +536,9 @@ fn change_port(
     limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
     if let Some(hook) = *hook
         && hook != old_hook
+        && link::set_hook(&mut state.ports, ifindex, hook, &mut out)
     {
-        link::set_hook(&mut state.ports, ifindex, hook, &mut out);
-        out.undo = Some(Op::PortSet {
+        out.undo = Some(Undo::Change(Op::PortSet {
             dev: dev.to_owned(),
             change: Box::new(PortChange {
                 vlan: *vlan,
@@ -499,10 +552,23 @@ fn change_port(
                 router: Some(old.has(Port::ROUTER)),
                 over_limit: Some(over_limit(&old)),
                 bum_rate: Some(old_rates.bum),
+                rate_in: Some(old_rates.from),
+                rate_out: Some(old_rates.to),
             }),
-        });
+        }));
     }
     Ok(out)
+}
+
+/// What a port may send, and to whom, with what the user changes of it.
+fn change_policy(port: &mut Port, change: &PortChange) {
+    if let Some(isolated) = change.isolated {
+        port.set(Port::ISOLATED, isolated);
+    }
+    change_guard(port, change.guard, change.router);
+    if let Some(over_limit) = change.over_limit {
+        port.set(Port::OVER_LIMIT_FLOOD, over_limit == OverLimit::Flood);
+    }
 }
 
 /// The static MACs behind a port that are entries of their own.
@@ -541,10 +607,6 @@ fn claim_macs(
 
 /// Takes ports away with the FDB entries behind them; the interface is let go with the last.
 pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effect, Refusal> {
-    let forgotten = absent::forget(state, dev, part);
-    if forgotten != 0 && state.ports.device_named(dev).is_none() {
-        return Ok(Effect::default());
-    }
     let (_, device) = find::device(&state.ports, dev)?;
     let number = part
         .vni
@@ -559,9 +621,6 @@ pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effec
         })
         .map(|(_, slot)| slot)
         .collect();
-    if slots.is_empty() && forgotten != 0 {
-        return Ok(Effect::default());
-    }
     if slots.is_empty() {
         let known = device.vlans();
         return Err(match *part {
@@ -630,8 +689,8 @@ fn check_macs(
         (Some(old), None) => (state.fdb.count_behind(old), 0),
         (None, None) => (0, 0),
     };
-    entry::check_room(&state.fdb, &state.limits, more.saturating_sub(freed))?;
-    entry::check_vni_room(
+    limit::check_room(&state.fdb, &state.limits, more.saturating_sub(freed))?;
+    limit::check_vni_room(
         &state.fdb,
         &state.segments,
         number,
@@ -648,7 +707,9 @@ fn join_vni(
     out: &mut Effect,
 ) {
     state.ports.flood(slot);
-    flood::write_all(state, state.ports[slot].segment, out);
+    if !state.ports[slot].has(Port::ABSENT) {
+        flood::write_all(state, state.ports[slot].segment, out);
+    }
     add_hosts(state, slot, macs, ips, out);
 }
 
@@ -691,13 +752,15 @@ pub(crate) fn leave_vni(state: &mut State, slot: PortSlot, out: &mut Effect) {
     }
     age::thaw_port(state, slot, out);
     state.ports.unflood(slot);
-    flood::write_all(state, number, out);
+    if !state.ports[slot].has(Port::ABSENT) {
+        flood::write_all(state, number, out);
+    }
 }
 
 pub(crate) fn remove(state: &mut State, slot: PortSlot, out: &mut Effect) {
     link::unregister(&mut state.ports, slot, out);
     forget_guarded(state, slot, out);
     leave_vni(state, slot, out);
-    link::free(&mut state.ports, &mut state.run.0, slot, out);
+    link::free_all(&mut state.ports, &mut state.run.0, &[slot], out);
     rate::forget(&mut state.rates, slot, out);
 }

@@ -11,7 +11,7 @@ use crate::{
         effect::{Effect, Write},
         record::rates::{RateTable, policer},
     },
-    model::FrameRate,
+    model::{BitRate, FrameRate},
 };
 
 /// Rates for a port.
@@ -19,34 +19,51 @@ use crate::{
 pub(crate) struct Rates {
     /// Of the frames that are flooded.
     pub(crate) bum: FrameRate,
+    /// Of what comes from it.
+    pub(crate) from: BitRate,
+    /// Of what goes to it.
+    pub(crate) to: BitRate,
 }
+
+/// Rates that a user names, in the same order.
+pub(crate) type Named = (Option<FrameRate>, Option<BitRate>, Option<BitRate>);
 
 impl Rates {
     /// Those of a port.
     pub(crate) fn of(rates: &RateTable, slot: PortSlot) -> Self {
+        let bits = |what| BitRate::new(rates.get(slot, what)).unwrap_or(BitRate::OFF);
         Self {
             bum: FrameRate::new(rates.get(slot, Policed::Bum)).unwrap_or(FrameRate::OFF),
+            from: bits(Policed::In),
+            to: bits(Policed::Out),
         }
     }
 
     /// Those of a new port.
-    pub(crate) fn of_new(bum: Option<FrameRate>) -> Self {
-        Self {
-            bum: bum.unwrap_or(FrameRate::BUM_DEFAULT),
-        }
+    pub(crate) fn of_new(named: Named) -> Self {
+        let default = Self {
+            bum: FrameRate::BUM_DEFAULT,
+            from: BitRate::OFF,
+            to: BitRate::OFF,
+        };
+        default.with(named)
     }
 
     /// Those that are named in place of these.
-    pub(crate) fn with(self, bum: Option<FrameRate>) -> Self {
+    pub(crate) fn with(self, (bum, from, to): Named) -> Self {
         Self {
             bum: bum.unwrap_or(self.bum),
+            from: from.unwrap_or(self.from),
+            to: to.unwrap_or(self.to),
         }
     }
 
     /// One of them; 0 for none.
     fn get(self, what: Policed) -> u64 {
         match what {
+            Policed::In => self.from.get(),
             Policed::Bum => self.bum.get(),
+            Policed::Out => self.to.get(),
         }
     }
 }

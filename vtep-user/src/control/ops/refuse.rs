@@ -98,6 +98,12 @@ pub(crate) fn fdb_full(limit: u32) -> Refusal {
     ))
 }
 
+pub(crate) fn ports_full(limit: u32) -> Refusal {
+    Refusal::full(format!(
+        "the port table is full ({limit} ports, those that wait included); remove one with: vtep port del DEV"
+    ))
+}
+
 pub(crate) fn vni_full(vni: Vni, limit: u32) -> Refusal {
     Refusal::full(format!(
         "vni {vni} is at its limit of {limit} MACs; raise the limit with: vtep vni set {vni} --max-macs N"

@@ -131,11 +131,7 @@ fn check_empty(state: &State, vni: Vni, number: SegmentId) -> Result<(), Refusal
     let nexthops = state.nexthops.routes(number);
     let nexthops = nexthops.filter(|(prefix, _)| state.nexthops.get(number, *prefix).is_some());
     let has: Vec<String> = [
-        (
-            state.ports.flooded(number).len() + state.run.absent.count_in(vni),
-            "port",
-            "ports",
-        ),
+        (state.ports.count_of_segment(number), "port", "ports"),
         (remotes, "remote VTEP", "remote VTEPs"),
         (
             fdb.count() + neighs.count() + nexthops.count(),
@@ -166,10 +162,9 @@ pub(crate) fn del(state: &mut State, vni: Vni, options: VniDelete) -> Result<Eff
         check_empty(state, vni, number)?;
     }
     let mut out = Effect::default();
-    state.run.absent.forget(|port| port.spec.vni == vni);
     out.write(Write::Vni(vni.get(), None));
 
-    let slots: Vec<_> = state.ports.flooded(number).iter().copied().collect();
+    let slots: Vec<_> = state.ports.of_segment(number).collect();
     for &slot in &slots {
         link::unregister(&mut state.ports, slot, &mut out);
         port::forget_guarded(state, slot, &mut out);
@@ -187,20 +182,20 @@ pub(crate) fn del(state: &mut State, vni: Vni, options: VniDelete) -> Result<Eff
     let macs = entries.iter().map(|&(mac, _)| mac);
     out.writes
         .extend(macs.map(|mac| Write::Fdb(key(number, mac), None)));
-    if !slots.is_empty() || state.flood.targets(number).next().is_some() {
+    if !state.ports.flooded(number).is_empty() || state.flood.targets(number).next().is_some() {
         out.write(Write::Flood(number.into(), None));
     }
     for mac in state.flood.macs(number).into_iter().chain([MacAddr::ZERO]) {
         let list = state.flood.list_of(number, mac);
         let configured = state.flood.configured(number, mac);
-        out.writes.extend(flood::unconfigured(list, configured));
+        out.unconfigure(list, configured);
     }
     let (lists, targets) = state.flood.remove_segment(number);
     for list in lists {
         out.write(Write::Flood(list, None));
     }
+    link::free_all(&mut state.ports, &mut state.run.0, &slots, &mut out);
     for slot in slots {
-        link::free(&mut state.ports, &mut state.run.0, slot, &mut out);
         rate::forget(&mut state.rates, slot, &mut out);
     }
     source::forget(state, number, &mut out);

@@ -19,6 +19,20 @@ pub struct LinkFacts {
     pub peer_target: bool,
 }
 
+impl LinkFacts {
+    /// What is known of an interface that is waited for.
+    pub(crate) fn absent(ifindex: Ifindex, name: &str) -> Self {
+        Self {
+            ifindex,
+            name: name.to_owned(),
+            // No frame for it is too big: each is dropped because there is no interface.
+            mtu: u16::MAX.into(),
+            xdp_target: false,
+            peer_target: false,
+        }
+    }
+}
+
 /// Interfaces by name, looked up by the daemon beforehand.
 pub trait Links {
     /// The interface called `name`.

@@ -11,7 +11,11 @@ use vtep_common::abi::{
     map::{MAX_FLOOD_LISTS, MAX_SEGMENTS},
 };
 
-use super::{author, numbered::Numbered, slots::Slots};
+use super::{
+    author,
+    numbered::Numbered,
+    slots::{SlotId, Slots},
+};
 use crate::model::Source;
 
 /// Which of the lists that are no VNI's own.
@@ -35,6 +39,10 @@ impl Id for GroupList {
     fn from_number(number: u32) -> Self {
         Self(number)
     }
+}
+
+impl SlotId for GroupList {
+    const ROOM: u32 = MAX_FLOOD_LISTS - MAX_SEGMENTS;
 }
 
 impl From<GroupList> for u32 {

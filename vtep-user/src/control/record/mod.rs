@@ -4,7 +4,6 @@
 //! belongs to a segment or a port is found by its number. No room knows another: what a change means for all of them is said in
 //! [`ops`](super::ops) and [`learn`](super::learn).
 
-pub(crate) mod absent;
 pub(crate) mod address;
 pub(crate) mod addresses;
 pub(crate) mod author;

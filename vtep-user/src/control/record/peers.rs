@@ -102,7 +102,7 @@ impl Peers {
         self.found += u32::from(held.is_found());
     }
 
-    /// Puts a new peer into the lowest free slot, which is returned, and refers to it.
+    /// Puts a new peer into a free slot, which is returned, and refers to it.
     pub(crate) fn insert(&mut self, peer: PeerRecord) -> PeerId {
         let ip = peer.ip;
         let number = self.slots.insert(Held {

@@ -62,6 +62,8 @@ pub(crate) struct Ports {
     names: HashMap<String, Ifindex>,
     /// The slots of the ports that floods of a segment reach.
     flooded: Numbered<SegmentId, BTreeSet<PortSlot>>,
+    /// The slots of the ports of a segment that floods will reach, once their interfaces are there.
+    waiting: Numbered<SegmentId, BTreeSet<PortSlot>>,
 }
 
 impl Ports {
@@ -98,13 +100,40 @@ impl Ports {
         Some((ifindex, &self.devices[&ifindex]))
     }
 
+    /// The interface of that name, if ports wait for it.
+    pub(crate) fn awaited(&self, name: &str) -> Option<(Ifindex, &Device)> {
+        let named = self.device_named(name);
+        named.filter(|(ifindex, _)| ifindex.is_absent())
+    }
+
+    /// A number for an interface that is waited for.
+    pub(crate) fn absent_number(&self) -> Ifindex {
+        let last = self.devices.keys().next_back().copied();
+        let next = last.filter(|last| last.is_absent());
+        next.map_or(Ifindex::absent(0), |last| {
+            Ifindex::absent(last.get().wrapping_add(1))
+        })
+    }
+
+    /// All ports of a segment, those that wait for their interfaces too.
+    pub(crate) fn of_segment(&self, number: SegmentId) -> impl Iterator<Item = PortSlot> {
+        let waiting = self.waiting.get(number).into_iter().flatten();
+        self.flooded(number).iter().chain(waiting).copied()
+    }
+
+    /// How many that are.
+    pub(crate) fn count_of_segment(&self, number: SegmentId) -> usize {
+        let waiting = self.waiting.get(number).map_or(0, BTreeSet::len);
+        self.flooded(number).len() + waiting
+    }
+
     /// The name of the interface that a port is on.
     pub(crate) fn device_name(&self, slot: PortSlot) -> &str {
         let ifindex = Ifindex::new(self.slots[slot].ifindex);
         &self.devices[&ifindex].name
     }
 
-    /// Puts a port into the lowest free slot, which is returned.
+    /// Puts a port into a free slot, which is returned.
     pub(crate) fn insert(&mut self, port: Port, facts: &LinkFacts) -> PortSlot {
         let slot = self.slots.insert(port);
         self.register(slot, facts);
@@ -162,16 +191,22 @@ impl Ports {
         self.flooded.get(number).unwrap_or(NONE)
     }
 
-    /// Lets floods of its segment reach a port.
+    /// Lets floods of its segment reach a port, once its interface is there.
     pub(crate) fn flood(&mut self, slot: PortSlot) {
-        let number = self.slots[slot].segment;
-        self.flooded.at(number).insert(slot);
+        let port = &self.slots[slot];
+        let slots = if port.has(Port::ABSENT) {
+            &mut self.waiting
+        } else {
+            &mut self.flooded
+        };
+        slots.at(port.segment).insert(slot);
     }
 
     /// Lets floods of its segment reach a port no longer.
     pub(crate) fn unflood(&mut self, slot: PortSlot) {
         if let Some(port) = self.slots.get(slot) {
             self.flooded.at(port.segment).remove(&slot);
+            self.waiting.at(port.segment).remove(&slot);
         }
     }
 
@@ -179,6 +214,35 @@ impl Ports {
     pub(crate) fn set(&mut self, slot: PortSlot, port: Port) -> bool {
         let old = std::mem::replace(&mut self.slots[slot], port);
         port != old
+    }
+
+    /// Has the ports of an interface on another one, which has none so far. Returns them as they are then, each with its old key in
+    /// `PORT_INDEX`.
+    pub(crate) fn rebind(
+        &mut self,
+        from: Ifindex,
+        to: &LinkFacts,
+    ) -> Vec<(PortSlot, PortKey, Port)> {
+        let Some(mut device) = self.devices.remove(&from) else {
+            return Vec::new();
+        };
+        if self.names.get(&device.name) == Some(&from) {
+            self.names.remove(&device.name);
+        }
+        device.name.clone_from(&to.name);
+        self.names.insert(to.name.clone(), to.ifindex);
+        let mut moved = Vec::new();
+        for &slot in device.slots.values() {
+            self.unflood(slot);
+            let port = &mut self.slots[slot];
+            let key = PortKey::new(port.ifindex, port.vlan);
+            port.ifindex = to.ifindex.get();
+            take_facts(port, to);
+            moved.push((slot, key, *port));
+            self.flood(slot);
+        }
+        self.devices.insert(to.ifindex, device);
+        moved
     }
 
     /// Takes on what is known of an interface. Returns its ports if it has another name, and those that are others for it.
@@ -247,6 +311,7 @@ impl Index<PortSlot> for Ports {
 
 /// Takes on what is known about the interface of a port.
 pub(crate) fn take_facts(port: &mut Port, facts: &LinkFacts) {
+    port.set(Port::ABSENT, facts.ifindex.is_absent());
     port.mtu = facts.mtu;
     port.set(Port::IN_USE, true);
     port.set(Port::XDP_TARGET, facts.xdp_target);

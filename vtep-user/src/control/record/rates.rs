@@ -30,6 +30,7 @@ impl RateTable {
 /// What stands in the map for a rate, with a full bucket.
 pub(crate) fn policer(what: Policed, rate: u64) -> Policer {
     match what {
+        Policed::In | Policed::Out => Policer::bits(rate),
         Policed::Bum => Policer::frames(rate),
     }
 }
@@ -37,6 +38,7 @@ pub(crate) fn policer(what: Policed, rate: u64) -> Policer {
 /// True if there can be such a rate, or none.
 pub(crate) fn is_possible(what: Policed, rate: u64) -> bool {
     let (least, most) = match what {
+        Policed::In | Policed::Out => Policer::BITS,
         Policed::Bum => Policer::FRAMES,
     };
     rate == 0 || (least..=most).contains(&rate)

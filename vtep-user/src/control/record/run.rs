@@ -8,9 +8,7 @@ use vtep_common::abi::{
     id::{PortSlot, SegmentId},
 };
 
-use super::{
-    absent::AbsentPorts, author::Author, claims::Claims, hash::Map, moves::Moves, queue::Queue,
-};
+use super::{author::Author, claims::Claims, hash::Map, moves::Moves, queue::Queue};
 
 /// How often something was learned, or was not, since the daemon started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,8 +45,6 @@ pub(crate) enum Scope {
 pub(crate) struct Run {
     /// In whose name the change under way is made.
     pub(crate) author: Author,
-    /// The ports that wait for their interfaces.
-    pub(crate) absent: AbsentPorts,
     /// The time of the last tick or event, in nanoseconds of `CLOCK_MONOTONIC`.
     pub(crate) now: u64,
     /// Whether somebody wants to know what happens.

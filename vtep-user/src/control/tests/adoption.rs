@@ -12,7 +12,7 @@ use super::{
 };
 use crate::model::{
     Df, Flood, InnerVlan, Mode, Op, OrInherit, PeerSpec, PeerState, PortHook, PortRange, PortSpec,
-    Reserved, VniSpec,
+    PortState, Reserved, VniSpec,
 };
 
 /// A lab with something of everything.
@@ -104,7 +104,7 @@ fn empty_maps_make_an_empty_state() {
 }
 
 #[test]
-fn ports_whose_interface_is_gone_are_taken_away_and_that_is_told() {
+fn ports_whose_interface_is_gone_wait_for_it_and_that_is_told() {
     let mut lab = full();
     lab.links.remove("tap0");
 
@@ -114,9 +114,52 @@ fn ports_whose_interface_is_gone_are_taken_away_and_that_is_told() {
 
     assert_eq!(adopted.notes.len(), 2);
     assert!(adopted.notes[0].contains("vni 100"), "{}", adopted.notes[0]);
-    assert_eq!(lab.state.port_rows(None).unwrap().len(), 1);
-    assert!(!lab.fdb(100).iter().any(|row| row.ends_with("tap0")));
+    let states = |lab: &Lab| {
+        let rows = lab.state.port_rows(None).unwrap().into_iter();
+        rows.map(|row| (row.dev, row.state, row.ifindex))
+            .collect::<Vec<_>>()
+    };
+    let waits = || ("tap0".to_owned(), PortState::Absent, None);
+    let there = ("tap1".to_owned(), PortState::Attached, Some(11));
+    assert_eq!(states(&lab), [waits(), waits(), there.clone()]);
+    assert!(lab.fdb(100).iter().any(|row| row.ends_with("tap0")));
+    let again = lab.adopt();
+    assert_eq!((again.writes, again.notes.len()), (vec![], 0));
+
+    // Another has the number that it had, and it comes by another one.
+    lab.links
+        .insert("mgmt0".into(), facts(Ifindex::new(10), "mgmt0"));
+    lab.links
+        .insert("tap0".into(), facts(Ifindex::new(50), "tap0"));
+    let adopted = lab.adopt();
+    lab.state = adopted.state;
+    lab.replay(&adopted.writes);
+    let back = || ("tap0".to_owned(), PortState::Attached, Some(50));
+    assert_eq!(states(&lab), [back(), back(), there]);
     assert_eq!(lab.adopt().writes, []);
+}
+
+#[test]
+fn a_port_that_a_command_has_wait_outlives_the_daemon_with_all_that_it_has() {
+    let mut lab = Lab::new();
+    lab.done(&vni_add(100));
+    lab.done(&Op::PortAdd(Box::new(PortSpec {
+        macs: vec![mac("02:00:00:00:00:01")],
+        ips: vec![ip("10.0.0.1")],
+        max_macs: Some(3),
+        isolated: Some(true),
+        wait: true,
+        ..port_spec("late0", 100)
+    })));
+    let before = lab.rows();
+    assert_eq!(before.ports[0].state, PortState::Absent);
+
+    let adopted = lab.adopt();
+
+    assert_eq!((adopted.writes, adopted.notes.len()), (vec![], 0));
+    assert_eq!(rows(&adopted.state), before);
+    assert!(adopted.state.awaits("late0"));
+    assert_eq!(adopted.state.attachments().count(), 0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::{
     lab::*,
 };
 use crate::model::request::Request;
-use crate::model::{ConfigLine, Op, PlanRow, PortState, Refusal, Source, line, write};
+use crate::model::{ConfigLine, EntryState, Op, PlanRow, PortState, Refusal, Source, line, write};
 
 const FILE: &str = "main.conf";
 
@@ -389,14 +389,8 @@ fn port_rows(lab: &Lab) -> Vec<(String, PortState, Option<u32>)> {
 
 /// An interface comes, and the ports that wait for it.
 fn comes(lab: &mut Lab, dev: &str, ifindex: u32) {
-    lab.links
-        .insert(dev.into(), facts(Ifindex::new(ifindex), dev));
     assert!(lab.state.awaits(dev));
-    for (op, author) in lab.state.link_came(dev) {
-        lab.author = author;
-        lab.done(&op);
-    }
-    lab.author = Author::CLI;
+    lab.comes(dev, ifindex);
     assert!(!lab.state.awaits(dev));
 }
 
@@ -432,12 +426,12 @@ fn a_port_outlives_its_interface_with_all_that_it_has() {
     lab.learn("02:00:00:00:00:0a", From::Port(0));
     let before = dump(&lab);
 
-    for (dev, ifindex) in [("tap0", 10), ("tap1", 11)] {
-        lab.links.remove(dev);
-        let effect = lab.state.link_gone(Ifindex::new(ifindex));
-        lab.replay(&effect.writes);
+    for dev in ["tap0", "tap1"] {
+        lab.goes(dev);
     }
-    assert_eq!(lab.rows().fdb, []);
+    let fdb = lab.rows().fdb;
+    assert!(fdb.iter().all(|row| row.state == EntryState::Static));
+    assert_eq!(fdb.len(), 3);
     assert_eq!(dump(&lab), before);
     let absent = port_rows(&lab);
     assert!(
@@ -472,7 +466,7 @@ fn a_port_that_waits_can_be_changed_and_removed_as_any_other() {
     let port = "cli port add gone0 --vni 100 --mac 02:00:00:00:00:02 --isolated on";
     assert_eq!(dump(&lab), ["cli vni add 100", port]);
     let refusal = lab.refused(&op("vni del 100"));
-    assert!(refusal.contains("1 port;"), "{refusal}");
+    assert!(refusal.contains("1 port, 1 static entry;"), "{refusal}");
     cli(&mut lab, "port replace gone0 --vni 100 --wait");
     assert_eq!(
         dump(&lab),
@@ -509,15 +503,15 @@ fn the_way_back_leads_to_what_was_set_and_to_whose_it_was() {
         &mut lab,
         "vni add 400\nport add tap2 --vni 400\nfdb add 02:00:00:00:00:31 --vni 400 --dst 192.0.2.2",
     );
-    let before = lab.state.things();
     let shown = dump(&lab);
     let plan = plan(&lab, "vni add 400 --ageing 9\nvni add 500", BuiltOn::Refuse).unwrap();
     for half in 0..=plan.steps.len() {
         let mut lab = lab.clone();
         let steps = plan.steps[..half].to_vec();
-        carry_out(&mut lab, &Plan { steps });
+        let before = plan.before.clone();
+        carry_out(&mut lab, &Plan { steps, before });
 
-        let back = lab.state.way_back(&before);
+        let back = lab.state.way_back(&plan.before);
         carry_out(&mut lab, &back);
 
         assert_eq!(dump(&lab), shown, "after {half} steps");
@@ -610,4 +604,56 @@ fn every_thing_is_written_as_it_is_read() {
     for line in lines(ALL) {
         assert_eq!(op(&write::command(&line.command)), line.command);
     }
+}
+
+#[test]
+fn a_daemon_that_is_killed_while_it_applies_a_file_is_brought_to_it_by_the_next_start() {
+    const NEXT: &str = "
+        vni add 100 --mode flood
+        vni add 500
+        port add tap0 --vni 500 --mac 02:00:00:00:00:01
+        port add tap3 --vni 100 --mac 02:00:00:00:00:09
+        fdb add 02:00:00:00:00:0b --vni 100 --dst 192.0.2.3
+        fdb append 00:00:00:00:00:00 --vni 100 --dst 192.0.2.3
+        fdb append 01:00:5e:00:00:01 --vni 100 --dst 192.0.2.2
+        neigh add 10.0.0.9 --vni 100 --lladdr 02:00:00:00:00:0c
+        nexthop add 10.2.0.1 --vni 100 --via 192.0.2.2
+    ";
+    let mut lab = Lab::new();
+    apply(&mut lab, ALL);
+    cli(
+        &mut lab,
+        "vni add 400\nfdb append 00:00:00:00:00:00 --vni 100 --dst 192.0.2.9",
+    );
+    let plan = plan(&lab, NEXT, BuiltOn::Refuse).unwrap();
+    let mut whole = lab.clone();
+    carry_out(&mut whole, &plan);
+    let expected = dump(&whole);
+
+    let mut killed_at = 0;
+    loop {
+        let mut lab = lab.clone();
+        let mut left = killed_at;
+        for step in &plan.steps {
+            let Some(op) = &step.op else { continue };
+            let effect = lab.state.apply_as(step.author, op, &lab.links).unwrap();
+            let made = effect.writes.len().min(left);
+            lab.maps.replay(&effect.writes[..made]);
+            left -= made;
+            if made < effect.writes.len() {
+                break;
+            }
+        }
+        if left > 0 {
+            break;
+        }
+        let adopted = lab.adopt();
+        lab.state = adopted.state;
+        lab.replay(&adopted.writes);
+
+        apply(&mut lab, NEXT);
+        assert_eq!(dump(&lab), expected, "killed after {killed_at} writes");
+        killed_at += 1;
+    }
+    assert!(killed_at > 50, "{killed_at}");
 }

@@ -18,15 +18,15 @@ pub(super) use vtep_common::abi::{
 
 use super::{
     super::{
-        Adopted, Author, Effect, Limits, LinkFacts, ReservedFor, Resolution, Stamps, State, Write,
+        Adopted, Author, Effect, Limits, LinkFacts, ReservedFor, Resolution, Stamps, State, Undo,
+        Write,
     },
     model::Model,
 };
 use crate::control::record::queue::SECOND;
 use crate::model::{
     EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, NeighRow, NeighState, NexthopRow, Op, PeerRow,
-    PortRow, PortSpec, PortState, Refusal, Source, Sources, VlanId, Vni, VniDelete, VniRow,
-    VniSpec,
+    PortRow, PortSpec, Refusal, Source, Sources, VlanId, Vni, VniDelete, VniRow, VniSpec,
 };
 
 pub(super) const UDP_PORT: u16 = 4789;
@@ -310,6 +310,34 @@ impl Lab {
             .unwrap_or_else(|refusal| panic!("{op:?}: {refusal}"))
     }
 
+    /// Takes a change back whose interface cannot be attached.
+    pub(super) fn take_back(&mut self, undo: &Undo) -> Effect {
+        let effect = self.state.take_back(undo, &self.links).unwrap();
+        self.replay(&effect.writes);
+        effect
+    }
+
+    /// An interface goes.
+    pub(super) fn goes(&mut self, dev: &str) -> Effect {
+        let ifindex = self.links.remove(dev).unwrap().ifindex;
+        let effect = self.state.link_gone(ifindex);
+        self.replay(&effect.writes);
+        effect
+    }
+
+    /// An interface comes, and the ports that wait for it.
+    pub(super) fn comes(&mut self, dev: &str, ifindex: u32) -> Effect {
+        self.links
+            .insert(dev.into(), facts(Ifindex::new(ifindex), dev));
+        let Some((op, author)) = self.state.link_came(dev) else {
+            return Effect::default();
+        };
+        let before = std::mem::replace(&mut self.author, author);
+        let effect = self.done(&op);
+        self.author = before;
+        effect
+    }
+
     /// The sentence with which a change is refused.
     pub(super) fn refused(&mut self, op: &Op) -> String {
         match self.apply(op) {
@@ -437,17 +465,12 @@ pub(super) fn rows(state: &State) -> Rows {
     Rows {
         vnis: state.vni_rows(None).unwrap(),
         // Those that wait for their interfaces are not in the maps.
-        ports: attached(state.port_rows(None).unwrap()),
+        ports: state.port_rows(None).unwrap(),
         fdb,
         peers: state.peer_rows(None).unwrap(),
         neighs: state.neigh_rows(None, &NoClock).unwrap(),
         nexthops: state.nexthop_rows(None).unwrap(),
     }
-}
-
-fn attached(mut ports: Vec<PortRow>) -> Vec<PortRow> {
-    ports.retain(|row| row.state == PortState::Attached);
-    ports
 }
 
 fn reserved() -> HashMap<Ifindex, ReservedFor> {
@@ -536,6 +559,8 @@ pub(super) fn port_spec(dev: &str, number: u32) -> PortSpec {
         router: None,
         over_limit: None,
         bum_rate: None,
+        rate_in: None,
+        rate_out: None,
         wait: false,
     }
 }

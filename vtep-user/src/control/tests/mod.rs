@@ -4,6 +4,7 @@ mod adoption;
 mod config;
 mod duplicates;
 mod hosts;
+mod interleaving;
 mod lab;
 mod learning;
 mod model;

@@ -145,8 +145,13 @@ impl Model {
         }
         for (key, slot) in &self.port_index {
             let port = self.ports.get(slot);
+            // On the way to where a port waits, and back, there are two keys; no frame comes with one of them, or none gets there.
+            let waits =
+                |port: &Port| Ifindex::new(key.ifindex).is_absent() || port.has(Port::ABSENT);
             has(
-                port.is_some_and(|port| (port.ifindex, port.vlan) == (key.ifindex, key.vlan)),
+                port.is_some_and(|port| {
+                    (port.ifindex, port.vlan) == (key.ifindex, key.vlan) || waits(port)
+                }),
                 key,
             );
         }
@@ -352,6 +357,12 @@ impl Model {
         let groups = groups.filter(|peer| peer.has(Peer::MULTICAST));
         assert_eq!(self.groups, groups.map(|peer| peer.addr).collect());
 
+        for port in self.ports.values() {
+            let key = PortKey::new(port.ifindex, port.vlan);
+            assert!(self.port_index.contains_key(&key), "{port:?}");
+            let absent = Ifindex::new(port.ifindex).is_absent();
+            assert_eq!(port.has(Port::ABSENT), absent, "{port:?}");
+        }
         self.check_trunks();
         let mut hooks = HashMap::new();
         for port in self.ports.values() {
@@ -397,7 +408,7 @@ impl Model {
         let wanted: Vec<_> = self
             .ports
             .iter()
-            .filter(|(_, port)| port.segment == segment)
+            .filter(|(_, port)| port.segment == segment && !port.has(Port::ABSENT))
             .map(|(slot, _)| *slot)
             .collect();
         let found = self.flood.get(&list);

@@ -397,6 +397,8 @@ fn a_guard_of_addresses_knows_those_of_its_port_before_it_asks_for_them() {
 
     let added = lab.done(&Op::PortAdd(Box::new(spec(&[A], &["10.0.0.1", "fd00::1"]))));
     assert_eq!(guarded(&lab), ["2 10.0.0.1", "2 fd00::1"]);
+    let own_v4 = |lab: &Lab| lab.port("tap2").own_v4.to_ne_bytes();
+    assert_eq!(own_v4(&lab), [10, 0, 0, 1]);
     let flags = lab.port("tap2");
     assert!(flags.has(Port::GUARD_IP) && flags.has(Port::GUARD_MAC));
     let known = place(&added, |write| matches!(write, Write::Guarded(_, true)));
@@ -415,6 +417,7 @@ fn a_guard_of_addresses_knows_those_of_its_port_before_it_asks_for_them() {
         ..PortChange::default()
     }));
     assert_eq!(guarded(&lab), ["2 10.0.0.2"]);
+    assert_eq!(own_v4(&lab), [10, 0, 0, 2]);
     let refusal = lab.refused(&set(PortChange {
         ips: Some(vec![]),
         ..PortChange::default()
@@ -429,6 +432,7 @@ fn a_guard_of_addresses_knows_those_of_its_port_before_it_asks_for_them() {
     let asked = place(&eased, |write| matches!(write, Write::Port(..)));
     let gone = place(&eased, |write| matches!(write, Write::Guarded(_, false)));
     assert!(asked < gone && guarded(&lab).is_empty());
+    assert_eq!(own_v4(&lab), [0; 4]);
 
     lab.done(&set(PortChange {
         guard: Some(PortGuard::Ip),

@@ -11,9 +11,9 @@ use super::{
     lab::*,
 };
 use crate::model::{
-    Duplicates, FdbDel, FdbFilter, FdbSpec, Flood, FrameRate, MacAddr, Mode, NeighDel, NeighSpec,
-    NexthopDel, NexthopSpec, Op, OverLimit, PeerSpec, PortChange, PortGuard, PortHook, PortPart,
-    PortSpec, Sources, VlanId, Vni, VniSpec,
+    BitRate, Duplicates, FdbDel, FdbFilter, FdbSpec, Flood, FrameRate, MacAddr, Mode, NeighDel,
+    NeighSpec, NexthopDel, NexthopSpec, Op, OverLimit, PeerSpec, PortChange, PortGuard, PortHook,
+    PortPart, PortSpec, PortState, Sources, VlanId, Vni, VniSpec,
 };
 
 /// Tables so small that they fill up.
@@ -54,6 +54,9 @@ enum Step {
     Author(bool),
     Resolved(&'static str, bool),
     LinkGone(u32),
+    LinkCame(&'static str, u32),
+    KilledAsItGoes(&'static str, usize),
+    KilledAsItComes(&'static str, u32, usize),
     Mtu(&'static str, u32),
     Locals(bool, bool),
     Frames(Vec<RandomFrame>),
@@ -151,19 +154,21 @@ fn any_over_limit() -> impl Strategy<Value = Option<OverLimit>> {
     option::of(select(&[OverLimit::Drop, OverLimit::Flood][..]))
 }
 
-/// Isolation, guard, what happens above the limit, and the rate of floods.
+/// Isolation, guard, what happens above the limit, and rates.
 type Policy = (
     Option<bool>,
     (Option<PortGuard>, Option<bool>),
     Option<OverLimit>,
-    Option<FrameRate>,
+    (Option<FrameRate>, Option<BitRate>, Option<BitRate>),
 );
 
 fn any_policy() -> impl Strategy<Value = Policy> {
     let guard = option::of(select(&[PortGuard::Off, PortGuard::Mac, PortGuard::Ip][..]));
     let guard = (guard, any::<Option<bool>>());
     let bum_rate = option::of((0_u64..3).prop_map(|rate| FrameRate::new(rate).unwrap()));
-    (any::<Option<bool>>(), guard, any_over_limit(), bum_rate)
+    let bits = || option::of((0_u64..3).prop_map(|rate| BitRate::new(rate * 1_000).unwrap()));
+    let rates = (bum_rate, bits(), bits());
+    (any::<Option<bool>>(), guard, any_over_limit(), rates)
 }
 
 fn any_port() -> impl Strategy<Value = Op> {
@@ -176,6 +181,7 @@ fn any_port() -> impl Strategy<Value = Op> {
         any_ips(),
         option::of(0_u32..3),
         any_policy(),
+        any::<bool>(),
     );
     spec.prop_map(
         |(
@@ -186,7 +192,8 @@ fn any_port() -> impl Strategy<Value = Op> {
             macs,
             ips,
             max_macs,
-            (isolated, (guard, router), over_limit, bum_rate),
+            (isolated, (guard, router), over_limit, (bum_rate, rate_in, rate_out)),
+            wait,
         )| {
             Op::PortAdd(Box::new(PortSpec {
                 dev,
@@ -201,7 +208,9 @@ fn any_port() -> impl Strategy<Value = Op> {
                 router,
                 over_limit,
                 bum_rate,
-                wait: false,
+                rate_in,
+                rate_out,
+                wait,
             }))
         },
     )
@@ -227,7 +236,7 @@ fn any_port_change() -> impl Strategy<Value = Op> {
             macs,
             ips,
             max_macs,
-            (isolated, (guard, router), over_limit, bum_rate),
+            (isolated, (guard, router), over_limit, (bum_rate, rate_in, rate_out)),
         )| {
             Op::PortSet {
                 dev,
@@ -243,6 +252,8 @@ fn any_port_change() -> impl Strategy<Value = Op> {
                     router,
                     over_limit,
                     bum_rate,
+                    rate_in,
+                    rate_out,
                 }),
             }
         },
@@ -318,7 +329,7 @@ fn any_frames() -> impl Strategy<Value = Vec<RandomFrame>> {
     vec(frame, 1..6)
 }
 
-fn any_op() -> impl Strategy<Value = Op> {
+pub(super) fn any_op() -> impl Strategy<Value = Op> {
     let del = (any_entry(), any::<bool>()).prop_map(|(spec, anywhere)| {
         Op::FdbDel(FdbDel {
             mac: spec.mac,
@@ -364,12 +375,37 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// A tap, by the number that it has at first or by another, and no two by the same.
+fn any_interface() -> impl Strategy<Value = (&'static str, u32)> {
+    ((0..TAPS.len()), any::<bool>()).prop_map(|(at, again)| {
+        let number = 10 + u32::try_from(at).unwrap();
+        (TAPS[at], if again { number } else { number + 10 })
+    })
+}
+
+/// What the user made, wherever its ports are.
+fn by_user(lab: &Lab) -> Rows {
+    wherever(lab.rows().by_user())
+}
+
+fn wherever(mut rows: Rows) -> Rows {
+    for port in &mut rows.ports {
+        (port.ifindex, port.delivery, port.state) = (None, None, PortState::Absent);
+    }
+    rows
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         20 => any_op().prop_map(Step::Do),
         3 => any::<bool>().prop_map(Step::Author),
         3 => (select(&VTEPS[..]), any::<bool>()).prop_map(|(ip, is)| Step::Resolved(ip, is)),
-        1 => (10_u32..13).prop_map(Step::LinkGone),
+        2 => (10_u32..16).prop_map(Step::LinkGone),
+        2 => any_interface().prop_map(|(dev, ifindex)| Step::LinkCame(dev, ifindex)),
+        1 => (select(&TAPS[..]), 0_usize..100)
+            .prop_map(|(dev, share)| Step::KilledAsItGoes(dev, share)),
+        1 => (any_interface(), 0_usize..100)
+            .prop_map(|((dev, ifindex), share)| Step::KilledAsItComes(dev, ifindex, share)),
         1 => (select(&TAPS[..]), 1400_u32..1403).prop_map(|(dev, mtu)| Step::Mtu(dev, mtu)),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(v4, v6)| Step::Locals(v4, v6)),
         8 => any_frames().prop_map(Step::Frames),
@@ -392,7 +428,8 @@ fn run(lab: &mut Lab, step: Step) {
             assert_eq!(effect.undo.is_some(), !effect.attach.is_empty());
             if let Some(undo) = effect.undo {
                 let mut other = lab.clone();
-                if other.apply(&undo).is_ok() {
+                if let Ok(back) = other.state.take_back(&undo, &other.links) {
+                    other.replay(&back.writes);
                     // Whose it was comes back by another way.
                     let (after, before) = (other.rows(), before);
                     let [after, before] =
@@ -410,11 +447,43 @@ fn run(lab: &mut Lab, step: Step) {
             lab.replay(&writes);
         }
         Step::LinkGone(ifindex) => {
-            let effect = lab.state.link_gone(Ifindex::new(ifindex));
-            lab.replay(&effect.writes);
+            let mut links = lab.links.values();
+            let found = links.find(|facts| facts.ifindex == Ifindex::new(ifindex));
+            if let Some(dev) = found.map(|facts| facts.name.clone()) {
+                lab.goes(&dev);
+            }
+        }
+        Step::LinkCame(dev, ifindex) => {
+            if !lab.links.contains_key(dev) {
+                lab.comes(dev, ifindex);
+            }
+        }
+        Step::KilledAsItGoes(dev, share) => {
+            if let Some(facts) = lab.links.remove(dev) {
+                let before = lab.rows();
+                let effect = lab.state.link_gone(facts.ifindex);
+                take_over(lab, &effect, share);
+                assert_eq!(by_user(lab), wherever(before.by_user()));
+            }
+        }
+        Step::KilledAsItComes(dev, ifindex, share) => {
+            if lab.links.contains_key(dev) {
+                return;
+            }
+            let before = lab.rows();
+            let new = facts(Ifindex::new(ifindex), dev);
+            lab.links.insert(dev.into(), new);
+            if let Some((op, author)) = lab.state.link_came(dev) {
+                let effect = lab.state.apply_as(author, &op, &lab.links).unwrap();
+                take_over(lab, &effect, share);
+                assert_eq!(by_user(lab), wherever(before.by_user()));
+                assert!(!lab.state.awaits(dev));
+            }
         }
         Step::Mtu(dev, mtu) => {
-            let facts = lab.links.get_mut(dev).unwrap();
+            let Some(facts) = lab.links.get_mut(dev) else {
+                return;
+            };
             facts.mtu = mtu;
             let writes = lab.state.link_changed(facts);
             lab.replay(&writes);
@@ -492,10 +561,20 @@ fn event(lab: &Lab, frame: &RandomFrame) -> Event {
         host,
         flags,
     } = *frame;
+    // Numbers are given out once: those that are in use are meant, as long as there are so many.
+    let segment = lab.maps.segments.keys().nth(segment as usize).copied();
+    let from = match from {
+        From::Port(at) => {
+            let slot = lab.maps.ports.keys().nth(at as usize);
+            From::Port(slot.map_or(at, |slot| slot.get()))
+        }
+        From::Vtep(_) => from,
+    };
+    let segment = segment.unwrap_or(SEGMENT);
     Event {
         host: ip(HOSTS[host]).into(),
         flags,
-        ..lab.event(kind, SegmentId::new(segment), MACS[mac], from)
+        ..lab.event(kind, segment, MACS[mac], from)
     }
 }
 

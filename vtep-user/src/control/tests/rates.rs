@@ -8,7 +8,7 @@ use vtep_common::abi::{
 
 use super::super::Write;
 use super::lab::*;
-use crate::model::{FrameRate, Op, PortChange, PortHook, PortSpec};
+use crate::model::{BitRate, FrameRate, Op, PortChange, PortHook, PortSpec};
 
 /// A VNI without ports.
 fn lab() -> Lab {
@@ -95,10 +95,43 @@ fn a_rate_changes_alone_and_goes_with_its_port() {
 
     let gone = lab.state.link_gone(lab.links["tap0"].ifindex);
     lab.replay(&gone.writes);
-    assert_eq!(policers(&lab), []);
+    assert_eq!(bum_rate(&lab, "tap0"), Some(5), "it waits with its rates");
     lab.done(&port_add("tap1", 100));
     lab.done(&vni_del(vni(100)));
     assert_eq!(policers(&lab), []);
+}
+
+#[test]
+fn rates_in_and_out_are_kept_apart() {
+    let mut lab = lab();
+    lab.done(&Op::PortAdd(Box::new(PortSpec {
+        rate_in: BitRate::new(10_000_000),
+        bum_rate: FrameRate::new(0),
+        ..port_spec("tap0", 100)
+    })));
+    let slot = PortSlot::new(0);
+    let row = |lab: &Lab| {
+        let row = lab.state.port_rows(Some("tap0")).unwrap().remove(0);
+        (
+            row.rate_in.map(BitRate::get),
+            row.rate_out.map(BitRate::get),
+        )
+    };
+    assert_eq!(row(&lab), (Some(10_000_000), None));
+    assert_eq!(policers(&lab), [((slot, Policed::In), 10_000_000)]);
+    let change = PortChange {
+        rate_in: BitRate::new(0),
+        rate_out: BitRate::new(500_000),
+        ..PortChange::default()
+    };
+    lab.done(&set("tap0", change));
+    assert_eq!(row(&lab), (None, Some(500_000)));
+    let port = lab.port("tap0");
+    assert!(port.has(Port::RATE_OUT) && !port.has(Port::RATE_IN | Port::BUM_RATE));
+    let policer = lab.maps.policers[&(slot, Policed::Out)];
+    assert_eq!(policer, Policer::bits(500_000));
+    assert_eq!(lab.adopt().writes, []);
+    assert_eq!(rows(&lab.adopt().state), lab.rows());
 }
 
 #[test]
@@ -114,7 +147,7 @@ fn a_refused_attachment_gives_the_old_rate_back() {
         ..PortChange::default()
     };
     let effect = lab.done(&set("tap0", change));
-    lab.done(&effect.undo.unwrap());
+    lab.take_back(&effect.undo.unwrap());
     assert_eq!(bum_rate(&lab, "tap0"), None);
 }
 

@@ -9,7 +9,7 @@ use super::{
     lab::{From::*, *},
 };
 use crate::control::record::{limits, queue::SECOND};
-use crate::model::{EventKind, FdbDel, Op, PortSpec, RefusalKind, VniSpec};
+use crate::model::{EventKind, FdbDel, Op, PortPart, PortSpec, RefusalKind, VniSpec};
 
 const A: &str = "02:00:00:00:00:0a";
 const B: &str = "02:00:00:00:00:0b";
@@ -268,4 +268,27 @@ fn macs_with_many_hosts_age_a_bounded_number_in_each_tick() {
     }
 
     assert!(total > 10_000 && most < 5_000, "{most} of {total}");
+}
+
+#[test]
+fn ports_that_wait_take_places_too() {
+    let mut lab = lab(Limits {
+        ports: 4,
+        ..Limits::default()
+    });
+    let waits = |dev: &str| {
+        let mut spec = port_spec(dev, 100);
+        spec.wait = true;
+        Op::PortAdd(Box::new(spec))
+    };
+    lab.done(&waits("later0"));
+    lab.done(&waits("later1"));
+    let refusal = lab.apply(&waits("later2")).unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Full);
+    // One that goes makes room.
+    lab.done(&Op::PortDel {
+        dev: "later0".to_owned(),
+        part: PortPart::default(),
+    });
+    lab.done(&waits("later2"));
 }

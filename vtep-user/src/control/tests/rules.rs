@@ -1,18 +1,19 @@
 //! Each rule as a claim.
 
 use vtep_common::{
-    abi::{id::Ifindex, peer::Peer, segment::Segment},
+    abi::{id::Ifindex, peer::Peer, port::Port, segment::Segment},
     frame::template,
 };
 
 use super::{
-    super::{Limits, Resolution, Write},
+    super::{Limits, Resolution, Undo, Write},
     lab::*,
     model::split,
 };
 use crate::model::{
     Df, FdbFilter, Flood, InnerVlan, L2cp, Mode, Op, OrInherit, OverLimit, PeerSpec, PeerState,
-    PortChange, PortHook, PortPart, PortRange, PortSpec, RefusalKind, Reserved, Sources, VniSpec,
+    PortChange, PortHook, PortPart, PortRange, PortSpec, PortState, RefusalKind, Reserved, Sources,
+    VniSpec,
 };
 
 const ZERO: &str = "00:00:00:00:00:00";
@@ -265,7 +266,7 @@ fn a_new_port_is_attached_and_the_last_of_an_interface_detached() {
         (first.attach[0].ifindex, first.attach[0].hook),
         (Ifindex::new(10), PortHook::Auto)
     );
-    assert_eq!(first.undo, Some(port_del("tap0")));
+    assert_eq!(first.undo, Some(Undo::Change(port_del("tap0"))));
     assert_eq!(second.attach, []);
 
     let part = PortPart {
@@ -466,23 +467,38 @@ fn a_change_that_cannot_be_attached_is_taken_back_by_its_undo() {
 
     let undo = lab.done(&port_set("tap0", change)).undo.unwrap();
     assert_ne!(lab.rows(), before);
-    lab.done(&undo);
+    lab.take_back(&undo);
 
     assert_eq!(lab.rows(), before);
 }
 
 #[test]
-fn an_interface_that_is_gone_takes_its_ports_along() {
+fn a_port_whose_interface_is_gone_waits_with_its_static_entries() {
     let mut lab = lab();
     add(&mut lab, A, "tap0");
     add(&mut lab, B, "192.0.2.2");
+    lab.learn("02:00:00:00:00:0a", From::Port(0));
 
     let effect = lab.state.link_gone(Ifindex::new(10));
     lab.replay(&effect.writes);
 
-    assert_eq!(lab.fdb(100), [format!("{B} 192.0.2.2")]);
-    assert_eq!(lab.rows().ports, []);
+    assert_eq!(
+        lab.fdb(100),
+        [format!("{A} tap0"), format!("{B} 192.0.2.2")]
+    );
+    let row = lab.rows().ports.remove(0);
+    assert_eq!(
+        (row.state, row.ifindex, row.delivery),
+        (PortState::Absent, None, None)
+    );
+    assert_eq!(effect.detach, [Ifindex::new(10)]);
+    assert_eq!(lab.state.attachments().count(), 0);
     assert!(lab.state.awaits("tap0"));
+    // A frame for it is known to be for it, and no flood looks for it.
+    let port = lab.maps.ports[&PortSlot::new(0)];
+    assert!(port.has(Port::ABSENT) && !port.has(Port::XDP_TARGET | Port::PEER_TARGET));
+    let list = lab.maps.flood.get(&SEGMENT.into());
+    assert!(list.is_none_or(|list| list.ports().next().is_none()));
     assert_eq!(lab.state.link_gone(Ifindex::new(10)).writes, []);
 }
 

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     ask::Reply,
-    control::{Attachment, Effect, LinkFacts, Write},
-    model::{EventDetails, Op, PortHook, Refusal},
+    control::{Attachment, Effect, LinkFacts, Undo, Write},
+    model::{EventDetails, PortHook, Refusal},
     netlink::Link,
 };
 
@@ -73,12 +73,12 @@ impl Core {
     /// the whole way there and back, as the state does.
     pub(super) async fn roll_back(
         &mut self,
-        undo: Option<Op>,
+        undo: Option<Undo>,
         undone: Option<Effect>,
         links: Option<&LinkFacts>,
     ) -> Result<(), Refusal> {
         let Some(undo) = undo else { return Ok(()) };
-        match self.state.apply(&undo, &links.cloned()) {
+        match self.state.take_back(&undo, &links.cloned()) {
             Ok(back) => {
                 let mut both = undone.unwrap_or_default().then(back);
                 both.announce.clear();
@@ -146,13 +146,13 @@ impl Core {
 
     /// Brings the ports back that waited for an interface.
     pub(super) fn port_came(&mut self, dev: &str) {
-        if self.state.has_device(dev)
-            || !self.state.awaits(dev)
-            || !self.coming.insert(dev.to_owned())
-        {
+        let Some(came) = self.state.link_came(dev) else {
+            return;
+        };
+        if !self.coming.insert(dev.to_owned()) {
             return;
         }
-        let changes = self.state.link_came(dev).into_iter();
+        let changes = [came].into_iter();
         let changes = changes.map(|(op, author)| Change {
             line: None,
             op,

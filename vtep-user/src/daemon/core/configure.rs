@@ -1,6 +1,6 @@
 //! Applying a configuration file: a plan is made of it, and carried out as one request that nobody else comes between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::oneshot;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ask::{ClientId, FileToApply, Reply},
-    control::{Author, BuiltOn, Ground, LinkFacts, ReservedFor, Wanted},
+    control::{Author, BuiltOn, Ground, LinkFacts, ReservedFor, Step, Wanted},
     model::{
         ApplyOptions, ConfigFile, ConfigStatus, DumpFilter, DumpRow, PlanRow, Refusal, RunLine,
         settings::run, write,
@@ -161,9 +161,9 @@ impl Core {
             work.answer(Ok(Reply::Plan(rows)));
             return;
         }
-        let before = self.state.things();
+        work.changes = changes(plan.steps);
+        let before = plan.before;
         work.applying = Some(Applying::Doing(Box::new(Doing { rows, before, file })));
-        work.changes = changes(plan);
         work.quiet = work.changes.len() > CHANGES_LOGGED;
         if work.quiet {
             let uid = work.client.map(|client| client.uid);
@@ -205,7 +205,7 @@ impl Core {
             }
             (Some(Applying::Doing(doing)), Err(refusal)) => {
                 tracing::error!(%refusal, "a configuration file could not be applied; taking back what was done for it");
-                work.changes = changes(self.state.way_back(&doing.before));
+                work.changes = changes(self.state.way_back(&doing.before).steps);
                 work.applying = Some(Applying::Undoing(refusal));
                 self.works.push(work);
             }
@@ -276,9 +276,9 @@ impl Core {
     }
 }
 
-/// The changes of a plan, in their order.
-fn changes(plan: crate::control::Plan) -> std::collections::VecDeque<Change> {
-    let steps = plan.steps.into_iter();
+/// The changes that steps of a plan ask for, in their order.
+fn changes(steps: Vec<Step>) -> VecDeque<Change> {
+    let steps = steps.into_iter();
     steps
         .filter_map(|step| {
             Some(Change {

@@ -4,7 +4,7 @@ use super::{
     super::ring::{Backlog, EVENTS_AT_ONCE},
     Core,
 };
-use crate::control::Effect;
+use crate::{control::Effect, datapath::DatapathError};
 
 impl Core {
     /// Has the state report what happens only where somebody watches. Just before anything can happen: who watches misses
@@ -46,6 +46,15 @@ impl Core {
         if let Err(refusal) = self.carry_out(effect).await {
             tracing::error!(%refusal, "could not write a learned entry");
         }
+    }
+
+    /// Has the data path know to which MACs the host takes packets at its uplinks: the uplink's own, and that of the bridge or bond that has it.
+    pub(super) fn refresh_uplink_macs(&mut self) -> Result<(), DatapathError> {
+        let macs = self.uplinks.iter().flat_map(|link| {
+            let takers = [Some(link.index), link.master].into_iter().flatten();
+            takers.filter_map(|taker| Some((link.index, self.own_macs.of(taker)?)))
+        });
+        self.datapath.set_uplink_macs(macs)
     }
 
     /// Has the state know which MACs are the hypervisor's own, if that has changed: those of the uplinks, of the interfaces with

@@ -34,7 +34,7 @@ use super::{
     options::Options,
     own_macs::OwnMacs,
     resolver::Resolver,
-    ring::{Backlog, LostEvents, WAIT_FOR_MORE},
+    ring::{Backlog, EVENTS_AT_ONCE, LostEvents, MOST_EVENTS, WAIT_FOR_MORE},
     slow_path::SlowPath,
     tags::Blind,
     teardown,
@@ -142,6 +142,13 @@ impl Core {
             self.own_macs.note(&link);
         }
         self.refresh_own_macs();
+        self.refresh_uplink_macs()?;
+        // Before numbers are given out: what frames have said so far is of those that are in use.
+        for _ in 0..=MOST_EVENTS / EVENTS_AT_ONCE {
+            if self.read_events().await != Backlog::MoreWaits {
+                break;
+            }
+        }
         self.refresh_own_addresses().await?;
         let (groups, locals) = (self.state.groups(), self.state.locals());
         self.groups.adopt(groups, &self.uplinks, locals).await;

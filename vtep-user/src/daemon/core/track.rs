@@ -61,7 +61,10 @@ impl Core {
                 if let Err(error) = self.port_changed(&link) {
                     tracing::error!(%error, ifindex = %index, "could not follow a change of a port");
                 }
-                if let Err(error) = self.uplink_changed(&link) {
+                // The bridge over an uplink may have another MAC.
+                let followed = self.uplink_changed(&link);
+                let refreshed = self.refresh_uplink_macs().map_err(DaemonError::from);
+                if let Err(error) = followed.and(refreshed) {
                     tracing::error!(%error, ifindex = %index, "could not follow a change of an uplink");
                 }
                 self.resolver.link_changed(index);
@@ -167,7 +170,9 @@ impl Core {
             self.own_macs.note(link);
             self.port_came(&link.name);
             self.port_changed(link)?;
+            self.uplink_changed(link)?;
         }
+        self.refresh_uplink_macs()?;
         Ok(())
     }
 

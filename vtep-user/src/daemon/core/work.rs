@@ -127,10 +127,12 @@ impl Core {
                 if let Some(facts) = &facts {
                     tracing::info!("port {}: {}", facts.name, delivery(facts));
                 }
-                let waits = facts.is_none();
+                let found = facts.as_ref().map(|facts| facts.name.clone());
                 self.begin(work, line, effect, facts, Ok(())).await;
-                if waits {
-                    self.catch_up_with_absent();
+                match found {
+                    // It joined ports that wait for an interface which is there.
+                    Some(dev) => self.port_came(&dev),
+                    None => self.catch_up_with_absent(),
                 }
                 if !self.works.ahead {
                     self.catch_up_with(interface.map(|interface| interface.index));

@@ -9,7 +9,7 @@ use vtep_common::abi::id::Ifindex;
 use super::super::attacher::Looked;
 use crate::{
     ask::{ClientId, Reply},
-    control::{Author, BuiltOn, Effect, LinkFacts, Things, Wanted},
+    control::{Author, BuiltOn, Effect, LinkFacts, Things, Undo, Wanted},
     model::{ApplyOptions, ConfigFile, Op, PlanRow, Refusal},
     netlink::Link,
 };
@@ -146,7 +146,7 @@ pub(super) enum Woken {
 /// What is left to do of a change that attaches to an interface.
 pub(super) struct Attached {
     pub(super) line: Option<u64>,
-    pub(super) undo: Option<Op>,
+    pub(super) undo: Option<Undo>,
     pub(super) facts: Option<LinkFacts>,
     /// What is only done once it is attached.
     pub(super) then: Option<Box<Effect>>,

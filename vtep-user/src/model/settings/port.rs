@@ -11,8 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
 use crate::model::{
-    FrameRate, MacAddr, OverLimit, Parameters, PortGuard, PortHook, PortState, Source, VlanId, Vni,
-    limits,
+    BitRate, FrameRate, MacAddr, OverLimit, Parameters, PortGuard, PortHook, PortState, Source,
+    VlanId, Vni, limits,
 };
 
 /// A device, or one VLAN of it, to put into a VNI.
@@ -54,6 +54,12 @@ pub struct PortSpec {
     /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; 0 for any number, absent for 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bum_rate: Option<FrameRate>,
+    /// Most bits that come from it in a second; 0, or absent, for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_in: Option<BitRate>,
+    /// Most bits that go to it in a second; 0, or absent, for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_out: Option<BitRate>,
     /// Whether it may wait for a device that does not exist yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wait: bool,
@@ -130,6 +136,20 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
         .negative(),
         setting!(
             PortSpec,
+            rate_in,
+            "--rate-in",
+            "Most bits of frames that come from it in a second, as in 10mbit"
+        )
+        .negative(),
+        setting!(
+            PortSpec,
+            rate_out,
+            "--rate-out",
+            "Most bits of frames that go to it in a second, as in 10mbit"
+        )
+        .negative(),
+        setting!(
+            PortSpec,
             wait,
             "--wait",
             "Wait for the device if it does not exist yet"
@@ -153,6 +173,8 @@ impl Parameters for PortSpec {
             router: None,
             over_limit: None,
             bum_rate: None,
+            rate_in: None,
+            rate_out: None,
             wait: false,
         }
     }
@@ -196,6 +218,12 @@ pub struct PortChange {
     /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; 0 for any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bum_rate: Option<FrameRate>,
+    /// Most bits that come from it in a second; 0 for any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_in: Option<BitRate>,
+    /// Most bits that go to it in a second; 0 for any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_out: Option<BitRate>,
 }
 
 /// What is given of a port to change.
@@ -264,6 +292,20 @@ pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
             bum_rate,
             "--bum-rate",
             "Most broadcast, unknown unicast and multicast frames that it may have flooded in a second"
+        )
+        .negative(),
+        setting!(
+            PortChange,
+            rate_in,
+            "--rate-in",
+            "Most bits of frames that come from it in a second, as in 10mbit"
+        )
+        .negative(),
+        setting!(
+            PortChange,
+            rate_out,
+            "--rate-out",
+            "Most bits of frames that go to it in a second, as in 10mbit"
         )
         .negative(),
     ],
@@ -349,6 +391,10 @@ pub struct PortRow {
     pub over_limit: OverLimit,
     /// Most broadcast, unknown unicast and multicast frames that it may have flooded in a second; `null` for any number.
     pub bum_rate: Option<FrameRate>,
+    /// Most bits that come from it in a second; `null` for any number.
+    pub rate_in: Option<BitRate>,
+    /// Most bits that go to it in a second; `null` for any number.
+    pub rate_out: Option<BitRate>,
     /// Who made it.
     pub source: Source,
     /// Whether the device is there.
@@ -372,6 +418,8 @@ impl Row for PortRow {
         column!(guard, text),
         column!(over_limit, text),
         column!(bum_rate, optional),
+        column!(rate_in, optional),
+        column!(rate_out, optional),
         column!(source, text),
         column!(state, text),
         column!(router, on_off),
