@@ -2,6 +2,7 @@
 //! both.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env;
 use std::time::Instant;
 
 use vtep_common::abi::counter::Hook;
@@ -12,7 +13,7 @@ use vtep_tests::need_root;
 use vtep_tests::testrun::compare::{HostTotals, Want, host_only, run, run_counted, want};
 use vtep_tests::testrun::{TestBed, with_test_bed};
 
-/// Frames that are compared, without those behind the slow-path device.
+/// Frames that are compared, without those behind the slow-path device, unless `VTEP_FRAMES` says another number.
 const FRAMES: u64 = 100_000;
 /// Frames after which the counters are compared.
 const BATCH: usize = 1_000;
@@ -36,11 +37,14 @@ struct AgreementSurvey {
 fn kernel_and_host_agree_on_random_frames() {
     need_root!();
     let start = Instant::now();
+    let frames = env::var("VTEP_FRAMES").map_or(FRAMES, |frames| {
+        frames.parse().expect("VTEP_FRAMES is a number of frames")
+    });
     let survey = with_test_bed(|bench| {
         let world = World::new(bench.interfaces);
         bench.load(&world.tables);
         let mut survey = AgreementSurvey::default();
-        while survey.compared < FRAMES {
+        while survey.compared < frames {
             let batch = next_batch(&world, &mut survey);
             compare(bench, &world, &batch);
         }

@@ -178,6 +178,120 @@ fn text_reads_like_bridge_fdb_show() {
 }
 
 #[test]
+fn a_table_fits_the_terminal_and_breaks_no_word() {
+    need_root!();
+    let wire = wire();
+    wire.daemon
+        .ok("vni add 16777215 --mode multicast --group 239.255.255.255 --max-macs 1000000");
+    let remotes: Vec<_> = (2..8).map(|last| format!("198.18.0.{last}")).collect();
+    for remote in &remotes {
+        wire.daemon.ok(&format!(
+            "fdb append {} --vni {GREEN} --dst {remote}",
+            Mac::ZERO
+        ));
+    }
+
+    let shown = on_terminal(&wire, "vni show", 80, "TERM=dumb");
+
+    assert!(shown.contains("REMOTES"), "{shown}");
+    let row = shown.lines().find(|line| line.starts_with("100 ")).unwrap();
+    assert!(row.split_whitespace().any(|word| word == "6"), "{shown}");
+    assert!(!shown.contains("198.18.0."), "a list: {shown}");
+    let piped = wire.daemon.ok("vni show");
+    let piped: Vec<Vec<_>> = piped
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
+    let at = piped[0].iter().position(|name| *name == "remotes").unwrap();
+    assert!(piped.iter().all(|row| row.len() == piped[0].len()));
+    assert_eq!(piped[1][at], "6");
+
+    let one = on_terminal(&wire, "vni show 100", 80, "TERM=dumb");
+    for remote in &remotes {
+        let mut words = one.split([' ', ',', '\n']);
+        assert!(words.any(|word| word == remote), "{remote}: {one}");
+    }
+    for (columns, command) in [
+        (80, "vni show"),
+        (80, "vni show 100"),
+        (80, "port show"),
+        (80, "peer show"),
+        (80, "fdb show"),
+        (80, "stats"),
+        (80, "status"),
+        (60, "vni show"),
+        (60, "port show"),
+        (40, "peer show"),
+    ] {
+        let whole = on_terminal(&wire, command, 1000, "TERM=dumb");
+        let narrow = on_terminal(&wire, command, columns, "TERM=dumb");
+        for line in narrow.lines() {
+            assert!(line.len() <= columns, "{command}: {line:?}");
+        }
+        // Of the rows; counters go on, and what there is nothing of may be left out.
+        let rows = whole.lines().skip(1).flat_map(str::split_whitespace);
+        for word in rows.filter(|word| *word != "-" && word.parse::<u64>().is_err()) {
+            assert!(
+                narrow.split_whitespace().any(|other| other == word),
+                "{command} has no {word}: {narrow}"
+            );
+        }
+    }
+}
+
+#[test]
+fn states_have_colours_on_a_terminal_that_has_them() {
+    need_root!();
+    let wire = wire();
+    let resolved = "\u{1b}[32mresolved\u{1b}[0m";
+
+    let coloured = on_terminal(&wire, "peer show", 80, "TERM=xterm");
+
+    assert!(coloured.contains(resolved), "{coloured:?}");
+    for environment in ["TERM=dumb", "TERM=xterm NO_COLOR=1", "-u TERM"] {
+        for command in ["peer show", "vni show", "fdb show", "port show", "nope"] {
+            let plain = on_terminal(&wire, command, 80, environment);
+            assert!(!plain.contains('\u{1b}'), "{environment}: {plain:?}");
+        }
+    }
+    assert!(!wire.daemon.ok("peer show").contains('\u{1b}'));
+}
+
+/// What a command prints on a terminal that is so wide.
+fn on_terminal(wire: &Wire, command: &str, columns: usize, environment: &str) -> String {
+    let vtep = binary::vtep().display();
+    let instance = wire.daemon.instance();
+    let line = format!(
+        "stty rows 24 cols {columns}; exec env {environment} {vtep} {command} --instance {instance}"
+    );
+    let out = Command::new("script")
+        .args(["-qc", &line, "/dev/null"])
+        .env("SHELL", "/bin/sh")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    text(&out.stdout).replace('\r', "")
+}
+
+#[test]
+fn commands_have_the_short_forms_that_iproute2_has() {
+    need_root!();
+    let wire = wire();
+    for short in ["fdb sh", "f s", "fdb list", "fd lis"] {
+        assert_eq!(
+            wire.daemon.rows(short),
+            wire.daemon.rows("fdb show"),
+            "{short}"
+        );
+    }
+    wire.daemon.ok("v a 200");
+    wire.daemon.ok("vni delete 200");
+    let batch = "v a 300\nf ap 00:00:00:00:00:00 --vni 300 --dst 198.18.0.2\n";
+    assert!(wire.daemon.vtep_input("batch", batch).status.success());
+    assert_eq!(wire.daemon.rows("fdb show --vni 300").len(), 1);
+}
+
+#[test]
 fn a_batch_names_the_line_that_it_stopped_at() {
     need_root!();
     let wire = wire();

@@ -520,11 +520,11 @@ fn a_port_waits_for_its_interface_and_comes_back_with_it() {
 }
 
 #[test]
-fn what_the_kernel_refuses_takes_back_all_that_was_done_for_a_file() {
+fn what_cannot_be_attached_takes_back_all_that_was_done_for_a_file() {
     need_root!();
     let host = Host::started(MAIN);
     host.daemon.ok("vni add 300");
-    // Another instance has XDP at the interface of a port.
+    // Another instance has the interface of a port.
     let args = [
         "--iface",
         "up0",
@@ -544,7 +544,7 @@ fn what_the_kernel_refuses_takes_back_all_that_was_done_for_a_file() {
 
     let out = host.daemon.vtep("apply");
 
-    assert_refused(&out, 1, &["vm1", "xdp"], "apply");
+    assert_refused(&out, 1, &["vm1", other.instance()], "apply");
     assert_eq!(host.daemon.ok("dump"), dump);
     assert_eq!(host.daemon.tables(), before);
     // Others may go on.

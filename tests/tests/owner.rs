@@ -154,6 +154,36 @@ fn a_rename_beside_a_running_daemon_is_known_to_the_next() {
     assert_eq!(devices(&wire.daemon), [""; 0]);
 }
 
+#[test]
+fn an_interface_is_a_port_of_one_instance() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let args = [
+        "--iface",
+        UPLINK,
+        "--udp-port",
+        "4790",
+        "--uplink-hook",
+        "tc",
+    ];
+    let other = Daemon::start(&wire.ns, &args);
+    other.ok("vni add 7");
+    for hook in ["tc", "xdp"] {
+        let out = other.vtep(&format!("port add {PORT} --vni 7 --hook {hook}"));
+
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        let instance = wire.daemon.instance();
+        let instead = format!("vtep port del {PORT} --instance {instance}");
+        assert!(said.contains(&instead), "{said}");
+        assert_eq!(other.rows("port show"), [Value::Null; 0]);
+        assert_forwards(&wire);
+    }
+
+    wire.daemon.ok(&format!("port del {PORT}"));
+    other.ok(&format!("port add {PORT} --vni 7"));
+}
+
 /// Another namespace that would do for a daemon, with an interface that has the port's number.
 fn other_namespace(wire: &Wire) -> Ns {
     let other = Ns::new("other");

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod fuzz;
 mod progress;
 mod run;
 mod setup;
@@ -55,6 +56,14 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Run the fuzz targets; needs a C++ compiler for libFuzzer. A finding fails, and is kept in fuzz/artifacts.
+    Fuzz {
+        /// Only this target: outer, decide_uplink or decide_port.
+        target: Option<String>,
+        /// Inputs for each target, generated ones and those of the corpus.
+        #[arg(long, default_value_t = 10_000_000)]
+        runs: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -66,6 +75,7 @@ fn main() -> ExitCode {
         Verb::Ci => ci::run(),
         Verb::Demo { keep } => demo::run(keep),
         Verb::Bench { args } => bench::run(&args),
+        Verb::Fuzz { target, runs } => fuzz::run(target.as_deref(), runs),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

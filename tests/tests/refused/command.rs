@@ -148,6 +148,63 @@ fn what_does_not_exist_is_named_with_the_command_that_makes_it() {
 }
 
 #[test]
+fn what_shows_or_removes_of_nothing_says_how_to_see_what_there_is() {
+    need_root!();
+    let wire = wire();
+    let stats = format!("stats --dev {UPLINK}");
+    for (args, needles) in [
+        ("vni show 999", &["vni 999", "vtep vni show"][..]),
+        ("vni del 999", &["vni 999", "vtep vni show"]),
+        ("fdb show --vni 999", &["vni 999", "vtep vni show"]),
+        ("neigh show --vni 999", &["vni 999", "vtep vni show"]),
+        ("port show nope", &["nope", "vtep port show"]),
+        ("port del nope", &["nope", "vtep port show"]),
+        ("stats --dev nope", &["nope", "vtep port show"]),
+        (&stats, &[UPLINK, "is an uplink", "vtep stats"]),
+        ("peer show 198.18.0.9", &["198.18.0.9", "vtep peer show"]),
+        (
+            "fdb del 00:00:00:00:00:00 --vni 100 --dst 198.18.0.9",
+            &["198.18.0.9", "vtep fdb get 00:00:00:00:00:00 --vni 100"],
+        ),
+    ] {
+        refused(&wire.daemon, args, 1, needles);
+        let said = text(&wire.daemon.vtep(args).stderr);
+        for wrong in [" add ", "append"] {
+            assert!(!said.contains(wrong), "{args} says how to make it: {said}");
+        }
+    }
+    let own = format!("port add vtep4789 --vni {GREEN}");
+    refused(&wire.daemon, &own, 1, &["vtep's own slow-path device"]);
+}
+
+#[test]
+fn an_option_without_its_dashes_is_refused_with_the_line_to_type() {
+    need_root!();
+    let wire = wire();
+    for (args, line) in [
+        (
+            "fdb add 02:00:00:00:00:0c vni 100 dst 198.18.0.2",
+            "vtep fdb add 02:00:00:00:00:0c --vni 100 --dst 198.18.0.2",
+        ),
+        (
+            "fdb append 00:00:00:00:00:00 dst 198.18.0.2 --vni 100",
+            "vtep fdb append 00:00:00:00:00:00 --dst 198.18.0.2 --vni 100",
+        ),
+    ] {
+        refused(&wire.daemon, args, 2, &[line]);
+    }
+}
+
+#[test]
+fn a_word_that_is_short_for_several_commands_is_refused_with_their_names() {
+    need_root!();
+    let wire = wire();
+    refused(&wire.daemon, "p show", 2, &["`p`", "port, peer"]);
+    refused(&wire.daemon, "fdb a", 2, &["`a`", "add, append"]);
+    refused(&wire.daemon, "tear", 2, &["teardown in full"]);
+}
+
+#[test]
 fn what_is_there_already_is_not_added_again() {
     need_root!();
     let wire = wire();

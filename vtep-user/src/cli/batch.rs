@@ -1,5 +1,6 @@
 //! `vtep batch`
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -9,6 +10,7 @@ use clap::error::ErrorKind;
 use futures::{Stream, stream};
 use tokio::sync::mpsc;
 
+use super::abbreviation;
 use super::daemon::Daemon;
 use super::failure::{Failure, block_on};
 use super::grammar;
@@ -155,7 +157,10 @@ impl LineParser {
         let typed = self
             .grammar
             .try_get_matches_from_mut(words(text))
-            .map_err(|error| sentence(&error))?;
+            .map_err(|error| {
+                let words: Vec<_> = words(text).map(OsString::from).collect();
+                sentence(&abbreviation::explained(error, &self.grammar, &words))
+            })?;
         match grammar::request(&typed, grammar::line) {
             Ok(request) => Ok(Some(request)),
             Err(Failure::Usage(error)) => Err(sentence(&error)),

@@ -2,14 +2,14 @@
 
 use clap::Command;
 
-use super::{grammar, log};
+use super::{abbreviation, grammar, log};
 use crate::model::command::{
     APPLY, BATCH, COMPLETIONS, DUMP, GLOBALS, MONITOR, RUN, SAVE, TEARDOWN,
 };
 
 /// The whole command line.
 pub(super) fn whole() -> Command {
-    Command::new("vtep")
+    let whole = Command::new("vtep")
         .args(grammar::everywhere(&GLOBALS))
         .version(env!("CARGO_PKG_VERSION"))
         .about("A VXLAN tunnel endpoint whose data path runs in eBPF")
@@ -30,5 +30,6 @@ pub(super) fn whole() -> Command {
                 &COMPLETIONS,
             ]
             .map(grammar::command),
-        )
+        );
+    abbreviation::with_short_forms(whole)
 }

@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
+use super::abbreviation;
 use super::failure::Failure;
 use crate::model::command::{CommandGroup, GROUPS};
 use crate::model::given::{Given, Words};
@@ -16,13 +17,14 @@ use crate::model::{Argument, ArgumentList, Arguments, Rule, RunOption, Takes};
 
 /// What a line of a batch may hold: no line can name another instance.
 pub(super) fn line() -> Command {
-    Command::new("vtep")
+    let line = Command::new("vtep")
         .no_binary_name(true)
         .disable_help_flag(true)
         .disable_help_subcommand(true)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands(groups())
+        .subcommands(groups());
+    abbreviation::with_short_forms(line)
 }
 
 /// The commands of two words.

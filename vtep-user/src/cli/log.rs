@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::failure::Failure;
+use super::{failure::Failure, terminal};
 
 /// The environment variable that holds the filter.
 const VARIABLE: &str = "VTEP_LOG";
@@ -30,7 +30,7 @@ pub(super) fn start() -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal() && terminal::has_colours())
         .with_target(false)
         .init();
     Ok(())

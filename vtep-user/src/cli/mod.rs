@@ -3,6 +3,7 @@
 //! The verbs of the daemon are described in `model::operation`; `grammar` makes a command of each, and hands what was
 //! typed to it. What else there is has a file of its own: `run`, `monitor`, `batch`, `teardown`, `completions`.
 
+mod abbreviation;
 mod apply;
 mod batch;
 mod command_line;
@@ -17,7 +18,9 @@ mod monitor;
 mod output;
 mod run;
 mod status;
+mod table;
 mod teardown;
+mod terminal;
 mod wildcard;
 
 use std::error::Error;
@@ -73,7 +76,10 @@ fn say(error: &(dyn Error + 'static)) {
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
-    command_line::whole().try_get_matches_from(args)
+    let args: Vec<_> = args.into_iter().collect();
+    let mut whole = command_line::whole();
+    let typed = whole.try_get_matches_from_mut(&args);
+    typed.map_err(|error| abbreviation::explained(error, &whole, &args))
 }
 
 fn run(typed: &ArgMatches) -> Result<(), Failure> {

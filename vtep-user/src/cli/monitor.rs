@@ -18,6 +18,12 @@ use crate::model::{EventDetails, EventRow, VniFilter, printable};
 /// Pieces that may wait to be printed. What does not fit waits in the daemon, which says what it had to leave out.
 const PIECES_AHEAD: usize = 16;
 
+/// How wide the names of most events stand.
+const EVENT_WIDTH: usize = 9;
+
+/// How far a line of an event is indented that found no room on the one before.
+const INDENT: usize = 4;
+
 /// Prints what happens until it is interrupted, which is no failure, or the daemon is gone, which is one.
 pub(super) fn run(filter: &VniFilter, daemon: Daemon<'_>, output: Output) -> Result<(), Failure> {
     block_on(async {
@@ -121,7 +127,6 @@ impl<W: Write> Printer<W> {
             for line in lines.split_inclusive(|&byte| byte == b'\n') {
                 let row = serde_json::from_slice(line).map_err(ClientError::Unreadable)?;
                 text += &event_line(&row, self.output);
-                text.push('\n');
             }
             self.out.write_all(text.as_bytes())?;
         }
@@ -144,7 +149,8 @@ fn event_line(row: &EventRow, output: Output) -> String {
         count,
         why,
     } = what;
-    let mut words = vec![printable(time), output.paint("1", &format!("{event:<9}"))];
+    let blanks = EVENT_WIDTH.saturating_sub(event.as_str().len());
+    let mut words = vec![output.state(event) + &" ".repeat(blanks)];
     words.extend(mac.map(|mac| output.paint("33", &mac)));
     words.extend(vni.map(|vni| format!("vni {vni}")));
     words.extend(ip.map(|ip| format!("ip {ip}")));
@@ -157,7 +163,10 @@ fn event_line(row: &EventRow, output: Output) -> String {
     }
     words.extend(count.map(|count| format!("count {count}")));
     words.extend(why.as_ref().map(|why| format!("({})", printable(why))));
-    words.join(" ").trim_end().to_owned()
+    if let Some(last) = words.last_mut() {
+        last.truncate(last.trim_end().len());
+    }
+    output.folded(&printable(time), words.iter().map(String::as_str), INDENT)
 }
 
 #[cfg(test)]
@@ -196,10 +205,13 @@ mod tests {
 
         assert_eq!(
             line(moved),
-            "T moved     02:00:00:00:00:0b vni 100 ip 10.0.0.1 dev tap0 from dst 192.0.2.2"
+            "T moved     02:00:00:00:00:0b vni 100 ip 10.0.0.1 dev tap0 from dst 192.0.2.2\n"
         );
-        assert_eq!(line(lost), "T lost      count 5 (the ring buffer was full)");
-        assert_eq!(line(peer), "T peer_up   dst 2001:db8::2");
+        assert_eq!(
+            line(lost),
+            "T lost      count 5 (the ring buffer was full)\n"
+        );
+        assert_eq!(line(peer), "T peer_up   dst 2001:db8::2\n");
     }
 
     #[test]
@@ -210,7 +222,7 @@ mod tests {
             ..EventDetails::new(EventKind::Limit)
         };
 
-        assert_eq!(line(hostile), "T limit     dev tap\\u{1b}[2J (a\\nb)");
+        assert_eq!(line(hostile), "T limit     dev tap\\u{1b}[2J (a\\nb)\n");
     }
 
     #[tokio::test]

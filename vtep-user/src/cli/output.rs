@@ -3,17 +3,15 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
-
 use super::failure::Failure;
-use super::status;
+use super::{status, table, terminal};
 use crate::api::client::{Client, ClientError};
 use crate::model::endpoint::{Answers, Cells, TableOf};
 use crate::model::request::Request;
 use crate::model::{FdbRow, Query, Status, printable};
 
-/// Narrowest terminal, in columns, that a table is made to fit.
-const WRAP_FROM: u16 = 60;
+/// How far a line of an entry is indented that found no room on the one before.
+const INDENT: usize = 4;
 
 /// The form that rows are printed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +22,8 @@ pub(super) enum Output {
     Terminal {
         /// Whether colour is wanted.
         colour: bool,
+        /// How wide it is, in columns.
+        width: usize,
     },
     /// For other programs.
     Plain,
@@ -35,7 +35,8 @@ impl Output {
             Self::Json
         } else if io::stdout().is_terminal() {
             Self::Terminal {
-                colour: std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()),
+                colour: terminal::has_colours(),
+                width: terminal::width(),
             }
         } else {
             Self::Plain
@@ -45,9 +46,40 @@ impl Output {
     /// The text in the colour of an ANSI code, where colour is wanted.
     pub(super) fn paint(self, code: &str, text: &dyn Display) -> String {
         match self {
-            Self::Terminal { colour: true } => format!("\x1b[{code}m{text}\x1b[0m"),
-            Self::Terminal { colour: false } | Self::Json | Self::Plain => text.to_string(),
+            Self::Terminal { colour: true, .. } => format!("\x1b[{code}m{text}\x1b[0m"),
+            Self::Terminal { colour: false, .. } | Self::Json | Self::Plain => text.to_string(),
         }
+    }
+
+    /// A word for the state of something: green where all is well, red where it is not, yellow in between.
+    pub(super) fn state(self, word: &dyn Display) -> String {
+        match &*word.to_string() {
+            "attached" | "resolved" | "learned" | "port_up" | "peer_up" | "uplink_up" => {
+                self.paint("32", word)
+            }
+            "static" => self.paint("34", word),
+            "absent" | "resolving" | "silent" | "snooped" | "aged" | "moved" | "miss" => {
+                self.paint("33", word)
+            }
+            "unreachable" | "down" | "port_down" | "peer_down" | "uplink_down" | "duplicate"
+            | "limit" | "lost" => self.paint("31", word),
+            _ => word.to_string(),
+        }
+    }
+
+    /// A line of a first word and others. A terminal gets it in lines of its width, the others indented.
+    pub(super) fn folded<'a>(
+        self,
+        first: &'a str,
+        words: impl IntoIterator<Item = &'a str>,
+        indent: usize,
+    ) -> String {
+        let width = match self {
+            Self::Terminal { width, .. } => width,
+            Self::Json | Self::Plain => usize::MAX,
+        };
+        let words = std::iter::once(first).chain(words);
+        terminal::fold(words, width, indent) + "\n"
     }
 
     /// Reads rows and prints them.
@@ -61,7 +93,7 @@ impl Output {
                 // An array of rows, where there is one thing as well.
                 writeln!(out, "[{}]", String::from_utf8_lossy(&answer))?;
             } else {
-                write!(out, "{}", status::text(&status))?;
+                write!(out, "{}", status::text(&status, self))?;
             }
         } else if self == Self::Json {
             client
@@ -70,52 +102,34 @@ impl Output {
             writeln!(out)?;
         } else if matches!(query, Query::Fdb(_) | Query::FdbGet(_)) {
             for row in client.rows::<FdbRow>(query).await? {
-                writeln!(out, "{}", fdb_line(&row, self))?;
+                write!(out, "{}", fdb_line(&row, self))?;
             }
         } else {
-            let one = matches!(query, Query::Vnis(Some(_)));
-            let table = table_of(&query);
-            let cells = table(&client.show(query).await?).map_err(ClientError::Unreadable)?;
+            let one = matches!(
+                query,
+                Query::Vnis(Some(_)) | Query::Ports(Some(_)) | Query::Peers(Some(_))
+            );
+            let read = table_of(&query);
+            let cells = read(&client.show(query).await?).map_err(ClientError::Unreadable)?;
             if one {
-                write!(out, "{}", lines(&cells))?;
+                write!(out, "{}", table::lines(&cells, self))?;
             } else if !cells.rows.is_empty() {
-                write!(out, "{}", self.lay_out(cells))?;
+                write!(out, "{}", self.lay_out(&cells))?;
             }
         }
         Ok(out.flush()?)
     }
 
-    /// Lays rows out under a heading, in columns on a terminal and separated by tabs in a pipe.
-    fn lay_out(self, cells: Cells) -> String {
-        let Cells { heading, rows, .. } = cells;
-        let Self::Terminal { colour } = self else {
-            let heading = heading.join("\t") + "\n";
-            return rows
-                .iter()
-                .fold(heading, |text, row| text + &row.join("\t") + "\n");
-        };
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        // Some terminals say that they are 0 wide; on these and on very narrow ones nothing is wrapped.
-        if table.width().is_some_and(|width| width >= WRAP_FROM) {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
+    /// Lays rows out under a heading: in columns that fit a terminal, and in a pipe whole, separated by tabs.
+    fn lay_out(self, cells: &Cells) -> String {
+        if let Self::Terminal { width, .. } = self {
+            return table::columns(cells, self, width);
         }
-        table.set_header(heading.iter().map(|name| {
-            let cell = Cell::new(name.to_uppercase());
-            if colour {
-                cell.add_attribute(Attribute::Bold)
-            } else {
-                cell
-            }
-        }));
-        table.add_rows(rows);
-        for (column, name) in table.column_iter_mut().zip(heading) {
-            column.set_padding((0, 2));
-            if matches!(name, "packets" | "bytes") {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        table.trim_fmt() + "\n"
+        let heading = cells.heading.join("\t") + "\n";
+        cells
+            .rows
+            .iter()
+            .fold(heading, |text, row| text + &row.join("\t") + "\n")
     }
 }
 
@@ -130,21 +144,9 @@ fn table_of(query: &Query) -> TableOf {
     }
 }
 
-/// Everything about each row, one column a line.
-fn lines(cells: &Cells) -> String {
-    let line = |(name, value): (&str, &String)| format!("{name:<10} {value}\n");
-    let rows = cells.rows.iter().zip(&cells.details);
-    rows.flat_map(|(row, details)| {
-        let columns = cells.heading.iter().copied().zip(row);
-        columns.chain(details.iter().map(|(name, value)| (*name, value)))
-    })
-    .map(line)
-    .collect()
-}
-
 /// An FDB entry as `bridge fdb show` would put it.
 fn fdb_line(row: &FdbRow, output: Output) -> String {
-    let mut words = vec![output.paint("33", &row.mac), format!("vni {}", row.vni)];
+    let mut words = vec![format!("vni {}", row.vni)];
     words.extend(
         row.dst
             .map(|dst| format!("dst {}", output.paint("35", &dst))),
@@ -154,27 +156,38 @@ fn fdb_line(row: &FdbRow, output: Output) -> String {
             .as_ref()
             .map(|dev| format!("dev {}", output.paint("36", &printable(dev)))),
     );
-    words.push(row.state.to_string());
+    words.push(output.state(&row.state));
     words.extend(row.age_s.map(|age| format!("age {age}s")));
     if row.duplicate {
-        words.push(output.paint("31", &"duplicate"));
+        words.push(output.state(&"duplicate"));
     }
     words.extend(row.other_dst.map(|dst| format!("also dst {dst}")));
     let other_dev = row.other_dev.as_ref();
     words.extend(other_dev.map(|dev| format!("also dev {}", printable(dev))));
-    words.join(" ")
+    let mac = output.paint("33", &row.mac);
+    output.folded(&mac, words.iter().map(String::as_str), INDENT)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DropsRow, EntryState, MacAddr, Source, Vni};
+    use crate::model::{DropsRow, EntryState, MacAddr, Source, Vni, VniRow};
+
+    const TERMINAL: Output = Output::Terminal {
+        colour: false,
+        width: 80,
+    };
+
+    const COLOURED: Output = Output::Terminal {
+        colour: true,
+        width: 80,
+    };
 
     #[test]
     fn an_fdb_entry_reads_like_that_of_the_bridge_tool() {
         assert_eq!(
             fdb_line(&entry(), Output::Plain),
-            "02:00:00:00:00:0b vni 100 dst 192.0.2.2 static"
+            "02:00:00:00:00:0b vni 100 dst 192.0.2.2 static\n"
         );
         let local = FdbRow {
             dst: None,
@@ -185,7 +198,7 @@ mod tests {
         };
         assert_eq!(
             fdb_line(&local, Output::Plain),
-            "02:00:00:00:00:0b vni 100 dev tap0 learned age 5s"
+            "02:00:00:00:00:0b vni 100 dev tap0 learned age 5s\n"
         );
         let frozen = FdbRow {
             duplicate: true,
@@ -194,20 +207,20 @@ mod tests {
         };
         assert_eq!(
             fdb_line(&frozen, Output::Plain),
-            "02:00:00:00:00:0b vni 100 dev tap0 learned age 5s duplicate also dst 192.0.2.3"
+            "02:00:00:00:00:0b vni 100 dev tap0 learned age 5s duplicate also dst 192.0.2.3\n"
         );
     }
 
     #[test]
     fn only_a_terminal_gets_colour() {
         assert!(!fdb_line(&entry(), Output::Plain).contains('\x1b'));
-        assert!(!fdb_line(&entry(), Output::Terminal { colour: false }).contains('\x1b'));
-        assert!(fdb_line(&entry(), Output::Terminal { colour: true }).contains('\x1b'));
+        assert!(!fdb_line(&entry(), TERMINAL).contains('\x1b'));
+        assert!(fdb_line(&entry(), COLOURED).contains('\x1b'));
     }
 
     #[test]
     fn a_pipe_gets_a_heading_and_one_line_a_row_with_tabs() {
-        let text = Output::Plain.lay_out(Cells::of(&[drops("truncated"), drops("unknown_vni")]));
+        let text = Output::Plain.lay_out(&Cells::of(&[drops("truncated"), drops("unknown_vni")]));
 
         assert_eq!(
             text,
@@ -219,8 +232,7 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_aligned_columns() {
-        let text = Output::Terminal { colour: false }
-            .lay_out(Cells::of(&[drops("truncated"), drops("x")]));
+        let text = TERMINAL.lay_out(&Cells::of(&[drops("truncated"), drops("x")]));
 
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
@@ -228,6 +240,49 @@ mod tests {
         for line in &lines[1..] {
             assert_eq!(line.find("few bytes"), Some(column), "{text}");
         }
+    }
+
+    #[test]
+    fn an_entry_that_is_wider_than_the_terminal_goes_on_in_the_next_line() {
+        let far = FdbRow {
+            dst: Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
+            other_dst: Some("2001:db8::1".parse().unwrap()),
+            ..entry()
+        };
+
+        assert_eq!(
+            fdb_line(&far, TERMINAL),
+            "02:00:00:00:00:0b vni 100 dst 2001:db8:1111:2222:3333:4444:5555:6666 static\n\
+             \x20   also dst 2001:db8::1\n"
+        );
+        assert_eq!(fdb_line(&far, Output::Plain).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_pipe_gets_every_column_and_how_many_there_are_of_what_is_listed() {
+        let row: VniRow = serde_json::from_str(
+            r#"{"vni":100,"mode":"l2","flood":"her","group":null,"learning":false,"suppress":false,
+                "ageing_s":300,"max_macs":null,"inner_vlan":"drop","ports":["tap0"],
+                "remotes":["192.0.2.2","192.0.2.3"],"ttl":64,"tos":0,"df":"set","srcport":[49152,65535],
+                "reserved":"ignore","over_limit":"flood","sources":"listed","l2cp":"drop","source":"cli"}"#,
+        )
+        .unwrap();
+        let cells = Cells::of(&[row]);
+
+        let text = Output::Plain.lay_out(&cells);
+
+        let column = |name: &str| {
+            let mut lines = text.lines().map(|line| line.split('\t'));
+            let at = lines.next().unwrap().position(|other| other == name);
+            lines.next().unwrap().nth(at.expect(name)).unwrap()
+        };
+        assert_eq!((column("ports"), column("remotes")), ("1", "2"));
+        assert_eq!(column("l2cp"), "drop");
+        let one = table::lines(&cells, Output::Plain);
+        assert!(one.contains(" 192.0.2.2, 192.0.2.3\n"), "{one}");
+        let shown = TERMINAL.lay_out(&cells);
+        assert!(shown.lines().all(|line| line.len() <= 80), "{shown}");
+        assert_eq!(shown.lines().count(), 2, "{shown}");
     }
 
     fn entry() -> FdbRow {

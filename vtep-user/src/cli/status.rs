@@ -1,14 +1,15 @@
 //! `vtep status`, as people read it.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 
-use crate::model::{ConfigStatus, LimitStatus, Status, UplinkStatus, printable};
+use super::output::Output;
+use crate::model::{ConfigStatus, LimitStatus, Status, UplinkState, UplinkStatus, printable};
 
 /// How wide the names stand.
 const NAMES: usize = 20;
 
 /// Everything about the daemon, one thing a line.
-pub(super) fn text(status: &Status) -> String {
+pub(super) fn text(status: &Status, output: Output) -> String {
     let Status {
         instance,
         version,
@@ -18,6 +19,7 @@ pub(super) fn text(status: &Status) -> String {
         config,
         locals,
         uplinks,
+        waits_for,
         vnis: _,
         ports: _,
         peers: _,
@@ -27,7 +29,8 @@ pub(super) fn text(status: &Status) -> String {
     } = status;
     let mut text = String::new();
     let mut line = |name: &str, value: &dyn Display| {
-        writeln!(text, "{name:<NAMES$} {value}").expect("a string takes what is written to it");
+        let (name, value) = (format!("{name:<NAMES$}"), value.to_string());
+        text += &output.folded(&name, value.split(' '), NAMES + 1);
     };
     line("instance", instance);
     line("version", version);
@@ -40,6 +43,9 @@ pub(super) fn text(status: &Status) -> String {
     }
     for local in locals {
         line("local", local);
+    }
+    for what in waits_for {
+        line("waits for", &printable(what));
     }
     line("udp_port", udp_port);
     let device = device.as_deref().unwrap_or("none");
@@ -66,11 +72,21 @@ fn of_config(config: &ConfigStatus) -> String {
 }
 
 fn of_uplink(uplink: &UplinkStatus) -> String {
-    let UplinkStatus { dev, hook, why } = uplink;
+    let UplinkStatus {
+        dev,
+        state,
+        hook,
+        why,
+    } = uplink;
     let dev = printable(dev);
+    let how = match state {
+        UplinkState::Up => hook.clone(),
+        UplinkState::Down => format!("down, {hook}"),
+        UplinkState::Absent => "absent".to_owned(),
+    };
     match why {
-        Some(why) => format!("{dev}: {hook}, because {why}"),
-        None => format!("{dev}: {hook}"),
+        Some(why) => format!("{dev}: {how}, because {why}"),
+        None => format!("{dev}: {how}"),
     }
 }
 
@@ -102,15 +118,24 @@ mod tests {
             uplinks: vec![
                 UplinkStatus {
                     dev: "eth0".into(),
+                    state: UplinkState::Up,
                     hook: "xdp native".into(),
                     why: None,
                 },
                 UplinkStatus {
                     dev: "eth1".into(),
+                    state: UplinkState::Down,
                     hook: "tc".into(),
                     why: Some("it was requested".into()),
                 },
+                UplinkStatus {
+                    dev: "eth2".into(),
+                    state: UplinkState::Absent,
+                    hook: "none".into(),
+                    why: None,
+                },
             ],
+            waits_for: vec!["uplink eth2, which does not exist".into()],
             vnis: 1,
             ports: 2,
             peers: 3,
@@ -131,15 +156,17 @@ mod tests {
         };
 
         assert_eq!(
-            text(&status),
+            text(&status, Output::Plain),
             "instance             blue\n\
              version              0.1.0\n\
              pid                  7\n\
              config               /etc/vtep/blue.conf, in step\n\
              uplink               eth0: xdp native\n\
-             uplink               eth1: tc, because it was requested\n\
+             uplink               eth1: down, tc, because it was requested\n\
+             uplink               eth2: absent\n\
              local                192.0.2.1\n\
              local                2001:db8::1\n\
+             waits for            uplink eth2, which does not exist\n\
              udp_port             4789\n\
              slow-path device     vtep4789\n\
              vnis                 1 of 16384\n\

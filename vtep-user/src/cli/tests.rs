@@ -436,6 +436,7 @@ fn run_takes_every_option() {
         uplink_hook: UplinkHook::Auto,
         xdp_mode: XdpMode::Auto,
         metrics: None,
+        wait: false,
         teardown: false,
         fdb_max: None,
         duplicates: Duplicates {
@@ -452,6 +453,7 @@ fn run_takes_every_option() {
         uplink_hook: UplinkHook::Tc,
         xdp_mode: XdpMode::Generic,
         metrics: Some("[::1]:9100".parse().unwrap()),
+        wait: true,
         teardown: true,
         fdb_max: Some(65536),
         duplicates: Duplicates {
@@ -465,7 +467,7 @@ fn run_takes_every_option() {
     assert_eq!(
         options(
             "run --iface eth0 --iface eth1 --local 192.0.2.1 --local 2001:db8::1 --udp-port 8472 --instance blue \
-             --config /etc/vtep.toml --uplink-hook tc --xdp-mode generic --metrics [::1]:9100 --teardown \
+             --config /etc/vtep.toml --uplink-hook tc --xdp-mode generic --metrics [::1]:9100 --wait --teardown \
              --fdb-max 65536 --dup-moves 0 --dup-window 1 --dup-freeze 0"
         ),
         ("blue".into(), most)

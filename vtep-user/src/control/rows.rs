@@ -81,7 +81,7 @@ impl State {
     pub fn vni_rows(&self, vni: Option<Vni>) -> Result<Vec<VniRow>, Refusal> {
         let row = |number: SegmentId| vni_row(self, number);
         Ok(match vni {
-            Some(vni) => vec![row(find::segment(&self.segments, vni)?)],
+            Some(vni) => vec![row(find::known_segment(&self.segments, vni)?)],
             None => self.segments.numbers().map(row).collect(),
         })
     }
@@ -89,7 +89,7 @@ impl State {
     /// The ports of one interface, or all, by name and VLAN.
     pub fn port_rows(&self, dev: Option<&str>) -> Result<Vec<PortRow>, Refusal> {
         let mut devices: Vec<_> = match dev {
-            Some(dev) => vec![find::device(&self.ports, dev)?],
+            Some(dev) => vec![find::known_device(&self.ports, dev)?],
             None => self.ports.devices().collect(),
         };
         devices.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
@@ -113,7 +113,7 @@ impl State {
         } = filter;
         let numbers = numbers(&self.segments, *vni)?;
         if let Some(dev) = dev {
-            find::device(&self.ports, dev)?;
+            find::known_device(&self.ports, dev)?;
         }
         let mut rows = Vec::new();
         for number in numbers {
@@ -146,7 +146,7 @@ impl State {
         vni: Vni,
         clock: &dyn Stamps,
     ) -> Result<Vec<FdbRow>, Refusal> {
-        let number = find::segment(&self.segments, vni)?;
+        let number = find::known_segment(&self.segments, vni)?;
         let rows = match self.fdb.get(number, mac) {
             Some(entry) if !entry.is_list() => {
                 vec![entry_row(self, number, mac, entry, clock)]
@@ -169,7 +169,7 @@ impl State {
     /// One peer, or all by address.
     pub fn peer_rows(&self, ip: Option<IpAddr>) -> Result<Vec<PeerRow>, Refusal> {
         if let Some(ip) = ip.filter(|&ip| self.peers.vtep(ip).is_none()) {
-            return Err(refuse::no_peer(ip));
+            return Err(refuse::no_such_peer(ip));
         }
         let mut rows: Vec<_> = self
             .peers
@@ -303,7 +303,7 @@ fn entry_row(
 /// Numbers of the segments of one VNI, or of all, by VNI.
 pub(crate) fn numbers(segments: &Segments, vni: Option<Vni>) -> Result<Vec<SegmentId>, Refusal> {
     Ok(match vni {
-        Some(vni) => vec![find::segment(segments, vni)?],
+        Some(vni) => vec![find::known_segment(segments, vni)?],
         None => segments.numbers().collect(),
     })
 }

@@ -144,6 +144,12 @@ impl State {
         self.locals.all()
     }
 
+    /// Our VTEP addresses that this host does not have.
+    pub fn missing_locals(&self) -> impl Iterator<Item = IpAddr> {
+        let locals = self.locals.all().iter().copied();
+        locals.filter(|&ip| !self.locals.is_here(ip))
+    }
+
     /// The address that packets to `peer` come from: the first local one of its family.
     #[must_use]
     pub fn local_for(&self, peer: IpAddr) -> Option<IpAddr> {

@@ -39,12 +39,14 @@ pub(super) struct Attacher {
 }
 
 impl Attacher {
-    pub(super) fn start(programs: PortPrograms) -> Result<Self, DaemonError> {
+    /// `owner` is what the alias of the instance's own slow-path device says.
+    pub(super) fn start(programs: PortPrograms, owner: String) -> Result<Self, DaemonError> {
         let (orders, ordered) = mpsc::unbounded_channel();
         beside::spawn("vtep-ports", move || async move {
             let hands = Hands {
                 netlink: Netlink::open()?,
                 programs,
+                owner,
             };
             run(hands, ordered).await;
             Ok(())
@@ -97,6 +99,7 @@ fn ended() -> Refusal {
 struct Hands {
     netlink: Netlink,
     programs: PortPrograms,
+    owner: String,
 }
 
 /// Carries out orders until nobody gives any more.
@@ -131,11 +134,12 @@ impl Hands {
             Some(link) if !link.ethernet => Err(Refusal::invalid(format!(
                 "interface {dev} carries no Ethernet frames; name one that does, or make a tap with: ip tuntap add dev NAME mode tap"
             ))),
+            // Our own is refused by the state, which knows it.
             Some(link)
                 if link
                     .alias
                     .as_deref()
-                    .is_some_and(|alias| alias.starts_with(OWNER)) =>
+                    .is_some_and(|alias| alias.starts_with(OWNER) && alias != self.owner) =>
             {
                 Err(Refusal::invalid(format!(
                     "interface {dev} is the slow-path device of another vtep instance and cannot be a port; name the interface of a VM"
@@ -146,6 +150,17 @@ impl Hands {
                 Ok(Some((link, facts)))
             }
             None => Ok(None),
+        }
+    }
+
+    /// Refuses an interface that is a port of another instance: each would take frames from the other.
+    fn check_free(&self, wanted: &Attachment) -> Result<(), Refusal> {
+        let Attachment { ifindex, name, .. } = wanted;
+        match self.programs.other_instance(*ifindex) {
+            Some(other) => Err(Refusal::conflict(format!(
+                "{name} is a port of instance {other}, and an interface is a port of one; remove it there first with: vtep port del {name} --instance {other}"
+            ))),
+            None => Ok(()),
         }
     }
 
@@ -168,6 +183,7 @@ impl Hands {
         queue: &mut AttachQueue,
     ) -> Result<(), Refusal> {
         for wanted in attach {
+            self.check_free(wanted)?;
             let xdp = wanted.hook == PortHook::Xdp;
             if xdp {
                 self.check_tags(wanted.ifindex).await?;

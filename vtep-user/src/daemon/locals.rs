@@ -8,7 +8,8 @@ use crate::{
     netlink::{Link, Netlink},
 };
 
-/// The addresses to send from: those named, else one of each family from the uplinks.
+/// The addresses to send from: those named, else one of each family from the uplinks. Where they are waited for, those named may be
+/// missing, and there may be none.
 pub(super) async fn find(
     netlink: &Netlink,
     options: &Options,
@@ -26,6 +27,9 @@ pub(super) async fn find(
         }
     }
     if !options.run.locals.is_empty() {
+        if options.waits() {
+            return Ok(options.run.locals.clone());
+        }
         let ours = netlink.all_local_addresses().await?;
         return match options.run.locals.iter().find(|ip| !ours.contains(ip)) {
             Some(&ip) => Err(DaemonError::NotLocal { ip, dev: dev() }),
@@ -33,7 +37,7 @@ pub(super) async fn find(
         };
     }
     let chosen = choose(netlink, uplinks).await?;
-    if chosen.is_empty() {
+    if chosen.is_empty() && !options.waits() {
         Err(DaemonError::NoAddress { dev: dev() })
     } else {
         Ok(chosen)

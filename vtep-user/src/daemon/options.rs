@@ -22,6 +22,11 @@ impl Options {
         self.instance.as_str()
     }
 
+    /// Whether interfaces and addresses that are not there are waited for.
+    pub(super) fn waits(&self) -> bool {
+        self.run.wait || self.config.is_some()
+    }
+
     /// The UDP port that VXLAN packets are sent to.
     pub(super) fn udp_port(&self) -> u16 {
         self.run.udp_port.get()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::util::KernelVersion;
-use vtep_common::abi::{config::Config, id::Ifindex, map::DEFAULT_FDB_ENTRIES};
+use vtep_common::abi::{id::Ifindex, map::DEFAULT_FDB_ENTRIES};
 
 use super::{
     core::{Core, CoreParts},
@@ -21,7 +21,7 @@ use crate::{
     control::{Adopted, Attachment, Ground, Limits, ReservedFor, State, Wanted, Write},
     datapath::{self, Datapath, Transaction},
     model::{PortHook, UplinkHook, UplinkStatus, XdpMode},
-    netlink::{Link, LinkKind, Netlink, NetlinkMonitor},
+    netlink::{Link, Netlink, NetlinkMonitor},
 };
 
 /// Oldest kernel: it has all helpers, and the source address in tunnel keys (6.0).
@@ -60,14 +60,15 @@ pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
     let netlink = Netlink::open()?;
     // Before anything is read: what changes from here on is reported.
     let monitor = NetlinkMonitor::open()?;
-    let uplinks = uplinks::find(&netlink, &options.run.ifaces).await?;
+    let named = uplinks::find(&netlink, &options.run.ifaces, options.waits()).await?;
+    let uplinks: Vec<Link> = named.iter().filter_map(|(_, link)| link.clone()).collect();
     let locals = locals::find(&netlink, options, &uplinks).await?;
     datapath::check_bpffs()?;
     // A bad file changes nothing.
-    let wanted = read_wanted(options, &uplinks, &locals)?;
+    let wanted = read_wanted(options, &locals)?;
 
     let tunnel = slow_path::create(&netlink, options.instance(), options.udp_port()).await?;
-    let made = prepare(options, &netlink, &uplinks, &tunnel.link, locals).await;
+    let made = prepare(options, &netlink, named, &tunnel.link, locals).await;
     match made {
         Ok(mut core) => {
             core.look_around().await?;
@@ -90,16 +91,12 @@ pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
 }
 
 /// What the configuration file asks for, if there is one.
-fn read_wanted(
-    options: &Options,
-    uplinks: &[Link],
-    locals: &[IpAddr],
-) -> Result<Option<Wanted>, DaemonError> {
+fn read_wanted(options: &Options, locals: &[IpAddr]) -> Result<Option<Wanted>, DaemonError> {
     let Some(config) = &options.config else {
         return Ok(None);
     };
-    let uplinks = uplinks.iter();
-    let uplinks = uplinks.map(|link| (link.name.clone(), ReservedFor::Uplink));
+    let uplinks = options.run.ifaces.iter();
+    let uplinks = uplinks.map(|name| (name.clone(), ReservedFor::Uplink));
     let tunnel = slow_path::device_name(options.udp_port());
     let ground = Ground {
         limits: limits(options, options.run.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES)),
@@ -124,15 +121,16 @@ fn limits(options: &Options, fdb: u32) -> Limits {
 async fn prepare(
     options: &Options,
     netlink: &Netlink,
-    uplinks: &[Link],
+    named: Vec<uplinks::Named>,
     device: &Link,
     locals: Vec<IpAddr>,
 ) -> Result<Core, DaemonError> {
     let dir = datapath::instance_dir(options.instance());
     let mut datapath = Datapath::open(&dir, options.run.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
     let mut transaction = Transaction::default();
+    let uplinks: Vec<Link> = named.iter().filter_map(|(_, link)| link.clone()).collect();
     let wanted = OpenedFor {
-        uplinks,
+        uplinks: &uplinks,
         device,
         locals,
     };
@@ -146,7 +144,7 @@ async fn prepare(
                 datapath,
                 state,
                 blind,
-                uplinks: Uplinks::new(uplinks.to_vec(), statuses),
+                uplinks: Uplinks::new(named, statuses),
                 slow_path: SlowPath::new(netlink.clone(), instance, udp_port, device.index),
             })
         }
@@ -156,8 +154,8 @@ async fn prepare(
             } else {
                 drop(datapath);
                 let devices = uplinks.iter().chain([device]);
-                let names: Vec<String> = devices.map(|link| link.name.clone()).collect();
-                datapath::detach_all_without_links(&dir, &names)?;
+                let devices: Vec<String> = devices.map(|link| link.name.clone()).collect();
+                datapath::detach_all_without_links(&dir, &devices)?;
                 datapath::remove_pins(&dir)?;
             }
             Err(error)
@@ -213,15 +211,7 @@ async fn take_over(
         (State::new(limits, locals, options.udp_port()), Vec::new())
     };
 
-    let partial = uplinks.iter().any(|link| link.kind == LinkKind::Veth);
-    let mut flags = if partial {
-        Config::PARTIAL_CHECKSUMS
-    } else {
-        0
-    };
-    if partial && options.run.xdp_mode == XdpMode::Generic {
-        flags |= Config::XDP_LEAVES_ALL;
-    }
+    let flags = uplinks::flags(options, uplinks);
     let fill = |datapath: &mut Datapath| {
         datapath.write(&writes)?;
         datapath.write(&state.start(device.index, flags))
@@ -346,6 +336,12 @@ async fn adopt(
         links.insert(link.index, facts::of_port(netlink, &link)?);
     }
     let mut dump = datapath.dump()?;
+    // Until there is an address, the last daemon's will do.
+    let locals = if locals.is_empty() {
+        dump.locals.iter().copied().map(IpAddr::from).collect()
+    } else {
+        locals
+    };
     if let Some(handle) = datapath.filter_handle() {
         for ifindex in datapath.attached("tc_port")? {
             if links.contains_key(&ifindex) {

@@ -2,33 +2,59 @@
 
 use std::collections::HashSet;
 
-use vtep_common::abi::id::Ifindex;
+use vtep_common::abi::{config::Config, id::Ifindex};
 
 use super::{error::DaemonError, options::Options, tags};
 use crate::{
     datapath::{Datapath, Transaction, XdpOutcome},
-    model::{UplinkHook, UplinkStatus, XdpMode},
-    netlink::{Link, LinkKind, Netlink, XdpFeatures},
+    model::{EventDetails, EventKind, UplinkHook, UplinkState, UplinkStatus, XdpMode},
+    netlink::{self, Link, LinkKind, Netlink, XdpFeatures},
 };
 
-/// The interfaces of these names, each up and Ethernet.
-pub(super) async fn find(netlink: &Netlink, names: &[String]) -> Result<Vec<Link>, DaemonError> {
+/// An uplink that was named, and the interface if it is there.
+pub(super) type Named = (String, Option<Link>);
+
+/// The interfaces of these names, each Ethernet, and up. Where they are waited for, some may be missing or down.
+pub(super) async fn find(
+    netlink: &Netlink,
+    names: &[String],
+    wait: bool,
+) -> Result<Vec<Named>, DaemonError> {
     let mut seen = HashSet::new();
     let mut links = Vec::new();
     for name in names {
-        let link = netlink.link_by_name(name).await?;
-        if !seen.insert(link.index) {
+        let link = match netlink.link_by_name(name).await {
+            Err(netlink::Error::NoSuchLink(_)) if wait => None,
+            found => Some(found?),
+        };
+        let twice = links.iter().any(|(known, _)| known == name);
+        if twice || link.as_ref().is_some_and(|link| !seen.insert(link.index)) {
             return Err(DaemonError::TwiceNamed(name.clone()));
         }
-        if !link.ethernet {
-            return Err(DaemonError::NotEthernet(name.clone()));
+        if let Some(link) = &link {
+            if !link.ethernet {
+                return Err(DaemonError::NotEthernet(name.clone()));
+            }
+            if !link.up && !wait {
+                return Err(DaemonError::LinkDown(name.clone()));
+            }
         }
-        if !link.up {
-            return Err(DaemonError::LinkDown(name.clone()));
-        }
-        links.push(link);
+        links.push((name.clone(), link));
     }
     Ok(links)
+}
+
+/// What holds for packets of these uplinks.
+pub(super) fn flags<'a>(options: &Options, links: impl IntoIterator<Item = &'a Link>) -> u16 {
+    let mut links = links.into_iter();
+    if !links.any(|link| link.kind == LinkKind::Veth) {
+        return 0;
+    }
+    if options.run.xdp_mode == XdpMode::Generic {
+        Config::PARTIAL_CHECKSUMS | Config::XDP_LEAVES_ALL
+    } else {
+        Config::PARTIAL_CHECKSUMS
+    }
 }
 
 /// The mode of XDP at an uplink, or why it has TC alone.
@@ -99,27 +125,95 @@ const TC: &str = "tc";
 fn status_of(link: &Link, hook: &str, why: Option<String>) -> UplinkStatus {
     UplinkStatus {
         dev: link.name.clone(),
+        state: state_of(link),
         hook: hook.to_owned(),
         why,
     }
 }
 
-/// The uplinks as they are now.
-pub(super) struct Uplinks {
-    /// Each, and how packets are taken from it.
-    uplinks: Vec<(Link, UplinkStatus)>,
+fn state_of(link: &Link) -> UplinkState {
+    if link.up {
+        UplinkState::Up
+    } else {
+        UplinkState::Down
+    }
 }
 
-impl Uplinks {
-    pub(super) fn new(links: Vec<Link>, statuses: Vec<UplinkStatus>) -> Self {
+/// What is said of an uplink that does not exist.
+fn absent(name: &str) -> UplinkStatus {
+    UplinkStatus {
+        dev: name.to_owned(),
+        state: UplinkState::Absent,
+        hook: "none".to_owned(),
+        why: None,
+    }
+}
+
+/// An uplink.
+struct Uplink {
+    /// The interface, if it is there.
+    link: Option<Link>,
+    /// How packets are taken from it.
+    status: UplinkStatus,
+}
+
+impl Uplink {
+    fn is_at(&self, ifindex: Ifindex) -> bool {
+        self.link.as_ref().is_some_and(|link| link.index == ifindex)
+    }
+}
+
+/// What a change of an interface meant for the uplinks.
+#[derive(Debug, Default)]
+pub(super) struct UplinkChange {
+    /// Another interface is attached now.
+    pub(super) attached: bool,
+    /// What those who watch are told.
+    pub(super) event: Option<EventDetails>,
+}
+
+impl UplinkChange {
+    /// What follows of the states before and after.
+    fn of(status: &UplinkStatus, was: UplinkState) -> Self {
+        let event = match (was, status.state) {
+            (was, now) if was == now => None,
+            (_, UplinkState::Up) => Some((EventKind::UplinkUp, None)),
+            (UplinkState::Up, UplinkState::Down) => Some((EventKind::UplinkDown, Some("down"))),
+            (_, UplinkState::Absent) => Some((EventKind::UplinkDown, Some("gone"))),
+            (UplinkState::Down | UplinkState::Absent, UplinkState::Down) => None,
+        };
+        if let Some((kind, why)) = event {
+            tracing::info!(why, "{}: {}", kind.as_str(), status.dev);
+        }
         Self {
-            uplinks: links.into_iter().zip(statuses).collect(),
+            attached: false,
+            event: event.map(|(kind, why)| EventDetails {
+                dev: Some(status.dev.clone()),
+                why: why.map(str::to_owned),
+                ..EventDetails::new(kind)
+            }),
         }
     }
+}
 
-    /// Each of them, in the order in which they were named.
+/// The uplinks as they are now.
+pub(super) struct Uplinks(Vec<Uplink>);
+
+impl Uplinks {
+    /// Those that were named; each that is there has a status, in this order.
+    pub(super) fn new(named: Vec<Named>, statuses: Vec<UplinkStatus>) -> Self {
+        let mut statuses = statuses.into_iter();
+        let uplinks = named.into_iter().map(|(name, link)| {
+            let status = link.as_ref().and_then(|_| statuses.next());
+            let status = status.unwrap_or_else(|| absent(&name));
+            Uplink { link, status }
+        });
+        Self(uplinks.collect())
+    }
+
+    /// Each of them that is there, in the order in which they were named.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Link> {
-        self.uplinks.iter().map(|(link, _)| link)
+        self.0.iter().filter_map(|uplink| uplink.link.as_ref())
     }
 
     /// Their names, for the log.
@@ -130,34 +224,70 @@ impl Uplinks {
 
     /// How packets are taken from each.
     pub(super) fn statuses(&self) -> Vec<UplinkStatus> {
-        self.uplinks
+        self.0.iter().map(|uplink| uplink.status.clone()).collect()
+    }
+
+    /// What is waited for, a clause each.
+    pub(super) fn waits_for(&self) -> impl Iterator<Item = String> {
+        self.0
             .iter()
-            .map(|(_, status)| status.clone())
-            .collect()
+            .filter_map(|uplink| match uplink.status.state {
+                UplinkState::Up => None,
+                UplinkState::Down => Some(format!("uplink {}, which is down", uplink.status.dev)),
+                UplinkState::Absent => Some(format!(
+                    "uplink {}, which does not exist",
+                    uplink.status.dev
+                )),
+            })
     }
 
     /// True if the interface of that number is one of them.
     pub(super) fn has(&self, ifindex: Ifindex) -> bool {
-        self.iter().any(|link| link.index == ifindex)
+        self.0.iter().any(|uplink| uplink.is_at(ifindex))
     }
 
-    /// Takes on what changed about an interface, if it is one of them. One that was deleted and made again is attached anew; then the
-    /// answer is true. XDP goes while it does not see VLAN tags, and comes back.
+    /// Takes on that an interface is gone, if it was one of them.
+    pub(super) fn gone(
+        &mut self,
+        ifindex: Ifindex,
+        datapath: &mut Datapath,
+    ) -> Result<UplinkChange, DaemonError> {
+        let mut uplinks = self.0.iter_mut();
+        let Some(uplink) = uplinks.find(|uplink| uplink.is_at(ifindex)) else {
+            return Ok(UplinkChange::default());
+        };
+        uplink.link = None;
+        let was = uplink.status.state;
+        uplink.status = absent(&uplink.status.dev);
+        datapath.detach_uplink(ifindex)?;
+        Ok(UplinkChange::of(&uplink.status, was))
+    }
+
+    /// Takes on what changed about an interface, if it is one of them. One that was waited for, or was deleted and made again, is attached.
+    /// XDP goes while it does not see VLAN tags, and comes back.
     pub(super) fn changed(
         &mut self,
         link: &Link,
         options: &Options,
         netlink: &Netlink,
         datapath: &mut Datapath,
-    ) -> Result<bool, DaemonError> {
-        let mut known = self.uplinks.iter_mut();
-        let Some((known, status)) =
-            known.find(|(known, _)| known.index == link.index || known.name == link.name)
-        else {
-            return Ok(false);
+    ) -> Result<UplinkChange, DaemonError> {
+        let uplinks = &self.0;
+        let at = uplinks.iter().position(|uplink| uplink.is_at(link.index));
+        let by_name = || {
+            let named = |uplink: &Uplink| uplink.status.dev == link.name;
+            uplinks.iter().position(named)
         };
-        let old = std::mem::replace(known, link.clone());
-        if old.index == link.index {
+        let Some(Uplink {
+            link: known,
+            status,
+        }) = at.or_else(by_name).map(|at| &mut self.0[at])
+        else {
+            return Ok(UplinkChange::default());
+        };
+        let was = status.state;
+        let old = known.replace(link.clone());
+        if at.is_some() {
             let hook = choose_hook(options, netlink, link)?;
             match (&hook, status.hook == TC) {
                 (Err(why), false) => {
@@ -170,16 +300,26 @@ impl Uplinks {
                 }
                 (Err(_), true) | (Ok(_), false) => {}
             }
-            return Ok(false);
+            (status.state, status.dev) = (state_of(link), link.name.clone());
+            return Ok(UplinkChange::of(status, was));
         }
-        tracing::warn!(
-            "uplink {} was deleted and made again; attaching to it",
-            link.name
-        );
-        datapath.detach_uplink(old.index)?;
+        if !link.ethernet {
+            *known = None;
+            return Err(DaemonError::NotEthernet(link.name.clone()));
+        }
+        if let Some(old) = old {
+            tracing::warn!(
+                "uplink {} was deleted and made again; attaching to it",
+                link.name
+            );
+            datapath.detach_uplink(old.index)?;
+        }
         let hook = choose_hook(options, netlink, link)?;
         // Nothing is rolled back: TC alone is better than nothing.
         *status = attach(link, &hook, datapath, &mut Transaction::default())?;
-        Ok(true)
+        Ok(UplinkChange {
+            attached: true,
+            ..UplinkChange::of(status, was)
+        })
     }
 }

@@ -1,12 +1,20 @@
 //! The programs of ports, opened by their pins: for the thread that attaches them while the core goes on.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use aya::programs::{SchedClassifier, Xdp};
 use aya_obj::programs::XdpAttachType;
 use vtep_common::abi::id::Ifindex;
 
-use super::{attached, error::DatapathError, pins};
+use super::{
+    attached,
+    error::DatapathError,
+    link::{self, Place},
+    pins,
+};
 use crate::model::XdpMode;
 
 /// The program at TC, and the one that may stand in front of it.
@@ -30,6 +38,20 @@ impl PortPrograms {
                 .map_err(|source| DatapathError::program("open", XDP, source))?,
             dir: dir.to_owned(),
         })
+    }
+
+    /// The other instance that takes the frames of an interface, if there is one. Before tcx nobody can say.
+    #[must_use]
+    pub fn other_instance(&self, ifindex: Ifindex) -> Option<String> {
+        let instances = fs::read_dir(self.dir.parent()?).ok()?;
+        let mut others = instances
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|dir| *dir != self.dir);
+        let other = others.find(|dir| {
+            let place = link::place(&attached::link_path(dir, TC, ifindex));
+            matches!(place, Ok(Place::Here(at)) if at == ifindex)
+        })?;
+        Some(other.file_name()?.to_string_lossy().into_owned())
     }
 
     /// Attaches TC, and XDP in front of it if `xdp`, to a port; or updates the links that are there.

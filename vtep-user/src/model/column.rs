@@ -6,15 +6,17 @@ use std::fmt::Display;
 pub struct Column<R> {
     /// Its heading, which is the key of the same in JSON.
     pub name: &'static str,
-    /// What a row has in it.
+    /// What a row has in it; of a list, how many things.
     pub cell: fn(&R) -> String,
+    /// What a row has in it where it is the only one; of a list, all things.
+    pub whole: fn(&R) -> String,
 }
 
 /// A row that can stand in a table.
 pub trait Row: Sized + 'static {
     /// The columns of a table, in their order.
     const COLUMNS: &'static [Column<Self>];
-    /// What is shown besides where it is the only row.
+    /// What is shown besides where it is the only row, or in a pipe.
     const DETAILS: &'static [Column<Self>] = &[];
 }
 
@@ -27,7 +29,11 @@ macro_rules! column {
         column!(@ $field, |row| $crate::model::column::optional(row.$field.as_ref()))
     };
     ($field:ident, list) => {
-        column!(@ $field, |row| $crate::model::column::list(&row.$field))
+        $crate::model::column::Column {
+            name: stringify!($field),
+            cell: |row| row.$field.len().to_string(),
+            whole: |row| $crate::model::column::list(&row.$field),
+        }
     };
     ($field:ident, on_off) => {
         column!(@ $field, |row| $crate::model::column::on_off(row.$field))
@@ -45,6 +51,7 @@ macro_rules! column {
         $crate::model::column::Column {
             name: stringify!($field),
             cell: $cell,
+            whole: $cell,
         }
     };
 }
@@ -58,7 +65,7 @@ pub(super) fn list(values: &[impl Display]) -> String {
     if values.is_empty() {
         return "-".into();
     }
-    values.iter().map(printable).collect::<Vec<_>>().join(",")
+    values.iter().map(printable).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn on_off(on: bool) -> String {

@@ -119,26 +119,25 @@ pub type TableOf = fn(&[u8]) -> Result<Cells, serde_json::Error>;
 pub struct Cells {
     /// The headings.
     pub heading: Vec<&'static str>,
-    /// The rows.
+    /// How many of the columns, from the first, stand in a table. The others are details.
+    pub columns: usize,
+    /// The rows, a cell for each heading, with numbers for lists.
     pub rows: Vec<Vec<String>>,
-    /// What there is to say of each row besides.
-    pub details: Vec<Vec<(&'static str, String)>>,
+    /// The same with the lists in full.
+    pub whole: Vec<Vec<String>>,
 }
 
 impl Cells {
     /// Prints rows.
     pub fn of<R: Row>(rows: &[R]) -> Self {
-        let cells = |row: &R| R::COLUMNS.iter().map(|column| (column.cell)(row)).collect();
-        let details = |row: &R| {
-            let details = R::DETAILS.iter();
-            details
-                .map(|column| (column.name, (column.cell)(row)))
-                .collect()
-        };
+        let all = || R::COLUMNS.iter().chain(R::DETAILS);
+        let cells = |row: &R| all().map(|column| (column.cell)(row)).collect();
+        let whole = |row: &R| all().map(|column| (column.whole)(row)).collect();
         Self {
-            heading: R::COLUMNS.iter().map(|column| column.name).collect(),
+            heading: all().map(|column| column.name).collect(),
+            columns: R::COLUMNS.len(),
             rows: rows.iter().map(cells).collect(),
-            details: rows.iter().map(details).collect(),
+            whole: rows.iter().map(whole).collect(),
         }
     }
 }

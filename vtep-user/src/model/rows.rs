@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Vni;
 use super::column::{Column, Row, column};
+use super::{UplinkState, Vni};
 
 /// A counter. Fields that it is not split by are `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -63,6 +63,8 @@ pub struct Status {
     pub locals: Vec<IpAddr>,
     /// The interfaces towards the underlay.
     pub uplinks: Vec<UplinkStatus>,
+    /// What the daemon waits for, a clause each.
+    pub waits_for: Vec<String>,
     /// Number of VNIs.
     pub vnis: u64,
     /// Number of ports.
@@ -105,7 +107,9 @@ pub struct LimitStatus {
 pub struct UplinkStatus {
     /// The interface.
     pub dev: String,
-    /// The hook that takes its packets first: `xdp native`, `xdp generic` or `tc`.
+    /// Whether it can be used.
+    pub state: UplinkState,
+    /// The hook that takes its packets first: `xdp native`, `xdp generic` or `tc`; `none` as long as it does not exist.
     pub hook: String,
     /// Why it is not `xdp native`.
     pub why: Option<String>,

@@ -263,6 +263,10 @@ words! {
         PortUp = "port_up",
         /// The interface of a port went; the port waits for it.
         PortDown = "port_down",
+        /// An uplink is there and switched on.
+        UplinkUp = "uplink_up",
+        /// An uplink is gone or switched off.
+        UplinkDown = "uplink_down",
         /// Events did not fit the ring buffer, `count` of them; or this reader was too slow for `count` rows.
         Lost = "lost",
     }
@@ -274,6 +278,18 @@ words! {
         /// It is there, and its frames are taken.
         Attached = "attached",
         /// It is not; the port waits for it.
+        Absent = "absent",
+    }
+}
+
+words! {
+    /// Whether an uplink can be used.
+    UplinkState {
+        /// It is there and switched on.
+        Up = "up",
+        /// It is switched off.
+        Down = "down",
+        /// It does not exist.
         Absent = "absent",
     }
 }

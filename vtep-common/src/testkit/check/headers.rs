@@ -1,5 +1,7 @@
 //! What must hold for the outer headers of a frame.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use crate::{
     abi::{
         addr::{MacAddr, Vni, VtepAddr},
@@ -43,12 +45,14 @@ pub(super) fn is_addressed_to_us(frame: &[u8], tables: &HostTables) -> bool {
         |udp: usize| at(udp, 8).get(2..4) == Some(&tables.config.udp_port.to_be_bytes()[..]);
     let local = |bytes: &[u8]| match bytes.len() {
         4 => <[u8; 4]>::try_from(bytes).is_ok_and(|raw| {
-            let addr: std::net::IpAddr = raw.into();
+            let addr: IpAddr = raw.into();
             tables.locals.contains(&VtepAddr::from(addr))
         }),
+        // An IPv4 address in an IPv6 header is nobody's.
         16 => <[u8; 16]>::try_from(bytes).is_ok_and(|raw| {
-            let addr: std::net::IpAddr = raw.into();
-            tables.locals.contains(&VtepAddr::from(addr))
+            let addr = Ipv6Addr::from(raw);
+            let mapped = addr.to_ipv4_mapped().is_some();
+            !mapped && tables.locals.contains(&VtepAddr::from(IpAddr::V6(addr)))
         }),
         _ => false,
     };

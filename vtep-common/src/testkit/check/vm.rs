@@ -60,7 +60,7 @@ pub(super) fn from_port(
         assert_eq!(port.ifindex, meta.ifindex);
         assert_eq!(port.segment, decision.segment);
     }
-    told(frame, meta, decision, tables);
+    told(frame, decision, tables);
     let original = frame;
     let written = destined(frame, decision.destination);
     let frame = written.as_slice();

@@ -91,7 +91,7 @@ pub(crate) fn replace(state: &mut State, spec: &FdbSpec) -> Result<Effect, Refus
 }
 
 pub(crate) fn del(state: &mut State, del: &FdbDel) -> Result<Effect, Refusal> {
-    let number = find::segment(&state.segments, del.vni)?;
+    let number = find::known_segment(&state.segments, del.vni)?;
     let mac = del.mac;
     let mut out = Effect::default();
     if mac.is_zero() {
@@ -142,8 +142,9 @@ pub(crate) fn flush(state: &mut State, filter: &FdbFilter) -> Result<Effect, Ref
             "flush empties the FDB of one VNI; name it with: --vni VNI",
         ));
     };
-    let number = find::segment(&state.segments, vni)?;
+    let number = find::known_segment(&state.segments, vni)?;
     if let Some(dev) = &filter.dev {
+        find::known_device(&state.ports, dev)?;
         ports_in(state, dev, number)?;
     }
     let mut out = Effect::default();

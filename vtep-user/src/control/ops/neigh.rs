@@ -70,7 +70,7 @@ pub(crate) fn replace(state: &mut State, spec: &NeighSpec) -> Result<Effect, Ref
 
 pub(crate) fn del(state: &mut State, del: &NeighDel) -> Result<Effect, Refusal> {
     let NeighDel { ip, vni, lladdr } = *del;
-    let number = find::segment(&state.segments, vni)?;
+    let number = find::known_segment(&state.segments, vni)?;
     let known = state.hosts.get(number, ip);
     if let (Some(known), Some(lladdr)) = (known, lladdr)
         && known.mac != lladdr

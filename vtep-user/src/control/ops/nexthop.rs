@@ -109,7 +109,7 @@ pub(crate) fn del(state: &mut State, del: &NexthopDel) -> Result<Effect, Refusal
         via,
         lladdr,
     } = *del;
-    let number = find::segment(&state.segments, vni)?;
+    let number = find::known_segment(&state.segments, vni)?;
     let Some(known) = state.nexthops.get(number, prefix) else {
         let port = state.addresses.port(number, prefix.addr());
         return Err(match port.filter(|_| prefix.is_host()) {

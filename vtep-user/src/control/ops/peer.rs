@@ -80,9 +80,9 @@ pub(crate) fn check_dst(state: &State, ip: IpAddr, option: &str) -> Result<(), R
     check_room(&state.peers, &state.limits, ip)
 }
 
-/// Refuses if we have no address of the family of `ip`.
+/// Refuses if we have no address of the family of `ip`. As long as there is none at all, addresses are waited for.
 pub(crate) fn check_family(locals: &Locals, ip: IpAddr) -> Result<(), Refusal> {
-    if locals.towards(ip).is_none() {
+    if !locals.all().is_empty() && locals.towards(ip).is_none() {
         let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
         return Err(Refusal::invalid(format!(
             "no local {family} address; start vtep with: --local <{family} address>"

@@ -607,10 +607,10 @@ fn claim_macs(
 
 /// Takes ports away with the FDB entries behind them; the interface is let go with the last.
 pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effect, Refusal> {
-    let (_, device) = find::device(&state.ports, dev)?;
+    let (_, device) = find::known_device(&state.ports, dev)?;
     let number = part
         .vni
-        .map(|vni| find::segment(&state.segments, vni))
+        .map(|vni| find::known_segment(&state.segments, vni))
         .transpose()?;
     let slots: Vec<_> = device
         .ports()
@@ -627,8 +627,8 @@ pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effec
             PortPart {
                 vlan: Some(vlan), ..
             } if !known.contains(&vlan.get()) => refuse::no_vlan(dev, Some(vlan), &known),
-            PortPart { vni: Some(vni), .. } => refuse::not_in_vni(dev, vni),
-            PortPart { vni: None, .. } => refuse::no_port(dev),
+            PortPart { vni: Some(vni), .. } => refuse::port_elsewhere(dev, vni),
+            PortPart { vni: None, .. } => refuse::no_such_port(dev),
         });
     }
     let mut out = Effect::default();

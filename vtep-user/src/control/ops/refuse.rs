@@ -27,15 +27,31 @@ pub(crate) fn unicast(mac: MacAddr, option: &str) -> Result<MacAddr, Refusal> {
     Ok(mac)
 }
 
+/// To what would put something into it.
 pub(crate) fn no_vni(vni: Vni) -> Refusal {
     Refusal::not_found(format!(
         "vni {vni} does not exist; create it with: vtep vni add {vni}"
     ))
 }
 
+/// To what shows or removes.
+pub(crate) fn no_such_vni(vni: Vni) -> Refusal {
+    Refusal::not_found(format!(
+        "vni {vni} does not exist; see which do with: vtep vni show"
+    ))
+}
+
+/// To what would have it as a port.
 pub(crate) fn no_port(dev: &str) -> Refusal {
     Refusal::not_found(format!(
         "{dev} is not a port; make it one with: vtep port add {dev} --vni VNI"
+    ))
+}
+
+/// To what shows or removes.
+pub(crate) fn no_such_port(dev: &str) -> Refusal {
+    Refusal::not_found(format!(
+        "{dev} is not a port; see which are with: vtep port show"
     ))
 }
 
@@ -64,6 +80,13 @@ pub(crate) fn no_vlan(dev: &str, vlan: Option<VlanId>, known: &[u16]) -> Refusal
     ))
 }
 
+/// To what would remove a port from a VNI.
+pub(crate) fn port_elsewhere(dev: &str, vni: Vni) -> Refusal {
+    Refusal::not_found(format!(
+        "port {dev} is not in vni {vni}; see where it is with: vtep port show {dev}"
+    ))
+}
+
 /// ` --vlan ID`, or nothing.
 pub(crate) fn vlan_option(vlan: Option<VlanId>) -> String {
     vlan.map_or_else(String::new, |vlan| format!(" --vlan {vlan}"))
@@ -82,13 +105,20 @@ pub(crate) fn no_entry(mac: MacAddr, vni: Vni) -> Refusal {
 
 pub(crate) fn not_on_list(mac: MacAddr, vni: Vni, dst: IpAddr) -> Refusal {
     Refusal::not_found(format!(
-        "{dst} is not on the list of {mac} in vni {vni}; put it there with: vtep fdb append {mac} --vni {vni} --dst {dst}"
+        "{dst} is not on the list of {mac} in vni {vni}; see the list with: vtep fdb get {mac} --vni {vni}"
     ))
 }
 
 pub(crate) fn no_peer(ip: IpAddr) -> Refusal {
     Refusal::not_found(format!(
         "peer {ip} does not exist; a peer exists while an FDB entry points to it, so add one first with: vtep fdb append 00:00:00:00:00:00 --vni VNI --dst {ip}"
+    ))
+}
+
+/// To what shows.
+pub(crate) fn no_such_peer(ip: IpAddr) -> Refusal {
+    Refusal::not_found(format!(
+        "peer {ip} does not exist; see which do with: vtep peer show"
     ))
 }
 

@@ -157,7 +157,7 @@ fn check_empty(state: &State, vni: Vni, number: SegmentId) -> Result<(), Refusal
 /// Its VNI goes first, so that a daemon that is killed on the way leaves a segment without one, which the next daemon
 /// clears away.
 pub(crate) fn del(state: &mut State, vni: Vni, options: VniDelete) -> Result<Effect, Refusal> {
-    let number = find::segment(&state.segments, vni)?;
+    let number = find::known_segment(&state.segments, vni)?;
     if !options.force {
         check_empty(state, vni, number)?;
     }

@@ -29,6 +29,11 @@ impl Locals {
         locals.find(|local| local.is_ipv4() == peer.is_ipv4())
     }
 
+    /// Whether this host has an address now.
+    pub(crate) fn is_here(&self, ip: IpAddr) -> bool {
+        self.own.contains(&ip)
+    }
+
     /// An address of this host, whether or not it is sent from.
     pub(crate) fn has(&self, ip: IpAddr) -> bool {
         self.locals.contains(&ip) || self.own.contains(&ip)

@@ -194,9 +194,10 @@ fn a_host_needs_a_unicast_mac() {
 }
 
 #[test]
-fn hosts_of_an_unknown_vni_are_refused_with_how_to_create_it() {
+fn hosts_of_an_unknown_vni_are_refused_with_how_to_create_it_or_see_which_there_are() {
     let mut lab = lab();
-    let sentence = "vni 7 does not exist; create it with: vtep vni add 7";
+    let create = "vni 7 does not exist; create it with: vtep vni add 7";
+    let see = "vni 7 does not exist; see which do with: vtep vni show";
     let neigh = NeighSpec {
         vni: vni(7),
         ..neigh(HOST, A)
@@ -208,13 +209,18 @@ fn hosts_of_an_unknown_vni_are_refused_with_how_to_create_it() {
     let ops = [
         Op::NeighAdd(neigh.clone()),
         Op::NeighReplace(neigh.clone()),
+        Op::NexthopAdd(nexthop.clone()),
+        Op::NexthopReplace(nexthop.clone()),
+    ];
+    for op in ops {
+        assert_eq!(lab.refused(&op), create);
+    }
+    let ops = [
         Op::NeighDel(NeighDel {
             ip: neigh.ip,
             vni: neigh.vni,
             lladdr: None,
         }),
-        Op::NexthopAdd(nexthop.clone()),
-        Op::NexthopReplace(nexthop.clone()),
         Op::NexthopDel(NexthopDel {
             ip: nexthop.ip,
             vni: nexthop.vni,
@@ -223,10 +229,14 @@ fn hosts_of_an_unknown_vni_are_refused_with_how_to_create_it() {
         }),
     ];
     for op in ops {
-        assert_eq!(lab.refused(&op), sentence);
+        assert_eq!(lab.refused(&op), see);
     }
-    assert!(lab.state.neigh_rows(Some(vni(7)), &NoClock).is_err());
-    assert!(lab.state.nexthop_rows(Some(vni(7))).is_err());
+    let neighs = lab.state.neigh_rows(Some(vni(7)), &NoClock).unwrap_err();
+    let nexthops = lab.state.nexthop_rows(Some(vni(7))).unwrap_err();
+    assert_eq!(
+        (neighs.to_string(), nexthops.to_string()),
+        (see.into(), see.into())
+    );
 }
 
 #[test]

@@ -187,14 +187,8 @@ fn an_unknown_vni_is_refused_with_how_to_create_it() {
     let mut lab = lab();
     let ops = [
         vni_set(7, VniSpec::default()),
-        vni_del(vni(7)),
         port_add("tap1", 7),
         Op::FdbAdd(entry(A, 7, "192.0.2.2")),
-        fdb_del(A, 7, None),
-        Op::FdbFlush(FdbFilter {
-            vni: Some(vni(7)),
-            ..FdbFilter::default()
-        }),
     ];
     for op in ops {
         assert_eq!(
@@ -202,7 +196,54 @@ fn an_unknown_vni_is_refused_with_how_to_create_it() {
             "vni 7 does not exist; create it with: vtep vni add 7"
         );
     }
-    assert!(lab.state.vni_rows(Some(vni(7))).is_err());
+}
+
+#[test]
+fn what_shows_or_removes_of_nothing_is_refused_with_how_to_see_what_there_is() {
+    let mut lab = lab();
+    let ops = [
+        vni_del(vni(7)),
+        fdb_del(A, 7, None),
+        Op::FdbFlush(FdbFilter {
+            vni: Some(vni(7)),
+            ..FdbFilter::default()
+        }),
+    ];
+    let no_vni = "vni 7 does not exist; see which do with: vtep vni show";
+    for op in ops {
+        assert_eq!(lab.refused(&op), no_vni);
+    }
+    let refusal = lab.state.vni_rows(Some(vni(7))).unwrap_err();
+    assert_eq!(refusal.to_string(), no_vni);
+    let no_port = "tap9 is not a port; see which are with: vtep port show";
+    let refusal = lab.state.port_rows(Some("tap9")).unwrap_err();
+    assert_eq!(refusal.to_string(), no_port);
+    let del = Op::PortDel {
+        dev: "tap9".into(),
+        part: PortPart::default(),
+    };
+    assert_eq!(lab.refused(&del), no_port);
+    lab.done(&vni_add(200));
+    let elsewhere = Op::PortDel {
+        dev: "tap0".into(),
+        part: PortPart {
+            vni: Some(vni(200)),
+            ..PortPart::default()
+        },
+    };
+    assert_eq!(
+        lab.refused(&elsewhere),
+        "port tap0 is not in vni 200; see where it is with: vtep port show tap0"
+    );
+    let refusal = lab.state.peer_rows(Some(ip("192.0.2.99"))).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "peer 192.0.2.99 does not exist; see which do with: vtep peer show"
+    );
+    assert_eq!(
+        lab.refused(&fdb_del(ZERO, 100, Some("192.0.2.99"))),
+        "192.0.2.99 is not on the list of 00:00:00:00:00:00 in vni 100; see the list with: vtep fdb get 00:00:00:00:00:00 --vni 100"
+    );
 }
 
 #[test]

@@ -74,6 +74,17 @@ impl Core {
             Query::Nexthops(VniFilter { vni }) => self.state.nexthop_rows(vni).map(Reply::Nexthops),
             Query::Peers(ip) => self.state.peer_rows(ip).map(Reply::Peers),
             Query::Stats(filter) => {
+                if let Some(dev) = &filter.dev
+                    && self
+                        .uplinks
+                        .statuses()
+                        .iter()
+                        .any(|uplink| uplink.dev == *dev)
+                {
+                    return Err(Refusal::not_found(format!(
+                        "{dev} is an uplink, not a port, and has no counters of its own; see what its packets came to with: vtep stats"
+                    )));
+                }
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
                 stats::rows(&snapshot, &self.state, &filter).map(Reply::Stats)
             }
@@ -94,6 +105,16 @@ impl Core {
         }
     }
 
+    /// What the daemon waits for, a clause each.
+    fn waits_for(&self) -> Vec<String> {
+        let uplinks = self.uplinks.waits_for();
+        let missing = self.state.missing_locals();
+        let missing = missing.map(|ip| format!("{ip}, which is not an address of this host"));
+        let none = self.state.locals().is_empty();
+        let none = none.then(|| "an address of an uplink to send from".to_owned());
+        uplinks.chain(missing).chain(none).collect()
+    }
+
     fn status(&self) -> Status {
         let totals = self.state.totals();
         Status {
@@ -105,6 +126,7 @@ impl Core {
             config: None,
             locals: self.state.locals().to_vec(),
             uplinks: self.uplinks.statuses(),
+            waits_for: self.waits_for(),
             vnis: totals.vnis.into(),
             ports: totals.ports.into(),
             peers: totals.peers.into(),

@@ -8,6 +8,7 @@ use super::{
     super::{
         error::{DaemonError, internal},
         facts,
+        uplinks::{self, UplinkChange},
     },
     Core,
     works::{Change, Work},
@@ -233,9 +234,28 @@ impl Core {
             datapath,
             ..
         } = self;
-        if uplinks.changed(link, options, netlink, datapath)? {
+        let change = uplinks.changed(link, options, netlink, datapath)?;
+        self.uplink_is(change)
+    }
+
+    /// Takes on that an interface is gone, if it was an uplink.
+    pub(super) fn uplink_gone(&mut self, ifindex: Ifindex) -> Result<(), DaemonError> {
+        let change = self.uplinks.gone(ifindex, &mut self.datapath)?;
+        self.uplink_is(change)
+    }
+
+    fn uplink_is(&mut self, change: UplinkChange) -> Result<(), DaemonError> {
+        let UplinkChange { attached, event } = change;
+        self.look_for_watchers();
+        self.events.publish(event.into_iter().collect());
+        if attached {
             self.reserve();
             self.own_macs.invalidate();
+            let flags = uplinks::flags(&self.options, self.uplinks.iter());
+            if self.datapath.config()?.flags != flags {
+                let (device, port) = (self.slow_path.ifindex(), self.options.udp_port());
+                self.datapath.configure(device, port, flags)?;
+            }
         }
         Ok(())
     }

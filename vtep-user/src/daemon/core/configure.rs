@@ -27,8 +27,8 @@ type Answer = oneshot::Sender<Result<Reply, Refusal>>;
 impl Core {
     /// What a file is read on: the daemon's own limits and addresses.
     pub(super) fn ground(&self) -> Ground {
-        let uplinks = self.uplinks.iter();
-        let uplinks = uplinks.map(|link| (link.name.clone(), ReservedFor::Uplink));
+        let uplinks = self.uplinks.statuses().into_iter();
+        let uplinks = uplinks.map(|uplink| (uplink.dev, ReservedFor::Uplink));
         let tunnel = (self.slow_path.name(), ReservedFor::SlowPath);
         Ground {
             limits: self.state.limits(),

@@ -35,7 +35,7 @@ use super::{
     own_macs::OwnMacs,
     resolver::Resolver,
     ring::{Backlog, EVENTS_AT_ONCE, LostEvents, MOST_EVENTS, WAIT_FOR_MORE},
-    slow_path::SlowPath,
+    slow_path::{self, SlowPath},
     tags::Blind,
     teardown,
     uplinks::Uplinks,
@@ -111,7 +111,10 @@ impl Core {
         } = prepared;
         let mut core = Self {
             resolver: Resolver::start()?,
-            attacher: Attacher::start(datapath.port_programs()?)?,
+            attacher: Attacher::start(
+                datapath.port_programs()?,
+                slow_path::owner(options.instance()),
+            )?,
             works: Works::default(),
             groups: Groups::new(netlink.clone(), options.udp_port()),
             announcer: Announcer::new(options.udp_port()),

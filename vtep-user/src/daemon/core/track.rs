@@ -78,6 +78,9 @@ impl Core {
             NetlinkEvent::Link { index, link: None } => {
                 self.own_macs.forget(index);
                 self.port_gone(index).await;
+                if let Err(error) = self.uplink_gone(index) {
+                    tracing::error!(%error, ifindex = %index, "could not follow an uplink that is gone");
+                }
                 if index == self.slow_path.ifindex() {
                     self.slow_path_gone().await;
                 }
@@ -158,6 +161,12 @@ impl Core {
             .collect();
         for ifindex in gone {
             self.port_gone(ifindex).await;
+        }
+        let uplinks: Vec<Ifindex> = self.uplinks.iter().map(|link| link.index).collect();
+        for ifindex in uplinks {
+            if links.iter().all(|link| link.index != ifindex) {
+                self.uplink_gone(ifindex)?;
+            }
         }
         if links
             .iter()

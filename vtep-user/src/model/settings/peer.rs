@@ -64,12 +64,12 @@ pub struct PeerRow {
 impl Row for PeerRow {
     const COLUMNS: &'static [Column<Self>] = &[
         column!(ip, text),
+        column!(state, text),
         column!(dev, optional),
         column!(mac, optional),
-        column!(state, text),
         column!(mtu, optional),
-        column!(csum6, optional_on_off),
-        column!(via, optional),
         column!(source, optional),
     ];
+    const DETAILS: &'static [Column<Self>] =
+        &[column!(via, optional), column!(csum6, optional_on_off)];
 }

@@ -408,11 +408,15 @@ impl Row for PortRow {
         column!(dev, text),
         column!(vni, text),
         column!(vlan, optional),
+        column!(state, text),
         column!(hook, text),
-        column!(ifindex, optional),
         column!(delivery, optional),
         column!(macs, list),
         column!(ips, list),
+        column!(source, text),
+    ];
+    const DETAILS: &'static [Column<Self>] = &[
+        column!(ifindex, optional),
         column!(max_macs, optional),
         column!(isolated, on_off),
         column!(guard, text),
@@ -420,8 +424,6 @@ impl Row for PortRow {
         column!(bum_rate, optional),
         column!(rate_in, optional),
         column!(rate_out, optional),
-        column!(source, text),
-        column!(state, text),
         column!(router, on_off),
     ];
 }

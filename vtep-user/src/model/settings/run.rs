@@ -31,6 +31,8 @@ pub struct RunOptions {
     pub xdp_mode: XdpMode,
     /// Where to serve metrics over TCP.
     pub metrics: Option<SocketAddr>,
+    /// Whether to wait for interfaces and addresses that are not there; a daemon with a configuration file does.
+    pub wait: bool,
     /// Whether a clean stop removes everything from the kernel.
     pub teardown: bool,
     /// Most entries of the FDB; not 0.
@@ -138,6 +140,12 @@ pub static OPTIONS: ArgumentList<RunOptions> = ArgumentList {
         ),
         setting!(
             RunOptions,
+            wait,
+            "--wait",
+            "Start without interfaces and addresses that are not there yet, and wait for them; with a configuration file always"
+        ),
+        setting!(
+            RunOptions,
             teardown,
             "--teardown",
             "Remove everything from the kernel on a clean stop"
@@ -197,6 +205,7 @@ impl Default for RunOptions {
             uplink_hook: UplinkHook::Auto,
             xdp_mode: XdpMode::Auto,
             metrics: None,
+            wait: false,
             teardown: false,
             fdb_max: None,
             duplicates: Duplicates::default(),
