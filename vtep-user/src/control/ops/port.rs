@@ -158,9 +158,9 @@ fn change_guard(port: &mut Port, guard: Option<PortGuard>, router: Option<bool>)
     }
 }
 
-/// Refuses a guard of what a port has none of.
-fn check_guard(
-    port: &Port,
+/// Says in a port with a guard of addresses which IPv4 address it has, and refuses a guard of what a port has none of.
+fn set_guard(
+    port: &mut Port,
     macs: &BTreeSet<MacAddr>,
     ips: &BTreeSet<IpAddr>,
 ) -> Result<(), Refusal> {
@@ -174,6 +174,7 @@ fn check_guard(
             "--guard mac lets frames from the port's static MACs in, and it has none; name them with: --mac MAC, or take all frames with: --guard off",
         ));
     }
+    port.own_v4 = own_v4(port, ips);
     Ok(())
 }
 
@@ -276,8 +277,7 @@ pub(crate) fn add(
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);
     set_policy(&mut port, spec);
-    check_guard(&port, &macs, &ips)?;
-    port.own_v4 = own_v4(&port, &ips);
+    set_guard(&mut port, &macs, &ips)?;
     let rates = Rates::of_new((*bum_rate, *rate_in, *rate_out));
     take_facts(&mut port, &facts);
     let mut out = Effect {
@@ -506,9 +506,7 @@ fn change_port(
     };
     let source = state.run.author.source_of(source(&old));
     port.set(Port::CONFIGURED, author::is_configured(source));
-    change_policy(&mut port, change);
-    check_guard(&port, &macs, &ips)?;
-    port.own_v4 = own_v4(&port, &ips);
+    change_policy(&mut port, change, (&macs, &ips))?;
     let old_rates = Rates::of(&state.rates, slot);
     let rates = old_rates.with((*bum_rate, *rate_in, *rate_out));
 
@@ -561,7 +559,11 @@ fn change_port(
 }
 
 /// What a port may send, and to whom, with what the user changes of it.
-fn change_policy(port: &mut Port, change: &PortChange) {
+fn change_policy(
+    port: &mut Port,
+    change: &PortChange,
+    (macs, ips): (&BTreeSet<MacAddr>, &BTreeSet<IpAddr>),
+) -> Result<(), Refusal> {
     if let Some(isolated) = change.isolated {
         port.set(Port::ISOLATED, isolated);
     }
@@ -569,6 +571,7 @@ fn change_policy(port: &mut Port, change: &PortChange) {
     if let Some(over_limit) = change.over_limit {
         port.set(Port::OVER_LIMIT_FLOOD, over_limit == OverLimit::Flood);
     }
+    set_guard(port, macs, ips)
 }
 
 /// The static MACs behind a port that are entries of their own.
