@@ -21,12 +21,12 @@ const BUDGET: [(&str, u32); 10] = [
     ("tc_uplink", 4_400),
     ("tc_tunnel", 4_600),
     ("xdp_port", 15_000),
-    ("xdp_uplink", 20_000),
+    ("xdp_uplink", 20_950),
 ];
 /// What more than this walks through nobody can review (ADR 8).
 const MOST_INSTRUCTIONS: u32 = 4_600;
 /// The same at XDP, where a packet would pay for every value that makes the verifier's way shorter (ADR 8).
-const MOST_AT_XDP: u32 = 20_000;
+const MOST_AT_XDP: u32 = 21_000;
 /// Stack that a program may take with all that it calls. The kernel's limit; but what is held against it here is more than the
 /// verifier adds up, by the registers that an unrolled `bpf_loop` saves.
 const MOST_STACK: u32 = 512;

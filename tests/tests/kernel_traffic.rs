@@ -8,6 +8,7 @@ use vtep_common::sim::decision::{Decision, Verdict};
 
 use vtep_common::abi::addr::VtepAddr;
 use vtep_common::abi::counter::Hook;
+use vtep_common::abi::flags::PortFlags;
 use vtep_common::abi::id::{Ifindex, ListId, PortSlot};
 use vtep_common::abi::policer::Policed;
 use vtep_common::abi::port::Port;
@@ -239,14 +240,14 @@ impl SentFrame {
         let mut to_ports = |list: ListId, vlan: ShownVlan, from: Option<PortSlot>| {
             let list = world.tables.flood_list(list).expect("it was there");
             let sender = from.map(|slot| world.tables.port(slot).expect("it is there"));
-            let kept_from = sender.map_or(0, |port| port.flags().kept_from());
+            let kept_from = sender.map_or(PortFlags::NONE, |port| port.flags.kept_from());
             for slot in list.ports().filter(|slot| from != Some(*slot)) {
                 let port = world.tables.port(slot).expect("it is there");
                 let hops = port.has(Port::TRUNK) && world.tables.is_mapped(port.ifindex, vlan);
                 // One of which a test says that it is above its rate gets nothing.
                 let held =
                     port.has(Port::RATE_OUT) && world.tables.policer(slot, Policed::Out) == USED_UP;
-                if hops || held || port.flags & kept_from != 0 {
+                if hops || held || port.has(kept_from) {
                     continue;
                 }
                 let tag = (port.vlan != 0).then_some(Tag {

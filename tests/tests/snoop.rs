@@ -1,11 +1,12 @@
 //! With `--suppress on`, hosts are known from what they say at their ports.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::Value;
 use vtep_tests::daemon::monitor::Monitor;
 use vtep_tests::encoder::neighbour::Host;
-use vtep_tests::encoder::{Mac, eth};
+use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::lab::GREEN;
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
@@ -24,6 +25,8 @@ over_each_family! {
     a_host_that_shows_up_behind_a_vtep_is_not_answered_for_any_more,
     a_far_host_that_asks_takes_away_what_a_thief_claimed,
     what_a_far_host_has_said_is_not_answered_for_a_thief,
+    five_polls_of_the_owner_take_away_what_a_thief_claimed,
+    an_answer_of_the_owner_takes_away_what_a_thief_claimed,
     without_suppress_nobody_listens,
 }
 
@@ -58,7 +61,7 @@ fn snooped(wire: &Wire, host: &Host, dev: &str) -> Vec<Value> {
 }
 
 /// Sends what a host says of both its addresses.
-fn says(wire: &Wire, frames: impl IntoIterator<Item = vtep_tests::encoder::Frame>) {
+fn says(wire: &Wire, frames: impl IntoIterator<Item = Frame>) {
     for frame in frames {
         wire.port.send(&frame.build());
     }
@@ -261,6 +264,46 @@ fn what_a_far_host_has_said_is_not_answered_for_a_thief(family: Family) {
         let answer = thief.answers(&asker, ip).build();
         assert_ne!(other.recv(Duration::ZERO), Some(answer), "{ip}");
     }
+}
+
+/// The far host says each of `frames` to a VM that is known, after a thief has claimed the address; nobody is answered for it then.
+#[track_caller]
+fn settles(family: Family, frames: impl Fn(IpAddr) -> Vec<Frame>) {
+    let wire = wire(family);
+    let monitor = Monitor::start(&wire.daemon, GREEN, family.address(0, 250));
+    let other = wire.add_port("vm1", "");
+    let asker = Host::nth(0x31);
+    let thief = Host::at(VM, 0x0b);
+    says(&wire, thief.ips().map(|ip| thief.announces(ip)));
+    snooped(&wire, &thief, PORT);
+
+    for ip in FAR.ips() {
+        for said in frames(ip) {
+            let said = said.build();
+            wire.delivers(&wire.tunnelled(GREEN, &said), &said);
+        }
+    }
+
+    for ip in FAR.ips() {
+        monitor.wait_for("the second claim", |row| {
+            row["event"] == "duplicate" && row["ip"] == ip.to_string().as_str()
+        });
+        assert_eq!(wire.daemon.neigh(GREEN, ip), None);
+        let question = asker.asks(ip).build();
+        wire.port.drain();
+        other.send(&question);
+        wire.port.expect(&question);
+        let answer = thief.answers(&asker, ip).build();
+        assert_ne!(other.recv(Duration::ZERO), Some(answer), "{ip}");
+    }
+}
+
+fn five_polls_of_the_owner_take_away_what_a_thief_claimed(family: Family) {
+    settles(family, |ip| vec![FAR.polls(&HERE, ip); 5]);
+}
+
+fn an_answer_of_the_owner_takes_away_what_a_thief_claimed(family: Family) {
+    settles(family, |ip| vec![FAR.answers(&HERE, ip)]);
 }
 
 fn without_suppress_nobody_listens(family: Family) {

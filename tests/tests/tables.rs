@@ -8,6 +8,7 @@ use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData};
 use vtep_common::abi::addr::{MacAddr, VtepAddr};
 use vtep_common::abi::fdb::FdbTarget;
+use vtep_common::abi::flags::ConfigFlags;
 use vtep_common::abi::hash_table::{Bucket, Geometry, Table};
 use vtep_common::abi::id::{Ifindex, PeerId, PortSlot, SegmentId};
 use vtep_common::abi::{
@@ -306,7 +307,9 @@ impl OpenTables {
         let dir = PathBuf::from(BPFFS).join("vtep").join(unique("tables"));
         let mut datapath = Datapath::open(&dir, ROOM).unwrap();
         // What has no version yet would be made anew.
-        datapath.configure(Ifindex::new(1), 4789, 0).unwrap();
+        datapath
+            .configure(Ifindex::new(1), 4789, ConfigFlags::NONE)
+            .unwrap();
         Self { datapath, dir }
     }
 

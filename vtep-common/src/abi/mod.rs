@@ -9,7 +9,7 @@ pub mod config;
 pub mod counter;
 pub mod event;
 pub mod fdb;
-mod flags;
+pub mod flags;
 pub mod flood;
 pub mod hash_table;
 pub mod id;

@@ -2,7 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{addr::VtepAddr, outer_template::TEMPLATE_WORDS};
+use super::{
+    addr::VtepAddr,
+    flags::{PeerFlags, flagged},
+    outer_template::TEMPLATE_WORDS,
+};
 
 /// A remote VTEP: 128 bytes. A slot that is not in use is all zero.
 #[repr(C)]
@@ -13,7 +17,7 @@ pub struct Peer {
     /// Our own underlay address towards it.
     pub local: VtepAddr,
     /// The `IN_USE` … bits below.
-    pub flags: u32,
+    pub flags: PeerFlags,
     /// Interface by which packets to it leave.
     pub ifindex: u32,
     /// Largest IP packet that the path to it carries, in bytes.
@@ -26,23 +30,25 @@ pub struct Peer {
 
 impl Peer {
     /// The slot holds a peer.
-    pub const IN_USE: u32 = 1;
+    pub const IN_USE: PeerFlags = PeerFlags::bit(0);
     /// Route and next hop are known: `ifindex`, `mtu` and `template` hold.
-    pub const RESOLVED: u32 = 1 << 1;
+    pub const RESOLVED: PeerFlags = PeerFlags::bit(1);
     /// The underlay to this peer is IPv6.
-    pub const IPV6: u32 = 1 << 2;
+    pub const IPV6: PeerFlags = PeerFlags::bit(2);
     /// The outer UDP checksum is correct rather than zero.
-    pub const CHECKSUM: u32 = 1 << 3;
+    pub const CHECKSUM: PeerFlags = PeerFlags::bit(3);
     /// The user asked for zero checksums over IPv6: for the daemon alone.
-    pub const CSUM6_OFF: u32 = 1 << 4;
+    pub const CSUM6_OFF: PeerFlags = PeerFlags::bit(4);
     /// XDP can redirect to the egress interface, without a frame being lost silently.
-    pub const XDP_TARGET: u32 = 1 << 5;
+    pub const XDP_TARGET: PeerFlags = PeerFlags::bit(5);
     /// There is no route, or the interface of the route is down.
-    pub const UNREACHABLE: u32 = 1 << 6;
+    pub const UNREACHABLE: PeerFlags = PeerFlags::bit(6);
     /// A multicast group: copies go to every VTEP that is a member.
-    pub const MULTICAST: u32 = 1 << 7;
+    pub const MULTICAST: PeerFlags = PeerFlags::bit(7);
     /// The configuration file says how it is sent to. For the daemon alone.
-    pub const CONFIGURED: u32 = 1 << 31;
+    pub const CONFIGURED: PeerFlags = PeerFlags::bit(31);
 }
+
+flagged!(Peer: PeerFlags);
 
 const _: () = assert!(size_of::<Peer>() == 128);

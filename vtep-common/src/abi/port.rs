@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{
     addr::VtepAddr,
+    flags::{PortFlags, flagged},
     id::{PortSlot, SegmentId},
 };
 
@@ -51,7 +52,7 @@ pub struct Port {
     /// The segment that it belongs to.
     pub segment: SegmentId,
     /// The `IN_USE` … bits below.
-    pub flags: u32,
+    pub flags: PortFlags,
     /// VLAN ID that its frames carry, 0 for none.
     pub vlan: u16,
     /// The hook as the user named it: for the daemon alone.
@@ -67,35 +68,35 @@ pub struct Port {
 
 impl Port {
     /// The slot holds a port.
-    pub const IN_USE: u32 = 1;
+    pub const IN_USE: PortFlags = PortFlags::bit(0);
     /// XDP can redirect to the interface, without a frame being lost silently.
-    pub const XDP_TARGET: u32 = 1 << 1;
+    pub const XDP_TARGET: PortFlags = PortFlags::bit(1);
     /// TC can hand frames straight to the interface's other end, which lies in another network namespace.
-    pub const PEER_TARGET: u32 = 1 << 2;
+    pub const PEER_TARGET: PortFlags = PortFlags::bit(2);
     /// No frame goes from it to another isolated port of its VNI.
-    pub const ISOLATED: u32 = 1 << 3;
+    pub const ISOLATED: PortFlags = PortFlags::bit(3);
     /// It has as many MACs as it may, and frames from others are dropped.
-    pub const FULL: u32 = 1 << 4;
+    pub const FULL: PortFlags = PortFlags::bit(4);
     /// Frames from MACs that have no static entry at it are dropped.
-    pub const GUARD_MAC: u32 = 1 << 5;
+    pub const GUARD_MAC: PortFlags = PortFlags::bit(5);
     /// At its limit of MACs others are not learned, and their frames pass; else it becomes [`Port::FULL`]. For the daemon alone.
-    pub const OVER_LIMIT_FLOOD: u32 = 1 << 6;
+    pub const OVER_LIMIT_FLOOD: PortFlags = PortFlags::bit(6);
     /// It has the untagged frames of an interface of which `TRUNKS` has VLANs: frames that show one of those are not its own.
-    pub const TRUNK: u32 = 1 << 7;
+    pub const TRUNK: PortFlags = PortFlags::bit(7);
     /// `POLICERS` has a rate for its frames that are flooded.
-    pub const BUM_RATE: u32 = 1 << 8;
+    pub const BUM_RATE: PortFlags = PortFlags::bit(8);
     /// `POLICERS` has a rate for what comes from it.
-    pub const RATE_IN: u32 = 1 << 9;
+    pub const RATE_IN: PortFlags = PortFlags::bit(9);
     /// `POLICERS` has a rate for what goes to it.
-    pub const RATE_OUT: u32 = 1 << 10;
+    pub const RATE_OUT: PortFlags = PortFlags::bit(10);
     /// Its interface is gone, and it waits for one of that name: no frame gets there.
-    pub const ABSENT: u32 = 1 << 11;
+    pub const ABSENT: PortFlags = PortFlags::bit(11);
     /// Frames that claim to be from addresses other than its own, by IP, ARP or neighbour discovery, are dropped: `GUARDED` has those.
-    pub const GUARD_IP: u32 = 1 << 12;
+    pub const GUARD_IP: PortFlags = PortFlags::bit(12);
     /// A router is behind it, and advertises itself.
-    pub const ROUTER: u32 = 1 << 13;
+    pub const ROUTER: PortFlags = PortFlags::bit(13);
     /// The configuration file made it. For the daemon alone.
-    pub const CONFIGURED: u32 = 1 << 31;
+    pub const CONFIGURED: PortFlags = PortFlags::bit(31);
 
     /// True for the port of this interface and VLAN. Without a branch between.
     #[must_use]
@@ -103,41 +104,18 @@ impl Port {
     pub const fn is_at(&self, ifindex: u32, vlan: u16) -> bool {
         (self.ifindex ^ ifindex) | (self.vlan ^ vlan) as u32 == 0
     }
-
-    /// Its flags.
-    #[must_use]
-    #[inline(always)]
-    pub const fn flags(&self) -> PortFlags {
-        PortFlags(self.flags)
-    }
 }
 
-/// The flags of a [`Port`], apart from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortFlags(u32);
-
 impl PortFlags {
-    /// True if `flag`, one of [`Port`]'s, is set.
-    #[must_use]
-    #[inline(always)]
-    pub const fn has(self, flag: u32) -> bool {
-        self.0 & flag != 0
-    }
-
-    /// The others of them, without `flag`.
-    #[must_use]
-    #[inline(always)]
-    pub const fn without(self, flag: u32) -> Self {
-        Self(self.0 & !flag)
-    }
-
     /// Frames from the port do not reach ports with any of these flags.
     #[must_use]
     #[inline(always)]
-    pub const fn kept_from(self) -> u32 {
-        self.0 & Port::ISOLATED
+    pub const fn kept_from(self) -> Self {
+        self.of(Port::ISOLATED)
     }
 }
+
+flagged!(Port: PortFlags);
 
 const _: () = assert!(size_of::<Port>() == 28);
 

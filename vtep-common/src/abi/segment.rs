@@ -2,7 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::id::{PeerId, SegmentId};
+use super::{
+    flags::{SegmentFlags, flagged},
+    id::{PeerId, SegmentId},
+};
 
 /// A VNI and its settings: 48 bytes. A slot that is not in use is all zero.
 #[repr(C)]
@@ -11,7 +14,7 @@ pub struct Segment {
     /// The VNI.
     pub vni: u32,
     /// The `IN_USE` … bits below.
-    pub flags: u32,
+    pub flags: SegmentFlags,
     /// Outer TTL or hop limit, where not inherited.
     pub ttl: u8,
     /// Outer TOS or traffic class (DSCP; the ECN bits come from the inner packet), where not inherited.
@@ -36,62 +39,42 @@ pub struct Segment {
 
 impl Segment {
     /// The slot holds a VNI.
-    pub const IN_USE: u32 = 1;
+    pub const IN_USE: SegmentFlags = SegmentFlags::bit(0);
     /// Broadcast, multicast and unknown unicast are flooded.
-    pub const FLOODS: u32 = 1 << 1;
+    pub const FLOODS: SegmentFlags = SegmentFlags::bit(1);
     /// Inner VLAN tags are carried.
-    pub const INNER_VLAN_PASS: u32 = 1 << 2;
+    pub const INNER_VLAN_PASS: SegmentFlags = SegmentFlags::bit(2);
     /// Packets with reserved header bits set are dropped.
-    pub const RESERVED_STRICT: u32 = 1 << 3;
+    pub const RESERVED_STRICT: SegmentFlags = SegmentFlags::bit(3);
     /// The outer TTL is the inner one.
-    pub const TTL_INHERIT: u32 = 1 << 4;
+    pub const TTL_INHERIT: SegmentFlags = SegmentFlags::bit(4);
     /// The outer DSCP is the inner one.
-    pub const TOS_INHERIT: u32 = 1 << 5;
+    pub const TOS_INHERIT: SegmentFlags = SegmentFlags::bit(5);
     /// DF is set on outer IPv4.
-    pub const DF_SET: u32 = 1 << 6;
+    pub const DF_SET: SegmentFlags = SegmentFlags::bit(6);
     /// DF is set on outer IPv4 where the inner packet has it or is IPv6.
-    pub const DF_INHERIT: u32 = 1 << 7;
+    pub const DF_INHERIT: SegmentFlags = SegmentFlags::bit(7);
     /// Source MACs are learned, and held against static entries.
-    pub const LEARNING: u32 = 1 << 8;
+    pub const LEARNING: SegmentFlags = SegmentFlags::bit(8);
     /// ARP and ND are answered at ports, and heard.
-    pub const SUPPRESS: u32 = 1 << 9;
+    pub const SUPPRESS: SegmentFlags = SegmentFlags::bit(9);
     /// There are entries in `NEXTHOPS`.
-    pub const NEXTHOPS: u32 = 1 << 10;
+    pub const NEXTHOPS: SegmentFlags = SegmentFlags::bit(10);
     /// Frames to link-local group addresses are carried.
-    pub const L2CP_PASS: u32 = 1 << 11;
+    pub const L2CP_PASS: SegmentFlags = SegmentFlags::bit(11);
     /// It has as many MACs as it may, and frames from others are dropped.
-    pub const FULL: u32 = 1 << 12;
+    pub const FULL: SegmentFlags = SegmentFlags::bit(12);
     /// Packets are taken from those VTEPs alone that an entry of it names.
-    pub const LISTED: u32 = 1 << 13;
+    pub const LISTED: SegmentFlags = SegmentFlags::bit(13);
     /// At its limit of MACs it becomes [`Segment::FULL`]; else others are not learned, and their frames pass. For the daemon alone.
-    pub const OVER_LIMIT_DROP: u32 = 1 << 14;
+    pub const OVER_LIMIT_DROP: SegmentFlags = SegmentFlags::bit(14);
     /// The configuration file made it. For the daemon alone.
-    pub const CONFIGURED: u32 = 1 << 31;
+    pub const CONFIGURED: SegmentFlags = SegmentFlags::bit(31);
 }
 
-impl Segment {
-    /// Its flags.
-    #[must_use]
-    #[inline(always)]
-    pub const fn flags(&self) -> SegmentFlags {
-        SegmentFlags(self.flags)
-    }
-}
+flagged!(Segment: SegmentFlags);
 
 const _: () = assert!(size_of::<Segment>() == 48);
-
-/// The flags of a [`Segment`], apart from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SegmentFlags(u32);
-
-impl SegmentFlags {
-    /// True if `flag`, one of [`Segment`]'s, is set.
-    #[must_use]
-    #[inline(always)]
-    pub const fn has(self, flag: u32) -> bool {
-        self.0 & flag != 0
-    }
-}
 
 /// Key of `SOURCES`: a peer that entries of a segment name.
 #[repr(transparent)]

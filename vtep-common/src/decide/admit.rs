@@ -1,11 +1,7 @@
 //! Whether a frame may come in, by its MACs and what the FDB says of them.
 
 use crate::{
-    abi::{
-        port::Port,
-        reason::Reason,
-        segment::{Segment, SegmentFlags},
-    },
+    abi::{flags::SegmentFlags, port::Port, reason::Reason, segment::Segment},
     frame::inner::{Inner, Received},
     runtime::lookup::{Seen, Source},
     wire::ethernet,

@@ -5,7 +5,8 @@ use crate::{
         addr::{MacAddr, VtepAddr},
         event::Event,
         fdb::FdbKey,
-        segment::{Segment, SegmentFlags},
+        flags::SegmentFlags,
+        segment::Segment,
     },
     runtime::{
         Runtime,

@@ -8,9 +8,10 @@
 
 use crate::{
     abi::{
+        flags::PortFlags,
         id::PortSlot,
         policer::{Policed, Policer},
-        port::{Port, PortFlags},
+        port::Port,
     },
     frame::packet::{PacketRead, Window as _},
     runtime::{Runtime, tables::Tables},
@@ -24,7 +25,7 @@ const DEBT_SHIFT: u32 = MOST.trailing_zeros() - Policer::COST_SHIFT;
 impl Policed {
     /// The flag of a port that has such a rate.
     #[must_use]
-    pub const fn flag(self) -> u32 {
+    pub const fn flag(self) -> PortFlags {
         match self {
             Self::In => Port::RATE_IN,
             Self::Bum => Port::BUM_RATE,

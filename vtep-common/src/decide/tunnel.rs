@@ -84,6 +84,16 @@ pub(crate) fn decide_inner<R: Runtime>(
     if (rt.meta().tag.is_some() || read.is_tagged()) && !settings.has(Segment::INNER_VLAN_PASS) {
         return rt.leave(account, Reason::InnerVlan);
     }
+    // Mostly a test of two bits. What hosts say is read behind the slow-path device alone, where the program has room for it.
+    if stage != DecapStage::Device
+        && settings.has(Segment::SUPPRESS)
+        && settings.has(Segment::LEARNING)
+    {
+        let l3 = outer.len.wrapping_add(ethernet::LEN);
+        if neigh::looks_like(rt.frame(), l3, read.ethertype) {
+            return rt.leave(account, stage.left());
+        }
+    }
     let merge = merged_ecn(rt.frame(), read, outer);
     if merge == ecn::Merge::DROP {
         return rt.leave(account, Reason::EcnNotCapable);
@@ -96,8 +106,8 @@ pub(crate) fn decide_inner<R: Runtime>(
             return rt.leave(account, Reason::MacLimit);
         }
     }
+    // Behind the learning, which says where the MAC is.
     if stage == DecapStage::Device
-        && group
         && settings.has(Segment::SUPPRESS)
         && settings.has(Segment::LEARNING)
     {
@@ -185,8 +195,7 @@ fn merged_ecn<P: PacketRead + ?Sized>(
     ecn::Merge::from_code(frame.opaque(merge.code()))
 }
 
-/// Notifies of what a host says to all of itself: it may be another than was heard here before. What it says to one is not read,
-/// for which the program has no room; the daemon sees by the stamp of its MAC that it is alive.
+/// Notifies of what a host says of itself: it may be another than was heard here before.
 #[inline(always)]
 fn snoop<R: Runtime>(rt: &R, inner: &R::Spilled<'_, Arrival>, account: &Account) {
     let l3 = ethernet::LEN;
@@ -244,8 +253,8 @@ fn deliver<R: Runtime>(
         DecapStage::Xdp => {
             !port.has(Port::XDP_TARGET)
                 || port.has(Port::TRUNK) && inner.read.is_tagged()
-                || rt.tables().config().flags & Config::XDP_LEAVES_ALL != 0
-                || rt.tables().config().flags & Config::PARTIAL_CHECKSUMS != 0
+                || rt.tables().config().has(Config::XDP_LEAVES_ALL)
+                || rt.tables().config().has(Config::PARTIAL_CHECKSUMS)
                     && Inner::read(rt.frame(), outer.len, None)
                         .is_some_and(|inner| inner.has(Inner::CHECKSUM_PARTIAL))
         }
@@ -253,7 +262,7 @@ fn deliver<R: Runtime>(
     if left || outer.trailer || merge == ecn::Merge::SET {
         return rt.leave(account, stage.left());
     }
-    if !police::lets(rt, port.flags(), (slot, Policed::Out), || {
+    if !police::lets(rt, port.flags, (slot, Policed::Out), || {
         rt.policed_arrival(inner)
     }) {
         return rt.leave(account, Reason::Rate);
@@ -350,7 +359,7 @@ pub fn find<R: Runtime>(rt: &R, key: &TunnelKey) -> Result<Arrival, Reason> {
     if segment.vni != key.vni {
         return Err(Reason::TableGap);
     }
-    let settings = segment.flags();
+    let settings = segment.flags;
     let seen = lookup.seen().limited(false, settings.has(Segment::FULL));
     if settings.has(Segment::LISTED) && !seen.is_here() && !is_listed(rt, number, from) {
         return Err(Reason::UnlistedSource);

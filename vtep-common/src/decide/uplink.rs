@@ -96,7 +96,7 @@ pub fn find<R: Runtime>(rt: &R) -> Result<Arrival, Reason> {
     if segment.vni != outer.addresses.vni {
         return Err(Reason::TableGap);
     }
-    let settings = segment.flags();
+    let settings = segment.flags;
     let seen = lookup.seen().limited(false, settings.has(Segment::FULL));
     if settings.has(Segment::LISTED) && !seen.is_here() && !is_listed(rt, number, from) {
         return Err(Reason::UnlistedSource);

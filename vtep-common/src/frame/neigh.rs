@@ -24,6 +24,25 @@ pub const fn may_be(ethertype: u16, ttl: u8) -> bool {
     ethertype == arp::ETHERTYPE || ethertype == ethernet::TYPE_IPV6 && ttl == icmpv6::HOP_LIMIT
 }
 
+/// True if a frame holds ARP, or an ND message by its IPv6 header and its type. The rest of it is not looked at.
+#[must_use]
+#[inline(always)]
+pub fn looks_like<P: PacketRead + ?Sized>(frame: &P, l3: usize, ethertype: u16) -> bool {
+    if ethertype != ethernet::TYPE_IPV6 {
+        return ethertype == arp::ETHERTYPE;
+    }
+    let Some(window) = frame.window::<{ ipv6::LEN + 1 }>(l3) else {
+        return false;
+    };
+    // One comparison for all, because the verifier follows both ways of each.
+    const { assert!(ipv6::HOP_LIMIT_OFFSET == ipv6::NEXT_HEADER_OFFSET + 1) };
+    const { assert!(icmpv6::ADVERTISEMENT == icmpv6::SOLICITATION + 1) };
+    let header = window.be16(ipv6::NEXT_HEADER_OFFSET)
+        ^ u16::from_be_bytes([icmpv6::PROTOCOL, icmpv6::HOP_LIMIT]);
+    let kind = window.byte(ipv6::LEN).wrapping_sub(icmpv6::SOLICITATION);
+    u32::from(header) << 8 | u32::from(kind) <= 1
+}
+
 impl Message {
     /// It asks for an address, also to see whether it is free (RFC 5227 section 2.1.1, RFC 4862 section 5.4).
     pub const REQUEST: u8 = 1;

@@ -58,11 +58,11 @@ impl Strip {
     pub const fn leaves_unmapped_tag(self, inner: &Inner, segment: &Segment) -> bool {
         const {
             assert!(Inner::TAGGED == 1 && Inner::SECOND_TAG == 1 << 3);
-            assert!(Segment::INNER_VLAN_PASS == 1 << 2);
+            assert!(Segment::INNER_VLAN_PASS.bits() == 1 << 2);
         };
         let tagged = inner.flags as u32;
         let second = (inner.flags >> 3) as u32;
-        let passes = segment.flags >> 2;
+        let passes = segment.flags.bits() >> 2;
         tagged & (!(self.0 as u32) | second) & !passes & 1 != 0
     }
 
@@ -70,9 +70,9 @@ impl Strip {
     #[must_use]
     #[inline(always)]
     pub const fn unless_priority_tag_passes(self, inner: &Inner, segment: &Segment) -> Self {
-        const { assert!(Segment::INNER_VLAN_PASS == 1 << 2) };
+        const { assert!(Segment::INNER_VLAN_PASS.bits() == 1 << 2) };
         let only_priority = (inner.tag.vid() as u32).wrapping_sub(1) >> 31;
-        let passes = segment.flags >> 2 & 1;
+        let passes = segment.flags.bits() >> 2 & 1;
         let stays = (only_priority & passes) as u8;
         Self(self.0 & !stays)
     }

@@ -4,9 +4,10 @@ use crate::{
     abi::{
         addr::VtepAddr,
         fdb::PackedTarget,
+        flags::PortFlags,
+        flags::SegmentFlags,
         id::{PeerId, PortSlot, SegmentId},
-        port::{Port, PortFlags},
-        segment::SegmentFlags,
+        port::Port,
     },
     frame::{claim::Owner, inner::Received, vlan::VlanEdit},
     runtime::{lookup::Seen, tables::Tables, verdict::Account},

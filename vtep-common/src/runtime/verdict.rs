@@ -5,6 +5,7 @@ use crate::{
         addr::{MacAddr, VtepAddr},
         event::Event,
         fdb::PackedTarget,
+        flags::{PeerFlags, PortFlags},
         id::{ListId, PeerId, PortSlot, SegmentId},
         peer::Peer,
         port::Port,
@@ -145,8 +146,8 @@ pub struct Flood {
     pub segment: SegmentId,
     /// The port that the frame came from and must not go back to.
     pub from: PortSlot,
-    /// No copy goes to a port with any of these flags: see [`PortFlags::kept_from`](crate::abi::port::PortFlags::kept_from).
-    pub kept_from: u32,
+    /// No copy goes to a port with any of these flags: see [`PortFlags::kept_from`](PortFlags::kept_from).
+    pub kept_from: PortFlags,
     /// Bytes of each copy to a VTEP before the outer headers, of a GSO packet those of each segment.
     pub carried_len: u32,
     /// Bytes of each copy to a port, of a GSO packet those of all its segments: what rates count.
@@ -169,8 +170,13 @@ impl Flood {
     #[must_use]
     #[inline(always)]
     pub const fn is_in_place(&self, peer: &Peer, summed: bool) -> bool {
-        let asked = Peer::RESOLVED | Peer::MULTICAST | if summed { 0 } else { Peer::CHECKSUM };
-        self.in_place && peer.flags & asked == Peer::RESOLVED
+        let sum = if summed {
+            PeerFlags::NONE
+        } else {
+            Peer::CHECKSUM
+        };
+        let asked = Peer::RESOLVED.with(Peer::MULTICAST).with(sum);
+        self.in_place && peer.flags.of(asked).bits() == Peer::RESOLVED.bits()
     }
 }
 

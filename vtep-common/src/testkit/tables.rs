@@ -7,6 +7,7 @@ use crate::{
         addr::MacAddr,
         config::Config,
         fdb::{FdbKey, FdbTarget, FdbValue},
+        flags::PeerFlags,
         flood::FloodList,
         id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
         map::LAYOUT_VERSION,
@@ -137,7 +138,7 @@ impl HostTables {
 /// An entry for the peer `remote`, reached from `local` by interface `ifindex`. `flags` are those of [`Peer`];
 /// [`Peer::IPV6`] is set by the address.
 #[must_use]
-pub fn peer_entry(remote: IpAddr, local: IpAddr, ifindex: u32, mtu: u32, flags: u32) -> Peer {
+pub fn peer_entry(remote: IpAddr, local: IpAddr, ifindex: u32, mtu: u32, flags: PeerFlags) -> Peer {
     const NEXT_HOP: MacAddr = MacAddr::from_bytes([0x02, 0, 0, 0, 0, 0xfe]);
     const OWN: MacAddr = MacAddr::from_bytes([0x02, 0, 0, 0, 0, 0xfd]);
     let v6 = remote.is_ipv6();
@@ -155,7 +156,7 @@ pub fn peer_entry(remote: IpAddr, local: IpAddr, ifindex: u32, mtu: u32, flags: 
     Peer {
         addr: remote.into(),
         local: local.into(),
-        flags: flags | if v6 { Peer::IPV6 } else { 0 },
+        flags: flags | if v6 { Peer::IPV6 } else { PeerFlags::NONE },
         ifindex,
         mtu,
         template_len: u32::try_from(len).expect("at most 80"),

@@ -127,7 +127,12 @@ fn a_guarded_port_takes_frames_from_its_own_macs_alone() {
 #[test]
 fn a_guard_holds_in_a_vni_that_does_not_learn() {
     let mut world = World::default();
-    world.tables.segments.get_mut(&PLAIN).unwrap().flags &= !Segment::LEARNING;
+    world
+        .tables
+        .segments
+        .get_mut(&PLAIN)
+        .unwrap()
+        .set(Segment::LEARNING, false);
     let spoofed = at_lone(&world, 41, elsewhere(), unicast(PLAIN, PEER_V4));
     all_left(&spoofed, Reason::SpoofedMac);
 }
@@ -164,7 +169,12 @@ fn a_vni_with_as_many_macs_as_it_may_have_lets_them_move() {
 #[test]
 fn limits_mean_nothing_to_a_vni_that_does_not_learn() {
     let mut world = World::default();
-    world.tables.segments.get_mut(&PLAIN).unwrap().flags &= !Segment::LEARNING;
+    world
+        .tables
+        .segments
+        .get_mut(&PLAIN)
+        .unwrap()
+        .set(Segment::LEARNING, false);
     let port = world.tables.ports.get_mut(&PORT_FULL).unwrap();
     assert!(port.has(Port::FULL));
     none_left(&at_lone(&world, 42, elsewhere(), unicast(PLAIN, PEER_V4)));

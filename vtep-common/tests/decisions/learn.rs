@@ -226,7 +226,7 @@ fn an_external_entry_has_no_stamp_to_renew() {
 fn a_vni_that_does_not_learn_tells_nothing_and_holds_nothing_against_static_entries() {
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&PLAIN).unwrap();
-    segment.flags &= !vtep_common::abi::segment::Segment::LEARNING;
+    segment.set(vtep_common::abi::segment::Segment::LEARNING, false);
     for source in [unicast(9_u32, 1_u32), unicast(PLAIN, PEER_V6)] {
         let decision = at_port(&world, world.interfaces.access, &from(source));
         assert_eq!(events(&decision), []);

@@ -87,6 +87,6 @@ fn the_way_by_the_source_mac_says_what_the_table_of_addresses_says() {
         .tables
         .add_local(REMOTE_V4.parse().expect("an address"));
     let peer = world.tables.peers.get_mut(&PEER_V4).expect("added");
-    peer.flags &= !Peer::RESOLVED;
+    peer.set(Peer::RESOLVED, false);
     agrees_with_the_table_of_addresses(&world.tables);
 }

@@ -5,7 +5,7 @@ use vtep_common::sim::decide_tunnel;
 use vtep_common::sim::decision::{Decision, Verdict};
 
 use vtep_common::{
-    abi::{addr::MacAddr, event::Event, neigh::NeighValue, reason::Reason},
+    abi::{addr::MacAddr, event::Event, neigh::NeighValue, reason::Reason, segment::Segment},
     decide::{port, tunnel::TunnelKey},
     frame::{neigh::Answer, packet::Meta},
     testkit::apply::apply_port,
@@ -18,7 +18,10 @@ use vtep_common::{
     wire::checksum::Sum,
 };
 
-use crate::shared::{OURS_V4, REMOTE_V4, at_port, flood, left, q, tagged};
+use crate::shared::{
+    OURS_V4, REMOTE_V4, at_port, at_uplink, at_uplink_xdp, deliver, flood, left, q, tagged,
+    underlays,
+};
 
 /// Who asks.
 const ASKER: MacAddr = MacAddr::from_bytes([2, 0, 0, 0, 0, 0x0a]);
@@ -372,6 +375,77 @@ fn what_a_host_behind_a_vtep_says_to_all_is_heard_whether_it_asks_or_tells() {
     }
 }
 
+/// What a host behind a VTEP says to one host at a port, and of which host.
+fn said_to_one(to: MacAddr) -> Vec<(Vec<u8>, &'static str)> {
+    let one = |mut frame: Vec<u8>| {
+        frame[..6].copy_from_slice(&to.bytes());
+        frame
+    };
+    vec![
+        (one(arp(1, "10.0.0.7", "10.0.0.99")), "10.0.0.7"),
+        (one(arp(2, "10.0.0.7", "10.0.0.8")), "10.0.0.7"),
+        (
+            one(Nd::solicitation("fd00::7", "fd00::99").frame()),
+            "fd00::7",
+        ),
+        (one(Nd::advertisement("fd00::7", 0x60).frame()), "fd00::7"),
+    ]
+}
+
+#[test]
+fn what_a_host_behind_a_vtep_says_to_one_is_heard_and_delivered() {
+    let key = TunnelKey {
+        vni: 200,
+        source: host(REMOTE_V4).into(),
+        destination: Some(host(OURS_V4).into()),
+    };
+    let tables = World::default().tables;
+    for (frame, want) in said_to_one(unicast(TRUNK, PORT_CARRIER)) {
+        let decision = decide_tunnel(frame.as_slice(), &Meta::default(), &key, &tables);
+        let heard: Vec<_> = heard(&decision).iter().map(|(host, ..)| *host).collect();
+        assert_eq!(heard, [host(want)]);
+        assert_eq!(deliver(&decision).slot, PORT_CARRIER);
+    }
+}
+
+#[test]
+fn what_is_said_to_one_goes_to_where_it_is_heard_only_in_a_vni_that_listens() {
+    let mut world = World::default();
+    let frames = said_to_one(unicast(TRUNK, PORT_CARRIER));
+    let both = |world: &World, inner: &[u8]| {
+        let [frame, _] = underlays(200).map(|underlay| underlay.frame(inner));
+        (at_uplink_xdp(world, &frame), at_uplink(world, &frame))
+    };
+    for (inner, _) in &frames {
+        let (xdp, tc) = both(&world, inner);
+        assert_eq!(left(&xdp), Reason::LeftToTc);
+        assert_eq!(left(&tc), Reason::LeftToKernel);
+        assert_eq!(heard(&xdp), []);
+    }
+    // What is like it, and is none: another next header, a hop that it has made, another type.
+    for (at, value) in [(20, 17), (21, 254), (54, 128)] {
+        let mut inner = frames[2].0.clone();
+        inner[at] = value;
+        let (xdp, tc) = both(&world, &inner);
+        assert_eq!(deliver(&xdp).slot, PORT_CARRIER, "{at}");
+        assert_eq!(deliver(&tc).slot, PORT_CARRIER, "{at}");
+    }
+    for flag in [Segment::SUPPRESS, Segment::LEARNING] {
+        let segment = world.tables.segments.get_mut(&TRUNK).unwrap();
+        let before = segment.flags;
+        segment.set(flag, false);
+        for (inner, _) in &frames {
+            let (xdp, tc) = both(&world, inner);
+            assert_eq!(deliver(&xdp).slot, PORT_CARRIER);
+            // TC cannot take headers off a frame as short as ARP.
+            if inner.len() > 54 {
+                assert_eq!(deliver(&tc).slot, PORT_CARRIER);
+            }
+        }
+        world.tables.segments.get_mut(&TRUNK).unwrap().flags = before;
+    }
+}
+
 #[test]
 fn a_host_of_which_nobody_knows_whether_it_is_a_router_is_not_answered_for() {
     let mut world = World::default();
@@ -451,7 +525,7 @@ fn a_message_that_is_not_sound_says_nothing_and_is_not_answered() {
 fn without_learning_nothing_is_heard_but_requests_are_answered() {
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&TRUNK).unwrap();
-    segment.flags &= !vtep_common::abi::segment::Segment::LEARNING;
+    segment.set(vtep_common::abi::segment::Segment::LEARNING, false);
     let at = |frame: &[u8]| at_port(&world, world.interfaces.carrier, frame);
     assert_eq!(heard(&at(&arp(2, "10.0.0.7", "10.0.0.8"))), []);
     answer(&at(&arp(1, "10.0.0.7", HOSTS[0])));
@@ -461,7 +535,7 @@ fn without_learning_nothing_is_heard_but_requests_are_answered() {
 fn without_suppression_nothing_is_heard_or_answered() {
     let mut world = World::default();
     let segment = world.tables.segments.get_mut(&TRUNK).unwrap();
-    segment.flags &= !vtep_common::abi::segment::Segment::SUPPRESS;
+    segment.set(vtep_common::abi::segment::Segment::SUPPRESS, false);
     let decision = at_port(
         &world,
         world.interfaces.carrier,

@@ -12,6 +12,7 @@ use vtep_common::{
     abi::{
         addr::MacAddr,
         counter::Direction,
+        flags::{ConfigFlags, PortFlags},
         id::PortSlot,
         policer::{Policed, Policer},
         port::Port,
@@ -288,7 +289,7 @@ fn behind_device(world: &World, frame: &[u8]) -> Decision {
 }
 
 /// The flags of ports with rates.
-const ANY_RATE: u32 = Port::BUM_RATE | Port::RATE_IN | Port::RATE_OUT;
+const ANY_RATE: PortFlags = Port::BUM_RATE.with(Port::RATE_IN).with(Port::RATE_OUT);
 
 /// Says that a rate of the port leaves nothing, and never will.
 fn use_up(world: &mut World, slot: PortSlot, what: Policed) {
@@ -319,7 +320,12 @@ fn floods_of_a_port_are_held_to_its_rate_whoever_they_are_for() {
         unicast(PLAIN, 200_u32),
     ];
     let slot = PORT_ACCESS;
-    world.tables.ports.get_mut(&slot).unwrap().flags &= !ANY_RATE;
+    world
+        .tables
+        .ports
+        .get_mut(&slot)
+        .unwrap()
+        .set(ANY_RATE, false);
     for to in floods {
         let decision = at_port(&world, access, &udp_frame(to));
         assert!(
@@ -368,7 +374,7 @@ fn a_flooded_gso_packet_counts_as_its_segments() {
     let mut world = World::default();
     let slot = PORT_ACCESS;
     let port = world.tables.ports.get_mut(&slot).unwrap();
-    port.flags = port.flags & !ANY_RATE | Port::BUM_RATE;
+    port.flags = port.flags.without(ANY_RATE) | Port::BUM_RATE;
     let rate = Policer::frames(1_000);
     world.tables.policers.insert((slot, Policed::Bum), rate);
     let ip = Ip::between("10.0.0.1", "10.0.0.2");
@@ -418,7 +424,12 @@ fn what_comes_from_a_port_is_held_to_its_rate_once_at_the_hook_that_finishes_it(
     let mut world = World::default();
     let slot = PORT_ACCESS;
     leave_room(&mut world, slot, Policed::In);
-    world.tables.ports.get_mut(&slot).unwrap().flags &= !(ANY_RATE & !Port::RATE_IN);
+    world
+        .tables
+        .ports
+        .get_mut(&slot)
+        .unwrap()
+        .set(ANY_RATE.without(Port::RATE_IN), false);
     let access = world.interfaces.access;
     let destinations = [
         unicast(PLAIN, PEER_V4),
@@ -500,7 +511,7 @@ fn what_goes_to_a_port_is_held_to_its_rate_by_every_way_to_it() {
     let mut world = World::default();
     let slot = PORT_ACCESS;
     leave_room(&mut world, slot, Policed::Out);
-    world.tables.config.flags = 0;
+    world.tables.config.flags = ConfigFlags::NONE;
     let frame = udp_frame(unicast(PLAIN, slot));
     let len = u32::try_from(frame.len()).unwrap();
     let ways = |world: &World| {
@@ -523,7 +534,12 @@ fn what_goes_to_a_port_is_held_to_its_rate_by_every_way_to_it() {
         assert_eq!(left(&decision), Reason::Rate);
     }
     // What is left to the next hook is taken there.
-    world.tables.ports.get_mut(&slot).unwrap().flags &= !Port::XDP_TARGET;
+    world
+        .tables
+        .ports
+        .get_mut(&slot)
+        .unwrap()
+        .set(Port::XDP_TARGET, false);
     let [v4, _] = underlays(100).map(|outer| outer.frame(&frame));
     let at_xdp = at_uplink_xdp(&world, &v4);
     assert_eq!(left(&at_xdp), Reason::LeftToTc);

@@ -172,9 +172,9 @@ fn ecn_bits_of_a_configured_tos_do_not_reach_the_wire() {
 #[test]
 fn df_is_set_unset_or_that_of_the_inner_packet() {
     let set = World::default();
-    let unset = world_with(|segment| segment.flags &= !Segment::DF_SET);
+    let unset = world_with(|segment| segment.set(Segment::DF_SET, false));
     let inherit = world_with(|segment| {
-        segment.flags = segment.flags & !Segment::DF_SET | Segment::DF_INHERIT;
+        segment.flags = segment.flags.without(Segment::DF_SET) | Segment::DF_INHERIT;
     });
     for inner_df in [false, true] {
         let mut ip = inner_v4();
@@ -195,7 +195,7 @@ fn df_is_set_unset_or_that_of_the_inner_packet() {
 
 #[test]
 fn a_packet_that_may_be_fragmented_has_an_identification() {
-    let world = world_with(|segment| segment.flags &= !Segment::DF_SET);
+    let world = world_with(|segment| segment.set(Segment::DF_SET, false));
     let mut ip = inner_v4();
     ip.id = 0x4321;
     assert_eq!(encapsulated(&world, PEER_V4, &ip).fields.id, 0x4321);
@@ -996,7 +996,7 @@ fn xdp_leaves_a_peer_whose_interface_it_cannot_redirect_to() {
     let mut world = World::default();
     let frame = udp_frame(unicast(PLAIN, PEER_V4));
     let peer = world.tables.peers.get_mut(&PEER_V4).unwrap();
-    peer.flags &= !Peer::XDP_TARGET;
+    peer.set(Peer::XDP_TARGET, false);
     let xdp = at_port_xdp(&world, world.interfaces.access, &frame);
     assert_eq!(left(&xdp), Reason::LeftToTc);
     encap(&from_access(&world, &frame));

@@ -328,7 +328,7 @@ fn xdp_leaves_checksums_that_are_pending_where_they_can_be() {
                     } else {
                         deliver(&decision);
                     }
-                    world.tables.config.flags = 0;
+                    world.tables.config.set(Config::PARTIAL_CHECKSUMS, false);
                     deliver(&at_uplink_xdp(&world, &frame));
                     deliver(&at_uplink(&world, &frame));
                 }

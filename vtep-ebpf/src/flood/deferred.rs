@@ -63,7 +63,7 @@ impl Deferred {
     pub fn defer(&mut self, id: PeerId, peer: &Peer, flood: &Flood) -> bool {
         let at = self.count;
         if at == 0 {
-            self.v6 = peer.flags & Peer::IPV6;
+            self.v6 = peer.flags.of(Peer::IPV6).bits();
         }
         if !self.can_defer(peer, flood) {
             return false;
@@ -74,7 +74,7 @@ impl Deferred {
         *entry = id;
         self.count = at.wrapping_add(1);
         if flood.encap.fields.inner_sum.is_none() {
-            self.to_sum |= peer.flags & Peer::CHECKSUM;
+            self.to_sum |= peer.flags.of(Peer::CHECKSUM).bits();
         }
         true
     }
@@ -82,7 +82,7 @@ impl Deferred {
     /// True if the frame can be sent to this peer once it is encapsulated.
     #[inline(always)]
     pub const fn can_defer(&self, peer: &Peer, flood: &Flood) -> bool {
-        flood.is_in_place(peer, self.summed != 0) && peer.flags & Peer::IPV6 == self.v6
+        flood.is_in_place(peer, self.summed != 0) && peer.flags.of(Peer::IPV6).bits() == self.v6
     }
 
     /// The sum, as the templates take it.

@@ -6,6 +6,7 @@ use vtep_common::abi::{
     self,
     addr::{MacAddr, VtepAddr},
     fdb::FdbTarget,
+    flags::ConfigFlags,
     id::{Ifindex, PeerId, PortSlot, SegmentId},
 };
 
@@ -103,7 +104,7 @@ impl State {
     /// What every daemon writes when it starts: the local addresses and what holds for the whole instance. `device` is the
     /// number of the slow-path device, `flags` those of [`abi::config::Config`].
     #[must_use]
-    pub fn start(&self, device: Ifindex, flags: u16) -> Vec<Write> {
+    pub fn start(&self, device: Ifindex, flags: ConfigFlags) -> Vec<Write> {
         let locals = self.locals.all().iter();
         let mut writes: Vec<_> = locals
             .map(|&ip| Write::Local(VtepAddr::from(ip), true))

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use vtep_common::abi::{config::Config, id::Ifindex};
+use vtep_common::abi::{config::Config, flags::ConfigFlags, id::Ifindex};
 
 use super::{error::DaemonError, options::Options, tags};
 use crate::{
@@ -45,10 +45,13 @@ pub(super) async fn find(
 }
 
 /// What holds for packets of these uplinks.
-pub(super) fn flags<'a>(options: &Options, links: impl IntoIterator<Item = &'a Link>) -> u16 {
+pub(super) fn flags<'a>(
+    options: &Options,
+    links: impl IntoIterator<Item = &'a Link>,
+) -> ConfigFlags {
     let mut links = links.into_iter();
     if !links.any(|link| link.kind == LinkKind::Veth) {
-        return 0;
+        return ConfigFlags::NONE;
     }
     if options.run.xdp_mode == XdpMode::Generic {
         Config::PARTIAL_CHECKSUMS | Config::XDP_LEAVES_ALL

@@ -37,6 +37,7 @@ use vtep_common::abi::{
     addr::VtepAddr,
     config::Config,
     counter::Counter,
+    flags::ConfigFlags,
     flood::{FloodList, ListedKey},
     hash_table::Geometry,
     id::{Ifindex, ListId, PeerId},
@@ -234,7 +235,7 @@ impl Datapath {
         &mut self,
         device: Ifindex,
         udp_port: u16,
-        flags: u16,
+        flags: ConfigFlags,
     ) -> Result<(), DatapathError> {
         let config = Config {
             layout: LAYOUT_VERSION,

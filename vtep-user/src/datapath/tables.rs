@@ -17,6 +17,7 @@ use vtep_common::abi::{
     address::{LOCAL_GROUP, LOCAL_OWN},
     counter::{Counter, Direction},
     fdb::{FdbKey, FdbValue, FdbWord},
+    flags::{PeerFlags, PortFlags, SegmentFlags},
     hash_table::{Geometry, Table, number, numbered},
     id::{Id, PortSlot, SegmentId},
     map::{MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
@@ -422,7 +423,7 @@ impl Datapath {
                 .filter_map(|(key, word)| Some((vni_of(key), SegmentId::new(number(word)?))))
                 .collect(),
             segments: in_use(&maps.segments, name::SEGMENTS, MAX_SEGMENTS, |segment| {
-                segment.flags != 0
+                segment.flags != SegmentFlags::NONE
             })?,
             port_index: many(maps.port_index.entries(), name::PORT_INDEX)?
                 .into_iter()
@@ -430,7 +431,9 @@ impl Datapath {
                     Some((PortKey::from_word(key), PortSlot::new(number(word)?)))
                 })
                 .collect(),
-            ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| port.flags != 0)?,
+            ports: in_use(&maps.ports, name::PORTS, MAX_PORTS, |port| {
+                port.flags != PortFlags::NONE
+            })?,
             policers: self.policers()?,
             trunks: entries(&maps.trunks, name::TRUNKS)?,
             port_names: in_use(&maps.port_names, name::PORT_NAMES, MAX_PORTS, |text| {
@@ -443,7 +446,9 @@ impl Datapath {
                 .map(|(key, value)| (key, value.map(|value| seen_before(value, now))))
                 .collect(),
             flood: entries(&maps.flood, name::FLOOD)?,
-            peers: in_use(&maps.peers, name::PEERS, MAX_PEERS, |peer| peer.flags != 0)?,
+            peers: in_use(&maps.peers, name::PEERS, MAX_PEERS, |peer| {
+                peer.flags != PeerFlags::NONE
+            })?,
             peer_index: entries(&maps.peer_index, name::PEER_INDEX)?,
         })
     }

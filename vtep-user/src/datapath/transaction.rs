@@ -1,7 +1,7 @@
 //! Attachments that may be refused are made in a transaction: a refused start rolls back and leaves everything as it was.
 
-use vtep_common::abi::config::Config;
 use vtep_common::abi::id::Ifindex;
+use vtep_common::abi::{config::Config, flags::ConfigFlags};
 
 use super::{
     Datapath, XdpOutcome,
@@ -42,7 +42,7 @@ impl Datapath {
     /// need it.
     pub fn try_flags(
         &mut self,
-        flags: u16,
+        flags: ConfigFlags,
         transaction: &mut Transaction,
     ) -> Result<(), DatapathError> {
         let before = self.config()?;

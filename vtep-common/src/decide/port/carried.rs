@@ -1,7 +1,7 @@
 //! How a frame from a port is carried: its bytes, and the outer header that it gets.
 
 use crate::{
-    abi::{peer::Peer, segment::Segment},
+    abi::{flags::SegmentFlags, peer::Peer, segment::Segment},
     frame::{ecn, flow, inner::Inner, packet::Meta},
     runtime::arrival::{Carried, Ingress},
     wire::{checksum::Sum, ethernet},
@@ -78,7 +78,7 @@ impl Carried {
         let room = u64::from(peer.mtu)
             .wrapping_sub(self.segmented_len.wrapping_add(overhead(peer)).into());
         // The uppermost bit says that there is less than none. One branch for both.
-        let resolved = u64::from(peer.flags >> Peer::RESOLVED.trailing_zeros());
+        let resolved = u64::from(peer.flags.bits() >> Peer::RESOLVED.bits().trailing_zeros());
         room >> 63 & resolved & 1 != 0
     }
 
@@ -115,8 +115,12 @@ fn outer_header(segment: &Segment, inner: &Inner) -> (u8, u8, bool) {
             segment.has(Segment::DF_SET),
         );
     }
-    let inherits = |flag: u32, own: u8, set: u8| {
-        select(segment.flags & flag, u32::from(own), u32::from(set)) as u8
+    let inherits = |flag: SegmentFlags, own: u8, set: u8| {
+        select(
+            segment.flags.of(flag).bits(),
+            u32::from(own),
+            u32::from(set),
+        ) as u8
     };
     let ttl = inherits(Segment::TTL_INHERIT, inner.ttl, segment.ttl);
     let tos = inherits(Segment::TOS_INHERIT, inner.tos, segment.tos);

@@ -80,7 +80,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
     if strip.leaves_unmapped_tag(inner, segment) {
         return Err(Reason::VlanUnmapped);
     }
-    let settings = segment.flags();
+    let settings = segment.flags;
     let seen = lookup
         .seen()
         .limited(port.has(Port::FULL), settings.has(Segment::FULL));
@@ -89,7 +89,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
         return Err(Reason::VlanHop);
     }
     let strip = strip.unless_priority_tag_passes(inner, segment);
-    let mut flags = port.flags();
+    let mut flags = port.flags;
     // Most packets of most ports with a guard: it need not ask further.
     if port.has(Port::GUARD_IP) && claim::is_from(frame, inner, port.own_v4) {
         flags = flags.without(Port::GUARD_IP);

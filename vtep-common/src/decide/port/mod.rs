@@ -15,10 +15,11 @@ use crate::{
     abi::{
         addr::{MacAddr, Vni},
         fdb::FdbTarget,
+        flags::PortFlags,
         id::{PeerId, PortSlot},
         peer::Peer,
         policer::Policed,
-        port::{Port, PortFlags},
+        port::Port,
         reason::Reason,
         segment::Segment,
     },
@@ -153,7 +154,7 @@ fn deliver<R: Runtime>(
     stage: PortStage,
     (inner, carried): (&R::Spilled<'_, Inner>, &R::Spilled<'_, Carried>),
     account: &Account,
-    kept_from: u32,
+    kept_from: PortFlags,
     (slot, port): (PortSlot, &Port),
 ) -> R::Outcome {
     if slot == carried.slot {
@@ -174,7 +175,7 @@ fn deliver<R: Runtime>(
         return rt.leave(account, why);
     }
     let bytes = || rt.policed_carried(inner, carried);
-    if !police::lets(rt, port.flags(), (slot, Policed::Out), bytes) {
+    if !police::lets(rt, port.flags, (slot, Policed::Out), bytes) {
         return rt.leave(account, Reason::Rate);
     }
     // Read again, rather than kept from before, so that the verifier forgets what it knows of it.

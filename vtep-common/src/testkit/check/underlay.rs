@@ -4,6 +4,7 @@ use crate::sim::decision::{Decision, Verdict};
 use crate::sim::{decide_tunnel, decide_uplink};
 use crate::{
     abi::{
+        event::Event,
         outer_template,
         reason::{Class, Reason},
         segment::Segment,
@@ -35,9 +36,11 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
     let outcome = apply_uplink(frame, meta, tunnel::DecapStage::Tc, &tc);
     from_underlay(frame, meta, &tc, &outcome, tables);
 
+    let mut in_place = at_tc == Reason::Decapsulated;
     if !gso && meta.tag.is_none() {
         let xdp = decide_uplink(frame, meta, tunnel::DecapStage::Xdp, tables);
         let at_xdp = xdp.verdict.reason(true);
+        in_place |= at_xdp == Reason::Decapsulated;
         let outcome = apply_uplink(frame, meta, tunnel::DecapStage::Xdp, &xdp);
         from_underlay(frame, meta, &xdp, &outcome, tables);
         match (at_xdp, at_tc) {
@@ -66,7 +69,14 @@ pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
         }
     }
     if let (Ok(outer), None) = (outer::parse(frame, gso, tables), meta.tag) {
-        slow_path(frame, meta, &outer, at_tc, &tc, tables);
+        let device = slow_path(frame, meta, &outer, at_tc, &tc, tables);
+        let mut events = device.notes.events.iter();
+        let heard = events.any(|event| event.kind == Event::SNOOPED);
+        assert!(
+            !(heard && in_place),
+            "what a host says is heard before it is delivered: {}",
+            hex(frame)
+        );
     }
 }
 
@@ -78,7 +88,7 @@ pub(super) fn slow_path(
     at_tc: Reason,
     tc: &Decision,
     tables: &HostTables,
-) {
+) -> Decision {
     let key = TunnelKey {
         vni: outer.addresses.vni,
         source: outer.addresses.source,
@@ -96,13 +106,16 @@ pub(super) fn slow_path(
             };
             assert_eq!(slot(&device), slot(tc));
         }
-        // Hosts that are looked for by IP may not be found, or not fit.
+        // Hosts that are looked for by IP may not be found, or not fit. ARP and ND get there wherever they are for.
         Reason::LeftToKernel => assert!(matches!(
             at_device,
             Reason::Decapsulated
                 | Reason::FloodedLocally
                 | Reason::NowhereToFlood
                 | Reason::NoFdbEntry
+                | Reason::FloodOff
+                | Reason::SplitHorizon
+                | Reason::VlanHop
                 | Reason::TableGap
                 | Reason::TooBig
                 | Reason::Rate
@@ -114,6 +127,7 @@ pub(super) fn slow_path(
         | Reason::NotOurAddress => {}
         _ => assert_eq!(at_device, at_tc),
     }
+    device
 }
 
 /// What must hold for a frame behind the slow-path device.

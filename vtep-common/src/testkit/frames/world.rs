@@ -7,6 +7,7 @@ use crate::{
         addr::{MacAddr, VtepAddr},
         config::Config,
         fdb::{FdbKey, FdbTarget, FdbValue},
+        flags::{PeerFlags, PortFlags},
         id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
         neigh::NeighValue,
         peer::Peer,
@@ -326,12 +327,12 @@ impl World {
         add(PORT_QUIET, quiet, 0, QUIET, Port::XDP_TARGET, 600);
         add(PORT_LONE, lone, 30, LONE, Port::XDP_TARGET, 1500);
         add(PORT_VLAN_40, trunk, 40, ROUTED, Port::XDP_TARGET, 1500);
-        add(PORT_ROUTED_OTHER, lone, 40, ROUTED, 0, 1500);
+        add(PORT_ROUTED_OTHER, lone, 40, ROUTED, PortFlags::NONE, 1500);
         add(PORT_GUARDED, lone, 41, PLAIN, Port::GUARD_MAC, 1500);
         let guarded = Port::GUARD_MAC | Port::GUARD_IP;
         add(PORT_OWN, lone, 47, PLAIN, guarded, 1500);
         add(PORT_FULL, lone, 42, PLAIN, Port::FULL, 1500);
-        add(PORT_CROWDED, lone, 43, CROWDED, 0, 1500);
+        add(PORT_CROWDED, lone, 43, CROWDED, PortFlags::NONE, 1500);
         add(PORT_NOISY, lone, 44, PLAIN, Port::BUM_RATE, 1500);
         add(PORT_FAST, lone, 45, PLAIN, Port::RATE_IN, 1500);
         let slow = Port::XDP_TARGET | Port::RATE_OUT;
@@ -367,7 +368,7 @@ impl World {
         add(PEER_V6, "2001:db8::2", 1500, resolved | Peer::CHECKSUM);
         let zero = resolved | Peer::CSUM6_OFF;
         add(PEER_V6_ZERO, "2001:db8::3", 1500, zero);
-        add(PEER_V4_UNRESOLVED, "192.0.2.4", 0, 0);
+        add(PEER_V4_UNRESOLVED, "192.0.2.4", 0, PeerFlags::NONE);
         add(PEER_V6_UNRESOLVED, "2001:db8::4", 0, Peer::CHECKSUM);
         add(PEER_JUMBO, "192.0.2.5", u32::MAX, resolved);
         add(PEER_UNREACHABLE, "192.0.2.6", 0, Peer::UNREACHABLE);

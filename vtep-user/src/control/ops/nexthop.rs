@@ -186,8 +186,9 @@ pub(crate) fn sync_flag(
     out: &mut Effect,
 ) {
     let mut segment = segments[number];
-    if segment.has(Segment::NEXTHOPS) != nexthops.has_routes(number) {
-        segment.flags ^= Segment::NEXTHOPS;
+    let has_routes = nexthops.has_routes(number);
+    if segment.has(Segment::NEXTHOPS) != has_routes {
+        segment.set(Segment::NEXTHOPS, has_routes);
         segments.set(number, segment);
         out.write(Write::Segment(number, Box::new(segment)));
     }

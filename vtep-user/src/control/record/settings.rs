@@ -208,7 +208,7 @@ pub(crate) fn row(pod: &Segment, vni: Vni, ports: Vec<String>, remotes: Vec<IpAd
 
 /// Who made a VNI.
 pub(crate) const fn source(pod: &Segment) -> Source {
-    author::source(pod.flags & Segment::CONFIGURED != 0)
+    author::source(pod.has(Segment::CONFIGURED))
 }
 
 /// The settings of a VNI, those left out that a new one has anyway.

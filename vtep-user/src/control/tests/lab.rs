@@ -7,6 +7,7 @@ use vtep_common::abi::{
     addr::{MacAddr, VtepAddr},
     event::Event,
     fdb::FdbKey,
+    flags::ConfigFlags,
     peer::Peer,
     port::Port,
 };
@@ -155,7 +156,7 @@ impl Lab {
         let mut state = State::new(limits, locals(), UDP_PORT);
         state.set_reserved(reserved());
         let mut maps = Model::default();
-        maps.replay(&state.start(TUNNEL, 0));
+        maps.replay(&state.start(TUNNEL, ConfigFlags::NONE));
         let taps = (10..)
             .zip(TAPS)
             .map(|(ifindex, name)| (Ifindex::new(ifindex), name.to_owned()));

@@ -72,7 +72,7 @@ fn floods_go_to_the_group_of_which_we_become_a_member() {
         let peer = lab.maps.peers[&PeerId::new(0)];
         assert_eq!(peer.addr, ip(group).into());
         assert_eq!(
-            peer.flags & !(Peer::IPV6 | Peer::CHECKSUM),
+            peer.flags.without(Peer::IPV6 | Peer::CHECKSUM),
             Peer::IN_USE | Peer::MULTICAST
         );
         let local = if group == GROUP {
