@@ -270,7 +270,9 @@ impl SentFrame {
             Verdict::FloodPorts(flood) => to_ports(flood.list, flood.vlan, None),
             // What goes through the slow-path device finds no route here.
             Verdict::ViaKernel(_) | Verdict::Leave(_) => {}
-            Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => panic!("not decided"),
+            Verdict::Guard | Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
+                panic!("not decided")
+            }
         }
     }
 }

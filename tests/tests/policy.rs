@@ -1,7 +1,9 @@
 //! What a port may send to whom.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use vtep_tests::daemon::refusal::refused;
 use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, VM, Wire};
@@ -336,4 +338,56 @@ fn no_frame_hops_into_a_vlan_of_a_trunk_or_out_of_it() {
     let after = tagged(NEIGHBOUR, VM, &[20], 22);
     trunk.send(&after);
     wire.port.expect(&after);
+}
+
+#[test]
+fn a_port_guarded_by_ip_sends_as_itself_alone() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let [own, other, far] = [[10, 0, 0, 7], [10, 0, 0, 9], [10, 0, 0, 2]].map(Ipv4Addr::from);
+    let guarded = wire.add_port("tap1", &format!("--mac {NEIGHBOUR} --ip {own} --guard ip"));
+    let udp = |from, mark| {
+        eth(NEIGHBOUR, VM)
+            .ipv4(from, far)
+            .udp(1000, 2000)
+            .payload(mark, 40)
+            .build()
+    };
+    let passes = |frame: &[u8]| {
+        guarded.send(frame);
+        wire.port.expect(frame);
+    };
+    let spoofs = |frame: &[u8]| {
+        let before = wire.daemon.dropped("spoofed_ip");
+        guarded.send(frame);
+        wire.daemon.expect_dropped("spoofed_ip", before + 1);
+        assert_eq!(wire.port.recv(Duration::ZERO), None);
+    };
+    let arp = |sender| {
+        eth(NEIGHBOUR, VM)
+            .arp_request((NEIGHBOUR, sender), far)
+            .build()
+    };
+    passes(&udp(own, 1));
+    spoofs(&udp(other, 2));
+    passes(&arp(own));
+    passes(&arp(Ipv4Addr::UNSPECIFIED));
+    spoofs(&arp(other));
+
+    // Another address takes effect at once, and no guard takes all.
+    wire.daemon.ok(&format!("port set tap1 --ip {other}"));
+    passes(&udp(other, 3));
+    spoofs(&udp(own, 4));
+    wire.daemon.kill();
+    wire.daemon.run();
+    passes(&udp(other, 5));
+    spoofs(&udp(own, 6));
+    wire.daemon.ok("port set tap1 --guard mac");
+    passes(&udp(own, 7));
+    refused(
+        &wire.daemon,
+        "port set vm0 --guard ip",
+        1,
+        &["--mac MAC --ip IP"],
+    );
 }

@@ -75,10 +75,10 @@ fn a_route_that_moves_is_followed_without_loss(family: Family) {
             .ip(&format!("route replace {far} via {}", gateways[turn]));
         follows(&wire, GATEWAYS[turn]);
     }
-    // A more specific route wins, and gives way again.
+    // A more specific route wins, and gives way again. At no time is there none: what is sent without a route is lost by right.
     let bits = if family == Family::V4 { 32 } else { 128 };
     wire.ns.ip(&format!(
-        "route del {far}\nroute add {}/{} via {}",
+        "route add {}/{} via {}\nroute del {far}/{bits}",
         family.address(5, 0),
         family.prefix(),
         gateways[0]

@@ -22,7 +22,7 @@ use vtep_common::abi::{
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     policer::{Policed, Policer},
-    port::{Port, PortName},
+    port::{GuardedKey, Port, PortName},
     reason::Reason,
     segment::{Segment, SourceKey},
     tail_call::TailCall,
@@ -67,13 +67,15 @@ pub static SOURCES: HashMap<SourceKey, u32> = HashMap::pinned(MAX_SOURCES, BPF_F
 #[map]
 pub static UPLINKS: Array<UplinkWord> = Array::with_max_entries(UPLINK_PLACES, 0);
 #[map]
+pub static GUARDED: HashMap<GuardedKey, u32> = HashMap::pinned(MAX_NEIGHS, BPF_F_NO_PREALLOC);
+#[map]
 static CONFIGURED: HashMap<ListedKey, u32> = HashMap::pinned(MAX_CONFIGURED, BPF_F_NO_PREALLOC);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::pinned(EVENTS_BYTES, 0);
 #[map]
 pub static GUARDS: LruHashMap<u64, Guard> = LruHashMap::pinned(MAX_GUARDS, 0);
 #[map]
-pub static PARTS: ProgramArray = ProgramArray::pinned(TailCall::ALL.len() as u32, 0);
+pub static PARTS: ProgramArray = ProgramArray::pinned(TailCall::PLACES, 0);
 #[map]
 pub static EVENT_COUNTERS: PerCpuArray<Counter> =
     PerCpuArray::pinned(EventEnd::ALL.len() as u32, 0);

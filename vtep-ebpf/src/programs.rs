@@ -74,6 +74,20 @@ pub fn tc_port(ctx: TcContext) -> i32 {
     at_port(&ctx, port::PortStage::Tc)
 }
 
+/// Frames from a port with a guard of addresses, which [`tc_port`] leaves; what is the port's own goes on to [`tc_port_neigh`] or
+/// [`tc_port_rest`].
+#[classifier]
+pub fn tc_port_guard(ctx: TcContext) -> i32 {
+    let Some(scratch) = Scratch::new() else {
+        return TC_ACT_SHOT;
+    };
+    let frame = TcFrame::deep(&ctx);
+    let len = frame.frame_len();
+    let rt = Tc::new(frame, scratch);
+    let end = port::guard::decide(&rt);
+    tc_action_of(count(&rt, Hook::Port, &end, len))
+}
+
 /// ARP and ND that [`tc_port`] leaves: snooped and answered; what remains goes on to [`tc_port_rest`].
 #[classifier]
 pub fn tc_port_neigh(ctx: TcContext) -> i32 {

@@ -14,7 +14,7 @@ use vtep_common::{
         nexthop::{NexthopKey, NexthopOrigin, NexthopValue},
         peer::Peer,
         policer::{Policed, Policer},
-        port::{Port, PortKey},
+        port::{GuardedKey, Port, PortKey},
         segment::{Segment, SourceKey, vni_key},
         uplink::UplinkWord,
     },
@@ -25,8 +25,8 @@ use vtep_common::{
 use crate::{
     clock::{now, time},
     maps::{
-        ADDRESSES, CONFIG, FDB, FLOOD, HANDOVER, NEIGHS, NEXTHOPS, PEERS, POLICERS, PORT_INDEX,
-        PORTS, SEGMENTS, SHAPES, SOURCES, TRUNKS, UPLINKS, VNIS,
+        ADDRESSES, CONFIG, FDB, FLOOD, GUARDED, HANDOVER, NEIGHS, NEXTHOPS, PEERS, POLICERS,
+        PORT_INDEX, PORTS, SEGMENTS, SHAPES, SOURCES, TRUNKS, UPLINKS, VNIS,
     },
 };
 
@@ -105,6 +105,12 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool {
         is_trunks(ifindex, vlan.get().into()) != 0
+    }
+
+    #[inline(always)]
+    fn owns(&self, slot: PortSlot, addr: &VtepAddr) -> bool {
+        let [a, b, c, d] = addr.words_be();
+        is_guarded(slot.get(), a, b, c, d) != 0
     }
 
     #[inline(always)]
@@ -225,6 +231,17 @@ extern "C" fn is_trunks(ifindex: u32, vlan: u32) -> u64 {
     let hidden = vlan == ShownVlan::HIDDEN.get();
     let trunk = look_up!(TRUNKS, &Ifindex::new(ifindex));
     (hidden || trunk.is_some_and(|vlans| vlans.has(vlan))).into()
+}
+
+/// Not zero if a port with a guard has an address.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_guarded(slot: u32, a: u32, b: u32, c: u32, d: u32) -> u64 {
+    let key = GuardedKey {
+        port: PortSlot::new(slot),
+        host: VtepAddr::from_v6_be([a, b, c, d]),
+    };
+    look_up!(GUARDED, &key).is_some().into()
 }
 
 /// The word of an address, or zero.

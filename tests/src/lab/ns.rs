@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use serde_json::Value;
+
 use crate::link::offload::set_vlan_offload;
+use crate::wait::until_true;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -128,6 +131,29 @@ impl Ns {
             "",
         );
         String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+
+    /// Waits until the state of every interface is that of its carrier: the kernel takes note of a carrier some time after it came or went.
+    ///
+    /// # Panics
+    ///
+    /// If one's state does not become so in time.
+    pub fn settled(&self) {
+        let settled = |link: &Value| {
+            let carries = link["flags"]
+                .as_array()
+                .is_some_and(|flags| flags.contains(&"LOWER_UP".into()));
+            let state = link["operstate"].as_str();
+            matches!(state, Some("UP" | "UNKNOWN")) == carries
+        };
+        until_true(
+            "the interfaces' states to be those of their carriers",
+            || {
+                let links: Vec<Value> = serde_json::from_str(&self.ip_output("-j link show"))
+                    .expect("a list of interfaces");
+                links.iter().all(settled)
+            },
+        );
     }
 
     /// Writes `/proc/sys/net/KEY`.

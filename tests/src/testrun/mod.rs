@@ -21,6 +21,7 @@ use vtep_common::abi::{
     event::Guard,
     fdb::{FdbKey, FdbValue},
     map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
+    port::GuardedKey,
     segment::SourceKey,
 };
 use vtep_common::frame::packet::Meta;
@@ -384,6 +385,7 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         uplinks: _,
         policers,
         trunks,
+        guarded,
         now: _,
         tick: _,
     } = tables;
@@ -424,6 +426,13 @@ fn writes(tables: &HostTables) -> Vec<Write> {
             .iter()
             .map(|((slot, what), policer)| Write::Policer(*slot, *what, *policer)),
     );
+    writes.extend(guarded.iter().map(|(port, host)| {
+        let key = GuardedKey {
+            port: *port,
+            host: *host,
+        };
+        Write::Guarded(key, true)
+    }));
     writes.extend(
         trunks
             .iter()

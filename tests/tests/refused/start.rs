@@ -18,6 +18,7 @@ use crate::{stopped, wire};
 /// The daemon does not start, says why, and leaves nothing behind.
 #[track_caller]
 fn refused_start(ns: &Ns, daemon: &Daemon, command: Command, code: i32, needles: &[&str]) {
+    ns.settled();
     let links = ns.ip_output("-o -d link show");
     let what = format!("{command:?}");
     assert_refused(&daemon.refused_start(command), code, needles, &what);

@@ -1,7 +1,7 @@
 //! The maps: their names as they are pinned, and their sizes.
 
 /// Version of everything in this file. A daemon refuses pinned maps of another version.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// VNIs that one instance can carry; segment numbers are below this.
 pub const MAX_SEGMENTS: u32 = 16_384;
@@ -88,6 +88,8 @@ pub mod name {
     pub const NEXTHOPS: &str = "NEXTHOPS";
     /// [`SourceKey`](crate::abi::segment::SourceKey) to a number that says nothing.
     pub const SOURCES: &str = "SOURCES";
+    /// [`GuardedKey`](crate::abi::port::GuardedKey) to a number that says nothing.
+    pub const GUARDED: &str = "GUARDED";
     /// [`ListedKey`](crate::abi::flood::ListedKey) to a number that says nothing. For the daemon alone; earlier builds have left none.
     pub const CONFIGURED: &str = "CONFIGURED";
     /// The ring buffer of [`Event`](crate::abi::event::Event)s.
@@ -117,7 +119,7 @@ pub mod name {
     pub const UPLINKS: &str = "UPLINKS";
 
     /// All that are pinned.
-    pub const ALL: [&str; 29] = [
+    pub const ALL: [&str; 30] = [
         CONFIG,
         NAMESPACE,
         SHAPES,
@@ -137,6 +139,7 @@ pub mod name {
         NEIGHS,
         NEXTHOPS,
         SOURCES,
+        GUARDED,
         CONFIGURED,
         EVENTS,
         GUARDS,

@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{
+    addr::VtepAddr,
     flags::{PortFlags, flagged},
-    id::SegmentId,
+    id::{PortSlot, SegmentId},
 };
 
 /// Key of `PORT_INDEX`: an interface and a VLAN on it, in the map a word of 8 bytes.
@@ -42,7 +43,7 @@ impl PortKey {
     }
 }
 
-/// A port: 24 bytes. A slot that is not in use is all zero.
+/// A port: 28 bytes. A slot that is not in use is all zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Port {
@@ -60,6 +61,9 @@ pub struct Port {
     pub mtu: u32,
     /// Largest number of FDB entries behind the port, 0 for no limit: for the daemon alone.
     pub max_macs: u32,
+    /// With [`Port::GUARD_IP`], one of its IPv4 addresses, in network byte order, so that packets from it need not be looked up in
+    /// `GUARDED`; 0 where it has none.
+    pub own_v4: u32,
 }
 
 impl Port {
@@ -87,6 +91,10 @@ impl Port {
     pub const RATE_OUT: PortFlags = PortFlags::bit(10);
     /// Its interface is gone, and it waits for one of that name: no frame gets there.
     pub const ABSENT: PortFlags = PortFlags::bit(11);
+    /// Frames that claim to be from addresses other than its own, by IP, ARP or neighbour discovery, are dropped: `GUARDED` has those.
+    pub const GUARD_IP: PortFlags = PortFlags::bit(12);
+    /// A router is behind it, and advertises itself.
+    pub const ROUTER: PortFlags = PortFlags::bit(13);
     /// The configuration file made it. For the daemon alone.
     pub const CONFIGURED: PortFlags = PortFlags::bit(31);
 
@@ -109,7 +117,19 @@ impl PortFlags {
 
 flagged!(Port: PortFlags);
 
-const _: () = assert!(size_of::<Port>() == 24);
+const _: () = assert!(size_of::<Port>() == 28);
+
+/// Key of `GUARDED`: an address of a port with a guard: 20 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct GuardedKey {
+    /// The port.
+    pub port: PortSlot,
+    /// Its address.
+    pub host: VtepAddr,
+}
+
+const _: () = assert!(size_of::<GuardedKey>() == 20);
 
 /// The name of a port's interface, followed by zeros; all zero where there is none.
 #[repr(transparent)]

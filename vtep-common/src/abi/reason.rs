@@ -158,6 +158,8 @@ reasons! {
     UnlistedSource = 42, "unlisted_source", Dropped;
     /// At a port with a guard, from a MAC that is not one of the port's.
     SpoofedMac = 43, "spoofed_mac", Dropped;
+    /// At a port with a guard of addresses, claiming by IP, ARP or neighbour discovery to be from one that is not the port's.
+    SpoofedIp = 44, "spoofed_ip", Dropped;
     /// Broadcast, unknown unicast or multicast from a port, and more of them than the port's rate.
     BumRate = 45, "bum_rate", Dropped;
     /// With the tag of a VLAN that has a port of its own, at or for the untagged port of the interface; of a flooded frame, the copy for it.

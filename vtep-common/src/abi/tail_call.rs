@@ -12,14 +12,19 @@ pub enum TailCall {
     PortNeigh = 2,
     /// `tc_port_flood`: frames for which `tc_port_rest` has found a flood list.
     PortFlood = 3,
+    /// `tc_port_guard`: frames from a port with a guard of addresses; what is its own goes on as if it came from `tc_port`.
+    PortGuard = 4,
 }
 
 impl TailCall {
+    /// Places in `PARTS`, some for programs to come: a map keeps its size while it is pinned.
+    pub const PLACES: u32 = 16;
     /// Every one, with the name of its program.
-    pub const ALL: [(Self, &'static str); 4] = [
+    pub const ALL: [(Self, &'static str); 5] = [
         (Self::PortRest, "tc_port_rest"),
         (Self::PortFound, "tc_port_found"),
         (Self::PortNeigh, "tc_port_neigh"),
         (Self::PortFlood, "tc_port_flood"),
+        (Self::PortGuard, "tc_port_guard"),
     ];
 }

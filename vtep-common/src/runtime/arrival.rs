@@ -7,9 +7,10 @@ use crate::{
         flags::PortFlags,
         flags::SegmentFlags,
         id::{PeerId, PortSlot, SegmentId},
+        port::Port,
     },
-    frame::{inner::Received, vlan::VlanEdit},
-    runtime::{lookup::Seen, verdict::Account},
+    frame::{claim::Owner, inner::Received, vlan::VlanEdit},
+    runtime::{lookup::Seen, tables::Tables, verdict::Account},
 };
 
 /// A frame from a port.
@@ -27,7 +28,7 @@ pub struct Ingress {
     pub destination: PackedTarget,
     /// What becomes of its tag.
     pub edit: VlanEdit,
-    /// The flags of the port.
+    /// The flags of the port; without [`Port::GUARD_IP`] where the frame has passed it.
     pub port: PortFlags,
 }
 
@@ -131,5 +132,26 @@ impl Arrival {
             from_peer: self.peer,
             ..Account::unknown(self.len)
         }
+    }
+}
+
+/// The port of a frame, as the one whom it may claim to be from.
+#[derive(Clone, Copy, Debug)]
+pub struct PortOwner<'a, T> {
+    /// The tables.
+    pub tables: &'a T,
+    /// What is known of the frame.
+    pub ingress: &'a Ingress,
+}
+
+impl<T: Tables> Owner for PortOwner<'_, T> {
+    #[inline(always)]
+    fn owns(&self, addr: &VtepAddr) -> bool {
+        self.tables.owns(self.ingress.slot, addr)
+    }
+
+    #[inline(always)]
+    fn is_router(&self) -> bool {
+        self.ingress.port.has(Port::ROUTER)
     }
 }

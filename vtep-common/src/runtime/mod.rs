@@ -109,6 +109,12 @@ pub trait Runtime {
     /// The ARP or ND message at `l3` of a frame from `source`: [`Message::read`].
     fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message>;
 
+    /// True if a frame claims to be from addresses of its port alone: [`claim::is_own`](crate::frame::claim::is_own).
+    fn is_own(
+        &self,
+        inner: &Self::Spilled<'_, Inner>,
+        ingress: &Self::Spilled<'_, Ingress>,
+    ) -> bool;
     /// The VLAN that a frame from a port shows elsewhere: [`ShownVlan::of_carried`].
     fn shown_by_port(
         &self,
@@ -154,6 +160,8 @@ pub trait Runtime {
     ) -> Self::Outcome;
     /// Answers an ARP or ND request.
     fn answer(&self, account: &Account, answer: &Answer) -> Self::Outcome;
+    /// Tail call: [`crate::decide::port::guard`] goes on.
+    fn to_guard(&self, account: &Account) -> Self::Outcome;
     /// Tail call: [`crate::decide::port::neigh`] goes on.
     fn to_neigh(&self, account: &Account) -> Self::Outcome;
     /// Tail call: [`crate::decide::port::unknown`] goes on.

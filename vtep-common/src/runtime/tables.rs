@@ -31,6 +31,8 @@ pub trait Tables {
     fn policer(&self, slot: PortSlot, what: Policed) -> Policer;
     /// True if frames that show this VLAN are another port's than that of the untagged frames of an interface that `TRUNKS` has.
     fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool;
+    /// True if a port with a guard has this address.
+    fn owns(&self, slot: PortSlot, addr: &VtepAddr) -> bool;
     /// A peer, if in use.
     fn peer(&self, peer: PeerId) -> Option<&Peer>;
     /// A flood list.

@@ -106,7 +106,11 @@ pub fn apply_port<T: Tables>(
         },
         Verdict::Answer(reply) => answer(frame, meta, reply)?,
         // The first three are decided further before, the last is of a frame from a VTEP.
-        Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) | Verdict::FloodPorts(_) => {
+        Verdict::Guard
+        | Verdict::Neigh
+        | Verdict::Unknown
+        | Verdict::Resolved(_)
+        | Verdict::FloodPorts(_) => {
             return Err(Unfit::Verdict);
         }
         Verdict::Leave(reason) => leave(frame, meta, *reason)?,
@@ -226,6 +230,7 @@ pub fn apply_uplink(
         | Verdict::Flood(_)
         | Verdict::ViaKernel(_)
         | Verdict::Answer(_)
+        | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_) => return Err(Unfit::Verdict),

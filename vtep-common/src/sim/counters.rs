@@ -64,6 +64,7 @@ impl HostCounters {
             | Verdict::ViaKernel(_)
             | Verdict::Deliver(_)
             | Verdict::Answer(_)
+            | Verdict::Guard
             | Verdict::Neigh
             | Verdict::Unknown
             | Verdict::Resolved(_)
@@ -133,6 +134,7 @@ fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, cou
         Verdict::Answer(_) => (from_port, PeerId::NONE),
         Verdict::Flood(_)
         | Verdict::FloodPorts(_)
+        | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)

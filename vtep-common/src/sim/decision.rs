@@ -28,6 +28,8 @@ pub enum Verdict {
     FloodPorts(FloodPorts),
     /// Answer an ARP or ND request.
     Answer(Answer),
+    /// Not decided yet: [`crate::decide::port::guard`] goes on.
+    Guard,
     /// Not decided yet: [`crate::decide::port::neigh`] goes on.
     Neigh,
     /// Not decided yet: [`crate::decide::port::unknown`] goes on.
@@ -125,7 +127,7 @@ impl Verdict {
             Self::FloodPorts(_) => Reason::FloodedLocally,
             Self::Answer(_) => Reason::Answered,
             // Whoever asks has not gone on.
-            Self::Neigh | Self::Unknown | Self::Resolved(_) => Reason::TableGap,
+            Self::Guard | Self::Neigh | Self::Unknown | Self::Resolved(_) => Reason::TableGap,
             Self::Leave(reason) => *reason,
         }
     }

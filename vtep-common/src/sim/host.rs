@@ -19,6 +19,7 @@ use crate::{
         uplink,
     },
     frame::{
+        claim,
         inner::Inner,
         neigh::{Answer, Message},
         packet::Meta,
@@ -26,7 +27,7 @@ use crate::{
     },
     runtime::{
         FoundIngress, Runtime, Slot, SlotName,
-        arrival::{Arrival, Carried, Ingress},
+        arrival::{Arrival, Carried, Ingress, PortOwner},
         tables::Tables,
         verdict::{Account, Deliver, Encap, Flood, FloodPorts, Notice, Resolved, ViaKernel},
     },
@@ -66,6 +67,10 @@ pub fn decide_port<T: Tables>(frame: &[u8], meta: &Meta, stage: PortStage, table
     let on_frame = || Host::new(frame, meta, tables);
     let mut decision = on_frame().decide(|host| port::decide(host, stage, &Resolved::IN_FDB));
     let mut notes = core::mem::take(&mut decision.notes);
+    if decision.verdict == Verdict::Guard {
+        decision = on_frame().decide(port::guard::decide);
+        notes = notes.and(core::mem::take(&mut decision.notes));
+    }
     if decision.verdict == Verdict::Neigh {
         decision = on_frame().decide(port::neigh::decide);
         notes = notes.and(core::mem::take(&mut decision.notes));
@@ -214,6 +219,14 @@ impl<T: Tables> Runtime for Host<'_, T> {
             .then_some(message)
     }
 
+    fn is_own(&self, inner: &&Inner, ingress: &&Ingress) -> bool {
+        let owner = PortOwner {
+            tables: self.tables,
+            ingress,
+        };
+        claim::is_own(self.frame, inner, &owner)
+    }
+
     fn shown_by_port(&self, inner: &&Inner, carried: &&Carried) -> ShownVlan {
         ShownVlan::of_carried(self.frame, inner, carried.edit)
     }
@@ -281,6 +294,10 @@ impl<T: Tables> Runtime for Host<'_, T> {
 
     fn answer(&self, account: &Account, answer: &Answer) -> Decision {
         Decision::new(account, Verdict::Answer(*answer))
+    }
+
+    fn to_guard(&self, account: &Account) -> Decision {
+        Decision::new(account, Verdict::Guard)
     }
 
     fn to_neigh(&self, account: &Account) -> Decision {

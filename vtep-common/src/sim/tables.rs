@@ -45,6 +45,8 @@ pub struct HostTables {
     pub policers: HashMap<(PortSlot, Policed), Policer>,
     /// `TRUNKS`.
     pub trunks: HashMap<Ifindex, Vlans>,
+    /// `GUARDED`.
+    pub guarded: HashSet<(PortSlot, VtepAddr)>,
     /// `FDB`.
     pub fdb: HashMap<FdbKey, FdbValue>,
     /// `FLOOD`.
@@ -136,6 +138,10 @@ impl Tables for HostTables {
     fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool {
         let trunk = self.trunks.get(&Ifindex::new(ifindex));
         vlan == ShownVlan::HIDDEN || trunk.is_some_and(|vlans| vlans.has(vlan.get()))
+    }
+
+    fn owns(&self, slot: PortSlot, addr: &VtepAddr) -> bool {
+        self.guarded.contains(&(slot, *addr))
     }
 
     fn flood_list(&self, list: ListId) -> Option<&FloodList> {

@@ -4,6 +4,20 @@
 pub const PROTOCOL: u8 = 58;
 /// Hop limit of every message of neighbour discovery.
 pub const HOP_LIMIT: u8 = 255;
+/// Type of a report of a group that somebody listens to (RFC 2710).
+pub const LISTENER_REPORT: u8 = 131;
+/// Type of its withdrawal.
+pub const LISTENER_DONE: u8 = 132;
+/// Type of a report of version 2 (RFC 3810).
+pub const LISTENER_REPORT_V2: u8 = 143;
+/// Type of a router solicitation.
+pub const ROUTER_SOLICITATION: u8 = 133;
+/// Type of a router advertisement.
+pub const ROUTER_ADVERTISEMENT: u8 = 134;
+/// Type of a redirect.
+pub const REDIRECT: u8 = 137;
+/// Bytes of a router solicitation, without options.
+pub const SOLICITATION_LEN: usize = 8;
 /// Type of a neighbour solicitation.
 pub const SOLICITATION: u8 = 135;
 /// Type of a neighbour advertisement.

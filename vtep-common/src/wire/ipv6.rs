@@ -21,6 +21,8 @@ pub const HOP_BY_HOP: u8 = 0;
 pub const ROUTING: u8 = 43;
 /// Next header: fragment.
 pub const FRAGMENT: u8 = 44;
+/// Next header: authentication (RFC 4302).
+pub const AUTHENTICATION: u8 = 51;
 /// Next header: destination options.
 pub const DESTINATION_OPTIONS: u8 = 60;
 
@@ -45,4 +47,14 @@ pub const fn is_version_6(first: u8) -> bool {
 )]
 pub const fn traffic_class(first_two: u16) -> u8 {
     (first_two >> 4) as u8
+}
+
+/// True for an extension header that names the next one in its first byte, other than that of a fragment.
+#[must_use]
+#[inline(always)]
+pub const fn is_extension(next: u8) -> bool {
+    matches!(
+        next,
+        HOP_BY_HOP | ROUTING | AUTHENTICATION | DESTINATION_OPTIONS
+    )
 }

@@ -3,6 +3,7 @@
 mod absent;
 mod admit;
 mod count;
+mod guard;
 mod hop;
 mod learn;
 mod lookup;

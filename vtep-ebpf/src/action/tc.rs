@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_REDIRECT};
 use vtep_common::{
     abi::{
-        addr::MacAddr,
+        addr::{MacAddr, VtepAddr},
         fdb::FdbKey,
         id::{ListId, PortSlot},
         outer_template::{LEN_V4, LEN_V6, TEMPLATE_WORDS},
@@ -16,14 +16,15 @@ use vtep_common::{
     },
     decide::{police, tunnel, uplink},
     frame::{
+        claim::{self, Owner, Upper},
         inner::Inner,
         neigh::{Answer, Message},
-        packet::{Meta, PacketRead as _, Window as _},
+        packet::{Meta, PacketRead, Window as _},
         vlan::{ShownVlan, TagEdit},
     },
     runtime::{
         FoundIngress, Runtime, Slot,
-        arrival::{Arrival, Carried},
+        arrival::{Arrival, Carried, Ingress, PortOwner},
         lookup::Lookup,
         tables::Tables as _,
         verdict::{Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, ViaKernel},
@@ -265,6 +266,12 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn is_own(&self, _inner: &Spilled<'_, Inner>, _ingress: &Spilled<'_, Ingress>) -> bool {
+        // SAFETY: the program's own context, and both are spilled.
+        unsafe { frame_is_own(self.frame.raw()) != 0 }
+    }
+
+    #[inline(always)]
     fn shown_by_port(
         &self,
         _inner: &Spilled<'_, Inner>,
@@ -417,6 +424,12 @@ impl Runtime for Tc {
         let mut outcome = self.sent(account, action, Reason::Answered);
         outcome.to_port = account.from_port;
         outcome
+    }
+
+    #[inline(always)]
+    fn to_guard(&self, account: &Account) -> End {
+        self.frame.tail_call(TailCall::PortGuard);
+        self.leave(account, MISFIT)
     }
 
     #[inline(always)]
@@ -641,4 +654,67 @@ unsafe extern "C" fn bytes_of_arrival(skb: *mut __sk_buff) -> u64 {
     // A byte, so that the verifier sees how far it can lie.
     let base = usize::from(arrival.outer.len as u8);
     police::bytes_from_vtep(&frame, base, (arrival.len, frame.gso_size())).into()
+}
+
+/// A port, as the one whom its frames may claim to be from.
+struct KernelOwner<'a> {
+    frame: TcFrame,
+    port: PortOwner<'a, KernelTables>,
+}
+
+impl Owner for KernelOwner<'_> {
+    #[inline(always)]
+    fn owns(&self, addr: &VtepAddr) -> bool {
+        self.port.owns(addr)
+    }
+
+    #[inline(always)]
+    fn is_router(&self) -> bool {
+        self.port.is_router()
+    }
+
+    #[inline(always)]
+    fn upper<P: PacketRead + ?Sized>(&self, _frame: &P, at: usize, next: u8) -> Upper {
+        // SAFETY: the program's own context.
+        Upper::from_word(unsafe { find_upper(self.frame.raw(), at as u32, next.into()) } as u32)
+    }
+}
+
+/// Not zero if a frame claims to be from addresses of its port alone.
+///
+/// # Safety
+///
+/// The context is that of the program, and an `Inner` and an `Ingress` were spilled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn frame_is_own(skb: *mut __sk_buff) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return 0;
+    };
+    // SAFETY: the caller vouches for it.
+    let (inner, ingress) = unsafe { (scratch.spilled::<Inner>(), scratch.spilled::<Ingress>()) };
+    let frame = TcFrame::from_raw(skb);
+    let owner = KernelOwner {
+        frame,
+        port: PortOwner {
+            tables: &KernelTables,
+            ingress: &ingress,
+        },
+    };
+    claim::is_own(&frame, &inner, &owner).into()
+}
+
+/// The number of what stands behind the extension headers of a packet.
+///
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn find_upper(skb: *mut __sk_buff, at: u32, next: u32) -> u64 {
+    let frame = TcFrame::from_raw(skb);
+    // Bytes, so that the verifier sees how far it can lie.
+    Upper::find(&frame, usize::from(at as u8), next as u8)
+        .word()
+        .into()
 }

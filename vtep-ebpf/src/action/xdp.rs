@@ -24,7 +24,7 @@ use vtep_common::{
     },
     runtime::{
         FoundIngress, Runtime, Slot, SlotName,
-        arrival::{Arrival, Carried},
+        arrival::{Arrival, Carried, Ingress},
         lookup::Lookup,
         tables::Tables as _,
         verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved},
@@ -189,6 +189,12 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
+    fn is_own(&self, _inner: &Value<Inner>, _ingress: &Value<Ingress>) -> bool {
+        // Left to TC.
+        false
+    }
+
+    #[inline(always)]
     fn shown_by_port(&self, inner: &Value<Inner>, carried: &Value<Carried>) -> ShownVlan {
         ShownVlan::of_carried(&self.frame, inner, carried.edit)
     }
@@ -290,6 +296,11 @@ impl Runtime for Xdp {
 
     #[inline(always)]
     fn answer(&self, account: &Account, _answer: &Answer) -> End {
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_guard(&self, account: &Account) -> End {
         self.leave(account, MISFIT)
     }
 

@@ -510,6 +510,7 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         rate_out: None,
         source: Source::Cli,
         state: PortState::Attached,
+        router: false,
     };
 
     assert_json(
@@ -518,7 +519,7 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
             r#"{"dev":"tap0","vni":100,"vlan":null,"hook":"tc","ifindex":7,"delivery":null,"#,
             r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false,"#,
             r#""guard":"off","over_limit":"drop","bum_rate":1000,"#,
-            r#""rate_in":10000000,"rate_out":null,"source":"cli","state":"attached"}"#,
+            r#""rate_in":10000000,"rate_out":null,"source":"cli","state":"attached","router":false}"#,
         ),
     );
 }
@@ -827,6 +828,7 @@ fn every_op() -> Vec<Op> {
         max_macs: Some(1),
         isolated: None,
         guard: None,
+        router: None,
         over_limit: None,
         bum_rate: None,
         rate_in: None,

@@ -94,6 +94,7 @@ fn port_verbs_take_their_options() {
         max_macs: Some(5),
         isolated: None,
         guard: None,
+        router: None,
         over_limit: None,
         bum_rate: None,
         rate_in: None,

@@ -12,7 +12,7 @@ use vtep_common::abi::{
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     policer::{Policed, Policer},
-    port::{Port, PortKey, PortName},
+    port::{GuardedKey, Port, PortKey, PortName},
     segment::{Segment, SourceKey},
     vlans::Vlans,
 };
@@ -36,6 +36,8 @@ pub enum Write {
     PortIndex(PortKey, Option<PortSlot>),
     /// Sets a port by slot; all zero frees it.
     Port(PortSlot, Port),
+    /// Says that the guard of a port lets an address in, or does not any more.
+    Guarded(GuardedKey, bool),
     /// Sets the VLANs of an interface that have a port each; `None` deletes the key.
     Trunk(Ifindex, Option<Box<Vlans>>),
     /// Sets the name of a port's interface by slot; all zero frees it.

@@ -21,7 +21,7 @@ use vtep_common::abi::{
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     policer::Policer,
-    port::{Port, PortName},
+    port::{GuardedKey, Port, PortName},
     segment::{Segment, SourceKey},
     vlans::Vlans,
 };
@@ -141,6 +141,7 @@ fn sizes(map: &str) -> (usize, usize) {
             size_of::<NexthopValue>(),
         ),
         name::SOURCES => (size_of::<SourceKey>(), size_of::<u32>()),
+        name::GUARDED => (size_of::<GuardedKey>(), size_of::<u32>()),
         name::CONFIGURED => (size_of::<ListedKey>(), size_of::<u32>()),
         // A ring buffer has neither keys nor values.
         name::EVENTS => (0, 0),

@@ -85,6 +85,7 @@ impl Maps {
             neighs: take(ebpf, name::NEIGHS)?,
             nexthops: take(ebpf, name::NEXTHOPS)?,
             sources: take(ebpf, name::SOURCES)?,
+            guarded: take(ebpf, name::GUARDED)?,
             uplinks: take(ebpf, name::UPLINKS)?,
             configured: take(ebpf, name::CONFIGURED)?,
             events: take(ebpf, name::EVENTS)?,
@@ -330,6 +331,9 @@ impl Datapath {
             Write::Source(key, named) => {
                 set(&mut maps.sources, name::SOURCES, *key, named.then_some(0))
             }
+            Write::Guarded(key, lets) => {
+                set(&mut maps.guarded, name::GUARDED, *key, lets.then_some(0))
+            }
             Write::Configured(key, configured) => {
                 let value = configured.then_some(0);
                 set(&mut maps.configured, name::CONFIGURED, *key, value)
@@ -403,6 +407,10 @@ impl Datapath {
                 .collect::<Result<_, _>>()
                 .map_err(|source| DatapathError::map("read", name::NEXTHOPS, source))?,
             sources: entries::<_, u32>(&maps.sources, name::SOURCES)?
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect(),
+            guarded: entries::<_, u32>(&maps.guarded, name::GUARDED)?
                 .into_iter()
                 .map(|(key, _)| key)
                 .collect(),

@@ -169,6 +169,8 @@ words! {
         Off = "off",
         /// Those from its static MACs.
         Mac = "mac",
+        /// Those from its static MACs that claim to be from its IPs.
+        Ip = "ip",
     }
 }
 

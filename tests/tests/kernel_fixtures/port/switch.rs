@@ -8,8 +8,8 @@ use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{
     GONE_PEER, GONE_PORT, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
     PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ABSENT, PORT_ACCESS, PORT_CARRIER, PORT_NARROW,
-    PORT_NATIVE, PORT_NOISY, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK, group,
-    host_mac,
+    PORT_NATIVE, PORT_NOISY, PORT_OWN, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK,
+    group, host_mac,
 };
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
@@ -438,6 +438,58 @@ fn no_frame_hops_into_a_vlan_or_out_of_it() {
             &tagged(Mac::BROADCAST, &[99]),
             &[ToPort(PORT_NATIVE, Decap)],
         ),
+    ]);
+}
+
+#[test]
+fn a_guarded_port_sends_as_itself_alone() {
+    need_root!();
+    let own = at(PLAIN, PORT_OWN);
+    let to = at(PLAIN, PEER_V4);
+    let tagged = |source| eth(source, to).vlan(47);
+    let [yes, second, no] = [7, 1, 9].map(|host| Ipv4Addr::new(10, 0, 0, host));
+    let (far, probe) = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::UNSPECIFIED);
+    let udp = |source: Ipv4Addr| tagged(own).ipv4(source, far).udp(1000, 2000).payload(1, 30);
+    let arp = |sender: Ipv4Addr| tagged(own).arp_request((own, sender), far);
+    let inner = |frame: &Frame| {
+        let bytes = frame.build();
+        [&bytes[..12], &bytes[16..]].concat()
+    };
+    let counts = sent(PLAIN, PORT_OWN, PEER_V4);
+    let passes = |name, frame: &Frame| {
+        case(name, lone, frame)
+            .encapsulates(Port, outer_v4(100, FAR_V4, 0, inner(frame)))
+            .counts(frame.build().len(), &counts)
+            .passes(PortXdp, Reason::LeftToTc)
+    };
+    let drops = |name, frame: &Frame| {
+        case(name, lone, frame)
+            .drops(Port, Reason::SpoofedIp)
+            .passes(PortXdp, Reason::LeftToTc)
+    };
+    let dhcp = tagged(own)
+        .ipv4(probe, Ipv4Addr::BROADCAST)
+        .udp(68, 67)
+        .payload(1, 240);
+    all(&[
+        case("a packet from the first own address", lone, &udp(yes))
+            .encapsulates(Port, outer_v4(100, FAR_V4, 0, inner(&udp(yes))))
+            .counts(udp(yes).build().len(), &counts)
+            .encapsulates(PortXdp, outer_v4(100, FAR_V4, 0, inner(&udp(yes))))
+            .counts(udp(yes).build().len(), &counts),
+        passes("a packet from another own address", &udp(second)),
+        passes("an own address asks", &arp(yes)),
+        passes("a probe", &arp(probe)),
+        passes("DHCP", &dhcp),
+        drops("a packet from another's address", &udp(no)),
+        drops("another's address asks", &arp(no)),
+        drops("a packet from nobody", &udp(probe)),
+        case(
+            "from another MAC",
+            lone,
+            &tagged(VM).ipv4(yes, far).udp(1, 2),
+        )
+        .drops_at_ports(Reason::SpoofedMac),
     ]);
 }
 

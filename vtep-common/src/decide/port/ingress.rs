@@ -8,6 +8,7 @@ use crate::{
     },
     decide::{admit, hop},
     frame::{
+        claim,
         inner::Inner,
         packet::PacketRead as _,
         vlan::{ShownVlan, Strip, VlanEdit},
@@ -88,6 +89,11 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
         return Err(Reason::VlanHop);
     }
     let strip = strip.unless_priority_tag_passes(inner, segment);
+    let mut flags = port.flags;
+    // Most packets of most ports with a guard: it need not ask further.
+    if port.has(Port::GUARD_IP) && claim::is_from(frame, inner, port.own_v4) {
+        flags = flags.without(Port::GUARD_IP);
+    }
     let ingress = Ingress {
         slot,
         segment: number,
@@ -95,7 +101,7 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
         seen,
         destination: lookup.destination(),
         edit: VlanEdit::new(strip, inner),
-        port: port.flags,
+        port: flags,
     };
     Ok((ingress, segment))
 }

@@ -6,6 +6,7 @@
 
 pub mod carried;
 pub mod flood;
+pub mod guard;
 pub mod ingress;
 pub mod neigh;
 pub mod unknown;
@@ -60,11 +61,20 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
     let account = &ingress.account(rt.frame().frame_len());
     let settings = ingress.settings;
     let inner = &*found;
-    // Later stages are of the same frame, and XDP takes what it finishes.
-    let policed = (account.from_port, Policed::In);
-    let bytes = || rt.policed_carried(&found, &carried);
-    if stage == PortStage::Tc && !police::lets(rt, ingress.port, policed, bytes) {
-        return rt.leave(account, Reason::Rate);
+    // Later stages are of the same frame, and what has been found to be the port's own comes back resolved.
+    if stage != PortStage::Resolved && ingress.port.has(Port::RATE_IN | Port::GUARD_IP) {
+        // XDP takes what it finishes.
+        let policed = (account.from_port, Policed::In);
+        let bytes = || rt.policed_carried(&found, &carried);
+        if stage == PortStage::Tc && !police::lets(rt, ingress.port, policed, bytes) {
+            return rt.leave(account, Reason::Rate);
+        }
+        if ingress.port.has(Port::GUARD_IP) {
+            return match stage {
+                PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
+                PortStage::Tc | PortStage::Resolved => rt.to_guard(account),
+            };
+        }
     }
     // ARP and ND, which are answered or snooped.
     if stage != PortStage::Resolved

@@ -190,6 +190,7 @@ pub(super) fn from_underlay(
         | Verdict::ViaKernel(_)
         | Verdict::Flood(_)
         | Verdict::Answer(_)
+        | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_) => {

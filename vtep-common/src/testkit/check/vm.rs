@@ -89,7 +89,7 @@ pub(super) fn from_port(
             assert_eq!(outcome.action, Action::Drop);
         }
         Verdict::Answer(answer) => answered(frame, meta, answer, &outcome, tables),
-        Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
+        Verdict::Guard | Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
             panic!("not decided: {}", hex(frame))
         }
         Verdict::FloodPorts(_) => panic!("to ports alone: {}", hex(frame)),

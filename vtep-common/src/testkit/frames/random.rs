@@ -16,8 +16,8 @@ use crate::{
 use super::rng::Rng;
 use super::sample::{Sample, Side};
 use super::world::{
-    CROWDED, HOSTS, Interfaces, LONE, PLAIN, QUIET, ROUTED, TRUNK, World, group, host_mac, ip,
-    unicast,
+    CROWDED, HOSTS, Interfaces, LONE, PLAIN, PORT_OWN, QUIET, ROUTED, TRUNK, World, group,
+    host_mac, ip, unicast,
 };
 
 impl World {
@@ -133,6 +133,8 @@ impl World {
             (lone, 44, PLAIN),
             (lone, 45, PLAIN),
             (lone, 46, CROWDED),
+            (lone, 47, PLAIN),
+            (lone, 47, PLAIN),
         ];
         let (ifindex, vlan, number) = if rng.percent(8) {
             rng.pick(&limited)
@@ -140,6 +142,9 @@ impl World {
             rng.pick(&choices)
         };
         let mut frame = self.inner_frame(rng, number);
+        if vlan == 47 && rng.percent(90) {
+            own_up(&mut frame, unicast(PLAIN, PORT_OWN));
+        }
         let tc = stage == port::PortStage::Tc;
         let mut tag = None;
         if vlan != 0 && rng.percent(95) {
@@ -444,6 +449,16 @@ fn insert_tag(frame: &mut Vec<u8>, tag: Tag) {
     let [c, d] = tag.tci.to_be_bytes();
     let at = ethernet::TYPE_OFFSET;
     frame.splice(at..at, [a, b, c, d]);
+}
+
+/// Has a frame come from `mac`, where it or an ARP message in it says so.
+fn own_up(frame: &mut [u8], mac: MacAddr) {
+    let bytes = mac.bytes();
+    frame[6..12].copy_from_slice(&bytes);
+    let is_arp = frame[12..14] == build::TYPE_ARP.to_be_bytes();
+    if let Some(sender) = frame.get_mut(22..28).filter(|_| is_arp) {
+        sender.copy_from_slice(&bytes);
+    }
 }
 
 /// Spoils a frame, or more often leaves it as it is. At least an Ethernet header remains.

@@ -133,6 +133,7 @@ const AT_PORT: &[Reason] = &[
     Reason::VlanHop,
     Reason::Rate,
     Reason::PortAbsent,
+    Reason::SpoofedIp,
 ];
 
 const AT_PORT_XDP: &[Reason] = &[

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::{
     abi::{
-        addr::MacAddr,
+        addr::{MacAddr, VtepAddr},
         config::Config,
         fdb::{FdbKey, FdbTarget, FdbValue},
         flags::{PeerFlags, PortFlags},
@@ -33,7 +33,7 @@ pub struct Interfaces {
     pub carrier: u32,
     /// A port of VNI 300, which does not flood.
     pub quiet: u32,
-    /// VLAN 30 in VNI 16777215, which has nowhere to flood to; VLANs 41 and 42 in VNI 100, 43 in VNI 700.
+    /// VLAN 30 in VNI 16777215, which has nowhere to flood to; VLANs 41, 42 and 47 in VNI 100, 43 in VNI 700.
     pub lone: u32,
     /// The uplink.
     pub uplink: u32,
@@ -106,6 +106,11 @@ pub const PORT_FAST: PortSlot = PortSlot::new(34);
 pub const PORT_SLOW: PortSlot = PortSlot::new(35);
 /// Slot of a port of VNI 100 that waits for its interface.
 pub const PORT_ABSENT: PortSlot = PortSlot::new(36);
+
+/// Slot of VLAN 47 at [`Interfaces::lone`], which has a guard of addresses: [`OWN`].
+pub const PORT_OWN: PortSlot = PortSlot::new(37);
+/// The addresses of [`PORT_OWN`].
+pub const OWN: [&str; 4] = ["10.0.0.7", "10.0.0.1", "fd00::7", "fd00::1"];
 
 /// A peer over IPv4.
 pub const PEER_V4: PeerId = PeerId::new(20);
@@ -291,6 +296,7 @@ impl World {
                 flags,
                 vlan,
                 mtu,
+                own_v4: if slot == PORT_OWN { own_v4() } else { 0 },
                 ..Port::default()
             };
             self.tables.add_port(slot, port);
@@ -323,6 +329,8 @@ impl World {
         add(PORT_VLAN_40, trunk, 40, ROUTED, Port::XDP_TARGET, 1500);
         add(PORT_ROUTED_OTHER, lone, 40, ROUTED, PortFlags::NONE, 1500);
         add(PORT_GUARDED, lone, 41, PLAIN, Port::GUARD_MAC, 1500);
+        let guarded = Port::GUARD_MAC | Port::GUARD_IP;
+        add(PORT_OWN, lone, 47, PLAIN, guarded, 1500);
         add(PORT_FULL, lone, 42, PLAIN, Port::FULL, 1500);
         add(PORT_CROWDED, lone, 43, CROWDED, PortFlags::NONE, 1500);
         add(PORT_NOISY, lone, 44, PLAIN, Port::BUM_RATE, 1500);
@@ -398,7 +406,10 @@ impl World {
         }
         self.add_mac(LONE, FdbTarget::Port(PORT_LONE));
         self.add_mac(ROUTED, FdbTarget::Port(PORT_VLAN_40));
-        for port in [PORT_GUARDED, PORT_FULL, PORT_ABSENT] {
+        for own in OWN {
+            self.tables.guarded.insert((PORT_OWN, ip(own).into()));
+        }
+        for port in [PORT_OWN, PORT_GUARDED, PORT_FULL, PORT_ABSENT] {
             self.add_mac(PLAIN, FdbTarget::Port(port));
         }
         for peer in [PEER_V4, PEER_V6] {
@@ -480,4 +491,11 @@ impl World {
         self.tables.add_fdb(segment, mac, target);
         self.macs.push((segment, mac));
     }
+}
+
+/// The first of [`OWN`], as a port has it.
+fn own_v4() -> u32 {
+    let [first, ..] = OWN.map(|own| VtepAddr::from(ip(own)));
+    let [.., v4] = first.words_be();
+    v4
 }

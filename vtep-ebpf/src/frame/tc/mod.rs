@@ -10,6 +10,7 @@ use aya_ebpf::{bindings::__sk_buff, helpers::generated as helpers, programs::TcC
 use vtep_common::{
     abi::outer_template::LEN_V6,
     frame::{
+        claim,
         packet::{Meta, Tag},
         vlan::TagEdit,
     },
@@ -20,7 +21,7 @@ use super::packet_access;
 
 /// Bytes from the front that are made readable where too few are: outer headers over IPv6, inner Ethernet with a tag, inner
 /// IPv4 with all its options, TCP.
-const READABLE: u32 = 192;
+const READABLE: u32 = claim::READABLE as u32;
 /// Bytes of Ethernet, IPv4 and TCP headers.
 const TCP_V4: usize = ethernet::LEN + ipv4::LEN + tcp::LEN;
 /// Bytes of Ethernet, tag, IPv6 and TCP headers.
@@ -62,6 +63,14 @@ impl TcFrame {
     pub fn new(ctx: &TcContext) -> Self {
         let frame = Self { skb: ctx.skb.skb };
         frame.make_readable(ENCAPSULATED);
+        frame
+    }
+
+    /// Takes a frame, and makes readable what a guard of addresses reads.
+    #[inline(always)]
+    pub fn deep(ctx: &TcContext) -> Self {
+        let frame = Self { skb: ctx.skb.skb };
+        frame.make_readable(READABLE as usize);
         frame
     }
 

@@ -25,7 +25,7 @@ use vtep_common::abi::{
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     policer::{Policed, Policer},
-    port::{Port, PortKey, PortName},
+    port::{GuardedKey, Port, PortKey, PortName},
     segment::{Segment, SourceKey},
     vlans::Vlans,
 };
@@ -79,6 +79,8 @@ pub struct Dump {
     pub nexthops: Vec<(u32, NexthopKey, NexthopValue)>,
     /// `SOURCES`.
     pub sources: Vec<SourceKey>,
+    /// `GUARDED`.
+    pub guarded: Vec<GuardedKey>,
     /// `CONFIGURED`. Earlier builds have left none.
     pub configured: Vec<ListedKey>,
 }
@@ -127,6 +129,7 @@ impl State {
         adoption.unused_peers(dump);
         adoption.limits(dump);
         adoption.sources(dump);
+        adoption.guarded(dump);
         adoption.late.reverse();
         adoption.early.append(&mut adoption.late);
         let mut writes = adoption.early;

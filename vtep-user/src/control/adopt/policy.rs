@@ -6,14 +6,14 @@ use vtep_common::abi::{
     addr::MacAddr,
     id::{PortSlot, SegmentId},
     policer::{Policed, Policer},
-    port::Port,
+    port::{GuardedKey, Port},
     segment::{Segment, SourceKey},
 };
 
 use super::{Adoption, Dump};
 use crate::control::{
     effect::{Effect, Write},
-    ops::limit,
+    ops::{address, limit, port},
     record::{
         rates::{is_possible, policer},
         sources::SourceTable,
@@ -69,6 +69,34 @@ impl Adoption {
                 self.early.push(Write::Port(slot, port));
             }
         }
+    }
+
+    /// Brings the addresses that guards let in in line with those of the ports.
+    pub(crate) fn guarded(&mut self, dump: &Dump) {
+        let State {
+            ports, addresses, ..
+        } = &mut self.state;
+        let all: Vec<(PortSlot, Port)> = ports.iter().map(|(slot, port)| (slot, *port)).collect();
+        for (slot, mut port) in all {
+            port.own_v4 = port::own_v4(&port, addresses.of(slot));
+            if ports.set(slot, port) {
+                self.early.push(Write::Port(slot, port));
+            }
+        }
+        let guards = ports.iter().filter(|(_, port)| port.has(Port::GUARD_IP));
+        let wanted: HashSet<GuardedKey> = guards
+            .flat_map(|(slot, _)| {
+                let ips = addresses.of(slot).iter();
+                ips.map(move |&ip| address::key(slot, ip))
+            })
+            .collect();
+        let found: HashSet<GuardedKey> = dump.guarded.iter().copied().collect();
+        let came = wanted.difference(&found);
+        self.early
+            .extend(came.map(|&key| Write::Guarded(key, true)));
+        let went = found.difference(&wanted);
+        self.late
+            .extend(went.map(|&key| Write::Guarded(key, false)));
     }
 
     /// Counts anew what names which VTEP, and brings the map in line with that.

@@ -4,10 +4,16 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{neigh, nexthop, refuse};
 use crate::{
-    control::{effect::Effect, state::State},
+    control::{
+        effect::{Effect, Write},
+        state::State,
+    },
     model::{Prefix, Refusal},
 };
-use vtep_common::abi::id::{PortSlot, SegmentId};
+use vtep_common::abi::{
+    id::{PortSlot, SegmentId},
+    port::GuardedKey,
+};
 
 /// Refuses if a port, in slot `old` if there is one so far, cannot have `ips` in segment `number`.
 pub(crate) fn check(
@@ -46,6 +52,31 @@ pub(crate) fn set(state: &mut State, slot: PortSlot, ips: &BTreeSet<IpAddr>, out
     for &ip in ips.difference(&old) {
         state.addresses.add(number, ip, slot);
         sync(state, number, ip, out);
+    }
+}
+
+/// A port, and the addresses that its guard has let in and is to let in.
+type Addresses<'a> = (PortSlot, &'a BTreeSet<IpAddr>, &'a BTreeSet<IpAddr>);
+
+/// Lets more addresses in at the guard of a port, before it asks for them.
+pub(crate) fn guard((slot, old, new): Addresses<'_>, out: &mut Effect) {
+    for &ip in new.difference(old) {
+        out.write(Write::Guarded(key(slot, ip), true));
+    }
+}
+
+/// Lets addresses in no more, once the guard of a port is as it is to be.
+pub(crate) fn unguard((slot, old, new): Addresses<'_>, out: &mut Effect) {
+    for &ip in old.difference(new) {
+        out.write(Write::Guarded(key(slot, ip), false));
+    }
+}
+
+/// The key of an address that the guard of a port lets in.
+pub(crate) fn key(port: PortSlot, ip: IpAddr) -> GuardedKey {
+    GuardedKey {
+        port,
+        host: ip.into(),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
             author::{self, Author},
             entry::Entry,
             facts::{LinkFacts, Links, ReservedFor},
-            ports::{Device, take_facts},
+            ports::{Device, Ports, take_facts},
             settings,
         },
         state::State,
@@ -55,6 +55,7 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         max_macs: (port.max_macs != 0).then_some(port.max_macs),
         isolated: port.has(Port::ISOLATED),
         guard: guard(port),
+        router: port.has(Port::ROUTER),
         over_limit: over_limit(port),
         bum_rate: (rates.bum != FrameRate::OFF).then_some(rates.bum),
         rate_in: (rates.from != BitRate::OFF).then_some(rates.from),
@@ -93,6 +94,7 @@ pub(crate) fn spec(state: &State, slot: PortSlot) -> (PortSpec, Source) {
         max_macs: (port.max_macs != 0).then_some(port.max_macs),
         isolated: port.has(Port::ISOLATED).then_some(true),
         guard: (guard != PortGuard::Off).then_some(guard),
+        router: port.has(Port::ROUTER).then_some(true),
         over_limit: (over_limit != OverLimit::Drop).then_some(over_limit),
         bum_rate: (rates.bum != FrameRate::BUM_DEFAULT).then_some(rates.bum),
         rate_in: (rates.from != BitRate::OFF).then_some(rates.from),
@@ -127,7 +129,9 @@ pub(crate) fn has_as_its_own(state: &State, slot: PortSlot, mac: MacAddr) -> boo
 
 /// Which frames it takes.
 fn guard(port: &Port) -> PortGuard {
-    if port.has(Port::GUARD_MAC) {
+    if port.has(Port::GUARD_IP) {
+        PortGuard::Ip
+    } else if port.has(Port::GUARD_MAC) {
         PortGuard::Mac
     } else {
         PortGuard::Off
@@ -143,14 +147,64 @@ fn over_limit(port: &Port) -> OverLimit {
     }
 }
 
-/// Refuses a guard of MACs at a port that has none.
-fn check_guard(port: &Port, macs: &BTreeSet<MacAddr>) -> Result<(), Refusal> {
+/// Says in a port which frames it takes, and whether a router is behind it, where that changes.
+fn change_guard(port: &mut Port, guard: Option<PortGuard>, router: Option<bool>) {
+    if let Some(guard) = guard {
+        port.set(Port::GUARD_MAC, guard != PortGuard::Off);
+        port.set(Port::GUARD_IP, guard == PortGuard::Ip);
+    }
+    if let Some(router) = router {
+        port.set(Port::ROUTER, router);
+    }
+}
+
+/// Says in a port with a guard of addresses which IPv4 address it has, and refuses a guard of what a port has none of.
+fn set_guard(
+    port: &mut Port,
+    macs: &BTreeSet<MacAddr>,
+    ips: &BTreeSet<IpAddr>,
+) -> Result<(), Refusal> {
+    if port.has(Port::GUARD_IP) && (macs.is_empty() || ips.is_empty()) {
+        return Err(Refusal::invalid(
+            "--guard ip lets frames of the port's static MACs and IPs in, and it lacks one of them; name both with: --mac MAC --ip IP, or take all frames with: --guard off",
+        ));
+    }
     if port.has(Port::GUARD_MAC) && macs.is_empty() {
         return Err(Refusal::invalid(
             "--guard mac lets frames from the port's static MACs in, and it has none; name them with: --mac MAC, or take all frames with: --guard off",
         ));
     }
+    port.own_v4 = own_v4(port, ips);
     Ok(())
+}
+
+/// Changes a port, and writes it if it is another than before.
+fn write(ports: &mut Ports, slot: PortSlot, port: Port, out: &mut Effect) {
+    if ports.set(slot, port) {
+        out.write(Write::Port(slot, port));
+    }
+}
+
+/// The IPs that a port's guard lets in; none where it has no such guard.
+fn guarded<'a>(port: &Port, ips: &'a BTreeSet<IpAddr>) -> &'a BTreeSet<IpAddr> {
+    const NONE: &BTreeSet<IpAddr> = &BTreeSet::new();
+    if port.has(Port::GUARD_IP) { ips } else { NONE }
+}
+
+/// The IPv4 address of which a port with a guard of addresses knows itself that it is its own.
+pub(crate) fn own_v4(port: &Port, ips: &BTreeSet<IpAddr>) -> u32 {
+    let mut guarded = guarded(port, ips).iter();
+    let first = guarded.find_map(|ip| match ip {
+        IpAddr::V4(ip) => Some(u32::from_ne_bytes(ip.octets())),
+        IpAddr::V6(_) => None,
+    });
+    first.unwrap_or(0)
+}
+
+/// Takes the IPs away that the guard of a port lets in, which is going.
+pub(crate) fn forget_guarded(state: &State, slot: PortSlot, out: &mut Effect) {
+    let ips = guarded(&state.ports[slot], state.addresses.of(slot));
+    address::unguard((slot, ips, &BTreeSet::new()), out);
 }
 
 /// The VLAN as it stands in the maps.
@@ -223,7 +277,7 @@ pub(crate) fn add(
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);
     set_policy(&mut port, spec);
-    check_guard(&port, &macs)?;
+    set_guard(&mut port, &macs, &ips)?;
     let rates = Rates::of_new((*bum_rate, *rate_in, *rate_out));
     take_facts(&mut port, &facts);
     let mut out = Effect {
@@ -252,6 +306,7 @@ pub(crate) fn add(
     }
     out.write(Write::ClearPortCounters(slot));
     out.write(Write::PortName(slot, PortName::new(&facts.name)));
+    address::guard((slot, &BTreeSet::new(), guarded(&port, &ips)), &mut out);
     out.write(Write::Port(slot, port));
     join_vni(state, slot, macs, &ips, &mut out);
     limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
@@ -292,7 +347,7 @@ fn interface(
 /// What a new port may send, and to whom, as the user wants it.
 fn set_policy(port: &mut Port, spec: &PortSpec) {
     port.set(Port::ISOLATED, spec.isolated.unwrap_or(false));
-    port.set(Port::GUARD_MAC, spec.guard == Some(PortGuard::Mac));
+    change_guard(port, spec.guard, spec.router);
     let floods = spec.over_limit == Some(OverLimit::Flood);
     port.set(Port::OVER_LIMIT_FLOOD, floods);
 }
@@ -346,6 +401,7 @@ pub(crate) fn replace(
         max_macs,
         isolated,
         guard,
+        router,
         over_limit,
         bum_rate,
         rate_in,
@@ -366,6 +422,7 @@ pub(crate) fn replace(
         max_macs: Some(max_macs.unwrap_or(0)),
         isolated: Some(isolated.unwrap_or(false)),
         guard: Some(guard.unwrap_or(PortGuard::Off)),
+        router: Some(router.unwrap_or(false)),
         over_limit: Some(over_limit.unwrap_or(OverLimit::Drop)),
         bum_rate: Some(bum_rate.unwrap_or(FrameRate::BUM_DEFAULT)),
         rate_in: Some(rate_in.unwrap_or(BitRate::OFF)),
@@ -407,6 +464,7 @@ fn change_port(
         max_macs,
         isolated: _,
         guard: _,
+        router: _,
         over_limit: _,
         bum_rate,
         rate_in,
@@ -448,28 +506,26 @@ fn change_port(
     };
     let source = state.run.author.source_of(source(&old));
     port.set(Port::CONFIGURED, author::is_configured(source));
-    change_policy(&mut port, change);
-    check_guard(&port, &macs)?;
+    change_policy(&mut port, change, (&macs, &ips))?;
     let old_rates = Rates::of(&state.rates, slot);
     let rates = old_rates.with((*bum_rate, *rate_in, *rate_out));
 
     let mut out = Effect::default();
-    if !moves {
-        claim_macs(state, slot, given.as_ref(), &old_macs, &mut out);
-    }
     if moves {
         leave_vni(state, slot, &mut out);
     } else {
+        claim_macs(state, slot, given.as_ref(), &old_macs, &mut out);
         for &mac in old_macs.difference(&macs) {
             entry::remove(state, number, mac, &mut out);
         }
     }
     port.set(Port::FULL, state.ports[slot].has(Port::FULL));
+    let change = (slot, guarded(&old, &old_ips), guarded(&port, &ips));
+    address::guard(change, &mut out);
     let late = rate::set(&mut state.rates, slot, &mut port, rates, &mut out);
-    if state.ports.set(slot, port) {
-        out.write(Write::Port(slot, state.ports[slot]));
-    }
+    write(&mut state.ports, slot, port, &mut out);
     out.writes.extend(late);
+    address::unguard(change, &mut out);
     if moves {
         join_vni(state, slot, macs, &ips, &mut out);
     } else {
@@ -491,6 +547,7 @@ fn change_port(
                 max_macs: Some(old.max_macs),
                 isolated: Some(old.has(Port::ISOLATED)),
                 guard: Some(guard(&old)),
+                router: Some(old.has(Port::ROUTER)),
                 over_limit: Some(over_limit(&old)),
                 bum_rate: Some(old_rates.bum),
                 rate_in: Some(old_rates.from),
@@ -502,16 +559,19 @@ fn change_port(
 }
 
 /// What a port may send, and to whom, with what the user changes of it.
-fn change_policy(port: &mut Port, change: &PortChange) {
+fn change_policy(
+    port: &mut Port,
+    change: &PortChange,
+    (macs, ips): (&BTreeSet<MacAddr>, &BTreeSet<IpAddr>),
+) -> Result<(), Refusal> {
     if let Some(isolated) = change.isolated {
         port.set(Port::ISOLATED, isolated);
     }
-    if let Some(guard) = change.guard {
-        port.set(Port::GUARD_MAC, guard == PortGuard::Mac);
-    }
+    change_guard(port, change.guard, change.router);
     if let Some(over_limit) = change.over_limit {
         port.set(Port::OVER_LIMIT_FLOOD, over_limit == OverLimit::Flood);
     }
+    set_guard(port, macs, ips)
 }
 
 /// The static MACs behind a port that are entries of their own.
@@ -702,6 +762,7 @@ pub(crate) fn leave_vni(state: &mut State, slot: PortSlot, out: &mut Effect) {
 
 pub(crate) fn remove(state: &mut State, slot: PortSlot, out: &mut Effect) {
     link::unregister(&mut state.ports, slot, out);
+    forget_guarded(state, slot, out);
     leave_vni(state, slot, out);
     link::free_all(&mut state.ports, &mut state.run.0, &[slot], out);
     rate::forget(&mut state.rates, slot, out);

@@ -189,6 +189,10 @@ impl Tables for Moving<'_> {
         self.next().is_listed(segment, peer)
     }
 
+    fn owns(&self, slot: PortSlot, addr: &VtepAddr) -> bool {
+        self.next().owns(slot, addr)
+    }
+
     fn is_uplink(&self, word: UplinkWord) -> bool {
         self.next().is_uplink(word)
     }
@@ -235,6 +239,11 @@ fn host_tables(model: &Model) -> HostTables {
             .trunks
             .iter()
             .map(|(at, vlans)| (*at, **vlans))
+            .collect(),
+        guarded: model
+            .guarded
+            .iter()
+            .map(|key| (key.port, key.host))
             .collect(),
         uplinks: [(UPLINK.get(), Underlay::DESTINATION)].into(),
         now: START,
@@ -416,6 +425,7 @@ fn reached(decision: &Decision, tables: &Moving<'_>) -> (Vec<PortSlot>, Option<u
         ),
         Verdict::FloodPorts(flood) => (copies(flood.list, &|_, port| flood.reaches(port)), None),
         Verdict::Answer(_)
+        | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)

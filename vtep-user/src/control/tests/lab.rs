@@ -557,6 +557,7 @@ pub(super) fn port_spec(dev: &str, number: u32) -> PortSpec {
         max_macs: None,
         isolated: None,
         guard: None,
+        router: None,
         over_limit: None,
         bum_rate: None,
         rate_in: None,

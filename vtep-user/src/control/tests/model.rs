@@ -16,7 +16,7 @@ use vtep_common::abi::{
     nexthop::{NexthopKey, NexthopValue},
     peer::Peer,
     policer::{Policed, Policer},
-    port::{Port, PortKey, PortName},
+    port::{GuardedKey, Port, PortKey, PortName},
     segment::{Segment, SourceKey},
     vlans::Vlans,
 };
@@ -42,6 +42,7 @@ pub(super) struct Model {
     pub(super) neighs: HashMap<NeighKey, NeighValue>,
     pub(super) nexthops: HashMap<(u32, NexthopKey), NexthopValue>,
     pub(super) sources: HashSet<SourceKey>,
+    pub(super) guarded: HashSet<GuardedKey>,
     pub(super) configured: HashSet<ListedKey>,
     pub(super) flood: BTreeMap<ListId, Box<FloodList>>,
     pub(super) peers: BTreeMap<PeerId, Peer>,
@@ -72,6 +73,8 @@ impl Model {
             Write::Configured(key, false) => assert!(self.configured.remove(key)),
             Write::Source(key, true) => assert!(self.sources.insert(*key)),
             Write::Source(key, false) => assert!(self.sources.remove(key)),
+            Write::Guarded(key, true) => assert!(self.guarded.insert(*key)),
+            Write::Guarded(key, false) => assert!(self.guarded.remove(key)),
             Write::Vni(vni, number) => set(&mut self.vnis, *vni, *number),
             Write::Segment(number, segment) => {
                 let used = segment.has(Segment::IN_USE).then_some(**segment);
@@ -441,6 +444,7 @@ impl Model {
             groups: self.groups.iter().copied().collect(),
             neighs: pairs(&self.neighs),
             sources: self.sources.iter().copied().collect(),
+            guarded: self.guarded.iter().copied().collect(),
             configured: self.configured.iter().copied().collect(),
             nexthops: self
                 .nexthops

@@ -370,3 +370,76 @@ fn a_daemon_that_takes_over_says_which_vlans_have_ports() {
     let told = |write: &Write| matches!(write, Write::Port(_, port) if *port == flagged);
     assert!(adopted.writes.iter().any(told));
 }
+
+/// The addresses that guards let in.
+fn guarded(lab: &Lab) -> Vec<String> {
+    let keys = lab.maps.guarded.iter();
+    let mut found: Vec<_> = keys
+        .map(|key| format!("{} {}", key.port, std::net::IpAddr::from(key.host)))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_guard_of_addresses_knows_those_of_its_port_before_it_asks_for_them() {
+    let mut lab = lab();
+    let spec = |macs: &[&str], ips: &[&str]| PortSpec {
+        macs: macs.iter().map(|at| mac(at)).collect(),
+        ips: ips.iter().map(|at| ip(at)).collect(),
+        guard: Some(PortGuard::Ip),
+        ..port_spec("tap2", 100)
+    };
+    for (macs, ips) in [(&[][..], &["10.0.0.1"][..]), (&[A], &[])] {
+        let refusal = lab.refused(&Op::PortAdd(Box::new(spec(macs, ips))));
+        assert!(refusal.contains("--mac MAC --ip IP"), "{refusal}");
+    }
+
+    let added = lab.done(&Op::PortAdd(Box::new(spec(&[A], &["10.0.0.1", "fd00::1"]))));
+    assert_eq!(guarded(&lab), ["2 10.0.0.1", "2 fd00::1"]);
+    let own_v4 = |lab: &Lab| lab.port("tap2").own_v4.to_ne_bytes();
+    assert_eq!(own_v4(&lab), [10, 0, 0, 1]);
+    let flags = lab.port("tap2");
+    assert!(flags.has(Port::GUARD_IP) && flags.has(Port::GUARD_MAC));
+    let known = place(&added, |write| matches!(write, Write::Guarded(_, true)));
+    let asked = place(
+        &added,
+        |write| matches!(write, Write::Port(_, port) if port.has(Port::GUARD_IP)),
+    );
+    assert!(known < asked);
+
+    let set = |change: PortChange| Op::PortSet {
+        dev: "tap2".to_owned(),
+        change: Box::new(change),
+    };
+    lab.done(&set(PortChange {
+        ips: Some(vec![ip("10.0.0.2")]),
+        ..PortChange::default()
+    }));
+    assert_eq!(guarded(&lab), ["2 10.0.0.2"]);
+    assert_eq!(own_v4(&lab), [10, 0, 0, 2]);
+    let refusal = lab.refused(&set(PortChange {
+        ips: Some(vec![]),
+        ..PortChange::default()
+    }));
+    assert!(refusal.contains("--guard ip"), "{refusal}");
+
+    // The flag goes first: no frame asks for an address that is gone.
+    let eased = lab.done(&set(PortChange {
+        guard: Some(PortGuard::Mac),
+        ..PortChange::default()
+    }));
+    let asked = place(&eased, |write| matches!(write, Write::Port(..)));
+    let gone = place(&eased, |write| matches!(write, Write::Guarded(_, false)));
+    assert!(asked < gone && guarded(&lab).is_empty());
+    assert_eq!(own_v4(&lab), [0; 4]);
+
+    lab.done(&set(PortChange {
+        guard: Some(PortGuard::Ip),
+        router: Some(true),
+        ..PortChange::default()
+    }));
+    assert!(lab.port("tap2").has(Port::ROUTER));
+    lab.done(&vni_del(vni(100)));
+    assert_eq!(guarded(&lab), [""; 0]);
+}

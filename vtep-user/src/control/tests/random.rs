@@ -157,13 +157,14 @@ fn any_over_limit() -> impl Strategy<Value = Option<OverLimit>> {
 /// Isolation, guard, what happens above the limit, and rates.
 type Policy = (
     Option<bool>,
-    Option<PortGuard>,
+    (Option<PortGuard>, Option<bool>),
     Option<OverLimit>,
     (Option<FrameRate>, Option<BitRate>, Option<BitRate>),
 );
 
 fn any_policy() -> impl Strategy<Value = Policy> {
-    let guard = option::of(select(&[PortGuard::Off, PortGuard::Mac][..]));
+    let guard = option::of(select(&[PortGuard::Off, PortGuard::Mac, PortGuard::Ip][..]));
+    let guard = (guard, any::<Option<bool>>());
     let bum_rate = option::of((0_u64..3).prop_map(|rate| FrameRate::new(rate).unwrap()));
     let bits = || option::of((0_u64..3).prop_map(|rate| BitRate::new(rate * 1_000).unwrap()));
     let rates = (bum_rate, bits(), bits());
@@ -191,7 +192,7 @@ fn any_port() -> impl Strategy<Value = Op> {
             macs,
             ips,
             max_macs,
-            (isolated, guard, over_limit, (bum_rate, rate_in, rate_out)),
+            (isolated, (guard, router), over_limit, (bum_rate, rate_in, rate_out)),
             wait,
         )| {
             Op::PortAdd(Box::new(PortSpec {
@@ -204,6 +205,7 @@ fn any_port() -> impl Strategy<Value = Op> {
                 max_macs,
                 isolated,
                 guard,
+                router,
                 over_limit,
                 bum_rate,
                 rate_in,
@@ -234,7 +236,7 @@ fn any_port_change() -> impl Strategy<Value = Op> {
             macs,
             ips,
             max_macs,
-            (isolated, guard, over_limit, (bum_rate, rate_in, rate_out)),
+            (isolated, (guard, router), over_limit, (bum_rate, rate_in, rate_out)),
         )| {
             Op::PortSet {
                 dev,
@@ -247,6 +249,7 @@ fn any_port_change() -> impl Strategy<Value = Op> {
                     max_macs,
                     isolated,
                     guard,
+                    router,
                     over_limit,
                     bum_rate,
                     rate_in,

@@ -45,6 +45,9 @@ pub struct PortSpec {
     /// Which frames it takes; absent for `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<PortGuard>,
+    /// Whether a router is behind it, whose advertisements a guard lets pass; absent for `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<bool>,
     /// What happens to frames from MACs above the limit; absent for `drop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over_limit: Option<OverLimit>,
@@ -110,7 +113,13 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
             PortSpec,
             guard,
             "--guard",
-            "Which frames it takes: all, or those from its static MACs alone"
+            "Which frames it takes: all, those from its static MACs alone, or of these those from its IPs"
+        ),
+        setting!(
+            PortSpec,
+            router,
+            "--router",
+            "A router is behind it: --guard ip lets its advertisements pass"
         ),
         setting!(
             PortSpec,
@@ -161,6 +170,7 @@ impl Parameters for PortSpec {
             max_macs: None,
             isolated: None,
             guard: None,
+            router: None,
             over_limit: None,
             bum_rate: None,
             rate_in: None,
@@ -199,6 +209,9 @@ pub struct PortChange {
     /// Which frames it takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guard: Option<PortGuard>,
+    /// Whether a router is behind it, whose advertisements a guard lets pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router: Option<bool>,
     /// What happens to frames from MACs above the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over_limit: Option<OverLimit>,
@@ -260,7 +273,13 @@ pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
             PortChange,
             guard,
             "--guard",
-            "Which frames it takes: all, or those from its static MACs alone"
+            "Which frames it takes: all, those from its static MACs alone, or of these those from its IPs"
+        ),
+        setting!(
+            PortChange,
+            router,
+            "--router",
+            "A router is behind it: --guard ip lets its advertisements pass"
         ),
         setting!(
             PortChange,
@@ -380,6 +399,8 @@ pub struct PortRow {
     pub source: Source,
     /// Whether the device is there.
     pub state: PortState,
+    /// Whether a router is behind it, whose advertisements a guard lets pass.
+    pub router: bool,
 }
 
 impl Row for PortRow {
@@ -403,5 +424,6 @@ impl Row for PortRow {
         column!(bum_rate, optional),
         column!(rate_in, optional),
         column!(rate_out, optional),
+        column!(router, on_off),
     ];
 }
