@@ -17,6 +17,7 @@ mod log;
 mod monitor;
 mod output;
 mod run;
+mod show;
 mod status;
 mod table;
 mod teardown;
@@ -129,7 +130,7 @@ fn ask(daemon: Daemon<'_>, output: Output, request: Request) -> Result<(), Failu
         let mut client = daemon.connect().await?;
         match request {
             Request::Change(op) => Ok(client.change(op).await?),
-            Request::Show(query) => output.show(&mut client, query).await,
+            Request::Show(query) => show::show(output, &mut client, query).await,
         }
     })
 }
