@@ -4,12 +4,11 @@ use vtep_tests::daemon::Daemon;
 use vtep_tests::daemon::refusal::{assert_refused, refused, text};
 use vtep_tests::encoder::Mac;
 use vtep_tests::encoder::inner::udp4;
-use vtep_tests::lab::ns::Ns;
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
+use vtep_tests::need_root;
 use vtep_tests::wait::until_true;
-use vtep_tests::{bpf, need_root};
 
 use crate::{stopped, wire};
 
@@ -66,40 +65,6 @@ fn wrong_usage_ends_with_2_and_changes_nothing() {
     ] {
         refused(&wire.daemon, args, 2, needles);
     }
-}
-
-#[test]
-fn a_port_whose_xdp_is_another_s_is_refused_and_nothing_of_it_is_left() {
-    need_root!();
-    let wire = wire();
-    let far = Ns::new("far");
-    wire.ns.veth_for_xdp("vm9", &far, "vm9");
-    wire.daemon
-        .ok(&format!("port add vm9 --vni {GREEN} --hook xdp"));
-    let other = Daemon::start(
-        &wire.ns,
-        &[
-            "--iface",
-            UPLINK,
-            "--uplink-hook",
-            "tc",
-            "--udp-port",
-            "4790",
-        ],
-    );
-    other.ok("vni add 7");
-    let add = "port add vm9 --vni 7 --hook xdp --mac 02:00:00:00:00:0c --ip 10.0.0.9";
-    let programs = bpf::tcx_programs(&wire.ns, "vm9");
-    refused(&other, add, 1, &["vm9", "xdp"]);
-    assert_eq!(
-        bpf::tcx_programs(&wire.ns, "vm9"),
-        programs,
-        "still attached"
-    );
-
-    wire.daemon.ok("port del vm9");
-    other.ok(add);
-    assert!(other.fdb(7, Mac([2, 0, 0, 0, 0, 0x0c])).is_some());
 }
 
 #[test]

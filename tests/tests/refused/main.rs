@@ -2,6 +2,7 @@
 
 mod command;
 mod start;
+mod taken;
 
 use vtep_tests::daemon::Daemon;
 use vtep_tests::lab::ns::{self, Ns};
