@@ -6,8 +6,8 @@ use vtep_common::abi::counter::Direction::Decap;
 use vtep_common::abi::counter::Hook::{Uplink, UplinkXdp};
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{
-    GONE_PORT, PEER_V4, PEER_V6, PLAIN, PORT_ABSENT, PORT_ACCESS, PORT_CARRIER, PORT_NARROW,
-    PORT_NATIVE, PORT_VLAN_10, TRUNK,
+    CROWDED, GONE_PORT, PEER_V4, PEER_V6, PLAIN, PORT_ABSENT, PORT_ACCESS, PORT_CARRIER,
+    PORT_NARROW, PORT_NATIVE, PORT_SLOW, PORT_VLAN_10, TRUNK,
 };
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
@@ -335,6 +335,17 @@ fn the_uplink_drops_what_is_ours_but_bad() {
             &in_vni(999, &udp4(to_access)),
         )
         .drops_at_uplinks(Reason::UnknownVni),
+        case(
+            "more than its port may be sent",
+            uplink,
+            &from_v4().vxlan(700).bytes(
+                &eth(at(CROWDED, PEER_V4), at(CROWDED, PORT_SLOW))
+                    .ipv4(a, b)
+                    .udp(1, 2)
+                    .build(),
+            ),
+        )
+        .drops_at_uplinks(Reason::Rate),
         case("a VNI that is gone", uplink, &in_vni(600, &udp4(to_access)))
             .drops_at_uplinks(Reason::UnknownVni),
         case(

@@ -19,6 +19,7 @@ mod monitor;
 mod output;
 mod progress;
 mod run;
+mod show;
 mod status;
 mod table;
 mod teardown;
@@ -134,7 +135,7 @@ fn ask(daemon: Daemon<'_>, output: Output, request: Request) -> Result<(), Failu
         let mut client = daemon.connect().await?;
         match request {
             Request::Change(op) => Ok(client.change(op).await?),
-            Request::Show(query) => output.show(&mut client, query).await,
+            Request::Show(query) => show::show(output, &mut client, query).await,
         }
     })
 }

@@ -289,6 +289,16 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
         .drops(Port, Reason::BumRate)
         .passes(PortXdp, Reason::LeftToTc),
         case(
+            "a frame above what the port may send",
+            lone,
+            &eth(VM, at(PLAIN, PORT_ACCESS))
+                .vlan(45)
+                .ipv4(a, b)
+                .udp(1, 2),
+        )
+        .drops(Port, Reason::Rate)
+        .passes(PortXdp, Reason::LeftToTc),
+        case(
             "to one place, where floods are above the port's rate",
             lone,
             &eth(VM, at(PLAIN, PORT_ACCESS))
