@@ -322,12 +322,10 @@ fn change_port(
         flood::check_rooms(state, number)?;
     }
     let given = macs.as_ref().map(|macs| unicast_macs(macs)).transpose()?;
-    let stay = others == Others::Stay && !moves;
-    let macs = match &given {
-        Some(macs) if stay => macs | &port_row::others_behind(state, slot),
-        Some(macs) => macs.clone(),
-        None => old_macs.clone(),
-    };
+    let mut macs = given.as_ref().unwrap_or(&old_macs).clone();
+    if given.is_some() && others == Others::Stay && !moves {
+        macs.extend(port_row::others_behind(state, slot));
+    }
     let max_macs = max_macs.unwrap_or(old.max_macs);
     check_macs(state, number, &macs, Some(slot), max_macs, (dev, *vlan))?;
     let ips = match ips {
