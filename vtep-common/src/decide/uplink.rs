@@ -44,8 +44,7 @@ pub fn decide<R: Runtime>(rt: &R, stage: DecapStage) -> R::Outcome {
 #[inline(always)]
 fn is_for_host<R: Runtime>(rt: &R) -> bool {
     let window = rt.frame().window::<{ ethernet::LEN }>(0);
-    let taken = window.is_some_and(|window| rt.takes(window.mac(ethernet::DESTINATION_OFFSET)));
-    rt.frame().opaque(taken.into()) != 0
+    window.is_some_and(|window| rt.takes(window.mac(ethernet::DESTINATION_OFFSET)))
 }
 
 /// Finds the VNI of a packet, and what the tables know of it.

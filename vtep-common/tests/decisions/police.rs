@@ -91,6 +91,22 @@ fn arrivals() -> impl Strategy<Value = Vec<(u64, u32)>> {
     prop::collection::vec((gap, amount), 1..200)
 }
 
+#[test]
+fn what_lasts_less_than_a_unit_of_time_still_counts() {
+    let policer = Policer {
+        cost: 1,
+        burst: 1_000,
+        ..Policer::NONE
+    };
+    assert!(policer.cost < 1 << Policer::COST_SHIFT);
+    let now = SECOND;
+    let mut used = now << Policer::TIME_SHIFT;
+    for count in 1..=10 {
+        used = take(&policer, used, 1, (now, TICK)).unwrap();
+        assert_eq!(used, (now << Policer::TIME_SHIFT) + count);
+    }
+}
+
 proptest! {
     #[test]
     fn no_more_passes_in_any_time_than_the_rate_and_a_bucket(
@@ -579,12 +595,19 @@ fn gro_packets_from_vteps_count_as_their_segments() {
     let slot = PORT_NARROW;
     leave_room(&mut world, slot, Policed::Out);
     let to = unicast(PLAIN, slot);
-    for (from, dst, headers) in [("10.0.0.1", "10.0.0.2", 54), ("fd00::1", "fd00::2", 74)] {
+    for (from, dst, headers) in [("10.0.0.1", "10.0.0.2", 54_u32), ("fd00::1", "fd00::2", 74)] {
         let ip = Ip::between(from, dst);
         let packet = ip.tcp((1, 2), Checksum::Complete, &[7; 3_000]);
         let frame = build::ethernet(to, elsewhere(), &[], ip.ethertype(), &packet);
         let udp = ip_frame(to, &ip, 3_000);
-        for (frame, headers) in [(frame, headers), (udp, headers - 12)] {
+        // Data offset 8: twelve bytes of options, as with time stamps.
+        let mut options = frame.clone();
+        options[headers as usize - 8] = 0x80;
+        for (frame, headers) in [
+            (frame, headers),
+            (options, headers + 12),
+            (udp, headers - 12),
+        ] {
             let len = u32::try_from(frame.len()).unwrap();
             let meta = Meta {
                 gso_size: 1_000,

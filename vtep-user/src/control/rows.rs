@@ -11,7 +11,7 @@ use vtep_common::abi::{
 };
 
 use super::{
-    ops::{fdb, find, neigh, peer, port, refuse},
+    ops::{fdb, find, neigh, peer, port_row, refuse},
     record::{
         claims::MAX_CLAIMED,
         entry::{Entry, key},
@@ -96,7 +96,7 @@ impl State {
         let mut rows = Vec::new();
         for (_, device) in devices {
             for (_, slot) in device.ports() {
-                rows.push(port::row(self, slot, device.name.clone(), device.hook));
+                rows.push(port_row::row(self, slot, device.name.clone(), device.hook));
             }
         }
         Ok(rows)

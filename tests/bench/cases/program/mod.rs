@@ -30,15 +30,19 @@ const ROUNDS: u32 = 25;
 const LEARNED: Mac = Mac::nth(0x1a);
 /// A VM behind the far VTEP that has been learned.
 const FAR_LEARNED: Mac = Mac::nth(0x1b);
+/// Policies of the port, all of which let the frames pass.
+const POLICIES: &str = "--ip 10.0.0.1 --guard ip --isolated on --rate-in 1tbit --rate-out 1tbit";
 
 /// Measures.
 pub(crate) fn run(scale: &Scale, report: &mut Report) {
     for family in Family::BOTH {
         let bench = Prepared::new(family, binary::vtep());
+        let policed = Prepared::with_policies(family);
         let baseline = scale.baseline.as_deref();
         let baseline = baseline.map(|binary| Prepared::new(family, binary));
         for direction in [Direction::Decap, Direction::Encap] {
-            xdp::run(scale, report, direction, &bench, baseline.as_ref());
+            let others = (&policed, baseline.as_ref());
+            xdp::run(scale, report, direction, &bench, others);
         }
         for direction in [Direction::Decap, Direction::Encap] {
             tc::run(scale, report, direction, &bench, baseline.as_ref());
@@ -139,6 +143,14 @@ impl Prepared {
         for mac in [LEARNED, FAR_LEARNED] {
             wait::until("a MAC to be learned", || wire.daemon.fdb(GREEN, mac));
         }
+        bench
+    }
+
+    /// The same, with policies at the port.
+    fn with_policies(family: Family) -> Self {
+        let bench = Self::new(family, binary::vtep());
+        let set = format!("port set {PORT} --mac {VM} --mac {LEARNED} {POLICIES}");
+        bench.wire.daemon.ok(&set);
         bench
     }
 

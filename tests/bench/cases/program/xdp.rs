@@ -25,7 +25,7 @@ use vtep_tests::bpf::program::{
 };
 use vtep_tests::dump::assert_same;
 
-use super::{Direction, Prepared, ROUNDS, each};
+use super::{Direction, POLICIES, Prepared, ROUNDS, each};
 use crate::cases::baseline::{self, Unit};
 use crate::measure::{Contender, Scale, compare};
 use crate::report::{Figures, Goal, Report};
@@ -34,6 +34,8 @@ use crate::report::{Figures, Goal, Report};
 const REPEAT: u32 = 1_000_000;
 /// Nanoseconds that a program may take over one that only returns.
 const MOST_OVER_RETURN: f64 = 80.0;
+/// Nanoseconds that the policies of a port may take of it.
+const MOST_FOR_POLICIES: f64 = 5.0;
 /// Times of the floor that decapsulation may take.
 const MOST_OF_FLOOR: f64 = 1.2;
 /// `XDP_ABORTED`, where a tail call fails.
@@ -163,11 +165,12 @@ pub(super) fn run(
     report: &mut Report,
     direction: Direction,
     bench: &Prepared,
-    baseline: Option<&Prepared>,
+    (policed, baseline): (&Prepared, Option<&Prepared>),
 ) {
     let name = direction.xdp_name();
     let repeat = scale.pick(REPEAT, 1_000);
     let subject = XdpRuns::new(bench, direction);
+    let policed = XdpRuns::new(policed, direction);
     let baseline = baseline.map(|bench| XdpRuns::new(bench, direction));
     let only_move = Asm::new()
         .set(Reg::R2, bench.moved(direction))
@@ -176,7 +179,7 @@ pub(super) fn run(
     let returns = Asm::new().returns(XDP_DROP);
     let [returns, only_move, floor] =
         [returns, only_move, bench.floor(direction)].map(|asm| subject.wrapped(&asm));
-    let subjects: Vec<&XdpRuns<'_>> = [&subject].into_iter().chain(&baseline).collect();
+    let subjects: Vec<&XdpRuns<'_>> = [&subject, &policed].into_iter().chain(&baseline).collect();
     for subject in &subjects {
         subject.check_program();
     }
@@ -191,6 +194,7 @@ pub(super) fn run(
         |who: &Wrapped, length| subject.measure(who, repeat, XDP_DROP.unsigned_abs(), length);
     let mut contenders = vec![
         Contender::new("vtep", || redirected(&subject, &subject.program)),
+        Contender::new("policies", || redirected(&policed, &policed.program)),
         Contender::new("return", || dropped(&returns, before)),
         Contender::new("floor", || redirected(&subject, &floor)),
         Contender::new("move", || dropped(&only_move, after)),
@@ -273,6 +277,15 @@ fn rows(
         None,
     );
     report.note("the test run and the wrapper are in both, so this flatters");
+    let cost = ["policies", "vtep"];
+    figures.derive("policies - vtep", cost, |[policies, vtep]| policies - vtep);
+    report.figure(
+        &format!("xdp {}, {family:?}, policies", direction.word()),
+        "ns",
+        &figures.only(&["policies - vtep", "policies", "vtep"]),
+        Some(Goal::AtMost(MOST_FOR_POLICIES)),
+    );
+    report.note(format!("with {POLICIES}, beside the same without"));
     if let Some(path) = &scale.baseline {
         let of = [baseline::NAME, "return", "undo"];
         figures.derive("baseline, net", of, |[whole, returns, undo]| {

@@ -13,7 +13,7 @@ use vtep_common::abi::{
 use super::{Adoption, Dump};
 use crate::control::{
     effect::{Effect, Write},
-    ops::{address, limit, port},
+    ops::{address, guard, limit},
     record::{
         rates::{is_possible, policer},
         sources::SourceTable,
@@ -78,7 +78,7 @@ impl Adoption {
         } = &mut self.state;
         let all: Vec<(PortSlot, Port)> = ports.iter().map(|(slot, port)| (slot, *port)).collect();
         for (slot, mut port) in all {
-            port.own_v4 = port::own_v4(&port, addresses.of(slot));
+            port.own_v4 = guard::own_v4(&port, addresses.of(slot));
             if ports.set(slot, port) {
                 self.early.push(Write::Port(slot, port));
             }

@@ -7,7 +7,7 @@ use vtep_common::abi::addr::MacAddr;
 use vtep_common::abi::id::SegmentId;
 use vtep_common::abi::neigh::NeighOrigin;
 
-use crate::control::ops::{peer, port};
+use crate::control::ops::{peer, port_row};
 use crate::control::record::settings;
 use crate::control::state::State;
 use crate::model::{
@@ -98,7 +98,7 @@ impl State {
             add(Op::VniAdd { vni, spec }, settings::source(pod), Some(vni));
         }
         for (slot, _) in self.ports.iter() {
-            let (spec, source) = port::spec(self, slot);
+            let (spec, source) = port_row::spec(self, slot);
             let vni = Some(spec.vni);
             add(Op::PortAdd(Box::new(spec)), source, vni);
         }
@@ -142,7 +142,7 @@ impl State {
             let spec = if let Some(peer) = entry_of.peer() {
                 entry(mac, Some(self.peers.ip(peer)), None)
             } else if let Some(slot) = entry_of.port() {
-                if port::has_as_its_own(self, slot, mac) {
+                if port_row::has_as_its_own(self, slot, mac) {
                     continue;
                 }
                 entry(mac, None, Some(self.ports.device_name(slot).to_owned()))

@@ -5,7 +5,7 @@ use vtep_common::abi::{
     port::PortName,
 };
 
-use super::{absent, port};
+use super::{absent, port, port_row};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -21,7 +21,7 @@ impl State {
     pub fn link_came(&self, dev: &str) -> Option<(Op, Author)> {
         let (_, device) = self.ports.awaited(dev)?;
         let (_, slot) = device.ports().next()?;
-        let (spec, source) = port::spec(self, slot);
+        let (spec, source) = port_row::spec(self, slot);
         let author = Author {
             source,
             claims: true,

@@ -7,12 +7,14 @@ pub(crate) mod fdb;
 pub(crate) mod find;
 pub(crate) mod flood;
 mod gone;
+pub(crate) mod guard;
 pub(crate) mod limit;
 pub(crate) mod link;
 pub(crate) mod neigh;
 pub(crate) mod nexthop;
 pub(crate) mod peer;
 pub(crate) mod port;
+pub(crate) mod port_row;
 pub(crate) mod rate;
 pub(crate) mod refuse;
 pub(crate) mod source;
@@ -45,8 +47,8 @@ impl State {
         Ok(out)
     }
 
-    /// Takes a change back whose interface cannot be attached.
-    pub fn take_back(&mut self, undo: &Undo, links: &dyn Links) -> Result<Effect, Refusal> {
+    /// Rolls a change back whose interface cannot be attached.
+    pub fn roll_back(&mut self, undo: &Undo, links: &dyn Links) -> Result<Effect, Refusal> {
         match undo {
             Undo::Change(op) => self.apply(op, links),
             Undo::Gone(ifindex) => Ok(self.link_gone(*ifindex)),

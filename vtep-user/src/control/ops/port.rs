@@ -10,7 +10,9 @@ use vtep_common::abi::{
 };
 
 use super::{
-    absent, address, entry, find, flood, limit, link,
+    absent, address, entry, find, flood,
+    guard::{self, guarded},
+    limit, link, port_row,
     rate::{self, Rates},
     refuse,
 };
@@ -28,183 +30,16 @@ use crate::{
         state::State,
     },
     model::{
-        BitRate, FrameRate, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortRow,
-        PortSpec, PortState, Refusal, Source, VlanId,
+        BitRate, FrameRate, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart, PortSpec,
+        Refusal, Source, VlanId,
     },
 };
-
-/// A port as a row, with the name and the hook of its device.
-pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) -> PortRow {
-    let port = &state.ports[slot];
-    let rates = Rates::of(&state.rates, slot);
-    let waits = port.has(Port::ABSENT);
-    let delivery = if port.has(Port::XDP_TARGET) {
-        "xdp"
-    } else {
-        "tc"
-    };
-    PortRow {
-        dev,
-        vni: state.segments.vni(port.segment),
-        vlan: VlanId::new(port.vlan),
-        hook,
-        ifindex: (!waits).then_some(port.ifindex),
-        delivery: (!waits).then(|| delivery.to_owned()),
-        macs: state.fdb.static_behind(slot).collect(),
-        ips: state.addresses.of(slot).iter().copied().collect(),
-        max_macs: (port.max_macs != 0).then_some(port.max_macs),
-        isolated: port.has(Port::ISOLATED),
-        guard: guard(port),
-        router: port.has(Port::ROUTER),
-        over_limit: over_limit(port),
-        bum_rate: (rates.bum != FrameRate::OFF).then_some(rates.bum),
-        rate_in: (rates.from != BitRate::OFF).then_some(rates.from),
-        rate_out: (rates.to != BitRate::OFF).then_some(rates.to),
-        source: source(port),
-        state: if waits {
-            PortState::Absent
-        } else {
-            PortState::Attached
-        },
-    }
-}
-
-/// Who made it.
-fn source(port: &Port) -> Source {
-    author::source(port.has(Port::CONFIGURED))
-}
-
-/// The port as somebody would ask for it, what is the default left out, and who made it.
-pub(crate) fn spec(state: &State, slot: PortSlot) -> (PortSpec, Source) {
-    let port = &state.ports[slot];
-    let vlan = VlanId::new(port.vlan);
-    let (guard, over_limit) = (guard(port), over_limit(port));
-    let hook = settings::hook(port.hook);
-    let macs = state.fdb.static_behind(slot);
-    let rates = Rates::of(&state.rates, slot);
-    let spec = PortSpec {
-        dev: state.ports.device_name(slot).to_owned(),
-        vni: state.segments.vni(port.segment),
-        vlan,
-        hook: (hook != PortHook::Auto).then_some(hook),
-        macs: macs
-            .filter(|&mac| has_as_its_own(state, slot, mac))
-            .collect(),
-        ips: state.addresses.of(slot).iter().copied().collect(),
-        max_macs: (port.max_macs != 0).then_some(port.max_macs),
-        isolated: port.has(Port::ISOLATED).then_some(true),
-        guard: (guard != PortGuard::Off).then_some(guard),
-        router: port.has(Port::ROUTER).then_some(true),
-        over_limit: (over_limit != OverLimit::Drop).then_some(over_limit),
-        bum_rate: (rates.bum != FrameRate::BUM_DEFAULT).then_some(rates.bum),
-        rate_in: (rates.from != BitRate::OFF).then_some(rates.from),
-        rate_out: (rates.to != BitRate::OFF).then_some(rates.to),
-        wait: false,
-    };
-    (spec, source(port))
-}
-
-/// True if a static MAC behind a port is one of its settings, and no entry of its own that names the port. It is one if it has the
-/// port's source, if nothing else can name the port, or if the port's guard has none else.
-pub(crate) fn has_as_its_own(state: &State, slot: PortSlot, mac: MacAddr) -> bool {
-    let port = &state.ports[slot];
-    let source = source(port);
-    let same = |mac| {
-        let entry = state.fdb.get(port.segment, mac);
-        entry.is_some_and(|entry| entry.source() == source)
-    };
-    if same(mac) {
-        return true;
-    }
-    let device = state.ports.device(Ifindex::new(port.ifindex));
-    let in_vni = device.into_iter().flat_map(Device::ports);
-    let first = in_vni
-        .map(|(_, other)| other)
-        .filter(|&other| state.ports[other].segment == port.segment)
-        .count();
-    let can_be_named = port.vlan == 0 || first == 1;
-    let guarded = guard(port) != PortGuard::Off;
-    !can_be_named || guarded && !state.fdb.static_behind(slot).any(same)
-}
-
-/// Which frames it takes.
-fn guard(port: &Port) -> PortGuard {
-    if port.has(Port::GUARD_IP) {
-        PortGuard::Ip
-    } else if port.has(Port::GUARD_MAC) {
-        PortGuard::Mac
-    } else {
-        PortGuard::Off
-    }
-}
-
-/// What happens to frames from MACs above its limit.
-fn over_limit(port: &Port) -> OverLimit {
-    if port.has(Port::OVER_LIMIT_FLOOD) {
-        OverLimit::Flood
-    } else {
-        OverLimit::Drop
-    }
-}
-
-/// Says in a port which frames it takes, and whether a router is behind it, where that changes.
-fn change_guard(port: &mut Port, guard: Option<PortGuard>, router: Option<bool>) {
-    if let Some(guard) = guard {
-        port.set(Port::GUARD_MAC, guard != PortGuard::Off);
-        port.set(Port::GUARD_IP, guard == PortGuard::Ip);
-    }
-    if let Some(router) = router {
-        port.set(Port::ROUTER, router);
-    }
-}
-
-/// Says in a port with a guard of addresses which IPv4 address it has, and refuses a guard of what a port has none of.
-fn set_guard(
-    port: &mut Port,
-    macs: &BTreeSet<MacAddr>,
-    ips: &BTreeSet<IpAddr>,
-) -> Result<(), Refusal> {
-    if port.has(Port::GUARD_IP) && (macs.is_empty() || ips.is_empty()) {
-        return Err(Refusal::invalid(
-            "--guard ip lets frames of the port's static MACs and IPs in, and it lacks one of them; name both with: --mac MAC --ip IP, or take all frames with: --guard off",
-        ));
-    }
-    if port.has(Port::GUARD_MAC) && macs.is_empty() {
-        return Err(Refusal::invalid(
-            "--guard mac lets frames from the port's static MACs in, and it has none; name them with: --mac MAC, or take all frames with: --guard off",
-        ));
-    }
-    port.own_v4 = own_v4(port, ips);
-    Ok(())
-}
 
 /// Changes a port, and writes it if it is another than before.
 fn write(ports: &mut Ports, slot: PortSlot, port: Port, out: &mut Effect) {
     if ports.set(slot, port) {
         out.write(Write::Port(slot, port));
     }
-}
-
-/// The IPs that a port's guard lets in; none where it has no such guard.
-fn guarded<'a>(port: &Port, ips: &'a BTreeSet<IpAddr>) -> &'a BTreeSet<IpAddr> {
-    const NONE: &BTreeSet<IpAddr> = &BTreeSet::new();
-    if port.has(Port::GUARD_IP) { ips } else { NONE }
-}
-
-/// The IPv4 address of which a port with a guard of addresses knows itself that it is its own.
-pub(crate) fn own_v4(port: &Port, ips: &BTreeSet<IpAddr>) -> u32 {
-    let mut guarded = guarded(port, ips).iter();
-    let first = guarded.find_map(|ip| match ip {
-        IpAddr::V4(ip) => Some(u32::from_ne_bytes(ip.octets())),
-        IpAddr::V6(_) => None,
-    });
-    first.unwrap_or(0)
-}
-
-/// Takes the IPs away that the guard of a port lets in, which is going.
-pub(crate) fn forget_guarded(state: &State, slot: PortSlot, out: &mut Effect) {
-    let ips = guarded(&state.ports[slot], state.addresses.of(slot));
-    address::unguard((slot, ips, &BTreeSet::new()), out);
 }
 
 /// The VLAN as it stands in the maps.
@@ -277,7 +112,7 @@ pub(crate) fn add(
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);
     set_policy(&mut port, spec);
-    set_guard(&mut port, &macs, &ips)?;
+    guard::set_guard(&mut port, &macs, &ips)?;
     let rates = Rates::of_new((*bum_rate, *rate_in, *rate_out));
     take_facts(&mut port, &facts);
     let mut out = Effect {
@@ -319,7 +154,7 @@ pub(crate) fn add(
 fn is_back(state: &State, spec: &PortSpec) -> bool {
     let device = state.ports.awaited(&spec.dev);
     let slot = device.and_then(|(_, device)| device.port(vlan_number(spec.vlan)));
-    slot.is_some_and(|slot| self::spec(state, slot).0 == *spec)
+    slot.is_some_and(|slot| port_row::spec(state, slot).0 == *spec)
 }
 
 /// The interface that a new port is on, or one that is waited for.
@@ -347,7 +182,7 @@ fn interface(
 /// What a new port may send, and to whom, as the user wants it.
 fn set_policy(port: &mut Port, spec: &PortSpec) {
     port.set(Port::ISOLATED, spec.isolated.unwrap_or(false));
-    change_guard(port, spec.guard, spec.router);
+    guard::change_guard(port, spec.guard, spec.router);
     let floods = spec.over_limit == Some(OverLimit::Flood);
     port.set(Port::OVER_LIMIT_FLOOD, floods);
 }
@@ -487,11 +322,10 @@ fn change_port(
         flood::check_rooms(state, number)?;
     }
     let given = macs.as_ref().map(|macs| unicast_macs(macs)).transpose()?;
-    let macs = match &given {
-        Some(macs) if others == Others::Stay && !moves => macs | &others_behind(state, slot),
-        Some(macs) => macs.clone(),
-        None => old_macs.clone(),
-    };
+    let mut macs = given.as_ref().unwrap_or(&old_macs).clone();
+    if given.is_some() && others == Others::Stay && !moves {
+        macs.extend(port_row::others_behind(state, slot));
+    }
     let max_macs = max_macs.unwrap_or(old.max_macs);
     check_macs(state, number, &macs, Some(slot), max_macs, (dev, *vlan))?;
     let ips = match ips {
@@ -504,7 +338,7 @@ fn change_port(
         max_macs,
         ..old
     };
-    let source = state.run.author.source_of(source(&old));
+    let source = state.run.author.source_of(port_row::source(&old));
     port.set(Port::CONFIGURED, author::is_configured(source));
     change_policy(&mut port, change, (&macs, &ips))?;
     let old_rates = Rates::of(&state.rates, slot);
@@ -546,9 +380,9 @@ fn change_port(
                 ips: Some(old_ips.into_iter().collect()),
                 max_macs: Some(old.max_macs),
                 isolated: Some(old.has(Port::ISOLATED)),
-                guard: Some(guard(&old)),
+                guard: Some(port_row::guard(&old)),
                 router: Some(old.has(Port::ROUTER)),
-                over_limit: Some(over_limit(&old)),
+                over_limit: Some(port_row::over_limit(&old)),
                 bum_rate: Some(old_rates.bum),
                 rate_in: Some(old_rates.from),
                 rate_out: Some(old_rates.to),
@@ -567,18 +401,11 @@ fn change_policy(
     if let Some(isolated) = change.isolated {
         port.set(Port::ISOLATED, isolated);
     }
-    change_guard(port, change.guard, change.router);
+    guard::change_guard(port, change.guard, change.router);
     if let Some(over_limit) = change.over_limit {
         port.set(Port::OVER_LIMIT_FLOOD, over_limit == OverLimit::Flood);
     }
-    set_guard(port, macs, ips)
-}
-
-/// The static MACs behind a port that are entries of their own.
-pub(crate) fn others_behind(state: &State, slot: PortSlot) -> BTreeSet<MacAddr> {
-    let macs = state.fdb.static_behind(slot);
-    macs.filter(|&mac| !has_as_its_own(state, slot, mac))
-        .collect()
+    guard::set_guard(port, macs, ips)
 }
 
 /// Makes MACs behind a port those of whoever claims it: those that are given, or all that are its own.
@@ -597,7 +424,7 @@ fn claim_macs(
     let claimed: Vec<MacAddr> = if let Some(given) = given {
         given.intersection(old).copied().collect()
     } else {
-        let own = |mac: &&MacAddr| has_as_its_own(state, slot, **mac);
+        let own = |mac: &&MacAddr| port_row::has_as_its_own(state, slot, **mac);
         old.iter().filter(own).copied().collect()
     };
     for mac in claimed {
@@ -762,7 +589,7 @@ pub(crate) fn leave_vni(state: &mut State, slot: PortSlot, out: &mut Effect) {
 
 pub(crate) fn remove(state: &mut State, slot: PortSlot, out: &mut Effect) {
     link::unregister(&mut state.ports, slot, out);
-    forget_guarded(state, slot, out);
+    guard::forget_guarded(state, slot, out);
     leave_vni(state, slot, out);
     link::free_all(&mut state.ports, &mut state.run.0, &[slot], out);
     rate::forget(&mut state.rates, slot, out);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vtep_common::abi::{addr::MacAddr, id::SegmentId, neigh::NeighOrigin, segment::Segment};
 
-use super::{entry, find, flood, limit, link, neigh, peer, port, rate, source};
+use super::{entry, find, flood, guard, limit, link, neigh, peer, rate, source};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -167,7 +167,7 @@ pub(crate) fn del(state: &mut State, vni: Vni, options: VniDelete) -> Result<Eff
     let slots: Vec<_> = state.ports.of_segment(number).collect();
     for &slot in &slots {
         link::unregister(&mut state.ports, slot, &mut out);
-        port::forget_guarded(state, slot, &mut out);
+        guard::forget_guarded(state, slot, &mut out);
     }
     for ip in state.hosts.remove_segment(number) {
         out.write(Write::Neigh(hosts::key(number, ip), None));

@@ -312,8 +312,8 @@ impl Lab {
     }
 
     /// Takes a change back whose interface cannot be attached.
-    pub(super) fn take_back(&mut self, undo: &Undo) -> Effect {
-        let effect = self.state.take_back(undo, &self.links).unwrap();
+    pub(super) fn roll_back(&mut self, undo: &Undo) -> Effect {
+        let effect = self.state.roll_back(undo, &self.links).unwrap();
         self.replay(&effect.writes);
         effect
     }

@@ -428,7 +428,7 @@ fn run(lab: &mut Lab, step: Step) {
             assert_eq!(effect.undo.is_some(), !effect.attach.is_empty());
             if let Some(undo) = effect.undo {
                 let mut other = lab.clone();
-                if let Ok(back) = other.state.take_back(&undo, &other.links) {
+                if let Ok(back) = other.state.roll_back(&undo, &other.links) {
                     other.replay(&back.writes);
                     // Whose it was comes back by another way.
                     let (after, before) = (other.rows(), before);

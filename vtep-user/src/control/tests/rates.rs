@@ -147,7 +147,7 @@ fn a_refused_attachment_gives_the_old_rate_back() {
         ..PortChange::default()
     };
     let effect = lab.done(&set("tap0", change));
-    lab.take_back(&effect.undo.unwrap());
+    lab.roll_back(&effect.undo.unwrap());
     assert_eq!(bum_rate(&lab, "tap0"), None);
 }
 

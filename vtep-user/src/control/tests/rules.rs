@@ -508,7 +508,7 @@ fn a_change_that_cannot_be_attached_is_taken_back_by_its_undo() {
 
     let undo = lab.done(&port_set("tap0", change)).undo.unwrap();
     assert_ne!(lab.rows(), before);
-    lab.take_back(&undo);
+    lab.roll_back(&undo);
 
     assert_eq!(lab.rows(), before);
 }

@@ -79,7 +79,7 @@ impl Core {
         links: Option<&LinkFacts>,
     ) -> Result<(), Refusal> {
         let Some(undo) = undo else { return Ok(()) };
-        match self.state.take_back(&undo, &links.cloned()) {
+        match self.state.roll_back(&undo, &links.cloned()) {
             Ok(back) => {
                 let mut both = undone.unwrap_or_default().then(back);
                 both.announce.clear();
