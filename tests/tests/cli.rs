@@ -248,7 +248,13 @@ fn states_have_colours_on_a_terminal_that_has_them() {
     let coloured = on_terminal(&wire, "peer show", 80, "TERM=xterm");
 
     assert!(coloured.contains(resolved), "{coloured:?}");
-    for environment in ["TERM=dumb", "TERM=xterm NO_COLOR=1", "-u TERM"] {
+    for environment in [
+        "TERM=dumb",
+        "TERM=dumb CI=true",
+        "TERM=xterm NO_COLOR=1",
+        "-u TERM",
+        "-u TERM CI=true",
+    ] {
         for command in ["peer show", "vni show", "fdb show", "port show", "nope"] {
             let plain = on_terminal(&wire, command, 80, environment);
             assert!(!plain.contains('\u{1b}'), "{environment}: {plain:?}");

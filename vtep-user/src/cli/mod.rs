@@ -80,7 +80,7 @@ fn say(error: &(dyn Error + 'static)) {
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
     let args: Vec<_> = args.into_iter().collect();
-    let mut whole = command_line::whole();
+    let mut whole = command_line::whole().color(terminal::colours());
     let typed = whole.try_get_matches_from_mut(&args);
     typed.map_err(|error| abbreviation::explained(error, &whole, &args))
 }

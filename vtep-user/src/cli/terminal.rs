@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 
+use clap::ColorChoice;
 use terminal_size::{Width, terminal_size_of};
 
 /// How wide a terminal is taken to be that does not say.
@@ -27,6 +28,17 @@ pub(super) fn moves_its_cursor() -> bool {
 pub(super) fn has_colours() -> bool {
     let variable = std::env::var_os;
     takes_colours(variable("TERM").as_deref(), variable("NO_COLOR").as_deref())
+}
+
+/// Where help and refusals have colours: as for what a command prints, so that both obey the same variables.
+///
+/// On its own clap also counts `CI`, and then colours what goes to a terminal that has none.
+pub(super) fn colours() -> ColorChoice {
+    if has_colours() {
+        ColorChoice::Auto
+    } else {
+        ColorChoice::Never
+    }
 }
 
 /// Whether a terminal of this kind has colours, and whoever sits before it wants them (<https://no-color.org>).
