@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
+    time::Instant,
 };
 
 use aya::util::KernelVersion;
@@ -230,6 +231,20 @@ async fn take_over(
         (port.name, port.ifindex, xdp)
     };
     let ports: Vec<_> = state.attachments().map(ports).collect();
+    if datapath.is_beside() {
+        // The tables stay as they are until one rename makes ours the ones that count: either vtep can go on with them.
+        datapath.try_flags(flags, transaction)?;
+        let statuses = attach_new(&ports, device, uplinks, &hooks, datapath, transaction)?;
+        datapath.pin_programs()?;
+        let swap = Instant::now();
+        replace_programs(&ports, device, uplinks, &hooks, datapath)?;
+        datapath.put_in_place()?;
+        tracing::info!(took = ?swap.elapsed(), "migrated the pinned state");
+        fill(datapath)?;
+        detach_unwanted(&ports, device, uplinks, datapath)?;
+        datapath.forget_earlier();
+        return Ok((state, statuses, blind));
+    }
     if datapath.adopted() {
         // What is new meets the last daemon's tables and parts, whole as they are.
         datapath.try_flags(flags, transaction)?;
@@ -237,6 +252,7 @@ async fn take_over(
         datapath.set_tail_calls()?;
         fill(datapath)?;
         replace_programs(&ports, device, uplinks, &hooks, datapath)?;
+        detach_unwanted(&ports, device, uplinks, datapath)?;
         datapath.pin_programs()?;
         return Ok((state, statuses, blind));
     }
@@ -287,7 +303,7 @@ fn attach_new(
     Ok(statuses)
 }
 
-/// Replaces the programs of the last daemon, and detaches those that are not wanted any more.
+/// Replaces the programs of the last daemon.
 fn replace_programs(
     ports: &[PortHooks],
     device: &Link,
@@ -296,23 +312,32 @@ fn replace_programs(
     datapath: &mut Datapath,
 ) -> Result<(), DaemonError> {
     datapath.attach_slow_path(&device.name, device.index)?;
+    for (name, ifindex, xdp) in ports {
+        datapath.attach_port(name, *ifindex, *xdp)?;
+    }
+    for (link, hook) in uplinks.iter().zip(hooks) {
+        datapath.replace_uplink(&link.name, link.index, hook.is_ok())?;
+    }
+    Ok(())
+}
+
+/// Detaches the programs of the last daemon from what is not wanted any more.
+fn detach_unwanted(
+    ports: &[PortHooks],
+    device: &Link,
+    uplinks: &[Link],
+    datapath: &mut Datapath,
+) -> Result<(), DaemonError> {
     for ifindex in datapath.attached("tc_tunnel")? {
         if ifindex != device.index {
             datapath.detach_slow_path(ifindex)?;
         }
     }
-    let mut kept = HashSet::new();
-    for (name, ifindex, xdp) in ports {
-        datapath.attach_port(name, *ifindex, *xdp)?;
-        kept.insert(*ifindex);
-    }
+    let kept: HashSet<Ifindex> = ports.iter().map(|(_, ifindex, _)| *ifindex).collect();
     for ifindex in datapath.attached("tc_port")? {
         if !kept.contains(&ifindex) {
             datapath.detach_port(ifindex)?;
         }
-    }
-    for (link, hook) in uplinks.iter().zip(hooks) {
-        datapath.replace_uplink(&link.name, link.index, hook.is_ok())?;
     }
     // An uplink of the last daemon that is none any more.
     let kept: HashSet<Ifindex> = uplinks.iter().map(|link| link.index).collect();

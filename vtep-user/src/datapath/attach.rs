@@ -119,10 +119,8 @@ impl Datapath {
         for entry in entries {
             let entry = entry.map_err(|source| DatapathError::file("read", &dir, source))?;
             let name = entry.file_name();
-            let number: Option<u32> = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(program)?.strip_prefix('-')?.parse().ok());
-            found.extend(number.map(Ifindex::new));
+            let parts = name.to_str().and_then(attached::parts);
+            found.extend(parts.filter(|(of, _)| *of == program).map(|(_, at)| at));
         }
         Ok(found)
     }
@@ -192,6 +190,7 @@ impl Datapath {
         ifindex: Ifindex,
     ) -> Result<(), DatapathError> {
         let dir = self.dir.clone();
+        self.touch_links();
         attached::attach_tc(&dir, self.tc_program(name)?, name, (device, ifindex))
     }
 
@@ -203,6 +202,7 @@ impl Datapath {
         mode: XdpMode,
     ) -> Result<XdpOutcome, DatapathError> {
         let dir = self.dir.clone();
+        self.touch_links();
         attached::attach_xdp(&dir, self.xdp_program(name)?, name, (device, ifindex), mode)
     }
 }

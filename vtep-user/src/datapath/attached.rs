@@ -54,6 +54,12 @@ pub(super) fn link_path(dir: &Path, program: &str, ifindex: Ifindex) -> PathBuf 
     pins::links_dir(dir).join(format!("{program}-{ifindex}"))
 }
 
+/// The program and the interface that a pin below `links/` is named after.
+pub(super) fn parts(name: &str) -> Option<(&str, Ifindex)> {
+    let (program, ifindex) = name.rsplit_once('-')?;
+    Some((program, Ifindex::new(ifindex.parse().ok()?)))
+}
+
 /// The pinned link. It stays pinned: a daemon that is killed right here leaves it as it was.
 fn pinned_link(
     dir: &Path,
@@ -195,7 +201,7 @@ pub(super) fn attach_xdp(
 }
 
 /// Name of an interface of this network namespace.
-fn name_of(ifindex: Ifindex) -> Option<String> {
+pub(super) fn name_of(ifindex: Ifindex) -> Option<String> {
     let mut name = [0; libc::IF_NAMESIZE];
     // SAFETY: the buffer has the size that the call asks for.
     if unsafe { libc::if_indextoname(ifindex.get(), name.as_mut_ptr()) }.is_null() {

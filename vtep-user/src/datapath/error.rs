@@ -7,6 +7,7 @@ use std::{
 };
 
 use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
+use vtep_common::abi::map::LAYOUT_VERSION;
 
 use crate::{causes::with_causes, instance};
 
@@ -81,6 +82,21 @@ pub enum DatapathError {
         dir: PathBuf,
         /// What does not fit.
         what: String,
+    },
+    /// The pinned maps are of an earlier layout, and could not be brought into ours.
+    #[error(
+        "migrate the pinned state in {dir} from layout {from} to {LAYOUT_VERSION}: {source}; it stays as it was, and forwards on; run \
+         the vtep that made it, or remove it, which interrupts forwarding, with: vtep teardown{}",
+        instance::option(&instance_of(.dir))
+    )]
+    Migration {
+        /// Where the maps are pinned.
+        dir: PathBuf,
+        /// Their layout.
+        from: u32,
+        /// What went wrong.
+        #[source]
+        source: Box<DatapathError>,
     },
     /// The kernel does not say which network namespace this is.
     #[error("read the cookie of the network namespace: {0}")]

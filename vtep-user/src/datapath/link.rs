@@ -1,24 +1,16 @@
 //! What aya does only for links and programs of its own: detaching what a pinned link attaches, and attaching a pinned program; and
 //! where a link attaches, which aya does not say.
 
-use std::{
-    ffi::CString,
-    io,
-    os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-        unix::ffi::OsStrExt as _,
-    },
-    path::Path,
-};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 use vtep_common::abi::id::Ifindex;
 
-/// Commands of `bpf(2)`, the first `BPF_OBJ_PIN` (kernel `include/uapi/linux/bpf.h`).
-const OBJ_PIN: libc::c_int = 6;
-const OBJ_GET: libc::c_int = 7;
-const GET_INFO: libc::c_int = 15;
+use super::bpf::{self, call, number, open, owned};
+
+/// Commands of `bpf(2)` (kernel `include/uapi/linux/bpf.h`).
 const QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
+const LINK_UPDATE: libc::c_int = 29;
 const LINK_DETACH: libc::c_int = 34;
 
 /// `BPF_XDP` and `BPF_TCX_INGRESS`, where a link attaches.
@@ -27,14 +19,6 @@ const ATTACH_TCX_INGRESS: u32 = 46;
 
 /// Programs that tcx has at one interface at most (kernel `include/linux/bpf_mprog.h`, `BPF_MPROG_MAX`).
 const TCX_MAX: u32 = 64;
-
-/// What `BPF_OBJ_GET` and `BPF_OBJ_PIN` take.
-#[repr(C)]
-struct Object {
-    pathname: u64,
-    bpf_fd: u32,
-    file_flags: u32,
-}
 
 /// What `BPF_LINK_CREATE` takes.
 #[repr(C)]
@@ -51,12 +35,13 @@ struct LinkDetach {
     link_fd: u32,
 }
 
-/// What `BPF_OBJ_GET_INFO_BY_FD` takes.
+/// What `BPF_LINK_UPDATE` takes.
 #[repr(C)]
-struct GetInfo {
-    bpf_fd: u32,
-    info_len: u32,
-    info: u64,
+struct LinkUpdate {
+    link_fd: u32,
+    program_fd: u32,
+    flags: u32,
+    old_program_fd: u32,
 }
 
 /// What `BPF_PROG_QUERY` takes.
@@ -89,8 +74,6 @@ pub(super) enum Place {
 
 /// Words of `struct bpf_link_info` up to where the interface is, of a link by XDP or tcx.
 const INFO_WORDS: usize = 5;
-const INFO_LEN: u32 = 20;
-const _: () = assert!(size_of::<[u32; INFO_WORDS]>() == INFO_LEN as usize);
 
 /// The interface at which the link that is pinned at `path` attaches; `None` where none is pinned, or its interface is gone.
 pub(super) fn interface(path: &Path) -> io::Result<Option<Ifindex>> {
@@ -123,7 +106,7 @@ pub(super) fn place(path: &Path) -> io::Result<Place> {
         link_ids: &raw mut links as u64,
         ..Query::default()
     };
-    match bpf(QUERY, &mut query) {
+    match call(QUERY, &mut query) {
         Ok(_) if links.contains(&id) => Ok(Place::Here(ifindex)),
         Ok(_) => Ok(Place::Elsewhere),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => {
@@ -135,14 +118,7 @@ pub(super) fn place(path: &Path) -> io::Result<Place> {
 
 /// The number of a link, and the interface at which it attaches.
 fn info(link: &OwnedFd) -> io::Result<(u32, Option<Ifindex>)> {
-    let mut info = [0_u32; INFO_WORDS];
-    let mut get = GetInfo {
-        bpf_fd: link.as_raw_fd().cast_unsigned(),
-        info_len: INFO_LEN,
-        info: &raw mut info as u64,
-    };
-    bpf(GET_INFO, &mut get)?;
-    let [_, id, .., ifindex] = info;
+    let [_, id, .., ifindex] = bpf::info::<INFO_WORDS>(link)?;
     // The number is zero once the interface is gone.
     Ok((id, (ifindex != 0).then(|| Ifindex::new(ifindex))))
 }
@@ -156,9 +132,21 @@ fn info(link: &OwnedFd) -> io::Result<(u32, Option<Ifindex>)> {
 pub(super) fn detach(path: &Path) -> io::Result<()> {
     let link = open(path)?;
     let mut detach = LinkDetach {
-        link_fd: link.as_raw_fd().cast_unsigned(),
+        link_fd: number(&link),
     };
-    bpf(LINK_DETACH, &mut detach).map(drop)
+    call(LINK_DETACH, &mut detach).map(drop)
+}
+
+/// Has the link that is pinned at `path` run the program that is pinned at `program`, at once for every frame.
+pub(super) fn update(path: &Path, program: &Path) -> io::Result<()> {
+    let (link, program) = (open(path)?, open(program)?);
+    let mut update = LinkUpdate {
+        link_fd: number(&link),
+        program_fd: number(&program),
+        flags: 0,
+        old_program_fd: 0,
+    };
+    call(LINK_UPDATE, &mut update).map(drop)
 }
 
 /// Attaches the XDP program that is pinned at `program`, with flags that say in which mode, and pins the link at `path`.
@@ -170,49 +158,11 @@ pub(super) fn attach_xdp(
 ) -> io::Result<()> {
     let program = open(program)?;
     let mut create = LinkCreate {
-        program_fd: program.as_raw_fd().cast_unsigned(),
+        program_fd: number(&program),
         ifindex,
         attach_type: ATTACH_XDP,
         flags,
     };
-    let link = owned(bpf(LINK_CREATE, &mut create)?);
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    let mut pin = Object {
-        pathname: path.as_ptr() as u64,
-        bpf_fd: link.as_raw_fd().cast_unsigned(),
-        file_flags: 0,
-    };
-    bpf(OBJ_PIN, &mut pin).map(drop)
-}
-
-/// Opens what is pinned at `path`.
-fn open(path: &Path) -> io::Result<OwnedFd> {
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    let mut get = Object {
-        pathname: path.as_ptr() as u64,
-        bpf_fd: 0,
-        file_flags: 0,
-    };
-    bpf(OBJ_GET, &mut get).map(owned)
-}
-
-/// Takes a descriptor that a call of [`bpf`] has just made.
-fn owned(fd: i32) -> OwnedFd {
-    // SAFETY: nobody else has it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
-}
-
-/// Makes a call of `bpf(2)` with what `command` takes, in which the kernel may answer.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the call returns a descriptor, zero or -1"
-)]
-fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<i32> {
-    // SAFETY: `attr` is what the command takes, of its size; what it points to outlives the call.
-    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
-    if answer < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(answer as i32)
-    }
+    let link = owned(call(LINK_CREATE, &mut create)?);
+    bpf::pin(&link, path)
 }

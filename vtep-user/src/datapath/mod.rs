@@ -7,6 +7,7 @@ mod addresses;
 mod attach;
 mod attached;
 mod batch;
+mod bpf;
 mod clock;
 mod clsact;
 mod counters;
@@ -16,9 +17,12 @@ mod event_ring;
 mod guards;
 mod hash_table;
 mod link;
+mod migration;
 mod namespace;
+mod open;
 mod pins;
 mod port_programs;
+mod raw_map;
 mod tables;
 mod transaction;
 
@@ -29,7 +33,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfLoader, include_bytes_aligned,
+    Ebpf, include_bytes_aligned,
     maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{SchedClassifier, Xdp},
 };
@@ -39,7 +43,6 @@ use vtep_common::abi::{
     counter::Counter,
     flags::ConfigFlags,
     flood::{FloodList, ListedKey},
-    hash_table::Geometry,
     id::{Ifindex, ListId, PeerId},
     map::{LAYOUT_VERSION, name},
     neigh::{NeighKey, NeighValue},
@@ -53,7 +56,7 @@ use vtep_common::abi::{
     vlans::Vlans,
 };
 
-use self::{hash_table::HashTable, pins::Pinned};
+use self::{hash_table::HashTable, migration::Staging};
 
 pub use self::{
     attach::detach_all_without_links,
@@ -61,7 +64,7 @@ pub use self::{
     counters::{CounterRow, Snapshot},
     error::DatapathError,
     namespace::check as check_namespace,
-    pins::{BPFFS, check_bpffs, instance_dir, remove_pins},
+    pins::{BPFFS, check_bpffs, instance_dir},
     port_programs::PortPrograms,
     transaction::Transaction,
 };
@@ -83,6 +86,8 @@ pub struct Datapath {
     adopted: bool,
     /// What `UPLINKS` has.
     uplink_words: HashSet<UplinkWord>,
+    /// Where all that is, while the last daemon's pins of an earlier layout are still in place.
+    staging: Option<Staging>,
 }
 
 /// Typed handles of the maps.
@@ -135,73 +140,13 @@ fn tc_programs() -> impl Iterator<Item = &'static str> {
         .chain(TC_PROGRAMS)
 }
 
+/// Detaches every link of an instance, and removes everything that it has pinned.
+pub fn remove_pins(dir: &Path) -> Result<(), DatapathError> {
+    migration::clear(dir)?;
+    pins::remove_pins(dir)
+}
+
 impl Datapath {
-    /// Loads the programs and opens the maps below `dir`, making those that are not there with room for `fdb_max` FDB
-    /// entries. Maps that are there keep their size; those of a first start that was killed are made anew.
-    ///
-    /// What runs is not touched: the last daemon's programs go on until [`Datapath::set_tail_calls`] and attaching replace them.
-    ///
-    /// # Errors
-    ///
-    /// [`DatapathError::Layout`] where the maps are of another version, [`DatapathError::OtherNamespace`] where they belong to
-    /// another network namespace; they are left as they are.
-    pub fn open(dir: &Path, fdb_max: u32) -> Result<Self, DatapathError> {
-        let pinned = pins::check_layout(dir)?;
-        namespace::check(dir)?;
-        if pinned == Pinned::Unfinished {
-            tracing::warn!("removed the remains of a start that was killed");
-            pins::remove_pins(dir)?;
-        }
-        let adopted = pinned == Pinned::State;
-        pins::make_dirs(dir)?;
-        let opened = Self::load(dir, fdb_max, adopted);
-        if opened.is_err() && !adopted {
-            // What was not there before is not left behind half made.
-            pins::remove_pins(dir)?;
-        }
-        opened
-    }
-
-    fn load(dir: &Path, fdb_max: u32, adopted: bool) -> Result<Self, DatapathError> {
-        let mut ebpf = EbpfLoader::new()
-            .default_map_pin_directory(dir)
-            .map_max_entries(name::FDB, Geometry::buckets(fdb_max))
-            .load(OBJECT)
-            .map_err(DatapathError::load)?;
-        let maps = Maps::take(&mut ebpf, fdb_max)?;
-        let mut datapath = Self {
-            ebpf,
-            dir: dir.to_owned(),
-            maps,
-            adopted,
-            uplink_words: HashSet::new(),
-        };
-        for program in tc_programs() {
-            let classifier = datapath.tc_program(program)?;
-            classifier
-                .load()
-                .map_err(|source| DatapathError::program("load", program, source))?;
-        }
-        for program in XDP_PROGRAMS {
-            let xdp = datapath.xdp_program(program)?;
-            xdp.load()
-                .map_err(|source| DatapathError::program("load", program, source))?;
-        }
-        clock::set(&mut datapath.ebpf)?;
-        datapath.claim()?;
-        if !adopted {
-            // Nothing runs that they could disturb.
-            datapath.set_tail_calls()?;
-        }
-        Ok(datapath)
-    }
-
-    /// Notes that the pins belong to this network namespace.
-    fn claim(&mut self) -> Result<(), DatapathError> {
-        let written = self.maps.namespace.set(0, namespace::cookie()?, 0);
-        written.map_err(|source| DatapathError::map("write", name::NAMESPACE, source))
-    }
-
     /// Says which program each tail call leads to. A program of the last daemon gives way to its successor at once.
     pub fn set_tail_calls(&mut self) -> Result<(), DatapathError> {
         for (stage, name) in TailCall::ALL {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::maps::{Array, Map, MapData};
+use aya::maps::MapData;
 use vtep_common::abi::{
     addr::VtepAddr,
     config::Config,
@@ -26,7 +26,7 @@ use vtep_common::abi::{
     vlans::Vlans,
 };
 
-use super::{error::DatapathError, link};
+use super::{error::DatapathError, link, migration, raw_map};
 
 /// Where bpffs is mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";
@@ -85,7 +85,7 @@ pub(super) fn make_dirs(dir: &Path) -> Result<(), DatapathError> {
 }
 
 /// Detaches every link of an instance, and removes everything that it has pinned.
-pub fn remove_pins(dir: &Path) -> Result<(), DatapathError> {
+pub(super) fn remove_pins(dir: &Path) -> Result<(), DatapathError> {
     detach_links(&links_dir(dir))?;
     // The links first: no program runs without its maps.
     for dir in [links_dir(dir), programs_dir(dir), dir.to_owned()] {
@@ -118,7 +118,7 @@ fn detach_links(links: &Path) -> Result<(), DatapathError> {
     Ok(())
 }
 
-/// Sizes of key and value of each map.
+/// Sizes of key and value of each map in our layout.
 fn sizes(map: &str) -> (usize, usize) {
     const INDEX: usize = size_of::<u32>();
     match map {
@@ -159,6 +159,8 @@ pub(super) enum Pinned {
     Nothing,
     /// What a daemon had made that was killed in its first start, before it attached anything. No frame goes by it.
     Unfinished,
+    /// Maps of an earlier layout, which can be migrated.
+    Earlier(u32),
     /// Maps of this layout.
     State,
 }
@@ -169,12 +171,19 @@ pub(super) fn check_layout(dir: &Path) -> Result<Pinned, DatapathError> {
         dir: dir.to_owned(),
         what,
     };
+    let version = version(dir);
+    let earlier = version.filter(|version| migration::knows(*version));
     let mut pinned = Pinned::Nothing;
     for entry in entries(dir)? {
         let entry = entry.map_err(|source| DatapathError::file("read", dir, source))?;
         let file_name = entry.file_name();
         let file_name = file_name.to_string_lossy();
         if entry.path().is_dir() {
+            continue;
+        }
+        pinned = Pinned::State;
+        if version.is_some_and(|version| version > LAYOUT_VERSION) {
+            // It may have maps that nobody knows yet.
             continue;
         }
         if !name::ALL.contains(&file_name.as_ref()) {
@@ -186,35 +195,37 @@ pub(super) fn check_layout(dir: &Path) -> Result<Pinned, DatapathError> {
             .info()
             .map_err(|_| layout(format!("{file_name} is not a map")))?;
         let got = (info.key_size() as usize, info.value_size() as usize);
-        let want = sizes(&file_name);
+        let was = earlier.and_then(|version| migration::sizes(version, &file_name));
+        let want = was.unwrap_or_else(|| sizes(&file_name));
         if got != want {
             return Err(layout(format!(
                 "{file_name} has keys and values of {got:?} bytes, not {want:?}"
             )));
         }
-        pinned = Pinned::State;
     }
     if pinned == Pinned::Nothing {
         return Ok(pinned);
     }
-    match version(dir) {
+    match version {
         Some(LAYOUT_VERSION) => Ok(Pinned::State),
+        Some(version) if earlier.is_some() => Ok(Pinned::Earlier(version)),
         // The version is written before anything is attached, and links are pinned as they are made.
         None | Some(0) if entries(&links_dir(dir))?.next().is_none() => Ok(Pinned::Unfinished),
-        Some(other) => Err(layout(format!("version {other}, not {LAYOUT_VERSION}"))),
+        Some(other) => Err(layout(format!(
+            "version {other}, and this one knows {} to {LAYOUT_VERSION}",
+            migration::OLDEST
+        ))),
         None => Err(layout(format!("no {}", name::CONFIG))),
     }
 }
 
 /// The layout version of the pinned maps; zero where none was written yet.
 fn version(dir: &Path) -> Option<u32> {
-    let data = MapData::from_pin(dir.join(name::CONFIG)).ok()?;
-    let config = Array::<_, Config>::try_from(Map::Array(data)).ok()?;
-    config.get(&0, 0).ok().map(|config| config.layout)
+    raw_map::first_word(&dir.join(name::CONFIG)).ok()
 }
 
 /// What is in a directory; nothing where there is no directory.
-fn entries(
+pub(super) fn entries(
     dir: &Path,
 ) -> Result<impl Iterator<Item = io::Result<fs::DirEntry>> + use<>, DatapathError> {
     match fs::read_dir(dir) {

@@ -5,7 +5,7 @@ use vtep_common::abi::{config::Config, flags::ConfigFlags};
 
 use super::{
     Datapath, XdpOutcome,
-    attached::has_tcx,
+    attached::{has_tcx, link_path, remove_if_there},
     error::DatapathError,
     link::{self, Place},
     pins,
@@ -141,20 +141,23 @@ impl Datapath {
         }
     }
 
-    /// Attaches the XDP program of the last daemon.
+    /// Attaches the XDP program of the last daemon, and pins the link where that daemon had it.
     fn attach_last(
         &self,
         name: &'static str,
         ifindex: Ifindex,
         mode: XdpMode,
     ) -> Result<(), DatapathError> {
-        let last = pins::programs_dir(&self.dir).join(name);
+        let home = self.home();
+        let last = pins::programs_dir(home).join(name);
         let flags = match mode {
             XdpMode::Auto => 0,
             XdpMode::Native => DRV_MODE,
             XdpMode::Generic => SKB_MODE,
         };
-        link::attach_xdp(&last, ifindex, flags, &self.link_path(name, ifindex))
+        let path = link_path(home, name, ifindex);
+        remove_if_there(&path)?;
+        link::attach_xdp(&last, ifindex, flags, &path)
             .map_err(|source| DatapathError::file("attach", last, source))
     }
 }
