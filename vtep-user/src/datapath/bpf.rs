@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CString,
-    io,
+    fs, io,
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
@@ -51,6 +51,14 @@ pub(super) fn pin(object: &OwnedFd, path: &Path) -> io::Result<()> {
         file_flags: 0,
     };
     call(OBJ_PIN, &mut pin).map(drop)
+}
+
+/// True if an object is a link. Asked what it is, the kernel answers for programs and maps in their own ways, with the same call.
+pub(super) fn is_link(object: &OwnedFd) -> io::Result<bool> {
+    let name = fs::read_link(format!("/proc/self/fd/{}", object.as_raw_fd()))?;
+    // The kernel calls it so where it was made, and where it was opened.
+    let names = ["anon_inode:bpf_link", "anon_inode:bpf-link"];
+    Ok(names.iter().any(|link| name == Path::new(link)))
 }
 
 /// The first words of what the kernel says of an object.

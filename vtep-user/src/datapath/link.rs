@@ -90,9 +90,13 @@ pub(super) fn interface(path: &Path) -> io::Result<Option<Ifindex>> {
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::NotFound`] where nothing is pinned there; what the kernel says, for one where it is no link.
+/// [`io::ErrorKind::NotFound`] where nothing is pinned there, [`io::ErrorKind::InvalidInput`] where it is no link; what the kernel says.
 pub(super) fn place(path: &Path) -> io::Result<Place> {
-    let (id, ifindex) = info(&open(path)?)?;
+    let link = open(path)?;
+    if !bpf::is_link(&link)? {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let (id, ifindex) = info(&link)?;
     let Some(ifindex) = ifindex else {
         return Ok(Place::Nowhere);
     };

@@ -23,6 +23,7 @@ mod open;
 mod pins;
 mod port_programs;
 mod raw_map;
+mod staging;
 mod tables;
 mod transaction;
 
@@ -56,7 +57,7 @@ use vtep_common::abi::{
     vlans::Vlans,
 };
 
-use self::{hash_table::HashTable, migration::Staging};
+use self::{hash_table::HashTable, staging::Staging};
 
 pub use self::{
     attach::detach_all_without_links,
@@ -142,7 +143,8 @@ fn tc_programs() -> impl Iterator<Item = &'static str> {
 
 /// Detaches every link of an instance, and removes everything that it has pinned.
 pub fn remove_pins(dir: &Path) -> Result<(), DatapathError> {
-    migration::clear(dir)?;
+    let _lock = staging::lock(dir)?;
+    staging::clear(dir)?;
     pins::remove_pins(dir)
 }
 

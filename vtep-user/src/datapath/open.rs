@@ -11,10 +11,11 @@ use vtep_common::abi::{
 use super::{
     Datapath, Maps, OBJECT, XDP_PROGRAMS, clock,
     error::DatapathError,
-    migration::{self, PinnedMaps, Staging},
+    migration::{self, PinnedMaps},
     namespace,
     pins::{self, Pinned},
     raw_map::RawMap,
+    staging::{self, Lock, Staging},
     tc_programs,
 };
 
@@ -40,9 +41,10 @@ impl Datapath {
     /// [`DatapathError::Layout`] where the maps are of another version, [`DatapathError::OtherNamespace`] where they belong to
     /// another network namespace; they are left as they are.
     pub fn open(dir: &Path, fdb_max: u32) -> Result<Self, DatapathError> {
+        let lock = staging::lock(dir)?;
         let pinned = pins::check_layout(dir)?;
         namespace::check(dir)?;
-        migration::clear(dir)?;
+        staging::clear(dir)?;
         match pinned {
             Pinned::State => {
                 pins::make_dirs(dir)?;
@@ -50,7 +52,7 @@ impl Datapath {
                 Self::take(ebpf, dir, fdb_max, None)
             }
             Pinned::Earlier(layout) => {
-                let migrated = Self::open_earlier(dir, layout);
+                let migrated = Self::open_earlier(dir, layout, lock);
                 migrated.map_err(|source| DatapathError::Migration {
                     dir: dir.to_owned(),
                     from: layout,
@@ -84,10 +86,10 @@ impl Datapath {
     }
 
     /// Makes what has another form in our layout beside what is pinned in `home`, and shares the rest.
-    fn open_earlier(home: &Path, layout: u32) -> Result<Self, DatapathError> {
+    fn open_earlier(home: &Path, layout: u32, lock: Lock) -> Result<Self, DatapathError> {
         let changed = migration::migrate(&PinnedMaps(home), layout)
             .map_err(|source| DatapathError::file("read the maps in", home, source))?;
-        let staging = Staging::begin(home)?;
+        let staging = Staging::begin(home, lock)?;
         // The earlier programs go on to parts of their own.
         let shared = |map: &&str| !changed.contains_key(map) && *map != name::PARTS;
         for map in name::ALL.into_iter().filter(shared) {
@@ -141,7 +143,9 @@ impl Datapath {
                 .map_err(|source| DatapathError::program("load", program, source))?;
         }
         clock::set(&mut datapath.ebpf)?;
-        datapath.claim()?;
+        if !datapath.is_beside() {
+            datapath.claim()?;
+        }
         Ok(datapath)
     }
 
@@ -158,7 +162,7 @@ impl Datapath {
             staging.put_in_place()?;
             self.dir = staging.home().to_owned();
         }
-        Ok(())
+        self.claim()
     }
 
     /// Removes the pins of the earlier layout, for good.

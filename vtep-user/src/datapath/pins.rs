@@ -173,6 +173,9 @@ pub(super) fn check_layout(dir: &Path) -> Result<Pinned, DatapathError> {
     };
     let version = version(dir);
     let earlier = version.filter(|version| migration::knows(*version));
+    let is_unknown = version.is_some_and(|version| {
+        !matches!(version, 0 | LAYOUT_VERSION) && !migration::knows(version)
+    });
     let mut pinned = Pinned::Nothing;
     for entry in entries(dir)? {
         let entry = entry.map_err(|source| DatapathError::file("read", dir, source))?;
@@ -182,8 +185,8 @@ pub(super) fn check_layout(dir: &Path) -> Result<Pinned, DatapathError> {
             continue;
         }
         pinned = Pinned::State;
-        if version.is_some_and(|version| version > LAYOUT_VERSION) {
-            // It may have maps that nobody knows yet.
+        if is_unknown {
+            // Nobody knows what maps it has.
             continue;
         }
         if !name::ALL.contains(&file_name.as_ref()) {

@@ -69,7 +69,7 @@ mod tests {
             name: "tap0".to_owned(),
             mtu: 1_500,
             xdp_target: false,
-            peer_target: false,
+            other_end: None,
         };
         let known = Known {
             ifindex,
@@ -107,7 +107,7 @@ mod tests {
             name: name.to_owned(),
             mtu: 1_500,
             xdp_target: false,
-            peer_target: false,
+            other_end: None,
         };
         let known = Known {
             ifindex: Ifindex::new(7),

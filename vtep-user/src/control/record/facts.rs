@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use vtep_common::abi::id::Ifindex;
+use vtep_common::abi::{addr::MacAddr, id::Ifindex};
 
 /// What the daemon found out about an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct LinkFacts {
     pub mtu: u32,
     /// XDP can redirect to it without a frame being lost silently.
     pub xdp_target: bool,
-    /// TC can hand frames straight to its other end, which lies in another network namespace.
-    pub peer_target: bool,
+    /// The MAC of its other end, where that lies in another network namespace: TC can hand frames for it straight there.
+    pub other_end: Option<MacAddr>,
 }
 
 impl LinkFacts {
@@ -28,7 +28,7 @@ impl LinkFacts {
             // No frame for it is too big: each is dropped because there is no interface.
             mtu: u16::MAX.into(),
             xdp_target: false,
-            peer_target: false,
+            other_end: None,
         }
     }
 }

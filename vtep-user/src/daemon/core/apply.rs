@@ -280,7 +280,7 @@ impl DeferredWrites {
 
 /// How frames reach a port, for the log.
 pub(super) fn delivery(facts: &LinkFacts) -> &'static str {
-    match (facts.xdp_target, facts.peer_target) {
+    match (facts.xdp_target, facts.other_end.is_some()) {
         (true, true) => "XDP may redirect to it, and TC delivers straight to its peer",
         (true, false) => "XDP may redirect to it",
         (false, true) => {

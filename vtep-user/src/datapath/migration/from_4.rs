@@ -4,7 +4,7 @@ use std::io;
 
 use vtep_common::abi::map::name;
 
-use super::{Step, Tables};
+use super::{step::Step, tables::Tables};
 
 pub(super) const STEP: Step = Step {
     from: 4,

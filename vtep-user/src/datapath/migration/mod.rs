@@ -1,37 +1,29 @@
-//! From the layouts of earlier builds to ours ([ADR 18](../../../../docs/adr/0018-migration.md)).
+//! From the layouts of earlier builds to ours (`docs/adr/0018-migration.md`).
 //!
 //! A [`Step`] leads from one layout to the next: it says which maps it changes, of what sizes they were, and gives their entries
 //! another form. It sees them as bytes, touches no map, and may be followed by others. What no step changes, old and new programs
 //! share.
 
 mod from_4;
-mod staging;
+mod from_5;
+mod step;
 mod tables;
 
 use std::{io, path::Path};
 
 use vtep_common::abi::map::{LAYOUT_VERSION, name};
 
-use self::tables::{Changed, Source, Tables};
+use self::{
+    step::Step,
+    tables::{Changed, Source, Tables},
+};
 use super::raw_map::{Entries, RawMap};
-
-pub(super) use self::staging::{Staging, clear};
 
 /// The oldest layout that can be migrated.
 pub(super) const OLDEST: u32 = 4;
 
-/// The way from one layout to the next.
-struct Step {
-    /// The layout that it starts from.
-    from: u32,
-    /// The maps that it changes, with the sizes of their keys and values in that layout.
-    was: &'static [(&'static str, (usize, usize))],
-    /// Gives their entries the form that they have in the next layout.
-    migrate: fn(&mut Tables<'_>) -> io::Result<()>,
-}
-
 /// One step from each layout.
-const STEPS: &[Step] = &[from_4::STEP];
+const STEPS: &[Step] = &[from_4::STEP, from_5::STEP];
 
 const _: () = assert!(OLDEST as usize + STEPS.len() == LAYOUT_VERSION as usize);
 

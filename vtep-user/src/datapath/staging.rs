@@ -11,32 +11,57 @@
 
 use std::{
     ffi::CString,
-    fs, io,
-    os::unix::ffi::OsStrExt as _,
+    fs::{self, File},
+    io,
+    os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
 };
 
 use aya::programs::SchedClassifier;
 
-use super::super::{attached, clsact, error::DatapathError, link, pins};
+use super::{attached, clsact, error::DatapathError, link, pins};
 
 /// The directory beside those of the instances. No instance is called so.
 const PARENT: &str = "+next";
 
 /// The new pins of an instance. Unless they are put in place of the old ones, everything is made as it was when this is dropped; what has
 /// become the old ones is removed.
-pub(in super::super) struct Staging {
+pub(super) struct Staging {
     home: PathBuf,
     dir: PathBuf,
     /// Links may run new programs.
     touched: bool,
     /// The new pins are in place.
     in_place: bool,
+    /// Nobody else begins or clears meanwhile.
+    _lock: Lock,
+}
+
+/// Held by whoever looks at pins that may be of an earlier layout: a daemon that starts, a dump.
+pub(super) struct Lock {
+    _dir: Option<File>,
+}
+
+/// Waits until nobody else holds the lock of the instance at `home`.
+pub(super) fn lock(home: &Path) -> Result<Lock, DatapathError> {
+    let failed = |source| DatapathError::file("lock", home, source);
+    match File::open(home) {
+        Ok(dir) => {
+            // SAFETY: the descriptor is open.
+            if unsafe { libc::flock(dir.as_raw_fd(), libc::LOCK_EX) } != 0 {
+                return Err(failed(io::Error::last_os_error()));
+            }
+            Ok(Lock { _dir: Some(dir) })
+        }
+        // Nothing is pinned.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lock { _dir: None }),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 impl Staging {
     /// Makes the directory for the new pins of the instance at `home`, with its links.
-    pub(in super::super) fn begin(home: &Path) -> Result<Self, DatapathError> {
+    pub(super) fn begin(home: &Path, lock: Lock) -> Result<Self, DatapathError> {
         let dir = beside(home);
         pins::make_dirs(&dir)?;
         let staging = Self {
@@ -44,6 +69,7 @@ impl Staging {
             dir,
             touched: false,
             in_place: false,
+            _lock: lock,
         };
         for link in file_names(&pins::links_dir(home))? {
             // A link stays what it is, with two names.
@@ -57,32 +83,32 @@ impl Staging {
     }
 
     /// Where the new pins are made.
-    pub(in super::super) fn dir(&self) -> &Path {
+    pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Where they belong, and those of the last daemon are.
-    pub(in super::super) fn home(&self) -> &Path {
+    pub(super) fn home(&self) -> &Path {
         &self.home
     }
 
     /// Takes a map over as it is, if there is one.
-    pub(in super::super) fn share(&self, map: &str) -> Result<(), DatapathError> {
+    pub(super) fn share(&self, map: &str) -> Result<(), DatapathError> {
         share(&self.home, &self.dir, map)
     }
 
     /// From here on, links may run new programs.
-    pub(in super::super) const fn touch(&mut self) {
+    pub(super) const fn touch(&mut self) {
         self.touched = true;
     }
 
     /// True if the new pins are in place.
-    pub(in super::super) const fn is_in_place(&self) -> bool {
+    pub(super) const fn is_in_place(&self) -> bool {
         self.in_place
     }
 
     /// Puts the new pins in place of the old ones, both at once.
-    pub(in super::super) fn put_in_place(&mut self) -> Result<(), DatapathError> {
+    pub(super) fn put_in_place(&mut self) -> Result<(), DatapathError> {
         exchange(&self.dir, &self.home).map_err(|source| {
             DatapathError::file("exchange with its successor", &self.home, source)
         })?;
@@ -104,7 +130,7 @@ impl Drop for Staging {
 }
 
 /// Removes what a migration has left that was killed, and has the links run the programs that are pinned beside them.
-pub(in super::super) fn clear(home: &Path) -> Result<(), DatapathError> {
+pub(super) fn clear(home: &Path) -> Result<(), DatapathError> {
     let dir = beside(home);
     if !dir.exists() {
         return Ok(());
