@@ -8,6 +8,7 @@
 //! | have VMs talk: ping, TCP, UDP, streams, a VM that moves | [`traffic`]; what must hold of a whole segment: [`traffic::checks`] |
 //! | write a frame as the RFCs have it, apart from the product's code | [`encoder`] |
 //! | call bpf(2): load, assemble, run and measure programs | [`bpf`] |
+//! | have an earlier build at work first, or what it had pinned: [`upgrade`] |
 //! | compare a program in the kernel with the host's simulation of it | [`testrun`] |
 //! | wait for something, skip a test aloud, show bytes, end well at Ctrl-C | [`wait`], [`mod@skip`], [`dump`], [`interrupt`] |
 //! | measure time on a busy machine | [`priority`] |
@@ -28,4 +29,5 @@ pub mod priority;
 pub mod skip;
 pub mod testrun;
 pub mod traffic;
+pub mod upgrade;
 pub mod wait;

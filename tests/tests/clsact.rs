@@ -1,6 +1,8 @@
 //! Kernels without tcx, where TC programs hang on the clsact qdisc and no link holds them.
 
 use vtep_tests::bpf;
+use vtep_tests::bpf::asm::Asm;
+use vtep_tests::bpf::program::{Program, ProgramType, XDP_PASS};
 use vtep_tests::daemon::Daemon;
 use vtep_tests::daemon::binary;
 use vtep_tests::encoder::eth;
@@ -13,6 +15,7 @@ use vtep_tests::link::offload::set_vlan_offload;
 use vtep_tests::link::tap::Tap;
 use vtep_tests::need_root;
 use vtep_tests::traffic::checks;
+use vtep_tests::upgrade::downgrade::downgrade;
 use vtep_tests::wait::until_true;
 
 use vtep_tests::link::Link as _;
@@ -98,6 +101,55 @@ fn a_crash_and_a_restart_lose_no_packet() {
     let ns = &lab.hypervisors[0].ns;
     assert_filters(ns, UPLINK, &["tc_uplink"]);
     assert_filters(ns, &a.port, &["tc_port"]);
+}
+
+#[test]
+fn an_upgrade_from_an_earlier_layout_loses_no_packet() {
+    need_root!();
+    let (lab, a, b) = lab();
+
+    checks::restarts_lose_nothing(&lab, &a, &b, |daemon| {
+        daemon.kill();
+        downgrade(daemon);
+    });
+
+    let log = lab.daemon(0).log();
+    assert!(log.contains("migrated the pinned state"), "{log}");
+    let ns = &lab.hypervisors[0].ns;
+    assert_filters(ns, UPLINK, &["tc_uplink"]);
+    assert_filters(ns, &a.port, &["tc_port"]);
+}
+
+#[test]
+fn a_refused_upgrade_leaves_the_filters_with_their_programs() {
+    need_root!();
+    let wire = wire(&[]);
+    let _up1 = Tap::new(&wire.ns, SECOND);
+    wire.ns.ip("addr add 198.19.0.1/32 dev up0");
+    wire.daemon.kill();
+    downgrade(&wire.daemon);
+    let pass = Program::load(ProgramType::Xdp, &Asm::new().returns(XDP_PASS));
+    let _taken = pass.attach(&wire.ns, SECOND);
+    let filters = || [UPLINK, SECOND, PORT, "vtep4789"].map(|dev| filters(&wire.ns, dev));
+    let before = filters();
+    let args = [
+        "--iface",
+        UPLINK,
+        "--iface",
+        SECOND,
+        "--local",
+        "198.19.0.1",
+        "--uplink-hook",
+        "xdp",
+    ];
+    let again = Daemon::named(&wire.ns, wire.daemon.instance(), &args);
+
+    let out = again.refused_start(again.run_command());
+
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("already has an XDP program"), "{said}");
+    assert_eq!(filters(), before);
+    forwards(&wire);
 }
 
 #[test]

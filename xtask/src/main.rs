@@ -12,6 +12,7 @@ mod shell;
 mod suite;
 mod test;
 mod toolchain;
+mod upgrade;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -56,6 +57,13 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Upgrade from an earlier build of vtep to this one under traffic, or keep what it had pinned: `cargo xtask upgrade OLD_VTEP`.
+    #[command(disable_help_flag = true)]
+    Upgrade {
+        /// The earlier build and options, passed on as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Run the fuzz targets; needs a C++ compiler for libFuzzer. A finding fails, and is kept in fuzz/artifacts.
     Fuzz {
         /// Only this target: `outer`, `decide_uplink` or `decide_port`.
@@ -75,6 +83,7 @@ fn main() -> ExitCode {
         Verb::Ci => ci::run(),
         Verb::Demo { keep } => demo::run(keep),
         Verb::Bench { args } => bench::run(&args),
+        Verb::Upgrade { args } => upgrade::run(&args),
         Verb::Fuzz { target, runs } => fuzz::run(target.as_deref(), runs),
     };
     match done {

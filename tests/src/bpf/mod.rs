@@ -1,12 +1,13 @@
 //! The few bpf(2) calls that tests need: to look at what is attached, and to spoil what is pinned.
 
 pub mod asm;
+pub mod map;
 pub mod program;
 pub mod stack;
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -72,10 +73,20 @@ pub fn pin_new_array(path: &Path, value_len: u32) {
     let mut attr: Attr = [0; 32];
     (attr[0], attr[1], attr[2], attr[3]) = (ARRAY, 4, value_len, 1);
     let map = owned(bpf(MAP_CREATE, &mut attr), "create a map");
+    pin(&map, path);
+}
+
+/// Pins a map, a program or a link.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+pub fn pin(object: &impl AsFd, path: &Path) {
     let text = path_text(path);
     let mut attr: Attr = [0; 32];
     set_address(&mut attr, 0, text.as_ptr());
-    attr[2] = number(&map);
+    let fd = object.as_fd().as_raw_fd();
+    attr[2] = u32::try_from(fd).expect("a descriptor");
     bpf(OBJ_PIN, &mut attr).unwrap_or_else(|e| panic!("pin {}: {e}", path.display()));
 }
 

@@ -6,6 +6,23 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static WITHOUT_TCX: AtomicBool = AtomicBool::new(false);
+static OTHER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has every daemon that this process makes from now on be of another build, unless it is told otherwise.
+///
+/// # Panics
+///
+/// If it was called before.
+pub fn use_build(binary: &Path) {
+    let set = OTHER.set(binary.to_owned());
+    assert!(set.is_ok(), "one other build");
+}
+
+/// The build that daemons are made of.
+#[must_use]
+pub fn in_use() -> &'static Path {
+    OTHER.get().map_or_else(vtep, PathBuf::as_path)
+}
 
 /// Has every `vtep` that this process starts from now on do as on a kernel before 6.6, which has no tcx.
 pub fn without_tcx() {

@@ -36,7 +36,7 @@ pub fn outlive_this_process() {
 /// One instance: what runs, what it is called, what it said.
 #[derive(Debug)]
 pub struct Daemon {
-    binary: PathBuf,
+    binary: Mutex<PathBuf>,
     instance: String,
     args: Vec<String>,
     namespace: PathBuf,
@@ -48,7 +48,7 @@ impl Daemon {
     /// Starts `vtep run ARGS` in `ns` and waits until it answers.
     #[must_use]
     pub fn start(ns: &Ns, args: &[&str]) -> Self {
-        Self::start_build(binary::vtep(), ns, args)
+        Self::start_build(binary::in_use(), ns, args)
     }
 
     /// The same with another build of `vtep`, for the daemon and for every command to it.
@@ -68,13 +68,23 @@ impl Daemon {
     fn of_build(binary: &Path, ns: &Ns, instance: &str, args: &[&str]) -> Self {
         mount_bpffs();
         Self {
-            binary: binary.to_owned(),
+            binary: Mutex::new(binary.to_owned()),
             instance: instance.to_owned(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             namespace: ns.path(),
             child: Mutex::new(None),
             log: std::env::temp_dir().join(format!("{instance}.log")),
         }
+    }
+
+    /// Has every start and every command from now on be of another build.
+    pub fn set_build(&self, binary: &Path) {
+        binary.clone_into(&mut self.binary.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn binary(&self) -> PathBuf {
+        let binary = self.binary.lock();
+        binary.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Its name.
@@ -101,7 +111,7 @@ impl Daemon {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net={}", self.namespace.display()))
-            .arg(&self.binary);
+            .arg(self.binary());
         command
             .arg("run")
             .args(&self.args)
@@ -253,7 +263,7 @@ impl Daemon {
     /// Runs `vtep ARGS` with something on its standard input.
     #[must_use]
     pub fn vtep_input(&self, args: &str, input: &str) -> Output {
-        let mut command = Command::new(&self.binary);
+        let mut command = Command::new(self.binary());
         command
             .args(args.split_whitespace())
             .args(["--instance", &self.instance])
@@ -274,7 +284,7 @@ impl Daemon {
     pub fn to_type(&self, args: &str) -> String {
         format!(
             "{} {args} --instance {}",
-            self.binary.display(),
+            self.binary().display(),
             self.instance
         )
     }
@@ -454,7 +464,7 @@ impl Drop for Daemon {
         // Where it ran; elsewhere it is refused.
         let teardown = Command::new("nsenter")
             .arg(format!("--net={}", self.namespace.display()))
-            .arg(&self.binary)
+            .arg(self.binary())
             .args(["teardown", "--instance", &self.instance])
             .envs(binary::environment())
             .output();

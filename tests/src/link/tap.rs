@@ -14,6 +14,7 @@ use crate::link::{Link, readable};
 
 const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
 const TUNSETOFFLOAD: libc::Ioctl = 0x4004_54d0;
+const TUNSETIFINDEX: libc::Ioctl = 0x4004_54da;
 const TUNSETVNETHDRSZ: libc::Ioctl = 0x4004_54d8;
 /// Checksum offload, TCP segmentation of both families.
 const OFFLOADS: libc::c_ulong = 0x1 | 0x2 | 0x4;
@@ -70,17 +71,23 @@ impl Tap {
     /// Makes a tap in `ns`, up, as a plain Ethernet wire.
     #[must_use]
     pub fn new(ns: &Ns, dev: &str) -> Self {
-        Self::open(ns, dev, false)
+        Self::open(ns, dev, false, None)
+    }
+
+    /// The same, with a number of its own choice.
+    #[must_use]
+    pub fn numbered(ns: &Ns, dev: &str, ifindex: u32) -> Self {
+        Self::open(ns, dev, false, Some(ifindex))
     }
 
     /// Makes a tap in `ns`, up, as virtio's offloads use it: each frame has a header before it
     /// and may be a GSO packet.
     #[must_use]
     pub fn with_vnet_header(ns: &Ns, dev: &str) -> Self {
-        Self::open(ns, dev, true)
+        Self::open(ns, dev, true, None)
     }
 
-    fn open(ns: &Ns, dev: &str, vnet: bool) -> Self {
+    fn open(ns: &Ns, dev: &str, vnet: bool, ifindex: Option<u32>) -> Self {
         let file = ns.run(|| {
             let file = OpenOptions::new()
                 .read(true)
@@ -88,6 +95,9 @@ impl Tap {
                 .custom_flags(libc::O_NONBLOCK)
                 .open("/dev/net/tun")
                 .expect("open /dev/net/tun");
+            if let Some(ifindex) = ifindex {
+                ioctl(&file, TUNSETIFINDEX, (&raw const ifindex) as libc::c_ulong);
+            }
             // SAFETY: all-zero is a valid ifreq.
             let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
             for (to, from) in request.ifr_name.iter_mut().zip(dev.bytes()) {

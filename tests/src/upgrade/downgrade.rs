@@ -1,0 +1,75 @@
+//! What this build has pinned, in the form that an earlier build would have given it. The programs in the kernel keep the maps that they
+//! have, and forward on: they stand in for those of the earlier build.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use vtep_common::abi::port::Port;
+
+use crate::bpf::map::{MapDump, from_hex, to_hex};
+use crate::daemon::Daemon;
+
+/// The layout that pins are brought to.
+const LAYOUT: u32 = 4;
+/// What builds of that layout did not have, at first.
+const NEWER: [&str; 4] = ["NAMESPACE", "PORT_NAMES", "GUARDED", "CONFIGURED"];
+/// The hooks that a port can have had, by their flags now.
+const HOOKS: [(u32, u16); 2] = [(1 << 29, 2), (1 << 30, 3)];
+
+/// Pins what a daemon that runs no more has left as a build of layout 4 would have.
+///
+/// # Panics
+///
+/// If it has left nothing.
+pub fn downgrade(daemon: &Daemon) {
+    let pins = daemon.pins();
+    let replace = |name: &str, change: fn(&mut MapDump)| {
+        let path = pins.join(name);
+        let mut map = MapDump::read(&path);
+        change(&mut map);
+        fs::remove_file(&path).expect("remove a pin");
+        map.pin(&path);
+    };
+    replace("PORTS", |ports| {
+        ports.value_size = 24;
+        ports.entries = changed(&ports.entries, port);
+    });
+    replace("CONFIG", |config| {
+        config.entries = changed(&config.entries, |config| {
+            [&LAYOUT.to_ne_bytes(), &config[4..]].concat()
+        });
+    });
+    for name in NEWER {
+        fs::remove_file(pins.join(name)).expect("remove a pin");
+    }
+}
+
+fn changed(
+    entries: &BTreeMap<String, String>,
+    change: fn(&[u8]) -> Vec<u8>,
+) -> BTreeMap<String, String> {
+    let change =
+        |(key, value): (&String, &String)| (key.clone(), to_hex(&change(&from_hex(value))));
+    entries.iter().map(change).collect()
+}
+
+/// A port as layout 4 has it.
+fn port(value: &[u8]) -> Vec<u8> {
+    let mut whole = value.to_vec();
+    whole.resize(size_of::<Port>(), 0);
+    let port: Port = bytemuck::pod_read_unaligned(&whole);
+    let flags = port.flags.bits();
+    let hook = HOOKS.iter().find(|(flag, _)| flags & flag != 0);
+    let flags = HOOKS.iter().fold(flags, |flags, (flag, _)| flags & !flag);
+    let mut old = Vec::new();
+    for word in [port.ifindex, port.segment.get(), flags] {
+        old.extend(word.to_ne_bytes());
+    }
+    for half in [port.vlan, hook.map_or(1, |(_, code)| *code)] {
+        old.extend(half.to_ne_bytes());
+    }
+    for word in [port.mtu, port.max_macs] {
+        old.extend(word.to_ne_bytes());
+    }
+    old
+}
