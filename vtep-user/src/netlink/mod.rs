@@ -9,8 +9,8 @@
 //! so that nothing falls between the two.
 
 mod address;
+mod chains;
 mod conflict;
-mod filter;
 mod generic;
 mod group_route;
 mod link;
@@ -20,6 +20,8 @@ mod neighbour;
 pub mod peer_route;
 mod route;
 mod slow_path_device;
+mod table;
+mod traffic;
 pub mod udp;
 mod vlan_offload;
 mod xdp;
@@ -34,6 +36,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 pub use self::{
     address::InterfaceAddress,
+    chains::HookChain,
     conflict::{Conflict, Process},
     group_route::{GroupRoute, ROUTE_PROTOCOL},
     link::{Link, LinkKind},
@@ -43,6 +46,7 @@ pub use self::{
     peer_route::PeerRoute,
     route::Route,
     slow_path_device::{OWNER, SlowPathDevice},
+    traffic::{Filter, FilterSide, Qdisc},
     vlan_offload::VlanOffload,
     xdp::XdpFeatures,
 };

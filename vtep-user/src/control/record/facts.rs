@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use vtep_common::abi::id::Ifindex;
 
+use super::others::Others;
+
 /// What the daemon found out about an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkFacts {
@@ -17,6 +19,8 @@ pub struct LinkFacts {
     pub xdp_target: bool,
     /// TC can hand frames straight to its other end, which lies in another network namespace.
     pub peer_target: bool,
+    /// What others have set at it.
+    pub others: Others,
 }
 
 impl LinkFacts {
@@ -29,6 +33,7 @@ impl LinkFacts {
             mtu: u16::MAX.into(),
             xdp_target: false,
             peer_target: false,
+            others: Others::default(),
         }
     }
 }
