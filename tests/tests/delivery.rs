@@ -30,11 +30,14 @@ fn wire(run_args: &[&str]) -> (Wire, Tap) {
     (wire, neighbour)
 }
 
+/// What sends a frame.
+type Sender<'a> = Box<dyn Fn(&[u8]) + 'a>;
+
 /// A way to the port: where it begins, whom frames are from, and what sends one.
 struct Way<'a> {
     what: &'static str,
     from: Mac,
-    send: Box<dyn Fn(&[u8]) + 'a>,
+    send: Sender<'a>,
 }
 
 /// By the program at the uplink.

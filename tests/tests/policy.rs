@@ -223,7 +223,7 @@ fn packets_to_the_mac_of_another_host_are_not_taken() {
     }
 }
 
-/// Waits until packets to a MAC are taken: the daemon hears of a change after it was made.
+/// Waits until packets to a MAC are taken: the daemon is notified of a change after it was made.
 fn until_taken(wire: &Wire, to: Mac) {
     let inner = marked(FAR_VM, VM, 0x7a4e).build();
     let mut outer = wire.tunnelled(GREEN, &inner);

@@ -95,7 +95,7 @@ pub static HANDOVER: PerCpuArray<NexthopValue> = PerCpuArray::pinned(1, 0);
 #[map]
 pub static SHAPES: Array<Geometry> = Array::pinned(Table::COUNT, 0);
 
-/// Makes a table of buckets. The daemon writes into its memory.
+/// Makes a hash table. The daemon writes into its memory.
 macro_rules! buckets {
     ($name:ident, $room:expr) => {
         #[map]

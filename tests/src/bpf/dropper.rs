@@ -66,10 +66,9 @@ impl Drop for Pinned {
     }
 }
 
-/// What `tc` prints.
-pub fn tc(ns: &Ns, args: &str) -> String {
-    let out = ns::done(ns.command("tc").args(args.split(' ')), "");
-    String::from_utf8_lossy(&out.stdout).into_owned()
+/// Runs a `tc` command inside.
+pub fn tc(ns: &Ns, args: &str) {
+    ns::done(ns.command("tc").args(args.split(' ')), "");
 }
 
 /// A UDP packet.

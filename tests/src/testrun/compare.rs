@@ -182,7 +182,7 @@ fn is_headless(frame: &[u8]) -> bool {
     }
 }
 
-/// Runs one sample and compares action, bytes, its events, and the stamp that is renewed.
+/// Runs one sample and compares action, bytes, its events, and the stamp that is refreshed.
 ///
 /// # Errors
 ///

@@ -33,9 +33,9 @@ fn links_are_told_apart_by_kind() {
 
         assert_eq!(far.kind, LinkKind::Veth);
         assert_eq!((far.mtu, far.alias.as_deref()), (1400, Some("underlay")));
-        assert!(far.peer_in_other_netns && far.up && far.carrier && far.ethernet);
+        assert!(far.peer_netns.is_some() && far.up && far.carrier && far.ethernet);
         assert_ne!(far.mac, [0; 6]);
-        assert!(!near.peer_in_other_netns && !near.up && !near.carrier);
+        assert!(near.peer_netns.is_none() && !near.up && !near.carrier);
         let near_end = netlink.link_by_name("near1").await.unwrap();
         assert_eq!(near.peer, Some(near_end.index));
         assert_eq!(near.master, Some(bridge.index));

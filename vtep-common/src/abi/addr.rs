@@ -69,6 +69,14 @@ impl MacAddr {
         Self((u64::from(high) << 32) | u64::from(low))
     }
 
+    /// The first two and the last four bytes, each in host byte order.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the parts are meant")]
+    pub const fn parts(self) -> (u16, u32) {
+        ((self.0 >> 32) as u16, self.0 as u32)
+    }
+
     /// From a number, of which the lower 48 bits count.
     #[must_use]
     #[inline(always)]

@@ -336,7 +336,7 @@ impl FdbWord {
         self.0 & Self::CONFIGURED != 0
     }
 
-    /// True if traffic at the time `now` is to renew the stamp. One of the future was made on another CPU just now.
+    /// True if traffic at the time `now` is to refresh the stamp. One of the future was made on another CPU just now.
     #[must_use]
     #[inline(always)]
     pub const fn is_stale(self, now: u64) -> bool {
@@ -378,7 +378,7 @@ pub struct FdbValue {
 }
 
 impl FdbValue {
-    /// How long a stamp is left as it is before traffic renews it, in nanoseconds.
+    /// How long a stamp is left as it is before traffic refreshes it, in nanoseconds.
     pub const REFRESH_NS: u64 = 1_000_000_000;
     /// Stamps count units of 2 to this power nanoseconds: some 17 ms.
     pub const STAMP_SHIFT: u32 = 24;

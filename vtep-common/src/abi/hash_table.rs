@@ -2,7 +2,7 @@
 //! line.
 //!
 //! A key is in one of two buckets, mostly in its first, so that a look-up takes one cache line, and two where the key is not
-//! there. The daemon alone adds and deletes, straight in the memory of the map; programs read, and renew stamps.
+//! there. The daemon alone adds and deletes, straight in the memory of the map; programs read, and refresh stamps.
 
 use bytemuck::{Pod, Zeroable};
 

@@ -1,7 +1,7 @@
 //! The maps: their names as they are pinned, and their sizes.
 
 /// Version of everything in this file. A daemon refuses pinned maps of another version.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 /// VNIs that one instance can carry; segment numbers are below this.
 pub const MAX_SEGMENTS: u32 = 16_384;

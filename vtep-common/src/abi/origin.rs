@@ -42,7 +42,7 @@ impl Origin {
         }
     }
 
-    /// True if an entry goes when no frame from its MAC was seen for long: it has a stamp, which traffic renews.
+    /// True if an entry goes when no frame from its MAC was seen for long: it has a stamp, which traffic refreshes.
     #[must_use]
     #[inline(always)]
     pub const fn ages(self) -> bool {

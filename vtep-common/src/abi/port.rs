@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{
-    addr::VtepAddr,
+    addr::{MacAddr, VtepAddr},
     flags::{PortFlags, flagged},
     id::{PortSlot, SegmentId},
 };
@@ -43,7 +43,7 @@ impl PortKey {
     }
 }
 
-/// A port: 28 bytes. A slot that is not in use is all zero.
+/// A port: 32 bytes. A slot that is not in use is all zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Port {
@@ -55,8 +55,10 @@ pub struct Port {
     pub flags: PortFlags,
     /// VLAN ID that its frames carry, 0 for none.
     pub vlan: u16,
-    /// The hook as the user named it: for the daemon alone.
-    pub hook: u16,
+    /// With [`Port::PEER_TARGET`], the first two bytes of the MAC of the interface's other end, as a number.
+    pub other_end_high: u16,
+    /// The last four.
+    pub other_end_low: u32,
     /// MTU of the interface, in bytes: the largest frame without its Ethernet header and tag.
     pub mtu: u32,
     /// Largest number of FDB entries behind the port, 0 for no limit: for the daemon alone.
@@ -71,7 +73,8 @@ impl Port {
     pub const IN_USE: PortFlags = PortFlags::bit(0);
     /// XDP can redirect to the interface, without a frame being lost silently.
     pub const XDP_TARGET: PortFlags = PortFlags::bit(1);
-    /// TC can hand frames straight to the interface's other end, which lies in another network namespace.
+    /// TC can hand frames straight to the interface's other end, which lies in another network namespace: those for its MAC. The
+    /// kernel takes what is handed over for its own, whatever MAC it is for.
     pub const PEER_TARGET: PortFlags = PortFlags::bit(2);
     /// No frame goes from it to another isolated port of its VNI.
     pub const ISOLATED: PortFlags = PortFlags::bit(3);
@@ -99,6 +102,10 @@ impl Port {
     pub const DELIVERY_QDISC: PortFlags = PortFlags::bit(25);
     /// Its frames take the fast way, whatever it has. For the daemon alone.
     pub const DELIVERY_FAST: PortFlags = PortFlags::bit(26);
+    /// Whoever made it asked for the hook at TC. For the daemon alone.
+    pub const HOOK_TC: PortFlags = PortFlags::bit(29);
+    /// Whoever made it asked for the hook at XDP. For the daemon alone.
+    pub const HOOK_XDP: PortFlags = PortFlags::bit(30);
     /// The configuration file made it. For the daemon alone.
     pub const CONFIGURED: PortFlags = PortFlags::bit(31);
 
@@ -107,6 +114,24 @@ impl Port {
     #[inline(always)]
     pub const fn is_at(&self, ifindex: u32, vlan: u16) -> bool {
         (self.ifindex ^ ifindex) | (self.vlan ^ vlan) as u32 == 0
+    }
+
+    /// Takes on whether there is another end that frames can be handed to, and its MAC.
+    pub const fn set_other_end(&mut self, mac: Option<MacAddr>) {
+        self.set(Self::PEER_TARGET, mac.is_some());
+        (self.other_end_high, self.other_end_low) = match mac {
+            Some(mac) => mac.parts(),
+            None => (0, 0),
+        };
+    }
+
+    /// True if a frame for this MAC may be handed straight to the interface's other end. Without a branch between.
+    #[must_use]
+    #[inline(always)]
+    pub fn takes_at_other_end(&self, destination: MacAddr) -> bool {
+        let lacks = Self::PEER_TARGET.without(self.flags).bits();
+        let other_end = MacAddr::from_parts(self.other_end_high, self.other_end_low);
+        (other_end.get() ^ destination.get()) | u64::from(lacks) == 0
     }
 }
 
@@ -121,7 +146,7 @@ impl PortFlags {
 
 flagged!(Port: PortFlags);
 
-const _: () = assert!(size_of::<Port>() == 28);
+const _: () = assert!(size_of::<Port>() == 32);
 
 /// Key of `GUARDED`: an address of a port with a guard: 20 bytes.
 #[repr(C)]

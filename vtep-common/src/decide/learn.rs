@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// What `seen` says of a frame with the source `mac`; renews the stamp of its entry.
+/// What `seen` says of a frame with the source `mac`; refreshes the stamp of its entry.
 #[inline(always)]
 pub fn source<R: Runtime>(
     rt: &R,

@@ -220,6 +220,11 @@ fn deliver<R: Runtime>(
     (slot, mac): (PortSlot, MacAddr),
 ) -> R::Outcome {
     let gso = rt.meta().gso_size != 0;
+    let destination = if mac.is_zero() {
+        inner.read.destination
+    } else {
+        mac
+    };
     // An entry that is being replaced can lead to what is in another VNI.
     let Some(port) = rt
         .tables()
@@ -246,7 +251,7 @@ fn deliver<R: Runtime>(
     let left = match stage {
         DecapStage::Device => false,
         DecapStage::Tc => {
-            gso && !(port.has(Port::PEER_TARGET) && is_tcp(rt.frame(), outer.len))
+            gso && !(port.takes_at_other_end(destination) && is_tcp(rt.frame(), outer.len))
                 || inner.len
                     < ethernet::LEN.wrapping_add(smallest_payload(outer.v6, inner.read.ethertype))
         }
@@ -275,7 +280,7 @@ fn deliver<R: Runtime>(
             slot,
             ifindex: port.ifindex,
             vlan: port.vlan,
-            to_other_end: port.has(Port::PEER_TARGET),
+            to_other_end: port.takes_at_other_end(destination),
             strip: outer.len,
             tag: TagEdit::Leave,
             mac,

@@ -47,7 +47,7 @@ const SCTP: u32 = 132;
 impl Inner {
     /// There is a tag.
     pub const TAGGED: u8 = 1;
-    /// The tag stands in the bytes of the frame.
+    /// The tag is in-band.
     pub const TAG_IN_BAND: u8 = 1 << 1;
     /// The payload is an IPv4 packet.
     pub const V4: u8 = 1 << 2;
@@ -142,7 +142,7 @@ impl Inner {
             odd: 0,
             pseudo: Sum::default(),
             before: macs,
-            mix: Hasher::new(0),
+            hasher: Hasher::new(0),
         };
         let ip = match inner.ethertype {
             ethernet::TYPE_IPV4 => inner.read_v4(frame, l3, macs, &mut transport),
@@ -200,7 +200,7 @@ impl Inner {
                 .dword(window.be32(8))
                 .dword(source)
                 .dword(destination),
-            mix: Hasher::new(u64::from(protocol))
+            hasher: Hasher::new(u64::from(protocol))
                 .add((u64::from(source) << 32) | u64::from(destination)),
         };
         true
@@ -225,13 +225,13 @@ impl Inner {
         self.ttl = window.byte(ipv6::HOP_LIMIT_OFFSET);
         let protocol = window.byte(ipv6::NEXT_HEADER_OFFSET);
         let segment_len = usize::from(window.be16(ipv6::PAYLOAD_LEN_OFFSET));
-        let mut mix = Hasher::new(u64::from(protocol));
+        let mut hasher = Hasher::new(u64::from(protocol));
         let mut addresses = Sum::default();
         // Four pairs of words: the two addresses.
         for pair in 0..4 {
             let at = ipv6::SOURCE_OFFSET.wrapping_add(8_usize.wrapping_mul(pair));
             let (first, second) = (window.be32(at), window.be32(at.wrapping_add(4)));
-            mix = mix.add((u64::from(first) << 32) | u64::from(second));
+            hasher = hasher.add((u64::from(first) << 32) | u64::from(second));
             addresses = addresses.dword(first).dword(second);
         }
         let offset = l3.wrapping_add(ipv6::LEN);
@@ -245,7 +245,7 @@ impl Inner {
                 .plus(macs)
                 .dword(window.be32(0))
                 .dword(window.be32(4)),
-            mix,
+            hasher,
         };
         true
     }
@@ -268,7 +268,7 @@ impl Inner {
             odd,
             pseudo,
             before,
-            mix,
+            hasher,
         } = *transport;
         let pseudo = pseudo.fold();
         let mut ports = 0;
@@ -293,7 +293,7 @@ impl Inner {
         {
             ports = window.be32(0);
         }
-        self.hash = mix.add(u64::from(ports)).finish();
+        self.hash = hasher.add(u64::from(ports)).finish();
         self.sum = before.word(!pseudo).fold();
         if odd == 0 && checksum == u32::from(pseudo) {
             self.flags |= Self::CHECKSUM_PARTIAL;
@@ -327,7 +327,7 @@ struct Transport {
     /// Sum over the Ethernet header without a tag and the IP header.
     before: Sum,
     /// Hash of the flow, but for its ports.
-    mix: Hasher,
+    hasher: Hasher,
 }
 
 /// What a receiver needs of every inner frame: less than [`Inner`].

@@ -16,13 +16,13 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum TagEdit {
-    /// Nothing: there is none, or it stays in the bytes of the frame.
+    /// Nothing: there is none, or it stays in band.
     Leave,
     /// The skb tag goes.
     StripSkb,
     /// The in-band tag goes.
     StripInBand,
-    /// The skb tag is carried in the bytes of the inner frame.
+    /// The skb tag is carried in band by the inner frame.
     Carry,
 }
 
@@ -85,7 +85,7 @@ pub struct VlanEdit(u8);
 impl VlanEdit {
     /// The outermost tag goes.
     pub const STRIP: u8 = 1;
-    /// It is an skb tag and is carried in the bytes of the inner frame.
+    /// It is an skb tag and is carried in band by the inner frame.
     pub const CARRY: u8 = 1 << 1;
     /// There is a tag that stays.
     const STAYS: u8 = 1 << 3;
@@ -93,7 +93,7 @@ impl VlanEdit {
     pub const SECOND: u8 = 1 << 4;
     /// It is an in-band tag, and goes.
     const STRIP_IN_BAND: u8 = 1 << 5;
-    /// No tag stays in the bytes of the frame: the kernel sees the payload for what it is.
+    /// No tag stays in band: the kernel sees the payload for what it is.
     const PLAIN: u8 = 1 << 6;
 
     /// For a frame whose outermost tag goes, or stays.
@@ -124,7 +124,7 @@ impl VlanEdit {
         self.0 & flags != 0
     }
 
-    /// No tag stays in the bytes of the frame.
+    /// No tag stays in band.
     #[must_use]
     #[inline(always)]
     pub const fn is_plain(self) -> bool {

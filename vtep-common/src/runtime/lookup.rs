@@ -188,7 +188,7 @@ impl Source {
 pub struct Seen(u8);
 
 impl Seen {
-    /// As [`Source::HERE`], and the stamp of the entry is to be renewed.
+    /// As [`Source::HERE`], and the stamp of the entry is to be refreshed.
     pub const STALE: Self = Self(Source::HERE.0 | Self::KNOWN.0 | 1 << 2);
     /// An entry says that it is where the frame came from.
     const KNOWN: Self = Self(1 << 4);

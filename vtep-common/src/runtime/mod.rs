@@ -173,6 +173,6 @@ pub trait Runtime {
     fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool;
     /// Notifies the daemon, on the way to a verdict.
     fn notify(&self, account: &Account, notice: &Notice<'_>);
-    /// Renews the stamp of a learned entry, on the way to a verdict.
+    /// Refreshes the stamp of a learned entry, on the way to a verdict.
     fn refresh(&self, key: &FdbKey);
 }

@@ -45,7 +45,7 @@ pub enum Verdict {
 pub struct Notes {
     /// What the daemon is notified of, in this order.
     pub events: Vec<Event>,
-    /// The entry whose stamp is renewed.
+    /// The entry whose stamp is refreshed.
     pub refreshed: Option<FdbKey>,
     /// What was taken out of the rates of ports, in this order.
     pub taken: Vec<(PortSlot, Policed, u32)>,

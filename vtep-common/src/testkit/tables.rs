@@ -34,7 +34,7 @@ impl HostTables {
                 udp_port: wire::vxlan::PORT,
                 ..Config::default()
             },
-            // Later than the stamps of entries that were never renewed.
+            // Later than the stamps of entries that were never refreshed.
             now: 1_000 * FdbValue::REFRESH_NS,
             ..Self::default()
         }

@@ -25,8 +25,8 @@ use vtep_common::{
         frames::{
             GONE_PEER, GONE_PORT, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED,
             PEER_V6, PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ACCESS, PORT_CARRIER,
-            PORT_NARROW, PORT_NATIVE, PORT_VLAN_10, PORT_VLAN_20, QUIET, TRUNK, World, group,
-            unicast,
+            PORT_NARROW, PORT_NATIVE, PORT_VLAN_10, PORT_VLAN_20, QUIET, TRUNK, World,
+            beyond_narrow, group, unicast,
         },
     },
     wire::vlan,
@@ -564,6 +564,14 @@ fn a_mac_at_another_port_gets_the_frame() {
     assert_eq!((to.slot, to.vlan, to.strip), (PORT_NARROW, 0, 0));
     assert_eq!(to.ifindex, world.interfaces.narrow);
     assert!(to.to_other_end);
+
+    let decision = from_access(&world, &udp_frame(beyond_narrow()));
+    let to = deliver(&decision);
+    assert_eq!(to.slot, PORT_NARROW);
+    assert!(
+        !to.to_other_end,
+        "there it would be taken for the end's own"
+    );
 
     let frame = udp_frame(unicast(PLAIN, PORT_VLAN_10));
     let decision = from_access(&world, &frame);

@@ -24,7 +24,7 @@ use vtep_common::{
         build::{self, Checksum, Ip, Underlay},
         frames::{
             GONE_PORT, LONE, PEER_V4, PEER_V6, PLAIN, PORT_ACCESS, PORT_NARROW, PORT_NATIVE,
-            PORT_QUIET, PORT_VLAN_10, QUIET, TRUNK, World, group, unicast,
+            PORT_QUIET, PORT_VLAN_10, QUIET, TRUNK, World, beyond_narrow, group, unicast,
         },
     },
     wire::{ethernet, vlan},
@@ -304,6 +304,14 @@ fn xdp_leaves_a_port_that_it_cannot_redirect_to() {
         assert_eq!(left(&at_uplink_xdp(&world, &frame)), Reason::LeftToTc);
         let to = deliver(&at_uplink(&world, &frame));
         assert!(to.to_other_end, "TC hands it straight over");
+
+        let frame = underlay.frame(&udp_frame(beyond_narrow()));
+        let to = deliver(&at_uplink(&world, &frame));
+        assert_eq!(to.slot, PORT_NARROW);
+        assert!(
+            !to.to_other_end,
+            "there it would be taken for the end's own"
+        );
     }
 }
 
@@ -429,6 +437,25 @@ fn gro_packets_are_left_to_the_slow_path_device_whatever_their_size() {
             let decision = decide_uplink(frame.as_slice(), &meta, DecapStage::Tc, &world.tables);
             assert_eq!(left(&decision), Reason::LeftToKernel);
         }
+    }
+}
+
+#[test]
+fn gro_packets_of_tcp_go_straight_to_the_other_end_that_they_are_for() {
+    let world = World::default();
+    let meta = Meta {
+        gso_size: 1400,
+        ..uplink_meta(&world)
+    };
+    let packet = Ip::between("10.0.0.1", "10.0.0.2").tcp((1, 2), Checksum::Complete, &[7; 3_000]);
+    let to = |destination| build::ethernet(destination, elsewhere(), &[], 0x0800, &packet);
+    for underlay in underlays(100) {
+        let decide = |inner: &[u8]| {
+            let frame = underlay.frame(inner);
+            decide_uplink(frame.as_slice(), &meta, DecapStage::Tc, &world.tables)
+        };
+        assert!(deliver(&decide(&to(unicast(PLAIN, PORT_NARROW)))).to_other_end);
+        assert_eq!(left(&decide(&to(beyond_narrow()))), Reason::LeftToKernel);
     }
 }
 

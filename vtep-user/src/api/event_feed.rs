@@ -40,7 +40,7 @@ impl Events {
         self.rows.receiver_count()
     }
 
-    /// Tells everyone who watches what happened just now. Never waits.
+    /// Notifies everyone who watches of what happened just now. Never waits.
     pub fn publish(&self, events: Vec<EventDetails>) {
         if events.is_empty() || !self.watched() {
             return;

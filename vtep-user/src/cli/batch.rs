@@ -59,7 +59,7 @@ pub(super) fn run(
     });
     shown.end();
     let (sent, reading) = end?;
-    tell(sent, &reading, options, &mut io::stderr().lock())
+    report(sent, &reading, options, &mut io::stderr().lock())
 }
 
 /// Whether lines behind one that is refused count.
@@ -162,7 +162,7 @@ fn read_lines(
 }
 
 /// Says what became of a batch.
-fn tell(
+fn report(
     sent: Result<BatchDone, ClientError>,
     reading: &Reading,
     options: BatchOptions,
@@ -418,7 +418,7 @@ mod tests {
         options: BatchOptions,
     ) -> (String, Result<(), String>) {
         let mut out = Vec::new();
-        let end = tell(sent, reading, options, &mut out);
+        let end = report(sent, reading, options, &mut out);
         let end = end.map_err(|failure| match failure {
             Failure::Failed(error) => error.to_string(),
             other => panic!("{other:?}"),

@@ -1,5 +1,7 @@
 //! What the control side needs to know of an interface.
 
+use vtep_common::abi::addr::MacAddr;
+
 use crate::{
     control::{LinkFacts, Others},
     netlink::{Error, Link, LinkKind, Netlink, XdpFeatures},
@@ -23,7 +25,7 @@ pub(super) fn of_port(netlink: &Netlink, link: &Link, others: Others) -> Result<
         name: link.name.clone(),
         mtu: link.mtu,
         xdp_target: is_xdp_target(netlink, link)?,
-        peer_target: link.kind == LinkKind::Veth && link.peer_in_other_netns,
+        other_end: netlink.other_end(link)?.map(MacAddr::from_bytes),
         others,
     })
 }

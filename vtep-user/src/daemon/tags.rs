@@ -17,7 +17,7 @@ pub(super) fn why_unseen(netlink: &Netlink, link: &Link) -> Result<Option<String
         return Ok(None);
     };
     let peer = match link.peer {
-        Some(peer) if link.kind == LinkKind::Veth && !link.peer_in_other_netns => {
+        Some(peer) if link.kind == LinkKind::Veth && link.peer_netns.is_none() => {
             netlink.vlan_offload(peer)?
         }
         _ => None,

@@ -150,7 +150,7 @@ mod tests {
         }
     }
 
-    /// A program can renew the stamp of an entry that is being deleted. Then the place is free, and has a word.
+    /// A program can refresh the stamp of an entry that is being deleted. Then the place is free, and has a word.
     #[test]
     fn a_word_that_was_left_is_got_only_where_loads_overtake() {
         const LEFT: u64 = 1 << 32;

@@ -48,7 +48,7 @@ impl From<io::Error> for Unset {
     }
 }
 
-/// A table of buckets.
+/// A hash table.
 pub(super) struct HashTable {
     map: OwnedFd,
     pieces: Box<[OnceLock<MmapRaw>]>,
@@ -173,7 +173,7 @@ impl HashTable {
         Ok(None)
     }
 
-    /// A way of a bucket that is not in use: one without a key. A word it can have, where a program has renewed the stamp of an
+    /// A way of a bucket that is not in use: one without a key. A word it can have, where a program has refreshed the stamp of an
     /// entry that was being deleted.
     fn free_way(&self, bucket: u32) -> io::Result<Option<Place>> {
         let keys = &self.bucket(bucket)?[..WAYS];
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_entry_that_is_there_twice_the_one_that_programs_renew_stays() {
+    fn of_an_entry_that_is_there_twice_the_one_that_programs_refresh_stays() {
         let mut table = table(100);
         let (key, [first, second]) = of_two(&table);
         for (bucket, way, word) in [(second, 0, 1), (first, 3, 3), (first, 2, 2)] {
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_whose_stamp_was_renewed_when_it_was_cleared_is_free() {
+    fn a_place_whose_stamp_was_refreshed_when_it_was_cleared_is_free() {
         let mut table = table(100);
         // In a bucket where key zero would be looked for.
         let bucket = table.geometry.places(0)[0];

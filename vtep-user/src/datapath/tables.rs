@@ -101,7 +101,7 @@ impl Maps {
     }
 }
 
-/// Takes a map out of the object as the table of buckets that it is. It has the shape that it was made with, and gets one with
+/// Takes a map out of the object as the hash table that it is. It has the shape that it was made with, and gets one with
 /// `room` where it has none yet.
 fn buckets(
     ebpf: &mut Ebpf,

@@ -1,4 +1,4 @@
-//! Questions to families of generic netlink, one at a time, each answered at once.
+//! Questions to the kernel by netlink, most to families of generic netlink: one at a time, each answered at once.
 
 use std::io;
 
@@ -44,14 +44,15 @@ pub(super) fn ask(family: &str, command: u8, attribute: &[u8]) -> io::Result<Opt
     let name = [family.as_bytes(), b"\0"].concat();
     let name = attribute_bytes(CTRL_ATTR_FAMILY_NAME, &name);
     let question = message(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, &name);
-    let Some(answer) = exchange(&socket, &question)? else {
+    let Some(answer) = exchange(&socket, &question, GENERIC_HEADER_LEN)? else {
         return Ok(None);
     };
-    let id = answer.attribute(CTRL_ATTR_FAMILY_ID)?.unwrap_or_default();
+    let id = attribute_of(&answer, CTRL_ATTR_FAMILY_ID)?.unwrap_or_default();
     let Ok(id) = <[u8; 2]>::try_from(id.as_slice()).map(u16::from_ne_bytes) else {
         return Ok(None);
     };
-    exchange(&socket, &message(id, command, attribute))
+    let question = message(id, command, attribute);
+    Ok(exchange(&socket, &question, GENERIC_HEADER_LEN)?.map(Answer))
 }
 
 /// An attribute.
@@ -65,33 +66,44 @@ pub(super) fn attribute_bytes(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A request with these attributes.
+/// A request to a family of generic netlink with these attributes.
 fn message(family: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
-    let len = HEADER_LEN + GENERIC_HEADER_LEN + attributes.len();
+    let header: [u8; GENERIC_HEADER_LEN] = [command, 1, 0, 0]; // version 1
+    request(family, &header, attributes)
+}
+
+/// A request of this type: the header that goes with the type, and attributes.
+pub(super) fn request(kind: u16, header: &[u8], attributes: &[u8]) -> Vec<u8> {
+    let len = HEADER_LEN + header.len() + attributes.len();
     let mut bytes = Vec::with_capacity(len);
     bytes.extend(u32::try_from(len).unwrap_or_default().to_ne_bytes());
-    bytes.extend(family.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
     bytes.extend(FLAG_REQUEST.to_ne_bytes());
     bytes.extend([0; 8]); // sequence and port: one question at a time needs neither
-    bytes.extend([command, 1, 0, 0]); // version 1
+    bytes.extend(header);
     bytes.extend(attributes);
     bytes
 }
 
-/// Sends a request and returns the answer; `None` if the kernel does not know what was asked for.
-fn exchange(socket: &Socket, question: &[u8]) -> io::Result<Option<Answer>> {
+/// Sends a request and returns the attributes of the answer, which stand behind a header of so many bytes; `None` if the kernel does
+/// not know what was asked for.
+pub(super) fn exchange(
+    socket: &Socket,
+    question: &[u8],
+    header_len: usize,
+) -> io::Result<Option<Vec<u8>>> {
     socket.send_to(question, &SocketAddr::new(0, 0), 0)?;
     let mut answer = Vec::with_capacity(HEADER_LEN * 1024);
     // The kernel has answered by the time that sending returns.
     socket.recv_from(&mut answer, libc::MSG_DONTWAIT)?;
-    answer_in(&answer)
+    answer_in(&answer, header_len)
 }
 
 fn invalid() -> io::Error {
     io::Error::from(io::ErrorKind::InvalidData)
 }
 
-fn answer_in(message: &[u8]) -> io::Result<Option<Answer>> {
+fn answer_in(message: &[u8], header_len: usize) -> io::Result<Option<Vec<u8>>> {
     let message = NetlinkBuffer::new_checked(message).map_err(|_| invalid())?;
     let payload = message.payload();
     if message.message_type() == TYPE_ERROR {
@@ -101,8 +113,8 @@ fn answer_in(message: &[u8]) -> io::Result<Option<Answer>> {
             code => Err(io::Error::from_raw_os_error(-code)),
         };
     }
-    let attributes = payload.get(GENERIC_HEADER_LEN..).ok_or_else(invalid)?;
-    Ok(Some(Answer(attributes.to_vec())))
+    let attributes = payload.get(header_len..).ok_or_else(invalid)?;
+    Ok(Some(attributes.to_vec()))
 }
 
 /// The value of the first attribute of this kind.
@@ -135,7 +147,8 @@ mod tests {
 
     #[test]
     fn the_wanted_attribute_is_found_in_an_answer() {
-        let answer = answer_in(&seven()).unwrap().unwrap();
+        let answer = answer_in(&seven(), GENERIC_HEADER_LEN).unwrap().unwrap();
+        let answer = Answer(answer);
 
         let got = answer.attribute(KIND).unwrap();
 
@@ -151,8 +164,14 @@ mod tests {
             bytes
         };
 
-        assert!(answer_in(&answer(libc::ENOENT)).unwrap().is_none());
-        let refused = answer_in(&answer(libc::EPERM)).err().unwrap();
+        assert!(
+            answer_in(&answer(libc::ENOENT), GENERIC_HEADER_LEN)
+                .unwrap()
+                .is_none()
+        );
+        let refused = answer_in(&answer(libc::EPERM), GENERIC_HEADER_LEN)
+            .err()
+            .unwrap();
         assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
     }
 
@@ -161,7 +180,7 @@ mod tests {
         let answer = seven();
 
         for len in 0..answer.len() {
-            let read = answer_in(&answer[..len]);
+            let read = answer_in(&answer[..len], GENERIC_HEADER_LEN);
             assert!(read.is_err(), "{len} bytes");
         }
     }

@@ -44,10 +44,10 @@ pub struct Link {
     /// What made it.
     pub kind: LinkKind,
     /// The interface it is paired with or stacked on (`IFLA_LINK`): for a veth the other end, whose number counts in
-    /// the other namespace if `peer_in_other_netns`.
+    /// the other namespace if there is a `peer_netns`.
     pub peer: Option<Ifindex>,
-    /// Whether `peer` lives in another network namespace.
-    pub peer_in_other_netns: bool,
+    /// Where `peer` lives in another network namespace: the number that this one knows that by, negative where it knows none.
+    pub peer_netns: Option<i32>,
     /// The bridge or bond that it belongs to.
     pub master: Option<Ifindex>,
     /// The free text that `ip link set NAME alias TEXT` leaves.
@@ -96,7 +96,7 @@ impl Link {
         let mut mac = None;
         let mut kind = None;
         let mut peer = None;
-        let mut peer_in_other_netns = false;
+        let mut peer_netns = None;
         let mut master = None;
         let mut alias = None;
         let mut generic_xdp = false;
@@ -107,7 +107,7 @@ impl Link {
                 LinkAttribute::Address(value) => mac = Mac::try_from(value.as_slice()).ok(),
                 LinkAttribute::LinkInfo(info) => kind = kind_of(&info),
                 LinkAttribute::Link(index) => peer = (index != 0).then(|| Ifindex::new(index)),
-                LinkAttribute::LinkNetNsId(_) => peer_in_other_netns = true,
+                LinkAttribute::LinkNetNsId(id) => peer_netns = Some(id),
                 LinkAttribute::Controller(index) => {
                     master = (index != 0).then(|| Ifindex::new(index));
                 }
@@ -131,7 +131,7 @@ impl Link {
                 other => LinkKind::Other(other.to_string()),
             }),
             peer,
-            peer_in_other_netns,
+            peer_netns,
             master,
             alias,
             generic_xdp,

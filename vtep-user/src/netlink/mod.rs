@@ -17,6 +17,7 @@ mod link;
 mod membership;
 mod monitor;
 mod neighbour;
+mod other_end;
 pub mod peer_route;
 mod route;
 mod slow_path_device;

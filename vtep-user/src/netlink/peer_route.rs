@@ -276,7 +276,7 @@ mod tests {
             ethernet: true,
             kind: LinkKind::Physical,
             peer: None,
-            peer_in_other_netns: false,
+            peer_netns: None,
             master: None,
             alias: None,
             generic_xdp: false,

@@ -93,7 +93,7 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
         given.target
     };
     if !target.is_unicast() {
-        return go_on(rt, stage, account);
+        return next_stage(rt, stage, account);
     }
     if source == Source::NEW {
         learn::learn(rt, account, inner.source, None, false);
@@ -129,13 +129,13 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
             ),
             None => rt.leave(account, Reason::TableGap),
         },
-        Some(FdbTarget::List(_)) | None => go_on(rt, stage, account),
+        Some(FdbTarget::List(_)) | None => next_stage(rt, stage, account),
     }
 }
 
 /// What becomes of a frame that cannot be dealt with here.
 #[inline(always)]
-fn go_on<R: Runtime>(rt: &R, stage: PortStage, account: &Account) -> R::Outcome {
+fn next_stage<R: Runtime>(rt: &R, stage: PortStage, account: &Account) -> R::Outcome {
     match stage {
         PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
         PortStage::Tc => rt.to_unknown(account),
@@ -186,7 +186,8 @@ fn deliver<R: Runtime>(
             slot,
             ifindex: port.ifindex,
             vlan: port.vlan,
-            to_other_end: port.has(Port::PEER_TARGET) && port.ifindex != rt.meta().ifindex,
+            to_other_end: port.takes_at_other_end(inner.destination)
+                && port.ifindex != rt.meta().ifindex,
             strip: 0,
             mac: MacAddr::ZERO,
             tag: carried.edit.tag_edit(),

@@ -73,7 +73,8 @@ const GONE: SegmentId = SegmentId::new(60);
 
 /// Slot of the port at [`Interfaces::access`].
 pub const PORT_ACCESS: PortSlot = PortSlot::new(10);
-/// Slot of the port at [`Interfaces::narrow`], which is isolated.
+/// Slot of the port at [`Interfaces::narrow`], which is isolated. Its other end lies in another namespace, and has the MAC that
+/// [`unicast`] makes of it.
 pub const PORT_NARROW: PortSlot = PortSlot::new(11);
 /// Slot of VLAN 10 at [`Interfaces::trunk`], which is isolated.
 pub const PORT_VLAN_10: PortSlot = PortSlot::new(12);
@@ -138,7 +139,7 @@ pub const LEARNED: u32 = 1_000;
 pub const FRESH: u32 = 2_000;
 /// Offset of those that are frozen.
 pub const FROZEN: u32 = 3_000;
-/// The stamp of an entry that was renewed just now, whatever time it is.
+/// The stamp of an entry that was refreshed just now, whatever time it is.
 const JUST_NOW: u64 = 1 << (30 + FdbValue::STAMP_SHIFT);
 
 /// A policer whose bucket holds nothing, at any time on any clock of the first 100 days.
@@ -165,6 +166,12 @@ pub const LOCALS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 #[must_use]
 pub fn unicast(segment: impl Into<u32>, target: impl Into<u32>) -> MacAddr {
     MacAddr::from_parts(0x0200, segment.into() << 16 | target.into())
+}
+
+/// A MAC of [`PLAIN`] that the other end of [`PORT_NARROW`] does not have, and the FDB has there.
+#[must_use]
+pub fn beyond_narrow() -> MacAddr {
+    unicast(PLAIN, 300_u32)
 }
 
 /// The multicast address of segment `segment` with a flood list of its own.
@@ -290,7 +297,7 @@ impl World {
             ..
         } = self.interfaces;
         let mut add = |slot, ifindex, vlan, segment, flags, mtu| {
-            let port = Port {
+            let mut port = Port {
                 ifindex,
                 segment,
                 flags,
@@ -299,20 +306,16 @@ impl World {
                 own_v4: if slot == PORT_OWN { own_v4() } else { 0 },
                 ..Port::default()
             };
+            if slot == PORT_NARROW {
+                port.set_other_end(Some(unicast(segment, slot)));
+            }
             self.tables.add_port(slot, port);
         };
         let rates = Port::BUM_RATE | Port::RATE_IN | Port::RATE_OUT;
         let within = Port::XDP_TARGET | rates;
         add(PORT_ACCESS, access, 0, PLAIN, within, 1500);
         let apart = Port::ISOLATED;
-        add(
-            PORT_NARROW,
-            narrow,
-            0,
-            PLAIN,
-            Port::PEER_TARGET | apart,
-            600,
-        );
+        add(PORT_NARROW, narrow, 0, PLAIN, apart, 600);
         add(
             PORT_VLAN_10,
             trunk,
@@ -412,6 +415,8 @@ impl World {
         for port in [PORT_OWN, PORT_GUARDED, PORT_FULL, PORT_ABSENT] {
             self.add_mac(PLAIN, FdbTarget::Port(port));
         }
+        let narrow = FdbTarget::Port(PORT_NARROW);
+        self.tables.add_fdb(PLAIN, beyond_narrow(), narrow);
         for peer in [PEER_V4, PEER_V6] {
             self.tables.sources.insert((QUIET, peer));
         }

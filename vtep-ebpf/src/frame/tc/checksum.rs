@@ -9,7 +9,7 @@ use super::TcFrame;
 use crate::flood::deferred::SUMMED_WORDS;
 
 impl TcFrame {
-    /// Every checksum in the bytes is as it will be sent: none is left to offload. False where that cannot be told.
+    /// Every checksum in the frame is as it will be sent: none is left to offload. False where that cannot be told.
     ///
     /// The kernel tells programs only of frames whose checksums it need not verify. It can be told to take one more checksum for
     /// verified, which it does unless one is left to offload or the whole frame was summed on receipt.

@@ -126,6 +126,14 @@ impl TcFrame {
         unsafe { (*self.skb).pkt_type != PACKET_OTHERHOST }
     }
 
+    /// Has the kernel take the frame for the host's.
+    #[inline(always)]
+    pub fn set_for_host(self) {
+        const PACKET_HOST: u32 = 0;
+        // SAFETY: the helper takes the program's own context. It refuses only what is no kind of packet that is received.
+        unsafe { helpers::bpf_skb_change_type(self.skb, PACKET_HOST) };
+    }
+
     /// Interface, tag and segment size.
     #[inline(always)]
     pub fn meta(self) -> Meta {

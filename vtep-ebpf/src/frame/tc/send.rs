@@ -26,13 +26,19 @@ impl TcFrame {
         unsafe { helpers::bpf_redirect(ifindex, 0) as i32 }
     }
 
-    /// Hands the frame to the other end of `ifindex` in its network namespace; returns the TC action.
+    /// Hands the frame to the other end of `ifindex` in its network namespace, as one for that end's MAC; returns the TC action.
+    ///
+    /// The kernel marks it so since 6.13 (`skb_do_redirect`, with `skb_scrub_packet`). Before, a frame that the port got for another
+    /// MAC than its own would go on as nobody's, and be dropped there.
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the helper returns a TC action"
     )]
     pub fn redirect_peer(self, ifindex: u32) -> i32 {
+        if !self.is_for_host() {
+            self.set_for_host();
+        }
         // SAFETY: the helper takes plain numbers.
         unsafe { helpers::bpf_redirect_peer(ifindex, 0) as i32 }
     }

@@ -70,7 +70,7 @@ mod tests {
             name: "tap0".to_owned(),
             mtu: 1_500,
             xdp_target: false,
-            peer_target: false,
+            other_end: None,
             others: Others::default(),
         };
         let known = Known {
@@ -109,7 +109,7 @@ mod tests {
             name: name.to_owned(),
             mtu: 1_500,
             xdp_target: false,
-            peer_target: false,
+            other_end: None,
             others: Others::default(),
         };
         let known = Known {

@@ -156,7 +156,7 @@ impl Links for AnyLink {
             name: name.to_owned(),
             mtu: 1_500,
             xdp_target: false,
-            peer_target: false,
+            other_end: None,
             others: Others::default(),
         })
     }

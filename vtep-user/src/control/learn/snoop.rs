@@ -61,14 +61,14 @@ pub(crate) fn snoop(state: &mut State, event: &Event, clock: &dyn Stamps, out: &
         Some(known) if !known.is_snooped() => {}
         Some(known) if known.mac == mac => {
             if event.from_port() {
-                let renewed = Neigh {
+                let refreshed = Neigh {
                     due: known.due,
                     ..neigh_of(Claim {
                         router: new.router.or(known.router),
                         ..new
                     })
                 };
-                neigh::put(&mut state.hosts, number, host, Some(renewed), out);
+                neigh::put(&mut state.hosts, number, host, Some(refreshed), out);
             }
         }
         known => claim((state, out), (number, host), known, new),

@@ -25,8 +25,7 @@ use crate::{
             delivery,
             entry::Entry,
             facts::{LinkFacts, Links, ReservedFor},
-            ports::{Device, Ports, take_facts},
-            settings,
+            ports::{self, Device, Ports, take_facts},
         },
         state::State,
     },
@@ -104,11 +103,11 @@ pub(crate) fn add(
         ifindex: ifindex.get(),
         segment: number,
         vlan: vlan_number(*vlan),
-        hook: settings::hook_code(hook),
         max_macs,
         ..Port::default()
     };
     let source = state.run.author.source;
+    ports::set_hook(&mut port, hook);
     port.set(Port::CONFIGURED, author::is_configured(source));
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);

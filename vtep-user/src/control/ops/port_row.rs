@@ -11,7 +11,10 @@ use vtep_common::abi::{
 use super::rate::Rates;
 use crate::{
     control::{
-        record::{author, delivery, ports::Device, settings},
+        record::{
+            author, delivery,
+            ports::{self, Device},
+        },
         state::State,
     },
     model::{
@@ -63,7 +66,7 @@ pub(crate) fn spec(state: &State, slot: PortSlot) -> (PortSpec, Source) {
     let port = &state.ports[slot];
     let vlan = VlanId::new(port.vlan);
     let (guard, over_limit) = (guard(port), over_limit(port));
-    let hook = settings::hook(port.hook);
+    let hook = ports::hook(port.flags);
     let macs = state.fdb.static_behind(slot);
     let rates = Rates::of(&state.rates, slot);
     let delivery = delivery::wanted(port);

@@ -42,7 +42,7 @@ fn passes_queue(port: &Port, others: &Others) -> bool {
 pub(crate) fn choose(port: &mut Port, facts: &LinkFacts) {
     let fast = !passes_queue(port, &facts.others);
     port.set(Port::XDP_TARGET, fast && facts.xdp_target);
-    port.set(Port::PEER_TARGET, fast && facts.peer_target);
+    port.set_other_end(facts.other_end.filter(|_| fast));
 }
 
 /// The way that frames to a port take, in a word.
@@ -61,7 +61,7 @@ pub(crate) fn clause(port: &Port, facts: &LinkFacts) -> &'static str {
     if passes_queue(port, &facts.others) {
         return "TC delivers through its queueing discipline and its egress filters";
     }
-    match (facts.xdp_target, facts.peer_target) {
+    match (facts.xdp_target, facts.other_end.is_some()) {
         (true, true) => "XDP may redirect to it, and TC delivers straight to its peer",
         (true, false) => "XDP may redirect to it",
         (false, true) => {
@@ -119,7 +119,7 @@ fn fast_ways(port: &Port) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use vtep_common::abi::id::Ifindex;
+    use vtep_common::abi::{addr::MacAddr, id::Ifindex};
 
     use super::*;
 
@@ -147,7 +147,7 @@ mod tests {
             name: "vm0".into(),
             mtu: 1_500,
             xdp_target: true,
-            peer_target: true,
+            other_end: Some(MacAddr::from_bytes([2, 0, 0, 0, 0, 7])),
             others,
         };
         let mut port = Port::default();
@@ -246,7 +246,7 @@ mod tests {
             ..Others::default()
         };
         let (mut port, mut facts) = port(PortDelivery::Fast, others);
-        (facts.xdp_target, facts.peer_target) = (false, false);
+        (facts.xdp_target, facts.other_end) = (false, None);
         choose(&mut port, &facts);
         assert_eq!(way(&port, &facts), "tc");
         assert_eq!(bypasses(&port, &facts, PortHook::Auto), [""; 0]);

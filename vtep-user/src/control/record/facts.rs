@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use vtep_common::abi::id::Ifindex;
+use vtep_common::abi::{addr::MacAddr, id::Ifindex};
 
 use super::others::Others;
 
@@ -17,8 +17,8 @@ pub struct LinkFacts {
     pub mtu: u32,
     /// XDP can redirect to it without a frame being lost silently.
     pub xdp_target: bool,
-    /// TC can hand frames straight to its other end, which lies in another network namespace.
-    pub peer_target: bool,
+    /// The MAC of its other end, where that lies in another network namespace: TC can hand frames for it straight there.
+    pub other_end: Option<MacAddr>,
     /// What others have set at it.
     pub others: Others,
 }
@@ -32,7 +32,7 @@ impl LinkFacts {
             // No frame for it is too big: each is dropped because there is no interface.
             mtu: u16::MAX.into(),
             xdp_target: false,
-            peer_target: false,
+            other_end: None,
             others: Others::default(),
         }
     }

@@ -6,12 +6,13 @@ use std::{
 };
 
 use vtep_common::abi::{
+    flags::PortFlags,
     id::{Ifindex, PortSlot, SegmentId},
     port::{Port, PortKey},
     vlans::Vlans,
 };
 
-use super::{delivery, facts::LinkFacts, numbered::Numbered, settings, slots::Slots};
+use super::{delivery, facts::LinkFacts, numbered::Numbered, slots::Slots};
 use crate::model::PortHook;
 
 /// An interface with ports.
@@ -151,12 +152,12 @@ impl Ports {
 
     /// Takes a slot into the table of interfaces. The first port of an interface says at which hook its frames are taken.
     fn register(&mut self, slot: PortSlot, facts: &LinkFacts) {
-        let Port { vlan, hook, .. } = self.slots[slot];
+        let Port { vlan, flags, .. } = self.slots[slot];
         self.names.insert(facts.name.clone(), facts.ifindex);
         let device = self.devices.entry(facts.ifindex);
         let device = device.or_insert_with(|| Device {
             name: facts.name.clone(),
-            hook: settings::hook(hook),
+            hook: hook(flags),
             facts: facts.clone(),
             slots: BTreeMap::new(),
         });
@@ -279,7 +280,7 @@ impl Ports {
         for &slot in device.slots.values() {
             let port = &mut self.slots[slot];
             let old = *port;
-            port.hook = settings::hook_code(device.hook);
+            set_hook(port, device.hook);
             port.set(Port::TRUNK, port.vlan == 0 && device.is_trunk());
             take_facts(port, facts);
             if *port != old {
@@ -299,7 +300,7 @@ impl Ports {
         device.hook = hook;
         let ports = device.slots.values().map(|&slot| {
             let port = &mut self.slots[slot];
-            port.hook = settings::hook_code(hook);
+            set_hook(port, hook);
             (slot, *port)
         });
         (device.name.clone(), ports.collect())
@@ -311,6 +312,21 @@ impl Index<PortSlot> for Ports {
 
     fn index(&self, slot: PortSlot) -> &Port {
         &self.slots[slot]
+    }
+}
+
+/// Takes on the hook that was asked for.
+pub(crate) fn set_hook(port: &mut Port, hook: PortHook) {
+    port.set(Port::HOOK_TC, hook == PortHook::Tc);
+    port.set(Port::HOOK_XDP, hook == PortHook::Xdp);
+}
+
+/// The hook that was asked for, from the map.
+pub(crate) fn hook(flags: PortFlags) -> PortHook {
+    match (flags.has(Port::HOOK_TC), flags.has(Port::HOOK_XDP)) {
+        (true, false) => PortHook::Tc,
+        (false, true) => PortHook::Xdp,
+        _ => PortHook::Auto,
     }
 }
 

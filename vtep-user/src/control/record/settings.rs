@@ -6,8 +6,8 @@ use vtep_common::abi::{addr::VtepAddr, segment::Segment};
 
 use super::author;
 use crate::model::{
-    Df, Flood, InnerVlan, L2cp, Mode, OrInherit, OverLimit, PortHook, PortRange, Refusal, Reserved,
-    Source, Sources, Tos, Ttl, Vni, VniRow, VniSpec,
+    Df, Flood, InnerVlan, L2cp, Mode, OrInherit, OverLimit, PortRange, Refusal, Reserved, Source,
+    Sources, Tos, Ttl, Vni, VniRow, VniSpec,
 };
 
 /// Outer TTL of a new VNI, and of frames without an inner one to inherit.
@@ -324,8 +324,6 @@ fn set_flood(segment: &mut Segment, flood: Flood) {
 const MODES: [Mode; 4] = [Mode::Multicast, Mode::Flood, Mode::L2, Mode::L3];
 /// See [`MODES`].
 const FLOODS: [Flood; 3] = [Flood::Her, Flood::Multicast, Flood::None];
-/// See [`MODES`].
-const HOOKS: [PortHook; 3] = [PortHook::Auto, PortHook::Tc, PortHook::Xdp];
 
 /// The code of `value`.
 fn code<T: Copy + PartialEq>(values: &[T], value: T) -> u8 {
@@ -348,16 +346,6 @@ fn mode(segment: &Segment) -> Mode {
 /// The way of flooding.
 pub(crate) fn flood(segment: &Segment) -> Flood {
     decode(&FLOODS, segment.flood.into()).unwrap_or(Flood::Her)
-}
-
-/// A hook as it stands in the map.
-pub(crate) fn hook_code(hook: PortHook) -> u16 {
-    code(&HOOKS, hook).into()
-}
-
-/// A hook from the map.
-pub(crate) fn hook(code: u16) -> PortHook {
-    decode(&HOOKS, code.into()).unwrap_or(PortHook::Auto)
 }
 
 /// The outer TTL.

@@ -2,7 +2,7 @@
 
 use vtep_common::abi;
 
-/// The clock, and the stamps that traffic renews, as they stand in the map. Times are nanoseconds of `CLOCK_MONOTONIC`.
+/// The clock, and the stamps that traffic refreshes, as they stand in the map. Times are nanoseconds of `CLOCK_MONOTONIC`.
 pub trait Stamps {
     /// Now.
     fn now(&self) -> u64;

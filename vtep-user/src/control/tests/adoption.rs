@@ -3,6 +3,7 @@
 use vtep_common::abi::{
     fdb::{FdbKey, FdbValue},
     peer::Peer,
+    port::Port,
 };
 
 use super::{
@@ -229,7 +230,7 @@ fn hostile_numbers_in_the_maps_do_no_harm() {
     (segment.mode, segment.flood, segment.source_port_min) = (99, 99, 0);
     lab.maps.segments.insert(SEGMENT, segment);
     let mut port = lab.maps.ports[&PortSlot::new(0)];
-    port.hook = 99;
+    port.flags |= Port::HOOK_TC | Port::HOOK_XDP;
     lab.maps.ports.insert(PortSlot::new(0), port);
     lab.maps.ports.insert(PortSlot::NONE, port);
     lab.maps.vnis.insert(0x0100_0000, SEGMENT);

@@ -491,7 +491,7 @@ pub(super) fn facts(ifindex: Ifindex, name: &str) -> LinkFacts {
         name: name.to_owned(),
         mtu: 1500,
         xdp_target: false,
-        peer_target: false,
+        other_end: None,
         others: Others::default(),
     }
 }

@@ -22,6 +22,7 @@ use vtep_common::abi::{
 };
 
 use super::super::{Dump, Write};
+use crate::control::record::ports;
 
 /// What the maps hold.
 #[derive(Clone, Default)]
@@ -366,8 +367,8 @@ impl Model {
         self.check_trunks();
         let mut hooks = HashMap::new();
         for port in self.ports.values() {
-            let hook = *hooks.entry(port.ifindex).or_insert(port.hook);
-            assert_eq!(port.hook, hook, "an interface has one hook");
+            let hook = *hooks.entry(port.ifindex).or_insert(ports::hook(port.flags));
+            assert_eq!(ports::hook(port.flags), hook, "an interface has one hook");
         }
         for peer in self.peers.values() {
             let v6 = peer.addr.is_v6();

@@ -252,7 +252,7 @@ fn macs_with_many_hosts_age_a_bounded_number_in_each_tick() {
     }
     lab.take(&all);
     assert!(lab.neighs().len() > 10_000);
-    // They speak again, though their MACs send nothing that would renew the entries.
+    // They speak again, though their MACs send nothing that would refresh the entries.
     lab.now += 5 * SECOND;
     for event in &mut all {
         event.time = lab.now;

@@ -224,7 +224,7 @@ impl Core {
             (Some(Applying::Undoing(refusal)), undone) => {
                 self.works.alone = false;
                 if let Err(failed) = undone {
-                    tracing::error!(refusal = %failed, "could not take back what was done for a configuration file");
+                    tracing::error!(refusal = %failed, "could not roll back what was done for a configuration file");
                 }
                 work.answer(Err(refusal));
             }

@@ -157,7 +157,7 @@ impl Core {
         let (groups, locals) = (self.state.groups(), self.state.locals());
         self.groups.adopt(groups, &self.uplinks, locals).await;
         self.resolve_all();
-        self.settle().await
+        self.wait_for_paths().await
     }
 
     /// Where those who watch get what happens.
@@ -241,7 +241,7 @@ impl Core {
                     self.send_announcements();
                 }
                 () = std::future::ready(()), if self.works.can_go_on() => {
-                    self.go_on().await;
+                    self.resume().await;
                     // Whoever makes many changes does not keep others from learning.
                     if !self.works.ahead {
                         self.read_events().await;

@@ -228,11 +228,11 @@ impl Core {
     }
 
     /// Waits until the path to every new peer has been found.
-    pub(super) async fn settle(&mut self) -> Result<(), DaemonError> {
-        let mut settled = pin!(self.resolver.settled());
+    pub(super) async fn wait_for_paths(&mut self) -> Result<(), DaemonError> {
+        let mut all_found = pin!(self.resolver.all_found());
         loop {
             tokio::select! {
-                () = &mut settled => return Ok(()),
+                () = &mut all_found => return Ok(()),
                 found = self.resolver.next() => self.take_found(found.ok_or_else(no_paths)?),
             }
         }

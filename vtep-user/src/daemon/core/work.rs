@@ -21,7 +21,7 @@ const CHANGES_AT_ONCE: usize = 256;
 
 impl Core {
     /// Goes on with the request whose turn it is.
-    pub(super) async fn go_on(&mut self) {
+    pub(super) async fn resume(&mut self) {
         let Some(mut work) = self.works.take() else {
             return;
         };
@@ -99,7 +99,7 @@ impl Core {
             Woken::Attached(attached, result) => self.attached(work, *attached, result).await,
             Woken::LetGo(_, Ok(())) => self.works.push(work),
             Woken::LetGo(line, Err(refusal)) => self.end(work, Err(at(line, refusal))),
-            Woken::Settled => self.end(work, Ok(())),
+            Woken::AllFound => self.end(work, Ok(())),
         }
     }
 
@@ -270,7 +270,7 @@ impl Core {
     /// Ends a request, once the paths to its new peers are known.
     fn finish(&mut self, work: Work, result: Result<(), Refusal>) {
         if result.is_ok() && work.finds {
-            let woken = self.resolver.settled().map(|()| Woken::Settled);
+            let woken = self.resolver.all_found().map(|()| Woken::AllFound);
             self.works.wait(work, woken);
         } else {
             self.end(work, result);

@@ -140,7 +140,7 @@ pub(super) enum Woken {
     /// Interfaces were let go; the number of the line that asked for it.
     LetGo(Option<u64>, Result<(), Refusal>),
     /// The paths to new peers are known.
-    Settled,
+    AllFound,
 }
 
 /// What is left to do of a change that attaches to an interface.

@@ -63,7 +63,7 @@ impl Resolver {
     }
 
     /// Ends when every peer that was ordered for the first time has been found, and the core has taken it.
-    pub(super) fn settled(&self) -> impl Future<Output = ()> + use<> {
+    pub(super) fn all_found(&self) -> impl Future<Output = ()> + use<> {
         let (mark, marked) = oneshot::channel();
         self.order(PathOrder::Mark(mark));
         async move { drop(marked.await) }
