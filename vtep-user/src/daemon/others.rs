@@ -1,6 +1,6 @@
 //! What others have set at the interfaces of ports, as the kernel has it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use vtep_common::abi::id::Ifindex;
 
@@ -11,72 +11,126 @@ use crate::{
     netlink::{Error, Filter, FilterSide, HookChain, Link, Netlink, Qdisc},
 };
 
+/// The interfaces to look at.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Where {
+    #[default]
+    Nowhere,
+    At(HashSet<Ifindex>),
+    Everywhere,
+}
+
+impl Where {
+    /// One more, or all.
+    pub(super) fn add(&mut self, ifindex: Option<Ifindex>) {
+        match (&mut *self, ifindex) {
+            (Self::Everywhere, _) => {}
+            (_, None) => *self = Self::Everywhere,
+            (Self::At(some), Some(ifindex)) => drop(some.insert(ifindex)),
+            (Self::Nowhere, Some(ifindex)) => *self = Self::At(HashSet::from([ifindex])),
+        }
+    }
+
+    /// One of them, if it is one.
+    pub(super) fn only(&self, ifindex: Ifindex) -> Self {
+        let mut only = Self::Nowhere;
+        if self.has(ifindex) {
+            only.add(Some(ifindex));
+        }
+        only
+    }
+
+    /// Whether it is one of them.
+    pub(super) fn has(&self, ifindex: Ifindex) -> bool {
+        match self {
+            Self::Nowhere => false,
+            Self::At(some) => some.contains(&ifindex),
+            Self::Everywhere => true,
+        }
+    }
+}
+
 /// What the kernel tells of all interfaces at once.
+#[derive(Default)]
 pub(super) struct Surroundings {
     qdiscs: HashMap<Ifindex, Vec<Qdisc>>,
     chains: Vec<HookChain>,
 }
 
 impl Surroundings {
-    /// Reads it.
+    /// Reads it. Without chains it is still good for the rest.
     pub(super) fn read(netlink: &Netlink) -> Result<Self, Error> {
         let mut qdiscs: HashMap<_, Vec<_>> = HashMap::new();
         for qdisc in netlink.qdiscs()? {
             qdiscs.entry(qdisc.ifindex).or_default().push(qdisc);
         }
-        Ok(Self {
-            qdiscs,
-            chains: netlink.hook_chains()?,
+        let chains = netlink.hook_chains().unwrap_or_else(|error| {
+            tracing::warn!("could not {}", with_causes(&error));
+            Vec::new()
+        });
+        Ok(Self { qdiscs, chains })
+    }
+
+    /// Reads it; nothing, if that fails, and the log says so.
+    pub(super) fn read_or_nothing(netlink: &Netlink) -> Self {
+        Self::read(netlink).unwrap_or_else(|error| {
+            tracing::warn!("could not {}", with_causes(&error));
+            Self::default()
         })
     }
 
-    /// What others have set at an interface. What cannot be read is left out, and the log says so.
+    /// What others have set at an interface; `None`, if that cannot be read, and the log says so.
     pub(super) fn at(
         &self,
         netlink: &Netlink,
         own: &OwnAtPorts,
         (ifindex, dev): (Ifindex, &str),
-    ) -> Others {
+    ) -> Option<Others> {
+        let found = self.try_at(netlink, own, (ifindex, dev));
+        let unread = |why: &String| {
+            tracing::warn!("could not see what others have set at {dev}: {why}");
+        };
+        found.inspect_err(unread).ok()
+    }
+
+    fn try_at(
+        &self,
+        netlink: &Netlink,
+        own: &OwnAtPorts,
+        (ifindex, dev): (Ifindex, &str),
+    ) -> Result<Others, String> {
         let qdiscs = self.qdiscs.get(&ifindex).map_or(&[][..], Vec::as_slice);
         let filters = |side, is_there: bool| {
             if !is_there {
-                return Vec::new();
+                return Ok(Vec::new());
             }
-            netlink.filters(ifindex, side).unwrap_or_else(|error| {
-                unread(dev, &with_causes(&error));
-                Vec::new()
-            })
+            let filters = netlink.filters(ifindex, side);
+            filters.map_err(|error| with_causes(&error))
         };
         let mut clsact = qdiscs.iter().filter(|qdisc| !qdisc.is_root);
-        let ingress = filters(FilterSide::Ingress, clsact.clone().next().is_some());
+        let ingress = filters(FilterSide::Ingress, clsact.clone().next().is_some())?;
         // The one that is called ingress has no others, and would list those once more.
-        let egress = filters(
-            FilterSide::Egress,
-            clsact.any(|qdisc| qdisc.kind == "clsact"),
-        );
-        let programs = own.other_programs(ifindex).unwrap_or_else(|error| {
-            unread(dev, &with_causes(&error));
-            TcxPrograms::default()
-        });
+        let has_egress = clsact.any(|qdisc| qdisc.kind == "clsact");
+        let egress = filters(FilterSide::Egress, has_egress)?;
+        let programs = own.other_programs(ifindex);
+        let programs = programs.map_err(|error| with_causes(&error))?;
         let chains = self.chains.iter().filter(|chain| chain.is_at(dev));
         let chains: Vec<_> = chains.cloned().collect();
-        found(qdiscs, (&ingress, &egress), &programs, &chains, own.filter)
+        Ok(found(
+            qdiscs,
+            (&ingress, &egress),
+            &programs,
+            &chains,
+            own.filter,
+        ))
     }
 }
 
-fn unread(dev: &str, why: &str) {
-    tracing::warn!("could not see what others have set at {dev}: {why}");
-}
-
-/// What others have set at one interface. What cannot be read is left out, and the log says so.
+/// What others have set at one interface, as far as it can be read.
 pub(super) fn at(netlink: &Netlink, own: &OwnAtPorts, link: &Link) -> Others {
-    match Surroundings::read(netlink) {
-        Ok(surroundings) => surroundings.at(netlink, own, (link.index, &link.name)),
-        Err(error) => {
-            unread(&link.name, &with_causes(&error));
-            Others::default()
-        }
-    }
+    let surroundings = Surroundings::read_or_nothing(netlink);
+    let found = surroundings.at(netlink, own, (link.index, &link.name));
+    found.unwrap_or_default()
 }
 
 /// Puts together what was found at an interface. `own` is the priority and the handle of our own filter, where it is one and no program
@@ -166,6 +220,21 @@ mod tests {
 
     fn other(priority: u16) -> Other {
         named(&filter(priority, 1))
+    }
+
+    #[test]
+    fn places_add_up_to_everywhere() {
+        let [one, two] = [7, 8].map(Ifindex::new);
+        let mut at = Where::default();
+        assert!(!at.has(one));
+        at.add(Some(one));
+        assert!(at.has(one) && !at.has(two));
+        assert_eq!((at.only(one) == at, at.only(two)), (true, Where::Nowhere));
+        at.add(Some(two));
+        assert!(at.has(one) && at.has(two));
+        at.add(None);
+        at.add(Some(one));
+        assert_eq!(at, Where::Everywhere);
     }
 
     #[test]

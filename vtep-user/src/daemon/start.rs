@@ -333,10 +333,13 @@ async fn adopt(
     datapath: &Datapath,
 ) -> Result<(State, Vec<Write>), DaemonError> {
     let mut links = HashMap::new();
-    let (surroundings, own) = (Surroundings::read(netlink)?, datapath.own_at_ports());
+    let (surroundings, own) = (
+        Surroundings::read_or_nothing(netlink),
+        datapath.own_at_ports(),
+    );
     for link in netlink.links().await? {
         let at = (link.index, link.name.as_str());
-        let others = surroundings.at(netlink, &own, at);
+        let others = surroundings.at(netlink, &own, at).unwrap_or_default();
         links.insert(link.index, facts::of_port(netlink, &link, others)?);
     }
     let mut dump = datapath.dump()?;

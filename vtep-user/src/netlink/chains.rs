@@ -71,19 +71,19 @@ impl Netlink {
             return Ok(Vec::new());
         }
         let rows = table::dump(NETLINK_NETFILTER, GET_CHAIN, &[0; NFGENMSG_LEN]);
-        let rows = rows.map_err(|source| Error::Request {
-            operation: "list",
-            object: "the chains of nftables".to_owned(),
-            source,
-        })?;
-        Ok(rows
-            .iter()
-            .filter_map(|row| chain(row).transpose())
-            .collect::<io::Result<_>>()
-            .unwrap_or_else(|error| {
-                tracing::warn!(%error, "could not read the chains of nftables");
-                Vec::new()
-            }))
+        let found = rows.and_then(|rows| {
+            let chains = rows.iter().filter_map(|row| chain(row).transpose());
+            chains.collect()
+        });
+        match found {
+            // A kernel without netfilter.
+            Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => Ok(Vec::new()),
+            found => found.map_err(|source| Error::Request {
+                operation: "list",
+                object: "the chains of nftables".to_owned(),
+                source,
+            }),
+        }
     }
 }
 

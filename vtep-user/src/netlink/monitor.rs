@@ -372,6 +372,30 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_traffic_control_says_where_it_is_and_counts_once() {
+        let change = |kind: u16, ifindex: u32| {
+            let len = 36_u32.to_ne_bytes();
+            let header = [&len[..], &kind.to_ne_bytes(), &[0; 10]].concat();
+            [
+                header,
+                vec![0; 4],
+                ifindex.to_ne_bytes().to_vec(),
+                vec![0; 12],
+            ]
+            .concat()
+        };
+        let at = NetlinkEvent::Traffic(Some(Ifindex::new(7)));
+        let changes = [change(44, 7), change(45, 7), change(37, u32::MAX)];
+
+        assert_eq!(
+            events_in(&changes.concat()),
+            [at, NetlinkEvent::Traffic(None)]
+        );
+        // Classes are nobody's business.
+        assert_eq!(events_in(&change(40, 7)), []);
+    }
+
+    #[test]
     fn a_link_that_leaves_a_bridge_is_not_gone() {
         let mut left = LinkMessage::default();
         left.header.interface_family = AddressFamily::Bridge;

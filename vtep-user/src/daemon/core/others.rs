@@ -1,56 +1,26 @@
 //! Following what others set at the interfaces of ports. The kernel reports queueing disciplines and filters; what it reports to nobody,
 //! programs by tcx and chains of nftables, is looked at whenever somebody looks at the ports.
 
-use std::collections::HashSet;
-
 use vtep_common::abi::id::Ifindex;
 
 use super::{
-    super::{error::DaemonError, others::Surroundings},
+    super::{
+        error::DaemonError,
+        others::{Surroundings, Where},
+    },
     Core,
 };
-
-/// The interfaces to look at.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) enum Where {
-    #[default]
-    Nowhere,
-    At(HashSet<Ifindex>),
-    Everywhere,
-}
-
-impl Where {
-    /// One more, or all.
-    pub(super) fn add(&mut self, ifindex: Option<Ifindex>) {
-        match (&mut *self, ifindex) {
-            (Self::Everywhere, _) => {}
-            (_, None) => *self = Self::Everywhere,
-            (Self::At(some), Some(ifindex)) => drop(some.insert(ifindex)),
-            (Self::Nowhere, Some(ifindex)) => *self = Self::At(HashSet::from([ifindex])),
-        }
-    }
-
-    /// One of them, if it is one.
-    pub(super) fn only(&self, ifindex: Ifindex) -> Self {
-        let mut only = Self::Nowhere;
-        if self.has(ifindex) {
-            only.add(Some(ifindex));
-        }
-        only
-    }
-
-    fn has(&self, ifindex: Ifindex) -> bool {
-        match self {
-            Self::Nowhere => false,
-            Self::At(some) => some.contains(&ifindex),
-            Self::Everywhere => true,
-        }
-    }
-}
+use crate::causes::with_causes;
 
 impl Core {
-    /// Looks at what others have set at interfaces with ports, and delivers by it.
-    pub(super) fn look_at_others(&mut self, at: &Where) -> Result<(), DaemonError> {
+    /// Looks at what others have set at interfaces with ports, and delivers by it. A failure is logged: what was known stays.
+    pub(super) fn look_at_others(&mut self, at: &Where) {
+        if let Err(error) = self.try_to_look_at_others(at) {
+            tracing::error!(error = %with_causes(&error), "could not follow what others set at ports");
+        }
+    }
+
+    fn try_to_look_at_others(&mut self, at: &Where) -> Result<(), DaemonError> {
         // The state may be ahead of the maps: then nothing else is written.
         if self.works.ahead {
             return Ok(());
@@ -63,10 +33,12 @@ impl Core {
         let surroundings = Surroundings::read(&self.netlink)?;
         let own = self.datapath.own_at_ports();
         for port in ports {
-            let others = surroundings.at(&self.netlink, &own, (port.ifindex, &port.name));
-            if others == self.state.others_at(port.ifindex) {
+            let found = surroundings.at(&self.netlink, &own, (port.ifindex, &port.name));
+            // What cannot be read is taken to be as it was.
+            let known = self.state.others_at(port.ifindex);
+            let Some(others) = found.filter(|found| *found != known) else {
                 continue;
-            }
+            };
             let before = self.state.bypasses(port.ifindex);
             let writes = self.state.others_changed(port.ifindex, others);
             self.datapath.write(&writes)?;
@@ -93,9 +65,7 @@ impl Core {
                 }
             }
         }
-        if let Err(error) = self.look_at_others(&at) {
-            tracing::error!(%error, "could not see what others have set at ports");
-        }
+        self.look_at_others(&at);
     }
 
     /// Says in the log how frames reach the ports of an interface.
@@ -111,25 +81,5 @@ impl Core {
         for bypass in self.state.bypasses(ifindex) {
             tracing::warn!("{bypass}");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_add_up_to_everywhere() {
-        let [one, two] = [7, 8].map(Ifindex::new);
-        let mut at = Where::default();
-        assert!(!at.has(one));
-        at.add(Some(one));
-        assert!(at.has(one) && !at.has(two));
-        assert_eq!((at.only(one) == at, at.only(two)), (true, Where::Nowhere));
-        at.add(Some(two));
-        assert!(at.has(one) && at.has(two));
-        at.add(None);
-        at.add(Some(one));
-        assert_eq!(at, Where::Everywhere);
     }
 }

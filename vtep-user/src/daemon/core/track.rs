@@ -9,10 +9,10 @@ use super::{
     super::{
         error::DaemonError,
         locals,
+        others::Where,
         resolver::{Affected, Found, Terms},
     },
     Core, no_paths,
-    others::Where,
 };
 use crate::netlink::{NetlinkEvent, NetlinkMonitor};
 
@@ -135,7 +135,7 @@ impl Core {
         if todo.ports {
             self.look_at_ports().await?;
         }
-        self.look_at_others(&todo.others)?;
+        self.look_at_others(&todo.others);
         if todo.locals {
             self.refresh_own_addresses().await?;
         }

@@ -5,10 +5,9 @@ use futures::FutureExt as _;
 use vtep_common::abi::id::Ifindex;
 
 use super::{
-    super::attacher::Looked,
+    super::{attacher::Looked, others::Where},
     Core,
     apply::DeferredWrites,
-    others::Where,
     works::{Applying, Attached, Change, Woken, Work},
 };
 use crate::{
@@ -150,13 +149,11 @@ impl Core {
         let Some(ifindex) = ifindex else { return };
         let changed = self.works.changed.remove(&ifindex);
         let followed = changed.map_or(Ok(()), |changed| self.port_changed(&changed));
-        let followed = followed.and_then(|()| {
-            let at = self.works.traffic.only(ifindex);
-            self.look_at_others(&at)
-        });
         if let Err(error) = followed {
             tracing::error!(%error, "could not follow a change of a port");
         }
+        let at = self.works.traffic.only(ifindex);
+        self.look_at_others(&at);
     }
 
     /// Brings ports back whose interfaces came while they were looked for.

@@ -6,7 +6,7 @@ use futures::{FutureExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::sync::oneshot;
 use vtep_common::abi::id::Ifindex;
 
-use super::{super::attacher::Looked, others::Where};
+use super::super::{attacher::Looked, others::Where};
 use crate::{
     ask::{ClientId, Reply},
     control::{Author, BuiltOn, Effect, LinkFacts, Things, Undo, Wanted},
