@@ -358,23 +358,56 @@ const METRICS: &str = "127.0.0.1:9472";
 /// A request whose end does not come.
 const HALF: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: vtep\r\n";
 
-/// How many files a process may have open.
+/// How many files a process may have open from now on, up to its own hard limit.
 fn set_open_files(pid: u32, files: u64) {
-    let limit = libc::rlimit {
-        rlim_cur: files,
-        rlim_max: files,
-    };
     let pid = i32::try_from(pid).expect("a process id");
-    // SAFETY: the call reads the limit that it is given, and writes none.
-    let set = unsafe {
-        libc::prlimit(
-            pid,
-            libc::RLIMIT_NOFILE,
-            &raw const limit,
-            std::ptr::null_mut(),
-        )
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
     };
-    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    let new = std::ptr::null();
+    // SAFETY: the call writes the limit that it is given, and reads none.
+    let known = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, new, &raw mut limit) };
+    limit.rlim_cur = files;
+    let old = std::ptr::null_mut();
+    // SAFETY: the call reads the limit that it is given, and writes none.
+    let set = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, old) };
+    assert_eq!((known, set), (0, 0), "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn multicast_groups_leave_files_to_the_operator() {
+    need_root!();
+    let wire = Wire::without_peer(Family::V4, "", &[]);
+    let add = |vni: u32| {
+        wire.daemon.ok(&format!(
+            "vni add {vni} --mode multicast --group 239.1.1.{}",
+            vni - 1000
+        ));
+    };
+    let member = |vni: u32| {
+        let maddr = wire.ns.ip_output(&format!("maddr show dev {UPLINK}"));
+        maddr.contains(&format!("239.1.1.{}\n", vni - 1000))
+    };
+    add(1001);
+    assert!(member(1001));
+    // The socket that there is takes 20 in all. None is opened in addition, since few files are left.
+    set_open_files(wire.daemon.pid(), 250);
+    for vni in 1002..=1021 {
+        add(vni);
+    }
+    assert!(member(1020) && !member(1021));
+    let log = wire.daemon.log();
+    assert!(log.contains("Too many open files"), "{log}");
+    for _ in 0..100 {
+        let mut stream = UnixStream::connect(wire.daemon.socket()).expect("connect to the API");
+        // The daemon may have closed it before.
+        drop(stream.write_all(HALF));
+    }
+    assert_eq!(wire.daemon.rows("vni show").len(), 22);
+
+    set_open_files(wire.daemon.pid(), 1024);
+    until_true("the group to be joined", || member(1021));
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn hold(scene: &Scene) -> [Program; 2] {
         let program = Program::load(ProgramType::Tc, &asm);
         let link: OwnedFd = program.attach(&wire.ns, dev);
         let pins = wire.daemon.pins();
-        bpf::pin(&program, &pins.join("programs").join(name));
+        program.pin(&pins.join("programs").join(name));
         let ifindex = wire.ns.ifindex(dev);
         bpf::pin(&link, &pins.join(format!("links/{name}-{ifindex}")));
         program

@@ -1,6 +1,7 @@
 //! The few bpf(2) calls that tests need: to look at what is attached, and to spoil what is pinned.
 
 pub mod asm;
+pub mod dropper;
 pub mod map;
 pub mod program;
 pub mod stack;

@@ -27,6 +27,7 @@ pub use record::{
     author::Author,
     facts::{LinkFacts, Links, ReservedFor},
     limits::Limits,
+    others::{Other, Others},
     peer::Resolution,
     run::LearnCounters,
     stamps::Stamps,

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     io,
     net::IpAddr,
-    os::fd::{FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
 use vtep_common::abi::id::Ifindex;
@@ -16,6 +16,10 @@ use super::udp;
 
 /// What one socket may ask for in IPv4 (`net.ipv4.igmp_max_memberships`) unless the administrator said otherwise.
 const PER_SOCKET: usize = 20;
+
+/// Of the files that the process may open, so many are left to others: groups alone need ever more, and the API goes on without
+/// them. Its connections are at most 160 (`api/connections.rs`).
+const LEFT_TO_OTHERS: u64 = 224;
 
 /// A group on an interface.
 pub type Member = (IpAddr, Ifindex);
@@ -118,7 +122,31 @@ fn open(v4: bool) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the kernel has just given us the descriptor, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    if leaves_enough(u64::from(fd.as_raw_fd().unsigned_abs()), open_files()?) {
+        Ok(fd)
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EMFILE))
+    }
+}
+
+/// Whether a process that may open so many files has enough left when the kernel gives it this descriptor: it gives the lowest
+/// that is free.
+const fn leaves_enough(fd: u64, most: u64) -> bool {
+    fd < most.saturating_sub(LEFT_TO_OTHERS)
+}
+
+/// How many files the process may open.
+fn open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the call fills in the limit that it is given.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
 }
 
 /// Asks the kernel to join a group, or to leave it.
@@ -147,5 +175,18 @@ fn ask(socket: &OwnedFd, group: IpAddr, ifindex: Ifindex, join: bool) -> io::Res
             };
             udp::set(socket, libc::IPPROTO_IPV6, option, &request)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_leave_descriptors_to_others() {
+        assert!(leaves_enough(799, 1024));
+        assert!(!leaves_enough(800, 1024));
+        assert!(!leaves_enough(3, 64));
+        assert!(leaves_enough(1 << 20, u64::MAX));
     }
 }

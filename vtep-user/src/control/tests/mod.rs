@@ -2,6 +2,7 @@
 
 mod adoption;
 mod config;
+mod delivery;
 mod duplicates;
 mod hosts;
 mod interleaving;

@@ -7,6 +7,7 @@ mod answer;
 mod apply;
 mod configure;
 mod learn;
+mod others;
 mod track;
 mod work;
 mod works;
