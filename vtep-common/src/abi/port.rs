@@ -98,6 +98,8 @@ impl Port {
     pub const GUARD_IP: PortFlags = PortFlags::bit(12);
     /// A router is behind it, and advertises itself.
     pub const ROUTER: PortFlags = PortFlags::bit(13);
+    /// It is there for the bridge of its VNI: a member of it, or the gate to it. For the daemon alone.
+    pub const BRIDGED: PortFlags = PortFlags::bit(28);
     /// Whoever made it asked for the hook at TC. For the daemon alone.
     pub const HOOK_TC: PortFlags = PortFlags::bit(29);
     /// Whoever made it asked for the hook at XDP. For the daemon alone.

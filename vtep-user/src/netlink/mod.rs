@@ -11,6 +11,7 @@
 mod address;
 mod conflict;
 mod filter;
+mod gate;
 mod generic;
 mod group_route;
 mod link;
@@ -36,8 +37,9 @@ use netlink_packet_route::RouteNetlinkMessage;
 pub use self::{
     address::InterfaceAddress,
     conflict::{Conflict, Process},
+    gate::{GATE_OWNER, NewGate},
     group_route::{GroupRoute, ROUTE_PROTOCOL},
-    link::{Link, LinkKind},
+    link::{BridgePort, Link, LinkKind},
     membership::{Member, Memberships},
     monitor::{NetlinkEvent, NetlinkMonitor},
     neighbour::{Neighbour, NeighbourState},
