@@ -1,10 +1,11 @@
 //! Kernels without tcx, where TC programs hang on the clsact qdisc and no link holds them.
 
 use vtep_tests::bpf;
+use vtep_tests::bpf::dropper::{DROPPED, PASSES, Pinned, udp};
 use vtep_tests::daemon::Daemon;
 use vtep_tests::daemon::binary;
-use vtep_tests::encoder::eth;
 use vtep_tests::encoder::inner::udp4;
+use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::ns::{self, Ns};
 use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, SECOND, VM, Wire};
@@ -13,7 +14,7 @@ use vtep_tests::link::offload::set_vlan_offload;
 use vtep_tests::link::tap::Tap;
 use vtep_tests::need_root;
 use vtep_tests::traffic::checks;
-use vtep_tests::wait::until_true;
+use vtep_tests::wait::{DEADLINE, until_true};
 
 use vtep_tests::link::Link as _;
 
@@ -362,4 +363,32 @@ fn a_renamed_interface_is_still_the_port_and_another_with_its_number_is_not() {
     let rows = wire.daemon.rows("port show");
     assert!(rows.iter().all(|row| row["dev"] != "mgmt0"), "{rows:?}");
     assert!(!tc(&wire.ns, "filter show dev mgmt0 ingress").contains("tc_port"));
+}
+
+#[test]
+fn filters_of_others_come_first_by_their_priority_or_are_named() {
+    need_root!();
+    let pinned = Pinned::new();
+    let wire = wire(&[]);
+    let other = Mac::nth(0x22);
+    let tap = wire.add_port("tap2", &format!("--mac {other}"));
+    let bypasses = || wire.daemon.rows("port show tap2")[0]["bypasses"].clone();
+    let passes = |mark| {
+        let [first, fence] = [DROPPED, PASSES].map(|to| udp(other, VM, to, mark));
+        tap.send(&first);
+        tap.send(&fence);
+        let seen = wire
+            .port
+            .collect(DEADLINE, |seen| seen.last() == Some(&fence));
+        assert_eq!(seen.last(), Some(&fence), "nothing arrives");
+        seen.contains(&first)
+    };
+    assert_eq!(bypasses().to_string(), "[]");
+    pinned.hang(&wire.ns, "tap2", "ingress", 5000);
+    let said = bypasses().to_string();
+    assert!(said.contains("ingress filter bpf (pref 5000)"), "{said}");
+    assert!(passes(1));
+    pinned.hang(&wire.ns, "tap2", "ingress", 7);
+    assert_eq!(bypasses().to_string(), said);
+    assert!(!passes(2));
 }

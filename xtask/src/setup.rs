@@ -20,10 +20,12 @@ const LINKER_VERSION: &str = "0.13.0";
 const LINKER_LLVM: std::ops::RangeInclusive<u32> = 21..=23;
 
 /// Programs that the verbs and the tests call, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("cc", "gcc"),
     ("ip", "iproute2"),
     ("bridge", "iproute2"),
+    ("tc", "iproute2"),
+    ("nft", "nftables"),
     ("ping", "iputils-ping"),
     ("mount", "mount"),
     ("nsenter", "util-linux"),

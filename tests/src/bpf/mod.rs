@@ -1,6 +1,7 @@
 //! The few bpf(2) calls that tests need: to look at what is attached, and to spoil what is pinned.
 
 pub mod asm;
+pub mod dropper;
 pub mod program;
 pub mod stack;
 
@@ -15,7 +16,7 @@ use crate::lab::ns::Ns;
 const MAP_CREATE: i64 = 0;
 const MAP_LOOKUP: i64 = 1;
 const MAP_UPDATE: i64 = 2;
-const OBJ_PIN: i64 = 6;
+pub(crate) const OBJ_PIN: i64 = 6;
 pub(crate) const OBJ_GET: i64 = 7;
 const PROG_QUERY: i64 = 16;
 const ARRAY: u32 = 2;

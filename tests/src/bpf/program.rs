@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::bpf::asm::{Asm, Reg, Size};
-use crate::bpf::{Attr, OBJ_GET, bpf, number, owned, path_text, set_address};
+use crate::bpf::{Attr, OBJ_GET, OBJ_PIN, bpf, number, owned, path_text, set_address};
 use crate::lab::ns::Ns;
 
 const MAP_CREATE: i64 = 0;
@@ -23,6 +23,7 @@ const MAP_TYPE_PROG_ARRAY: u32 = 3;
 const MAP_TYPE_PERCPU_ARRAY: u32 = 6;
 const ATTACH_XDP: u32 = 37;
 const ATTACH_TCX_INGRESS: u32 = 46;
+const ATTACH_TCX_EGRESS: u32 = 47;
 const XDP_DRIVER_MODE: u32 = 1 << 2;
 const LIVE_FRAMES: u32 = 1 << 1;
 const XDP_HAS_FRAGS: u32 = 1 << 5;
@@ -210,20 +211,52 @@ impl Program {
         attr
     }
 
-    /// Attaches it where frames come in: an XDP program in the driver, another by tcx. It is there until the link is dropped.
+    /// Pins it at a path in bpffs.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel refuses.
+    pub fn pin(&self, path: &Path) {
+        let text = path_text(path);
+        let mut attr: Attr = [0; 32];
+        set_address(&mut attr, 0, text.as_ptr());
+        attr[2] = number(&self.fd);
+        bpf(OBJ_PIN, &mut attr).unwrap_or_else(|e| panic!("pin {}: {e}", path.display()));
+    }
+
+    /// Attaches it where frames come in: an XDP program in the driver, another by tcx, behind those that are there. It is there until the
+    /// link is dropped.
     ///
     /// # Panics
     ///
     /// If the kernel refuses.
     #[must_use]
     pub fn attach(&self, ns: &Ns, device: &str) -> OwnedFd {
+        self.attach_as(
+            ns,
+            device,
+            match self.kind {
+                ProgramType::Xdp => (ATTACH_XDP, XDP_DRIVER_MODE),
+                ProgramType::Tc => (ATTACH_TCX_INGRESS, 0),
+            },
+        )
+    }
+
+    /// Attaches a TC program where frames go out, by tcx. It is there until the link is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel refuses.
+    #[must_use]
+    pub fn attach_egress(&self, ns: &Ns, device: &str) -> OwnedFd {
+        self.attach_as(ns, device, (ATTACH_TCX_EGRESS, 0))
+    }
+
+    fn attach_as(&self, ns: &Ns, device: &str, (place, flags): (u32, u32)) -> OwnedFd {
         let mut attr: Attr = [0; 32];
         attr[0] = number(&self.fd);
         attr[1] = ns.ifindex(device);
-        (attr[2], attr[3]) = match self.kind {
-            ProgramType::Xdp => (ATTACH_XDP, XDP_DRIVER_MODE),
-            ProgramType::Tc => (ATTACH_TCX_INGRESS, 0),
-        };
+        (attr[2], attr[3]) = (place, flags);
         owned(
             ns.run(|| bpf(LINK_CREATE, &mut attr)),
             &format!("attach to {device}"),

@@ -98,6 +98,10 @@ impl Port {
     pub const GUARD_IP: PortFlags = PortFlags::bit(12);
     /// A router is behind it, and advertises itself.
     pub const ROUTER: PortFlags = PortFlags::bit(13);
+    /// Its frames pass its queueing discipline and egress filters, whether it has any or not. For the daemon alone.
+    pub const DELIVERY_QDISC: PortFlags = PortFlags::bit(25);
+    /// Its frames take the fast way, whatever it has. For the daemon alone.
+    pub const DELIVERY_FAST: PortFlags = PortFlags::bit(26);
     /// It is there for the bridge of its VNI: a member of it, or the gate to it. For the daemon alone.
     pub const BRIDGED: PortFlags = PortFlags::bit(28);
     /// Whoever made it asked for the hook at TC. For the daemon alone.

@@ -26,9 +26,9 @@ use crate::model::{
     BatchOptions, BitRate, Df, DropsRow, DumpFilter, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow,
     FdbSpec, Flood, FrameRate, InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec,
     NeighState, NexthopDel, NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec, PeerState,
-    PortChange, PortGuard, PortHook, PortPart, PortRange, PortRow, PortSpec, PortState, Prefix,
-    Query, Reserved, Source, Sources, StatsFilter, StatsRow, VlanId, Vni, VniDelete, VniFilter,
-    VniRow, VniSpec,
+    PortChange, PortDelivery, PortGuard, PortHook, PortPart, PortRange, PortRow, PortSpec,
+    PortState, Prefix, Query, Reserved, Source, Sources, StatsFilter, StatsRow, VlanId, Vni,
+    VniDelete, VniFilter, VniRow, VniSpec,
 };
 use crate::{
     ask::{Ask, Command, Handle, Reply, channel},
@@ -582,6 +582,8 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         source: Source::Cli,
         state: PortState::Attached,
         router: false,
+        delivery_wanted: PortDelivery::Fast,
+        bypasses: vec!["its queue".into()],
     };
 
     assert_json(
@@ -590,7 +592,8 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
             r#"{"dev":"tap0","vni":100,"vlan":null,"hook":"tc","ifindex":7,"delivery":null,"#,
             r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false,"#,
             r#""guard":"off","over_limit":"drop","bum_rate":1000,"#,
-            r#""rate_in":10000000,"rate_out":null,"source":"cli","state":"attached","router":false}"#,
+            r#""rate_in":10000000,"rate_out":null,"source":"cli","state":"attached","router":false,"#,
+            r#""delivery_wanted":"fast","bypasses":["its queue"]}"#,
         ),
     );
 }
@@ -904,6 +907,7 @@ fn every_op() -> Vec<Op> {
         bum_rate: None,
         rate_in: None,
         rate_out: None,
+        delivery: None,
         wait: false,
     };
     let change = PortChange {

@@ -99,6 +99,7 @@ fn port_verbs_take_their_options() {
         bum_rate: None,
         rate_in: None,
         rate_out: None,
+        delivery: None,
         wait: false,
     };
     assert_eq!(

@@ -29,6 +29,7 @@ pub use record::{
     bridges::{BridgeFacts, BridgeView, GateFacts, MemberFacts, Unfit},
     facts::{LinkFacts, Links, ReservedFor},
     limits::Limits,
+    others::{Other, Others},
     peer::Resolution,
     run::LearnCounters,
     stamps::Stamps,

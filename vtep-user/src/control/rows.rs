@@ -96,7 +96,7 @@ impl State {
         let mut rows = Vec::new();
         for (_, device) in devices {
             for (_, slot) in device.ports() {
-                rows.push(port_row::row(self, slot, device.name.clone(), device.hook));
+                rows.push(port_row::row(self, slot, device));
             }
         }
         Ok(rows)

@@ -11,7 +11,7 @@ use vtep_common::abi::id::Ifindex;
 use super::{
     beside,
     error::{DaemonError, internal},
-    facts, tags,
+    facts, others, tags,
 };
 use crate::{
     control::{Attachment, LinkFacts},
@@ -146,7 +146,8 @@ impl Hands {
                 )))
             }
             Some(link) => {
-                let facts = facts::of_port(&self.netlink, &link).map_err(internal)?;
+                let others = others::at(&self.netlink, &self.programs.own(), &link);
+                let facts = facts::of_port(&self.netlink, &link, others).map_err(internal)?;
                 Ok(Some((link, facts)))
             }
             None => Ok(None),

@@ -3,7 +3,7 @@
 use vtep_common::abi::addr::MacAddr;
 
 use crate::{
-    control::LinkFacts,
+    control::{LinkFacts, Others},
     netlink::{Error, Link, LinkKind, Netlink, XdpFeatures},
 };
 
@@ -18,13 +18,14 @@ pub(super) fn is_xdp_target(netlink: &Netlink, link: &Link) -> Result<bool, Erro
     })
 }
 
-/// What the control side needs to know of `link`.
-pub(super) fn of_port(netlink: &Netlink, link: &Link) -> Result<LinkFacts, Error> {
+/// What the control side needs to know of `link`, at which others have set so much.
+pub(super) fn of_port(netlink: &Netlink, link: &Link, others: Others) -> Result<LinkFacts, Error> {
     Ok(LinkFacts {
         ifindex: link.index,
         name: link.name.clone(),
         mtu: link.mtu,
         xdp_target: is_xdp_target(netlink, link)?,
         other_end: netlink.other_end(link)?.map(MacAddr::from_bytes),
+        others,
     })
 }

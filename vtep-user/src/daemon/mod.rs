@@ -15,6 +15,7 @@ mod frames;
 mod groups;
 mod locals;
 mod options;
+mod others;
 mod own_macs;
 mod pinned;
 mod privileges;

@@ -6,7 +6,7 @@ use vtep_common::abi::map::DEFAULT_FDB_ENTRIES;
 
 use super::{error::DaemonError, facts, privileges, process::runtime};
 use crate::{
-    control::{Adopted, Limits, State},
+    control::{Adopted, Limits, Others, State},
     datapath::{self, Datapath},
     model::{DumpFilter, DumpRow, RunOptions, write},
     netlink::{Link, Netlink},
@@ -35,7 +35,11 @@ pub fn dump_pinned(instance: &str, filter: DumpFilter) -> Result<Vec<DumpRow>, D
     let links = runtime()?.block_on(async {
         let netlink = Netlink::open()?;
         let links = netlink.links().await?;
-        let of = |link: &Link| Ok((link.index, facts::of_port(&netlink, link)?));
+        // What others have set changes nothing that is dumped.
+        let of = |link: &Link| {
+            let facts = facts::of_port(&netlink, link, Others::default())?;
+            Ok((link.index, facts))
+        };
         links
             .iter()
             .map(of)

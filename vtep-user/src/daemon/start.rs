@@ -13,6 +13,7 @@ use super::{
     error::DaemonError,
     facts, locals,
     options::Options,
+    others::Surroundings,
     slow_path::{self, SlowPath},
     tags::Blind,
     uplinks::{self, Uplinks, XdpChoice},
@@ -332,8 +333,14 @@ async fn adopt(
     datapath: &Datapath,
 ) -> Result<(State, Vec<Write>), DaemonError> {
     let mut links = HashMap::new();
+    let (surroundings, own) = (
+        Surroundings::read_or_nothing(netlink),
+        datapath.own_at_ports(),
+    );
     for link in netlink.links().await? {
-        links.insert(link.index, facts::of_port(netlink, &link)?);
+        let at = (link.index, link.name.as_str());
+        let others = surroundings.at(netlink, &own, at).unwrap_or_default();
+        links.insert(link.index, facts::of_port(netlink, &link, others)?);
     }
     let mut dump = datapath.dump()?;
     // Until there is an address, the last daemon's will do.
@@ -345,7 +352,7 @@ async fn adopt(
     if let Some(handle) = datapath.filter_handle() {
         for ifindex in datapath.attached("tc_port")? {
             if links.contains_key(&ifindex) {
-                let attached = netlink.has_filter(ifindex, handle).await?;
+                let attached = netlink.has_filter(ifindex, handle)?;
                 dump.attached.insert(ifindex, attached);
             }
         }

@@ -15,7 +15,7 @@ use super::{
     error::DatapathError,
     link::{self, Place},
     pins,
-    port_programs::{self, PortPrograms},
+    port_programs::{self, OwnAtPorts, PortPrograms},
     programs,
     tables::put,
 };
@@ -97,6 +97,12 @@ impl Datapath {
     /// The programs of ports once more, to attach them from another thread. They are pinned by now.
     pub fn port_programs(&self) -> Result<PortPrograms, DatapathError> {
         PortPrograms::open(&self.dir)
+    }
+
+    /// What is this instance's own at the interfaces of ports.
+    #[must_use]
+    pub fn own_at_ports(&self) -> OwnAtPorts {
+        OwnAtPorts::of(&self.dir)
     }
 
     /// Detaches TC and XDP from an uplink that is no longer one.

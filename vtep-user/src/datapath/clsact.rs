@@ -15,7 +15,7 @@ use aya::{
 };
 
 /// Priority of our filters, whatever the instance.
-const PRIORITY: u16 = 4_789;
+pub(super) const PRIORITY: u16 = 4_789;
 
 /// The handle of the filters of the instance at `dir`: FNV-1a of its name, since later daemons have to come to the same. Never
 /// zero, which would leave the choice to the kernel.

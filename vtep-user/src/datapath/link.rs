@@ -21,9 +21,10 @@ const QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_DETACH: libc::c_int = 34;
 
-/// `BPF_XDP` and `BPF_TCX_INGRESS`, where a link attaches.
+/// `BPF_XDP`, `BPF_TCX_INGRESS` and `BPF_TCX_EGRESS`, where a link attaches.
 const ATTACH_XDP: u32 = 37;
 const ATTACH_TCX_INGRESS: u32 = 46;
+const ATTACH_TCX_EGRESS: u32 = 47;
 
 /// Programs that tcx has at one interface at most (kernel `include/linux/bpf_mprog.h`, `BPF_MPROG_MAX`).
 const TCX_MAX: u32 = 64;
@@ -114,23 +115,75 @@ pub(super) fn place(path: &Path) -> io::Result<Place> {
         return Ok(Place::Nowhere);
     };
     // The number counts in the namespace of the link's interface. The kernel answers for ours.
+    let found = query(ifindex, ATTACH_TCX_INGRESS)?;
+    Ok(if found.iter().any(|attached| attached.link == id) {
+        Place::Here(ifindex)
+    } else {
+        Place::Elsewhere
+    })
+}
+
+/// A program at an interface, by tcx.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AttachedByTcx {
+    program: u32,
+    /// Its link, if it hangs on one.
+    link: u32,
+}
+
+/// The programs that are attached to an interface of our namespace by tcx, in the order in which they see frames.
+fn query(ifindex: Ifindex, attach_type: u32) -> io::Result<Vec<AttachedByTcx>> {
     let (mut programs, mut links) = ([0_u32; TCX_MAX as usize], [0_u32; TCX_MAX as usize]);
     let mut query = Query {
         ifindex,
-        attach_type: ATTACH_TCX_INGRESS,
+        attach_type,
         program_ids: &raw mut programs as u64,
         count: TCX_MAX,
         link_ids: &raw mut links as u64,
         ..Query::default()
     };
     match bpf(QUERY, &mut query) {
-        Ok(_) if links.contains(&id) => Ok(Place::Here(ifindex)),
-        Ok(_) => Ok(Place::Elsewhere),
+        Ok(_) => {}
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => {
-            Ok(Place::Elsewhere)
+            return Ok(Vec::new());
         }
-        Err(error) => Err(error),
+        Err(error) => return Err(error),
     }
+    let found = programs.into_iter().zip(links).take(query.count as usize);
+    Ok(found
+        .map(|(program, link)| AttachedByTcx { program, link })
+        .collect())
+}
+
+/// The programs of others at an interface, by their numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TcxPrograms {
+    /// Those that see what comes in before the one whose link was named; all, where that is not there.
+    pub first: Vec<u32>,
+    /// Those that would see it afterwards.
+    pub behind: Vec<u32>,
+    /// Those that see what goes out.
+    pub egress: Vec<u32>,
+}
+
+/// The programs at an interface by tcx, but for the one whose link is pinned at `path`.
+pub(super) fn others(ifindex: Ifindex, path: &Path) -> io::Result<TcxPrograms> {
+    let own = open(path).and_then(|link| info(&link));
+    let own = own.ok().map(|(id, _)| id);
+    let mut found = TcxPrograms::default();
+    let mut passed = false;
+    for attached in query(ifindex, ATTACH_TCX_INGRESS)? {
+        if Some(attached.link) == own {
+            passed = true;
+        } else if passed {
+            found.behind.push(attached.program);
+        } else {
+            found.first.push(attached.program);
+        }
+    }
+    let egress = query(ifindex, ATTACH_TCX_EGRESS)?.into_iter();
+    found.egress = egress.map(|attached| attached.program).collect();
+    Ok(found)
 }
 
 /// The number of a link, and the interface at which it attaches.

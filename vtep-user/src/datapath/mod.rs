@@ -60,9 +60,10 @@ pub use self::{
     attached::XdpOutcome,
     counters::{CounterRow, Snapshot},
     error::DatapathError,
+    link::TcxPrograms,
     namespace::check as check_namespace,
     pins::{BPFFS, check_bpffs, instance_dir, remove_pins},
-    port_programs::PortPrograms,
+    port_programs::{OwnAtPorts, PortPrograms},
     transaction::Transaction,
 };
 

@@ -1,7 +1,7 @@
 //! The programs of ports, opened by their pins: for the thread that attaches them while the core goes on.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -10,9 +10,9 @@ use aya_obj::programs::XdpAttachType;
 use vtep_common::abi::id::Ifindex;
 
 use super::{
-    attached,
+    attached, clsact,
     error::DatapathError,
-    link::{self, Place},
+    link::{self, Place, TcxPrograms},
     pins,
 };
 use crate::model::XdpMode;
@@ -54,6 +54,12 @@ impl PortPrograms {
         Some(other.file_name()?.to_string_lossy().into_owned())
     }
 
+    /// Who has set what at the interfaces of ports is told apart by these.
+    #[must_use]
+    pub fn own(&self) -> OwnAtPorts {
+        OwnAtPorts::of(&self.dir)
+    }
+
     /// Attaches TC, and XDP in front of it if `xdp`, to a port; or updates the links that are there.
     pub fn attach(
         &mut self,
@@ -78,6 +84,38 @@ impl PortPrograms {
     /// Detaches everything from a port. The interface may be gone.
     pub fn detach(&mut self, ifindex: Ifindex) -> Result<(), DatapathError> {
         detach(&self.dir, ifindex)
+    }
+}
+
+/// What is this instance's own at the interfaces of ports.
+#[derive(Clone, Debug)]
+pub struct OwnAtPorts {
+    dir: PathBuf,
+    /// The priority and the handle of its filters, where the kernel has no tcx.
+    pub filter: Option<(u16, u32)>,
+}
+
+impl OwnAtPorts {
+    pub(super) fn of(dir: &Path) -> Self {
+        let filter = || (clsact::PRIORITY, clsact::handle(dir).into());
+        Self {
+            dir: dir.to_owned(),
+            filter: (!attached::has_tcx()).then(filter),
+        }
+    }
+
+    /// The programs of others at an interface, by tcx; none where the kernel has none.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn other_programs(&self, ifindex: Ifindex) -> io::Result<TcxPrograms> {
+        let own = attached::link_path(&self.dir, TC, ifindex);
+        match link::others(ifindex, &own) {
+            // Before Linux 6.6.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(TcxPrograms::default()),
+            found => found,
+        }
     }
 }
 

@@ -189,6 +189,18 @@ words! {
 }
 
 words! {
+    /// Whether frames to a port pass the queueing discipline and the egress filters of its interface.
+    PortDelivery {
+        /// Where somebody has set any of them.
+        Auto = "auto",
+        /// Always.
+        Qdisc = "qdisc",
+        /// Only where there is no faster way.
+        Fast = "fast",
+    }
+}
+
+words! {
     /// What takes packets from the underlay first.
     UplinkHook {
         /// XDP if the interface supports it, otherwise TC.

@@ -9,8 +9,8 @@
 //! so that nothing falls between the two.
 
 mod address;
+mod chains;
 mod conflict;
-mod filter;
 mod gate;
 mod generic;
 mod group_route;
@@ -22,6 +22,8 @@ mod other_end;
 pub mod peer_route;
 mod route;
 mod slow_path_device;
+mod table;
+mod traffic;
 pub mod udp;
 mod vlan_offload;
 mod xdp;
@@ -36,6 +38,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 pub use self::{
     address::InterfaceAddress,
+    chains::HookChain,
     conflict::{Conflict, Process},
     gate::{GATE_OWNER, NewGate},
     group_route::{GroupRoute, ROUTE_PROTOCOL},
@@ -46,6 +49,7 @@ pub use self::{
     peer_route::PeerRoute,
     route::Route,
     slow_path_device::{OWNER, SlowPathDevice},
+    traffic::{Filter, FilterSide, Qdisc},
     vlan_offload::VlanOffload,
     xdp::XdpFeatures,
 };

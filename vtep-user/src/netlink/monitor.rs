@@ -24,11 +24,14 @@ use vtep_common::abi::id::Ifindex;
 
 use super::{
     BridgePort, Error, InterfaceAddress, Link, Mac, Neighbour, NeighbourState,
-    link::bridge_port_in, route::ip_of,
+    link::bridge_port_in, route::ip_of, traffic,
 };
 
 /// Messages start at multiples of this many bytes (`NLMSG_ALIGNTO`).
 const MESSAGE_ALIGN: usize = 4;
+
+/// Bytes of a netlink header.
+const HEADER_LEN: usize = 16;
 
 /// The kernel's own limit for one datagram of notifications is half of this.
 const DATAGRAM_CAPACITY: usize = 64 * 1024;
@@ -36,8 +39,9 @@ const DATAGRAM_CAPACITY: usize = 64 * 1024;
 /// How many bytes of changes the kernel may hold back for us, bookkeeping included; `net.core.rmem_max` is often less.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
-const GROUPS: [MulticastGroup; 9] = [
+const GROUPS: [MulticastGroup; 10] = [
     MulticastGroup::Link,
+    MulticastGroup::Tc,
     MulticastGroup::Neigh,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
@@ -60,6 +64,10 @@ mod kind {
     pub(super) const DEL_NEIGH: u16 = 29;
     pub(super) const NEW_RULE: u16 = 32;
     pub(super) const DEL_RULE: u16 = 33;
+    pub(super) const NEW_QDISC: u16 = 36;
+    pub(super) const DEL_QDISC: u16 = 37;
+    pub(super) const NEW_FILTER: u16 = 44;
+    pub(super) const DEL_FILTER: u16 = 45;
     pub(super) const NEW_NEXTHOP: u16 = 104;
     pub(super) const DEL_NEXTHOP: u16 = 105;
 }
@@ -109,11 +117,13 @@ pub enum NetlinkEvent {
         /// Whether it has gone.
         removed: bool,
     },
+    /// Queueing disciplines or filters of an interface changed; of any, where several share them.
+    Traffic(Option<Ifindex>),
     /// Changes were lost: read everything again.
     Overrun,
 }
 
-/// Reports changes: `ip monitor link address route rule nexthop neigh`.
+/// Reports changes: `ip monitor link address route rule nexthop neigh`, and `tc monitor`.
 pub struct NetlinkMonitor {
     socket: TokioSocket,
     datagram: Vec<u8>,
@@ -203,8 +213,11 @@ fn events_in(datagram: &[u8]) -> Vec<NetlinkEvent> {
         };
         let len = usize::try_from(message.length()).unwrap_or(usize::MAX);
         let event = event_in(message.message_type(), rest.get(..len).unwrap_or(rest));
+        let counts_once = |event: &NetlinkEvent| {
+            matches!(event, NetlinkEvent::Route(_) | NetlinkEvent::Traffic(_))
+        };
         if let Some(event) = event
-            && !(matches!(event, NetlinkEvent::Route(_)) && events.last() == Some(&event))
+            && !(counts_once(&event) && events.last() == Some(&event))
         {
             events.push(event);
         }
@@ -220,6 +233,12 @@ fn event_in(kind: u16, message: &[u8]) -> Option<NetlinkEvent> {
     match kind {
         kind::NEW_RULE | kind::DEL_RULE | kind::NEW_NEXTHOP | kind::DEL_NEXTHOP => {
             return Some(NetlinkEvent::Route(None));
+        }
+        kind::NEW_QDISC | kind::DEL_QDISC | kind::NEW_FILTER | kind::DEL_FILTER => {
+            // They can hold anything, and all that matters is where they are.
+            let at = message.get(HEADER_LEN..).unwrap_or_default();
+            let at = traffic::interface(at);
+            return Some(at.map_or(NetlinkEvent::Overrun, NetlinkEvent::Traffic));
         }
         NLMSG_OVERRUN => return Some(NetlinkEvent::Overrun),
         kind::NEW_LINK
@@ -387,6 +406,30 @@ mod tests {
                 [NetlinkEvent::BridgePort { index, state }]
             );
         }
+    }
+
+    #[test]
+    fn a_change_of_traffic_control_says_where_it_is_and_counts_once() {
+        let change = |kind: u16, ifindex: u32| {
+            let len = 36_u32.to_ne_bytes();
+            let header = [&len[..], &kind.to_ne_bytes(), &[0; 10]].concat();
+            [
+                header,
+                vec![0; 4],
+                ifindex.to_ne_bytes().to_vec(),
+                vec![0; 12],
+            ]
+            .concat()
+        };
+        let at = NetlinkEvent::Traffic(Some(Ifindex::new(7)));
+        let changes = [change(44, 7), change(45, 7), change(37, u32::MAX)];
+
+        assert_eq!(
+            events_in(&changes.concat()),
+            [at, NetlinkEvent::Traffic(None)]
+        );
+        // Classes are nobody's business.
+        assert_eq!(events_in(&change(40, 7)), []);
     }
 
     #[test]

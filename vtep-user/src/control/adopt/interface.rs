@@ -60,6 +60,7 @@ impl Known<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::record::others::Others;
 
     /// What is found by a port's old name, and what the kernel knows, where tap0 has the number.
     fn find(name: Option<&str>, attached: Option<bool>) -> Result<String, String> {
@@ -70,6 +71,7 @@ mod tests {
             mtu: 1_500,
             xdp_target: false,
             other_end: None,
+            others: Others::default(),
         };
         let known = Known {
             ifindex,
@@ -108,6 +110,7 @@ mod tests {
             mtu: 1_500,
             xdp_target: false,
             other_end: None,
+            others: Others::default(),
         };
         let known = Known {
             ifindex: Ifindex::new(7),

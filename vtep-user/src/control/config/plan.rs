@@ -9,8 +9,8 @@ use crate::control::record::settings;
 use crate::control::state::State;
 use crate::model::{
     BitRate, FdbDel, FrameRate, NeighDel, NexthopDel, Op, OverLimit, PeerSpec, PlanAction, PlanRow,
-    PortChange, PortGuard, PortHook, PortPart, PortSpec, Refusal, RefusalKind, Source, VniDelete,
-    VniSpec, settings::vni::NO_BRIDGE, write,
+    PortChange, PortDelivery, PortGuard, PortHook, PortPart, PortSpec, Refusal, RefusalKind,
+    Source, VniDelete, VniSpec, settings::vni::NO_BRIDGE, write,
 };
 
 /// What becomes of things that were set otherwise, where what they were built on is to go.
@@ -284,6 +284,7 @@ fn port_change(old: &PortSpec, new: &PortSpec) -> PortChange {
         bum_rate,
         rate_in,
         rate_out,
+        delivery,
         wait: _,
     } = new;
     PortChange {
@@ -300,6 +301,7 @@ fn port_change(old: &PortSpec, new: &PortSpec) -> PortChange {
         bum_rate: set(old.bum_rate, *bum_rate, FrameRate::BUM_DEFAULT),
         rate_in: set(old.rate_in, *rate_in, BitRate::OFF),
         rate_out: set(old.rate_out, *rate_out, BitRate::OFF),
+        delivery: set(old.delivery, *delivery, PortDelivery::Auto),
     }
 }
 

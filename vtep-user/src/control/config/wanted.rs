@@ -9,8 +9,11 @@ use vtep_common::abi::id::Ifindex;
 use super::plan::{BuiltOn, NoPlan, Plan};
 use super::thing::{ThingKey, Things};
 use crate::control::record::author::Author;
-use crate::control::record::facts::{LinkFacts, Links, ReservedFor};
 use crate::control::record::limits::Limits;
+use crate::control::record::{
+    facts::{LinkFacts, Links, ReservedFor},
+    others::Others,
+};
 use crate::control::state::State;
 use crate::model::{ConfigLine, PlanAction, PlanRow, Refusal};
 
@@ -154,6 +157,7 @@ impl Links for AnyLink {
             mtu: 1_500,
             xdp_target: false,
             other_end: None,
+            others: Others::default(),
         })
     }
 }

@@ -12,6 +12,9 @@ use crate::{
     control::{
         effect::{Attachment, Effect, Write},
         record::{
+            delivery,
+            facts::LinkFacts,
+            others::Others,
             ports::{Device, Ports},
             run::{Run, Scope},
         },
@@ -42,6 +45,50 @@ impl State {
     #[must_use]
     pub fn has_ports_at(&self, ifindex: Ifindex) -> bool {
         self.ports.device(ifindex).is_some()
+    }
+
+    /// What others have set at an interface with ports, as far as it is known.
+    #[must_use]
+    pub fn others_at(&self, ifindex: Ifindex) -> Others {
+        let device = self.ports.device(ifindex);
+        device.map_or_else(Others::default, |device| device.facts.others.clone())
+    }
+
+    /// Takes on what others have set at an interface with ports.
+    pub fn others_changed(&mut self, ifindex: Ifindex, others: Others) -> Vec<Write> {
+        let Some(device) = self.ports.device(ifindex) else {
+            return Vec::new();
+        };
+        let facts = LinkFacts {
+            others,
+            ..device.facts.clone()
+        };
+        let changed = self.ports.take_facts(&facts).into_iter();
+        changed
+            .map(|(slot, port)| Write::Port(slot, port))
+            .collect()
+    }
+
+    /// How frames reach the ports of an interface, a clause each.
+    #[must_use]
+    pub fn deliveries(&self, ifindex: Ifindex) -> BTreeSet<&'static str> {
+        let device = self.ports.device(ifindex).into_iter();
+        device
+            .flat_map(|device| device.ports().map(move |(_, slot)| (device, slot)))
+            .map(|(device, slot)| delivery::clause(&self.ports[slot], &device.facts))
+            .collect()
+    }
+
+    /// What others have set at an interface and frames to and from its ports pass by, a sentence each.
+    #[must_use]
+    pub fn bypasses(&self, ifindex: Ifindex) -> BTreeSet<String> {
+        let device = self.ports.device(ifindex).into_iter();
+        device
+            .flat_map(|device| device.ports().map(move |(_, slot)| (device, slot)))
+            .flat_map(|(device, slot)| {
+                delivery::bypasses(&self.ports[slot], &device.facts, device.hook)
+            })
+            .collect()
     }
 
     /// The hook at which the operator wants the frames of an interface with ports.

@@ -22,6 +22,7 @@ use crate::{
         learn::{age, announce},
         record::{
             author::Author,
+            delivery,
             entry::Entry,
             facts::{LinkFacts, Links, ReservedFor},
             ports::{self, Device, Ports, take_facts},
@@ -29,8 +30,8 @@ use crate::{
         state::State,
     },
     model::{
-        BitRate, EventKind, FrameRate, Op, OverLimit, PortChange, PortGuard, PortHook, PortPart,
-        PortSpec, Refusal, Source, VlanId,
+        BitRate, EventKind, FrameRate, Op, OverLimit, PortChange, PortDelivery, PortGuard,
+        PortHook, PortPart, PortSpec, Refusal, Source, VlanId,
     },
 };
 
@@ -190,6 +191,7 @@ fn set_policy(port: &mut Port, spec: &PortSpec) {
     guard::change_guard(port, spec.guard, spec.router);
     let floods = spec.over_limit == Some(OverLimit::Flood);
     port.set(Port::OVER_LIMIT_FLOOD, floods);
+    delivery::want(port, spec.delivery.unwrap_or(PortDelivery::Auto));
 }
 
 /// Refuses if there is such a port already, if its interface has another hook, or if there is no room.
@@ -272,6 +274,7 @@ fn make_as_new(state: &mut State, spec: &PortSpec) -> Result<Effect, Refusal> {
         bum_rate,
         rate_in,
         rate_out,
+        delivery,
         wait: _,
     } = spec;
     let change = PortChange {
@@ -288,6 +291,7 @@ fn make_as_new(state: &mut State, spec: &PortSpec) -> Result<Effect, Refusal> {
         bum_rate: Some(bum_rate.unwrap_or(FrameRate::BUM_DEFAULT)),
         rate_in: Some(rate_in.unwrap_or(BitRate::OFF)),
         rate_out: Some(rate_out.unwrap_or(BitRate::OFF)),
+        delivery: Some(delivery.unwrap_or(PortDelivery::Auto)),
     };
     state.run.author.claims = true;
     change_port(state, dev, &change, Others::Go)
@@ -330,6 +334,7 @@ fn change_port(
         bum_rate,
         rate_in,
         rate_out,
+        delivery: _,
     } = change;
     let (ifindex, device) = find::device(&state.ports, dev)?;
     bridge::check_no_gate(state, ifindex, dev)?;
@@ -367,6 +372,7 @@ fn change_port(
     };
     port_row::set_source(&mut port, port_row::source_by(state.run.author, &old));
     change_policy(&mut port, change, (&macs, &ips))?;
+    delivery::choose(&mut port, &device.facts);
     let old_rates = Rates::of(&state.rates, slot);
     let rates = old_rates.with((*bum_rate, *rate_in, *rate_out));
 
@@ -404,18 +410,27 @@ fn change_port(
                 hook: Some(old_hook),
                 macs: Some(old_macs.into_iter().collect()),
                 ips: Some(old_ips.into_iter().collect()),
-                max_macs: Some(old.max_macs),
-                isolated: Some(old.has(Port::ISOLATED)),
-                guard: Some(port_row::guard(&old)),
-                router: Some(old.has(Port::ROUTER)),
-                over_limit: Some(port_row::over_limit(&old)),
-                bum_rate: Some(old_rates.bum),
-                rate_in: Some(old_rates.from),
-                rate_out: Some(old_rates.to),
+                ..settings_of(&old, &old_rates)
             }),
         }));
     }
     Ok(out)
+}
+
+/// The settings of a port that stand in its record, and its rates, as a change would set them.
+fn settings_of(port: &Port, rates: &Rates) -> PortChange {
+    PortChange {
+        max_macs: Some(port.max_macs),
+        isolated: Some(port.has(Port::ISOLATED)),
+        guard: Some(port_row::guard(port)),
+        router: Some(port.has(Port::ROUTER)),
+        over_limit: Some(port_row::over_limit(port)),
+        bum_rate: Some(rates.bum),
+        rate_in: Some(rates.from),
+        rate_out: Some(rates.to),
+        delivery: Some(delivery::wanted(port)),
+        ..PortChange::default()
+    }
 }
 
 /// What a port may send, and to whom, with what the user changes of it.
@@ -430,6 +445,9 @@ fn change_policy(
     guard::change_guard(port, change.guard, change.router);
     if let Some(over_limit) = change.over_limit {
         port.set(Port::OVER_LIMIT_FLOOD, over_limit == OverLimit::Flood);
+    }
+    if let Some(delivery) = change.delivery {
+        delivery::want(port, delivery);
     }
     guard::set_guard(port, macs, ips)
 }

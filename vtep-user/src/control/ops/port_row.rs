@@ -13,34 +13,30 @@ use crate::{
     control::{
         record::{
             author::{self, Author},
+            delivery,
             entry::Entry,
             ports::{self, Device},
         },
         state::State,
     },
     model::{
-        BitRate, FrameRate, OverLimit, PortGuard, PortHook, PortRow, PortSpec, PortState, Source,
-        VlanId,
+        BitRate, FrameRate, OverLimit, PortDelivery, PortGuard, PortHook, PortRow, PortSpec,
+        PortState, Source, VlanId,
     },
 };
 
-/// A port as a row, with the name and the hook of its device.
-pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) -> PortRow {
+/// A port of a device as a row.
+pub(crate) fn row(state: &State, slot: PortSlot, device: &Device) -> PortRow {
     let port = &state.ports[slot];
     let rates = Rates::of(&state.rates, slot);
     let waits = port.has(Port::ABSENT);
-    let delivery = if port.has(Port::XDP_TARGET) {
-        "xdp"
-    } else {
-        "tc"
-    };
     PortRow {
-        dev,
+        dev: device.name.clone(),
         vni: state.segments.vni(port.segment),
         vlan: VlanId::new(port.vlan),
-        hook,
+        hook: device.hook,
         ifindex: (!waits).then_some(port.ifindex),
-        delivery: (!waits).then(|| delivery.to_owned()),
+        delivery: (!waits).then(|| delivery::way(port, &device.facts).to_owned()),
         macs: state.fdb.static_behind(slot).collect(),
         ips: state.addresses.of(slot).iter().copied().collect(),
         max_macs: (port.max_macs != 0).then_some(port.max_macs),
@@ -52,6 +48,8 @@ pub(crate) fn row(state: &State, slot: PortSlot, dev: String, hook: PortHook) ->
         rate_in: (rates.from != BitRate::OFF).then_some(rates.from),
         rate_out: (rates.to != BitRate::OFF).then_some(rates.to),
         source: source(port),
+        delivery_wanted: delivery::wanted(port),
+        bypasses: delivery::bypasses(port, &device.facts, device.hook),
         state: if waits {
             PortState::Absent
         } else {
@@ -100,6 +98,7 @@ pub(crate) fn spec(state: &State, slot: PortSlot) -> (PortSpec, Source) {
     let hook = ports::hook(port.flags);
     let macs = state.fdb.static_behind(slot);
     let rates = Rates::of(&state.rates, slot);
+    let delivery = delivery::wanted(port);
     let spec = PortSpec {
         dev: state.ports.device_name(slot).to_owned(),
         vni: state.segments.vni(port.segment),
@@ -117,6 +116,7 @@ pub(crate) fn spec(state: &State, slot: PortSlot) -> (PortSpec, Source) {
         bum_rate: (rates.bum != FrameRate::BUM_DEFAULT).then_some(rates.bum),
         rate_in: (rates.from != BitRate::OFF).then_some(rates.from),
         rate_out: (rates.to != BitRate::OFF).then_some(rates.to),
+        delivery: (delivery != PortDelivery::Auto).then_some(delivery),
         wait: false,
     };
     (spec, source(port))

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use vtep_common::abi::{addr::MacAddr, id::Ifindex};
 
+use super::others::Others;
+
 /// What the daemon found out about an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkFacts {
@@ -17,6 +19,8 @@ pub struct LinkFacts {
     pub xdp_target: bool,
     /// The MAC of its other end, where that lies in another network namespace: TC can hand frames for it straight there.
     pub other_end: Option<MacAddr>,
+    /// What others have set at it.
+    pub others: Others,
 }
 
 impl LinkFacts {
@@ -29,6 +33,7 @@ impl LinkFacts {
             mtu: u16::MAX.into(),
             xdp_target: false,
             other_end: None,
+            others: Others::default(),
         }
     }
 }

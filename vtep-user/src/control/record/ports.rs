@@ -12,7 +12,7 @@ use vtep_common::abi::{
     vlans::Vlans,
 };
 
-use super::{facts::LinkFacts, numbered::Numbered, slots::Slots};
+use super::{delivery, facts::LinkFacts, numbered::Numbered, slots::Slots};
 use crate::model::PortHook;
 
 /// An interface with ports.
@@ -22,6 +22,8 @@ pub(crate) struct Device {
     pub(crate) name: String,
     /// The hook that the user named.
     pub(crate) hook: PortHook,
+    /// What was last found out about it.
+    pub(crate) facts: LinkFacts,
     /// Its ports: VLAN ID, or 0 for untagged frames, to slot.
     slots: BTreeMap<u16, PortSlot>,
 }
@@ -156,6 +158,7 @@ impl Ports {
         let device = device.or_insert_with(|| Device {
             name: facts.name.clone(),
             hook: hook(flags),
+            facts: facts.clone(),
             slots: BTreeMap::new(),
         });
         device.slots.insert(vlan, slot);
@@ -231,6 +234,7 @@ impl Ports {
             self.names.remove(&device.name);
         }
         device.name.clone_from(&to.name);
+        device.facts = to.clone();
         self.names.insert(to.name.clone(), to.ifindex);
         let mut moved = Vec::new();
         for &slot in device.slots.values() {
@@ -268,9 +272,10 @@ impl Ports {
 
     /// Brings the ports of an interface in line with what is known of it. Returns those that are others for it.
     pub(crate) fn take_facts(&mut self, facts: &LinkFacts) -> Vec<(PortSlot, Port)> {
-        let Some(device) = self.devices.get(&facts.ifindex) else {
+        let Some(device) = self.devices.get_mut(&facts.ifindex) else {
             return Vec::new();
         };
+        device.facts = facts.clone();
         let mut changed = Vec::new();
         for &slot in device.slots.values() {
             let port = &mut self.slots[slot];
@@ -330,6 +335,5 @@ pub(crate) fn take_facts(port: &mut Port, facts: &LinkFacts) {
     port.set(Port::ABSENT, facts.ifindex.is_absent());
     port.mtu = facts.mtu;
     port.set(Port::IN_USE, true);
-    port.set(Port::XDP_TARGET, facts.xdp_target);
-    port.set_other_end(facts.other_end);
+    delivery::choose(port, facts);
 }

@@ -24,7 +24,7 @@ use super::{
     },
     model::Model,
 };
-use crate::control::record::queue::SECOND;
+use crate::control::record::{others::Others, queue::SECOND};
 use crate::model::{
     EntryState, FdbDel, FdbFilter, FdbRow, FdbSpec, NeighRow, NeighState, NexthopRow, Op, PeerRow,
     PortRow, PortSpec, Refusal, Source, Sources, VlanId, Vni, VniDelete, VniRow, VniSpec,
@@ -500,6 +500,7 @@ pub(super) fn facts(ifindex: Ifindex, name: &str) -> LinkFacts {
         mtu: 1500,
         xdp_target: false,
         other_end: None,
+        others: Others::default(),
     }
 }
 
@@ -570,6 +571,7 @@ pub(super) fn port_spec(dev: &str, number: u32) -> PortSpec {
         bum_rate: None,
         rate_in: None,
         rate_out: None,
+        delivery: None,
         wait: false,
     }
 }

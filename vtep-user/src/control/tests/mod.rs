@@ -3,6 +3,7 @@
 mod adoption;
 mod bridge;
 mod config;
+mod delivery;
 mod duplicates;
 mod hosts;
 mod interleaving;

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::model::{
     BitRate, Duplicates, FdbDel, FdbFilter, FdbSpec, Flood, FrameRate, MacAddr, Mode, NeighDel,
-    NeighSpec, NexthopDel, NexthopSpec, Op, OverLimit, PeerSpec, PortChange, PortGuard, PortHook,
-    PortPart, PortSpec, PortState, Sources, VlanId, Vni, VniSpec,
+    NeighSpec, NexthopDel, NexthopSpec, Op, OverLimit, PeerSpec, PortChange, PortDelivery,
+    PortGuard, PortHook, PortPart, PortSpec, PortState, Sources, VlanId, Vni, VniSpec,
 };
 
 /// Tables so small that they fill up.
@@ -154,12 +154,13 @@ fn any_over_limit() -> impl Strategy<Value = Option<OverLimit>> {
     option::of(select(&[OverLimit::Drop, OverLimit::Flood][..]))
 }
 
-/// Isolation, guard, what happens above the limit, and rates.
+/// Isolation, guard, what happens above the limit, rates, and delivery.
 type Policy = (
     Option<bool>,
     (Option<PortGuard>, Option<bool>),
     Option<OverLimit>,
     (Option<FrameRate>, Option<BitRate>, Option<BitRate>),
+    Option<PortDelivery>,
 );
 
 fn any_policy() -> impl Strategy<Value = Policy> {
@@ -168,7 +169,15 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let bum_rate = option::of((0_u64..3).prop_map(|rate| FrameRate::new(rate).unwrap()));
     let bits = || option::of((0_u64..3).prop_map(|rate| BitRate::new(rate * 1_000).unwrap()));
     let rates = (bum_rate, bits(), bits());
-    (any::<Option<bool>>(), guard, any_over_limit(), rates)
+    let delivery = [PortDelivery::Auto, PortDelivery::Qdisc, PortDelivery::Fast];
+    let delivery = option::of(select(delivery.to_vec()));
+    (
+        any::<Option<bool>>(),
+        guard,
+        any_over_limit(),
+        rates,
+        delivery,
+    )
 }
 
 fn any_port() -> impl Strategy<Value = Op> {
@@ -192,7 +201,7 @@ fn any_port() -> impl Strategy<Value = Op> {
             macs,
             ips,
             max_macs,
-            (isolated, (guard, router), over_limit, (bum_rate, rate_in, rate_out)),
+            (isolated, (guard, router), over_limit, (bum_rate, rate_in, rate_out), delivery),
             wait,
         )| {
             Op::PortAdd(Box::new(PortSpec {
@@ -210,6 +219,7 @@ fn any_port() -> impl Strategy<Value = Op> {
                 bum_rate,
                 rate_in,
                 rate_out,
+                delivery,
                 wait,
             }))
         },
@@ -236,7 +246,7 @@ fn any_port_change() -> impl Strategy<Value = Op> {
             macs,
             ips,
             max_macs,
-            (isolated, (guard, router), over_limit, (bum_rate, rate_in, rate_out)),
+            (isolated, (guard, router), over_limit, (bum_rate, rate_in, rate_out), delivery),
         )| {
             Op::PortSet {
                 dev,
@@ -254,6 +264,7 @@ fn any_port_change() -> impl Strategy<Value = Op> {
                     bum_rate,
                     rate_in,
                     rate_out,
+                    delivery,
                 }),
             }
         },

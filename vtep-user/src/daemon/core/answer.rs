@@ -30,6 +30,10 @@ impl Core {
                 };
                 drop(reply.send(Ok(Reply::Status(Box::new(status)))));
             }
+            Command::Show(Query::Ports(dev)) => {
+                self.look_at_others_of(dev.as_deref());
+                drop(reply.send(self.show(Query::Ports(dev))));
+            }
             Command::Show(query) => drop(reply.send(self.show(query))),
             Command::Do(op) => {
                 let work = Work::new([by_command(None, op)], reply);

@@ -192,10 +192,12 @@ impl Core {
         if !self.state.has_ports_at(link.index) {
             return Ok(());
         }
-        let facts = facts::of_port(&self.netlink, link)?;
+        // It is no other for others.
+        let others = self.state.others_at(link.index);
+        let facts = facts::of_port(&self.netlink, link, others)?;
         let writes = self.state.link_changed(&facts);
         if !writes.is_empty() {
-            tracing::info!("port {}: {}", facts.name, delivery(&facts));
+            self.log_deliveries(link.index);
         }
         self.datapath.write(&writes)?;
         self.look_for_tags(link)
@@ -279,17 +281,5 @@ impl DeferredWrites {
         self.writes.extend(effect.writes);
         self.lines.push((line, self.writes.len()));
         self.events.extend(effect.events);
-    }
-}
-
-/// How frames reach a port, for the log.
-pub(super) fn delivery(facts: &LinkFacts) -> &'static str {
-    match (facts.xdp_target, facts.other_end.is_some()) {
-        (true, true) => "XDP may redirect to it, and TC delivers straight to its peer",
-        (true, false) => "XDP may redirect to it",
-        (false, true) => {
-            "XDP leaves it to TC, because its peer would lose the frames; TC delivers straight to that peer"
-        }
-        (false, false) => "XDP leaves it to TC, because the driver would lose the frames",
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ask::{ClientId, FileToApply, Reply},
-    control::{Author, BuiltOn, Ground, LinkFacts, ReservedFor, Step, Wanted},
+    control::{Author, BuiltOn, Ground, LinkFacts, Others, ReservedFor, Step, Wanted},
     model::{
         ApplyOptions, ConfigFile, ConfigStatus, DumpFilter, DumpRow, Op, PlanRow, Refusal, RunLine,
         settings::run, write,
@@ -195,7 +195,9 @@ impl Core {
         let mut found = HashMap::new();
         for link in self.netlink.links().await.map_err(internal)? {
             if is_port(&link.name) {
-                let facts = facts::of_port(&self.netlink, &link).map_err(internal)?;
+                // What others have set changes no plan.
+                let facts = facts::of_port(&self.netlink, &link, Others::default());
+                let facts = facts.map_err(internal)?;
                 found.insert(link.name.clone(), facts);
             }
         }

@@ -8,6 +8,7 @@ mod apply;
 mod bridge;
 mod configure;
 mod learn;
+mod others;
 mod track;
 mod work;
 mod works;

@@ -9,6 +9,7 @@ use super::{
     super::{
         error::DaemonError,
         locals,
+        others::Where,
         resolver::{Affected, Found, Terms},
     },
     Core, no_paths,
@@ -29,6 +30,8 @@ struct Todo {
     ports: bool,
     /// Multicast groups may have to be joined again.
     groups: bool,
+    /// Others may have set something at interfaces of ports.
+    others: Where,
 }
 
 impl Core {
@@ -107,12 +110,18 @@ impl Core {
             NetlinkEvent::Neighbour { ifindex, ip, .. } => {
                 todo.peers.next_hops.insert((ifindex, ip));
             }
+            NetlinkEvent::Traffic(ifindex) => {
+                self.works.note_traffic(ifindex);
+                todo.others.add(ifindex);
+            }
             NetlinkEvent::Overrun => {
+                self.works.note_traffic(None);
                 *todo = Todo {
                     peers: Affected::all(),
                     locals: true,
                     ports: true,
                     groups: true,
+                    others: Where::Everywhere,
                 };
             }
         }
@@ -129,6 +138,7 @@ impl Core {
         if todo.ports {
             self.look_at_ports().await?;
         }
+        self.look_at_others(&todo.others);
         if todo.locals {
             self.refresh_own_addresses().await?;
         }

@@ -5,9 +5,9 @@ use futures::FutureExt as _;
 use vtep_common::abi::id::Ifindex;
 
 use super::{
-    super::attacher::Looked,
+    super::{attacher::Looked, others::Where},
     Core,
-    apply::{DeferredWrites, delivery},
+    apply::DeferredWrites,
     works::{Applying, Attached, Change, Woken, Work},
 };
 use crate::{
@@ -55,10 +55,11 @@ impl Core {
                 }
                 if self.works.looking == 0 {
                     self.works.changed.clear();
+                    self.works.traffic = Where::Nowhere;
                 }
                 self.works.looking += 1;
                 let looked = self.attacher.look(dev);
-                let woken = looked.map(move |looked| Woken::Looked(change, looked));
+                let woken = looked.map(move |looked| Woken::Looked(change, Box::new(looked)));
                 self.works.wait(work, woken);
                 return;
             }
@@ -96,7 +97,7 @@ impl Core {
     pub(super) async fn wake(&mut self, work: Work, woken: Woken) {
         self.look_for_watchers();
         match woken {
-            Woken::Looked(change, looked) => self.looked(work, change, looked).await,
+            Woken::Looked(change, looked) => self.looked(work, change, *looked).await,
             Woken::Attached(attached, result) => self.attached(work, *attached, result).await,
             Woken::LetGo(_, Ok(())) => self.works.push(work),
             Woken::LetGo(line, Err(refusal)) => self.end(work, Err(at(line, refusal))),
@@ -128,7 +129,8 @@ impl Core {
                     self.own_macs.note(interface);
                 }
                 if let Some(facts) = &facts {
-                    tracing::info!("port {}: {}", facts.name, delivery(facts));
+                    self.log_deliveries(facts.ifindex);
+                    self.log_bypasses(facts.ifindex);
                 }
                 let found = facts.as_ref().map(|facts| facts.name.clone());
                 self.begin(work, line, effect, facts, Ok(())).await;
@@ -147,11 +149,14 @@ impl Core {
 
     /// Takes on what changed about a new port's interface since it was looked at.
     fn catch_up_with(&mut self, ifindex: Option<Ifindex>) {
-        if let Some(changed) = ifindex.and_then(|ifindex| self.works.changed.remove(&ifindex))
-            && let Err(error) = self.port_changed(&changed)
-        {
+        let Some(ifindex) = ifindex else { return };
+        let changed = self.works.changed.remove(&ifindex);
+        let followed = changed.map_or(Ok(()), |changed| self.port_changed(&changed));
+        if let Err(error) = followed {
             tracing::error!(%error, "could not follow a change of a port");
         }
+        let at = self.works.traffic.only(ifindex);
+        self.look_at_others(&at);
     }
 
     /// Brings ports back whose interfaces came while they were looked for.

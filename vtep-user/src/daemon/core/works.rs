@@ -6,7 +6,7 @@ use futures::{FutureExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::sync::oneshot;
 use vtep_common::abi::id::Ifindex;
 
-use super::super::attacher::Looked;
+use super::super::{attacher::Looked, others::Where};
 use crate::{
     ask::{ClientId, Reply},
     control::{Author, BuiltOn, Effect, LinkFacts, Things, Undo, Wanted},
@@ -134,7 +134,7 @@ impl Work {
 /// What a request has waited for.
 pub(super) enum Woken {
     /// An interface that is to be a port was looked up.
-    Looked(Change, Looked),
+    Looked(Change, Box<Looked>),
     /// Interfaces were attached to, or not.
     Attached(Box<Attached>, Result<(), Refusal>),
     /// Interfaces were let go; the number of the line that asked for it.
@@ -170,6 +170,8 @@ pub(super) struct Works {
     pub(super) alone: bool,
     /// How interfaces have changed meanwhile.
     pub(super) changed: HashMap<Ifindex, Link>,
+    /// Where others have set something meanwhile.
+    pub(super) traffic: Where,
 }
 
 impl Works {
@@ -215,6 +217,13 @@ impl Works {
     pub(super) fn note(&mut self, link: &Link) {
         if self.looking > 0 {
             self.changed.insert(link.index, link.clone());
+        }
+    }
+
+    /// Takes note that others have set something at an interface that may be about to be a port, or at any.
+    pub(super) fn note_traffic(&mut self, ifindex: Option<Ifindex>) {
+        if self.looking > 0 {
+            self.traffic.add(ifindex);
         }
     }
 

@@ -11,8 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
 use crate::model::{
-    BitRate, FrameRate, MacAddr, OverLimit, Parameters, PortGuard, PortHook, PortState, Source,
-    VlanId, Vni, limits,
+    BitRate, FrameRate, MacAddr, OverLimit, Parameters, PortDelivery, PortGuard, PortHook,
+    PortState, Source, VlanId, Vni, limits,
 };
 
 /// A device, or one VLAN of it, to put into a VNI.
@@ -60,6 +60,9 @@ pub struct PortSpec {
     /// Most bits that go to it in a second; 0, or absent, for any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_out: Option<BitRate>,
+    /// Whether frames to it pass the device's queueing discipline and egress filters; absent for `auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<PortDelivery>,
     /// Whether it may wait for a device that does not exist yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wait: bool,
@@ -150,6 +153,12 @@ pub static NEW: ArgumentList<PortSpec> = ArgumentList {
         .negative(),
         setting!(
             PortSpec,
+            delivery,
+            "--delivery",
+            "Whether frames to it pass the device's queueing discipline and egress filters"
+        ),
+        setting!(
+            PortSpec,
             wait,
             "--wait",
             "Wait for the device if it does not exist yet"
@@ -175,6 +184,7 @@ impl Parameters for PortSpec {
             bum_rate: None,
             rate_in: None,
             rate_out: None,
+            delivery: None,
             wait: false,
         }
     }
@@ -224,6 +234,9 @@ pub struct PortChange {
     /// Most bits that go to it in a second; 0 for any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_out: Option<BitRate>,
+    /// Whether frames to it pass the device's queueing discipline and egress filters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<PortDelivery>,
 }
 
 /// What is given of a port to change.
@@ -308,6 +321,12 @@ pub static CHANGE: ArgumentList<PortChange> = ArgumentList {
             "Most bits of frames that go to it in a second, as in 10mbit"
         )
         .negative(),
+        setting!(
+            PortChange,
+            delivery,
+            "--delivery",
+            "Whether frames to it pass the device's queueing discipline and egress filters"
+        ),
     ],
     rules: &[Rule::Something {
         besides: &["--vlan"],
@@ -374,7 +393,8 @@ pub struct PortRow {
     pub hook: PortHook,
     /// The device's index; `null` while the device does not exist.
     pub ifindex: Option<u32>,
-    /// How frames are delivered to the device.
+    /// How frames are delivered to the device: `xdp`, where XDP may redirect to it, `tc`, or `qdisc`, by its queueing discipline and egress
+    /// filters; `null` while the device does not exist.
     pub delivery: Option<String>,
     /// The static MACs behind it.
     pub macs: Vec<MacAddr>,
@@ -401,6 +421,10 @@ pub struct PortRow {
     pub state: PortState,
     /// Whether a router is behind it, whose advertisements a guard lets pass.
     pub router: bool,
+    /// Whether frames to it are to pass the device's queueing discipline and egress filters.
+    pub delivery_wanted: PortDelivery,
+    /// What others have set at the device and frames pass by, a sentence each.
+    pub bypasses: Vec<String>,
 }
 
 impl Row for PortRow {
@@ -425,5 +449,7 @@ impl Row for PortRow {
         column!(rate_in, optional),
         column!(rate_out, optional),
         column!(router, on_off),
+        column!(delivery_wanted, text),
+        column!(bypasses, list),
     ];
 }
