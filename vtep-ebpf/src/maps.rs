@@ -13,7 +13,7 @@ use vtep_common::abi::{
     event::{EventEnd, Guard},
     flood::{FloodList, ListedKey},
     hash_table::{Bucket, Geometry, Table},
-    id::{Ifindex, ListId, PeerId},
+    id::{Ifindex, ListId, PeerId, SegmentId},
     map::{
         DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_CONFIGURED, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS,
         MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES, UPLINK_PLACES,
@@ -70,6 +70,8 @@ pub static UPLINKS: Array<UplinkWord> = Array::with_max_entries(UPLINK_PLACES, 0
 pub static GUARDED: HashMap<GuardedKey, u32> = HashMap::pinned(MAX_NEIGHS, BPF_F_NO_PREALLOC);
 #[map]
 static CONFIGURED: HashMap<ListedKey, u32> = HashMap::pinned(MAX_CONFIGURED, BPF_F_NO_PREALLOC);
+#[map]
+static BRIDGES: HashMap<SegmentId, PortName> = HashMap::pinned(MAX_SEGMENTS, BPF_F_NO_PREALLOC);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::pinned(EVENTS_BYTES, 0);
 #[map]

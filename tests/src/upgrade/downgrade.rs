@@ -12,7 +12,13 @@ use crate::daemon::Daemon;
 /// The layout that pins are brought to.
 const LAYOUT: u32 = 4;
 /// What builds of that layout did not have, at first.
-const NEWER: [&str; 4] = ["NAMESPACE", "PORT_NAMES", "GUARDED", "CONFIGURED"];
+const NEWER: [&str; 5] = [
+    "NAMESPACE",
+    "PORT_NAMES",
+    "GUARDED",
+    "CONFIGURED",
+    "BRIDGES",
+];
 /// The hooks that a port can have had, by their flags now.
 const HOOKS: [(u32, u16); 2] = [(1 << 29, 2), (1 << 30, 3)];
 

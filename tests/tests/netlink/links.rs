@@ -39,7 +39,13 @@ fn links_are_told_apart_by_kind() {
         let near_end = netlink.link_by_name("near1").await.unwrap();
         assert_eq!(near.peer, Some(near_end.index));
         assert_eq!(near.master, Some(bridge.index));
-        assert_eq!(bridge.kind, LinkKind::Bridge);
+        assert_eq!(
+            bridge.kind,
+            LinkKind::Bridge {
+                vlan_aware: false,
+                spanning_tree: false
+            }
+        );
         assert_eq!(
             kind("vx0").await,
             LinkKind::Vxlan {

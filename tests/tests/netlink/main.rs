@@ -1,6 +1,7 @@
 //! The netlink module against a real kernel, in network namespaces of its own.
 
 mod changes;
+mod gates;
 mod links;
 mod neighbours;
 mod routes;
@@ -79,7 +80,7 @@ fn mac(there: &Ns) -> [u8; 6] {
 }
 
 /// Runs a test with a socket inside a namespace.
-fn inside(ns: &Ns, test: impl AsyncFnOnce(Netlink) + Send) {
+fn inside<T: Send>(ns: &Ns, test: impl AsyncFnOnce(Netlink) -> T + Send) -> T {
     ns.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -87,9 +88,9 @@ fn inside(ns: &Ns, test: impl AsyncFnOnce(Netlink) + Send) {
             .unwrap();
         runtime.block_on(async {
             let netlink = Netlink::open().unwrap();
-            test(netlink).await;
-        });
-    });
+            test(netlink).await
+        })
+    })
 }
 
 /// Waits until a peer is no longer pending.

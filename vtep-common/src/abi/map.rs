@@ -92,6 +92,9 @@ pub mod name {
     pub const GUARDED: &str = "GUARDED";
     /// [`ListedKey`](crate::abi::flood::ListedKey) to a number that says nothing. For the daemon alone; earlier builds have left none.
     pub const CONFIGURED: &str = "CONFIGURED";
+    /// Segment number to the name of its bridge, a [`PortName`](crate::abi::port::PortName). For the daemon alone; earlier builds have left
+    /// none.
+    pub const BRIDGES: &str = "BRIDGES";
     /// The ring buffer of [`Event`](crate::abi::event::Event)s.
     pub const EVENTS: &str = "EVENTS";
     /// What an event is about to [`Guard`](crate::abi::event::Guard), least recently used out first.
@@ -119,7 +122,7 @@ pub mod name {
     pub const UPLINKS: &str = "UPLINKS";
 
     /// All that are pinned.
-    pub const ALL: [&str; 30] = [
+    pub const ALL: [&str; 31] = [
         CONFIG,
         NAMESPACE,
         SHAPES,
@@ -141,6 +144,7 @@ pub mod name {
         SOURCES,
         GUARDED,
         CONFIGURED,
+        BRIDGES,
         EVENTS,
         GUARDS,
         PARTS,

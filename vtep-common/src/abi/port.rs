@@ -102,6 +102,8 @@ impl Port {
     pub const DELIVERY_QDISC: PortFlags = PortFlags::bit(25);
     /// Its frames take the fast way, whatever it has. For the daemon alone.
     pub const DELIVERY_FAST: PortFlags = PortFlags::bit(26);
+    /// It is there for the bridge of its VNI: a member of it, or the gate to it. For the daemon alone.
+    pub const BRIDGED: PortFlags = PortFlags::bit(28);
     /// Whoever made it asked for the hook at TC. For the daemon alone.
     pub const HOOK_TC: PortFlags = PortFlags::bit(29);
     /// Whoever made it asked for the hook at XDP. For the daemon alone.

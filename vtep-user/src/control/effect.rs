@@ -55,6 +55,8 @@ pub enum Write {
     Flood(ListId, Option<Box<FloodList>>),
     /// Says that the configuration file put a peer on a flood list, or that it did not, or not any more.
     Configured(ListedKey, bool),
+    /// Sets the name of a segment's bridge; `None` deletes the key.
+    Bridge(SegmentId, Option<PortName>),
     /// Says that entries of a segment name a peer, or that none does any more.
     Source(SourceKey, bool),
     /// Sets a peer by number; all zero frees it.

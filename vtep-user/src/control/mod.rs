@@ -16,6 +16,7 @@ mod ops;
 mod record;
 mod rows;
 mod state;
+mod tend;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use effect::{Announce, Attachment, Effect, Undo, Write};
 pub use record::{
     address::unfit,
     author::Author,
+    bridges::{BridgeFacts, BridgeView, GateFacts, MemberFacts, Unfit},
     facts::{LinkFacts, Links, ReservedFor},
     limits::Limits,
     others::{Other, Others},
@@ -33,3 +35,4 @@ pub use record::{
     stamps::Stamps,
 };
 pub use state::{State, TableSizes};
+pub use tend::{BridgePlan, BridgeStep};

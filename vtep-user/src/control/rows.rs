@@ -272,7 +272,11 @@ fn vni_row(state: &State, number: SegmentId) -> VniRow {
     ports.sort_unstable();
     let mut remotes = ips(&state.peers, state.flood.remotes(number, MacAddr::ZERO));
     remotes.sort_unstable();
-    settings::row(pod, state.segments.vni(number), distinct(ports), remotes)
+    let bridge = state.bridges.of(number);
+    VniRow {
+        bridge: bridge.map(|name| name.as_str().to_owned()),
+        ..settings::row(pod, state.segments.vni(number), distinct(ports), remotes)
+    }
 }
 
 fn entry_row(
@@ -294,7 +298,9 @@ fn entry_row(
         state: entry.state(),
         age_s: age_s(key(number, mac), entry.state(), clock),
         duplicate: entry.is_frozen(),
-        source: entry.is_static().then(|| entry.source()),
+        source: entry
+            .is_static()
+            .then(|| port_row::entry_source(state, entry)),
         other_dst,
         other_dev,
     }

@@ -14,6 +14,7 @@ use super::{
     effect::Write,
     record::{
         addresses::PortAddresses,
+        bridges::Bridges,
         entry::Entry,
         facts::ReservedFor,
         fdb::Fdb,
@@ -60,6 +61,7 @@ pub struct State {
     /// The hypervisor's own MACs.
     pub(super) own_macs: Set<MacAddr>,
     pub(super) segments: Segments,
+    pub(super) bridges: Bridges,
     pub(super) ports: Ports,
     /// The rates of ports.
     pub(super) rates: RateTable,
@@ -88,6 +90,7 @@ impl State {
             reserved: HashMap::new(),
             own_macs: Set::default(),
             segments: Segments::default(),
+            bridges: Bridges::default(),
             ports: Ports::default(),
             fdb: Fdb::default(),
             flood: FloodLists::default(),

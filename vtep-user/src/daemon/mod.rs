@@ -6,6 +6,7 @@
 mod announcer;
 mod attacher;
 mod beside;
+mod bridges;
 mod configuration;
 mod core;
 mod error;

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use super::{error::DaemonError, privileges, process::runtime, slow_path};
+use super::{bridges::Bridges, error::DaemonError, privileges, process::runtime, slow_path};
 use crate::{
     api::socket,
     datapath,
@@ -45,6 +45,9 @@ pub fn teardown_without_daemon(
     if !links.iter().any(of_others) {
         runtime()?.block_on(async { Netlink::open()?.release_all().await })?;
     }
+    // Before anything is detached: no guest is without a way meanwhile.
+    let mut bridges = Bridges::of(instance, &links);
+    runtime()?.block_on(async { bridges.remove_all(&Netlink::open()?).await })?;
     let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
     datapath::detach_all_without_links(&dir, &names)?;
     remove_pins(instance)?;

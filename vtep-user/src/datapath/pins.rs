@@ -15,7 +15,7 @@ use vtep_common::abi::{
     event::Guard,
     flood::{FloodList, ListedKey},
     hash_table::{Bucket, Geometry},
-    id::Ifindex,
+    id::{Ifindex, SegmentId},
     map::{LAYOUT_VERSION, name},
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -143,6 +143,7 @@ fn sizes(map: &str) -> (usize, usize) {
         name::SOURCES => (size_of::<SourceKey>(), size_of::<u32>()),
         name::GUARDED => (size_of::<GuardedKey>(), size_of::<u32>()),
         name::CONFIGURED => (size_of::<ListedKey>(), size_of::<u32>()),
+        name::BRIDGES => (size_of::<SegmentId>(), size_of::<PortName>()),
         // A ring buffer has neither keys nor values.
         name::EVENTS => (0, 0),
         name::GUARDS => (size_of::<u64>(), size_of::<Guard>()),

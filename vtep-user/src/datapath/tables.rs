@@ -88,6 +88,7 @@ impl Maps {
             guarded: take(ebpf, name::GUARDED)?,
             uplinks: take(ebpf, name::UPLINKS)?,
             configured: take(ebpf, name::CONFIGURED)?,
+            bridges: take(ebpf, name::BRIDGES)?,
             events: take(ebpf, name::EVENTS)?,
             parts: take(ebpf, name::PARTS)?,
             event_counters: take(ebpf, name::EVENT_COUNTERS)?,
@@ -338,6 +339,9 @@ impl Datapath {
                 let value = configured.then_some(0);
                 set(&mut maps.configured, name::CONFIGURED, *key, value)
             }
+            Write::Bridge(number, bridge) => {
+                set(&mut maps.bridges, name::BRIDGES, *number, *bridge)
+            }
             Write::Vni(vni, segment) => {
                 let word = segment.map_or(0, |segment| numbered(segment.get()));
                 put_word(&mut maps.vnis, name::VNIS, vni_key(*vni), word)
@@ -418,6 +422,7 @@ impl Datapath {
                 .into_iter()
                 .map(|(key, _)| key)
                 .collect(),
+            bridges: entries(&maps.bridges, name::BRIDGES)?,
             vnis: many(maps.vnis.entries(), name::VNIS)?
                 .into_iter()
                 .filter_map(|(key, word)| Some((vni_of(key), SegmentId::new(number(word)?))))

@@ -138,6 +138,17 @@ impl Op {
         }
     }
 
+    /// The bridge that it gives to a VNI.
+    #[must_use]
+    pub fn bridge(&self) -> Option<&str> {
+        match self {
+            Self::VniAdd { spec, .. }
+            | Self::VniReplace { spec, .. }
+            | Self::VniSet { spec, .. } => spec.bridge.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Whether it says how something is to be, and so can stand in a configuration file.
     #[must_use]
     pub const fn configures(&self) -> bool {

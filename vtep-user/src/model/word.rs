@@ -117,6 +117,8 @@ words! {
         Config = "config",
         /// A command, or the API.
         Cli = "cli",
+        /// It is there for the bridge of its VNI.
+        Bridge = "bridge",
     }
 }
 

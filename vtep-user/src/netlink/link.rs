@@ -4,8 +4,9 @@ use netlink_packet_core::Nla;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{
-        InfoData, InfoKind, InfoTun, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
-        LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+        BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoTun,
+        InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+        LinkXdp, XdpAttached,
     },
 };
 use vtep_common::abi::id::Ifindex;
@@ -15,6 +16,10 @@ use super::{Error, Mac, Netlink};
 /// Longest name of an interface, without the zero that ends it in the kernel (`IFNAMSIZ` - 1).
 const NAME_MAX_LEN: usize = 15;
 
+/// `IFLA_BRPORT_STATE`: what a bridge does with a member's frames.
+pub(super) const IFLA_BRPORT_STATE: u16 = 1;
+/// `BR_STATE_DISABLED`: it takes none, and sends it none.
+pub(super) const BR_STATE_DISABLED: u8 = 0;
 /// `IFLA_TUN_TYPE`: whether a `tun` device carries frames or packets.
 const IFLA_TUN_TYPE: u16 = 3;
 /// Value of `IFLA_TUN_TYPE` for a device that carries Ethernet frames.
@@ -52,8 +57,29 @@ pub struct Link {
     pub master: Option<Ifindex>,
     /// The free text that `ip link set NAME alias TEXT` leaves.
     pub alias: Option<String>,
+    /// The state of the bridge port that it is, if a bridge has it (`IFLA_BRPORT_STATE`).
+    pub bridge_port: Option<BridgePort>,
     /// Whether it has an XDP program in the stack (`ip link set NAME xdpgeneric …`).
     pub generic_xdp: bool,
+}
+
+/// What a bridge does with the frames of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BridgePort {
+    /// It takes none and sends it none (`BR_STATE_DISABLED`).
+    Disabled,
+    /// It takes them and sends it some (`BR_STATE_FORWARDING`), or is about to.
+    Other,
+}
+
+impl BridgePort {
+    /// By the kernel's number.
+    pub(super) const fn of(state: u8) -> Self {
+        match state {
+            BR_STATE_DISABLED => Self::Disabled,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// What made an interface.
@@ -75,7 +101,12 @@ pub enum LinkKind {
         external: bool,
     },
     /// The kernel's bridge.
-    Bridge,
+    Bridge {
+        /// Whether it tells VLANs apart (`vlan_filtering`).
+        vlan_aware: bool,
+        /// Whether a spanning tree runs on it, the kernel's or another (`stp_state`).
+        spanning_tree: bool,
+    },
     /// Ethernet hardware, or what a hypervisor shows as such.
     Physical,
     /// Anything else, by the kernel's name for it.
@@ -100,12 +131,16 @@ impl Link {
         let mut master = None;
         let mut alias = None;
         let mut generic_xdp = false;
+        let mut bridge_port = None;
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(value) => name = Some(value),
                 LinkAttribute::Mtu(value) => mtu = Some(value),
                 LinkAttribute::Address(value) => mac = Mac::try_from(value.as_slice()).ok(),
-                LinkAttribute::LinkInfo(info) => kind = kind_of(&info),
+                LinkAttribute::LinkInfo(info) => {
+                    kind = kind_of(&info);
+                    bridge_port = bridge_port_of(&info);
+                }
                 LinkAttribute::Link(index) => peer = (index != 0).then(|| Ifindex::new(index)),
                 LinkAttribute::LinkNetNsId(id) => peer_netns = Some(id),
                 LinkAttribute::Controller(index) => {
@@ -134,9 +169,40 @@ impl Link {
             peer_netns,
             master,
             alias,
+            bridge_port,
             generic_xdp,
         })
     }
+}
+
+/// The number of a bridge's member, and its state, in a message of the bridge's own family.
+pub(super) fn bridge_port_in(message: &LinkMessage) -> Option<(Ifindex, BridgePort)> {
+    if message.header.interface_family != AddressFamily::Bridge {
+        return None;
+    }
+    let parts = message.attributes.iter().find_map(|part| match part {
+        LinkAttribute::ProtoInfoBridge(parts) => Some(parts),
+        _ => None,
+    })?;
+    let state = parts.iter().find(|part| part.kind() == IFLA_BRPORT_STATE)?;
+    let mut value = [0; 1];
+    if state.value_len() != value.len() {
+        return None;
+    }
+    state.emit_value(&mut value);
+    Some((Ifindex::new(message.header.index), BridgePort::of(value[0])))
+}
+
+/// The state of the bridge port that an interface is.
+fn bridge_port_of(info: &[LinkInfo]) -> Option<BridgePort> {
+    let parts = info.iter().find_map(|part| match part {
+        LinkInfo::PortData(InfoPortData::BridgePort(parts)) => Some(parts),
+        _ => None,
+    })?;
+    parts.iter().find_map(|part| match part {
+        InfoBridgePort::State(state) => Some(BridgePort::of((*state).into())),
+        _ => None,
+    })
 }
 
 fn kind_of(info: &[LinkInfo]) -> Option<LinkKind> {
@@ -150,7 +216,8 @@ fn kind_of(info: &[LinkInfo]) -> Option<LinkKind> {
     });
     Some(match (kind, data) {
         (InfoKind::Veth, _) => LinkKind::Veth,
-        (InfoKind::Bridge, _) => LinkKind::Bridge,
+        (InfoKind::Bridge, Some(InfoData::Bridge(parts))) => bridge_kind(parts),
+        (InfoKind::Bridge, _) => bridge_kind(&[]),
         (InfoKind::Tun, Some(InfoData::Tun(parts))) if !parts.iter().any(is_tap) => LinkKind::Tun,
         (InfoKind::Tun, _) => LinkKind::Tap,
         (InfoKind::Vxlan, Some(InfoData::Vxlan(parts))) => vxlan_kind(parts),
@@ -165,6 +232,21 @@ fn is_tap(part: &InfoTun) -> bool {
     }
     part.emit_value(&mut value[..part.value_len()]);
     value[0] == IFF_TAP
+}
+
+fn bridge_kind(parts: &[InfoBridge]) -> LinkKind {
+    let (mut vlan_aware, mut spanning_tree) = (false, false);
+    for part in parts {
+        match part {
+            InfoBridge::VlanFiltering(value) => vlan_aware = *value,
+            InfoBridge::StpState(state) => spanning_tree = *state != BridgeStpState::Disabled,
+            _ => {}
+        }
+    }
+    LinkKind::Bridge {
+        vlan_aware,
+        spanning_tree,
+    }
 }
 
 fn vxlan_kind(parts: &[InfoVxlan]) -> LinkKind {

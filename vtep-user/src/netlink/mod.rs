@@ -11,6 +11,7 @@
 mod address;
 mod chains;
 mod conflict;
+mod gate;
 mod generic;
 mod group_route;
 mod link;
@@ -39,8 +40,9 @@ pub use self::{
     address::InterfaceAddress,
     chains::HookChain,
     conflict::{Conflict, Process},
+    gate::{GATE_OWNER, NewGate},
     group_route::{GroupRoute, ROUTE_PROTOCOL},
-    link::{Link, LinkKind},
+    link::{BridgePort, Link, LinkKind},
     membership::{Member, Memberships},
     monitor::{NetlinkEvent, NetlinkMonitor},
     neighbour::{Neighbour, NeighbourState},

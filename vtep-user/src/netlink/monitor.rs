@@ -22,7 +22,10 @@ use rtnetlink::{
 };
 use vtep_common::abi::id::Ifindex;
 
-use super::{Error, InterfaceAddress, Link, Mac, Neighbour, NeighbourState, route::ip_of, traffic};
+use super::{
+    BridgePort, Error, InterfaceAddress, Link, Mac, Neighbour, NeighbourState,
+    link::bridge_port_in, route::ip_of, traffic,
+};
 
 /// Messages start at multiples of this many bytes (`NLMSG_ALIGNTO`).
 const MESSAGE_ALIGN: usize = 4;
@@ -81,6 +84,13 @@ pub enum NetlinkEvent {
         index: Ifindex,
         /// What it is now; `None` when it has gone, also to another namespace.
         link: Option<Link>,
+    },
+    /// A bridge treats a member in another way.
+    BridgePort {
+        /// The member's number.
+        index: Ifindex,
+        /// What the bridge does with its frames now.
+        state: BridgePort,
     },
     /// An address came or changed, or went.
     Address {
@@ -284,6 +294,9 @@ fn route_event(route: &RouteMessage) -> Option<NetlinkEvent> {
 }
 
 fn new_link(message: LinkMessage) -> Option<NetlinkEvent> {
+    if let Some((index, state)) = bridge_port_in(&message) {
+        return Some(NetlinkEvent::BridgePort { index, state });
+    }
     let link = Link::from_message(message)?;
     Some(NetlinkEvent::Link {
         index: link.index,
@@ -329,7 +342,11 @@ fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<NetlinkE
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_route::{link::LinkAttribute, neighbour::NeighbourAttribute};
+    use netlink_packet_core::DefaultNla;
+    use netlink_packet_route::{
+        link::{LinkAttribute, LinkProtoInfoBridge},
+        neighbour::NeighbourAttribute,
+    };
 
     use super::*;
 
@@ -369,6 +386,26 @@ mod tests {
                 },
             ]
         );
+    }
+
+    #[test]
+    fn what_a_bridge_does_with_a_member_is_told() {
+        for (number, state) in [(0, BridgePort::Disabled), (3, BridgePort::Other)] {
+            let mut member = LinkMessage::default();
+            member.header.interface_family = AddressFamily::Bridge;
+            member.header.index = 7;
+            let priority = LinkProtoInfoBridge::Other(DefaultNla::new(2, vec![32, 0]));
+            let at = LinkProtoInfoBridge::Other(DefaultNla::new(1, vec![number]));
+            member
+                .attributes
+                .push(LinkAttribute::ProtoInfoBridge(vec![priority, at]));
+
+            let index = Ifindex::new(7);
+            assert_eq!(
+                events_in(&datagram([RouteNetlinkMessage::NewLink(member)])),
+                [NetlinkEvent::BridgePort { index, state }]
+            );
+        }
     }
 
     #[test]

@@ -267,6 +267,7 @@ mod tests {
 
     fn link() -> Link {
         Link {
+            bridge_port: None,
             index: OIF,
             name: "up0".to_owned(),
             mac: UPLINK_MAC,

@@ -83,6 +83,8 @@ pub struct Dump {
     pub guarded: Vec<GuardedKey>,
     /// `CONFIGURED`. Earlier builds have left none.
     pub configured: Vec<ListedKey>,
+    /// `BRIDGES`. Earlier builds have left none.
+    pub bridges: Vec<(SegmentId, PortName)>,
 }
 
 /// A state taken over from the maps.
@@ -117,6 +119,7 @@ impl State {
         };
         adoption.locals(dump);
         adoption.segments(dump);
+        adoption.bridges(dump);
         adoption.ports(dump, links);
         adoption.rates(dump);
         adoption.peers(dump, links);
@@ -201,6 +204,18 @@ impl Adoption {
         }
     }
 
+    fn bridges(&mut self, dump: &Dump) {
+        let state = &mut self.state;
+        for &(number, name) in &dump.bridges {
+            let is_free = state.bridges.segment_of(name).is_none();
+            if state.segments.get(number).is_some() && is_free && !name.is_none() {
+                state.bridges.set(number, Some(name));
+            } else {
+                self.early.push(Write::Bridge(number, None));
+            }
+        }
+    }
+
     fn ports(&mut self, dump: &Dump, links: &HashMap<Ifindex, LinkFacts>) {
         let pods: HashMap<PortSlot, &Port> =
             in_use(&dump.ports, MAX_PORTS, |port| port.has(Port::IN_USE));
@@ -249,6 +264,10 @@ impl Adoption {
                 Ok(facts)
             });
             let facts = match found {
+                // One that is there for a bridge is made anew where its interface was.
+                found if pod.has(Port::BRIDGED) => {
+                    found.ok().filter(|facts| facts.ifindex == ifindex).cloned()
+                }
                 Ok(facts) => Some(facts.clone()),
                 Err(why) => self.waits(&was, &pod, &why),
             };

@@ -10,7 +10,7 @@ use crate::control::state::State;
 use crate::model::{
     BitRate, FdbDel, FrameRate, NeighDel, NexthopDel, Op, OverLimit, PeerSpec, PlanAction, PlanRow,
     PortChange, PortDelivery, PortGuard, PortHook, PortPart, PortSpec, Refusal, RefusalKind,
-    Source, VniDelete, write,
+    Source, VniDelete, VniSpec, settings::vni::NO_BRIDGE, write,
 };
 
 /// What becomes of things that were set otherwise, where what they were built on is to go.
@@ -245,7 +245,10 @@ fn change(old: &Op, new: &Op) -> Op {
     match (old, new) {
         (Op::VniAdd { vni, spec: old }, Op::VniAdd { spec: new, .. }) => Op::VniSet {
             vni: *vni,
-            spec: Box::new(settings::between(*vni, old, new)),
+            spec: Box::new(VniSpec {
+                bridge: bridge_change(old, new),
+                ..settings::between(*vni, old, new)
+            }),
         },
         (Op::PortAdd(old), Op::PortAdd(new)) => Op::PortSet {
             dev: new.dev.clone(),
@@ -256,6 +259,12 @@ fn change(old: &Op, new: &Op) -> Op {
         (_, Op::NexthopAdd(spec)) => Op::NexthopReplace(spec.clone()),
         (_, same) => same.clone(),
     }
+}
+
+/// What has to be given of a bridge, where that differs.
+fn bridge_change(old: &VniSpec, new: &VniSpec) -> Option<String> {
+    let none = || NO_BRIDGE.to_owned();
+    (old.bridge != new.bridge).then(|| new.bridge.clone().unwrap_or_else(none))
 }
 
 /// What differs between two ports. What one of them leaves out is the default.

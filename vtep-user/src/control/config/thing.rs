@@ -6,12 +6,14 @@ use std::net::IpAddr;
 use vtep_common::abi::addr::MacAddr;
 use vtep_common::abi::id::SegmentId;
 use vtep_common::abi::neigh::NeighOrigin;
+use vtep_common::abi::port::Port;
 
 use crate::control::ops::{peer, port_row};
 use crate::control::record::settings;
 use crate::control::state::State;
 use crate::model::{
-    DumpRow, FdbSpec, NeighSpec, NexthopSpec, Op, PeerSpec, Prefix, Source, VlanId, Vni, write,
+    DumpRow, FdbSpec, NeighSpec, NexthopSpec, Op, PeerSpec, Prefix, Source, VlanId, Vni, VniSpec,
+    write,
 };
 
 /// Which thing, in the order in which things are made.
@@ -94,10 +96,15 @@ impl State {
         for &number in &numbers {
             let pod = &self.segments[number];
             let vni = self.segments.vni(number);
-            let spec = Box::new(settings::minimal(pod));
+            let bridge = self.bridges.of(number);
+            let spec = Box::new(VniSpec {
+                bridge: bridge.map(|name| name.as_str().to_owned()),
+                ..settings::minimal(pod)
+            });
             add(Op::VniAdd { vni, spec }, settings::source(pod), Some(vni));
         }
-        for (slot, _) in self.ports.iter() {
+        let ports = self.ports.iter();
+        for (slot, _) in ports.filter(|(_, port)| !port.has(Port::BRIDGED)) {
             let (spec, source) = port_row::spec(self, slot);
             let vni = Some(spec.vni);
             add(Op::PortAdd(Box::new(spec)), source, vni);

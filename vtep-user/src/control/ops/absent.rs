@@ -99,7 +99,7 @@ pub(crate) fn rebound(slot: PortSlot, old: PortKey, port: Port) -> [Write; 3] {
 }
 
 /// Forgets what was learned at a port.
-fn forget_learned(state: &mut State, slot: PortSlot, out: &mut Effect) {
+pub(crate) fn forget_learned(state: &mut State, slot: PortSlot, out: &mut Effect) {
     let number = state.ports[slot].segment;
     let learned = state.fdb.learned_behind(number, slot);
     for mac in learned {
@@ -110,7 +110,7 @@ fn forget_learned(state: &mut State, slot: PortSlot, out: &mut Effect) {
 }
 
 /// Says what became of a port.
-fn notify_of(state: &mut State, slot: PortSlot, kind: EventKind, out: &mut Effect) {
+pub(crate) fn notify_of(state: &mut State, slot: PortSlot, kind: EventKind, out: &mut Effect) {
     let vni = state.segments.vni(state.ports[slot].segment);
     let dev = state.ports.device_name(slot).to_owned();
     notify::notify(state, out, |_| EventDetails {

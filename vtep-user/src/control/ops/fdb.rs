@@ -8,7 +8,7 @@ use vtep_common::abi::{
     id::{PortSlot, SegmentId},
 };
 
-use super::{entry, find, flood, peer, refuse, source};
+use super::{bridge, entry, find, flood, peer, refuse, source};
 use crate::{
     control::{
         effect::Effect,
@@ -204,7 +204,9 @@ fn checked(state: &State, spec: &FdbSpec) -> Result<(SegmentId, MacAddr, Locatio
             Location::Vtep(*ip)
         }
         (None, Some(dev)) if matches!(MacKind::of(mac), MacKind::Unicast) => {
-            Location::Port(port_in(state, dev, number)?)
+            let slot = port_in(state, dev, number)?;
+            bridge::check_nameable(state, dev, slot)?;
+            Location::Port(slot)
         }
         (None, Some(_)) => {
             return Err(Refusal::invalid(format!(

@@ -2,7 +2,7 @@
 
 use vtep_common::abi::{
     id::{Ifindex, PortSlot},
-    port::PortName,
+    port::{Port, PortName},
 };
 
 use super::{absent, port, port_row};
@@ -12,7 +12,7 @@ use crate::{
         record::{author::Author, facts::LinkFacts},
         state::State,
     },
-    model::Op,
+    model::{EventKind, Op},
 };
 
 impl State {
@@ -43,6 +43,17 @@ impl State {
         };
         let name = device.name.clone();
         let slots: Vec<PortSlot> = device.ports().map(|(_, slot)| slot).collect();
+        // A port that is there for a bridge goes with its interface.
+        let (bridged, slots): (Vec<_>, Vec<_>) = slots
+            .into_iter()
+            .partition(|&slot| self.ports[slot].has(Port::BRIDGED));
+        for slot in bridged {
+            absent::notify_of(self, slot, EventKind::PortDown, &mut out);
+            port::remove(self, slot, &mut out);
+        }
+        if slots.is_empty() {
+            return out;
+        }
         let named = self.ports.device_named(&name);
         // Another interface of the name may have taken its place already.
         if named.is_none_or(|(at, _)| at != ifindex) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod absent;
 pub(crate) mod address;
+pub(crate) mod bridge;
 pub(crate) mod entry;
 pub(crate) mod fdb;
 pub(crate) mod find;

@@ -222,7 +222,7 @@ fn wanted(state: &State, number: SegmentId, prefix: Prefix) -> Option<NexthopVal
     let mac = nexthop.mac.unwrap_or(MacAddr::ZERO);
     let configured = match nexthop.source {
         Source::Config => NexthopValue::CONFIGURED,
-        Source::Cli => 0,
+        Source::Cli | Source::Bridge => 0,
     };
     let flags = tracks | port | configured;
     Some(NexthopValue::new(

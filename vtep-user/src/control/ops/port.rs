@@ -10,7 +10,7 @@ use vtep_common::abi::{
 };
 
 use super::{
-    absent, address, entry, find, flood,
+    absent, address, bridge, entry, find, flood,
     guard::{self, guarded},
     limit, link, port_row,
     rate::{self, Rates},
@@ -21,7 +21,7 @@ use crate::{
         effect::{Attachment, Effect, Undo, Write},
         learn::{age, announce},
         record::{
-            author::{self, Author},
+            author::Author,
             delivery,
             entry::Entry,
             facts::{LinkFacts, Links, ReservedFor},
@@ -30,8 +30,8 @@ use crate::{
         state::State,
     },
     model::{
-        BitRate, FrameRate, Op, OverLimit, PortChange, PortDelivery, PortGuard, PortHook, PortPart,
-        PortSpec, Refusal, Source, VlanId,
+        BitRate, EventKind, FrameRate, Op, OverLimit, PortChange, PortDelivery, PortGuard,
+        PortHook, PortPart, PortSpec, Refusal, Source, VlanId,
     },
 };
 
@@ -84,6 +84,9 @@ pub(crate) fn add(
     let waits = *wait || state.run.author.source == Source::Config;
     let facts = interface(state, dev, found, waits)?;
     check_not_reserved(state, &facts)?;
+    if let Some(taken) = take_over(state, facts.ifindex, spec)? {
+        return Ok(taken);
+    }
     let (ifindex, name) = (facts.ifindex, facts.name.clone());
     check_free(state, ifindex, spec)?;
     let device = state.ports.device(ifindex);
@@ -106,9 +109,8 @@ pub(crate) fn add(
         max_macs,
         ..Port::default()
     };
-    let source = state.run.author.source;
     ports::set_hook(&mut port, hook);
-    port.set(Port::CONFIGURED, author::is_configured(source));
+    port_row::set_source(&mut port, state.run.author.source);
     let is_trunk = device.is_some_and(Device::is_trunk);
     port.set(Port::TRUNK, vlan.is_none() && is_trunk);
     set_policy(&mut port, spec);
@@ -147,6 +149,10 @@ pub(crate) fn add(
     limit::sync_port(&mut state.ports, &state.fdb, slot, &mut out);
     let key = PortKey::new(port.ifindex, port.vlan);
     out.write(Write::PortIndex(key, Some(slot)));
+    if port.has(Port::BRIDGED) {
+        bridge::forget_behind_gate(state, number, &mut out);
+        absent::notify_of(state, slot, EventKind::PortUp, &mut out);
+    }
     Ok(out)
 }
 
@@ -227,6 +233,32 @@ pub(crate) fn replace(
     spec: &PortSpec,
     links: &dyn Links,
 ) -> Result<Effect, Refusal> {
+    let dev = &spec.dev;
+    let known = state.ports.device_named(dev);
+    let known = known.and_then(|(_, device)| device.port(vlan_number(spec.vlan)));
+    if known.is_none() {
+        return add(state, spec, links);
+    }
+    make_as_new(state, spec)
+}
+
+/// Makes a new port of one that is there for a bridge, if there is one: whoever asks for it has it from then on.
+fn take_over(
+    state: &mut State,
+    ifindex: Ifindex,
+    spec: &PortSpec,
+) -> Result<Option<Effect>, Refusal> {
+    let device = state.ports.device(ifindex);
+    let slot = device.and_then(|device| device.port(vlan_number(spec.vlan)));
+    let bridged = slot.is_some_and(|slot| state.ports[slot].has(Port::BRIDGED));
+    if !bridged || state.run.author.source == Source::Bridge {
+        return Ok(None);
+    }
+    make_as_new(state, spec).map(Some)
+}
+
+/// Gives a port that there is the settings of a new one.
+fn make_as_new(state: &mut State, spec: &PortSpec) -> Result<Effect, Refusal> {
     let PortSpec {
         dev,
         vni,
@@ -245,11 +277,6 @@ pub(crate) fn replace(
         delivery,
         wait: _,
     } = spec;
-    let known = state.ports.device_named(dev);
-    let known = known.and_then(|(_, device)| device.port(vlan_number(*vlan)));
-    if known.is_none() {
-        return add(state, spec, links);
-    }
     let change = PortChange {
         vlan: *vlan,
         vni: Some(*vni),
@@ -310,6 +337,7 @@ fn change_port(
         delivery: _,
     } = change;
     let (ifindex, device) = find::device(&state.ports, dev)?;
+    bridge::check_no_gate(state, ifindex, dev)?;
     let slot = device
         .port(vlan_number(*vlan))
         .ok_or_else(|| refuse::no_vlan(dev, *vlan, &device.vlans()))?;
@@ -342,8 +370,7 @@ fn change_port(
         max_macs,
         ..old
     };
-    let source = state.run.author.source_of(port_row::source(&old));
-    port.set(Port::CONFIGURED, author::is_configured(source));
+    port_row::set_source(&mut port, port_row::source_by(state.run.author, &old));
     change_policy(&mut port, change, (&macs, &ips))?;
     delivery::choose(&mut port, &device.facts);
     let old_rates = Rates::of(&state.rates, slot);
@@ -454,7 +481,8 @@ fn claim_macs(
 
 /// Takes ports away with the FDB entries behind them; the interface is let go with the last.
 pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effect, Refusal> {
-    let (_, device) = find::known_device(&state.ports, dev)?;
+    let (ifindex, device) = find::known_device(&state.ports, dev)?;
+    bridge::check_no_gate(state, ifindex, dev)?;
     let number = part
         .vni
         .map(|vni| find::known_segment(&state.segments, vni))
@@ -478,8 +506,12 @@ pub(crate) fn del(state: &mut State, dev: &str, part: &PortPart) -> Result<Effec
             PortPart { vni: None, .. } => refuse::no_such_port(dev),
         });
     }
+    bridge::check_no_member(state, dev, &slots)?;
     let mut out = Effect::default();
     for slot in slots {
+        if state.ports[slot].has(Port::BRIDGED) {
+            absent::notify_of(state, slot, EventKind::PortDown, &mut out);
+        }
         remove(state, slot, &mut out);
     }
     Ok(out)
@@ -494,6 +526,8 @@ fn check_not_reserved(state: &State, facts: &LinkFacts) -> Result<(), Refusal> {
         Some(ReservedFor::SlowPath) => Err(Refusal::conflict(format!(
             "{name} is vtep's own slow-path device and cannot be a port; give the interface of a VM or container"
         ))),
+        Some(ReservedFor::Gate) if state.run.author.source == Source::Bridge => Ok(()),
+        Some(ReservedFor::Gate) => Err(refuse::gate(name)),
         None => Ok(()),
     }
 }

@@ -12,7 +12,9 @@ use super::rate::Rates;
 use crate::{
     control::{
         record::{
-            author, delivery,
+            author::{self, Author},
+            delivery,
+            entry::Entry,
             ports::{self, Device},
         },
         state::State,
@@ -58,7 +60,34 @@ pub(crate) fn row(state: &State, slot: PortSlot, device: &Device) -> PortRow {
 
 /// Who made it.
 pub(super) fn source(port: &Port) -> Source {
+    if port.has(Port::BRIDGED) {
+        return Source::Bridge;
+    }
     author::source(port.has(Port::CONFIGURED))
+}
+
+/// Who has a port that an author changes.
+pub(super) fn source_by(author: Author, port: &Port) -> Source {
+    match source(port) {
+        // Whoever sets something of it has it from then on, and keeps it when it is no member any more.
+        Source::Bridge => author.source,
+        source => author.source_of(source),
+    }
+}
+
+/// Says in a port who made it.
+pub(super) fn set_source(port: &mut Port, source: Source) {
+    port.set(Port::CONFIGURED, author::is_configured(source));
+    port.set(Port::BRIDGED, source == Source::Bridge);
+}
+
+/// Who made a static entry. What is behind a port that is there for a bridge is there for the bridge too.
+pub(crate) fn entry_source(state: &State, entry: Entry) -> Source {
+    let port = entry.port().and_then(|slot| state.ports.get(slot));
+    match port {
+        Some(port) if port.has(Port::BRIDGED) => Source::Bridge,
+        _ => entry.source(),
+    }
 }
 
 /// The port as somebody would ask for it, what is the default left out, and who made it.
@@ -100,7 +129,7 @@ pub(crate) fn has_as_its_own(state: &State, slot: PortSlot, mac: MacAddr) -> boo
     let source = source(port);
     let same = |mac| {
         let entry = state.fdb.get(port.segment, mac);
-        entry.is_some_and(|entry| entry.source() == source)
+        entry.is_some_and(|entry| entry_source(state, entry) == source)
     };
     if same(mac) {
         return true;

@@ -87,6 +87,13 @@ pub(crate) fn port_elsewhere(dev: &str, vni: Vni) -> Refusal {
     ))
 }
 
+/// To what would change the gate to a bridge.
+pub(crate) fn gate(dev: &str) -> Refusal {
+    Refusal::conflict(format!(
+        "{dev} is vtep's own gate to a bridge; it goes with the bridge: vtep vni set VNI --bridge none"
+    ))
+}
+
 /// ` --vlan ID`, or nothing.
 pub(crate) fn vlan_option(vlan: Option<VlanId>) -> String {
     vlan.map_or_else(String::new, |vlan| format!(" --vlan {vlan}"))

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::{addr::MacAddr, id::SegmentId, neigh::NeighOrigin, segment::Segment};
+use vtep_common::abi::{
+    addr::MacAddr, id::SegmentId, neigh::NeighOrigin, port::PortName, segment::Segment,
+};
 
-use super::{entry, find, flood, guard, limit, link, neigh, peer, rate, source};
+use super::{bridge, entry, find, flood, guard, limit, link, neigh, peer, rate, source};
 use crate::{
     control::{
         effect::{Effect, Write},
@@ -32,12 +34,15 @@ pub(crate) fn add(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect,
     pod.set(Segment::CONFIGURED, author::is_configured(source));
     let group = settings::group(&pod);
     check_group(state, group)?;
+    let bridge = bridge::asked(spec, None)?;
+    bridge::check(state, None, bridge)?;
 
     let number = state.segments.insert(pod);
     let mut out = Effect::default();
     out.write(Write::ClearSegmentCounters(number));
     out.write(Write::Segment(number, Box::new(pod)));
     set_group(state, number, group, &mut out);
+    bridge::set(state, number, bridge, &mut out);
     out.write(Write::Vni(vni.get(), Some(number)));
     Ok(out)
 }
@@ -75,7 +80,8 @@ pub(crate) fn replace(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Eff
     }
     let source = state.run.author.source;
     new.set(Segment::CONFIGURED, author::is_configured(source));
-    change(state, number, new)
+    let bridge = bridge::asked(spec, None)?;
+    change(state, number, new, bridge)
 }
 
 pub(crate) fn set(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect, Refusal> {
@@ -84,11 +90,18 @@ pub(crate) fn set(state: &mut State, vni: Vni, spec: &VniSpec) -> Result<Effect,
     let mut new = settings::changed(&old, spec)?;
     let source = state.run.author.source_of(settings::source(&old));
     new.set(Segment::CONFIGURED, author::is_configured(source));
-    change(state, number, new)
+    let bridge = bridge::asked(spec, state.bridges.of(number))?;
+    change(state, number, new, bridge)
 }
 
-fn change(state: &mut State, number: SegmentId, new: Segment) -> Result<Effect, Refusal> {
+fn change(
+    state: &mut State,
+    number: SegmentId,
+    new: Segment,
+    bridge: Option<PortName>,
+) -> Result<Effect, Refusal> {
     let old = state.segments[number];
+    bridge::check(state, Some(number), bridge)?;
     let group = settings::group(&new);
     if group != settings::group(&old) {
         check_group(state, group)?;
@@ -115,6 +128,7 @@ fn change(state: &mut State, number: SegmentId, new: Segment) -> Result<Effect, 
         limit::sync_segment(&mut state.segments, &state.fdb, number, &mut out);
         source::after(state, number, &old, &mut out);
     }
+    bridge::set(state, number, bridge, &mut out);
     Ok(out)
 }
 
@@ -124,14 +138,22 @@ fn check_empty(state: &State, vni: Vni, number: SegmentId) -> Result<(), Refusal
     let remotes: usize = lists
         .map(|mac| state.flood.remotes(number, mac).len())
         .sum();
+    // What the daemon has for a bridge of the VNI is none of the user's.
+    let is_gate = |slot| bridge::is_gate(state, slot);
+    let ports = state.ports.of_segment(number);
     let fdb = state.fdb.entries(number);
     let fdb = fdb.filter(|(_, entry)| entry.is_static() && !entry.is_list());
+    let fdb = fdb.filter(|(_, entry)| !entry.port().is_some_and(is_gate));
     let neighs = state.hosts.entries(number);
     let neighs = neighs.filter(|(_, neigh)| neigh.origin == NeighOrigin::Static);
     let nexthops = state.nexthops.routes(number);
     let nexthops = nexthops.filter(|(prefix, _)| state.nexthops.get(number, *prefix).is_some());
     let has: Vec<String> = [
-        (state.ports.count_of_segment(number), "port", "ports"),
+        (
+            ports.filter(|&slot| !is_gate(slot)).count(),
+            "port",
+            "ports",
+        ),
         (remotes, "remote VTEP", "remote VTEPs"),
         (
             fdb.count() + neighs.count() + nexthops.count(),
@@ -199,6 +221,7 @@ pub(crate) fn del(state: &mut State, vni: Vni, options: VniDelete) -> Result<Eff
         rate::forget(&mut state.rates, slot, &mut out);
     }
     source::forget(state, number, &mut out);
+    bridge::set(state, number, None, &mut out);
     state.run.moves.forget_all(|key| key.segment() == number);
     state.run.claims.forget_segment(number);
     for (_, entry) in entries {

@@ -22,6 +22,11 @@ impl Author {
         source: Source::Config,
         claims: true,
     };
+    /// The daemon, for the bridge of a VNI.
+    pub const BRIDGE: Self = Self {
+        source: Source::Bridge,
+        claims: false,
+    };
 
     /// The source of something that had one.
     pub(crate) fn source_of(self, old: Source) -> Source {

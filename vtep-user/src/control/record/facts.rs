@@ -64,4 +64,6 @@ pub enum ReservedFor {
     Uplink,
     /// It is the instance's own slow-path device.
     SlowPath,
+    /// It is an end of a gate to a bridge.
+    Gate,
 }

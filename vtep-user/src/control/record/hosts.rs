@@ -67,7 +67,7 @@ impl Neigh {
         };
         let configured = match self.source {
             Source::Config => NeighValue::CONFIGURED,
-            Source::Cli => 0,
+            Source::Cli | Source::Bridge => 0,
         };
         NeighValue::new(self.mac, self.origin, port, flags | configured)
     }

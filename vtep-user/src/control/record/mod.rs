@@ -7,6 +7,7 @@
 pub(crate) mod address;
 pub(crate) mod addresses;
 pub(crate) mod author;
+pub(crate) mod bridges;
 pub(crate) mod claims;
 pub(crate) mod delivery;
 pub(crate) mod entry;

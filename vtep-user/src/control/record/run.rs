@@ -1,14 +1,16 @@
 //! What only this run of the daemon knows: times, counts, and whether somebody watches. None of it is in the maps, and two
 //! states that differ in nothing else are the same.
 
-use std::net::IpAddr;
+use std::{collections::HashMap, net::IpAddr};
 
 use vtep_common::abi::{
     fdb::FdbKey,
     id::{PortSlot, SegmentId},
 };
 
-use super::{author::Author, claims::Claims, hash::Map, moves::Moves, queue::Queue};
+use super::{
+    author::Author, bridges::Unfit, claims::Claims, hash::Map, moves::Moves, queue::Queue,
+};
 
 /// How often something was learned, or was not, since the daemon started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub(crate) enum Scope {
 pub(crate) struct Run {
     /// In whose name the change under way is made.
     pub(crate) author: Author,
+    /// Interfaces that cannot be the bridge of a VNI, by name.
+    pub(crate) unfit: HashMap<String, Unfit>,
     /// The time of the last tick or event, in nanoseconds of `CLOCK_MONOTONIC`.
     pub(crate) now: u64,
     /// Whether somebody wants to know what happens.

@@ -58,6 +58,8 @@ pub(crate) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal>
         over_limit,
         sources,
         l2cp,
+        // It stands in a map of its own.
+        bridge: _,
     } = *spec;
     let mut new = *old;
     if let Some(mode) = mode {
@@ -203,6 +205,7 @@ pub(crate) fn row(pod: &Segment, vni: Vni, ports: Vec<String>, remotes: Vec<IpAd
             L2cp::Drop
         },
         source: source(pod),
+        bridge: None,
     }
 }
 
@@ -276,6 +279,7 @@ fn difference(old: &Segment, new: &Segment) -> VniSpec {
         sources,
         l2cp,
         source: _,
+        bridge: _,
     } = new;
     let floods = unless_same(old.flood, flood);
     VniSpec {
@@ -296,6 +300,7 @@ fn difference(old: &Segment, new: &Segment) -> VniSpec {
         // A way of flooding may bring its own.
         sources: Some(sources).filter(|_| old.sources != sources || floods.is_some()),
         l2cp: unless_same(old.l2cp, l2cp),
+        bridge: None,
     }
 }
 

@@ -440,6 +440,14 @@ impl Lab {
             .collect()
     }
 
+    /// The same for all VNIs.
+    pub(super) fn fdb_all(&self) -> Vec<String> {
+        let vnis = self.rows().vnis;
+        vnis.iter()
+            .flat_map(|row| self.fdb(row.vni.get()))
+            .collect()
+    }
+
     pub(super) fn peers(&self) -> Vec<String> {
         let rows = self.state.peer_rows(None).unwrap();
         rows.iter().map(|row| row.ip.to_string()).collect()

@@ -1,6 +1,7 @@
 //! Tests of the whole state machine: each of its writes is replayed on a model of the maps.
 
 mod adoption;
+mod bridge;
 mod config;
 mod delivery;
 mod duplicates;

@@ -45,6 +45,7 @@ pub(super) struct Model {
     pub(super) sources: HashSet<SourceKey>,
     pub(super) guarded: HashSet<GuardedKey>,
     pub(super) configured: HashSet<ListedKey>,
+    pub(super) bridges: HashMap<SegmentId, PortName>,
     pub(super) flood: BTreeMap<ListId, Box<FloodList>>,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) peer_index: HashMap<VtepAddr, PeerId>,
@@ -72,6 +73,7 @@ impl Model {
             Write::Nexthop(bits, key, value) => set(&mut self.nexthops, (*bits, *key), *value),
             Write::Configured(key, true) => assert!(self.configured.insert(*key)),
             Write::Configured(key, false) => assert!(self.configured.remove(key)),
+            Write::Bridge(number, bridge) => set(&mut self.bridges, *number, *bridge),
             Write::Source(key, true) => assert!(self.sources.insert(*key)),
             Write::Source(key, false) => assert!(self.sources.remove(key)),
             Write::Guarded(key, true) => assert!(self.guarded.insert(*key)),
@@ -348,6 +350,11 @@ impl Model {
         }
         self.check_limits();
         self.check_sources();
+        let mut bridges = HashSet::new();
+        for (number, bridge) in &self.bridges {
+            assert!(self.segments.contains_key(number), "{bridge:?} is nobody's");
+            assert!(bridges.insert(bridge.as_str()), "{bridge:?} is in two VNIs");
+        }
         for (key, value) in &self.neighs {
             let fdb = FdbKey::new(key.segment, value.mac());
             let snooped = value.origin() == Some(NeighOrigin::Snooped);
@@ -447,6 +454,7 @@ impl Model {
             sources: self.sources.iter().copied().collect(),
             guarded: self.guarded.iter().copied().collect(),
             configured: self.configured.iter().copied().collect(),
+            bridges: pairs(&self.bridges),
             nexthops: self
                 .nexthops
                 .iter()

@@ -120,7 +120,8 @@ impl Core {
         let missing = missing.map(|ip| format!("{ip}, which is not an address of this host"));
         let none = self.state.locals().is_empty();
         let none = none.then(|| "an address of an uplink to send from".to_owned());
-        uplinks.chain(missing).chain(none).collect()
+        let bridges = self.bridges.waits_for();
+        uplinks.chain(missing).chain(none).chain(bridges).collect()
     }
 
     fn status(&self) -> Status {

@@ -139,7 +139,11 @@ impl Core {
         if effect.writes.is_empty() && effect.detach.is_empty() {
             return;
         }
-        tracing::warn!("the interface of port {name} is gone; the port waits for it");
+        if self.state.awaits(&name) {
+            tracing::warn!("the interface of port {name} is gone; the port waits for it");
+        } else {
+            tracing::info!("the interface of port {name} is gone, and the port with it");
+        }
         if let Err(refusal) = self.carry_out(effect).await {
             tracing::error!(%refusal, "could not remove the port of an interface that is gone");
         }

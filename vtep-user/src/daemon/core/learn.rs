@@ -37,6 +37,7 @@ impl Core {
 
     /// What is looked at once a second.
     pub(super) async fn each_second(&mut self) {
+        self.bridges.rest();
         let lost = self.lost.report(&self.datapath);
         self.events.publish(lost.into_iter().collect());
         self.groups.retry(&self.uplinks, self.state.locals()).await;

@@ -5,6 +5,7 @@
 mod announce;
 mod answer;
 mod apply;
+mod bridge;
 mod configure;
 mod learn;
 mod others;
@@ -29,6 +30,7 @@ use self::works::Works;
 use super::{
     announcer::Announcer,
     attacher::Attacher,
+    bridges::Bridges,
     configuration::Configuration,
     error::DaemonError,
     groups::Groups,
@@ -83,6 +85,7 @@ pub(super) struct Core {
     groups: Groups,
     announcer: Announcer,
     own_macs: OwnMacs,
+    bridges: Bridges,
     lost: LostEvents,
     /// The configuration file.
     config: Option<Configuration>,
@@ -120,6 +123,7 @@ impl Core {
             groups: Groups::new(netlink.clone(), options.udp_port()),
             announcer: Announcer::new(options.udp_port()),
             own_macs: OwnMacs::default(),
+            bridges: Bridges::new(options.instance()),
             lost: LostEvents::new(&datapath)?,
             config: options.config.as_ref().map(Configuration::new),
             starting: None,
@@ -142,9 +146,12 @@ impl Core {
 
     /// Looks at everything that was there before this daemon, and finds the path to every peer.
     pub(super) async fn look_around(&mut self) -> Result<(), DaemonError> {
-        for link in self.netlink.links().await? {
-            self.own_macs.note(&link);
+        let links = self.netlink.links().await?;
+        for link in &links {
+            self.own_macs.note(link);
         }
+        self.bridges.reset(&links);
+        self.reserve();
         self.refresh_own_macs();
         self.refresh_uplink_macs()?;
         // Before numbers are given out: what frames have said so far is of those that are in use.
@@ -252,6 +259,13 @@ impl Core {
                     self.wake(work, woken).await;
                     tokio::task::yield_now().await;
                 }
+                () = std::future::ready(()), if self.starting.is_none() && self.tends_bridges() => {
+                    self.tend_bridges().await;
+                    tokio::task::yield_now().await;
+                }
+                Some(asked) = self.bridges.asked.next() => {
+                    self.port_was_asked(asked);
+                }
                 Some((dev, came)) = self.came.next() => {
                     let ended = |_| Err(Refusal::internal("the request was left undone"));
                     self.has_come(&dev, came.unwrap_or_else(ended));
@@ -277,11 +291,16 @@ impl Core {
             .map(|link: &Link| (link.index, ReservedFor::Uplink))
             .collect();
         reserved.insert(self.slow_path.ifindex(), ReservedFor::SlowPath);
+        let gates = self.bridges.gate_ends();
+        reserved.extend(gates.map(|ifindex| (ifindex, ReservedFor::Gate)));
         self.state.set_reserved(reserved);
     }
 
     /// Removes everything from the kernel.
     pub(super) async fn teardown(&mut self) -> Result<(), DaemonError> {
+        // Before anything is detached: no guest is without a way meanwhile.
+        self.bridges.reset(&self.netlink.links().await?);
+        self.bridges.remove_all(&self.netlink).await?;
         for link in self.uplinks.iter() {
             self.datapath.detach_uplink(link.index)?;
         }

@@ -60,6 +60,7 @@ impl Core {
                 link: Some(link),
             } => {
                 self.own_macs.note(&link);
+                self.bridges.note(&link);
                 self.port_came(&link.name);
                 if let Err(error) = self.port_changed(&link) {
                     tracing::error!(%error, ifindex = %index, "could not follow a change of a port");
@@ -80,6 +81,7 @@ impl Core {
             }
             NetlinkEvent::Link { index, link: None } => {
                 self.own_macs.forget(index);
+                self.bridges.forget(index);
                 self.port_gone(index).await;
                 if let Err(error) = self.uplink_gone(index) {
                     tracing::error!(%error, ifindex = %index, "could not follow an uplink that is gone");
@@ -89,6 +91,7 @@ impl Core {
                 }
                 todo.peers.links.insert(index);
             }
+            NetlinkEvent::BridgePort { index, state } => self.bridges.note_port(index, state),
             // Every port that comes up has one of these, and no path to a VTEP changes for it.
             NetlinkEvent::Address {
                 ifindex,
@@ -185,6 +188,7 @@ impl Core {
             self.slow_path_gone().await;
         }
         self.own_macs.clear();
+        self.bridges.reset(&links);
         for link in &links {
             self.own_macs.note(link);
             self.port_came(&link.name);
@@ -200,8 +204,9 @@ impl Core {
         let name = self.slow_path.name();
         match self.slow_path.recreate(&mut self.datapath).await {
             Ok(link) => {
-                self.reserve();
                 self.own_macs.note(&link);
+                self.bridges.note(&link);
+                self.reserve();
                 tracing::warn!("the slow-path device {name} was deleted; vtep made it again");
             }
             Err(error) => tracing::error!(

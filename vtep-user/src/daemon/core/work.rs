@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     control::{Effect, LinkFacts},
-    model::{Op, PortHook, Refusal, write},
+    model::{Op, PortHook, Refusal, Source, write},
 };
 
 /// Changes that are made before others have their turn.
@@ -62,6 +62,9 @@ impl Core {
                 let woken = looked.map(move |looked| Woken::Looked(change, Box::new(looked)));
                 self.works.wait(work, woken);
                 return;
+            }
+            if let Some(bridge) = change.op.bridge() {
+                self.look_at_bridge(bridge).await;
             }
             let applied = self
                 .state
@@ -278,6 +281,9 @@ impl Core {
     pub(super) fn audit(&mut self, work: &Work, change: &Change) {
         self.changes += 1;
         let Change { line, op, author } = change;
+        if author.source != Source::Bridge {
+            self.bridges.look_again();
+        }
         let undoing = matches!(work.applying, Some(Applying::Undoing(_)));
         let source = if undoing {
             "rollback"

@@ -203,6 +203,11 @@ impl Works {
         }
     }
 
+    /// Whether nobody is about to change what the bridges of VNIs have to do with.
+    pub(super) fn leaves_interfaces_alone(&self) -> bool {
+        !self.ahead && !self.alone && !self.attaching
+    }
+
     pub(super) fn take(&mut self) -> Option<Work> {
         let at = self.next()?;
         self.ready.remove(at)

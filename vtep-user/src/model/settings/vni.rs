@@ -11,8 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::model::argument::{ArgumentList, Rule, Setting, setting};
 use crate::model::column::{Column, Row, column};
 use crate::model::{
-    Df, Flood, InnerVlan, L2cp, Mode, OverLimit, Parameters, PortRange, Reserved, Source, Sources,
-    Tos, Ttl, Vni, limits,
+    BadValue, Df, Flood, InnerVlan, L2cp, Mode, OverLimit, Parameters, PortRange, Reserved, Source,
+    Sources, Tos, Ttl, Vni, limits,
 };
 
 /// Settings of a VNI. An absent one stays as it is; in a new VNI it takes its default.
@@ -68,9 +68,28 @@ pub struct VniSpec {
     /// What happens to frames to link-local group addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub l2cp: Option<L2cp>,
+    /// The bridge whose members are ports of the VNI; `none` for no bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
 }
 
-static SETTINGS: [Setting<VniSpec>; 16] = [
+/// What is given for the name of a bridge where there is to be none.
+pub const NO_BRIDGE: &str = "none";
+
+/// Refuses what is no name that an interface can have.
+pub(crate) fn check_bridge(text: &str) -> Result<(), BadValue> {
+    const LONGEST: usize = 15;
+    let odd = |c: char| c == '/' || c == ':' || c.is_whitespace();
+    if text.is_empty() || text.len() > LONGEST || text.contains(odd) || [".", ".."].contains(&text)
+    {
+        return Err(BadValue::new(format!(
+            "`{text}` is not the name of an interface; give a bridge such as br0, or `{NO_BRIDGE}`"
+        )));
+    }
+    Ok(())
+}
+
+static SETTINGS: [Setting<VniSpec>; 17] = [
     setting!(
         VniSpec,
         mode,
@@ -177,6 +196,18 @@ static SETTINGS: [Setting<VniSpec>; 16] = [
         "--l2cp",
         "What happens to frames to the link-local groups 01:80:c2:00:00:00 to :0f: pause, STP, LACP, LLDP"
     ),
+    setting!(
+        VniSpec,
+        bridge,
+        "--bridge",
+        "Have the members of this Linux bridge as ports, and the bridge's own address as a host of the VNI"
+    )
+    .value_name("BRIDGE|none")
+    .read_by(
+        check_bridge,
+        |to, text| check_bridge(text).map(|()| to.bridge = Some(text.to_owned())),
+        |from| from.bridge.iter().cloned().collect(),
+    ),
 ];
 
 /// The settings of a new VNI.
@@ -274,6 +305,8 @@ pub struct VniRow {
     pub l2cp: L2cp,
     /// Who made it.
     pub source: Source,
+    /// The bridge whose members are ports of it, if it has one.
+    pub bridge: Option<String>,
 }
 
 impl Row for VniRow {
@@ -299,6 +332,7 @@ impl Row for VniRow {
         column!(over_limit, text),
         column!(sources, text),
         column!(l2cp, text),
+        column!(bridge, optional),
         column!(source, text),
     ];
 }
