@@ -376,6 +376,50 @@ fn set_open_files(pid: u32, files: u64) {
 }
 
 #[test]
+fn members_of_a_group_may_use_the_socket_and_those_of_another_only_look() {
+    need_root!();
+    const MAY_CHANGE: u32 = 65_001;
+    const MAY_LOOK: u32 = 65_002;
+    let groups = [MAY_CHANGE, MAY_LOOK].map(|group| group.to_string());
+    let run = ["--socket-group", &groups[0], "--view-group", &groups[1]];
+    let wire = Wire::without_peer(Family::V4, "", &run);
+    let vtep = |group: u32, args: &str| {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", "65534", "--clear-groups", "--regid"])
+            .arg(group.to_string())
+            .arg(binary::vtep())
+            .args(args.split(' '))
+            .args(["--instance", wire.daemon.instance()]);
+        let out = command.output().expect("run setpriv");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        (out.status.code(), said)
+    };
+    let done = (Some(0), String::new());
+
+    for (group, vni) in [(MAY_CHANGE, 301), (MAY_LOOK, 302), (65_003, 303)] {
+        let shown = vtep(group, "vni show");
+        let added = vtep(group, &format!("vni add {vni}"));
+        match group {
+            MAY_CHANGE => assert_eq!((&shown, &added), (&done, &done)),
+            MAY_LOOK => {
+                assert_eq!(shown, done);
+                assert_eq!(added.0, Some(1), "{added:?}");
+                assert!(added.1.contains("only shows"), "{added:?}");
+            }
+            _ => {
+                assert_eq!(shown, added);
+                assert_eq!(shown.0, Some(1), "{shown:?}");
+                assert!(shown.1.contains("not permitted to use"), "{shown:?}");
+            }
+        }
+    }
+    assert_eq!(wire.daemon.rows("vni show").len(), 2);
+    let watch = vtep(MAY_LOOK, "batch /dev/null");
+    assert_eq!(watch.0, Some(1), "{watch:?}");
+}
+
+#[test]
 fn multicast_groups_leave_files_to_the_operator() {
     need_root!();
     let wire = Wire::without_peer(Family::V4, "", &[]);

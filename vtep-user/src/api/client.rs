@@ -44,7 +44,10 @@ pub enum ClientError {
         instance: String,
     },
     /// The socket is not for this user.
-    #[error("not permitted to use {}; run vtep as root or as a member of the socket's group", .0.display())]
+    #[error(
+        "not permitted to use {}; run vtep as root or as a member of the group that the daemon's --socket-group names, or --view-group to look only",
+        .0.display()
+    )]
     Denied(PathBuf),
     /// The system refused.
     #[error("cannot connect to {}", .path.display())]
@@ -91,9 +94,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the daemon of `instance`.
+    /// Connects to the daemon of `instance`: by its own socket, or else by the one that only shows.
     pub async fn connect(instance: &str) -> Result<Self, ClientError> {
-        Self::connect_at(&socket::path(instance), instance).await
+        let (own, view) = (socket::path(instance), socket::view_path(instance));
+        match Self::connect_at(&own, instance).await {
+            Err(ClientError::Denied(path)) => Self::connect_at(&view, instance)
+                .await
+                .map_err(|_| ClientError::Denied(path)),
+            connected => connected,
+        }
     }
 
     /// As [`Self::connect`], with another path.

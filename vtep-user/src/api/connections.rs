@@ -50,6 +50,11 @@ impl ConnectionLimits {
         head: Duration::from_secs(10),
         body: Duration::from_secs(10),
     };
+    /// On the socket that only shows: those who only look keep nobody out who may do more.
+    pub(super) const VIEW: Self = Self {
+        connections: 32,
+        ..Self::SOCKET
+    };
     /// On the TCP port of the metrics: anybody may reach it, and the descriptors that it does not take are the socket's.
     pub(super) const METRICS: Self = Self {
         connections: 32,

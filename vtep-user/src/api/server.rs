@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
 use axum::{Json, Router};
@@ -42,6 +43,27 @@ pub async fn serve(
     serve_within(ConnectionLimits::SOCKET, socket, handle, events, stop).await;
 }
 
+/// Serves what of the API changes nothing on `socket`, until `stop` is done.
+pub async fn serve_view(
+    socket: Socket,
+    handle: Handle,
+    events: Events,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    let looks = |router: Router| router.layer(middleware::from_fn(only_looks));
+    serve_router(ConnectionLimits::VIEW, socket, handle, events, stop, looks).await;
+}
+
+/// Refuses what could change something.
+async fn only_looks(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let sentence = "by this socket the daemon only shows; to change something, run vtep as root or as a member of the group that the daemon's --socket-group names";
+    let error = sentence.to_owned();
+    (StatusCode::FORBIDDEN, Json(ErrorBody { error, line: None })).into_response()
+}
+
 /// As [`serve`], with other limits.
 pub(super) async fn serve_within(
     limits: ConnectionLimits,
@@ -49,6 +71,17 @@ pub(super) async fn serve_within(
     handle: Handle,
     events: Events,
     stop: impl Future<Output = ()> + Send + 'static,
+) {
+    serve_router(limits, socket, handle, events, stop, |router| router).await;
+}
+
+async fn serve_router(
+    limits: ConnectionLimits,
+    socket: Socket,
+    handle: Handle,
+    events: Events,
+    stop: impl Future<Output = ()> + Send + 'static,
+    within: impl FnOnce(Router) -> Router,
 ) {
     let Socket { listener, file } = socket;
     let (end, ended) = watch::channel(false);
@@ -59,7 +92,8 @@ pub(super) async fn serve_within(
         events,
         ended,
     };
-    serve_until(stop, listener, finish(router, shared), limits, end).await;
+    let router = within(finish(router, shared));
+    serve_until(stop, listener, router, limits, end).await;
     drop(file);
 }
 

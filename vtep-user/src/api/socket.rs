@@ -3,10 +3,11 @@
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Group;
 use tokio::net::UnixListener;
 
 /// Where the sockets of all instances are.
@@ -22,6 +23,12 @@ const SOCKET_MODE: u32 = 0o660;
 #[must_use]
 pub fn path(instance: &str) -> PathBuf {
     Path::new(DIRECTORY).join(format!("{instance}.sock"))
+}
+
+/// The path of the socket by which an instance only shows. No instance has a socket of that name.
+#[must_use]
+pub fn view_path(instance: &str) -> PathBuf {
+    Path::new(DIRECTORY).join(format!("{instance}.view"))
 }
 
 /// Why the socket cannot be served.
@@ -41,6 +48,9 @@ pub enum BindError {
     /// Something that no daemon made is in the way.
     #[error("{} exists and is not a socket; remove it first", .0.display())]
     InTheWay(PathBuf),
+    /// There is no such group.
+    #[error("there is no group {0}; make it with: groupadd --system {0}")]
+    NoGroup(String),
     /// The system refused.
     #[error("cannot {what} {}", .path.display())]
     System {
@@ -82,19 +92,29 @@ fn identity(meta: &fs::Metadata) -> (u64, u64) {
 }
 
 impl Socket {
-    /// Binds the socket of `instance`. The socket of a daemon that died is replaced.
+    /// Binds the socket of `instance`, for the members of a group. The socket of a daemon that died is replaced.
     ///
     /// Needs to be called within a Tokio runtime.
     ///
     /// # Errors
     ///
-    /// [`BindError::Running`] if a daemon of the instance runs.
-    pub fn bind(instance: &str) -> Result<Self, BindError> {
-        Self::bind_at(&path(instance), instance)
+    /// [`BindError::Running`] if a daemon of the instance runs, [`BindError::NoGroup`].
+    pub fn bind(instance: &str, group: Option<&str>) -> Result<Self, BindError> {
+        Self::bind_at(&path(instance), instance, group)
+    }
+
+    /// Binds the socket by which `instance` only shows. Whoever has the instance's own socket has this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_view(instance: &str, group: &str) -> Result<Self, BindError> {
+        Self::bind_at(&view_path(instance), instance, Some(group))
     }
 
     /// As [`Self::bind`], with another path.
-    pub fn bind_at(path: &Path, instance: &str) -> Result<Self, BindError> {
+    pub fn bind_at(path: &Path, instance: &str, group: Option<&str>) -> Result<Self, BindError> {
+        let group = group.map(number_of).transpose()?;
         let directory = path.parent().unwrap_or(Path::new("."));
         make_directory(directory)?;
         let _guard = lock(directory)?;
@@ -118,11 +138,14 @@ impl Socket {
             }
         }
         // Nobody can connect before the mode is right, and an old socket is replaced in one step.
-        let fresh = path.with_extension("sock.new");
+        let fresh = PathBuf::from(format!("{}.new", path.display()));
         drop(fs::remove_file(&fresh));
         let listener = UnixListener::bind(&fresh).map_err(system("bind", &fresh))?;
         fs::set_permissions(&fresh, Permissions::from_mode(SOCKET_MODE))
             .map_err(system("set the mode of", &fresh))?;
+        if group.is_some() {
+            chown(&fresh, None, group).map_err(system("set the group of", &fresh))?;
+        }
         let meta = fs::symlink_metadata(&fresh).map_err(system("look at", &fresh))?;
         fs::rename(&fresh, path).map_err(system("put in place", path))?;
         let file = SocketFile {
@@ -131,6 +154,17 @@ impl Socket {
         };
         Ok(Self { listener, file })
     }
+}
+
+/// The number of a group: of its name, or as it is given.
+fn number_of(group: &str) -> Result<u32, BindError> {
+    if let Ok(number) = group.parse() {
+        return Ok(number);
+    }
+    let found = Group::from_name(group).ok().flatten();
+    found
+        .map(|found| found.gid.as_raw())
+        .ok_or_else(|| BindError::NoGroup(group.into()))
 }
 
 fn make_directory(directory: &Path) -> Result<(), BindError> {
@@ -169,7 +203,7 @@ mod tests {
     async fn the_socket_has_mode_0660_in_a_directory_with_mode_0755_and_goes_with_its_owner() {
         let place = TempPath::new("mode");
 
-        let socket = Socket::bind_at(&place.socket(), "main").unwrap();
+        let socket = Socket::bind_at(&place.socket(), "main", None).unwrap();
 
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode(&place.socket()), 0o660);
@@ -181,9 +215,9 @@ mod tests {
     #[tokio::test]
     async fn a_second_daemon_of_an_instance_is_refused_by_name() {
         let place = TempPath::new("second");
-        let first = Socket::bind_at(&place.socket(), "blue").unwrap();
+        let first = Socket::bind_at(&place.socket(), "blue", None).unwrap();
 
-        let second = Socket::bind_at(&place.socket(), "blue")
+        let second = Socket::bind_at(&place.socket(), "blue", None)
             .unwrap_err()
             .to_string();
 
@@ -205,7 +239,7 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(place.socket()).unwrap());
         assert!(place.socket().exists());
 
-        let socket = Socket::bind_at(&place.socket(), "main").unwrap();
+        let socket = Socket::bind_at(&place.socket(), "main", None).unwrap();
 
         assert!(UnixStream::connect(place.socket()).is_ok());
         drop(socket);
@@ -217,10 +251,29 @@ mod tests {
         fs::create_dir_all(place.socket().parent().unwrap()).unwrap();
         fs::write(place.socket(), "mine").unwrap();
 
-        let error = Socket::bind_at(&place.socket(), "main").unwrap_err();
+        let error = Socket::bind_at(&place.socket(), "main", None).unwrap_err();
 
         assert!(matches!(error, BindError::InTheWay(_)), "{error}");
         assert_eq!(fs::read_to_string(place.socket()).unwrap(), "mine");
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_for_the_group_that_was_named() {
+        let place = TempPath::new("group");
+        let bind = |group: &str| Socket::bind_at(&place.socket(), "main", Some(group));
+        // Its own, which nobody has to be allowed to name.
+        let own = nix::unistd::getegid().as_raw();
+
+        let socket = bind(&own.to_string()).unwrap();
+
+        assert_eq!(fs::metadata(place.socket()).unwrap().gid(), own);
+        drop(socket);
+        let error = bind("no-such-group").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "there is no group no-such-group; make it with: groupadd --system no-such-group"
+        );
+        assert_eq!(number_of("root").unwrap(), 0);
     }
 
     struct TempPath(PathBuf);

@@ -410,6 +410,44 @@ async fn what_makes_no_sense_is_refused_in_json_before_the_core_hears_of_it() {
 }
 
 #[tokio::test]
+async fn the_socket_that_only_shows_changes_nothing() {
+    let path = scratch("view").join("main.view");
+    let socket = Socket::bind_at(&path, "main", None).unwrap();
+    let (handle, mut asks) = channel();
+    tokio::spawn(async move {
+        while let Some(ask) = asks.recv().await {
+            assert!(matches!(ask.command, Command::Show(_)), "{:?}", ask.command);
+            ask.answer(Ok(Reply::Fdb(Vec::new())));
+        }
+    });
+    let events = Events::default();
+    tokio::spawn(server::serve_view(
+        socket,
+        handle,
+        events,
+        std::future::pending(),
+    ));
+    let connect = || async { UnixStream::connect(&path).await.unwrap() };
+
+    let shown = exchange(connect().await, "GET", "/v1/fdb", "").await;
+    assert_eq!(shown, (200, "[]".into()));
+    for (method, target) in [
+        ("POST", "/v1/vnis"),
+        ("DELETE", "/v1/vnis/100"),
+        ("PATCH", "/v1/vnis/100"),
+        ("POST", "/v1/batch"),
+        ("POST", "/v1/apply"),
+        ("POST", "/v1/teardown"),
+        ("POST", "/v1/nothing"),
+    ] {
+        let (status, body) = exchange(connect().await, method, target, "{}").await;
+        assert_eq!(status, 403, "{method} {target}: {body}");
+        assert!(body.contains("--socket-group"), "{body}");
+    }
+    drop(std::fs::remove_dir_all(path.parent().unwrap()));
+}
+
+#[tokio::test]
 async fn metrics_are_served_over_tcp_and_nothing_else_is() {
     let (handle, mut asks) = channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -751,7 +789,7 @@ impl FakeDaemon {
     /// What is asked is for the test to take.
     fn without_core(limits: ConnectionLimits, name: &str) -> (Self, mpsc::Receiver<Ask>) {
         let path = scratch(name).join("main.sock");
-        let socket = Socket::bind_at(&path, "main").unwrap();
+        let socket = Socket::bind_at(&path, "main", None).unwrap();
         let (handle, asks): (Handle, _) = channel();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let events = Events::default();

@@ -437,6 +437,8 @@ fn run_takes_every_option() {
         uplink_hook: UplinkHook::Auto,
         xdp_mode: XdpMode::Auto,
         metrics: None,
+        socket_group: None,
+        view_group: None,
         wait: false,
         teardown: false,
         fdb_max: None,
@@ -454,6 +456,8 @@ fn run_takes_every_option() {
         uplink_hook: UplinkHook::Tc,
         xdp_mode: XdpMode::Generic,
         metrics: Some("[::1]:9100".parse().unwrap()),
+        socket_group: Some("vtep".to_owned()),
+        view_group: Some("adm".to_owned()),
         wait: true,
         teardown: true,
         fdb_max: Some(65536),
@@ -468,7 +472,7 @@ fn run_takes_every_option() {
     assert_eq!(
         options(
             "run --iface eth0 --iface eth1 --local 192.0.2.1 --local 2001:db8::1 --udp-port 8472 --instance blue \
-             --config /etc/vtep.toml --uplink-hook tc --xdp-mode generic --metrics [::1]:9100 --wait --teardown \
+             --config /etc/vtep.toml --uplink-hook tc --xdp-mode generic --metrics [::1]:9100 --socket-group vtep --view-group adm --wait --teardown \
              --fdb-max 65536 --dup-moves 0 --dup-window 1 --dup-freeze 0"
         ),
         ("blue".into(), most)

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     api::{server, socket::Socket},
     ask::{Command, Handle, Reply, channel},
+    model::RunOptions,
 };
 
 /// Runs the daemon until it is told to stop.
@@ -29,7 +30,15 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
 
 async fn serve(options: Options) -> Result<(), DaemonError> {
     // The socket first: it tells a second daemon of the instance before anything is touched.
-    let listener = Socket::bind(options.instance())?;
+    let RunOptions {
+        socket_group,
+        view_group,
+        ..
+    } = &options.run;
+    let listener = Socket::bind(options.instance(), socket_group.as_deref())?;
+    let view = view_group.as_deref();
+    let view = view.map(|group| Socket::bind_view(options.instance(), group));
+    let view = view.transpose()?;
     let metrics = match options.run.metrics {
         Some(address) => {
             let listener = TcpListener::bind(address).await;
@@ -60,6 +69,14 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
         core.events(),
         until_stopped(stopped.clone()),
     ));
+    let view = view.map(|listener| {
+        tokio::spawn(server::serve_view(
+            listener,
+            handle.clone(),
+            core.events(),
+            until_stopped(stopped.clone()),
+        ))
+    });
     tokio::spawn(reload_on(hangup, handle.clone()));
     let metrics = metrics.map(|listener| {
         tokio::spawn(server::serve_metrics(
@@ -81,7 +98,7 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
         core.teardown().await?;
     }
     stop.send_replace(true);
-    for server in std::iter::once(api).chain(metrics) {
+    for server in std::iter::once(api).chain(view).chain(metrics) {
         if let Err(error) = server.await {
             tracing::warn!(%error, "the API server stopped");
         }

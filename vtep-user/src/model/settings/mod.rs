@@ -87,7 +87,7 @@ mod tests {
             &run::OPTIONS,
             RunOptions::default(),
             "--iface eth0 --iface eth1 --local 192.0.2.1 --udp-port 8472 --config /etc/vtep.conf --uplink-hook tc \
-             --xdp-mode generic --metrics [::1]:9100 --teardown --fdb-max 65536 --dup-moves 0 --dup-window 1 --dup-freeze 0",
+             --xdp-mode generic --metrics [::1]:9100 --socket-group vtep --view-group adm --teardown --fdb-max 65536 --dup-moves 0 --dup-window 1 --dup-freeze 0",
         );
         again(
             &GLOBALS,

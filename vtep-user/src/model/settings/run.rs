@@ -31,6 +31,10 @@ pub struct RunOptions {
     pub xdp_mode: XdpMode,
     /// Where to serve metrics over TCP.
     pub metrics: Option<SocketAddr>,
+    /// The group whose members may use the API; without one, that of the daemon.
+    pub socket_group: Option<String>,
+    /// The group whose members may look at everything and change nothing.
+    pub view_group: Option<String>,
     /// Whether to wait for interfaces and addresses that are not there; a daemon with a configuration file does.
     pub wait: bool,
     /// Whether a clean stop removes everything from the kernel.
@@ -140,6 +144,20 @@ pub static OPTIONS: ArgumentList<RunOptions> = ArgumentList {
         ),
         setting!(
             RunOptions,
+            socket_group,
+            "--socket-group",
+            "Let the members of a group use the API, changes included"
+        )
+        .value_name("GROUP"),
+        setting!(
+            RunOptions,
+            view_group,
+            "--view-group",
+            "Let the members of a group look at everything, by a socket that changes nothing"
+        )
+        .value_name("GROUP"),
+        setting!(
+            RunOptions,
             wait,
             "--wait",
             "Start without interfaces and addresses that are not there yet, and wait for them; with a configuration file always"
@@ -205,6 +223,8 @@ impl Default for RunOptions {
             uplink_hook: UplinkHook::Auto,
             xdp_mode: XdpMode::Auto,
             metrics: None,
+            socket_group: None,
+            view_group: None,
             wait: false,
             teardown: false,
             fdb_max: None,
