@@ -34,6 +34,15 @@ fn batch(wire: &Wire, lines: &str) {
     assert!(out.status.success(), "{error}");
 }
 
+/// Ends a sender when it is dropped, also where the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Sends a frame again and again while something else is done.
 fn meanwhile<T>(link: &(impl Link + Sync), frame: &[u8], body: impl FnOnce() -> T) -> T {
     let end = AtomicBool::new(false);
@@ -44,13 +53,6 @@ fn meanwhile<T>(link: &(impl Link + Sync), frame: &[u8], body: impl FnOnce() -> 
                 link.send(frame);
             }
         });
-        /// Ends the sender, also where the test fails.
-        struct Stop<'a>(&'a AtomicBool);
-        impl Drop for Stop<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
         let _stop = Stop(&end);
         body()
     })
