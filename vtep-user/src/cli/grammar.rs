@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
-use super::abbreviation;
 use super::failure::Failure;
+use super::{abbreviation, completions};
 use crate::model::command::{CommandGroup, GROUPS};
 use crate::model::given::{Given, Words};
 use crate::model::operation::Syntax;
@@ -137,6 +137,7 @@ fn argument(described: &'static Argument) -> Arg {
         return arg.action(ArgAction::SetTrue);
     }
     let value_name = Some(value_name).filter(|name| !name.is_empty());
+    let is_named = value_name.is_some();
     let parser = if file {
         ValueParser::path_buf()
     } else if words.is_empty() {
@@ -144,12 +145,16 @@ fn argument(described: &'static Argument) -> Arg {
     } else {
         PossibleValuesParser::new(words.iter().map(possible)).into()
     };
+    let value_name = value_name.map_or(default_name, str::to_owned);
+    if let Some(completer) = completions::of_value(&value_name) {
+        arg = arg.add(completer);
+    }
     arg.action(match takes {
         Takes::Values => ArgAction::Append,
         Takes::Value | Takes::Nothing => ArgAction::Set,
     })
-    .hide_possible_values(value_name.is_some())
-    .value_name(value_name.map_or(default_name, str::to_owned))
+    .hide_possible_values(is_named)
+    .value_name(value_name)
     .allow_negative_numbers(negative)
     .value_parser(parser)
 }

@@ -45,6 +45,7 @@ use output::Output;
 
 /// Runs the command line `args`, the first of which is the program, and returns its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    completions::answer();
     match parse(args)
         .map_err(Failure::Usage)
         .and_then(|typed| run(&typed))
