@@ -375,11 +375,14 @@ fn set_open_files(pid: u32, files: u64) {
     assert_eq!((known, set), (0, 0), "{}", std::io::Error::last_os_error());
 }
 
+/// The number of a group whose members may use the socket.
+const MAY_CHANGE: u32 = 65_001;
+/// The number of one whose members may look.
+const MAY_LOOK: u32 = 65_002;
+
 #[test]
 fn members_of_a_group_may_use_the_socket_and_those_of_another_only_look() {
     need_root!();
-    const MAY_CHANGE: u32 = 65_001;
-    const MAY_LOOK: u32 = 65_002;
     let groups = [MAY_CHANGE, MAY_LOOK].map(|group| group.to_string());
     let run = ["--socket-group", &groups[0], "--view-group", &groups[1]];
     let wire = Wire::without_peer(Family::V4, "", &run);
