@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
 use super::failure::Failure;
-use super::{abbreviation, completions};
+use super::{abbreviation, candidates};
 use crate::model::command::{CommandGroup, GROUPS};
 use crate::model::given::{Given, Words};
 use crate::model::operation::Syntax;
@@ -146,7 +146,7 @@ fn argument(described: &'static Argument) -> Arg {
         PossibleValuesParser::new(words.iter().map(possible)).into()
     };
     let value_name = value_name.map_or(default_name, str::to_owned);
-    if let Some(completer) = completions::of_value(&value_name) {
+    if let Some(completer) = candidates::of_value(&value_name) {
         arg = arg.add(completer);
     }
     arg.action(match takes {

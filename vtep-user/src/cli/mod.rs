@@ -6,6 +6,7 @@
 mod abbreviation;
 mod apply;
 mod batch;
+mod candidates;
 mod command_line;
 mod completions;
 mod config_file;
