@@ -57,7 +57,7 @@ fn many_ports_keep_nobody_waiting_while_they_come_and_go() {
     assert_eq!(rows.len(), PORTS as usize + 1);
 
     let waits = waits_during(&wire, 1 << 16, || {
-        wire.daemon.ok("vni del 7 --force");
+        wire.daemon.ok("vni del 7 --force --timeout 120");
     });
 
     nobody_waited(&waits);
@@ -92,7 +92,7 @@ fn a_batch_of_ports_ends_at_the_one_that_is_refused() {
     wire.daemon.ok("vni add 7");
     let batch = ports(&wire, 6, 7).replace("t3", "missing");
 
-    let refused = wire.daemon.vtep_input("batch -", &batch);
+    let refused = wire.daemon.vtep_input("batch - --timeout 120", &batch);
 
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success());
@@ -130,7 +130,7 @@ fn a_batch_ends_when_its_client_is_gone() {
     });
     let left = there();
     assert!(left < PORTS as usize, "{left} ports");
-    wire.daemon.ok("vni del 7 --force");
+    wire.daemon.ok("vni del 7 --force --timeout 120");
     assert_eq!(there(), 1);
 }
 

@@ -30,14 +30,23 @@ fn mac(number: u32) -> Mac {
     Mac([2, 1, a, b, c, d])
 }
 
+/// Says that work goes on no more, also where it failed.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 /// Asks for the status and uses new MACs while `work` goes on, at least a few times; the first of them from the `seed`.
 pub fn waits_during(wire: &Wire, seed: u32, work: impl FnOnce() + Send) -> Waits {
     let works = AtomicBool::new(true);
     let mut waits = Waits::default();
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| {
+            let _ended = Ended(&works);
             work();
-            works.store(false, Ordering::Relaxed);
         });
         while works.load(Ordering::Relaxed) || waits.rounds < 3 {
             let start = Instant::now();
@@ -113,6 +122,7 @@ pub fn ports(wire: &Wire, count: u32, vni: u32) -> String {
 ///
 /// If it is refused.
 pub fn load(wire: &Wire, batch: &str) {
-    let loaded = wire.daemon.vtep_input("batch -", batch);
+    // How long it may take is not what is asked here: where others use the processors too, a hundred ports can take long.
+    let loaded = wire.daemon.vtep_input("batch - --timeout 120", batch);
     assert!(loaded.status.success(), "{loaded:?}");
 }
