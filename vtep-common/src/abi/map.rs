@@ -1,6 +1,7 @@
 //! The maps: their names as they are pinned, and their sizes.
 
-/// Version of everything in this file. A daemon refuses pinned maps of another version.
+/// Version of everything in this file. A daemon migrates pinned maps of the versions that it has steps from, and refuses others
+/// (ADR 18).
 pub const LAYOUT_VERSION: u32 = 6;
 
 /// VNIs that one instance can carry; segment numbers are below this.

@@ -598,10 +598,10 @@ fn a_vni_made_anew_has_the_bridge_that_is_given() {
 }
 
 /// Something that happens, in words and as it is done.
-type Happening = (&'static str, fn(&mut Host));
+type NamedChange = (&'static str, fn(&mut Host));
 
 /// What a VNI with a bridge can come to.
-fn ends() -> [Happening; 5] {
+fn ends() -> [NamedChange; 5] {
     [
         ("is made", |_| ()),
         ("loses it", |host| {
