@@ -19,6 +19,7 @@ mod shared;
 pub mod socket;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

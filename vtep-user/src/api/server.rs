@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
 use axum::{Json, Router};
@@ -24,7 +23,9 @@ use super::connections::{self, ConnectionLimits};
 use super::event_feed::Events;
 use super::shared::{Asker, Shared};
 use super::socket::Socket;
-use super::{ApplyLine, BatchLine, ErrorBody, apply, batch, event_stream, openapi, routes, scrape};
+use super::{
+    ApplyLine, BatchLine, ErrorBody, apply, batch, event_stream, openapi, routes, scrape, view,
+};
 use crate::{
     ask::{Command, Handle},
     model::Refusal,
@@ -50,18 +51,15 @@ pub async fn serve_view(
     events: Events,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    let looks = |router: Router| router.layer(middleware::from_fn(only_looks));
-    serve_router(ConnectionLimits::VIEW, socket, handle, events, stop, looks).await;
-}
-
-/// Refuses what could change something.
-async fn only_looks(request: Request, next: Next) -> Response {
-    if request.method().is_safe() {
-        return next.run(request).await;
-    }
-    let sentence = "by this socket the daemon only shows; to change something, run vtep as root or as a member of the group that the daemon's --socket-group names";
-    let error = sentence.to_owned();
-    (StatusCode::FORBIDDEN, Json(ErrorBody { error, line: None })).into_response()
+    serve_router(
+        ConnectionLimits::VIEW,
+        socket,
+        handle,
+        events,
+        stop,
+        view::only,
+    )
+    .await;
 }
 
 /// As [`serve`], with other limits.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures::stream;
 use serde::Serialize;
@@ -444,6 +445,48 @@ async fn the_socket_that_only_shows_changes_nothing() {
         assert_eq!(status, 403, "{method} {target}: {body}");
         assert!(body.contains("--socket-group"), "{body}");
     }
+    drop(std::fs::remove_dir_all(path.parent().unwrap()));
+}
+
+#[tokio::test]
+async fn those_who_only_look_leave_the_core_half_of_its_time() {
+    const TAKES: Duration = Duration::from_millis(20);
+    const ASKED: u32 = 5;
+    let path = scratch("half").join("main.view");
+    let socket = Socket::bind_at(&path, "main", None).unwrap();
+    let (handle, mut asks) = channel();
+    tokio::spawn(async move {
+        while let Some(ask) = asks.recv().await {
+            tokio::time::sleep(TAKES).await;
+            ask.answer(Ok(Reply::Fdb(Vec::new())));
+        }
+    });
+    let events = Events::default();
+    tokio::spawn(server::serve_view(
+        socket,
+        handle,
+        events,
+        std::future::pending(),
+    ));
+    let start = Instant::now();
+
+    // All at once, and one that does not wait for its answer.
+    let mut gone = UnixStream::connect(&path).await.unwrap();
+    gone.write_all(b"GET /v1/fdb HTTP/1.1\r\nhost: vtep\r\n\r\n")
+        .await
+        .unwrap();
+    let asked = (0..ASKED).map(|_| async {
+        let stream = UnixStream::connect(&path).await.unwrap();
+        exchange(stream, "GET", "/v1/fdb", "").await
+    });
+    let answers = futures::future::join_all(asked).await;
+
+    assert!(answers.iter().all(|(status, _)| *status == 200));
+    assert!(
+        start.elapsed() >= TAKES * (2 * ASKED - 1),
+        "{:?}",
+        start.elapsed()
+    );
     drop(std::fs::remove_dir_all(path.parent().unwrap()));
 }
 
