@@ -35,6 +35,9 @@ pub fn assert_refused(out: &Output, code: i32, needles: &[&str], what: &str) {
 
 /// A command of `vtep` is refused, and every table is as it was.
 ///
+/// What is learned meanwhile is no change of the command's: a kernel at the other end of a port says of
+/// itself what IPv6 has it say, when it likes.
+///
 /// # Panics
 ///
 /// If it is done, or a table has changed.
@@ -42,5 +45,9 @@ pub fn assert_refused(out: &Output, code: i32, needles: &[&str], what: &str) {
 pub fn refused(daemon: &Daemon, args: &str, code: i32, needles: &[&str]) {
     let before = daemon.tables();
     assert_refused(&daemon.vtep(args), code, needles, args);
-    assert_eq!(daemon.tables(), before, "{args} changed something");
+    let mut after = daemon.tables();
+    for ((_, rows), (_, known)) in after.iter_mut().zip(&before) {
+        rows.retain(|row| row["state"] != "learned" || known.contains(row));
+    }
+    assert_eq!(after, before, "{args} changed something");
 }
