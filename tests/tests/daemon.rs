@@ -511,3 +511,39 @@ fn half_requests_do_not_lock_the_operator_out() {
     assert!(scraped.contains("vtep_vnis 1"), "{scraped:.200}");
     drop(at_socket);
 }
+
+#[test]
+fn without_native_xdp_tc_takes_the_packets_and_the_cause_is_told() {
+    need_root!();
+    let (ns, far) = (Ns::new("uplink"), Ns::new("far"));
+    ns.veth(UPLINK, &far, "far0");
+    // A macvlan has no native XDP.
+    ns.ip(&format!(
+        "link add link {UPLINK} name mv0 type macvlan\nlink set mv0 up\naddr add 198.18.9.1/24 dev mv0\n\
+         link add link {UPLINK} name mv1 type macvlan\nlink set mv1 up"
+    ));
+
+    let daemon = Daemon::start(&ns, &["--iface", "mv0", "--uplink-hook", "xdp"]);
+
+    let uplink = daemon.status()["uplinks"][0].clone();
+    assert_eq!(uplink["hook"], "tc", "{uplink}");
+    let why = uplink["why"].as_str().expect("a cause");
+    assert!(why.contains("native XDP"), "{why}");
+    assert!(daemon.log().contains(why), "{}", daemon.log());
+    // Nor has a port any.
+    daemon.ok("vni add 100");
+    daemon.ok("port add mv1 --vni 100 --hook xdp");
+    let log = daemon.log();
+    assert!(log.contains("port mv1: tc, because its driver"), "{log}");
+    let shown = ns.ip_output("link show");
+    assert!(!shown.contains("xdp"), "{shown}");
+
+    // A restart changes nothing, nor takes it for something that somebody did.
+    daemon.kill();
+    daemon.run();
+    until_true("the port to be looked at", || {
+        daemon.log().matches("port mv1: tc, because").count() == 2
+    });
+    assert_eq!(daemon.status()["uplinks"][0]["hook"], "tc");
+    assert_eq!(daemon.status()["repairs"], 0);
+}

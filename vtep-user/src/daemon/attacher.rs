@@ -5,7 +5,7 @@
 
 mod mend;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use tokio::sync::{mpsc, oneshot};
 use vtep_common::abi::id::Ifindex;
@@ -53,6 +53,7 @@ impl Attacher {
                 netlink: Netlink::open()?,
                 programs,
                 owner,
+                tc_alone: HashSet::new(),
             };
             run(hands, ordered).await;
             Ok(())
@@ -125,6 +126,8 @@ struct Hands {
     netlink: Netlink,
     programs: PortPrograms,
     owner: String,
+    /// Ports that XDP was to take frames from, and whose drivers have no native XDP.
+    tc_alone: HashSet<Ifindex>,
 }
 
 /// Carries out orders until nobody gives any more.
@@ -207,7 +210,28 @@ impl Hands {
         }
     }
 
+    /// Attaches to a port; without native XDP by TC alone, which the log says once.
+    fn attach_programs(
+        &mut self,
+        name: &str,
+        ifindex: Ifindex,
+        xdp: bool,
+    ) -> Result<(), DatapathError> {
+        match self.programs.attach(name, ifindex, xdp)? {
+            Some(cause) => {
+                if self.tc_alone.insert(ifindex) {
+                    tracing::warn!(
+                        "port {name}: tc, because its driver does not support native XDP ({cause}), and generic XDP is no faster than TC"
+                    );
+                }
+            }
+            None => drop(self.tc_alone.remove(&ifindex)),
+        }
+        Ok(())
+    }
+
     async fn detach(&mut self, ifindex: Ifindex) -> Result<(), DatapathError> {
+        self.tc_alone.remove(&ifindex);
         promiscuity::restore(&self.netlink, &self.programs.own(), ifindex).await;
         self.programs.detach(ifindex)
     }
@@ -227,8 +251,7 @@ impl Hands {
                 let detached = self.detach(wanted.ifindex).await;
                 queue.done(wanted.ifindex, detached);
             }
-            self.programs
-                .attach(&wanted.name, wanted.ifindex, xdp)
+            self.attach_programs(&wanted.name, wanted.ifindex, xdp)
                 .map_err(internal)?;
             if let Some(link) = self.netlink.link(wanted.ifindex).await.map_err(internal)? {
                 self.make_promiscuous(&link).await;

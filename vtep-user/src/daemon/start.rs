@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     control::{Adopted, Attachment, Ground, Limits, ReservedFor, State, Wanted, Write},
-    datapath::{self, Datapath, Transaction},
+    datapath::{self, Datapath, DatapathError, Transaction},
     model::{PortHook, UplinkHook, UplinkStatus, XdpMode},
     netlink::{Link, Netlink, NetlinkMonitor},
 };
@@ -239,7 +239,7 @@ async fn take_over(
         let statuses = attach_new(&ports, device, uplinks, &hooks, datapath, transaction)?;
         datapath.pin_programs()?;
         let swap = Instant::now();
-        replace_programs(&ports, device, uplinks, &hooks, datapath)?;
+        replace_programs(&ports, device, uplinks, &statuses, datapath)?;
         datapath.put_in_place()?;
         tracing::info!(took = ?swap.elapsed(), "migrated the pinned state");
         fill(datapath)?;
@@ -253,7 +253,7 @@ async fn take_over(
         let statuses = attach_new(&ports, device, uplinks, &hooks, datapath, transaction)?;
         datapath.set_tail_calls()?;
         fill(datapath)?;
-        replace_programs(&ports, device, uplinks, &hooks, datapath)?;
+        replace_programs(&ports, device, uplinks, &statuses, datapath)?;
         detach_unwanted(netlink, &ports, device, uplinks, datapath).await?;
         datapath.pin_programs()?;
         return Ok((state, statuses, blind));
@@ -295,7 +295,11 @@ fn attach_new(
         datapath.try_tc("tc_port", name, *ifindex, transaction)?;
         if *xdp {
             let auto = XdpMode::Auto;
-            datapath.try_xdp("xdp_port", (name, *ifindex), auto, None, transaction)?;
+            match datapath.try_xdp("xdp_port", (name, *ifindex), auto, None, transaction) {
+                // TC alone takes its frames then; who tends the port says so.
+                Ok(_) | Err(DatapathError::NoNativeXdp { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     let mut statuses = Vec::new();
@@ -310,15 +314,16 @@ fn replace_programs(
     ports: &[PortHooks],
     device: &Link,
     uplinks: &[Link],
-    hooks: &[XdpChoice],
+    statuses: &[UplinkStatus],
     datapath: &mut Datapath,
 ) -> Result<(), DaemonError> {
     datapath.attach_slow_path(&device.name, device.index)?;
     for (name, ifindex, xdp) in ports {
         datapath.attach_port(name, *ifindex, *xdp)?;
     }
-    for (link, hook) in uplinks.iter().zip(hooks) {
-        datapath.replace_uplink(&link.name, link.index, hook.is_ok())?;
+    for (link, status) in uplinks.iter().zip(statuses) {
+        let xdp = uplinks::has_xdp(status);
+        datapath.replace_uplink(&link.name, link.index, xdp)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use vtep_common::abi::{config::Config, flags::ConfigFlags, id::Ifindex};
 
 use super::{error::DaemonError, options::Options, programs, tags};
 use crate::{
-    datapath::{Datapath, Transaction, XdpOutcome},
+    datapath::{Datapath, DatapathError, Transaction, XdpOutcome},
     model::{EventDetails, EventKind, UplinkHook, UplinkState, UplinkStatus, XdpMode},
     netlink::{self, Link, LinkKind, Netlink, XdpFeatures},
 };
@@ -78,7 +78,7 @@ pub(super) fn choose_hook(
             "XDP on a veth turns off segmentation offload at its peer; force it with: --uplink-hook xdp",
         ),
         UplinkHook::Auto if !native && options.run.xdp_mode == XdpMode::Auto => Some(
-            "the driver has no native XDP, and generic XDP is no faster than TC; force it with: --uplink-hook xdp",
+            "the driver has no native XDP, and generic XDP is no faster than TC; force it with: --uplink-hook xdp --xdp-mode generic",
         ),
         UplinkHook::Xdp | UplinkHook::Auto => None,
     };
@@ -107,10 +107,14 @@ pub(super) fn attach(
                 XdpMode::Native
             };
             let uplink = (&*link.name, link.index);
-            match datapath.try_xdp("xdp_uplink", uplink, *mode, Some(now), transaction)? {
-                XdpOutcome::Native => ("xdp native", None),
-                XdpOutcome::Generic(why) => ("xdp generic", Some(why)),
-                XdpOutcome::Kept => ("xdp", Some("as the last daemon attached it".to_owned())),
+            match datapath.try_xdp("xdp_uplink", uplink, *mode, Some(now), transaction) {
+                Ok(XdpOutcome::Native) => ("xdp native", None),
+                Ok(XdpOutcome::Generic(why)) => ("xdp generic", Some(why)),
+                Ok(XdpOutcome::Kept) => ("xdp", Some("as the last daemon attached it".to_owned())),
+                Err(DatapathError::NoNativeXdp { cause, .. }) if *mode == XdpMode::Auto => {
+                    (TC, Some(no_native(&cause)))
+                }
+                Err(error) => return Err(error.into()),
             }
         }
     };
@@ -124,6 +128,21 @@ pub(super) fn attach(
 
 /// What is said of an uplink that TC alone takes packets from.
 const TC: &str = "tc";
+
+/// How that begins where the driver refused.
+const REFUSED: &str = "its driver does not take native XDP now";
+
+/// Why TC alone takes packets from an uplink whose driver refused native XDP.
+fn no_native(cause: &str) -> String {
+    format!(
+        "{REFUSED} ({cause}), and generic XDP is no faster than TC; force it with: --uplink-hook xdp --xdp-mode generic"
+    )
+}
+
+/// Whether XDP takes packets from an uplink.
+pub(super) fn has_xdp(status: &UplinkStatus) -> bool {
+    status.hook != TC && status.state != UplinkState::Absent
+}
 
 fn status_of(link: &Link, hook: &str, why: Option<String>) -> UplinkStatus {
     UplinkStatus {
@@ -260,7 +279,7 @@ impl Uplinks {
         let there = self.0.iter();
         let there = there.filter_map(|uplink| Some((uplink.link.as_ref()?, &uplink.status)));
         let wanted = there.flat_map(|(link, status)| {
-            let xdp = (status.hook != TC).then_some("xdp_uplink");
+            let xdp = has_xdp(status).then_some("xdp_uplink");
             let programs = [Some("tc_uplink"), xdp].into_iter().flatten();
             programs.map(move |program| (link.name.clone(), link.index, program))
         });
@@ -319,7 +338,14 @@ impl Uplinks {
         let old = known.replace(link.clone());
         if at.is_some() {
             let hook = choose_hook(options, netlink, link)?;
+            // What a driver has refused, it may take with another MTU.
+            let refused = status
+                .why
+                .as_deref()
+                .is_some_and(|why| why.starts_with(REFUSED));
+            let same_mtu = old.is_some_and(|old| old.mtu == link.mtu);
             match (&hook, status.hook == TC) {
+                (Ok(_), true) if refused && same_mtu => {}
                 (Err(why), false) => {
                     tracing::warn!("uplink {}: tc from now on, because {why}", link.name);
                     datapath.replace_uplink(&link.name, link.index, false)?;

@@ -202,11 +202,13 @@ pub(super) fn attach_xdp(
             }
         }
         ProgramError::SyscallError(error)
-            if mode == XdpMode::Native
-                && error.io_error.raw_os_error() == Some(libc::EOPNOTSUPP) =>
+            if mode == XdpMode::Auto
+                || mode == XdpMode::Native
+                    && error.io_error.raw_os_error() == Some(libc::EOPNOTSUPP) =>
         {
             DatapathError::NoNativeXdp {
                 device: device.to_owned(),
+                cause: error.io_error.to_string(),
             }
         }
         _ => failed(source),
@@ -257,26 +259,9 @@ fn new_xdp(
     let native = |program: &mut Xdp| program.attach_to_if_index(ifindex.get(), AyaXdpMode::Driver);
     let generic = |program: &mut Xdp| program.attach_to_if_index(ifindex.get(), AyaXdpMode::Skb);
     match mode {
-        XdpMode::Native => Ok((native(program)?, XdpOutcome::Native)),
+        // Generic XDP is never what was not asked for: it is no faster than TC.
+        XdpMode::Native | XdpMode::Auto => Ok((native(program)?, XdpOutcome::Native)),
         XdpMode::Generic => Ok((generic(program)?, XdpOutcome::asked_generic())),
-        XdpMode::Auto => match native(program) {
-            Ok(id) => Ok((id, XdpOutcome::Native)),
-            Err(ProgramError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(libc::EBUSY) =>
-            {
-                Err(ProgramError::SyscallError(error))
-            }
-            Err(error) => {
-                let cause = match &error {
-                    ProgramError::SyscallError(error) => error.io_error.to_string(),
-                    other => other.to_string(),
-                };
-                Ok((
-                    generic(program)?,
-                    XdpOutcome::Generic(format!("the driver has no native XDP: {cause}")),
-                ))
-            }
-        },
     }
 }
 

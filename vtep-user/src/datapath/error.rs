@@ -113,12 +113,14 @@ pub enum DatapathError {
     },
     /// The interface takes no XDP program in the mode that was asked for.
     #[error(
-        "the driver of {device} does not support native XDP; let vtep choose with: --xdp-mode auto, or use TC with: \
+        "the driver of {device} does not support native XDP ({cause}); let vtep choose with: --xdp-mode auto, or use TC with: \
          --uplink-hook tc"
     )]
     NoNativeXdp {
         /// The interface.
         device: String,
+        /// What the kernel says.
+        cause: String,
     },
     /// Another program sits on the interface.
     #[error(

@@ -60,20 +60,22 @@ impl PortPrograms {
         OwnAtPorts::of(&self.dir)
     }
 
-    /// Attaches TC, and XDP in front of it if `xdp`, to a port; or updates the links that are there.
+    /// Attaches TC, and XDP in front of it if `xdp`, to a port; or updates the links that are there. Says why TC alone takes its frames where the
+    /// driver has no native XDP.
     pub fn attach(
         &mut self,
         device: &str,
         ifindex: Ifindex,
         xdp: bool,
-    ) -> Result<(), DatapathError> {
+    ) -> Result<Option<String>, DatapathError> {
         let (dir, port) = (&self.dir, (device, ifindex));
         attached::attach_tc(dir, &mut self.tc, TC, port)?;
         if !xdp {
-            return attached::detach_link(dir, XDP, ifindex);
+            return attached::detach_link(dir, XDP, ifindex).map(|()| None);
         }
         match attached::attach_xdp(dir, &mut self.xdp, XDP, port, XdpMode::Auto) {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(None),
+            Err(DatapathError::NoNativeXdp { cause, .. }) => Ok(Some(cause)),
             Err(error) => {
                 detach(dir, ifindex)?;
                 Err(error)

@@ -87,6 +87,14 @@ impl Datapath {
     ) -> Result<XdpOutcome, DatapathError> {
         if !self.is_attached(program, ifindex)? {
             transaction.0.push(Change::New { program, ifindex });
+        } else if mode == XdpMode::Auto && now == Some(XdpMode::Generic) {
+            // An earlier build chose that by itself.
+            transaction.0.push(Change::Mode {
+                program,
+                ifindex,
+                before: XdpMode::Generic,
+            });
+            self.detach_link(program, ifindex)?;
         } else if mode == XdpMode::Auto {
             return Ok(XdpOutcome::Kept);
         } else if now == Some(mode) {

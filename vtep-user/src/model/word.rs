@@ -215,7 +215,7 @@ words! {
 words! {
     /// How XDP is attached to an interface.
     XdpMode {
-        /// Native mode if the driver supports it, otherwise generic mode.
+        /// Native mode if the driver supports it, otherwise no XDP: TC takes the packets.
         Auto = "auto",
         /// Native mode, in the driver.
         Native = "native",

@@ -86,7 +86,8 @@ impl Hands {
     fn is_attached(&self, port: &Attachment) -> Result<bool, DaemonError> {
         let own = self.programs.own();
         let has = |program| programs::is_attached(&self.netlink, &own, program, port.ifindex);
-        Ok(has(PORT_PROGRAM)? && (port.hook != PortHook::Xdp || has(XDP_PROGRAM)?))
+        let xdp = port.hook == PortHook::Xdp && !self.tc_alone.contains(&port.ifindex);
+        Ok(has(PORT_PROGRAM)? && (!xdp || has(XDP_PROGRAM)?))
     }
 
     /// Puts right what is still wrong.
@@ -111,9 +112,11 @@ impl Hands {
         if self.is_attached(port)? {
             return Ok(false);
         }
+        let was_alone = self.tc_alone.contains(&port.ifindex);
         let xdp = port.hook == PortHook::Xdp;
-        self.programs.attach(&link.name, port.ifindex, xdp)?;
-        Ok(true)
+        self.attach_programs(&link.name, port.ifindex, xdp)?;
+        // That the driver has no native XDP is nothing that somebody did.
+        Ok(self.tc_alone.contains(&port.ifindex) == was_alone)
     }
 
     /// Has the interface of a port take frames for all MACs. Without that it is a port all the same.

@@ -177,6 +177,10 @@ impl Core {
 
     /// Has one interface with ports looked at.
     pub(super) fn tend_port(&mut self, ifindex: Ifindex, at: LookAt) {
+        // Most interfaces that change have none.
+        if !self.state.has_ports_at(ifindex) {
+            return;
+        }
         let mut ports = self.ports_to_tend();
         let port = ports.find(|port| port.ifindex == ifindex);
         drop(ports);
