@@ -3,7 +3,7 @@
 use vtep_common::abi::id::Ifindex;
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::need_root;
-use vtep_user::netlink::{Error, LinkKind, PeerRoute, XdpFeatures};
+use vtep_user::netlink::{Error, LinkKind, PeerRoute, Sent, XdpFeatures};
 
 use crate::{inside, ip, pair};
 
@@ -106,13 +106,16 @@ fn a_link_without_carrier_is_down_and_a_tun_is_not_ethernet() {
     inside(&here, async |netlink| {
         let up = netlink.link_by_name("up0").await.unwrap();
 
-        let unplugged = netlink.resolve_peer(ip("192.0.2.2"), None).await.unwrap();
+        let unplugged = netlink
+            .resolve_peer(ip("192.0.2.2"), Sent::default())
+            .await
+            .unwrap();
 
         assert_eq!(unplugged, PeerRoute::LinkDown { oif: up.index });
         // Nobody reads the tun device, so it has no carrier either.
         let tun = netlink.link_by_name("tun0").await.unwrap();
         let over_tun = netlink
-            .resolve_peer(ip("198.51.100.2"), None)
+            .resolve_peer(ip("198.51.100.2"), Sent::default())
             .await
             .unwrap();
         assert_eq!(over_tun, PeerRoute::LinkDown { oif: tun.index });

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::wait;
-use vtep_user::netlink::{Netlink, NetlinkEvent, NetlinkMonitor, PeerRoute};
+use vtep_user::netlink::{Netlink, NetlinkEvent, NetlinkMonitor, PeerRoute, Sent};
 
 const OWNER: &str = "vtep instance test";
 const TUNNEL: &str = "vtep4789";
@@ -97,7 +97,7 @@ fn inside<T: Send>(ns: &Ns, test: impl AsyncFnOnce(Netlink) -> T + Send) -> T {
 async fn resolved_peer(netlink: &Netlink, peer: IpAddr) -> PeerRoute {
     let waiting = async {
         loop {
-            match netlink.resolve_peer(peer, None).await.unwrap() {
+            match netlink.resolve_peer(peer, Sent::default()).await.unwrap() {
                 PeerRoute::Pending { .. } => tokio::time::sleep(Duration::from_millis(5)).await,
                 other => return other,
             }

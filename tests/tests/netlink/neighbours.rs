@@ -1,7 +1,7 @@
 //! Next hops and their MACs.
 
 use vtep_tests::need_root;
-use vtep_user::netlink::{NeighbourState, NetlinkEvent, NetlinkMonitor, PeerRoute};
+use vtep_user::netlink::{NeighbourState, NetlinkEvent, NetlinkMonitor, PeerRoute, Sent};
 
 use crate::{FAMILIES, addressed_pair, inside, ip, mac, resolved_peer, until};
 
@@ -23,10 +23,16 @@ fn a_probe_resolves_a_peer_on_the_link_and_behind_a_gateway() {
             let pending = PeerRoute::Pending { oif: up.index, via };
             assert_eq!(netlink.neighbour(up.index, via).await.unwrap(), None);
             assert_eq!(
-                netlink.resolve_peer(ip(family.far), None).await.unwrap(),
+                netlink
+                    .resolve_peer(ip(family.far), Sent::default())
+                    .await
+                    .unwrap(),
                 pending
             );
-            assert_eq!(netlink.resolve_peer(via, None).await.unwrap(), pending);
+            assert_eq!(
+                netlink.resolve_peer(via, Sent::default()).await.unwrap(),
+                pending
+            );
 
             netlink.probe(up.index, via).await.unwrap();
 
@@ -38,7 +44,10 @@ fn a_probe_resolves_a_peer_on_the_link_and_behind_a_gateway() {
                 prefsrc: Some(ip(family.here)),
             };
             assert_eq!(resolved_peer(&netlink, ip(family.far)).await, want);
-            assert_eq!(netlink.resolve_peer(via, None).await.unwrap(), want);
+            assert_eq!(
+                netlink.resolve_peer(via, Sent::default()).await.unwrap(),
+                want
+            );
             let table = netlink.neighbours().await.unwrap();
             let entry = table.iter().find(|entry| entry.ip == via).unwrap();
             assert_eq!(entry.usable_mac(), Some(far_mac));

@@ -2,7 +2,7 @@
 
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::need_root;
-use vtep_user::netlink::PeerRoute;
+use vtep_user::netlink::{PeerRoute, Sent};
 
 use crate::{FAMILIES, addressed_pair, inside, ip, mac, pair, resolved_peer};
 
@@ -37,7 +37,11 @@ fn a_route_names_its_gateway_its_mtu_and_the_source() {
             let far = ip(family.far);
             let near = ip(family.there);
 
-            let route = netlink.resolve(far, None).await.unwrap().unwrap();
+            let route = netlink
+                .resolve(far, Sent::default())
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!((route.oif, route.gateway), (up.index, Some(near)));
             assert_eq!(
                 (route.mtu, route.prefsrc),
@@ -46,7 +50,13 @@ fn a_route_names_its_gateway_its_mtu_and_the_source() {
             assert!(!route.local);
 
             let on_link = netlink
-                .resolve(near, Some(ip(family.here)))
+                .resolve(
+                    near,
+                    Sent {
+                        from: Some(ip(family.here)),
+                        ..Sent::default()
+                    },
+                )
                 .await
                 .unwrap()
                 .unwrap();
@@ -56,13 +66,16 @@ fn a_route_names_its_gateway_its_mtu_and_the_source() {
             );
 
             let own = netlink
-                .resolve(ip(family.here), None)
+                .resolve(ip(family.here), Sent::default())
                 .await
                 .unwrap()
                 .unwrap();
             assert!(own.local);
             assert_eq!(
-                netlink.resolve_peer(ip(family.here), None).await.unwrap(),
+                netlink
+                    .resolve_peer(ip(family.here), Sent::default())
+                    .await
+                    .unwrap(),
                 PeerRoute::LocalAddress
             );
         });
@@ -76,12 +89,20 @@ fn a_destination_without_a_way_has_no_route() {
         let (here, _there) = addressed_pair(&family);
         inside(&here, async |netlink| {
             let far = ip(family.far);
-            assert_eq!(netlink.resolve(far, None).await.unwrap(), None, "nothing");
+            assert_eq!(
+                netlink.resolve(far, Sent::default()).await.unwrap(),
+                None,
+                "nothing"
+            );
             for kind in ["unreachable", "prohibit", "blackhole", "throw"] {
                 here.ip(&format!("route add {kind} {}", family.far_net));
-                assert_eq!(netlink.resolve(far, None).await.unwrap(), None, "{kind}");
                 assert_eq!(
-                    netlink.resolve_peer(far, None).await.unwrap(),
+                    netlink.resolve(far, Sent::default()).await.unwrap(),
+                    None,
+                    "{kind}"
+                );
+                assert_eq!(
+                    netlink.resolve_peer(far, Sent::default()).await.unwrap(),
                     PeerRoute::NoRoute
                 );
                 here.ip(&format!("route del {kind} {}", family.far_net));
@@ -103,7 +124,7 @@ fn one_of_several_equal_gateways_is_taken() {
 
     inside(&here, async |netlink| {
         let route = netlink
-            .resolve(ip("198.51.100.9"), None)
+            .resolve(ip("198.51.100.9"), Sent::default())
             .await
             .unwrap()
             .unwrap();
@@ -124,7 +145,7 @@ fn an_ipv4_route_over_an_ipv6_gateway_is_followed() {
         let up = netlink.link_by_name("up0").await.unwrap();
         let far = ip("198.51.100.9");
 
-        let pending = netlink.resolve_peer(far, None).await.unwrap();
+        let pending = netlink.resolve_peer(far, Sent::default()).await.unwrap();
         let via = ip("2001:db8::2");
         assert_eq!(pending, PeerRoute::Pending { oif: up.index, via });
         netlink.probe(up.index, via).await.unwrap();

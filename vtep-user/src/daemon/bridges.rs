@@ -201,6 +201,11 @@ impl Bridges {
         self.waits_for.iter().cloned()
     }
 
+    /// The VRF over an interface, if there is one.
+    pub(super) fn vrf_over(&self, ifindex: Ifindex) -> Option<Ifindex> {
+        netlink::vrf_over(ifindex, |index| self.links.get(&index))
+    }
+
     /// The ends of gates of this instance.
     pub(super) fn gate_ends(&self) -> impl Iterator<Item = Ifindex> {
         let links = self.links.values();

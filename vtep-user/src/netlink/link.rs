@@ -111,6 +111,8 @@ pub enum LinkKind {
         /// Whether a spanning tree runs on it, the kernel's or another (`stp_state`).
         spanning_tree: bool,
     },
+    /// A routing domain of its own, for the interfaces that belong to it.
+    Vrf,
     /// Ethernet hardware, or what a hypervisor shows as such.
     Physical,
     /// Anything else, by the kernel's name for it.
@@ -224,6 +226,7 @@ fn kind_of(info: &[LinkInfo]) -> Option<LinkKind> {
     });
     Some(match (kind, data) {
         (InfoKind::Veth, _) => LinkKind::Veth,
+        (InfoKind::Vrf, _) => LinkKind::Vrf,
         (InfoKind::Bridge, Some(InfoData::Bridge(parts))) => bridge_kind(parts),
         (InfoKind::Bridge, _) => bridge_kind(&[]),
         (InfoKind::Tun, Some(InfoData::Tun(parts))) if !parts.iter().any(is_tap) => LinkKind::Tun,

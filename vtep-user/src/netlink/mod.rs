@@ -27,6 +27,7 @@ mod table;
 mod traffic;
 pub mod udp;
 mod vlan_offload;
+mod vrf;
 mod xdp;
 
 use std::{io, time::Duration};
@@ -48,10 +49,11 @@ pub use self::{
     monitor::{NetlinkEvent, NetlinkMonitor},
     neighbour::{Neighbour, NeighbourState},
     peer_route::PeerRoute,
-    route::Route,
+    route::{Route, Sent},
     slow_path_device::{OWNER, SlowPathDevice},
     traffic::{Filter, FilterSide, Qdisc},
     vlan_offload::VlanOffload,
+    vrf::vrf_over,
     xdp::XdpFeatures,
 };
 

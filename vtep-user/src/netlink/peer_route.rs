@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vtep_common::abi::id::Ifindex;
 
-use super::{Error, Link, Mac, Neighbour, Netlink, Route};
+use super::{Error, Link, Mac, Neighbour, Netlink, Route, Sent};
 
 /// How a packet for a peer leaves this host, or why it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,13 @@ pub fn resolve(
     }
 }
 
+/// Whether a route stays in its routing domain: the interface that it leads over belongs to the VRF of what is sent, or to none where that is in none.
+/// What is meant for one domain never leaves by another.
+fn is_within(sent: Option<Ifindex>, link: &Link, vrf: Option<Ifindex>) -> bool {
+    // The way to an address of the VRF's own leads over the VRF.
+    vrf == sent || sent == Some(link.index)
+}
+
 /// The Ethernet address of a multicast group (RFC 1112 §6.4, RFC 2464 §7); `None` for any other address.
 fn multicast_mac(ip: IpAddr) -> Option<Mac> {
     if !ip.is_multicast() {
@@ -103,15 +110,16 @@ fn multicast_mac(ip: IpAddr) -> Option<Mac> {
 impl Netlink {
     /// How a packet for `dst` leaves this host now. Asks only; [`Netlink::probe`] makes progress where the answer is
     /// [`PeerRoute::Pending`].
-    pub async fn resolve_peer(
-        &self,
-        dst: IpAddr,
-        from: Option<IpAddr>,
-    ) -> Result<PeerRoute, Error> {
-        let Some(route) = self.resolve(dst, from).await? else {
+    pub async fn resolve_peer(&self, dst: IpAddr, sent: Sent) -> Result<PeerRoute, Error> {
+        let Some(route) = self.resolve(dst, sent).await? else {
             return Ok(PeerRoute::NoRoute);
         };
         let link = self.link(route.oif).await?;
+        if let Some(link) = &link
+            && !is_within(sent.vrf, link, self.vrf_of(link).await?)
+        {
+            return Ok(PeerRoute::NoRoute);
+        }
         let neighbour = self.neighbour(route.oif, route.next_hop(dst)).await?;
         Ok(resolve(
             dst,
@@ -234,6 +242,25 @@ mod tests {
         assert_eq!(of_own, PeerRoute::LocalAddress);
         assert_eq!(of_none, PeerRoute::NoRoute);
         assert_eq!(of_bare, PeerRoute::NotEthernet { oif: OIF });
+    }
+
+    #[test]
+    fn a_route_stays_in_its_routing_domain() {
+        let [blue, red] = [Some(Ifindex::new(8)), Some(Ifindex::new(9))];
+        for (sent, of_link, within) in [
+            (None, None, true),
+            (blue, blue, true),
+            (blue, None, false),
+            (blue, red, false),
+            (None, blue, false),
+            (Some(OIF), None, true),
+        ] {
+            assert_eq!(
+                is_within(sent, &link(), of_link),
+                within,
+                "{sent:?} {of_link:?}"
+            );
+        }
     }
 
     #[test]

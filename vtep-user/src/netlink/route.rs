@@ -10,6 +10,9 @@ use vtep_common::abi::id::Ifindex;
 
 use super::{Error, Netlink};
 
+/// `IPPROTO_UDP`.
+const PROTOCOL_UDP: u8 = 17;
+
 /// The way to one destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -23,6 +26,39 @@ pub struct Route {
     pub prefsrc: Option<IpAddr>,
     /// Whether the destination is this host itself.
     pub local: bool,
+}
+
+/// The source port that routes are asked for with. Each flow has its own, and each peer one path for all.
+const SOURCE_PORT: u16 = 49_152;
+
+/// What is sent, as far as routes and routing rules depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The address that it is sent from.
+    pub from: Option<IpAddr>,
+    /// The UDP port that it is sent to; `None` for what is not UDP.
+    pub udp_port: Option<u16>,
+    /// The VRF whose routes lead there; `None` for those of no VRF.
+    pub vrf: Option<Ifindex>,
+}
+
+impl Sent {
+    /// What a question about its route says, besides the destination: all that the kernel would look at in the packet itself. Rules may
+    /// ask for the user too; what the kernel's tunnels send is root's.
+    fn attributes(self) -> Vec<RouteAttribute> {
+        let mut attributes = Vec::new();
+        attributes.extend(self.from.map(|from| RouteAttribute::Source(from.into())));
+        attributes.extend(self.vrf.map(|vrf| RouteAttribute::Oif(vrf.get())));
+        if let Some(port) = self.udp_port {
+            attributes.extend([
+                RouteAttribute::IpProto(PROTOCOL_UDP),
+                RouteAttribute::Sport(SOURCE_PORT),
+                RouteAttribute::Dport(port),
+                RouteAttribute::Uid(0),
+            ]);
+        }
+        attributes
+    }
 }
 
 impl Route {
@@ -75,10 +111,10 @@ pub(super) fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
 }
 
 impl Netlink {
-    /// Where a packet for `dst` would go: `ip route get DST [from SRC]`. `None` where there is no way: no route, one
+    /// Where a packet for `dst` would go: `ip route get DST [from SRC] [ipproto udp sport PORT dport PORT] [oif VRF]`. `None` where there is no way: no route, one
     /// that says unreachable, prohibit or blackhole, or a `from` that this host does not have. Of several equal
     /// next hops the kernel picks one.
-    pub async fn resolve(&self, dst: IpAddr, from: Option<IpAddr>) -> Result<Option<Route>, Error> {
+    pub async fn resolve(&self, dst: IpAddr, sent: Sent) -> Result<Option<Route>, Error> {
         let mut message = RouteMessage::default();
         message.header.address_family = match dst {
             IpAddr::V4(_) => AddressFamily::Inet,
@@ -88,10 +124,8 @@ impl Netlink {
         message
             .attributes
             .push(RouteAttribute::Destination(dst.into()));
-        if let Some(from) = from {
-            message.header.source_prefix_length = prefix_len(from);
-            message.attributes.push(RouteAttribute::Source(from.into()));
-        }
+        message.header.source_prefix_length = sent.from.map_or(0, prefix_len);
+        message.attributes.extend(sent.attributes());
         let question = RouteNetlinkMessage::GetRoute(message);
         match self
             .request("look up the route to", &dst.to_string(), question, 0)
@@ -159,6 +193,27 @@ mod tests {
         let dst: IpAddr = "192.0.2.9".parse().unwrap();
 
         assert_eq!(Route::from_message(&unicast()).unwrap().next_hop(dst), dst);
+    }
+
+    #[test]
+    fn a_question_says_all_that_rules_can_ask_of_the_packet() {
+        let from: IpAddr = "192.0.2.1".parse().unwrap();
+        let sent = Sent {
+            from: Some(from),
+            udp_port: Some(4_789),
+            vrf: Some(Ifindex::new(9)),
+        };
+        let said = sent.attributes();
+        for part in [
+            RouteAttribute::Source(from.into()),
+            RouteAttribute::Oif(9),
+            RouteAttribute::IpProto(17),
+            RouteAttribute::Dport(4_789),
+            RouteAttribute::Uid(0),
+        ] {
+            assert!(said.contains(&part), "{part:?}: {said:?}");
+        }
+        assert_eq!(Sent::default().attributes(), []);
     }
 
     fn unicast() -> RouteMessage {

@@ -81,6 +81,8 @@ pub(super) struct Core {
     blind: Blind,
     uplinks: Uplinks,
     slow_path: SlowPath,
+    /// The VRF that the uplinks belong to.
+    vrf: Option<Ifindex>,
     resolver: Resolver,
     attacher: Attacher,
     works: Works,
@@ -128,6 +130,7 @@ impl Core {
             own_macs: OwnMacs::default(),
             bridges: Bridges::new(options.instance()),
             repairs: Repairs::default(),
+            vrf: None,
             lost: LostEvents::new(&datapath)?,
             config: options.config.as_ref().map(Configuration::new),
             starting: None,
@@ -155,6 +158,7 @@ impl Core {
             self.own_macs.note(link);
         }
         self.bridges.reset(&links);
+        self.find_vrf();
         self.reserve();
         self.refresh_own_macs();
         self.refresh_uplink_macs()?;

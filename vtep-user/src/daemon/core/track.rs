@@ -15,7 +15,7 @@ use super::{
     },
     Core, no_paths,
 };
-use crate::netlink::{NetlinkEvent, NetlinkMonitor};
+use crate::netlink::{NetlinkEvent, NetlinkMonitor, Sent};
 
 /// Paths that are written before others have their turn.
 const FOUND_AT_ONCE: usize = 32;
@@ -195,6 +195,9 @@ impl Core {
                 self.resolve_all();
             }
         }
+        if self.find_vrf() {
+            self.resolve_all();
+        }
         if todo.groups && !self.groups.is_empty() {
             self.groups.sync(&self.uplinks, self.state.locals()).await;
             let groups: Vec<IpAddr> = self.state.groups().collect();
@@ -242,6 +245,19 @@ impl Core {
         Ok(())
     }
 
+    /// Looks for the routing domain of the uplinks: that of the first. True if it has changed.
+    pub(super) fn find_vrf(&mut self) -> bool {
+        let first = self.uplinks.iter().next().map(|link| link.index);
+        let vrf = first.and_then(|uplink| self.bridges.vrf_over(uplink));
+        let before = std::mem::replace(&mut self.vrf, vrf);
+        if let Some(vrf) = vrf.filter(|_| before != vrf) {
+            tracing::warn!(
+                "the uplinks belong to a VRF (interface {vrf}): VTEPs are reached by its routes, but the slow path is not in it yet"
+            );
+        }
+        before != vrf
+    }
+
     /// Has the path to every peer found.
     pub(super) fn resolve_all(&self) {
         for ip in self.state.peer_ips() {
@@ -252,7 +268,11 @@ impl Core {
     /// Has the path to a peer found.
     pub(super) fn resolve(&self, ip: IpAddr) {
         let terms = Terms {
-            local: self.state.local_for(ip),
+            sent: Sent {
+                from: self.state.local_for(ip),
+                udp_port: Some(self.options.udp_port()),
+                vrf: self.vrf,
+            },
             named: self.state.is_named(ip),
         };
         self.resolver.find(ip, terms);

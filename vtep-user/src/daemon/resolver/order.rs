@@ -6,13 +6,13 @@ use tokio::sync::oneshot;
 use vtep_common::abi::id::Ifindex;
 
 use super::affected::Affected;
-use crate::{control::Resolution, model::EventDetails};
+use crate::{control::Resolution, model::EventDetails, netlink::Sent};
 
 /// What is said of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Terms {
-    /// From which address of ours it is sent to.
-    pub(in super::super) local: Option<IpAddr>,
+    /// What is sent to it: from which address of ours, to which port, in which routing domain.
+    pub(in super::super) sent: Sent,
     /// Whether somebody named it: the kernel keeps its next hop resolved. Of others it is asked for once.
     pub(in super::super) named: bool,
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     control::Resolution,
     model::{EventDetails, EventKind},
-    netlink::{self, Netlink},
+    netlink::{self, Netlink, Sent},
 };
 
 /// Finds the path to each peer, and remembers what it found.
@@ -67,9 +67,9 @@ impl Paths {
     /// Finds the path to a peer, or to a multicast group; `None` if it is a peer no longer. A failure is logged: the peer keeps
     /// what it had.
     pub(super) async fn find(&mut self, ip: IpAddr) -> Option<Found> {
-        let Terms { local, named } = *self.peers.get(&ip)?;
+        let Terms { sent, named } = *self.peers.get(&ip)?;
         let before = self.next_hops.get(&ip).copied();
-        let resolution = match self.path_to(ip, local).await {
+        let resolution = match self.path_to(ip, sent).await {
             Ok(resolution) => resolution,
             Err(error) => {
                 tracing::error!(%error, %ip, "could not resolve a peer");
@@ -142,14 +142,10 @@ impl Paths {
         })
     }
 
-    async fn path_to(
-        &mut self,
-        ip: IpAddr,
-        local: Option<IpAddr>,
-    ) -> Result<Resolution, DaemonError> {
+    async fn path_to(&mut self, ip: IpAddr, mut sent: Sent) -> Result<Resolution, DaemonError> {
         // With a source the kernel would look no IPv4 route to a group up, but take the interface that has the source.
-        let local = local.filter(|_| !ip.is_multicast());
-        let found = self.netlink.resolve_peer(ip, local).await?;
+        sent.from = sent.from.filter(|_| !ip.is_multicast());
+        let found = self.netlink.resolve_peer(ip, sent).await?;
         let next_hop = match &found {
             netlink::PeerRoute::Pending { oif, via } => Some((*oif, *via)),
             // Where the path is known, the next hop follows from the route, below.
@@ -168,7 +164,7 @@ impl Paths {
                 mtu,
                 ..
             } => {
-                let route = self.netlink.resolve(ip, local).await?;
+                let route = self.netlink.resolve(ip, sent).await?;
                 let next_hop = route.as_ref().map_or(ip, |route| route.next_hop(ip));
                 self.next_hops.insert(ip, (oif, next_hop));
                 if !next_hop.is_multicast() {
