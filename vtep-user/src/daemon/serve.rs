@@ -28,7 +28,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     runtime()?.block_on(serve(options))
 }
 
-async fn serve(options: Options) -> Result<(), DaemonError> {
+async fn serve(mut options: Options) -> Result<(), DaemonError> {
     // The socket first: it tells a second daemon of the instance before anything is touched.
     let RunOptions {
         socket_group,
@@ -54,7 +54,7 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
         mut core,
         monitor,
         wanted,
-    } = start::start(&options).await?;
+    } = start::start(&mut options).await?;
     privileges::drop_all_but_needed()?;
 
     let (handle, asks) = channel();

@@ -58,7 +58,7 @@ pub(super) fn check_kernel() -> Result<(), DaemonError> {
     }
 }
 
-pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
+pub(super) async fn start(options: &mut Options) -> Result<Started, DaemonError> {
     let netlink = Netlink::open()?;
     // Before anything is read: what changes from here on is reported.
     let monitor = NetlinkMonitor::open()?;
@@ -93,10 +93,12 @@ pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
 }
 
 /// What the configuration file asks for, if there is one.
-fn read_wanted(options: &Options, locals: &[IpAddr]) -> Result<Option<Wanted>, DaemonError> {
-    let Some(config) = &options.config else {
+fn read_wanted(options: &mut Options, locals: &[IpAddr]) -> Result<Option<Wanted>, DaemonError> {
+    let Some(config) = &mut options.config else {
         return Ok(None);
     };
+    // There can be millions; nobody needs them again.
+    let lines = std::mem::take(&mut config.lines);
     let uplinks = options.run.ifaces.iter();
     let uplinks = uplinks.map(|name| (name.clone(), ReservedFor::Uplink));
     let tunnel = slow_path::device_name(options.udp_port());
@@ -106,7 +108,7 @@ fn read_wanted(options: &Options, locals: &[IpAddr]) -> Result<Option<Wanted>, D
         udp_port: options.udp_port(),
         reserved: uplinks.chain([(tunnel, ReservedFor::SlowPath)]).collect(),
     };
-    let wanted = Wanted::of(config.lines.clone(), ground);
+    let wanted = Wanted::of(lines, ground);
     wanted.map(Some).map_err(DaemonError::Config)
 }
 
