@@ -25,7 +25,11 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     privileges::take_no_new_ones()?;
     start::check_kernel()?;
     raise_file_limit();
-    runtime()?.block_on(serve(options))
+    let runtime = runtime()?;
+    let end = runtime.block_on(serve(options));
+    // A file that cannot be read to its end, such as a pipe, keeps no daemon from ending.
+    runtime.shutdown_background();
+    end
 }
 
 async fn serve(mut options: Options) -> Result<(), DaemonError> {
