@@ -72,18 +72,21 @@ pub(crate) struct Wanted {
     /// Kernels: the beginning of a version that Debian has (`6.12`), `newest`, or package files (`image.deb,modules.deb`).
     /// Without any: 6.1, 6.12, 6.18 and the newest.
     kernels: Vec<String>,
-    /// Only the tests whose target or card has this in its name.
+    /// Only the test targets and cards that have this in their names; may be given several times.
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<String>,
+    /// Only the tests whose names have this in them, as `cargo test` takes it.
+    #[arg(long)]
+    test: Option<String>,
     /// Only the few that run on every change.
     #[arg(long)]
     brief: bool,
     /// Guests at a time; without it one for each processor.
     #[arg(long)]
     jobs: Option<NonZero<usize>>,
-    /// Write the results to docs/results/.
-    #[arg(long)]
-    record: bool,
+    /// Write the results to docs/results/DATE-NAME.md.
+    #[arg(long, value_name = "NAME")]
+    record: Option<String>,
 }
 
 /// Runs the verb.
@@ -91,11 +94,12 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
     let Wanted {
         kernels,
         only,
+        test,
         brief,
         jobs: at_a_time,
         record,
     } = wanted;
-    let jobs = plan::jobs(only.as_deref(), *brief);
+    let jobs = plan::jobs(only, test.as_deref(), *brief);
     if jobs.is_empty() {
         return said("no test target and no card has that in its name");
     }
@@ -127,7 +131,7 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
         dir: &dir.0,
     };
     let rows = bench.all(todo, at_a_time)?;
-    finish(&kernels, &rows, *record)
+    finish(&kernels, &rows, record.as_deref())
 }
 
 /// The root file system and the kernels, from the cache where they are in it.
@@ -153,7 +157,7 @@ fn parts(cache: &Path, wanted: &[&str]) -> Result<(PathBuf, Vec<Kernel>)> {
 }
 
 /// Shows the sum, and writes the page if that is wanted.
-fn finish(kernels: &[Kernel], rows: &[Row<'_>], record: bool) -> Result<()> {
+fn finish(kernels: &[Kernel], rows: &[Row<'_>], record: Option<&str>) -> Result<()> {
     let mut sum = Tally::default();
     let mut bad = 0;
     println!();
@@ -169,9 +173,9 @@ fn finish(kernels: &[Kernel], rows: &[Row<'_>], record: bool) -> Result<()> {
         }
     }
     println!("{sum}");
-    if record {
+    if let Some(name) = record {
         let head = head()?;
-        let file = repository().join(format!("docs/results/{}-guests.md", head.date));
+        let file = repository().join(format!("docs/results/{}-{name}.md", head.date));
         fs::write(&file, report::page(&head, kernels, rows))
             .map_err(doing(format!("write {}", file.display())))?;
         println!("wrote {}", file.display());

@@ -22,7 +22,7 @@ pub(super) struct Head {
 pub(super) fn page(head: &Head, kernels: &[Kernel], rows: &[Row<'_>]) -> String {
     let Head { date, commit, qemu } = head;
     let mut page = format!(
-        "# Guests, {date}\n\nMade by `cargo xtask test vm --record` at commit {commit} with {qemu}. [Platforms](../platforms.md) says how.\n\n\
+        "# Guests, {date}\n\nMade by `cargo xtask test vm --record NAME` at commit {commit} with {qemu}. [Platforms](../platforms.md) says how.\n\n\
          Each cell has the tests that passed; behind it those that failed or were skipped, if any.\n"
     );
     let columns: Vec<_> = kernels
