@@ -88,7 +88,7 @@ fn ports_with_xdp_keep_nobody_waiting() {
 
 #[test]
 fn a_configuration_of_many_entries_keeps_nobody_waiting() {
-    const ENTRIES: u32 = 60_000;
+    const ENTRIES: u32 = 200_000;
     need_root!();
     let wire = Wire::new(Family::V4);
     let path = std::env::temp_dir().join(unique("many"));

@@ -39,8 +39,8 @@ pub fn downgrade(daemon: &Daemon, layout: u32) {
         map.pin(&path);
     };
     replace("PORTS", &|ports| {
-        ports.value_size = 24;
-        ports.entries = changed(&ports.entries, port);
+        ports.entries = changed(&ports.entries, |value| port(value, layout));
+        ports.value_size = if layout == 4 { 24 } else { 28 };
     });
     replace("CONFIG", &|config| {
         config.entries = changed(&config.entries, |config| {
@@ -63,8 +63,8 @@ fn changed(
     entries.iter().map(change).collect()
 }
 
-/// A port as layouts before 6 have it.
-fn port(value: &[u8]) -> Vec<u8> {
+/// A port as a layout before 6 has it.
+fn port(value: &[u8], layout: u32) -> Vec<u8> {
     let mut whole = value.to_vec();
     whole.resize(size_of::<Port>(), 0);
     let port: Port = bytemuck::pod_read_unaligned(&whole);
@@ -80,6 +80,9 @@ fn port(value: &[u8]) -> Vec<u8> {
     }
     for word in [port.mtu, port.max_macs] {
         old.extend(word.to_ne_bytes());
+    }
+    if layout > 4 {
+        old.extend(port.own_v4.to_ne_bytes());
     }
     old
 }

@@ -58,7 +58,7 @@ async fn serve(mut options: Options) -> Result<(), DaemonError> {
         mut core,
         monitor,
         wanted,
-    } = start::start(&mut options).await?;
+    } = Box::pin(start::start(&mut options)).await?;
     privileges::drop_all_but_needed()?;
 
     let (handle, asks) = channel();

@@ -189,6 +189,10 @@ pub static DUMP_OPTIONS: ArgumentList<DumpOptions> = ArgumentList {
 )]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct ApplyOptions {
     /// Nothing is done; the plan is only shown.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -145,9 +145,12 @@ pub(super) async fn plan(
             before.drift(&wanted).map(Outcome::Show)
         } else {
             let plan = before.plan_for(&wanted, &links, built_on);
-            plan.map(|plan| match options.dry_run {
-                true => Outcome::Show(plan.into_rows()),
-                false => Outcome::Do(plan),
+            plan.map(|plan| {
+                if options.dry_run {
+                    Outcome::Show(plan.into_rows())
+                } else {
+                    Outcome::Do(plan)
+                }
             })
         };
         Planned {
