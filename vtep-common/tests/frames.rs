@@ -85,7 +85,12 @@ fn kind(verdict: &Verdict) -> String {
             let message = if answer.v6 { "ND" } else { "ARP" };
             format!("answer {message}")
         }
-        Verdict::Guard | Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
+        Verdict::AnswerTooBig(_) => "too big, answered".to_owned(),
+        Verdict::Guard
+        | Verdict::Neigh
+        | Verdict::Unknown
+        | Verdict::Resolved(_)
+        | Verdict::TooBigFor(_) => {
             panic!("not decided")
         }
         Verdict::Leave(_) => "leave".to_owned(),

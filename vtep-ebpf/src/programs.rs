@@ -136,6 +136,22 @@ pub fn tc_port_found(ctx: TcContext) -> i32 {
     at_port(&ctx, port::PortStage::Resolved)
 }
 
+/// What [`tc_port`] or [`tc_port_found`] has found to be too big for its VTEP.
+#[classifier]
+pub fn tc_port_too_big(ctx: TcContext) -> i32 {
+    let Some(scratch) = Scratch::new() else {
+        return TC_ACT_SHOT;
+    };
+    let Some(peer) = handoff().and_then(|resolved| resolved.target.peer()) else {
+        return TC_ACT_SHOT;
+    };
+    let frame = TcFrame::deep(&ctx);
+    let len = frame.frame_len();
+    let rt = Tc::new(frame, scratch);
+    let end = port::too_big::decide(&rt, peer);
+    tc_action_of(count(&rt, Hook::Port, &end, len))
+}
+
 #[inline(always)]
 fn at_port(ctx: &TcContext, stage: port::PortStage) -> i32 {
     let Some(scratch) = Scratch::new() else {

@@ -189,6 +189,15 @@ impl Tables for KernelTables {
         let found = POLICERS.get(what.index(slot));
         found.copied().unwrap_or(Policer::NONE)
     }
+
+    #[inline(always)]
+    fn answers(&self, slot: PortSlot) -> Policer {
+        let found = POLICERS.get(Policer::answers_index(slot));
+        Policer {
+            used_until: found.map_or(0, |found| found.used_until),
+            ..Policer::ANSWERS
+        }
+    }
 }
 
 /// Hands off to the next stage of a decision where the frame goes. False never happens, but the verifier asks for it.

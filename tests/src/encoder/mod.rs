@@ -297,6 +297,12 @@ impl Frame {
         })
     }
 
+    /// Adds an ICMP header of any kind.
+    #[must_use]
+    pub fn icmp(self, kind: u8, code: u8, rest: [u8; 4]) -> Self {
+        self.with(Layer::Icmp { kind, code, rest })
+    }
+
     /// Adds an `ICMPv6` echo request.
     #[must_use]
     pub fn icmp6_echo(self, id: u16, seq: u16) -> Self {

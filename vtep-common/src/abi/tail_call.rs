@@ -14,17 +14,20 @@ pub enum TailCall {
     PortFlood = 3,
     /// `tc_port_guard`: frames from a port with a guard of addresses; what is its own goes on as if it came from `tc_port`.
     PortGuard = 4,
+    /// `tc_port_too_big`: frames that `tc_port` or `tc_port_found` has found to be too big for their VTEP, which it hands over.
+    PortTooBig = 5,
 }
 
 impl TailCall {
     /// Places in `PARTS`, some for programs to come: a map keeps its size while it is pinned.
     pub const PLACES: u32 = 16;
     /// Every one, with the name of its program.
-    pub const ALL: [(Self, &'static str); 5] = [
+    pub const ALL: [(Self, &'static str); 6] = [
         (Self::PortRest, "tc_port_rest"),
         (Self::PortFound, "tc_port_found"),
         (Self::PortNeigh, "tc_port_neigh"),
         (Self::PortFlood, "tc_port_flood"),
         (Self::PortGuard, "tc_port_guard"),
+        (Self::PortTooBig, "tc_port_too_big"),
     ];
 }

@@ -7,5 +7,7 @@ pub mod inner;
 pub mod neigh;
 pub mod outer;
 pub mod packet;
+pub mod path_report;
 pub mod template;
+pub mod too_big;
 pub mod vlan;

@@ -134,6 +134,15 @@ impl Resolved {
     };
 }
 
+/// Tell the sender of a frame that it is too big.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooBigAnswer {
+    /// Where its IP packet begins.
+    pub l3: usize,
+    /// Largest IP packet that fits, in bytes.
+    pub mtu: u32,
+}
+
 /// Copy a frame from a port to the targets of a flood list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flood {

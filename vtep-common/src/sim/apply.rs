@@ -105,11 +105,17 @@ pub fn apply_port<T: Tables>(
             ..edit(frame, meta, flood.encap.tag, xdp)
         },
         Verdict::Answer(reply) => answer(frame, meta, reply)?,
-        // The first three are decided further before, the last is of a frame from a VTEP.
+        Verdict::AnswerTooBig(_) => Outcome {
+            action: Action::Drop,
+            frame: frame.to_vec(),
+            skb_tag: meta.tag,
+        },
+        // All but the last are decided further before; that is of a frame from a VTEP.
         Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)
+        | Verdict::TooBigFor(_)
         | Verdict::FloodPorts(_) => {
             return Err(Unfit::Verdict);
         }
@@ -230,10 +236,12 @@ pub fn apply_uplink(
         | Verdict::Flood(_)
         | Verdict::ViaKernel(_)
         | Verdict::Answer(_)
+        | Verdict::AnswerTooBig(_)
         | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
-        | Verdict::Resolved(_) => return Err(Unfit::Verdict),
+        | Verdict::Resolved(_)
+        | Verdict::TooBigFor(_) => return Err(Unfit::Verdict),
         Verdict::Leave(reason) => leave(frame, meta, *reason)?,
     })
 }

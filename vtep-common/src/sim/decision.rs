@@ -10,7 +10,9 @@ use crate::{
         reason::Reason,
     },
     frame::neigh::Answer,
-    runtime::verdict::{Account, Deliver, Encap, Flood, FloodPorts, Resolved, ViaKernel},
+    runtime::verdict::{
+        Account, Deliver, Encap, Flood, FloodPorts, Resolved, TooBigAnswer, ViaKernel,
+    },
 };
 
 /// What is to become of a frame.
@@ -28,6 +30,8 @@ pub enum Verdict {
     FloodPorts(FloodPorts),
     /// Answer an ARP or ND request.
     Answer(Answer),
+    /// Tell the sender that the frame is too big.
+    AnswerTooBig(TooBigAnswer),
     /// Not decided yet: [`crate::decide::port::guard`] goes on.
     Guard,
     /// Not decided yet: [`crate::decide::port::neigh`] goes on.
@@ -36,6 +40,8 @@ pub enum Verdict {
     Unknown,
     /// Not decided yet: the last stage at a port goes on, with where the frame goes.
     Resolved(Resolved),
+    /// Not decided yet: [`crate::decide::port::too_big`] goes on, with the peer that the frame is too big for.
+    TooBigFor(PeerId),
     /// Nothing is done to the frame: it passes, goes on to the next hook, or is dropped, as the reason's class says.
     Leave(Reason),
 }
@@ -126,8 +132,11 @@ impl Verdict {
             Self::Flood(_) => Reason::Flooded,
             Self::FloodPorts(_) => Reason::FloodedLocally,
             Self::Answer(_) => Reason::Answered,
+            Self::AnswerTooBig(_) => Reason::TooBigAnswered,
             // Whoever asks has not gone on.
-            Self::Guard | Self::Neigh | Self::Unknown | Self::Resolved(_) => Reason::TableGap,
+            Self::Guard | Self::Neigh | Self::Unknown | Self::Resolved(_) | Self::TooBigFor(_) => {
+                Reason::TableGap
+            }
             Self::Leave(reason) => *reason,
         }
     }

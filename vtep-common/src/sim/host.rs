@@ -6,7 +6,7 @@ use crate::{
     abi::{
         addr::MacAddr,
         fdb::{FdbKey, FdbTarget},
-        id::{ListId, PortSlot},
+        id::{ListId, PeerId, PortSlot},
         peer::Peer,
         policer::Policed,
         reason::Reason,
@@ -29,7 +29,9 @@ use crate::{
         FoundIngress, Runtime, Slot, SlotName,
         arrival::{Arrival, Carried, Ingress, PortOwner},
         tables::Tables,
-        verdict::{Account, Deliver, Encap, Flood, FloodPorts, Notice, Resolved, ViaKernel},
+        verdict::{
+            Account, Deliver, Encap, Flood, FloodPorts, Notice, Resolved, TooBigAnswer, ViaKernel,
+        },
     },
     sim::{
         apply::set_destination,
@@ -80,7 +82,8 @@ pub fn decide_port<T: Tables>(frame: &[u8], meta: &Meta, stage: PortStage, table
         notes = notes.and(core::mem::take(&mut decision.notes));
     }
     let Verdict::Resolved(resolved) = decision.verdict else {
-        return Decision { notes, ..decision };
+        let last = answer_if_too_big(frame, meta, tables, decision);
+        return Decision { notes, ..last };
     };
     let mut frame = frame.to_vec();
     // A frame whose destination was found has one.
@@ -94,11 +97,26 @@ pub fn decide_port<T: Tables>(frame: &[u8], meta: &Meta, stage: PortStage, table
             host.decide(|host| port::decide(host, PortStage::Resolved, &resolved))
         }
     };
+    let mut last = last;
+    let notes = notes.and(core::mem::take(&mut last.notes));
     Decision {
-        notes: notes.and(last.notes),
+        notes,
         destination: resolved.mac,
-        ..last
+        ..answer_if_too_big(&frame, meta, tables, last)
     }
+}
+
+/// What becomes of a frame that may have been found to be too big for its VTEP.
+fn answer_if_too_big<T: Tables>(
+    frame: &[u8],
+    meta: &Meta,
+    tables: &T,
+    decision: Decision,
+) -> Decision {
+    let Verdict::TooBigFor(peer) = decision.verdict else {
+        return decision;
+    };
+    Host::new(frame, meta, tables).decide(|host| port::too_big::decide(host, peer))
 }
 
 /// What a decision on the host runs in.
@@ -296,6 +314,10 @@ impl<T: Tables> Runtime for Host<'_, T> {
         Decision::new(account, Verdict::Answer(*answer))
     }
 
+    fn answer_too_big(&self, account: &Account, answer: &TooBigAnswer) -> Decision {
+        Decision::new(account, Verdict::AnswerTooBig(*answer))
+    }
+
     fn to_guard(&self, account: &Account) -> Decision {
         Decision::new(account, Verdict::Guard)
     }
@@ -310,6 +332,14 @@ impl<T: Tables> Runtime for Host<'_, T> {
 
     fn to_resolved(&self, account: &Account, resolved: &Resolved) -> Decision {
         Decision::new(account, Verdict::Resolved(*resolved))
+    }
+
+    fn to_too_big(&self, account: &Account, peer: PeerId) -> Decision {
+        Decision::new(account, Verdict::TooBigFor(peer))
+    }
+
+    fn take_answer(&self, slot: PortSlot) -> bool {
+        police::answers(self.tables, slot)
     }
 
     fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool {

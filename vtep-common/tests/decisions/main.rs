@@ -13,5 +13,6 @@ mod outer;
 mod police;
 mod port;
 mod shared;
+mod too_big;
 mod tunnel;
 mod uplink;

@@ -4,8 +4,8 @@ use aya_ebpf::bindings::{__sk_buff, TC_ACT_REDIRECT};
 use vtep_common::{
     abi::{
         addr::{MacAddr, VtepAddr},
-        fdb::FdbKey,
-        id::{ListId, PortSlot},
+        fdb::{FdbKey, FdbTarget},
+        id::{ListId, PeerId, PortSlot},
         outer_template::{LEN_V4, LEN_V6, TEMPLATE_WORDS},
         peer::Peer,
         policer::Policed,
@@ -27,7 +27,10 @@ use vtep_common::{
         arrival::{Arrival, Carried, Ingress, PortOwner},
         lookup::Lookup,
         tables::Tables as _,
-        verdict::{Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, ViaKernel},
+        verdict::{
+            Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, TooBigAnswer,
+            ViaKernel,
+        },
     },
     wire::{arp, ethernet, vlan},
 };
@@ -45,6 +48,7 @@ use crate::{
         scratch::{Scratch, Spilled},
     },
     tables::{KernelTables, hand_off},
+    too_big,
 };
 
 /// One frame at TC.
@@ -266,6 +270,11 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn upper(&self, at: usize, next: u8) -> Upper {
+        upper(self.frame, at, next)
+    }
+
+    #[inline(always)]
     fn is_own(&self, _inner: &Spilled<'_, Inner>, _ingress: &Spilled<'_, Ingress>) -> bool {
         // SAFETY: the program's own context, and both are spilled.
         unsafe { frame_is_own(self.frame.raw()) != 0 }
@@ -427,6 +436,19 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn answer_too_big(&self, account: &Account, answer: &TooBigAnswer) -> End {
+        let handed_over = too_big::hand_over(self.frame, &self.meta, account, answer);
+        end(
+            account,
+            if handed_over {
+                Reason::TooBigAnswered
+            } else {
+                Reason::TooBig
+            },
+        )
+    }
+
+    #[inline(always)]
     fn to_guard(&self, account: &Account) -> End {
         self.frame.tail_call(TailCall::PortGuard);
         self.leave(account, MISFIT)
@@ -457,6 +479,23 @@ impl Runtime for Tc {
             });
         }
         self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_too_big(&self, account: &Account, peer: PeerId) -> End {
+        let handed_off = hand_off(&Resolved {
+            target: FdbTarget::Peer(peer).into(),
+            mac: MacAddr::ZERO,
+        });
+        if handed_off {
+            self.frame.tail_call(TailCall::PortTooBig);
+        }
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn take_answer(&self, slot: PortSlot) -> bool {
+        crate::police::take_answer(slot)
     }
 
     #[inline(always)]
@@ -675,9 +714,15 @@ impl Owner for KernelOwner<'_> {
 
     #[inline(always)]
     fn upper<P: PacketRead + ?Sized>(&self, _frame: &P, at: usize, next: u8) -> Upper {
-        // SAFETY: the program's own context.
-        Upper::from_word(unsafe { find_upper(self.frame.raw(), at as u32, next.into()) } as u32)
+        upper(self.frame, at, next)
     }
+}
+
+/// What stands behind the extension headers of a packet.
+#[inline(always)]
+fn upper(frame: TcFrame, at: usize, next: u8) -> Upper {
+    // SAFETY: the program's own context.
+    Upper::from_word(unsafe { find_upper(frame.raw(), at as u32, next.into()) } as u32)
 }
 
 /// Not zero if a frame claims to be from addresses of its port alone.

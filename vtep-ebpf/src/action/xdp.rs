@@ -7,7 +7,7 @@ use vtep_common::{
     abi::{
         addr::MacAddr,
         fdb::FdbKey,
-        id::{ListId, PortSlot},
+        id::{ListId, PeerId, PortSlot},
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
         policer::Policed,
@@ -27,7 +27,7 @@ use vtep_common::{
         arrival::{Arrival, Carried, Ingress},
         lookup::Lookup,
         tables::Tables as _,
-        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved},
+        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved, TooBigAnswer},
     },
     wire::vlan,
 };
@@ -317,6 +317,21 @@ impl Runtime for Xdp {
     #[inline(always)]
     fn to_resolved(&self, account: &Account, _resolved: &Resolved) -> End {
         self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn answer_too_big(&self, account: &Account, _answer: &TooBigAnswer) -> End {
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_too_big(&self, account: &Account, _peer: PeerId) -> End {
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn take_answer(&self, _slot: PortSlot) -> bool {
+        false
     }
 
     #[inline(always)]

@@ -745,13 +745,14 @@ fn the_keys_of_a_peer_are_there_in_the_promised_order() {
         csum6: None,
         via: None,
         source: None,
+        mtu_expires_s: None,
     };
 
     assert_json(
         &row,
         concat!(
             r#"{"ip":"192.0.2.2","dev":null,"mac":null,"state":"resolving","mtu":null,"#,
-            r#""csum6":null,"via":null,"source":null}"#,
+            r#""csum6":null,"via":null,"source":null,"mtu_expires_s":null}"#,
         ),
     );
 }

@@ -2,13 +2,15 @@
 //!
 //! It is made in stages, each a program of its own, since the verifier walks through every way that a program can take. The
 //! first ([`decide`]) sends known unicast. ARP and ND are tail-called to [`neigh`]; floods, and hosts that are found by IP, to
-//! [`unknown`]. What that finds for one destination is sent by [`PortStage::Resolved`], and what goes to many by [`flood`].
+//! [`unknown`]. What that finds for one destination is sent by [`PortStage::Resolved`], and what goes to many by [`flood`]. What is
+//! too big for its VTEP ends at [`too_big`].
 
 pub mod carried;
 pub mod flood;
 pub mod guard;
 pub mod ingress;
 pub mod neigh;
+pub mod too_big;
 pub mod unknown;
 
 use crate::{
@@ -219,14 +221,10 @@ fn encap<R: Runtime>(
         return rt.leave(account, Reason::NoRoute);
     }
     if carried.is_too_big_for(peer) {
-        return rt.leave(
-            account,
-            if stage == PortStage::Xdp {
-                Reason::LeftToTc
-            } else {
-                Reason::TooBig
-            },
-        );
+        return match stage {
+            PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
+            PortStage::Tc | PortStage::Resolved => rt.to_too_big(account, id),
+        };
     }
     let Some(vni) = Vni::new(vni) else {
         return rt.leave(account, Reason::TableGap);

@@ -190,10 +190,12 @@ pub(super) fn from_underlay(
         | Verdict::ViaKernel(_)
         | Verdict::Flood(_)
         | Verdict::Answer(_)
+        | Verdict::AnswerTooBig(_)
         | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
-        | Verdict::Resolved(_) => {
+        | Verdict::Resolved(_)
+        | Verdict::TooBigFor(_) => {
             panic!("from the underlay back to it: {}", hex(frame))
         }
     }

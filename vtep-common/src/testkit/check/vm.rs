@@ -8,7 +8,7 @@ use crate::{
     },
     decide::port,
     frame::{neigh::Answer, packet::Meta},
-    runtime::tables::Tables as _,
+    runtime::{tables::Tables as _, verdict::TooBigAnswer},
     sim::{Action, HostTables, Outcome, decide_port},
     testkit::apply::apply_port,
     testkit::frames::World,
@@ -89,11 +89,31 @@ pub(super) fn from_port(
             assert_eq!(outcome.action, Action::Drop);
         }
         Verdict::Answer(answer) => answered(frame, meta, answer, &outcome, tables),
-        Verdict::Guard | Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
+        Verdict::AnswerTooBig(answer) => told_too_big(frame, answer, &outcome),
+        Verdict::Guard
+        | Verdict::Neigh
+        | Verdict::Unknown
+        | Verdict::Resolved(_)
+        | Verdict::TooBigFor(_) => {
             panic!("not decided: {}", hex(frame))
         }
         Verdict::FloodPorts(_) => panic!("to ports alone: {}", hex(frame)),
         Verdict::Leave(_) => untouched(frame, meta, reason, &outcome),
+    }
+}
+
+/// What must hold for a frame whose sender is told that it is too big: it stays as it was, and must not be fragmented.
+fn told_too_big(frame: &[u8], answer: &TooBigAnswer, outcome: &Outcome) {
+    assert_eq!((outcome.action, &outcome.frame[..]), (Action::Drop, frame));
+    assert!(answer.mtu >= 68);
+    assert_eq!(frame[0] & 1, 0, "never for a group");
+    let packet = &frame[answer.l3..];
+    match packet[0] >> 4 {
+        4 => assert_eq!(
+            (packet[6] & 0x40, packet[6] & 0x1f, packet[7]),
+            (0x40, 0, 0)
+        ),
+        version => assert_eq!(version, 6),
     }
 }
 

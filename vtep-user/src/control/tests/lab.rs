@@ -16,6 +16,7 @@ pub(super) use vtep_common::abi::{
     fdb::FdbTarget,
     id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
 };
+use vtep_common::frame::path_report::PathReport;
 
 use super::{
     super::{
@@ -356,6 +357,14 @@ impl Lab {
     pub(super) fn resolve(&mut self, peer: &str) {
         let writes = self.state.resolved(ip(peer), resolved());
         self.replay(&writes);
+    }
+
+    /// Takes in what the underlay says of a path, by an interface.
+    pub(super) fn hear(&mut self, report: &PathReport, came_by: Ifindex) -> Option<(IpAddr, u32)> {
+        let clock = MapStamps(self.now, &self.maps);
+        let (writes, lowered) = self.state.path_report(report, came_by, &clock);
+        self.replay(&writes);
+        lowered
     }
 
     /// Checks that the maps are whole, and that a new daemon would make just this state of them again.

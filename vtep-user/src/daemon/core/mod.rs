@@ -41,6 +41,7 @@ use super::{
     slow_path::{self, SlowPath},
     tags::Blind,
     teardown,
+    too_big::Answerer,
     uplinks::Uplinks,
 };
 use crate::{
@@ -50,7 +51,7 @@ use crate::{
     control::{ReservedFor, State, Wanted},
     datapath::Datapath,
     model::Refusal,
-    netlink::{Link, Netlink, NetlinkMonitor},
+    netlink::{Link, Netlink, NetlinkMonitor, PathReports},
 };
 
 /// How often time is let pass.
@@ -63,6 +64,8 @@ pub(super) struct CoreParts {
     pub(super) datapath: Datapath,
     pub(super) state: State,
     pub(super) blind: Blind,
+    pub(super) answerer: Answerer,
+    pub(super) path_reports: PathReports,
     pub(super) uplinks: Uplinks,
     pub(super) slow_path: SlowPath,
 }
@@ -77,6 +80,8 @@ pub(super) struct Core {
     datapath: Datapath,
     state: State,
     blind: Blind,
+    answerer: Answerer,
+    path_reports: PathReports,
     uplinks: Uplinks,
     slow_path: SlowPath,
     resolver: Resolver,
@@ -110,6 +115,8 @@ impl Core {
             datapath,
             state,
             blind,
+            answerer,
+            path_reports,
             uplinks,
             slow_path,
         } = prepared;
@@ -137,6 +144,8 @@ impl Core {
             datapath,
             state,
             blind,
+            answerer,
+            path_reports,
             uplinks,
             slow_path,
         };
@@ -196,6 +205,10 @@ impl Core {
             .datapath
             .events_ready()
             .map_err(|error| broken("cannot wait for learning events", &error))?;
+        let too_big = self
+            .datapath
+            .too_big_ready()
+            .map_err(|error| broken("cannot wait for frames that are too big", &error))?;
         let mut second = Instant::now() + TICK;
         let mut tick = second;
         // Until when the ring is left alone.
@@ -232,6 +245,19 @@ impl Core {
                         Backlog::MoreWaits => {}
                     }
                     // The API's tasks have the same thread.
+                    tokio::task::yield_now().await;
+                }
+                ready = too_big.readable(), if self.answerer.can_answer() => {
+                    let mut ready = ready.map_err(|error| {
+                        broken("cannot read of frames that are too big any more", &error)
+                    })?;
+                    if self.answer_too_big() {
+                        ready.clear_ready();
+                    }
+                    tokio::task::yield_now().await;
+                }
+                heard = self.path_reports.next(), if !self.works.ahead => {
+                    self.hear_of_path(heard);
                     tokio::task::yield_now().await;
                 }
                 () = tokio::time::sleep_until(tick), if !self.works.ahead => {

@@ -1,9 +1,9 @@
 //! Tracking the underlay: routes, neighbours, addresses and links, for peers and ports.
 
-use std::{net::IpAddr, pin::pin};
+use std::{io, net::IpAddr, pin::pin};
 
 use futures::FutureExt as _;
-use vtep_common::abi::id::Ifindex;
+use vtep_common::{abi::id::Ifindex, frame::path_report::PathReport};
 
 use super::{
     super::{
@@ -14,7 +14,7 @@ use super::{
     },
     Core, no_paths,
 };
-use crate::netlink::{NetlinkEvent, NetlinkMonitor};
+use crate::netlink::{NetlinkEvent, NetlinkMonitor, PathReports};
 
 /// Paths that are written before others have their turn.
 const FOUND_AT_ONCE: usize = 32;
@@ -213,6 +213,27 @@ impl Core {
                 %error,
                 "the slow-path device {name} was deleted and cannot be made again; until it exists, floods and frames to unresolved VTEPs are lost. Remove the cause, stop the daemon, and start it again with: vtep run"
             ),
+        }
+    }
+
+    /// Takes in what the underlay says of a path. If it cannot be heard any more, the rest goes on.
+    pub(super) fn hear_of_path(&mut self, heard: io::Result<(PathReport, Ifindex)>) {
+        let (report, came_by) = match heard {
+            Ok(heard) => heard,
+            Err(error) => {
+                tracing::error!(%error, "cannot hear any more what the underlay says of path MTUs; restart vtep to hear it again");
+                self.path_reports = PathReports::deaf();
+                return;
+            }
+        };
+        let (writes, smaller) = self.state.path_report(&report, came_by, &self.datapath);
+        if let Err(error) = self.datapath.write(&writes) {
+            tracing::error!(%error, "could not write the MTU of a path");
+        }
+        if let Some((ip, mtu)) = smaller {
+            tracing::info!(
+                "the underlay says that the path to {ip} carries packets of {mtu} bytes; that holds for ten minutes"
+            );
         }
     }
 

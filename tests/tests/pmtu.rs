@@ -1,0 +1,305 @@
+//! The path's MTU: guests are told what fits.
+
+use std::net::{IpAddr, UdpSocket};
+
+use vtep_tests::encoder::inner::{v4, v6};
+use vtep_tests::encoder::{Frame, Mac, eth};
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::lab::underlay::{Family, Underlay};
+use vtep_tests::lab::wire::{FAR_VM, VM, Wire};
+use vtep_tests::lab::{Attach, GREEN, Kind, Lab, VM_DEV, Vm};
+use vtep_tests::link::Link as _;
+use vtep_tests::link::tap::GsoType;
+use vtep_tests::traffic;
+use vtep_tests::wait::until_true;
+use vtep_tests::{over_each_family, over_each_underlay};
+
+over_each_family! {
+    a_packet_that_must_not_be_fragmented_is_answered_byte_by_byte,
+    an_answer_is_tagged_as_the_frame_was,
+    a_gso_packet_is_answered,
+    what_may_be_fragmented_and_what_is_no_host_s_is_dropped_in_silence,
+    a_port_is_answered_no_faster_than_its_rate,
+    a_guest_behind_a_bridge_and_one_behind_a_router_learn_what_fits,
+}
+
+over_each_underlay! {
+    a_guest_with_an_mtu_of_1500_sends_all_that_it_has_to_say,
+}
+
+/// Bytes of an IP packet that every guest here may send, and that fit no tunnel here.
+const LEN: usize = 1500;
+
+/// Both families of guests: addresses of the near and the far one.
+fn guests() -> [(IpAddr, IpAddr); 2] {
+    let ((a, b), (a6, b6)) = (v4(), v6());
+    [(a.into(), b.into()), (a6.into(), b6.into())]
+}
+
+const fn header_len(ip: IpAddr) -> usize {
+    if ip.is_ipv4() { 20 } else { 40 }
+}
+
+/// A packet of so many bytes from the near guest to the far one that must not be fragmented.
+fn packet((from, to): (IpAddr, IpAddr), head: Frame, len: usize) -> Vec<u8> {
+    let ip = head.ip(from, to);
+    let ip = if from.is_ipv4() { ip.df() } else { ip };
+    ip.tcp(40_000, 443, 7)
+        .payload(3, len - header_len(from) - 20)
+        .build()
+}
+
+/// The answer to an untagged frame of the near guest: what a router would send, from the far guest's address.
+fn answer((from, to): (IpAddr, IpAddr), frame: &[u8], mtu: u32) -> Vec<u8> {
+    let quoted = &frame[14..];
+    let rest = mtu.to_be_bytes();
+    let head = eth(FAR_VM, VM).ip(to, from);
+    if from.is_ipv4() {
+        let quoted = &quoted[..quoted.len().min(548)];
+        let head = head.df().tos(0xc0);
+        head.icmp(3, 4, rest).bytes(quoted).build()
+    } else {
+        let quoted = &quoted[..quoted.len().min(1232)];
+        head.icmp6(2, rest).bytes(quoted).build()
+    }
+}
+
+fn mtu_of(wire: &Wire) -> u32 {
+    1500 - wire.family.overhead()
+}
+
+fn a_packet_that_must_not_be_fragmented_is_answered_byte_by_byte(family: Family) {
+    let wire = Wire::new(family);
+    let fits = usize::try_from(mtu_of(&wire)).unwrap();
+    for (sent, guests) in (1..).zip(guests()) {
+        wire.encap(&packet(guests, eth(VM, FAR_VM), fits));
+        let frame = packet(guests, eth(VM, FAR_VM), fits + 1);
+
+        wire.port.send(&frame);
+
+        wire.port.expect(&answer(guests, &frame, mtu_of(&wire)));
+        wire.daemon.expect_dropped("too_big_answered", sent);
+    }
+    assert_eq!(wire.daemon.dropped("too_big"), 0);
+}
+
+fn an_answer_is_tagged_as_the_frame_was(family: Family) {
+    let wire = Wire::with(family, "--inner-vlan pass", &[]);
+    let trunk = wire.add_port("trunk0", "--vlan 7");
+    for guests in guests() {
+        // One that is carried takes room, one that the port's VLAN takes away does not.
+        for (port, vid, mtu) in [
+            (&wire.port, 5, mtu_of(&wire) - 4),
+            (&trunk, 7, mtu_of(&wire)),
+        ] {
+            let frame = packet(guests, eth(VM, FAR_VM).vlan(vid), LEN);
+            let untagged = [&frame[..12], &frame[16..]].concat();
+            let answer = answer(guests, &untagged, mtu);
+
+            port.send(&frame);
+
+            port.expect(&[&answer[..12], &frame[12..16], &answer[12..]].concat());
+        }
+    }
+}
+
+fn a_gso_packet_is_answered(family: Family) {
+    let wire = Wire::with_vnet_port(family);
+    for guests in guests() {
+        let l4 = 14 + header_len(guests.0);
+        let frame = packet(guests, eth(VM, FAR_VM), 9000);
+        let segment = |mtu: u32| u16::try_from(mtu).unwrap() - u16::try_from(l4 - 14 + 20).unwrap();
+        wire.port
+            .send_gso(&frame, GsoType::Tcp, segment(mtu_of(&wire)), l4);
+        wire.uplink
+            .wait_for("a segment", |packet| wire.is_vxlan(packet));
+
+        wire.port
+            .send_gso(&frame, GsoType::Tcp, segment(mtu_of(&wire)) + 1, l4);
+
+        wire.port.expect(&answer(guests, &frame, mtu_of(&wire)));
+    }
+}
+
+fn what_may_be_fragmented_and_what_is_no_host_s_is_dropped_in_silence(family: Family) {
+    let wire = Wire::new(family);
+    let (a, b) = v4();
+    let (a6, b6) = v6();
+    let group = [224, 0, 0, 9].into();
+    let frames = [
+        eth(VM, FAR_VM).ipv4(a, b).udp(1, 2),
+        eth(VM, FAR_VM).ipv4(a, group).df().udp(1, 2),
+        eth(VM, FAR_VM).ipv4([0, 0, 0, 0].into(), b).df().udp(1, 2),
+        eth(VM, FAR_VM).ipv4(a, b).df().icmp(3, 4, [0; 4]),
+        eth(VM, FAR_VM)
+            .ipv4(a, b)
+            .fragment(1, 0x4000 | 185)
+            .protocol(17),
+        eth(VM, FAR_VM).ipv6(a6, b6).icmp6(2, [0; 4]),
+        eth(VM, FAR_VM)
+            .ipv6(a6, "ff02::9".parse().unwrap())
+            .udp(1, 2),
+        eth(VM, FAR_VM).ethertype(0x88b6),
+    ];
+    for frame in frames {
+        wire.refuses_from_vm(&frame.payload(1, LEN).build(), "too_big");
+    }
+    assert_eq!(wire.daemon.dropped("too_big_answered"), 0);
+    // The next that is answered is the first.
+    let [guests, _] = guests();
+    let frame = packet(guests, eth(VM, FAR_VM), LEN);
+    wire.port.send(&frame);
+    let first = wire.port.wait_for("an IP packet", |frame| {
+        frame[12..14] == [8, 0] || frame[12..14] == [0x86, 0xdd]
+    });
+    assert_eq!(first, answer(guests, &frame, mtu_of(&wire)));
+}
+
+fn a_port_is_answered_no_faster_than_its_rate(family: Family) {
+    const SENT: u64 = 2_000;
+    let wire = Wire::new(family);
+    let [guests, _] = guests();
+    let frame = packet(guests, eth(VM, FAR_VM), LEN);
+    let answer = answer(guests, &frame, mtu_of(&wire));
+    let start = std::time::Instant::now();
+
+    for _ in 0..SENT {
+        wire.port.send(&frame);
+    }
+
+    let counted = || {
+        let dropped = |reason| wire.daemon.dropped(reason);
+        (dropped("too_big_answered"), dropped("too_big"))
+    };
+    until_true("every frame to be counted", || {
+        let (answered, silent) = counted();
+        answered + silent == SENT
+    });
+    let (answered, _) = counted();
+    // What a second allows at once, and then a hundredth of a second each.
+    let most = 101 + start.elapsed().as_millis() / 10;
+    assert!(u128::from(answered) <= most, "{answered} of {most}");
+    let got = wire
+        .port
+        .collect(std::time::Duration::from_secs(2), |seen| {
+            let answers = seen.iter().filter(|frame| **frame == answer).count();
+            answers >= usize::try_from(answered).unwrap()
+        });
+    assert!(!got.is_empty());
+    let other = wire.add_port("vm1", "");
+    other.send(&frame_from(Mac::nth(0x0c), &frame));
+    let answer = [&Mac::nth(0x0c).0, &answer[6..]].concat();
+    other.expect(&answer);
+}
+
+/// The frame, from another MAC.
+fn frame_from(mac: Mac, frame: &[u8]) -> Vec<u8> {
+    [&frame[..6], &mac.0, &frame[12..]].concat()
+}
+
+/// Two guests with an MTU of 1500 behind two hypervisors, on an underlay of 1500.
+fn large_guests(lab: &Lab, attach: Attach) -> (Vm, Vm) {
+    let guests = [(0, 1), (1, 2)].map(|(at, number)| {
+        let vm = lab.vm_by(attach, at, number, GREEN);
+        vm.ns.ip(&format!("link set {VM_DEV} mtu 1500"));
+        lab.hypervisors[at]
+            .ns
+            .ip(&format!("link set {} mtu 1500", vm.port));
+        lab.teach(GREEN, &vm);
+        vm
+    });
+    guests.into()
+}
+
+/// What a guest has learned of the path to an address.
+fn path_mtu(ns: &Ns, to: IpAddr) -> Option<u32> {
+    let route = ns.ip_output(&format!("route get {to}"));
+    let mut words = route.split_whitespace().skip_while(|word| *word != "mtu");
+    words.nth(1)?.parse().ok()
+}
+
+fn a_guest_with_an_mtu_of_1500_sends_all_that_it_has_to_say(underlay: Underlay) {
+    let lab = Lab::green(underlay, &[Kind::Vtep, Kind::Vtep]);
+    for attach in [Attach::Veth, Attach::TapVnet, Attach::TapPlain] {
+        let (a, b) = large_guests(&lab, attach);
+        for (from, to, ip) in [(&a, &b, b.v4), (&a, &b, b.v6), (&b, &a, a.v4)] {
+            // More than the sender may send at once of what is too big.
+            traffic::tcp_transfer(&from.ns, &to.ns, ip, 4 << 20);
+            assert_eq!(path_mtu(&from.ns, ip), Some(lab.inner_mtu()), "{attach:?}");
+        }
+        for vm in [&a, &b] {
+            let daemon = lab.daemon(vm.at);
+            daemon.ok(&format!("port del {}", vm.port));
+            for at in 0..2 {
+                lab.daemon(at)
+                    .ok(&format!("fdb del {} --vni {GREEN}", vm.mac));
+            }
+        }
+    }
+}
+
+/// Guests that are not at the port themselves: one behind a bridge, one behind a router.
+fn a_guest_behind_a_bridge_and_one_behind_a_router_learn_what_fits(family: Family) {
+    let wire = Wire::new(family);
+    for routed in [false, true] {
+        let (middle, guest) = (Ns::new("middle"), Ns::new("guest"));
+        let port = if routed { "routed0" } else { "bridged0" };
+        wire.ns.veth(port, &middle, "out");
+        middle.veth("in", &guest, VM_DEV);
+        // The addresses of the guest, of the far guest, and by whom it is reached.
+        let net = |host: u8| [format!("10.8.0.{host}"), format!("fd08::{host}")];
+        let (near, far) = (net(1), net(9));
+        let (towards_far, dev) = if routed {
+            (&middle, "out")
+        } else {
+            (&guest, VM_DEV)
+        };
+        if routed {
+            middle.sysctl("ipv4/ip_forward", "1");
+            middle.sysctl("ipv6/conf/all/forwarding", "1");
+            middle.ip("addr add 10.8.0.2/24 dev out
+                 addr add fd08::2/64 dev out nodad
+                 addr add 10.7.0.1/24 dev in
+                 addr add fd07::1/64 dev in nodad");
+            guest.ip(&format!(
+                "addr add 10.7.0.2/24 dev {VM_DEV}
+                 addr add fd07::2/64 dev {VM_DEV} nodad
+                 route add default via 10.7.0.1
+                 route add default via fd07::1"
+            ));
+        } else {
+            middle.ip("link add br0 type bridge stp_state 0 mcast_snooping 0
+                 link set br0 up
+                 link set out master br0
+                 link set in master br0");
+            for ip in &near {
+                let bits = if ip.contains(':') { "64 nodad" } else { "24" };
+                guest.ip(&format!(
+                    "addr add {} dev {VM_DEV}",
+                    ip.clone() + "/" + bits
+                ));
+            }
+        }
+        for ip in &far {
+            towards_far.ip(&format!(
+                "neigh replace {ip} lladdr {FAR_VM} dev {dev} nud permanent"
+            ));
+        }
+        wire.daemon.ok(&format!("port add {port} --vni {GREEN}"));
+        for ip in far {
+            let ip: IpAddr = ip.parse().unwrap();
+            let any: IpAddr = if ip.is_ipv4() {
+                [0; 4].into()
+            } else {
+                [0_u16; 8].into()
+            };
+            let socket = guest.run(|| UdpSocket::bind((any, 0)).unwrap());
+            until_true("the guest to know what fits", || {
+                // The first that is too big for what it knows by then is refused at home.
+                drop(socket.send_to(&[1; 1400 + 48], (ip, 9)));
+                path_mtu(&guest, ip) == Some(mtu_of(&wire))
+            });
+        }
+        wire.daemon.ok(&format!("port del {port}"));
+    }
+}
