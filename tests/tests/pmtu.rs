@@ -5,9 +5,9 @@ use std::net::{IpAddr, UdpSocket};
 use vtep_tests::encoder::inner::{v4, v6};
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::lab::ns::Ns;
-use vtep_tests::lab::underlay::{Family, Underlay};
-use vtep_tests::lab::wire::{FAR_VM, VM, Wire};
-use vtep_tests::lab::{Attach, GREEN, Kind, Lab, VM_DEV, Vm};
+use vtep_tests::lab::underlay::{Family, Topology, Underlay};
+use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, SECOND, VM, Wire};
+use vtep_tests::lab::{Attach, GREEN, Kind, Lab, UPLINK, VM_DEV, Vm};
 use vtep_tests::link::Link as _;
 use vtep_tests::link::tap::GsoType;
 use vtep_tests::traffic;
@@ -21,6 +21,12 @@ over_each_family! {
     what_may_be_fragmented_and_what_is_no_host_s_is_dropped_in_silence,
     a_port_is_answered_no_faster_than_its_rate,
     a_guest_behind_a_bridge_and_one_behind_a_router_learn_what_fits,
+    what_the_underlay_says_is_heeded,
+    forged_messages_change_nothing,
+    what_was_learned_is_forgotten_with_the_daemon,
+    a_router_on_the_way_is_heard,
+    syns_offer_what_fits_both_ways,
+    a_connection_that_hears_no_icmp_completes_where_syns_are_clamped,
 }
 
 over_each_underlay! {
@@ -302,4 +308,205 @@ fn a_guest_behind_a_bridge_and_one_behind_a_router_learn_what_fits(family: Famil
         }
         wire.daemon.ok(&format!("port del {port}"));
     }
+}
+
+/// What a router in the underlay says of a packet of ours, of which it quotes so much.
+fn told(wire: &Wire, mtu: u32, quoted: &[u8]) -> Vec<u8> {
+    let router = wire.family.address(0, 9);
+    let head = eth(FAR_MAC, wire.mac).ip(router, wire.ip);
+    let head = match wire.family {
+        Family::V4 => head.icmp(3, 4, mtu.to_be_bytes()),
+        Family::V6 => head.icmp6(2, mtu.to_be_bytes()),
+    };
+    head.bytes(quoted).build()
+}
+
+/// A packet of ours, as a router would quote it.
+fn quoted(wire: &Wire) -> Vec<u8> {
+    let sent = wire.encap(&eth(VM, FAR_VM).ethertype(0x88b6).payload(9, 400).build());
+    sent[14..].to_vec()
+}
+
+/// Waits for the MTU of the path to the far VTEP, as `vtep` shows it.
+fn peer_mtu_is(wire: &Wire, want: u32) {
+    let row = || {
+        wire.daemon
+            .rows(&format!("peer show {}", wire.far_ip))
+            .remove(0)
+    };
+    until_true("the MTU of the path", || row()["mtu"] == want);
+    let expires = row()["mtu_expires_s"].as_u64();
+    let known = expires.map(|left| (1..=600).contains(&left));
+    assert_eq!(known, (want < 1500).then_some(true), "{expires:?}");
+}
+
+/// A smaller MTU that has nothing to do with what a message could say wrongly.
+const SMALLER: u32 = 1400;
+
+fn what_the_underlay_says_is_heeded(family: Family) {
+    let wire = Wire::new(family);
+    let packet = quoted(&wire);
+    peer_mtu_is(&wire, 1500);
+
+    wire.uplink.send(&told(&wire, SMALLER, &packet));
+
+    peer_mtu_is(&wire, SMALLER);
+    let fits = SMALLER - family.overhead();
+    for guests in guests() {
+        wire.encap(&packet_of(guests, fits));
+        let frame = packet_of(guests, fits + 1);
+        wire.port.send(&frame);
+        wire.port.expect(&answer(guests, &frame, fits));
+    }
+    // As little as the RFCs ask a router to quote: the IP header and 8 bytes. And no less than every link or host takes.
+    let header_len = if family == Family::V4 { 20 } else { 40 };
+    wire.uplink
+        .send(&told(&wire, 100, &packet[..header_len + 8]));
+    peer_mtu_is(&wire, if family == Family::V4 { 576 } else { 1280 });
+}
+
+fn packet_of(guests: (IpAddr, IpAddr), len: u32) -> Vec<u8> {
+    packet(guests, eth(VM, FAR_VM), usize::try_from(len).unwrap())
+}
+
+fn forged_messages_change_nothing(family: Family) {
+    const FORGED: u32 = 1300;
+    let wire = Wire::with(family, "", &["--iface", SECOND]);
+    let packet = quoted(&wire);
+    let (ip, udp) = match family {
+        Family::V4 => (12, 20),
+        Family::V6 => (8, 40),
+    };
+    let address_len = (udp - ip) / 2;
+    let with = |at: usize, byte: u8| {
+        let mut forged = packet.clone();
+        forged[at] ^= byte;
+        forged
+    };
+    let forged = [
+        with(ip + address_len - 1, 0x40),
+        with(ip + 2 * address_len - 1, 0x40),
+        with(udp, 0xff),
+        with(udp + 3, 1),
+        with(udp + 8, 0x08),
+        with(udp + 8 + 6, 1),
+        packet[..udp + 4].to_vec(),
+    ];
+    for quoted in &forged {
+        wire.uplink.send(&told(&wire, FORGED, quoted));
+    }
+    let mut corrupted = told(&wire, FORGED, &packet);
+    *corrupted.last_mut().unwrap() ^= 1;
+    wire.uplink.send(&corrupted);
+    // A true one, by another interface than that by which the packet left.
+    let second = wire.second.as_ref().unwrap();
+    let mac = wire.ns.mac(SECOND);
+    let elsewhere = [&mac.0, &told(&wire, FORGED, &packet)[6..]].concat();
+    second.send(&elsewhere);
+
+    // What is heard before a true one has been dealt with when that one has.
+    wire.uplink.send(&told(&wire, SMALLER, &packet));
+    peer_mtu_is(&wire, SMALLER);
+    wire.uplink.send(&told(&wire, SMALLER - 10, &packet));
+    peer_mtu_is(&wire, SMALLER - 10);
+}
+
+fn what_was_learned_is_forgotten_with_the_daemon(family: Family) {
+    let wire = Wire::new(family);
+    let packet = quoted(&wire);
+    wire.uplink.send(&told(&wire, SMALLER, &packet));
+    peer_mtu_is(&wire, SMALLER);
+    // The host's own route cache believes it as well. That is not asked: neither by this daemon nor by the next.
+    wire.ns.ip(&format!(
+        "neigh replace {} lladdr {} dev {UPLINK} nud permanent",
+        wire.far_ip,
+        Mac::nth(0x77)
+    ));
+    let row = || {
+        wire.daemon
+            .rows(&format!("peer show {}", wire.far_ip))
+            .remove(0)
+    };
+    until_true("the new next hop", || {
+        row()["mac"] == Mac::nth(0x77).to_string()
+    });
+    peer_mtu_is(&wire, SMALLER);
+
+    wire.daemon.stop();
+    wire.daemon.run();
+
+    peer_mtu_is(&wire, 1500);
+}
+
+/// A router in the underlay whose second link is narrower than all that the hypervisor knows of.
+fn a_router_on_the_way_is_heard(family: Family) {
+    let topology = Topology::Routed;
+    let lab = Lab::green(Underlay { family, topology }, &[Kind::Vtep, Kind::Vtep]);
+    let (a, b) = large_guests(&lab, Attach::Veth);
+    lab.fabric.ip(&format!("link set hv1 mtu {SMALLER}"));
+    lab.hypervisors[1]
+        .ns
+        .ip(&format!("link set {UPLINK} mtu {SMALLER}"));
+
+    for ip in b.ips() {
+        traffic::tcp_transfer(&a.ns, &b.ns, ip, 1 << 20);
+        assert_eq!(path_mtu(&a.ns, ip), Some(SMALLER - family.overhead()));
+    }
+
+    let far = lab.hypervisors[1].ip;
+    let row = &lab.daemon(0).rows(&format!("peer show {far}"))[0];
+    assert_eq!(row["mtu"], SMALLER);
+}
+
+/// A SYN of the near guest that offers so much, or the same the other way.
+fn syn((from, to): (IpAddr, IpAddr), head: Frame, mss: u16) -> Vec<u8> {
+    let [high, low] = mss.to_be_bytes();
+    head.ip(from, to)
+        .tcp_syn(40_000, 443, 7, &[1, 3, 3, 7, 2, 4, high, low, 4, 2, 1, 1])
+        .build()
+}
+
+fn syns_offer_what_fits_both_ways(family: Family) {
+    let wire = Wire::with(family, "--mss-clamp on", &[]);
+    for (a, b) in guests() {
+        let fits =
+            u16::try_from(mtu_of(&wire)).unwrap() - u16::try_from(header_len(a)).unwrap() - 20;
+        let (out, back) = ((a, b), (b, a));
+        for (offered, want) in [(fits + 1, fits), (8960, fits), (fits, fits), (500, 500)] {
+            wire.port.send(&syn(out, eth(VM, FAR_VM), offered));
+            let want_out = syn(out, eth(VM, FAR_VM), want);
+            wire.uplink
+                .wait_for("the SYN", |packet| packet.ends_with(&want_out));
+
+            let frame = syn(back, eth(FAR_VM, VM), offered);
+            let want_in = syn(back, eth(FAR_VM, VM), want);
+            wire.delivers(&wire.tunnelled(GREEN, &frame), &want_in);
+        }
+    }
+    wire.daemon.ok(&format!("vni set {GREEN} --mss-clamp off"));
+    assert_eq!(
+        wire.daemon.rows(&format!("vni show {GREEN}"))[0]["mss_clamp"],
+        false
+    );
+    let [(a, b), _] = guests();
+    wire.encap(&syn((a, b), eth(VM, FAR_VM), 8960));
+    let frame = syn((b, a), eth(FAR_VM, VM), 8960);
+    wire.delivers(&wire.tunnelled(GREEN, &frame), &frame);
+}
+
+/// Guests that drop what they are told, as many firewalls do.
+fn a_connection_that_hears_no_icmp_completes_where_syns_are_clamped(family: Family) {
+    let topology = Topology::Flat;
+    let lab = Lab::new(Underlay { family, topology }, &[Kind::Vtep, Kind::Kernel]);
+    lab.segment_with(GREEN, "--mss-clamp on");
+    let (a, b) = large_guests(&lab, Attach::TapVnet);
+    let before = lab.daemon(0).dropped("too_big_answered");
+
+    for (from, to) in [(&a, &b), (&b, &a)] {
+        for ip in to.ips() {
+            traffic::tcp_transfer(&from.ns, &to.ns, ip, 1 << 20);
+        }
+    }
+
+    assert_eq!(lab.daemon(0).dropped("too_big_answered"), before);
 }

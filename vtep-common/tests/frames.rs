@@ -90,6 +90,8 @@ fn kind(verdict: &Verdict) -> String {
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)
+        | Verdict::Clamp(_)
+        | Verdict::ClampReceived(_)
         | Verdict::TooBigFor(_) => {
             panic!("not decided")
         }

@@ -207,7 +207,12 @@ pub fn hand_off(resolved: &Resolved) -> bool {
         return false;
     };
     // The origin says nothing here; not a run of zeros, which would become a loop.
-    let value = NexthopValue::new(resolved.target, resolved.mac, NexthopOrigin::Static, 0);
+    let flags = if resolved.clamped {
+        NexthopValue::CLAMPED
+    } else {
+        0
+    };
+    let value = NexthopValue::new(resolved.target, resolved.mac, NexthopOrigin::Static, flags);
     // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
     unsafe { at.write(value) };
     true
@@ -220,6 +225,7 @@ pub fn handoff() -> Option<Resolved> {
     Some(Resolved {
         target: value.target(),
         mac: value.mac(),
+        clamped: value.flags & NexthopValue::CLAMPED != 0,
     })
 }
 

@@ -4,6 +4,7 @@ pub mod claim;
 pub mod ecn;
 pub mod flow;
 pub mod inner;
+pub mod mss;
 pub mod neigh;
 pub mod outer;
 pub mod packet;

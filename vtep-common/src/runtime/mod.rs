@@ -29,6 +29,7 @@ use crate::{
     frame::{
         claim::Upper,
         inner::Inner,
+        mss,
         neigh::{Answer, Message},
         packet::{Meta, PacketRead},
         vlan::ShownVlan,
@@ -115,6 +116,11 @@ pub trait Runtime {
         Upper::find(self.frame(), at, next)
     }
 
+    /// True for a SYN whose IP packet begins at `l3`: [`mss::is_syn`].
+    fn is_syn(&self, l3: usize, ethertype: u16) -> bool {
+        mss::is_syn(self.frame(), l3, ethertype)
+    }
+
     /// True if a frame claims to be from addresses of its port alone: [`claim::is_own`](crate::frame::claim::is_own).
     fn is_own(
         &self,
@@ -177,9 +183,15 @@ pub trait Runtime {
     /// Tail call with a handoff: the last stage at a port goes on, with where the frame goes.
     fn to_resolved(&self, account: &Account, resolved: &Resolved) -> Self::Outcome;
 
+    /// Tail call with a handoff: [`crate::decide::port::clamp`] goes on, with the peer that the SYN goes to.
+    fn to_clamp(&self, account: &Account, peer: PeerId) -> Self::Outcome;
+    /// Tail call with a handoff: [`crate::decide::tunnel::clamp`] goes on, with the port that the SYN from a VTEP goes to.
+    fn to_clamp_received(&self, account: &Account, to: &Resolved) -> Self::Outcome;
     /// Tail call with a handoff: [`crate::decide::port::too_big`] goes on, with the peer that the frame is too big for.
     fn to_too_big(&self, account: &Account, peer: PeerId) -> Self::Outcome;
 
+    /// Lowers what a SYN offers, on the way to a verdict: [`Clamp::find`](crate::frame::mss::Clamp::find).
+    fn clamp(&self, l3: usize, ethertype: u16, mtu: u32);
     /// Takes one out of what may be answered at a port; false where nothing is left. [`crate::decide::police::take`] decides.
     fn take_answer(&self, slot: PortSlot) -> bool;
     /// Takes so much out of what the rate of a port leaves; false where that is less. [`crate::decide::police::take`] decides.

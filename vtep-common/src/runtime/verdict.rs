@@ -124,6 +124,8 @@ pub struct Resolved {
     pub target: PackedTarget,
     /// The destination MAC to write, or zero to leave it.
     pub mac: MacAddr,
+    /// It is a SYN that offers no more than fits.
+    pub clamped: bool,
 }
 
 impl Resolved {
@@ -131,6 +133,7 @@ impl Resolved {
     pub const IN_FDB: Self = Self {
         target: PackedTarget::NONE,
         mac: MacAddr::ZERO,
+        clamped: false,
     };
 }
 

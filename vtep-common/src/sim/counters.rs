@@ -69,6 +69,8 @@ impl HostCounters {
             | Verdict::Neigh
             | Verdict::Unknown
             | Verdict::Resolved(_)
+            | Verdict::Clamp(_)
+            | Verdict::ClampReceived(_)
             | Verdict::TooBigFor(_)
             | Verdict::Leave(_) => {}
         }
@@ -141,6 +143,8 @@ fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, cou
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)
+        | Verdict::Clamp(_)
+        | Verdict::ClampReceived(_)
         | Verdict::TooBigFor(_)
         | Verdict::Leave(_) => (PortSlot::NONE, PeerId::NONE),
     };

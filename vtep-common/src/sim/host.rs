@@ -21,6 +21,7 @@ use crate::{
     frame::{
         claim,
         inner::Inner,
+        mss::Clamp,
         neigh::{Answer, Message},
         packet::Meta,
         vlan::ShownVlan,
@@ -34,7 +35,7 @@ use crate::{
         },
     },
     sim::{
-        apply::set_destination,
+        apply::{clamp, set_destination},
         decision::{Decision, Notes, Verdict},
     },
 };
@@ -60,7 +61,18 @@ pub fn decide_tunnel<T: Tables>(
 ) -> Decision {
     let mut host = Host::new(frame, meta, tables);
     host.key = Some(*key);
-    host.decide(tunnel::decide)
+    let mut decision = host.decide(tunnel::decide);
+    let Verdict::ClampReceived(to) = decision.verdict else {
+        return decision;
+    };
+    let notes = core::mem::take(&mut decision.notes);
+    let mut host = Host::new(frame, meta, tables);
+    host.key = Some(*key);
+    let last = host.decide(|host| tunnel::clamp(host, &to));
+    Decision {
+        notes: notes.and(last.notes),
+        ..last
+    }
 }
 
 /// Decides on a frame at a port: all stages, one after the other, as the kernel goes through them.
@@ -82,8 +94,7 @@ pub fn decide_port<T: Tables>(frame: &[u8], meta: &Meta, stage: PortStage, table
         notes = notes.and(core::mem::take(&mut decision.notes));
     }
     let Verdict::Resolved(resolved) = decision.verdict else {
-        let last = answer_if_too_big(frame, meta, tables, decision);
-        return Decision { notes, ..last };
+        return last_stages(frame, meta, tables, Decision { notes, ..decision });
     };
     let mut frame = frame.to_vec();
     // A frame whose destination was found has one.
@@ -100,23 +111,40 @@ pub fn decide_port<T: Tables>(frame: &[u8], meta: &Meta, stage: PortStage, table
     let mut last = last;
     let notes = notes.and(core::mem::take(&mut last.notes));
     Decision {
-        notes,
         destination: resolved.mac,
-        ..answer_if_too_big(&frame, meta, tables, last)
+        ..last_stages(&frame, meta, tables, Decision { notes, ..last })
     }
 }
 
-/// What becomes of a frame that may have been found to be too big for its VTEP.
-fn answer_if_too_big<T: Tables>(
+/// What becomes of a frame whose decision has gone on to one of the last stages: a SYN that may offer too much, or a frame that is too big
+/// for its VTEP.
+fn last_stages<T: Tables>(
     frame: &[u8],
     meta: &Meta,
     tables: &T,
-    decision: Decision,
+    mut decision: Decision,
 ) -> Decision {
-    let Verdict::TooBigFor(peer) = decision.verdict else {
-        return decision;
-    };
-    Host::new(frame, meta, tables).decide(|host| port::too_big::decide(host, peer))
+    let mut frame = frame.to_vec();
+    let mut notes = core::mem::take(&mut decision.notes);
+    if let Verdict::Clamp(peer) = decision.verdict {
+        decision = Host::new(&frame, meta, tables).decide(|host| port::clamp::decide(host, peer));
+        notes = notes.and(core::mem::take(&mut decision.notes));
+        let Verdict::Resolved(resolved) = decision.verdict else {
+            return Decision { notes, ..decision };
+        };
+        // What was found in it lies in it.
+        if clamp(&mut frame, notes.clamped).is_err() {
+            return Decision { notes, ..decision };
+        }
+        decision = Host::new(&frame, meta, tables)
+            .decide(|host| port::decide(host, PortStage::Resolved, &resolved));
+        notes = notes.and(core::mem::take(&mut decision.notes));
+    }
+    if let Verdict::TooBigFor(peer) = decision.verdict {
+        decision = Host::new(&frame, meta, tables).decide(|host| port::too_big::decide(host, peer));
+        notes = notes.and(core::mem::take(&mut decision.notes));
+    }
+    Decision { notes, ..decision }
 }
 
 /// What a decision on the host runs in.
@@ -332,6 +360,18 @@ impl<T: Tables> Runtime for Host<'_, T> {
 
     fn to_resolved(&self, account: &Account, resolved: &Resolved) -> Decision {
         Decision::new(account, Verdict::Resolved(*resolved))
+    }
+
+    fn to_clamp(&self, account: &Account, peer: PeerId) -> Decision {
+        Decision::new(account, Verdict::Clamp(peer))
+    }
+
+    fn to_clamp_received(&self, account: &Account, to: &Resolved) -> Decision {
+        Decision::new(account, Verdict::ClampReceived(*to))
+    }
+
+    fn clamp(&self, l3: usize, ethertype: u16, mtu: u32) {
+        self.notes.borrow_mut().clamped = Clamp::find(self.frame, l3, ethertype, mtu);
     }
 
     fn to_too_big(&self, account: &Account, peer: PeerId) -> Decision {

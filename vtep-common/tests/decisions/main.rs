@@ -7,6 +7,7 @@ mod guard;
 mod hop;
 mod learn;
 mod lookup;
+mod mss;
 mod neigh;
 mod nexthop;
 mod outer;

@@ -18,6 +18,7 @@ use vtep_common::{
     frame::{
         claim::{self, Owner, Upper},
         inner::Inner,
+        mss::{self, Clamp},
         neigh::{Answer, Message},
         packet::{Meta, PacketRead, Window as _},
         vlan::{ShownVlan, TagEdit},
@@ -275,6 +276,12 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn is_syn(&self, l3: usize, ethertype: u16) -> bool {
+        // SAFETY: the program's own context.
+        unsafe { frame_is_syn(self.frame.raw(), l3 as u32, ethertype.into()) != 0 }
+    }
+
+    #[inline(always)]
     fn is_own(&self, _inner: &Spilled<'_, Inner>, _ingress: &Spilled<'_, Ingress>) -> bool {
         // SAFETY: the program's own context, and both are spilled.
         unsafe { frame_is_own(self.frame.raw()) != 0 }
@@ -486,11 +493,39 @@ impl Runtime for Tc {
         let handed_off = hand_off(&Resolved {
             target: FdbTarget::Peer(peer).into(),
             mac: MacAddr::ZERO,
+            clamped: false,
         });
         if handed_off {
             self.frame.tail_call(TailCall::PortTooBig);
         }
         self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_clamp(&self, account: &Account, peer: PeerId) -> End {
+        let handed_off = hand_off(&Resolved {
+            target: FdbTarget::Peer(peer).into(),
+            mac: MacAddr::ZERO,
+            clamped: false,
+        });
+        if handed_off {
+            self.frame.tail_call(TailCall::PortClamp);
+        }
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_clamp_received(&self, account: &Account, to: &Resolved) -> End {
+        if hand_off(to) {
+            self.frame.tail_call(TailCall::TunnelClamp);
+        }
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn clamp(&self, l3: usize, ethertype: u16, mtu: u32) {
+        // SAFETY: the program's own context.
+        unsafe { lower_mss(self.frame.raw(), l3 as u32, ethertype.into(), mtu) };
     }
 
     #[inline(always)]
@@ -657,6 +692,36 @@ unsafe extern "C" fn vlan_of_received(skb: *mut __sk_buff) -> u64 {
     ShownVlan::of_received(&frame, frame.tag(), &arrival.read, base)
         .get()
         .into()
+}
+
+/// Not zero for a SYN.
+///
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn frame_is_syn(skb: *mut __sk_buff, l3: u32, ethertype: u32) -> u64 {
+    let frame = TcFrame::from_raw(skb);
+    // A byte, so that the verifier sees how far it can lie.
+    mss::is_syn(&frame, usize::from(l3 as u8), ethertype as u16).into()
+}
+
+/// Lowers what a SYN offers to what fits into an MTU. What it returns says nothing.
+///
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn lower_mss(skb: *mut __sk_buff, l3: u32, ethertype: u32, mtu: u32) -> u64 {
+    let frame = TcFrame::from_raw(skb);
+    frame.read_deep();
+    // A byte, so that the verifier sees how far it can lie.
+    if let Some(clamp) = Clamp::find(&frame, usize::from(l3 as u8 & 0x1f), ethertype as u16, mtu) {
+        frame.clamp(&clamp);
+    }
+    0
 }
 
 /// What rates count of a frame from a port.

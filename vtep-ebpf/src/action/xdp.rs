@@ -325,6 +325,20 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
+    fn to_clamp(&self, account: &Account, _peer: PeerId) -> End {
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_clamp_received(&self, account: &Account, _to: &Resolved) -> End {
+        self.leave(account, MISFIT)
+    }
+
+    /// SYNs are left to TC.
+    #[inline(always)]
+    fn clamp(&self, _l3: usize, _ethertype: u16, _mtu: u32) {}
+
+    #[inline(always)]
     fn to_too_big(&self, account: &Account, _peer: PeerId) -> End {
         self.leave(account, MISFIT)
     }

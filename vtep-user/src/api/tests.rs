@@ -628,6 +628,7 @@ fn the_keys_of_a_vni_are_there_in_the_promised_order() {
         l2cp: L2cp::Drop,
         source: Source::Config,
         bridge: Some("br0".into()),
+        mss_clamp: true,
     };
 
     assert_json(
@@ -637,7 +638,7 @@ fn the_keys_of_a_vni_are_there_in_the_promised_order() {
             r#""ageing_s":300,"max_macs":null,"inner_vlan":"drop","ports":["tap0"],"#,
             r#""remotes":["192.0.2.2","2001:db8::2"],"ttl":64,"tos":"inherit","df":"set","#,
             r#""srcport":[49152,65535],"reserved":"ignore","#,
-            r#""over_limit":"flood","sources":"listed","l2cp":"drop","source":"config","bridge":"br0"}"#,
+            r#""over_limit":"flood","sources":"listed","l2cp":"drop","source":"config","bridge":"br0","mss_clamp":true}"#,
         ),
     );
 }

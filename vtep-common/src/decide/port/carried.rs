@@ -109,7 +109,7 @@ impl Carried {
 /// Bytes that encapsulation adds within the outer IP packet, where the peer is resolved.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the length of a header")]
-const fn overhead(peer: &Peer) -> u32 {
+pub(crate) const fn overhead(peer: &Peer) -> u32 {
     peer.template_len.wrapping_sub(ethernet::LEN as u32)
 }
 

@@ -3,9 +3,10 @@
 //! It is made in stages, each a program of its own, since the verifier walks through every way that a program can take. The
 //! first ([`decide`]) sends known unicast. ARP and ND are tail-called to [`neigh`]; floods, and hosts that are found by IP, to
 //! [`unknown`]. What that finds for one destination is sent by [`PortStage::Resolved`], and what goes to many by [`flood`]. What is
-//! too big for its VTEP ends at [`too_big`].
+//! too big for its VTEP ends at [`too_big`]; SYNs that may offer too much come back from [`clamp`].
 
 pub mod carried;
+pub mod clamp;
 pub mod flood;
 pub mod guard;
 pub mod ingress;
@@ -112,6 +113,7 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
                 &carried,
                 account,
                 (id, peer),
+                settings.has(Segment::MSS_CLAMP) && !given.clamped,
             ),
             None => rt.leave(account, Reason::TableGap),
         },
@@ -206,6 +208,7 @@ fn encap<R: Runtime>(
     carried: &Carried,
     account: &Account,
     (id, peer): (PeerId, &Peer),
+    clamps: bool,
 ) -> R::Outcome {
     let Carried {
         vni,
@@ -219,6 +222,12 @@ fn encap<R: Runtime>(
     let checksum = peer.has(Peer::CHECKSUM);
     if peer.has(Peer::UNREACHABLE) {
         return rt.leave(account, Reason::NoRoute);
+    }
+    if clamps && inner.has(Inner::SYN) {
+        return match stage {
+            PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
+            PortStage::Tc | PortStage::Resolved => rt.to_clamp(account, id),
+        };
     }
     if carried.is_too_big_for(peer) {
         return match stage {

@@ -435,6 +435,8 @@ fn reached(decision: &Decision, tables: &Moving<'_>) -> (Vec<PortSlot>, Option<u
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)
+        | Verdict::Clamp(_)
+        | Verdict::ClampReceived(_)
         | Verdict::TooBigFor(_)
         | Verdict::Leave(_) => (vec![], None),
     }
