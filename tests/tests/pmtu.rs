@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, UdpSocket};
 
+use serde_json::Value;
 use vtep_tests::encoder::inner::{v4, v6};
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::lab::underlay::{Family, Topology, Underlay};
-use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, SECOND, VM, Wire};
+use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, PORT, SECOND, VM, Wire};
 use vtep_tests::lab::{Attach, GREEN, Kind, Lab, UPLINK, VM_DEV, Vm};
 use vtep_tests::link::Link as _;
 use vtep_tests::link::tap::GsoType;
@@ -27,6 +28,7 @@ over_each_family! {
     a_router_on_the_way_is_heard,
     syns_offer_what_fits_both_ways,
     a_connection_that_hears_no_icmp_completes_where_syns_are_clamped,
+    a_port_with_a_larger_mtu_than_fits_is_named,
 }
 
 over_each_underlay! {
@@ -94,17 +96,17 @@ fn an_answer_is_tagged_as_the_frame_was(family: Family) {
     let trunk = wire.add_port("trunk0", "--vlan 7");
     for guests in guests() {
         // One that is carried takes room, one that the port's VLAN takes away does not.
-        for (port, vid, mtu) in [
-            (&wire.port, 5, mtu_of(&wire) - 4),
-            (&trunk, 7, mtu_of(&wire)),
+        for (port, mac, vid, mtu) in [
+            (&wire.port, VM, 5, mtu_of(&wire) - 4),
+            (&trunk, Mac::nth(0x0c), 7, mtu_of(&wire)),
         ] {
-            let frame = packet(guests, eth(VM, FAR_VM).vlan(vid), LEN);
+            let frame = packet(guests, eth(mac, FAR_VM).vlan(vid), LEN);
             let untagged = [&frame[..12], &frame[16..]].concat();
             let answer = answer(guests, &untagged, mtu);
 
             port.send(&frame);
 
-            port.expect(&[&answer[..12], &frame[12..16], &answer[12..]].concat());
+            port.expect(&[&mac.0, &answer[6..12], &frame[12..16], &answer[12..]].concat());
         }
     }
 }
@@ -228,11 +230,13 @@ fn a_guest_with_an_mtu_of_1500_sends_all_that_it_has_to_say(underlay: Underlay) 
     let lab = Lab::green(underlay, &[Kind::Vtep, Kind::Vtep]);
     for attach in [Attach::Veth, Attach::TapVnet, Attach::TapPlain] {
         let (a, b) = large_guests(&lab, attach);
-        for (from, to, ip) in [(&a, &b, b.v4), (&a, &b, b.v6), (&b, &a, a.v4)] {
-            // More than the sender may send at once of what is too big.
+        for (from, to, ip) in [(&a, &b, b.v4), (&b, &a, a.v6)] {
             traffic::tcp_transfer(&from.ns, &to.ns, ip, 4 << 20);
             assert_eq!(path_mtu(&from.ns, ip), Some(lab.inner_mtu()), "{attach:?}");
         }
+        // Who knows the path offers no larger segments, so the other end need not be told.
+        traffic::tcp_transfer(&b.ns, &a.ns, a.v4, 4 << 20);
+        traffic::tcp_transfer(&a.ns, &b.ns, b.v6, 4 << 20);
         for vm in [&a, &b] {
             let daemon = lab.daemon(vm.at);
             daemon.ok(&format!("port del {}", vm.port));
@@ -509,4 +513,31 @@ fn a_connection_that_hears_no_icmp_completes_where_syns_are_clamped(family: Fami
     }
 
     assert_eq!(lab.daemon(0).dropped("too_big_answered"), before);
+}
+
+fn a_port_with_a_larger_mtu_than_fits_is_named(family: Family) {
+    let wire = Wire::new(family);
+    let row = |dev: &str| wire.daemon.rows(&format!("port show {dev}")).remove(0);
+    let advice = row(PORT);
+    assert_eq!(
+        (&advice["mtu"], &advice["mtu_advice"]),
+        (&1500.into(), &mtu_of(&wire).into())
+    );
+
+    drop(wire.add_port("vm1", ""));
+    let small = wire.tap("vm2");
+    wire.ns.ip(&format!("link set vm2 mtu {}", mtu_of(&wire)));
+    wire.daemon.ok(&format!("port add vm2 --vni {GREEN}"));
+
+    assert_eq!(row("vm2")["mtu_advice"], Value::Null);
+    drop(small);
+    let log = wire.daemon.log();
+    let said = |dev: &str| {
+        format!(
+            "port {dev} has MTU 1500, but packets of more than {} bytes",
+            mtu_of(&wire)
+        )
+    };
+    assert!(log.contains(&said("vm1")), "{log}");
+    assert!(!log.contains("port vm2 has MTU"), "{log}");
 }

@@ -666,6 +666,8 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         router: false,
         delivery_wanted: PortDelivery::Fast,
         bypasses: vec!["its queue".into()],
+        mtu: Some(1500),
+        mtu_advice: Some(1450),
     };
 
     assert_json(
@@ -675,7 +677,7 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
             r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false,"#,
             r#""guard":"off","over_limit":"drop","bum_rate":1000,"#,
             r#""rate_in":10000000,"rate_out":null,"source":"cli","state":"attached","router":false,"#,
-            r#""delivery_wanted":"fast","bypasses":["its queue"]}"#,
+            r#""delivery_wanted":"fast","bypasses":["its queue"],"mtu":1500,"mtu_advice":1450}"#,
         ),
     );
 }

@@ -222,3 +222,30 @@ fn a_peer_that_goes_takes_what_was_learned_along() {
     lab.tick();
     assert_eq!(path(&lab, V4).0, 1450);
 }
+
+#[test]
+fn a_port_with_a_larger_mtu_than_fits_is_advised() {
+    let mut lab = lab();
+    lab.done(&port_add("tap0", 100));
+    let row = |lab: &Lab| lab.rows().ports.remove(0);
+    // The IPv6 VTEP is the one with less room.
+    assert_eq!(
+        (row(&lab).mtu, row(&lab).mtu_advice),
+        (Some(1500), Some(1430))
+    );
+    let advice = lab.state.mtu_advice(Ifindex::new(10));
+    assert_eq!(
+        advice,
+        [
+            "port tap0 has MTU 1500, but packets of more than 1430 bytes do not reach every VTEP of vni 100; \
+          set the MTU of the guest to 1430"
+        ]
+    );
+    hear(&mut lab, &report(V4, 1400), UPLINK);
+    assert_eq!(row(&lab).mtu_advice, Some(1350));
+
+    lab.done(&fdb_del(B, 100, None));
+    lab.done(&fdb_del(C, 100, None));
+    assert_eq!(row(&lab).mtu_advice, None);
+    assert!(lab.state.mtu_advice(Ifindex::new(10)).is_empty());
+}
