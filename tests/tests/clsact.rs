@@ -444,3 +444,45 @@ fn filters_of_others_come_first_by_their_priority_or_are_named() {
     assert_eq!(bypasses().to_string(), said);
     assert!(!passes(2));
 }
+
+#[test]
+fn filters_that_are_deleted_are_made_again() {
+    need_root!();
+    let wire = wire(&[]);
+    forwards(&wire);
+    for how in [
+        "filter del dev up0 ingress",
+        "filter del dev vm0 ingress",
+        "filter del dev vtep4789 ingress",
+        "qdisc del dev up0 clsact",
+        "qdisc del dev vm0 clsact",
+        "qdisc del dev vtep4789 clsact",
+    ] {
+        tc(&wire.ns, how);
+
+        until_true(how, || {
+            [UPLINK, PORT, "vtep4789"].map(|dev| filters(&wire.ns, dev).len()) == [1, 1, 1]
+        });
+        forwards(&wire);
+    }
+    assert!(wire.daemon.status()["repairs"].as_u64() >= Some(6));
+}
+
+#[test]
+fn a_port_is_promiscuous_as_long_as_it_is_one() {
+    need_root!();
+    for ends_by in ["port del", "teardown", "teardown without a daemon"] {
+        let wire = wire(&[]);
+        wire.daemon.kill();
+        assert_eq!(wire.ns.promiscuity(PORT), 1);
+        if ends_by == "teardown without a daemon" {
+            teardown_in(&wire.ns, &wire.daemon);
+        } else {
+            wire.daemon.run();
+            assert_eq!(wire.ns.promiscuity(PORT), 1);
+            wire.daemon
+                .ok(&ends_by.replace("del", &format!("del {PORT}")));
+        }
+        until_true(ends_by, || wire.ns.promiscuity(PORT) == 0);
+    }
+}

@@ -479,7 +479,11 @@ fn a_slow_path_device_that_cannot_be_made_anew_is_logged() {
         log.contains("vtep4789 was deleted") && log.contains("vtep run")
     });
 
+    // Once the place is free, nobody has to start anything again.
     wire.ns.ip(&format!("link del {DEVICE}"));
+    until_true("the device", || {
+        wire.ns.ip_output("-d link show").contains("vxlan")
+    });
     wire.daemon.kill();
     wire.daemon.run();
     assert!(wire.ns.ip_output("-d link show").contains("vxlan"));

@@ -20,6 +20,7 @@ const MAP_UPDATE: i64 = 2;
 const OBJ_PIN: i64 = 6;
 pub(crate) const OBJ_GET: i64 = 7;
 const PROG_QUERY: i64 = 16;
+const LINK_DETACH: i64 = 34;
 const ARRAY: u32 = 2;
 const TCX_INGRESS: u32 = 46;
 
@@ -89,6 +90,21 @@ pub fn pin(object: &impl AsFd, path: &Path) {
     let fd = object.as_fd().as_raw_fd();
     attr[2] = u32::try_from(fd).expect("a descriptor");
     bpf(OBJ_PIN, &mut attr).unwrap_or_else(|e| panic!("pin {}: {e}", path.display()));
+}
+
+/// Detaches a program by its pinned link, as `bpftool link detach pinned PATH` does. The pin stays.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+pub fn detach_link(path: &Path) {
+    let text = path_text(path);
+    let mut attr: Attr = [0; 32];
+    set_address(&mut attr, 0, text.as_ptr());
+    let link = owned(bpf(OBJ_GET, &mut attr), "open a pinned link");
+    let mut attr: Attr = [0; 32];
+    attr[0] = number(&link);
+    bpf(LINK_DETACH, &mut attr).unwrap_or_else(|e| panic!("detach {}: {e}", path.display()));
 }
 
 /// Changes the first word of the first value of a pinned array map.

@@ -395,6 +395,21 @@ impl Daemon {
     /// If it refuses or does not answer in JSON, where it answers with anything.
     #[track_caller]
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        match self.ask_text(method, path, body).as_str() {
+            "" => Value::Null,
+            text => serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}")),
+        }
+    }
+
+    /// Its metrics, as Prometheus gets them.
+    #[must_use]
+    #[track_caller]
+    pub fn metrics(&self) -> String {
+        self.ask_text("GET", "/metrics", None)
+    }
+
+    #[track_caller]
+    fn ask_text(&self, method: &str, path: &str, body: Option<&Value>) -> String {
         let mut socket = UnixStream::connect(self.socket()).expect("connect to the API");
         let body = body.map(ToString::to_string).unwrap_or_default();
         let request = format!(
@@ -407,10 +422,7 @@ impl Daemon {
         socket.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
         assert!(head.starts_with("HTTP/1.1 2"), "{method} {path}: {answer}");
-        match body {
-            "" => Value::Null,
-            body => serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}")),
-        }
+        body.to_owned()
     }
 
     /// Number of FDB entries.

@@ -221,6 +221,18 @@ impl Ns {
             .expect("a MAC")
     }
 
+    /// How many want an interface to be promiscuous.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such interface.
+    #[must_use]
+    pub fn promiscuity(&self, dev: &str) -> u64 {
+        let links = self.ip_output(&format!("-j -d link show dev {dev}"));
+        let links: Vec<Value> = serde_json::from_str(&links).expect("a list of interfaces");
+        links[0]["promiscuity"].as_u64().expect("a number")
+    }
+
     /// Whether a device of that name is here.
     #[must_use]
     pub fn has_device(&self, dev: &str) -> bool {

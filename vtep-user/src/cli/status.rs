@@ -20,6 +20,8 @@ pub(super) fn text(status: &Status, output: Output) -> String {
         locals,
         uplinks,
         waits_for,
+        repairs,
+        left_alone,
         vnis: _,
         ports: _,
         peers: _,
@@ -46,6 +48,12 @@ pub(super) fn text(status: &Status, output: Output) -> String {
     }
     for what in waits_for {
         line("waits for", &printable(what));
+    }
+    if *repairs > 0 {
+        line("repairs", repairs);
+    }
+    for what in left_alone {
+        line("left alone", &printable(what));
     }
     line("udp_port", udp_port);
     let device = device.as_deref().unwrap_or("none");
@@ -136,6 +144,8 @@ mod tests {
                 },
             ],
             waits_for: vec!["uplink eth2, which does not exist".into()],
+            repairs: 3,
+            left_alone: vec!["the MTU of vtep4789, which somebody changes".into()],
             vnis: 1,
             ports: 2,
             peers: 3,
@@ -167,6 +177,8 @@ mod tests {
              local                192.0.2.1\n\
              local                2001:db8::1\n\
              waits for            uplink eth2, which does not exist\n\
+             repairs              3\n\
+             left alone           the MTU of vtep4789, which somebody changes\n\
              udp_port             4789\n\
              slow-path device     vtep4789\n\
              vnis                 1 of 16384\n\

@@ -14,6 +14,7 @@ mod effect;
 mod learn;
 mod ops;
 mod record;
+mod repair;
 mod rows;
 mod state;
 mod tend;
@@ -34,5 +35,6 @@ pub use record::{
     run::LearnCounters,
     stamps::Stamps,
 };
+pub use repair::{Broken, DeviceFacts, DeviceRepair, DeviceWanted, May, Patience, device};
 pub use state::{State, TableSizes};
 pub use tend::{BridgePlan, BridgeStep};

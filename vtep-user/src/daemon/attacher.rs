@@ -3,6 +3,8 @@
 //!
 //! What is to be attached comes first; what is to be let go waits, unless the same interface is to be attached again.
 
+mod mend;
+
 use std::collections::VecDeque;
 
 use tokio::sync::{mpsc, oneshot};
@@ -11,7 +13,7 @@ use vtep_common::abi::id::Ifindex;
 use super::{
     beside,
     error::{DaemonError, internal},
-    facts, others, tags,
+    facts, others, promiscuity, tags,
 };
 use crate::{
     control::{Attachment, LinkFacts},
@@ -19,6 +21,8 @@ use crate::{
     model::{PortHook, Refusal},
     netlink::{Link, Netlink, OWNER},
 };
+
+pub(super) use self::mend::{BrokenPort, LookAt, Mended};
 
 /// Somebody waits for the end of an order.
 type Done<T> = oneshot::Sender<T>;
@@ -31,6 +35,8 @@ enum AttachOrder {
     Look(String, Done<Looked>),
     Attach(Vec<Attachment>, Done<Result<(), Refusal>>),
     LetGo(Vec<Ifindex>, Done<Result<(), DatapathError>>),
+    LookAt(Vec<Attachment>, LookAt, Done<Vec<BrokenPort>>),
+    Mend(Vec<BrokenPort>, Done<Vec<Mended>>),
 }
 
 /// The core's end.
@@ -77,6 +83,25 @@ impl Attacher {
         finished(self.order(|done| AttachOrder::LetGo(detach, done)))
     }
 
+    /// Looks at ports for what others have undone. Nothing is found where the thread has ended.
+    pub(super) fn look_at(
+        &self,
+        ports: Vec<Attachment>,
+        at: LookAt,
+    ) -> impl Future<Output = Vec<BrokenPort>> + use<> {
+        let answer = self.order(|done| AttachOrder::LookAt(ports, at, done));
+        async move { answer.await.unwrap_or_default() }
+    }
+
+    /// Puts right what was found.
+    pub(super) fn mend(
+        &self,
+        broken: Vec<BrokenPort>,
+    ) -> impl Future<Output = Vec<Mended>> + use<> {
+        let answer = self.order(|done| AttachOrder::Mend(broken, done));
+        async move { answer.await.unwrap_or_default() }
+    }
+
     fn order<T>(&self, order: impl FnOnce(Done<T>) -> AttachOrder) -> oneshot::Receiver<T> {
         let (done, answer) = oneshot::channel();
         // If the thread has ended, whoever waits for the answer is told.
@@ -109,7 +134,7 @@ async fn run(mut hands: Hands, mut orders: mpsc::UnboundedReceiver<AttachOrder>)
         let order = if let Ok(order) = orders.try_recv() {
             order
         } else if let Some(ifindex) = queue.next() {
-            let detached = hands.programs.detach(ifindex);
+            let detached = hands.detach(ifindex).await;
             queue.done(ifindex, detached);
             continue;
         } else if let Some(order) = orders.recv().await {
@@ -124,6 +149,10 @@ async fn run(mut hands: Hands, mut orders: mpsc::UnboundedReceiver<AttachOrder>)
                 drop(done.send(hands.attach(&attach, &mut queue).await));
             }
             AttachOrder::LetGo(detach, done) => queue.push(detach, done),
+            AttachOrder::LookAt(ports, at, done) => {
+                drop(done.send(hands.look_at(ports, at).await));
+            }
+            AttachOrder::Mend(broken, done) => drop(done.send(hands.mend(broken).await)),
         }
     }
 }
@@ -178,6 +207,11 @@ impl Hands {
         }
     }
 
+    async fn detach(&mut self, ifindex: Ifindex) -> Result<(), DatapathError> {
+        promiscuity::restore(&self.netlink, &self.programs.own(), ifindex).await;
+        self.programs.detach(ifindex)
+    }
+
     async fn attach(
         &mut self,
         attach: &[Attachment],
@@ -190,12 +224,15 @@ impl Hands {
                 self.check_tags(wanted.ifindex).await?;
             }
             if queue.take(wanted.ifindex) {
-                let detached = self.programs.detach(wanted.ifindex);
+                let detached = self.detach(wanted.ifindex).await;
                 queue.done(wanted.ifindex, detached);
             }
             self.programs
                 .attach(&wanted.name, wanted.ifindex, xdp)
                 .map_err(internal)?;
+            if let Some(link) = self.netlink.link(wanted.ifindex).await.map_err(internal)? {
+                self.make_promiscuous(&link).await;
+            }
         }
         Ok(())
     }

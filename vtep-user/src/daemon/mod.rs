@@ -20,6 +20,8 @@ mod own_macs;
 mod pinned;
 mod privileges;
 mod process;
+mod programs;
+mod promiscuity;
 mod resolver;
 mod ring;
 mod serve;

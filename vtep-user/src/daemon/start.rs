@@ -15,6 +15,7 @@ use super::{
     facts, locals,
     options::Options,
     others::Surroundings,
+    promiscuity,
     slow_path::{self, SlowPath},
     tags::Blind,
     too_big::Answerer,
@@ -172,7 +173,7 @@ async fn prepare(
                 answerer,
                 path_reports,
                 uplinks: Uplinks::new(named, statuses),
-                slow_path: SlowPath::new(netlink.clone(), instance, udp_port, device.index),
+                slow_path: SlowPath::new(netlink.clone(), instance, udp_port, device),
             })
         }
         Err(error) => {
@@ -267,7 +268,7 @@ async fn take_over(
         datapath.put_in_place()?;
         tracing::info!(took = ?swap.elapsed(), "migrated the pinned state");
         fill(datapath)?;
-        detach_unwanted(&ports, device, uplinks, datapath)?;
+        detach_unwanted(netlink, &ports, device, uplinks, datapath).await?;
         datapath.forget_earlier();
         return Ok((state, statuses, blind));
     }
@@ -278,7 +279,7 @@ async fn take_over(
         datapath.set_tail_calls()?;
         fill(datapath)?;
         replace_programs(&ports, device, uplinks, &hooks, datapath)?;
-        detach_unwanted(&ports, device, uplinks, datapath)?;
+        detach_unwanted(netlink, &ports, device, uplinks, datapath).await?;
         datapath.pin_programs()?;
         return Ok((state, statuses, blind));
     }
@@ -348,7 +349,8 @@ fn replace_programs(
 }
 
 /// Detaches the programs of the last daemon from what is not wanted any more.
-fn detach_unwanted(
+async fn detach_unwanted(
+    netlink: &Netlink,
     ports: &[PortHooks],
     device: &Link,
     uplinks: &[Link],
@@ -362,7 +364,14 @@ fn detach_unwanted(
     let kept: HashSet<Ifindex> = ports.iter().map(|(_, ifindex, _)| *ifindex).collect();
     for ifindex in datapath.attached("tc_port")? {
         if !kept.contains(&ifindex) {
+            promiscuity::restore(netlink, &datapath.own_at_ports(), ifindex).await;
             datapath.detach_port(ifindex)?;
+        }
+    }
+    // What was no port of the last daemon any more.
+    for ifindex in datapath.own_at_ports().noted_promiscuous()? {
+        if !kept.contains(&ifindex) {
+            datapath.own_at_ports().forget_promiscuous(ifindex)?;
         }
     }
     // An uplink of the last daemon that is none any more.

@@ -2,10 +2,12 @@
 
 use std::{io, path::Path};
 
-use super::{bridges::Bridges, error::DaemonError, privileges, process::runtime, slow_path};
+use super::{
+    bridges::Bridges, error::DaemonError, privileges, process::runtime, promiscuity, slow_path,
+};
 use crate::{
     api::socket,
-    datapath,
+    datapath::{self, OwnAtPorts},
     model::settings::teardown::TeardownOptions,
     netlink::{Link, LinkKind, Netlink, OWNER},
 };
@@ -48,6 +50,7 @@ pub fn teardown_without_daemon(
     // Before anything is detached: no guest is without a way meanwhile.
     let mut bridges = Bridges::of(instance, &links);
     runtime()?.block_on(async { bridges.remove_all(&Netlink::open()?).await })?;
+    runtime()?.block_on(restore_ports(&OwnAtPorts::of(&dir)))?;
     let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
     datapath::detach_all_without_links(&dir, &names)?;
     remove_pins(instance)?;
@@ -56,6 +59,15 @@ pub fn teardown_without_daemon(
         Some(device) => runtime()?.block_on(remove_device(&device)),
         None => Ok(()),
     }
+}
+
+/// Makes the interfaces of ports as they were before.
+async fn restore_ports(own: &OwnAtPorts) -> Result<(), DaemonError> {
+    let netlink = Netlink::open()?;
+    for ifindex in own.noted_promiscuous()? {
+        promiscuity::restore(&netlink, own, ifindex).await;
+    }
+    Ok(())
 }
 
 /// Removes the pinned state of an instance; the directory of all instances goes with the last.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use vtep_common::abi::{config::Config, flags::ConfigFlags, id::Ifindex};
 
-use super::{error::DaemonError, options::Options, tags};
+use super::{error::DaemonError, options::Options, programs, tags};
 use crate::{
     datapath::{Datapath, Transaction, XdpOutcome},
     model::{EventDetails, EventKind, UplinkHook, UplinkState, UplinkStatus, XdpMode},
@@ -247,6 +247,33 @@ impl Uplinks {
     /// True if the interface of that number is one of them.
     pub(super) fn has(&self, ifindex: Ifindex) -> bool {
         self.0.iter().any(|uplink| uplink.is_at(ifindex))
+    }
+
+    /// The uplinks that are there and from which somebody has detached our programs: name, number and program. What cannot be looked at
+    /// is left for the next time.
+    pub(super) fn missing_programs(
+        &self,
+        netlink: &Netlink,
+        datapath: &Datapath,
+    ) -> Vec<(String, Ifindex, &'static str)> {
+        let own = datapath.own_at_ports();
+        let there = self.0.iter();
+        let there = there.filter_map(|uplink| Some((uplink.link.as_ref()?, &uplink.status)));
+        let wanted = there.flat_map(|(link, status)| {
+            let xdp = (status.hook != TC).then_some("xdp_uplink");
+            let programs = [Some("tc_uplink"), xdp].into_iter().flatten();
+            programs.map(move |program| (link.name.clone(), link.index, program))
+        });
+        let is_missing = |(dev, ifindex, program): &(String, Ifindex, &'static str)| {
+            match programs::is_attached(netlink, &own, program, *ifindex) {
+                Ok(attached) => !attached,
+                Err(error) => {
+                    tracing::debug!(%error, "could not look at uplink {dev}");
+                    false
+                }
+            }
+        };
+        wanted.filter(is_missing).collect()
     }
 
     /// Takes on that an interface is gone, if it was one of them.

@@ -38,6 +38,20 @@ impl Datapath {
         }
     }
 
+    /// Attaches a program again that somebody has detached.
+    pub fn reattach(
+        &mut self,
+        program: &'static str,
+        (device, ifindex): (&str, Ifindex),
+        mode: XdpMode,
+    ) -> Result<(), DatapathError> {
+        if program.starts_with("xdp") {
+            self.attach_xdp(program, device, ifindex, mode).map(drop)
+        } else {
+            self.attach_tc(program, device, ifindex)
+        }
+    }
+
     /// Says to which MACs the host takes packets at its uplinks, in place of those of the last call.
     pub fn set_uplink_macs(
         &mut self,

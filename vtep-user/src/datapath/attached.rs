@@ -76,6 +76,22 @@ fn pinned_link(
     }
 }
 
+/// Whether a program is attached to an interface by its link; `None` where it hangs on no link.
+pub(super) fn has_program(dir: &Path, program: &str, ifindex: Ifindex) -> io::Result<Option<bool>> {
+    let path = link_path(dir, program, ifindex);
+    if program.starts_with("xdp") {
+        return link::interface(&path).map(|at| Some(at == Some(ifindex)));
+    }
+    if !has_tcx() {
+        return Ok(None);
+    }
+    match link::place(&path) {
+        Ok(place) => Ok(Some(place == Place::Here(ifindex))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(false)),
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) fn detach_link(
     dir: &Path,
     program: &str,

@@ -22,6 +22,7 @@ mod namespace;
 mod open;
 mod pins;
 mod port_programs;
+mod promiscuous;
 mod raw_map;
 mod staging;
 mod tables;

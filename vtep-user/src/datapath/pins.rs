@@ -76,6 +76,11 @@ pub(super) fn programs_dir(dir: &Path) -> PathBuf {
     dir.join("programs")
 }
 
+/// Where it is noted which interfaces vtep has made promiscuous. There is no such directory before the first.
+pub(super) fn promiscuous_dir(dir: &Path) -> PathBuf {
+    dir.join("promiscuous")
+}
+
 pub(super) fn make_dirs(dir: &Path) -> Result<(), DatapathError> {
     for dir in [dir.to_owned(), links_dir(dir), programs_dir(dir)] {
         fs::create_dir_all(&dir)
@@ -88,7 +93,12 @@ pub(super) fn make_dirs(dir: &Path) -> Result<(), DatapathError> {
 pub(super) fn remove_pins(dir: &Path) -> Result<(), DatapathError> {
     detach_links(&links_dir(dir))?;
     // The links first: no program runs without its maps.
-    for dir in [links_dir(dir), programs_dir(dir), dir.to_owned()] {
+    for dir in [
+        links_dir(dir),
+        promiscuous_dir(dir),
+        programs_dir(dir),
+        dir.to_owned(),
+    ] {
         if !dir.exists() {
             continue;
         }

@@ -13,7 +13,7 @@ use super::{
     attached, clsact,
     error::DatapathError,
     link::{self, Place, TcxPrograms},
-    pins,
+    pins, promiscuous,
 };
 use crate::model::XdpMode;
 
@@ -96,12 +96,45 @@ pub struct OwnAtPorts {
 }
 
 impl OwnAtPorts {
-    pub(super) fn of(dir: &Path) -> Self {
+    /// Of the instance whose pins are below `dir`.
+    #[must_use]
+    pub fn of(dir: &Path) -> Self {
         let filter = || (clsact::PRIORITY, clsact::handle(dir).into());
         Self {
             dir: dir.to_owned(),
             filter: (!attached::has_tcx()).then(filter),
         }
+    }
+
+    /// Whether a program is attached to an interface by its link: not if somebody has detached it. `None` where it hangs on no link: TC has
+    /// none before tcx.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn has_program(&self, program: &str, ifindex: Ifindex) -> io::Result<Option<bool>> {
+        attached::has_program(&self.dir, program, ifindex)
+    }
+
+    /// Notes that vtep has made an interface promiscuous. The note outlives the daemon.
+    pub fn note_promiscuous(&self, ifindex: Ifindex) -> Result<(), DatapathError> {
+        promiscuous::note(&self.dir, ifindex)
+    }
+
+    /// Whether that was noted.
+    #[must_use]
+    pub fn is_noted_promiscuous(&self, ifindex: Ifindex) -> bool {
+        promiscuous::is_noted(&self.dir, ifindex)
+    }
+
+    /// The interfaces of which it was noted.
+    pub fn noted_promiscuous(&self) -> Result<Vec<Ifindex>, DatapathError> {
+        promiscuous::noted(&self.dir)
+    }
+
+    /// Takes the note back.
+    pub fn forget_promiscuous(&self, ifindex: Ifindex) -> Result<(), DatapathError> {
+        promiscuous::forget(&self.dir, ifindex)
     }
 
     /// The programs of others at an interface, by tcx; none where the kernel has none.

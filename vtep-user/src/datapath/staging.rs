@@ -79,6 +79,12 @@ impl Staging {
                 &link,
             )?;
         }
+        let notes = pins::promiscuous_dir(&staging.dir);
+        for note in file_names(&pins::promiscuous_dir(home))? {
+            fs::create_dir_all(&notes)
+                .map_err(|source| DatapathError::file("make the directory", &notes, source))?;
+            share(&pins::promiscuous_dir(home), &notes, &note)?;
+        }
         Ok(staging)
     }
 
@@ -237,6 +243,7 @@ fn detach_filter(home: &Path, name: &str) -> Result<(), DatapathError> {
 fn forget(dir: &Path) -> Result<(), DatapathError> {
     for dir in [
         pins::links_dir(dir),
+        pins::promiscuous_dir(dir),
         pins::programs_dir(dir),
         dir.to_owned(),
     ] {

@@ -65,6 +65,10 @@ pub struct Status {
     pub uplinks: Vec<UplinkStatus>,
     /// What the daemon waits for, a clause each.
     pub waits_for: Vec<String>,
+    /// How often the daemon has put right what others had changed about its device, its programs and its ports.
+    pub repairs: u64,
+    /// What it does not put right now, a sentence each.
+    pub left_alone: Vec<String>,
     /// Number of VNIs.
     pub vnis: u64,
     /// Number of ports.

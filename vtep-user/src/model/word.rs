@@ -281,6 +281,8 @@ words! {
         UplinkUp = "uplink_up",
         /// An uplink is gone or switched off.
         UplinkDown = "uplink_down",
+        /// Somebody had changed something of vtep's own, and vtep put it right.
+        Repaired = "repaired",
         /// Events did not fit the ring buffer, `count` of them; or this reader was too slow for `count` rows.
         Lost = "lost",
     }

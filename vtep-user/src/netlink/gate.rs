@@ -137,7 +137,7 @@ impl Netlink {
         self.set_link(index, "set the MAC of", mac).await
     }
 
-    async fn set_link(
+    pub(super) async fn set_link(
         &self,
         index: Ifindex,
         operation: &'static str,

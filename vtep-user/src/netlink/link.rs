@@ -61,6 +61,10 @@ pub struct Link {
     pub bridge_port: Option<BridgePort>,
     /// Whether it has an XDP program in the stack (`ip link set NAME xdpgeneric …`).
     pub generic_xdp: bool,
+    /// Whether somebody has set it to take frames for all MACs (`ip link set NAME promisc on`).
+    pub promiscuous: bool,
+    /// The kind of queueing discipline at its root.
+    pub qdisc: Option<String>,
 }
 
 /// What a bridge does with the frames of a member.
@@ -132,6 +136,7 @@ impl Link {
         let mut alias = None;
         let mut generic_xdp = false;
         let mut bridge_port = None;
+        let mut qdisc = None;
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(value) => name = Some(value),
@@ -147,6 +152,7 @@ impl Link {
                     master = (index != 0).then(|| Ifindex::new(index));
                 }
                 LinkAttribute::IfAlias(value) => alias = Some(value),
+                LinkAttribute::Qdisc(value) => qdisc = Some(value),
                 LinkAttribute::Xdp(parts) => {
                     generic_xdp = parts.contains(&LinkXdp::Attached(XdpAttached::SocketBuffer));
                 }
@@ -171,6 +177,8 @@ impl Link {
             alias,
             bridge_port,
             generic_xdp,
+            promiscuous: flags.contains(LinkFlags::Promisc),
+            qdisc,
         })
     }
 }

@@ -10,6 +10,7 @@
 
 mod address;
 mod chains;
+mod change;
 mod conflict;
 mod gate;
 mod generic;

@@ -281,6 +281,8 @@ mod tests {
             master: None,
             alias: None,
             generic_xdp: false,
+            promiscuous: false,
+            qdisc: None,
         }
     }
 

@@ -12,7 +12,12 @@ use crate::{
 
 /// All metrics.
 #[must_use]
-pub fn text(snapshot: &Snapshot, state: &State, announced: AnnounceCounters) -> String {
+pub fn text(
+    snapshot: &Snapshot,
+    state: &State,
+    announced: AnnounceCounters,
+    repaired: &[(&str, u64)],
+) -> String {
     let mut out = String::new();
     let reasons: Vec<_> = snapshot
         .reasons
@@ -77,6 +82,12 @@ pub fn text(snapshot: &Snapshot, state: &State, announced: AnnounceCounters) -> 
         ("vtep_announce_total", "end"),
         "Announcements of local MACs to other VTEPs, by their fate.",
         &[("sent", sent), ("lost", lost)],
+    );
+    events(
+        &mut out,
+        ("vtep_repairs_total", "what"),
+        "What others had changed about the device, the programs and the ports of vtep, and vtep put right.",
+        repaired,
     );
 
     let totals = state.totals();
@@ -166,7 +177,7 @@ mod tests {
         let state = State::new(Limits::default(), Vec::new(), 4789);
         let announced = AnnounceCounters { sent: 0, lost: 0 };
 
-        let text = text(&Snapshot::default(), &state, announced);
+        let text = text(&Snapshot::default(), &state, announced, &[]);
 
         for (name, counted) in [("packets", "Frames "), ("bytes", "Bytes of frames ")] {
             for prefix in ["vtep", "vtep_vni", "vtep_port", "vtep_peer"] {
@@ -187,7 +198,7 @@ mod tests {
         let state = State::new(Limits::default(), Vec::new(), 4789);
         let announced = AnnounceCounters { sent: 2, lost: 0 };
 
-        let text = text(&snapshot, &state, announced);
+        let text = text(&snapshot, &state, announced, &[("mtu", 0)]);
 
         for line in [
             "# TYPE vtep_learn_total counter",
@@ -196,6 +207,7 @@ mod tests {
             "vtep_events_total{end=\"lost\"} 3",
             "vtep_announce_total{end=\"sent\"} 2",
             "vtep_announce_total{end=\"lost\"} 0",
+            "vtep_repairs_total{what=\"mtu\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");
         }

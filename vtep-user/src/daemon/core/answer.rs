@@ -108,6 +108,7 @@ impl Core {
                     &snapshot,
                     &self.state,
                     announced,
+                    &self.repairs.counts(),
                 )))
             }
         }
@@ -136,6 +137,8 @@ impl Core {
             locals: self.state.locals().to_vec(),
             uplinks: self.uplinks.statuses(),
             waits_for: self.waits_for(),
+            repairs: self.repairs.total(),
+            left_alone: self.repairs.left_alone(),
             vnis: totals.vnis.into(),
             ports: totals.ports.into(),
             peers: totals.peers.into(),

@@ -57,6 +57,7 @@ impl Core {
         self.bridges.rest();
         let lost = self.lost.report(&self.datapath);
         self.events.publish(lost.into_iter().collect());
+        self.tend_own().await;
         self.groups.retry(&self.uplinks, self.state.locals()).await;
     }
 

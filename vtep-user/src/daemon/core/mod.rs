@@ -9,6 +9,7 @@ mod bridge;
 mod configure;
 mod learn;
 mod others;
+mod repair;
 mod track;
 mod work;
 mod works;
@@ -26,16 +27,17 @@ use tokio::{
 };
 use vtep_common::abi::id::Ifindex;
 
-use self::works::Works;
+use self::{repair::Repairs, works::Works};
 use super::{
     announcer::Announcer,
-    attacher::Attacher,
+    attacher::{Attacher, LookAt},
     bridges::Bridges,
     configuration::Configuration,
     error::DaemonError,
     groups::Groups,
     options::Options,
     own_macs::OwnMacs,
+    promiscuity,
     resolver::Resolver,
     ring::{Backlog, EVENTS_AT_ONCE, LostEvents, MOST_EVENTS, WAIT_FOR_MORE},
     slow_path::{self, SlowPath},
@@ -91,6 +93,7 @@ pub(super) struct Core {
     announcer: Announcer,
     own_macs: OwnMacs,
     bridges: Bridges,
+    repairs: Repairs,
     lost: LostEvents,
     /// The configuration file.
     config: Option<Configuration>,
@@ -131,6 +134,7 @@ impl Core {
             announcer: Announcer::new(options.udp_port()),
             own_macs: OwnMacs::default(),
             bridges: Bridges::new(options.instance()),
+            repairs: Repairs::default(),
             lost: LostEvents::new(&datapath)?,
             config: options.config.as_ref().map(Configuration::new),
             starting: None,
@@ -172,6 +176,10 @@ impl Core {
         self.refresh_own_addresses().await?;
         let (groups, locals) = (self.state.groups(), self.state.locals());
         self.groups.adopt(groups, &self.uplinks, locals).await;
+        // A port may have been one before ports were promiscuous.
+        let ports = self.ports_to_tend().collect();
+        let broken = self.attacher.look_at(ports, LookAt::Everything).await;
+        self.repair_ports(broken);
         self.resolve_all();
         self.wait_for_paths().await
     }
@@ -289,6 +297,9 @@ impl Core {
                     self.tend_bridges().await;
                     tokio::task::yield_now().await;
                 }
+                Some(tended) = self.repairs.tended.next() => {
+                    self.take_tended(tended);
+                }
                 Some(asked) = self.bridges.asked.next() => {
                     self.port_was_asked(asked);
                 }
@@ -330,8 +341,10 @@ impl Core {
         for link in self.uplinks.iter() {
             self.datapath.detach_uplink(link.index)?;
         }
-        for port in self.state.attachments() {
-            self.datapath.detach_port(port.ifindex)?;
+        let ports: Vec<Ifindex> = self.state.attachments().map(|port| port.ifindex).collect();
+        for ifindex in ports {
+            promiscuity::restore(&self.netlink, &self.datapath.own_at_ports(), ifindex).await;
+            self.datapath.detach_port(ifindex)?;
         }
         self.resolver.release_all().await;
         self.groups.remove().await?;

@@ -7,6 +7,7 @@ use vtep_common::{abi::id::Ifindex, frame::path_report::PathReport};
 
 use super::{
     super::{
+        attacher::LookAt,
         error::DaemonError,
         locals,
         others::Where,
@@ -32,6 +33,16 @@ struct Todo {
     groups: bool,
     /// Others may have set something at interfaces of ports.
     others: Where,
+    /// The slow-path device may not be as it should be.
+    slow_path: Option<SlowPathChange>,
+}
+
+/// What may have changed about the slow-path device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum SlowPathChange {
+    Itself,
+    /// That, or its IP addresses.
+    Addresses,
 }
 
 impl Core {
@@ -71,6 +82,12 @@ impl Core {
                 if let Err(error) = followed.and(refreshed) {
                     tracing::error!(%error, ifindex = %index, "could not follow a change of an uplink");
                 }
+                if index == self.slow_path.ifindex() {
+                    todo.slow_path = todo.slow_path.max(Some(SlowPathChange::Itself));
+                }
+                if !link.promiscuous {
+                    self.tend_port(index, LookAt::Everything);
+                }
                 self.resolver.link_changed(index);
                 let uplink = self.uplinks.has(index);
                 todo.peers.links.insert(index);
@@ -97,8 +114,13 @@ impl Core {
                 ifindex,
                 addr: IpAddr::V6(v6),
                 ..
-            } if v6.is_unicast_link_local() && !self.uplinks.has(ifindex) => {}
-            NetlinkEvent::Address { .. } => {
+            } if v6.is_unicast_link_local()
+                && !self.uplinks.has(ifindex)
+                && ifindex != self.slow_path.ifindex() => {}
+            NetlinkEvent::Address { ifindex, .. } => {
+                if ifindex == self.slow_path.ifindex() {
+                    todo.slow_path = Some(SlowPathChange::Addresses);
+                }
                 todo.groups = true;
                 todo.locals = true;
                 todo.peers.all = true;
@@ -113,6 +135,9 @@ impl Core {
             NetlinkEvent::Traffic(ifindex) => {
                 self.works.note_traffic(ifindex);
                 todo.others.add(ifindex);
+                if let Some(ifindex) = ifindex {
+                    self.note_traffic(ifindex, todo);
+                }
             }
             NetlinkEvent::Overrun => {
                 self.works.note_traffic(None);
@@ -122,8 +147,22 @@ impl Core {
                     ports: true,
                     groups: true,
                     others: Where::Everywhere,
+                    slow_path: Some(SlowPathChange::Addresses),
                 };
             }
+        }
+    }
+
+    /// Takes note that somebody has changed queueing disciplines or filters of an interface, and perhaps ours.
+    fn note_traffic(&mut self, ifindex: Ifindex, todo: &mut Todo) {
+        if ifindex == self.slow_path.ifindex() {
+            todo.slow_path = todo.slow_path.max(Some(SlowPathChange::Itself));
+        }
+        if self.datapath.filter_handle().is_some() {
+            if self.uplinks.has(ifindex) {
+                self.tend_uplinks();
+            }
+            self.tend_port(ifindex, LookAt::Programs);
         }
     }
 
@@ -139,6 +178,10 @@ impl Core {
             self.look_at_ports().await?;
         }
         self.look_at_others(&todo.others);
+        if let Some(change) = todo.slow_path {
+            let with_addresses = change == SlowPathChange::Addresses;
+            self.tend_slow_path(with_addresses).await;
+        }
         if todo.locals {
             self.refresh_own_addresses().await?;
         }
@@ -197,23 +240,6 @@ impl Core {
         }
         self.refresh_uplink_macs()?;
         Ok(())
-    }
-
-    /// Makes the slow-path device anew. What cannot be done is logged: all that needs no slow-path device goes on.
-    async fn slow_path_gone(&mut self) {
-        let name = self.slow_path.name();
-        match self.slow_path.recreate(&mut self.datapath).await {
-            Ok(link) => {
-                self.own_macs.note(&link);
-                self.bridges.note(&link);
-                self.reserve();
-                tracing::warn!("the slow-path device {name} was deleted; vtep made it again");
-            }
-            Err(error) => tracing::error!(
-                %error,
-                "the slow-path device {name} was deleted and cannot be made again; until it exists, floods and frames to unresolved VTEPs are lost. Remove the cause, stop the daemon, and start it again with: vtep run"
-            ),
-        }
     }
 
     /// Takes in what the underlay says of a path. If it cannot be heard any more, the rest goes on.
