@@ -227,8 +227,8 @@ fn path_mtu(ns: &Ns, to: IpAddr) -> Option<u32> {
 }
 
 fn a_guest_with_an_mtu_of_1500_sends_all_that_it_has_to_say(underlay: Underlay) {
-    let lab = Lab::green(underlay, &[Kind::Vtep, Kind::Vtep]);
     for attach in [Attach::Veth, Attach::TapVnet, Attach::TapPlain] {
+        let lab = Lab::green(underlay, &[Kind::Vtep, Kind::Vtep]);
         let (a, b) = large_guests(&lab, attach);
         for (from, to, ip) in [(&a, &b, b.v4), (&b, &a, a.v6)] {
             traffic::tcp_transfer(&from.ns, &to.ns, ip, 4 << 20);
@@ -237,14 +237,6 @@ fn a_guest_with_an_mtu_of_1500_sends_all_that_it_has_to_say(underlay: Underlay) 
         // Who knows the path offers no larger segments, so the other end need not be told.
         traffic::tcp_transfer(&b.ns, &a.ns, a.v4, 4 << 20);
         traffic::tcp_transfer(&a.ns, &b.ns, b.v6, 4 << 20);
-        for vm in [&a, &b] {
-            let daemon = lab.daemon(vm.at);
-            daemon.ok(&format!("port del {}", vm.port));
-            for at in 0..2 {
-                lab.daemon(at)
-                    .ok(&format!("fdb del {} --vni {GREEN}", vm.mac));
-            }
-        }
     }
 }
 

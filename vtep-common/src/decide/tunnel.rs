@@ -347,6 +347,7 @@ pub fn clamp<R: Runtime>(rt: &R, to: &Resolved) -> R::Outcome {
 
 /// Largest IP packet without a tag that fits into the MTU towards the peer that a frame came from, if that is known.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a constant")]
 fn mtu_towards<R: Runtime>(rt: &R, inner: &Arrival) -> Option<u32> {
     let peer = rt.tables().peer(inner.peer)?;
     peer.mtu

@@ -108,6 +108,7 @@ pub fn is_syn<P: PacketRead + ?Sized>(frame: &P, l3: usize, ethertype: u16) -> b
 
 /// Where the TCP header of a packet that is no fragment begins, and how long it is with the IP header, without options.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "constants")]
 fn tcp_header<P: PacketRead + ?Sized>(
     frame: &P,
     l3: usize,

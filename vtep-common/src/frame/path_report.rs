@@ -293,11 +293,16 @@ mod tests {
         fn any_bytes_are_read_without_harm(
             bytes in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
-            for packet in [bytes.clone(), packet_v4(3, 4, 1400, 0, &bytes)] {
-                PathReport::read_v4(&packet);
-                PathReport::read_v6(&packet);
+            let quoting = (packet_v4(3, 4, 1400, 0, &bytes), message_v6(2, 1400, &bytes));
+            let read = [
+                PathReport::read_v4(&bytes),
+                PathReport::read_v6(&bytes),
+                PathReport::read_v4(&quoting.0),
+                PathReport::read_v6(&quoting.1),
+            ];
+            for report in read.into_iter().flatten() {
+                prop_assert!(report.vni.is_none_or(|vni| vni >> 24 == 0));
             }
-            PathReport::read_v6(&message_v6(2, 1400, &bytes));
         }
     }
 }

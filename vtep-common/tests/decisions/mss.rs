@@ -92,6 +92,14 @@ fn a_syn_to_a_host_of_the_nexthop_table_is_clamped_too() {
 }
 
 #[test]
+fn a_new_host_is_learned_from_its_syn_once() {
+    let world = world();
+    let frame = syn(unicast(PLAIN, PEER_V4), &v4(), 8960);
+    let decision = at_port(&world, world.interfaces.access, &frame);
+    assert_eq!(decision.notes.events.len(), 1);
+}
+
+#[test]
 fn other_packets_and_other_ways_are_not_clamped() {
     let world = world();
     let access = world.interfaces.access;

@@ -200,7 +200,7 @@ impl State {
     /// For how many seconds what the underlay says of a path is still believed.
     fn path_expires_s(&self, peer: &PeerRecord) -> Option<u64> {
         let until = u64::from(peer.path.learned?.until);
-        Some(until.saturating_sub(self.run.now / SECOND))
+        Some(until.saturating_sub(self.run.now.div_ceil(SECOND)))
     }
 
     /// The hosts of one VNI, or all, by VNI and address.

@@ -98,7 +98,8 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
     if !target.is_unicast() {
         return next_stage(rt, stage, account);
     }
-    if source == Source::NEW {
+    // A SYN that comes back clamped has been learned from.
+    if source == Source::NEW && !given.clamped {
         learn::learn(rt, account, inner.source, None, false);
         if ingress.seen.is_over_limit() {
             return rt.leave(account, Reason::MacLimit);
