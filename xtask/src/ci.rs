@@ -36,6 +36,8 @@ fn lints() -> Vec<Command> {
         "fmt --all --check",
         "fmt --manifest-path vtep-ebpf/Cargo.toml --check",
         "clippy --workspace --all-targets -- -D warnings",
+        // Which `cargo test` passes over: `cargo xtask test vm` runs them.
+        "clippy --package vtep-tests --test wiring --test cards -- -D warnings",
         // For the host's target: clippy belongs to a compiler, and the one that builds for BPF may
         // come without.
         "clippy --manifest-path vtep-ebpf/Cargo.toml -- -D warnings",

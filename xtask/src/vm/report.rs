@@ -1,0 +1,126 @@
+//! The results of a run, as a page.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::{kernel::Kernel, plan::Job, verdict::Verdict};
+
+/// What ran where, and how it ended.
+pub(super) struct Row<'a> {
+    pub(super) kernel: &'a Kernel,
+    pub(super) job: &'a Job,
+    pub(super) verdict: Verdict,
+}
+
+/// What a page has at its head.
+pub(super) struct Head {
+    pub(super) date: String,
+    pub(super) commit: String,
+    pub(super) qemu: String,
+}
+
+/// Writes the page.
+pub(super) fn page(head: &Head, kernels: &[Kernel], rows: &[Row<'_>]) -> String {
+    let Head { date, commit, qemu } = head;
+    let mut page = format!(
+        "# Guests, {date}\n\nMade by `cargo xtask test vm --record NAME` at commit {commit} with {qemu}. [Platforms](../platforms.md) says how.\n\n\
+         Each cell has the tests that passed; behind it those that failed or were skipped, if any.\n"
+    );
+    let columns: Vec<_> = kernels
+        .iter()
+        .map(|kernel| kernel.release.as_str())
+        .collect();
+    table(
+        &mut page,
+        "tests",
+        &columns,
+        &cells(rows, |row| [(row.job.name(), cell(&row.verdict))].into()),
+    );
+    let verified = cells(rows, |row| {
+        let all = row.verdict.verified.iter();
+        all.map(|(name, count)| (name.clone(), count.to_string()))
+            .collect()
+    });
+    if !verified.is_empty() {
+        page.push_str("\n## Instructions that the verifier walked through\n");
+        table(&mut page, "program", &columns, &verified);
+    }
+    let mut notes = String::new();
+    for row in rows {
+        for note in &row.verdict.notes {
+            let note = note.replace('|', "\\|");
+            writeln!(
+                notes,
+                "- {}, {}: {note}",
+                row.kernel.release,
+                row.job.name()
+            )
+            .unwrap_or(());
+        }
+    }
+    if !notes.is_empty() {
+        page.push_str("\n## What failed or was skipped\n\n");
+        page.push_str(&notes);
+    }
+    let mut left_out = String::new();
+    for row in rows
+        .iter()
+        .filter(|row| row.kernel.release == kernels[0].release)
+    {
+        for (test, why) in row.job.left_out {
+            writeln!(left_out, "- {}: `{test}` {why}", row.job.name()).unwrap_or(());
+        }
+    }
+    if !left_out.is_empty() {
+        page.push_str("\n## What was not run\n\n");
+        page.push_str(&left_out);
+    }
+    page
+}
+
+/// What stands where: a row's name, then for each kernel's release what `of` says there.
+type Cells = Vec<(String, BTreeMap<String, String>)>;
+
+/// Arranges what `of` says of each result, in the order in which the names come.
+fn cells(rows: &[Row<'_>], of: impl Fn(&Row<'_>) -> Vec<(String, String)>) -> Cells {
+    let mut cells: Cells = Vec::new();
+    for row in rows {
+        for (name, text) in of(row) {
+            let at = cells.iter().position(|(known, _)| *known == name);
+            let at = at.unwrap_or_else(|| {
+                cells.push((name, BTreeMap::new()));
+                cells.len() - 1
+            });
+            cells[at].1.insert(row.kernel.release.clone(), text);
+        }
+    }
+    cells
+}
+
+fn table(page: &mut String, first: &str, columns: &[&str], cells: &Cells) {
+    page.push('\n');
+    let mut line = |words: &[&str]| {
+        page.extend(["| ", &words.join(" | "), " |\n"]);
+    };
+    line(&[&[first], columns].concat());
+    line(&[vec!["---"], vec!["---:"; columns.len()]].concat());
+    for (name, texts) in cells {
+        let text = |column: &&str| texts.get(*column).map_or("–", String::as_str);
+        line(&[vec![name.as_str()], columns.iter().map(text).collect()].concat());
+    }
+}
+
+/// A verdict in a table.
+fn cell(verdict: &Verdict) -> String {
+    let (passed, failed, skipped) = verdict.tally.counts();
+    let mut cell = passed.to_string();
+    if failed > 0 {
+        write!(cell, ", **{failed} failed**").unwrap_or(());
+    }
+    if skipped > 0 {
+        write!(cell, ", {skipped} skipped").unwrap_or(());
+    }
+    if failed == 0 && !verdict.is_good() {
+        cell.push_str(", **did not end**");
+    }
+    cell
+}
