@@ -163,7 +163,7 @@ impl AgreementSurvey {
         let kinds: Vec<u32> = self.events.keys().copied().collect();
         assert_eq!(kinds, [Event::LEARN, Event::SNOOPED, Event::MISS]);
         assert!(self.events.values().all(|count| *count >= 100) && self.refreshed >= 100);
-        assert!(self.clamped >= 100, "{} SYNs were clamped", self.clamped);
+        assert!(self.clamped >= 20, "{} SYNs were clamped", self.clamped);
         for hook in Hook::ALL {
             let want: BTreeSet<Reason> = if hook == Hook::Tunnel {
                 BTreeSet::from([Reason::TableGap])

@@ -46,7 +46,7 @@ fn report(vtep: &str, mtu: u32) -> PathReport {
 /// Takes a message in that came by `came_by`. Returns the MTU where it has become smaller.
 fn hear(lab: &mut Lab, report: &PathReport, came_by: Ifindex) -> Option<u32> {
     lab.hear(report, came_by).map(|(vtep, mtu)| {
-        assert_eq!(vtep, report.remote.into());
+        assert_eq!(vtep, std::net::IpAddr::from(report.remote));
         mtu
     })
 }
