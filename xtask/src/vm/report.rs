@@ -44,6 +44,15 @@ pub(super) fn page(head: &Head, kernels: &[Kernel], rows: &[Row<'_>]) -> String 
         page.push_str("\n## Instructions that the verifier walked through\n");
         table(&mut page, "program", &columns, &verified);
     }
+    let found = cells(rows, |row| {
+        let text = row.verdict.found.join("<br>");
+        let some = !text.is_empty();
+        some.then(|| (row.job.name(), text)).into_iter().collect()
+    });
+    if !found.is_empty() {
+        page.push_str("\n## What the tests found out\n");
+        table(&mut page, "tests", &columns, &found);
+    }
     let mut notes = String::new();
     for row in rows {
         for note in &row.verdict.notes {
