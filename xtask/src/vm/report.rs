@@ -14,15 +14,21 @@ pub(super) struct Row<'a> {
 /// What a page has at its head.
 pub(super) struct Head {
     pub(super) date: String,
+    pub(super) command: String,
     pub(super) commit: String,
     pub(super) qemu: String,
 }
 
 /// Writes the page.
 pub(super) fn page(head: &Head, kernels: &[Kernel], rows: &[Row<'_>]) -> String {
-    let Head { date, commit, qemu } = head;
+    let Head {
+        date,
+        command,
+        commit,
+        qemu,
+    } = head;
     let mut page = format!(
-        "# Guests, {date}\n\nMade by `cargo xtask test vm --record NAME` at commit {commit} with {qemu}. [Platforms](../platforms.md) says how.\n\n\
+        "# In guests, {date}\n\nMade by `{command}` at commit {commit} with {qemu}. [Platforms](../platforms.md) says how.\n\n\
          Each cell has the tests that passed; behind it those that failed or were skipped, if any.\n"
     );
     let columns: Vec<_> = kernels
