@@ -52,8 +52,11 @@ use crate::{
     toolchain::Machine,
 };
 
+/// The oldest kernel that vtep takes.
+pub(crate) const OLDEST: &str = "6.1";
+
 /// The kernels that everything is run on: the oldest that vtep takes, those of Debian's releases since, and the newest.
-const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", kernel::NEWEST];
+const KERNELS: [&str; 4] = [OLDEST, "6.12", "6.18", kernel::NEWEST];
 
 /// What a guest needs of this machine, and the Debian package of each.
 const PROGRAMS: [(&str, &str); 7] = [
@@ -87,6 +90,17 @@ pub(crate) struct Wanted {
     /// Write the results to docs/results/DATE-NAME.md.
     #[arg(long, value_name = "NAME")]
     record: Option<String>,
+}
+
+impl Wanted {
+    /// What runs on every change.
+    pub(crate) fn of_every_change() -> Self {
+        Self {
+            kernels: vec![OLDEST.to_owned()],
+            brief: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// Runs the verb.
