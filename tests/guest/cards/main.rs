@@ -7,8 +7,8 @@ mod site;
 use vtep_tests::daemon::Daemon;
 use vtep_tests::lab::ns;
 use vtep_tests::lab::underlay::Family;
-use vtep_tests::over_each_family;
 use vtep_tests::traffic::checks;
+use vtep_tests::{note, over_each_family};
 
 use crate::site::{Cards, Site};
 
@@ -29,6 +29,7 @@ fn a_card_carries(family: Family) {
         "what nobody asked for: {hook}"
     );
     site.carries_in_place();
+    note(&format!("`auto`: {hook}"));
 }
 
 fn a_card_carries_by_tc_alone(family: Family) {
@@ -43,6 +44,7 @@ fn a_card_carries_with_native_xdp_or_refuses_it(family: Family) {
     let run = ["--uplink-hook", "xdp", "--xdp-mode", "native"];
     if let Some(said) = refusal(&cards, family, &run) {
         println!("refused: {said}");
+        note("native XDP: refused");
         assert!(
             said.contains("native") || said.contains("ethtool"),
             "{said}"
@@ -54,6 +56,7 @@ fn a_card_carries_with_native_xdp_or_refuses_it(family: Family) {
 
     assert_eq!(site.hook(), "xdp native");
     site.carries_in_place();
+    note("native XDP: carries");
 }
 
 /// What a start with these arguments is refused with, if it is.
@@ -67,8 +70,8 @@ fn refusal(cards: &Cards, family: Family, run: &[&str]) -> Option<String> {
 fn a_card_carries_jumbo_frames(family: Family) {
     let site = Site::new(Cards::take(), family, 9000, &[]);
 
-    println!("hook: {}", site.hook());
     site.carries_in_place();
+    note(&format!("`auto` with an MTU of 9000: {}", site.hook()));
 }
 
 fn a_card_that_goes_down_and_up_carries(family: Family) {
