@@ -114,7 +114,7 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
                 &carried,
                 account,
                 (id, peer),
-                is_to_clamp(settings, inner) & !given.clamped,
+                is_to_clamp(settings, inner, given),
             ),
             None => rt.leave(account, Reason::TableGap),
         },
@@ -148,12 +148,12 @@ fn next_stage<R: Runtime>(rt: &R, stage: PortStage, account: &Account) -> R::Out
     }
 }
 
-/// True for a SYN in a VNI that clamps. Without a branch between.
+/// True for a SYN in a VNI that clamps, unless it comes back clamped. Without a branch between.
 #[inline(always)]
-const fn is_to_clamp(settings: SegmentFlags, inner: &Inner) -> bool {
+fn is_to_clamp(settings: SegmentFlags, inner: &Inner, given: &Resolved) -> bool {
     const { assert!(Inner::SYN == 1 << 7) };
     let clamps = settings.bits() >> Segment::MSS_CLAMP.bits().trailing_zeros();
-    clamps & (inner.flags >> 7) as u32 & 1 != 0
+    clamps & u32::from(inner.flags >> 7) & u32::from(!given.clamped) & 1 != 0
 }
 
 /// To a local port of the VNI.

@@ -480,12 +480,17 @@ pub(super) fn rows(state: &State) -> Rows {
         // Where else a MAC was seen is not in the maps.
         (row.other_dst, row.other_dev) = (None, None);
     }
+    let mut peers = state.peer_rows(None).unwrap();
+    for row in &mut peers {
+        // Nor is it for how long what the underlay says is believed.
+        row.mtu_expires_s = None;
+    }
     Rows {
         vnis: state.vni_rows(None).unwrap(),
         // Those that wait for their interfaces are not in the maps.
         ports: state.port_rows(None).unwrap(),
         fdb,
-        peers: state.peer_rows(None).unwrap(),
+        peers,
         neighs: state.neigh_rows(None, &NoClock).unwrap(),
         nexthops: state.nexthop_rows(None).unwrap(),
     }

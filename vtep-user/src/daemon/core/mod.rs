@@ -204,6 +204,10 @@ impl Core {
     }
 
     /// Serves until everything has been removed, or something without which it cannot go on has failed.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "an arm for each thing that can happen"
+    )]
     pub(super) async fn run(
         &mut self,
         mut asks: mpsc::Receiver<Ask>,
