@@ -23,13 +23,19 @@ over_each_family! {
 fn a_card_carries(family: Family) {
     let site = Site::new(Cards::take(), family, 1500, &[]);
 
+    site.carries_in_place();
+    note(&format!("`auto`: {}", chosen(&site)));
+}
+
+/// What `auto` has chosen: never generic XDP, whatever the driver cannot do.
+#[track_caller]
+fn chosen(site: &Site) -> String {
     let hook = site.hook();
     assert!(
         hook == "xdp native" || hook == "tc",
         "what nobody asked for: {hook}"
     );
-    site.carries_in_place();
-    note(&format!("`auto`: {hook}"));
+    hook
 }
 
 fn a_card_carries_by_tc_alone(family: Family) {
@@ -44,7 +50,10 @@ fn a_card_carries_with_native_xdp_or_refuses_it(family: Family) {
     let run = ["--uplink-hook", "xdp", "--xdp-mode", "native"];
     if let Some(said) = refusal(&cards, family, &run) {
         println!("refused: {said}");
-        note("native XDP: refused");
+        note(&format!(
+            "native XDP: refused: {}",
+            said.lines().last().unwrap_or_default()
+        ));
         assert!(
             said.contains("native") || said.contains("ethtool"),
             "{said}"
@@ -71,7 +80,7 @@ fn a_card_carries_jumbo_frames(family: Family) {
     let site = Site::new(Cards::take(), family, 9000, &[]);
 
     site.carries_in_place();
-    note(&format!("`auto` with an MTU of 9000: {}", site.hook()));
+    note(&format!("`auto` with an MTU of 9000: {}", chosen(&site)));
 }
 
 fn a_card_that_goes_down_and_up_carries(family: Family) {

@@ -189,7 +189,10 @@ fn finish(rows: &[Row<'_>]) -> Result<()> {
         if !row.verdict.is_good() {
             bad += 1;
             let (release, name) = (&row.kernel.release, row.job.name());
-            println!("{release} {name}: {}", row.verdict.end());
+            println!("{release} {name}: {}; see", row.verdict.end());
+            for file in &row.verdict.said_in {
+                println!("  {}", file.display());
+            }
         }
     }
     println!("{sum}");
@@ -353,8 +356,7 @@ impl Bench<'_> {
                 drop(fs::remove_file(file));
             }
         } else {
-            let (log, console) = (log.display(), console.display());
-            verdict.notes.push(format!("see {log} and {console}"));
+            verdict.said_in = vec![log, console];
         }
         verdict
     }

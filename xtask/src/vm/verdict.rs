@@ -1,5 +1,7 @@
 //! What a guest says, read.
 
+use std::path::PathBuf;
+
 use crate::test::{Tally, noteworthy};
 
 /// What `init.sh` says begins with this.
@@ -16,6 +18,8 @@ pub(super) struct Verdict {
     pub(super) found: Vec<String>,
     /// Instructions that the verifier walked through for each program.
     pub(super) verified: Vec<(String, u32)>,
+    /// Where all that it said is kept, if it did not end well.
+    pub(super) said_in: Vec<PathBuf>,
     /// The test binary's exit status, if it came to that.
     status: Option<i32>,
 }
