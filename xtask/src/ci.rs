@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::{
     bench, setup,
     shell::{Result, cargo, cargo_command, cargo_text, command, quiet, shown},
-    test,
+    test, vm,
 };
 
 /// Runs the verb.
@@ -17,6 +17,8 @@ pub(crate) fn run() -> Result<()> {
         shown(&mut command)?;
     }
     test::every(None, true)?;
+    println!("\n==> cargo xtask test vm {} --brief", vm::OLDEST);
+    vm::run(&vm::Wanted::of_every_change())?;
     println!("\n==> cargo xtask bench --smoke");
     bench::smoke()
 }

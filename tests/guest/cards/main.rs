@@ -7,8 +7,8 @@ mod site;
 use vtep_tests::daemon::Daemon;
 use vtep_tests::lab::ns;
 use vtep_tests::lab::underlay::Family;
-use vtep_tests::over_each_family;
 use vtep_tests::traffic::checks;
+use vtep_tests::{note, over_each_family};
 
 use crate::site::{Cards, Site};
 
@@ -23,12 +23,19 @@ over_each_family! {
 fn a_card_carries(family: Family) {
     let site = Site::new(Cards::take(), family, 1500, &[]);
 
+    site.carries_in_place();
+    note(&format!("`auto`: {}", chosen(&site)));
+}
+
+/// What `auto` has chosen: never generic XDP, whatever the driver cannot do.
+#[track_caller]
+fn chosen(site: &Site) -> String {
     let hook = site.hook();
     assert!(
         hook == "xdp native" || hook == "tc",
         "what nobody asked for: {hook}"
     );
-    site.carries_in_place();
+    hook
 }
 
 fn a_card_carries_by_tc_alone(family: Family) {
@@ -43,6 +50,10 @@ fn a_card_carries_with_native_xdp_or_refuses_it(family: Family) {
     let run = ["--uplink-hook", "xdp", "--xdp-mode", "native"];
     if let Some(said) = refusal(&cards, family, &run) {
         println!("refused: {said}");
+        note(&format!(
+            "native XDP: refused: {}",
+            said.lines().last().unwrap_or_default()
+        ));
         assert!(
             said.contains("native") || said.contains("ethtool"),
             "{said}"
@@ -54,6 +65,7 @@ fn a_card_carries_with_native_xdp_or_refuses_it(family: Family) {
 
     assert_eq!(site.hook(), "xdp native");
     site.carries_in_place();
+    note("native XDP: carries");
 }
 
 /// What a start with these arguments is refused with, if it is.
@@ -67,8 +79,8 @@ fn refusal(cards: &Cards, family: Family, run: &[&str]) -> Option<String> {
 fn a_card_carries_jumbo_frames(family: Family) {
     let site = Site::new(Cards::take(), family, 9000, &[]);
 
-    println!("hook: {}", site.hook());
     site.carries_in_place();
+    note(&format!("`auto` with an MTU of 9000: {}", chosen(&site)));
 }
 
 fn a_card_that_goes_down_and_up_carries(family: Family) {

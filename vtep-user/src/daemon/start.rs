@@ -18,13 +18,14 @@ use super::{
     promiscuity,
     slow_path::{self, SlowPath},
     tags::Blind,
+    too_big::Answerer,
     uplinks::{self, Uplinks, XdpChoice},
 };
 use crate::{
     control::{Adopted, Attachment, Ground, Limits, ReservedFor, State, Wanted, Write},
     datapath::{self, Datapath, Transaction},
     model::{PortHook, UplinkHook, UplinkStatus, XdpMode},
-    netlink::{Link, Netlink, NetlinkMonitor},
+    netlink::{Link, Netlink, NetlinkMonitor, PathReports},
 };
 
 /// Oldest kernel: it has all helpers, and the source address in tunnel keys (6.0).
@@ -61,6 +62,8 @@ pub(super) fn check_kernel() -> Result<(), DaemonError> {
 
 pub(super) async fn start(options: &mut Options) -> Result<Started, DaemonError> {
     let netlink = Netlink::open()?;
+    let answerer = Answerer::open();
+    let path_reports = hear_paths();
     // Before anything is read: what changes from here on is reported.
     let monitor = NetlinkMonitor::open()?;
     let named = uplinks::find(&netlink, &options.run.ifaces, options.waits()).await?;
@@ -71,7 +74,15 @@ pub(super) async fn start(options: &mut Options) -> Result<Started, DaemonError>
     let wanted = read_wanted(options, &locals)?;
 
     let tunnel = slow_path::create(&netlink, options.instance(), options.udp_port()).await?;
-    let made = prepare(options, &netlink, named, &tunnel.link, locals).await;
+    let made = prepare(
+        options,
+        &netlink,
+        named,
+        &tunnel.link,
+        locals,
+        (answerer, path_reports),
+    )
+    .await;
     match made {
         Ok(mut core) => {
             core.look_around().await?;
@@ -91,6 +102,17 @@ pub(super) async fn start(options: &mut Options) -> Result<Started, DaemonError>
             Err(error)
         }
     }
+}
+
+/// Opens what the underlay is heard with. Without the right to do so it is not, and the rest goes on.
+fn hear_paths() -> PathReports {
+    PathReports::open().unwrap_or_else(|error| {
+        tracing::warn!(
+            %error,
+            "cannot hear what the underlay says of path MTUs; start vtep with CAP_NET_RAW"
+        );
+        PathReports::deaf()
+    })
 }
 
 /// What the configuration file asks for, if there is one.
@@ -129,6 +151,7 @@ async fn prepare(
     named: Vec<uplinks::Named>,
     device: &Link,
     locals: Vec<IpAddr>,
+    (answerer, path_reports): (Answerer, PathReports),
 ) -> Result<Core, DaemonError> {
     let dir = datapath::instance_dir(options.instance());
     let mut datapath = Datapath::open(&dir, options.run.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
@@ -149,6 +172,8 @@ async fn prepare(
                 datapath,
                 state,
                 blind,
+                answerer,
+                path_reports,
                 uplinks: Uplinks::new(named, statuses),
                 slow_path: SlowPath::new(netlink.clone(), instance, udp_port, device),
             })

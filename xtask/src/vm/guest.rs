@@ -40,7 +40,10 @@ pub(super) fn run(
         let lines = err
             .into_iter()
             .flat_map(|pipe| BufReader::new(pipe).lines());
-        lines.map_while(std::io::Result::ok).collect::<Vec<_>>()
+        lines
+            .map_while(std::io::Result::ok)
+            .filter(|line| !line.contains(": warning: "))
+            .collect::<Vec<_>>()
     });
     thread::spawn(move || {
         for mut pipe in out.into_iter().map(BufReader::new) {

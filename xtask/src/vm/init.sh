@@ -21,10 +21,11 @@ for module in $MODULES; do
   [ -d "/sys/module/$module" ] || modprobe "$module" || echo "guest: no module $module"
 done
 ip link set lo up
-export VTEP_BIN=/job/vtep VTEP_SKIP_LOG=/tmp/skipped VTEP_CARD="$CARD" RUST_BACKTRACE=1
+export VTEP_BIN=/job/vtep VTEP_SKIP_LOG=/tmp/skipped VTEP_NOTES=/tmp/notes RUST_BACKTRACE=1
 timeout -s KILL "$LIMIT" /job/test --test-threads=1 $ARGUMENTS
 status=$?
 [ -e /tmp/skipped ] && sed 's/^/guest: /' /tmp/skipped
+[ -e /tmp/notes ] && sort -u /tmp/notes | sed 's/^/guest: note: /'
 echo "guest: end $status"
 sync
 poweroff -f

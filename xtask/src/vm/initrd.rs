@@ -41,9 +41,9 @@ pub(super) fn write(
 
 /// What `init.sh` reads.
 fn settings(job: &Job) -> String {
-    let (card, modules) = job.card.map_or(("", ""), |card| (card.name, card.modules));
+    let modules = job.card.map_or("", |card| card.modules);
     format!(
-        "MODULES='{modules}'\nCARD='{card}'\nLIMIT={}\nARGUMENTS='{}'\n",
+        "MODULES='{modules}'\nLIMIT={}\nARGUMENTS='{}'\n",
         GUEST_LIMIT.as_secs(),
         job.arguments()
     )

@@ -52,8 +52,11 @@ use crate::{
     toolchain::Machine,
 };
 
+/// The oldest kernel that vtep takes.
+pub(crate) const OLDEST: &str = "6.1";
+
 /// The kernels that everything is run on: the oldest that vtep takes, those of Debian's releases since, and the newest.
-const KERNELS: [&str; 4] = ["6.1", "6.12", "6.18", kernel::NEWEST];
+const KERNELS: [&str; 4] = [OLDEST, "6.12", "6.18", kernel::NEWEST];
 
 /// What a guest needs of this machine, and the Debian package of each.
 const PROGRAMS: [(&str, &str); 7] = [
@@ -87,6 +90,17 @@ pub(crate) struct Wanted {
     /// Write the results to docs/results/DATE-NAME.md.
     #[arg(long, value_name = "NAME")]
     record: Option<String>,
+}
+
+impl Wanted {
+    /// What runs on every change.
+    pub(crate) fn of_every_change() -> Self {
+        Self {
+            kernels: vec![OLDEST.to_owned()],
+            brief: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// Runs the verb.
@@ -130,8 +144,14 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
         built: &built,
         dir: &dir.0,
     };
-    let rows = bench.all(todo, at_a_time)?;
-    finish(&kernels, &rows, record.as_deref())
+    let page = record.as_deref().map(Page::new).transpose()?;
+    // After each guest, so that a run that is ended early leaves what it has found.
+    let record = |rows: &[Row<'_>]| {
+        page.as_ref()
+            .map_or(Ok(()), |page| page.write(&kernels, rows))
+    };
+    let rows = bench.all(todo, at_a_time, record)?;
+    finish(&rows)
 }
 
 /// The root file system and the kernels, from the cache where they are in it.
@@ -156,8 +176,8 @@ fn parts(cache: &Path, wanted: &[&str]) -> Result<(PathBuf, Vec<Kernel>)> {
     Ok((root, kernels))
 }
 
-/// Shows the sum, and writes the page if that is wanted.
-fn finish(kernels: &[Kernel], rows: &[Row<'_>], record: Option<&str>) -> Result<()> {
+/// Shows the sum.
+fn finish(rows: &[Row<'_>]) -> Result<()> {
     let mut sum = Tally::default();
     let mut bad = 0;
     println!();
@@ -169,17 +189,13 @@ fn finish(kernels: &[Kernel], rows: &[Row<'_>], record: Option<&str>) -> Result<
         if !row.verdict.is_good() {
             bad += 1;
             let (release, name) = (&row.kernel.release, row.job.name());
-            println!("{release} {name}: {}", row.verdict.end());
+            println!("{release} {name}: {}; see", row.verdict.end());
+            for file in &row.verdict.said_in {
+                println!("  {}", file.display());
+            }
         }
     }
     println!("{sum}");
-    if let Some(name) = record {
-        let head = head()?;
-        let file = repository().join(format!("docs/results/{}-{name}.md", head.date));
-        fs::write(&file, report::page(&head, kernels, rows))
-            .map_err(doing(format!("write {}", file.display())))?;
-        println!("wrote {}", file.display());
-    }
     if bad == 0 {
         Ok(())
     } else {
@@ -187,19 +203,37 @@ fn finish(kernels: &[Kernel], rows: &[Row<'_>], record: Option<&str>) -> Result<
     }
 }
 
-fn head() -> Result<Head> {
-    let mut git = Command::new("git");
-    git.args(["rev-parse", "--short", "HEAD"])
-        .current_dir(repository());
-    let qemu = quiet(Command::new(qemu::PROGRAM.0).arg("--version"))?;
-    let qemu = qemu.lines().next().unwrap_or_default();
-    Ok(Head {
-        date: quiet(Command::new("date").args(["--utc", "+%F"]))?
-            .trim()
-            .to_owned(),
-        commit: quiet(&mut git)?.trim().to_owned(),
-        qemu: qemu.split(" (").next().unwrap_or_default().to_owned(),
-    })
+/// The page with the results.
+struct Page {
+    file: PathBuf,
+    head: Head,
+}
+
+impl Page {
+    fn new(name: &str) -> Result<Self> {
+        let mut git = Command::new("git");
+        git.args(["rev-parse", "--short", "HEAD"])
+            .current_dir(repository());
+        let qemu = quiet(Command::new(qemu::PROGRAM.0).arg("--version"))?;
+        let qemu = qemu.lines().next().unwrap_or_default();
+        let date = quiet(Command::new("date").args(["--utc", "+%F"]))?;
+        let date = date.trim();
+        let args: Vec<_> = std::env::args().skip(1).collect();
+        Ok(Self {
+            file: repository().join(format!("docs/results/{date}-{name}.md")),
+            head: Head {
+                date: date.to_owned(),
+                command: format!("cargo xtask {}", args.join(" ")),
+                commit: quiet(&mut git)?.trim().to_owned(),
+                qemu: qemu.split(" (").next().unwrap_or_default().to_owned(),
+            },
+        })
+    }
+
+    fn write(&self, kernels: &[Kernel], rows: &[Row<'_>]) -> Result<()> {
+        fs::write(&self.file, report::page(&self.head, kernels, rows))
+            .map_err(doing(format!("write {}", self.file.display())))
+    }
 }
 
 /// What guests are made of, and where what they need lies while they run.
@@ -217,17 +251,29 @@ enum News<'a> {
     Ended(Row<'a>, u64),
 }
 
+/// Shows how a guest ended.
+fn show(step: &SetupStep, row: &Row<'_>, seconds: u64) {
+    let sign = if row.verdict.is_good() {
+        "ok"
+    } else {
+        "FAILED"
+    };
+    let (release, name, end) = (&row.kernel.release, row.job.name(), row.verdict.end());
+    step.part(sign, &format!("{release} {name}: {end} ({seconds} s)"));
+}
+
 impl Bench<'_> {
     /// Runs every guest, some at a time; the results are in the order of `todo`.
     fn all<'a>(
         &self,
         todo: VecDeque<(&'a Kernel, &'a Job)>,
         at_a_time: usize,
+        record: impl Fn(&[Row<'a>]) -> Result<()>,
     ) -> Result<Vec<Row<'a>>> {
         let order: Vec<_> = todo.iter().copied().collect();
         let count = order.len();
         let todo = Mutex::new(todo);
-        let rows = SetupStep::run(format!("{count} guests"), |step| {
+        SetupStep::run(format!("{count} guests"), |step| {
             let (to, news) = mpsc::channel();
             thread::scope(|scope| {
                 for _ in 0..at_a_time.min(count) {
@@ -240,35 +286,22 @@ impl Bench<'_> {
                     match news {
                         News::Said(line) => step.line(&line),
                         News::Ended(row, seconds) => {
-                            let sign = if row.verdict.is_good() {
-                                "ok"
-                            } else {
-                                "FAILED"
-                            };
-                            step.part(
-                                sign,
-                                &format!(
-                                    "{} {}: {} ({seconds} s)",
-                                    row.kernel.release,
-                                    row.job.name(),
-                                    row.verdict.end()
-                                ),
-                            );
+                            show(step, &row, seconds);
                             rows.push(row);
+                            rows.sort_by_key(|row| {
+                                let of = |(kernel, job): &(&Kernel, &Job)| {
+                                    std::ptr::eq(*kernel, row.kernel) && std::ptr::eq(*job, row.job)
+                                };
+                                order.iter().position(of)
+                            });
+                            record(&rows)?;
                         }
                     }
                 }
                 let word = format!("{} ended", rows.len());
                 Ok((rows, word))
             })
-        })?;
-        let mut rows = rows;
-        rows.sort_by_key(|row| {
-            order.iter().position(|(kernel, job)| {
-                std::ptr::eq(*kernel, row.kernel) && std::ptr::eq(*job, row.job)
-            })
-        });
-        Ok(rows)
+        })
     }
 
     /// Runs guests as long as there are some to run.
@@ -323,8 +356,7 @@ impl Bench<'_> {
                 drop(fs::remove_file(file));
             }
         } else {
-            let (log, console) = (log.display(), console.display());
-            verdict.notes.push(format!("see {log} and {console}"));
+            verdict.said_in = vec![log, console];
         }
         verdict
     }

@@ -14,15 +14,21 @@ pub(super) struct Row<'a> {
 /// What a page has at its head.
 pub(super) struct Head {
     pub(super) date: String,
+    pub(super) command: String,
     pub(super) commit: String,
     pub(super) qemu: String,
 }
 
 /// Writes the page.
 pub(super) fn page(head: &Head, kernels: &[Kernel], rows: &[Row<'_>]) -> String {
-    let Head { date, commit, qemu } = head;
+    let Head {
+        date,
+        command,
+        commit,
+        qemu,
+    } = head;
     let mut page = format!(
-        "# Guests, {date}\n\nMade by `cargo xtask test vm --record NAME` at commit {commit} with {qemu}. [Platforms](../platforms.md) says how.\n\n\
+        "# In guests, {date}\n\nMade by `{command}` at commit {commit} with {qemu}. [Platforms](../platforms.md) says how.\n\n\
          Each cell has the tests that passed; behind it those that failed or were skipped, if any.\n"
     );
     let columns: Vec<_> = kernels
@@ -43,6 +49,15 @@ pub(super) fn page(head: &Head, kernels: &[Kernel], rows: &[Row<'_>]) -> String 
     if !verified.is_empty() {
         page.push_str("\n## Instructions that the verifier walked through\n");
         table(&mut page, "program", &columns, &verified);
+    }
+    let found = cells(rows, |row| {
+        let text = row.verdict.found.join("<br>");
+        let some = !text.is_empty();
+        some.then(|| (row.job.name(), text)).into_iter().collect()
+    });
+    if !found.is_empty() {
+        page.push_str("\n## What the tests found out\n");
+        table(&mut page, "tests", &columns, &found);
     }
     let mut notes = String::new();
     for row in rows {
@@ -123,4 +138,52 @@ fn cell(verdict: &Verdict) -> String {
         cell.push_str(", **did not end**");
     }
     cell
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_a_column_for_each_kernel_and_says_what_was_not_run() {
+        let kernel = |release: &str| Kernel {
+            release: release.to_owned(),
+            image: "vmlinuz".into(),
+            modules: "modules.cpio".into(),
+        };
+        let kernels = ["6.1.0-9-amd64", "7.3.4-amd64"].map(kernel);
+        let jobs = super::super::plan::jobs(&["kernel_budget".to_owned()], None, false);
+        let mut verdict = Verdict::default();
+        for line in [
+            "tc_port                        6271   6460",
+            "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out",
+            "guest: SKIP: deep: the kernel has no a|b",
+            "guest: end 0",
+        ] {
+            verdict.read(line);
+        }
+        let rows = [Row {
+            kernel: &kernels[0],
+            job: &jobs[0],
+            verdict,
+        }];
+        let head = Head {
+            date: "2026-11-30".to_owned(),
+            command: "cargo xtask test vm".to_owned(),
+            commit: "abc".to_owned(),
+            qemu: "QEMU".to_owned(),
+        };
+
+        let page = page(&head, &kernels, &rows);
+
+        for line in [
+            "| tests | 6.1.0-9-amd64 | 7.3.4-amd64 |",
+            "| kernel_budget | 1, 1 skipped | – |",
+            "| tc_port | 6271 | – |",
+            "- 6.1.0-9-amd64, kernel_budget: SKIP: deep: the kernel has no a\\|b",
+            "- kernel_budget: `a_loaded_daemon_holds_less_than_30_mib` does not depend on the kernel",
+        ] {
+            assert!(page.lines().any(|had| had == line), "{line}\n{page}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What a guest says, read.
 
+use std::path::PathBuf;
+
 use crate::test::{Tally, noteworthy};
 
 /// What `init.sh` says begins with this.
@@ -12,8 +14,12 @@ pub(super) struct Verdict {
     pub(super) tally: Tally,
     /// What failed or was skipped, and why.
     pub(super) notes: Vec<String>,
+    /// What tests found out, besides passing.
+    pub(super) found: Vec<String>,
     /// Instructions that the verifier walked through for each program.
     pub(super) verified: Vec<(String, u32)>,
+    /// Where all that it said is kept, if it did not end well.
+    pub(super) said_in: Vec<PathBuf>,
     /// The test binary's exit status, if it came to that.
     status: Option<i32>,
 }
@@ -28,6 +34,8 @@ impl Verdict {
                 // It has passed for libtest.
                 self.tally.skip_one();
                 self.notes.push(said.to_owned());
+            } else if let Some(found) = said.strip_prefix("note: ") {
+                self.found.push(found.to_owned());
             } else if said.starts_with("no module ") {
                 self.notes.push(said.to_owned());
             }
@@ -104,6 +112,14 @@ mod tests {
         assert!(!read(&[GOOD]).is_good());
         assert!(!read(&[GOOD, "guest: end 101"]).is_good());
         assert!(!read(&["guest: end 0"]).is_good(), "no test has run");
+    }
+
+    #[test]
+    fn what_a_test_found_out_is_kept() {
+        let verdict = read(&["guest: note: hook: xdp native"]);
+
+        assert_eq!(verdict.found, ["hook: xdp native"]);
+        assert!(verdict.notes.is_empty());
     }
 
     #[test]

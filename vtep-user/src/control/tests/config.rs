@@ -90,7 +90,7 @@ fn dump(lab: &Lab) -> Vec<String> {
 const ALL: &str = "
     vni add 100 --mode l2
     vni add 200 --mode multicast --group 239.1.1.1 --ageing 60 --max-macs 9 --ttl inherit --tos 184
-    vni add 300 --mode l3 --sources any --l2cp pass
+    vni add 300 --mode l3 --sources any --l2cp pass --mss-clamp on
     port add tap0 --vni 100 --hook tc --mac 02:00:00:00:00:01 --ip 10.0.0.1 --max-macs 5 --isolated on --guard mac --over-limit flood
     port add tap1 --vni 100 --vlan 10 --mac 02:00:00:00:00:02
     port add tap1 --vni 200

@@ -44,6 +44,7 @@ use super::{
     slow_path::{self, SlowPath},
     tags::Blind,
     teardown,
+    too_big::Answerer,
     uplinks::Uplinks,
 };
 use crate::{
@@ -53,7 +54,7 @@ use crate::{
     control::{ReservedFor, State, Wanted},
     datapath::Datapath,
     model::Refusal,
-    netlink::{Link, Netlink, NetlinkMonitor},
+    netlink::{Link, Netlink, NetlinkMonitor, PathReports},
 };
 
 /// How often time is let pass.
@@ -66,6 +67,8 @@ pub(super) struct CoreParts {
     pub(super) datapath: Datapath,
     pub(super) state: State,
     pub(super) blind: Blind,
+    pub(super) answerer: Answerer,
+    pub(super) path_reports: PathReports,
     pub(super) uplinks: Uplinks,
     pub(super) slow_path: SlowPath,
 }
@@ -80,6 +83,8 @@ pub(super) struct Core {
     datapath: Datapath,
     state: State,
     blind: Blind,
+    answerer: Answerer,
+    path_reports: PathReports,
     uplinks: Uplinks,
     slow_path: SlowPath,
     resolver: Resolver,
@@ -115,6 +120,8 @@ impl Core {
             datapath,
             state,
             blind,
+            answerer,
+            path_reports,
             uplinks,
             slow_path,
         } = prepared;
@@ -144,6 +151,8 @@ impl Core {
             datapath,
             state,
             blind,
+            answerer,
+            path_reports,
             uplinks,
             slow_path,
         };
@@ -198,6 +207,10 @@ impl Core {
     }
 
     /// Serves until everything has been removed, or something without which it cannot go on has failed.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "an arm for each thing that can happen"
+    )]
     pub(super) async fn run(
         &mut self,
         mut asks: mpsc::Receiver<Ask>,
@@ -207,6 +220,10 @@ impl Core {
             .datapath
             .events_ready()
             .map_err(|error| broken("cannot wait for learning events", &error))?;
+        let too_big = self
+            .datapath
+            .too_big_ready()
+            .map_err(|error| broken("cannot wait for frames that are too big", &error))?;
         let mut second = Instant::now() + TICK;
         let mut tick = second;
         // Until when the ring is left alone.
@@ -243,6 +260,19 @@ impl Core {
                         Backlog::MoreWaits => {}
                     }
                     // The API's tasks have the same thread.
+                    tokio::task::yield_now().await;
+                }
+                ready = too_big.readable(), if self.answerer.can_answer() => {
+                    let mut ready = ready.map_err(|error| {
+                        broken("cannot read of frames that are too big any more", &error)
+                    })?;
+                    if self.answer_too_big() {
+                        ready.clear_ready();
+                    }
+                    tokio::task::yield_now().await;
+                }
+                heard = self.path_reports.next(), if !self.works.ahead => {
+                    self.hear_of_path(heard);
                     tokio::task::yield_now().await;
                 }
                 () = tokio::time::sleep_until(tick), if !self.works.ahead => {

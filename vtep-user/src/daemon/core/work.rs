@@ -132,6 +132,7 @@ impl Core {
                 if let Some(facts) = &facts {
                     self.log_deliveries(facts.ifindex);
                     self.log_bypasses(facts.ifindex);
+                    self.log_mtu(facts.ifindex);
                 }
                 let found = facts.as_ref().map(|facts| facts.name.clone());
                 self.begin(work, line, effect, facts, Ok(())).await;
