@@ -22,6 +22,7 @@ mod privileges;
 mod process;
 mod programs;
 mod promiscuity;
+mod repairs;
 mod resolver;
 mod ring;
 mod serve;

@@ -8,8 +8,8 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 use super::{
     super::{configuration::Configuration, error::internal, facts, options::Options},
     Core,
-    planning::{self, Answer, FileRead, Looked, Outcome, Planned, Purpose, Reading},
-    works::{Applying, Change, Doing, ToApply, Woken, Work},
+    planning::{self, Answer, FileRead, Looked, Outcome, Planned, Purpose, Reading, ToApply},
+    works::{Applying, Change, Doing, Woken, Work},
 };
 use crate::{
     ask::{ClientId, FileToApply, Reply},

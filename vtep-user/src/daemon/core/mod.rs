@@ -28,7 +28,7 @@ use tokio::{
 };
 use vtep_common::abi::id::Ifindex;
 
-use self::{planning::Planning, repair::Repairs, works::Works};
+use self::{planning::Planning, works::Works};
 use super::{
     announcer::Announcer,
     attacher::{Attacher, LookAt},
@@ -39,6 +39,7 @@ use super::{
     options::Options,
     own_macs::OwnMacs,
     promiscuity,
+    repairs::Repairs,
     resolver::Resolver,
     ring::{Backlog, EVENTS_AT_ONCE, LostEvents, MOST_EVENTS, WAIT_FOR_MORE},
     slow_path::{self, SlowPath},

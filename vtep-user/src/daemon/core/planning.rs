@@ -8,7 +8,7 @@ use futures::{
 };
 use tokio::{sync::oneshot, task::spawn_blocking};
 
-use super::{super::configuration::Stamps, works::ToApply};
+use super::super::configuration::Stamps;
 use crate::{
     ask::{ClientId, Reply},
     control::{BuiltOn, Ground, Links, Plan, State, Wanted},
@@ -101,6 +101,15 @@ impl Planning {
         let answered = std::mem::replace(&mut self.asking, std::mem::take(&mut self.later));
         (answered, !self.asking.is_empty())
     }
+}
+
+/// A configuration file that is to be applied.
+pub(super) struct ToApply {
+    pub(super) wanted: Wanted,
+    pub(super) options: ApplyOptions,
+    pub(super) built_on: BuiltOn,
+    /// How the file was, if it is the daemon's own.
+    pub(super) stamps: Option<Stamps>,
 }
 
 /// What a file takes, as it was found on a copy of the state.

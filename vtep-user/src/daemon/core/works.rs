@@ -8,12 +8,12 @@ use vtep_common::abi::id::Ifindex;
 
 use super::{
     super::{attacher::Looked, configuration::Stamps, others::Where},
-    planning::Planned,
+    planning::{Planned, ToApply},
 };
 use crate::{
     ask::{ClientId, Reply},
-    control::{Author, BuiltOn, Effect, LinkFacts, State, Undo, Wanted},
-    model::{ApplyOptions, Op, PlanRow, Refusal},
+    control::{Author, Effect, LinkFacts, State, Undo},
+    model::{Op, PlanRow, Refusal},
     netlink::Link,
 };
 
@@ -35,15 +35,6 @@ pub(super) enum Applying {
     Doing(Box<Doing>),
     /// It failed for this, and what was done is being undone.
     Undoing(Refusal),
-}
-
-/// A configuration file that is to be applied.
-pub(super) struct ToApply {
-    pub(super) wanted: Wanted,
-    pub(super) options: ApplyOptions,
-    pub(super) built_on: BuiltOn,
-    /// How the file was, if it is the daemon's own.
-    pub(super) stamps: Option<Stamps>,
 }
 
 /// A plan that is being carried out.
