@@ -144,7 +144,7 @@ mod tests {
     /// A SYN over IPv4 or IPv6 with these options, padded, behind an Ethernet header, with a right checksum.
     fn syn(v6: bool, flags: u8, options: &[u8]) -> Vec<u8> {
         let mut options = options.to_vec();
-        while options.len() % 4 != 0 {
+        while !options.len().is_multiple_of(4) {
             options.push(0);
         }
         let len = 20 + options.len();

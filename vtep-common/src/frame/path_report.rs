@@ -137,7 +137,7 @@ mod tests {
         packet
     }
 
-    /// The same over IPv6, from 2001:db8::1 to 2001:db8::2.
+    /// The same over IPv6, from `2001:db8::1` to `2001:db8::2`.
     fn quoted_v6(len: usize) -> Vec<u8> {
         let mut packet = vec![0x60, 0, 0, 0, 5, 180, 17, 64];
         for last in [1, 2] {

@@ -54,7 +54,7 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
         mut core,
         monitor,
         wanted,
-    } = start::start(&options).await?;
+    } = Box::pin(start::start(&options)).await?;
     privileges::drop_all_but_needed()?;
 
     let (handle, asks) = channel();
