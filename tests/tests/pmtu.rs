@@ -141,7 +141,7 @@ fn what_may_be_fragmented_and_what_is_no_host_s_is_dropped_in_silence(family: Fa
         eth(VM, FAR_VM).ipv4(a, b).df().icmp(3, 4, [0; 4]),
         eth(VM, FAR_VM)
             .ipv4(a, b)
-            .fragment(1, 0x4000 | 185)
+            .fragment(1, 0x4000 | 0x00b9)
             .protocol(17),
         eth(VM, FAR_VM).ipv6(a6, b6).icmp6(2, [0; 4]),
         eth(VM, FAR_VM)

@@ -60,7 +60,7 @@ pub(super) fn check_kernel() -> Result<(), DaemonError> {
     }
 }
 
-pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
+pub(super) async fn start(options: &mut Options) -> Result<Started, DaemonError> {
     let netlink = Netlink::open()?;
     let answerer = Answerer::open();
     let path_reports = hear_paths();
@@ -116,10 +116,12 @@ fn hear_paths() -> PathReports {
 }
 
 /// What the configuration file asks for, if there is one.
-fn read_wanted(options: &Options, locals: &[IpAddr]) -> Result<Option<Wanted>, DaemonError> {
-    let Some(config) = &options.config else {
+fn read_wanted(options: &mut Options, locals: &[IpAddr]) -> Result<Option<Wanted>, DaemonError> {
+    let Some(config) = &mut options.config else {
         return Ok(None);
     };
+    // There can be millions; nobody needs them again.
+    let lines = std::mem::take(&mut config.lines);
     let uplinks = options.run.ifaces.iter();
     let uplinks = uplinks.map(|name| (name.clone(), ReservedFor::Uplink));
     let tunnel = slow_path::device_name(options.udp_port());
@@ -129,7 +131,7 @@ fn read_wanted(options: &Options, locals: &[IpAddr]) -> Result<Option<Wanted>, D
         udp_port: options.udp_port(),
         reserved: uplinks.chain([(tunnel, ReservedFor::SlowPath)]).collect(),
     };
-    let wanted = Wanted::of(config.lines.clone(), ground);
+    let wanted = Wanted::of(lines, ground);
     wanted.map(Some).map_err(DaemonError::Config)
 }
 

@@ -9,6 +9,7 @@ mod bridge;
 mod configure;
 mod learn;
 mod others;
+mod planning;
 mod repair;
 mod track;
 mod work;
@@ -27,7 +28,7 @@ use tokio::{
 };
 use vtep_common::abi::id::Ifindex;
 
-use self::{repair::Repairs, works::Works};
+use self::{planning::Planning, repair::Repairs, works::Works};
 use super::{
     announcer::Announcer,
     attacher::{Attacher, LookAt},
@@ -97,6 +98,7 @@ pub(super) struct Core {
     lost: LostEvents,
     /// The configuration file.
     config: Option<Configuration>,
+    planning: Planning,
     /// What the configuration file asks for at the start is being done.
     starting: Option<oneshot::Receiver<Result<Reply, Refusal>>>,
     /// How many changes were made.
@@ -137,6 +139,7 @@ impl Core {
             repairs: Repairs::default(),
             lost: LostEvents::new(&datapath)?,
             config: options.config.as_ref().map(Configuration::new),
+            planning: Planning::default(),
             starting: None,
             changes: 0,
             coming: HashSet::new(),
@@ -296,6 +299,12 @@ impl Core {
                 Some((work, woken)) = self.works.waiting.next() => {
                     self.wake(work, woken).await;
                     tokio::task::yield_now().await;
+                }
+                Some(reading) = self.planning.reads.next() => {
+                    self.has_read(reading).await;
+                }
+                Some(looked) = self.planning.looks.next() => {
+                    self.has_looked(looked);
                 }
                 () = std::future::ready(()), if self.starting.is_none() && self.tends_bridges() => {
                     self.tend_bridges().await;

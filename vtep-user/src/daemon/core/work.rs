@@ -102,6 +102,7 @@ impl Core {
             Woken::LetGo(_, Ok(())) => self.works.push(work),
             Woken::LetGo(line, Err(refusal)) => self.end(work, Err(at(line, refusal))),
             Woken::AllFound => self.end(work, Ok(())),
+            Woken::Planned(planned) => self.planned(work, *planned),
         }
     }
 
