@@ -70,7 +70,7 @@ enum Verb {
     },
     /// Run the fuzz targets; needs a C++ compiler for libFuzzer. A finding fails, and is kept in fuzz/artifacts.
     Fuzz {
-        /// Only this target: `outer`, `decide_uplink` or `decide_port`.
+        /// Only this target: `outer`, `decide_uplink`, `decide_port` or `path_report`.
         target: Option<String>,
         /// Inputs for each target, generated ones and those of the corpus.
         #[arg(long, default_value_t = 10_000_000)]

@@ -29,6 +29,7 @@ mod slow_path;
 mod start;
 mod tags;
 mod teardown;
+mod too_big;
 mod uplinks;
 
 pub use self::{
