@@ -33,7 +33,7 @@ use std::{
     process::Command,
     sync::{Mutex, PoisonError, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use self::{
@@ -143,6 +143,7 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
         root: &root,
         built: &built,
         dir: &dir.0,
+        limit: plan::host_limit(*brief),
     };
     let page = record.as_deref().map(Page::new).transpose()?;
     // After each guest, so that a run that is ended early leaves what it has found.
@@ -241,6 +242,7 @@ struct Bench<'a> {
     root: &'a Path,
     built: &'a Built,
     dir: &'a Path,
+    limit: Duration,
 }
 
 /// What comes from the threads that run guests.
@@ -338,7 +340,7 @@ impl Bench<'_> {
             initrd::write(&initrd, self.root, kernel, self.built, job)?;
             let mut command = qemu::command(kernel, &initrd, &console, job.card);
             let mut log = fs::File::create(&log).map_err(doing("make the guest's log"))?;
-            guest::run(&mut command, plan::HOST_LIMIT, |line| {
+            guest::run(&mut command, self.limit, |line| {
                 // For people; that the disk is full shows elsewhere.
                 drop(writeln!(log, "{line}"));
                 if let Some(line) = verdict.read(line) {

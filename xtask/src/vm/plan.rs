@@ -82,7 +82,10 @@ const LEFT_OUT: [(&str, &[(&str, &str)]); 2] = [
 pub(super) const GUEST_LIMIT: Duration = Duration::from_secs(3600);
 
 /// How long a guest may take by the host's.
-pub(super) const HOST_LIMIT: Duration = Duration::from_secs(3600);
+pub(super) const fn host_limit(brief: bool) -> Duration {
+    // Those of every change take two to four minutes, and should not keep a change for an hour.
+    Duration::from_secs(if brief { 900 } else { 3600 })
+}
 
 impl Job {
     fn new(target: &'static str, card: Option<&'static Card>, only: Option<&str>) -> Self {
