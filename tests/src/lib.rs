@@ -10,7 +10,7 @@
 //! | call bpf(2): load, assemble, run and measure programs | [`bpf`] |
 //! | have an earlier build at work first, or what it had pinned: [`upgrade`] |
 //! | compare a program in the kernel with the host's simulation of it | [`testrun`] |
-//! | wait for something, skip a test aloud, show bytes, end well at Ctrl-C | [`wait`], [`mod@skip`], [`dump`], [`interrupt`] |
+//! | wait for something, skip a test aloud, note what a test found out, show bytes, end well at Ctrl-C | [`wait`], [`mod@skip`], [`note()`], [`dump`], [`interrupt`] |
 //! | measure time on a busy machine | [`priority`] |
 
 #![expect(
@@ -25,9 +25,12 @@ pub mod encoder;
 pub mod interrupt;
 pub mod lab;
 pub mod link;
+mod notes;
 pub mod priority;
 pub mod skip;
 pub mod testrun;
 pub mod traffic;
 pub mod upgrade;
 pub mod wait;
+
+pub use notes::note;

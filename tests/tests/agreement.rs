@@ -29,6 +29,7 @@ struct AgreementSurvey {
     /// Events by kind.
     events: BTreeMap<u32, u64>,
     refreshed: u64,
+    clamped: u64,
     host_only: BTreeMap<&'static str, u64>,
     reached: BTreeMap<(Hook, Reason), u64>,
 }
@@ -121,6 +122,7 @@ impl AgreementSurvey {
             *self.events.entry(event.kind).or_default() += 1;
         }
         self.refreshed += u64::from(want.decision.notes.refreshed.is_some());
+        self.clamped += u64::from(want.decision.notes.clamped.is_some());
         if sample.hook() == Hook::Tunnel {
             self.without_key += 1;
         } else {
@@ -161,6 +163,7 @@ impl AgreementSurvey {
         let kinds: Vec<u32> = self.events.keys().copied().collect();
         assert_eq!(kinds, [Event::LEARN, Event::SNOOPED, Event::MISS]);
         assert!(self.events.values().all(|count| *count >= 100) && self.refreshed >= 100);
+        assert!(self.clamped >= 20, "{} SYNs were clamped", self.clamped);
         for hook in Hook::ALL {
             let want: BTreeSet<Reason> = if hook == Hook::Tunnel {
                 BTreeSet::from([Reason::TableGap])

@@ -10,6 +10,7 @@ use vtep_tests::encoder::Mac;
 use vtep_tests::encoder::inner::udp4;
 use vtep_tests::lab::GREEN;
 use vtep_tests::lab::busy::{Waits, add_vteps, change_other_routes, load, ports, waits_during};
+use vtep_tests::lab::ns::unique;
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{FAR_VM, VM, Wire};
 use vtep_tests::link::Link as _;
@@ -83,6 +84,40 @@ fn ports_with_xdp_keep_nobody_waiting() {
     let with_xdp = rows.iter().filter(|row| row["hook"] == "xdp");
     assert_eq!(with_xdp.count(), 50);
     assert!(wire.ns.ip_output("link show t0").contains("xdp"));
+}
+
+#[test]
+fn a_configuration_of_many_entries_keeps_nobody_waiting() {
+    const ENTRIES: u32 = 200_000;
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let path = std::env::temp_dir().join(unique("many"));
+    let write = |dst: u32| {
+        let mut text = String::from("vni add 7\n");
+        for number in 0..ENTRIES {
+            let [_, a, b, c] = number.to_be_bytes();
+            let dst = if number == 9 { dst } else { 2 };
+            writeln!(
+                text,
+                "fdb add 02:00:00:{a:02x}:{b:02x}:{c:02x} --vni 7 --dst 198.18.0.{dst}"
+            )
+            .expect("room");
+        }
+        fs::write(&path, text).expect("write the file");
+    };
+    let apply = format!("apply {} --timeout 120", path.display());
+    write(2);
+    wire.daemon.ok(&apply);
+    write(3);
+    let mut done = String::new();
+
+    let waits = waits_during(&wire, 0, || done = wire.daemon.ok(&apply));
+
+    fs::remove_file(&path).expect("remove the file");
+    nobody_waited(&waits);
+    let changed = "~ fdb replace 02:00:00:00:00:09 --vni 7 --dst 198.18.0.3";
+    assert_eq!(done.trim(), changed);
+    assert_eq!(wire.daemon.rows("vni show 7").len(), 1);
 }
 
 #[test]

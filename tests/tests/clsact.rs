@@ -111,7 +111,7 @@ fn an_upgrade_from_an_earlier_layout_loses_no_packet() {
 
     checks::restarts_lose_nothing(&lab, &a, &b, |daemon| {
         daemon.kill();
-        downgrade(daemon);
+        downgrade(daemon, 4);
     });
 
     let log = lab.daemon(0).log();
@@ -128,7 +128,7 @@ fn a_refused_upgrade_leaves_the_filters_with_their_programs() {
     let _up1 = Tap::new(&wire.ns, SECOND);
     wire.ns.ip("addr add 198.19.0.1/32 dev up0");
     wire.daemon.kill();
-    downgrade(&wire.daemon);
+    downgrade(&wire.daemon, 4);
     let pass = Program::load(ProgramType::Xdp, &Asm::new().returns(XDP_PASS));
     let _taken = pass.attach(&wire.ns, SECOND);
     let filters = || [UPLINK, SECOND, PORT, "vtep4789"].map(|dev| filters(&wire.ns, dev));

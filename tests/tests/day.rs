@@ -1,10 +1,11 @@
-//! A day of an operator: one configuration file, guests that come and go, reloads, commands, a crash and a reboot.
+//! A day of an operator: one configuration file, guests that come and go, reloads, commands, a crash, an upgrade and a reboot.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
+use vtep_common::abi::map::LAYOUT_VERSION;
 use vtep_tests::daemon::Daemon;
 use vtep_tests::encoder::inner::udp4;
 use vtep_tests::encoder::{Mac, eth};
@@ -14,6 +15,7 @@ use vtep_tests::link::Link as _;
 use vtep_tests::link::tap::Tap;
 use vtep_tests::need_root;
 use vtep_tests::traffic::checks::marked;
+use vtep_tests::upgrade::downgrade::downgrade;
 use vtep_tests::wait::until_true;
 
 /// The guest that has a port by its name.
@@ -264,6 +266,20 @@ fn an_operator_s_day() {
     daemon.run();
     is_ready(&daemon);
     machine.is_whole(500);
+    is_in_step(&daemon);
+
+    // Evening: an upgrade from a build with the layout before. Frames go on until it is done, and after it.
+    daemon.stop();
+    downgrade(&daemon, LAYOUT_VERSION - 1);
+    machine.leaves(&frame);
+    daemon.run();
+    assert!(
+        daemon.log().contains("migrated the pinned state"),
+        "no word of the migration: {}",
+        daemon.log()
+    );
+    is_ready(&daemon);
+    machine.is_whole(550);
     is_in_step(&daemon);
 
     // Night: the machine is booted. Pins, devices and daemon are gone, and interfaces come in another order.

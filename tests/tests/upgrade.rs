@@ -171,7 +171,7 @@ fn an_upgrade_under_traffic_loses_no_packet() {
 
         checks::restarts_lose_nothing(&lab, &a, &b, |daemon| {
             daemon.kill();
-            downgrade(daemon);
+            downgrade(daemon, 4);
         });
 
         let log = lab.daemon(0).log();

@@ -14,7 +14,7 @@ use vtep_common::{
     },
 };
 
-const TARGETS: [&str; 3] = ["decide_port", "decide_uplink", "outer"];
+const TARGETS: [&str; 4] = ["decide_port", "decide_uplink", "outer", "path_report"];
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus")
@@ -77,7 +77,7 @@ fn every_target_has_a_corpus() {
     if std::env::var_os("VTEP_BLESS").is_some() {
         write_the_corpora();
     }
-    for target in ["outer", "decide_uplink", "decide_port"] {
+    for target in TARGETS {
         let inputs = fs::read_dir(corpus().join(target)).unwrap().count();
         assert!(inputs >= 10, "{target}: {inputs}");
     }
@@ -96,6 +96,11 @@ fn write_the_corpora() {
         if known.is_none_or(|known| sample.frame.len() < known.frame.len()) {
             shortest.insert(key, sample);
         }
+    }
+    let reports = corpus().join("path_report");
+    fs::create_dir_all(&reports).unwrap();
+    for (name, input) in check::path_reports() {
+        fs::write(reports.join(name), input).unwrap();
     }
     for ((hook, reason), sample) in shortest {
         let (target, input) = check::input(&sample);

@@ -29,6 +29,8 @@ struct Survey {
     reached_in_kernel: BTreeMap<(Hook, Reason), u64>,
     /// How often each kind of verdict came up.
     kinds: BTreeMap<String, u64>,
+    /// SYNs that offer less than they did.
+    clamped: u64,
 }
 
 static SURVEY: LazyLock<Survey> = LazyLock::new(|| {
@@ -42,6 +44,7 @@ static SURVEY: LazyLock<Survey> = LazyLock::new(|| {
             *survey.reached_in_kernel.entry(key).or_default() += 1;
         }
         *survey.kinds.entry(kind(&decision.verdict)).or_default() += 1;
+        survey.clamped += u64::from(decision.notes.clamped.is_some());
     }
     survey
 });
@@ -85,7 +88,14 @@ fn kind(verdict: &Verdict) -> String {
             let message = if answer.v6 { "ND" } else { "ARP" };
             format!("answer {message}")
         }
-        Verdict::Guard | Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
+        Verdict::AnswerTooBig(_) => "too big, answered".to_owned(),
+        Verdict::Guard
+        | Verdict::Neigh
+        | Verdict::Unknown
+        | Verdict::Resolved(_)
+        | Verdict::Clamp(_)
+        | Verdict::ClampReceived(_)
+        | Verdict::TooBigFor(_) => {
             panic!("not decided")
         }
         Verdict::Leave(_) => "leave".to_owned(),
@@ -153,9 +163,10 @@ fn every_reason_is_reached_at_some_hook_but_those_of_helpers() {
 #[test]
 fn random_frames_reach_every_kind_of_verdict() {
     // Three ways of encapsulation, by kernel, two of delivery, two of flooding: each with four edits; two answers; to ports alone;
-    // and leave.
+    // leave, and told that it is too big.
     let kinds = &SURVEY.kinds;
-    assert_eq!(kinds.len(), 8 * 4 + 2 + 2, "{kinds:#?}");
+    assert_eq!(kinds.len(), 8 * 4 + 2 + 3, "{kinds:#?}");
+    assert!(SURVEY.clamped >= 20, "{} SYNs are clamped", SURVEY.clamped);
 }
 
 #[test]
@@ -209,6 +220,6 @@ fn the_frames_of_all_seeds_and_what_becomes_of_them_are_those_of_before() {
 
     assert_eq!(
         format!("{frames:016x} {outcomes:016x}"),
-        "7745cb8713267952 6009a684a18b0dc5"
+        "97a32d7a784b88d4 f5f87d66d9368951"
     );
 }

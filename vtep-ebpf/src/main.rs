@@ -15,6 +15,7 @@ mod police;
 mod programs;
 mod runtime;
 mod tables;
+mod too_big;
 
 #[cfg(not(test))]
 #[panic_handler]

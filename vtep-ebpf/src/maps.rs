@@ -16,7 +16,8 @@ use vtep_common::abi::{
     id::{Ifindex, ListId, PeerId, SegmentId},
     map::{
         DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_CONFIGURED, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS,
-        MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES, UPLINK_PLACES,
+        MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES, TOO_BIG_BYTES,
+        UPLINK_PLACES,
     },
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -111,5 +112,7 @@ buckets!(PORT_INDEX, MAX_PORTS);
 buckets!(FDB, DEFAULT_FDB_ENTRIES);
 
 // Not pinned, since each daemon's programs have their own. Two more stand beside what lies in them: scratch memory and deferred copies.
+#[map]
+pub static TOO_BIG: RingBuf = RingBuf::with_byte_size(TOO_BIG_BYTES, 0);
 #[map]
 pub static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);

@@ -36,6 +36,17 @@ extern "C" fn take_from(index: u32, amount: u32) -> u64 {
     take_shared(&bucket, &policer, amount, time()).into()
 }
 
+/// Takes one out of what may be answered at a port; false where nothing is left.
+#[inline(always)]
+pub fn take_answer(slot: PortSlot) -> bool {
+    let Some(at) = POLICERS.get_ptr_mut(Policer::answers_index(slot)) else {
+        return false;
+    };
+    // SAFETY: the map gave the pointer.
+    let bucket = unsafe { Bucket(&raw mut (*at).used_until) };
+    take_shared(&bucket, &Policer::ANSWERS, Policer::FRAME, time())
+}
+
 /// A bucket in the map.
 struct Bucket(*mut u64);
 

@@ -67,6 +67,25 @@ pub fn tc_tunnel(ctx: TcContext) -> i32 {
     }
 }
 
+/// SYNs that [`tc_tunnel`] has found a port for, in a VNI that clamps.
+#[classifier]
+pub fn tc_tunnel_clamp(ctx: TcContext) -> i32 {
+    let Some(scratch) = Scratch::new() else {
+        return TC_ACT_SHOT;
+    };
+    let Some(to) = handoff() else {
+        return TC_ACT_SHOT;
+    };
+    let frame = TcFrame::new(&ctx);
+    let len = frame.frame_len();
+    let rt = Tc::new(frame, scratch);
+    let end = tunnel::clamp(&rt, &to);
+    match count(&rt, Hook::Tunnel, &end, len) {
+        Action::Redirect => TC_ACT_REDIRECT,
+        Action::Pass | Action::Drop => TC_ACT_SHOT,
+    }
+}
+
 /// TC ingress on a port: frames from a VM, a container or a host behind the hypervisor. Known unicast; the rest goes on to
 /// [`tc_port_rest`].
 #[classifier]
@@ -134,6 +153,38 @@ pub fn tc_port_flood(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn tc_port_found(ctx: TcContext) -> i32 {
     at_port(&ctx, port::PortStage::Resolved)
+}
+
+/// SYNs to a VTEP that [`tc_port`] or [`tc_port_found`] leaves, in a VNI that clamps; they go on to [`tc_port_found`].
+#[classifier]
+pub fn tc_port_clamp(ctx: TcContext) -> i32 {
+    let Some(scratch) = Scratch::new() else {
+        return TC_ACT_SHOT;
+    };
+    let Some(peer) = handoff().and_then(|resolved| resolved.target.peer()) else {
+        return TC_ACT_SHOT;
+    };
+    let frame = TcFrame::deep(&ctx);
+    let len = frame.frame_len();
+    let rt = Tc::new(frame, scratch);
+    let end = port::clamp::decide(&rt, peer);
+    tc_action_of(count(&rt, Hook::Port, &end, len))
+}
+
+/// What [`tc_port`] or [`tc_port_found`] has found to be too big for its VTEP.
+#[classifier]
+pub fn tc_port_too_big(ctx: TcContext) -> i32 {
+    let Some(scratch) = Scratch::new() else {
+        return TC_ACT_SHOT;
+    };
+    let Some(peer) = handoff().and_then(|resolved| resolved.target.peer()) else {
+        return TC_ACT_SHOT;
+    };
+    let frame = TcFrame::deep(&ctx);
+    let len = frame.frame_len();
+    let rt = Tc::new(frame, scratch);
+    let end = port::too_big::decide(&rt, peer);
+    tc_action_of(count(&rt, Hook::Port, &end, len))
 }
 
 #[inline(always)]

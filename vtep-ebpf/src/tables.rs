@@ -189,6 +189,15 @@ impl Tables for KernelTables {
         let found = POLICERS.get(what.index(slot));
         found.copied().unwrap_or(Policer::NONE)
     }
+
+    #[inline(always)]
+    fn answers(&self, slot: PortSlot) -> Policer {
+        let found = POLICERS.get(Policer::answers_index(slot));
+        Policer {
+            used_until: found.map_or(0, |found| found.used_until),
+            ..Policer::ANSWERS
+        }
+    }
 }
 
 /// Hands off to the next stage of a decision where the frame goes. False never happens, but the verifier asks for it.
@@ -198,7 +207,12 @@ pub fn hand_off(resolved: &Resolved) -> bool {
         return false;
     };
     // The origin says nothing here; not a run of zeros, which would become a loop.
-    let value = NexthopValue::new(resolved.target, resolved.mac, NexthopOrigin::Static, 0);
+    let flags = if resolved.clamped {
+        NexthopValue::CLAMPED
+    } else {
+        0
+    };
+    let value = NexthopValue::new(resolved.target, resolved.mac, NexthopOrigin::Static, flags);
     // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
     unsafe { at.write(value) };
     true
@@ -211,6 +225,7 @@ pub fn handoff() -> Option<Resolved> {
     Some(Resolved {
         target: value.target(),
         mac: value.mac(),
+        clamped: value.flags & NexthopValue::CLAMPED != 0,
     })
 }
 

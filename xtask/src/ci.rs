@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::{
     bench, setup,
     shell::{Result, cargo, cargo_command, cargo_text, command, quiet, shown},
-    test,
+    test, vm,
 };
 
 /// Runs the verb.
@@ -17,6 +17,8 @@ pub(crate) fn run() -> Result<()> {
         shown(&mut command)?;
     }
     test::every(None, true)?;
+    println!("\n==> cargo xtask test vm {} --brief", vm::OLDEST);
+    vm::run(&vm::Wanted::of_every_change())?;
     println!("\n==> cargo xtask bench --smoke");
     bench::smoke()
 }
@@ -36,6 +38,8 @@ fn lints() -> Vec<Command> {
         "fmt --all --check",
         "fmt --manifest-path vtep-ebpf/Cargo.toml --check",
         "clippy --workspace --all-targets -- -D warnings",
+        // Which `cargo test` passes over: `cargo xtask test vm` runs them.
+        "clippy --package vtep-tests --test wiring --test cards -- -D warnings",
         // For the host's target: clippy belongs to a compiler, and the one that builds for BPF may
         // come without.
         "clippy --manifest-path vtep-ebpf/Cargo.toml -- -D warnings",

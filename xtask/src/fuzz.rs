@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The targets, in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 3] = ["outer", "decide_uplink", "decide_port"];
+const TARGETS: [&str; 4] = ["outer", "decide_uplink", "decide_port", "path_report"];
 
 /// Longest input, in bytes: longer than any header that is read.
 const MAX_LEN: u32 = 2_000;

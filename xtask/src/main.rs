@@ -13,6 +13,7 @@ mod suite;
 mod test;
 mod toolchain;
 mod upgrade;
+mod vm;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -38,9 +39,12 @@ enum Verb {
         args: Vec<OsString>,
     },
     /// Set up, then run every test; without root those that need it are skipped aloud.
+    #[command(args_conflicts_with_subcommands = true)]
     Test {
         /// Run only the tests whose name contains this.
         filter: Option<String>,
+        #[command(subcommand)]
+        elsewhere: Option<Elsewhere>,
     },
     /// What a change must pass: formatting, lints, documentation, and every test without a skip.
     Ci,
@@ -66,7 +70,7 @@ enum Verb {
     },
     /// Run the fuzz targets; needs a C++ compiler for libFuzzer. A finding fails, and is kept in fuzz/artifacts.
     Fuzz {
-        /// Only this target: `outer`, `decide_uplink` or `decide_port`.
+        /// Only this target: `outer`, `decide_uplink`, `decide_port` or `path_report`.
         target: Option<String>,
         /// Inputs for each target, generated ones and those of the corpus.
         #[arg(long, default_value_t = 10_000_000)]
@@ -74,12 +78,23 @@ enum Verb {
     },
 }
 
+/// Where else tests run.
+#[derive(Debug, clap::Subcommand)]
+enum Elsewhere {
+    /// Run the tests that depend on the kernel in QEMU guests: with other kernels and network cards.
+    Vm(vm::Wanted),
+}
+
 fn main() -> ExitCode {
     let done = match Verb::parse() {
         Verb::Setup { check } => setup::run(check),
         Verb::Build => build::run(),
         Verb::Run { args } => run::run(&args),
-        Verb::Test { filter } => test::run(filter.as_deref()),
+        Verb::Test {
+            elsewhere: Some(Elsewhere::Vm(wanted)),
+            ..
+        } => vm::run(&wanted),
+        Verb::Test { filter, .. } => test::run(filter.as_deref()),
         Verb::Ci => ci::run(),
         Verb::Demo { keep } => demo::run(keep),
         Verb::Bench { args } => bench::run(&args),

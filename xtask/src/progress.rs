@@ -66,6 +66,15 @@ impl SetupStep {
         }
     }
 
+    /// Says how a part of the step ended, on a line that stays.
+    pub(crate) fn part(&self, sign: &str, word: &str) {
+        let line = format!("{sign:>4} {word}");
+        match &self.spinner {
+            Some(spinner) => spinner.println(line),
+            None => eprintln!("{line}"),
+        }
+    }
+
     fn end(self, sign: &str, word: &str) {
         let Self {
             name,

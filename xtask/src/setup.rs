@@ -51,7 +51,7 @@ pub(crate) fn ensure() -> Result<()> {
 /// Goes through everything; fails with the commands for what stays missing.
 fn missing(set: &Set) -> Result<()> {
     let mut gaps = Vec::new();
-    if let Err(gap) = set.programs() {
+    if let Err(gap) = set.programs("programs of the system", &PROGRAMS) {
         gaps.push(gap);
     }
     match set.compiler() {
@@ -84,6 +84,14 @@ fn missing(set: &Set) -> Result<()> {
         "{head}:\n{}",
         gaps.iter().map(Gap::text).collect::<String>()
     ))
+}
+
+/// Installs what is missing of other programs than every verb needs; each comes with its Debian package.
+pub(crate) fn programs(what: &str, programs: &[(&str, &str)]) -> Result<()> {
+    match (Set { install: true }).programs(what, programs) {
+        Ok(()) => Ok(()),
+        Err(gap) => said(format!("cannot install everything:\n{}", gap.text())),
+    }
 }
 
 /// Something that is missing and could not be installed.
@@ -212,9 +220,9 @@ impl Set {
         })
     }
 
-    fn programs(&self) -> std::result::Result<(), Gap> {
+    fn programs(&self, what: &str, programs: &[(&str, &str)]) -> std::result::Result<(), Gap> {
         let lacking = |machine: &Machine| -> Vec<String> {
-            let mut packages: Vec<_> = PROGRAMS
+            let mut packages: Vec<_> = programs
                 .iter()
                 .filter(|(program, _)| find_program(machine, program).is_none())
                 .map(|(_, package)| (*package).to_owned())
@@ -224,14 +232,21 @@ impl Set {
         };
         let packages = lacking(&Machine::from_env());
         let what = if packages.is_empty() {
-            "programs of the system".to_owned()
+            what.to_owned()
         } else {
-            format!("programs of the system ({})", packages.join(", "))
+            format!("{what} ({})", packages.join(", "))
         };
         let find = |machine: &Machine| {
-            lacking(machine)
-                .is_empty()
-                .then(|| ((), PROGRAMS.map(|(name, _)| name).join(" ")))
+            lacking(machine).is_empty().then(|| {
+                (
+                    (),
+                    programs
+                        .iter()
+                        .map(|(name, _)| *name)
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                )
+            })
         };
         self.item(&what, find, vec![Way::apt(&packages)], |_| None)
     }

@@ -116,7 +116,7 @@ fn counted(command: &mut Command, ends: &mut Vec<String>) -> Result<(Tally, bool
 }
 
 /// Reads from a line of libtest that a test failed or was ignored.
-fn noteworthy(line: &str) -> Option<String> {
+pub(crate) fn noteworthy(line: &str) -> Option<String> {
     let (name, end) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
     match end.split_once(", ").unwrap_or((end, "ignored")) {
         ("FAILED", _) => Some(format!("FAILED: {name}")),
@@ -137,7 +137,7 @@ fn skips(log: &Path) -> Result<Vec<String>> {
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
+pub(crate) struct Tally {
     passed: usize,
     failed: usize,
     skipped: usize,
@@ -145,7 +145,7 @@ struct Tally {
 
 impl Tally {
     /// Reads a result line of libtest; what libtest ignores was skipped.
-    fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let counts = line.strip_prefix("test result: ")?.split_once(". ")?.1;
         let count = |what| {
             counts
@@ -157,6 +157,22 @@ impl Tally {
             failed: count("failed")?,
             skipped: count("ignored")?,
         })
+    }
+
+    /// One of those that passed for libtest has skipped itself.
+    pub(crate) fn skip_one(&mut self) {
+        self.passed = self.passed.saturating_sub(1);
+        self.skipped += 1;
+    }
+
+    /// Whether some test has passed, and none has failed.
+    pub(crate) fn is_good(self) -> bool {
+        self.failed == 0 && self.passed > 0
+    }
+
+    /// How many passed, failed and were skipped.
+    pub(crate) fn counts(self) -> (usize, usize, usize) {
+        (self.passed, self.failed, self.skipped)
     }
 }
 

@@ -12,6 +12,7 @@ use vtep_tests::daemon::binary;
 use vtep_tests::lab::ns::{Ns, unique};
 use vtep_tests::wait::poll;
 
+use super::configuration;
 use crate::measure::{Contender, Scale, compare, process};
 use crate::report::{Goal, Report};
 
@@ -73,6 +74,7 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
             goal(Goal::AtMost(300.0)),
         );
     }
+    configuration::run(scale, report);
 }
 
 /// What was seen of a daemon while entries were loaded: the worst of all rounds.

@@ -4,6 +4,7 @@ mod baseline;
 mod bound;
 mod busy;
 mod choices;
+mod configuration;
 mod connect;
 mod control;
 mod fdb;
@@ -68,7 +69,7 @@ pub(crate) const ALL: &[Case] = &[
     },
     Case {
         name: "control",
-        about: "a great many entries loaded through the API, and adopted by a new daemon",
+        about: "a great many entries loaded through the API, adopted by a new daemon, and in a configuration file",
         run: control::run,
     },
     Case {

@@ -151,6 +151,17 @@ impl Daemon {
     /// If it ends or does not answer in time.
     #[track_caller]
     pub fn run(&self) {
+        if let Err(said) = self.try_run() {
+            panic!("vtep run {said}");
+        }
+    }
+
+    /// Starts it and waits until it answers; returns what it says if it ends instead.
+    ///
+    /// # Errors
+    ///
+    /// If it ends or does not answer in time.
+    pub fn try_run(&self) -> Result<(), String> {
         let log = || {
             File::options()
                 .create(true)
@@ -180,15 +191,12 @@ impl Daemon {
         *self.child() = Some(child);
         let answered = poll(DEADLINE, || {
             if let Some(status) = self.ended() {
-                panic!("vtep run ended with {status}:\n{}", self.log());
+                return Some(Err(format!("ended with {status}:\n{}", self.log())));
             }
-            self.vtep("vni show -j").status.success().then_some(())
+            self.vtep("vni show -j").status.success().then_some(Ok(()))
         });
-        assert!(
-            answered.is_some(),
-            "vtep run did not answer in {DEADLINE:?}:\n{}",
-            self.log()
-        );
+        let late = || Err(format!("did not answer in {DEADLINE:?}:\n{}", self.log()));
+        answered.unwrap_or_else(late)
     }
 
     fn child(&self) -> MutexGuard<'_, Option<Child>> {

@@ -55,10 +55,11 @@ impl Frame {
                 dst,
                 seq,
                 flags,
+                words,
             } => {
                 out.extend(pair(*src, *dst));
                 out.extend(seq.to_be_bytes());
-                out.extend([0, 0, 0, 1, 0x50, *flags, 0xff, 0xff, 0, 0, 0, 0]);
+                out.extend([0, 0, 0, 1, *words << 4, *flags, 0xff, 0xff, 0, 0, 0, 0]);
                 let sum = self.transport_sum(at, 6, &out, body);
                 out[16..18].copy_from_slice(&sum.to_be_bytes());
             }

@@ -44,6 +44,8 @@ enum Layer {
         dst: u16,
         seq: u32,
         flags: u8,
+        /// Of the header with its options, which are bytes behind it.
+        words: u8,
     },
     Icmp {
         kind: u8,
@@ -284,7 +286,26 @@ impl Frame {
             dst,
             seq,
             flags: 0x18,
+            words: 5,
         })
+    }
+
+    /// Adds the TCP header of a SYN with these options, a multiple of 4 bytes.
+    ///
+    /// # Panics
+    ///
+    /// If they are longer than a header can be.
+    #[must_use]
+    pub fn tcp_syn(self, src: u16, dst: u16, seq: u32, options: &[u8]) -> Self {
+        let words = 5 + u8::try_from(options.len() / 4).expect("at most 40 bytes");
+        let header = self.with(Layer::Tcp {
+            src,
+            dst,
+            seq,
+            flags: 2,
+            words,
+        });
+        header.bytes(options)
     }
 
     /// Adds an ICMP echo request.
@@ -295,6 +316,12 @@ impl Frame {
             code: 0,
             rest: pair(id, seq),
         })
+    }
+
+    /// Adds an ICMP header of any kind.
+    #[must_use]
+    pub fn icmp(self, kind: u8, code: u8, rest: [u8; 4]) -> Self {
+        self.with(Layer::Icmp { kind, code, rest })
     }
 
     /// Adds an `ICMPv6` echo request.

@@ -170,12 +170,7 @@ impl Lab {
                 Hypervisor { vtep, ns, ip }
             })
             .collect::<Vec<_>>();
-        let lab = Self {
-            hypervisors,
-            fabric,
-            underlay,
-            mtu,
-        };
+        let lab = Self::of(fabric, hypervisors, underlay, mtu);
         for hypervisor in &lab.hypervisors {
             for other in &lab.hypervisors {
                 if hypervisor.ip != other.ip {
@@ -184,6 +179,17 @@ impl Lab {
             }
         }
         lab
+    }
+
+    /// A lab of hypervisors that are set up already, and reach each other.
+    #[must_use]
+    pub fn of(fabric: Ns, hypervisors: Vec<Hypervisor>, underlay: Underlay, mtu: u32) -> Self {
+        Self {
+            hypervisors,
+            fabric,
+            underlay,
+            mtu,
+        }
     }
 
     /// A lab with segment [`GREEN`] on it.

@@ -9,6 +9,7 @@ use vtep_common::abi::addr::MacAddr;
 use vtep_common::abi::event::Event;
 use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 use vtep_common::abi::reason::Reason;
+use vtep_common::abi::too_big::TooBig;
 use vtep_common::abi::{counter::Hook, peer::Peer};
 use vtep_common::runtime::tables::Tables as _;
 use vtep_common::sim::{Action, HostCounters};
@@ -195,7 +196,7 @@ pub fn run(
 ) -> Result<(), String> {
     match bench.run(sample.hook(), &sample.frame, &sample.meta) {
         Ok(ran) if want.is(&ran) => {
-            notes(bench, want).map_err(|difference| report(name, sample, want, &difference))
+            notes(bench, sample, want).map_err(|difference| report(name, sample, want, &difference))
         }
         Ok(ran) => Err(report(name, sample, want, &difference(&ran, &want.ran))),
         Err(error) => Err(report(name, sample, want, &format!("test run: {error}"))),
@@ -203,7 +204,24 @@ pub fn run(
 }
 
 /// Compares what was done on the way to the verdict.
-fn notes(bench: &mut TestBed<'_>, want: &Want) -> Result<(), String> {
+fn notes(bench: &mut TestBed<'_>, sample: &Sample, want: &Want) -> Result<(), String> {
+    let (answered, expected) = (bench.too_big(), too_big(sample, &want.decision));
+    bench.forget_answers(answered.iter().map(|frame| frame.port));
+    let said = |frames: &[TooBig]| -> Vec<_> {
+        let each = |frame: &TooBig| {
+            (
+                TooBig {
+                    bytes: [0; _],
+                    ..*frame
+                },
+                frame.frame().to_vec(),
+            )
+        };
+        frames.iter().map(each).collect()
+    };
+    if said(&answered) != said(&expected) {
+        return Err(format!("too big {answered:?}, want {expected:?}"));
+    }
     let notes = &want.decision.notes;
     let events = bench.events();
     let expected: Vec<Event> = notes
@@ -218,6 +236,33 @@ fn notes(bench: &mut TestBed<'_>, want: &Want) -> Result<(), String> {
         Some(key) if !bench.was_refreshed(key) => Err(format!("the stamp of {key:?} is old")),
         _ => Ok(()),
     }
+}
+
+/// What the daemon is handed of a frame whose sender is to be told that it is too big.
+fn too_big(sample: &Sample, decision: &Decision) -> Vec<TooBig> {
+    let Verdict::AnswerTooBig(answer) = decision.verdict else {
+        return Vec::new();
+    };
+    let mut frame = sample.frame.clone();
+    if !decision.destination.is_zero() {
+        frame[..6].copy_from_slice(&decision.destination.bytes());
+    }
+    let len = frame.len().min(TooBig::MOST);
+    let mut bytes = [0; _];
+    bytes[..len].copy_from_slice(&frame[..len]);
+    let number = |number: usize| u32::try_from(number).expect("below 2^32");
+    vec![TooBig {
+        port: decision.from_port,
+        ifindex: sample.meta.ifindex,
+        mtu: answer.mtu,
+        tag: sample
+            .meta
+            .tag
+            .map_or(0, |tag| TooBig::tag(tag.tpid, tag.tci)),
+        l3: number(answer.l3),
+        len: number(len),
+        bytes,
+    }]
 }
 
 /// Runs one sample again by itself and compares what it counts.

@@ -11,8 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use aya::Pod;
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::{ProgramError, TestRun, TestRunOptions};
 use vtep_common::abi::event::Event;
 use vtep_common::abi::id::{Id, Ifindex, PeerId, PortSlot, SegmentId};
@@ -21,8 +20,10 @@ use vtep_common::abi::{
     event::Guard,
     fdb::{FdbKey, FdbValue},
     map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
+    policer::Policer,
     port::GuardedKey,
     segment::SourceKey,
+    too_big::TooBig,
 };
 use vtep_common::frame::packet::Meta;
 use vtep_common::sim::HostTables;
@@ -69,6 +70,7 @@ pub struct TestBed<'a> {
     pub far: &'a Ns,
     datapath: Datapath,
     guards: HashMap<MapData, u64, Guard>,
+    policers: Array<MapData, Policer>,
     numbers: Numbers,
     /// The interfaces that are there.
     pub interfaces: Interfaces,
@@ -133,6 +135,7 @@ pub fn with_test_bed<T: Send>(body: impl FnOnce(&mut TestBed<'_>) -> T + Send) -
             far: &far,
             datapath,
             guards: pinned(&pins.0, name::GUARDS, Map::LruHashMap),
+            policers: pinned(&pins.0, name::POLICERS, Map::Array),
             numbers: Numbers::default(),
             interfaces,
         })
@@ -140,13 +143,12 @@ pub fn with_test_bed<T: Send>(body: impl FnOnce(&mut TestBed<'_>) -> T + Send) -
 }
 
 /// A map of the instance below `pins`, opened once more.
-fn pinned<K: Pod, V: Pod>(
-    pins: &Path,
-    name: &str,
-    kind: impl Fn(MapData) -> Map,
-) -> HashMap<MapData, K, V> {
+fn pinned<T>(pins: &Path, name: &str, kind: impl Fn(MapData) -> Map) -> T
+where
+    T: TryFrom<Map, Error = MapError>,
+{
     MapData::from_pin(pins.join(name))
-        .and_then(|data| HashMap::try_from(kind(data)))
+        .and_then(|data| T::try_from(kind(data)))
         .unwrap_or_else(|error| panic!("open {name}: {error}"))
 }
 
@@ -247,6 +249,25 @@ impl TestBed<'_> {
             event.time = 0;
         }
         events
+    }
+
+    /// The frames that the programs have found to be too big, and had answered, since last asked.
+    pub fn too_big(&mut self) -> Vec<TooBig> {
+        self.datapath.too_big(usize::MAX)
+    }
+
+    /// As much may be answered again at these ports as if nothing had been.
+    ///
+    /// # Panics
+    ///
+    /// If the map cannot be written.
+    pub fn forget_answers(&mut self, ports: impl IntoIterator<Item = PortSlot>) {
+        for port in ports {
+            let place = Policer::answers_index(port);
+            self.policers
+                .set(place, Policer::NONE, 0)
+                .unwrap_or_else(|error| panic!("write a policer: {error}"));
+        }
     }
 
     /// Whether the stamp of an entry was set, to what time it is; it is zeroed again.
@@ -386,6 +407,7 @@ fn writes(tables: &HostTables) -> Vec<Write> {
         policers,
         trunks,
         guarded,
+        answered: _,
         now: _,
         tick: _,
     } = tables;

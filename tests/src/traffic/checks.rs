@@ -79,6 +79,40 @@ pub fn udp_every_size(a: &Vm, b: &Vm) {
     }
 }
 
+/// Whatever VMs send crosses between two hypervisors: ARP, pings, TCP, UDP of every size, and what is not IP.
+#[track_caller]
+pub fn everything_crosses(a: &Vm, b: &Vm) {
+    tcp_both_ways(a, b);
+    arp_crosses(a, b);
+    udp_every_size(a, b);
+    non_ip_crosses(a, b);
+}
+
+/// After [`everything_crosses`]: programs have finished most frames in place, both ways.
+///
+/// # Panics
+///
+/// If the kernel had to.
+#[track_caller]
+pub fn was_in_place(daemon: &Daemon) {
+    let rows = daemon.rows("stats");
+    for (reason, hooks) in [
+        ("encapsulated", &["port"][..]),
+        ("decapsulated", &["uplink", "uplink_xdp"]),
+    ] {
+        let counted = rows
+            .iter()
+            .filter(|row| row["reason"] == reason && hooks.iter().any(|hook| row["hook"] == *hook))
+            .filter_map(|row| row["packets"].as_u64());
+        // Datagrams alone are more than a thousand.
+        let count: u64 = counted.sum();
+        assert!(
+            count > 1000,
+            "{count} were {reason} at {hooks:?}: {rows:#?}"
+        );
+    }
+}
+
 /// An ARP question crosses as sent, and its answer comes back.
 #[track_caller]
 pub fn arp_crosses(a: &Vm, b: &Vm) {

@@ -40,6 +40,9 @@ pub const MAX_NEXTHOPS: u32 = 262_144;
 /// Bytes of the ring buffer that carries [`Event`](crate::abi::event::Event)s: some 29,000 of them.
 pub const EVENTS_BYTES: u32 = 2 << 20;
 
+/// Bytes of the ring buffer that carries frames that are [`TooBig`](crate::abi::too_big::TooBig): some 50 of them.
+pub const TOO_BIG_BYTES: u32 = 64 << 10;
+
 /// Events that are held back while an earlier one of the same kind is on its way.
 pub const MAX_GUARDS: u32 = 65_536;
 
@@ -66,7 +69,8 @@ pub mod name {
     pub const PORT_INDEX: &str = "PORT_INDEX";
     /// Slot to [`Port`](crate::abi::port::Port).
     pub const PORTS: &str = "PORTS";
-    /// [`Policed::index`](crate::abi::policer::Policed::index) to [`Policer`](crate::abi::policer::Policer). Earlier builds have left none.
+    /// [`Policed::index`](crate::abi::policer::Policed::index) or [`Policer::answers_index`](crate::abi::policer::Policer::answers_index) to
+    /// [`Policer`](crate::abi::policer::Policer). Earlier builds have left none.
     pub const POLICERS: &str = "POLICERS";
     /// [`Ifindex`](crate::abi::id::Ifindex) to [`Vlans`](crate::abi::vlans::Vlans): those of an interface that have a port. Interfaces
     /// without any are not there.
@@ -121,6 +125,9 @@ pub mod name {
     /// [`UplinkWord::place`](crate::abi::uplink::UplinkWord::place) of an interface to its [`UplinkWord`](crate::abi::uplink::UplinkWord). Not
     /// pinned.
     pub const UPLINKS: &str = "UPLINKS";
+
+    /// The ring buffer of frames that are [`TooBig`](crate::abi::too_big::TooBig). Not pinned.
+    pub const TOO_BIG: &str = "TOO_BIG";
 
     /// All that are pinned.
     pub const ALL: [&str; 31] = [

@@ -24,6 +24,7 @@ pub mod port;
 pub mod reason;
 pub mod segment;
 pub mod tail_call;
+pub mod too_big;
 pub mod uplink;
 pub mod vlans;
 

@@ -117,6 +117,8 @@ impl NexthopValue {
 
     /// No VTEP was named: the host is where the FDB has `mac`. For the daemon alone.
     pub const TRACKS: u16 = 1;
+    /// In `HANDOVER` alone: the frame is a SYN that offers no more than fits.
+    pub const CLAMPED: u16 = 1 << 1;
     /// The configuration file made the entry. For the daemon alone.
     pub const CONFIGURED: u16 = 1 << 15;
 }

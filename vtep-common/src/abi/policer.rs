@@ -86,6 +86,17 @@ impl Policer {
     /// Nanoseconds of a second.
     const SECOND: u64 = 1_000_000_000;
 
+    /// What may be answered at a port of frames that are too big: frames a second. It is no setting: the place of a port has
+    /// [`used_until`](Self::used_until) alone, which the programs write.
+    pub const ANSWERS: Self = Self::frames(100);
+
+    /// The place of it in `POLICERS`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn answers_index(slot: PortSlot) -> u32 {
+        Policed::In.index(slot).wrapping_add(3)
+    }
+
     /// The policer of so many bits a second, within [`Policer::BITS`]; 0 for none.
     #[must_use]
     pub const fn bits(rate: u64) -> Self {
@@ -143,6 +154,8 @@ mod tests {
             }
         }
         assert_eq!(Policed::at(3), None);
+        let index = Policer::answers_index(PortSlot::new(1));
+        assert_eq!((index, Policed::at(index)), (7, None));
     }
 
     #[test]

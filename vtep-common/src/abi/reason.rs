@@ -176,6 +176,8 @@ reasons! {
     Rate = 51, "rate", Dropped;
     /// For a port whose interface is gone; the port waits for it.
     PortAbsent = 52, "port_absent", Dropped;
+    /// From a port, and larger than the path to its VTEP carries; its sender was told what fits.
+    TooBigAnswered = 53, "too_big_answered", Dropped;
 }
 
 impl Reason {

@@ -68,6 +68,8 @@ impl Segment {
     pub const LISTED: SegmentFlags = SegmentFlags::bit(13);
     /// At its limit of MACs it becomes [`Segment::FULL`]; else others are not learned, and their frames pass. For the daemon alone.
     pub const OVER_LIMIT_DROP: SegmentFlags = SegmentFlags::bit(14);
+    /// SYNs offer no larger segments than the path to their VTEP carries.
+    pub const MSS_CLAMP: SegmentFlags = SegmentFlags::bit(15);
     /// The configuration file made it. For the daemon alone.
     pub const CONFIGURED: SegmentFlags = SegmentFlags::bit(31);
 }

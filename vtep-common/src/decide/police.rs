@@ -53,6 +53,14 @@ pub fn passes<T: Tables>(tables: &T, slot: PortSlot, what: Policed, amount: u32)
     take(&policer, policer.used_until, amount, time).is_some()
 }
 
+/// True if something may be answered at a port, by the tables; nothing is taken.
+#[must_use]
+pub fn answers<T: Tables>(tables: &T, slot: PortSlot) -> bool {
+    let policer = tables.answers(slot);
+    let time = (tables.now(), tables.tick());
+    take(&policer, policer.used_until, Policer::FRAME, time).is_some()
+}
+
 /// What a bucket comes to, in which `used_until` is used up, once `amount` more is taken out of it at the time `now`, which stands still for
 /// `tick` nanoseconds. `None` where it does not hold as much.
 ///

@@ -12,7 +12,10 @@ use crate::{
         reason::Reason,
         segment::Segment,
     },
-    decide::{admit, hop, learn, police, port::neigh::event_flags},
+    decide::{
+        admit, hop, learn, police,
+        port::{carried::overhead, neigh::event_flags},
+    },
     frame::{
         ecn,
         inner::{Inner, Received},
@@ -116,6 +119,7 @@ pub(crate) fn decide_inner<R: Runtime>(
     let mut to = Resolved {
         target: inner.destination,
         mac: MacAddr::ZERO,
+        clamped: false,
     };
     if to.target.is_none() && !group && settings.has(Segment::NEXTHOPS) {
         // Behind the slow-path device alone, where the program has room for it.
@@ -130,6 +134,7 @@ pub(crate) fn decide_inner<R: Runtime>(
             to = Resolved {
                 target: next.target(),
                 mac: next.mac(),
+                clamped: false,
             };
         }
     }
@@ -248,6 +253,9 @@ fn deliver<R: Runtime>(
     {
         return rt.leave(account, why);
     }
+    // SYNs are clamped behind the slow-path device alone, by a program that has room for it.
+    let clamps = inner.settings.has(Segment::MSS_CLAMP)
+        && rt.is_syn(outer.len.wrapping_add(ethernet::LEN), inner.read.ethertype);
     let left = match stage {
         DecapStage::Device => false,
         DecapStage::Tc => {
@@ -264,6 +272,7 @@ fn deliver<R: Runtime>(
                         .is_some_and(|inner| inner.has(Inner::CHECKSUM_PARTIAL))
         }
     };
+    let left = left || clamps && stage != DecapStage::Device;
     if left || outer.trailer || merge == ecn::Merge::SET {
         return rt.leave(account, stage.left());
     }
@@ -272,6 +281,26 @@ fn deliver<R: Runtime>(
     }) {
         return rt.leave(account, Reason::Rate);
     }
+    if clamps {
+        let to = Resolved {
+            target: FdbTarget::Port(slot).into(),
+            mac,
+            clamped: false,
+        };
+        return rt.to_clamp_received(account, &to);
+    }
+    hand_over(rt, account, (slot, port), destination, (outer.len, mac))
+}
+
+/// To a port, once nothing speaks against it.
+#[inline(always)]
+fn hand_over<R: Runtime>(
+    rt: &R,
+    account: &Account,
+    (slot, port): (PortSlot, &Port),
+    destination: MacAddr,
+    (strip, mac): (usize, MacAddr),
+) -> R::Outcome {
     // Read again, rather than kept, so that the verifier forgets which way was taken.
     let port = core::hint::black_box(port);
     rt.deliver(
@@ -281,11 +310,48 @@ fn deliver<R: Runtime>(
             ifindex: port.ifindex,
             vlan: port.vlan,
             to_other_end: port.takes_at_other_end(destination),
-            strip: outer.len,
+            strip,
             tag: TagEdit::Leave,
             mac,
         },
     )
+}
+
+/// Has a SYN from a VTEP offer no larger segments than the path back carries, and delivers it to the port that was found for it.
+#[inline(always)]
+pub fn clamp<R: Runtime>(rt: &R, to: &Resolved) -> R::Outcome {
+    let inner = match rt.decapsulated() {
+        Ok(inner) => inner,
+        Err(reason) => {
+            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        }
+    };
+    let account = &inner.account();
+    let port = to.target.get().and_then(|target| {
+        let slot = target.port()?;
+        Some((slot, rt.tables().port(slot)?))
+    });
+    let Some(found) = port.filter(|(_, port)| port.segment == account.segment) else {
+        return rt.leave(account, Reason::TableGap);
+    };
+    if let Some(mtu) = mtu_towards(rt, &inner) {
+        rt.clamp(ethernet::LEN, inner.read.ethertype, mtu);
+    }
+    let destination = if to.mac.is_zero() {
+        inner.read.destination
+    } else {
+        to.mac
+    };
+    hand_over(rt, account, found, destination, (0, to.mac))
+}
+
+/// Largest IP packet without a tag that fits into the MTU towards the peer that a frame came from, if that is known.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a constant")]
+fn mtu_towards<R: Runtime>(rt: &R, inner: &Arrival) -> Option<u32> {
+    let peer = rt.tables().peer(inner.peer)?;
+    peer.mtu
+        .checked_sub(overhead(peer).wrapping_add(ethernet::LEN as u32))
 }
 
 /// True for TCP over IP without a tag: of such GRO packets the outer headers can be taken off here, where the frame then goes

@@ -118,12 +118,22 @@ impl Upper {
         self.0 & flag != 0
     }
 
-    const fn at(self) -> usize {
+    /// True if it is there, in this packet.
+    #[inline(always)]
+    pub(super) const fn is_reached(self) -> bool {
+        !self.has(Self::EARLIER | Self::UNREAD.0)
+    }
+
+    /// Where it stands.
+    #[inline(always)]
+    pub(super) const fn at(self) -> usize {
         (self.0 & 0xff) as usize
     }
 
+    /// Its protocol.
+    #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the byte is meant")]
-    const fn protocol(self) -> u8 {
+    pub(super) const fn protocol(self) -> u8 {
         (self.0 >> 8) as u8
     }
 }

@@ -61,6 +61,8 @@ impl Inner {
     pub const CHECKSUM_PARTIAL: u8 = 1 << 5;
     /// The payload is an IP packet, of either version.
     pub const IP: u8 = 1 << 6;
+    /// The packet is a TCP SYN.
+    pub const SYN: u8 = 1 << 7;
 
     /// True if any of the bits `flag` is set.
     #[must_use]
@@ -279,6 +281,7 @@ impl Inner {
             if let Some(window) = frame.window::<{ tcp::LEN }>(offset) {
                 ports = window.be32(0);
                 checksum = window.be16(tcp::CHECKSUM_OFFSET).into();
+                self.flags |= syn_flag(window.byte(tcp::FLAGS_OFFSET));
                 let header_len = usize::from(window.byte(tcp::DATA_OFFSET) >> 4).wrapping_mul(4);
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(header_len) as u32;
             }
@@ -307,6 +310,13 @@ impl Inner {
 const fn dont_fragment_flag(fragment: u16) -> u8 {
     const { assert!(ipv4::DF == 1 << 14 && Inner::DONT_FRAGMENT == 1 << 4) };
     ((fragment >> 14 & 1) << 4) as u8
+}
+
+/// The flag [`Inner::SYN`] out of the flags of TCP, without a branch.
+#[inline(always)]
+const fn syn_flag(flags: u8) -> u8 {
+    const { assert!(tcp::SYN == 1 << 1 && Inner::SYN == 1 << 7) };
+    (flags & tcp::SYN) << 6
 }
 
 /// The protocol of a whole packet; a number that is none for a fragment. Without a branch.

@@ -20,14 +20,16 @@ use crate::{
     abi::{
         addr::MacAddr,
         fdb::FdbKey,
-        id::{ListId, PortSlot},
+        id::{ListId, PeerId, PortSlot},
         peer::Peer,
         policer::Policed,
         port::PortKey,
         reason::Reason,
     },
     frame::{
+        claim::Upper,
         inner::Inner,
+        mss,
         neigh::{Answer, Message},
         packet::{Meta, PacketRead},
         vlan::ShownVlan,
@@ -36,7 +38,7 @@ use crate::{
         arrival::{Arrival, Carried, Ingress},
         lookup::Lookup,
         tables::Tables,
-        verdict::{Account, Deliver, Encap, Flood, Notice, Resolved},
+        verdict::{Account, Deliver, Encap, Flood, Notice, Resolved, TooBigAnswer},
     },
 };
 
@@ -109,6 +111,16 @@ pub trait Runtime {
     /// The ARP or ND message at `l3` of a frame from `source`: [`Message::read`].
     fn message(&self, l3: usize, ethertype: u16, source: MacAddr) -> Option<Message>;
 
+    /// What stands behind the extension headers that begin at `at` with one of the kind `next`: [`Upper::find`].
+    fn upper(&self, at: usize, next: u8) -> Upper {
+        Upper::find(self.frame(), at, next)
+    }
+
+    /// True for a SYN whose IP packet begins at `l3`: [`mss::is_syn`].
+    fn is_syn(&self, l3: usize, ethertype: u16) -> bool {
+        mss::is_syn(self.frame(), l3, ethertype)
+    }
+
     /// True if a frame claims to be from addresses of its port alone: [`claim::is_own`](crate::frame::claim::is_own).
     fn is_own(
         &self,
@@ -160,6 +172,8 @@ pub trait Runtime {
     ) -> Self::Outcome;
     /// Answers an ARP or ND request.
     fn answer(&self, account: &Account, answer: &Answer) -> Self::Outcome;
+    /// Has the sender of a frame that is too big for its VTEP told so. The frame itself ends here.
+    fn answer_too_big(&self, account: &Account, answer: &TooBigAnswer) -> Self::Outcome;
     /// Tail call: [`crate::decide::port::guard`] goes on.
     fn to_guard(&self, account: &Account) -> Self::Outcome;
     /// Tail call: [`crate::decide::port::neigh`] goes on.
@@ -169,6 +183,17 @@ pub trait Runtime {
     /// Tail call with a handoff: the last stage at a port goes on, with where the frame goes.
     fn to_resolved(&self, account: &Account, resolved: &Resolved) -> Self::Outcome;
 
+    /// Tail call with a handoff: [`crate::decide::port::clamp`] goes on, with the peer that the SYN goes to.
+    fn to_clamp(&self, account: &Account, peer: PeerId) -> Self::Outcome;
+    /// Tail call with a handoff: [`crate::decide::tunnel::clamp`] goes on, with the port that the SYN from a VTEP goes to.
+    fn to_clamp_received(&self, account: &Account, to: &Resolved) -> Self::Outcome;
+    /// Tail call with a handoff: [`crate::decide::port::too_big`] goes on, with the peer that the frame is too big for.
+    fn to_too_big(&self, account: &Account, peer: PeerId) -> Self::Outcome;
+
+    /// Lowers what a SYN offers, on the way to a verdict: [`Clamp::find`](crate::frame::mss::Clamp::find).
+    fn clamp(&self, l3: usize, ethertype: u16, mtu: u32);
+    /// Takes one out of what may be answered at a port; false where nothing is left. [`crate::decide::police::take`] decides.
+    fn take_answer(&self, slot: PortSlot) -> bool;
     /// Takes so much out of what the rate of a port leaves; false where that is less. [`crate::decide::police::take`] decides.
     fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool;
     /// Notifies the daemon, on the way to a verdict.

@@ -29,6 +29,8 @@ pub trait Tables {
     fn port(&self, slot: PortSlot) -> Option<&Port>;
     /// The rate that a port is held to; all zero where there is none.
     fn policer(&self, slot: PortSlot, what: Policed) -> Policer;
+    /// What may be answered at a port: [`Policer::ANSWERS`], and how much of it is used up.
+    fn answers(&self, slot: PortSlot) -> Policer;
     /// True if frames that show this VLAN are another port's than that of the untagged frames of an interface that `TRUNKS` has.
     fn is_mapped(&self, ifindex: u32, vlan: ShownVlan) -> bool;
     /// True if a port with a guard has this address.

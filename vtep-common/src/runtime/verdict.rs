@@ -124,6 +124,8 @@ pub struct Resolved {
     pub target: PackedTarget,
     /// The destination MAC to write, or zero to leave it.
     pub mac: MacAddr,
+    /// It is a SYN that offers no more than fits.
+    pub clamped: bool,
 }
 
 impl Resolved {
@@ -131,7 +133,17 @@ impl Resolved {
     pub const IN_FDB: Self = Self {
         target: PackedTarget::NONE,
         mac: MacAddr::ZERO,
+        clamped: false,
     };
+}
+
+/// Tell the sender of a frame that it is too big.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooBigAnswer {
+    /// Where its IP packet begins.
+    pub l3: usize,
+    /// Largest IP packet that fits, in bytes.
+    pub mtu: u32,
 }
 
 /// Copy a frame from a port to the targets of a flood list.

@@ -15,6 +15,7 @@ use crate::{
     },
     decide::{count::copy_goes, port, tunnel},
     frame::{
+        mss::Clamp,
         neigh::Answer,
         packet::{Meta, Tag},
         template::{self, Fields},
@@ -74,6 +75,7 @@ pub fn apply_port<T: Tables>(
     if !decision.destination.is_zero() {
         set_destination(&mut frame, decision.destination)?;
     }
+    clamp(&mut frame, decision.notes.clamped)?;
     let frame = frame.as_slice();
     Ok(match &decision.verdict {
         Verdict::Encap(encap) => {
@@ -105,11 +107,19 @@ pub fn apply_port<T: Tables>(
             ..edit(frame, meta, flood.encap.tag, xdp)
         },
         Verdict::Answer(reply) => answer(frame, meta, reply)?,
-        // The first three are decided further before, the last is of a frame from a VTEP.
+        Verdict::AnswerTooBig(_) => Outcome {
+            action: Action::Drop,
+            frame: frame.to_vec(),
+            skb_tag: meta.tag,
+        },
+        // All but the last are decided further before; that is of a frame from a VTEP.
         Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)
+        | Verdict::Clamp(_)
+        | Verdict::ClampReceived(_)
+        | Verdict::TooBigFor(_)
         | Verdict::FloodPorts(_) => {
             return Err(Unfit::Verdict);
         }
@@ -216,6 +226,7 @@ pub fn apply_uplink(
             let xdp = stage == tunnel::DecapStage::Xdp;
             let carried = frame.get(deliver.strip..).ok_or(Unfit::Frame)?;
             let mut inner = edit(carried, meta, deliver.tag, xdp);
+            clamp(&mut inner.frame, decision.notes.clamped)?;
             if !deliver.mac.is_zero() {
                 set_destination(&mut inner.frame, deliver.mac)?;
             }
@@ -230,10 +241,14 @@ pub fn apply_uplink(
         | Verdict::Flood(_)
         | Verdict::ViaKernel(_)
         | Verdict::Answer(_)
+        | Verdict::AnswerTooBig(_)
         | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
-        | Verdict::Resolved(_) => return Err(Unfit::Verdict),
+        | Verdict::Resolved(_)
+        | Verdict::Clamp(_)
+        | Verdict::ClampReceived(_)
+        | Verdict::TooBigFor(_) => return Err(Unfit::Verdict),
         Verdict::Leave(reason) => leave(frame, meta, *reason)?,
     })
 }
@@ -245,6 +260,23 @@ pub fn apply_uplink(
 /// If the decision is not one on this frame, behind the device.
 pub fn apply_tunnel(frame: &[u8], meta: &Meta, decision: &Decision) -> Result<Outcome, Unfit> {
     apply_uplink(frame, meta, tunnel::DecapStage::Device, decision)
+}
+
+/// Has a SYN offer less, if it is to.
+pub(super) fn clamp(frame: &mut [u8], clamp: Option<Clamp>) -> Result<(), Unfit> {
+    let Some(clamp) = clamp else {
+        return Ok(());
+    };
+    let checksum = frame
+        .get(clamp.checksum_at..)
+        .and_then(|rest| rest.first_chunk());
+    let checksum = u16::from_be_bytes(*checksum.ok_or(Unfit::Frame)?);
+    write_at(
+        frame,
+        clamp.checksum_at,
+        &clamp.checksum(checksum).to_be_bytes(),
+    )?;
+    write_at(frame, clamp.at, &clamp.to.to_be_bytes())
 }
 
 /// Writes the destination MAC.

@@ -64,10 +64,14 @@ impl HostCounters {
             | Verdict::ViaKernel(_)
             | Verdict::Deliver(_)
             | Verdict::Answer(_)
+            | Verdict::AnswerTooBig(_)
             | Verdict::Guard
             | Verdict::Neigh
             | Verdict::Unknown
             | Verdict::Resolved(_)
+            | Verdict::Clamp(_)
+            | Verdict::ClampReceived(_)
+            | Verdict::TooBigFor(_)
             | Verdict::Leave(_) => {}
         }
     }
@@ -134,10 +138,14 @@ fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, cou
         Verdict::Answer(_) => (from_port, PeerId::NONE),
         Verdict::Flood(_)
         | Verdict::FloodPorts(_)
+        | Verdict::AnswerTooBig(_)
         | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)
+        | Verdict::Clamp(_)
+        | Verdict::ClampReceived(_)
+        | Verdict::TooBigFor(_)
         | Verdict::Leave(_) => (PortSlot::NONE, PeerId::NONE),
     };
     let account = Account {

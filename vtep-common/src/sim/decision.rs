@@ -9,8 +9,10 @@ use crate::{
         policer::Policed,
         reason::Reason,
     },
-    frame::neigh::Answer,
-    runtime::verdict::{Account, Deliver, Encap, Flood, FloodPorts, Resolved, ViaKernel},
+    frame::{mss::Clamp, neigh::Answer},
+    runtime::verdict::{
+        Account, Deliver, Encap, Flood, FloodPorts, Resolved, TooBigAnswer, ViaKernel,
+    },
 };
 
 /// What is to become of a frame.
@@ -28,6 +30,8 @@ pub enum Verdict {
     FloodPorts(FloodPorts),
     /// Answer an ARP or ND request.
     Answer(Answer),
+    /// Tell the sender that the frame is too big.
+    AnswerTooBig(TooBigAnswer),
     /// Not decided yet: [`crate::decide::port::guard`] goes on.
     Guard,
     /// Not decided yet: [`crate::decide::port::neigh`] goes on.
@@ -36,6 +40,12 @@ pub enum Verdict {
     Unknown,
     /// Not decided yet: the last stage at a port goes on, with where the frame goes.
     Resolved(Resolved),
+    /// Not decided yet: [`crate::decide::port::clamp`] goes on, with the peer that the SYN goes to.
+    Clamp(PeerId),
+    /// Not decided yet: [`crate::decide::tunnel::clamp`] goes on, with the port that the SYN goes to.
+    ClampReceived(Resolved),
+    /// Not decided yet: [`crate::decide::port::too_big`] goes on, with the peer that the frame is too big for.
+    TooBigFor(PeerId),
     /// Nothing is done to the frame: it passes, goes on to the next hook, or is dropped, as the reason's class says.
     Leave(Reason),
 }
@@ -49,6 +59,8 @@ pub struct Notes {
     pub refreshed: Option<FdbKey>,
     /// What was taken out of the rates of ports, in this order.
     pub taken: Vec<(PortSlot, Policed, u32)>,
+    /// What a SYN offers, and no longer does.
+    pub clamped: Option<Clamp>,
 }
 
 impl Notes {
@@ -57,6 +69,7 @@ impl Notes {
         events: vec![],
         refreshed: None,
         taken: vec![],
+        clamped: None,
     };
 
     /// These, and then those of the next stage of a decision.
@@ -65,6 +78,7 @@ impl Notes {
         self.events.extend(next.events);
         self.refreshed = self.refreshed.or(next.refreshed);
         self.taken.extend(next.taken);
+        self.clamped = self.clamped.or(next.clamped);
         self
     }
 }
@@ -126,8 +140,15 @@ impl Verdict {
             Self::Flood(_) => Reason::Flooded,
             Self::FloodPorts(_) => Reason::FloodedLocally,
             Self::Answer(_) => Reason::Answered,
+            Self::AnswerTooBig(_) => Reason::TooBigAnswered,
             // Whoever asks has not gone on.
-            Self::Guard | Self::Neigh | Self::Unknown | Self::Resolved(_) => Reason::TableGap,
+            Self::Guard
+            | Self::Neigh
+            | Self::Unknown
+            | Self::Resolved(_)
+            | Self::Clamp(_)
+            | Self::ClampReceived(_)
+            | Self::TooBigFor(_) => Reason::TableGap,
             Self::Leave(reason) => *reason,
         }
     }

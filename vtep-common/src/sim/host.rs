@@ -6,7 +6,7 @@ use crate::{
     abi::{
         addr::MacAddr,
         fdb::{FdbKey, FdbTarget},
-        id::{ListId, PortSlot},
+        id::{ListId, PeerId, PortSlot},
         peer::Peer,
         policer::Policed,
         reason::Reason,
@@ -21,6 +21,7 @@ use crate::{
     frame::{
         claim,
         inner::Inner,
+        mss::Clamp,
         neigh::{Answer, Message},
         packet::Meta,
         vlan::ShownVlan,
@@ -29,10 +30,12 @@ use crate::{
         FoundIngress, Runtime, Slot, SlotName,
         arrival::{Arrival, Carried, Ingress, PortOwner},
         tables::Tables,
-        verdict::{Account, Deliver, Encap, Flood, FloodPorts, Notice, Resolved, ViaKernel},
+        verdict::{
+            Account, Deliver, Encap, Flood, FloodPorts, Notice, Resolved, TooBigAnswer, ViaKernel,
+        },
     },
     sim::{
-        apply::set_destination,
+        apply::{clamp, set_destination},
         decision::{Decision, Notes, Verdict},
     },
 };
@@ -58,7 +61,18 @@ pub fn decide_tunnel<T: Tables>(
 ) -> Decision {
     let mut host = Host::new(frame, meta, tables);
     host.key = Some(*key);
-    host.decide(tunnel::decide)
+    let mut decision = host.decide(tunnel::decide);
+    let Verdict::ClampReceived(to) = decision.verdict else {
+        return decision;
+    };
+    let notes = core::mem::take(&mut decision.notes);
+    let mut host = Host::new(frame, meta, tables);
+    host.key = Some(*key);
+    let last = host.decide(|host| tunnel::clamp(host, &to));
+    Decision {
+        notes: notes.and(last.notes),
+        ..last
+    }
 }
 
 /// Decides on a frame at a port: all stages, one after the other, as the kernel goes through them.
@@ -80,7 +94,7 @@ pub fn decide_port<T: Tables>(frame: &[u8], meta: &Meta, stage: PortStage, table
         notes = notes.and(core::mem::take(&mut decision.notes));
     }
     let Verdict::Resolved(resolved) = decision.verdict else {
-        return Decision { notes, ..decision };
+        return last_stages(frame, meta, tables, Decision { notes, ..decision });
     };
     let mut frame = frame.to_vec();
     // A frame whose destination was found has one.
@@ -94,11 +108,43 @@ pub fn decide_port<T: Tables>(frame: &[u8], meta: &Meta, stage: PortStage, table
             host.decide(|host| port::decide(host, PortStage::Resolved, &resolved))
         }
     };
+    let mut last = last;
+    let notes = notes.and(core::mem::take(&mut last.notes));
     Decision {
-        notes: notes.and(last.notes),
         destination: resolved.mac,
-        ..last
+        ..last_stages(&frame, meta, tables, Decision { notes, ..last })
     }
+}
+
+/// What becomes of a frame whose decision has gone on to one of the last stages: a SYN that may offer too much, or a frame that is too big
+/// for its VTEP.
+fn last_stages<T: Tables>(
+    frame: &[u8],
+    meta: &Meta,
+    tables: &T,
+    mut decision: Decision,
+) -> Decision {
+    let mut frame = frame.to_vec();
+    let mut notes = core::mem::take(&mut decision.notes);
+    if let Verdict::Clamp(peer) = decision.verdict {
+        decision = Host::new(&frame, meta, tables).decide(|host| port::clamp::decide(host, peer));
+        notes = notes.and(core::mem::take(&mut decision.notes));
+        let Verdict::Resolved(resolved) = decision.verdict else {
+            return Decision { notes, ..decision };
+        };
+        // What was found in it lies in it.
+        if clamp(&mut frame, notes.clamped).is_err() {
+            return Decision { notes, ..decision };
+        }
+        decision = Host::new(&frame, meta, tables)
+            .decide(|host| port::decide(host, PortStage::Resolved, &resolved));
+        notes = notes.and(core::mem::take(&mut decision.notes));
+    }
+    if let Verdict::TooBigFor(peer) = decision.verdict {
+        decision = Host::new(&frame, meta, tables).decide(|host| port::too_big::decide(host, peer));
+        notes = notes.and(core::mem::take(&mut decision.notes));
+    }
+    Decision { notes, ..decision }
 }
 
 /// What a decision on the host runs in.
@@ -296,6 +342,10 @@ impl<T: Tables> Runtime for Host<'_, T> {
         Decision::new(account, Verdict::Answer(*answer))
     }
 
+    fn answer_too_big(&self, account: &Account, answer: &TooBigAnswer) -> Decision {
+        Decision::new(account, Verdict::AnswerTooBig(*answer))
+    }
+
     fn to_guard(&self, account: &Account) -> Decision {
         Decision::new(account, Verdict::Guard)
     }
@@ -310,6 +360,26 @@ impl<T: Tables> Runtime for Host<'_, T> {
 
     fn to_resolved(&self, account: &Account, resolved: &Resolved) -> Decision {
         Decision::new(account, Verdict::Resolved(*resolved))
+    }
+
+    fn to_clamp(&self, account: &Account, peer: PeerId) -> Decision {
+        Decision::new(account, Verdict::Clamp(peer))
+    }
+
+    fn to_clamp_received(&self, account: &Account, to: &Resolved) -> Decision {
+        Decision::new(account, Verdict::ClampReceived(*to))
+    }
+
+    fn clamp(&self, l3: usize, ethertype: u16, mtu: u32) {
+        self.notes.borrow_mut().clamped = Clamp::find(self.frame, l3, ethertype, mtu);
+    }
+
+    fn to_too_big(&self, account: &Account, peer: PeerId) -> Decision {
+        Decision::new(account, Verdict::TooBigFor(peer))
+    }
+
+    fn take_answer(&self, slot: PortSlot) -> bool {
+        police::answers(self.tables, slot)
     }
 
     fn take(&self, slot: PortSlot, what: Policed, amount: u32) -> bool {

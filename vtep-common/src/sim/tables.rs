@@ -43,6 +43,8 @@ pub struct HostTables {
     pub ports: HashMap<PortSlot, Port>,
     /// `POLICERS`.
     pub policers: HashMap<(PortSlot, Policed), Policer>,
+    /// `POLICERS`: until when what was answered at a port lasts.
+    pub answered: HashMap<PortSlot, u64>,
     /// `TRUNKS`.
     pub trunks: HashMap<Ifindex, Vlans>,
     /// `GUARDED`.
@@ -119,6 +121,13 @@ impl Tables for HostTables {
     fn policer(&self, slot: PortSlot, what: Policed) -> Policer {
         let found = self.policers.get(&(slot, what));
         found.copied().unwrap_or_default()
+    }
+
+    fn answers(&self, slot: PortSlot) -> Policer {
+        Policer {
+            used_until: self.answered.get(&slot).copied().unwrap_or_default(),
+            ..Policer::ANSWERS
+        }
     }
 
     fn config(&self) -> Config {

@@ -215,6 +215,34 @@ impl Ip {
         self.packet(tcp::PROTOCOL, &segment)
     }
 
+    /// The packet with a TCP SYN that has these options, a multiple of 4 bytes.
+    #[must_use]
+    pub fn syn(&self, ports: (u16, u16), checksum: Checksum, options: &[u8]) -> Vec<u8> {
+        let mut segment = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
+        let words = 5 + u8::try_from(options.len() / 4).expect("at most 40 bytes");
+        segment.extend([
+            0,
+            0,
+            0,
+            1,
+            0,
+            0,
+            0,
+            0,
+            words << 4,
+            tcp::SYN,
+            0xff,
+            0xff,
+            0,
+            0,
+            0,
+            0,
+        ]);
+        segment.extend(options);
+        self.fill(&mut segment, tcp::PROTOCOL, tcp::CHECKSUM_OFFSET, checksum);
+        self.packet(tcp::PROTOCOL, &segment)
+    }
+
     fn fill(&self, segment: &mut [u8], protocol: u8, at: usize, checksum: Checksum) {
         let pseudo = self.pseudo_sum(protocol, segment.len());
         let right = pseudo.bytes(segment).udp_checksum();

@@ -2,6 +2,12 @@
 
 /// IP protocol number.
 pub const PROTOCOL: u8 = 58;
+/// Bytes of an error message before what it quotes.
+pub const ERROR_LEN: usize = 8;
+/// Type of "packet too big".
+pub const PACKET_TOO_BIG: u8 = 2;
+/// Of "packet too big", the MTU: a 32-bit word.
+pub const MTU_OFFSET: usize = 4;
 /// Hop limit of every message of neighbour discovery.
 pub const HOP_LIMIT: u8 = 255;
 /// Type of a report of a group that somebody listens to (RFC 2710).
@@ -37,6 +43,13 @@ pub const ROUTER: u32 = 1 << 31;
 pub const SOLICITED: u32 = 1 << 30;
 /// Flag: the advertisement replaces what was known.
 pub const OVERRIDE: u32 = 1 << 29;
+
+/// True for a message about another packet: it is never answered by one (RFC 4443 section 2.4).
+#[must_use]
+#[inline(always)]
+pub const fn is_error(kind: u8) -> bool {
+    kind < 128 || kind == REDIRECT
+}
 
 /// Bytes of an option with a MAC.
 pub const OPTION_LEN: usize = 8;

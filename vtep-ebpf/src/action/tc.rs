@@ -4,8 +4,8 @@ use aya_ebpf::bindings::{__sk_buff, TC_ACT_REDIRECT};
 use vtep_common::{
     abi::{
         addr::{MacAddr, VtepAddr},
-        fdb::FdbKey,
-        id::{ListId, PortSlot},
+        fdb::{FdbKey, FdbTarget},
+        id::{ListId, PeerId, PortSlot},
         outer_template::{LEN_V4, LEN_V6, TEMPLATE_WORDS},
         peer::Peer,
         policer::Policed,
@@ -18,6 +18,7 @@ use vtep_common::{
     frame::{
         claim::{self, Owner, Upper},
         inner::Inner,
+        mss::{self, Clamp},
         neigh::{Answer, Message},
         packet::{Meta, PacketRead, Window as _},
         vlan::{ShownVlan, TagEdit},
@@ -27,7 +28,10 @@ use vtep_common::{
         arrival::{Arrival, Carried, Ingress, PortOwner},
         lookup::Lookup,
         tables::Tables as _,
-        verdict::{Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, ViaKernel},
+        verdict::{
+            Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, TooBigAnswer,
+            ViaKernel,
+        },
     },
     wire::{arp, ethernet, vlan},
 };
@@ -45,6 +49,7 @@ use crate::{
         scratch::{Scratch, Spilled},
     },
     tables::{KernelTables, hand_off},
+    too_big,
 };
 
 /// One frame at TC.
@@ -266,6 +271,17 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn upper(&self, at: usize, next: u8) -> Upper {
+        upper(self.frame, at, next)
+    }
+
+    #[inline(always)]
+    fn is_syn(&self, l3: usize, ethertype: u16) -> bool {
+        // SAFETY: the program's own context.
+        unsafe { frame_is_syn(self.frame.raw(), l3 as u32, ethertype.into()) != 0 }
+    }
+
+    #[inline(always)]
     fn is_own(&self, _inner: &Spilled<'_, Inner>, _ingress: &Spilled<'_, Ingress>) -> bool {
         // SAFETY: the program's own context, and both are spilled.
         unsafe { frame_is_own(self.frame.raw()) != 0 }
@@ -427,6 +443,19 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
+    fn answer_too_big(&self, account: &Account, answer: &TooBigAnswer) -> End {
+        let handed_over = too_big::hand_over(self.frame, &self.meta, account, answer);
+        end(
+            account,
+            if handed_over {
+                Reason::TooBigAnswered
+            } else {
+                Reason::TooBig
+            },
+        )
+    }
+
+    #[inline(always)]
     fn to_guard(&self, account: &Account) -> End {
         self.frame.tail_call(TailCall::PortGuard);
         self.leave(account, MISFIT)
@@ -457,6 +486,51 @@ impl Runtime for Tc {
             });
         }
         self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_too_big(&self, account: &Account, peer: PeerId) -> End {
+        let handed_off = hand_off(&Resolved {
+            target: FdbTarget::Peer(peer).into(),
+            mac: MacAddr::ZERO,
+            clamped: false,
+        });
+        if handed_off {
+            self.frame.tail_call(TailCall::PortTooBig);
+        }
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_clamp(&self, account: &Account, peer: PeerId) -> End {
+        let handed_off = hand_off(&Resolved {
+            target: FdbTarget::Peer(peer).into(),
+            mac: MacAddr::ZERO,
+            clamped: false,
+        });
+        if handed_off {
+            self.frame.tail_call(TailCall::PortClamp);
+        }
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_clamp_received(&self, account: &Account, to: &Resolved) -> End {
+        if hand_off(to) {
+            self.frame.tail_call(TailCall::TunnelClamp);
+        }
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn clamp(&self, l3: usize, ethertype: u16, mtu: u32) {
+        // SAFETY: the program's own context.
+        unsafe { lower_mss(self.frame.raw(), l3 as u32, ethertype.into(), mtu) };
+    }
+
+    #[inline(always)]
+    fn take_answer(&self, slot: PortSlot) -> bool {
+        crate::police::take_answer(slot)
     }
 
     #[inline(always)]
@@ -620,6 +694,36 @@ unsafe extern "C" fn vlan_of_received(skb: *mut __sk_buff) -> u64 {
         .into()
 }
 
+/// Not zero for a SYN.
+///
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn frame_is_syn(skb: *mut __sk_buff, l3: u32, ethertype: u32) -> u64 {
+    let frame = TcFrame::from_raw(skb);
+    // A byte, so that the verifier sees how far it can lie.
+    mss::is_syn(&frame, usize::from(l3 as u8), ethertype as u16).into()
+}
+
+/// Lowers what a SYN offers to what fits into an MTU. What it returns says nothing.
+///
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn lower_mss(skb: *mut __sk_buff, l3: u32, ethertype: u32, mtu: u32) -> u64 {
+    let frame = TcFrame::from_raw(skb);
+    frame.read_deep();
+    // A byte, so that the verifier sees how far it can lie.
+    if let Some(clamp) = Clamp::find(&frame, usize::from(l3 as u8 & 0x1f), ethertype as u16, mtu) {
+        frame.clamp(&clamp);
+    }
+    0
+}
+
 /// What rates count of a frame from a port.
 ///
 /// # Safety
@@ -675,9 +779,15 @@ impl Owner for KernelOwner<'_> {
 
     #[inline(always)]
     fn upper<P: PacketRead + ?Sized>(&self, _frame: &P, at: usize, next: u8) -> Upper {
-        // SAFETY: the program's own context.
-        Upper::from_word(unsafe { find_upper(self.frame.raw(), at as u32, next.into()) } as u32)
+        upper(self.frame, at, next)
     }
+}
+
+/// What stands behind the extension headers of a packet.
+#[inline(always)]
+fn upper(frame: TcFrame, at: usize, next: u8) -> Upper {
+    // SAFETY: the program's own context.
+    Upper::from_word(unsafe { find_upper(frame.raw(), at as u32, next.into()) } as u32)
 }
 
 /// Not zero if a frame claims to be from addresses of its port alone.

@@ -7,7 +7,7 @@ use vtep_common::{
     abi::{
         addr::MacAddr,
         fdb::FdbKey,
-        id::{ListId, PortSlot},
+        id::{ListId, PeerId, PortSlot},
         outer_template::{LEN_V4, LEN_V6},
         peer::Peer,
         policer::Policed,
@@ -27,7 +27,7 @@ use vtep_common::{
         arrival::{Arrival, Carried, Ingress},
         lookup::Lookup,
         tables::Tables as _,
-        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved},
+        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved, TooBigAnswer},
     },
     wire::vlan,
 };
@@ -317,6 +317,35 @@ impl Runtime for Xdp {
     #[inline(always)]
     fn to_resolved(&self, account: &Account, _resolved: &Resolved) -> End {
         self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn answer_too_big(&self, account: &Account, _answer: &TooBigAnswer) -> End {
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_clamp(&self, account: &Account, _peer: PeerId) -> End {
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn to_clamp_received(&self, account: &Account, _to: &Resolved) -> End {
+        self.leave(account, MISFIT)
+    }
+
+    /// SYNs are left to TC.
+    #[inline(always)]
+    fn clamp(&self, _l3: usize, _ethertype: u16, _mtu: u32) {}
+
+    #[inline(always)]
+    fn to_too_big(&self, account: &Account, _peer: PeerId) -> End {
+        self.leave(account, MISFIT)
+    }
+
+    #[inline(always)]
+    fn take_answer(&self, _slot: PortSlot) -> bool {
+        false
     }
 
     #[inline(always)]

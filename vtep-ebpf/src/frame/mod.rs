@@ -48,7 +48,7 @@ macro_rules! packet_access {
             if offset > crate::frame::MAX_OFFSET {
                 return None;
             }
-            let at = self.data() + offset;
+            let at = self.data() + crate::runtime::opaque::below_1024(offset);
             if at + N > self.data_end() {
                 None
             } else {

@@ -1,5 +1,7 @@
 //! Applying a configuration file: its lines come one after the other, and are done together.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::IntoResponse;
 use futures::StreamExt;
@@ -68,7 +70,13 @@ fn take(text: &[u8], number: &mut u64, file: &mut FileToApply) -> Result<(), Ref
         let line = serde_json::from_slice(line);
         match line.map_err(|error| Refusal::invalid(error.to_string()).at_line(*number))? {
             ApplyLine::Run(run) => file.run = Some(run),
-            ApplyLine::Line(line) => file.lines.push(line),
+            ApplyLine::Line(mut line) => {
+                // Lines of one file share its name.
+                if let Some(last) = file.lines.last().filter(|last| last.file == line.file) {
+                    line.file = Arc::clone(&last.file);
+                }
+                file.lines.push(line);
+            }
         }
     }
     Ok(())

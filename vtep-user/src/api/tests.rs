@@ -628,6 +628,7 @@ fn the_keys_of_a_vni_are_there_in_the_promised_order() {
         l2cp: L2cp::Drop,
         source: Source::Config,
         bridge: Some("br0".into()),
+        mss_clamp: true,
     };
 
     assert_json(
@@ -637,7 +638,7 @@ fn the_keys_of_a_vni_are_there_in_the_promised_order() {
             r#""ageing_s":300,"max_macs":null,"inner_vlan":"drop","ports":["tap0"],"#,
             r#""remotes":["192.0.2.2","2001:db8::2"],"ttl":64,"tos":"inherit","df":"set","#,
             r#""srcport":[49152,65535],"reserved":"ignore","#,
-            r#""over_limit":"flood","sources":"listed","l2cp":"drop","source":"config","bridge":"br0"}"#,
+            r#""over_limit":"flood","sources":"listed","l2cp":"drop","source":"config","bridge":"br0","mss_clamp":true}"#,
         ),
     );
 }
@@ -665,6 +666,8 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
         router: false,
         delivery_wanted: PortDelivery::Fast,
         bypasses: vec!["its queue".into()],
+        mtu: Some(1500),
+        mtu_advice: Some(1450),
     };
 
     assert_json(
@@ -674,7 +677,7 @@ fn the_keys_of_a_port_are_there_in_the_promised_order() {
             r#""macs":["02:00:00:00:00:0b"],"ips":[],"max_macs":null,"isolated":false,"#,
             r#""guard":"off","over_limit":"drop","bum_rate":1000,"#,
             r#""rate_in":10000000,"rate_out":null,"source":"cli","state":"attached","router":false,"#,
-            r#""delivery_wanted":"fast","bypasses":["its queue"]}"#,
+            r#""delivery_wanted":"fast","bypasses":["its queue"],"mtu":1500,"mtu_advice":1450}"#,
         ),
     );
 }
@@ -745,13 +748,14 @@ fn the_keys_of_a_peer_are_there_in_the_promised_order() {
         csum6: None,
         via: None,
         source: None,
+        mtu_expires_s: None,
     };
 
     assert_json(
         &row,
         concat!(
             r#"{"ip":"192.0.2.2","dev":null,"mac":null,"state":"resolving","mtu":null,"#,
-            r#""csum6":null,"via":null,"source":null}"#,
+            r#""csum6":null,"via":null,"source":null,"mtu_expires_s":null}"#,
         ),
     );
 }

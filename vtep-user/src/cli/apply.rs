@@ -23,12 +23,11 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let rows = block_on(async {
         let mut client = daemon.connect().await?;
-        let path = match file {
-            Some(file) => file.to_owned(),
-            None => own_file(&mut client).await?,
+        let (file, own) = match file {
+            Some(path) => (read(path)?, false),
+            None => (ConfigFile::default(), true),
         };
-        let file = read(&path)?;
-        Ok(client.apply(file, &options).await?)
+        Ok(client.apply(file, &ApplyOptions { own, ..options }).await?)
     })?;
     print(&rows, output)?;
     if options.dry_run && !rows.is_empty() {

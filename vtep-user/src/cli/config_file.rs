@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Command;
 
@@ -43,9 +44,10 @@ impl Reader {
         self.open
             .push(fs::canonicalize(path).unwrap_or(path.into()));
         self.file.files.push(path.into());
+        let name: Arc<str> = path.display().to_string().into();
         for (number, text) in (1..).zip(text.lines()) {
-            let at = || format!("{}:{number}", path.display());
-            let taken = self.line(path, number, text);
+            let at = || format!("{name}:{number}");
+            let taken = self.line(path, &name, number, text);
             taken.map_err(|error| match error {
                 LineError::Here(sentence) => format!("{}: {sentence}", at()),
                 LineError::Elsewhere(sentence) => sentence,
@@ -55,8 +57,13 @@ impl Reader {
         Ok(())
     }
 
-    fn line(&mut self, path: &Path, number: u64, text: &str) -> Result<(), LineError> {
-        let file = path.display().to_string();
+    fn line(
+        &mut self,
+        path: &Path,
+        name: &Arc<str>,
+        number: u64,
+        text: &str,
+    ) -> Result<(), LineError> {
         let mut words = lines::words(text);
         match words.next() {
             None => Ok(()),
@@ -67,7 +74,7 @@ impl Reader {
                     ));
                 }
                 let options = self.run_options(words)?;
-                let at = format!("{file}:{number}");
+                let at = format!("{name}:{number}");
                 self.file.run = Some(RunLine { at, options });
                 Ok(())
             }
@@ -81,10 +88,9 @@ impl Reader {
                 let request = self.parser.request(text).map_err(LineError::Here)?;
                 match request {
                     Some(Request::Change(command)) if command.configures() => {
-                        let line = number;
                         let line = ConfigLine {
-                            file,
-                            line,
+                            file: Arc::clone(name),
+                            line: number,
                             command,
                         };
                         self.file.lines.push(line);
@@ -208,7 +214,7 @@ mod tests {
 
     fn commands(file: &ConfigFile) -> Vec<(String, String)> {
         let lines = file.lines.iter().map(|line| {
-            let name = Path::new(&line.file).file_name().unwrap();
+            let name = Path::new(&*line.file).file_name().unwrap();
             let at = format!("{}:{}", name.display(), line.line);
             (at, write::command(&line.command))
         });

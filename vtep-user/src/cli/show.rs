@@ -196,7 +196,8 @@ mod tests {
             r#"{"vni":100,"mode":"l2","flood":"her","group":null,"learning":false,"suppress":false,
                 "ageing_s":300,"max_macs":null,"inner_vlan":"drop","ports":["tap0"],
                 "remotes":["192.0.2.2","192.0.2.3"],"ttl":64,"tos":0,"df":"set","srcport":[49152,65535],
-                "reserved":"ignore","over_limit":"flood","sources":"listed","l2cp":"drop","source":"cli","bridge":null}"#,
+                "reserved":"ignore","over_limit":"flood","sources":"listed","l2cp":"drop","source":"cli","bridge":null,
+                "mss_clamp":false}"#,
         )
         .unwrap();
         let cells = Cells::of(&[row]);

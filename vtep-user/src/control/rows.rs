@@ -17,6 +17,7 @@ use super::{
         entry::{Entry, key},
         limits::MAX_HOSTS_OF_MAC,
         locals::distinct,
+        peer::PeerRecord,
         peers::Peers,
         queue::SECOND,
         segments::Segments,
@@ -188,11 +189,18 @@ impl State {
                     csum6: peer.ip.is_ipv6().then_some(csum6),
                     via: peer.via,
                     source: peer::source(peer),
+                    mtu_expires_s: resolved.then(|| self.path_expires_s(peer)).flatten(),
                 }
             })
             .collect();
         rows.sort_unstable_by_key(|row| row.ip);
         Ok(rows)
+    }
+
+    /// For how many seconds what the underlay says of a path is still believed.
+    fn path_expires_s(&self, peer: &PeerRecord) -> Option<u64> {
+        let until = u64::from(peer.path.learned?.until);
+        Some(until.saturating_sub(self.run.now.div_ceil(SECOND)))
     }
 
     /// The hosts of one VNI, or all, by VNI and address.

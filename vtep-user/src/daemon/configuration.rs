@@ -38,10 +38,36 @@ fn stamp(path: &Path) -> Stamp {
     (path.to_owned(), meta.map(of))
 }
 
+/// How the files of a configuration were when they were read.
+#[derive(Clone, Debug)]
+pub(super) struct Stamps(Vec<Stamp>);
+
+impl Stamps {
+    /// Those of the files that a configuration is made of, the first of which is `path`.
+    fn of(path: &Path, files: &[PathBuf]) -> Self {
+        // A file that comes or goes changes its directory.
+        let mut watched: Vec<PathBuf> = files
+            .iter()
+            .filter_map(|file| Some(file.parent()?.to_owned()))
+            .chain(files.iter().cloned())
+            .collect();
+        watched.extend(path.parent().map(|beside| beside.join("conf.d")));
+        watched.sort();
+        watched.dedup();
+        Self(watched.iter().map(|path| stamp(path)).collect())
+    }
+
+    /// Whether the files are as they were.
+    fn hold(&self) -> bool {
+        let same = |(path, was): &Stamp| stamp(path).1 == *was;
+        self.0.iter().all(same)
+    }
+}
+
 /// What was found out of the file, as long as neither it nor what is set changes.
 #[derive(Clone, Debug)]
 struct Found {
-    stamps: Vec<Stamp>,
+    stamps: Stamps,
     /// How many changes there had been.
     changes: u64,
     in_step: bool,
@@ -69,33 +95,29 @@ impl Configuration {
         &self.path
     }
 
-    /// Reads it.
-    pub(super) fn read(&self) -> Result<ConfigFile, String> {
-        (self.read)(&self.path)
+    /// What reads it, and says how its files were then.
+    pub(super) fn reader(
+        &self,
+    ) -> impl FnOnce() -> Result<(ConfigFile, Stamps), String> + Send + 'static {
+        let (path, read) = (self.path.clone(), self.read);
+        move || {
+            let file = read(&path)?;
+            let stamps = Stamps::of(&path, &file.files);
+            Ok((file, stamps))
+        }
     }
 
     /// Whether what is set was found to be in step, if nothing has changed since.
     pub(super) fn known(&self, changes: u64) -> Option<bool> {
         let found = self.found.as_ref()?;
-        let same = |(path, was): &Stamp| stamp(path).1 == *was;
-        let holds = found.changes == changes && found.stamps.iter().all(same);
+        let holds = found.changes == changes && found.stamps.hold();
         holds.then_some(found.in_step)
     }
 
     /// Notes what was found.
-    pub(super) fn note(&mut self, file: Option<&ConfigFile>, changes: u64, in_step: bool) {
-        let files = file.map_or_else(|| vec![self.path.clone()], |file| file.files.clone());
-        // A file that comes or goes changes its directory.
-        let mut watched: Vec<PathBuf> = files
-            .iter()
-            .filter_map(|file| Some(file.parent()?.to_owned()))
-            .chain(files.iter().cloned())
-            .collect();
-        watched.extend(self.path.parent().map(|beside| beside.join("conf.d")));
-        watched.sort();
-        watched.dedup();
+    pub(super) fn note(&mut self, stamps: Stamps, changes: u64, in_step: bool) {
         self.found = Some(Found {
-            stamps: watched.iter().map(|path| stamp(path)).collect(),
+            stamps,
             changes,
             in_step,
         });

@@ -22,6 +22,7 @@ mod privileges;
 mod process;
 mod programs;
 mod promiscuity;
+mod repairs;
 mod resolver;
 mod ring;
 mod serve;
@@ -29,6 +30,7 @@ mod slow_path;
 mod start;
 mod tags;
 mod teardown;
+mod too_big;
 mod uplinks;
 
 pub use self::{

@@ -25,10 +25,14 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     privileges::take_no_new_ones()?;
     start::check_kernel()?;
     raise_file_limit();
-    runtime()?.block_on(serve(options))
+    let runtime = runtime()?;
+    let end = runtime.block_on(serve(options));
+    // A file that cannot be read to its end, such as a pipe, keeps no daemon from ending.
+    runtime.shutdown_background();
+    end
 }
 
-async fn serve(options: Options) -> Result<(), DaemonError> {
+async fn serve(mut options: Options) -> Result<(), DaemonError> {
     // The socket first: it tells a second daemon of the instance before anything is touched.
     let RunOptions {
         socket_group,
@@ -54,7 +58,7 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
         mut core,
         monitor,
         wanted,
-    } = start::start(&options).await?;
+    } = Box::pin(start::start(&mut options)).await?;
     privileges::drop_all_but_needed()?;
 
     let (handle, asks) = channel();

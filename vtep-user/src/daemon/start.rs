@@ -18,13 +18,14 @@ use super::{
     promiscuity,
     slow_path::{self, SlowPath},
     tags::Blind,
+    too_big::Answerer,
     uplinks::{self, Uplinks, XdpChoice},
 };
 use crate::{
     control::{Adopted, Attachment, Ground, Limits, ReservedFor, State, Wanted, Write},
     datapath::{self, Datapath, DatapathError, Transaction},
     model::{PortHook, UplinkHook, UplinkStatus, XdpMode},
-    netlink::{Link, Netlink, NetlinkMonitor},
+    netlink::{Link, Netlink, NetlinkMonitor, PathReports},
 };
 
 /// Oldest kernel: it has all helpers, and the source address in tunnel keys (6.0).
@@ -59,8 +60,10 @@ pub(super) fn check_kernel() -> Result<(), DaemonError> {
     }
 }
 
-pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
+pub(super) async fn start(options: &mut Options) -> Result<Started, DaemonError> {
     let netlink = Netlink::open()?;
+    let answerer = Answerer::open();
+    let path_reports = hear_paths();
     // Before anything is read: what changes from here on is reported.
     let monitor = NetlinkMonitor::open()?;
     let named = uplinks::find(&netlink, &options.run.ifaces, options.waits()).await?;
@@ -71,7 +74,15 @@ pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
     let wanted = read_wanted(options, &locals)?;
 
     let tunnel = slow_path::create(&netlink, options.instance(), options.udp_port()).await?;
-    let made = prepare(options, &netlink, named, &tunnel.link, locals).await;
+    let made = prepare(
+        options,
+        &netlink,
+        named,
+        &tunnel.link,
+        locals,
+        (answerer, path_reports),
+    )
+    .await;
     match made {
         Ok(mut core) => {
             core.look_around().await?;
@@ -93,11 +104,24 @@ pub(super) async fn start(options: &Options) -> Result<Started, DaemonError> {
     }
 }
 
+/// Opens what the underlay is heard with. Without the right to do so it is not, and the rest goes on.
+fn hear_paths() -> PathReports {
+    PathReports::open().unwrap_or_else(|error| {
+        tracing::warn!(
+            %error,
+            "cannot hear what the underlay says of path MTUs; start vtep with CAP_NET_RAW"
+        );
+        PathReports::deaf()
+    })
+}
+
 /// What the configuration file asks for, if there is one.
-fn read_wanted(options: &Options, locals: &[IpAddr]) -> Result<Option<Wanted>, DaemonError> {
-    let Some(config) = &options.config else {
+fn read_wanted(options: &mut Options, locals: &[IpAddr]) -> Result<Option<Wanted>, DaemonError> {
+    let Some(config) = &mut options.config else {
         return Ok(None);
     };
+    // There can be millions; nobody needs them again.
+    let lines = std::mem::take(&mut config.lines);
     let uplinks = options.run.ifaces.iter();
     let uplinks = uplinks.map(|name| (name.clone(), ReservedFor::Uplink));
     let tunnel = slow_path::device_name(options.udp_port());
@@ -107,7 +131,7 @@ fn read_wanted(options: &Options, locals: &[IpAddr]) -> Result<Option<Wanted>, D
         udp_port: options.udp_port(),
         reserved: uplinks.chain([(tunnel, ReservedFor::SlowPath)]).collect(),
     };
-    let wanted = Wanted::of(config.lines.clone(), ground);
+    let wanted = Wanted::of(lines, ground);
     wanted.map(Some).map_err(DaemonError::Config)
 }
 
@@ -127,6 +151,7 @@ async fn prepare(
     named: Vec<uplinks::Named>,
     device: &Link,
     locals: Vec<IpAddr>,
+    (answerer, path_reports): (Answerer, PathReports),
 ) -> Result<Core, DaemonError> {
     let dir = datapath::instance_dir(options.instance());
     let mut datapath = Datapath::open(&dir, options.run.fdb_max.unwrap_or(DEFAULT_FDB_ENTRIES))?;
@@ -147,6 +172,8 @@ async fn prepare(
                 datapath,
                 state,
                 blind,
+                answerer,
+                path_reports,
                 uplinks: Uplinks::new(named, statuses),
                 slow_path: SlowPath::new(netlink.clone(), instance, udp_port, device),
             })

@@ -118,6 +118,7 @@ struct Maps {
     configured: HashMap<MapData, ListedKey, u32>,
     bridges: HashMap<MapData, SegmentId, PortName>,
     events: RingBuf<MapData>,
+    too_big: RingBuf<MapData>,
     parts: ProgramArray<MapData>,
     event_counters: PerCpuArray<MapData, Counter>,
     reason_counters: PerCpuArray<MapData, Counter>,

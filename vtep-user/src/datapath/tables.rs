@@ -90,6 +90,7 @@ impl Maps {
             configured: take(ebpf, name::CONFIGURED)?,
             bridges: take(ebpf, name::BRIDGES)?,
             events: take(ebpf, name::EVENTS)?,
+            too_big: take(ebpf, name::TOO_BIG)?,
             parts: take(ebpf, name::PARTS)?,
             event_counters: take(ebpf, name::EVENT_COUNTERS)?,
             reason_counters: take(ebpf, name::REASON_COUNTERS)?,

@@ -1,6 +1,7 @@
 //! The configuration file, and what follows from it, as the API has them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -14,7 +15,8 @@ use super::{Op, Parameters, PlanAction, RunOption, Source, Vni, write};
 #[serde(deny_unknown_fields)]
 pub struct ConfigLine {
     /// The file.
-    pub file: String,
+    #[schema(value_type = String)]
+    pub file: Arc<str>,
     /// The number of the line in the file.
     pub line: u64,
     /// What it asks for.
@@ -187,6 +189,10 @@ pub static DUMP_OPTIONS: ArgumentList<DumpOptions> = ArgumentList {
 )]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct ApplyOptions {
     /// Nothing is done; the plan is only shown.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -197,6 +203,9 @@ pub struct ApplyOptions {
     /// Nothing is done; the plan is the other way: what has to be added to the file, so that it says what is set.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub drift: bool,
+    /// The daemon reads the file that it was started with; nothing is sent.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
 }
 
 /// How to apply a file.

@@ -15,11 +15,13 @@ mod conflict;
 mod gate;
 mod generic;
 mod group_route;
+mod icmp;
 mod link;
 mod membership;
 mod monitor;
 mod neighbour;
 mod other_end;
+mod packet;
 pub mod peer_route;
 mod route;
 mod slow_path_device;
@@ -44,10 +46,12 @@ pub use self::{
     conflict::{Conflict, Process},
     gate::{GATE_OWNER, NewGate},
     group_route::{GroupRoute, ROUTE_PROTOCOL},
+    icmp::PathReports,
     link::{BridgePort, Link, LinkKind},
     membership::{Member, Memberships},
     monitor::{NetlinkEvent, NetlinkMonitor},
     neighbour::{Neighbour, NeighbourState},
+    packet::FrameSender,
     peer_route::PeerRoute,
     route::{Route, Sent},
     slow_path_device::{OWNER, SlowPathDevice},

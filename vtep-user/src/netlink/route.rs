@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia},
+    route::{
+        RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteType, RouteVia,
+    },
 };
 use vtep_common::abi::id::Ifindex;
 
@@ -20,7 +22,7 @@ pub struct Route {
     pub oif: Ifindex,
     /// The router to hand them to; `None` where the destination is on the link. It may be of the other family.
     pub gateway: Option<IpAddr>,
-    /// The limit on the packet's size that the route sets, or that was learnt for this path, in bytes.
+    /// The limit on the packet's size that the route sets, in bytes.
     pub mtu: Option<u32>,
     /// The source address that the kernel would choose.
     pub prefsrc: Option<IpAddr>,
@@ -69,7 +71,7 @@ impl Route {
             RouteType::Local | RouteType::Anycast => true,
             _ => return None,
         };
-        let (mut oif, mut gateway, mut mtu, mut prefsrc) = (None, None, None, None);
+        let (mut oif, mut gateway, mut prefsrc) = (None, None, None);
         for attribute in &message.attributes {
             match attribute {
                 RouteAttribute::Oif(index) => oif = Some(Ifindex::new(*index)),
@@ -77,19 +79,13 @@ impl Route {
                 RouteAttribute::Via(RouteVia::Inet(ip)) => gateway = Some(IpAddr::V4(*ip)),
                 RouteAttribute::Via(RouteVia::Inet6(ip)) => gateway = Some(IpAddr::V6(*ip)),
                 RouteAttribute::PrefSource(address) => prefsrc = ip_of(address),
-                RouteAttribute::Metrics(metrics) => {
-                    mtu = metrics.iter().find_map(|metric| match metric {
-                        RouteMetric::Mtu(bytes) if *bytes != 0 => Some(*bytes),
-                        _ => None,
-                    });
-                }
                 _ => {}
             }
         }
         Some(Self {
             oif: oif?,
             gateway,
-            mtu,
+            mtu: mtu_of(message),
             prefsrc,
             local,
         })
@@ -100,6 +96,28 @@ impl Route {
     pub fn next_hop(&self, dst: IpAddr) -> IpAddr {
         self.gateway.unwrap_or(dst)
     }
+}
+
+/// The MTU that a route message has.
+fn mtu_of(message: &RouteMessage) -> Option<u32> {
+    let metrics = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Metrics(metrics) => Some(metrics),
+            _ => None,
+        });
+    metrics?.iter().find_map(|metric| match metric {
+        RouteMetric::Mtu(bytes) if *bytes != 0 => Some(*bytes),
+        _ => None,
+    })
+}
+
+/// True if what a route message says holds for a time alone: then the kernel may have learned its MTU.
+fn expires(message: &RouteMessage) -> bool {
+    let mut attributes = message.attributes.iter();
+    attributes
+        .any(|attribute| matches!(attribute, RouteAttribute::CacheInfo(info) if info.expires != 0))
 }
 
 pub(super) fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
@@ -114,12 +132,37 @@ impl Netlink {
     /// Where a packet for `dst` would go: `ip route get DST [from SRC] [ipproto udp sport PORT dport PORT] [oif VRF]`. `None` where there is no way: no route, one
     /// that says unreachable, prohibit or blackhole, or a `from` that this host does not have. Of several equal
     /// next hops the kernel picks one.
+    ///
+    /// Its MTU is that of the route, not what the kernel has learned for the path: that it believes from anybody who knows an address
+    /// and a port.
     pub async fn resolve(&self, dst: IpAddr, sent: Sent) -> Result<Option<Route>, Error> {
+        let Some(message) = self.route_message(dst, sent, RouteFlags::empty()).await? else {
+            return Ok(None);
+        };
+        let Some(route) = Route::from_message(&message) else {
+            return Ok(None);
+        };
+        if !expires(&message) {
+            return Ok(Some(route));
+        }
+        let in_table = self.route_message(dst, sent, RouteFlags::FibMatch).await?;
+        let mtu = in_table.as_ref().and_then(mtu_of);
+        Ok(Some(Route { mtu, ..route }))
+    }
+
+    /// What the kernel says of the way to `dst`: what it would take now, or the entry of its routing table that this comes of.
+    async fn route_message(
+        &self,
+        dst: IpAddr,
+        sent: Sent,
+        flags: RouteFlags,
+    ) -> Result<Option<RouteMessage>, Error> {
         let mut message = RouteMessage::default();
         message.header.address_family = match dst {
             IpAddr::V4(_) => AddressFamily::Inet,
             IpAddr::V6(_) => AddressFamily::Inet6,
         };
+        message.header.flags = flags;
         message.header.destination_prefix_length = prefix_len(dst);
         message
             .attributes
@@ -131,8 +174,8 @@ impl Netlink {
             .request("look up the route to", &dst.to_string(), question, 0)
             .await
         {
-            Ok(messages) => Ok(messages.iter().find_map(|message| match message {
-                RouteNetlinkMessage::NewRoute(route) => Route::from_message(route),
+            Ok(messages) => Ok(messages.into_iter().find_map(|message| match message {
+                RouteNetlinkMessage::NewRoute(route) => Some(route),
                 _ => None,
             })),
             Err(error) if error.errno().is_some_and(means_no_route) => Ok(None),

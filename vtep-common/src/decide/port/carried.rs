@@ -82,6 +82,23 @@ impl Carried {
         room >> 63 & resolved & 1 != 0
     }
 
+    /// Largest IP packet that fits into the MTU towards this peer, of a frame whose own begins at `l3`. `None` where that is none that a link
+    /// may have.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "an offset within the headers"
+    )]
+    pub(super) const fn mtu_towards(&self, peer: &Peer, l3: usize) -> Option<u32> {
+        /// Smallest MTU of a link (RFC 791 section 3.2).
+        const LEAST: u32 = 68;
+        let before = overhead(peer).wrapping_add(self.edit.carried_len(l3 as u32));
+        match peer.mtu.checked_sub(before) {
+            Some(mtu) if mtu >= LEAST => Some(mtu),
+            Some(_) | None => None,
+        }
+    }
+
     /// The 16-bit length field of the outer header holds the length.
     #[inline(always)]
     pub(super) fn fits_length_field(&self, peer: &Peer) -> bool {
@@ -92,7 +109,7 @@ impl Carried {
 /// Bytes that encapsulation adds within the outer IP packet, where the peer is resolved.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the length of a header")]
-const fn overhead(peer: &Peer) -> u32 {
+pub(crate) const fn overhead(peer: &Peer) -> u32 {
     peer.template_len.wrapping_sub(ethernet::LEN as u32)
 }
 

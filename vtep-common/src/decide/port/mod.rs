@@ -2,20 +2,23 @@
 //!
 //! It is made in stages, each a program of its own, since the verifier walks through every way that a program can take. The
 //! first ([`decide`]) sends known unicast. ARP and ND are tail-called to [`neigh`]; floods, and hosts that are found by IP, to
-//! [`unknown`]. What that finds for one destination is sent by [`PortStage::Resolved`], and what goes to many by [`flood`].
+//! [`unknown`]. What that finds for one destination is sent by [`PortStage::Resolved`], and what goes to many by [`flood`]. What is
+//! too big for its VTEP ends at [`too_big`]; SYNs that may offer too much come back from [`clamp`].
 
 pub mod carried;
+pub mod clamp;
 pub mod flood;
 pub mod guard;
 pub mod ingress;
 pub mod neigh;
+pub mod too_big;
 pub mod unknown;
 
 use crate::{
     abi::{
         addr::{MacAddr, Vni},
         fdb::FdbTarget,
-        flags::PortFlags,
+        flags::{PortFlags, SegmentFlags},
         id::{PeerId, PortSlot},
         peer::Peer,
         policer::Policed,
@@ -95,7 +98,8 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
     if !target.is_unicast() {
         return next_stage(rt, stage, account);
     }
-    if source == Source::NEW {
+    // A SYN that comes back clamped has been learned from.
+    if source == Source::NEW && !given.clamped {
         learn::learn(rt, account, inner.source, None, false);
         if ingress.seen.is_over_limit() {
             return rt.leave(account, Reason::MacLimit);
@@ -110,6 +114,7 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
                 &carried,
                 account,
                 (id, peer),
+                is_to_clamp(settings, inner, given),
             ),
             None => rt.leave(account, Reason::TableGap),
         },
@@ -141,6 +146,14 @@ fn next_stage<R: Runtime>(rt: &R, stage: PortStage, account: &Account) -> R::Out
         PortStage::Tc => rt.to_unknown(account),
         PortStage::Resolved => rt.leave(account, Reason::TableGap),
     }
+}
+
+/// True for a SYN in a VNI that clamps, unless it comes back clamped. Without a branch between.
+#[inline(always)]
+fn is_to_clamp(settings: SegmentFlags, inner: &Inner, given: &Resolved) -> bool {
+    const { assert!(Inner::SYN == 1 << 7) };
+    let clamps = settings.bits() >> Segment::MSS_CLAMP.bits().trailing_zeros();
+    clamps & u32::from(inner.flags >> 7) & u32::from(!given.clamped) & 1 != 0
 }
 
 /// To a local port of the VNI.
@@ -204,6 +217,7 @@ fn encap<R: Runtime>(
     carried: &Carried,
     account: &Account,
     (id, peer): (PeerId, &Peer),
+    clamp: bool,
 ) -> R::Outcome {
     let Carried {
         vni,
@@ -218,15 +232,17 @@ fn encap<R: Runtime>(
     if peer.has(Peer::UNREACHABLE) {
         return rt.leave(account, Reason::NoRoute);
     }
+    if clamp {
+        return match stage {
+            PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
+            PortStage::Tc | PortStage::Resolved => rt.to_clamp(account, id),
+        };
+    }
     if carried.is_too_big_for(peer) {
-        return rt.leave(
-            account,
-            if stage == PortStage::Xdp {
-                Reason::LeftToTc
-            } else {
-                Reason::TooBig
-            },
-        );
+        return match stage {
+            PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
+            PortStage::Tc | PortStage::Resolved => rt.to_too_big(account, id),
+        };
     }
     let Some(vni) = Vni::new(vni) else {
         return rt.leave(account, Reason::TableGap);

@@ -85,6 +85,7 @@ pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
         &Resolved {
             target: FdbTarget::List(list).into(),
             mac: MacAddr::ZERO,
+            clamped: false,
         },
     )
 }
@@ -98,5 +99,6 @@ fn by_ip<R: Runtime>(rt: &R, l3: usize, inner: &Inner, segment: SegmentId) -> Op
     target.is_unicast().then(|| Resolved {
         target,
         mac: next.mac(),
+        clamped: false,
     })
 }

@@ -9,7 +9,10 @@ mod vm;
 
 use crate::testkit::frames::{Sample, Side, World};
 
-pub use self::fuzz::{fuzz_outer, fuzz_port, fuzz_uplink, input, port_input, target, world};
+pub use self::fuzz::{
+    fuzz_outer, fuzz_path_report, fuzz_port, fuzz_uplink, input, path_reports, port_input, target,
+    world,
+};
 pub use self::headers::outer_headers;
 pub use self::underlay::{behind_device, uplink};
 pub use self::vm::port;

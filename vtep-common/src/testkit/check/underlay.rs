@@ -11,6 +11,7 @@ use crate::{
     },
     decide::tunnel::{self, TunnelKey},
     frame::{
+        mss::Clamp,
         outer::{self, Outer},
         packet::{Meta, Tag},
     },
@@ -23,6 +24,7 @@ use crate::{
 
 use super::common::{counted_once, hex, in_own_vlan, l3_behind_tag, untouched};
 use super::headers::{destination_of, outer_headers};
+use super::vm::offers_less;
 
 /// What must hold for a frame at an uplink.
 pub fn uplink(world: &World, frame: &[u8], meta: &Meta) {
@@ -182,6 +184,17 @@ pub(super) fn from_underlay(
                 assert!(segment.has(Segment::NEXTHOPS), "found by its address");
                 want[..6].copy_from_slice(&deliver.mac.bytes());
             }
+            if let Some(clamp) = decision.notes.clamped {
+                assert!(segment.has(Segment::MSS_CLAMP));
+                // Behind the slow-path device a tag is not among the bytes; in front of a port's it may be.
+                let shift = want.len() - frame.len();
+                let moved = Clamp {
+                    at: clamp.at + shift,
+                    checksum_at: clamp.checksum_at + shift,
+                    ..clamp
+                };
+                offers_less(&mut want, &moved);
+            }
             assert_eq!(outcome.frame, want, "the inner frame behind its tags");
         }
         Verdict::FloodPorts(_) => assert_eq!(outcome.action, Action::Drop),
@@ -190,10 +203,14 @@ pub(super) fn from_underlay(
         | Verdict::ViaKernel(_)
         | Verdict::Flood(_)
         | Verdict::Answer(_)
+        | Verdict::AnswerTooBig(_)
         | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
-        | Verdict::Resolved(_) => {
+        | Verdict::Resolved(_)
+        | Verdict::Clamp(_)
+        | Verdict::ClampReceived(_)
+        | Verdict::TooBigFor(_) => {
             panic!("from the underlay back to it: {}", hex(frame))
         }
     }

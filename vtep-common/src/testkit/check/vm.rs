@@ -5,14 +5,15 @@ use crate::{
     abi::{
         addr::MacAddr,
         reason::{Class, Reason},
+        segment::Segment,
     },
     decide::port,
-    frame::{neigh::Answer, packet::Meta},
-    runtime::tables::Tables as _,
+    frame::{mss::Clamp, neigh::Answer, packet::Meta},
+    runtime::{tables::Tables as _, verdict::TooBigAnswer},
     sim::{Action, HostTables, Outcome, decide_port},
     testkit::apply::apply_port,
     testkit::frames::World,
-    wire::{checksum::Sum, icmpv6, ipv6},
+    wire::{checksum::Sum, icmpv6, ipv6, tcp},
 };
 
 use super::common::{counted_once, hex, in_own_vlan, told, untouched};
@@ -62,7 +63,12 @@ pub(super) fn from_port(
     }
     told(frame, decision, tables);
     let original = frame;
-    let written = destined(frame, decision.destination);
+    let mut written = destined(frame, decision.destination);
+    if let Some(clamp) = decision.notes.clamped {
+        let segment = tables.segment(decision.segment).expect("a segment");
+        assert!(segment.has(Segment::MSS_CLAMP));
+        offers_less(&mut written, &clamp);
+    }
     let frame = written.as_slice();
     match &decision.verdict {
         Verdict::Encap(encap) => {
@@ -89,11 +95,50 @@ pub(super) fn from_port(
             assert_eq!(outcome.action, Action::Drop);
         }
         Verdict::Answer(answer) => answered(frame, meta, answer, &outcome, tables),
-        Verdict::Guard | Verdict::Neigh | Verdict::Unknown | Verdict::Resolved(_) => {
+        Verdict::AnswerTooBig(answer) => told_too_big(frame, answer, &outcome),
+        Verdict::Guard
+        | Verdict::Neigh
+        | Verdict::Unknown
+        | Verdict::Resolved(_)
+        | Verdict::Clamp(_)
+        | Verdict::ClampReceived(_)
+        | Verdict::TooBigFor(_) => {
             panic!("not decided: {}", hex(frame))
         }
         Verdict::FloodPorts(_) => panic!("to ports alone: {}", hex(frame)),
         Verdict::Leave(_) => untouched(frame, meta, reason, &outcome),
+    }
+}
+
+/// What must hold for a SYN that offers less than it did, which is done to it: a checksum that was right stays right.
+pub(super) fn offers_less(frame: &mut [u8], clamp: &Clamp) {
+    let word = |frame: &[u8], at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let tcp = clamp.checksum_at - tcp::CHECKSUM_OFFSET;
+    assert_ne!(frame[tcp + 13] & 2, 0, "a SYN");
+    assert_eq!(frame[clamp.at - 2..clamp.at], [2, 4], "its option");
+    assert_eq!(word(frame, clamp.at), clamp.from);
+    assert!(clamp.to < clamp.from);
+    let sum = |frame: &[u8]| Sum::default().bytes(&frame[tcp..]).fold();
+    let before = sum(frame);
+    let checksum = clamp.checksum(word(frame, clamp.checksum_at));
+    frame[clamp.checksum_at..][..2].copy_from_slice(&checksum.to_be_bytes());
+    frame[clamp.at..][..2].copy_from_slice(&clamp.to.to_be_bytes());
+    // Zero has two forms.
+    assert_eq!(sum(frame) % 0xffff, before % 0xffff);
+}
+
+/// What must hold for a frame whose sender is told that it is too big: it stays as it was, and must not be fragmented.
+fn told_too_big(frame: &[u8], answer: &TooBigAnswer, outcome: &Outcome) {
+    assert_eq!((outcome.action, &outcome.frame[..]), (Action::Drop, frame));
+    assert!(answer.mtu >= 68);
+    assert_eq!(frame[0] & 1, 0, "never for a group");
+    let packet = &frame[answer.l3..];
+    match packet[0] >> 4 {
+        4 => assert_eq!(
+            (packet[6] & 0x40, packet[6] & 0x1f, packet[7]),
+            (0x40, 0, 0)
+        ),
+        version => assert_eq!(version, 6),
     }
 }
 

@@ -337,11 +337,29 @@ fn any_body(rng: &mut Rng) -> (u16, Vec<u8>) {
     };
     let ports = (rng.word(), rng.word());
     let packet = match rng.below(10) {
-        0..4 => ip.tcp(ports, checksum, &payload),
+        0..3 => ip.tcp(ports, checksum, &payload),
+        3 => ip.syn(ports, checksum, &any_options(rng)),
         4..8 => ip.udp(ports, checksum, &payload),
         _ => ip.packet(rng.pick(&[1, build::ICMPV6, 132, 47]), &payload),
     };
     (ip.ethertype(), packet)
+}
+
+/// TCP options as in a SYN, most often sound ones.
+fn any_options(rng: &mut Rng) -> Vec<u8> {
+    let mut options = Vec::new();
+    for _ in 0..rng.below(4) {
+        let [high, low] = rng.word().to_be_bytes();
+        let size = rng.pick(&[[high, low], [0x05, 0xb4], [0x23, 0x28]]);
+        match rng.below(6) {
+            0..3 => options.extend([2, 4, size[0], size[1]]),
+            3 => options.push(1),
+            4 => options.extend([4, 2, 1]),
+            _ => options.extend(rng.bytes(3)),
+        }
+    }
+    options.resize(options.len().next_multiple_of(4), 0);
+    options
 }
 
 /// An ARP or ND message, most often a sound one.

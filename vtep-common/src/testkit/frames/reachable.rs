@@ -134,6 +134,7 @@ const AT_PORT: &[Reason] = &[
     Reason::Rate,
     Reason::PortAbsent,
     Reason::SpoofedIp,
+    Reason::TooBigAnswered,
 ];
 
 const AT_PORT_XDP: &[Reason] = &[

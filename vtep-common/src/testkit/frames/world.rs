@@ -250,7 +250,8 @@ impl World {
                 | Segment::TOS_INHERIT
                 | Segment::DF_INHERIT
                 | Segment::LEARNING
-                | Segment::SUPPRESS,
+                | Segment::SUPPRESS
+                | Segment::MSS_CLAMP,
             source_port_min: 50_000,
             source_port_max: 50_999,
             ..plain
@@ -269,12 +270,16 @@ impl World {
         };
         let routed = Segment {
             vni: 500,
-            flags: Segment::DF_SET | Segment::LEARNING | Segment::SUPPRESS | Segment::NEXTHOPS,
+            flags: Segment::DF_SET
+                | Segment::LEARNING
+                | Segment::SUPPRESS
+                | Segment::NEXTHOPS
+                | Segment::MSS_CLAMP,
             ..plain
         };
         let crowded = Segment {
             vni: 700,
-            flags: plain.flags | Segment::L2CP_PASS | Segment::FULL,
+            flags: plain.flags | Segment::L2CP_PASS | Segment::FULL | Segment::MSS_CLAMP,
             ..plain
         };
         self.tables.add_segment(ROUTED, routed);

@@ -74,6 +74,12 @@ impl TcFrame {
         frame
     }
 
+    /// Makes readable what is behind the headers that every frame is read of.
+    #[inline(always)]
+    pub fn read_deep(self) {
+        self.make_readable(READABLE as usize);
+    }
+
     #[inline(always)]
     fn make_readable(self, enough: usize) {
         let linear = self.data_end() - self.data();

@@ -9,7 +9,10 @@ use aya_ebpf::{
     },
     helpers::generated as helpers,
 };
-use vtep_common::wire::{ethernet, vlan};
+use vtep_common::{
+    frame::mss::Clamp,
+    wire::{ethernet, vlan},
+};
 
 use super::TcFrame;
 use crate::frame::headers::HeadersSlot;
@@ -27,6 +30,32 @@ impl TcFrame {
     pub fn push_tag(self, vid: u16) -> bool {
         // SAFETY: the helper takes the program's own context.
         unsafe { helpers::bpf_skb_vlan_push(self.skb, vlan::TYPE_8021Q.to_be(), vid) == 0 }
+    }
+
+    /// Has a SYN offer less. Where the kernel refuses, it offers what it did.
+    #[inline(always)]
+    pub fn clamp(self, clamp: &Clamp) {
+        let (from, to) = clamp.summed();
+        let value = clamp.to.to_be();
+        // SAFETY: the helpers take the program's own context, and the bytes of a local word.
+        unsafe {
+            let changed = helpers::bpf_l4_csum_replace(
+                self.skb,
+                clamp.checksum_at as u32,
+                from.to_be().into(),
+                to.to_be().into(),
+                2,
+            );
+            if changed == 0 {
+                helpers::bpf_skb_store_bytes(
+                    self.skb,
+                    clamp.at as u32,
+                    (&raw const value).cast(),
+                    2,
+                    0,
+                );
+            }
+        }
     }
 
     /// Makes room for `outer_len` bytes of outer headers and `tag_len` bytes of inner tag, and tells the kernel that a tunnel

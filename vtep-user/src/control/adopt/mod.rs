@@ -34,7 +34,14 @@ use self::interface::Known;
 use super::{
     effect::{Effect, Write},
     ops::{absent, entry, peer, source},
-    record::{facts::LinkFacts, limits::Limits, peer::PeerRecord, ports::take_facts, settings},
+    record::{
+        facts::LinkFacts,
+        ignored::Ignored,
+        limits::Limits,
+        peer::{Path, PeerRecord},
+        ports::take_facts,
+        settings,
+    },
     state::State,
 };
 use crate::model::PeerState;
@@ -391,6 +398,11 @@ impl Adoption {
                 } else {
                     PeerState::Resolving
                 },
+                // What was learned of the path is forgotten as soon as the route is known.
+                path: Ignored(Path {
+                    route_mtu: pod.mtu,
+                    learned: None,
+                }),
             };
             state.peers.adopt(number, peer);
             let writes = peer::rewrite(state, number, |_| ());

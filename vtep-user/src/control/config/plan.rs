@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::thing::{Thing, ThingKey, Things};
+use super::difference::Difference;
+use super::thing::{Thing, ThingKey};
 use crate::control::record::author::Author;
 use crate::control::record::facts::Links;
 use crate::control::record::settings;
@@ -41,8 +42,6 @@ pub struct Step {
 pub struct Plan {
     /// What is done.
     pub steps: Vec<Step>,
-    /// What was set when it was made.
-    pub before: Things,
 }
 
 /// Why there is no plan.
@@ -66,49 +65,53 @@ impl Plan {
     pub fn rows(&self) -> impl Iterator<Item = &PlanRow> {
         self.steps.iter().map(|step| &step.row)
     }
+
+    /// The same, of a plan that is only shown.
+    #[must_use]
+    pub fn into_rows(self) -> Vec<PlanRow> {
+        self.steps.into_iter().map(|step| step.row).collect()
+    }
 }
 
 impl State {
-    /// What has to be done so that what the configuration file set becomes `wanted`. What was set otherwise stays, but for what the
-    /// file names too, which it takes over.
+    /// What has to be done so that what the configuration file set becomes what is set in `wanted`. What was set otherwise stays, but
+    /// for what the file names too, which it takes over.
     pub(super) fn plan(
         &self,
-        wanted: &Things,
+        wanted: &Self,
         links: &dyn Links,
         built_on: BuiltOn,
     ) -> Result<Plan, NoPlan> {
-        let now = self.things();
         let goes = |thing: &Thing| thing.source == Source::Config;
-        let mut steps = steps(&now, wanted, Author::CONFIG, goes);
+        let mut steps = steps(self.differences(wanted), Author::CONFIG, goes);
         if steps.is_empty() {
-            return Ok(Plan { steps, before: now });
+            return Ok(Plan { steps });
         }
         loop {
             let (done, after) = self.rehearse(&steps, links)?;
             let lost = if done.iter().any(Step::may_take_away) {
-                lost(&now, wanted, &after.things())
+                self.lost(wanted, &after)
             } else {
                 Vec::new()
             };
             if lost.is_empty() {
-                let steps = done;
-                return Ok(Plan { steps, before: now });
+                return Ok(Plan { steps: done });
             }
             match built_on {
-                BuiltOn::Refuse => return Err(refuse(&lost, &now, &steps)),
+                BuiltOn::Refuse => return Err(refuse(&lost, &steps)),
                 BuiltOn::Take => {
                     let mut steps = done;
-                    steps.extend(lost.iter().map(|key| Step {
+                    steps.extend(lost.into_iter().map(|(key, thing)| Step {
                         op: None,
-                        ..removal(key, &now[key], Author::CONFIG)
+                        ..removal(key, &thing, Author::CONFIG)
                     }));
-                    return Ok(Plan { steps, before: now });
+                    return Ok(Plan { steps });
                 }
                 BuiltOn::Keep => {
                     let before = steps.len();
-                    steps.retain(|step| !carries(step, &lost, &now));
+                    steps.retain(|step| !carries(step, &lost));
                     if steps.len() == before {
-                        return Err(refuse(&lost, &now, &steps));
+                        return Err(refuse(&lost, &steps));
                     }
                 }
             }
@@ -116,24 +119,38 @@ impl State {
     }
 
     /// What has to be done so that everything that was set becomes what it was.
-    pub(crate) fn way_back(&self, before: &Things) -> Plan {
-        let now = self.things();
+    pub(crate) fn way_back(&self, before: &Self) -> Plan {
         Plan {
-            steps: steps(&now, before, Author::CONFIG, |_| true),
-            before: now,
+            steps: steps(self.differences(before), Author::CONFIG, |_| true),
         }
     }
 
     /// What leads from `wanted` to everything that is set, whoever set it.
-    pub(super) fn steps_from(&self, wanted: &Things) -> Vec<Step> {
-        let now = self.things();
-        let differs = |step: &Step| match (now.get(&step.key), wanted.get(&step.key)) {
-            (Some(now), Some(wanted)) => now.make != wanted.make,
+    pub(super) fn steps_from(&self, wanted: &Self) -> Vec<Step> {
+        let mut differences = wanted.differences(self);
+        differences.retain(|it| match (&it.from, &it.to) {
+            (Some(wanted), Some(now)) => wanted.make != now.make,
             _ => true,
-        };
-        let mut steps = steps(wanted, &now, Author::CONFIG, |_| true);
-        steps.retain(differs);
-        steps
+        });
+        steps(differences, Author::CONFIG, |_| true)
+    }
+
+    /// What was not set by the file, and is not there any more `after` a plan, though the file does not name it either.
+    fn lost(&self, wanted: &Self, after: &Self) -> Vec<(ThingKey, Thing)> {
+        let gone = self.differences(after).into_iter();
+        let gone = gone.filter(|it| it.to.is_none());
+        let others = gone.filter_map(|it| Some((it.key, it.from?)));
+        let mut lost: Vec<_> = others
+            .filter(|(_, thing)| thing.source != Source::Config)
+            .collect();
+        if !lost.is_empty() {
+            let named = wanted.things_but_entries();
+            lost.retain(|(key, _)| match key {
+                ThingKey::Entry(vni, mac) => !wanted.sets_entry(*vni, *mac),
+                key => !named.contains_key(key),
+            });
+        }
+        lost
     }
 
     /// Does the steps to a copy of the state: first what is added, or if that is refused, first what is removed. Returns the steps in
@@ -181,62 +198,53 @@ impl State {
     }
 }
 
-/// What leads from one to the other: additions and changes, then removals of what `goes`, the last thing first.
-fn steps(
-    now: &Things,
-    wanted: &Things,
-    author: Author,
-    goes: impl Fn(&Thing) -> bool,
-) -> Vec<Step> {
+/// What is done for each difference: additions and changes, then removals of what `goes`, the last thing first.
+fn steps(differences: Vec<Difference>, author: Author, goes: impl Fn(&Thing) -> bool) -> Vec<Step> {
+    let (stay, gone): (Vec<_>, Vec<_>) = differences.into_iter().partition(|it| it.to.is_some());
     let mut steps = Vec::new();
-    for (key, thing) in wanted {
+    for Difference { key, from, to } in stay {
+        let Some(to) = to else { continue };
         let author = Author {
-            source: thing.source,
+            source: to.source,
             ..author
         };
-        match now.get(key) {
-            None => steps.push(step(
-                key,
-                thing,
-                PlanAction::Add,
-                thing.make.clone(),
-                author,
-            )),
-            Some(old) if old == thing => {}
-            Some(old) => {
-                let change = change(&old.make, &thing.make);
-                let mut step = step(key, thing, PlanAction::Change, change, author);
-                if old.make == thing.make {
-                    // It is taken over as it is.
-                    step.row = PlanRow::new(PlanAction::Change, thing.vni, &thing.make);
-                }
-                steps.push(step);
-            }
+        let Some(old) = from else {
+            let op = to.make.clone();
+            steps.push(step(key, &to, PlanAction::Add, op, author));
+            continue;
+        };
+        let op = change(&old.make, &to.make);
+        let mut step = step(key, &to, PlanAction::Change, op, author);
+        if old.make == to.make {
+            // It is taken over as it is.
+            step.row = PlanRow::new(PlanAction::Change, to.vni, &to.make);
         }
+        steps.push(step);
     }
-    for (key, thing) in now.iter().rev() {
-        if goes(thing) && !wanted.contains_key(key) {
-            steps.push(removal(key, thing, author));
+    for Difference { key, from, .. } in gone.into_iter().rev() {
+        let Some(thing) = from else { continue };
+        if goes(&thing) {
+            steps.push(removal(key, &thing, author));
         }
     }
     steps
 }
 
-fn step(key: &ThingKey, thing: &Thing, action: PlanAction, op: Op, author: Author) -> Step {
+fn step(key: ThingKey, thing: &Thing, action: PlanAction, op: Op, author: Author) -> Step {
     Step {
         row: PlanRow::new(action, thing.vni, &op),
         op: Some(op),
         author,
-        key: key.clone(),
+        key,
     }
 }
 
-fn removal(key: &ThingKey, thing: &Thing, author: Author) -> Step {
+fn removal(key: ThingKey, thing: &Thing, author: Author) -> Step {
     Step {
         row: PlanRow::new(PlanAction::Remove, thing.vni, &thing.make),
         op: Some(unmake(&thing.make)),
         author,
-        key: key.clone(),
+        key,
     }
 }
 
@@ -350,47 +358,33 @@ fn unmake(make: &Op) -> Op {
     }
 }
 
-/// What was not set by the file, and would go.
-fn lost(now: &Things, wanted: &Things, after: &Things) -> Vec<ThingKey> {
-    let others = now
-        .iter()
-        .filter(|(_, thing)| thing.source != Source::Config);
-    others
-        .filter(|(key, _)| !after.contains_key(key) && !wanted.contains_key(key))
-        .map(|(key, _)| key.clone())
-        .collect()
-}
-
 /// Whether a step takes away what one of the lost things was built on.
-fn carries(step: &Step, lost: &[ThingKey], now: &Things) -> bool {
-    lost.iter().any(|key| {
-        let thing = &now[key];
-        match &step.key {
-            ThingKey::Vni(vni) => step.row.action == PlanAction::Remove && thing.vni == Some(*vni),
-            ThingKey::Port(dev, _) => match &thing.make {
-                Op::FdbAdd(spec) => spec.dev.as_ref() == Some(dev),
-                _ => false,
-            },
-            ThingKey::Entry(..) | ThingKey::Listed(..) => match (&thing.make, &step.op) {
-                (Op::PeerSet { ip, .. }, Some(Op::FdbDel(del))) => del.dst == Some(*ip),
-                _ => false,
-            },
-            ThingKey::Neigh(..) | ThingKey::Nexthop(..) | ThingKey::Peer(_) => false,
-        }
+fn carries(step: &Step, lost: &[(ThingKey, Thing)]) -> bool {
+    lost.iter().any(|(_, thing)| match &step.key {
+        ThingKey::Vni(vni) => step.row.action == PlanAction::Remove && thing.vni == Some(*vni),
+        ThingKey::Port(dev, _) => match &thing.make {
+            Op::FdbAdd(spec) => spec.dev.as_ref() == Some(dev),
+            _ => false,
+        },
+        ThingKey::Entry(..) | ThingKey::Listed(..) => match (&thing.make, &step.op) {
+            (Op::PeerSet { ip, .. }, Some(Op::FdbDel(del))) => del.dst == Some(*ip),
+            _ => false,
+        },
+        ThingKey::Neigh(..) | ThingKey::Nexthop(..) | ThingKey::Peer(_) => false,
     })
 }
 
-fn refuse(lost: &[ThingKey], now: &Things, steps: &[Step]) -> NoPlan {
+fn refuse(lost: &[(ThingKey, Thing)], steps: &[Step]) -> NoPlan {
     let built: BTreeSet<String> = lost
         .iter()
-        .map(|key| write::command(&now[key].make))
+        .map(|(_, thing)| write::command(&thing.make))
         .collect();
     let first = built.first().map_or("", String::as_str);
     let more = match built.len() - 1 {
         0 => String::new(),
         more => format!(" (and {more} more)"),
     };
-    let on = steps.iter().find(|step| carries(step, lost, now));
+    let on = steps.iter().find(|step| carries(step, lost));
     let on = on.map_or_else(|| "something".to_owned(), |step| step.row.command.clone());
     NoPlan {
         at: None,

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::fdb::FdbTarget;
 use vtep_common::abi::id::SegmentId;
 use vtep_common::abi::neigh::NeighOrigin;
 use vtep_common::abi::port::Port;
 
 use crate::control::ops::{peer, port_row};
+use crate::control::record::entry::Entry;
 use crate::control::record::settings;
 use crate::control::state::State;
 use crate::model::{
@@ -79,14 +81,56 @@ pub struct Thing {
 /// Things by their keys.
 pub type Things = BTreeMap<ThingKey, Thing>;
 
+/// Where an FDB entry that was set leads, and who set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed<'a> {
+    at: Place<'a>,
+    source: Source,
+}
+
+/// The VTEP or the interface that an FDB entry names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place<'a> {
+    Vtep(IpAddr),
+    Device(&'a str),
+}
+
+impl Placed<'_> {
+    /// The entry of a MAC as a thing.
+    pub(super) fn thing(self, vni: Vni, mac: MacAddr) -> Thing {
+        let (dst, dev) = match self.at {
+            Place::Vtep(ip) => (Some(ip), None),
+            Place::Device(name) => (None, Some(name.to_owned())),
+        };
+        Thing {
+            make: Op::FdbAdd(FdbSpec { mac, vni, dst, dev }),
+            source: self.source,
+            vni: Some(vni),
+        }
+    }
+}
+
 impl State {
     /// Everything that was set.
+    #[must_use]
+    pub fn things(&self) -> Things {
+        let mut things = self.things_but_entries();
+        for (number, vni) in self.segment_names() {
+            for (mac, entry) in self.fdb.entries(number) {
+                if let Some(placed) = self.placed(mac, entry) {
+                    things.insert(ThingKey::Entry(vni, mac), placed.thing(vni, mac));
+                }
+            }
+        }
+        things
+    }
+
+    /// Everything that was set but for the entries of MACs, of which there can be millions.
     ///
     /// # Panics
     ///
     /// If a command that makes a thing makes none, which a test excludes.
-    #[must_use]
-    pub fn things(&self) -> Things {
+    pub(super) fn things_but_entries(&self) -> Things {
         let mut things = Things::new();
         let mut add = |make: Op, source, vni| {
             let key = ThingKey::of(&make).expect("it makes something");
@@ -122,6 +166,30 @@ impl State {
         things
     }
 
+    /// What an entry of the FDB is as a thing: nothing if it was learned, if it is a list, whose VTEPs are things, or if it is one of
+    /// its port's settings.
+    pub(super) fn placed(&self, mac: MacAddr, entry: Entry) -> Option<Placed<'_>> {
+        if !entry.is_static() {
+            return None;
+        }
+        let at = match entry.target() {
+            FdbTarget::Peer(peer) => Place::Vtep(self.peers.ip(peer)),
+            FdbTarget::Port(slot) if !port_row::has_as_its_own(self, slot, mac) => {
+                Place::Device(self.ports.device_name(slot))
+            }
+            FdbTarget::Port(_) | FdbTarget::List(_) => return None,
+        };
+        let source = entry.source();
+        Some(Placed { at, source })
+    }
+
+    /// Whether the entry of a MAC was set.
+    pub(super) fn sets_entry(&self, vni: Vni, mac: MacAddr) -> bool {
+        let number = self.segments.number_of(vni);
+        let entry = number.and_then(|number| self.fdb.get(number, mac));
+        entry.is_some_and(|entry| self.placed(mac, entry).is_some())
+    }
+
     /// What was set, as the commands that make it.
     #[must_use]
     pub fn dump(&self, vni: Option<Vni>, source: Option<Source>) -> Vec<DumpRow> {
@@ -137,31 +205,14 @@ impl State {
             .collect()
     }
 
-    /// What was set in a VNI, besides itself and its ports.
+    /// What was set in a VNI, besides itself, its ports and the entries of MACs.
     fn things_in(&self, number: SegmentId, add: &mut impl FnMut(Op, Source, Option<Vni>)) {
         let vni = self.segments.vni(number);
-        let entry = |mac, dst, dev| FdbSpec { mac, vni, dst, dev };
-        for (mac, entry_of) in self.fdb.entries(number) {
-            if !entry_of.is_static() || entry_of.is_list() {
-                continue;
-            }
-            let source = entry_of.source();
-            let spec = if let Some(peer) = entry_of.peer() {
-                entry(mac, Some(self.peers.ip(peer)), None)
-            } else if let Some(slot) = entry_of.port() {
-                if port_row::has_as_its_own(self, slot, mac) {
-                    continue;
-                }
-                entry(mac, None, Some(self.ports.device_name(slot).to_owned()))
-            } else {
-                continue;
-            };
-            add(Op::FdbAdd(spec), source, Some(vni));
-        }
         for mac in self.flood.macs(number).into_iter().chain([MacAddr::ZERO]) {
             for &peer in self.flood.remotes(number, mac) {
                 let source = self.flood.source(number, mac, peer);
-                let spec = entry(mac, Some(self.peers.ip(peer)), None);
+                let (dst, dev) = (Some(self.peers.ip(peer)), None);
+                let spec = FdbSpec { mac, vni, dst, dev };
                 add(Op::FdbAppend(spec), source, Some(vni));
             }
         }

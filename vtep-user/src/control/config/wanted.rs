@@ -1,13 +1,13 @@
 //! What a configuration file asks for: its commands are carried out on an empty state, which refuses what makes no sense.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use vtep_common::abi::id::Ifindex;
 
 use super::plan::{BuiltOn, NoPlan, Plan};
-use super::thing::{ThingKey, Things};
+use super::thing::ThingKey;
 use crate::control::record::author::Author;
 use crate::control::record::limits::Limits;
 use crate::control::record::{
@@ -20,7 +20,8 @@ use crate::model::{ConfigLine, PlanAction, PlanRow, Refusal};
 /// What a configuration file asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
-    things: Things,
+    /// A state that has them, and nothing else.
+    state: State,
     /// How they are asked for.
     lines: Vec<ConfigLine>,
 }
@@ -63,18 +64,14 @@ impl Wanted {
             let done = state.apply_as(Author::CONFIG, &line.command, &any);
             done.map_err(|refusal| refusal.at_place(&line.at()))?;
         }
-        Ok(Self {
-            things: state.things(),
-            lines,
-        })
+        Ok(Self { state, lines })
     }
 
-    /// Whether it has a port of this name.
+    /// The names of the interfaces that are to be ports.
     #[must_use]
-    pub fn has_port(&self, name: &str) -> bool {
-        let from = ThingKey::Port(name.to_owned(), None);
-        let next = self.things.range(from..).next();
-        next.is_some_and(|(key, _)| matches!(key, ThingKey::Port(dev, _) if dev == name))
+    pub fn ports(&self) -> HashSet<String> {
+        let ports = self.state.port_names();
+        ports.map(|(_, name, _)| name.to_owned()).collect()
     }
 
     /// The place of the last line that says something of a thing.
@@ -96,7 +93,7 @@ impl State {
         links: &dyn Links,
         built_on: BuiltOn,
     ) -> Result<Plan, Refusal> {
-        let plan = self.plan(&wanted.things, links, built_on);
+        let plan = self.plan(&wanted.state, links, built_on);
         plan.map_err(
             |NoPlan { at, refusal }| match at.and_then(|key| wanted.place(&key)) {
                 Some(place) => refusal.at_place(&place),
@@ -113,7 +110,7 @@ impl State {
     ///
     /// If it has something that is not set any more: no line takes that back.
     pub fn drift(&self, wanted: &Wanted) -> Result<Vec<PlanRow>, Refusal> {
-        let steps = self.steps_from(&wanted.things);
+        let steps = self.steps_from(&wanted.state);
         let gone = steps
             .iter()
             .find(|step| step.row.action == PlanAction::Remove);

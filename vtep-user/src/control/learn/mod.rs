@@ -4,6 +4,7 @@ pub(crate) mod age;
 pub(crate) mod announce;
 pub(crate) mod mac;
 pub(crate) mod notify;
+pub(crate) mod path;
 pub(crate) mod snoop;
 
 use vtep_common::abi::event::Event;
@@ -43,6 +44,7 @@ impl State {
             || run.hosts.is_due(now)
             || run.moves.is_due(now)
             || run.claims.is_due(now)
+            || run.paths.is_due(now)
     }
 
     /// Takes in what the kernel side reported, in its order.
@@ -78,6 +80,10 @@ fn look_at_one(state: &mut State, clock: &dyn Stamps, out: &mut Effect) -> bool 
     }
     if let Some((at, key)) = state.run.hosts.pop(now) {
         snoop::age(state, at, key, out);
+        return true;
+    }
+    if let Some((at, number)) = state.run.paths.pop(now) {
+        path::age(state, at, number, out);
         return true;
     }
     if let Some((at, key)) = state.run.ageing.pop(now) {

@@ -11,6 +11,7 @@ mod gone;
 pub(crate) mod guard;
 pub(crate) mod limit;
 pub(crate) mod link;
+pub(crate) mod mtu;
 pub(crate) mod neigh;
 pub(crate) mod nexthop;
 pub(crate) mod peer;

@@ -8,7 +8,7 @@ use vtep_common::abi::{
     port::Port,
 };
 
-use super::rate::Rates;
+use super::{mtu, rate::Rates};
 use crate::{
     control::{
         record::{
@@ -55,6 +55,8 @@ pub(crate) fn row(state: &State, slot: PortSlot, device: &Device) -> PortRow {
         } else {
             PortState::Attached
         },
+        mtu: (!waits).then_some(port.mtu),
+        mtu_advice: mtu::advice(state, slot),
     }
 }
 

@@ -13,6 +13,7 @@ use vtep_common::{
     frame::template,
 };
 
+use super::ignored::Ignored;
 use crate::model::PeerState;
 
 /// How packets to a peer leave this host, or why they do not: what the daemon found out by netlink.
@@ -64,6 +65,34 @@ pub(crate) struct PeerRecord {
     pub(crate) via: Option<IpAddr>,
     /// Whether packets can be sent to it.
     pub(crate) state: PeerState,
+    /// What the MTU of the path to it comes of. Of this the map has what it comes to.
+    pub(crate) path: Ignored<Path>,
+}
+
+/// What the MTU of a path comes of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Path {
+    /// The MTU of the route.
+    pub(crate) route_mtu: u32,
+    /// What the underlay says of the path.
+    pub(crate) learned: Option<PathMtu>,
+}
+
+impl Path {
+    /// Largest IP packet, in bytes.
+    fn mtu(&self) -> u32 {
+        let learned = self.learned.map_or(u32::MAX, |learned| learned.mtu);
+        self.route_mtu.min(learned)
+    }
+}
+
+/// An MTU that is smaller than that of the route, and for how long that is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PathMtu {
+    /// Largest IP packet, in bytes.
+    pub(crate) mtu: u32,
+    /// The second of `CLOCK_MONOTONIC` from which on it is not believed any more.
+    pub(crate) until: u32,
 }
 
 impl PeerRecord {
@@ -78,6 +107,7 @@ impl PeerRecord {
             dev: None,
             via: None,
             state: PeerState::Resolving,
+            path: Ignored::default(),
         }
     }
 
@@ -95,7 +125,7 @@ impl PeerRecord {
             } => {
                 self.pod.set(Peer::XDP_TARGET, xdp_target);
                 self.pod.ifindex = oif.get();
-                self.pod.mtu = mtu;
+                self.path.route_mtu = mtu;
                 let bytes = bytemuck::bytes_of_mut(&mut self.pod.template);
                 bytes[..6].copy_from_slice(&dst_mac.bytes());
                 bytes[6..12].copy_from_slice(&src_mac.bytes());
@@ -145,6 +175,9 @@ impl PeerRecord {
         } else {
             outer_template::LEN_V4
         };
+        if pod.has(Peer::RESOLVED) {
+            pod.mtu = self.path.mtu();
+        }
         pod.template_len = u32::try_from(template_len).expect("far below 2^32");
         if pod.has(Peer::RESOLVED) {
             pod.template = template::build(macs, pod.local, pod.addr, udp_port);

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use vtep_common::abi::{
     fdb::FdbKey,
-    id::{PortSlot, SegmentId},
+    id::{PeerId, PortSlot, SegmentId},
 };
 
 use super::{
@@ -58,6 +58,8 @@ pub(crate) struct Run {
     pub(crate) ageing: Queue<FdbKey>,
     /// When snooped hosts are to be looked at.
     pub(crate) hosts: Queue<(SegmentId, IpAddr)>,
+    /// When what was learned of the paths to peers is not believed any more.
+    pub(crate) paths: Queue<PeerId>,
     /// The moves of MACs.
     pub(crate) moves: Moves<FdbKey>,
     /// Who says that it has an address that no host at a port has alone.

@@ -29,6 +29,7 @@ pub(crate) fn new(vni: Vni, spec: &VniSpec) -> Result<Segment, Refusal> {
         reserved: Some(Reserved::Ignore),
         over_limit: Some(OverLimit::Flood),
         l2cp: Some(L2cp::Drop),
+        mss_clamp: Some(false),
         ..VniSpec::default()
     };
     let empty = Segment {
@@ -58,6 +59,7 @@ pub(crate) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal>
         over_limit,
         sources,
         l2cp,
+        mss_clamp,
         // It stands in a map of its own.
         bridge: _,
     } = *spec;
@@ -128,6 +130,9 @@ pub(crate) fn changed(old: &Segment, spec: &VniSpec) -> Result<Segment, Refusal>
     }
     if let Some(l2cp) = l2cp {
         new.set(Segment::L2CP_PASS, l2cp == L2cp::Pass);
+    }
+    if let Some(mss_clamp) = mss_clamp {
+        new.set(Segment::MSS_CLAMP, mss_clamp);
     }
     Ok(new)
 }
@@ -206,6 +211,7 @@ pub(crate) fn row(pod: &Segment, vni: Vni, ports: Vec<String>, remotes: Vec<IpAd
         },
         source: source(pod),
         bridge: None,
+        mss_clamp: pod.has(Segment::MSS_CLAMP),
     }
 }
 
@@ -280,6 +286,7 @@ fn difference(old: &Segment, new: &Segment) -> VniSpec {
         l2cp,
         source: _,
         bridge: _,
+        mss_clamp,
     } = new;
     let floods = unless_same(old.flood, flood);
     VniSpec {
@@ -300,6 +307,7 @@ fn difference(old: &Segment, new: &Segment) -> VniSpec {
         // A way of flooding may bring its own.
         sources: Some(sources).filter(|_| old.sources != sources || floods.is_some()),
         l2cp: unless_same(old.l2cp, l2cp),
+        mss_clamp: unless_same(old.mss_clamp, mss_clamp),
         bridge: None,
     }
 }

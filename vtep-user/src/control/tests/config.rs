@@ -1,8 +1,13 @@
 //! What was set, in whose name, and what a configuration file makes of it.
 
+use std::collections::BTreeSet;
+
+use proptest::{collection::vec, prelude::*};
+
 use super::{
-    super::{Author, BuiltOn, Ground, Limits, Plan, Wanted},
+    super::{Author, BuiltOn, Ground, Limits, Plan, ThingKey, Wanted, config::Difference},
     lab::*,
+    random::any_op,
 };
 use crate::model::request::Request;
 use crate::model::{ConfigLine, EntryState, Op, PlanRow, PortState, Refusal, Source, line, write};
@@ -85,7 +90,7 @@ fn dump(lab: &Lab) -> Vec<String> {
 const ALL: &str = "
     vni add 100 --mode l2
     vni add 200 --mode multicast --group 239.1.1.1 --ageing 60 --max-macs 9 --ttl inherit --tos 184
-    vni add 300 --mode l3 --sources any --l2cp pass
+    vni add 300 --mode l3 --sources any --l2cp pass --mss-clamp on
     port add tap0 --vni 100 --hook tc --mac 02:00:00:00:00:01 --ip 10.0.0.1 --max-macs 5 --isolated on --guard mac --over-limit flood
     port add tap1 --vni 100 --vlan 10 --mac 02:00:00:00:00:02
     port add tap1 --vni 200
@@ -507,11 +512,11 @@ fn the_way_back_leads_to_what_was_set_and_to_whose_it_was() {
     let plan = plan(&lab, "vni add 400 --ageing 9\nvni add 500", BuiltOn::Refuse).unwrap();
     for half in 0..=plan.steps.len() {
         let mut lab = lab.clone();
+        let before = lab.state.clone();
         let steps = plan.steps[..half].to_vec();
-        let before = plan.before.clone();
-        carry_out(&mut lab, &Plan { steps, before });
+        carry_out(&mut lab, &Plan { steps });
 
-        let back = lab.state.way_back(&plan.before);
+        let back = lab.state.way_back(&before);
         carry_out(&mut lab, &back);
 
         assert_eq!(dump(&lab), shown, "after {half} steps");
@@ -690,4 +695,41 @@ fn a_batch_is_tried_on_all_that_is_there_and_changes_nothing() {
         made.err().map(|refusal| refusal.at_line(*line))
     });
     assert_eq!(made.collect::<Vec<_>>(), refused);
+}
+
+/// A lab in which commands were done, each by the file or by a command; those that are refused are left out.
+fn lab_of(commands: &[(bool, Op)]) -> Lab {
+    let mut lab = Lab::new();
+    for (by_file, op) in commands {
+        lab.author = if *by_file {
+            Author::CONFIG
+        } else {
+            Author::CLI
+        };
+        drop(lab.apply(op));
+    }
+    lab
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn two_states_differ_in_the_things_that_only_one_of_them_has(
+        shared in vec((any::<bool>(), any_op()), 0..30),
+        here in vec((any::<bool>(), any_op()), 0..15),
+        there in vec((any::<bool>(), any_op()), 0..15),
+    ) {
+        let [from, to] = [here, there].map(|more| lab_of(&[shared.clone(), more].concat()).state);
+        let (before, after) = (from.things(), to.things());
+        let keys: BTreeSet<&ThingKey> = before.keys().chain(after.keys()).collect();
+        let all = keys.into_iter().map(|key| Difference {
+            key: key.clone(),
+            from: before.get(key).cloned(),
+            to: after.get(key).cloned(),
+        });
+        let expected: Vec<Difference> = all.filter(|it| it.from != it.to).collect();
+
+        prop_assert_eq!(from.differences(&to), expected);
+    }
 }

@@ -205,6 +205,10 @@ impl Tables for Moving<'_> {
         self.next().policer(slot, what)
     }
 
+    fn answers(&self, slot: PortSlot) -> Policer {
+        self.next().answers(slot)
+    }
+
     fn now(&self) -> u64 {
         START
     }
@@ -234,6 +238,7 @@ fn host_tables(model: &Model) -> HostTables {
             .map(|((bits, key), value)| (*bits, *key, *value))
             .collect(),
         sources: model.sources.iter().map(|key| key.parts()).collect(),
+        answered: HashMap::new(),
         policers: model.policers.clone().into_iter().collect(),
         trunks: model
             .trunks
@@ -425,10 +430,14 @@ fn reached(decision: &Decision, tables: &Moving<'_>) -> (Vec<PortSlot>, Option<u
         ),
         Verdict::FloodPorts(flood) => (copies(flood.list, &|_, port| flood.reaches(port)), None),
         Verdict::Answer(_)
+        | Verdict::AnswerTooBig(_)
         | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)
+        | Verdict::Clamp(_)
+        | Verdict::ClampReceived(_)
+        | Verdict::TooBigFor(_)
         | Verdict::Leave(_) => (vec![], None),
     }
 }

@@ -16,6 +16,7 @@ pub(super) use vtep_common::abi::{
     fdb::FdbTarget,
     id::{Ifindex, ListId, PeerId, PortSlot, SegmentId},
 };
+use vtep_common::frame::path_report::PathReport;
 
 use super::{
     super::{
@@ -358,6 +359,14 @@ impl Lab {
         self.replay(&writes);
     }
 
+    /// Takes in what the underlay says of a path, by an interface.
+    pub(super) fn hear(&mut self, report: &PathReport, came_by: Ifindex) -> Option<(IpAddr, u32)> {
+        let clock = MapStamps(self.now, &self.maps);
+        let (writes, lowered) = self.state.path_report(report, came_by, &clock);
+        self.replay(&writes);
+        lowered
+    }
+
     /// Checks that the maps are whole, and that a new daemon would make just this state of them again.
     fn check(&self) {
         self.maps.check_whole(self.state.locals());
@@ -471,12 +480,17 @@ pub(super) fn rows(state: &State) -> Rows {
         // Where else a MAC was seen is not in the maps.
         (row.other_dst, row.other_dev) = (None, None);
     }
+    let mut peers = state.peer_rows(None).unwrap();
+    for row in &mut peers {
+        // Nor is it for how long what the underlay says is believed.
+        row.mtu_expires_s = None;
+    }
     Rows {
         vnis: state.vni_rows(None).unwrap(),
         // Those that wait for their interfaces are not in the maps.
         ports: state.port_rows(None).unwrap(),
         fdb,
-        peers: state.peer_rows(None).unwrap(),
+        peers,
         neighs: state.neigh_rows(None, &NoClock).unwrap(),
         nexthops: state.nexthop_rows(None).unwrap(),
     }

@@ -11,6 +11,7 @@ mod lab;
 mod learning;
 mod model;
 mod modes;
+mod path;
 mod policy;
 mod random;
 mod rates;

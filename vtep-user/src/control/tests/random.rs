@@ -402,6 +402,7 @@ fn by_user(lab: &Lab) -> Rows {
 fn wherever(mut rows: Rows) -> Rows {
     for port in &mut rows.ports {
         (port.ifindex, port.delivery, port.state) = (None, None, PortState::Absent);
+        (port.mtu, port.mtu_advice) = (None, None);
     }
     rows
 }

@@ -161,6 +161,7 @@ fn what_is_not_given_is_left_as_it_is() {
         over_limit: Some(OverLimit::Drop),
         sources: Some(Sources::Any),
         l2cp: Some(L2cp::Pass),
+        mss_clamp: Some(true),
         bridge: Some("br0".into()),
         group: None,
     };

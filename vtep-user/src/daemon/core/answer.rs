@@ -22,14 +22,7 @@ impl Core {
         } = ask;
         match command {
             // Nobody may be there any more to take it.
-            Command::Show(Query::Status) => {
-                let config = self.config_status().await;
-                let status = Status {
-                    config,
-                    ..self.status()
-                };
-                drop(reply.send(Ok(Reply::Status(Box::new(status)))));
-            }
+            Command::Show(Query::Status) => self.answer_status(self.status(), reply),
             Command::Show(Query::Ports(dev)) => {
                 self.look_at_others_of(dev.as_deref());
                 drop(reply.send(self.show(Query::Ports(dev))));
@@ -50,10 +43,7 @@ impl Core {
                 let work = Work::new(changes, reply);
                 self.works.push(Work { client, ..work });
             }
-            Command::Rehearse(ops) => {
-                let tried = self.rehearse(&ops).await;
-                drop(reply.send(tried));
-            }
+            Command::Rehearse(ops) => self.rehearse(ops, reply).await,
             Command::Apply(file) => self.take_file(*file, client, reply),
             Command::Reload => self.reload(reply),
             Command::Teardown => {

@@ -1,5 +1,7 @@
 //! What goes on by itself: events of the kernel side, and time that passes.
 
+use vtep_common::abi::id::Ifindex;
+
 use super::{
     super::ring::{Backlog, EVENTS_AT_ONCE},
     Core,
@@ -25,6 +27,21 @@ impl Core {
         let effect = self.state.learn(&events, &self.datapath);
         self.carry_out_or_log(effect).await;
         backlog
+    }
+
+    /// Answers guests whose frames are too big, up to a bound. True if none is left.
+    pub(super) fn answer_too_big(&mut self) -> bool {
+        /// Guests that are answered before others have their turn.
+        const AT_ONCE: usize = 64;
+        let too_big = self.datapath.too_big(AT_ONCE);
+        for frame in &too_big {
+            // Its interface's number may be another's by now.
+            let ifindex = Ifindex::new(frame.ifindex);
+            if self.state.has_ports_at(ifindex) {
+                self.answerer.answer(frame);
+            }
+        }
+        too_big.len() < AT_ONCE
     }
 
     /// Lets time pass. True if there is more to do at once.

@@ -9,6 +9,7 @@ mod bridge;
 mod configure;
 mod learn;
 mod others;
+mod planning;
 mod repair;
 mod track;
 mod work;
@@ -27,7 +28,7 @@ use tokio::{
 };
 use vtep_common::abi::id::Ifindex;
 
-use self::{repair::Repairs, works::Works};
+use self::{planning::Planning, works::Works};
 use super::{
     announcer::Announcer,
     attacher::{Attacher, LookAt},
@@ -38,11 +39,13 @@ use super::{
     options::Options,
     own_macs::OwnMacs,
     promiscuity,
+    repairs::Repairs,
     resolver::Resolver,
     ring::{Backlog, EVENTS_AT_ONCE, LostEvents, MOST_EVENTS, WAIT_FOR_MORE},
     slow_path::{self, SlowPath},
     tags::Blind,
     teardown,
+    too_big::Answerer,
     uplinks::Uplinks,
 };
 use crate::{
@@ -52,7 +55,7 @@ use crate::{
     control::{ReservedFor, State, Wanted},
     datapath::Datapath,
     model::Refusal,
-    netlink::{Link, Netlink, NetlinkMonitor},
+    netlink::{Link, Netlink, NetlinkMonitor, PathReports},
 };
 
 /// How often time is let pass.
@@ -65,6 +68,8 @@ pub(super) struct CoreParts {
     pub(super) datapath: Datapath,
     pub(super) state: State,
     pub(super) blind: Blind,
+    pub(super) answerer: Answerer,
+    pub(super) path_reports: PathReports,
     pub(super) uplinks: Uplinks,
     pub(super) slow_path: SlowPath,
 }
@@ -79,6 +84,8 @@ pub(super) struct Core {
     datapath: Datapath,
     state: State,
     blind: Blind,
+    answerer: Answerer,
+    path_reports: PathReports,
     uplinks: Uplinks,
     slow_path: SlowPath,
     /// The VRF that the uplinks belong to.
@@ -94,6 +101,7 @@ pub(super) struct Core {
     lost: LostEvents,
     /// The configuration file.
     config: Option<Configuration>,
+    planning: Planning,
     /// What the configuration file asks for at the start is being done.
     starting: Option<oneshot::Receiver<Result<Reply, Refusal>>>,
     /// How many changes were made.
@@ -115,6 +123,8 @@ impl Core {
             datapath,
             state,
             blind,
+            answerer,
+            path_reports,
             uplinks,
             slow_path,
         } = prepared;
@@ -133,6 +143,7 @@ impl Core {
             vrf: None,
             lost: LostEvents::new(&datapath)?,
             config: options.config.as_ref().map(Configuration::new),
+            planning: Planning::default(),
             starting: None,
             changes: 0,
             coming: HashSet::new(),
@@ -144,6 +155,8 @@ impl Core {
             datapath,
             state,
             blind,
+            answerer,
+            path_reports,
             uplinks,
             slow_path,
         };
@@ -199,6 +212,10 @@ impl Core {
     }
 
     /// Serves until everything has been removed, or something without which it cannot go on has failed.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "an arm for each thing that can happen"
+    )]
     pub(super) async fn run(
         &mut self,
         mut asks: mpsc::Receiver<Ask>,
@@ -208,6 +225,10 @@ impl Core {
             .datapath
             .events_ready()
             .map_err(|error| broken("cannot wait for learning events", &error))?;
+        let too_big = self
+            .datapath
+            .too_big_ready()
+            .map_err(|error| broken("cannot wait for frames that are too big", &error))?;
         let mut second = Instant::now() + TICK;
         let mut tick = second;
         // Until when the ring is left alone.
@@ -246,6 +267,19 @@ impl Core {
                     // The API's tasks have the same thread.
                     tokio::task::yield_now().await;
                 }
+                ready = too_big.readable(), if self.answerer.can_answer() => {
+                    let mut ready = ready.map_err(|error| {
+                        broken("cannot read of frames that are too big any more", &error)
+                    })?;
+                    if self.answer_too_big() {
+                        ready.clear_ready();
+                    }
+                    tokio::task::yield_now().await;
+                }
+                heard = self.path_reports.next(), if !self.works.ahead => {
+                    self.hear_of_path(heard);
+                    tokio::task::yield_now().await;
+                }
                 () = tokio::time::sleep_until(tick), if !self.works.ahead => {
                     let now = Instant::now();
                     if now >= second {
@@ -270,6 +304,12 @@ impl Core {
                 Some((work, woken)) = self.works.waiting.next() => {
                     self.wake(work, woken).await;
                     tokio::task::yield_now().await;
+                }
+                Some(reading) = self.planning.reads.next() => {
+                    self.has_read(reading).await;
+                }
+                Some(looked) = self.planning.looks.next() => {
+                    self.has_looked(looked);
                 }
                 () = std::future::ready(()), if self.starting.is_none() && self.tends_bridges() => {
                     self.tend_bridges().await;

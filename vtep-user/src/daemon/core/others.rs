@@ -76,6 +76,13 @@ impl Core {
         }
     }
 
+    /// Says in the log where the MTU of an interface is larger than what reaches the VTEPs of its VNIs.
+    pub(super) fn log_mtu(&self, ifindex: Ifindex) {
+        for advice in self.state.mtu_advice(ifindex) {
+            tracing::warn!("{advice}");
+        }
+    }
+
     /// Says in the log what frames to and from an interface pass by.
     pub(super) fn log_bypasses(&self, ifindex: Ifindex) {
         for bypass in self.state.bypasses(ifindex) {

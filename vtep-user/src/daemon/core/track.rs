@@ -1,9 +1,9 @@
 //! Tracking the underlay: routes, neighbours, addresses and links, for peers and ports.
 
-use std::{net::IpAddr, pin::pin};
+use std::{io, net::IpAddr, pin::pin};
 
 use futures::FutureExt as _;
-use vtep_common::abi::id::Ifindex;
+use vtep_common::{abi::id::Ifindex, frame::path_report::PathReport};
 
 use super::{
     super::{
@@ -15,7 +15,7 @@ use super::{
     },
     Core, no_paths,
 };
-use crate::netlink::{NetlinkEvent, NetlinkMonitor, Sent};
+use crate::netlink::{NetlinkEvent, NetlinkMonitor, PathReports, Sent};
 
 /// Paths that are written before others have their turn.
 const FOUND_AT_ONCE: usize = 32;
@@ -256,6 +256,27 @@ impl Core {
             );
         }
         before != vrf
+    }
+
+    /// Takes in what the underlay says of a path. If it cannot be heard any more, the rest goes on.
+    pub(super) fn hear_of_path(&mut self, heard: io::Result<(PathReport, Ifindex)>) {
+        let (report, came_by) = match heard {
+            Ok(heard) => heard,
+            Err(error) => {
+                tracing::error!(%error, "cannot hear any more what the underlay says of path MTUs; restart vtep to hear it again");
+                self.path_reports = PathReports::deaf();
+                return;
+            }
+        };
+        let (writes, smaller) = self.state.path_report(&report, came_by, &self.datapath);
+        if let Err(error) = self.datapath.write(&writes) {
+            tracing::error!(%error, "could not write the MTU of a path");
+        }
+        if let Some((ip, mtu)) = smaller {
+            tracing::info!(
+                "the underlay says that the path to {ip} carries packets of {mtu} bytes; that holds for ten minutes"
+            );
+        }
     }
 
     /// Has the path to every peer found.

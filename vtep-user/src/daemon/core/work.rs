@@ -102,6 +102,7 @@ impl Core {
             Woken::LetGo(_, Ok(())) => self.works.push(work),
             Woken::LetGo(line, Err(refusal)) => self.end(work, Err(at(line, refusal))),
             Woken::AllFound => self.end(work, Ok(())),
+            Woken::Planned(planned) => self.planned(work, *planned),
         }
     }
 
@@ -131,6 +132,7 @@ impl Core {
                 if let Some(facts) = &facts {
                     self.log_deliveries(facts.ifindex);
                     self.log_bypasses(facts.ifindex);
+                    self.log_mtu(facts.ifindex);
                 }
                 let found = facts.as_ref().map(|facts| facts.name.clone());
                 self.begin(work, line, effect, facts, Ok(())).await;

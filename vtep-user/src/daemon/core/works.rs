@@ -6,11 +6,14 @@ use futures::{FutureExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::sync::oneshot;
 use vtep_common::abi::id::Ifindex;
 
-use super::super::{attacher::Looked, others::Where};
+use super::{
+    super::{attacher::Looked, configuration::Stamps, others::Where},
+    planning::{Planned, ToApply},
+};
 use crate::{
     ask::{ClientId, Reply},
-    control::{Author, BuiltOn, Effect, LinkFacts, Things, Undo, Wanted},
-    model::{ApplyOptions, ConfigFile, Op, PlanRow, Refusal},
+    control::{Author, Effect, LinkFacts, State, Undo},
+    model::{Op, PlanRow, Refusal},
     netlink::Link,
 };
 
@@ -34,21 +37,13 @@ pub(super) enum Applying {
     Undoing(Refusal),
 }
 
-/// A configuration file that is to be applied.
-pub(super) struct ToApply {
-    pub(super) wanted: Wanted,
-    pub(super) options: ApplyOptions,
-    pub(super) built_on: BuiltOn,
-    /// The file that it is, if it is the daemon's own.
-    pub(super) file: Option<ConfigFile>,
-}
-
 /// A plan that is being carried out.
 pub(super) struct Doing {
     pub(super) rows: Vec<PlanRow>,
-    /// What was set before.
-    pub(super) before: Things,
-    pub(super) file: Option<ConfigFile>,
+    /// The state before.
+    pub(super) before: State,
+    /// How the file was, if it is the daemon's own.
+    pub(super) stamps: Option<Stamps>,
 }
 
 /// A request that changes something.
@@ -141,6 +136,8 @@ pub(super) enum Woken {
     LetGo(Option<u64>, Result<(), Refusal>),
     /// The paths to new peers are known.
     AllFound,
+    /// A plan was made for a configuration file, or there is none.
+    Planned(Box<Result<Planned, Refusal>>),
 }
 
 /// What is left to do of a change that attaches to an interface.

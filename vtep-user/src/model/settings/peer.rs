@@ -50,7 +50,7 @@ pub struct PeerRow {
     pub mac: Option<MacAddr>,
     /// Whether packets can be sent to it.
     pub state: PeerState,
-    /// The MTU of the route to it.
+    /// The largest IP packet that the path to it carries: the MTU of the route, or what the underlay says is less.
     pub mtu: Option<u32>,
     /// Whether packets to it carry outer UDP checksums over IPv6; `null` over IPv4.
     pub csum6: Option<bool>,
@@ -59,6 +59,8 @@ pub struct PeerRow {
     pub via: Option<IpAddr>,
     /// Who said how it is sent to; `null` if nobody did.
     pub source: Option<Source>,
+    /// For how many seconds the underlay is still believed that it is less; `null` where it says nothing.
+    pub mtu_expires_s: Option<u64>,
 }
 
 impl Row for PeerRow {
@@ -70,6 +72,9 @@ impl Row for PeerRow {
         column!(mtu, optional),
         column!(source, optional),
     ];
-    const DETAILS: &'static [Column<Self>] =
-        &[column!(via, optional), column!(csum6, optional_on_off)];
+    const DETAILS: &'static [Column<Self>] = &[
+        column!(mtu_expires_s, optional),
+        column!(via, optional),
+        column!(csum6, optional_on_off),
+    ];
 }

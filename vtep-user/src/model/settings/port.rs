@@ -425,6 +425,10 @@ pub struct PortRow {
     pub delivery_wanted: PortDelivery,
     /// What others have set at the device and frames pass by, a sentence each.
     pub bypasses: Vec<String>,
+    /// The MTU of the device; `null` while it does not exist.
+    pub mtu: Option<u32>,
+    /// The largest MTU of a guest whose packets reach every VTEP of the VNI; `null` where the device's is no larger, or no path is known.
+    pub mtu_advice: Option<u32>,
 }
 
 impl Row for PortRow {
@@ -451,5 +455,7 @@ impl Row for PortRow {
         column!(router, on_off),
         column!(delivery_wanted, text),
         column!(bypasses, list),
+        column!(mtu, optional),
+        column!(mtu_advice, optional),
     ];
 }

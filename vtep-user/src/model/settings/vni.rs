@@ -68,6 +68,9 @@ pub struct VniSpec {
     /// What happens to frames to link-local group addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub l2cp: Option<L2cp>,
+    /// Whether SYNs offer no larger segments than the path to their VTEP carries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mss_clamp: Option<bool>,
     /// The bridge whose members are ports of the VNI; `none` for no bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
@@ -89,7 +92,7 @@ pub(crate) fn check_bridge(text: &str) -> Result<(), BadValue> {
     Ok(())
 }
 
-static SETTINGS: [Setting<VniSpec>; 17] = [
+static SETTINGS: [Setting<VniSpec>; 18] = [
     setting!(
         VniSpec,
         mode,
@@ -195,6 +198,12 @@ static SETTINGS: [Setting<VniSpec>; 17] = [
         l2cp,
         "--l2cp",
         "What happens to frames to the link-local groups 01:80:c2:00:00:00 to :0f: pause, STP, LACP, LLDP"
+    ),
+    setting!(
+        VniSpec,
+        mss_clamp,
+        "--mss-clamp",
+        "Lower the segment size that TCP SYNs to and from VTEPs offer to what the path carries"
     ),
     setting!(
         VniSpec,
@@ -307,6 +316,8 @@ pub struct VniRow {
     pub source: Source,
     /// The bridge whose members are ports of it, if it has one.
     pub bridge: Option<String>,
+    /// Whether SYNs offer no larger segments than the path to their VTEP carries.
+    pub mss_clamp: bool,
 }
 
 impl Row for VniRow {
@@ -332,6 +343,7 @@ impl Row for VniRow {
         column!(over_limit, text),
         column!(sources, text),
         column!(l2cp, text),
+        column!(mss_clamp, on_off),
         column!(bridge, optional),
         column!(source, text),
     ];
