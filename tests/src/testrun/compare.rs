@@ -205,7 +205,7 @@ pub fn run(
 
 /// Compares what was done on the way to the verdict.
 fn notes(bench: &mut TestBed<'_>, sample: &Sample, want: &Want) -> Result<(), String> {
-    let (answered, expected) = (bench.too_big(), too_big(sample, &want.decision));
+    let (answered, expected) = (bench.too_big(), too_big(sample, want));
     bench.forget_answers(answered.iter().map(|frame| frame.port));
     let said = |frames: &[TooBig]| -> Vec<_> {
         let each = |frame: &TooBig| {
@@ -238,21 +238,18 @@ fn notes(bench: &mut TestBed<'_>, sample: &Sample, want: &Want) -> Result<(), St
     }
 }
 
-/// What the daemon is handed of a frame whose sender is to be told that it is too big.
-fn too_big(sample: &Sample, decision: &Decision) -> Vec<TooBig> {
-    let Verdict::AnswerTooBig(answer) = decision.verdict else {
+/// What the daemon is handed of a frame whose sender is to be told that it is too big: the frame as it would have left.
+fn too_big(sample: &Sample, want: &Want) -> Vec<TooBig> {
+    let Verdict::AnswerTooBig(answer) = want.decision.verdict else {
         return Vec::new();
     };
-    let mut frame = sample.frame.clone();
-    if !decision.destination.is_zero() {
-        frame[..6].copy_from_slice(&decision.destination.bytes());
-    }
+    let frame = &want.ran.frame;
     let len = frame.len().min(TooBig::MOST);
     let mut bytes = [0; _];
     bytes[..len].copy_from_slice(&frame[..len]);
     let number = |number: usize| u32::try_from(number).expect("below 2^32");
     vec![TooBig {
-        port: decision.from_port,
+        port: want.decision.from_port,
         ifindex: sample.meta.ifindex,
         mtu: answer.mtu,
         tag: sample
