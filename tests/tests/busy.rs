@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -86,12 +87,22 @@ fn ports_with_xdp_keep_nobody_waiting() {
     assert!(wire.ns.ip_output("link show t0").contains("xdp"));
 }
 
+/// A file that goes with the test.
+struct TempFile(PathBuf);
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
 #[test]
 fn a_configuration_of_many_entries_keeps_nobody_waiting() {
     const ENTRIES: u32 = 200_000;
     need_root!();
     let wire = Wire::new(Family::V4);
-    let path = std::env::temp_dir().join(unique("many"));
+    let file = TempFile(std::env::temp_dir().join(unique("many")));
+    let path = &file.0;
     let write = |dst: u32| {
         let mut text = String::from("vni add 7\n");
         for number in 0..ENTRIES {
@@ -103,7 +114,7 @@ fn a_configuration_of_many_entries_keeps_nobody_waiting() {
             )
             .expect("room");
         }
-        fs::write(&path, text).expect("write the file");
+        fs::write(path, text).expect("write the file");
     };
     let apply = format!("apply {} --timeout 120", path.display());
     write(2);
@@ -113,7 +124,6 @@ fn a_configuration_of_many_entries_keeps_nobody_waiting() {
 
     let waits = waits_during(&wire, 0, || done = wire.daemon.ok(&apply));
 
-    fs::remove_file(&path).expect("remove the file");
     nobody_waited(&waits);
     let changed = "~ fdb replace 02:00:00:00:00:09 --vni 7 --dst 198.18.0.3";
     assert_eq!(done.trim(), changed);
