@@ -4,7 +4,7 @@ use super::{super::error::internal, Core, configure::by_command, works::Work};
 use crate::{
     ask::{Ask, Command, Reply},
     model::{FdbAt, Query, Refusal, Status, VniFilter},
-    stats,
+    stats::{self, prometheus::Measured},
 };
 
 impl Core {
@@ -93,13 +93,13 @@ impl Core {
             Query::Dump(filter) => self.dump(filter).map(Reply::Dump),
             Query::Metrics => {
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
-                let announced = self.announcer.counters();
-                Ok(Reply::Text(stats::prometheus::text(
-                    &snapshot,
-                    &self.state,
-                    announced,
-                    &self.repairs.counts(),
-                )))
+                Ok(Reply::Text(stats::prometheus::text(&Measured {
+                    snapshot: &snapshot,
+                    state: &self.state,
+                    status: &self.status(),
+                    announced: self.announcer.counters(),
+                    repaired: &self.repairs.counts(),
+                })))
             }
         }
     }
