@@ -152,15 +152,15 @@ fn promtool_takes_every_query_of_the_board() {
     let mut found = BTreeSet::new();
     queries(&board, &mut found);
     assert!(found.len() > 10, "{found:?}");
-    let mut rules = "groups: [{name: board, rules: [".to_owned();
-    for (nth, query) in found.into_iter().enumerate() {
+    let rules = found.into_iter().enumerate().map(|(nth, query)| {
         let query = query
             .replace("$instance", ".*")
             .replace("$__rate_interval", "5m");
         let query = serde_json::to_string(&query).expect("a string");
-        rules += &format!("{{record: \"query:{nth}\", expr: {query}}},");
-    }
-    rules += "]}]";
+        format!("{{record: \"query:{nth}\", expr: {query}}}")
+    });
+    let rules = rules.collect::<Vec<_>>().join(",");
+    let rules = format!("groups: [{{name: board, rules: [{rules}]}}]");
     let file = std::env::temp_dir().join(format!("vtep-board-{}.yml", unique("b")));
     fs::write(&file, rules).expect("write the queries down");
 
