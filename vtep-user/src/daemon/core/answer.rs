@@ -105,7 +105,7 @@ impl Core {
     }
 
     /// What the daemon waits for, a clause each.
-    fn waits_for(&self) -> Vec<String> {
+    pub(super) fn waits_for(&self) -> Vec<String> {
         let uplinks = self.uplinks.waits_for();
         let missing = self.state.missing_locals();
         let missing = missing.map(|ip| format!("{ip}, which is not an address of this host"));
