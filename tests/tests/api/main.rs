@@ -87,7 +87,9 @@ fn every_answer_is_as_the_document_has_it_and_what_makes_no_sense_is_refused() {
                 panic!("{wrong}: {}", at());
             }
             assert_ne!(status, 500, "{}", at());
-            if !request.valid {
+            // A batch that goes on names the lines that it refuses.
+            let named = status == 200 && body.contains("\"refused\":[1]");
+            if !request.valid && !named {
                 assert!([400, 404].contains(&status), "{}", at());
             }
             *seen.entry((request.valid, status)).or_default() += 1;

@@ -1,87 +1,22 @@
-//! What the API's document says of values that have no type of their own here, or whose type says less than is taken.
+//! What the API's document says of values whose types are written here, and of keys and parameters.
 
 use std::borrow::Cow;
 
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{
-    AnyOfBuilder, ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type,
-};
-use utoipa::{Number, PartialSchema, ToSchema};
+use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use vtep_common::abi::policer::Policer;
 
+use super::shape::{DeviceName, Ip, named, number, text};
 use super::{BitRate, FrameRate, MacAddr, OrInherit, PortRange, Prefix, VlanId, Vni};
 
-/// A name for a schema.
-macro_rules! named {
-    ($($type:ty = $name:literal),+ $(,)?) => {$(
-        impl ToSchema for $type {
-            fn name() -> Cow<'static, str> {
-                Cow::Borrowed($name)
-            }
-        }
-    )+};
-}
 named!(
-    Ip = "Ip",
-    DeviceName = "DeviceName",
-    Count = "Count",
     Prefix = "Prefix",
     BitRate = "BitRate",
     FrameRate = "FrameRate",
     VlanId = "VlanId",
     PortRange = "PortRange",
 );
-
-fn text() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String)
-}
-
-fn number(least: u64, most: u64) -> ObjectBuilder {
-    let bound = |number: u64| Some(Number::UInt(usize::try_from(number).unwrap_or(usize::MAX)));
-    ObjectBuilder::new()
-        .schema_type(Type::Integer)
-        .minimum(bound(least))
-        .maximum(bound(most))
-}
-
-/// An address of a host or VTEP.
-pub struct Ip;
-
-impl PartialSchema for Ip {
-    fn schema() -> RefOr<Schema> {
-        let of = |format| text().format(Some(SchemaFormat::KnownFormat(format)));
-        AnyOfBuilder::new()
-            .description(Some("An IPv4 or IPv6 address."))
-            .item(of(KnownFormat::Ipv4))
-            .item(of(KnownFormat::Ipv6))
-            .into()
-    }
-}
-
-/// The name of an interface.
-pub struct DeviceName;
-
-impl PartialSchema for DeviceName {
-    fn schema() -> RefOr<Schema> {
-        text()
-            .description(Some("The name of an interface."))
-            .min_length(Some(1))
-            .max_length(Some(15))
-            .pattern(Some("^[^/:\\s]+$"))
-            .into()
-    }
-}
-
-/// A number of 32 bits.
-pub struct Count;
-
-impl PartialSchema for Count {
-    fn schema() -> RefOr<Schema> {
-        number(0, u32::MAX.into())
-            .description(Some("A number of 32 bits."))
-            .into()
-    }
-}
 
 impl PartialSchema for Prefix {
     fn schema() -> RefOr<Schema> {
