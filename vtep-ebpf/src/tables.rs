@@ -207,11 +207,9 @@ pub fn hand_off(resolved: &Resolved) -> bool {
         return false;
     };
     // The origin says nothing here; not a run of zeros, which would become a loop.
-    let flags = if resolved.clamped {
-        NexthopValue::CLAMPED
-    } else {
-        0
-    };
+    let flag = |set: bool, flag| if set { flag } else { 0 };
+    let flags =
+        flag(resolved.clamped, NexthopValue::CLAMPED) | flag(resolved.cut, NexthopValue::CUT);
     let value = NexthopValue::new(resolved.target, resolved.mac, NexthopOrigin::Static, flags);
     // SAFETY: the map gave the pointer, and the value belongs to this CPU, on which programs do not nest.
     unsafe { at.write(value) };
@@ -226,6 +224,7 @@ pub fn handoff() -> Option<Resolved> {
         target: value.target(),
         mac: value.mac(),
         clamped: value.flags & NexthopValue::CLAMPED != 0,
+        cut: value.flags & NexthopValue::CUT != 0,
     })
 }
 

@@ -1,11 +1,12 @@
 //! What the settings of a VNI, of a peer and of the daemon make of the outer headers.
 
 use vtep_tests::encoder::inner::{self, udp4, udp6};
-use vtep_tests::encoder::{Frame, Mac, eth};
+use vtep_tests::encoder::{Frame, Mac, checksum, eth, pseudo};
 use vtep_tests::lab::GREEN;
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{FAR_MAC, FAR_VM, VM, Wire};
 use vtep_tests::link::Link as _;
+use vtep_tests::link::tap::GsoType;
 use vtep_tests::over_each_family;
 
 use crate::{assert_encapsulated, flood_to, source_port};
@@ -13,6 +14,7 @@ use crate::{assert_encapsulated, flood_to, source_port};
 over_each_family! {
     the_ttl_is_as_set,
     the_tos_is_as_set_and_keeps_the_inner_ecn,
+    an_inner_ce_is_copied_in_place_and_is_ect_0_by_the_slow_path_device,
     df_is_as_set,
     ecn_is_merged_on_receipt,
     reserved_bits_are_ignored_unless_the_vni_is_strict,
@@ -65,6 +67,35 @@ fn the_tos_is_as_set_and_keeps_the_inner_ecn(family: Family) {
                 assert_eq!(got, dscp | outer, "--tos {set_to}, inner ECN {ecn:02b}");
             }
         }
+    }
+}
+
+fn an_inner_ce_is_copied_in_place_and_is_ect_0_by_the_slow_path_device(family: Family) {
+    const CE: u8 = 3;
+    const ECT_0: u8 = 2;
+    let wire = Wire::with_vnet_port(family);
+    flood_to(&wire, wire.far_ip);
+    if family == Family::V6 {
+        // A checksum that only the kernel can fill in would send them to the device.
+        wire.daemon
+            .ok(&format!("peer set {} --csum6 off", wire.far_ip));
+    }
+    for base in [udp4(VM, FAR_VM), udp6(VM, FAR_VM)] {
+        let sent = wire.encap(&base.tos(CE).build());
+        assert_eq!(outer_fields(&wire, &sent).1, CE, "in place");
+    }
+
+    let (from, to) = inner::v4();
+    let head = eth(VM, Mac::nth(0x99)).ipv4(from, to).tos(CE);
+    let mut flooded = head.tcp(1, 2, 3).payload(4, 3_000).build();
+    let sum = !checksum(&[&pseudo(from.into(), to.into(), 6, 3_020)]);
+    flooded[50..52].copy_from_slice(&sum.to_be_bytes());
+    wire.port.send_gso(&flooded, GsoType::Tcp, 1_000, 34);
+    for _ in 0..3 {
+        let is_ours = |frame: &[u8]| wire.is_vxlan(frame) && frame.len() > 1_000;
+        let sent = wire.uplink.wait_for("a segment", is_ours);
+        assert_eq!(outer_fields(&wire, &sent).1, ECT_0, "by the device");
+        assert_eq!(sent[wire.family.outer_len() + 15], CE, "inside");
     }
 }
 

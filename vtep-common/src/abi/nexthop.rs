@@ -117,8 +117,10 @@ impl NexthopValue {
 
     /// No VTEP was named: the host is where the FDB has `mac`. For the daemon alone.
     pub const TRACKS: u16 = 1;
-    /// In `HANDOVER` alone: the frame is a SYN that offers no more than fits.
+    /// In `HANDOVER` alone: the frame comes back, and is a SYN that offers no more than fits, or [`CUT`](Self::CUT).
     pub const CLAMPED: u16 = 1 << 1;
+    /// In `HANDOVER` alone: the frame is a GSO packet for the slow path to cut.
+    pub const CUT: u16 = 1 << 2;
     /// The configuration file made the entry. For the daemon alone.
     pub const CONFIGURED: u16 = 1 << 15;
 }

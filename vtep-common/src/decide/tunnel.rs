@@ -120,6 +120,7 @@ pub(crate) fn decide_inner<R: Runtime>(
         target: inner.destination,
         mac: MacAddr::ZERO,
         clamped: false,
+        cut: false,
     };
     if to.target.is_none() && !group && settings.has(Segment::NEXTHOPS) {
         // Behind the slow-path device alone, where the program has room for it.
@@ -135,6 +136,7 @@ pub(crate) fn decide_inner<R: Runtime>(
                 target: next.target(),
                 mac: next.mac(),
                 clamped: false,
+                cut: false,
             };
         }
     }
@@ -290,6 +292,7 @@ fn deliver<R: Runtime>(
             target: FdbTarget::Port(slot).into(),
             mac,
             clamped: false,
+            cut: false,
         };
         return rt.to_clamp_received(account, &to);
     }

@@ -6,7 +6,7 @@ use crate::{
         ecn,
         packet::{PacketRead, Tag, Window as _},
     },
-    wire::{checksum::Sum, ethernet, ipv4, ipv6, tcp, udp, vlan},
+    wire::{checksum::Sum, ethernet, ipv4, ipv6, sctp, tcp, udp, vlan},
 };
 
 /// What the headers of an inner frame say.
@@ -40,9 +40,6 @@ pub struct Inner {
     /// the headers before it are read.
     pub sum: u16,
 }
-
-/// IP protocol number of SCTP, whose ports stand where those of TCP do.
-const SCTP: u32 = 132;
 
 impl Inner {
     /// There is a tag.
@@ -291,7 +288,7 @@ impl Inner {
                 checksum = window.be16(udp::CHECKSUM_OFFSET).into();
                 self.headers_len = offset.wrapping_sub(base).wrapping_add(udp::LEN) as u32;
             }
-        } else if protocol == SCTP
+        } else if protocol == u32::from(sctp::PROTOCOL)
             && let Some(window) = frame.window::<4>(offset)
         {
             ports = window.be32(0);

@@ -10,6 +10,8 @@ pub mod neigh;
 pub mod outer;
 pub mod packet;
 pub mod path_report;
+pub mod pending;
+pub mod segments;
 pub mod template;
 pub mod too_big;
 pub mod vlan;

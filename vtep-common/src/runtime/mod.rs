@@ -33,6 +33,7 @@ use crate::{
         mss,
         neigh::{Answer, Message},
         packet::{Meta, PacketRead},
+        pending,
         vlan::ShownVlan,
     },
     runtime::{
@@ -41,6 +42,7 @@ use crate::{
         tables::Tables,
         verdict::{Account, Deliver, Encap, Flood, Notice, Resolved, TooBigAnswer},
     },
+    wire::ethernet,
 };
 
 pub use self::slot::{EventHost, EventVtep, Slot, SlotName};
@@ -120,6 +122,13 @@ pub trait Runtime {
     /// True for a SYN whose IP packet begins at `l3`: [`mss::is_syn`].
     fn is_syn(&self, l3: usize, ethertype: u16) -> bool {
         mss::is_syn(self.frame(), l3, ethertype)
+    }
+
+    /// True if the checksum of a frame from a port may still be to be filled in, though [`Inner`] does not say so: [`pending::may_be`].
+    fn may_be_pending(&self, inner: &Inner) -> bool {
+        let l3 = ethernet::LEN.wrapping_add(inner.in_band_tag_len());
+        let len = self.frame().frame_len().wrapping_sub(l3);
+        pending::may_be(self.frame(), l3, inner.ethertype, len)
     }
 
     /// True if a frame claims to be from addresses of its port alone: [`claim::is_own`](crate::frame::claim::is_own).

@@ -124,8 +124,10 @@ pub struct Resolved {
     pub target: PackedTarget,
     /// The destination MAC to write, or zero to leave it.
     pub mac: MacAddr,
-    /// It is a SYN that offers no more than fits.
+    /// It comes back: it has been learned from, and is a SYN that offers no more than fits, or to be cut.
     pub clamped: bool,
+    /// It is a GSO packet for the slow path to cut.
+    pub cut: bool,
 }
 
 impl Resolved {
@@ -134,6 +136,7 @@ impl Resolved {
         target: PackedTarget::NONE,
         mac: MacAddr::ZERO,
         clamped: false,
+        cut: false,
     };
 }
 

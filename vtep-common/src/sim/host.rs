@@ -117,7 +117,7 @@ pub fn decide_port<T: Tables>(frame: &[u8], meta: &Meta, stage: PortStage, table
 }
 
 /// What becomes of a frame whose decision has gone on to one of the last stages: a SYN that may offer too much, or a frame that is too big
-/// for its VTEP.
+/// for its VTEP as far as could be told.
 fn last_stages<T: Tables>(
     frame: &[u8],
     meta: &Meta,
@@ -143,6 +143,11 @@ fn last_stages<T: Tables>(
     if let Verdict::TooBigFor(peer) = decision.verdict {
         decision = Host::new(&frame, meta, tables).decide(|host| port::too_big::decide(host, peer));
         notes = notes.and(core::mem::take(&mut decision.notes));
+        if let Verdict::Resolved(resolved) = decision.verdict {
+            decision = Host::new(&frame, meta, tables)
+                .decide(|host| port::decide(host, PortStage::Resolved, &resolved));
+            notes = notes.and(core::mem::take(&mut decision.notes));
+        }
     }
     Decision { notes, ..decision }
 }

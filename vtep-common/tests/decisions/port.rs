@@ -1014,6 +1014,56 @@ fn xdp_leaves_a_peer_whose_interface_it_cannot_redirect_to() {
 }
 
 #[test]
+fn xdp_leaves_checksums_that_may_be_pending_where_the_headers_hide_it() {
+    let world = World::default();
+    let with_options = Ip {
+        options: 8,
+        ..inner_v4()
+    };
+    let with_extension = Ip {
+        extension: Some(60),
+        ..Ip::between("fd00::1", "fd00::2")
+    };
+    let frame = |ip: &Ip, packet: &[u8]| {
+        build::ethernet(
+            unicast(PLAIN, PEER_V4),
+            elsewhere(),
+            &[],
+            ip.ethertype(),
+            packet,
+        )
+    };
+    for (ip, checksum, left_to_tc) in [
+        (&with_options, Checksum::Pending, true),
+        (&with_options, Checksum::Complete, false),
+        (&with_extension, Checksum::Pending, true),
+        (&with_extension, Checksum::Complete, true),
+    ] {
+        let frame = frame(ip, &ip.tcp((1, 2), checksum, &[7; 100]));
+        let xdp = at_port_xdp(&world, world.interfaces.access, &frame);
+        if left_to_tc {
+            assert_eq!(left(&xdp), Reason::LeftToTc);
+        } else {
+            encap(&xdp);
+        }
+        encap(&from_access(&world, &frame));
+    }
+    let sctp = frame(&inner_v4(), &inner_v4().packet(132, &[7; 100]));
+    let xdp = at_port_xdp(&world, world.interfaces.access, &sctp);
+    assert_eq!(left(&xdp), Reason::LeftToTc);
+    // Padding behind a packet whose checksum is there is no reason.
+    for checksum in [Checksum::Pending, Checksum::Complete] {
+        let packet = inner_v4().tcp((1, 2), checksum, &[]);
+        let padded = frame(&inner_v4(), &[packet, vec![0; 6]].concat());
+        let xdp = at_port_xdp(&world, world.interfaces.access, &padded);
+        match checksum {
+            Checksum::Pending => assert_eq!(left(&xdp), Reason::LeftToTc),
+            _ => drop(encap(&xdp)),
+        }
+    }
+}
+
+#[test]
 fn xdp_strips_a_mapped_tag() {
     let world = World::default();
     let inner = udp_frame(unicast(PLAIN, PEER_V4));

@@ -10,10 +10,10 @@ use vtep_common::{
         build::{self, Checksum, Fragment, Ip},
         frames::{PEER_V4, PEER_V6_ZERO, PLAIN, PORT_ACCESS, ROUTED, TRUNK, World, unicast},
     },
-    wire::{icmp, icmpv6, udp},
+    wire::{icmp, icmpv6, ipv6, udp},
 };
 
-use crate::shared::{at_port, at_port_with, at_port_xdp, elsewhere, left, q, tagged};
+use crate::shared::{at_port, at_port_with, at_port_xdp, elsewhere, left, q, tagged, via_kernel};
 
 /// Bytes of payload behind every header: too many for any path here.
 const LONG: usize = 1_500;
@@ -94,6 +94,89 @@ fn a_gso_packet_is_answered_if_its_segments_are_too_big() {
                 other => panic!("{other:?}"),
             }
         }
+    }
+}
+
+#[test]
+fn a_gso_packet_with_extension_headers_is_answered_if_its_segments_are_too_big_and_else_cut_by_the_slow_path()
+ {
+    let world = World::default();
+    let ip = Ip {
+        extension: Some(ipv6::DESTINATION_OPTIONS),
+        ..v6()
+    };
+    let packet = ip.tcp((1, 2), Checksum::Pending, &[1; 8000]);
+    for peer in [PEER_V4, PEER_V6_ZERO] {
+        // 1450 or 1430 less IPv6, the options and TCP.
+        let room = if peer == PEER_V4 { 1_382 } else { 1_362 };
+        let mac = unicast(PLAIN, peer);
+        let frame = build::ethernet(mac, elsewhere(), &[], ip.ethertype(), &packet);
+        for gso_size in [room, room + 1] {
+            let meta = Meta {
+                ifindex: world.interfaces.access,
+                tag: None,
+                gso_size,
+            };
+            let decision = at_port_with(&world, &meta, &frame);
+            match decision.verdict {
+                Verdict::ViaKernel(via) => {
+                    assert_eq!((via.peer, gso_size), (peer, room));
+                    assert_eq!(via.reason, Reason::EncapsulatedByKernel);
+                }
+                Verdict::AnswerTooBig(_) => assert_eq!(gso_size, room + 1),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gso_packet_that_nobody_can_measure_is_cut_by_the_slow_path() {
+    let world = World::default();
+    // SCTP, and a tunnel of the guest's own.
+    for protocol in [132, 47] {
+        for ip in [v4(), v6()] {
+            let packet = ip.packet(protocol, &[7; 8_000]);
+            let mac = unicast(PLAIN, PEER_V4);
+            let frame = build::ethernet(mac, elsewhere(), &[], ip.ethertype(), &packet);
+            let meta = Meta {
+                ifindex: world.interfaces.access,
+                tag: None,
+                gso_size: 1_300,
+            };
+            let decision = at_port_with(&world, &meta, &frame);
+            assert_eq!(via_kernel(&decision).peer, PEER_V4);
+            let plain = Meta {
+                gso_size: 0,
+                ..meta
+            };
+            let decision = at_port_with(&world, &plain, &frame);
+            assert!(matches!(
+                decision.verdict,
+                Verdict::AnswerTooBig(_) | Verdict::Leave(Reason::TooBig)
+            ));
+        }
+    }
+}
+
+#[test]
+fn a_jumbogram_is_cut_by_the_slow_path() {
+    let world = World::default();
+    let ip = v6();
+    let mut packet = ip.tcp((1, 2), Checksum::Pending, &vec![1; 100_000]);
+    packet[4..7].copy_from_slice(&[0, 0, 0]);
+    // 100,028 bytes behind the fixed header.
+    packet.splice(40..40, [6, 0, 0xc2, 4, 0, 1, 0x86, 0xbc]);
+    let mac = unicast(PLAIN, PEER_V4);
+    let frame = build::ethernet(mac, elsewhere(), &[], ip.ethertype(), &packet);
+    for (gso_size, fits) in [(1_390, true), (1_391, false)] {
+        let meta = Meta {
+            ifindex: world.interfaces.access,
+            tag: None,
+            gso_size,
+        };
+        let decision = at_port_with(&world, &meta, &frame);
+        assert_eq!(matches!(decision.verdict, Verdict::ViaKernel(_)), fits);
     }
 }
 

@@ -501,6 +501,7 @@ impl Runtime for Tc {
             target: FdbTarget::Peer(peer).into(),
             mac: MacAddr::ZERO,
             clamped: false,
+            cut: false,
         });
         if handed_off {
             self.frame.tail_call(TailCall::PortTooBig);
@@ -514,6 +515,7 @@ impl Runtime for Tc {
             target: FdbTarget::Peer(peer).into(),
             mac: MacAddr::ZERO,
             clamped: false,
+            cut: false,
         });
         if handed_off {
             self.frame.tail_call(TailCall::PortClamp);

@@ -21,6 +21,7 @@ use vtep_common::{
         inner::Inner,
         neigh::{Answer, Message},
         packet::{Meta, PacketRead as _, Tag, Window as _},
+        pending,
         vlan::{ShownVlan, TagEdit},
     },
     runtime::{
@@ -30,7 +31,7 @@ use vtep_common::{
         tables::Tables as _,
         verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved, TooBigAnswer},
     },
-    wire::vlan,
+    wire::{ethernet, vlan},
 };
 
 use super::{MISFIT, end, tag_bytes};
@@ -195,6 +196,14 @@ impl Runtime for Xdp {
         let (ethertype, len) = (arrival.read.ethertype.into(), arrival.payload_len() as u64);
         // SAFETY: the program's own context.
         unsafe { packet_stands_alone(self.frame.raw(), l3, ethertype, len) != 0 }
+    }
+
+    #[inline(always)]
+    fn may_be_pending(&self, inner: &Inner) -> bool {
+        let l3 = ethernet::LEN + inner.in_band_tag_len();
+        let len = self.frame.frame_len().wrapping_sub(l3) as u64;
+        // SAFETY: the program's own context.
+        unsafe { sum_may_be_pending(self.frame.raw(), l3 as u32, inner.ethertype.into(), len) != 0 }
     }
 
     #[inline(always)]
@@ -394,6 +403,30 @@ unsafe extern "C" fn packet_stands_alone(
         ethertype as u16,
         len as usize,
         0,
+    )
+    .into()
+}
+
+/// Not zero if the checksum of a packet may still be to be filled in.
+///
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn sum_may_be_pending(
+    ctx: *mut xdp_md,
+    l3: u32,
+    ethertype: u32,
+    len: u64,
+) -> u64 {
+    let frame = XdpFrame::from_raw(ctx);
+    // A byte, so that the verifier sees how far it can lie.
+    pending::may_be(
+        &frame,
+        usize::from(l3 as u8),
+        ethertype as u16,
+        len as usize,
     )
     .into()
 }

@@ -16,6 +16,8 @@ pub(super) enum Failure {
     ToDo,
     /// Refused or failed: exit 1.
     Failed(Box<dyn Error + Send + Sync>),
+    /// What is printed says what is wrong: exit 1.
+    Said,
     /// Nobody reads the output any more, as in `vtep fdb show | head`.
     Unread,
 }

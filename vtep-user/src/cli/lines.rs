@@ -54,7 +54,7 @@ impl LineParser {
             Ok(request) => Ok(Some(request)),
             Err(Failure::Usage(error)) => Err(sentence(&error)),
             Err(Failure::Failed(error)) => Err(error.to_string()),
-            Err(Failure::NoDaemon(_) | Failure::ToDo | Failure::Unread) => {
+            Err(Failure::NoDaemon(_) | Failure::ToDo | Failure::Said | Failure::Unread) => {
                 Err("it cannot be read".into())
             }
         }

@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! The verbs of the daemon are described in `model::operation`; `grammar` makes a command of each, and hands what was
-//! typed to it. What else there is has a file of its own: `run`, `monitor`, `batch`, `teardown`, `completions`.
+//! typed to it. What else there is has a file of its own: `run`, `monitor`, `doctor`, `batch`, `teardown`, `completions`.
 
 mod abbreviation;
 mod apply;
@@ -11,6 +11,7 @@ mod command_line;
 mod completions;
 mod config_file;
 mod daemon;
+mod doctor;
 mod dump;
 mod failure;
 mod grammar;
@@ -63,6 +64,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(NO_DAEMON)
         }
         Err(Failure::ToDo) => ExitCode::from(TO_DO),
+        Err(Failure::Said) => ExitCode::FAILURE,
         Err(Failure::Failed(error)) => {
             say(error.as_ref());
             ExitCode::FAILURE
@@ -115,6 +117,7 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
             let filter = grammar::record(&filter::EVENTS, args)?;
             monitor::run(&filter, daemon, output)
         }
+        Some(("doctor", _)) => doctor::run(daemon, output),
         Some(("batch", args)) => {
             let options = grammar::record(&several::OPTIONS, args)?;
             batch::run(grammar::file(&BATCH, args), options, daemon)

@@ -55,6 +55,14 @@ pub static MONITOR: Syntax = Syntax {
     takes: &filter::EVENTS,
 };
 
+/// `vtep doctor`
+pub static DOCTOR: Syntax = Syntax {
+    words: &["doctor"],
+    help: "Look for what keeps frames from arriving, and name the command that mends it",
+    key: None,
+    takes: &Nothing,
+};
+
 /// `vtep batch`
 pub static BATCH: Syntax = Syntax {
     words: &["batch"],
@@ -137,6 +145,7 @@ pub fn commands() -> impl Iterator<Item = &'static Syntax> {
         &DUMP,
         &SAVE,
         &MONITOR,
+        &DOCTOR,
         &BATCH,
         &TEARDOWN,
         &COMPLETIONS,

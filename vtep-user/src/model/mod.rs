@@ -7,6 +7,7 @@
 //! asked, [`command`] what else can be typed. Options, help, lines of a batch, routes and the API's document follow from these.
 
 mod argument;
+mod check;
 mod column;
 pub mod command;
 pub mod config;
@@ -34,6 +35,7 @@ pub mod write;
 pub use argument::{
     Argument, ArgumentList, Arguments, Field, Nothing, Parameters, Rule, Setting, Takes,
 };
+pub use check::CheckRow;
 pub use column::{Column, Row, printable};
 pub use config::{ApplyOptions, ConfigFile, ConfigLine, DumpFilter, DumpRow, PlanRow, RunLine};
 pub use event::*;

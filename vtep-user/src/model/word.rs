@@ -9,7 +9,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::{BadValue, Value};
 
-/// Defines an enum whose variants have one lower-case word each, the same on the command line, in JSON and in print.
+/// Defines an enum whose variants have one word each, the same on the command line, in JSON and in print.
 macro_rules! words {
     ($(#[doc = $about:tt])+ $name:ident { $($(#[doc = $meaning:tt])+ $variant:ident = $word:literal,)+ }) => {
         $(#[doc = $about])+
@@ -349,5 +349,17 @@ words! {
         Resolving = "resolving",
         /// There is no usable route, or the next hop does not answer.
         Unreachable = "unreachable",
+    }
+}
+
+words! {
+    /// How a check ended.
+    CheckState {
+        /// Nothing was found.
+        Ok = "ok",
+        /// Something may be wrong, or cannot be seen.
+        Warn = "WARN",
+        /// Frames are lost, or will be.
+        Fail = "FAIL",
     }
 }

@@ -67,23 +67,37 @@ impl Netlink {
     /// The chains of nftables at the hooks of interfaces. The question is asked in the calling thread's network namespace, and answered at
     /// once. Where nftables is a module that is not loaded, it is not asked, because that would load it.
     pub fn hook_chains(&self) -> Result<Vec<HookChain>, Error> {
-        if Path::new("/proc/modules").exists() && !Path::new("/sys/module/nf_tables").exists() {
-            return Ok(Vec::new());
-        }
-        let rows = table::dump(NETLINK_NETFILTER, GET_CHAIN, &[0; NFGENMSG_LEN]);
-        let found = rows.and_then(|rows| {
+        let chains = dump().and_then(|rows| {
             let chains = rows.iter().filter_map(|row| chain(row).transpose());
             chains.collect()
         });
-        match found {
-            // A kernel without netfilter.
-            Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => Ok(Vec::new()),
-            found => found.map_err(|source| Error::Request {
-                operation: "list",
-                object: "the chains of nftables".to_owned(),
-                source,
-            }),
-        }
+        chains.map_err(refused)
+    }
+
+    /// Whether nftables has any chains, wherever they hang. Asked likewise.
+    pub fn has_chains(&self) -> Result<bool, Error> {
+        let rows = dump().map_err(refused)?;
+        Ok(!rows.is_empty())
+    }
+}
+
+/// The rows of all chains.
+fn dump() -> io::Result<Vec<Vec<u8>>> {
+    if Path::new("/proc/modules").exists() && !Path::new("/sys/module/nf_tables").exists() {
+        return Ok(Vec::new());
+    }
+    match table::dump(NETLINK_NETFILTER, GET_CHAIN, &[0; NFGENMSG_LEN]) {
+        // A kernel without netfilter.
+        Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => Ok(Vec::new()),
+        rows => rows,
+    }
+}
+
+fn refused(source: io::Error) -> Error {
+    Error::Request {
+        operation: "list",
+        object: "the chains of nftables".to_owned(),
+        source,
     }
 }
 

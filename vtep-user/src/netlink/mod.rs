@@ -9,6 +9,7 @@
 //! so that nothing falls between the two.
 
 mod address;
+mod card;
 mod chains;
 mod change;
 mod conflict;
@@ -42,6 +43,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 pub use self::{
     address::InterfaceAddress,
+    card::Card,
     chains::HookChain,
     conflict::{Conflict, Process},
     gate::{GATE_OWNER, NewGate},

@@ -20,7 +20,7 @@ pub(super) struct Job {
 }
 
 /// The targets whose tests depend on the kernel.
-const TARGETS: [&str; 34] = [
+const TARGETS: [&str; 35] = [
     "kernel_budget",
     "kernel_fixtures",
     "kernel_traffic",
@@ -28,6 +28,7 @@ const TARGETS: [&str; 34] = [
     "interop",
     "underlay",
     "wire",
+    "options",
     "clsact",
     "restart",
     "learning",

@@ -50,6 +50,17 @@ impl Carried {
         }
     }
 
+    /// The same for a GSO packet whose segments repeat `len` bytes of headers.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a length of headers")]
+    pub(super) const fn with_headers(&self, len: usize) -> Self {
+        let segment_len = self.gso_size.wrapping_add(len as u32);
+        Self {
+            segmented_len: self.edit.carried_len(segment_len),
+            ..*self
+        }
+    }
+
     /// With a tag left in its bytes, the kernel does not take the frame for IP.
     #[inline(always)]
     pub(super) const fn is_ip(&self, inner: &Inner) -> bool {

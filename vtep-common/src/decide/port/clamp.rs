@@ -34,6 +34,7 @@ pub fn decide<R: Runtime>(rt: &R, id: PeerId) -> R::Outcome {
             target: FdbTarget::Peer(id).into(),
             mac: MacAddr::ZERO,
             clamped: true,
+            cut: false,
         },
     )
 }

@@ -3,7 +3,7 @@
 //! It is made in stages, each a program of its own, since the verifier walks through every way that a program can take. The
 //! first ([`decide`]) sends known unicast. ARP and ND are tail-called to [`neigh`]; floods, and hosts that are found by IP, to
 //! [`unknown`]. What that finds for one destination is sent by [`PortStage::Resolved`], and what goes to many by [`flood`]. What is
-//! too big for its VTEP ends at [`too_big`]; SYNs that may offer too much come back from [`clamp`].
+//! too big for its VTEP goes to [`too_big`]; SYNs that may offer too much come back from [`clamp`].
 
 pub mod carried;
 pub mod clamp;
@@ -114,7 +114,7 @@ pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outc
                 &carried,
                 account,
                 (id, peer),
-                is_to_clamp(settings, inner, given),
+                (is_to_clamp(settings, inner, given), given.cut),
             ),
             None => rt.leave(account, Reason::TableGap),
         },
@@ -210,6 +210,10 @@ fn deliver<R: Runtime>(
 
 /// To a VTEP.
 #[inline(always)]
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "a branch would be another way for the verifier to walk"
+)]
 fn encap<R: Runtime>(
     rt: &R,
     (stage, from): (PortStage, PortFlags),
@@ -217,7 +221,7 @@ fn encap<R: Runtime>(
     carried: &Carried,
     account: &Account,
     (id, peer): (PeerId, &Peer),
-    clamp: bool,
+    (clamp, cut): (bool, bool),
 ) -> R::Outcome {
     let Carried {
         vni,
@@ -238,7 +242,8 @@ fn encap<R: Runtime>(
             PortStage::Tc | PortStage::Resolved => rt.to_clamp(account, id),
         };
     }
-    if carried.is_too_big_for(peer) {
+    // Without a branch between.
+    if !cut & carried.is_too_big_for(peer) {
         return match stage {
             PortStage::Xdp => rt.leave(account, Reason::LeftToTc),
             PortStage::Tc | PortStage::Resolved => rt.to_too_big(account, id),
@@ -268,7 +273,7 @@ fn encap<R: Runtime>(
     // As above.
     let peer = core::hint::black_box(peer);
     let checksum = peer.has(Peer::CHECKSUM);
-    let resolved = peer.has(Peer::RESOLVED);
+    let resolved = peer.has(Peer::RESOLVED) & !cut;
     // In place where the next hop is known, the length field holds the length, the kernel does not move a second tag away when the
     // first goes, and the checksum can be had from the headers alone.
     let in_place = resolved
@@ -280,6 +285,7 @@ fn encap<R: Runtime>(
         // XDP has no skb: what offload is still to finish would stay unfinished.
         if !in_place
             || inner.has(Inner::CHECKSUM_PARTIAL)
+            || rt.may_be_pending(inner)
             || checksum
             || !peer.has(Peer::XDP_TARGET)
         {

@@ -86,6 +86,7 @@ pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
             target: FdbTarget::List(list).into(),
             mac: MacAddr::ZERO,
             clamped: false,
+            cut: false,
         },
     )
 }
@@ -100,5 +101,6 @@ fn by_ip<R: Runtime>(rt: &R, l3: usize, inner: &Inner, segment: SegmentId) -> Op
         target,
         mac: next.mac(),
         clamped: false,
+        cut: false,
     })
 }

@@ -1,0 +1,91 @@
+//! Others that have the UDP port, or a VNI.
+
+use crate::doctor::{facts::Facts, finding::Finding};
+use crate::netlink::LinkKind;
+
+/// Who else has the UDP port, or one of the VNIs.
+pub(in crate::doctor) fn others(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Some(conflict) = &facts.host.conflict {
+        // The sentence ends with what to do.
+        let text = conflict.to_string();
+        let (finding, mend) = text.split_once("; ").unwrap_or((&text, ""));
+        let command = mend.split_once("with: ").map(|(_, rest)| rest);
+        let command = command.and_then(|rest| rest.split(',').next());
+        let finding = Finding::fail(finding).about(&format_args!("UDP port {}", facts.udp_port));
+        found.push(finding.mend(command.unwrap_or("ss -lunp")));
+    }
+    let vnis = facts.rows(|daemon| &daemon.vnis);
+    for link in &facts.host.links {
+        let LinkKind::Vxlan {
+            vni,
+            external: false,
+            ..
+        } = link.kind
+        else {
+            continue;
+        };
+        if vnis.iter().any(|row| row.vni.get() == vni) {
+            let name = &link.name;
+            found.push(
+                Finding::warn(format!(
+                    "the kernel's vxlan device {name} has the VNI too, and takes part in the same segment by another way"
+                ))
+                .about(&format_args!("vni {vni}"))
+                .mend(format!("ip link del {name}")),
+            );
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::facts::testkit::{at_host, healthy, link};
+    use crate::netlink::{Conflict, Process};
+
+    #[test]
+    fn a_kernel_device_with_one_of_our_vnis_is_named() {
+        let device = |vni, external| {
+            others(&at_host(|host| {
+                let kind = LinkKind::Vxlan {
+                    vni,
+                    port: 8472,
+                    external,
+                };
+                host.links.push(link(9, "vxlan100", kind));
+            }))
+        };
+        assert_eq!(others(&healthy()), []);
+
+        assert_eq!(
+            device(100, false)[0].told(),
+            ("WARN", "vni 100", "ip link del vxlan100")
+        );
+        assert_eq!([device(101, false), device(100, true)], [vec![], vec![]]);
+    }
+
+    #[test]
+    fn who_has_the_udp_port_is_named() {
+        let of = |conflict| others(&at_host(|host| host.conflict = Some(conflict)));
+        let device = of(Conflict::VxlanDevice {
+            name: "vxlan7".into(),
+            vni: Some(7),
+            port: 4789,
+        });
+        let socket = of(Conflict::Socket {
+            address: "0.0.0.0:4789".parse().unwrap(),
+            process: Some(Process {
+                pid: 42,
+                name: "ovs-vswitchd".into(),
+            }),
+        });
+
+        assert_eq!(
+            device[0].told(),
+            ("FAIL", "UDP port 4789", "ip link del vxlan7")
+        );
+        assert_eq!(socket[0].told(), ("FAIL", "UDP port 4789", "ss -lunp"));
+    }
+}

@@ -1,0 +1,181 @@
+//! Reading the facts: of the daemon by its API, of the host by netlink, `/proc` and `nft`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
+use vtep_common::wire::vxlan;
+
+use super::facts::{DaemonFacts, Facts, FdbFacts, Firewall, HostFacts};
+use super::namespace;
+use crate::api::client::{Client, ClientError};
+use crate::causes::with_causes;
+use crate::model::{FdbFilter, Query, StatsFilter, Status};
+use crate::netlink::{self, Link, LinkKind, Netlink, OWNER};
+
+/// How long it is watched whether drops grow.
+const WATCHED: Duration = Duration::from_secs(1);
+
+/// Why facts cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The daemon does not say them.
+    #[error(transparent)]
+    Daemon(#[from] ClientError),
+    /// The kernel does not say them.
+    #[error(transparent)]
+    Kernel(#[from] netlink::Error),
+}
+
+/// Reads the facts for an instance, and what its daemon says if there is one. The calling thread is in the daemon's network namespace
+/// afterwards.
+pub async fn collect(instance: &str, client: Option<Client>) -> Result<Facts, CollectError> {
+    let begun = Instant::now();
+    let mut client = client;
+    let mut daemon = match &mut client {
+        Some(client) => Some(of_daemon(client).await?),
+        None => None,
+    };
+    let entered = daemon
+        .as_ref()
+        .map_or(Ok(()), |daemon| namespace::enter(daemon.status.pid));
+    let elsewhere = entered.err().map(|error| error.to_string());
+    let netlink = Netlink::open()?;
+    let links = netlink.links().await?;
+    let status = daemon.as_ref().map(|daemon| &daemon.status);
+    let udp_port = status.map_or_else(|| port_of(instance, &links), |status| status.udp_port);
+    let host = HostFacts {
+        elsewhere,
+        ..of_host(&netlink, instance, udp_port, status, links).await?
+    };
+    if let (Some(client), Some(daemon)) = (&mut client, &mut daemon) {
+        sleep_until(begun + WATCHED).await;
+        daemon.later = client.rows(Query::Drops).await?;
+    }
+    Ok(Facts {
+        instance: instance.to_owned(),
+        version: env!("CARGO_PKG_VERSION"),
+        udp_port,
+        daemon,
+        host,
+    })
+}
+
+async fn of_daemon(client: &mut Client) -> Result<DaemonFacts, ClientError> {
+    let drops = client.rows(Query::Drops).await?;
+    let status: Status = serde_json::from_slice(&client.show(Query::Status).await?)?;
+    let fdb = client.rows(Query::Fdb(FdbFilter::default())).await?;
+    Ok(DaemonFacts {
+        status,
+        vnis: client.rows(Query::Vnis(None)).await?,
+        ports: client.rows(Query::Ports(None)).await?,
+        peers: client.rows(Query::Peers(None)).await?,
+        fdb: FdbFacts::of(fdb),
+        stats: client.rows(Query::Stats(StatsFilter::default())).await?,
+        later: Vec::new(),
+        drops,
+    })
+}
+
+/// The slow-path device that a daemon of this instance has left.
+fn device<'a>(instance: &str, links: &'a [Link]) -> Option<&'a Link> {
+    let owner = format!("{OWNER}{instance}");
+    links
+        .iter()
+        .find(|link| link.alias.as_deref() == Some(owner.as_str()))
+}
+
+/// The UDP port of an instance without a daemon.
+fn port_of(instance: &str, links: &[Link]) -> u16 {
+    match device(instance, links).map(|link| &link.kind) {
+        Some(LinkKind::Vxlan { port, .. }) => *port,
+        _ => vxlan::PORT,
+    }
+}
+
+async fn of_host(
+    netlink: &Netlink,
+    instance: &str,
+    udp_port: u16,
+    status: Option<&Status>,
+    links: Vec<Link>,
+) -> Result<HostFacts, netlink::Error> {
+    let own = device(instance, &links).map_or("", |link| &link.name);
+    let conflict = netlink.port_conflict(udp_port, own).await?;
+    let uplinks = status.map_or(&[][..], |status| &status.uplinks);
+    let uplinks: Vec<_> = uplinks.iter().map(|uplink| uplink.dev.as_str()).collect();
+    let mut cards = BTreeMap::new();
+    for link in &links {
+        if link.kind == LinkKind::Physical && uplinks.contains(&link.name.as_str()) {
+            cards.insert(link.name.clone(), netlink.card(link.index)?);
+        }
+    }
+    let strictness = |dev: &str| Some(rp_filter(dev)?.max(rp_filter("all")?));
+    let rp_filter = uplinks
+        .iter()
+        .filter_map(|dev| Some(((*dev).to_owned(), strictness(dev)?)))
+        .collect();
+    Ok(HostFacts {
+        elsewhere: None,
+        firewall: firewall(netlink),
+        links,
+        cards,
+        rp_filter,
+        conflict,
+    })
+}
+
+/// The setting for an interface, if it is there.
+fn rp_filter(dev: &str) -> Option<u8> {
+    let text = fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{dev}/rp_filter"));
+    text.ok()?.trim().parse().ok()
+}
+
+fn firewall(netlink: &Netlink) -> Firewall {
+    let mut firewall = Firewall::default();
+    let rules = match netlink.has_chains() {
+        Ok(false) => Ok(Value::Null),
+        Ok(true) => ruleset(),
+        Err(error) => Err(with_causes(&error)),
+    };
+    match rules {
+        Ok(rules) => firewall.rules = rules,
+        Err(why) => firewall.unreadable.push(why),
+    }
+    // These are there once iptables of the old sort was used, and are no part of nftables.
+    for tables in ["ip_tables_names", "ip6_tables_names"] {
+        let text = fs::read_to_string(Path::new("/proc/thread-self/net").join(tables));
+        let text = text.unwrap_or_default();
+        if !text.trim().is_empty() {
+            let names = text.split_whitespace().collect::<Vec<_>>().join(", ");
+            let why = format!("{tables} has {names}, which iptables-legacy alone can read");
+            firewall.unreadable.push(why);
+        }
+    }
+    firewall
+}
+
+/// What `nft` says of nftables.
+fn ruleset() -> Result<Value, String> {
+    let run = |program| {
+        let mut command = Command::new(program);
+        command.args(["-j", "list", "ruleset"]).output()
+    };
+    // It is not in everybody's path.
+    let out = match run("nft") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => run("/usr/sbin/nft"),
+        out => out,
+    };
+    let out = out.map_err(|error| format!("there are rules, and nft cannot be run: {error}"))?;
+    if !out.status.success() {
+        let said = String::from_utf8_lossy(&out.stderr);
+        let said = said.lines().next().unwrap_or_default();
+        return Err(format!("nft -j list ruleset says: {said}"));
+    }
+    serde_json::from_slice(&out.stdout).map_err(|error| format!("nft prints no JSON: {error}"))
+}
