@@ -64,14 +64,14 @@ fn to_ports<T: Tables>(
     let list = tables.flood_list(list).into_iter();
     let ports = list.flat_map(FloodList::ports).filter_map(|slot| {
         let port = tables.port(slot).filter(|port| reaches(slot, port))?;
-        let lost = if port.has(Port::TRUNK) && tables.is_mapped(port.ifindex, vlan) {
+        let why_not = if port.has(Port::TRUNK) && tables.is_mapped(port.ifindex, vlan) {
             Some(Reason::VlanHop)
         } else if port.has(Port::RATE_OUT) && !police::passes(tables, slot, Policed::Out, policed) {
             Some(Reason::Rate)
         } else {
             None
         };
-        Some((slot, lost))
+        Some((slot, why_not))
     });
     ports.collect()
 }

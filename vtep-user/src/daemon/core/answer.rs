@@ -90,6 +90,7 @@ impl Core {
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
                 Ok(Reply::Drops(stats::drops(&snapshot)))
             }
+            Query::Trace(at) => self.trace(&at).map(Reply::Trace),
             Query::Dump(filter) => self.dump(filter).map(Reply::Dump),
             Query::Metrics => {
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;

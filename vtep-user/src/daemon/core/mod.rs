@@ -11,6 +11,7 @@ mod learn;
 mod others;
 mod planning;
 mod repair;
+mod trace;
 mod track;
 mod work;
 mod works;
