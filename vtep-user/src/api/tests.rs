@@ -766,6 +766,7 @@ fn the_keys_of_a_peer_are_there_in_the_promised_order() {
         csum6: None,
         via: None,
         source: None,
+        last_heard_s: None,
         mtu_expires_s: None,
     };
 
@@ -773,7 +774,7 @@ fn the_keys_of_a_peer_are_there_in_the_promised_order() {
         &row,
         concat!(
             r#"{"ip":"192.0.2.2","dev":null,"mac":null,"state":"resolving","mtu":null,"#,
-            r#""csum6":null,"via":null,"source":null,"mtu_expires_s":null}"#,
+            r#""csum6":null,"via":null,"source":null,"last_heard_s":null,"mtu_expires_s":null}"#,
         ),
     );
 }

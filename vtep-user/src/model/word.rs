@@ -367,5 +367,7 @@ words! {
         Resolving = "resolving",
         /// There is no usable route, or the next hop does not answer.
         Unreachable = "unreachable",
+        /// It is resolved and is sent to, but nothing was heard of it for five seconds since.
+        Silent = "silent",
     }
 }

@@ -7,6 +7,7 @@ mod answer;
 mod apply;
 mod bridge;
 mod configure;
+mod heard;
 mod learn;
 mod others;
 mod planning;
@@ -27,7 +28,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use vtep_common::abi::id::Ifindex;
+use vtep_common::abi::id::{Ifindex, PeerId};
 
 use self::{planning::Planning, works::Works};
 use super::{
@@ -100,6 +101,8 @@ pub(super) struct Core {
     bridges: Bridges,
     repairs: Repairs,
     lost: LostEvents,
+    /// The peer whose counters were looked at last.
+    heard_last: Option<PeerId>,
     /// The configuration file.
     config: Option<Configuration>,
     planning: Planning,
@@ -143,6 +146,7 @@ impl Core {
             repairs: Repairs::default(),
             vrf: None,
             lost: LostEvents::new(&datapath)?,
+            heard_last: None,
             config: options.config.as_ref().map(Configuration::new),
             planning: Planning::default(),
             starting: None,
@@ -162,6 +166,8 @@ impl Core {
             slow_path,
         };
         core.reserve();
+        // What an earlier daemon has heard is where counting begins.
+        core.hear_all_peers();
         Ok(core)
     }
 
