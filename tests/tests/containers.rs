@@ -1,14 +1,15 @@
 //! Ports whose other end is a container's: frames are handed straight to it, where they are for it.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-use vtep_tests::encoder::{Frame, Mac, eth};
+use vtep_tests::encoder::{Frame, Mac, checksum, eth, pseudo};
 use vtep_tests::lab::GREEN;
 use vtep_tests::lab::ns::Ns;
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{FAR_VM, VM, Wire};
 use vtep_tests::link::Link as _;
 use vtep_tests::link::capture::Capture;
+use vtep_tests::link::tap::GsoType;
 use vtep_tests::wait::DEADLINE;
 use vtep_tests::{need_root, wait};
 
@@ -33,7 +34,11 @@ struct Pod {
 
 impl Pod {
     fn new(family: Family) -> Self {
-        let (wire, ns) = (Wire::new(family), Ns::new("pod"));
+        Self::on(Wire::new(family))
+    }
+
+    fn on(wire: Wire) -> Self {
+        let ns = Ns::new("pod");
         wire.ns.veth(POD, &ns, "eth0");
         wire.ns
             .sysctl(&format!("ipv6/conf/{POD}/disable_ipv6"), "1");
@@ -125,4 +130,64 @@ fn the_mac_of_a_container_may_change() {
         let long = pod.sent_by_veth();
         long == std::mem::replace(&mut before, long)
     });
+}
+
+/// Bytes of payload that a GSO packet is cut into here.
+const SEGMENT: u16 = 1_000;
+
+/// A TCP packet to the container of so many bytes, of which its header names `says`, as the far VTEP sends it in a GSO packet. What is left
+/// to the kernel is cut into pieces that are no packets of a VTEP, but for the first.
+fn merged(pod: &Pod, (v6, len, says): (bool, usize, usize)) -> Vec<u8> {
+    let head = eth(FAR_VM, pod.ns.mac("eth0"));
+    let (head, at, says) = if v6 {
+        let ends = ["fd00::1", "fd00::2"].map(|end| end.parse::<IpAddr>().unwrap());
+        (head.ip(ends[0], ends[1]), 18, says - 40)
+    } else {
+        (head.ip(SENDER.into(), ADDRESS.into()), 16, says)
+    };
+    let headers = if v6 { 60 } else { 40 };
+    let mut inner = head.tcp(1, 2, 3).bytes(&vec![0; len - headers]).build();
+    inner[at..at + 2].copy_from_slice(&u16::try_from(says).unwrap().to_be_bytes());
+    inner
+}
+
+#[test]
+fn a_packet_that_was_merged_without_mending_its_length_is_not_handed_over_to_be_cut() {
+    need_root!();
+    for family in [Family::V4, Family::V6] {
+        let pod = Pod::on(Wire::with_vnet_uplink(family));
+        let l4 = family.outer_len() - 16;
+        let send = |inner: &[u8]| {
+            let mut outer = pod.wire.tunnelled(GREEN, inner);
+            let (from, to) = (pod.wire.far_ip, pod.wire.ip);
+            let len = u32::try_from(outer.len() - l4).unwrap();
+            let sum = !checksum(&[&pseudo(from, to, 17, len)]);
+            outer[l4 + 6..l4 + 8].copy_from_slice(&sum.to_be_bytes());
+            pod.wire.uplink.send_gso(&outer, GsoType::Udp, SEGMENT, l4);
+        };
+        for v6 in [false, true] {
+            let whole = merged(&pod, (v6, 2_500, 2_500));
+            send(&whole);
+            pod.seen.expect(&whole);
+
+            send(&merged(&pod, (v6, 2_500, 1_300)));
+            send(&merged(&pod, (v6, 2_600, 2_600)));
+            let arrived = pod.seen.collect(DEADLINE, |seen| {
+                seen.last().is_some_and(|last| last.len() == 14 + 2_600)
+            });
+            // Where a piece arrives, it is one that the container refuses: longer by its own word.
+            for frame in arrived
+                .iter()
+                .filter(|frame| frame[..6] == whole[..6] && frame[12..14] == whole[12..14])
+            {
+                let word = u16::from_be_bytes(if v6 {
+                    [frame[18], frame[19]]
+                } else {
+                    [frame[16], frame[17]]
+                });
+                let end = 14 + usize::from(word) + if v6 { 40 } else { 0 };
+                assert!(end >= frame.len(), "{} of {} bytes", end, frame.len());
+            }
+        }
+    }
 }

@@ -145,6 +145,12 @@ fn a_stream_counts_what_is_lost_and_nothing_else() {
     for (ns, ip) in [(&near, ips[0]), (&far, ips[1])] {
         ns.ip(&format!("addr add {ip}/24 dev v0"));
     }
+    // A neighbour that the kernel forgets with the link is asked for anew, and packets that wait for the answer are late, not lost.
+    let far_mac = far.mac("v0");
+    near.ip(&format!(
+        "neigh replace {} lladdr {far_mac} dev v0 nud permanent",
+        ips[1]
+    ));
     ping(&near, ips[1]);
 
     let whole = Stream::start((&near, ips[0]), (&far, ips[1]));

@@ -168,7 +168,11 @@ impl Ns {
         });
     }
 
-    /// Joins `dev` here with `far_dev` in `far` by a veth pair, both up.
+    /// Joins `dev` here with `far_dev` in `far` by a veth pair, both up. A frame that is sent from now on arrives.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel does not take note of their carriers in time.
     pub fn veth(&self, dev: &str, far: &Self, far_dev: &str) {
         self.ip(&format!(
             "link add name {dev} type veth peer name {far_dev} netns {}",
@@ -176,6 +180,13 @@ impl Ns {
         ));
         self.ip(&format!("link set {dev} up"));
         far.ip(&format!("link set {far_dev} up"));
+        // Until the kernel has taken note of the carrier, what is sent is dropped.
+        until_true("both ends of a veth to be up", || {
+            [(self, dev), (far, far_dev)].iter().all(|(ns, dev)| {
+                let shown = ns.ip_output(&format!("-o link show dev {dev}"));
+                shown.contains(" state UP ")
+            })
+        });
     }
 
     /// The same, with VLAN tags left in the frames: XDP sees them.

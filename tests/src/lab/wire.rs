@@ -73,7 +73,7 @@ impl Wire {
     /// One on which another build of `vtep` runs.
     #[must_use]
     pub fn of_build(binary: &Path, family: Family) -> Self {
-        let wire = Self::build(binary, family, GREEN, "", &[], Tap::new);
+        let wire = Self::build(binary, family, GREEN, "", &[], [Tap::new; 2]);
         wire.add_far(GREEN);
         wire
     }
@@ -81,14 +81,17 @@ impl Wire {
     /// One whose port is a tap with virtio's offloads.
     #[must_use]
     pub fn with_vnet_port(family: Family) -> Self {
-        let wire = Self::build(
-            binary::vtep(),
-            family,
-            GREEN,
-            "",
-            &[],
-            Tap::with_vnet_header,
-        );
+        let open = [Tap::new, Tap::with_vnet_header];
+        let wire = Self::build(binary::vtep(), family, GREEN, "", &[], open);
+        wire.add_far(GREEN);
+        wire
+    }
+
+    /// One whose uplink is a tap with virtio's offloads: a GSO packet arrives there as it is sent.
+    #[must_use]
+    pub fn with_vnet_uplink(family: Family) -> Self {
+        let open = [Tap::with_vnet_header, Tap::new];
+        let wire = Self::build(binary::vtep(), family, GREEN, "", &[], open);
         wire.add_far(GREEN);
         wire
     }
@@ -96,7 +99,7 @@ impl Wire {
     /// One with another VNI in place of [`GREEN`].
     #[must_use]
     pub fn with_vni(family: Family, vni: u32) -> Self {
-        let wire = Self::build(binary::vtep(), family, vni, "", &[], Tap::new);
+        let wire = Self::build(binary::vtep(), family, vni, "", &[], [Tap::new; 2]);
         wire.add_far(vni);
         wire
     }
@@ -104,7 +107,14 @@ impl Wire {
     /// One that knows nothing yet of the far VTEP.
     #[must_use]
     pub fn without_peer(family: Family, vni_args: &str, run_args: &[&str]) -> Self {
-        Self::build(binary::vtep(), family, GREEN, vni_args, run_args, Tap::new)
+        Self::build(
+            binary::vtep(),
+            family,
+            GREEN,
+            vni_args,
+            run_args,
+            [Tap::new; 2],
+        )
     }
 
     fn build(
@@ -113,10 +123,10 @@ impl Wire {
         vni: u32,
         vni_args: &str,
         run_args: &[&str],
-        open_port: fn(&Ns, &str) -> Tap,
+        [open_uplink, open_port]: [fn(&Ns, &str) -> Tap; 2],
     ) -> Self {
         let ns = Ns::new("wire");
-        let (uplink, port) = (Tap::new(&ns, UPLINK), open_port(&ns, PORT));
+        let (uplink, port) = (open_uplink(&ns, UPLINK), open_port(&ns, PORT));
         let second = run_args.contains(&SECOND).then(|| Tap::new(&ns, SECOND));
         let (ip, far_ip) = (family.address(0, 1), family.address(0, 2));
         ns.ip(&format!(

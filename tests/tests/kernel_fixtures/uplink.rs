@@ -276,6 +276,13 @@ fn the_uplink_leaves_to_the_kernel_what_it_cannot_finish() {
     };
     let marked = capable(3).build();
     let plain = from_v4().vxlan(100).bytes(&udp4(to_access).build());
+    // The packet that says that it is one byte longer than it is.
+    let longer = |inner: &Frame, at: usize| {
+        let mut bytes = inner.build();
+        bytes[at] += 1;
+        from_v4().vxlan(100).bytes(&bytes)
+    };
+    let padded = [udp4(to_access).build(), vec![0; 18]].concat();
     all(&[
         case(
             "a broadcast",
@@ -310,6 +317,16 @@ fn the_uplink_leaves_to_the_kernel_what_it_cannot_finish() {
         case("a GSO packet", uplink, &plain)
             .gso(100)
             .passes(Uplink, Reason::LeftToKernel),
+        case(
+            "longer by its own word",
+            uplink,
+            &longer(&udp4(to_access), 17),
+        )
+        .passes_uplinks(Reason::LeftToKernel),
+        case("longer IPv6", uplink, &longer(&udp6(to_access), 19))
+            .passes_uplinks(Reason::LeftToKernel),
+        case("padded", uplink, &from_v4().vxlan(100).bytes(&padded))
+            .delivers_at_uplinks(&padded, &delivered(PLAIN, PEER_V4, PORT_ACCESS)),
     ]);
 }
 

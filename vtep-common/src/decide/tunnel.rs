@@ -21,7 +21,7 @@ use crate::{
         inner::{Inner, Received},
         neigh::{self, Message},
         outer::{Outer, OuterAddresses},
-        packet::{PacketRead, Window as _},
+        packet::PacketRead,
         vlan::TagEdit,
     },
     runtime::{
@@ -31,7 +31,7 @@ use crate::{
         tables::Tables as _,
         verdict::{Account, Deliver, Resolved},
     },
-    wire::{ethernet, ipv4, ipv6, tcp, vlan},
+    wire::{ethernet, ipv4, ipv6, vlan},
 };
 
 /// Where the inner frame is looked at, which says what can be done there.
@@ -259,7 +259,7 @@ fn deliver<R: Runtime>(
     let left = match stage {
         DecapStage::Device => false,
         DecapStage::Tc => {
-            gso && !(port.takes_at_other_end(destination) && is_tcp(rt.frame(), outer.len))
+            gso && !port.takes_at_other_end(destination)
                 || inner.len
                     < ethernet::LEN.wrapping_add(smallest_payload(outer.v6, inner.read.ethertype))
         }
@@ -273,7 +273,11 @@ fn deliver<R: Runtime>(
         }
     };
     let left = left || clamps && stage != DecapStage::Device;
-    if left || outer.trailer || merge == ecn::Merge::SET {
+    if left
+        || outer.trailer
+        || merge == ecn::Merge::SET
+        || stage != DecapStage::Device && !rt.stands_alone(inner)
+    {
         return rt.leave(account, stage.left());
     }
     if !police::lets(rt, port.flags, (slot, Policed::Out), || {
@@ -352,22 +356,6 @@ fn mtu_towards<R: Runtime>(rt: &R, inner: &Arrival) -> Option<u32> {
     let peer = rt.tables().peer(inner.peer)?;
     peer.mtu
         .checked_sub(overhead(peer).wrapping_add(ethernet::LEN as u32))
-}
-
-/// True for TCP over IP without a tag: of such GRO packets the outer headers can be taken off here, where the frame then goes
-/// straight to another network namespace. The kernel goes on to take it for a tunnel packet, which TCP does not look at, but
-/// a device that is to cut it would.
-#[inline(always)]
-fn is_tcp<P: PacketRead + ?Sized>(frame: &P, base: usize) -> bool {
-    let Some(window) = frame.window::<{ ethernet::LEN + ipv4::PROTOCOL_OFFSET + 1 }>(base) else {
-        return false;
-    };
-    let protocol = match window.be16(ethernet::TYPE_OFFSET) {
-        ethernet::TYPE_IPV4 => window.byte(ethernet::LEN + ipv4::PROTOCOL_OFFSET),
-        ethernet::TYPE_IPV6 => window.byte(ethernet::LEN + ipv6::NEXT_HEADER_OFFSET),
-        _ => 0,
-    };
-    protocol == tcp::PROTOCOL
 }
 
 /// What the slow-path device says of a frame that it has decapsulated.

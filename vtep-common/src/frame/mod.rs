@@ -1,5 +1,6 @@
 //! What is read of a frame, and the outer header that it gets.
 
+pub mod alone;
 pub mod claim;
 pub mod ecn;
 pub mod flow;

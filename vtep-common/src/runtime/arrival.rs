@@ -11,6 +11,7 @@ use crate::{
     },
     frame::{claim::Owner, inner::Received, vlan::VlanEdit},
     runtime::{lookup::Seen, tables::Tables, verdict::Account},
+    wire::ethernet,
 };
 
 /// A frame from a port.
@@ -123,6 +124,20 @@ impl Encapsulation {
 }
 
 impl Arrival {
+    /// Where the payload of the inner Ethernet header begins, bytes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn l3(&self) -> usize {
+        self.outer.len.wrapping_add(ethernet::LEN)
+    }
+
+    /// Bytes behind the inner Ethernet header.
+    #[must_use]
+    #[inline(always)]
+    pub const fn payload_len(&self) -> usize {
+        self.len.wrapping_sub(ethernet::LEN)
+    }
+
     /// The account of the frame.
     #[must_use]
     #[inline(always)]

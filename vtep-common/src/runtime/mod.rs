@@ -27,6 +27,7 @@ use crate::{
         reason::Reason,
     },
     frame::{
+        alone,
         claim::Upper,
         inner::Inner,
         mss,
@@ -149,6 +150,16 @@ pub trait Runtime {
     /// The same value; where it matters, the verifier no longer knows how it came about. A decision does this once for a type.
     fn opaque<'a, T: Slot>(&'a self, value: &'a T) -> Self::Opaque<'a, T>;
 
+    /// True if the inner packet of a frame from a VTEP can go on without its outer headers: [`alone::stands`].
+    fn stands_alone(&self, arrival: &Self::Spilled<'_, Arrival>) -> bool {
+        alone::stands(
+            self.frame(),
+            arrival.l3(),
+            arrival.read.ethertype,
+            arrival.payload_len(),
+            self.meta().gso_size,
+        )
+    }
     /// Nothing is done to the frame: it passes, goes on to the next hook, or is dropped, as the reason's class says.
     fn leave(&self, account: &Account, reason: Reason) -> Self::Outcome;
     /// Encapsulates the frame and sends it to a VTEP: `in_place`, or else through the slow-path device.

@@ -460,6 +460,77 @@ fn gro_packets_of_tcp_go_straight_to_the_other_end_that_they_are_for() {
 }
 
 #[test]
+fn a_gro_packet_whose_inner_length_is_not_its_own_is_left_to_the_slow_path_device() {
+    let world = World::default();
+    let meta = Meta {
+        gso_size: 1400,
+        ..uplink_meta(&world)
+    };
+    for (from, to) in [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")] {
+        let mut ip = Ip::between(from, to);
+        let right = if to.contains(':') { 2_820 } else { 2_840 };
+        // As one that was merged without mending it; as a jumbogram; as one that was cut.
+        for (len, sound) in [
+            (right, true),
+            (right - 1_400, false),
+            (0, false),
+            (right + 1, false),
+        ] {
+            ip.len = Some(len);
+            let packet = ip.tcp((1, 2), Checksum::Complete, &[7; 2_800]);
+            let mac = unicast(PLAIN, PORT_NARROW);
+            let inner = build::ethernet(mac, elsewhere(), &[], ip.ethertype(), &packet);
+            for underlay in underlays(100) {
+                let frame = underlay.frame(&inner);
+                let decision =
+                    decide_uplink(frame.as_slice(), &meta, DecapStage::Tc, &world.tables);
+                if sound {
+                    assert!(deliver(&decision).to_other_end);
+                } else {
+                    assert_eq!(left(&decision), Reason::LeftToKernel, "{len}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packet_that_says_that_it_is_longer_than_its_frame_is_left_to_the_slow_path_device() {
+    let world = World::default();
+    for (from, to) in [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")] {
+        let mut ip = Ip::between(from, to);
+        let right = if to.contains(':') { 108 } else { 128 };
+        for (len, sound) in [
+            (right, true),
+            (right - 1, true),
+            (right + 1, false),
+            (60_000, false),
+        ] {
+            ip.len = Some(len);
+            let inner = ip_frame(unicast(PLAIN, PORT_ACCESS), &ip, 100);
+            for underlay in underlays(100) {
+                let frame = underlay.frame(&inner);
+                if sound {
+                    deliver(&at_uplink(&world, &frame));
+                    deliver(&at_uplink_xdp(&world, &frame));
+                } else {
+                    assert_eq!(
+                        left(&at_uplink(&world, &frame)),
+                        Reason::LeftToKernel,
+                        "{len}"
+                    );
+                    assert_eq!(
+                        left(&at_uplink_xdp(&world, &frame)),
+                        Reason::LeftToTc,
+                        "{len}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_packet_for_the_mac_of_another_host_passes() {
     let world = World::default();
     let inner = udp_frame(unicast(PLAIN, PORT_ACCESS));
@@ -617,6 +688,18 @@ fn tc_decapsulates_what_is_as_long_as_the_header_of_its_own_family() {
                 let mut inner = udp_frame(mac);
                 inner[12..14].copy_from_slice(&ethertype.to_be_bytes());
                 inner.truncate(ethernet::LEN + len);
+                // Nothing else may be wrong with it.
+                let at = if ethertype == ethernet::TYPE_IPV6 {
+                    18
+                } else {
+                    16
+                };
+                let says = if ethertype == ethernet::TYPE_IPV6 {
+                    0
+                } else {
+                    20
+                };
+                inner[at..at + 2].copy_from_slice(&u16::to_be_bytes(says));
                 let decision = at_uplink(&world, &underlay.frame(&inner));
                 if is_left {
                     assert_eq!(

@@ -16,6 +16,7 @@ use vtep_common::{
     },
     decide::{police, tunnel, uplink},
     frame::{
+        alone,
         claim::{self, Owner, Upper},
         inner::Inner,
         mss::{self, Clamp},
@@ -279,6 +280,12 @@ impl Runtime for Tc {
     fn is_syn(&self, l3: usize, ethertype: u16) -> bool {
         // SAFETY: the program's own context.
         unsafe { frame_is_syn(self.frame.raw(), l3 as u32, ethertype.into()) != 0 }
+    }
+
+    #[inline(always)]
+    fn stands_alone(&self, _arrival: &Spilled<'_, Arrival>) -> bool {
+        // SAFETY: the program's own context, and it is spilled.
+        unsafe { arrival_stands_alone(self.frame.raw()) != 0 }
     }
 
     #[inline(always)]
@@ -705,6 +712,26 @@ unsafe extern "C" fn frame_is_syn(skb: *mut __sk_buff, l3: u32, ethertype: u32) 
     let frame = TcFrame::from_raw(skb);
     // A byte, so that the verifier sees how far it can lie.
     mss::is_syn(&frame, usize::from(l3 as u8), ethertype as u16).into()
+}
+
+/// Not zero if the inner packet of a frame from a VTEP can go on without its outer headers.
+///
+/// # Safety
+///
+/// The context is that of the program, and an `Arrival` was spilled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn arrival_stands_alone(skb: *mut __sk_buff) -> u64 {
+    let Some(scratch) = Scratch::new() else {
+        return 0;
+    };
+    // SAFETY: the caller vouches for it.
+    let arrival = unsafe { scratch.spilled::<Arrival>() };
+    let frame = TcFrame::from_raw(skb);
+    // A byte, so that the verifier sees how far it can lie.
+    let l3 = usize::from(arrival.l3() as u8);
+    let (ethertype, len) = (arrival.read.ethertype, arrival.payload_len());
+    alone::stands(&frame, l3, ethertype, len, frame.gso_size()).into()
 }
 
 /// Lowers what a SYN offers to what fits into an MTU. What it returns says nothing.

@@ -2,7 +2,7 @@
 
 use core::{hint::black_box, ops::Deref};
 
-use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::bindings::{xdp_action, xdp_md};
 use vtep_common::{
     abi::{
         addr::MacAddr,
@@ -17,6 +17,7 @@ use vtep_common::{
     },
     decide::{port::ingress, uplink},
     frame::{
+        alone,
         inner::Inner,
         neigh::{Answer, Message},
         packet::{Meta, PacketRead as _, Tag, Window as _},
@@ -186,6 +187,14 @@ impl Runtime for Xdp {
         message
             .read(&self.frame, l3, ethertype, source)
             .then_some(message)
+    }
+
+    #[inline(always)]
+    fn stands_alone(&self, arrival: &Value<Arrival>) -> bool {
+        let l3 = arrival.l3() as u32;
+        let (ethertype, len) = (arrival.read.ethertype.into(), arrival.payload_len() as u64);
+        // SAFETY: the program's own context.
+        unsafe { packet_stands_alone(self.frame.raw(), l3, ethertype, len) != 0 }
     }
 
     #[inline(always)]
@@ -362,4 +371,29 @@ impl Runtime for Xdp {
     fn refresh(&self, key: &FdbKey) {
         event::refresh(key);
     }
+}
+
+/// Not zero if an inner packet can go on without its outer headers.
+///
+/// # Safety
+///
+/// The context is that of the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn packet_stands_alone(
+    ctx: *mut xdp_md,
+    l3: u32,
+    ethertype: u32,
+    len: u64,
+) -> u64 {
+    let frame = XdpFrame::from_raw(ctx);
+    // A byte, so that the verifier sees how far it can lie.
+    alone::stands(
+        &frame,
+        usize::from(l3 as u8),
+        ethertype as u16,
+        len as usize,
+        0,
+    )
+    .into()
 }

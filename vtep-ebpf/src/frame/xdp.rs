@@ -41,6 +41,17 @@ impl XdpFrame {
         frame
     }
 
+    /// The frame of a context that a function was given, to read at offsets: nobody has asked how long it is.
+    #[inline(always)]
+    pub const fn from_raw(ctx: *mut xdp_md) -> Self {
+        Self { ctx, len: 0 }
+    }
+
+    #[inline(always)]
+    pub const fn raw(&self) -> *mut xdp_md {
+        self.ctx
+    }
+
     /// Interface, and nothing else: XDP has no skb.
     #[inline(always)]
     pub fn meta(&self) -> Meta {

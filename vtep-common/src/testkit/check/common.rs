@@ -145,3 +145,13 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+/// Where the IP packet of a frame without a tag ends, as its header says; `None` where there is no whole one.
+pub(super) fn end_it_says(frame: &[u8]) -> Option<usize> {
+    let word = |at: usize| usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
+    match frame.get(ethernet::TYPE_OFFSET..ethernet::LEN)? {
+        [0x08, 0x00] if frame.len() >= 34 => Some(14 + word(16)),
+        [0x86, 0xdd] if frame.len() >= 54 => Some(54 + word(18)),
+        _ => None,
+    }
+}

@@ -22,7 +22,7 @@ use crate::{
     wire::{ethernet, vlan},
 };
 
-use super::common::{counted_once, hex, in_own_vlan, l3_behind_tag, untouched};
+use super::common::{counted_once, end_it_says, hex, in_own_vlan, l3_behind_tag, untouched};
 use super::headers::{destination_of, outer_headers};
 use super::vm::offers_less;
 
@@ -160,6 +160,9 @@ pub(super) fn from_underlay(
             in_own_vlan(deliver.slot, outcome, tables);
             assert_eq!(outcome.action, Action::Redirect);
             let inner = &frame[deliver.strip..];
+            if deliver.strip != 0 {
+                ends_as_it_says(inner, meta.gso_size != 0);
+            }
             let segment = tables.segment(decision.segment).expect("a segment");
             assert!(
                 l3_behind_tag(inner) == ethernet::LEN || segment.has(Segment::INNER_VLAN_PASS),
@@ -214,4 +217,20 @@ pub(super) fn from_underlay(
             panic!("from the underlay back to it: {}", hex(frame))
         }
     }
+}
+
+/// An inner packet that is decapsulated in place is as long as it says; a plain one may have padding behind it. Written apart from the
+/// decision.
+fn ends_as_it_says(inner: &[u8], gso: bool) {
+    let says = end_it_says(inner);
+    assert!(
+        says.is_none_or(|end| end <= inner.len()),
+        "cut: {}",
+        hex(inner)
+    );
+    assert!(
+        !gso || says == Some(inner.len()),
+        "not mended: {}",
+        hex(inner)
+    );
 }
