@@ -34,7 +34,7 @@ pub(super) fn of(words: &Words<'_>, notes: &[String], hops: &[Hop]) -> Vec<Trace
         let mut of_hop = Rows {
             words,
             hook: hop.arrived.side.hook().name(),
-            rows: Vec::new(),
+            told: Vec::new(),
         };
         of_hop.frame(hop);
         if at == 0 {
@@ -44,7 +44,7 @@ pub(super) fn of(words: &Words<'_>, notes: &[String], hops: &[Hop]) -> Vec<Trace
         }
         of_hop.looked_up(hop);
         of_hop.done(hop);
-        rows.append(&mut of_hop.rows);
+        rows.append(&mut of_hop.told);
     }
     rows
 }
@@ -53,7 +53,7 @@ pub(super) fn of(words: &Words<'_>, notes: &[String], hops: &[Hop]) -> Vec<Trace
 struct Rows<'a> {
     words: &'a Words<'a>,
     hook: &'static str,
-    rows: Vec<TraceRow>,
+    told: Vec<TraceRow>,
 }
 
 /// The inner frame, as far as there is one: that of a packet from the underlay is behind its outer headers.
@@ -80,7 +80,7 @@ impl Rows<'_> {
     fn push(&mut self, said: Said, reason: Option<Reason>) -> &mut TraceRow {
         let Said { step, text, target } = said;
         let (vteps, ports) = self.names(target);
-        self.rows.push(TraceRow {
+        self.told.push(TraceRow {
             frame: 1,
             hook: self.hook.to_owned(),
             step,
@@ -90,8 +90,8 @@ impl Rows<'_> {
             ports,
             outer: None,
         });
-        let last = self.rows.len() - 1;
-        &mut self.rows[last]
+        let last = self.told.len() - 1;
+        &mut self.told[last]
     }
 
     fn say(&mut self, said: Said) {
@@ -354,7 +354,7 @@ impl Rows<'_> {
         if reason.class() == Class::Delivered {
             let whom: Vec<_> = to.iter().map(|target| self.name(*target)).collect();
             if !whom.is_empty() {
-                text += &format!(" It goes to {}.", whom.join(", "));
+                text = format!("{text} It goes to {}.", whom.join(", "));
             }
         }
         let (mut vteps, mut ports) = (Vec::new(), Vec::new());

@@ -62,7 +62,7 @@ impl FrameBytes {
                 other.escape_debug()
             )));
         }
-        if digits.len() % 2 != 0 {
+        if !digits.len().is_multiple_of(2) {
             return Err(BadValue::new(format!(
                 "{} hexadecimal digits are no whole bytes; give two for each byte",
                 digits.len()
