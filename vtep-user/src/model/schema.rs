@@ -9,7 +9,9 @@ use utoipa::openapi::schema::{
 use utoipa::{Number, PartialSchema, ToSchema};
 use vtep_common::abi::policer::Policer;
 
-use super::{BitRate, FrameRate, MacAddr, OrInherit, PortRange, Prefix, VlanId, Vni};
+use super::{
+    BitRate, FrameBytes, FrameRate, MacAddr, OrInherit, PortRange, Prefix, TraceTo, VlanId, Vni,
+};
 
 /// A name for a schema.
 macro_rules! named {
@@ -30,6 +32,8 @@ named!(
     FrameRate = "FrameRate",
     VlanId = "VlanId",
     PortRange = "PortRange",
+    FrameBytes = "FrameBytes",
+    TraceTo = "TraceTo",
 );
 
 fn text() -> ObjectBuilder {
@@ -79,6 +83,27 @@ impl PartialSchema for Count {
     fn schema() -> RefOr<Schema> {
         number(0, u32::MAX.into())
             .description(Some("A number of 32 bits."))
+            .into()
+    }
+}
+
+impl PartialSchema for FrameBytes {
+    fn schema() -> RefOr<Schema> {
+        text()
+            .description(Some(
+                "The bytes of a frame as hexadecimal digits, with or without separators.",
+            ))
+            .pattern(Some("^[0-9a-fA-Fx:.,\\s-]+$"))
+            .into()
+    }
+}
+
+impl PartialSchema for TraceTo {
+    fn schema() -> RefOr<Schema> {
+        AnyOfBuilder::new()
+            .description(Some("A MAC, or the IP of a host."))
+            .item(MacAddr::schema())
+            .item(Ip::schema())
             .into()
     }
 }
@@ -184,6 +209,8 @@ pub fn of_parameters() -> Vec<(String, RefOr<Schema>)> {
         of::<DeviceName>(),
         of::<VlanId>(),
         of::<Prefix>(),
+        of::<FrameBytes>(),
+        of::<TraceTo>(),
         of::<super::Source>(),
     ]
 }

@@ -7,9 +7,7 @@ use std::path::PathBuf;
 
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
@@ -156,16 +154,6 @@ impl<'de> Deserialize<'de> for TraceTo {
     }
 }
 
-impl PartialSchema for FrameBytes {
-    fn schema() -> RefOr<Schema> {
-        let text = ObjectBuilder::new().schema_type(Type::String);
-        text.description(Some("The bytes of a frame as hexadecimal digits."))
-            .into()
-    }
-}
-
-impl ToSchema for FrameBytes {}
-
 /// The frame that is traced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
@@ -173,22 +161,19 @@ impl ToSchema for FrameBytes {}
 pub struct TraceSpec {
     /// Its bytes as hexadecimal digits, from its Ethernet header on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>)]
     pub frame: Option<FrameBytes>,
     /// Instead, the MAC or the IP that a frame made for the trace goes to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>)]
     pub dst: Option<TraceTo>,
     /// The MAC that it comes from; without it, one that is known behind the port.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>)]
     pub src: Option<MacAddr>,
     /// Its bytes, the Ethernet header included; 98 without it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 60, maximum = 16384)]
     pub size: Option<u32>,
     /// The VLAN that it is tagged with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<u16>)]
     pub vlan: Option<VlanId>,
 }
 
@@ -289,7 +274,7 @@ pub struct TraceRow {
     /// Of a verdict, and of a copy that is lost, the reason that is counted.
     pub reason: Option<String>,
     /// The VTEPs that the row is about; of a verdict, those that the frame or its copies go to.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<crate::model::Ip>)]
     pub vteps: Vec<IpAddr>,
     /// The ports, likewise.
     pub ports: Vec<String>,
