@@ -263,8 +263,8 @@ impl SentFrame {
             Verdict::Answer(answer) => add(answer.ifindex, whole),
             Verdict::Flood(flood) => {
                 to_ports(flood.list, flood.vlan, Some(flood.from));
-                for (ifindex, copy) in copies_in_place(flood, &outcome, &world.tables) {
-                    add(ifindex, copy);
+                for (peer, copy) in copies_in_place(flood, &outcome, &world.tables) {
+                    add(world.tables.peers[&peer].ifindex, copy);
                 }
             }
             Verdict::FloodPorts(flood) => to_ports(flood.list, flood.vlan, None),

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::model::request::Request;
 use crate::model::{
     ApplyOptions, ConfigLine, DropsRow, DumpRow, FdbRow, NeighRow, NexthopRow, Op, PeerRow,
-    PlanRow, PortRow, Query, Refusal, RunLine, StatsRow, Status, VniRow,
+    PlanRow, PortRow, Query, Refusal, RunLine, StatsRow, Status, TraceRow, VniRow,
 };
 
 /// Something to read or to do.
@@ -79,6 +79,8 @@ pub enum Reply {
     Plan(Vec<PlanRow>),
     /// What would be refused, each with its line.
     Rehearsed(Vec<Refusal>),
+    /// What would become of a frame.
+    Trace(Vec<TraceRow>),
     /// What was set.
     Dump(Vec<DumpRow>),
     /// Text.

@@ -349,7 +349,7 @@ impl Daemon {
         }
     }
 
-    /// Every table, for comparing before and after; ages, which only time changes, are left out.
+    /// Every table, for comparing before and after; ages, and whether VTEPs were heard, which only time changes, are left out.
     #[must_use]
     #[track_caller]
     pub fn tables(&self) -> Vec<(&'static str, Vec<Value>)> {
@@ -358,7 +358,7 @@ impl Daemon {
             .into()
     }
 
-    /// The rows of one table in a fixed order and without their ages.
+    /// The rows of one table in a fixed order, without their ages and without when VTEPs were heard.
     #[must_use]
     #[track_caller]
     pub fn table(&self, table: &str) -> Vec<Value> {
@@ -366,6 +366,10 @@ impl Daemon {
         for row in &mut rows {
             if let Some(row) = row.as_object_mut() {
                 row.remove("age_s");
+                row.remove("last_heard_s");
+                if row.get("state").is_some_and(|state| state == "silent") {
+                    row.insert("state".into(), "resolved".into());
+                }
             }
         }
         rows.sort_by_key(ToString::to_string);

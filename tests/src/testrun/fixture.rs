@@ -4,8 +4,11 @@ use vtep_common::abi::counter::Direction;
 use vtep_common::abi::counter::Hook;
 use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 use vtep_common::abi::reason::Reason;
+use vtep_common::decide::port::PortStage;
+use vtep_common::decide::tunnel::DecapStage;
 use vtep_common::frame::packet::Meta;
-use vtep_common::sim::Action;
+use vtep_common::sim::trace::Hop;
+use vtep_common::sim::{Action, Side};
 use vtep_common::testkit::frames::{Interfaces, World};
 
 use super::compare::{code, difference};
@@ -188,12 +191,16 @@ fn check_end(bench: &mut TestBed<'_>, case: &Fixture, end: &Ending) -> Result<()
         gso_size: case.gso_size,
     };
     let before = bench.totals();
+    let traced = traced(bench, case, end, &meta);
+    let spent = bench.totals().since(&before);
     let ran = bench.run(end.hook, &case.frame, &meta);
     let counted = bench.totals().since(&before);
     let answered = bench.too_big();
     bench.forget_answers(answered.iter().map(|frame| frame.port));
     let wrong = match ran {
-        Ok(ran) => wrong(case, end, &ran, &counted),
+        Ok(ran) => wrong(case, end, &ran, &counted)
+            .or_else(|| not_as_traced(end, &ran, traced.as_ref()))
+            .or_else(|| counted_by_trace(&spent)),
         Err(error) => Some(format!("test run: {error}")),
     };
     match wrong {
@@ -210,6 +217,50 @@ fn check_end(bench: &mut TestBed<'_>, case: &Fixture, end: &Ending) -> Result<()
             scapy(&case.frame),
         )),
     }
+}
+
+/// What a trace says of the frame, by the maps. It knows no GSO packets, and none begins behind the slow-path device.
+fn traced(bench: &TestBed<'_>, case: &Fixture, end: &Ending, meta: &Meta) -> Option<Hop> {
+    let side = match end.hook {
+        Hook::UplinkXdp => Side::Uplink(DecapStage::Xdp),
+        Hook::Uplink => Side::Uplink(DecapStage::Tc),
+        Hook::Port => Side::Port(PortStage::Tc),
+        Hook::PortXdp => Side::Port(PortStage::Xdp),
+        Hook::Tunnel => return None,
+    };
+    (case.gso_size == 0).then(|| bench.trace(side, &case.frame, meta))
+}
+
+/// What the program does not do as the trace says: its action, the frame, or the reason.
+fn not_as_traced(end: &Ending, ran: &Ran, traced: Option<&Hop>) -> Option<String> {
+    let hop = traced?;
+    let outcome = match &hop.outcome {
+        Ok(outcome) => outcome,
+        Err(unfit) => return Some(format!("the trace cannot be carried out: {unfit}\n")),
+    };
+    let said = Ran {
+        action: code(end.hook, outcome.action),
+        frame: match &end.wanted {
+            Expected::Anything => ran.frame.clone(),
+            Expected::Unchanged | Expected::Bytes(_) | Expected::Outer(_) => outcome.frame.clone(),
+        },
+    };
+    if *ran != said {
+        return Some(format!("not as traced: {}", difference(ran, &said)));
+    }
+    (hop.reason != end.reason).then(|| {
+        format!(
+            "the trace says {}, and the program counted {}\n",
+            hop.reason.name(),
+            end.reason.name()
+        )
+    })
+}
+
+/// What a trace counted, which is nothing.
+fn counted_by_trace(spent: &Totals) -> Option<String> {
+    let differences = spent.differences(&Totals::default());
+    (!differences.is_empty()).then(|| format!("the trace counted:\n{}", differences.join("\n")))
 }
 
 /// What is not as wanted.

@@ -26,7 +26,8 @@ use vtep_common::abi::{
     too_big::TooBig,
 };
 use vtep_common::frame::packet::Meta;
-use vtep_common::sim::HostTables;
+use vtep_common::sim::trace::{Arrived, Hop, trace_reading};
+use vtep_common::sim::{HostTables, Side};
 use vtep_common::testkit::frames::Interfaces;
 use vtep_user::control::{Stamps as _, Write};
 use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
@@ -231,6 +232,28 @@ impl TestBed<'_> {
             action: result.return_value.cast_signed(),
             frame: out,
         })
+    }
+
+    /// What a trace says of a frame at its first hook, by what the maps hold now.
+    ///
+    /// # Panics
+    ///
+    /// If they cannot be read.
+    #[must_use]
+    pub fn trace(&self, side: Side, frame: &[u8], meta: &Meta) -> Hop {
+        let arrived = Arrived {
+            side,
+            frame: frame.to_vec(),
+            meta: *meta,
+        };
+        let datapath = &self.datapath;
+        let hops = datapath.nothing_read().and_then(|mut tables| {
+            trace_reading(&arrived, &mut tables, |asked, tables| {
+                datapath.read_asked(asked, tables)
+            })
+        });
+        let mut hops = hops.unwrap_or_else(|error| panic!("read the tables: {error}"));
+        hops.swap_remove(0)
     }
 
     /// The programs' events since last asked, with times zeroed; none of them is held back any more.

@@ -21,6 +21,16 @@ impl UplinkWord {
         Self((ifindex as u64) << 48 | mac.get())
     }
 
+    /// The lower 16 bits of the number of the interface, and the MAC.
+    #[must_use]
+    pub const fn parts(self) -> (u32, MacAddr) {
+        let [_, _, a, b, c, d, e, f] = self.0.to_be_bytes();
+        (
+            (self.0 >> 48) as u32,
+            MacAddr::from_bytes([a, b, c, d, e, f]),
+        )
+    }
+
     /// Where it stands in the map: what tells the MACs of one host apart is mostly their last byte.
     #[must_use]
     #[inline(always)]

@@ -179,7 +179,7 @@ const fn flag_if(bits: u8, flag: u8) -> u8 {
 }
 
 /// The 802.1Q VLAN that a device sees a frame in: that of its outermost tag. The VLANs of 802.1ad tags are others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShownVlan(u16);
 
 impl ShownVlan {

@@ -9,6 +9,7 @@ use crate::{
     abi::{
         addr::MacAddr,
         flood::FloodList,
+        id::PeerId,
         outer_template,
         peer::Peer,
         reason::{Class, Reason},
@@ -80,15 +81,7 @@ pub fn apply_port<T: Tables>(
     Ok(match &decision.verdict {
         Verdict::Encap(encap) => {
             let peer = tables.peer(encap.peer).ok_or(Unfit::Peer)?;
-            let mut out = if encap.v6 {
-                template::render_v6(&peer.template, &encap.fields)
-                    .bytes::<{ outer_template::LEN_V6 }>()
-                    .to_vec()
-            } else {
-                template::render_v4(&peer.template, &encap.fields)
-                    .bytes::<{ outer_template::LEN_V4 }>()
-                    .to_vec()
-            };
+            let mut out = outer_headers(peer, encap.v6, &encap.fields);
             let mut inner = edit(frame, meta, encap.tag, xdp);
             inner.put_skb_tag_in_band();
             out.extend(inner.frame);
@@ -127,14 +120,27 @@ pub fn apply_port<T: Tables>(
     })
 }
 
-/// The copies of a flooded frame that are encapsulated in place, each with the interface by which it leaves. `outcome` is what
+/// The outer headers of a packet to a peer.
+fn outer_headers(peer: &Peer, v6: bool, fields: &Fields) -> Vec<u8> {
+    if v6 {
+        template::render_v6(&peer.template, fields)
+            .bytes::<{ outer_template::LEN_V6 }>()
+            .to_vec()
+    } else {
+        template::render_v4(&peer.template, fields)
+            .bytes::<{ outer_template::LEN_V4 }>()
+            .to_vec()
+    }
+}
+
+/// The copies of a flooded frame that are encapsulated in place, each with the peer that it is for. `outcome` is what
 /// [`apply_port`] made of the frame. No checksum in it is left to offload but one that the headers tell of.
 #[must_use]
 pub fn copies_in_place<T: Tables>(
     flood: &Flood,
     outcome: &Outcome,
     tables: &T,
-) -> Vec<(u32, Vec<u8>)> {
+) -> Vec<(PeerId, Vec<u8>)> {
     let mut inner = outcome.clone();
     inner.put_skb_tag_in_band();
     let inner = inner.frame;
@@ -142,33 +148,25 @@ pub fn copies_in_place<T: Tables>(
         .flood_list(flood.list)
         .into_iter()
         .flat_map(FloodList::peers);
-    let mut peers: Vec<&Peer> = numbers
-        .filter_map(|number| tables.peer(number))
-        .filter(|peer| copy_goes(peer, flood.carried_len) && flood.is_in_place(peer, true))
+    let mut peers: Vec<(PeerId, &Peer)> = numbers
+        .filter_map(|number| Some((number, tables.peer(number)?)))
+        .filter(|(_, peer)| copy_goes(peer, flood.carried_len) && flood.is_in_place(peer, true))
         .collect();
-    let v6 = peers.first().is_some_and(|first| first.has(Peer::IPV6));
-    peers.retain(|peer| peer.has(Peer::IPV6) == v6);
-    let encapsulated = peers.into_iter().map(|peer| {
-        let fields = &flood.encap.fields;
-        let mut out = if v6 {
+    let v6 = peers
+        .first()
+        .is_some_and(|(_, first)| first.has(Peer::IPV6));
+    peers.retain(|(_, peer)| peer.has(Peer::IPV6) == v6);
+    let encapsulated = peers.into_iter().map(|(number, peer)| {
+        let mut fields = flood.encap.fields;
+        if v6 {
             let sum = fields
                 .inner_sum
                 .unwrap_or_else(|| Sum::default().bytes(&inner).fold());
-            let inner_sum = peer.has(Peer::CHECKSUM).then_some(sum);
-            let fields = Fields {
-                inner_sum,
-                ..*fields
-            };
-            template::render_v6(&peer.template, &fields)
-                .bytes::<{ outer_template::LEN_V6 }>()
-                .to_vec()
-        } else {
-            template::render_v4(&peer.template, fields)
-                .bytes::<{ outer_template::LEN_V4 }>()
-                .to_vec()
-        };
+            fields.inner_sum = peer.has(Peer::CHECKSUM).then_some(sum);
+        }
+        let mut out = outer_headers(peer, v6, &fields);
         out.extend(&inner);
-        (peer.ifindex, out)
+        (number, out)
     });
     encapsulated.collect()
 }
@@ -311,11 +309,11 @@ fn edit(frame: &[u8], meta: &Meta, tag: TagEdit, xdp: bool) -> Outcome {
     };
     match tag {
         TagEdit::Leave | TagEdit::Carry => {}
-        TagEdit::StripSkb => out.skb_tag = out.take_in_band_tag(),
+        TagEdit::StripSkb => out.skb_tag = take_in_band_tag(&mut out.frame),
         TagEdit::StripInBand => {
-            out.take_in_band_tag();
+            take_in_band_tag(&mut out.frame);
             if !xdp {
-                out.skb_tag = out.take_in_band_tag();
+                out.skb_tag = take_in_band_tag(&mut out.frame);
             }
         }
     }
@@ -337,22 +335,22 @@ fn deliver_from(mut out: Outcome, deliver: &Deliver, xdp: bool) -> Outcome {
     out
 }
 
-impl Outcome {
-    /// Takes the in-band tag away, if there is one.
-    fn take_in_band_tag(&mut self) -> Option<Tag> {
-        let place = ethernet::TYPE_OFFSET..ethernet::TYPE_OFFSET + vlan::LEN;
-        let [a, b, c, d] = <[u8; vlan::LEN]>::try_from(self.frame.get(place.clone())?).ok()?;
-        let tag = Tag {
-            tpid: u16::from_be_bytes([a, b]),
-            tci: u16::from_be_bytes([c, d]),
-        };
-        if !vlan::is_tag(tag.tpid) {
-            return None;
-        }
-        self.frame.drain(place);
-        Some(tag)
+/// Takes the in-band tag of a frame away, if there is one.
+pub(super) fn take_in_band_tag(frame: &mut Vec<u8>) -> Option<Tag> {
+    let place = ethernet::TYPE_OFFSET..ethernet::TYPE_OFFSET + vlan::LEN;
+    let [a, b, c, d] = <[u8; vlan::LEN]>::try_from(frame.get(place.clone())?).ok()?;
+    let tag = Tag {
+        tpid: u16::from_be_bytes([a, b]),
+        tci: u16::from_be_bytes([c, d]),
+    };
+    if !vlan::is_tag(tag.tpid) {
+        return None;
     }
+    frame.drain(place);
+    Some(tag)
+}
 
+impl Outcome {
     /// Moves the skb VLAN tag in-band, behind the addresses.
     fn put_skb_tag_in_band(&mut self) {
         let at = ethernet::TYPE_OFFSET;

@@ -5,22 +5,18 @@ use std::{cell::RefCell, collections::BTreeMap};
 use crate::{
     abi::{
         counter::{Counter, Direction},
-        flood::FloodList,
-        id::{ListId, PeerId, PortSlot, SegmentId},
-        policer::Policed,
-        port::Port,
+        id::{PeerId, PortSlot, SegmentId},
         reason::Reason,
     },
-    decide::{
-        count::{Counters, copy_goes, count_end},
-        police,
-    },
-    frame::vlan::ShownVlan,
+    decide::count::{Counters, count_end},
     runtime::{
         tables::Tables,
         verdict::{Account, End},
     },
-    sim::decision::{Decision, Verdict},
+    sim::{
+        copies::copies,
+        decision::{Decision, Verdict},
+    },
 };
 
 /// One field per BPF map of counters, with the same indices; a counter that was never touched is not there.
@@ -48,73 +44,17 @@ impl HostCounters {
     ) {
         count(decision, reason, frame_len, self);
         let bytes = decision.inner_len;
-        match &decision.verdict {
-            Verdict::Flood(flood) => {
-                let copies = (flood.list, flood.vlan, flood.bytes);
-                let reaches = |slot, port: &Port| flood.reaches(slot, port);
-                self.record_ports(copies, reaches, bytes, tables);
-                self.record_peers(flood.list, flood.carried_len, bytes, tables);
-            }
-            Verdict::FloodPorts(flood) => {
-                let reaches = |_, port: &Port| flood.reaches(port);
-                let copies = (flood.list, flood.vlan, flood.bytes);
-                self.record_ports(copies, reaches, bytes, tables);
-            }
-            Verdict::Encap(_)
-            | Verdict::ViaKernel(_)
-            | Verdict::Deliver(_)
-            | Verdict::Answer(_)
-            | Verdict::AnswerTooBig(_)
-            | Verdict::Guard
-            | Verdict::Neigh
-            | Verdict::Unknown
-            | Verdict::Resolved(_)
-            | Verdict::Clamp(_)
-            | Verdict::ClampReceived(_)
-            | Verdict::TooBigFor(_)
-            | Verdict::Leave(_) => {}
-        }
-    }
-
-    fn record_ports<T: Tables>(
-        &self,
-        (list, vlan, policed): (ListId, ShownVlan, u32),
-        reaches: impl Fn(PortSlot, &Port) -> bool,
-        bytes: usize,
-        tables: &T,
-    ) {
-        for slot in tables
-            .flood_list(list)
-            .into_iter()
-            .flat_map(FloodList::ports)
-        {
-            let Some(port) = tables.port(slot).filter(|port| reaches(slot, port)) else {
-                continue;
-            };
-            if port.has(Port::TRUNK) && tables.is_mapped(port.ifindex, vlan) {
-                self.reason(Reason::VlanHop, bytes);
-            } else if port.has(Port::RATE_OUT)
-                && !police::passes(tables, slot, Policed::Out, policed)
-            {
-                self.reason(Reason::Rate, bytes);
-            } else {
-                self.port(slot, Direction::Decap, bytes);
+        let (ports, peers) = copies(&decision.verdict, tables);
+        for (slot, lost) in ports {
+            match lost {
+                Some(reason) => self.reason(reason, bytes),
+                None => self.port(slot, Direction::Decap, bytes),
             }
         }
-    }
-
-    fn record_peers<T: Tables>(&self, list: ListId, carried_len: u32, bytes: usize, tables: &T) {
-        for number in tables
-            .flood_list(list)
-            .into_iter()
-            .flat_map(FloodList::peers)
-        {
-            match tables.peer(number) {
-                Some(peer) if copy_goes(peer, carried_len) => {
-                    self.peer(number, Direction::Encap, bytes);
-                }
-                Some(_) => self.reason(Reason::CopyLost, bytes),
-                None => {}
+        for (peer, lost) in peers {
+            match lost {
+                Some(reason) => self.reason(reason, bytes),
+                None => self.peer(peer, Direction::Encap, bytes),
             }
         }
     }

@@ -116,6 +116,13 @@ pub fn decide_port<T: Tables>(frame: &[u8], meta: &Meta, stage: PortStage, table
     }
 }
 
+/// How a frame from a port is carried; `None` where no VNI takes it.
+#[must_use]
+pub(super) fn carried<T: Tables>(frame: &[u8], meta: &Meta, tables: &T) -> Option<Carried> {
+    let host = Host::new(frame, meta, tables);
+    host.find().ok().map(|(_, carried)| carried)
+}
+
 /// What becomes of a frame whose decision has gone on to one of the last stages: a SYN that may offer too much, or a frame that is too big
 /// for its VTEP as far as could be told.
 fn last_stages<T: Tables>(

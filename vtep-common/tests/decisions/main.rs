@@ -15,5 +15,6 @@ mod police;
 mod port;
 mod shared;
 mod too_big;
+mod trace;
 mod tunnel;
 mod uplink;

@@ -33,6 +33,7 @@ impl IntoResponse for Reply {
             Self::Stats(rows) => json_array(rows),
             Self::Drops(rows) => json_array(rows),
             Self::Plan(rows) => json_array(rows),
+            Self::Trace(rows) => json_array(rows),
             Self::Dump(rows) => json_array(rows),
             Self::Status(status) => Json(status).into_response(),
             Self::Text(text) => {

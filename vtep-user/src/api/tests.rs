@@ -26,11 +26,11 @@ use super::socket::Socket;
 use super::{BatchLine, server};
 use crate::model::{
     BatchOptions, BitRate, Df, DropsRow, DumpFilter, EntryState, FdbAt, FdbDel, FdbFilter, FdbRow,
-    FdbSpec, Flood, FrameRate, InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow, NeighSpec,
-    NeighState, NexthopDel, NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec, PeerState,
-    PortChange, PortDelivery, PortGuard, PortHook, PortPart, PortRange, PortRow, PortSpec,
-    PortState, Prefix, Query, Reserved, Source, Sources, StatsFilter, StatsRow, VlanId, Vni,
-    VniDelete, VniFilter, VniRow, VniSpec,
+    FdbSpec, Flood, FrameBytes, FrameRate, InnerVlan, L2cp, MacAddr, Mode, NeighDel, NeighRow,
+    NeighSpec, NeighState, NexthopDel, NexthopRow, NexthopSpec, OverLimit, PeerRow, PeerSpec,
+    PeerState, PortChange, PortDelivery, PortGuard, PortHook, PortPart, PortRange, PortRow,
+    PortSpec, PortState, Prefix, Query, Reserved, Source, Sources, StatsFilter, StatsRow, TraceAt,
+    TraceSpec, TraceTo, VlanId, Vni, VniDelete, VniFilter, VniRow, VniSpec,
 };
 use crate::{
     ask::{Ask, Command, Handle, Reply, channel},
@@ -93,6 +93,23 @@ async fn every_question_reaches_the_core_as_it_was_asked() {
             vni: vni(5),
             source: Some(Source::Cli),
         }),
+        Query::Trace(Box::new(TraceAt {
+            dev: dev(),
+            spec: TraceSpec {
+                frame: Some(FrameBytes::new(vec![2, 0, 0xff]).unwrap()),
+                dst: None,
+                src: Some(mac),
+                size: Some(1_500),
+                vlan: VlanId::new(10),
+            },
+        })),
+        Query::Trace(Box::new(TraceAt {
+            dev: dev(),
+            spec: TraceSpec {
+                dst: Some(TraceTo::Ip(ip)),
+                ..TraceSpec::default()
+            },
+        })),
         Query::Metrics,
     ];
 
@@ -551,6 +568,7 @@ async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served()
         "GET /v1/ports/{dev}",
         "GET /v1/stats",
         "GET /v1/status",
+        "GET /v1/trace/{dev}",
         "GET /v1/vnis",
         "GET /v1/vnis/{vni}",
         "PATCH /v1/peers/{ip}",
@@ -749,6 +767,7 @@ fn the_keys_of_a_peer_are_there_in_the_promised_order() {
         csum6: None,
         via: None,
         source: None,
+        last_heard_s: None,
         mtu_expires_s: None,
     };
 
@@ -756,7 +775,7 @@ fn the_keys_of_a_peer_are_there_in_the_promised_order() {
         &row,
         concat!(
             r#"{"ip":"192.0.2.2","dev":null,"mac":null,"state":"resolving","mtu":null,"#,
-            r#""csum6":null,"via":null,"source":null,"mtu_expires_s":null}"#,
+            r#""csum6":null,"via":null,"source":null,"last_heard_s":null,"mtu_expires_s":null}"#,
         ),
     );
 }

@@ -4,7 +4,7 @@ use clap::Command;
 
 use super::{abbreviation, grammar, log};
 use crate::model::command::{
-    APPLY, BATCH, COMPLETIONS, DOCTOR, DUMP, GLOBALS, MONITOR, RUN, SAVE, TEARDOWN,
+    APPLY, BATCH, COMPLETIONS, DOCTOR, DUMP, GLOBALS, MONITOR, RUN, SAVE, TEARDOWN, TRACE,
 };
 
 /// The whole command line.
@@ -24,6 +24,7 @@ pub(super) fn whole() -> Command {
                 &APPLY,
                 &DUMP,
                 &SAVE,
+                &TRACE,
                 &MONITOR,
                 &DOCTOR,
                 &BATCH,

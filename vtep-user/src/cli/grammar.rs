@@ -65,11 +65,7 @@ pub(super) fn command(syntax: &'static Syntax) -> Command {
     Command::new(*syntax.words.last().expect("a command has words"))
         .about(syntax.help)
         .args(syntax.arguments().map(|described| {
-            let arg = argument(described);
-            match excluded_by(syntax, described.name) {
-                Some(other) => arg.conflicts_with(id(other)),
-                None => arg,
-            }
+            argument(described).conflicts_with_all(excluded_by(syntax, described.name).map(id))
         }))
         .groups(syntax.takes.rules().iter().filter_map(group))
 }
@@ -94,8 +90,9 @@ fn ids(names: &'static [&'static str]) -> impl Iterator<Item = String> {
 }
 
 /// What cannot be given beside the argument of this name.
-fn excluded_by(command: &Syntax, name: &str) -> Option<&'static str> {
-    command.takes.rules().iter().find_map(|rule| match rule {
+fn excluded_by(command: &Syntax, name: &str) -> impl Iterator<Item = &'static str> {
+    let rules = command.takes.rules().iter();
+    rules.filter_map(move |rule| match rule {
         Rule::NotBoth(one, other) if *one == name => Some(*other),
         _ => None,
     })

@@ -27,6 +27,7 @@ mod status;
 mod table;
 mod teardown;
 mod terminal;
+mod trace;
 mod wildcard;
 
 use std::error::Error;
@@ -38,10 +39,12 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use crate::causes::with_causes;
-use crate::model::command::{APPLY, BATCH, COMPLETIONS, GLOBALS, Globals};
+use crate::model::command::{APPLY, BATCH, COMPLETIONS, GLOBALS, Globals, TRACE};
 use crate::model::config;
 use crate::model::request::Request;
-use crate::model::settings::{batch as several, filter, run as options, teardown as removal};
+use crate::model::settings::{
+    batch as several, filter, run as options, teardown as removal, trace as frames,
+};
 use daemon::Daemon;
 use failure::{Failure, block_on};
 use output::Output;
@@ -113,6 +116,11 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
             daemon,
             output,
         ),
+        Some(("trace", args)) => {
+            let dev = grammar::key(&TRACE, args)?.unwrap_or_default();
+            let options = grammar::record(&frames::OPTIONS, args)?;
+            trace::run(dev, options, daemon, output)
+        }
         Some(("monitor", args)) => {
             let filter = grammar::record(&filter::EVENTS, args)?;
             monitor::run(&filter, daemon, output)

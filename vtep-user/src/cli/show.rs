@@ -51,7 +51,7 @@ pub(super) async fn show(output: Output, client: &mut Client, query: Query) -> R
 }
 
 /// Lays rows out under a heading: in columns that fit a terminal, and in a pipe whole, separated by tabs.
-fn lay_out(cells: &Cells, output: Output) -> String {
+pub(super) fn lay_out(cells: &Cells, output: Output) -> String {
     if let Output::Terminal { width, .. } = output {
         return table::columns(cells, output, width);
     }

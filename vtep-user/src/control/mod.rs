@@ -20,6 +20,7 @@ mod state;
 mod tend;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use adopt::{Adopted, Dump, PolicerEntries};
 pub use config::{BuiltOn, Ground, NoPlan, Plan, Step, Thing, ThingKey, Things, Wanted};
@@ -38,3 +39,4 @@ pub use record::{
 pub use repair::{Broken, DeviceFacts, DeviceRepair, DeviceWanted, May, Patience, device};
 pub use state::{State, TableSizes};
 pub use tend::{BridgePlan, BridgeStep};
+pub use trace::Traced;

@@ -184,11 +184,16 @@ impl State {
                     ip: peer.ip,
                     dev: peer.dev.clone(),
                     mac: resolved.then(|| peer.macs().0),
-                    state: peer.state,
+                    state: if resolved && peer.heard.is_silent(self.run.now) {
+                        PeerState::Silent
+                    } else {
+                        peer.state
+                    },
                     mtu: resolved.then_some(peer.pod.mtu),
                     csum6: peer.ip.is_ipv6().then_some(csum6),
                     via: peer.via,
                     source: peer::source(peer),
+                    last_heard_s: peer.heard.last_heard_s(self.run.now),
                     mtu_expires_s: resolved.then(|| self.path_expires_s(peer)).flatten(),
                 }
             })

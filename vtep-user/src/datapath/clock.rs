@@ -87,6 +87,11 @@ fn tick() -> Option<u64> {
     (1_000_000..=41_666_667).contains(&tick).then_some(tick)
 }
 
+/// The time that programs count from, and how long it stands still: nanoseconds of `CLOCK_MONOTONIC`.
+pub(super) fn now() -> (u64, u64) {
+    (coarse_ns(), tick().unwrap_or(0))
+}
+
 /// When the last tick was, nanoseconds of `CLOCK_MONOTONIC`.
 fn coarse_ns() -> u64 {
     // SAFETY: plain numbers.

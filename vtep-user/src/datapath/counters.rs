@@ -74,6 +74,27 @@ impl Datapath {
         })
     }
 
+    /// Packets to each of these peers, and from it.
+    pub fn packets_of_peers(
+        &self,
+        peers: &[PeerId],
+    ) -> Result<Vec<(PeerId, u64, u64)>, DatapathError> {
+        let counted = |id: PeerId, direction: Direction| {
+            let counters = &self.maps.peer_counters;
+            let index = direction.index(id.get());
+            let row = read(counters, name::PEER_COUNTERS, index, id)?;
+            Ok::<_, DatapathError>(row.map_or(0, |row| row.packets))
+        };
+        let each = peers.iter().map(|&id| {
+            let (sent, heard) = (
+                counted(id, Direction::Encap)?,
+                counted(id, Direction::Decap)?,
+            );
+            Ok((id, sent, heard))
+        });
+        each.collect()
+    }
+
     /// Events that the ring buffer had no room for, in all.
     pub fn lost_events(&self) -> Result<u64, DatapathError> {
         let lost = self.event_counter(EventEnd::Lost)?;

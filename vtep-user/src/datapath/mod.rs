@@ -4,6 +4,7 @@
 //! daemon; [`Datapath::open`] takes over what it finds.
 
 mod addresses;
+mod asked;
 mod attach;
 mod attached;
 mod batch;

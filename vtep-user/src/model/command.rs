@@ -6,7 +6,7 @@ use super::argument::{Argument, ArgumentList, Nothing, setting};
 use super::config;
 use super::operation::Syntax;
 use super::request::operations;
-use super::settings::{batch, filter, run, teardown};
+use super::settings::{batch, filter, run, teardown, trace};
 use super::{InstanceName, Shell};
 
 /// `vtep run`
@@ -37,6 +37,17 @@ pub static DUMP: Syntax = Syntax {
     help: "Print what is set, as a configuration file",
     key: None,
     takes: &config::DUMP_OPTIONS,
+};
+
+/// `vtep trace`
+pub static TRACE: Syntax = Syntax {
+    words: &["trace"],
+    help: "Show what would become of a frame, step by step; nothing is sent, counted or learned",
+    key: Some(Argument::key::<String>(
+        "DEV",
+        "The port or the uplink that it comes in by",
+    )),
+    takes: &trace::OPTIONS,
 };
 
 /// `vtep save`
@@ -144,6 +155,7 @@ pub fn commands() -> impl Iterator<Item = &'static Syntax> {
         &APPLY,
         &DUMP,
         &SAVE,
+        &TRACE,
         &MONITOR,
         &DOCTOR,
         &BATCH,

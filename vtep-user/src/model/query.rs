@@ -7,10 +7,11 @@ use super::endpoint::{Answers, Endpoint, Input, Method};
 use super::given::Given;
 use super::operation::{Operation, Syntax};
 use super::settings::fdb::{self, FdbAt};
-use super::settings::filter;
+use super::settings::{filter, trace};
 use super::{
     Argument, DropsRow, DumpFilter, DumpRow, FdbFilter, FdbRow, NeighRow, NexthopRow, Nothing,
-    PeerRow, PortRow, Refusal, RefusalKind, StatsFilter, StatsRow, Status, Vni, VniFilter, VniRow,
+    PeerRow, PortRow, Refusal, RefusalKind, StatsFilter, StatsRow, Status, TraceAt, TraceRow,
+    TraceSpec, Vni, VniFilter, VniRow,
 };
 
 /// Something to read.
@@ -36,6 +37,8 @@ pub enum Query {
     Stats(StatsFilter),
     /// The counters of dropped frames.
     Drops,
+    /// What would become of a frame.
+    Trace(Box<TraceAt>),
     /// What was set, as the commands that make it.
     Dump(DumpFilter),
     /// All metrics in Prometheus text form.
@@ -326,6 +329,28 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
         read: |_| Ok(Query::Drops),
         send: |request, to| match request {
             Query::Drops => to.end(),
+            _ => None,
+        },
+    },
+    Operation {
+        id: "trace",
+        command: None,
+        endpoint: Endpoint {
+            method: Method::Get,
+            path: "/v1/trace/{dev}",
+            summary: "What would become of a frame at a port or an uplink, step by step. Nothing is sent, counted or learned.",
+            input: Input::query::<TraceSpec>(),
+            answers: Answers::rows::<TraceRow>(),
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
+        },
+        read: |given| {
+            Ok(Query::Trace(Box::new(TraceAt {
+                dev: given.key()?,
+                spec: given.query(&trace::FRAME)?,
+            })))
+        },
+        send: |request, to| match request {
+            Query::Trace(at) => to.key(&at.dev).with(&at.spec),
             _ => None,
         },
     },

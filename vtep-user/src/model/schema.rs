@@ -8,7 +8,9 @@ use utoipa::{PartialSchema, ToSchema};
 use vtep_common::abi::policer::Policer;
 
 use super::shape::{DeviceName, Ip, named, number, text};
-use super::{BitRate, FrameRate, MacAddr, OrInherit, PortRange, Prefix, VlanId, Vni};
+use super::{
+    BitRate, FrameBytes, FrameRate, MacAddr, OrInherit, PortRange, Prefix, TraceTo, VlanId, Vni,
+};
 
 named!(
     Prefix = "Prefix",
@@ -16,7 +18,30 @@ named!(
     FrameRate = "FrameRate",
     VlanId = "VlanId",
     PortRange = "PortRange",
+    FrameBytes = "FrameBytes",
+    TraceTo = "TraceTo",
 );
+
+impl PartialSchema for FrameBytes {
+    fn schema() -> RefOr<Schema> {
+        text()
+            .description(Some(
+                "The bytes of a frame as hexadecimal digits, with or without separators.",
+            ))
+            .pattern(Some("^[0-9a-fA-Fx:.,\\s-]+$"))
+            .into()
+    }
+}
+
+impl PartialSchema for TraceTo {
+    fn schema() -> RefOr<Schema> {
+        AnyOfBuilder::new()
+            .description(Some("A MAC, or the IP of a host."))
+            .item(MacAddr::schema())
+            .item(Ip::schema())
+            .into()
+    }
+}
 
 impl PartialSchema for Prefix {
     fn schema() -> RefOr<Schema> {
@@ -119,6 +144,8 @@ pub fn of_parameters() -> Vec<(String, RefOr<Schema>)> {
         of::<DeviceName>(),
         of::<VlanId>(),
         of::<Prefix>(),
+        of::<FrameBytes>(),
+        of::<TraceTo>(),
         of::<super::Source>(),
     ]
 }

@@ -263,6 +263,12 @@ impl Prefix {
         self.0.prefix_len()
     }
 
+    /// True if it has this host.
+    #[must_use]
+    pub fn contains(self, host: IpAddr) -> bool {
+        self.0.contains(&host)
+    }
+
     /// True if it is one host.
     #[must_use]
     pub fn is_host(self) -> bool {

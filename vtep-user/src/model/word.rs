@@ -341,6 +341,54 @@ words! {
 }
 
 words! {
+    /// What a row of a trace is about.
+    TraceStep {
+        /// The frame.
+        Frame = "frame",
+        /// The outer headers that it came with.
+        Arrival = "arrival",
+        /// A port.
+        Port = "port",
+        /// A segment, or the VNI that is none.
+        Segment = "segment",
+        /// Where the FDB has the source MAC.
+        Source = "source",
+        /// Where the FDB has the destination MAC.
+        Destination = "destination",
+        /// What an underlay address is to us.
+        Address = "address",
+        /// A remote VTEP.
+        Peer = "peer",
+        /// The nexthop table.
+        Nexthop = "nexthop",
+        /// The hosts that ARP and ND are answered for.
+        Neigh = "neigh",
+        /// A flood list.
+        FloodList = "flood_list",
+        /// Which VTEPs the VNI takes packets from.
+        Sources = "sources",
+        /// The addresses of a port with a guard.
+        Guard = "guard",
+        /// A rate of a port.
+        Rate = "rate",
+        /// The VLANs of an interface that have ports.
+        Vlan = "vlan",
+        /// Whether the packet fits.
+        Mtu = "mtu",
+        /// What a SYN offers.
+        Mss = "mss",
+        /// What the daemon would be told.
+        Event = "event",
+        /// The outer header of a packet that leaves.
+        Outer = "outer",
+        /// One copy of a flooded frame.
+        Copy = "copy",
+        /// What becomes of the frame at this hook.
+        Verdict = "verdict",
+    }
+}
+
+words! {
     /// Whether packets can be sent to a peer.
     PeerState {
         /// The route and the next hop's MAC are known.
@@ -349,6 +397,8 @@ words! {
         Resolving = "resolving",
         /// There is no usable route, or the next hop does not answer.
         Unreachable = "unreachable",
+        /// It is resolved and is sent to, but nothing was heard of it for five seconds since.
+        Silent = "silent",
     }
 }
 

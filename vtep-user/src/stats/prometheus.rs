@@ -258,7 +258,7 @@ fn peers(out: &mut Exposition, state: &State) {
         "Whether a remote VTEP can be sent to: its route and next hop are known.",
     );
     for (ip, row) in &rows {
-        let is_up = row.state == PeerState::Resolved;
+        let is_up = matches!(row.state, PeerState::Resolved | PeerState::Silent);
         up.sample(&[("peer", ip)], is_up.into());
     }
     let mut mtu = out.family(

@@ -10,7 +10,7 @@ mod world;
 
 pub use self::reachable::reachable;
 pub use self::rng::Rng;
-pub use self::sample::{Sample, Side};
+pub use self::sample::Sample;
 pub use self::world::{
     CROWDED, FRESH, FROZEN, GONE_PEER, GONE_PORT, HOSTS, Interfaces, LEARNED, LOCALS, LONE, OWN,
     PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6, PEER_V6_UNRESOLVED,
@@ -19,3 +19,4 @@ pub use self::world::{
     PORT_ROUTED_OTHER, PORT_SLOW, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, QUIET, ROUTED, TRUNK,
     USED_UP, World, beyond_narrow, group, host_mac, unicast,
 };
+pub use crate::sim::Side;

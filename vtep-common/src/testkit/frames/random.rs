@@ -9,12 +9,13 @@ use crate::{
         tunnel::{self, TunnelKey},
     },
     frame::packet::{Meta, Tag},
+    sim::Side,
     testkit::build::{self, Checksum, Fragment, Ip, Underlay},
     wire::{ethernet, ipv6, udp, vlan, vxlan},
 };
 
 use super::rng::Rng;
-use super::sample::{Sample, Side};
+use super::sample::Sample;
 use super::world::{
     CROWDED, HOSTS, Interfaces, LONE, PLAIN, PORT_OWN, QUIET, ROUTED, TRUNK, World, group,
     host_mac, ip, unicast,

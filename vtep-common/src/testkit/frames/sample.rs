@@ -1,29 +1,12 @@
 //! A frame, and all that a decision on it takes.
 
-use crate::sim::decision::Decision;
-use crate::sim::{decide_tunnel, decide_uplink};
 use crate::{
     abi::{counter::Hook, reason::Reason},
-    decide::{
-        port,
-        tunnel::{self, TunnelKey},
-    },
     frame::packet::Meta,
-    sim::{HostTables, Outcome, decide_port},
+    sim::{HostTables, Outcome, Side, decision::Decision},
     testkit::apply::{apply_port, apply_tunnel, apply_uplink},
     wire::ethernet,
 };
-
-/// At which hook a frame is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// At an uplink.
-    Uplink(tunnel::DecapStage),
-    /// At a port.
-    Port(port::PortStage),
-    /// Behind the slow-path device.
-    Tunnel(TunnelKey),
-}
 
 /// A frame and all that a decision on it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,24 +23,13 @@ impl Sample {
     /// The hook.
     #[must_use]
     pub fn hook(&self) -> Hook {
-        match self.side {
-            Side::Uplink(tunnel::DecapStage::Xdp) => Hook::UplinkXdp,
-            Side::Uplink(_) => Hook::Uplink,
-            Side::Port(port::PortStage::Xdp) => Hook::PortXdp,
-            Side::Port(_) => Hook::Port,
-            Side::Tunnel(_) => Hook::Tunnel,
-        }
+        self.side.hook()
     }
 
     /// The decision on it.
     #[must_use]
     pub fn decide(&self, tables: &HostTables) -> Decision {
-        let Self { frame, meta, side } = self;
-        match side {
-            Side::Uplink(stage) => decide_uplink(frame.as_slice(), meta, *stage, tables),
-            Side::Port(stage) => decide_port(frame, meta, *stage, tables),
-            Side::Tunnel(key) => decide_tunnel(frame.as_slice(), meta, key, tables),
-        }
+        self.side.decide(&self.frame, &self.meta, tables)
     }
 
     /// What the decision does to it.
@@ -74,7 +46,7 @@ impl Sample {
     /// The reason that it is counted under.
     #[must_use]
     pub fn reason(&self, decision: &Decision) -> Reason {
-        decision.verdict.reason(!matches!(self.side, Side::Port(_)))
+        decision.verdict.reason(self.side.is_from_underlay())
     }
 
     /// True if `BPF_PROG_TEST_RUN` can show the frame to a program just so: it takes no skb tag, no frame

@@ -403,6 +403,7 @@ impl Adoption {
                     route_mtu: pod.mtu,
                     learned: None,
                 }),
+                heard: Ignored::default(),
             };
             state.peers.adopt(number, peer);
             let writes = peer::rewrite(state, number, |_| ());

@@ -36,6 +36,14 @@ impl State {
         }
     }
 
+    /// Takes on how many packets have gone to each of these peers and come from it in all, at the time `now` in nanoseconds.
+    pub fn heard(&mut self, counted: Vec<(PeerId, u64, u64)>, now: u64) {
+        for (number, sent, heard) in counted {
+            self.peers
+                .hear(number, |record| record.take(sent, heard, now));
+        }
+    }
+
     /// True if more than frames named a VTEP or a multicast group.
     #[must_use]
     pub fn is_named(&self, ip: IpAddr) -> bool {

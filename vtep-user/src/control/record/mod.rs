@@ -15,6 +15,7 @@ pub(crate) mod facts;
 pub(crate) mod fdb;
 pub(crate) mod flood;
 pub(crate) mod hash;
+pub(crate) mod heard;
 pub(crate) mod hosts;
 pub(crate) mod ignored;
 pub(crate) mod limits;

@@ -13,7 +13,7 @@ use vtep_common::{
     frame::template,
 };
 
-use super::ignored::Ignored;
+use super::{heard::Heard, ignored::Ignored};
 use crate::model::PeerState;
 
 /// How packets to a peer leave this host, or why they do not: what the daemon found out by netlink.
@@ -67,6 +67,8 @@ pub(crate) struct PeerRecord {
     pub(crate) state: PeerState,
     /// What the MTU of the path to it comes of. Of this the map has what it comes to.
     pub(crate) path: Ignored<Path>,
+    /// When it was last heard.
+    pub(crate) heard: Ignored<Heard>,
 }
 
 /// What the MTU of a path comes of.
@@ -108,6 +110,7 @@ impl PeerRecord {
             via: None,
             state: PeerState::Resolving,
             path: Ignored::default(),
+            heard: Ignored(Heard::nothing()),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::Index};
 
 use vtep_common::abi::{id::PeerId, peer::Peer};
 
-use super::{hash::Map, peer::PeerRecord, slots::Slots};
+use super::{hash::Map, heard::Heard, peer::PeerRecord, slots::Slots};
 
 /// A peer and what points to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,6 +172,13 @@ impl Peers {
         change(peer);
         peer.refresh(local, udp_port);
         (peer.pod != old).then_some(peer.pod)
+    }
+
+    /// Changes what is known of when a peer was heard, if there is such a peer.
+    pub(crate) fn hear(&mut self, number: PeerId, change: impl FnOnce(&mut Heard)) {
+        if let Some(held) = self.slots.get_mut(number) {
+            change(&mut held.peer.heard);
+        }
     }
 
     /// The multicast groups that something refers to.

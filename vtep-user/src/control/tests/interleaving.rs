@@ -219,7 +219,7 @@ impl Tables for Moving<'_> {
 }
 
 /// The tables as the kernel side sees them.
-fn host_tables(model: &Model) -> HostTables {
+pub(super) fn host_tables(model: &Model) -> HostTables {
     let nexthops = model.nexthops.iter();
     HostTables {
         config: model.config,

@@ -17,3 +17,4 @@ mod random;
 mod rates;
 mod room;
 mod rules;
+mod trace;

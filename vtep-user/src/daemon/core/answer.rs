@@ -27,6 +27,10 @@ impl Core {
                 self.look_at_others_of(dev.as_deref());
                 drop(reply.send(self.show(Query::Ports(dev))));
             }
+            Command::Show(Query::Peers(ip)) => {
+                self.hear_all_peers();
+                drop(reply.send(self.show(Query::Peers(ip))));
+            }
             Command::Show(query) => drop(reply.send(self.show(query))),
             Command::Do(op) => {
                 let work = Work::new([by_command(None, op)], reply);
@@ -90,6 +94,7 @@ impl Core {
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
                 Ok(Reply::Drops(stats::drops(&snapshot)))
             }
+            Query::Trace(at) => self.trace(&at).map(Reply::Trace),
             Query::Dump(filter) => self.dump(filter).map(Reply::Dump),
             Query::Metrics => {
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;

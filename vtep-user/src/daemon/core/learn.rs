@@ -55,6 +55,7 @@ impl Core {
     /// What is looked at once a second.
     pub(super) async fn each_second(&mut self) {
         self.bridges.rest();
+        self.hear_some_peers();
         let lost = self.lost.report(&self.datapath);
         self.events.publish(lost.into_iter().collect());
         self.tend_own().await;

@@ -7,10 +7,12 @@ mod answer;
 mod apply;
 mod bridge;
 mod configure;
+mod heard;
 mod learn;
 mod others;
 mod planning;
 mod repair;
+mod trace;
 mod track;
 mod work;
 mod works;
@@ -26,7 +28,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use vtep_common::abi::id::Ifindex;
+use vtep_common::abi::id::{Ifindex, PeerId};
 
 use self::{planning::Planning, works::Works};
 use super::{
@@ -100,6 +102,8 @@ pub(super) struct Core {
     bridges: Bridges,
     repairs: Repairs,
     lost: LostEvents,
+    /// The peer whose counters were looked at last.
+    heard_last: Option<PeerId>,
     /// The configuration file.
     config: Option<Configuration>,
     planning: Planning,
@@ -144,6 +148,7 @@ impl Core {
             repairs: Repairs::default(),
             vrf: None,
             lost: LostEvents::new(&datapath)?,
+            heard_last: None,
             config: options.config.as_ref().map(Configuration::new),
             planning: Planning::default(),
             starting: None,
@@ -164,6 +169,8 @@ impl Core {
             slow_path,
         };
         core.reserve();
+        // What an earlier daemon has heard is where counting begins.
+        core.hear_all_peers();
         Ok(core)
     }
 

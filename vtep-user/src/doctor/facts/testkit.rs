@@ -172,6 +172,7 @@ fn peer_row() -> PeerRow {
         csum6: None,
         via: None,
         source: None,
+        last_heard_s: None,
         mtu_expires_s: None,
     }
 }

@@ -9,6 +9,7 @@ pub mod peer;
 pub mod port;
 pub mod run;
 pub mod teardown;
+pub mod trace;
 pub mod vni;
 
 #[cfg(test)]

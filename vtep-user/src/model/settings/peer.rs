@@ -59,6 +59,8 @@ pub struct PeerRow {
     pub via: Option<IpAddr>,
     /// Who said how it is sent to; `null` if nobody did.
     pub source: Option<Source>,
+    /// How many seconds ago packets came from it; `null` if this daemon has heard none.
+    pub last_heard_s: Option<u64>,
     /// For how many seconds the underlay is still believed that it is less; `null` where it says nothing.
     pub mtu_expires_s: Option<u64>,
 }
@@ -70,6 +72,7 @@ impl Row for PeerRow {
         column!(dev, optional),
         column!(mac, optional),
         column!(mtu, optional),
+        column!(last_heard_s, optional),
         column!(source, optional),
     ];
     const DETAILS: &'static [Column<Self>] = &[

@@ -1,0 +1,22 @@
+//! Traces: what would become of a frame, by the tables of the programs.
+
+use vtep_common::sim::trace::trace_reading;
+
+use super::{super::error::internal, Core};
+use crate::model::{Refusal, TraceAt, TraceRow};
+
+impl Core {
+    /// What would become of a frame, step by step. Nothing is written, but what is looked up is looked up now.
+    pub(super) fn trace(&self, at: &TraceAt) -> Result<Vec<TraceRow>, Refusal> {
+        let uplink = self.uplinks.iter().find(|link| link.name == at.dev);
+        let traced = self.state.traced(at, uplink.map(|link| link.index))?;
+        let attached = self.datapath.attached(traced.first_program());
+        let xdp = attached.map_err(internal)?.contains(&traced.ifindex);
+        let mut tables = self.datapath.nothing_read().map_err(internal)?;
+        let hops = trace_reading(&traced.arrived(xdp), &mut tables, |asked, tables| {
+            self.datapath.read_asked(asked, tables)
+        });
+        let hops = hops.map_err(internal)?;
+        Ok(self.state.trace_rows(&traced, &hops, &tables))
+    }
+}
