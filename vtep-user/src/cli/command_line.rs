@@ -4,7 +4,7 @@ use clap::Command;
 
 use super::{abbreviation, grammar, log};
 use crate::model::command::{
-    APPLY, BATCH, COMPLETIONS, DUMP, GLOBALS, MONITOR, RUN, SAVE, TEARDOWN,
+    APPLY, BATCH, CAPTURE, COMPLETIONS, DUMP, GLOBALS, MONITOR, RUN, SAVE, TEARDOWN,
 };
 
 /// The whole command line.
@@ -25,6 +25,7 @@ pub(super) fn whole() -> Command {
                 &DUMP,
                 &SAVE,
                 &MONITOR,
+                &CAPTURE,
                 &BATCH,
                 &TEARDOWN,
                 &COMPLETIONS,

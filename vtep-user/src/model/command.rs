@@ -6,7 +6,7 @@ use super::argument::{Argument, ArgumentList, Nothing, setting};
 use super::config;
 use super::operation::Syntax;
 use super::request::operations;
-use super::settings::{batch, filter, run, teardown};
+use super::settings::{batch, capture, filter, run, teardown};
 use super::{InstanceName, Shell};
 
 /// `vtep run`
@@ -53,6 +53,20 @@ pub static MONITOR: Syntax = Syntax {
     help: "Print events as they happen: MACs that are learned, move, age, are missed or lost",
     key: None,
     takes: &filter::EVENTS,
+};
+
+/// `vtep capture`
+pub static CAPTURE: Syntax = Syntax {
+    words: &["capture"],
+    help: "Show the inner frames that end in the data path, both ways and drops too, or write them as pcapng",
+    key: Some(
+        Argument::key::<String>(
+            "DEV",
+            "The port, or the uplink; without it, frames of all of them",
+        )
+        .optional(),
+    ),
+    takes: &capture::OPTIONS,
 };
 
 /// `vtep batch`
@@ -137,6 +151,7 @@ pub fn commands() -> impl Iterator<Item = &'static Syntax> {
         &DUMP,
         &SAVE,
         &MONITOR,
+        &CAPTURE,
         &BATCH,
         &TEARDOWN,
         &COMPLETIONS,

@@ -53,7 +53,7 @@ use crate::{
     ask::{Ask, Reply},
     causes::with_causes,
     control::{ReservedFor, State, Wanted},
-    datapath::Datapath,
+    datapath::{CaptureGround, Datapath},
     model::Refusal,
     netlink::{Link, Netlink, NetlinkMonitor, PathReports},
 };
@@ -195,6 +195,11 @@ impl Core {
     /// Where those who watch get what happens.
     pub(super) fn events(&self) -> Events {
         self.events.clone()
+    }
+
+    /// What captures start from.
+    pub(super) fn capture_ground(&self) -> Result<CaptureGround, DaemonError> {
+        Ok(self.datapath.capture_ground()?)
     }
 
     /// Whether there was nothing of the instance before.
