@@ -246,7 +246,7 @@ fn the_daemon_keeps_three_capabilities() {
 }
 
 /// The unit for systemd.
-const UNIT: &str = include_str!("../../packaging/systemd/vtep@.service");
+const UNIT: &str = include_str!("../../dist/systemd/vtep@.service");
 
 /// What the unit says of a key.
 fn unit(key: &str) -> &'static str {

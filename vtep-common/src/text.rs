@@ -155,6 +155,9 @@ impl PartialSchema for MacAddr {
             .description(Some(
                 "An Ethernet address; lower case with colons in every output.",
             ))
+            .pattern(Some(
+                "^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$|^[0-9a-fA-F]{2}(-[0-9a-fA-F]{2}){5}$",
+            ))
             .example(Some("02:00:00:00:00:0b".into()))
             .into()
     }

@@ -12,7 +12,7 @@ use super::shared::Asker;
 use super::{ApplyLine, ErrorBody};
 use crate::{
     ask::{Command, FileToApply},
-    model::{ApplyOptions, PlanRow, Refusal},
+    model::{ApplyOptions, PlanRow, Refusal, objects},
 };
 
 /// Longest line.
@@ -24,7 +24,7 @@ const LINE_MAX: usize = 1 << 20;
         description = "One `ApplyLine` on each line."),
     responses((status = 200, body = Vec<PlanRow>), (status = 400, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
-        (status = 507, body = ErrorBody)))]
+        (status = 501, body = ErrorBody), (status = 507, body = ErrorBody)))]
 pub(super) async fn apply(
     asker: Asker,
     Params(options): Params<ApplyOptions>,
@@ -67,7 +67,7 @@ fn take(text: &[u8], number: &mut u64, file: &mut FileToApply) -> Result<(), Ref
             continue;
         }
         *number += 1;
-        let line = serde_json::from_slice(line);
+        let line = objects::from_slice(line);
         match line.map_err(|error| Refusal::invalid(error.to_string()).at_line(*number))? {
             ApplyLine::Run(run) => file.run = Some(run),
             ApplyLine::Line(mut line) => {

@@ -11,7 +11,7 @@ use super::shared::Asker;
 use super::{BatchDone, BatchLine, ErrorBody};
 use crate::{
     ask::{Command, Reply},
-    model::{BatchOptions, Op, Refusal},
+    model::{BatchOptions, Op, Refusal, objects},
 };
 
 /// Changes of a batch that go to the core at a time: bounds memory, and lets others be served in between.
@@ -33,7 +33,7 @@ const MOST_SENTENCES: usize = 1_000;
         description = "One `BatchLine` on each line."),
     responses((status = 200, body = BatchDone), (status = 400, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
-        (status = 507, body = ErrorBody)))]
+        (status = 501, body = ErrorBody), (status = 507, body = ErrorBody)))]
 pub(super) async fn batch(
     asker: Asker,
     Params(options): Params<BatchOptions>,
@@ -100,7 +100,7 @@ impl Batch {
         if text.trim_ascii().is_empty() {
             return Ok(());
         }
-        match serde_json::from_slice::<BatchLine>(text) {
+        match objects::from_slice::<BatchLine>(text) {
             Ok(BatchLine { line, command }) => {
                 let line = line.unwrap_or(self.line);
                 // A rehearsal is of the whole. What is sent at a time has lines that ascend: each names one change of it.

@@ -170,7 +170,8 @@ async fn teardown(asker: Asker) -> Answer {
 
 /// This document.
 #[utoipa::path(get, path = "/v1/openapi.json",
-    responses((status = 200, description = "An OpenAPI 3.1 document.")))]
+    responses((status = 200, body = serde_json::Value,
+        description = "An OpenAPI 3.1 document.")))]
 async fn openapi() -> Response {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         openapi::complete(others().into_openapi())

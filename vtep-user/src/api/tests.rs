@@ -1,6 +1,7 @@
 //! The API from end to end: a client, a socket, the server, and a core that plays along.
 
 mod connections;
+mod document;
 mod event_stream;
 mod patience;
 

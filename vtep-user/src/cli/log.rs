@@ -1,12 +1,14 @@
-//! The daemon's log: stderr, filtered by `VTEP_LOG`.
+//! The daemon's log: the journal where stderr leads there, otherwise stderr; filtered by `VTEP_LOG`.
 
 use std::ffi::OsStr;
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::{failure::Failure, terminal};
+use super::{failure::Failure, journal::Journal, terminal};
 
 /// The environment variable that holds the filter.
 const VARIABLE: &str = "VTEP_LOG";
@@ -17,7 +19,7 @@ const DEFAULT: &str = "info";
 /// What `vtep run --help` says of the log.
 pub(super) const HELP: &str = "\
 Environment:
-  VTEP_LOG  What the daemon logs to stderr: off, error, warn, info (the default), debug or trace.
+  VTEP_LOG  What the daemon logs, to stderr or the journal: off, error, warn, info (the default), debug or trace.
             One level per module is possible too: VTEP_LOG=info,vtep_user::netlink=debug";
 
 /// Reads the filter and starts to log.
@@ -25,8 +27,15 @@ Environment:
 /// # Errors
 ///
 /// If `VTEP_LOG` is not a filter.
-pub(super) fn start() -> Result<(), Failure> {
+pub(super) fn start(instance: &str) -> Result<(), Failure> {
     let filter = filter(std::env::var_os(VARIABLE).as_deref())?;
+    if let Some(journal) = Journal::of_stderr(instance) {
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(journal)
+            .init();
+        return Ok(());
+    }
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

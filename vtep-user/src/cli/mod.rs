@@ -15,6 +15,7 @@ mod daemon;
 mod dump;
 mod failure;
 mod grammar;
+mod journal;
 mod lines;
 mod log;
 mod monitor;

@@ -26,7 +26,7 @@ pub(super) fn run(typed: Vec<RunOption>, instance: InstanceName) -> Result<(), F
     if run.ifaces.is_empty() {
         return Err(no_iface(config.as_ref().map(|(_, source)| &*source.path)));
     }
-    log::start()?;
+    log::start(instance.as_str())?;
     let options = Options {
         instance,
         run,

@@ -27,6 +27,7 @@ mod repairs;
 mod resolver;
 mod ring;
 mod serve;
+mod service;
 mod slow_path;
 mod start;
 mod tags;

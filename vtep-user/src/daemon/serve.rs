@@ -12,6 +12,7 @@ use super::{
     options::Options,
     privileges,
     process::{raise_file_limit, runtime, stop_signal},
+    service::ServiceManager,
     start::{self, Started},
 };
 use crate::{
@@ -101,6 +102,7 @@ async fn serve(mut options: Options) -> Result<(), DaemonError> {
         _ = interrupt.recv() => Stop::Signal,
         _ = terminate.recv() => Stop::Signal,
     };
+    ServiceManager::stopping();
     let nothing_made = matches!(end, Stop::Broken(DaemonError::Config(_))) && fresh;
     if matches!(end, Stop::Signal) && options.run.teardown || nothing_made {
         core.teardown().await?;

@@ -122,7 +122,6 @@ impl Row for DumpRow {
 pub struct DumpFilter {
     /// Only what belongs to this VNI.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<u32>)]
     pub vni: Option<Vni>,
     /// Only what was set from there.
     #[serde(skip_serializing_if = "Option::is_none")]

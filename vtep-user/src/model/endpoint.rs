@@ -19,7 +19,7 @@ pub struct Endpoint {
     pub input: Input,
     /// What it answers.
     pub answers: Answers,
-    /// What it can be refused for, as far as the document says.
+    /// What it can be refused for, besides a failure of the daemon.
     pub refusals: &'static [RefusalKind],
 }
 

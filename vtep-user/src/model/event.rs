@@ -27,15 +27,15 @@ pub struct EventDetails {
     /// The MAC.
     pub mac: Option<MacAddr>,
     /// The host.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub ip: Option<IpAddr>,
     /// The VTEP that it is behind now; in a peer event, the peer.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub dst: Option<IpAddr>,
     /// The local port it is behind now.
     pub dev: Option<String>,
     /// The VTEP it was behind before.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub old_dst: Option<IpAddr>,
     /// The local port it was behind before.
     pub old_dev: Option<String>,

@@ -2,7 +2,7 @@
 
 use super::argument::{ArgumentList, Parameters};
 use super::endpoint::{Endpoint, Input};
-use super::{Refusal, Value};
+use super::{Refusal, Value, objects};
 
 /// What an operation is given.
 pub enum Given<'a> {
@@ -67,7 +67,7 @@ impl Given<'_> {
     pub fn body<T: Parameters>(&self, table: &ArgumentList<T>) -> Result<T, Refusal> {
         match self {
             Self::Words(words) => words.record(table),
-            Self::Call(call) => serde_json::from_slice(call.body).map_err(|error| {
+            Self::Call(call) => objects::from_slice(call.body).map_err(|error| {
                 Refusal::invalid(format!("the request body is not valid: {error}"))
             }),
         }

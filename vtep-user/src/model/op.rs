@@ -57,6 +57,7 @@ pub enum Op {
     /// Change a port.
     PortSet {
         /// The device.
+        #[schema(value_type = crate::model::DeviceName)]
         dev: String,
         /// What to change.
         change: Box<PortChange>,
@@ -64,6 +65,7 @@ pub enum Op {
     /// Remove a port, or a part of it.
     PortDel {
         /// The device.
+        #[schema(value_type = crate::model::DeviceName)]
         dev: String,
         /// Which part.
         #[serde(default)]
@@ -94,7 +96,7 @@ pub enum Op {
     /// Change a peer.
     PeerSet {
         /// The peer.
-        #[schema(value_type = String)]
+        #[schema(value_type = crate::model::Ip)]
         ip: IpAddr,
         /// What to change.
         spec: PeerSpec,
@@ -201,7 +203,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Creates a VNI.",
             input: Input::body::<VniSpec>(),
             answers: Answers::Done,
-            refusals: &[RefusalKind::Invalid, RefusalKind::Conflict],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| {
             Ok(Op::VniAdd {
@@ -228,7 +230,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Creates a VNI, or gives the one that exists just these settings.",
             input: Input::body::<VniSpec>(),
             answers: Answers::Done,
-            refusals: &[RefusalKind::Invalid, RefusalKind::Conflict],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| {
             Ok(Op::VniReplace {
@@ -255,7 +257,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Changes the given settings of a VNI.",
             input: Input::body::<VniSpec>(),
             answers: Answers::Done,
-            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| {
             Ok(Op::VniSet {
@@ -282,7 +284,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Deletes a VNI; refused if it has ports, remote VTEPs or static entries, unless it is forced.",
             input: Input::query::<VniDelete>(),
             answers: Answers::Done,
-            refusals: &[RefusalKind::NotFound, RefusalKind::Conflict],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| {
             Ok(Op::VniDel {
@@ -309,11 +311,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Puts a device, or one VLAN of it, into a VNI.",
             input: Input::body::<PortSpec>(),
             answers: Answers::Done,
-            refusals: &[
-                RefusalKind::Invalid,
-                RefusalKind::NotFound,
-                RefusalKind::Conflict,
-            ],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::PortAdd(Box::new(given.body(&port::NEW)?))),
         send: |request, to| match request {
@@ -335,11 +333,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Puts a device, or one VLAN of it, into a VNI, or gives the port that exists just these settings.",
             input: Input::body::<PortSpec>(),
             answers: Answers::Done,
-            refusals: &[
-                RefusalKind::Invalid,
-                RefusalKind::NotFound,
-                RefusalKind::Conflict,
-            ],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::PortReplace(Box::new(given.body(&port::NEW)?))),
         send: |request, to| match request {
@@ -361,7 +355,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Changes the given settings of a port.",
             input: Input::body::<PortChange>(),
             answers: Answers::Done,
-            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| {
             Ok(Op::PortSet {
@@ -388,7 +382,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Removes a port, or a part of it.",
             input: Input::query::<PortPart>(),
             answers: Answers::Done,
-            refusals: &[RefusalKind::NotFound],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| {
             Ok(Op::PortDel {
@@ -415,12 +409,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes an FDB entry; refused if the MAC has one.",
             input: Input::body::<FdbSpec>(),
             answers: Answers::Done,
-            refusals: &[
-                RefusalKind::Invalid,
-                RefusalKind::NotFound,
-                RefusalKind::Conflict,
-                RefusalKind::Full,
-            ],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::FdbAdd(given.body(&fdb::ENTRY)?)),
         send: |request, to| match request {
@@ -442,12 +431,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Adds a destination to the flood list or to a multicast MAC.",
             input: Input::body::<FdbSpec>(),
             answers: Answers::Done,
-            refusals: &[
-                RefusalKind::Invalid,
-                RefusalKind::NotFound,
-                RefusalKind::Conflict,
-                RefusalKind::Full,
-            ],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::FdbAppend(given.body(&fdb::ENTRY)?)),
         send: |request, to| match request {
@@ -469,11 +453,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes an FDB entry, and replaces the one that the MAC has.",
             input: Input::body::<FdbSpec>(),
             answers: Answers::Done,
-            refusals: &[
-                RefusalKind::Invalid,
-                RefusalKind::NotFound,
-                RefusalKind::Full,
-            ],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::FdbReplace(given.body(&fdb::ENTRY)?)),
         send: |request, to| match request {
@@ -495,7 +475,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Deletes an FDB entry.",
             input: Input::query::<FdbDel>(),
             answers: Answers::Done,
-            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::FdbDel(given.query(&fdb::DELETE)?)),
         send: |request, to| match request {
@@ -517,7 +497,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Deletes all learned FDB entries that match, and static ones where that is said.",
             input: Input::body::<FdbFilter>(),
             answers: Answers::Done,
-            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::FdbFlush(given.body(&fdb::FLUSH)?)),
         send: |request, to| match request {
@@ -539,12 +519,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes a neigh entry; refused if the host already has a user's entry.",
             input: Input::body::<NeighSpec>(),
             answers: Answers::Done,
-            refusals: &[
-                RefusalKind::Invalid,
-                RefusalKind::NotFound,
-                RefusalKind::Conflict,
-                RefusalKind::Full,
-            ],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::NeighAdd(given.body(&neigh::ENTRY)?)),
         send: |request, to| match request {
@@ -566,11 +541,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes a neigh entry, and replaces the one that the host has.",
             input: Input::body::<NeighSpec>(),
             answers: Answers::Done,
-            refusals: &[
-                RefusalKind::Invalid,
-                RefusalKind::NotFound,
-                RefusalKind::Full,
-            ],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::NeighReplace(given.body(&neigh::ENTRY)?)),
         send: |request, to| match request {
@@ -592,7 +563,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Deletes a neigh entry.",
             input: Input::query::<NeighDel>(),
             answers: Answers::Done,
-            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::NeighDel(given.query(&neigh::DELETE)?)),
         send: |request, to| match request {
@@ -614,12 +585,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes a nexthop entry; refused if the host or prefix has one.",
             input: Input::body::<NexthopSpec>(),
             answers: Answers::Done,
-            refusals: &[
-                RefusalKind::Invalid,
-                RefusalKind::NotFound,
-                RefusalKind::Conflict,
-                RefusalKind::Full,
-            ],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::NexthopAdd(given.body(&nexthop::ENTRY)?)),
         send: |request, to| match request {
@@ -641,11 +607,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Writes a nexthop entry, and replaces the one that the host or prefix has.",
             input: Input::body::<NexthopSpec>(),
             answers: Answers::Done,
-            refusals: &[
-                RefusalKind::Invalid,
-                RefusalKind::NotFound,
-                RefusalKind::Full,
-            ],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::NexthopReplace(given.body(&nexthop::ENTRY)?)),
         send: |request, to| match request {
@@ -667,7 +629,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Deletes a nexthop entry.",
             input: Input::query::<NexthopDel>(),
             answers: Answers::Done,
-            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| Ok(Op::NexthopDel(given.query(&nexthop::DELETE)?)),
         send: |request, to| match request {
@@ -689,7 +651,7 @@ pub(super) static CHANGES: &[Operation<Op>] = &[
             summary: "Changes the given settings of a peer.",
             input: Input::body::<PeerSpec>(),
             answers: Answers::Done,
-            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
+            refusals: RefusalKind::OF_CHANGES,
         },
         read: |given| {
             Ok(Op::PeerSet {

@@ -111,7 +111,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "One VNI, as the only row.",
             input: Input::Nothing,
             answers: Answers::rows::<VniRow>(),
-            refusals: &[RefusalKind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Query::Vnis(given.optional_key()?)),
         send: |request, to| match request {
@@ -150,7 +150,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "The ports of one device.",
             input: Input::Nothing,
             answers: Answers::rows::<PortRow>(),
-            refusals: &[RefusalKind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Query::Ports(given.optional_key()?)),
         send: |request, to| match request {
@@ -172,7 +172,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "The entries of one MAC.",
             input: Input::Nothing,
             answers: Answers::rows::<FdbRow>(),
-            refusals: &[RefusalKind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Query::FdbGet(FdbAt::read(given)?)),
         send: |request, to| match request {
@@ -194,7 +194,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "The FDB entries that match.",
             input: Input::query::<FdbFilter>(),
             answers: Answers::rows::<FdbRow>(),
-            refusals: &[RefusalKind::Invalid],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Query::Fdb(given.query(&fdb::FILTER)?)),
         send: |request, to| match request {
@@ -277,7 +277,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "One peer, as the only row.",
             input: Input::Nothing,
             answers: Answers::rows::<PeerRow>(),
-            refusals: &[RefusalKind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Query::Peers(given.optional_key()?)),
         send: |request, to| match request {
@@ -299,7 +299,7 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "The counters that match.",
             input: Input::query::<StatsFilter>(),
             answers: Answers::rows::<StatsRow>(),
-            refusals: &[RefusalKind::NotFound],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
         read: |given| Ok(Query::Stats(given.query(&filter::STATS)?)),
         send: |request, to| match request {

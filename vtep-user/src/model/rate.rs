@@ -4,14 +4,12 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer};
 use serde::{Serialize, Serializer};
-use utoipa::ToSchema;
 use vtep_common::abi::policer::Policer;
 
 use super::{BadValue, Value};
 
 /// Frames a second, or 0 for any number of them: `1000`, `off`. A number in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
-#[schema(value_type = u32, maximum = 100_000_000, example = 1000)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FrameRate(u32);
 
 impl FrameRate {
@@ -85,8 +83,7 @@ impl<'de> Deserialize<'de> for FrameRate {
 }
 
 /// Bits a second, or 0 for any number of them: `10mbit`, `1gbit`, `off`. A number in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
-#[schema(value_type = u64, maximum = 1_000_000_000_000_u64, example = 10_000_000)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BitRate(u64);
 
 /// The units of `tc`, the largest first, and their bits.

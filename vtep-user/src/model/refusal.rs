@@ -21,6 +21,30 @@ pub enum RefusalKind {
     Internal,
 }
 
+impl RefusalKind {
+    /// What any change can be refused for.
+    pub const OF_CHANGES: &[Self] = &[
+        Self::Invalid,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Full,
+        Self::Unsupported,
+    ];
+
+    /// One sentence for the API's document.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::NotFound => "What is named does not exist.",
+            Self::Conflict => "What is there is in the way.",
+            Self::Invalid => "The request makes no sense.",
+            Self::Full => "There is no room.",
+            Self::Unsupported => "This daemon or kernel cannot do it.",
+            Self::Internal => "The daemon failed.",
+        }
+    }
+}
+
 /// Why something was not done: a sentence that says what was wrong and what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", Line(*.line))]

@@ -20,7 +20,7 @@ pub struct StatsRow {
     /// The port.
     pub dev: Option<String>,
     /// The remote VTEP.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub peer: Option<IpAddr>,
     /// Frames.
     pub packets: u64,
@@ -59,7 +59,7 @@ pub struct Status {
     /// The configuration file; `null` without one.
     pub config: Option<ConfigStatus>,
     /// The addresses that it sends from.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<crate::model::Ip>)]
     pub locals: Vec<IpAddr>,
     /// The interfaces towards the underlay.
     pub uplinks: Vec<UplinkStatus>,

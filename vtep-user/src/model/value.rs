@@ -1,7 +1,6 @@
 //! The checked values that requests and rows are made of, each with the one text form it has on the command line and
 //! in JSON.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU8;
@@ -9,17 +8,13 @@ use std::str::FromStr;
 
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
-use utoipa::{PartialSchema, ToSchema};
 
 pub use vtep_common::abi::addr::{MacAddr, Vni};
 pub use vtep_common::text::BadValue;
 use vtep_common::text::deserialize_text;
 
 /// An 802.1Q VLAN ID that a frame can carry: 1 to 4094.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
-#[schema(value_type = u16, minimum = 1, maximum = 4094, example = 10)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VlanId(u16);
 
 impl VlanId {
@@ -120,30 +115,6 @@ impl<T: TryFrom<u8>> FromStr for OrInherit<T> {
                     range_of::<T>()
                 ))
             })
-    }
-}
-
-impl<T: TryFrom<u8>> PartialSchema for OrInherit<T> {
-    fn schema() -> RefOr<Schema> {
-        let least = u8::from(T::try_from(0).is_err());
-        let number = ObjectBuilder::new()
-            .schema_type(Type::Integer)
-            .minimum(Some(least))
-            .maximum(Some(u8::MAX));
-        let word = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .enum_values(Some(["inherit"]));
-        OneOfBuilder::new().item(number).item(word).into()
-    }
-}
-
-impl<T: TryFrom<u8>> ToSchema for OrInherit<T> {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed(if T::try_from(0).is_ok() {
-            "ByteOrInherit"
-        } else {
-            "PositiveByteOrInherit"
-        })
     }
 }
 
@@ -264,22 +235,6 @@ impl<'de> Deserialize<'de> for PortRange {
         })
     }
 }
-
-impl PartialSchema for PortRange {
-    fn schema() -> RefOr<Schema> {
-        let port = ObjectBuilder::new()
-            .schema_type(Type::Integer)
-            .minimum(Some(1u16))
-            .maximum(Some(u16::MAX));
-        ArrayBuilder::new()
-            .items(port)
-            .min_items(Some(2))
-            .max_items(Some(2))
-            .into()
-    }
-}
-
-impl ToSchema for PortRange {}
 
 /// A host, or the hosts of a prefix. A text in JSON: `192.0.2.1`, `192.0.2.0/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

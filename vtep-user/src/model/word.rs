@@ -1,16 +1,19 @@
 //! Values that are one of a few words.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::{BadValue, Value};
 
 /// Defines an enum whose variants have one lower-case word each, the same on the command line, in JSON and in print.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[doc = $meaning:tt])+ $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, ToSchema)]
+    ($(#[doc = $about:tt])+ $name:ident { $($(#[doc = $meaning:tt])+ $variant:ident = $word:literal,)+ }) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name {
             $(
                 $(#[doc = $meaning])+
@@ -44,12 +47,39 @@ macro_rules! words {
             }
         }
 
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                schema(concat!($($about),+), Self::WORDS)
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed(stringify!($name))
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(self.as_str())
             }
         }
     };
+}
+
+/// The words as the API's document has them. utoipa's derive would have the names of the variants: it does not see a name that a macro puts
+/// into an attribute.
+fn schema(about: &str, words: &[(&str, &str)]) -> RefOr<Schema> {
+    let mut description = about.trim().to_owned();
+    for (word, meaning) in words {
+        write!(description, "\n- `{word}`: {}", meaning.trim())
+            .expect("a string takes what is written to it");
+    }
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(description))
+        .enum_values(Some(words.iter().map(|(word, _)| *word)))
+        .into()
 }
 
 words! {

@@ -1,5 +1,6 @@
 //! Counters as rows, for the API, and as Prometheus text.
 
+mod exposition;
 mod learning;
 pub mod prometheus;
 

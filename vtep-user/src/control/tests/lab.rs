@@ -72,13 +72,16 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// What the user made, and what follows from that alone. Nexthops may follow a MAC that was learned.
+    /// What the user made, and what follows from that alone. Nexthops may follow a MAC that was learned, and the advice on MTUs a VTEP.
     pub(super) fn by_user(mut self) -> Self {
         self.fdb.retain(|row| row.state == EntryState::Static);
         self.neighs.retain(|row| row.state != NeighState::Snooped);
         for row in &mut self.nexthops {
             row.usable = true;
             row.dev = row.dev.take().filter(|_| row.state == NeighState::Port);
+        }
+        for row in &mut self.ports {
+            row.mtu_advice = None;
         }
         self.peers.clear();
         self

@@ -4,7 +4,7 @@ use super::{super::error::internal, Core, configure::by_command, works::Work};
 use crate::{
     ask::{Ask, Command, Reply},
     model::{FdbAt, Query, Refusal, Status, VniFilter},
-    stats,
+    stats::{self, prometheus::Measured},
 };
 
 impl Core {
@@ -93,19 +93,19 @@ impl Core {
             Query::Dump(filter) => self.dump(filter).map(Reply::Dump),
             Query::Metrics => {
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
-                let announced = self.announcer.counters();
-                Ok(Reply::Text(stats::prometheus::text(
-                    &snapshot,
-                    &self.state,
-                    announced,
-                    &self.repairs.counts(),
-                )))
+                Ok(Reply::Text(stats::prometheus::text(&Measured {
+                    snapshot: &snapshot,
+                    state: &self.state,
+                    status: &self.status(),
+                    announced: self.announcer.counters(),
+                    repaired: &self.repairs.counts(),
+                })))
             }
         }
     }
 
     /// What the daemon waits for, a clause each.
-    fn waits_for(&self) -> Vec<String> {
+    pub(super) fn waits_for(&self) -> Vec<String> {
         let uplinks = self.uplinks.waits_for();
         let missing = self.state.missing_locals();
         let missing = missing.map(|ip| format!("{ip}, which is not an address of this host"));

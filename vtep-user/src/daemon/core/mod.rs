@@ -42,6 +42,7 @@ use super::{
     repairs::Repairs,
     resolver::Resolver,
     ring::{Backlog, EVENTS_AT_ONCE, LostEvents, MOST_EVENTS, WAIT_FOR_MORE},
+    service::{self, ServiceManager},
     slow_path::{self, SlowPath},
     tags::Blind,
     teardown,
@@ -111,6 +112,7 @@ pub(super) struct Core {
     came: FuturesUnordered<LocalBoxFuture<'static, (String, Came)>>,
     /// A change has brought new peers, whose paths are not known yet.
     finding: bool,
+    service: ServiceManager,
     /// Those who watch.
     events: Events,
 }
@@ -149,6 +151,7 @@ impl Core {
             coming: HashSet::new(),
             came: FuturesUnordered::new(),
             finding: false,
+            service: ServiceManager::new(),
             events: Events::default(),
             options,
             netlink,
@@ -212,7 +215,7 @@ impl Core {
         if let Some(wanted) = wanted {
             self.apply_first(wanted);
         } else {
-            tracing::info!(instance = self.options.instance(), "ready");
+            self.is_ready();
         }
     }
 
@@ -239,6 +242,7 @@ impl Core {
         // Until when the ring is left alone.
         let mut pause: Option<Instant> = None;
         loop {
+            self.tell_service();
             let announce = self.announcer.next().map(Instant::from_std);
             // Of those that are ready one is chosen by chance: none of them starves the others.
             tokio::select! {
@@ -256,7 +260,7 @@ impl Core {
                 applied = has_started(&mut self.starting), if self.starting.is_some() => {
                     self.starting = None;
                     applied.map_err(DaemonError::Config)?;
-                    tracing::info!(instance = self.options.instance(), "ready");
+                    self.is_ready();
                 }
                 () = tokio::time::sleep_until(pause.unwrap_or(second)), if pause.is_some() => {
                     pause = None;
@@ -341,6 +345,22 @@ impl Core {
                     }
                 },
             }
+        }
+    }
+
+    /// Says that it serves, and that what the configuration file asks for at the start is done.
+    fn is_ready(&self) {
+        tracing::info!(instance = self.options.instance(), "ready");
+        ServiceManager::ready();
+    }
+
+    /// Tells the service manager that the loop goes round.
+    fn tell_service(&mut self) {
+        if self.service.is_due() {
+            let totals = self.state.totals();
+            let waits_for = self.waits_for();
+            let about = service::about(totals.vnis, totals.ports, totals.peers, &waits_for);
+            self.service.alive(about);
         }
     }
 

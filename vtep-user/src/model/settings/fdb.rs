@@ -19,10 +19,11 @@ pub struct FdbSpec {
     pub vni: Vni,
     /// The VTEP it is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub dst: Option<IpAddr>,
     /// The local port it is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::model::DeviceName>)]
     pub dev: Option<String>,
 }
 
@@ -59,18 +60,18 @@ impl Parameters for FdbSpec {
 #[into_params(parameter_in = Query)]
 pub struct FdbDel {
     /// The MAC; all zero for an entry of the flood list, which needs `dst`.
-    #[param(value_type = String)]
     pub mac: MacAddr,
     /// The VNI.
-    #[param(value_type = u32)]
     pub vni: Vni,
     /// Only if it points to this VTEP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    #[param(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
+    #[param(value_type = Option<crate::model::Ip>)]
     pub dst: Option<IpAddr>,
     /// Only if it points to this port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::model::DeviceName>)]
+    #[param(value_type = Option<crate::model::DeviceName>)]
     pub dev: Option<String>,
 }
 
@@ -130,15 +131,16 @@ impl Parameters for FdbAt {
 pub struct FdbFilter {
     /// Of this VNI.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<u32>)]
     pub vni: Option<Vni>,
     /// Behind this VTEP.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    #[param(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
+    #[param(value_type = Option<crate::model::Ip>)]
     pub dst: Option<IpAddr>,
     /// Behind this port.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::model::DeviceName>)]
+    #[param(value_type = Option<crate::model::DeviceName>)]
     pub dev: Option<String>,
     /// Only learned ones.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -194,7 +196,7 @@ pub struct FdbRow {
     /// The MAC; all zero for an entry of the flood list.
     pub mac: MacAddr,
     /// The VTEP it is behind, or `null`.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub dst: Option<IpAddr>,
     /// The local port it is behind, or `null`.
     pub dev: Option<String>,
@@ -207,8 +209,8 @@ pub struct FdbRow {
     /// Who set it; `null` for what was learned.
     pub source: Option<Source>,
     /// The VTEP that a frozen MAC was seen behind too; left out of other rows.
-    #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub other_dst: Option<IpAddr>,
     /// The local port that a frozen MAC was seen behind too; left out of other rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]

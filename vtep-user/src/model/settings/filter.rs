@@ -15,7 +15,6 @@ use crate::model::{Parameters, Vni};
 pub struct VniFilter {
     /// Of this VNI.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<u32>)]
     pub vni: Option<Vni>,
 }
 
@@ -44,15 +43,16 @@ impl Parameters for VniFilter {
 pub struct StatsFilter {
     /// Of this VNI.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<u32>)]
     pub vni: Option<Vni>,
     /// Of this port.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::model::DeviceName>)]
+    #[param(value_type = Option<crate::model::DeviceName>)]
     pub dev: Option<String>,
     /// Of this remote VTEP.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    #[param(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
+    #[param(value_type = Option<crate::model::Ip>)]
     pub peer: Option<IpAddr>,
 }
 

@@ -17,7 +17,7 @@ const NO_HOST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 #[serde(deny_unknown_fields)]
 pub struct NeighSpec {
     /// The host.
-    #[schema(value_type = String)]
+    #[schema(value_type = crate::model::Ip)]
     pub ip: IpAddr,
     /// The VNI.
     pub vni: Vni,
@@ -69,15 +69,13 @@ impl Parameters for NeighSpec {
 #[into_params(parameter_in = Query)]
 pub struct NeighDel {
     /// The host.
-    #[schema(value_type = String)]
-    #[param(value_type = String)]
+    #[schema(value_type = crate::model::Ip)]
+    #[param(value_type = crate::model::Ip)]
     pub ip: IpAddr,
     /// The VNI.
-    #[param(value_type = u32)]
     pub vni: Vni,
     /// Only if it has this MAC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>)]
     pub lladdr: Option<MacAddr>,
 }
 
@@ -107,7 +105,7 @@ pub struct NeighRow {
     /// The VNI.
     pub vni: Vni,
     /// The host.
-    #[schema(value_type = String)]
+    #[schema(value_type = crate::model::Ip)]
     pub ip: IpAddr,
     /// Its MAC.
     pub lladdr: MacAddr,

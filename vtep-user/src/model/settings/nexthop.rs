@@ -17,13 +17,12 @@ const NO_HOST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 #[serde(deny_unknown_fields)]
 pub struct NexthopSpec {
     /// The host, or the prefix.
-    #[schema(value_type = String)]
     pub ip: Prefix,
     /// The VNI.
     pub vni: Vni,
     /// The VTEP to send to; absent where the FDB entry of `lladdr` says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub via: Option<IpAddr>,
     /// The inner destination MAC that frames get; without it they keep theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,20 +69,16 @@ impl Parameters for NexthopSpec {
 #[into_params(parameter_in = Query)]
 pub struct NexthopDel {
     /// The host, or the prefix.
-    #[schema(value_type = String)]
-    #[param(value_type = String)]
     pub ip: Prefix,
     /// The VNI.
-    #[param(value_type = u32)]
     pub vni: Vni,
     /// Only if it points to this VTEP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    #[param(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
+    #[param(value_type = Option<crate::model::Ip>)]
     pub via: Option<IpAddr>,
     /// Only if it has this MAC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>)]
     pub lladdr: Option<MacAddr>,
 }
 
@@ -121,10 +116,9 @@ pub struct NexthopRow {
     /// The VNI.
     pub vni: Vni,
     /// The host, or the prefix.
-    #[schema(value_type = String)]
     pub ip: Prefix,
     /// The VTEP to send to; `null` for a local host, or where the FDB entry of `lladdr` says it.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub via: Option<IpAddr>,
     /// The inner destination MAC that frames get; `null` where they keep theirs.
     pub lladdr: Option<MacAddr>,

@@ -42,7 +42,7 @@ impl Parameters for PeerSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeerRow {
     /// Its underlay IP.
-    #[schema(value_type = String)]
+    #[schema(value_type = crate::model::Ip)]
     pub ip: IpAddr,
     /// The uplink towards it.
     pub dev: Option<String>,
@@ -55,7 +55,7 @@ pub struct PeerRow {
     /// Whether packets to it carry outer UDP checksums over IPv6; `null` over IPv4.
     pub csum6: Option<bool>,
     /// The gateway towards it; `null` if it is on the link.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub via: Option<IpAddr>,
     /// Who said how it is sent to; `null` if nobody did.
     pub source: Option<Source>,

@@ -20,6 +20,7 @@ use crate::model::{
 #[serde(deny_unknown_fields)]
 pub struct PortSpec {
     /// The device.
+    #[schema(value_type = crate::model::DeviceName)]
     pub dev: String,
     /// The VNI.
     pub vni: Vni,
@@ -34,10 +35,11 @@ pub struct PortSpec {
     pub macs: Vec<MacAddr>,
     /// The IPs behind it: ARP and ND are answered for them, and the nexthop table has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<crate::model::Ip>)]
     pub ips: Vec<IpAddr>,
     /// Most MACs that may be learned on it; 0 for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::model::Count>)]
     pub max_macs: Option<u32>,
     /// Whether it exchanges no frames with other isolated ports of the VNI; absent for `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,10 +210,11 @@ pub struct PortChange {
     pub macs: Option<Vec<MacAddr>>,
     /// The IPs behind it; they replace its previous ones.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<crate::model::Ip>>)]
     pub ips: Option<Vec<IpAddr>>,
     /// Most MACs that may be learned on it; 0 for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::model::Count>)]
     pub max_macs: Option<u32>,
     /// Whether it exchanges no frames with other isolated ports of the VNI.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -347,11 +350,9 @@ impl Parameters for PortChange {
 pub struct PortPart {
     /// Only this VLAN of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<u16>)]
     pub vlan: Option<VlanId>,
     /// Only its VLANs that belong to this VNI.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<u32>)]
     pub vni: Option<Vni>,
     /// Only its untagged frames. Nobody can ask for it.
     #[serde(skip)]
@@ -399,7 +400,7 @@ pub struct PortRow {
     /// The static MACs behind it.
     pub macs: Vec<MacAddr>,
     /// The IPs behind it: ARP and ND are answered for them, and the nexthop table has them.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<crate::model::Ip>)]
     pub ips: Vec<IpAddr>,
     /// Most MACs that may be learned on it; `null` for no limit.
     pub max_macs: Option<u32>,

@@ -27,7 +27,7 @@ pub struct VniSpec {
     pub flood: Option<Flood>,
     /// The multicast group floods go to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub group: Option<IpAddr>,
     /// Whether MACs are learned from packets.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,9 +37,11 @@ pub struct VniSpec {
     pub suppress: Option<bool>,
     /// Seconds after which a learned entry without a frame goes; 0 for never.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::model::Count>)]
     pub ageing_s: Option<u32>,
     /// Most MACs of the VNI; 0 for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::model::Count>)]
     pub max_macs: Option<u32>,
     /// What happens to frames with a VLAN tag that has no mapping.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +75,7 @@ pub struct VniSpec {
     pub mss_clamp: Option<bool>,
     /// The bridge whose members are ports of the VNI; `none` for no bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::model::DeviceName>)]
     pub bridge: Option<String>,
 }
 
@@ -279,7 +282,7 @@ pub struct VniRow {
     /// How floods leave.
     pub flood: Flood,
     /// The multicast group, if floods go to one.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<crate::model::Ip>)]
     pub group: Option<IpAddr>,
     /// Whether MACs are learned from packets.
     pub learning: bool,
@@ -294,7 +297,7 @@ pub struct VniRow {
     /// Devices that belong to the VNI.
     pub ports: Vec<String>,
     /// VTEPs on the flood list.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<crate::model::Ip>)]
     pub remotes: Vec<IpAddr>,
     /// Outer TTL.
     pub ttl: Ttl,
