@@ -1,7 +1,7 @@
 //! Builds the kernel side, so that the `vtep` binary carries it.
 //!
-//! `VTEP_EBPF_OBJECT` names the object for `include_bytes!`. Set in the environment of the build,
-//! it names one that was built elsewhere, and nothing is built here.
+//! `VTEP_EBPF_OBJECT` and `VTEP_EBPF_CAPTURE_OBJECT` name the objects for `include_bytes!`. One that is set in the environment
+//! of the build was built elsewhere, and is not built here.
 
 #[path = "../xtask/src/toolchain.rs"]
 mod toolchain;
@@ -16,30 +16,54 @@ use std::{
 use toolchain::{CoreLibrary, Machine, TARGET};
 
 fn main() -> ExitCode {
-    match object() {
-        Ok(object) => {
-            println!("cargo:rustc-env=VTEP_EBPF_OBJECT={}", object.display());
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            for line in message.lines() {
-                println!("cargo:warning={line}");
+    for object in [&FORWARDS, &CAPTURES] {
+        match find(object) {
+            Ok(path) => println!("cargo:rustc-env={}={}", object.variable, path.display()),
+            Err(message) => {
+                for line in message.lines() {
+                    println!("cargo:warning={line}");
+                }
+                eprintln!("{message}");
+                return ExitCode::FAILURE;
             }
-            eprintln!("{message}");
-            ExitCode::FAILURE
         }
     }
+    ExitCode::SUCCESS
 }
 
-fn object() -> Result<PathBuf, String> {
-    println!("cargo:rerun-if-env-changed=VTEP_EBPF_OBJECT");
+/// One build of the kernel side.
+struct Object {
+    /// What names it for `include_bytes!`, and may name one that was built elsewhere.
+    variable: &'static str,
+    /// Where it is built, below `OUT_DIR`.
+    directory: &'static str,
+    features: &'static [&'static str],
+}
+
+/// The programs that forward.
+const FORWARDS: Object = Object {
+    variable: "VTEP_EBPF_OBJECT",
+    directory: "ebpf",
+    features: &[],
+};
+
+/// Those that stand in for them during a capture. They are built apart, so that a capture costs nothing while there is none.
+const CAPTURES: Object = Object {
+    variable: "VTEP_EBPF_CAPTURE_OBJECT",
+    directory: "ebpf-capture",
+    features: &["--features", "capture"],
+};
+
+fn find(object: &Object) -> Result<PathBuf, String> {
+    let variable = object.variable;
+    println!("cargo:rerun-if-env-changed={variable}");
     println!("cargo:rerun-if-env-changed=VTEP_CACHE_DIR");
-    if let Some(built) = env::var_os("VTEP_EBPF_OBJECT").map(PathBuf::from) {
+    if let Some(built) = env::var_os(variable).map(PathBuf::from) {
         println!("cargo:rerun-if-changed={}", built.display());
         return built
             .is_file()
             .then_some(built)
-            .ok_or_else(|| "VTEP_EBPF_OBJECT names no file".to_owned());
+            .ok_or_else(|| format!("{variable} names no file"));
     }
     let var = |name| env::var_os(name).ok_or_else(|| format!("{name} is not set"));
     let repository = PathBuf::from(var("CARGO_MANIFEST_DIR")?).join("..");
@@ -57,14 +81,16 @@ fn object() -> Result<PathBuf, String> {
             repository.join(input).display()
         );
     }
-    build(
-        &var("CARGO")?,
-        &repository,
-        &PathBuf::from(var("OUT_DIR")?).join("ebpf"),
-    )
+    let target_dir = PathBuf::from(var("OUT_DIR")?).join(object.directory);
+    build(&var("CARGO")?, &repository, &target_dir, object.features)
 }
 
-fn build(cargo: &OsString, repository: &Path, target_dir: &Path) -> Result<PathBuf, String> {
+fn build(
+    cargo: &OsString,
+    repository: &Path,
+    target_dir: &Path,
+    features: &[&str],
+) -> Result<PathBuf, String> {
     let machine = Machine::from_env();
     let compiler = toolchain::find_compiler(&machine).ok_or_else(|| {
         format!("no Rust compiler here has `core` for {TARGET}; install it with: cargo xtask setup")
@@ -83,6 +109,7 @@ fn build(cargo: &OsString, repository: &Path, target_dir: &Path) -> Result<PathB
         .arg(repository.join("vtep-ebpf/Cargo.toml"))
         .arg("--target-dir")
         .arg(target_dir)
+        .args(features)
         .env("RUSTC", compiler.rustc)
         // Stable compilers know the target, but build for it only so.
         .env("RUSTC_BOOTSTRAP", "1")

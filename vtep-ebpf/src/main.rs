@@ -5,6 +5,11 @@
 
 mod action;
 mod atomic;
+#[cfg(feature = "capture")]
+mod capture;
+#[cfg(not(feature = "capture"))]
+#[path = "no_capture.rs"]
+mod capture;
 mod clock;
 mod counter;
 mod event;

@@ -19,6 +19,7 @@ use vtep_common::{
 
 use crate::{
     action::{tc::Tc, xdp::Xdp},
+    capture::Capturable,
     clock,
     counter::KernelCounters,
     frame::{tc::TcFrame, xdp::XdpFrame},
@@ -225,9 +226,10 @@ pub fn read_ticks(_ctx: XdpContext) -> u32 {
 
 /// Counts a frame of `len` bytes, and says what is left to do with it.
 #[inline(always)]
-fn count<R: Runtime>(rt: &R, hook: Hook, end: &End, len: usize) -> Action {
+fn count<R: Runtime<Frame: Capturable>>(rt: &R, hook: Hook, end: &End, len: usize) -> Action {
     let end = rt.opaque(end);
     count_end(&end, len, &KernelCounters(hook));
+    rt.frame().capture(hook, &end);
     Action::of(end.reason)
 }
 

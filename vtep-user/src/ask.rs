@@ -1,4 +1,4 @@
-//! What the API asks of the daemon's core, and what the core answers.
+//! What the API asks of the daemon's core, and what the core answers; and the same for captures, which a thread beside the core makes.
 //!
 //! The core owns the state and serves [`Ask`]s one at a time from the receiving end of [`channel`]; everything else
 //! holds a [`Handle`].
@@ -7,8 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::model::request::Request;
 use crate::model::{
-    ApplyOptions, ConfigLine, DropsRow, DumpRow, FdbRow, NeighRow, NexthopRow, Op, PeerRow,
-    PlanRow, PortRow, Query, Refusal, RunLine, StatsRow, Status, TraceRow, VniRow,
+    ApplyOptions, CaptureFilter, CaptureLine, ConfigLine, DropsRow, DumpRow, FdbRow, NeighRow,
+    NexthopRow, Op, PeerRow, PlanRow, PortRow, Query, Refusal, RunLine, StatsRow, Status, TraceRow,
+    Vni, VniRow,
 };
 
 /// Something to read or to do.
@@ -123,20 +124,85 @@ impl Ask {
     }
 }
 
-/// A way to ask the core.
+/// What is asked of whoever captures.
+#[derive(Debug)]
+pub enum CaptureAsk {
+    /// Capture frames from now on, until whoever asked drops the receiver.
+    Begin {
+        /// Which frames.
+        filter: CaptureFilter,
+        /// The VNIs that the interface of the filter has ports in.
+        vnis: Vec<Vni>,
+        /// Who asks, if it is known.
+        client: Option<ClientId>,
+        /// Where the lines come, the last of which is [`CaptureLine::End`].
+        reply: oneshot::Sender<Result<mpsc::Receiver<CaptureLine>, Refusal>>,
+    },
+    /// End the capture that runs. Answered when everything is as it was before, and its lines are on their way.
+    End {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+}
+
+/// A way to ask the core, and whoever captures.
 #[derive(Clone, Debug)]
 pub struct Handle {
     asks: mpsc::Sender<Ask>,
+    captures: Option<mpsc::Sender<CaptureAsk>>,
 }
 
 /// Makes the way between the API and the core: the core keeps the receiver.
 #[must_use]
 pub fn channel() -> (Handle, mpsc::Receiver<Ask>) {
     let (asks, receiver) = mpsc::channel(16);
-    (Handle { asks }, receiver)
+    let handle = Handle {
+        asks,
+        captures: None,
+    };
+    (handle, receiver)
 }
 
 impl Handle {
+    /// The same, where captures are asked for of whoever has the other end.
+    #[must_use]
+    pub fn with_captures(self, captures: mpsc::Sender<CaptureAsk>) -> Self {
+        Self {
+            captures: Some(captures),
+            ..self
+        }
+    }
+
+    /// Begins a capture.
+    pub async fn capture(
+        &self,
+        filter: CaptureFilter,
+        vnis: Vec<Vni>,
+        client: Option<ClientId>,
+    ) -> Result<mpsc::Receiver<CaptureLine>, Refusal> {
+        let gone = || Refusal::internal("the daemon is shutting down");
+        let captures = self.captures.as_ref().ok_or_else(gone)?;
+        let (reply, answer) = oneshot::channel();
+        let ask = CaptureAsk::Begin {
+            filter,
+            vnis,
+            client,
+            reply,
+        };
+        captures.send(ask).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Ends the capture that runs.
+    pub async fn end_capture(&self) -> Result<(), Refusal> {
+        let gone = || Refusal::internal("the daemon is shutting down");
+        let captures = self.captures.as_ref().ok_or_else(gone)?;
+        let (reply, answer) = oneshot::channel();
+        let asked = captures.send(CaptureAsk::End { reply }).await;
+        asked.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
     /// Asks and waits for the answer. If this is dropped before the core takes it up, it is not carried out.
     pub async fn ask(&self, command: Command) -> Result<Reply, Refusal> {
         self.ask_for(None, command).await

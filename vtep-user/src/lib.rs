@@ -5,6 +5,7 @@ mod instance;
 
 pub mod api;
 pub mod ask;
+pub mod capture;
 pub mod cli;
 pub mod control;
 pub mod daemon;

@@ -47,6 +47,7 @@ fn lints() -> Vec<Command> {
         // For the host's target: clippy belongs to a compiler, and the one that builds for BPF may
         // come without.
         "clippy --manifest-path vtep-ebpf/Cargo.toml -- -D warnings",
+        "clippy --manifest-path vtep-ebpf/Cargo.toml --features capture -- -D warnings",
         "fmt --manifest-path fuzz/Cargo.toml --check",
         "clippy --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings",
     ];

@@ -21,6 +21,9 @@ const REQUIRE_ALL: &str = "VTEP_REQUIRE_ALL";
 /// Names the file that a test which skips itself adds a line to.
 const SKIP_LOG: &str = "VTEP_SKIP_LOG";
 
+/// What reads the files of `vtep capture` in tests, and the Debian package of each.
+const READERS: [(&str, &str); 2] = [("tcpdump", "tcpdump"), ("tshark", "tshark")];
+
 /// Runs the verb.
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     every(
@@ -32,6 +35,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
 /// Runs every test whose name contains `filter`; with `require_all`, a skip is a failure.
 pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
     setup::ensure()?;
+    setup::programs("readers of captures", &READERS)?;
     if is_root() {
         setup::bpffs()?;
     }

@@ -19,6 +19,7 @@ const MAP_LOOKUP: i64 = 1;
 const MAP_UPDATE: i64 = 2;
 const OBJ_PIN: i64 = 6;
 pub(crate) const OBJ_GET: i64 = 7;
+const GET_INFO: i64 = 15;
 const PROG_QUERY: i64 = 16;
 const LINK_DETACH: i64 = 34;
 const ARRAY: u32 = 2;
@@ -105,6 +106,27 @@ pub fn detach_link(path: &Path) {
     let mut attr: Attr = [0; 32];
     attr[0] = number(&link);
     bpf(LINK_DETACH, &mut attr).unwrap_or_else(|e| panic!("detach {}: {e}", path.display()));
+}
+
+/// The number of the program that a pinned link runs.
+///
+/// # Panics
+///
+/// If nothing is pinned there.
+#[must_use]
+pub fn program_of_link(path: &Path) -> u32 {
+    let text = path_text(path);
+    let mut attr: Attr = [0; 32];
+    set_address(&mut attr, 0, text.as_ptr());
+    let link = owned(bpf(OBJ_GET, &mut attr), "open a pinned link");
+    // Kind, number of the link, number of the program.
+    let mut info = [0_u32; 3];
+    let mut attr: Attr = [0; 32];
+    attr[0] = number(&link);
+    attr[1] = u32::try_from(size_of_val(&info)).expect("a few words");
+    set_address(&mut attr, 2, info.as_mut_ptr().cast_const());
+    bpf(GET_INFO, &mut attr).unwrap_or_else(|e| panic!("ask of {}: {e}", path.display()));
+    info[2]
 }
 
 /// Changes the first word of the first value of a pinned array map.

@@ -43,6 +43,9 @@ pub const EVENTS_BYTES: u32 = 2 << 20;
 /// Bytes of the ring buffer that carries frames that are [`TooBig`](crate::abi::too_big::TooBig): some 50 of them.
 pub const TOO_BIG_BYTES: u32 = 64 << 10;
 
+/// Bytes of the ring buffer that carries [`Captured`](crate::abi::capture::Captured) frames: some 2,000 of them.
+pub const CAPTURED_BYTES: u32 = 4 << 20;
+
 /// Events that are held back while an earlier one of the same kind is on its way.
 pub const MAX_GUARDS: u32 = 65_536;
 
@@ -128,6 +131,13 @@ pub mod name {
 
     /// The ring buffer of frames that are [`TooBig`](crate::abi::too_big::TooBig). Not pinned.
     pub const TOO_BIG: &str = "TOO_BIG";
+
+    /// The ring buffer of [`Captured`](crate::abi::capture::Captured) frames. Of one capture, and not pinned; so are the next two.
+    pub const CAPTURED: &str = "CAPTURED";
+    /// Which frames are wanted: one [`CaptureOrder`](crate::abi::capture::CaptureOrder).
+    pub const CAPTURE_ORDER: &str = "CAPTURE_ORDER";
+    /// How many were taken, and how many left out, by [`CaptureCount`](crate::abi::capture::CaptureCount).
+    pub const CAPTURE_COUNTS: &str = "CAPTURE_COUNTS";
 
     /// All that are pinned.
     pub const ALL: [&str; 31] = [

@@ -4,6 +4,7 @@
 
 pub mod addr;
 pub mod address;
+pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod counter;
@@ -33,6 +34,7 @@ pub mod vlans;
 mod user {
     use super::{
         addr::VtepAddr,
+        capture::CaptureOrder,
         clock::Clock,
         config::Config,
         counter::Counter,
@@ -58,6 +60,7 @@ mod user {
     }
     pod!(
         Bucket,
+        CaptureOrder,
         Clock,
         Config,
         Counter,

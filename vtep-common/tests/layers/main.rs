@@ -34,7 +34,7 @@ const FLOORS: [(&str, &[&[&str]]); 3] = [
         &[
             &["causes", "instance"],
             &["model"],
-            &["ask"],
+            &["ask", "capture"],
             &["control::record"],
             &["control::effect", "control::state"],
             &["control::ops", "control::learn"],

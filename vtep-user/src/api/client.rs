@@ -27,7 +27,9 @@ use crate::instance;
 use crate::model::endpoint;
 use crate::model::given::Sent;
 use crate::model::request::Request;
-use crate::model::{ApplyOptions, BatchOptions, ConfigFile, Op, PlanRow, Query, VniFilter};
+use crate::model::{
+    ApplyOptions, BatchOptions, CaptureFilter, ConfigFile, Op, PlanRow, Query, VniFilter,
+};
 
 /// Why there is no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +189,32 @@ impl Client {
             .into_body()
             .into_data_stream()
             .map(|piece| piece.map_err(ClientError::Broken)))
+    }
+
+    /// Captures frames from now on: lines of JSON, in pieces that may end anywhere. The stream ends with the capture.
+    ///
+    /// # Panics
+    ///
+    /// If the filter is no JSON, which all are.
+    pub async fn capture(
+        &mut self,
+        filter: &CaptureFilter,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Unpin + use<>, ClientError> {
+        let body = serde_json::to_vec(filter).expect("filters are always JSON");
+        let body = Full::new(body.into()).boxed_unsync();
+        let response = self.send(Method::POST, "/v1/capture", body).await?;
+        Ok(response
+            .into_body()
+            .into_data_stream()
+            .map(|piece| piece.map_err(ClientError::Broken)))
+    }
+
+    /// Ends the capture that runs.
+    pub async fn end_capture(&mut self) -> Result<(), ClientError> {
+        let body = Full::default().boxed_unsync();
+        self.send(Method::DELETE, "/v1/capture", body)
+            .await
+            .map(drop)
     }
 
     /// Sends a batch, lines of JSON in pieces of any size, and returns what it did.

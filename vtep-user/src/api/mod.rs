@@ -7,6 +7,7 @@
 mod answer;
 mod apply;
 mod batch;
+mod capture;
 pub mod client;
 mod connections;
 pub mod event_feed;

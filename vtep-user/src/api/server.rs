@@ -24,7 +24,8 @@ use super::event_feed::Events;
 use super::shared::{Asker, Shared};
 use super::socket::Socket;
 use super::{
-    ApplyLine, BatchLine, ErrorBody, apply, batch, event_stream, openapi, routes, scrape, view,
+    ApplyLine, BatchLine, ErrorBody, apply, batch, capture, event_stream, openapi, routes, scrape,
+    view,
 };
 use crate::{
     ask::{Command, Handle},
@@ -153,6 +154,7 @@ struct Document;
 fn others() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(event_stream::events))
+        .routes(routes!(capture::capture, capture::end_capture))
         .routes(routes!(batch::batch))
         .routes(routes!(apply::apply))
         .routes(routes!(teardown))

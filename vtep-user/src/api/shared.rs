@@ -32,7 +32,7 @@ pub(super) struct Caller(Option<Arc<Standing>>);
 
 impl Caller {
     /// Who is at its other end, if that is known.
-    fn client(&self) -> Option<ClientId> {
+    pub(super) fn client(&self) -> Option<ClientId> {
         self.0.as_ref()?.client
     }
 

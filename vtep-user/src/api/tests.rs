@@ -455,6 +455,7 @@ async fn the_socket_that_only_shows_changes_nothing() {
         ("DELETE", "/v1/vnis/100"),
         ("PATCH", "/v1/vnis/100"),
         ("POST", "/v1/batch"),
+        ("POST", "/v1/capture"),
         ("POST", "/v1/apply"),
         ("POST", "/v1/teardown"),
         ("POST", "/v1/nothing"),
@@ -548,6 +549,7 @@ async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served()
     }
 
     let expected = [
+        "DELETE /v1/capture",
         "DELETE /v1/fdb",
         "DELETE /v1/neighs",
         "DELETE /v1/nexthops",
@@ -576,6 +578,7 @@ async fn every_route_is_in_the_openapi_document_and_every_path_of_it_is_served()
         "PATCH /v1/vnis/{vni}",
         "POST /v1/apply",
         "POST /v1/batch",
+        "POST /v1/capture",
         "POST /v1/fdb",
         "POST /v1/fdb/append",
         "POST /v1/fdb/flush",

@@ -4,7 +4,7 @@ use clap::Command;
 
 use super::{abbreviation, grammar, log};
 use crate::model::command::{
-    APPLY, BATCH, COMPLETIONS, DOCTOR, DUMP, GLOBALS, MONITOR, RUN, SAVE, TEARDOWN, TRACE,
+    APPLY, BATCH, CAPTURE, COMPLETIONS, DOCTOR, DUMP, GLOBALS, MONITOR, RUN, SAVE, TEARDOWN, TRACE,
 };
 
 /// The whole command line.
@@ -26,6 +26,7 @@ pub(super) fn whole() -> Command {
                 &SAVE,
                 &TRACE,
                 &MONITOR,
+                &CAPTURE,
                 &DOCTOR,
                 &BATCH,
                 &TEARDOWN,

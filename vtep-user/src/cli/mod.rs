@@ -1,12 +1,13 @@
 //! The command line.
 //!
 //! The verbs of the daemon are described in `model::operation`; `grammar` makes a command of each, and hands what was
-//! typed to it. What else there is has a file of its own: `run`, `monitor`, `doctor`, `batch`, `teardown`, `completions`.
+//! typed to it. What else there is has a file of its own: `run`, `monitor`, `capture`, `doctor`, `batch`, `teardown`, `completions`.
 
 mod abbreviation;
 mod apply;
 mod batch;
 mod candidates;
+mod capture;
 mod command_line;
 mod completions;
 mod config_file;
@@ -39,11 +40,12 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use crate::causes::with_causes;
-use crate::model::command::{APPLY, BATCH, COMPLETIONS, GLOBALS, Globals, TRACE};
+use crate::model::command::{APPLY, BATCH, CAPTURE, COMPLETIONS, GLOBALS, Globals, TRACE};
 use crate::model::config;
 use crate::model::request::Request;
 use crate::model::settings::{
-    batch as several, filter, run as options, teardown as removal, trace as frames,
+    batch as several, capture as captured, filter, run as options, teardown as removal,
+    trace as frames,
 };
 use daemon::Daemon;
 use failure::{Failure, block_on};
@@ -126,6 +128,11 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
             monitor::run(&filter, daemon, output)
         }
         Some(("doctor", _)) => doctor::run(daemon, output),
+        Some(("capture", args)) => {
+            let mut options = grammar::record(&captured::OPTIONS, args)?;
+            options.filter.dev = grammar::key(&CAPTURE, args)?.map(str::to_owned);
+            capture::run(options, daemon, output)
+        }
         Some(("batch", args)) => {
             let options = grammar::record(&several::OPTIONS, args)?;
             batch::run(grammar::file(&BATCH, args), options, daemon)

@@ -7,6 +7,7 @@ mod announcer;
 mod attacher;
 mod beside;
 mod bridges;
+mod capture;
 mod configuration;
 mod core;
 mod error;

@@ -3,10 +3,11 @@
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind},
-    sync::watch,
+    sync::{mpsc, watch},
 };
 
 use super::{
+    capture,
     error::DaemonError,
     options::Options,
     privileges,
@@ -63,6 +64,9 @@ async fn serve(mut options: Options) -> Result<(), DaemonError> {
     privileges::drop_all_but_needed()?;
 
     let (handle, asks) = channel();
+    let (captures, capture_asks) = mpsc::channel(4);
+    capture::start(core.capture_ground()?, options.udp_port(), capture_asks)?;
+    let handle = handle.with_captures(captures);
     let (stop, stopped) = watch::channel(false);
     let until_stopped = |mut stopped: watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which is a stop too.

@@ -1,6 +1,9 @@
 //! Taking what the programs report out of the ring buffers: events, and frames that are too big for their VTEPs.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
 
 use aya::maps::{MapData, RingBuf};
 use bytemuck::AnyBitPattern;
@@ -22,29 +25,29 @@ impl Datapath {
 
     /// Something to wait at until events wait. Must be called within a tokio runtime.
     pub fn events_ready(&self) -> Result<AsyncFd<OwnedFd>, DatapathError> {
-        self.ready(&self.maps.events, name::EVENTS)
+        ready(&self.maps.events, &self.dir.join(name::EVENTS))
     }
 
     /// Something to wait at until frames that are too big wait, likewise.
     pub fn too_big_ready(&self) -> Result<AsyncFd<OwnedFd>, DatapathError> {
-        self.ready(&self.maps.too_big, name::TOO_BIG)
-    }
-
-    fn ready(
-        &self,
-        ring: &RingBuf<MapData>,
-        name: &str,
-    ) -> Result<AsyncFd<OwnedFd>, DatapathError> {
-        let failed = |source| DatapathError::file("watch", self.dir.join(name), source);
-        let fd = ring.as_fd().try_clone_to_owned().map_err(failed)?;
-        // SAFETY: the descriptor is our own, and stays open for as long as its owner is there, which moves into the result.
-        let ready = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-        ready.map_err(|error| failed(error.into()))
+        ready(&self.maps.too_big, &self.dir.join(name::TOO_BIG))
     }
 }
 
+/// Something to wait at until records wait in a ring buffer, which errors name so.
+pub(super) fn ready(
+    ring: &RingBuf<MapData>,
+    name: &Path,
+) -> Result<AsyncFd<OwnedFd>, DatapathError> {
+    let failed = |source| DatapathError::file("watch", name, source);
+    let fd = ring.as_fd().try_clone_to_owned().map_err(failed)?;
+    // SAFETY: the descriptor is our own, and stays open for as long as its owner is there, which moves into the result.
+    let ready = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    ready.map_err(|error| failed(error.into()))
+}
+
 /// Takes records out of a ring buffer, the oldest first and `most` of them at most.
-fn records<T: AnyBitPattern>(ring: &mut RingBuf<MapData>, most: usize) -> Vec<T> {
+pub(super) fn records<T: AnyBitPattern>(ring: &mut RingBuf<MapData>, most: usize) -> Vec<T> {
     let mut records = Vec::new();
     while records.len() < most {
         let Some(item) = ring.next() else {

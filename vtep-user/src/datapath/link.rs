@@ -1,7 +1,11 @@
 //! What aya does only for links and programs of its own: detaching what a pinned link attaches, and attaching a pinned program; and
 //! where a link attaches, which aya does not say.
 
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+};
 
 use vtep_common::abi::id::Ifindex;
 
@@ -195,10 +199,15 @@ pub(super) fn detach(path: &Path) -> io::Result<()> {
 
 /// Has the link that is pinned at `path` run the program that is pinned at `program`, at once for every frame.
 pub(super) fn update(path: &Path, program: &Path) -> io::Result<()> {
-    let (link, program) = (open(path)?, open(program)?);
+    update_to(path, open(program)?.as_fd())
+}
+
+/// The same with a program that is open.
+pub(super) fn update_to(path: &Path, program: BorrowedFd<'_>) -> io::Result<()> {
+    let link = open(path)?;
     let mut update = LinkUpdate {
         link_fd: number(&link),
-        program_fd: number(&program),
+        program_fd: program.as_raw_fd().cast_unsigned(),
         flags: 0,
         old_program_fd: 0,
     };

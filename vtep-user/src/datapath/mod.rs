@@ -9,6 +9,7 @@ mod attach;
 mod attached;
 mod batch;
 mod bpf;
+mod capture;
 mod clock;
 mod clsact;
 mod counters;
@@ -64,12 +65,14 @@ use self::{hash_table::HashTable, staging::Staging};
 pub use self::{
     attach::detach_all_without_links,
     attached::XdpOutcome,
+    capture::{CaptureGround, Recorder},
     counters::{CounterRow, Snapshot},
     error::DatapathError,
     link::TcxPrograms,
     namespace::check as check_namespace,
     pins::{BPFFS, check_bpffs, instance_dir},
     port_programs::{OwnAtPorts, PortPrograms},
+    tables::monotonic_ns,
     transaction::Transaction,
 };
 

@@ -81,6 +81,11 @@ pub(super) fn promiscuous_dir(dir: &Path) -> PathBuf {
     dir.join("promiscuous")
 }
 
+/// Where a capture finds maps that are not pinned else, while it loads its programs. There is no such directory at any other time.
+pub(super) fn capture_dir(dir: &Path) -> PathBuf {
+    dir.join("capture")
+}
+
 pub(super) fn make_dirs(dir: &Path) -> Result<(), DatapathError> {
     for dir in [dir.to_owned(), links_dir(dir), programs_dir(dir)] {
         fs::create_dir_all(&dir)
@@ -96,6 +101,7 @@ pub(super) fn remove_pins(dir: &Path) -> Result<(), DatapathError> {
     for dir in [
         links_dir(dir),
         promiscuous_dir(dir),
+        capture_dir(dir),
         programs_dir(dir),
         dir.to_owned(),
     ] {

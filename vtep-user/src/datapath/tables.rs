@@ -296,7 +296,8 @@ fn seen_before(value: FdbValue, now: u64) -> FdbValue {
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the kernel side's stamps.
-fn monotonic_ns() -> u64 {
+#[must_use]
+pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

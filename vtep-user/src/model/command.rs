@@ -6,7 +6,7 @@ use super::argument::{Argument, ArgumentList, Nothing, setting};
 use super::config;
 use super::operation::Syntax;
 use super::request::operations;
-use super::settings::{batch, filter, run, teardown, trace};
+use super::settings::{batch, capture, filter, run, teardown, trace};
 use super::{InstanceName, Shell};
 
 /// `vtep run`
@@ -72,6 +72,20 @@ pub static DOCTOR: Syntax = Syntax {
     help: "Look for what keeps frames from arriving, and name the command that mends it",
     key: None,
     takes: &Nothing,
+};
+
+/// `vtep capture`
+pub static CAPTURE: Syntax = Syntax {
+    words: &["capture"],
+    help: "Show the inner frames that end in the data path, both ways and drops too, or write them as pcapng",
+    key: Some(
+        Argument::key::<String>(
+            "DEV",
+            "The port, or the uplink; without it, frames of all of them",
+        )
+        .optional(),
+    ),
+    takes: &capture::OPTIONS,
 };
 
 /// `vtep batch`
@@ -157,6 +171,7 @@ pub fn commands() -> impl Iterator<Item = &'static Syntax> {
         &SAVE,
         &TRACE,
         &MONITOR,
+        &CAPTURE,
         &DOCTOR,
         &BATCH,
         &TEARDOWN,

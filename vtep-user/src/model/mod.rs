@@ -45,6 +45,7 @@ pub use rate::{BitRate, FrameRate};
 pub use refusal::{Refusal, RefusalKind};
 pub use rows::*;
 pub use settings::batch::BatchOptions;
+pub use settings::capture::{CaptureEnd, CaptureFilter, CaptureLine, CaptureRow, ReasonName};
 pub use settings::fdb::{FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec};
 pub use settings::filter::{StatsFilter, VniFilter};
 pub use settings::neigh::{NeighDel, NeighRow, NeighSpec};

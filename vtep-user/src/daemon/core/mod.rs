@@ -56,7 +56,7 @@ use crate::{
     ask::{Ask, Reply},
     causes::with_causes,
     control::{ReservedFor, State, Wanted},
-    datapath::Datapath,
+    datapath::{CaptureGround, Datapath},
     model::Refusal,
     netlink::{Link, Netlink, NetlinkMonitor, PathReports},
 };
@@ -205,6 +205,11 @@ impl Core {
     /// Where those who watch get what happens.
     pub(super) fn events(&self) -> Events {
         self.events.clone()
+    }
+
+    /// What captures start from.
+    pub(super) fn capture_ground(&self) -> Result<CaptureGround, DaemonError> {
+        Ok(self.datapath.capture_ground()?)
     }
 
     /// Whether there was nothing of the instance before.

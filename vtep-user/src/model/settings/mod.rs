@@ -1,6 +1,7 @@
 //! What can be set, given and shown of each thing: one file for each.
 
 pub mod batch;
+pub mod capture;
 pub mod fdb;
 pub mod filter;
 pub mod neigh;

@@ -1,0 +1,9 @@
+//! What is made of captured frames: the inner frame, whether it is wanted, what is said of it, and the forms that it is printed in. No I/O
+//! but the writing of the file.
+
+pub mod allowance;
+pub mod inner;
+pub mod pcapng;
+pub mod row;
+pub mod text;
+pub mod wanted;
