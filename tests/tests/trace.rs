@@ -28,7 +28,10 @@ over_each_family! {
 }
 
 fn hex(frame: &[u8]) -> String {
-    frame.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = |byte: &u8| {
+        [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).expect("below 16"))
+    };
+    frame.iter().flat_map(digits).collect()
 }
 
 /// A capture of these frames, as tcpdump would write it.

@@ -1,7 +1,7 @@
 //! `vtep doctor`: what keeps frames from arriving, or may.
 //!
 //! [`collect`] reads facts, of the daemon and of the host; a check is a function from facts to findings, and [`examine`] goes through all of
-//! them. A new check is a file in `checks/` and a line in [`CHECKS`].
+//! them. A new check is a file in `checks/` and a line in `CHECKS`.
 
 mod checks;
 mod collect;
