@@ -14,7 +14,7 @@ use super::connections::Owed;
 use super::shared::{Asker, Shared};
 use crate::{
     ask::{Command, Handle, Reply},
-    model::{CaptureFilter, CaptureLine, Query, Refusal, Vni},
+    model::{CaptureFilter, CaptureLine, Query, Refusal, Vni, objects},
 };
 
 /// Bytes that are written to a response at a time, about.
@@ -34,7 +34,7 @@ pub(super) async fn capture(
 ) -> Result<Response, Refusal> {
     let body = asker.body(Bytes::from_request(request, &())).await?;
     let body = body.map_err(|error| Refusal::invalid(error.body_text()))?;
-    let filter = serde_json::from_slice::<CaptureFilter>(&body);
+    let filter = objects::from_slice::<CaptureFilter>(&body);
     let filter = filter.map_err(|error| Refusal::invalid(error.to_string()))?;
     let vnis = match &filter.dev {
         Some(dev) => vnis_of(&asker, dev).await?,

@@ -18,8 +18,11 @@ use crate::model::schema;
 
 /// Adds the operations to the document of what else is served.
 pub(super) fn complete(mut document: OpenApi) -> OpenApi {
-    for PathItem { get, post, .. } in document.paths.paths.values_mut() {
-        for (operation, changes) in [(get, false), (post, true)] {
+    for path in document.paths.paths.values_mut() {
+        let PathItem {
+            get, post, delete, ..
+        } = path;
+        for (operation, changes) in [(get, false), (post, true), (delete, true)] {
             let Some(operation) = operation else { continue };
             for parameter in operation.parameters.iter_mut().flatten() {
                 if let RefOr::T(parameter) = parameter {
