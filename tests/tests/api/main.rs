@@ -15,7 +15,7 @@ use vtep_tests::need_root;
 const EACH: usize = 60;
 
 /// What has no end, and what ends the daemon.
-const LEFT_OUT: [&str; 2] = ["/v1/events", "/v1/teardown"];
+const LEFT_OUT: [&str; 3] = ["/v1/capture", "/v1/events", "/v1/teardown"];
 
 fn document(wire: &Wire) -> Document {
     let whole = wire.daemon.ask("GET", "/v1/openapi.json", None);
@@ -26,6 +26,8 @@ fn document(wire: &Wire) -> Document {
 fn ask(wire: &Wire, method: &str, request: &Request) -> (u16, String) {
     let Request { target, body, .. } = request;
     let mut socket = UnixStream::connect(wire.daemon.socket()).expect("connect to the API");
+    let deadline = Some(std::time::Duration::from_secs(30));
+    socket.set_read_timeout(deadline).expect("a deadline");
     let length = body.len();
     let text = format!(
         "{method} {target} HTTP/1.1\r\nHost: vtep\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
