@@ -84,8 +84,8 @@ pub(super) const GUEST_LIMIT: Duration = Duration::from_secs(3600);
 
 /// How long a guest may take by the host's.
 pub(super) const fn host_limit(brief: bool) -> Duration {
-    // Those of every change take some minutes, a quarter of an hour beside other builds, and should not keep a change for an hour.
-    Duration::from_secs(if brief { 1800 } else { 3600 })
+    // Those of every change take some minutes, longer beside other builds, and should not keep a change for an hour.
+    Duration::from_secs(if brief { 2700 } else { 3600 })
 }
 
 impl Job {
