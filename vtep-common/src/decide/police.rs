@@ -130,16 +130,22 @@ pub fn take_shared<S: Shared>(
     true
 }
 
-/// Frames that a packet of `len` bytes is segmented into, each of which repeats `headers_len` of them; 1 if `gso_size` is zero.
+/// Frames that a packet of `len` bytes is segmented into, each of which repeats `headers_len` of them; 1 if `gso_size` is zero. Headers that
+/// nobody could measure are as long as the packet: they hide no segments.
 #[must_use]
 #[inline(always)]
 const fn frames(len: u32, headers_len: u32, gso_size: u32) -> u32 {
     if gso_size == 0 {
         return 1;
     }
-    let payload = len.saturating_sub(headers_len);
-    let frames = payload.div_ceil(gso_size);
+    let frames = len.wrapping_sub(measured(len, headers_len)).div_ceil(gso_size);
     if frames == 0 { 1 } else { frames }
+}
+
+/// Bytes of headers, or none where they fill a packet of `len` bytes.
+#[inline(always)]
+const fn measured(len: u32, headers_len: u32) -> u32 {
+    if headers_len < len { headers_len } else { 0 }
 }
 
 /// What a rate of frames counts a packet as, once it is segmented: units of which a frame has [`Policer::FRAME`].
@@ -169,7 +175,7 @@ pub const fn bytes(len: usize, headers_len: u32, gso_size: u32) -> u32 {
         return len;
     }
     let more = frames(len, headers_len, gso_size).wrapping_sub(1);
-    let bytes = len.wrapping_add(headers_len.wrapping_mul(more));
+    let bytes = len.wrapping_add(measured(len, headers_len).wrapping_mul(more));
     if bytes > MOST { MOST } else { bytes }
 }
 

@@ -413,8 +413,6 @@ fn a_packet_counts_as_the_frames_that_it_is_segmented_into() {
         (1_514, 54, 1_460, 1),
         (1_515, 54, 1_460, 2),
         (65_550, 54, 1_460, 45),
-        // Headers of unknown length count as the whole.
-        (9_000, 9_000, 1_460, 1),
         (54, 54, 1_460, 1),
     ] {
         let counts = police::flooded(len, headers_len, gso_size);
@@ -422,6 +420,9 @@ fn a_packet_counts_as_the_frames_that_it_is_segmented_into() {
         let bytes = police::bytes(len as usize, headers_len, gso_size);
         assert_eq!(bytes, len + (frames - 1) * headers_len);
     }
+    // Headers that nobody could measure are as long as the packet, and hide no segments.
+    assert_eq!(police::flooded(9_000, 9_000, 1_460), Some(7 * FRAME));
+    assert_eq!(police::bytes(9_000, 9_000, 1_460), 9_000);
     assert_eq!(police::flooded(2_048, 0, 2), Some(1_024 * FRAME));
     assert_eq!(police::flooded(2_049, 0, 2), None);
     assert_eq!(police::bytes(200_000, 66, 1), 1 << 22);
