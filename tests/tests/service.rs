@@ -1,7 +1,10 @@
 //! What a service manager sees of the daemon: when it is ready, that it is alive, its log; and the unit for systemd.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::unix::net::UnixDatagram;
+use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -40,6 +43,8 @@ struct Manager {
     daemon: Daemon,
     scratch: Scratch,
     socket: UnixDatagram,
+    /// What the daemon is told of the socket.
+    name: OsString,
     child: Option<Child>,
     heard: Vec<String>,
 }
@@ -51,7 +56,8 @@ impl Manager {
         ns.veth(UPLINK, &far, "far0");
         ns.ip(&format!("addr add 198.18.0.1/24 dev {UPLINK}"));
         let scratch = Scratch::new();
-        let socket = UnixDatagram::bind(scratch.0.join("notify")).expect("a socket");
+        let path = scratch.0.join("notify");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
         let slice = Some(Duration::from_millis(20));
         socket.set_read_timeout(slice).expect("a time-out");
         let daemon = Daemon::named(&ns, &unique("s"), args);
@@ -61,6 +67,7 @@ impl Manager {
             daemon,
             scratch,
             socket,
+            name: path.into(),
             child: None,
             heard: Vec::new(),
         }
@@ -69,7 +76,7 @@ impl Manager {
     fn start(&mut self) {
         let mut command = self.daemon.run_command();
         command
-            .env("NOTIFY_SOCKET", self.scratch.0.join("notify"))
+            .env("NOTIFY_SOCKET", &self.name)
             .env("WATCHDOG_USEC", "60000000")
             .env_remove("WATCHDOG_PID");
         self.child = Some(command.spawn().expect("start the daemon"));
@@ -183,6 +190,46 @@ fn it_is_alive_as_long_as_its_task_goes_round() {
     assert_eq!(manager.count("WATCHDOG=1"), 0, "{:?}", manager.heard);
     manager.signal(libc::SIGCONT);
     manager.hears("WATCHDOG=1");
+}
+
+#[test]
+fn a_manager_with_an_abstract_name_hears_it() {
+    need_root!();
+    let mut manager = Manager::new(&["--iface", UPLINK]);
+    let name = unique("notify");
+    let address = SocketAddr::from_abstract_name(&name).expect("an address");
+    // Such names are of the network namespace.
+    let bound = manager.ns.run(|| UnixDatagram::bind_addr(&address));
+    manager.socket = bound.expect("a socket");
+    let slice = Some(Duration::from_millis(20));
+    manager.socket.set_read_timeout(slice).expect("a time-out");
+    manager.name = format!("@{name}").into();
+    manager.start();
+
+    manager.hears("READY=1");
+}
+
+#[test]
+fn a_manager_that_takes_nothing_keeps_nobody_waiting() {
+    need_root!();
+    let mut manager = Manager::new(&["--iface", UPLINK]);
+    // Its queue is full before it begins.
+    let filler = UnixDatagram::unbound().expect("a socket");
+    filler.set_nonblocking(true).expect("one that waits not");
+    let full = loop {
+        if let Err(why) = filler.send_to(b"X=1", &manager.name) {
+            break why;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    manager.start();
+
+    until_true("it to answer", || {
+        manager.daemon.vtep("status").status.success()
+    });
+    manager.daemon.ok("vni add 7");
+    // It goes on to tell, and is heard as soon as somebody reads.
+    manager.hears("STATUS=1 VNI, 0 ports, 0 VTEPs");
 }
 
 /// One field of an entry of the journal.

@@ -35,6 +35,7 @@ impl Journal {
         (stream == format!("{}:{}", about.st_dev(), about.st_ino())).then_some(())?;
         let socket = UnixDatagram::unbound().ok()?;
         socket.connect(SOCKET).ok()?;
+        socket.set_nonblocking(true).ok()?;
         Some(Self {
             socket,
             instance: instance.to_owned(),
@@ -52,7 +53,7 @@ impl<S: Subscriber> Layer<S> for Journal {
             [("INSTANCE", &*self.instance), ("MODULE", about.target())],
             &fields,
         );
-        // What is too long for the socket, or comes while nobody listens, is said on stderr: a line with its priority in front.
+        // What is too long for the socket, or comes while nobody reads, is said on stderr: a line with its priority in front. Nobody waits.
         if self.socket.send(&entry).is_err() {
             let line = format!("<{}>{}\n", priority(*about.level()), fields.line());
             drop(io::stderr().write_all(line.as_bytes()));
@@ -86,13 +87,13 @@ impl Fields {
         }
     }
 
-    /// As people read it.
+    /// As people read it, in one line.
     fn line(&self) -> String {
         let mut line = self.message.clone();
         for (name, value) in &self.others {
             write!(line, " {name}={value}").expect("a string takes what is written to it");
         }
-        line
+        line.replace('\n', "\\n")
     }
 }
 
@@ -150,6 +151,15 @@ mod tests {
             "MESSAGE=vni add 7 source=cli uid=0\nPRIORITY=6\nSYSLOG_IDENTIFIER=vtep\nVTEP_INSTANCE=main\n\
              VTEP_MODULE=vtep_user\nVTEP_SOURCE=cli\nVTEP_UID=0\n"
         );
+    }
+
+    #[test]
+    fn what_people_read_stays_in_one_line() {
+        let fields = Fields {
+            message: "refused".to_owned(),
+            others: vec![("why", "a\n<0>b".to_owned())],
+        };
+        assert_eq!(fields.line(), "refused why=a\\n<0>b");
     }
 
     #[test]
