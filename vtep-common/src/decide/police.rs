@@ -138,7 +138,9 @@ const fn frames(len: u32, headers_len: u32, gso_size: u32) -> u32 {
     if gso_size == 0 {
         return 1;
     }
-    let frames = len.wrapping_sub(measured(len, headers_len)).div_ceil(gso_size);
+    let frames = len
+        .wrapping_sub(measured(len, headers_len))
+        .div_ceil(gso_size);
     if frames == 0 { 1 } else { frames }
 }
 
