@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::{fs::MetadataExt as _, process::CommandExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use vtep_tests::bpf::{first_value, program_of_link};
+use vtep_tests::bpf::{first_value, pin_new_array, program_of_link};
+use vtep_tests::daemon::refusal::refused;
 use vtep_tests::daemon::{Daemon, binary};
-use vtep_tests::encoder::Mac;
+use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::ns;
 use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
@@ -28,6 +30,12 @@ const NOWHERE: u32 = 999;
 /// Frames that are taken at once, and three times as many.
 const BURST: usize = 1_500;
 const FRAMES: usize = 3 * BURST;
+
+/// How long a reader is sent more than it reads.
+const FOR_SO_LONG: Duration = Duration::from_millis(1_500);
+
+/// How long the end of a daemon may take, however its readers are.
+const SOON: Duration = Duration::from_secs(5);
 
 /// What ends when the test does, however that ends.
 struct Running(Child);
@@ -55,10 +63,8 @@ impl Running {
         )
     }
 
-    /// Starts `vtep capture ARGS`, and waits until it captures.
-    fn capture(daemon: &Daemon, args: &str, out: impl Into<Stdio>) -> Self {
-        let begun = || daemon.log().matches("captures frames").count();
-        let before = begun();
+    /// Starts `vtep capture ARGS`.
+    fn command(daemon: &Daemon, args: &str, out: impl Into<Stdio>) -> Self {
         let mut command = Command::new(binary::vtep());
         command
             .arg("capture")
@@ -68,7 +74,14 @@ impl Running {
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(Stdio::piped());
-        let mut running = Self::start(command);
+        Self::start(command)
+    }
+
+    /// The same, and waits until it captures.
+    fn capture(daemon: &Daemon, args: &str, out: impl Into<Stdio>) -> Self {
+        let begun = || daemon.log().matches("captures frames").count();
+        let before = begun();
+        let mut running = Self::command(daemon, args, out);
         until_true("the daemon to capture", || {
             if let Some(status) = running.0.try_wait().expect("ask for the child's state") {
                 panic!(
@@ -85,6 +98,15 @@ impl Running {
         let pid = i32::try_from(self.0.id()).expect("a process id");
         // SAFETY: plain call on a child that has not been waited for, so the id is still its own.
         unsafe { libc::kill(pid, signal) };
+    }
+
+    /// Whether it has a handler for a signal.
+    fn catches(&self, signal: i32) -> bool {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("a process");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.expect("the caught signals").trim(), 16);
+        caught.expect("hexadecimal digits") >> (signal - 1) & 1 == 1
     }
 
     fn ended(&mut self) -> ExitStatus {
@@ -379,8 +401,9 @@ fn it_ends_after_as_many_frames_as_it_was_told() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 2, "{text}");
     let line = format!(
-        "vni {GREEN} peer {} dev {PORT} {FAR_VM} > {VM} EtherType 0x88b6",
-        wire.far_ip
+        "vni {GREEN} peer {} dev {PORT} {} bytes from {FAR_VM} to {VM}, EtherType 0x88b6",
+        wire.far_ip,
+        marked(FAR_VM, VM, 0).build().len()
     );
     assert!(lines[0].contains(&line), "{text}");
 }
@@ -419,11 +442,14 @@ fn nothing_of_it_is_left_however_it_ends() {
     ping(&a.ns, b.v4);
     daemon.run();
 
-    // A daemon that is killed: its successor puts that right.
+    // A daemon that is killed, at worst while it loads the programs: its successor puts that right.
     let own = programs(daemon);
     let mut capture = Running::capture(daemon, "", Stdio::null());
     daemon.kill();
     assert!(!capture.ended().success());
+    let load = daemon.pins().join("capture");
+    fs::create_dir(&load).expect("what a load leaves");
+    pin_new_array(&load.join("CLOCK"), 8);
     ping(&a.ns, b.v4);
     let left = programs(daemon);
     daemon.run();
@@ -432,24 +458,166 @@ fn nothing_of_it_is_left_however_it_ends() {
         assert!(left[path] != *program && own[path] != *program, "{path}");
     }
     ping(&a.ns, b.v4);
-    assert!(!daemon.pins().join("capture").exists());
+    assert!(!load.exists());
+}
+
+/// A frame of many bytes, in a VNI that is not here.
+fn big_packet(wire: &Wire) -> Vec<u8> {
+    let inner = eth(FAR_VM, VM).ethertype(0x88b6).payload(1, 1_300);
+    wire.tunnelled(NOWHERE, &inner.build())
+}
+
+/// Has frames dropped for so long that more are captured than pipes, sockets and buffers take on the way to a reader that reads nothing:
+/// some 5,000, of 10,000 a second.
+fn overwhelm(wire: &Wire) {
+    let packet = big_packet(wire);
+    let mut sent = wire.daemon.dropped("unknown_vni");
+    let began = Instant::now();
+    while began.elapsed() < FOR_SO_LONG {
+        for _ in 0..BURST {
+            wire.uplink.send(&packet);
+        }
+        sent += BURST as u64;
+        wire.daemon.expect_dropped("unknown_vni", sent);
+    }
+}
+
+#[test]
+fn a_reader_that_is_stuck_keeps_neither_a_stop_nor_a_teardown_waiting() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let before = programs(&wire.daemon);
+
+    let mut stuck = Running::capture(&wire.daemon, "-w -", Stdio::piped());
+    overwhelm(&wire);
+    let began = Instant::now();
+    wire.daemon.stop();
+    let took = began.elapsed();
+
+    assert!(took < SOON, "{took:?}");
+    assert_eq!(programs(&wire.daemon), before);
+    // Nor can it be interrupted only by its reader.
+    stuck.signal(libc::SIGINT);
+    assert!(stuck.ended().success());
+    let said = stuck.said();
+    assert!(
+        said.contains("some frames that were captured are missing"),
+        "{said}"
+    );
+
+    wire.daemon.run();
+    let mut stuck = Running::capture(&wire.daemon, "-w -", Stdio::piped());
+    overwhelm(&wire);
+    let began = Instant::now();
+    wire.daemon.ok("teardown");
+    let status = until("the daemon to end", || wire.daemon.ended());
+    let took = began.elapsed();
+
+    assert!(took < SOON, "{took:?}");
+    assert!(status.success(), "{status}");
+    let log = wire.daemon.log();
+    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+    assert!(!wire.daemon.pins().exists());
+    stuck.signal(libc::SIGKILL);
+    stuck.ended();
+}
+
+#[test]
+fn a_reader_that_is_slow_is_told_how_many_frames_it_has_missed() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let args = format!("--vni {NOWHERE} -j");
+    let mut slow = Running::capture(&wire.daemon, &args, Stdio::piped());
+    overwhelm(&wire);
+
+    // It reads again once it is interrupted.
+    slow.signal(libc::SIGINT);
+    let lines = BufReader::new(slow.0.stdout.take().expect("a piped standard output")).lines();
+    let lines = lines
+        .filter(|line| line.as_ref().is_ok_and(|line| line.contains("88b6")))
+        .count();
+
+    let status = slow.ended();
+    let said = slow.said();
+    assert!(status.success(), "{said}");
+    assert!(
+        said.starts_with(&format!("captured {lines} frames and left out ")),
+        "{lines}: {said}"
+    );
+    assert!(said.contains("the reader was too slow"), "{said}");
+}
+
+#[test]
+fn a_capture_that_has_not_begun_can_be_interrupted() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let before = programs(&wire.daemon);
+
+    wire.daemon.signal(libc::SIGSTOP);
+    let mut capture = Running::command(&wire.daemon, "", Stdio::null());
+    until_true("the command to listen for signals", || {
+        capture.catches(libc::SIGINT)
+    });
+    capture.signal(libc::SIGINT);
+    let status = capture.ended();
+    wire.daemon.signal(libc::SIGCONT);
+
+    let said = capture.said();
+    assert!(status.success() && said.is_empty(), "{status}: {said}");
+    // It captures for the next one, and not on for this one.
+    Running::capture(&wire.daemon, "", Stdio::null()).interrupted();
+    assert_eq!(programs(&wire.daemon), before);
+}
+
+#[test]
+fn a_capture_of_no_frames_is_refused() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+
+    refused(
+        &wire.daemon,
+        "capture --count 0",
+        1,
+        &["0 frames", "--count"],
+    );
 }
 
 #[test]
 fn a_port_that_comes_meanwhile_is_captured_too() {
     need_root!();
     let wire = Wire::new(Family::V4);
-    let capture = Running::capture(&wire.daemon, "-w /dev/null", Stdio::null());
     let link = |dev| {
         wire.daemon
             .pins()
             .join(format!("links/tc_port-{}", wire.ns.ifindex(dev)))
     };
+    let own = program_of_link(&link(PORT));
+    let made = || fs::metadata(link(PORT)).expect("a pin").ino();
+    let mut capture = Running::capture(&wire.daemon, "-j", Stdio::piped());
+    let made_then = made();
+    assert_ne!(program_of_link(&link(PORT)), own);
 
-    let _guest = wire.add_port("tap1", "");
+    let guest = wire.add_port("tap1", "");
 
-    let there = || program_of_link(&link("tap1")) == program_of_link(&link(PORT));
-    until_true("the new port to have the program that captures", there);
+    until_true("the new port to have a program that captures", || {
+        program_of_link(&link("tap1")) != own
+    });
+    assert_eq!(program_of_link(&link("tap1")), program_of_link(&link(PORT)));
+    guest.send(&marked(Mac::nth(0x21), FAR_VM, 1).build());
+    let out = capture.0.stdout.take().expect("a piped standard output");
+    let rows = BufReader::new(out).lines();
+    let rows =
+        rows.map(|line| serde_json::from_str::<Value>(&line.expect("a line")).expect("JSON"));
+    // It blocks until there is one, and a test that takes too long is ended.
+    let of_guest = rows.into_iter().find(|row| {
+        row["dev"] == "tap1"
+            && row["bytes"]
+                .as_str()
+                .is_some_and(|bytes| bytes.contains("88b6"))
+    });
+    assert_eq!(of_guest.expect("a row")["reason"], "encapsulated");
+    // What was there and has its program is left alone.
+    assert_eq!(made(), made_then);
     capture.interrupted();
 }
 
@@ -480,6 +648,12 @@ fn one_captures_at_a_time_and_the_log_says_who() {
         "{line}"
     );
     capture.interrupted();
+    let log = wire.daemon.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("told to end the capture"));
+    let line = line.expect("a line in the log");
+    assert!(line.contains(&pid.to_string()), "{line}");
 }
 
 #[test]
@@ -510,5 +684,8 @@ fn what_is_too_much_is_left_out_and_counted() {
     };
     assert_eq!((told, told + left_out), (captured, FRAMES), "{said}");
     assert!(captured >= BURST && left_out >= BURST / 2, "{said}");
-    assert!(said.contains("more than 10,000 in a second"), "{said}");
+    assert!(
+        said.contains("that may have matched") && said.contains("more than 10,000 in a second"),
+        "{said}"
+    );
 }

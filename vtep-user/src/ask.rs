@@ -140,8 +140,17 @@ pub enum CaptureAsk {
     },
     /// End the capture that runs. Answered when everything is as it was before, and its lines are on their way.
     End {
+        /// Who asks, if it is known.
+        client: Option<ClientId>,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// End the capture that runs, if one does, and begin none: what captures run over goes, or may go.
+    Pause {
+        /// Told when everything is as it was before.
+        reply: oneshot::Sender<()>,
+        /// Captures may begin again when its other end is dropped.
+        until: oneshot::Receiver<()>,
     },
 }
 
@@ -180,27 +189,30 @@ impl Handle {
         vnis: Vec<Vni>,
         client: Option<ClientId>,
     ) -> Result<mpsc::Receiver<CaptureLine>, Refusal> {
-        let gone = || Refusal::internal("the daemon is shutting down");
-        let captures = self.captures.as_ref().ok_or_else(gone)?;
-        let (reply, answer) = oneshot::channel();
-        let ask = CaptureAsk::Begin {
+        self.ask_captures(|reply| CaptureAsk::Begin {
             filter,
             vnis,
             client,
             reply,
-        };
-        captures.send(ask).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        })
+        .await
     }
 
-    /// Ends the capture that runs.
-    pub async fn end_capture(&self) -> Result<(), Refusal> {
-        let gone = || Refusal::internal("the daemon is shutting down");
-        let captures = self.captures.as_ref().ok_or_else(gone)?;
+    /// Ends the capture that runs, whoever began it, for a client.
+    pub async fn end_capture(&self, client: Option<ClientId>) -> Result<(), Refusal> {
+        self.ask_captures(|reply| CaptureAsk::End { client, reply })
+            .await
+    }
+
+    async fn ask_captures<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> CaptureAsk,
+    ) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let asked = captures.send(CaptureAsk::End { reply }).await;
-        asked.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let captures = self.captures.as_ref().ok_or_else(no_captures)?;
+        let asked = captures.send(ask(reply)).await;
+        asked.map_err(|_| no_captures())?;
+        answer.await.map_err(|_| no_captures())?
     }
 
     /// Asks and waits for the answer. If this is dropped before the core takes it up, it is not carried out.
@@ -226,4 +238,11 @@ impl Handle {
             .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
+}
+
+/// Whoever captures is a thread that lives as long as the daemon.
+fn no_captures() -> Refusal {
+    Refusal::internal(
+        "this daemon captures no more, because its thread for that has ended, and the log says why; start the daemon again with: vtep run",
+    )
 }

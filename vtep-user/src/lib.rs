@@ -1,6 +1,7 @@
 //! The vtep daemon, its API and its command line, as a library so that the kernel tests can use its parts.
 
 mod causes;
+mod headers;
 mod instance;
 
 pub mod api;

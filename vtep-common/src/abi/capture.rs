@@ -115,6 +115,8 @@ fn bits(wanted: impl Fn(Class) -> bool) -> u64 {
 }
 
 const _: () = assert!(size_of::<CaptureOrder>() == 48);
+// `reasons` has a bit for each.
+const _: () = assert!(Reason::SLOTS <= u64::BITS);
 
 /// What the programs count during a capture. The numbers index `CAPTURE_COUNTS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ const FLOORS: [(&str, &[&[&str]]); 3] = [
         &[
             &["causes", "instance"],
             &["model"],
-            &["ask", "capture"],
+            &["ask", "capture", "headers"],
             &["control::record"],
             &["control::effect", "control::state"],
             &["control::ops", "control::learn"],

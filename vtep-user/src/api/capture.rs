@@ -7,13 +7,13 @@ use axum::extract::{FromRequest as _, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::ErrorBody;
 use super::connections::Owed;
 use super::shared::{Asker, Shared};
 use crate::{
-    ask::{Command, Handle, Reply},
+    ask::{Command, Reply},
     model::{CaptureFilter, CaptureLine, Query, Refusal, Vni, objects},
 };
 
@@ -36,6 +36,7 @@ pub(super) async fn capture(
     let body = body.map_err(|error| Refusal::invalid(error.body_text()))?;
     let filter = objects::from_slice::<CaptureFilter>(&body);
     let filter = filter.map_err(|error| Refusal::invalid(error.to_string()))?;
+    filter.check()?;
     let vnis = match &filter.dev {
         Some(dev) => vnis_of(&asker, dev).await?,
         None => Vec::new(),
@@ -44,18 +45,19 @@ pub(super) async fn capture(
     let reader = Reader {
         _owed: asker.caller.owe(),
         lines: shared.handle.capture(filter, vnis, client).await?,
-        handle: shared.handle,
-        ended: shared.ended,
     };
     let body = Body::from_stream(reader.into_pieces());
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
-/// Ends the capture that runs. Its reader gets the frames that were taken, and the last line.
+/// Ends the capture that runs, whoever began it; the log says who ended it. Its reader gets the frames that were taken, and the last line.
 #[utoipa::path(delete, path = "/v1/capture",
     responses((status = 204), (status = 404, body = ErrorBody)))]
-pub(super) async fn end_capture(State(shared): State<Shared>) -> Result<Response, Refusal> {
-    shared.handle.end_capture().await?;
+pub(super) async fn end_capture(
+    State(shared): State<Shared>,
+    asker: Asker,
+) -> Result<Response, Refusal> {
+    shared.handle.end_capture(asker.caller.client()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -79,10 +81,8 @@ async fn vnis_of(asker: &Asker, dev: &str) -> Result<Vec<Vni>, Refusal> {
 struct Reader {
     /// A reader waits for us until it goes.
     _owed: Option<Owed>,
+    /// They end with the capture, and with the daemon, which ends the capture before it goes.
     lines: mpsc::Receiver<CaptureLine>,
-    handle: Handle,
-    /// True once the daemon ends.
-    ended: watch::Receiver<bool>,
 }
 
 impl Reader {
@@ -96,18 +96,7 @@ impl Reader {
     /// Waits for lines, and returns those that are there; `None` if no more will come.
     async fn piece(&mut self) -> Option<Vec<u8>> {
         let mut piece = Vec::new();
-        let first = tokio::select! {
-            line = self.lines.recv() => Some(line),
-            () = until(&mut self.ended) => None,
-        };
-        let first = if let Some(line) = first {
-            line
-        } else {
-            // Everything is to be as it was before, when the daemon goes.
-            drop(self.handle.end_capture().await);
-            self.lines.recv().await
-        };
-        write(&mut piece, &first?);
+        write(&mut piece, &self.lines.recv().await?);
         while piece.len() < PIECE {
             let Ok(line) = self.lines.try_recv() else {
                 break;
@@ -116,11 +105,6 @@ impl Reader {
         }
         Some(piece)
     }
-}
-
-async fn until(ended: &mut watch::Receiver<bool>) {
-    // An error means that the daemon's end is here.
-    drop(ended.wait_for(|ended| *ended).await);
 }
 
 fn write(piece: &mut Vec<u8>, line: &CaptureLine) {

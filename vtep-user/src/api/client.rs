@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::{Method, Request as HttpRequest, Response, header};
+use axum::http::{Method, Request as HttpRequest, Response, StatusCode, header};
 use futures::{Stream, StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -63,6 +63,8 @@ pub enum ClientError {
     /// The daemon refused.
     #[error("{sentence}")]
     Refused {
+        /// The status of its answer.
+        status: StatusCode,
         /// What it says.
         sentence: String,
         /// The line of a batch that it refused.
@@ -209,12 +211,13 @@ impl Client {
             .map(|piece| piece.map_err(ClientError::Broken)))
     }
 
-    /// Ends the capture that runs.
+    /// Ends the capture that runs. One that has ended by itself is no failure.
     pub async fn end_capture(&mut self) -> Result<(), ClientError> {
         let body = Full::default().boxed_unsync();
-        self.send(Method::DELETE, "/v1/capture", body)
-            .await
-            .map(drop)
+        match self.send(Method::DELETE, "/v1/capture", body).await {
+            Err(ClientError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => Ok(()),
+            ended => ended.map(drop),
+        }
     }
 
     /// Sends a batch, lines of JSON in pieces of any size, and returns what it did.
@@ -329,9 +332,11 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
+        let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         let ErrorBody { error, line } = serde_json::from_slice(&body)?;
         Err(ClientError::Refused {
+            status,
             sentence: error,
             line,
         })

@@ -2,8 +2,8 @@
 //! but the writing of the file.
 
 pub mod allowance;
+pub mod comment;
 pub mod inner;
 pub mod pcapng;
 pub mod row;
-pub mod text;
 pub mod wanted;

@@ -14,7 +14,7 @@ use pcap_file::pcapng::blocks::interface_description::{
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
 use pcap_file::{DataLink, Endianness, PcapError};
 
-use super::text::comment;
+use super::comment::comment;
 use crate::model::{CaptureRow, Vni};
 
 /// Timestamps are in nanoseconds: 10^-9 of a second.
@@ -30,7 +30,7 @@ const OUTBOUND: u32 = 2;
 /// A file that frames are written to.
 pub struct CaptureFile<W: Write> {
     file: PcapNgWriter<W>,
-    /// The number of the interface for a device and a VNI.
+    /// The number of the interface for a device, and for a VNI that has a port there. A VNI that a packet only names, as anybody may, has none.
     interfaces: HashMap<(Option<String>, Option<Vni>), u32>,
 }
 
@@ -90,13 +90,14 @@ impl<W: Write> CaptureFile<W> {
     /// The number of the interface of a frame, which is described when its first frame comes.
     fn interface(&mut self, row: &CaptureRow) -> io::Result<u32> {
         let dev = row.dev.as_ref().or(row.iface.as_ref());
-        let key = (dev.cloned(), row.vni);
+        let vni = row.vni.filter(|_| row.dev.is_some());
+        let key = (dev.cloned(), vni);
         if let Some(number) = self.interfaces.get(&key) {
             return Ok(*number);
         }
         let name = dev.map_or("vtep", String::as_str);
         let what = if row.dev.is_some() { "port" } else { "uplink" };
-        let description = match row.vni {
+        let description = match vni {
             Some(vni) => format!("{what} {name}, VNI {vni}"),
             None => format!("{what} {name}"),
         };
@@ -158,7 +159,7 @@ mod tests {
             vni: Vni::new(vni),
             peer: Some([192, 0, 2, 2].into()),
             len: u32::try_from(len).unwrap(),
-            outer: false,
+            outer_unreadable: false,
             bytes: String::new(),
         }
     }
@@ -229,12 +230,13 @@ mod tests {
     }
 
     #[test]
-    fn each_port_in_each_vni_is_an_interface_described_once() {
+    fn each_port_in_each_vni_is_an_interface_and_vnis_that_are_nowhere_make_none() {
         let rows = [
             row(Some("vm1"), 100, 3),
             row(Some("vm1"), 101, 3),
             row(Some("vm1"), 100, 3),
             row(None, 100, 3),
+            row(None, 999, 3),
         ];
         let frames = rows.map(|row| (row, vec![1, 2, 3]));
 
@@ -243,12 +245,12 @@ mod tests {
         let names = [
             ("vm1", "port vm1, VNI 100"),
             ("vm1", "port vm1, VNI 101"),
-            ("up0", "uplink up0, VNI 100"),
+            ("up0", "uplink up0"),
         ];
         let names = names.map(|(name, description)| (name.to_owned(), description.to_owned()));
         assert_eq!(interfaces[1..], names);
         let numbers: Vec<u32> = found.iter().map(|frame| frame.0).collect();
-        assert_eq!(numbers, [1, 2, 1, 3]);
+        assert_eq!(numbers, [1, 2, 1, 3, 3]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What is said of a captured frame.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use vtep_common::abi::{
@@ -25,12 +24,12 @@ pub trait Names {
     fn interface(&self, ifindex: Ifindex) -> Option<String>;
 }
 
-/// The row of a captured frame, and its bytes. `None` for a record of another version.
+/// The row of a captured frame, and its bytes. The row has neither its time nor the bytes as text: those are made of wanted frames alone.
+/// `None` for a record of another version.
 pub fn of<'a>(
     captured: &'a Captured,
     names: &impl Names,
     udp_port: u16,
-    time: String,
 ) -> Option<(CaptureRow, Seen<'a>)> {
     let hook = Hook::ALL
         .into_iter()
@@ -70,7 +69,7 @@ pub fn of<'a>(
     let to = port_of(captured.to_port);
     let outer = seen.outer;
     let row = CaptureRow {
-        time,
+        time: String::new(),
         hook: hook.name().to_owned(),
         reason: reason.name().to_owned(),
         direction: if is_sent { "tx" } else { "rx" }.to_owned(),
@@ -85,24 +84,10 @@ pub fn of<'a>(
             peer_of(captured.from_peer).or(source)
         },
         len: seen.len,
-        outer: seen.is_packet,
-        bytes: hex(&seen.frame),
+        outer_unreadable: seen.is_packet,
+        bytes: String::new(),
     };
     Some((row, seen))
-}
-
-/// Bytes as hexadecimal digits.
-///
-/// # Panics
-///
-/// Never: a string takes what is written to it.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes what is written to it");
-    }
-    text
 }
 
 /// The bytes of hexadecimal digits. `None` if they are none.
@@ -120,6 +105,7 @@ pub(super) mod tests {
     use bytemuck::Zeroable as _;
 
     use super::*;
+    use crate::model::settings::trace::hex;
 
     pub(in crate::capture) struct Fixed;
 
@@ -168,7 +154,7 @@ pub(super) mod tests {
         record.from_peer = PeerId::new(9);
         record.to_port = PortSlot::new(3);
 
-        let (row, _) = of(&record, &Fixed, 4789, "T".into()).unwrap();
+        let (row, _) = of(&record, &Fixed, 4789).unwrap();
 
         assert_eq!((row.dev.as_deref(), row.to_dev), (Some("vm3"), None));
         assert_eq!(row.direction, "rx");
@@ -182,7 +168,7 @@ pub(super) mod tests {
         record.from_port = PortSlot::new(1);
         record.to_port = PortSlot::new(2);
 
-        let (row, _) = of(&record, &Fixed, 4789, "T".into()).unwrap();
+        let (row, _) = of(&record, &Fixed, 4789).unwrap();
 
         let devs = (row.dev.as_deref(), row.to_dev.as_deref());
         assert_eq!(devs, (Some("vm1"), Some("vm2")));
@@ -193,7 +179,7 @@ pub(super) mod tests {
     fn a_frame_whose_port_is_not_known_is_of_the_interface_that_it_came_by() {
         let record = captured(Hook::Port, Reason::Truncated, &[1; 10]);
 
-        let (row, _) = of(&record, &Fixed, 4789, "T".into()).unwrap();
+        let (row, _) = of(&record, &Fixed, 4789).unwrap();
 
         assert_eq!(row.dev.as_deref(), Some("if7"));
     }

@@ -53,7 +53,7 @@ impl Wanted {
             let macs = frame
                 .first_chunk::<12>()
                 .map(|macs| macs.as_chunks::<6>().0);
-            !row.outer && macs.is_some_and(|macs| macs.contains(&mac.bytes()))
+            !row.outer_unreadable && macs.is_some_and(|macs| macs.contains(&mac.bytes()))
         };
         dev.as_ref().is_none_or(by_dev)
             && vni.is_none_or(|vni| row.vni == Some(vni))
@@ -94,7 +94,7 @@ mod tests {
             vni: Vni::new(100),
             peer: Some([192, 0, 2, 2].into()),
             len: 60,
-            outer: false,
+            outer_unreadable: false,
             bytes: String::new(),
         }
     }

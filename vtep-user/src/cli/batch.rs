@@ -293,6 +293,7 @@ mod tests {
             "vni add 1\nvni add 1\nvni add 2\nfrobnicate\nvni add 3\n",
         );
         let refused = ClientError::Refused {
+            status: axum::http::StatusCode::CONFLICT,
             sentence: "line 2: vni 1 exists already".into(),
             line: Some(2),
         };

@@ -19,10 +19,10 @@ use super::output::Output;
 use crate::api::client::ClientError;
 use crate::capture::pcapng::CaptureFile;
 use crate::capture::row::bytes;
-use crate::capture::text::headers;
+use crate::headers;
 use crate::instance;
 use crate::model::settings::capture::CaptureOptions;
-use crate::model::{CaptureEnd, CaptureLine, CaptureRow, printable};
+use crate::model::{CaptureEnd, CaptureFilter, CaptureLine, CaptureRow, printable};
 
 /// Pieces that may wait to be written. What does not fit waits in the daemon, which says how much it had to leave out.
 const PIECES_AHEAD: usize = 16;
@@ -50,13 +50,14 @@ pub(super) fn run(
         ));
     }
     block_on(async {
-        let mut client = daemon.connect().await?;
-        // Before anything is printed: who sees a line may interrupt.
-        let signals = Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+        // Before anything is asked or printed: it may be interrupted at any moment.
+        let mut signals = Signals::listen()?;
+        let begun = async { daemon.connect().await?.capture(&filter).await };
+        let lines = tokio::select! {
+            lines = begun => lines?,
+            // The daemon drops what it has begun with the connection.
+            () = signals.any() => return Ok(()),
         };
-        let lines = client.capture(&filter).await?;
         // Only a file that can be filled is begun.
         let paper: Box<dyn Paper> = match write.as_deref() {
             None => Box::new(Printer {
@@ -69,7 +70,7 @@ pub(super) fn run(
             Some(path) => Box::new(CaptureFile::new(BufWriter::new(create(path)?))?),
         };
         let ended = capture_until_told(lines, paper, signals, daemon).await?;
-        say_left_out(&ended.what)?;
+        say_left_out(&ended, &filter)?;
         if ended.is_wanted(filter.count) {
             Ok(())
         } else {
@@ -95,6 +96,13 @@ struct Signals {
 }
 
 impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
     async fn any(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -152,8 +160,9 @@ fn frame_line(row: &CaptureRow, frame: &[u8], output: Output) -> String {
         vni,
         peer,
         len,
-        outer,
-        ..
+        outer_unreadable,
+        bytes: _,
+        iface: _,
     } = row;
     let mut words = vec![output.state(reason), hook.clone(), direction.clone()];
     words.extend(vni.map(|vni| format!("vni {vni}")));
@@ -162,14 +171,9 @@ fn frame_line(row: &CaptureRow, frame: &[u8], output: Output) -> String {
         let dev = dev.as_ref();
         words.extend(dev.map(|dev| format!("{word} {}", output.paint("36", &printable(dev)))));
     }
-    words.push(if *outer {
-        "unreadable outer headers:".to_owned()
-    } else {
-        String::new()
-    });
-    words.push(headers(frame));
-    words.push(format!("length {len}"));
-    words.retain(|word| !word.is_empty());
+    words.extend(outer_unreadable.then(|| "unreadable outer headers:".to_owned()));
+    let len = usize::try_from(*len).unwrap_or(usize::MAX);
+    words.push(headers::start_of_frame(len, frame, None));
     output.folded(&printable(time), words.iter().map(String::as_str), INDENT)
 }
 
@@ -178,14 +182,17 @@ fn frame_line(row: &CaptureRow, frame: &[u8], output: Output) -> String {
 struct Ended {
     /// It was told to.
     told: bool,
-    /// What the daemon said at the end.
-    what: CaptureEnd,
+    /// What the daemon said at the end; nothing where it was not waited for, or did not come.
+    what: Option<CaptureEnd>,
+    /// It was told to end and was not waited for any longer: what it prints to takes nothing.
+    gave_up: bool,
 }
 
 impl Ended {
     /// Whether it is the end that was asked for.
     fn is_wanted(&self, count: Option<u32>) -> bool {
-        self.told || count.is_some_and(|count| self.what.captured >= count.into())
+        let captured = self.what.map_or(0, |what| what.captured);
+        self.told || count.is_some_and(|count| captured >= count.into())
     }
 }
 
@@ -200,51 +207,80 @@ where
     S: Stream<Item = Result<Bytes, ClientError>> + Unpin,
 {
     let mut writing = Box::pin(write_down(lines, paper));
-    let what = tokio::select! {
-        what = &mut writing => return Ok(Ended { told: false, what: what? }),
-        () = signals.any() => {
-            let ending = async {
-                daemon.connect().await?.end_capture().await?;
-                writing.await
-            };
-            // A daemon or a reader that does nothing any more does not hold it, and nor does a second signal.
-            tokio::select! {
-                ended = timeout(PATIENCE, ending) => ended.unwrap_or(Ok(CaptureEnd::default()))?,
-                () = signals.any() => CaptureEnd::default(),
-            }
+    tokio::select! {
+        what = &mut writing => return Ok(Ended { told: false, what: what?, gave_up: false }),
+        () = signals.any() => {}
+    }
+    // What is on its way is written while the daemon ends the capture. One that has ended by itself meanwhile is no failure, and nor is a daemon
+    // that has.
+    let asking = async {
+        match daemon.connect().await {
+            Ok(mut client) => Ok(client.end_capture().await?),
+            Err(ClientError::NoDaemon { .. }) => Ok(()),
+            Err(error) => Err(Failure::from(error)),
         }
     };
-    Ok(Ended { told: true, what })
+    let ending = async { tokio::try_join!(asking, writing) };
+    // A daemon or a reader that does nothing any more does not hold it, and nor does a second signal.
+    let ended = tokio::select! {
+        ended = timeout(PATIENCE, ending) => ended.ok().transpose()?,
+        () = signals.any() => None,
+    };
+    Ok(Ended {
+        told: true,
+        gave_up: ended.is_none(),
+        what: ended.and_then(|((), what)| what),
+    })
 }
 
 /// Says on standard error what is missing.
-fn say_left_out(end: &CaptureEnd) -> Result<(), Failure> {
-    if end.left_out() == 0 {
-        return Ok(());
+fn say_left_out(ended: &Ended, filter: &CaptureFilter) -> Result<(), Failure> {
+    if ended.gave_up {
+        let patience = PATIENCE.as_secs();
+        writeln!(
+            io::stderr(),
+            "did not wait longer than {patience} seconds for the daemon, and for who reads what this command prints: some frames that were captured are missing"
+        )?;
     }
+    if let Some(text) = ended.what.and_then(|end| left_out(&end, filter)) {
+        writeln!(io::stderr(), "{text}")?;
+    }
+    Ok(())
+}
+
+/// What was left out, and why; nothing where nothing was.
+fn left_out(end: &CaptureEnd, filter: &CaptureFilter) -> Option<String> {
     let causes = [
         (end.over_rate, "more than 10,000 in a second"),
         (end.no_room, "the ring buffer was full"),
-        (end.unread, "this command was too slow"),
+        (end.unread, "the reader was too slow"),
     ];
     let causes = causes.into_iter().filter(|(count, _)| *count != 0);
     let causes: Vec<String> = causes
         .map(|(count, why)| format!("{count}: {why}"))
         .collect();
-    writeln!(
-        io::stderr(),
-        "captured {} frames and left out {} ({})",
+    if causes.is_empty() {
+        return None;
+    }
+    // What the reader had no time for has matched; what the programs leave out is matched roughly.
+    let is_certain = filter.is_exact_in_the_kernel() || end.over_rate + end.no_room == 0;
+    let left_out = end.left_out();
+    let left_out = if is_certain {
+        format!("left out {left_out}")
+    } else {
+        format!("left out up to {left_out} that may have matched")
+    };
+    Some(format!(
+        "captured {} frames and {left_out} ({})",
         end.captured,
-        end.left_out(),
         causes.join("; ")
-    )?;
-    Ok(())
+    ))
 }
 
-/// Writes frames down until the last line, which it returns; it says nothing where the stream breaks off before.
+/// Writes frames down until the last line, which it returns; none where the stream breaks off before.
 ///
 /// The writing is on a thread of its own: a pipe that takes nothing must not keep a signal from being heard.
-async fn write_down<S>(lines: S, paper: Box<dyn Paper>) -> Result<CaptureEnd, Failure>
+async fn write_down<S>(lines: S, paper: Box<dyn Paper>) -> Result<Option<CaptureEnd>, Failure>
 where
     S: Stream<Item = Result<Bytes, ClientError>> + Unpin,
 {
@@ -255,7 +291,7 @@ where
         let mut writer = Writer {
             paper,
             rest: Vec::new(),
-            end: CaptureEnd::default(),
+            end: None,
         };
         // Readers know the file by its head, however long the first frame takes.
         let mut result = writer.paper.flush().map_err(Failure::from);
@@ -288,7 +324,7 @@ struct Writer {
     paper: Box<dyn Paper>,
     /// The start of a line whose end has not come yet.
     rest: Vec<u8>,
-    end: CaptureEnd,
+    end: Option<CaptureEnd>,
 }
 
 impl Writer {
@@ -308,7 +344,7 @@ impl Writer {
                     let frame = bytes(&row.bytes).unwrap_or_default();
                     self.paper.put(&row, &frame)?;
                 }
-                CaptureLine::End(end) => self.end = end,
+                CaptureLine::End(end) => self.end = Some(end),
             }
         }
         Ok(self.paper.flush()?)
@@ -333,7 +369,7 @@ mod tests {
             vni: crate::model::Vni::new(100),
             peer: Some([192, 0, 2, 2].into()),
             len: 60,
-            outer: false,
+            outer_unreadable: false,
             bytes: "0200000000010200000000020806".into(),
         }
     }
@@ -385,7 +421,7 @@ mod tests {
 
         let got = write_down(pieces(&[first, second]), Box::new(notes.clone())).await;
 
-        assert_eq!(got.unwrap(), end);
+        assert_eq!(got.unwrap(), Some(end));
         let flushed = notes.flushed.lock().unwrap().clone();
         // The head of the file comes before any frame.
         assert_eq!(
@@ -400,7 +436,7 @@ mod tests {
 
         let got = write_down(pieces(&[&frame("a")]), Box::new(notes.clone())).await;
 
-        assert_eq!(got.unwrap(), CaptureEnd::default());
+        assert_eq!(got.unwrap(), None);
         assert_eq!(notes.flushed.lock().unwrap().concat(), ["a"]);
     }
 
@@ -416,12 +452,51 @@ mod tests {
             (false, Some(3), true),
             (false, Some(4), false),
         ] {
-            assert_eq!(
-                Ended { told, what }.is_wanted(count),
-                wanted,
-                "{told} {count:?}"
-            );
+            let ended = Ended {
+                told,
+                what: Some(what),
+                gave_up: false,
+            };
+            assert_eq!(ended.is_wanted(count), wanted, "{told} {count:?}");
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_certain_only_where_the_programs_know_what_matches() {
+        let some = |over_rate, unread| CaptureEnd {
+            captured: 3,
+            over_rate,
+            no_room: 0,
+            unread,
+        };
+        let drops = CaptureFilter {
+            drops: true,
+            ..CaptureFilter::default()
+        };
+        let of_vni = CaptureFilter {
+            vni: crate::model::Vni::new(100),
+            ..CaptureFilter::default()
+        };
+        for (end, filter, says) in [
+            (
+                some(7, 0),
+                &drops,
+                "captured 3 frames and left out 7 (7: more than 10,000 in a second)",
+            ),
+            (
+                some(7, 2),
+                &of_vni,
+                "captured 3 frames and left out up to 9 that may have matched (7: more than 10,000 in a second; 2: the reader was too slow)",
+            ),
+            (
+                some(0, 2),
+                &of_vni,
+                "captured 3 frames and left out 2 (2: the reader was too slow)",
+            ),
+        ] {
+            assert_eq!(left_out(&end, filter).as_deref(), Some(says));
+        }
+        assert_eq!(left_out(&some(0, 0), &drops), None);
     }
 
     #[test]
@@ -431,7 +506,7 @@ mod tests {
 
         assert_eq!(
             frame_line(&row, &frame, Output::Plain),
-            "T decapsulated uplink_xdp rx vni 100 peer 192.0.2.2 dev vm\\u{1b}[2J 02:00:00:00:00:02 > 02:00:00:00:00:01 ARP length 60\n"
+            "T decapsulated uplink_xdp rx vni 100 peer 192.0.2.2 dev vm\\u{1b}[2J 60 bytes from 02:00:00:00:00:02 to 02:00:00:00:00:01, cut within its headers\n"
         );
     }
 }

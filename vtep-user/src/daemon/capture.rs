@@ -1,8 +1,7 @@
 //! The thread that captures: one capture at a time. It has the links run the programs that capture, reads what they hand over, and puts
 //! everything back as it was (ADR 22).
 
-use std::net::IpAddr;
-use std::time::Duration;
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
@@ -10,12 +9,13 @@ use tokio::{
         mpsc::{self, error::TrySendError},
         oneshot,
     },
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval},
 };
 use vtep_common::abi::{
     addr::VtepAddr,
     capture::{CaptureCount, CaptureOrder, Captured},
     id::{Ifindex, PeerId, PortSlot, SegmentId},
+    map::name,
 };
 
 use super::{
@@ -29,8 +29,9 @@ use crate::{
         row::{self, Names},
         wanted::Wanted,
     },
+    causes::with_causes,
     datapath::{CaptureGround, DatapathError, Recorder, monotonic_ns},
-    model::{CaptureEnd, CaptureLine, Refusal, Vni},
+    model::{CaptureEnd, CaptureLine, Refusal, Vni, settings::trace::hex},
 };
 
 /// Lines that wait for a reader.
@@ -43,16 +44,33 @@ const TICK: Duration = Duration::from_millis(50);
 const LOOK_EVERY: u32 = 10;
 /// How long the programs hand over frames for a daemon that says nothing any more.
 const LEASE: Duration = Duration::from_secs(10);
-/// How long a reader may take for what it has not read at the end.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Asks that wait.
+const ASKS_AHEAD: usize = 4;
 
-/// Starts the thread.
+/// Starts the thread. It takes what is asked of it from the other end.
 pub(super) fn start(
     ground: CaptureGround,
     udp_port: u16,
-    asks: mpsc::Receiver<CaptureAsk>,
-) -> Result<(), DaemonError> {
-    beside::spawn("capture", move || serve(ground, udp_port, asks))
+) -> Result<mpsc::Sender<CaptureAsk>, DaemonError> {
+    let (captures, asks) = mpsc::channel(ASKS_AHEAD);
+    beside::spawn("capture", move || serve(ground, udp_port, asks))?;
+    Ok(captures)
+}
+
+/// Ends the capture that runs, without waiting for its reader, and lets none begin while what this returns is there.
+#[must_use]
+pub(super) async fn pause(captures: &mpsc::Sender<CaptureAsk>) -> oneshot::Sender<()> {
+    let (resume, until) = oneshot::channel();
+    let (reply, paused) = oneshot::channel();
+    // A thread that has ended captures nothing.
+    if captures
+        .send(CaptureAsk::Pause { reply, until })
+        .await
+        .is_ok()
+    {
+        drop(paused.await);
+    }
+    resume
 }
 
 async fn serve(
@@ -62,8 +80,12 @@ async fn serve(
 ) -> Result<(), DaemonError> {
     while let Some(ask) = asks.recv().await {
         let (filter, vnis, client, reply) = match ask {
-            CaptureAsk::End { reply } => {
+            CaptureAsk::End { reply, .. } => {
                 drop(reply.send(Err(Refusal::not_found("no capture runs"))));
+                continue;
+            }
+            CaptureAsk::Pause { reply, until } => {
+                stand_still(reply, until).await;
                 continue;
             }
             CaptureAsk::Begin {
@@ -73,31 +95,41 @@ async fn serve(
                 reply,
             } => (filter, vnis, client, reply),
         };
+        // It was interrupted while it waited for us.
+        if reply.is_closed() {
+            continue;
+        }
         let wanted = Wanted { filter, vnis };
         let begun = Capture::begin(&ground, udp_port, wanted);
         match begun {
             Err(error) => drop(reply.send(Err(internal(error)))),
             Ok((capture, lines)) => {
-                say("captures frames", client, &capture.wanted);
-                let is_read = reply.send(Ok(lines)).is_ok();
-                let end = capture.run(is_read, client, &mut asks).await;
-                tracing::info!(
-                    captured = end.captured,
-                    left_out = end.left_out(),
-                    "captures no more"
-                );
+                say_who_sees(client, &capture.wanted);
+                if reply.send(Ok(lines)).is_ok() {
+                    capture.run(client, &mut asks).await;
+                } else {
+                    capture.finish();
+                }
             }
         }
     }
     Ok(())
 }
 
+/// Does nothing until the other end is gone.
+async fn stand_still(reply: oneshot::Sender<()>, until: oneshot::Receiver<()>) {
+    if reply.send(()).is_ok() {
+        // It is never sent anything.
+        drop(until.await);
+    }
+}
+
 /// Notes in the log who sees the frames of others.
-fn say(what: &str, client: Option<ClientId>, wanted: &Wanted) {
+fn say_who_sees(client: Option<ClientId>, wanted: &Wanted) {
     let uid = client.map(|client| client.uid);
     let pid = client.and_then(|client| client.pid);
     let filter = serde_json::to_string(&wanted.filter).unwrap_or_default();
-    tracing::info!(uid, pid, filter, "{what}");
+    tracing::info!(uid, pid, filter, "captures frames");
 }
 
 /// A capture that runs.
@@ -107,7 +139,15 @@ struct Capture {
     udp_port: u16,
     allowance: Allowance,
     lines: mpsc::Sender<CaptureLine>,
+    /// The place of the last line: however slow the reader is, it is not lost.
+    last_line: mpsc::OwnedPermit<CaptureLine>,
     end: CaptureEnd,
+}
+
+/// Who has told a capture to end.
+enum Told {
+    ToEnd(oneshot::Sender<Result<(), Refusal>>),
+    ToPause(oneshot::Sender<()>, oneshot::Receiver<()>),
 }
 
 /// Whether there is more to do.
@@ -124,7 +164,9 @@ impl Capture {
         wanted: Wanted,
     ) -> Result<(Self, mpsc::Receiver<CaptureLine>), DatapathError> {
         let (lines, receiver) = mpsc::channel(LINES_AHEAD);
+        let last_line = lines.clone().try_reserve_owned();
         let mut capture = Self {
+            last_line: last_line.expect("an empty channel has a place"),
             recorder: ground.load()?,
             wanted,
             udp_port,
@@ -140,35 +182,26 @@ impl Capture {
     }
 
     /// Captures until it is told to end, or nobody reads any more.
-    async fn run(
-        mut self,
-        is_read: bool,
-        client: Option<ClientId>,
-        asks: &mut mpsc::Receiver<CaptureAsk>,
-    ) -> CaptureEnd {
-        let mut told = None;
-        let end = if is_read {
-            self.until_told(client, asks, &mut told).await
-        } else {
-            Ok(())
-        };
-        if let Err(error) = end {
-            tracing::error!(%error, "the capture failed");
-        }
-        self.finish().await;
-        if let Some(reply) = told {
+    async fn run(mut self, client: Option<ClientId>, asks: &mut mpsc::Receiver<CaptureAsk>) {
+        let told = self.until_told(client, asks).await;
+        let told = told.unwrap_or_else(|error| {
+            tracing::error!(error = with_causes(&error), "the capture failed");
+            None
+        });
+        self.finish();
+        match told {
             // Whoever asked may be gone.
-            drop(reply.send(Ok(())));
+            Some(Told::ToEnd(reply)) => drop(reply.send(Ok(()))),
+            Some(Told::ToPause(reply, until)) => stand_still(reply, until).await,
+            None => {}
         }
-        self.end
     }
 
     async fn until_told(
         &mut self,
         client: Option<ClientId>,
         asks: &mut mpsc::Receiver<CaptureAsk>,
-        told: &mut Option<oneshot::Sender<Result<(), Refusal>>>,
-    ) -> Result<(), DatapathError> {
+    ) -> Result<Option<Told>, DatapathError> {
         let ring = self.recorder.ready()?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -176,15 +209,14 @@ impl Capture {
         loop {
             tokio::select! {
                 ready = ring.readable() => {
-                    let Ok(mut ready) = ready else {
-                        return Ok(());
-                    };
+                    let mut ready = ready
+                        .map_err(|source| DatapathError::file("watch", Path::new(name::CAPTURED), source))?;
                     let frames = self.recorder.frames(AT_ONCE);
                     if frames.len() < AT_ONCE {
                         ready.clear_ready();
                     }
                     if self.send(&frames) == Go::End {
-                        return Ok(());
+                        return Ok(None);
                     }
                     tokio::task::yield_now().await;
                 }
@@ -192,15 +224,20 @@ impl Capture {
                     self.order()?;
                     tick = tick.wrapping_add(1);
                     if tick.is_multiple_of(LOOK_EVERY) {
-                        self.recorder.put_in()?;
+                        self.recorder.put_in_links()?;
                     }
                 }
-                () = self.lines.closed() => return Ok(()),
+                () = self.lines.closed() => return Ok(None),
                 ask = asks.recv() => match ask {
-                    None => return Ok(()),
-                    Some(CaptureAsk::End { reply }) => {
-                        *told = Some(reply);
-                        return Ok(());
+                    None => return Ok(None),
+                    Some(CaptureAsk::End { client: by, reply }) => {
+                        let uid = by.map(|by| by.uid);
+                        let pid = by.and_then(|by| by.pid);
+                        tracing::info!(uid, pid, "told to end the capture");
+                        return Ok(Some(Told::ToEnd(reply)));
+                    }
+                    Some(CaptureAsk::Pause { reply, until }) => {
+                        return Ok(Some(Told::ToPause(reply, until)));
                     }
                     Some(CaptureAsk::Begin { reply, .. }) => {
                         drop(reply.send(Err(is_running(client))));
@@ -232,12 +269,16 @@ impl Capture {
     fn send(&mut self, frames: &[Captured]) -> Go {
         let clocks = Clocks::now();
         for captured in frames {
-            let time = clocks.time_of(captured.time);
-            let found = row::of(captured, &self.recorder, self.udp_port, time);
-            let Some((row, seen)) = found else { continue };
+            let found = row::of(captured, &self.recorder, self.udp_port);
+            let Some((mut row, seen)) = found else {
+                continue;
+            };
             if !self.wanted.matches(&row, &seen.frame) {
                 continue;
             }
+            // Texts that take their time are made of what is wanted alone.
+            row.time = clocks.time_of(captured.time);
+            row.bytes = hex(&seen.frame);
             match self.lines.try_send(CaptureLine::Frame(Box::new(row))) {
                 Ok(()) => self.end.captured += 1,
                 Err(TrySendError::Full(_)) => self.end.unread += 1,
@@ -251,8 +292,8 @@ impl Capture {
         Go::On
     }
 
-    /// Puts everything back as it was, and sends what was taken before.
-    async fn finish(&mut self) {
+    /// Puts everything back as it was, and sends what was taken before, as far as there is room for it.
+    fn finish(mut self) {
         self.take_out();
         let full = |end: &CaptureEnd, count: Option<u32>| {
             count.is_some_and(|count| end.captured >= count.into())
@@ -266,14 +307,21 @@ impl Capture {
         let counted = |what| self.recorder.counted(what).unwrap_or_default();
         self.end.over_rate = counted(CaptureCount::OverRate);
         self.end.no_room = counted(CaptureCount::NoRoom);
-        // A reader that is gone, or that takes nothing, does not hold us.
-        drop(timeout(PATIENCE, self.lines.send(CaptureLine::End(self.end))).await);
+        tracing::info!(
+            captured = self.end.captured,
+            left_out = self.end.left_out(),
+            "captures no more"
+        );
+        self.last_line.send(CaptureLine::End(self.end));
     }
 
     fn take_out(&mut self) {
         let asked = self.recorder.ask(CaptureOrder::NOTHING);
         if let Err(error) = self.recorder.take_out().and(asked) {
-            tracing::error!(%error, "some interfaces keep the programs of a capture; they capture nothing, and the next vtep run replaces them");
+            tracing::error!(
+                error = with_causes(&error),
+                "some interfaces keep the programs of a capture; they capture nothing, and the next vtep run replaces them"
+            );
         }
     }
 }

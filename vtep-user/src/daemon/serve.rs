@@ -3,7 +3,7 @@
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind},
-    sync::{mpsc, watch},
+    sync::watch,
 };
 
 use super::{
@@ -64,9 +64,9 @@ async fn serve(mut options: Options) -> Result<(), DaemonError> {
     privileges::drop_all_but_needed()?;
 
     let (handle, asks) = channel();
-    let (captures, capture_asks) = mpsc::channel(4);
-    capture::start(core.capture_ground()?, options.udp_port(), capture_asks)?;
-    let handle = handle.with_captures(captures);
+    let captures = capture::start(core.capture_ground()?, options.udp_port())?;
+    core.end_before_teardown(captures.clone());
+    let handle = handle.with_captures(captures.clone());
     let (stop, stopped) = watch::channel(false);
     let until_stopped = |mut stopped: watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which is a stop too.
@@ -107,6 +107,8 @@ async fn serve(mut options: Options) -> Result<(), DaemonError> {
     if matches!(end, Stop::Signal) && options.run.teardown || nothing_made {
         core.teardown().await?;
     }
+    // The programs are back before the daemon goes, whether the capture's reader takes anything or not.
+    let _paused = capture::pause(&captures).await;
     stop.send_replace(true);
     for server in std::iter::once(api).chain(view).chain(metrics) {
         if let Err(error) = server.await {

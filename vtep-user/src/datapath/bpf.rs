@@ -77,6 +77,18 @@ pub(super) fn info<const WORDS: usize>(object: &OwnedFd) -> io::Result<[u32; WOR
     Ok(info)
 }
 
+/// The number of the program that a link runs, or of a program.
+pub(super) fn program(object: &OwnedFd) -> io::Result<u32> {
+    // `struct bpf_link_info` has the kind, the number of the link and that of its program; `struct bpf_prog_info` the kind and the number.
+    if is_link(object)? {
+        let [_, _, program] = info::<3>(object)?;
+        Ok(program)
+    } else {
+        let [_, program] = info::<2>(object)?;
+        Ok(program)
+    }
+}
+
 /// The number of a descriptor, as the kernel takes it.
 pub(super) fn number(fd: &OwnedFd) -> u32 {
     fd.as_raw_fd().cast_unsigned()

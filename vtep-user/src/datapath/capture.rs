@@ -7,7 +7,7 @@ use std::{
     ffi::CString,
     fs, io,
     net::IpAddr,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -85,11 +85,11 @@ impl CaptureGround {
     /// Loads the programs that capture. None runs yet.
     pub fn load(&self) -> Result<Recorder, DatapathError> {
         let place = pins::capture_dir(&self.dir);
-        clear(&place)?;
+        clear(&self.dir)?;
         fs::create_dir(&place)
             .map_err(|source| DatapathError::file("make the directory", &place, source))?;
         let loaded = self.load_over(&place);
-        clear(&place)?;
+        clear(&self.dir)?;
         let mut ebpf = loaded?;
         let mut recorder = Recorder {
             ring: take(&mut ebpf, name::CAPTURED)?,
@@ -128,11 +128,12 @@ impl CaptureGround {
     }
 }
 
-/// Removes the pins of a load.
-fn clear(place: &Path) -> Result<(), DatapathError> {
-    match fs::remove_dir_all(place) {
+/// Removes the pins of a load: of one that has just been made, or of a daemon that was killed meanwhile.
+pub(super) fn clear(dir: &Path) -> Result<(), DatapathError> {
+    let place = pins::capture_dir(dir);
+    match fs::remove_dir_all(&place) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(DatapathError::file("remove", place, error))
+            Err(DatapathError::file("remove", &place, error))
         }
         _ => Ok(()),
     }
@@ -180,16 +181,24 @@ impl Recorder {
         counted.map_err(|source| DatapathError::map("read", name::CAPTURE_COUNTS, source))
     }
 
-    /// Has every link, filter and tail call run its capturing program, those too that are there by now.
+    /// Has every link, filter and tail call run its capturing program.
     pub fn put_in(&mut self) -> Result<(), DatapathError> {
         for (stage, name) in TailCall::ALL {
             let program = self.fd(name)?;
             let set = self.parts.set(stage as u32, &program, 0);
             set.map_err(|source| DatapathError::map("write", name::PARTS, source))?;
         }
+        self.put_in_links()
+    }
+
+    /// Has those links and filters run their capturing programs that run others: those that have come since.
+    pub fn put_in_links(&mut self) -> Result<(), DatapathError> {
         self.each_link(|recorder, path, name, ifindex| {
+            let program = recorder.fd(name)?;
+            if runs(path, program.as_fd()) {
+                return Ok(());
+            }
             if hangs_on_link(name) {
-                let program = recorder.fd(name)?;
                 return turned(link::update_to(path, program.as_fd()), path);
             }
             let Some(device) = attached::name_of(ifindex) else {
@@ -200,14 +209,18 @@ impl Recorder {
         })
     }
 
-    /// Gives every link, filter and tail call back the program that it had.
+    /// Gives every link, filter and tail call back the program that it had. What fails for one does not keep others from it; and where everything
+    /// has been removed meanwhile, there is nothing to do.
     pub fn take_out(&mut self) -> Result<(), DatapathError> {
+        if !pins::programs_dir(&self.dir).exists() {
+            return Ok(());
+        }
         let pin = |dir: &Path, name: &str| pins::programs_dir(dir).join(name);
         let opened = |dir: &Path, name: &'static str| {
             SchedClassifier::from_pin(pin(dir, name))
                 .map_err(|source| DatapathError::program("open", name, source))
         };
-        let given_back = self.each_link(|recorder, path, name, ifindex| {
+        let mut given_back = self.each_link(|recorder, path, name, ifindex| {
             if hangs_on_link(name) {
                 return turned(link::update(path, &pin(&recorder.dir, name)), path);
             }
@@ -218,12 +231,14 @@ impl Recorder {
             attached::attach_tc(&recorder.dir, &mut program, name, (&device, ifindex))
         });
         for (stage, name) in TailCall::ALL {
-            let program = opened(&self.dir, name)?;
-            let set = program
-                .fd()
-                .map_err(|source| DatapathError::program("open", name, source))?;
-            let set = self.parts.set(stage as u32, set, 0);
-            set.map_err(|source| DatapathError::map("write", name::PARTS, source))?;
+            let set = opened(&self.dir, name).and_then(|program| {
+                let program = program
+                    .fd()
+                    .map_err(|source| DatapathError::program("open", name, source))?;
+                let set = self.parts.set(stage as u32, program, 0);
+                set.map_err(|source| DatapathError::map("write", name::PARTS, source))
+            });
+            given_back = given_back.and(set);
         }
         given_back
     }
@@ -297,6 +312,13 @@ impl Recorder {
     pub fn interface(ifindex: Ifindex) -> Option<String> {
         attached::name_of(ifindex)
     }
+}
+
+/// Whether the link, or the filter, that is pinned at `path` runs this program. One that cannot be looked at does not.
+fn runs(path: &Path, program: BorrowedFd<'_>) -> bool {
+    let number = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().and_then(|fd| bpf::program(&fd));
+    let found = bpf::open(path).and_then(|found| bpf::program(&found));
+    matches!((found, number(program)), (Ok(found), Ok(own)) if found == own)
 }
 
 /// Whether a program hangs on links here. TC has none before tcx.

@@ -162,7 +162,7 @@ impl DatapathError {
         }
     }
 
-    pub(super) fn file(
+    pub(crate) fn file(
         operation: &'static str,
         path: impl Into<PathBuf>,
         source: io::Error,

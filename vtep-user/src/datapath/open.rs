@@ -9,7 +9,7 @@ use vtep_common::abi::{
 };
 
 use super::{
-    Datapath, Maps, OBJECT, XDP_PROGRAMS, clock,
+    Datapath, Maps, OBJECT, XDP_PROGRAMS, capture, clock,
     error::DatapathError,
     migration::{self, PinnedMaps},
     namespace,
@@ -45,6 +45,7 @@ impl Datapath {
         let pinned = pins::check_layout(dir)?;
         namespace::check(dir)?;
         staging::clear(dir)?;
+        capture::clear(dir)?;
         match pinned {
             Pinned::State => {
                 pins::make_dirs(dir)?;

@@ -2,7 +2,6 @@
 //!
 //! What is decided, `vtep_common::sim::trace` says, by the code that decides in the kernel. Here it gets names and words.
 
-mod headers;
 mod made;
 mod rows;
 mod words;

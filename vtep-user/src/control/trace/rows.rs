@@ -21,11 +21,11 @@ use vtep_common::{
     wire::ethernet,
 };
 
-use super::{
+use super::words::{Looked, Said, Words};
+use crate::{
     headers,
-    words::{Looked, Said, Words},
+    model::{MacAddr, TraceRow, TraceStep, settings::trace::hex},
 };
-use crate::model::{MacAddr, TraceRow, TraceStep, settings::trace::hex};
 
 /// All rows of one frame. `notes` are what was made up, a sentence each.
 pub(super) fn of(words: &Words<'_>, notes: &[String], hops: &[Hop]) -> Vec<TraceRow> {

@@ -35,6 +35,7 @@ use super::{
     announcer::Announcer,
     attacher::{Attacher, LookAt},
     bridges::Bridges,
+    capture,
     configuration::Configuration,
     error::DaemonError,
     groups::Groups,
@@ -53,7 +54,7 @@ use super::{
 };
 use crate::{
     api::event_feed::Events,
-    ask::{Ask, Reply},
+    ask::{Ask, CaptureAsk, Reply},
     causes::with_causes,
     control::{ReservedFor, State, Wanted},
     datapath::{CaptureGround, Datapath},
@@ -119,6 +120,8 @@ pub(super) struct Core {
     service: ServiceManager,
     /// Those who watch.
     events: Events,
+    /// Who captures.
+    captures: Option<mpsc::Sender<CaptureAsk>>,
 }
 
 impl Core {
@@ -158,6 +161,7 @@ impl Core {
             finding: false,
             service: ServiceManager::new(),
             events: Events::default(),
+            captures: None,
             options,
             netlink,
             datapath,
@@ -205,6 +209,11 @@ impl Core {
     /// Where those who watch get what happens.
     pub(super) fn events(&self) -> Events {
         self.events.clone()
+    }
+
+    /// Has the capture that runs end before everything is removed.
+    pub(super) fn end_before_teardown(&mut self, captures: mpsc::Sender<CaptureAsk>) {
+        self.captures = Some(captures);
     }
 
     /// What captures start from.
@@ -385,6 +394,11 @@ impl Core {
 
     /// Removes everything from the kernel.
     pub(super) async fn teardown(&mut self) -> Result<(), DaemonError> {
+        // It would put back what is removed here.
+        let _paused = match &self.captures {
+            Some(captures) => Some(capture::pause(captures).await),
+            None => None,
+        };
         // Before anything is detached: no guest is without a way meanwhile.
         self.bridges.reset(&self.netlink.links().await?);
         self.bridges.remove_all(&self.netlink).await?;

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use vtep_common::abi::reason::Reason;
 
 use crate::model::argument::{ArgumentList, setting};
-use crate::model::{BadValue, MacAddr, Parameters, Value, Vni};
+use crate::model::{BadValue, MacAddr, Parameters, Refusal, Value, Vni};
 
 /// A reason, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +104,28 @@ pub struct CaptureFilter {
     pub drops: bool,
     /// No more than so many.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    #[param(minimum = 1)]
     pub count: Option<u32>,
+}
+
+impl CaptureFilter {
+    /// Refuses what no frame would ever match.
+    pub fn check(&self) -> Result<(), Refusal> {
+        if self.count == Some(0) {
+            return Err(Refusal::invalid(
+                "a capture of 0 frames shows nothing; give --count a number from 1 on, or leave it out and end the capture with Ctrl-C",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the programs leave no frame to the daemon that this does not match. They know reasons for certain; of a frame that is dropped
+    /// early, they know neither its VNI nor its VTEP, and they look at no MAC.
+    #[must_use]
+    pub const fn is_exact_in_the_kernel(&self) -> bool {
+        self.dev.is_none() && self.vni.is_none() && self.mac.is_none() && self.peer.is_none()
+    }
 }
 
 impl Parameters for CaptureFilter {
@@ -199,7 +220,7 @@ pub struct CaptureRow {
     /// Bytes of the frame, also of those that were not captured.
     pub len: u32,
     /// The outer headers could not be read, and `bytes` are the whole packet.
-    pub outer: bool,
+    pub outer_unreadable: bool,
     /// The inner frame in hexadecimal digits, as far as it was captured.
     pub bytes: String,
 }
@@ -209,11 +230,11 @@ pub struct CaptureRow {
 pub struct CaptureEnd {
     /// Frames that matched and were sent.
     pub captured: u64,
-    /// Frames that were left out, because more ended in a second than a capture takes.
+    /// Frames that were left out and may have matched, because more ended in a second than a capture takes.
     pub over_rate: u64,
-    /// Frames that were left out, because the ring buffer was full.
+    /// Frames that were left out and may have matched, because the ring buffer was full.
     pub no_room: u64,
-    /// Frames that were left out, because this reader was too slow.
+    /// Frames that matched and were left out, because the reader was too slow.
     pub unread: u64,
 }
 

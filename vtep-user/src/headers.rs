@@ -1,4 +1,4 @@
-//! The headers of a frame in words: what an operator wants to recognize it by.
+//! The headers of a frame in words: what an operator wants to recognize it by, in a trace and in a capture.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,9 +14,20 @@ const OUTER_LEN: [usize; 2] = [
     ethernet::LEN + ipv6::LEN + udp::LEN + vxlan::LEN,
 ];
 
+/// Types of messages (RFC 792; RFC 4443 sections 4.1 and 4.2).
+const ECHO_REQUEST: u8 = 8;
+const ECHO_REPLY: u8 = 0;
+const ECHO_REQUEST_V6: u8 = 128;
+const ECHO_REPLY_V6: u8 = 129;
+
 /// A frame: its length, its MACs, its tags, and what it carries.
-pub(super) fn frame(frame: &[u8], skb_tag: Option<Tag>) -> String {
+pub(crate) fn frame(frame: &[u8], skb_tag: Option<Tag>) -> String {
     let len = frame.len() + skb_tag.map_or(0, |_| vlan::LEN);
+    start_of_frame(len, frame, skb_tag)
+}
+
+/// A frame of `len` bytes, of which some may be missing at its end.
+pub(crate) fn start_of_frame(len: usize, frame: &[u8], skb_tag: Option<Tag>) -> String {
     let Some((destination, source, mut rest)) = macs(frame) else {
         return format!("{len} bytes, less than an Ethernet header");
     };
@@ -44,7 +55,7 @@ pub(super) fn frame(frame: &[u8], skb_tag: Option<Tag>) -> String {
 }
 
 /// The outer headers of a packet that was encapsulated: as they are, and in words.
-pub(super) fn outer(packet: &[u8]) -> Option<(&[u8], String)> {
+pub(crate) fn outer(packet: &[u8]) -> Option<(&[u8], String)> {
     let (destination, source, rest) = macs(packet)?;
     let (ethertype, ip) = be16(rest)?;
     let (len, more) = match ethertype {
@@ -82,7 +93,7 @@ fn payload(ethertype: u16, bytes: &[u8]) -> String {
     let read = match ethertype {
         ethernet::TYPE_IPV4 => packet_v4(bytes),
         ethernet::TYPE_IPV6 => packet_v6(bytes),
-        arp::ETHERTYPE => message(bytes),
+        arp::ETHERTYPE => message_arp(bytes),
         length if length < ethernet::FIRST_TYPE => Some("an LLC frame".to_owned()),
         other => Some(format!("EtherType {other:#06x}")),
     };
@@ -117,8 +128,8 @@ fn segment(protocol: u8, bytes: &[u8]) -> String {
     let name = match protocol {
         tcp::PROTOCOL => "TCP",
         udp::PROTOCOL => "UDP",
-        icmp::PROTOCOL => return "ICMP".to_owned(),
-        icmpv6::PROTOCOL => return neighbour(bytes),
+        icmp::PROTOCOL => return message_v4(bytes).to_owned(),
+        icmpv6::PROTOCOL => return message_v6(bytes),
         ipv6::FRAGMENT => return "a fragment".to_owned(),
         other => return format!("protocol {other}"),
     };
@@ -128,8 +139,17 @@ fn segment(protocol: u8, bytes: &[u8]) -> String {
     }
 }
 
+/// An `ICMPv4` message.
+const fn message_v4(bytes: &[u8]) -> &'static str {
+    match bytes.first() {
+        Some(&ECHO_REQUEST) => "ICMP echo request",
+        Some(&ECHO_REPLY) => "ICMP echo reply",
+        _ => "ICMP",
+    }
+}
+
 /// An `ICMPv6` message.
-fn neighbour(bytes: &[u8]) -> String {
+fn message_v6(bytes: &[u8]) -> String {
     let target = || {
         let target = bytes.get(icmpv6::TARGET_OFFSET..)?.first_chunk::<16>()?;
         Some(Ipv6Addr::from(*target))
@@ -141,21 +161,26 @@ fn neighbour(bytes: &[u8]) -> String {
         (Some(&icmpv6::ADVERTISEMENT), Some(target)) => {
             format!("neighbour advertisement of {target}")
         }
+        (Some(&ECHO_REQUEST_V6), _) => "ICMPv6 echo request".to_owned(),
+        (Some(&ECHO_REPLY_V6), _) => "ICMPv6 echo reply".to_owned(),
         _ => "ICMPv6".to_owned(),
     }
 }
 
-/// An ARP message.
-fn message(bytes: &[u8]) -> Option<String> {
+/// An ARP message, as tcpdump says it.
+fn message_arp(bytes: &[u8]) -> Option<String> {
     let address = |at| {
         let bytes: &[u8; 4] = bytes.get(at..)?.first_chunk()?;
         Some(IpAddr::from(*bytes))
     };
     let (sender, target) = (address(arp::SENDER_OFFSET)?, address(arp::TARGET_OFFSET)?);
     Some(match word(bytes, arp::OPERATION_OFFSET)? {
-        arp::REQUEST => format!("ARP request of {sender} for {target}"),
-        arp::REPLY => format!("ARP reply of {sender} to {target}"),
-        other => format!("ARP operation {other}"),
+        arp::REQUEST => format!("ARP, Request who-has {target} tell {sender}"),
+        arp::REPLY => {
+            let mac = bytes.get(arp::SENDER_MAC_OFFSET..)?.first_chunk()?;
+            format!("ARP, Reply {sender} is-at {}", MacAddr::from_bytes(*mac))
+        }
+        other => format!("ARP, operation {other}"),
     })
 }
 
@@ -211,6 +236,45 @@ mod tests {
         assert_eq!(
             words,
             "78 bytes from 02:00:00:00:00:0a to 02:00:00:00:00:0b, VLAN 7, IPv6 fd00::1 to fd00::2, TCP 1 to 2"
+        );
+    }
+
+    #[test]
+    fn messages_are_told_by_what_they_ask_and_answer() {
+        let ip = Ip::between("10.0.0.1", "10.0.0.2");
+        let echo = |kind| {
+            ethernet(
+                &ip,
+                &ip.packet(icmp::PROTOCOL, &[kind, 0, 0, 0, 0, 0, 0, 0]),
+            )
+        };
+        let arp = |operation| {
+            let head = [0, 1, 8, 0, 6, 4, 0, operation];
+            let sender = [2, 0, 0, 0, 0, 0xa, 10, 0, 0, 1];
+            [
+                &[2; 12][..],
+                &[8, 6],
+                &head,
+                &sender,
+                &[0; 6],
+                &[10, 0, 0, 2],
+            ]
+            .concat()
+        };
+        for (bytes, words) in [
+            (echo(8), "IPv4 10.0.0.1 to 10.0.0.2, ICMP echo request"),
+            (echo(0), "IPv4 10.0.0.1 to 10.0.0.2, ICMP echo reply"),
+            (arp(1), "ARP, Request who-has 10.0.0.2 tell 10.0.0.1"),
+            (arp(2), "ARP, Reply 10.0.0.1 is-at 02:00:00:00:00:0a"),
+            (arp(9), "ARP, operation 9"),
+        ] {
+            let said = frame(&bytes, None);
+            assert!(said.ends_with(&format!(", {words}")), "{said}");
+        }
+        let cut = start_of_frame(1_500, &arp(1)[..30], None);
+        assert!(
+            cut.starts_with("1500 bytes from ") && cut.ends_with("cut within its headers"),
+            "{cut}"
         );
     }
 
