@@ -14,6 +14,7 @@ use crate::lab::ns::Ns;
 const MAP_CREATE: i64 = 0;
 const MAP_LOOKUP: i64 = 1;
 const MAP_UPDATE: i64 = 2;
+const PROG_GET_FD_BY_ID: i64 = 13;
 const PROG_LOAD: i64 = 5;
 const PROG_TEST_RUN: i64 = 10;
 const LINK_CREATE: i64 = 28;
@@ -132,6 +133,19 @@ impl Program {
         let mut attr: Attr = [0; 32];
         set_address(&mut attr, 0, text.as_ptr());
         let fd = owned(bpf(OBJ_GET, &mut attr), &pin.display().to_string());
+        Self { fd, kind }
+    }
+
+    /// Opens the one with this number.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn of_number(kind: ProgramType, number: u32) -> Self {
+        let mut attr: Attr = [0; 32];
+        attr[0] = number;
+        let fd = owned(bpf(PROG_GET_FD_BY_ID, &mut attr), "open a program");
         Self { fd, kind }
     }
 

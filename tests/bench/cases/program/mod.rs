@@ -3,8 +3,9 @@
 //! The hypervisor is that of the wire tests: a tap as uplink, as a network card without segmentation offload, and a tap as
 //! port; learning is on, the source of the frame is a learned entry and its destination a static one, so both are looked up.
 //!
-//! `xdp` and `tc` say how, and what is subtracted.
+//! `xdp` and `tc` say how, and what is subtracted; `capture`, what a capture leaves behind.
 
+mod capture;
 mod tc;
 mod xdp;
 
@@ -40,12 +41,16 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         let policed = Prepared::with_policies(family);
         let baseline = scale.baseline.as_deref();
         let baseline = baseline.map(|binary| Prepared::new(family, binary));
+        let captured = Prepared::new(family, binary::vtep());
+        let programs = capture::come_and_gone(&captured);
         for direction in [Direction::Decap, Direction::Encap] {
             let others = (&policed, baseline.as_ref());
-            xdp::run(scale, report, direction, &bench, others);
+            let after = (&captured, programs.get(direction.xdp_name()));
+            xdp::run(scale, report, direction, &bench, (others, after));
         }
         for direction in [Direction::Decap, Direction::Encap] {
-            tc::run(scale, report, direction, &bench, baseline.as_ref());
+            let after = (&captured, programs.get(direction.tc_name()));
+            tc::run(scale, report, direction, &bench, (baseline.as_ref(), after));
         }
     }
 }

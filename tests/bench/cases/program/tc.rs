@@ -10,6 +10,7 @@ use vtep_tests::bpf::asm::Asm;
 use vtep_tests::bpf::program::{Program, ProgramType, TC_REDIRECT, TC_SHOT, tc_context};
 use vtep_tests::dump::assert_same;
 
+use super::capture::{self, Programs};
 use super::{Direction, Prepared, ROUNDS, each};
 use crate::cases::baseline::{self, Unit};
 use crate::measure::{Contender, Scale, compare};
@@ -74,12 +75,13 @@ pub(super) fn run(
     report: &mut Report,
     direction: Direction,
     bench: &Prepared,
-    baseline: Option<&Prepared>,
+    (baseline, after): (Option<&Prepared>, (&Prepared, Option<&Programs>)),
 ) {
     let name = direction.tc_name();
     let calls = scale.pick(CALLS, 200);
     let subject = TcRuns::new(bench, direction);
     let baseline = baseline.map(|bench| TcRuns::new(bench, direction));
+    let (captured, programs) = (TcRuns::new(after.0, direction), after.1);
     let subjects: Vec<&TcRuns<'_>> = [&subject].into_iter().chain(&baseline).collect();
     let returns = Program::load(ProgramType::Tc, &Asm::new().returns(TC_SHOT));
     let mut contenders = vec![
@@ -91,6 +93,15 @@ pub(super) fn run(
             baseline.measure(&baseline.program, calls)
         })
     }));
+    if let Some(Programs { off, meanwhile }) = programs {
+        let captured = &captured;
+        contenders.push(Contender::new(capture::OFF, move || {
+            captured.measure(off, calls)
+        }));
+        contenders.push(Contender::new(capture::WHILE, move || {
+            captured.measure(meanwhile, calls)
+        }));
+    }
     let counted: Vec<u64> = subjects.iter().map(|subject| subject.counted()).collect();
     let mut figures = compare(scale, ROUNDS, &mut contenders);
     drop(contenders);
@@ -116,6 +127,10 @@ pub(super) fn run(
         "a system call for each run, since an skb's marks of a tunnel cannot be undone: with cooler caches than under load, and with \
          the freeing of what was added",
     );
+    if programs.is_some() {
+        let row = format!("tc {}, {family:?}", direction.word());
+        capture::rows(report, &row, &mut figures, "return", false);
+    }
     if let Some(path) = &scale.baseline {
         let of = [baseline::NAME, "return"];
         figures.derive("baseline - return", of, |[whole, returns]| whole - returns);

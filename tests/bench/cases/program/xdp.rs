@@ -25,6 +25,7 @@ use vtep_tests::bpf::program::{
 };
 use vtep_tests::dump::assert_same;
 
+use super::capture::{self, Programs};
 use super::{Direction, POLICIES, Prepared, ROUNDS, each};
 use crate::cases::baseline::{self, Unit};
 use crate::measure::{Contender, Scale, compare};
@@ -99,6 +100,12 @@ impl<'a> XdpRuns<'a> {
         }
     }
 
+    /// Another program in its place.
+    fn in_its_place(&self, program: &Program) -> Wrapped {
+        let moved = self.bench.moved(self.direction);
+        Wrapped::new(&self.bench.ready, program, self.frame.len(), moved)
+    }
+
     /// Something else in the program's place.
     fn wrapped(&self, asm: &Asm) -> Wrapped {
         let program = Program::load_xdp_with_frags(asm);
@@ -165,13 +172,24 @@ pub(super) fn run(
     report: &mut Report,
     direction: Direction,
     bench: &Prepared,
-    (policed, baseline): (&Prepared, Option<&Prepared>),
+    ((policed, baseline), after): (
+        (&Prepared, Option<&Prepared>),
+        (&Prepared, Option<&Programs>),
+    ),
 ) {
     let name = direction.xdp_name();
     let repeat = scale.pick(REPEAT, 1_000);
     let subject = XdpRuns::new(bench, direction);
     let policed = XdpRuns::new(policed, direction);
     let baseline = baseline.map(|bench| XdpRuns::new(bench, direction));
+    let captured = XdpRuns::new(after.0, direction);
+    let programs = after.1.map(|programs| {
+        let Programs { off, meanwhile } = programs;
+        [off, meanwhile].map(|program| captured.in_its_place(program))
+    });
+    for program in programs.iter().flatten() {
+        captured.check(program, 3);
+    }
     let only_move = Asm::new()
         .set(Reg::R2, bench.moved(direction))
         .call(Helper::XdpAdjustHead)
@@ -202,6 +220,13 @@ pub(super) fn run(
     contenders.extend(baseline.as_ref().map(|baseline| {
         Contender::new(baseline::NAME, || redirected(baseline, &baseline.program))
     }));
+    if let Some([off, meanwhile]) = &programs {
+        let captured = &captured;
+        contenders.push(Contender::new(capture::OFF, || redirected(captured, off)));
+        contenders.push(Contender::new(capture::WHILE, || {
+            redirected(captured, meanwhile)
+        }));
+    }
     let counted: Vec<u64> = subjects.iter().map(|subject| subject.counted()).collect();
     let mut figures = compare(scale, ROUNDS, &mut contenders);
     drop(contenders);
@@ -214,6 +239,13 @@ pub(super) fn run(
         );
     }
     rows(scale, report, bench, direction, &mut figures);
+    if programs.is_some() {
+        figures.derive("return + undo", ["return", "undo"], |[returns, undo]| {
+            returns + undo
+        });
+        let row = format!("xdp {}, {:?}", direction.word(), bench.family);
+        capture::rows(report, &row, &mut figures, "return + undo", true);
+    }
 }
 
 fn rows(
