@@ -469,11 +469,11 @@ fn big_packet(wire: &Wire) -> Vec<u8> {
 
 /// Has frames dropped for so long that more are captured than pipes, sockets and buffers take on the way to a reader that reads nothing:
 /// some 5,000, of 10,000 a second.
-fn overwhelm(wire: &Wire) {
+fn overwhelm(wire: &Wire, long: Duration) {
     let packet = big_packet(wire);
     let mut sent = wire.daemon.dropped("unknown_vni");
     let began = Instant::now();
-    while began.elapsed() < FOR_SO_LONG {
+    while began.elapsed() < long {
         for _ in 0..BURST {
             wire.uplink.send(&packet);
         }
@@ -489,7 +489,7 @@ fn a_reader_that_is_stuck_keeps_neither_a_stop_nor_a_teardown_waiting() {
     let before = programs(&wire.daemon);
 
     let mut stuck = Running::capture(&wire.daemon, "-w -", Stdio::piped());
-    overwhelm(&wire);
+    overwhelm(&wire, FOR_SO_LONG);
     let began = Instant::now();
     wire.daemon.stop();
     let took = began.elapsed();
@@ -507,7 +507,7 @@ fn a_reader_that_is_stuck_keeps_neither_a_stop_nor_a_teardown_waiting() {
 
     wire.daemon.run();
     let mut stuck = Running::capture(&wire.daemon, "-w -", Stdio::piped());
-    overwhelm(&wire);
+    overwhelm(&wire, FOR_SO_LONG);
     let began = Instant::now();
     wire.daemon.ok("teardown");
     let status = until("the daemon to end", || wire.daemon.ended());
@@ -528,10 +528,12 @@ fn a_reader_that_is_slow_is_told_how_many_frames_it_has_missed() {
     let wire = Wire::new(Family::V4);
     let args = format!("--vni {NOWHERE} -j");
     let mut slow = Running::capture(&wire.daemon, &args, Stdio::piped());
-    overwhelm(&wire);
+    // It reads nothing until it is interrupted.
+    slow.signal(libc::SIGSTOP);
+    overwhelm(&wire, 2 * FOR_SO_LONG);
 
-    // It reads again once it is interrupted.
     slow.signal(libc::SIGINT);
+    slow.signal(libc::SIGCONT);
     let lines = BufReader::new(slow.0.stdout.take().expect("a piped standard output")).lines();
     let lines = lines
         .filter(|line| line.as_ref().is_ok_and(|line| line.contains("88b6")))
