@@ -30,6 +30,13 @@ pub(super) struct Programs {
     pub(super) meanwhile: Program,
 }
 
+/// A hypervisor on which a capture has come and gone, and the programs of a link there, if it has one.
+#[derive(Clone, Copy)]
+pub(super) struct After<'a> {
+    pub(super) bench: &'a Prepared,
+    pub(super) programs: Option<&'a Programs>,
+}
+
 /// Has a capture come and go. Returns the programs of each link, by the name that they have there.
 pub(super) fn come_and_gone(bench: &Prepared) -> HashMap<&'static str, Programs> {
     let daemon = &bench.wire.daemon;

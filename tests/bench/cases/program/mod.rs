@@ -45,11 +45,17 @@ pub(crate) fn run(scale: &Scale, report: &mut Report) {
         let programs = capture::come_and_gone(&captured);
         for direction in [Direction::Decap, Direction::Encap] {
             let others = (&policed, baseline.as_ref());
-            let after = (&captured, programs.get(direction.xdp_name()));
+            let after = capture::After {
+                bench: &captured,
+                programs: programs.get(direction.xdp_name()),
+            };
             xdp::run(scale, report, direction, &bench, (others, after));
         }
         for direction in [Direction::Decap, Direction::Encap] {
-            let after = (&captured, programs.get(direction.tc_name()));
+            let after = capture::After {
+                bench: &captured,
+                programs: programs.get(direction.tc_name()),
+            };
             tc::run(scale, report, direction, &bench, (baseline.as_ref(), after));
         }
     }

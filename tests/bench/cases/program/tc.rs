@@ -10,7 +10,7 @@ use vtep_tests::bpf::asm::Asm;
 use vtep_tests::bpf::program::{Program, ProgramType, TC_REDIRECT, TC_SHOT, tc_context};
 use vtep_tests::dump::assert_same;
 
-use super::capture::{self, Programs};
+use super::capture::{self, After, Programs};
 use super::{Direction, Prepared, ROUNDS, each};
 use crate::cases::baseline::{self, Unit};
 use crate::measure::{Contender, Scale, compare};
@@ -75,13 +75,13 @@ pub(super) fn run(
     report: &mut Report,
     direction: Direction,
     bench: &Prepared,
-    (baseline, after): (Option<&Prepared>, (&Prepared, Option<&Programs>)),
+    (baseline, after): (Option<&Prepared>, After<'_>),
 ) {
     let name = direction.tc_name();
     let calls = scale.pick(CALLS, 200);
     let subject = TcRuns::new(bench, direction);
     let baseline = baseline.map(|bench| TcRuns::new(bench, direction));
-    let (captured, programs) = (TcRuns::new(after.0, direction), after.1);
+    let (captured, programs) = (TcRuns::new(after.bench, direction), after.programs);
     let subjects: Vec<&TcRuns<'_>> = [&subject].into_iter().chain(&baseline).collect();
     let returns = Program::load(ProgramType::Tc, &Asm::new().returns(TC_SHOT));
     let mut contenders = vec![

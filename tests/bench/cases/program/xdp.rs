@@ -25,7 +25,7 @@ use vtep_tests::bpf::program::{
 };
 use vtep_tests::dump::assert_same;
 
-use super::capture::{self, Programs};
+use super::capture::{self, After, Programs};
 use super::{Direction, POLICIES, Prepared, ROUNDS, each};
 use crate::cases::baseline::{self, Unit};
 use crate::measure::{Contender, Scale, compare};
@@ -172,18 +172,15 @@ pub(super) fn run(
     report: &mut Report,
     direction: Direction,
     bench: &Prepared,
-    ((policed, baseline), after): (
-        (&Prepared, Option<&Prepared>),
-        (&Prepared, Option<&Programs>),
-    ),
+    ((policed, baseline), after): ((&Prepared, Option<&Prepared>), After<'_>),
 ) {
     let name = direction.xdp_name();
     let repeat = scale.pick(REPEAT, 1_000);
     let subject = XdpRuns::new(bench, direction);
     let policed = XdpRuns::new(policed, direction);
     let baseline = baseline.map(|bench| XdpRuns::new(bench, direction));
-    let captured = XdpRuns::new(after.0, direction);
-    let programs = after.1.map(|programs| {
+    let captured = XdpRuns::new(after.bench, direction);
+    let programs = after.programs.map(|programs| {
         let Programs { off, meanwhile } = programs;
         [off, meanwhile].map(|program| captured.in_its_place(program))
     });
