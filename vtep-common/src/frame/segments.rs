@@ -10,6 +10,10 @@ use crate::{
 
 /// Bytes of a hop-by-hop header that says how long a jumbogram is (RFC 2675 section 2), as the kernel makes it. Segments have none.
 const JUMBO_LEN: usize = 8;
+/// Where such a header has its length, in units of 8 bytes beyond the first, and behind it the type of its one option.
+const JUMBO_OFFSET: usize = 1;
+/// What stands there: no more than 8 bytes, and the jumbo payload option (RFC 2675 section 2).
+const JUMBO: u16 = 0x00c2;
 
 /// Bytes of headers that each segment of a GSO packet repeats, from the Ethernet header on, where its IPv6 packet begins at `l3`. `None` for
 /// what is not IPv6 with TCP or UDP in it. `upper` finds what stands behind extension headers.
@@ -25,8 +29,13 @@ pub fn headers_len<P: PacketRead + ?Sized>(
     }
     let header = frame.window::<{ ipv6::LEN }>(l3)?;
     let next = header.byte(ipv6::NEXT_HEADER_OFFSET);
-    let jumbo = next == ipv6::HOP_BY_HOP && header.be16(ipv6::PAYLOAD_LEN_OFFSET) == 0;
-    let upper = upper(l3.wrapping_add(ipv6::LEN), next);
+    let extension = l3.wrapping_add(ipv6::LEN);
+    let jumbo = next == ipv6::HOP_BY_HOP
+        && header.be16(ipv6::PAYLOAD_LEN_OFFSET) == 0
+        && frame
+            .window::<JUMBO_LEN>(extension)
+            .is_some_and(|options| options.be16(JUMBO_OFFSET) == JUMBO);
+    let upper = upper(extension, next);
     if !ipv6::is_version_6(header.byte(0)) || !upper.is_reached() {
         return None;
     }
@@ -99,6 +108,18 @@ mod tests {
         assert_eq!(
             len(&packet(0, 3_040, 0, &[jumbo, &tcp(8)]), 0),
             Some(14 + 40 + 8 + 32)
+        );
+        // So does one without a length that has other options: it is no jumbogram.
+        let padding: &[u8] = &[6, 0, 1, 4, 0, 0, 0, 0];
+        assert_eq!(
+            len(&packet(0, 0, 0, &[padding, &tcp(8)]), 0),
+            Some(14 + 40 + 8 + 32)
+        );
+        // And one with more than the kernel puts there.
+        let longer: &[u8] = &[6, 1, 0xc2, 4, 0, 1, 0, 0, 1, 6, 0, 0, 0, 0, 0, 0];
+        assert_eq!(
+            len(&packet(0, 0, 0, &[longer, &tcp(8)]), 0),
+            Some(14 + 40 + 16 + 32)
         );
     }
 
