@@ -8,6 +8,7 @@ use aya_ebpf::{bindings::__sk_buff, helpers::generated as helpers};
 use vtep_common::{
     abi::{
         counter::{Direction, Hook},
+        drops::Owners,
         flood::FloodList,
         id::{PeerId, PortSlot},
         map::MAX_FLOOD_TARGETS,
@@ -63,7 +64,12 @@ impl Copies<'_> {
         if sent {
             counters.peer(peer, Direction::Encap, self.bytes);
         } else {
-            counters.reason(Reason::CopyLost, self.bytes);
+            let owners = Owners {
+                segment: self.flood.segment,
+                port: self.flood.from,
+                peer,
+            };
+            counters.copy_dropped(owners, Reason::CopyLost, self.bytes);
         }
     }
 }
@@ -72,6 +78,8 @@ impl Copies<'_> {
 #[repr(C)]
 struct PortCopies {
     skb: *mut __sk_buff,
+    /// The peer that the frame came from.
+    from: PeerId,
     flood: FloodPorts,
     bytes: usize,
 }
@@ -95,12 +103,13 @@ fn for_each<T>(count: u32, callback: Callback, context: &mut T) {
 
 /// Copies a frame from a VTEP to the local ports of a list (split horizon). The frame itself stays.
 #[inline(always)]
-pub fn to_ports(frame: TcFrame, flood: FloodPorts, bytes: usize) {
+pub fn to_ports(frame: TcFrame, from: PeerId, flood: FloodPorts, bytes: usize) {
     let Some(targets) = KernelTables.flood_list(flood.list) else {
         return;
     };
     let mut copies = PortCopies {
         skb: frame.raw(),
+        from,
         flood,
         bytes,
     };
@@ -120,7 +129,7 @@ extern "C" fn copy_to_port(index: u64, context: *mut c_void) -> i64 {
         let frame = TcFrame::from_raw(copies.skb);
         let to = (PortSlot::new(slot), port);
         let shows = (copies.flood.vlan, copies.flood.bytes);
-        send_to_port(frame, to, shows, Hook::Tunnel, copies.bytes);
+        send_to_port(frame, to, copies.from, shows, (Hook::Tunnel, copies.bytes));
     }
     0
 }
@@ -233,7 +242,8 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
             .filter(|port| flood.reaches(slot, port))?;
         let to = (slot, port);
         let shows = (flood.vlan, flood.bytes);
-        send_to_port(copies.frame(), to, shows, Hook::Port, copies.bytes);
+        let counted = (Hook::Port, copies.bytes);
+        send_to_port(copies.frame(), to, PeerId::NONE, shows, counted);
         return None;
     }
     let id = PeerId::new(number);
@@ -255,27 +265,33 @@ fn send_copy(copies: &mut Copies<'_>, index: usize) -> Option<()> {
 fn send_to_port(
     frame: TcFrame,
     (slot, port): (PortSlot, &Port),
+    from: PeerId,
     (vlan, policed): (ShownVlan, u32),
-    hook: Hook,
-    bytes: usize,
+    (hook, bytes): (Hook, usize),
 ) {
     // The counters of targets are not those of a hook.
     let counters = KernelCounters(hook);
+    let lost = |reason| {
+        let owners = Owners {
+            segment: port.segment,
+            port: slot,
+            peer: from,
+        };
+        counters.copy_dropped(owners, reason, bytes);
+    };
     if port.has(Port::TRUNK) && KernelTables.is_mapped(port.ifindex, vlan) {
-        counters.reason(Reason::VlanHop, bytes);
-        return;
+        return lost(Reason::VlanHop);
     }
     if port.has(Port::RATE_OUT) && !police::take(slot, Policed::Out, policed) {
-        counters.reason(Reason::Rate, bytes);
-        return;
+        return lost(Reason::Rate);
     }
     if port.vlan != 0 && !frame.push_tag(port.vlan) {
-        return;
+        return lost(Reason::CopyLost);
     }
     if frame.clone_redirect(port.ifindex) {
         counters.port(slot, Direction::Decap, bytes);
     } else {
-        counters.reason(Reason::CopyLost, bytes);
+        lost(Reason::CopyLost);
     }
     if port.vlan != 0 {
         frame.pop_tag();

@@ -3,21 +3,24 @@
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{
+        Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf,
+    },
 };
 use vtep_common::abi::{
     addr::VtepAddr,
     clock::Clock,
     config::Config,
     counter::{Counter, Hook},
+    drops::DropKey,
     event::{EventEnd, Guard},
     flood::{FloodList, ListedKey},
     hash_table::{Bucket, Geometry, Table},
     id::{Ifindex, ListId, PeerId, SegmentId},
     map::{
-        DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_CONFIGURED, MAX_FLOOD_LISTS, MAX_GUARDS, MAX_LOCALS,
-        MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES, TOO_BIG_BYTES,
-        UPLINK_PLACES,
+        DEFAULT_FDB_ENTRIES, EVENTS_BYTES, MAX_CONFIGURED, MAX_DROPS, MAX_FLOOD_LISTS, MAX_GUARDS,
+        MAX_LOCALS, MAX_NEIGHS, MAX_NEXTHOPS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, MAX_SOURCES,
+        TOO_BIG_BYTES, UPLINK_PLACES,
     },
     neigh::{NeighKey, NeighValue},
     nexthop::{NexthopKey, NexthopValue},
@@ -91,6 +94,9 @@ pub static SEGMENT_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_SEGM
 pub static PORT_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_PORTS * 2, 0);
 #[map]
 pub static PEER_COUNTERS: PerCpuArray<Counter> = PerCpuArray::pinned(MAX_PEERS * 2, 0);
+// Rows are made where a frame is dropped, so all of the memory is there beforehand: what is asked for then may not be had.
+#[map]
+pub static DROPS: PerCpuHashMap<DropKey, Counter> = PerCpuHashMap::pinned(MAX_DROPS, 0);
 
 #[map]
 pub static HANDOVER: PerCpuArray<NexthopValue> = PerCpuArray::pinned(1, 0);

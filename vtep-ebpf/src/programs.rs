@@ -21,7 +21,7 @@ use crate::{
     action::{tc::Tc, xdp::Xdp},
     capture::Capturable,
     clock,
-    counter::KernelCounters,
+    counter::{Dropped, KernelCounters},
     frame::{tc::TcFrame, xdp::XdpFrame},
     runtime::scratch::Scratch,
     tables::handoff,
@@ -226,9 +226,14 @@ pub fn read_ticks(_ctx: XdpContext) -> u32 {
 
 /// Counts a frame of `len` bytes, and says what is left to do with it.
 #[inline(always)]
-fn count<R: Runtime<Frame: Capturable>>(rt: &R, hook: Hook, end: &End, len: usize) -> Action {
+fn count<R>(rt: &R, hook: Hook, end: &End, len: usize) -> Action
+where
+    R: Runtime<Frame: Capturable>,
+    for<'a> R::Opaque<'a, End>: Dropped,
+{
     let end = rt.opaque(end);
-    count_end(&end, len, &KernelCounters(hook));
+    let dropped = || end.count_dropped(hook, len);
+    count_end(&end, len, &KernelCounters(hook), dropped);
     rt.frame().capture(hook, &end);
     Action::of(end.reason)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use vtep_common::runtime::verdict::ViaKernel;
+use vtep_common::runtime::verdict::{Recipient, ViaKernel};
 use vtep_common::sim::decision::{Decision, Notes, Verdict};
 
 use vtep_common::abi::addr::MacAddr;
@@ -91,6 +91,7 @@ fn without_key(sample: &Sample) -> Decision {
         segment: SegmentId::NONE,
         from_port: PortSlot::NONE,
         from_peer: PeerId::NONE,
+        recipient: Recipient::NONE,
         inner_len: sample.frame.len(),
         notes: Notes::default(),
         destination: MacAddr::ZERO,

@@ -2,6 +2,7 @@
 
 use vtep_common::abi::counter::Direction;
 use vtep_common::abi::counter::Hook;
+use vtep_common::abi::drops::{OwnerKind, Owners};
 use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 use vtep_common::abi::reason::Reason;
 use vtep_common::decide::port::PortStage;
@@ -12,7 +13,7 @@ use vtep_common::sim::{Action, Side};
 use vtep_common::testkit::frames::{Interfaces, World};
 
 use super::compare::{code, difference};
-use super::totals::{Totals, number_name, reason_name};
+use super::totals::{Totals, number_name, owner_name, reason_name};
 use super::{Ran, TestBed, save, scapy};
 use crate::dump;
 use crate::encoder::Frame;
@@ -26,10 +27,10 @@ pub enum Count {
     Port(PortSlot, Direction),
     /// For a peer.
     Peer(PeerId, Direction),
-    /// For the copies of a flooded frame that are lost, at the hook.
-    Lost,
-    /// For the copies of a flooded frame that would have got into another port's VLAN, at the hook.
-    Hop,
+    /// For the copies of a flooded frame that are lost, at the hook, of these owners.
+    Lost(Owners),
+    /// For the copies of a flooded frame that would have got into another port's VLAN, at the hook, of these owners.
+    Hop(Owners),
 }
 
 /// The frame as it is to be.
@@ -50,6 +51,7 @@ struct Ending {
     action: Action,
     reason: Reason,
     wanted: Expected,
+    owners: Owners,
     counts: Vec<Count>,
     inner_len: usize,
 }
@@ -95,6 +97,7 @@ impl Fixture {
             action,
             reason,
             wanted,
+            owners: Owners::NONE,
             counts: Vec::new(),
             inner_len: 0,
         });
@@ -107,10 +110,20 @@ impl Fixture {
         self.end(hook, Action::Pass, reason, Expected::Unchanged)
     }
 
-    /// At `hook` it is dropped as it is, and only its reason is counted.
+    /// At `hook` it is dropped as it is, and only its reason is counted: for nobody, unless [`Fixture::of`] says for whom.
     #[must_use]
     pub fn drops(self, hook: Hook, reason: Reason) -> Self {
         self.end(hook, Action::Drop, reason, Expected::Unchanged)
+    }
+
+    /// Whom it is counted for where it is dropped, at the hooks named so far.
+    #[must_use]
+    pub fn of(mut self, owners: Owners) -> Self {
+        for end in &mut self.ends {
+            assert!(end.reason.is_lost(), "{:?} is no drop", end.reason);
+            end.owners = owners;
+        }
+        self
     }
 
     /// At `hook` it is copied to where `counts` say; what is left of it is dropped.
@@ -289,17 +302,40 @@ fn wrong(case: &Fixture, end: &Ending, ran: &Ran, counted: &Totals) -> Option<St
 fn wanted_counts(case: &Fixture, end: &Ending) -> Totals {
     let mut totals = Totals::default();
     totals.add(reason_name(end.hook, end.reason), 1, bytes(&case.frame));
+    if end.reason.is_lost() {
+        add_owners(
+            &mut totals,
+            end,
+            end.reason,
+            (end.owners, bytes(&case.frame)),
+        );
+    }
     for count in &end.counts {
+        let inner_len = u64::try_from(end.inner_len).expect("a length");
         let name = match *count {
             Count::Segment(number, direction) => number_name("segment", number, direction),
             Count::Port(slot, direction) => number_name("port", slot, direction),
             Count::Peer(number, direction) => number_name("peer", number, direction),
-            Count::Lost => reason_name(end.hook, Reason::CopyLost),
-            Count::Hop => reason_name(end.hook, Reason::VlanHop),
+            Count::Lost(owners) => {
+                add_owners(&mut totals, end, Reason::CopyLost, (owners, inner_len));
+                reason_name(end.hook, Reason::CopyLost)
+            }
+            Count::Hop(owners) => {
+                add_owners(&mut totals, end, Reason::VlanHop, (owners, inner_len));
+                reason_name(end.hook, Reason::VlanHop)
+            }
         };
-        totals.add(name, 1, u64::try_from(end.inner_len).expect("a length"));
+        totals.add(name, 1, inner_len);
     }
     totals
+}
+
+/// Adds a frame of so many bytes that is dropped for each of its owners.
+fn add_owners(totals: &mut Totals, end: &Ending, reason: Reason, (owners, bytes): (Owners, u64)) {
+    for kind in OwnerKind::ALL {
+        let name = owner_name(end.hook, reason, kind, owners.number(kind));
+        totals.add(name, 1, bytes);
+    }
 }
 
 fn bytes(frame: &[u8]) -> u64 {

@@ -5,10 +5,11 @@ use std::fmt;
 
 use vtep_common::abi::counter::Direction;
 use vtep_common::abi::counter::{Counter, Hook};
+use vtep_common::abi::drops::{DropKey, OwnerKind};
 use vtep_common::abi::id::Id;
 use vtep_common::abi::reason::Reason;
 use vtep_common::sim::HostCounters;
-use vtep_user::datapath::{CounterRow, Snapshot};
+use vtep_user::datapath::{CounterRow, DroppedFor, Snapshot};
 
 /// Packets and bytes by the name of the counter. A counter that is zero is not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,17 @@ pub fn reason_name(hook: Hook, reason: Reason) -> String {
 pub fn number_name(kind: &str, number: impl Into<u32>, direction: Direction) -> String {
     let number = number.into();
     format!("{kind} {number} {direction:?}").to_lowercase()
+}
+
+/// The name of a counter of the frames that were dropped at a hook for an owner.
+#[must_use]
+pub fn owner_name(hook: Hook, reason: Reason, kind: OwnerKind, number: u32) -> String {
+    let owner = match number {
+        DropKey::NOBODY => "none".to_owned(),
+        number => number.to_string(),
+    };
+    let kind = format!("{kind:?}").to_lowercase();
+    format!("{} of {kind} {owner}", reason_name(hook, reason))
 }
 
 impl Totals {
@@ -51,6 +63,11 @@ impl Totals {
         for (code, counter) in counters.reasons.borrow().iter() {
             let reason = Reason::from_code(*code).expect("the code of a reason");
             self.add(reason_name(hook, reason), counter.packets, counter.bytes);
+        }
+        for ((kind, number, code), counter) in counters.drops.borrow().iter() {
+            let reason = Reason::from_code(*code).expect("the code of a reason");
+            let name = owner_name(hook, reason, *kind, *number);
+            self.add(name, counter.packets, counter.bytes);
         }
         for (kind, map) in [
             ("segment", &counters.segments),
@@ -124,12 +141,23 @@ impl From<&Snapshot> for Totals {
             segments,
             ports,
             peers,
+            drops,
             events: _,
         } = snapshot;
         let mut totals = Self::default();
         for row in reasons {
             let (hook, reason) = row.key;
             totals.add(reason_name(hook, reason), row.packets, row.bytes);
+        }
+        for row in drops {
+            let DroppedFor {
+                kind,
+                number,
+                hook,
+                reason,
+            } = row.key;
+            let name = owner_name(hook, reason, kind, number);
+            totals.add(name, row.packets, row.bytes);
         }
         totals.add_rows("segment", segments);
         totals.add_rows("port", ports);

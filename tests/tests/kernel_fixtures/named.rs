@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use vtep_common::abi::addr::MacAddr;
 use vtep_common::abi::counter::Direction::{Decap, Encap};
 use vtep_common::abi::counter::Hook::{Port, PortXdp, Uplink, UplinkXdp};
+use vtep_common::abi::drops::Owners;
 use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{Interfaces, unicast};
@@ -136,6 +137,38 @@ pub(crate) fn sent(segment: SegmentId, port: PortSlot, peer: PeerId) -> [Count; 
         ToPort(port, Encap),
         Peer(peer, Encap),
     ]
+}
+
+/// Whose a frame from a port is.
+pub(crate) const fn from_port(segment: SegmentId, port: PortSlot) -> Owners {
+    Owners {
+        segment,
+        port,
+        peer: PeerId::NONE,
+    }
+}
+
+/// Whose a frame from a port to a VTEP is.
+pub(crate) const fn to_peer(segment: SegmentId, port: PortSlot, peer: PeerId) -> Owners {
+    Owners {
+        segment,
+        port,
+        peer,
+    }
+}
+
+/// Whose a frame from a VTEP is.
+pub(crate) const fn from_peer(segment: SegmentId, peer: PeerId) -> Owners {
+    Owners {
+        segment,
+        port: PortSlot::NONE,
+        peer,
+    }
+}
+
+/// Whose a frame from a VTEP to a port is.
+pub(crate) const fn to_port(segment: SegmentId, peer: PeerId, port: PortSlot) -> Owners {
+    to_peer(segment, port, peer)
 }
 
 /// Runs cases in a bench of their own.

@@ -4,10 +4,11 @@ use std::net::Ipv6Addr;
 
 use vtep_common::abi::counter::Direction::Decap;
 use vtep_common::abi::counter::Hook::{Uplink, UplinkXdp};
+use vtep_common::abi::id::SegmentId;
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{
     CROWDED, GONE_PORT, PEER_V4, PEER_V6, PLAIN, PORT_ABSENT, PORT_ACCESS, PORT_CARRIER,
-    PORT_NARROW, PORT_NATIVE, PORT_SLOW, PORT_VLAN_10, TRUNK,
+    PORT_NARROW, PORT_NATIVE, PORT_SLOW, PORT_VLAN_10, QUIET, TRUNK,
 };
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
@@ -16,7 +17,8 @@ use vtep_tests::testrun::fixture::{case, raw_case};
 
 use crate::named::{
     AtBothHooks as _, FAR_V4, FAR_V6, HOP_MAC, INNER_V4, LLDP, OWN_MAC, OWN_V4, OWN_V6, VM, VXLAN,
-    all, at, delivered, from_v4, from_v6, lldp, pending, udp4, udp6, uplink, with_byte,
+    all, at, delivered, from_peer, from_v4, from_v6, lldp, pending, to_port, udp4, udp6, uplink,
+    with_byte,
 };
 
 #[test]
@@ -351,7 +353,8 @@ fn the_uplink_drops_what_is_ours_but_bad() {
             uplink,
             &in_vni(999, &udp4(to_access)),
         )
-        .drops_at_uplinks(Reason::UnknownVni),
+        .drops_at_uplinks(Reason::UnknownVni)
+        .of(from_peer(SegmentId::NONE, PEER_V4)),
         case(
             "more than its port may be sent",
             uplink,
@@ -362,9 +365,11 @@ fn the_uplink_drops_what_is_ours_but_bad() {
                     .build(),
             ),
         )
-        .drops_at_uplinks(Reason::Rate),
+        .drops_at_uplinks(Reason::Rate)
+        .of(to_port(CROWDED, PEER_V4, PORT_SLOW)),
         case("a VNI that is gone", uplink, &in_vni(600, &udp4(to_access)))
-            .drops_at_uplinks(Reason::UnknownVni),
+            .drops_at_uplinks(Reason::UnknownVni)
+            .of(from_peer(SegmentId::NONE, PEER_V4)),
         case(
             "the I flag is clear",
             uplink,
@@ -376,13 +381,15 @@ fn the_uplink_drops_what_is_ours_but_bad() {
             uplink,
             &from_v4().vxlan_noisy(0x88, [0; 3], 200, 0).bytes(&inner),
         )
-        .drops_at_uplinks(Reason::ReservedBits),
+        .drops_at_uplinks(Reason::ReservedBits)
+        .of(from_peer(TRUNK, PEER_V4)),
         case(
             "a reserved byte where the VNI is strict",
             uplink,
             &from_v4().vxlan_noisy(0x08, [0; 3], 200, 1).bytes(&inner),
         )
-        .drops_at_uplinks(Reason::ReservedBits),
+        .drops_at_uplinks(Reason::ReservedBits)
+        .of(from_peer(TRUNK, PEER_V4)),
         case(
             "our own source",
             uplink,
@@ -442,19 +449,22 @@ fn the_uplink_drops_what_is_ours_but_bad() {
         raw_case("cut off within the VXLAN header", uplink, cut(45))
             .drops_at_uplinks(Reason::Truncated),
         case("no inner frame", uplink, &from_v4().vxlan(100))
-            .drops_at_uplinks(Reason::InnerTruncated),
+            .drops_at_uplinks(Reason::InnerTruncated)
+            .of(from_peer(PLAIN, PEER_V4)),
         case(
             "13 bytes of inner frame",
             uplink,
             &from_v4().vxlan(100).bytes(&inner[..13]),
         )
-        .drops_at_uplinks(Reason::InnerTruncated),
+        .drops_at_uplinks(Reason::InnerTruncated)
+        .of(from_peer(PLAIN, PEER_V4)),
         case(
             "an inner tag",
             uplink,
             &in_vni(100, &eth(VM, to_access).vlan(10).ipv4(a, b).udp(1, 2)),
         )
-        .drops_at_uplinks(Reason::InnerVlan),
+        .drops_at_uplinks(Reason::InnerVlan)
+        .of(from_peer(PLAIN, PEER_V4)),
         case(
             "an inner tag of a VLAN that another port has",
             uplink,
@@ -467,6 +477,7 @@ fn the_uplink_drops_what_is_ours_but_bad() {
             ),
         )
         .drops(Uplink, Reason::VlanHop)
+        .of(to_port(TRUNK, PEER_V4, PORT_NATIVE))
         .passes(UplinkXdp, Reason::LeftToTc),
         case(
             "for a port that waits for its interface",
@@ -474,19 +485,22 @@ fn the_uplink_drops_what_is_ours_but_bad() {
             &in_vni(100, &from(VM, at(PLAIN, PORT_ABSENT))),
         )
         .drops(Uplink, Reason::PortAbsent)
+        .of(to_port(PLAIN, PEER_V4, PORT_ABSENT))
         .passes(UplinkXdp, Reason::LeftToTc),
         case(
             "an inner source of zero",
             uplink,
             &in_vni(100, &from(Mac::ZERO, to_access)),
         )
-        .drops_at_uplinks(Reason::InvalidSourceMac),
+        .drops_at_uplinks(Reason::InvalidSourceMac)
+        .of(from_peer(PLAIN, PEER_V4)),
         case(
             "an inner source that is a group",
             uplink,
             &in_vni(100, &from(Mac::LLDP, to_access)),
         )
-        .drops_at_uplinks(Reason::InvalidSourceMac),
+        .drops_at_uplinks(Reason::InvalidSourceMac)
+        .of(from_peer(PLAIN, PEER_V4)),
         case(
             "congestion, and an inner packet that is not capable",
             uplink,
@@ -497,38 +511,44 @@ fn the_uplink_drops_what_is_ours_but_bad() {
                 .vxlan(100)
                 .bytes(&inner),
         )
-        .drops_at_uplinks(Reason::EcnNotCapable),
+        .drops_at_uplinks(Reason::EcnNotCapable)
+        .of(from_peer(PLAIN, PEER_V6)),
         case(
             "unknown unicast where the VNI does not flood",
             uplink,
             &in_vni(300, &udp4(Mac::nth(0x99))),
         )
-        .drops_at_uplinks(Reason::NoFdbEntry),
+        .drops_at_uplinks(Reason::NoFdbEntry)
+        .of(from_peer(QUIET, PEER_V4)),
         case(
             "a broadcast where the VNI does not flood",
             uplink,
             &in_vni(300, &udp4(Mac::BROADCAST)),
         )
-        .drops_at_uplinks(Reason::FloodOff),
+        .drops_at_uplinks(Reason::FloodOff)
+        .of(from_peer(QUIET, PEER_V4)),
         case(
             "for a MAC behind a VTEP",
             uplink,
             &in_vni(100, &udp4(at(PLAIN, PEER_V6))),
         )
-        .drops_at_uplinks(Reason::SplitHorizon),
+        .drops_at_uplinks(Reason::SplitHorizon)
+        .of(from_peer(PLAIN, PEER_V4)),
         case(
             "larger than the port takes",
             uplink,
             &in_vni(100, &lldp(at(PLAIN, PORT_NARROW), 605)),
         )
         .drops(Uplink, Reason::TooBig)
+        .of(to_port(PLAIN, PEER_V4, PORT_NARROW))
         .passes(UplinkXdp, Reason::LeftToTc),
         case(
             "for a port that is gone",
             uplink,
             &in_vni(100, &udp4(at(PLAIN, GONE_PORT))),
         )
-        .drops_at_uplinks(Reason::TableGap),
+        .drops_at_uplinks(Reason::TableGap)
+        .of(from_peer(PLAIN, PEER_V4)),
     ]);
 }
 

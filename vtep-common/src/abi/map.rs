@@ -49,6 +49,10 @@ pub const CAPTURED_BYTES: u32 = 4 << 20;
 /// Events that are held back while an earlier one of the same kind is on its way.
 pub const MAX_GUARDS: u32 = 65_536;
 
+/// Rows of `DROPS`: what was dropped for an owner under a reason. What is beyond that is counted for nobody. The rows of nobody are
+/// among them.
+pub const MAX_DROPS: u32 = 32_768;
+
 /// Targets of one flood list, local ports and VTEPs together.
 pub const MAX_FLOOD_TARGETS: usize = 510;
 
@@ -122,6 +126,9 @@ pub mod name {
     pub const PORT_COUNTERS: &str = "PORT_COUNTERS";
     /// Frames per peer and direction, per CPU.
     pub const PEER_COUNTERS: &str = "PEER_COUNTERS";
+    /// [`DropKey`](crate::abi::drops::DropKey) to the frames that were dropped, per CPU: [`Counter`](crate::abi::counter::Counter). Programs
+    /// make the rows of owners, the daemon makes those of nobody; earlier builds have left none.
+    pub const DROPS: &str = "DROPS";
 
     /// The [`Clock`](crate::abi::clock::Clock) of one daemon's programs. Not pinned.
     pub const CLOCK: &str = "CLOCK";
@@ -140,7 +147,7 @@ pub mod name {
     pub const CAPTURE_COUNTS: &str = "CAPTURE_COUNTS";
 
     /// All that are pinned.
-    pub const ALL: [&str; 31] = [
+    pub const ALL: [&str; 32] = [
         CONFIG,
         NAMESPACE,
         SHAPES,
@@ -172,5 +179,6 @@ pub mod name {
         SEGMENT_COUNTERS,
         PORT_COUNTERS,
         PEER_COUNTERS,
+        DROPS,
     ];
 }

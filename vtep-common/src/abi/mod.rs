@@ -8,6 +8,7 @@ pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod counter;
+pub mod drops;
 pub mod event;
 pub mod fdb;
 pub mod flags;
@@ -38,6 +39,7 @@ mod user {
         clock::Clock,
         config::Config,
         counter::Counter,
+        drops::DropKey,
         event::Guard,
         flood::{FloodList, ListedKey},
         hash_table::{Bucket, Geometry},
@@ -64,6 +66,7 @@ mod user {
         Clock,
         Config,
         Counter,
+        DropKey,
         FloodList,
         Guard,
         GuardedKey,

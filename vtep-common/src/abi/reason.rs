@@ -197,6 +197,14 @@ impl Reason {
         (MASK >> self.code()) & 1 != 0
     }
 
+    /// True if the frame, or the copy of one, is lost: dropped, or given up for a failure of ours. Without a branch.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_lost(self) -> bool {
+        const MASK: u64 = Reason::mask(Class::Dropped) | Reason::mask(Class::Aborted);
+        (MASK >> self.code()) & 1 != 0
+    }
+
     /// Number of counters kept per hook: room for reasons to come.
     pub const SLOTS: u32 = 64;
 
@@ -247,6 +255,11 @@ mod tests {
             assert_eq!(
                 reason.is_left(),
                 matches!(reason.class(), Class::Passed | Class::Continued),
+                "{reason:?}"
+            );
+            assert_eq!(
+                reason.is_lost(),
+                matches!(reason.class(), Class::Dropped | Class::Aborted),
                 "{reason:?}"
             );
         }

@@ -3,6 +3,7 @@
 use crate::{
     abi::{
         counter::Direction,
+        drops::Owners,
         id::{PeerId, PortSlot, SegmentId},
         peer::Peer,
         reason::Reason,
@@ -15,6 +16,14 @@ use crate::{
 pub trait Counters {
     /// One frame at this hook ended with `reason`.
     fn reason(&self, reason: Reason, bytes: usize);
+    /// One frame at this hook was dropped with `reason`: it is counted for each of its owners, and for nobody where there is none.
+    fn dropped(&self, owners: Owners, reason: Reason, bytes: usize);
+    /// One copy of a flooded frame was lost at this hook with `reason`.
+    #[inline(always)]
+    fn copy_dropped(&self, owners: Owners, reason: Reason, bytes: usize) {
+        self.reason(reason, bytes);
+        self.dropped(owners, reason, bytes);
+    }
     /// One frame of a segment went through.
     fn segment(&self, segment: SegmentId, direction: Direction, bytes: usize);
     /// One frame came from (encap) or went to (decap) a port.
@@ -38,10 +47,11 @@ pub fn copy_goes(peer: &Peer, carried_len: u32) -> bool {
 
 /// Counts one frame of `frame_len` bytes.
 ///
-/// Segments, ports and peers count what went through. The copies of a flood are counted as they are made, with
-/// [`Counters::port`] and [`Counters::peer`], by whoever makes them.
+/// Segments, ports and peers count what went through, and by themselves what was dropped. The copies of a flood are counted as they are made, with
+/// [`Counters::port`], [`Counters::peer`] and [`Counters::copy_dropped`], by whoever makes them.
+/// `dropped` is called for a frame that is dropped: it counts the frame for its [`End::owners`], as [`Counters::dropped`] does.
 #[inline(always)]
-pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C) {
+pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C, dropped: impl FnOnce()) {
     let End {
         account,
         reason,
@@ -49,6 +59,10 @@ pub fn count_end<C: Counters>(end: &End, frame_len: usize, counters: &C) {
         to_peer,
     } = *end;
     counters.reason(reason, frame_len);
+    if reason.is_lost() {
+        dropped();
+        return;
+    }
     if !reason.is_delivered() {
         return;
     }

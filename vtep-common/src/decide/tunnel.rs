@@ -29,7 +29,7 @@ use crate::{
         arrival::{Arrival, Encapsulation},
         lookup::{Lookup, Source},
         tables::Tables as _,
-        verdict::{Account, Deliver, Resolved},
+        verdict::{Account, Deliver, Refused, Resolved},
     },
     wire::{ethernet, ipv4, ipv6, vlan},
 };
@@ -247,13 +247,13 @@ fn deliver<R: Runtime>(
         } else {
             Reason::TooBig
         };
-        return rt.leave(account, reason);
+        return rt.lose(account, slot.into(), reason);
     }
     // Of tags XDP has room to see that they are there.
     if stage != DecapStage::Xdp
         && let Some(why) = hop::why_not(rt, port, || rt.shown_by_vtep(inner))
     {
-        return rt.leave(account, why);
+        return rt.lose(account, slot.into(), why);
     }
     // SYNs are clamped behind the slow-path device alone, by a program that has room for it.
     let clamps = inner.settings.has(Segment::MSS_CLAMP)
@@ -285,7 +285,7 @@ fn deliver<R: Runtime>(
     if !police::lets(rt, port.flags, (slot, Policed::Out), || {
         rt.policed_arrival(inner)
     }) {
-        return rt.leave(account, Reason::Rate);
+        return rt.lose(account, slot.into(), Reason::Rate);
     }
     if clamps {
         let to = Resolved {
@@ -329,8 +329,8 @@ fn hand_over<R: Runtime>(
 pub fn clamp<R: Runtime>(rt: &R, to: &Resolved) -> R::Outcome {
     let inner = match rt.decapsulated() {
         Ok(inner) => inner,
-        Err(reason) => {
-            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        Err(refused) => {
+            return rt.leave(&refused.account(rt.frame().frame_len()), refused.reason);
         }
     };
     let account = &inner.account();
@@ -377,7 +377,7 @@ pub struct TunnelKey {
 pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
     match rt.decapsulated() {
         Ok(arrival) => decide_inner(rt, DecapStage::Device, &arrival),
-        Err(reason) => rt.leave(&Account::unknown(rt.frame().frame_len()), reason),
+        Err(refused) => rt.leave(&refused.account(rt.frame().frame_len()), refused.reason),
     }
 }
 
@@ -387,7 +387,7 @@ pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
 ///
 /// What is not for us.
 #[inline(always)]
-pub fn find<R: Runtime>(rt: &R, key: &TunnelKey) -> Result<Arrival, Reason> {
+pub fn find<R: Runtime>(rt: &R, key: &TunnelKey) -> Result<Arrival, Refused> {
     let (frame, tables) = (rt.frame(), rt.tables());
     let len = frame.frame_len();
     let read = Received::read(frame, 0);
@@ -405,34 +405,37 @@ pub fn find<R: Runtime>(rt: &R, key: &TunnelKey) -> Result<Arrival, Reason> {
     let lookup = Lookup::of_tunnel(&outer.addresses, &read, tables);
     let lookup = rt.opaque(&lookup);
     if says_destination && !lookup.to().is_local() {
-        return Err(Reason::WrongDestination);
+        return Err(Reason::WrongDestination.into());
     }
     let from = lookup.from();
     if from.is_local() {
-        return Err(Reason::OwnSource);
+        return Err(Reason::OwnSource.into());
     }
+    let peer = from.peer_or_none();
+    let nowhere = |reason| Refused::from_peer(reason, peer, SegmentId::NONE);
     let Some(number) = lookup.segment() else {
-        return Err(Reason::UnknownVni);
+        return Err(nowhere(Reason::UnknownVni));
     };
     let Some(segment) = tables.segment(number) else {
-        return Err(Reason::UnknownVni);
+        return Err(nowhere(Reason::UnknownVni));
     };
     // A key that is being replaced can lead to what another key stands for (ADR 10).
     if segment.vni != key.vni {
-        return Err(Reason::TableGap);
+        return Err(nowhere(Reason::TableGap));
     }
+    let refused = |reason| Refused::from_peer(reason, peer, number);
     let settings = segment.flags;
     let seen = lookup.seen().limited(false, settings.has(Segment::FULL));
     if settings.has(Segment::LISTED) && !seen.is_here() && !is_listed(rt, number, from) {
-        return Err(Reason::UnlistedSource);
+        return Err(refused(Reason::UnlistedSource));
     }
-    admit::from_vtep(&read, len, settings, seen)?;
+    admit::from_vtep(&read, len, settings, seen).map_err(refused)?;
     Ok(Arrival {
         read: *read,
         vtep: outer.addresses.source,
         segment: number,
         settings,
-        peer: from.peer_or_none(),
+        peer,
         seen,
         destination: lookup.destination(),
         len,

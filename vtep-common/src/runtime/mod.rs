@@ -40,7 +40,9 @@ use crate::{
         arrival::{Arrival, Carried, Ingress},
         lookup::Lookup,
         tables::Tables,
-        verdict::{Account, Deliver, Encap, Flood, Notice, Resolved, TooBigAnswer},
+        verdict::{
+            Account, Deliver, Encap, Flood, Notice, Recipient, Refused, Resolved, TooBigAnswer,
+        },
     },
     wire::ethernet,
 };
@@ -88,25 +90,25 @@ pub trait Runtime {
     /// # Errors
     ///
     /// As there.
-    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason>;
+    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Refused>;
     /// The same, and how the frame is carried.
     ///
     /// # Errors
     ///
     /// As there.
-    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Self::Spilled<'_, Carried>), Reason>;
+    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Self::Spilled<'_, Carried>), Refused>;
     /// What is known of a packet at an uplink: [`crate::decide::uplink::find`].
     ///
     /// # Errors
     ///
     /// As there.
-    fn arrival(&self) -> Result<Self::Spilled<'_, Arrival>, Reason>;
+    fn arrival(&self) -> Result<Self::Spilled<'_, Arrival>, Refused>;
     /// What is known of a frame that the slow-path device has decapsulated: [`crate::decide::tunnel::find`].
     ///
     /// # Errors
     ///
     /// As there.
-    fn decapsulated(&self) -> Result<Self::Spilled<'_, Arrival>, Reason>;
+    fn decapsulated(&self) -> Result<Self::Spilled<'_, Arrival>, Refused>;
     /// All that the hash tables know of a frame from a port with these addresses: [`Lookup::of_port`].
     fn lookup_port(&self, key: PortKey, source: MacAddr, destination: MacAddr) -> Lookup {
         Lookup::of_port(key, source, destination, self.tables())
@@ -171,6 +173,8 @@ pub trait Runtime {
     }
     /// Nothing is done to the frame: it passes, goes on to the next hook, or is dropped, as the reason's class says.
     fn leave(&self, account: &Account, reason: Reason) -> Self::Outcome;
+    /// As [`leave`](Self::leave), for a frame that was for this recipient.
+    fn lose(&self, account: &Account, to: Recipient, reason: Reason) -> Self::Outcome;
     /// Encapsulates the frame and sends it to a VTEP: `in_place`, or else through the slow-path device.
     fn encap(
         &self,

@@ -3,6 +3,7 @@
 use crate::{
     abi::{
         addr::{MacAddr, VtepAddr},
+        drops::Owners,
         event::Event,
         fdb::PackedTarget,
         flags::{PeerFlags, PortFlags},
@@ -143,6 +144,8 @@ impl Resolved {
 /// Tell the sender of a frame that it is too big.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooBigAnswer {
+    /// The peer that it is too big for.
+    pub peer: PeerId,
     /// Where its IP packet begins.
     pub l3: usize,
     /// Largest IP packet that fits, in bytes.
@@ -249,6 +252,101 @@ impl Account {
     }
 }
 
+/// Why a frame goes no further, and whom it is counted for as far as that was known by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: Reason,
+    /// The segment, or [`SegmentId::NONE`].
+    pub segment: SegmentId,
+    /// The port that it came from, or [`PortSlot::NONE`].
+    pub port: PortSlot,
+    /// The peer that it came from, or [`PeerId::NONE`].
+    pub peer: PeerId,
+}
+
+impl Refused {
+    /// The account of the frame. `inner_len` is in bytes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn account(&self, inner_len: usize) -> Account {
+        Account {
+            segment: self.segment,
+            from_port: self.port,
+            from_peer: self.peer,
+            ..Account::unknown(inner_len)
+        }
+    }
+
+    /// The same of a frame from this port, in this segment.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_port(reason: Reason, port: PortSlot, segment: SegmentId) -> Self {
+        Self {
+            reason,
+            segment,
+            port,
+            peer: PeerId::NONE,
+        }
+    }
+
+    /// The same of a frame from this peer, in this segment.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_peer(reason: Reason, peer: PeerId, segment: SegmentId) -> Self {
+        Self {
+            reason,
+            segment,
+            port: PortSlot::NONE,
+            peer,
+        }
+    }
+}
+
+/// Nothing is known of the frame.
+impl From<Reason> for Refused {
+    #[inline(always)]
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            segment: SegmentId::NONE,
+            port: PortSlot::NONE,
+            peer: PeerId::NONE,
+        }
+    }
+}
+
+/// For whom a frame was that does not get there: a port, a peer, or nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// The port, or [`PortSlot::NONE`].
+    pub port: PortSlot,
+    /// The peer, or [`PeerId::NONE`].
+    pub peer: PeerId,
+}
+
+impl Recipient {
+    /// Nobody.
+    pub const NONE: Self = Self {
+        port: PortSlot::NONE,
+        peer: PeerId::NONE,
+    };
+}
+
+impl From<PortSlot> for Recipient {
+    #[inline(always)]
+    fn from(port: PortSlot) -> Self {
+        Self { port, ..Self::NONE }
+    }
+}
+
+impl From<PeerId> for Recipient {
+    #[inline(always)]
+    fn from(peer: PeerId) -> Self {
+        Self { peer, ..Self::NONE }
+    }
+}
+
 /// What the daemon is notified of: an [`Event`] without what the account of its frame says.
 #[derive(Clone, Copy, Debug)]
 pub struct Notice<'a> {
@@ -288,10 +386,37 @@ pub struct End {
     pub account: Account,
     /// Its reason: that of its verdict, or of what failed.
     pub reason: Reason,
-    /// The one port that it went to, or [`PortSlot::NONE`].
+    /// The one port that it went to, or was for, or [`PortSlot::NONE`].
     pub to_port: PortSlot,
-    /// The one peer that it went to, or [`PeerId::NONE`].
+    /// The one peer that it went to, or was for, or [`PeerId::NONE`].
     pub to_peer: PeerId,
+}
+
+impl End {
+    /// Whom the frame is counted for if it is dropped.
+    #[must_use]
+    #[inline(always)]
+    pub const fn owners(&self) -> Owners {
+        let Account {
+            segment,
+            from_port,
+            from_peer,
+            inner_len: _,
+        } = self.account;
+        Owners {
+            segment,
+            port: if from_port.is_none() {
+                self.to_port
+            } else {
+                from_port
+            },
+            peer: if from_peer.is_none() {
+                self.to_peer
+            } else {
+                from_peer
+            },
+        }
+    }
 }
 
 /// What is left to do with a frame once it has been counted.

@@ -5,6 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 use crate::{
     abi::{
         counter::{Counter, Direction},
+        drops::{OwnerKind, Owners},
         id::{PeerId, PortSlot, SegmentId},
         reason::Reason,
     },
@@ -30,6 +31,8 @@ pub struct HostCounters {
     pub ports: RefCell<BTreeMap<u32, Counter>>,
     /// By [`Direction::index`] of the peer number.
     pub peers: RefCell<BTreeMap<u32, Counter>>,
+    /// What was dropped, by kind and number of the owner, and code of the reason; for one hook.
+    pub drops: RefCell<BTreeMap<(OwnerKind, u32, u32), Counter>>,
 }
 
 impl HostCounters {
@@ -47,13 +50,27 @@ impl HostCounters {
         let (ports, peers) = copies(&decision.verdict, tables);
         for (slot, lost) in ports {
             match lost {
-                Some(reason) => self.reason(reason, bytes),
+                Some(reason) => {
+                    let owners = Owners {
+                        segment: decision.segment,
+                        port: slot,
+                        peer: decision.from_peer,
+                    };
+                    self.copy_dropped(owners, reason, bytes);
+                }
                 None => self.port(slot, Direction::Decap, bytes),
             }
         }
         for (peer, lost) in peers {
             match lost {
-                Some(reason) => self.reason(reason, bytes),
+                Some(reason) => {
+                    let owners = Owners {
+                        segment: decision.segment,
+                        port: decision.from_port,
+                        peer,
+                    };
+                    self.copy_dropped(owners, reason, bytes);
+                }
                 None => self.peer(peer, Direction::Encap, bytes),
             }
         }
@@ -67,6 +84,7 @@ fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, cou
         segment,
         from_port,
         from_peer,
+        recipient,
         inner_len,
         notes: _,
         destination: _,
@@ -76,17 +94,17 @@ fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, cou
         Verdict::ViaKernel(via) => (PortSlot::NONE, via.peer),
         Verdict::Deliver(deliver) => (deliver.slot, PeerId::NONE),
         Verdict::Answer(_) => (from_port, PeerId::NONE),
+        Verdict::AnswerTooBig(answer) => (PortSlot::NONE, answer.peer),
+        Verdict::Leave(_) => (recipient.port, recipient.peer),
         Verdict::Flood(_)
         | Verdict::FloodPorts(_)
-        | Verdict::AnswerTooBig(_)
         | Verdict::Guard
         | Verdict::Neigh
         | Verdict::Unknown
         | Verdict::Resolved(_)
         | Verdict::Clamp(_)
         | Verdict::ClampReceived(_)
-        | Verdict::TooBigFor(_)
-        | Verdict::Leave(_) => (PortSlot::NONE, PeerId::NONE),
+        | Verdict::TooBigFor(_) => (PortSlot::NONE, PeerId::NONE),
     };
     let account = Account {
         segment,
@@ -94,19 +112,17 @@ fn count<C: Counters>(decision: &Decision, reason: Reason, frame_len: usize, cou
         from_peer,
         ..Account::unknown(inner_len)
     };
-    count_end(
-        &End {
-            account,
-            reason,
-            to_port,
-            to_peer,
-        },
-        frame_len,
-        counters,
-    );
+    let end = End {
+        account,
+        reason,
+        to_port,
+        to_peer,
+    };
+    let dropped = || counters.dropped(end.owners(), reason, frame_len);
+    count_end(&end, frame_len, counters, dropped);
 }
 
-fn add(map: &RefCell<BTreeMap<u32, Counter>>, index: u32, bytes: usize) {
+fn add<K: Ord>(map: &RefCell<BTreeMap<K, Counter>>, index: K, bytes: usize) {
     let mut map = map.borrow_mut();
     let counter = map.entry(index).or_default();
     counter.packets = counter.packets.saturating_add(1);
@@ -116,6 +132,13 @@ fn add(map: &RefCell<BTreeMap<u32, Counter>>, index: u32, bytes: usize) {
 impl Counters for HostCounters {
     fn reason(&self, reason: Reason, bytes: usize) {
         add(&self.reasons, reason.code(), bytes);
+    }
+
+    fn dropped(&self, owners: Owners, reason: Reason, bytes: usize) {
+        for kind in OwnerKind::ALL {
+            let row = (kind, owners.number(kind), reason.code());
+            add(&self.drops, row, bytes);
+        }
     }
 
     fn segment(&self, segment: SegmentId, direction: Direction, bytes: usize) {

@@ -11,7 +11,7 @@ use crate::{
     },
     frame::{mss::Clamp, neigh::Answer},
     runtime::verdict::{
-        Account, Deliver, Encap, Flood, FloodPorts, Resolved, TooBigAnswer, ViaKernel,
+        Account, Deliver, Encap, Flood, FloodPorts, Recipient, Resolved, TooBigAnswer, ViaKernel,
     },
 };
 
@@ -94,6 +94,8 @@ pub struct Decision {
     pub from_port: PortSlot,
     /// The peer that the frame came from, or [`PeerId::NONE`].
     pub from_peer: PeerId,
+    /// For whom a frame was that is left or dropped, where that is known.
+    pub recipient: Recipient,
     /// Bytes of the inner frame.
     pub inner_len: usize,
     /// What was done on the way.
@@ -115,6 +117,7 @@ impl Decision {
             segment,
             from_port,
             from_peer,
+            recipient: Recipient::NONE,
             inner_len: inner_len as usize,
             notes: Notes::default(),
             destination: MacAddr::ZERO,

@@ -31,7 +31,8 @@ use crate::{
         arrival::{Arrival, Carried, Ingress, PortOwner},
         tables::Tables,
         verdict::{
-            Account, Deliver, Encap, Flood, FloodPorts, Notice, Resolved, TooBigAnswer, ViaKernel,
+            Account, Deliver, Encap, Flood, FloodPorts, Notice, Recipient, Refused, Resolved,
+            TooBigAnswer, ViaKernel,
         },
     },
     sim::{
@@ -208,7 +209,7 @@ impl<'a, T: Tables> Host<'a, T> {
     }
 
     /// Reads the headers, and finds what else is known.
-    fn find(&self) -> Result<(FoundIngress<'_, Self>, Carried), Reason> {
+    fn find(&self) -> Result<(FoundIngress<'_, Self>, Carried), Refused> {
         let inner = ingress::read(self)?;
         let inner = self.inner.get_or_init(|| inner);
         let (ingress, segment) = ingress::find(self, inner)?;
@@ -250,21 +251,21 @@ impl<T: Tables> Runtime for Host<'_, T> {
                 .is_uplink(UplinkWord::new(self.meta.ifindex, destination))
     }
 
-    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
+    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Refused> {
         Ok(self.find()?.0)
     }
 
-    fn carried(&self) -> Result<(FoundIngress<'_, Self>, &Carried), Reason> {
+    fn carried(&self) -> Result<(FoundIngress<'_, Self>, &Carried), Refused> {
         let (found, carried) = self.find()?;
         Ok((found, self.carried.get_or_init(|| carried)))
     }
 
-    fn arrival(&self) -> Result<&Arrival, Reason> {
+    fn arrival(&self) -> Result<&Arrival, Refused> {
         let arrival = uplink::find(self)?;
         Ok(self.arrival.get_or_init(|| arrival))
     }
 
-    fn decapsulated(&self) -> Result<&Arrival, Reason> {
+    fn decapsulated(&self) -> Result<&Arrival, Refused> {
         let key = self.key.ok_or(Reason::TableGap)?;
         let arrival = tunnel::find(self, &key)?;
         Ok(self.arrival.get_or_init(|| arrival))
@@ -315,6 +316,13 @@ impl<T: Tables> Runtime for Host<'_, T> {
 
     fn leave(&self, account: &Account, reason: Reason) -> Decision {
         Decision::new(account, Verdict::Leave(reason))
+    }
+
+    fn lose(&self, account: &Account, to: Recipient, reason: Reason) -> Decision {
+        Decision {
+            recipient: to,
+            ..self.leave(account, reason)
+        }
     }
 
     fn encap(&self, account: &Account, encap: &&Encap, peer: &Peer, in_place: bool) -> Decision {

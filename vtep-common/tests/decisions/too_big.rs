@@ -18,6 +18,11 @@ use crate::shared::{at_port, at_port_with, at_port_xdp, elsewhere, left, q, tagg
 /// Bytes of payload behind every header: too many for any path here.
 const LONG: usize = 1_500;
 
+/// What is answered to a packet that begins at `l3` and is too big for a peer.
+const fn too_big_for(peer: PeerId, l3: usize, mtu: u32) -> TooBigAnswer {
+    TooBigAnswer { peer, l3, mtu }
+}
+
 #[test]
 fn a_packet_that_must_not_be_fragmented_is_answered_with_what_fits() {
     // 1500 less outer IP, UDP, VXLAN and the inner Ethernet header.
@@ -25,7 +30,7 @@ fn a_packet_that_must_not_be_fragmented_is_answered_with_what_fits() {
         for (peer, mtu) in [(PEER_V4, 1450), (PEER_V6_ZERO, 1430)] {
             let answer = answered(&from_access(&to(peer, &ip)));
 
-            assert_eq!(answer, TooBigAnswer { l3: 14, mtu });
+            assert_eq!(answer, too_big_for(peer, 14, mtu));
         }
     }
 }
@@ -69,8 +74,8 @@ fn a_tag_that_is_carried_takes_room_and_one_that_is_stripped_takes_none() {
         };
         let in_skb = answered(&at_port_with(&world, &meta, &frame));
 
-        assert_eq!(in_band, TooBigAnswer { l3: 18, mtu }, "VLAN {vid}");
-        assert_eq!(in_skb, TooBigAnswer { l3: 14, mtu }, "VLAN {vid}");
+        assert_eq!(in_band, too_big_for(PEER_V4, 18, mtu), "VLAN {vid}");
+        assert_eq!(in_skb, too_big_for(PEER_V4, 14, mtu), "VLAN {vid}");
     }
 }
 
@@ -191,7 +196,7 @@ fn a_packet_to_a_vtep_of_the_nexthop_table_is_answered_too() {
 
     let answer = answered(&at_port(&world, world.interfaces.trunk, &frame));
 
-    assert_eq!(answer, TooBigAnswer { l3: 18, mtu: 1450 });
+    assert_eq!(answer, too_big_for(PEER_V4, 18, 1450));
 }
 
 #[test]

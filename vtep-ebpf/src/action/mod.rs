@@ -10,7 +10,7 @@ use vtep_common::{
         reason::Reason,
     },
     frame::packet::Tag,
-    runtime::verdict::{Account, End},
+    runtime::verdict::{Account, End, Recipient},
     wire::vlan,
 };
 
@@ -27,6 +27,17 @@ const fn end(account: &Account, reason: Reason) -> End {
         reason,
         to_port: PortSlot::NONE,
         to_peer: PeerId::NONE,
+    }
+}
+
+/// The end of a frame that does not get to whom it was for.
+#[inline(always)]
+const fn lost(account: &Account, to: Recipient, reason: Reason) -> End {
+    End {
+        account: *account,
+        reason,
+        to_port: to.port,
+        to_peer: to.peer,
     }
 }
 

@@ -30,21 +30,21 @@ use vtep_common::{
         lookup::Lookup,
         tables::Tables as _,
         verdict::{
-            Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Resolved, TooBigAnswer,
-            ViaKernel,
+            Account, Deliver, Encap, End, Flood, FloodPorts, Notice, Recipient, Refused, Resolved,
+            TooBigAnswer, ViaKernel,
         },
     },
     wire::{arp, ethernet, vlan},
 };
 
-use super::{MISFIT, end, slow_path};
+use super::{MISFIT, end, lost, slow_path};
 use crate::{
     event, flood,
     frame::tc::TcFrame,
     runtime::{
         arrival::{
-            FOUND, FoundCarried, FoundIngress as Found, carried, ingress, reason, spill,
-            spill_carried, word,
+            FOUND, FoundCarried, FoundIngress as Found, carried, ingress, refused_peer,
+            refused_port, spill, spill_carried, word_of_nobody,
         },
         lookup::lookup_port,
         scratch::{Scratch, Spilled},
@@ -242,22 +242,22 @@ impl Runtime for Tc {
     }
 
     #[inline(always)]
-    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
+    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Refused> {
         tc_ingress(&self.scratch, self.frame)
     }
 
     #[inline(always)]
-    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Spilled<'_, Carried>), Reason> {
+    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Spilled<'_, Carried>), Refused> {
         tc_carried(&self.scratch, self.frame)
     }
 
     #[inline(always)]
-    fn arrival(&self) -> Result<Spilled<'_, Arrival>, Reason> {
+    fn arrival(&self) -> Result<Spilled<'_, Arrival>, Refused> {
         tc_arrival(&self.scratch, self.frame)
     }
 
     #[inline(always)]
-    fn decapsulated(&self) -> Result<Spilled<'_, Arrival>, Reason> {
+    fn decapsulated(&self) -> Result<Spilled<'_, Arrival>, Refused> {
         decapsulated(&self.scratch, self.frame)
     }
 
@@ -336,6 +336,11 @@ impl Runtime for Tc {
     #[inline(always)]
     fn leave(&self, account: &Account, reason: Reason) -> End {
         end(account, reason)
+    }
+
+    #[inline(always)]
+    fn lose(&self, account: &Account, to: Recipient, reason: Reason) -> End {
+        lost(account, to, reason)
     }
 
     #[inline(always)]
@@ -422,7 +427,8 @@ impl Runtime for Tc {
             vlan,
             bytes,
         };
-        flood::to_ports(self.frame, flood, account.inner_len as usize);
+        let bytes = account.inner_len as usize;
+        flood::to_ports(self.frame, account.from_peer, flood, bytes);
         end(account, Reason::FloodedLocally)
     }
 
@@ -452,14 +458,12 @@ impl Runtime for Tc {
     #[inline(always)]
     fn answer_too_big(&self, account: &Account, answer: &TooBigAnswer) -> End {
         let handed_over = too_big::hand_over(self.frame, &self.meta, account, answer);
-        end(
-            account,
-            if handed_over {
-                Reason::TooBigAnswered
-            } else {
-                Reason::TooBig
-            },
-        )
+        let reason = if handed_over {
+            Reason::TooBigAnswered
+        } else {
+            Reason::TooBig
+        };
+        lost(account, answer.peer.into(), reason)
     }
 
     #[inline(always)]
@@ -560,48 +564,48 @@ impl Runtime for Tc {
 
 /// A frame from a port, at TC.
 #[inline(always)]
-fn tc_ingress(scratch: &Scratch, frame: TcFrame) -> Result<Found<'_>, Reason> {
+fn tc_ingress(scratch: &Scratch, frame: TcFrame) -> Result<Found<'_>, Refused> {
     // SAFETY: the program's own context; where the function has found an `Ingress`, it has spilled it and an `Inner`.
     unsafe {
         match find_tc_ingress(frame.raw()) {
             FOUND => Ok((scratch.spilled(), scratch.spilled())),
-            word => Err(reason(word)),
+            word => Err(refused_port(word)),
         }
     }
 }
 
 /// The same, and how it is carried.
 #[inline(always)]
-fn tc_carried(scratch: &Scratch, frame: TcFrame) -> Result<FoundCarried<'_>, Reason> {
+fn tc_carried(scratch: &Scratch, frame: TcFrame) -> Result<FoundCarried<'_>, Refused> {
     // SAFETY: as in `tc_ingress`, and a `Carried`.
     unsafe {
         match find_tc_carried(frame.raw()) {
             FOUND => Ok(((scratch.spilled(), scratch.spilled()), scratch.spilled())),
-            word => Err(reason(word)),
+            word => Err(refused_port(word)),
         }
     }
 }
 
 /// A packet at an uplink, at TC.
 #[inline(always)]
-fn tc_arrival(scratch: &Scratch, frame: TcFrame) -> Result<Spilled<'_, Arrival>, Reason> {
+fn tc_arrival(scratch: &Scratch, frame: TcFrame) -> Result<Spilled<'_, Arrival>, Refused> {
     // SAFETY: the program's own context; where the function has found an `Arrival`, it has spilled it.
     unsafe {
         match find_tc_arrival(frame.raw()) {
             FOUND => Ok(scratch.spilled()),
-            word => Err(reason(word)),
+            word => Err(refused_peer(word)),
         }
     }
 }
 
 /// A frame that the slow-path device has decapsulated.
 #[inline(always)]
-fn decapsulated(scratch: &Scratch, frame: TcFrame) -> Result<Spilled<'_, Arrival>, Reason> {
+fn decapsulated(scratch: &Scratch, frame: TcFrame) -> Result<Spilled<'_, Arrival>, Refused> {
     // SAFETY: as in `tc_arrival`.
     unsafe {
         match find_decapsulated(frame.raw()) {
             FOUND => Ok(scratch.spilled()),
-            word => Err(reason(word)),
+            word => Err(refused_peer(word)),
         }
     }
 }
@@ -613,7 +617,7 @@ fn decapsulated(scratch: &Scratch, frame: TcFrame) -> Result<Spilled<'_, Arrival
 #[inline(never)]
 unsafe extern "C" fn find_tc_ingress(skb: *mut __sk_buff) -> u64 {
     let Some(scratch) = Scratch::new() else {
-        return word(MISFIT);
+        return word_of_nobody(MISFIT);
     };
     let rt = Tc::new(TcFrame::from_raw(skb), scratch);
     spill(rt.scratch(), &ingress(&rt))
@@ -626,7 +630,7 @@ unsafe extern "C" fn find_tc_ingress(skb: *mut __sk_buff) -> u64 {
 #[inline(never)]
 unsafe extern "C" fn find_tc_carried(skb: *mut __sk_buff) -> u64 {
     let Some(scratch) = Scratch::new() else {
-        return word(MISFIT);
+        return word_of_nobody(MISFIT);
     };
     let rt = Tc::new(TcFrame::from_raw(skb), scratch);
     spill_carried(rt.scratch(), &carried(&rt))
@@ -639,7 +643,7 @@ unsafe extern "C" fn find_tc_carried(skb: *mut __sk_buff) -> u64 {
 #[inline(never)]
 unsafe extern "C" fn find_tc_arrival(skb: *mut __sk_buff) -> u64 {
     let Some(scratch) = Scratch::new() else {
-        return word(MISFIT);
+        return word_of_nobody(MISFIT);
     };
     let rt = Tc::new(TcFrame::from_raw(skb), scratch);
     spill(rt.scratch(), &uplink::find(&rt))
@@ -652,13 +656,13 @@ unsafe extern "C" fn find_tc_arrival(skb: *mut __sk_buff) -> u64 {
 #[inline(never)]
 unsafe extern "C" fn find_decapsulated(skb: *mut __sk_buff) -> u64 {
     let Some(scratch) = Scratch::new() else {
-        return word(MISFIT);
+        return word_of_nobody(MISFIT);
     };
     let frame = TcFrame::from_raw(skb);
     let rt = Tc::new(frame, scratch);
     let Some(key) = frame.tunnel_key() else {
         // Not of the slow-path device.
-        return word(MISFIT);
+        return word_of_nobody(MISFIT);
     };
     spill(rt.scratch(), &tunnel::find(&rt, &key))
 }

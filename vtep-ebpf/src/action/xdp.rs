@@ -29,12 +29,14 @@ use vtep_common::{
         arrival::{Arrival, Carried, Ingress},
         lookup::Lookup,
         tables::Tables as _,
-        verdict::{Account, Deliver, Encap, End, Flood, Notice, Resolved, TooBigAnswer},
+        verdict::{
+            Account, Deliver, Encap, End, Flood, Notice, Recipient, Refused, Resolved, TooBigAnswer,
+        },
     },
     wire::{ethernet, vlan},
 };
 
-use super::{MISFIT, end, tag_bytes};
+use super::{MISFIT, end, lost, tag_bytes};
 use crate::{
     event,
     frame::xdp::{MACS, XdpFrame},
@@ -148,12 +150,12 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
-    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Reason> {
-        Err(MISFIT)
+    fn ingress(&self) -> Result<FoundIngress<'_, Self>, Refused> {
+        Err(MISFIT.into())
     }
 
     #[inline(always)]
-    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Value<Carried>), Reason> {
+    fn carried(&self) -> Result<(FoundIngress<'_, Self>, Value<Carried>), Refused> {
         // How the headers were read is forgotten here, or else the verifier walks through the rest nine times as often.
         let inner = black_box(Value(ingress::read(self)?));
         let (ingress, segment) = ingress::find(self, &inner)?;
@@ -168,13 +170,13 @@ impl Runtime for Xdp {
     }
 
     #[inline(always)]
-    fn arrival(&self) -> Result<Value<Arrival>, Reason> {
+    fn arrival(&self) -> Result<Value<Arrival>, Refused> {
         uplink::find(self).map(Value)
     }
 
     #[inline(always)]
-    fn decapsulated(&self) -> Result<Value<Arrival>, Reason> {
-        Err(MISFIT)
+    fn decapsulated(&self) -> Result<Value<Arrival>, Refused> {
+        Err(MISFIT.into())
     }
 
     #[inline(always)]
@@ -252,6 +254,11 @@ impl Runtime for Xdp {
     #[inline(always)]
     fn leave(&self, account: &Account, reason: Reason) -> End {
         end(account, reason)
+    }
+
+    #[inline(always)]
+    fn lose(&self, account: &Account, to: Recipient, reason: Reason) -> End {
+        lost(account, to, reason)
     }
 
     #[inline(always)]

@@ -87,7 +87,7 @@ async fn every_question_reaches_the_core_as_it_was_asked() {
         Query::Peers(None),
         Query::Peers(Some(ip)),
         Query::Stats(stats),
-        Query::Drops,
+        Query::Drops(StatsFilter::default()),
         Query::Dump(DumpFilter::default()),
         Query::Dump(DumpFilter {
             vni: vni(5),

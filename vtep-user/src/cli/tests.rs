@@ -388,7 +388,7 @@ fn peer_verbs_take_an_ip() {
 }
 
 #[test]
-fn stats_take_one_filter_and_drops_none() {
+fn stats_and_drops_take_one_filter() {
     let none = StatsFilter::default();
     assert_eq!(request("stats"), Request::Show(Query::Stats(none.clone())));
     let filter = StatsFilter {
@@ -408,7 +408,19 @@ fn stats_take_one_filter_and_drops_none() {
         Request::Show(Query::Stats(filter))
     );
     assert_eq!(usage("stats --vni 1 --dev tap0").0, 2);
-    assert_eq!(request("drops"), Request::Show(Query::Drops));
+    assert_eq!(
+        request("drops"),
+        Request::Show(Query::Drops(StatsFilter::default()))
+    );
+    let filter = StatsFilter {
+        dev: Some("tap0".into()),
+        ..StatsFilter::default()
+    };
+    assert_eq!(
+        request("drops --dev tap0"),
+        Request::Show(Query::Drops(filter))
+    );
+    assert_eq!(usage("drops --vni 1 --peer 192.0.2.2").0, 2);
 }
 
 #[test]

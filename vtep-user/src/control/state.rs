@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use vtep_common::abi::{
     self,
     addr::{MacAddr, VtepAddr},
+    drops::OwnerKind,
     fdb::FdbTarget,
     flags::ConfigFlags,
     id::{Ifindex, PeerId, PortSlot, SegmentId},
@@ -231,6 +232,16 @@ impl State {
                 (None, self.port_name(slot).map(|(dev, _)| dev.to_owned()))
             }
             None => (None, None),
+        }
+    }
+
+    /// Whether there is a VNI, port or peer with this number.
+    #[must_use]
+    pub fn is_owner(&self, kind: OwnerKind, number: u32) -> bool {
+        match kind {
+            OwnerKind::Segment => self.segment_name(SegmentId::new(number)).is_some(),
+            OwnerKind::Port => self.port_name(PortSlot::new(number)).is_some(),
+            OwnerKind::Peer => self.peer_name(PeerId::new(number)).is_some(),
         }
     }
 

@@ -244,6 +244,7 @@ async fn take_over(
     let flags = uplinks::flags(options, uplinks);
     let fill = |datapath: &mut Datapath| {
         datapath.write(&writes)?;
+        datapath.keep_drops(|kind, number| state.is_owner(kind, number))?;
         datapath.write(&state.start(device.index, flags))
     };
     let mut hooks = Vec::new();

@@ -15,7 +15,7 @@ const TAKE_BATCH: libc::c_int = 25;
 /// `ENOTSUPP` (kernel `include/linux/errno.h`): the map has no such operation. Not known in user space by any name.
 const ENOTSUPP: i32 = 524;
 
-/// Entries to read in one call at first. A bucket of the hash table has to fit.
+/// Values to read in one call at first; a per-CPU map has one for each CPU in an entry. A bucket of the hash table has to fit.
 const READ_AT_ONCE: usize = 4_096;
 
 /// What the batch commands take: `batch` of `union bpf_attr`.
@@ -52,21 +52,38 @@ impl From<io::Error> for BatchError {
 
 /// Reads all entries.
 pub(super) fn entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> Result<Vec<(K, V)>, BatchError> {
-    all(LOOKUP_BATCH, map)
+    Ok(pairs(all(LOOKUP_BATCH, map, 1)?))
+}
+
+/// Reads all entries of a per-CPU map: their keys, and for each a value for each of so many possible CPUs. The size of a value is a multiple
+/// of eight bytes.
+pub(super) fn entries_per_cpu<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    cpus: usize,
+) -> Result<(Vec<K>, Vec<V>), BatchError> {
+    const { assert!(size_of::<V>().is_multiple_of(8)) };
+    all(LOOKUP_BATCH, map, cpus)
 }
 
 /// Reads all entries and deletes them.
 pub(super) fn take_entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> Result<Vec<(K, V)>, BatchError> {
-    all(TAKE_BATCH, map)
+    Ok(pairs(all(TAKE_BATCH, map, 1)?))
 }
 
+fn pairs<K, V>((keys, values): (Vec<K>, Vec<V>)) -> Vec<(K, V)> {
+    keys.into_iter().zip(values).collect()
+}
+
+/// All keys, and so many values of each.
 fn all<K: Pod, V: Pod>(
     command: libc::c_int,
     map: BorrowedFd<'_>,
-) -> Result<Vec<(K, V)>, BatchError> {
-    let mut found = Vec::new();
-    let mut keys = vec![K::zeroed(); READ_AT_ONCE];
-    let mut values = vec![V::zeroed(); READ_AT_ONCE];
+    values_of_one: usize,
+) -> Result<(Vec<K>, Vec<V>), BatchError> {
+    let (mut all_keys, mut all_values) = (Vec::new(), Vec::new());
+    let at_once = (READ_AT_ONCE / values_of_one).max(64);
+    let mut keys = vec![K::zeroed(); at_once];
+    let mut values = vec![V::zeroed(); at_once * values_of_one];
     // Where the kernel goes on: the number of a bucket.
     let (mut from, mut next): (Option<u32>, u32) = (None, 0);
     loop {
@@ -87,15 +104,16 @@ fn all<K: Pod, V: Pod>(
                 // A bucket holds more than there is room for; nothing of it was read.
                 let len = keys.len() * 2;
                 keys.resize(len, Zeroable::zeroed());
-                values.resize(len, Zeroable::zeroed());
+                values.resize(len * values_of_one, Zeroable::zeroed());
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        let read = keys.iter().copied().zip(values.iter().copied());
-        found.extend(read.take(attr.count as usize));
+        let count = attr.count as usize;
+        all_keys.extend_from_slice(&keys[..count]);
+        all_values.extend_from_slice(&values[..count * values_of_one]);
         if at_end {
-            return Ok(found);
+            return Ok((all_keys, all_values));
         }
         from = Some(next);
     }

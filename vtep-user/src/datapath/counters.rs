@@ -3,24 +3,14 @@
 use aya::maps::{MapData, PerCpuArray};
 use vtep_common::abi::{
     counter::{Counter, Direction, Hook},
+    drops::OwnerKind,
     event::EventEnd,
     id::{Id, PeerId, PortSlot, SegmentId},
     map::name,
     reason::Reason,
 };
 
-use super::{Datapath, error::DatapathError};
-
-/// A counter that is not zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CounterRow<K> {
-    /// What it counts.
-    pub key: K,
-    /// Frames; a GSO or GRO packet counts once.
-    pub packets: u64,
-    /// Bytes of those frames.
-    pub bytes: u64,
-}
+use super::{Datapath, counter_row::CounterRow, drops::DroppedFor, error::DatapathError};
 
 /// All counters that are not zero, at one time.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +23,8 @@ pub struct Snapshot {
     pub ports: Vec<CounterRow<(PortSlot, Direction)>>,
     /// Frames by peer number and direction.
     pub peers: Vec<CounterRow<(PeerId, Direction)>>,
+    /// Frames that were dropped, by their owner. Some may be of owners that nobody knows any more.
+    pub drops: Vec<CounterRow<DroppedFor>>,
     /// Events by what became of them; they have no bytes.
     pub events: Vec<CounterRow<EventEnd>>,
 }
@@ -64,6 +56,7 @@ impl Datapath {
         Ok(Snapshot {
             reasons,
             events,
+            drops: self.maps.drops.rows()?,
             segments: both_ways(
                 &self.maps.segment_counters,
                 name::SEGMENT_COUNTERS,
@@ -72,6 +65,19 @@ impl Datapath {
             ports: both_ways(&self.maps.port_counters, name::PORT_COUNTERS, ports)?,
             peers: both_ways(&self.maps.peer_counters, name::PEER_COUNTERS, peers)?,
         })
+    }
+
+    /// Forgets what was dropped for all other owners.
+    pub fn keep_drops(
+        &mut self,
+        is_kept: impl Fn(OwnerKind, u32) -> bool,
+    ) -> Result<(), DatapathError> {
+        self.maps.drops.keep(is_kept)
+    }
+
+    /// Forgets what was dropped for owners that have gone since.
+    pub fn forget_drops(&mut self) -> Result<(), DatapathError> {
+        self.maps.drops.forget_gone()
     }
 
     /// Packets to each of these peers, and from it.

@@ -12,7 +12,9 @@ mod bpf;
 mod capture;
 mod clock;
 mod clsact;
+mod counter_row;
 mod counters;
+mod drops;
 mod entry;
 mod error;
 mod event_ring;
@@ -21,6 +23,7 @@ mod hash_table;
 mod link;
 mod migration;
 mod namespace;
+mod object;
 mod open;
 mod pins;
 mod port_programs;
@@ -60,13 +63,15 @@ use vtep_common::abi::{
     vlans::Vlans,
 };
 
-use self::{hash_table::HashTable, staging::Staging};
+use self::{drops::Drops, hash_table::HashTable, staging::Staging};
 
 pub use self::{
     attach::detach_all_without_links,
     attached::XdpOutcome,
     capture::{CaptureGround, Recorder},
-    counters::{CounterRow, Snapshot},
+    counter_row::CounterRow,
+    counters::Snapshot,
+    drops::DroppedFor,
     error::DatapathError,
     link::TcxPrograms,
     namespace::check as check_namespace,
@@ -129,6 +134,7 @@ struct Maps {
     segment_counters: PerCpuArray<MapData, Counter>,
     port_counters: PerCpuArray<MapData, Counter>,
     peer_counters: PerCpuArray<MapData, Counter>,
+    drops: Drops,
     /// The table of hosts once more, for what aya does not do.
     neighs_fd: OwnedFd,
     guards: HashMap<MapData, u64, [u64; 2]>,

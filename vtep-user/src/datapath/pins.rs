@@ -12,6 +12,7 @@ use vtep_common::abi::{
     addr::VtepAddr,
     config::Config,
     counter::Counter,
+    drops::DropKey,
     event::Guard,
     flood::{FloodList, ListedKey},
     hash_table::{Bucket, Geometry},
@@ -165,6 +166,7 @@ fn sizes(map: &str) -> (usize, usize) {
         name::GUARDS => (size_of::<u64>(), size_of::<Guard>()),
         name::PARTS => (INDEX, size_of::<u32>()),
         name::HANDOVER => (INDEX, size_of::<NexthopValue>()),
+        name::DROPS => (size_of::<DropKey>(), size_of::<Counter>()),
         _ => (INDEX, size_of::<Counter>()),
     }
 }

@@ -16,43 +16,29 @@ use vtep_common::abi::{
     addr::VtepAddr,
     address::{LOCAL_GROUP, LOCAL_OWN},
     counter::{Counter, Direction},
+    drops::OwnerKind,
     fdb::{FdbKey, FdbValue, FdbWord},
     flags::{PeerFlags, PortFlags, SegmentFlags},
     hash_table::{Geometry, Table, number, numbered},
     id::{Id, PortSlot, SegmentId},
     map::{MAX_LOCALS, MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
     neigh::{NeighKey, NeighValue},
+    peer::Peer,
     policer::Policed,
-    port::PortKey,
-    segment::{vni_key, vni_of},
+    port::{Port, PortKey},
+    segment::{Segment, vni_key, vni_of},
 };
 
 use super::{
     Datapath, Maps,
     batch::{self, BatchError},
     clock::nanoseconds,
+    drops::Drops,
     error::DatapathError,
     hash_table::{HashTable, Unset},
+    object::{fd_of, take},
 };
 use crate::control::{Dump, PolicerEntries, Stamps, Write};
-
-/// Takes a map out of the object as the type that it is.
-fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DatapathError>
-where
-    T: TryFrom<Map, Error = MapError>,
-{
-    let map = ebpf.take_map(name).ok_or(DatapathError::Missing(name))?;
-    T::try_from(map).map_err(|source| DatapathError::map("open", name, source))
-}
-
-/// A descriptor of a hash map, of our own.
-fn fd_of(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, DatapathError> {
-    let Some(Map::HashMap(data) | Map::LruHashMap(data)) = ebpf.map(name) else {
-        return Err(DatapathError::Missing(name));
-    };
-    let fd = data.fd().as_fd().try_clone_to_owned();
-    fd.map_err(|source| DatapathError::map("open", name, MapError::IoError(source)))
-}
 
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf, fdb_max: u32) -> Result<Self, DatapathError> {
@@ -97,6 +83,7 @@ impl Maps {
             segment_counters: take(ebpf, name::SEGMENT_COUNTERS)?,
             port_counters: take(ebpf, name::PORT_COUNTERS)?,
             peer_counters: take(ebpf, name::PEER_COUNTERS)?,
+            drops: Drops::take(ebpf)?,
         };
         maps.repeat_addresses()?;
         Ok(maps)
@@ -260,9 +247,8 @@ fn in_use<K: Id, V: Pod>(
 fn clear(
     map: &mut PerCpuArray<MapData, Counter>,
     name: &'static str,
-    number: impl Into<u32>,
+    number: u32,
 ) -> Result<(), DatapathError> {
-    let number = number.into();
     let failed = |source| DatapathError::map("clear", name, source);
     for direction in Direction::ALL {
         let index = direction.index(number);
@@ -349,13 +335,21 @@ impl Datapath {
                 put_word(&mut maps.vnis, name::VNIS, vni_key(*vni), word)
             }
             Write::Segment(number, segment) => {
+                if !segment.has(Segment::IN_USE) {
+                    maps.drops.owner_gone(OwnerKind::Segment, number.get());
+                }
                 put(&mut maps.segments, name::SEGMENTS, *number, **segment)
             }
             Write::PortIndex(key, slot) => {
                 let word = slot.map_or(0, |slot| numbered(slot.get()));
                 put_word(&mut maps.port_index, name::PORT_INDEX, key.word(), word)
             }
-            Write::Port(slot, port) => put(&mut maps.ports, name::PORTS, *slot, *port),
+            Write::Port(slot, port) => {
+                if !port.has(Port::IN_USE) {
+                    maps.drops.owner_gone(OwnerKind::Port, slot.get());
+                }
+                put(&mut maps.ports, name::PORTS, *slot, *port)
+            }
             Write::Policer(slot, what, policer) => {
                 let index = what.index(*slot);
                 put(&mut maps.policers, name::POLICERS, index, *policer)
@@ -379,16 +373,27 @@ impl Datapath {
                 *number,
                 list.as_deref().copied(),
             ),
-            Write::Peer(number, peer) => put(&mut maps.peers, name::PEERS, *number, **peer),
+            Write::Peer(number, peer) => {
+                if !peer.has(Peer::IN_USE) {
+                    maps.drops.owner_gone(OwnerKind::Peer, number.get());
+                }
+                put(&mut maps.peers, name::PEERS, *number, **peer)
+            }
             Write::PeerIndex(addr, number) => maps.set_peer(*addr, *number),
             Write::ClearSegmentCounters(number) => {
-                clear(&mut maps.segment_counters, name::SEGMENT_COUNTERS, *number)
+                let number = number.get();
+                maps.drops.owner_new(OwnerKind::Segment, number)?;
+                clear(&mut maps.segment_counters, name::SEGMENT_COUNTERS, number)
             }
             Write::ClearPortCounters(slot) => {
-                clear(&mut maps.port_counters, name::PORT_COUNTERS, *slot)
+                let slot = slot.get();
+                maps.drops.owner_new(OwnerKind::Port, slot)?;
+                clear(&mut maps.port_counters, name::PORT_COUNTERS, slot)
             }
             Write::ClearPeerCounters(number) => {
-                clear(&mut maps.peer_counters, name::PEER_COUNTERS, *number)
+                let number = number.get();
+                maps.drops.owner_new(OwnerKind::Peer, number)?;
+                clear(&mut maps.peer_counters, name::PEER_COUNTERS, number)
             }
         }
     }

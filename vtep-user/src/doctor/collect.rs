@@ -55,7 +55,7 @@ pub async fn collect(instance: &str, client: Option<Client>) -> Result<Facts, Co
     };
     if let (Some(client), Some(daemon)) = (&mut client, &mut daemon) {
         sleep_until(begun + WATCHED).await;
-        daemon.later = client.rows(Query::Drops).await?;
+        daemon.later = client.rows(Query::Drops(StatsFilter::default())).await?;
     }
     Ok(Facts {
         instance: instance.to_owned(),
@@ -67,7 +67,7 @@ pub async fn collect(instance: &str, client: Option<Client>) -> Result<Facts, Co
 }
 
 async fn of_daemon(client: &mut Client) -> Result<DaemonFacts, ClientError> {
-    let drops = client.rows(Query::Drops).await?;
+    let drops = client.rows(Query::Drops(StatsFilter::default())).await?;
     let status: Status = serde_json::from_slice(&client.show(Query::Status).await?)?;
     let fdb = client.rows(Query::Fdb(FdbFilter::default())).await?;
     Ok(DaemonFacts {

@@ -36,7 +36,7 @@ pub enum Query {
     /// The counters that match.
     Stats(StatsFilter),
     /// The counters of dropped frames.
-    Drops,
+    Drops(StatsFilter),
     /// What would become of a frame.
     Trace(Box<TraceAt>),
     /// What was set, as the commands that make it.
@@ -314,21 +314,21 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
         id: "drops",
         command: Some(Syntax {
             words: &["drops"],
-            help: "Show dropped frames by hook and reason, and what each reason means",
+            help: "Show dropped frames by hook and reason, and what each reason means; all, or those of a VNI, a port or a remote VTEP",
             key: None,
-            takes: &Nothing,
+            takes: &filter::STATS,
         }),
         endpoint: Endpoint {
             method: Method::Get,
             path: "/v1/drops",
-            summary: "The counters of dropped frames.",
-            input: Input::Nothing,
+            summary: "The counters of dropped frames: all, or those of a VNI, a port or a remote VTEP.",
+            input: Input::query::<StatsFilter>(),
             answers: Answers::rows::<DropsRow>(),
-            refusals: &[],
+            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
         },
-        read: |_| Ok(Query::Drops),
+        read: |given| Ok(Query::Drops(given.query(&filter::STATS)?)),
         send: |request, to| match request {
-            Query::Drops => to.end(),
+            Query::Drops(filter) => to.with(filter),
             _ => None,
         },
     },

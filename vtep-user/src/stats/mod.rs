@@ -4,18 +4,21 @@ mod exposition;
 mod learning;
 pub mod prometheus;
 
+use std::collections::BTreeMap;
+
 use vtep_common::abi::{
-    counter::Direction,
+    counter::{Direction, Hook},
+    drops::OwnerKind,
     event::EventEnd,
     id::{PeerId, PortSlot, SegmentId},
-    reason::Class,
+    reason::Reason,
 };
 
 pub use self::learning::AnnounceCounters;
 
 use crate::{
     control::State,
-    datapath::{Datapath, DatapathError, Snapshot},
+    datapath::{CounterRow, Datapath, DatapathError, DroppedFor, Snapshot},
     model::{DropsRow, Refusal, StatsFilter, StatsRow, Vni},
 };
 
@@ -47,23 +50,15 @@ fn row(packets: u64, bytes: u64) -> StatsRow {
     }
 }
 
-/// The counters that match. Without a filter: all of them, those of hooks and reasons first.
+/// The counters that match. Without a filter: all of them but drops by owner, those of hooks and reasons first.
 pub fn rows(
     snapshot: &Snapshot,
     state: &State,
     filter: &StatsFilter,
 ) -> Result<Vec<StatsRow>, Refusal> {
+    check(state, filter)?;
     let StatsFilter { vni, dev, peer } = filter;
-    if let Some(vni) = vni {
-        state.vni_rows(Some(*vni))?;
-    }
-    if let Some(dev) = dev {
-        state.port_rows(Some(dev))?;
-    }
-    if let Some(peer) = peer {
-        state.peer_rows(Some(*peer))?;
-    }
-    let all = vni.is_none() && dev.is_none() && peer.is_none();
+    let all = is_all(filter);
     let mut rows = Vec::new();
     if all {
         rows.extend(snapshot.reasons.iter().map(|counter| {
@@ -119,26 +114,97 @@ pub fn rows(
             });
         }
     }
+    // Not among all, where each frame has its one row by hook and reason.
+    rows.extend(
+        dropped_for(snapshot, state, filter).map(|counter| StatsRow {
+            hook: Some(counter.key.hook.name().to_owned()),
+            reason: Some(counter.key.reason.name().to_owned()),
+            vni: *vni,
+            dev: dev.clone(),
+            peer: *peer,
+            ..row(counter.packets, counter.bytes)
+        }),
+    );
     Ok(rows)
 }
 
-/// The counters of frames that did not go through.
-#[must_use]
-pub fn drops(snapshot: &Snapshot) -> Vec<DropsRow> {
-    let dropped = snapshot.reasons.iter().filter(|counter| {
-        let (_, reason) = counter.key;
-        matches!(reason.class(), Class::Dropped | Class::Aborted)
-    });
-    dropped
-        .map(|counter| {
-            let (hook, reason) = counter.key;
-            DropsRow {
-                hook: hook.name().to_owned(),
-                reason: reason.name().to_owned(),
-                packets: counter.packets,
-                bytes: counter.bytes,
-                meaning: reason.meaning().to_owned(),
+/// The counters of frames that did not go through: all of them, or those of the one owner that matches.
+pub fn drops(
+    snapshot: &Snapshot,
+    state: &State,
+    filter: &StatsFilter,
+) -> Result<Vec<DropsRow>, Refusal> {
+    check(state, filter)?;
+    let mut by_reason: BTreeMap<(Hook, Reason), (u64, u64)> = BTreeMap::new();
+    let mut add = |key, packets, bytes| {
+        let sum = by_reason.entry(key).or_default();
+        *sum = (sum.0 + packets, sum.1 + bytes);
+    };
+    if is_all(filter) {
+        for counter in &snapshot.reasons {
+            if counter.key.1.is_lost() {
+                add(counter.key, counter.packets, counter.bytes);
             }
-        })
-        .collect()
+        }
+    } else {
+        // An interface can have several ports.
+        for counter in dropped_for(snapshot, state, filter) {
+            let key = (counter.key.hook, counter.key.reason);
+            add(key, counter.packets, counter.bytes);
+        }
+    }
+    let rows = by_reason
+        .into_iter()
+        .map(|((hook, reason), (packets, bytes))| DropsRow {
+            hook: hook.name().to_owned(),
+            reason: reason.name().to_owned(),
+            packets,
+            bytes,
+            meaning: reason.meaning().to_owned(),
+        });
+    Ok(rows.collect())
+}
+
+/// Refuses what does not exist.
+fn check(state: &State, filter: &StatsFilter) -> Result<(), Refusal> {
+    let StatsFilter { vni, dev, peer } = filter;
+    if let Some(vni) = vni {
+        state.vni_rows(Some(*vni))?;
+    }
+    if let Some(dev) = dev {
+        state.port_rows(Some(dev))?;
+    }
+    if let Some(peer) = peer {
+        state.peer_rows(Some(*peer))?;
+    }
+    Ok(())
+}
+
+/// Whether nothing in particular is asked for.
+const fn is_all(filter: &StatsFilter) -> bool {
+    let StatsFilter { vni, dev, peer } = filter;
+    vni.is_none() && dev.is_none() && peer.is_none()
+}
+
+/// What was dropped for the one owner that matches: none without a filter.
+fn dropped_for<'a>(
+    snapshot: &'a Snapshot,
+    state: &'a State,
+    filter: &'a StatsFilter,
+) -> impl Iterator<Item = &'a CounterRow<DroppedFor>> {
+    snapshot.drops.iter().filter(move |counter| {
+        let DroppedFor { kind, number, .. } = counter.key;
+        match kind {
+            OwnerKind::Segment => {
+                filter.vni.is_some() && filter.vni == state.segment_name(SegmentId::new(number))
+            }
+            OwnerKind::Port => {
+                let name = state.port_name(PortSlot::new(number)).map(|(dev, _)| dev);
+                filter.dev.is_some() && filter.dev.as_deref() == name
+            }
+            OwnerKind::Peer => {
+                filter.peer.is_some() && filter.peer == state.peer_name(PeerId::new(number))
+            }
+        }
+    })
 }

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use vtep_common::abi::counter::{Direction, Hook};
+use vtep_common::abi::drops::{DropKey, OwnerKind};
 use vtep_common::abi::event::EventEnd;
+use vtep_common::abi::id::{PeerId, PortSlot, SegmentId};
 use vtep_common::abi::map::LAYOUT_VERSION;
 use vtep_common::abi::reason::{Class, Reason};
 
@@ -39,6 +41,7 @@ pub fn text(measured: &Measured<'_>) -> String {
     about_the_daemon(&mut out, measured);
     by_reason(&mut out, measured.snapshot);
     by_owner(&mut out, measured);
+    dropped_by_owner(&mut out, measured);
     happened(&mut out, measured);
     peers(&mut out, measured.state);
     tables(&mut out, measured);
@@ -184,6 +187,83 @@ fn by_owner(out: &mut Exposition, measured: &Measured<'_>) {
         "that went through, by remote VTEP; tx is to it.",
         &both_ways(&snapshot.peers, &peers),
     );
+}
+
+/// What was dropped, by VNI, port and peer: a frame once in each family. Of what never happened there is no row, and there are none but those
+/// of `DROPS`.
+fn dropped_by_owner(out: &mut Exposition, measured: &Measured<'_>) {
+    let Measured {
+        snapshot, state, ..
+    } = *measured;
+    let rows = |kind: OwnerKind, names: &'_ dyn Fn(u32) -> Option<Vec<(&'static str, String)>>| {
+        let of_kind = snapshot.drops.iter().filter(|row| row.key.kind == kind);
+        let named = of_kind.filter_map(|row| Some((names(row.key.number)?, row)));
+        named.collect::<Vec<_>>()
+    };
+    let vni = |number| {
+        let name = state.segment_name(SegmentId::new(number));
+        let name = name.map(|vni| vni.to_string());
+        Some(vec![("vni", name.or_else(|| nobody(number))?)])
+    };
+    let port = |number| {
+        let (dev, vlan) = match state.port_name(PortSlot::new(number)) {
+            Some((dev, vlan)) => (
+                dev.to_owned(),
+                vlan.map_or_else(String::new, |vlan| vlan.to_string()),
+            ),
+            None => (nobody(number)?, String::new()),
+        };
+        Some(vec![("dev", dev), ("vlan", vlan)])
+    };
+    let peer = |number| {
+        let name = state.peer_name(PeerId::new(number));
+        let name = name.map(|ip| ip.to_string());
+        Some(vec![("peer", name.or_else(|| nobody(number))?)])
+    };
+    for (family, help, rows) in [
+        (
+            (
+                "vtep_vni_dropped_packets_total",
+                "vtep_vni_dropped_bytes_total",
+            ),
+            "that were dropped, by VNI, hook and reason; the VNI is empty where it is none that exists.",
+            rows(OwnerKind::Segment, &vni),
+        ),
+        (
+            (
+                "vtep_port_dropped_packets_total",
+                "vtep_port_dropped_bytes_total",
+            ),
+            "that were dropped, by the port that they came from or else were for, hook and reason; dev is empty where there is none.",
+            rows(OwnerKind::Port, &port),
+        ),
+        (
+            (
+                "vtep_peer_dropped_packets_total",
+                "vtep_peer_dropped_bytes_total",
+            ),
+            "that were dropped, by the remote VTEP that they came from or else were for, hook and reason; peer is empty where it is none that is known.",
+            rows(OwnerKind::Peer, &peer),
+        ),
+    ] {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(names, row)| {
+                let names = names.iter().map(|(label, value)| (*label, value.as_str()));
+                let why = [
+                    ("hook", row.key.hook.name()),
+                    ("reason", row.key.reason.name()),
+                ];
+                (names.chain(why).collect(), row.packets, row.bytes)
+            })
+            .collect();
+        out.frames(family, help, &rows);
+    }
+}
+
+/// The name of nobody, if that is whose number it is. An owner that is gone has none.
+fn nobody(number: u32) -> Option<String> {
+    (number == DropKey::NOBODY).then(String::new)
 }
 
 /// Rows for both directions of each thing.

@@ -14,7 +14,8 @@ use vtep_tests::testrun::with_test_bed;
 
 use crate::named::{
     AtBothHooks as _, FAR_V4, FAR_V6, HOP_MAC, INNER_V4, INNER_V6, JUMBO_V4, OWN_MAC, OWN_V4,
-    OWN_V6, VM, VXLAN, ZERO_V6, access, all, at, lldp, pending, quiet, sent, trunk, udp4, udp6,
+    OWN_V6, VM, VXLAN, ZERO_V6, access, all, at, from_port, lldp, pending, quiet, sent, to_peer,
+    trunk, udp4, udp6,
 };
 
 use super::{outer_v4, outer_v6_zero};
@@ -73,6 +74,7 @@ fn a_port_takes_the_largest_frame_that_fits_the_underlay_and_no_larger() {
             .counts(1464, &counts(PEER_V4)),
         case("one more over IPv4", access, &v4(1465))
             .drops(Port, Reason::TooBig)
+            .of(to_peer(PLAIN, PORT_ACCESS, PEER_V4))
             .passes(PortXdp, Reason::LeftToTc),
         case("the largest over IPv6", access, &v6(1444))
             .encapsulates(Port, outer_v6_zero(100, v6(1444).build()))
@@ -81,6 +83,7 @@ fn a_port_takes_the_largest_frame_that_fits_the_underlay_and_no_larger() {
             .counts(1444, &counts(PEER_V6_ZERO)),
         case("one more over IPv6", access, &v6(1445))
             .drops(Port, Reason::TooBig)
+            .of(to_peer(PLAIN, PORT_ACCESS, PEER_V6_ZERO))
             .passes(PortXdp, Reason::LeftToTc),
         case("a jumbo frame where it fits", access, &jumbo)
             .encapsulates(Port, outer_v4(100, JUMBO_V4, 0, big.clone()))
@@ -92,7 +95,8 @@ fn a_port_takes_the_largest_frame_that_fits_the_underlay_and_no_larger() {
             access,
             &lldp(at(PLAIN, PORT_NARROW), 605),
         )
-        .drops_at_ports(Reason::TooBig),
+        .drops_at_ports(Reason::TooBig)
+        .of(from_port(PLAIN, PORT_ACCESS)),
     ]);
 }
 

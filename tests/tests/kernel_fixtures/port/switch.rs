@@ -7,9 +7,9 @@ use vtep_common::abi::counter::Hook::{Port, PortXdp};
 use vtep_common::abi::reason::Reason;
 use vtep_common::testkit::frames::{
     GONE_PEER, GONE_PORT, LONE, PEER_JUMBO, PEER_UNREACHABLE, PEER_V4, PEER_V4_UNRESOLVED, PEER_V6,
-    PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ABSENT, PORT_ACCESS, PORT_CARRIER, PORT_NARROW,
-    PORT_NATIVE, PORT_NOISY, PORT_OWN, PORT_VLAN_10, PORT_VLAN_20, PORT_VLAN_40, ROUTED, TRUNK,
-    group, host_mac,
+    PEER_V6_UNRESOLVED, PEER_V6_ZERO, PLAIN, PORT_ABSENT, PORT_ACCESS, PORT_CARRIER, PORT_FAST,
+    PORT_LONE, PORT_NARROW, PORT_NATIVE, PORT_NOISY, PORT_OWN, PORT_QUIET, PORT_VLAN_10,
+    PORT_VLAN_20, PORT_VLAN_40, QUIET, ROUTED, TRUNK, group, host_mac,
 };
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::need_root;
@@ -18,7 +18,8 @@ use vtep_tests::testrun::fixture::{Count, case, raw_case};
 
 use crate::named::{
     AtBothHooks as _, FAR_V4, HOP_MAC, INNER_V4, JUMBO_V4, LLDP, OWN_MAC, OWN_V4, VM, VXLAN,
-    access, all, at, carrier, lldp, lone, mac, quiet, sent, trunk, udp4, uplink,
+    access, all, at, carrier, from_port, lldp, lone, mac, quiet, sent, to_peer, trunk, udp4,
+    uplink,
 };
 
 use super::outer_v4;
@@ -80,8 +81,11 @@ fn a_port_maps_vlans() {
         .encapsulates(PortXdp, range(in_trunk.clone()))
         .counts(in_trunk.len(), &carried_counts),
         case("an unmapped tag is dropped", access, &tagged(v4, 10))
-            .drops_at_ports(Reason::VlanUnmapped),
-        case("a second tag is dropped", trunk, &twice).drops_at_ports(Reason::VlanUnmapped),
+            .drops_at_ports(Reason::VlanUnmapped)
+            .of(from_port(PLAIN, PORT_ACCESS)),
+        case("a second tag is dropped", trunk, &twice)
+            .drops_at_ports(Reason::VlanUnmapped)
+            .of(from_port(PLAIN, PORT_VLAN_10)),
         case(
             "untagged where only a VLAN is mapped",
             lone,
@@ -133,6 +137,7 @@ fn a_port_answers_for_hosts_and_finds_them_by_their_address() {
                 .arp_request((VM, asker), Ipv4Addr::new(10, 0, 0, 99)),
         )
         .drops(Port, Reason::UnknownNeigh)
+        .of(from_port(ROUTED, PORT_VLAN_40))
         .passes(PortXdp, Reason::LeftToTc),
         case(
             "a host behind a VTEP, found by its address",
@@ -154,9 +159,11 @@ fn a_port_answers_for_hosts_and_finds_them_by_their_address() {
             &unknown(true, nowhere),
         )
         .drops(Port, Reason::NoFdbEntry)
+        .of(from_port(ROUTED, PORT_VLAN_40))
         .passes(PortXdp, Reason::LeftToTc),
         case("a source that is elsewhere for good", access, &elsewhere)
-            .drops_at_ports(Reason::StaticElsewhere),
+            .drops_at_ports(Reason::StaticElsewhere)
+            .of(from_port(PLAIN, PORT_ACCESS)),
     ]);
 }
 
@@ -185,15 +192,15 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
         ToPort(PORT_VLAN_10, Decap),
         Peer(PEER_JUMBO, Encap),
         // The other VTEP of the list has no route.
-        Lost,
+        Lost(to_peer(PLAIN, PORT_ACCESS, PEER_UNREACHABLE)),
     ];
     let no_copies_to_vteps = [
         Segment(PLAIN, Encap),
         ToPort(PORT_ACCESS, Encap),
         ToPort(PORT_NARROW, Decap),
         ToPort(PORT_VLAN_10, Decap),
-        Lost,
-        Lost,
+        Lost(to_peer(PLAIN, PORT_ACCESS, PEER_V4)),
+        Lost(to_peer(PLAIN, PORT_ACCESS, PEER_V6)),
     ];
     let switched = |name, frame: &Frame, port| {
         case(name, access, frame)
@@ -265,13 +272,15 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
             access,
             &udp4(at(PLAIN, PORT_ACCESS)),
         )
-        .drops_at_ports(Reason::SamePort),
+        .drops_at_ports(Reason::SamePort)
+        .of(from_port(PLAIN, PORT_ACCESS)),
         case(
             "for a port that waits for its interface",
             access,
             &udp4(at(PLAIN, PORT_ABSENT)),
         )
         .drops(Port, Reason::PortAbsent)
+        .of(from_port(PLAIN, PORT_ACCESS))
         .passes(PortXdp, Reason::LeftToTc),
         flooded("a broadcast", &udp4(Mac::BROADCAST), &everybody),
         flooded("unknown unicast", &udp4(Mac::nth(0x99)), &everybody),
@@ -280,13 +289,16 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
             &lldp(Mac([0x01, 0x80, 0xc2, 0, 0, 0x10]), 46),
             &everybody,
         ),
-        case("LLDP", access, &lldp(Mac::LLDP, 46)).drops_at_ports(Reason::L2Control),
+        case("LLDP", access, &lldp(Mac::LLDP, 46))
+            .drops_at_ports(Reason::L2Control)
+            .of(from_port(PLAIN, PORT_ACCESS)),
         case(
             "a broadcast above the port's rate",
             lone,
             &eth(VM, Mac::BROADCAST).vlan(44).ipv4(a, b).udp(1, 2),
         )
         .drops(Port, Reason::BumRate)
+        .of(from_port(PLAIN, PORT_NOISY))
         .passes(PortXdp, Reason::LeftToTc),
         case(
             "a frame above what the port may send",
@@ -297,6 +309,7 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
                 .udp(1, 2),
         )
         .drops(Port, Reason::Rate)
+        .of(from_port(PLAIN, PORT_FAST))
         .passes(PortXdp, Reason::LeftToTc),
         case(
             "to one place, where floods are above the port's rate",
@@ -327,6 +340,7 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
             &udp4(Mac::nth(0x99)),
         )
         .drops(Port, Reason::NoFdbEntry)
+        .of(from_port(QUIET, PORT_QUIET))
         .passes(PortXdp, Reason::LeftToTc),
         case(
             "a broadcast where the VNI does not flood",
@@ -334,13 +348,18 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
             &udp4(Mac::BROADCAST),
         )
         .drops(Port, Reason::FloodOff)
+        .of(from_port(QUIET, PORT_QUIET))
         .passes(PortXdp, Reason::LeftToTc),
         case("a broadcast with nobody to hear it", lone, &lonely)
             .drops(Port, Reason::NowhereToFlood)
+            .of(from_port(LONE, PORT_LONE))
             .passes(PortXdp, Reason::LeftToTc),
-        case("a source of zero", access, &from(Mac::ZERO)).drops_at_ports(Reason::InvalidSourceMac),
+        case("a source of zero", access, &from(Mac::ZERO))
+            .drops_at_ports(Reason::InvalidSourceMac)
+            .of(from_port(PLAIN, PORT_ACCESS)),
         case("a source that is a group", access, &from(Mac::BROADCAST))
-            .drops_at_ports(Reason::InvalidSourceMac),
+            .drops_at_ports(Reason::InvalidSourceMac)
+            .of(from_port(PLAIN, PORT_ACCESS)),
         flooded(
             "a broadcast larger than the underlay carries",
             &lldp(Mac::BROADCAST, 1480),
@@ -351,16 +370,20 @@ fn a_port_switches_floods_and_drops_by_its_vni() {
             access,
             &udp4(at(PLAIN, PEER_UNREACHABLE)),
         )
-        .drops_at_ports(Reason::NoRoute),
+        .drops_at_ports(Reason::NoRoute)
+        .of(to_peer(PLAIN, PORT_ACCESS, PEER_UNREACHABLE)),
         unresolved("a VTEP that is not resolved", PEER_V4_UNRESOLVED),
         unresolved("a VTEP over IPv6 that is not resolved", PEER_V6_UNRESOLVED),
         case("a VTEP that is gone", access, &udp4(at(PLAIN, GONE_PEER)))
-            .drops_at_ports(Reason::TableGap),
+            .drops_at_ports(Reason::TableGap)
+            .of(from_port(PLAIN, PORT_ACCESS)),
         case("a port that is gone", access, &udp4(at(PLAIN, GONE_PORT)))
-            .drops_at_ports(Reason::TableGap),
+            .drops_at_ports(Reason::TableGap)
+            .of(from_port(PLAIN, PORT_ACCESS)),
         case("a GSO packet whose segments do not fit", access, &big_tcp())
             .gso(1420)
-            .drops(Port, Reason::TooBig),
+            .drops(Port, Reason::TooBig)
+            .of(to_peer(PLAIN, PORT_ACCESS, PEER_V4)),
     ]);
 }
 
@@ -372,9 +395,10 @@ fn no_frame_hops_into_a_vlan_or_out_of_it() {
         frame.ethertype(LLDP).payload(1, 60)
     };
     let native = at(TRUNK, PORT_NATIVE);
-    let hops = |name, device, frame: &Frame| {
+    let hops = |name, (device, slot), frame: &Frame| {
         case(name, device, frame)
             .drops(Port, Reason::VlanHop)
+            .of(from_port(TRUNK, slot))
             .passes(PortXdp, Reason::LeftToTc)
     };
     let stays = tagged(native, &[99]);
@@ -405,17 +429,17 @@ fn no_frame_hops_into_a_vlan_or_out_of_it() {
     all(&[
         hops(
             "into a VLAN that another port has",
-            carrier,
+            (carrier, PORT_CARRIER),
             &tagged(native, &[10]),
         ),
         hops(
             "into a VLAN behind a priority tag",
-            carrier,
+            (carrier, PORT_CARRIER),
             &tagged(native, &[0, 40]),
         ),
         hops(
             "into a VLAN by the tag behind the one that goes",
-            trunk,
+            (trunk, PORT_VLAN_20),
             &tagged(native, &[20, 10]),
         ),
         case(
@@ -423,7 +447,8 @@ fn no_frame_hops_into_a_vlan_or_out_of_it() {
             trunk,
             &tagged(at(TRUNK, PORT_CARRIER), &[0, 10]),
         )
-        .drops_at_ports(Reason::VlanHop),
+        .drops_at_ports(Reason::VlanHop)
+        .of(from_port(TRUNK, PORT_NATIVE)),
         case("in a VLAN that has no port", carrier, &stays)
             .redirects(Port, Reason::Switched)
             .counts(stays.build().len(), &counts)
@@ -431,7 +456,7 @@ fn no_frame_hops_into_a_vlan_or_out_of_it() {
         flooded(
             "a broadcast in a VLAN that another port has",
             &tagged(Mac::BROADCAST, &[40]),
-            &[Hop],
+            &[Hop(from_port(TRUNK, PORT_NATIVE))],
         ),
         flooded(
             "a broadcast in a VLAN that has no port",
@@ -465,6 +490,7 @@ fn a_guarded_port_sends_as_itself_alone() {
     let drops = |name, frame: &Frame| {
         case(name, lone, frame)
             .drops(Port, Reason::SpoofedIp)
+            .of(from_port(PLAIN, PORT_OWN))
             .passes(PortXdp, Reason::LeftToTc)
     };
     let dhcp = tagged(own)
@@ -489,7 +515,8 @@ fn a_guarded_port_sends_as_itself_alone() {
             lone,
             &tagged(VM).ipv4(yes, far).udp(1, 2),
         )
-        .drops_at_ports(Reason::SpoofedMac),
+        .drops_at_ports(Reason::SpoofedMac)
+        .of(from_port(PLAIN, PORT_OWN)),
     ]);
 }
 

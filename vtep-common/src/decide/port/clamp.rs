@@ -3,11 +3,7 @@
 use crate::{
     abi::{addr::MacAddr, fdb::FdbTarget, id::PeerId, reason::Reason},
     frame::packet::PacketRead as _,
-    runtime::{
-        Runtime,
-        tables::Tables as _,
-        verdict::{Account, Resolved},
-    },
+    runtime::{Runtime, tables::Tables as _, verdict::Resolved},
     wire::ethernet,
 };
 
@@ -16,8 +12,8 @@ use crate::{
 pub fn decide<R: Runtime>(rt: &R, id: PeerId) -> R::Outcome {
     let ((found, ingress), carried) = match rt.carried() {
         Ok(found) => found,
-        Err(reason) => {
-            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        Err(refused) => {
+            return rt.leave(&refused.account(rt.frame().frame_len()), refused.reason);
         }
     };
     let account = &ingress.account(rt.frame().frame_len());

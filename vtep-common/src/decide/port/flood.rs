@@ -14,7 +14,7 @@ use crate::{
     },
     runtime::{
         Runtime,
-        verdict::{Account, Encap, Flood},
+        verdict::{Encap, Flood},
     },
 };
 
@@ -23,8 +23,8 @@ use crate::{
 pub fn decide<R: Runtime>(rt: &R, list: ListId) -> R::Outcome {
     let ((found, ingress), carried) = match rt.carried() {
         Ok(found) => found,
-        Err(reason) => {
-            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        Err(refused) => {
+            return rt.leave(&refused.account(rt.frame().frame_len()), refused.reason);
         }
     };
     let account = &ingress.account(rt.frame().frame_len());

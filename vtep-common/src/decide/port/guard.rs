@@ -3,7 +3,7 @@
 use crate::{
     abi::{port::Port, reason::Reason, segment::Segment},
     frame::{neigh::may_be, packet::PacketRead as _},
-    runtime::{Runtime, verdict::Account},
+    runtime::Runtime,
 };
 
 /// Decides on a frame that the first stage left to the guard, and acts: drop, or go on to [`crate::decide::port::neigh`] or
@@ -12,8 +12,8 @@ use crate::{
 pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
     let (inner, ingress) = match rt.ingress() {
         Ok(found) => found,
-        Err(reason) => {
-            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        Err(refused) => {
+            return rt.leave(&refused.account(rt.frame().frame_len()), refused.reason);
         }
     };
     let account = &ingress.account(rt.frame().frame_len());

@@ -13,7 +13,7 @@ use crate::{
         packet::PacketRead as _,
         vlan::{ShownVlan, Strip, VlanEdit},
     },
-    runtime::{Runtime, arrival::Ingress, tables::Tables as _},
+    runtime::{Runtime, arrival::Ingress, tables::Tables as _, verdict::Refused},
     wire::{ethernet, vlan},
 };
 
@@ -33,7 +33,7 @@ pub fn read<R: Runtime>(rt: &R) -> Result<Inner, Reason> {
 ///
 /// A frame that no VNI takes.
 #[inline(always)]
-pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Segment), Reason> {
+pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Segment), Refused> {
     let (frame, meta, tables) = (rt.frame(), rt.meta(), rt.tables());
 
     // Which mapping covers the frame: the VLAN's own, else the port's untagged one where its VNI carries tags.
@@ -58,35 +58,36 @@ pub fn find<'a, R: Runtime>(rt: &'a R, inner: &Inner) -> Result<(Ingress, &'a Se
         }
     };
     let Some(slot) = lookup.slot() else {
-        return Err(unmapped());
+        return Err(unmapped().into());
     };
     let Some(port) = tables.port(slot) else {
-        return Err(unmapped());
+        return Err(unmapped().into());
     };
     // A key that is being replaced can lead to what another key stands for (ADR 10).
     if !port.is_at(meta.ifindex, vlan) {
-        return Err(Reason::TableGap);
+        return Err(Reason::TableGap.into());
     }
     let number = port.segment;
     let Some(segment) = tables.segment(number) else {
-        return Err(unmapped());
+        return Err(unmapped().into());
     };
 
+    let refused = |reason| Refused::from_port(reason, slot, number);
     let second_tag = inner.has(Inner::SECOND_TAG);
     let tags_end = (ethernet::LEN + vlan::LEN).wrapping_add(inner.in_band_tag_len());
     if second_tag && frame.frame_len() < tags_end {
-        return Err(Reason::Truncated);
+        return Err(refused(Reason::Truncated));
     }
     if strip.leaves_unmapped_tag(inner, segment) {
-        return Err(Reason::VlanUnmapped);
+        return Err(refused(Reason::VlanUnmapped));
     }
     let settings = segment.flags;
     let seen = lookup
         .seen()
         .limited(port.has(Port::FULL), settings.has(Segment::FULL));
-    admit::from_port(inner, port, settings, seen)?;
+    admit::from_port(inner, port, settings, seen).map_err(refused)?;
     if hop::is_hop(rt, port, || ShownVlan::of(inner)) {
-        return Err(Reason::VlanHop);
+        return Err(refused(Reason::VlanHop));
     }
     let strip = strip.unless_priority_tag_passes(inner, segment);
     let mut flags = port.flags;

@@ -57,8 +57,8 @@ pub enum PortStage {
 pub fn decide<R: Runtime>(rt: &R, stage: PortStage, given: &Resolved) -> R::Outcome {
     let ((found, ingress), carried) = match rt.carried() {
         Ok(found) => found,
-        Err(reason) => {
-            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        Err(refused) => {
+            return rt.leave(&refused.account(rt.frame().frame_len()), refused.reason);
         }
     };
     let account = &ingress.account(rt.frame().frame_len());
@@ -234,7 +234,7 @@ fn encap<R: Runtime>(
     let v6 = peer.has(Peer::IPV6);
     let checksum = peer.has(Peer::CHECKSUM);
     if peer.has(Peer::UNREACHABLE) {
-        return rt.leave(account, Reason::NoRoute);
+        return rt.lose(account, id.into(), Reason::NoRoute);
     }
     if clamp {
         return match stage {

@@ -14,7 +14,7 @@ use crate::{
         neigh::{Answer, Message},
         packet::PacketRead as _,
     },
-    runtime::{Runtime, tables::Tables as _, verdict::Account},
+    runtime::{Runtime, tables::Tables as _},
     wire::ethernet,
 };
 
@@ -23,8 +23,8 @@ use crate::{
 pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
     let (inner, ingress) = match rt.ingress() {
         Ok(found) => found,
-        Err(reason) => {
-            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        Err(refused) => {
+            return rt.leave(&refused.account(rt.frame().frame_len()), refused.reason);
         }
     };
     let account = &ingress.account(rt.frame().frame_len());

@@ -7,7 +7,7 @@ use crate::{
     runtime::{
         Runtime,
         tables::Tables as _,
-        verdict::{Account, Resolved, TooBigAnswer},
+        verdict::{Resolved, TooBigAnswer},
     },
     wire::ethernet,
 };
@@ -17,8 +17,8 @@ use crate::{
 pub fn decide<R: Runtime>(rt: &R, id: PeerId) -> R::Outcome {
     let ((found, ingress), carried) = match rt.carried() {
         Ok(found) => found,
-        Err(reason) => {
-            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        Err(refused) => {
+            return rt.leave(&refused.account(rt.frame().frame_len()), refused.reason);
         }
     };
     let account = &ingress.account(rt.frame().frame_len());
@@ -27,7 +27,7 @@ pub fn decide<R: Runtime>(rt: &R, id: PeerId) -> R::Outcome {
     };
     let l3 = ethernet::LEN.wrapping_add(found.in_band_tag_len());
     let Some(mtu) = carried.mtu_towards(peer, l3) else {
-        return rt.leave(account, Reason::TooBig);
+        return rt.lose(account, id.into(), Reason::TooBig);
     };
     let upper = |at, next| rt.upper(at, next);
     // Headers behind extension headers are read here alone. What is cut into frames that fit, and what nobody here can tell of whether it is,
@@ -47,7 +47,8 @@ pub fn decide<R: Runtime>(rt: &R, id: PeerId) -> R::Outcome {
         }
     }
     if !is_answered(rt.frame(), l3, found.ethertype, upper) || !rt.take_answer(account.from_port) {
-        return rt.leave(account, Reason::TooBig);
+        return rt.lose(account, id.into(), Reason::TooBig);
     }
-    rt.answer_too_big(account, &TooBigAnswer { l3, mtu })
+    let answer = TooBigAnswer { peer: id, l3, mtu };
+    rt.answer_too_big(account, &answer)
 }

@@ -12,12 +12,7 @@ use crate::{
     },
     decide::{learn, police},
     frame::{inner::Inner, neigh, packet::PacketRead as _, vlan::VlanEdit},
-    runtime::{
-        Runtime,
-        lookup::Source,
-        tables::Tables as _,
-        verdict::{Account, Resolved},
-    },
+    runtime::{Runtime, lookup::Source, tables::Tables as _, verdict::Resolved},
     wire::ethernet,
 };
 
@@ -26,8 +21,8 @@ use crate::{
 pub fn decide<R: Runtime>(rt: &R) -> R::Outcome {
     let (inner, ingress) = match rt.ingress() {
         Ok(found) => found,
-        Err(reason) => {
-            return rt.leave(&Account::unknown(rt.frame().frame_len()), reason);
+        Err(refused) => {
+            return rt.leave(&refused.account(rt.frame().frame_len()), refused.reason);
         }
     };
     let account = &ingress.account(rt.frame().frame_len());

@@ -1,12 +1,16 @@
 //! What several of the checks ask.
 
+use std::collections::BTreeMap;
+
 use crate::frame::vlan::TagEdit;
 use crate::sim::decision::Decision;
 use crate::{
     abi::{
         addr::VtepAddr,
+        counter::Counter,
+        drops::{DropKey, OwnerKind},
         event::Event,
-        id::PortSlot,
+        id::{PeerId, PortSlot, SegmentId},
         port::PortKey,
         reason::{Class, Reason},
         segment::Segment,
@@ -48,10 +52,40 @@ pub(super) fn counted_once(decision: &Decision, reason: Reason, len: usize, tabl
         .filter(|(code, _)| !is_flood || *code != Reason::Rate.code())
         .collect();
     assert_eq!(ends, [(reason.code(), 1)]);
+    dropped_once(&counters, tables);
     let through = usize::from(reason.class() == Class::Delivered);
     assert_eq!(counters.segments.borrow().len(), through);
     if through == 0 {
         assert!(counters.ports.borrow().is_empty() && counters.peers.borrow().is_empty());
+    }
+}
+
+/// What is dropped counts once for each kind of owner, and for owners that are in the tables.
+fn dropped_once(counters: &HostCounters, tables: &HostTables) {
+    let lost = |code: &u32| Reason::from_code(*code).is_some_and(Reason::is_lost);
+    let reasons = counters.reasons.borrow();
+    let reasons: BTreeMap<u32, Counter> = reasons
+        .iter()
+        .filter(|(code, _)| lost(code))
+        .map(|(code, counter)| (*code, *counter))
+        .collect();
+    for kind in OwnerKind::ALL {
+        let mut sums: BTreeMap<u32, Counter> = BTreeMap::new();
+        for ((of, number, code), counter) in counters.drops.borrow().iter() {
+            if *of != kind {
+                continue;
+            }
+            let sum = sums.entry(*code).or_default();
+            sum.packets += counter.packets;
+            sum.bytes += counter.bytes;
+            let is_there = match kind {
+                OwnerKind::Segment => tables.segment(SegmentId::new(*number)).is_some(),
+                OwnerKind::Port => tables.port(PortSlot::new(*number)).is_some(),
+                OwnerKind::Peer => tables.peer(PeerId::new(*number)).is_some(),
+            };
+            assert!(*number == DropKey::NOBODY || is_there, "{kind:?} {number}");
+        }
+        assert_eq!(sums, reasons, "{kind:?}");
     }
 }
 

@@ -12,7 +12,7 @@ use super::{FakeDaemon, Reply, exchange, fdb_row, flood_op};
 use crate::api::connections::ConnectionLimits;
 use crate::api::server;
 use crate::ask::{Command, channel};
-use crate::model::{FdbFilter, Query, VniFilter};
+use crate::model::{FdbFilter, Query, StatsFilter, VniFilter};
 
 /// Nothing here takes this long.
 const LONG: Duration = Duration::from_secs(20);
@@ -140,7 +140,10 @@ async fn readers_of_events_leave_connections_for_others() {
 
     assert!(refused.contains("vtep monitor"), "{refused}");
     let mut other = daemon.client().await;
-    other.rows::<Value>(Query::Drops).await.unwrap();
+    other
+        .rows::<Value>(Query::Drops(StatsFilter::default()))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

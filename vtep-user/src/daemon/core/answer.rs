@@ -3,7 +3,7 @@
 use super::{super::error::internal, Core, configure::by_command, works::Work};
 use crate::{
     ask::{Ask, Command, Reply},
-    model::{FdbAt, Query, Refusal, Status, VniFilter},
+    model::{FdbAt, Query, Refusal, StatsFilter, Status, VniFilter},
     stats::{self, prometheus::Measured},
 };
 
@@ -76,23 +76,14 @@ impl Core {
             Query::Nexthops(VniFilter { vni }) => self.state.nexthop_rows(vni).map(Reply::Nexthops),
             Query::Peers(ip) => self.state.peer_rows(ip).map(Reply::Peers),
             Query::Stats(filter) => {
-                if let Some(dev) = &filter.dev
-                    && self
-                        .uplinks
-                        .statuses()
-                        .iter()
-                        .any(|uplink| uplink.dev == *dev)
-                {
-                    return Err(Refusal::not_found(format!(
-                        "{dev} is an uplink, not a port, and has no counters of its own; see what its packets came to with: vtep stats"
-                    )));
-                }
+                self.check_filter(&filter, "vtep stats")?;
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
                 stats::rows(&snapshot, &self.state, &filter).map(Reply::Stats)
             }
-            Query::Drops => {
+            Query::Drops(filter) => {
+                self.check_filter(&filter, "vtep drops")?;
                 let snapshot = stats::snapshot(&self.datapath, &self.state).map_err(internal)?;
-                Ok(Reply::Drops(stats::drops(&snapshot)))
+                stats::drops(&snapshot, &self.state, &filter).map(Reply::Drops)
             }
             Query::Trace(at) => self.trace(&at).map(Reply::Trace),
             Query::Dump(filter) => self.dump(filter).map(Reply::Dump),
@@ -106,6 +97,18 @@ impl Core {
                     repaired: &self.repairs.counts(),
                 })))
             }
+        }
+    }
+
+    /// Refuses an uplink, which has no counters of its own; `instead` shows them all.
+    fn check_filter(&self, filter: &StatsFilter, instead: &str) -> Result<(), Refusal> {
+        let uplinks = self.uplinks.statuses();
+        let mut names = uplinks.iter().map(|uplink| uplink.dev.as_str());
+        match &filter.dev {
+            Some(dev) if names.any(|name| name == dev) => Err(Refusal::not_found(format!(
+                "{dev} is an uplink, not a port, and has no counters of its own; see what its packets came to with: {instead}"
+            ))),
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -56,6 +56,9 @@ impl Core {
     pub(super) async fn each_second(&mut self) {
         self.bridges.rest();
         self.hear_some_peers();
+        if let Err(error) = self.datapath.forget_drops() {
+            tracing::debug!(%error, "could not forget what was dropped for what is gone");
+        }
         let lost = self.lost.report(&self.datapath);
         self.events.publish(lost.into_iter().collect());
         self.tend_own().await;

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     /// What programs write. Between the copy and the swap the old ones go on, and that would be lost.
-    const WRITTEN_BY_PROGRAMS: [&str; 9] = [
+    const WRITTEN_BY_PROGRAMS: [&str; 10] = [
         name::FDB,
         name::POLICERS,
         name::EVENTS,
@@ -87,6 +87,7 @@ mod tests {
         name::SEGMENT_COUNTERS,
         name::PORT_COUNTERS,
         name::PEER_COUNTERS,
+        name::DROPS,
     ];
 
     #[test]

@@ -4,6 +4,7 @@ use vtep_common::abi::id::{Ifindex, PortSlot};
 
 use super::*;
 use crate::control::{Limits, LinkFacts, Others};
+use crate::datapath::DroppedFor;
 use crate::model::{
     LimitStatus, Op, Parameters as _, PortSpec, UplinkStatus, VlanId, Vni, VniSpec,
 };
@@ -214,6 +215,58 @@ fn the_vlan_of_an_interface_is_not_taken_for_another_interface() {
             "vtep_port_packets_total{dev=\"eth0\",vlan=\"10\",direction=\"tx\"} 2",
         ],
     );
+}
+
+/// What was dropped for an owner.
+fn dropped(kind: OwnerKind, number: u32, packets: u64) -> CounterRow<DroppedFor> {
+    let key = DroppedFor {
+        kind,
+        number,
+        hook: Hook::Port,
+        reason: Reason::SpoofedMac,
+    };
+    counter(key, packets)
+}
+
+#[test]
+fn drops_have_the_name_of_their_owner_and_nobodys_an_empty_one() {
+    let state = state();
+    let slot = |wanted: &str| -> u32 {
+        let mut names = state.port_names();
+        let found = names.find(|(_, dev, _)| *dev == wanted).unwrap();
+        found.0.get()
+    };
+    let vni = state.segment_names().next().unwrap().0.get();
+    let snapshot = Snapshot {
+        drops: vec![
+            dropped(OwnerKind::Segment, vni, 5),
+            dropped(OwnerKind::Segment, DropKey::NOBODY, 2),
+            dropped(OwnerKind::Port, slot("eth0.10"), 3),
+            dropped(OwnerKind::Port, slot("eth0"), 4),
+            dropped(OwnerKind::Peer, DropKey::NOBODY, 7),
+            // Whoever that was is gone.
+            dropped(OwnerKind::Port, 999, 9),
+        ],
+        ..Snapshot::default()
+    };
+
+    let text = text_of(&snapshot);
+
+    let why = "hook=\"port\",reason=\"spoofed_mac\"";
+    assert_has(
+        &text,
+        &[
+            &format!("vtep_vni_dropped_packets_total{{vni=\"1\",{why}}} 5"),
+            &format!("vtep_vni_dropped_packets_total{{vni=\"\",{why}}} 2"),
+            &format!("vtep_port_dropped_packets_total{{dev=\"eth0.10\",vlan=\"\",{why}}} 3"),
+            &format!("vtep_port_dropped_packets_total{{dev=\"eth0\",vlan=\"10\",{why}}} 4"),
+            &format!("vtep_peer_dropped_bytes_total{{peer=\"\",{why}}} 700"),
+        ],
+    );
+    for kind in ["vni", "port", "peer"] {
+        let family = format!("vtep_{kind}_dropped_packets_total");
+        assert_eq!(sum(&text, &family), 7, "{kind}");
+    }
 }
 
 #[test]
