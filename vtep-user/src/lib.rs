@@ -12,6 +12,7 @@ pub mod control;
 pub mod daemon;
 pub mod datapath;
 pub mod doctor;
+pub mod import;
 pub mod model;
 pub mod netlink;
 pub mod stats;

@@ -43,7 +43,7 @@ const FLOORS: [(&str, &[&[&str]]); 3] = [
             &["stats"],
             &["api"],
             &["daemon"],
-            &["doctor"],
+            &["doctor", "import"],
             &["cli"],
             &[""],
         ],

@@ -4,7 +4,8 @@ use clap::Command;
 
 use super::{abbreviation, grammar, log};
 use crate::model::command::{
-    APPLY, BATCH, CAPTURE, COMPLETIONS, DOCTOR, DUMP, GLOBALS, MONITOR, RUN, SAVE, TEARDOWN, TRACE,
+    APPLY, BATCH, CAPTURE, COMPLETIONS, DOCTOR, DUMP, GLOBALS, IMPORT, MONITOR, RUN, SAVE,
+    TEARDOWN, TRACE,
 };
 
 /// The whole command line.
@@ -28,6 +29,7 @@ pub(super) fn whole() -> Command {
                 &MONITOR,
                 &CAPTURE,
                 &DOCTOR,
+                &IMPORT,
                 &BATCH,
                 &TEARDOWN,
                 &COMPLETIONS,

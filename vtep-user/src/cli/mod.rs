@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! The verbs of the daemon are described in `model::operation`; `grammar` makes a command of each, and hands what was
-//! typed to it. What else there is has a file of its own: `run`, `monitor`, `capture`, `doctor`, `batch`, `teardown`, `completions`.
+//! typed to it. What else there is has a file of its own: `run`, `monitor`, `capture`, `doctor`, `import`, `batch`, `teardown`, `completions`.
 
 mod abbreviation;
 mod apply;
@@ -16,6 +16,7 @@ mod doctor;
 mod dump;
 mod failure;
 mod grammar;
+mod import;
 mod journal;
 mod lines;
 mod log;
@@ -44,8 +45,8 @@ use crate::model::command::{APPLY, BATCH, CAPTURE, COMPLETIONS, GLOBALS, Globals
 use crate::model::config;
 use crate::model::request::Request;
 use crate::model::settings::{
-    batch as several, capture as captured, filter, run as options, teardown as removal,
-    trace as frames,
+    batch as several, capture as captured, filter, import as imported, run as options,
+    teardown as removal, trace as frames,
 };
 use daemon::Daemon;
 use failure::{Failure, block_on};
@@ -128,6 +129,7 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
             monitor::run(&filter, daemon, output)
         }
         Some(("doctor", _)) => doctor::run(daemon, output),
+        Some(("import", args)) => import::run(grammar::record(&imported::OPTIONS, args)?, output),
         Some(("capture", args)) => {
             let mut options = grammar::record(&captured::OPTIONS, args)?;
             options.filter.dev = grammar::key(&CAPTURE, args)?.map(str::to_owned);

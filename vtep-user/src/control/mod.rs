@@ -25,6 +25,7 @@ mod trace;
 pub use adopt::{Adopted, Dump, PolicerEntries};
 pub use config::{BuiltOn, Ground, NoPlan, Plan, Step, Thing, ThingKey, Things, Wanted};
 pub use effect::{Announce, Attachment, Effect, Undo, Write};
+pub(crate) use record::address::unfit_host;
 pub use record::{
     address::unfit,
     author::Author,

@@ -6,8 +6,8 @@ use super::argument::{Argument, ArgumentList, Nothing, setting};
 use super::config;
 use super::operation::Syntax;
 use super::request::operations;
-use super::settings::{batch, capture, filter, run, teardown, trace};
-use super::{InstanceName, Shell};
+use super::settings::{batch, capture, filter, import, run, teardown, trace};
+use super::{ImportFrom, InstanceName, Shell};
 
 /// `vtep run`
 pub static RUN: Syntax = Syntax {
@@ -72,6 +72,14 @@ pub static DOCTOR: Syntax = Syntax {
     help: "Look for what keeps frames from arriving, and name the command that mends it",
     key: None,
     takes: &Nothing,
+};
+
+/// `vtep import`
+pub static IMPORT: Syntax = Syntax {
+    words: &["import"],
+    help: "Print the configuration that carries what the kernel's own devices carry; nothing is changed",
+    key: Some(Argument::key::<ImportFrom>("FROM", "What to import from")),
+    takes: &import::OPTIONS,
 };
 
 /// `vtep capture`
@@ -173,6 +181,7 @@ pub fn commands() -> impl Iterator<Item = &'static Syntax> {
         &MONITOR,
         &CAPTURE,
         &DOCTOR,
+        &IMPORT,
         &BATCH,
         &TEARDOWN,
         &COMPLETIONS,

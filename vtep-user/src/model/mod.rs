@@ -48,6 +48,7 @@ pub use settings::batch::BatchOptions;
 pub use settings::capture::{CaptureEnd, CaptureFilter, CaptureLine, CaptureRow, ReasonName};
 pub use settings::fdb::{FdbAt, FdbDel, FdbFilter, FdbRow, FdbSpec};
 pub use settings::filter::{StatsFilter, VniFilter};
+pub use settings::import::{ImportFrom, ImportRow};
 pub use settings::neigh::{NeighDel, NeighRow, NeighSpec};
 pub use settings::nexthop::{NexthopDel, NexthopRow, NexthopSpec};
 pub use settings::peer::{PeerRow, PeerSpec};

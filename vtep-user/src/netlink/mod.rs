@@ -9,10 +9,12 @@
 //! so that nothing falls between the two.
 
 mod address;
+mod bridge;
 mod card;
 mod chains;
 mod change;
 mod conflict;
+mod fdb;
 mod gate;
 mod generic;
 mod group_route;
@@ -31,6 +33,7 @@ mod traffic;
 pub mod udp;
 mod vlan_offload;
 mod vrf;
+mod vxlan;
 mod xdp;
 
 use std::{io, time::Duration};
@@ -43,9 +46,11 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 pub use self::{
     address::InterfaceAddress,
+    bridge::{BridgeMember, BridgeSettings, MemberVlan, MemberVlans},
     card::Card,
     chains::HookChain,
     conflict::{Conflict, Process},
+    fdb::{FdbEntry, FdbKind},
     gate::{GATE_OWNER, NewGate},
     group_route::{GroupRoute, ROUTE_PROTOCOL},
     icmp::PathReports,
@@ -60,6 +65,7 @@ pub use self::{
     traffic::{Filter, FilterSide, Qdisc},
     vlan_offload::VlanOffload,
     vrf::vrf_over,
+    vxlan::Vxlan,
     xdp::XdpFeatures,
 };
 

@@ -330,6 +330,8 @@ fn neighbour_event(message: &NeighbourMessage, removed: bool) -> Option<NetlinkE
         state,
         managed: _,
         ours: _,
+        router: _,
+        external: _,
     } = Neighbour::from_message(message)?;
     Some(NetlinkEvent::Neighbour {
         ifindex,

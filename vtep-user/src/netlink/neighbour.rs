@@ -20,6 +20,10 @@ const OURS: RouteProtocol = RouteProtocol::Other(ROUTE_PROTOCOL);
 
 /// An entry of the kernel's neighbour table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that the kernel reports one by one, not states of one machine"
+)]
 pub struct Neighbour {
     /// The interface it is reached by.
     pub ifindex: Ifindex,
@@ -33,6 +37,10 @@ pub struct Neighbour {
     pub managed: bool,
     /// Whether a daemon of ours has asked it to.
     pub ours: bool,
+    /// Whether it says that it is a router (IPv6).
+    pub router: bool,
+    /// Whether a routing daemon or another controller keeps it (`extern_learn`).
+    pub external: bool,
 }
 
 /// What the kernel thinks of a neighbour.
@@ -148,6 +156,8 @@ impl Neighbour {
             state: NeighbourState::from_kernel(message.header.state),
             managed,
             ours: managed && ours,
+            router: message.header.flags.contains(NeighbourFlags::Router),
+            external: message.header.flags.contains(NeighbourFlags::ExtLearned),
         })
     }
 }
@@ -315,6 +325,8 @@ mod tests {
             state,
             managed: false,
             ours: false,
+            router: false,
+            external: false,
         }
     }
 }

@@ -321,6 +321,8 @@ mod tests {
             state: NeighbourState::Reachable,
             managed: false,
             ours: false,
+            router: false,
+            external: false,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod capture;
 pub mod fdb;
 pub mod filter;
+pub mod import;
 pub mod neigh;
 pub mod nexthop;
 pub mod peer;
