@@ -217,7 +217,7 @@ impl Drop for File {
 /// What an import could have changed.
 fn state(ns: &Ns) -> [String; 3] {
     [
-        ns.ip_output("-d -o link show"),
+        ns.ip_output("-o link show"),
         ns.ip_output("-o addr show"),
         ns.ip_output("route show"),
     ]
@@ -383,7 +383,7 @@ fn what_the_bridge_has_set_of_a_guest_is_carried_on() {
     need_root!();
     let pair = Pair::new(|_| String::new(), flood_list, |_| String::new());
     pair.near().bridge(&format!(
-        "fdb add {} dev vnet0 master static
+        "fdb replace {} dev vnet0 master static
          link set dev vnet1 isolated on",
         mac(1)
     ));

@@ -1,6 +1,6 @@
 //! The FDB of a VNI, its flood list, and the hosts that are answered for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use vtep_common::abi::id::Ifindex;
@@ -33,6 +33,7 @@ pub(super) fn of(facts: &Facts, device: &Vxlan, segment: &Segment) -> Entries {
     let mut entries = Entries::default();
     let mut nexthops = BTreeMap::<u32, Vec<MacAddr>>::new();
     let mut external = 0_usize;
+    let mut written = HashSet::new();
     for entry in facts
         .fdb
         .iter()
@@ -73,7 +74,7 @@ pub(super) fn of(facts: &Facts, device: &Vxlan, segment: &Segment) -> Entries {
         } else {
             Op::FdbAdd(spec)
         };
-        if !entries.ops.contains(&op) {
+        if written.insert((entry.mac, dst)) {
             entries.ops.push(op);
         }
     }

@@ -52,6 +52,8 @@ pub enum ImportError {
 /// What was taken over so far, of which there can be one.
 #[derive(Debug, Default)]
 struct Taken {
+    /// The interfaces that packets to other VTEPs leave by.
+    uplinks: Vec<Ifindex>,
     /// VNIs, each with its device.
     vnis: BTreeMap<Vni, String>,
     /// Bridges, each with its VNI.
@@ -71,8 +73,11 @@ pub fn configuration(facts: &Facts, udp_port: Option<u16>) -> Result<Vec<ImportR
     let mut rows = Rows::default();
     let (here, elsewhere): (Vec<_>, Vec<_>) =
         devices.into_iter().partition(|device| device.port == port);
-    options::run_line(facts, &here, port, &mut rows);
-    let mut taken = Taken::default();
+    let mut taken = Taken {
+        uplinks: options::uplinks(facts, &here),
+        ..Taken::default()
+    };
+    options::run_line(facts, &here, &taken.uplinks, port, &mut rows);
     for device in &here {
         import(facts, device, &mut taken, &mut rows);
     }
@@ -80,7 +85,7 @@ pub fn configuration(facts: &Facts, udp_port: Option<u16>) -> Result<Vec<ImportR
         rows.of_device(&facts.name(device.index));
         rows.left_out(
             format!(
-                "is on UDP port {}, and a daemon has one port: it takes another instance, with another --uplink-hook where both have the uplink",
+                "is on UDP port {}, and a daemon has one: it takes an instance of its own",
                 device.port
             ),
             [format!("vtep import kernel --udp-port {}", device.port)],

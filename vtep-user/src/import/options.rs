@@ -39,12 +39,15 @@ pub(super) fn port(devices: &[&Vxlan], asked: Option<u16>) -> Result<u16, Import
 }
 
 /// The line `run`.
-pub(super) fn run_line(facts: &Facts, devices: &[&Vxlan], port: u16, rows: &mut Rows) {
+pub(super) fn run_line(
+    facts: &Facts,
+    devices: &[&Vxlan],
+    uplinks: &[Ifindex],
+    port: u16,
+    rows: &mut Rows,
+) {
     let locals = locals(devices);
-    let ifaces: Vec<_> = uplinks(facts, devices)
-        .into_iter()
-        .map(|index| facts.name(index))
-        .collect();
+    let ifaces = uplinks.iter().map(|index| facts.name(*index)).collect();
     let options = RunOptions {
         ifaces,
         locals: locals.clone(),

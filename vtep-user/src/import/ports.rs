@@ -5,7 +5,6 @@ use vtep_common::abi::id::Ifindex;
 
 use super::Taken;
 use super::facts::Facts;
-use super::options;
 use super::rows::{LeftOut, Rows};
 use super::segments::Segment;
 use crate::model::{InnerVlan, MacAddr, Parameters as _, PortSpec, VlanId};
@@ -102,9 +101,8 @@ fn by_bridge(
             vec![format!("ip link set {name} type bridge stp_state 0")],
         ));
     }
-    let uplinks = options::uplinks(facts, &facts.devices());
     for member in facts.members(bridge.index) {
-        if uplinks.contains(&member.index) {
+        if taken.uplinks.contains(&member.index) {
             place.left_out.push((
                 format!(
                     "bridge {name} has the uplink {} as a member, and vtep waits until it does not: the guests' frames must not pass beside the VNI",

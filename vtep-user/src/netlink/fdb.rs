@@ -15,6 +15,8 @@ use super::{Error, Mac, Netlink};
 
 /// `NDA_NH_ID`: the nexthop that an entry points to.
 const NDA_NH_ID: u16 = 13;
+/// `NUD_NOARP` and `NUD_PERMANENT`: states in which an entry does not age.
+const LASTING: u16 = 0x40 | 0x80;
 
 /// An entry as `bridge fdb show` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +63,8 @@ impl FdbEntry {
             return None;
         }
         let flags = message.header.flags;
-        let of_bridge = flags.contains(NeighbourFlags::Controller);
+        // A bridge says nothing of who it is in the flags of its entries.
+        let of_bridge = !flags.contains(NeighbourFlags::Own);
         let mut mac = None;
         let mut entry = Self {
             ifindex: Ifindex::new(message.header.ifindex),
@@ -70,10 +73,8 @@ impl FdbEntry {
                 _ if flags.contains(NeighbourFlags::ExtLearned) => FdbKind::External,
                 NeighbourState::Permanent if of_bridge => FdbKind::Own,
                 NeighbourState::Permanent | NeighbourState::Noarp => FdbKind::Static,
-                // What `bridge fdb add … static` makes has this bit beside another.
-                NeighbourState::Other(bits) if bits & u16::from(NeighbourState::Noarp) != 0 => {
-                    FdbKind::Static
-                }
+                // A device's own flood list has another bit beside this one, and so has what `bridge fdb add … static` makes.
+                NeighbourState::Other(bits) if bits & LASTING != 0 => FdbKind::Static,
                 _ => FdbKind::Learned,
             },
             of_bridge,
@@ -179,12 +180,17 @@ mod tests {
 
     #[test]
     fn who_made_an_entry_is_in_its_state_and_flags() {
-        let master = NeighbourFlags::Controller;
+        let master = NeighbourFlags::empty();
         for (state, flags, kind) in [
             (NeighbourState::Permanent, master, FdbKind::Own),
             (NeighbourState::Noarp, master, FdbKind::Static),
             (NeighbourState::Other(0x42), master, FdbKind::Static),
             (NeighbourState::Reachable, master, FdbKind::Learned),
+            (
+                NeighbourState::Other(0x82),
+                NeighbourFlags::Own,
+                FdbKind::Static,
+            ),
             (
                 NeighbourState::Noarp,
                 NeighbourFlags::Own | NeighbourFlags::ExtLearned,
