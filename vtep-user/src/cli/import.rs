@@ -44,7 +44,7 @@ fn text(rows: &[ImportRow]) -> String {
     if !devices.is_empty() {
         text.push_str("#\n# To change over, with this as /etc/vtep/main.conf:\n");
         for device in devices {
-            text += &format!("#   ip link del {device}\n");
+            text.extend(["#   ip link del ", device, "\n"]);
         }
         text.push_str("#   vtep run --config /etc/vtep/main.conf\n");
     }
@@ -52,7 +52,7 @@ fn text(rows: &[ImportRow]) -> String {
     for row in rows {
         if row.device.as_deref() != device {
             device = row.device.as_deref();
-            text += &format!("\n# {}\n", device.unwrap_or_default());
+            text.extend(["\n# ", device.unwrap_or_default(), "\n"]);
         } else if device.is_none() && row.command.is_some() {
             text.push('\n');
         }
@@ -63,12 +63,12 @@ fn text(rows: &[ImportRow]) -> String {
         };
         if let Some(command) = &row.command {
             let indent = if is_head(command) { "" } else { "  " };
-            text += &format!("{indent}{command}\n");
+            text.extend([indent, command, "\n"]);
         }
         if let Some(what) = &row.left_out {
-            text += &format!("# - {what}\n");
+            text.extend(["# - ", what, "\n"]);
             for line in &row.instead {
-                text += &format!("#     {line}\n");
+                text.extend(["#     ", line, "\n"]);
             }
         }
     }

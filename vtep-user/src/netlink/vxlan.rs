@@ -92,8 +92,8 @@ impl Vxlan {
         Some(device)
     }
 
-    fn note(&mut self, part: &InfoVxlan) {
-        match part {
+    fn note(&mut self, attribute: &InfoVxlan) {
+        match attribute {
             InfoVxlan::Id(vni) => self.vni = *vni,
             InfoVxlan::Port(port) => self.port = *port,
             InfoVxlan::Local(ip) => self.local = set(IpAddr::V4(*ip)),
