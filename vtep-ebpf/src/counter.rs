@@ -106,16 +106,16 @@ impl Dropped for &End {
 #[inline(never)]
 extern "C" fn count_for_owner(what: u32, number: u32, bytes: u64) -> u64 {
     let key = DropKey { number, what };
-    let mut counter = DROPS.get_ptr_mut(&key);
+    let mut counter = DROPS.get_ptr_mut(key);
     if counter.is_none() && number != DropKey::NOBODY {
-        // Another CPU may make it at the same time.
-        let _ = DROPS.insert(&key, &Counter::default(), u64::from(BPF_NOEXIST));
-        counter = DROPS.get_ptr_mut(&key).or_else(|| {
-            DROPS.get_ptr_mut(&DropKey {
-                number: DropKey::NOBODY,
-                what,
-            })
-        });
+        counter = match DROPS.insert(key, Counter::default(), u64::from(BPF_NOEXIST)) {
+            // Another CPU may have made it at the same time.
+            Ok(()) | Err(_) => DROPS.get_ptr_mut(key),
+        };
+        if counter.is_none() {
+            let number = DropKey::NOBODY;
+            counter = DROPS.get_ptr_mut(DropKey { number, what });
+        }
     }
     if let Some(counter) = counter {
         // SAFETY: the map gave the pointer.
