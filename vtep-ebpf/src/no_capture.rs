@@ -6,6 +6,10 @@ use vtep_common::{abi::counter::Hook, runtime::verdict::End};
 pub trait Capturable {
     /// Does nothing.
     #[inline(always)]
+    fn arrives(&self) {}
+
+    /// Does nothing.
+    #[inline(always)]
     fn capture(&self, _: Hook, _: &End) {}
 }
 

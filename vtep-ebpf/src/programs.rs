@@ -34,6 +34,7 @@ pub fn xdp_uplink(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_ABORTED;
     };
     let frame = XdpFrame::new(&ctx);
+    frame.arrives();
     let rt = Xdp::new(frame, scratch);
     let end = uplink::decide(&rt, tunnel::DecapStage::Xdp);
     xdp_action_of(count(&rt, Hook::UplinkXdp, &end, frame.frame_len()))
@@ -46,6 +47,7 @@ pub fn tc_uplink(ctx: TcContext) -> i32 {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::new(&ctx);
+    frame.arrives();
     let len = frame.frame_len();
     let rt = Tc::new(frame, scratch);
     let end = uplink::decide(&rt, tunnel::DecapStage::Tc);
@@ -59,6 +61,7 @@ pub fn tc_tunnel(ctx: TcContext) -> i32 {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::new(&ctx);
+    frame.arrives();
     let len = frame.frame_len();
     let rt = Tc::new(frame, scratch);
     let end = tunnel::decide(&rt);
@@ -194,6 +197,9 @@ fn at_port(ctx: &TcContext, stage: port::PortStage) -> i32 {
         return TC_ACT_SHOT;
     };
     let frame = TcFrame::from_port(ctx);
+    if stage == port::PortStage::Tc {
+        frame.arrives();
+    }
     let len = frame.frame_len();
     let rt = Tc::new(frame, scratch);
     let given = match stage {
@@ -211,6 +217,7 @@ pub fn xdp_port(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_ABORTED;
     };
     let frame = XdpFrame::new(&ctx);
+    frame.arrives();
     let rt = Xdp::new(frame, scratch);
     let stage = port::PortStage::Xdp;
     let end = port::decide(&rt, stage, &Resolved::IN_FDB);

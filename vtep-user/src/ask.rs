@@ -4,12 +4,13 @@
 //! holds a [`Handle`].
 
 use tokio::sync::{mpsc, oneshot};
+use vtep_common::sim::trace::Arrived;
 
 use crate::model::request::Request;
 use crate::model::{
-    ApplyOptions, CaptureFilter, CaptureLine, ConfigLine, DropsRow, DumpRow, FdbRow, NeighRow,
-    NexthopRow, Op, PeerRow, PlanRow, PortRow, Query, Refusal, RunLine, StatsRow, Status, TraceRow,
-    Vni, VniRow,
+    ApplyOptions, CaptureEnd, CaptureFilter, CaptureRow, ConfigLine, DropsRow, DumpRow, FdbRow,
+    NeighRow, NexthopRow, Op, PeerRow, PlanRow, PortRow, Query, Refusal, RunLine, StatsRow, Status,
+    TraceRow, Vni, VniRow,
 };
 
 /// Something to read or to do.
@@ -29,6 +30,8 @@ pub enum Command {
     Apply(Box<FileToApply>),
     /// Apply the daemon's own configuration file again. Answered by [`Reply::Plan`].
     Reload,
+    /// Say what the programs decide on a frame that came to a hook. Answered by [`Reply::Trace`].
+    TraceArrived(Box<Arrived>),
     /// Remove everything from the kernel and end. Answered by [`Reply::Done`] once it is removed.
     Teardown,
 }
@@ -124,6 +127,33 @@ impl Ask {
     }
 }
 
+/// As of when captured frames are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// As they are at their end.
+    AtTheEnd,
+    /// As they came to the hook.
+    AtArrival,
+}
+
+/// What a capture takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// A frame at its end.
+    Frame(Box<CaptureRow>),
+    /// A frame as it came to its hook, and a row of how it ended, without its bytes. Those that were not captured are zeros: `cut` is how many were.
+    Arrived {
+        /// What the hook decides on.
+        arrived: Box<Arrived>,
+        /// Bytes that were captured, if some were not.
+        cut: Option<u32>,
+        /// How it ended.
+        row: Box<CaptureRow>,
+    },
+    /// There are no more.
+    End(CaptureEnd),
+}
+
 /// What is asked of whoever captures.
 #[derive(Debug)]
 pub enum CaptureAsk {
@@ -133,10 +163,12 @@ pub enum CaptureAsk {
         filter: CaptureFilter,
         /// The VNIs that the interface of the filter has ports in.
         vnis: Vec<Vni>,
+        /// As they are at their end, or as they came to the hook.
+        moment: Moment,
         /// Who asks, if it is known.
         client: Option<ClientId>,
-        /// Where the lines come, the last of which is [`CaptureLine::End`].
-        reply: oneshot::Sender<Result<mpsc::Receiver<CaptureLine>, Refusal>>,
+        /// Where the frames come; the last is [`Taken::End`].
+        reply: oneshot::Sender<Result<mpsc::Receiver<Taken>, Refusal>>,
     },
     /// End the capture that runs. Answered when everything is as it was before, and its lines are on their way.
     End {
@@ -185,13 +217,14 @@ impl Handle {
     /// Begins a capture.
     pub async fn capture(
         &self,
-        filter: CaptureFilter,
-        vnis: Vec<Vni>,
+        (filter, vnis): (CaptureFilter, Vec<Vni>),
+        moment: Moment,
         client: Option<ClientId>,
-    ) -> Result<mpsc::Receiver<CaptureLine>, Refusal> {
+    ) -> Result<mpsc::Receiver<Taken>, Refusal> {
         self.ask_captures(|reply| CaptureAsk::Begin {
             filter,
             vnis,
+            moment,
             client,
             reply,
         })

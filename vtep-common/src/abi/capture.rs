@@ -10,7 +10,7 @@ use super::{
     reason::{Class, Reason},
 };
 
-/// A frame that has met its end: 2,048 bytes, numbers in host byte order.
+/// A frame that has met its end, as it is then, or as it was when it came to the hook: 2,048 bytes, numbers in host byte order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Captured {
@@ -34,19 +34,23 @@ pub struct Captured {
     pub ifindex: u32,
     /// Bytes of the inner frame, as they are counted.
     pub inner_len: u32,
-    /// Bytes of the frame as it is at its end: of what was encapsulated, with the outer headers.
+    /// Bytes of the frame: at its end, of what was encapsulated, with the outer headers.
     pub frame_len: u32,
     /// The skb VLAN tag, as [`TooBig::tag`](super::too_big::TooBig::tag) makes it; zero for none.
     pub tag: u32,
+    /// Bytes of payload in each segment of a GSO or GRO packet as it came; zero for an ordinary frame, and at its end.
+    pub gso_size: u32,
+    /// Not zero if `bytes`, `frame_len`, `tag` and `gso_size` are of the frame as it came to the hook.
+    pub as_it_came: u32,
     /// How many of `bytes` are the frame's. The rest says nothing.
     pub len: u32,
-    /// The frame at its end, as far as it is handed over.
+    /// The frame, as far as it is handed over.
     pub bytes: [u8; Captured::MOST],
 }
 
 impl Captured {
     /// Bytes of a frame that are handed over, at most.
-    pub const MOST: usize = 1992;
+    pub const MOST: usize = 1984;
 
     /// The frame, as far as it was handed over.
     #[must_use]
@@ -74,6 +78,10 @@ pub struct CaptureOrder {
     pub vni: u32,
     /// The interface that frames come by, or whose port they go to; zero for any. Floods may reach it.
     pub ifindex: u32,
+    /// Not zero if frames are wanted as they came to the hook, and not as they are at their end.
+    pub as_they_came: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 impl CaptureOrder {
@@ -88,6 +96,8 @@ impl CaptureOrder {
         peer: VtepAddr::UNSPECIFIED,
         vni: Self::ANY_VNI,
         ifindex: 0,
+        as_they_came: 0,
+        pad: 0,
     };
 
     /// The reasons of frames that are ours and are at their end.
@@ -114,7 +124,7 @@ fn bits(wanted: impl Fn(Class) -> bool) -> u64 {
     wanted.fold(0, |bits, reason| bits | CaptureOrder::only(*reason))
 }
 
-const _: () = assert!(size_of::<CaptureOrder>() == 48);
+const _: () = assert!(size_of::<CaptureOrder>() == 56);
 // `reasons` has a bit for each.
 const _: () = assert!(Reason::SLOTS <= u64::BITS);
 

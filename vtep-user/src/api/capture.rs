@@ -13,7 +13,7 @@ use super::ErrorBody;
 use super::connections::Owed;
 use super::shared::{Asker, Shared};
 use crate::{
-    ask::{Command, Reply},
+    ask::{Command, Moment, Reply, Taken},
     model::{CaptureFilter, CaptureLine, Query, Refusal, Vni, objects},
 };
 
@@ -36,18 +36,29 @@ pub(super) async fn capture(
     let body = body.map_err(|error| Refusal::invalid(error.body_text()))?;
     let filter = objects::from_slice::<CaptureFilter>(&body);
     let filter = filter.map_err(|error| Refusal::invalid(error.to_string()))?;
-    filter.check()?;
-    let vnis = match &filter.dev {
-        Some(dev) => vnis_of(&asker, dev).await?,
-        None => Vec::new(),
-    };
-    let client = asker.caller.client();
+    let taken = begin(&shared, &asker, filter, Moment::AtTheEnd).await?;
     let reader = Reader {
         _owed: asker.caller.owe(),
-        lines: shared.handle.capture(filter, vnis, client).await?,
+        taken,
     };
     let body = Body::from_stream(reader.into_pieces());
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// Begins a capture.
+pub(super) async fn begin(
+    shared: &Shared,
+    asker: &Asker,
+    filter: CaptureFilter,
+    moment: Moment,
+) -> Result<mpsc::Receiver<Taken>, Refusal> {
+    filter.check()?;
+    let vnis = match &filter.dev {
+        Some(dev) => vnis_of(asker, dev).await?,
+        None => Vec::new(),
+    };
+    let client = asker.caller.client();
+    shared.handle.capture((filter, vnis), moment, client).await
 }
 
 /// Ends the capture that runs, whoever began it; the log says who ended it. Its reader gets the frames that were taken, and the last line.
@@ -82,7 +93,7 @@ struct Reader {
     /// A reader waits for us until it goes.
     _owed: Option<Owed>,
     /// They end with the capture, and with the daemon, which ends the capture before it goes.
-    lines: mpsc::Receiver<CaptureLine>,
+    taken: mpsc::Receiver<Taken>,
 }
 
 impl Reader {
@@ -96,18 +107,22 @@ impl Reader {
     /// Waits for lines, and returns those that are there; `None` if no more will come.
     async fn piece(&mut self) -> Option<Vec<u8>> {
         let mut piece = Vec::new();
-        write(&mut piece, &self.lines.recv().await?);
+        write(&mut piece, self.taken.recv().await?);
         while piece.len() < PIECE {
-            let Ok(line) = self.lines.try_recv() else {
+            let Ok(taken) = self.taken.try_recv() else {
                 break;
             };
-            write(&mut piece, &line);
+            write(&mut piece, taken);
         }
         Some(piece)
     }
 }
 
-fn write(piece: &mut Vec<u8>, line: &CaptureLine) {
-    serde_json::to_writer(&mut *piece, line).expect("lines are always JSON");
+fn write(piece: &mut Vec<u8>, taken: Taken) {
+    let line = match taken {
+        Taken::Frame(row) | Taken::Arrived { row, .. } => CaptureLine::Frame(row),
+        Taken::End(end) => CaptureLine::End(end),
+    };
+    serde_json::to_writer(&mut *piece, &line).expect("lines are always JSON");
     piece.push(b'\n');
 }

@@ -202,9 +202,29 @@ impl Client {
         &mut self,
         filter: &CaptureFilter,
     ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Unpin + use<>, ClientError> {
+        self.frames("/v1/capture", filter).await
+    }
+
+    /// Traces frames as they come, likewise.
+    ///
+    /// # Panics
+    ///
+    /// If the filter is no JSON, which all are.
+    pub async fn trace_live(
+        &mut self,
+        filter: &CaptureFilter,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Unpin + use<>, ClientError> {
+        self.frames("/v1/trace", filter).await
+    }
+
+    async fn frames(
+        &mut self,
+        path: &str,
+        filter: &CaptureFilter,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Unpin + use<>, ClientError> {
         let body = serde_json::to_vec(filter).expect("filters are always JSON");
         let body = Full::new(body.into()).boxed_unsync();
-        let response = self.send(Method::POST, "/v1/capture", body).await?;
+        let response = self.send(Method::POST, path, body).await?;
         Ok(response
             .into_body()
             .into_data_stream()

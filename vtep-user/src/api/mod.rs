@@ -12,6 +12,7 @@ pub mod client;
 mod connections;
 pub mod event_feed;
 mod event_stream;
+mod live;
 mod openapi;
 mod routes;
 mod scrape;

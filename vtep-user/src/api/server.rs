@@ -24,8 +24,8 @@ use super::event_feed::Events;
 use super::shared::{Asker, Shared};
 use super::socket::Socket;
 use super::{
-    ApplyLine, BatchLine, ErrorBody, apply, batch, capture, event_stream, openapi, routes, scrape,
-    view,
+    ApplyLine, BatchLine, ErrorBody, apply, batch, capture, event_stream, live, openapi, routes,
+    scrape, view,
 };
 use crate::{
     ask::{Command, Handle},
@@ -155,6 +155,7 @@ fn others() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(event_stream::events))
         .routes(routes!(capture::capture, capture::end_capture))
+        .routes(routes!(live::trace))
         .routes(routes!(batch::batch))
         .routes(routes!(apply::apply))
         .routes(routes!(teardown))

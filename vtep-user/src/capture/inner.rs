@@ -84,7 +84,9 @@ fn at_uplink(hook: u32) -> bool {
 
 /// Whether the outer headers are still, or already, in front.
 fn is_encapsulated(captured: &Captured) -> bool {
-    if at_uplink(captured.hook) {
+    if captured.as_it_came != 0 {
+        at_uplink(captured.hook)
+    } else if at_uplink(captured.hook) {
         captured.reason != Reason::Decapsulated.code()
     } else if captured.hook == Hook::Tunnel.index() {
         false

@@ -4,6 +4,7 @@
 pub mod allowance;
 pub mod comment;
 pub mod inner;
+pub mod live;
 pub mod pcapng;
 pub mod row;
 pub mod wanted;

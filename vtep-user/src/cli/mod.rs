@@ -19,6 +19,7 @@ mod grammar;
 mod import;
 mod journal;
 mod lines;
+mod live;
 mod log;
 mod monitor;
 mod output;
@@ -26,6 +27,7 @@ mod progress;
 mod run;
 mod show;
 mod status;
+mod stream;
 mod table;
 mod teardown;
 mod terminal;
@@ -120,9 +122,22 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
             output,
         ),
         Some(("trace", args)) => {
-            let dev = grammar::key(&TRACE, args)?.unwrap_or_default();
+            let dev = grammar::key(&TRACE, args)?;
             let options = grammar::record(&frames::OPTIONS, args)?;
-            trace::run(dev, options, daemon, output)
+            match (dev, options.live) {
+                (dev, Some(count)) => live::run((dev, count), options, daemon, output),
+                (_, None) if options.is_of_live() => Err(grammar::wrong_usage(
+                    command_line::whole(),
+                    TRACE.words,
+                    "--seconds, --vni, --mac, --peer, --reason and --drops are about frames that come; give --live N, too",
+                )),
+                (Some(dev), None) => trace::run(dev, options, daemon, output),
+                (None, None) => Err(grammar::wrong_usage(
+                    command_line::whole(),
+                    TRACE.words,
+                    "it is not said where the frame comes in; give the port or the uplink, as in: vtep trace DEV --dst MAC",
+                )),
+            }
         }
         Some(("monitor", args)) => {
             let filter = grammar::record(&filter::EVENTS, args)?;

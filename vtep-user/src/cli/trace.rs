@@ -21,7 +21,7 @@ pub(super) fn run(
     daemon: Daemon<'_>,
     output: Output,
 ) -> Result<(), Failure> {
-    let TraceOptions { spec, pcap } = options;
+    let TraceOptions { spec, pcap, .. } = options;
     let specs = match pcap {
         None => vec![spec],
         Some(file) => frames_of(&file)?,

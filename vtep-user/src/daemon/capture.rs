@@ -23,15 +23,16 @@ use super::{
     error::{DaemonError, internal},
 };
 use crate::{
-    ask::{CaptureAsk, ClientId},
+    ask::{CaptureAsk, ClientId, Moment, Taken},
     capture::{
         allowance::Allowance,
+        live,
         row::{self, Names},
         wanted::Wanted,
     },
     causes::with_causes,
     datapath::{CaptureGround, DatapathError, Recorder, monotonic_ns},
-    model::{CaptureEnd, CaptureLine, Refusal, Vni, settings::trace::hex},
+    model::{CaptureEnd, Refusal, Vni, settings::trace::hex},
 };
 
 /// Lines that wait for a reader.
@@ -79,7 +80,7 @@ async fn serve(
     mut asks: mpsc::Receiver<CaptureAsk>,
 ) -> Result<(), DaemonError> {
     while let Some(ask) = asks.recv().await {
-        let (filter, vnis, client, reply) = match ask {
+        let ((filter, vnis), moment, client, reply) = match ask {
             CaptureAsk::End { reply, .. } => {
                 drop(reply.send(Err(Refusal::not_found("no capture runs"))));
                 continue;
@@ -91,16 +92,17 @@ async fn serve(
             CaptureAsk::Begin {
                 filter,
                 vnis,
+                moment,
                 client,
                 reply,
-            } => (filter, vnis, client, reply),
+            } => ((filter, vnis), moment, client, reply),
         };
         // It was interrupted while it waited for us.
         if reply.is_closed() {
             continue;
         }
         let wanted = Wanted { filter, vnis };
-        let begun = Capture::begin(&ground, udp_port, wanted);
+        let begun = Capture::begin(&ground, udp_port, (wanted, moment));
         match begun {
             Err(error) => drop(reply.send(Err(internal(error)))),
             Ok((capture, lines)) => {
@@ -136,11 +138,12 @@ fn say_who_sees(client: Option<ClientId>, wanted: &Wanted) {
 struct Capture {
     recorder: Recorder,
     wanted: Wanted,
+    moment: Moment,
     udp_port: u16,
     allowance: Allowance,
-    lines: mpsc::Sender<CaptureLine>,
+    lines: mpsc::Sender<Taken>,
     /// The place of the last line: however slow the reader is, it is not lost.
-    last_line: mpsc::OwnedPermit<CaptureLine>,
+    last_line: mpsc::OwnedPermit<Taken>,
     end: CaptureEnd,
 }
 
@@ -161,14 +164,15 @@ impl Capture {
     fn begin(
         ground: &CaptureGround,
         udp_port: u16,
-        wanted: Wanted,
-    ) -> Result<(Self, mpsc::Receiver<CaptureLine>), DatapathError> {
+        (wanted, moment): (Wanted, Moment),
+    ) -> Result<(Self, mpsc::Receiver<Taken>), DatapathError> {
         let (lines, receiver) = mpsc::channel(LINES_AHEAD);
         let last_line = lines.clone().try_reserve_owned();
         let mut capture = Self {
             last_line: last_line.expect("an empty channel has a place"),
             recorder: ground.load()?,
             wanted,
+            moment,
             udp_port,
             allowance: Allowance::new(monotonic_ns()),
             lines,
@@ -262,6 +266,8 @@ impl Capture {
             vni: filter.vni.map_or(CaptureOrder::ANY_VNI, Vni::get),
             // One that is gone for the moment has another number when it comes again.
             ifindex: dev.map_or(0, Ifindex::get),
+            as_they_came: u32::from(self.moment == Moment::AtArrival),
+            pad: 0,
         })
     }
 
@@ -278,8 +284,24 @@ impl Capture {
             }
             // Texts that take their time are made of what is wanted alone.
             row.time = clocks.time_of(captured.time);
-            row.bytes = hex(&seen.frame);
-            match self.lines.try_send(CaptureLine::Frame(Box::new(row))) {
+            let taken = match self.moment {
+                Moment::AtTheEnd => {
+                    row.bytes = hex(&seen.frame);
+                    Taken::Frame(Box::new(row))
+                }
+                Moment::AtArrival => {
+                    let Some(arrived) = live::arrived(captured, &row) else {
+                        self.end.no_room += 1;
+                        continue;
+                    };
+                    Taken::Arrived {
+                        arrived: Box::new(arrived),
+                        cut: live::cut(captured),
+                        row: Box::new(row),
+                    }
+                }
+            };
+            match self.lines.try_send(taken) {
                 Ok(()) => self.end.captured += 1,
                 Err(TrySendError::Full(_)) => self.end.unread += 1,
                 Err(TrySendError::Closed(_)) => return Go::End,
@@ -306,13 +328,13 @@ impl Capture {
         }
         let counted = |what| self.recorder.counted(what).unwrap_or_default();
         self.end.over_rate = counted(CaptureCount::OverRate);
-        self.end.no_room = counted(CaptureCount::NoRoom);
+        self.end.no_room += counted(CaptureCount::NoRoom);
         tracing::info!(
             captured = self.end.captured,
             left_out = self.end.left_out(),
             "captures no more"
         );
-        self.last_line.send(CaptureLine::End(self.end));
+        self.last_line.send(Taken::End(self.end));
     }
 
     fn take_out(&mut self) {

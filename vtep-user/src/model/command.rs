@@ -43,10 +43,13 @@ pub static DUMP: Syntax = Syntax {
 pub static TRACE: Syntax = Syntax {
     words: &["trace"],
     help: "Show what would become of a frame, step by step; nothing is sent, counted or learned",
-    key: Some(Argument::key::<String>(
-        "DEV",
-        "The port or the uplink that it comes in by",
-    )),
+    key: Some(
+        Argument::key::<String>(
+            "DEV",
+            "The port or the uplink that it comes in by; with --live, also the port that it goes to",
+        )
+        .optional(),
+    ),
     takes: &trace::OPTIONS,
 };
 

@@ -54,7 +54,7 @@ pub use settings::nexthop::{NexthopDel, NexthopRow, NexthopSpec};
 pub use settings::peer::{PeerRow, PeerSpec};
 pub use settings::port::{PortChange, PortPart, PortRow, PortSpec};
 pub use settings::run::{Duplicates, RunOption, RunOptions};
-pub use settings::trace::{FrameBytes, TraceAt, TraceRow, TraceSpec, TraceTo};
+pub use settings::trace::{FrameBytes, LiveLine, TraceAt, TraceRow, TraceSpec, TraceTo};
 pub use settings::vni::{VniDelete, VniRow, VniSpec};
 pub use shape::{Count, DeviceName, Ip};
 pub use typed::*;

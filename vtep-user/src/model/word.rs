@@ -383,6 +383,8 @@ words! {
         Outer = "outer",
         /// One copy of a flooded frame.
         Copy = "copy",
+        /// How a frame really ended that was traced as it came.
+        Happened = "happened",
         /// What becomes of the frame at this hook.
         Verdict = "verdict",
     }

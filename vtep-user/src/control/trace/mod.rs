@@ -129,4 +129,14 @@ impl State {
         };
         rows::of(&words, &traced.notes, hops)
     }
+
+    /// The same of a frame that came to a hook.
+    #[must_use]
+    pub fn arrived_rows(&self, hops: &[Hop], tables: &HostTables) -> Vec<TraceRow> {
+        let words = Words {
+            state: self,
+            tables,
+        };
+        rows::of(&words, &[], hops)
+    }
 }

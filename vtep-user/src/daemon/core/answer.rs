@@ -32,6 +32,9 @@ impl Core {
                 drop(reply.send(self.show(Query::Peers(ip))));
             }
             Command::Show(query) => drop(reply.send(self.show(query))),
+            Command::TraceArrived(arrived) => {
+                drop(reply.send(self.trace_arrived(&arrived).map(Reply::Trace)));
+            }
             Command::Do(op) => {
                 let work = Work::new([by_command(None, op)], reply);
                 self.works.push(Work { client, ..work });

@@ -114,7 +114,7 @@ impl CaptureFilter {
     pub fn check(&self) -> Result<(), Refusal> {
         if self.count == Some(0) {
             return Err(Refusal::invalid(
-                "a capture of 0 frames shows nothing; give --count a number from 1 on, or leave it out and end the capture with Ctrl-C",
+                "0 frames show nothing; give a number from 1 on, or leave --count out and end the capture with Ctrl-C",
             ));
         }
         Ok(())

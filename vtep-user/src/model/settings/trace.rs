@@ -11,7 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, Rule, setting};
 use crate::model::column::{Column, Row, column};
-use crate::model::{BadValue, MacAddr, Parameters, TraceStep, Value, VlanId};
+use crate::model::{
+    BadValue, CaptureEnd, CaptureFilter, MacAddr, Parameters, TraceStep, Value, VlanId,
+};
 
 /// The bytes of a frame, from its Ethernet header on, without a frame check sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +192,24 @@ pub struct TraceOptions {
     pub spec: TraceSpec,
     /// The capture that frames are read from.
     pub pcap: Option<PathBuf>,
+    /// How many frames are awaited, which really come.
+    pub live: Option<u32>,
+    /// For how long, in seconds.
+    pub seconds: Option<u32>,
+    /// Which frames are awaited.
+    pub filter: CaptureFilter,
 }
+
+impl TraceOptions {
+    /// Whether something is said of frames that are awaited.
+    #[must_use]
+    pub fn is_of_live(&self) -> bool {
+        self.live.is_some() || self.seconds.is_some() || self.filter != CaptureFilter::default()
+    }
+}
+
+/// How long frames are awaited unless it is said, in seconds.
+pub const LIVE_SECONDS: u32 = 60;
 
 /// The options of `vtep trace`.
 pub static OPTIONS: ArgumentList<TraceOptions> = ArgumentList {
@@ -233,9 +252,56 @@ pub static OPTIONS: ArgumentList<TraceOptions> = ArgumentList {
             "The VLAN that it is tagged with"
         )
         .value_name("ID"),
+        setting!(
+            TraceOptions,
+            live,
+            "--live",
+            "So many frames as they really come, each with what became of it; DEV may be left out"
+        )
+        .value_name("N"),
+        setting!(
+            TraceOptions,
+            seconds,
+            "--seconds",
+            "How long to wait for the frames of --live; 60 without it"
+        ),
+        setting!(
+            TraceOptions,
+            filter.vni,
+            "--vni",
+            "With --live: only frames of this VNI, also of one that does not exist here"
+        ),
+        setting!(
+            TraceOptions,
+            filter.mac,
+            "--mac",
+            "With --live: only frames from or to this MAC"
+        ),
+        setting!(
+            TraceOptions,
+            filter.peer,
+            "--peer",
+            "With --live: only frames from or to this VTEP"
+        )
+        .value_name("IP"),
+        setting!(
+            TraceOptions,
+            filter.reason,
+            "--reason",
+            "With --live: only frames that end for this reason"
+        ),
+        setting!(
+            TraceOptions,
+            filter.drops,
+            "--drops",
+            "With --live: only frames that are dropped"
+        ),
     ],
     rules: &[
-        Rule::One(&["--frame", "--pcap", "--dst"]),
+        Rule::One(&["--frame", "--pcap", "--dst", "--live"]),
+        Rule::NotBoth("--src", "--live"),
+        Rule::NotBoth("--size", "--live"),
+        Rule::NotBoth("--vlan", "--live"),
         Rule::NotBoth("--src", "--frame"),
         Rule::NotBoth("--src", "--pcap"),
         Rule::NotBoth("--size", "--frame"),
@@ -260,7 +326,17 @@ pub struct TraceAt {
     pub spec: TraceSpec,
 }
 
-/// One step of a decision. The last row of a frame says what becomes of it.
+/// A line of a live trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum LiveLine {
+    /// A step of a decision, or what really happened, which is the last row of a frame.
+    Row(TraceRow),
+    /// The end.
+    End(CaptureEnd),
+}
+
+/// One step of a decision. The last row of a frame says what becomes of it, or of one that came, what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TraceRow {
     /// The number of the frame, from 1 on.
