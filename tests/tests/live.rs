@@ -8,11 +8,13 @@ use serde_json::Value;
 use vtep_tests::bpf::program_of_link;
 use vtep_tests::daemon::binary;
 use vtep_tests::daemon::refusal::refused;
-use vtep_tests::encoder::Mac;
+use vtep_tests::encoder::inner::v4;
+use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
 use vtep_tests::lab::{GREEN, UPLINK};
 use vtep_tests::link::Link as _;
+use vtep_tests::link::tap::GsoType;
 use vtep_tests::over_each_family;
 use vtep_tests::traffic::checks::marked;
 use vtep_tests::wait::{until, until_true};
@@ -20,6 +22,7 @@ use vtep_tests::wait::{until, until_true};
 over_each_family! {
     frames_that_come_are_told_with_what_became_of_them,
     a_filter_says_which_frames_are_awaited,
+    a_gso_packet_is_known_as_one,
     too_few_frames_are_said_and_nothing_is_left,
     what_cannot_be_awaited_is_refused,
 }
@@ -207,6 +210,37 @@ fn a_filter_says_which_frames_are_awaited(family: Family) {
         assert_eq!(text.matches(says).count(), 1, "{says}: {text}");
     }
     assert!(!text.contains("decapsulated"), "{text}");
+}
+
+fn a_gso_packet_is_known_as_one(family: Family) {
+    let wire = Wire::with_vnet_port(family);
+    let (a, b) = v4();
+    let big = eth(VM, FAR_VM).ipv4(a, b).tcp(1, 2, 3).payload(1, 20_000);
+    let big = big.build();
+    let live = Live::start(&wire, &format!("{PORT} --live 1 -j"));
+
+    wire.port.send_gso(&big, GsoType::Tcp, 1000, 34);
+    let rows = live.rows();
+
+    let frame = &rows[0]["frame"];
+    let came = words(&rows, frame, "frame");
+    let len = big.len();
+    assert!(
+        came.starts_with(&format!("{len} bytes from {VM}")),
+        "{came}"
+    );
+    assert!(
+        came.contains(&format!("of its {len} bytes, 1984 were captured")),
+        "{came}"
+    );
+    let [verdict, happened] = [&rows[rows.len() - 2], &rows[rows.len() - 1]];
+    assert_eq!(
+        verdict["vteps"],
+        serde_json::json!([wire.far_ip.to_string()])
+    );
+    assert_eq!(verdict["reason"], happened["reason"]);
+    let text = happened["text"].as_str().unwrap();
+    assert!(text.starts_with("so it happened: encapsulated"), "{text}");
 }
 
 fn too_few_frames_are_said_and_nothing_is_left(family: Family) {
