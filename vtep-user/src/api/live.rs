@@ -31,7 +31,7 @@ const MOST: u32 = 10_000;
         description = "One `LiveLine` on each line: the rows of each frame, and at the end a `CaptureEnd`."),
         (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody)))]
-pub(super) async fn trace(
+pub(super) async fn trace_live(
     State(shared): State<Shared>,
     asker: Asker,
     request: Request,

@@ -155,7 +155,7 @@ fn others() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(event_stream::events))
         .routes(routes!(capture::capture, capture::end_capture))
-        .routes(routes!(live::trace))
+        .routes(routes!(live::trace_live))
         .routes(routes!(batch::batch))
         .routes(routes!(apply::apply))
         .routes(routes!(teardown))
