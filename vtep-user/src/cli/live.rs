@@ -41,7 +41,12 @@ pub(super) fn run(
         let lines = tokio::select! {
             lines = begun => lines?,
             // The daemon drops what it has begun with the connection.
-            () = signals.any() => return Ok(()),
+            () = signals.any() => {
+                if output == Output::Json {
+                    writeln!(io::stdout(), "[]")?;
+                }
+                return say_interrupted(0, count);
+            }
         };
         let sink = Box::new(Frames {
             out: BufWriter::new(io::stdout()),
@@ -64,12 +69,16 @@ pub(super) fn run(
             By::Time => Err(Failure::refused(format!(
                 "{came} of {count} frames came within {seconds} seconds; wait longer with: --seconds SECONDS"
             ))),
-            By::Signal => Ok(writeln!(
-                io::stderr(),
-                "{came} of {count} frames came until it was interrupted"
-            )?),
+            By::Signal => say_interrupted(came, count),
         }
     })
+}
+
+fn say_interrupted(came: u64, count: u32) -> Result<(), Failure> {
+    Ok(writeln!(
+        io::stderr(),
+        "{came} of {count} frames came until it was interrupted"
+    )?)
 }
 
 /// Prints the rows of each frame when all have come: a table, or a part of the one array.
