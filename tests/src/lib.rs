@@ -11,6 +11,7 @@
 //! | have an earlier build at work first, or what it had pinned: [`upgrade`] |
 //! | compare a program in the kernel with the host's simulation of it | [`testrun`] |
 //! | wait for something, skip a test aloud, note what a test found out, show bytes, end well at Ctrl-C | [`wait`], [`mod@skip`], [`note()`], [`dump`], [`interrupt`] |
+//! | run a program on a terminal, type, and read its screen | [`pty`] |
 //! | measure time on a busy machine | [`priority`] |
 
 #![expect(
@@ -27,6 +28,7 @@ pub mod lab;
 pub mod link;
 mod notes;
 pub mod priority;
+pub mod pty;
 pub mod skip;
 pub mod testrun;
 pub mod traffic;

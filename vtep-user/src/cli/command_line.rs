@@ -5,7 +5,7 @@ use clap::Command;
 use super::{abbreviation, grammar, log};
 use crate::model::command::{
     APPLY, BATCH, CAPTURE, COMPLETIONS, DOCTOR, DUMP, GLOBALS, IMPORT, MONITOR, RUN, SAVE,
-    TEARDOWN, TRACE,
+    TEARDOWN, TOP, TRACE,
 };
 
 /// The whole command line.
@@ -27,6 +27,7 @@ pub(super) fn whole() -> Command {
                 &SAVE,
                 &TRACE,
                 &MONITOR,
+                &TOP,
                 &CAPTURE,
                 &DOCTOR,
                 &IMPORT,

@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! The verbs of the daemon are described in `model::operation`; `grammar` makes a command of each, and hands what was
-//! typed to it. What else there is has a file of its own: `run`, `monitor`, `capture`, `doctor`, `import`, `batch`, `teardown`, `completions`.
+//! typed to it. What else there is has a file of its own: `run`, `monitor`, `top`, `capture`, `doctor`, `import`, `batch`, `teardown`, `completions`.
 
 mod abbreviation;
 mod apply;
@@ -31,6 +31,7 @@ mod stream;
 mod table;
 mod teardown;
 mod terminal;
+mod top;
 mod trace;
 mod wildcard;
 
@@ -48,7 +49,7 @@ use crate::model::config;
 use crate::model::request::Request;
 use crate::model::settings::{
     batch as several, capture as captured, filter, import as imported, run as options,
-    teardown as removal, trace as frames,
+    teardown as removal, top as looks, trace as frames,
 };
 use daemon::Daemon;
 use failure::{Failure, block_on};
@@ -143,6 +144,7 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
             let filter = grammar::record(&filter::EVENTS, args)?;
             monitor::run(&filter, daemon, output)
         }
+        Some(("top", args)) => top::run(grammar::record(&looks::OPTIONS, args)?, daemon, output),
         Some(("doctor", _)) => doctor::run(daemon, output),
         Some(("import", args)) => import::run(grammar::record(&imported::OPTIONS, args)?, output),
         Some(("capture", args)) => {

@@ -6,61 +6,23 @@
 mod collect;
 mod device;
 mod entries;
+mod error;
 mod facts;
 mod options;
 mod ports;
 mod rows;
 mod segments;
+mod taken;
 
 pub use collect::collect;
+pub use error::ImportError;
 pub use facts::Facts;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use vtep_common::abi::id::Ifindex;
-
-use crate::model::{ImportRow, Op, Vni, VniSpec};
-use crate::netlink::{self, Vxlan};
+use crate::model::{ImportRow, Op, VniSpec};
+use crate::netlink::Vxlan;
 use device::Manner;
 use rows::Rows;
-
-/// Why nothing can be imported.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// The kernel does not say what it has.
-    #[error(transparent)]
-    Kernel(#[from] netlink::Error),
-    /// There is nothing to import.
-    #[error(
-        "there is no vxlan device of the kernel in this network namespace; look with: ip -d link show type vxlan, or in another namespace with: ip netns exec NAME vtep import kernel"
-    )]
-    NoDevice,
-    /// There is none on the port that was asked for.
-    #[error(
-        "no vxlan device of the kernel is on UDP port {asked}; there are some on: {there}; type: vtep import kernel --udp-port {first}"
-    )]
-    NoneOnPort {
-        /// The port.
-        asked: u16,
-        /// Those that there are.
-        there: String,
-        /// The first of them.
-        first: u16,
-    },
-}
-
-/// What was taken over so far, of which there can be one.
-#[derive(Debug, Default)]
-struct Taken {
-    /// The interfaces that packets to other VTEPs leave by.
-    uplinks: Vec<Ifindex>,
-    /// VNIs, each with its device.
-    vnis: BTreeMap<Vni, String>,
-    /// Bridges, each with its VNI.
-    bridges: BTreeMap<Ifindex, Vni>,
-    /// VLANs of interfaces, each with its VNI.
-    vlans: BTreeSet<(Ifindex, Option<u16>)>,
-}
+use taken::Taken;
 
 /// The rows for what the kernel has. Of several UDP ports it is the one that is asked for, or that of most devices.
 ///

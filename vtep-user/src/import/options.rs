@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use vtep_common::abi::id::Ifindex;
 use vtep_common::wire::vxlan;
 
-use super::ImportError;
+use super::error::ImportError;
 use super::facts::Facts;
 use super::rows::Rows;
 use crate::model::{RunOptions, write};

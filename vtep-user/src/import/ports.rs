@@ -3,10 +3,10 @@
 
 use vtep_common::abi::id::Ifindex;
 
-use super::Taken;
 use super::facts::Facts;
 use super::rows::{LeftOut, Rows};
 use super::segments::Segment;
+use super::taken::Taken;
 use crate::model::{InnerVlan, MacAddr, Parameters as _, PortSpec, VlanId};
 use crate::netlink::{FdbKind, Link, LinkKind, Vxlan};
 

@@ -6,7 +6,7 @@ use super::argument::{Argument, ArgumentList, Nothing, setting};
 use super::config;
 use super::operation::Syntax;
 use super::request::operations;
-use super::settings::{batch, capture, filter, import, run, teardown, trace};
+use super::settings::{batch, capture, filter, import, run, teardown, top, trace};
 use super::{ImportFrom, InstanceName, Shell};
 
 /// `vtep run`
@@ -67,6 +67,14 @@ pub static MONITOR: Syntax = Syntax {
     help: "Print events as they happen: MACs that are learned, move, age, are missed or lost",
     key: None,
     takes: &filter::EVENTS,
+};
+
+/// `vtep top`
+pub static TOP: Syntax = Syntax {
+    words: &["top"],
+    help: "Show rates on a terminal, by port, VNI, VTEP and reason of drops, until q is pressed",
+    key: None,
+    takes: &top::OPTIONS,
 };
 
 /// `vtep doctor`
@@ -182,6 +190,7 @@ pub fn commands() -> impl Iterator<Item = &'static Syntax> {
         &SAVE,
         &TRACE,
         &MONITOR,
+        &TOP,
         &CAPTURE,
         &DOCTOR,
         &IMPORT,

@@ -77,6 +77,14 @@ pub(super) fn dup_window(text: &str) -> Result<u32, BadValue> {
     )
 }
 
+/// A time between two looks, in seconds.
+pub(super) fn interval(text: &str) -> Result<u32, BadValue> {
+    positive(
+        text,
+        "nothing is counted within 0 seconds; give --interval 1 or more",
+    )
+}
+
 /// A number that is not 0; `sentence` refuses that.
 fn positive(text: &str, sentence: &str) -> Result<u32, BadValue> {
     match u32::read(text)? {

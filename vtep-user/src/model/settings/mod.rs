@@ -11,6 +11,7 @@ pub mod peer;
 pub mod port;
 pub mod run;
 pub mod teardown;
+pub mod top;
 pub mod trace;
 pub mod vni;
 
