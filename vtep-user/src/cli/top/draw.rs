@@ -280,7 +280,7 @@ mod tests {
     fn pause_filter_and_trouble_are_said() {
         let mut screen = example();
         screen.paused = true;
-        assert!(lines(&mut screen, 80, 24).contains(" paused "));
+        assert!(lines(&mut screen, 80, 24).contains("drop/s   paused"));
         screen.typing = true;
         screen.filter = "tap2".into();
         let text = lines(&mut screen, 80, 24);
