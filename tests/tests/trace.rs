@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use vtep_tests::daemon::refusal::refused;
+use vtep_tests::daemon::refusal::{refused, text};
 use vtep_tests::encoder::inner::v4;
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::lab::underlay::Family;
@@ -24,6 +24,8 @@ over_each_family! {
     a_host_is_found_by_its_ip,
     nothing_is_sent_counted_learned_or_spent,
     every_frame_of_a_capture_is_traced,
+    what_was_traced_before_a_bad_frame_is_whole,
+    an_uplink_that_is_waited_for_is_named_as_that,
     what_cannot_be_traced_is_refused_with_what_to_type,
 }
 
@@ -324,6 +326,36 @@ fn every_frame_of_a_capture_is_traced(family: Family) {
     let wanted = [(1, serde_json::json!([far])), (2, serde_json::json!([]))];
     assert_eq!(ends, wanted);
     assert_eq!(text.split("\n\n").count(), 2, "{text}");
+}
+
+fn what_was_traced_before_a_bad_frame_is_whole(family: Family) {
+    let wire = Wire::new(family);
+    let good = packet(FAR_VM).udp(1, 2).payload(1, 20).build();
+    let long = packet(FAR_VM).payload(1, 17_000).build();
+    let file = capture(&wire, &[&good, &long]);
+
+    let out = wire
+        .daemon
+        .vtep(&format!("trace {PORT} --pcap {} -j", file.display()));
+
+    fs::remove_file(&file).unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let said = text(&out.stderr);
+    assert!(said.contains("frame 2 of"), "{said}");
+    let rows: Vec<Value> = serde_json::from_slice(&out.stdout).expect("an array");
+    assert_eq!(rows.last().expect("rows")["step"], "verdict");
+    assert!(rows.iter().all(|row| row["frame"] == 1), "{rows:?}");
+}
+
+fn an_uplink_that_is_waited_for_is_named_as_that(family: Family) {
+    let wire = Wire::with(family, "", &["--iface", "later0", "--wait"]);
+
+    refused(
+        &wire.daemon,
+        "trace later0 --frame 00",
+        1,
+        &["uplink later0 waits for its interface", "vtep status"],
+    );
 }
 
 fn what_cannot_be_traced_is_refused_with_what_to_type(family: Family) {

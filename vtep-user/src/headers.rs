@@ -286,7 +286,7 @@ mod tests {
         for len in 0..whole.len() {
             let words = frame(&whole[..len], None);
             assert!(words.starts_with(&format!("{len} bytes")), "{words}");
-            assert!(outer(&whole[..len]).is_none() || len >= OUTER_LEN[0]);
+            assert_eq!(outer(&whole[..len]).is_some(), len >= OUTER_LEN[0], "{len}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use pcap_parser::traits::PcapReaderIterator;
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
 
 use super::daemon::Daemon;
@@ -22,51 +23,93 @@ pub(super) fn run(
     output: Output,
 ) -> Result<(), Failure> {
     let TraceOptions { spec, pcap, .. } = options;
-    let specs = match pcap {
-        None => vec![spec],
-        Some(file) => frames_of(&file)?,
+    let mut frames = match &pcap {
+        None => Frames::One(Some(spec)),
+        Some(file) => Frames::Many(CaptureReader::open(file).map_err(failed)?),
     };
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    block_on(async {
+    let mut printer = Printer {
+        out: io::BufWriter::new(io::stdout().lock()),
+        output,
+        frames: 0,
+    };
+    let traced = block_on(async {
         let mut client = daemon.connect().await?;
-        for (number, spec) in (1..).zip(specs) {
+        while let Some(spec) = frames.next().map_err(failed)? {
             let at = Box::new(TraceAt {
                 dev: dev.to_owned(),
                 spec,
             });
-            let mut rows: Vec<TraceRow> = client.rows(Query::Trace(at)).await?;
-            for row in &mut rows {
-                row.frame = number;
-            }
-            print(&mut out, number, &rows, output)?;
+            printer.print(client.rows(Query::Trace(at)).await?)?;
         }
-        Ok::<_, Failure>(())
-    })?;
-    if output == Output::Json {
-        writeln!(out, "]")?;
-    }
-    Ok(out.flush()?)
+        Ok(())
+    });
+    // What was printed until then is whole, whatever has ended it.
+    let ended = printer.end();
+    traced?;
+    Ok(ended?)
 }
 
-/// Prints the rows of a frame: a table of its own, or a part of the one array.
-fn print(
-    mut out: impl Write,
-    number: u32,
-    rows: &[TraceRow],
+fn failed(error: CaptureError) -> Failure {
+    Failure::Failed(error.into())
+}
+
+/// Prints the rows of each frame: a table of its own, or a part of the one array.
+struct Printer<W> {
+    out: W,
     output: Output,
-) -> Result<(), io::Error> {
-    if output == Output::Json {
-        for (at, row) in rows.iter().enumerate() {
-            let is_first = number == 1 && at == 0;
-            write!(out, "{}", if is_first { '[' } else { ',' })?;
-            serde_json::to_writer(&mut out, row)?;
+    /// How many frames were printed.
+    frames: u32,
+}
+
+impl<W: Write> Printer<W> {
+    fn print(&mut self, mut rows: Vec<TraceRow>) -> io::Result<()> {
+        let is_first = self.frames == 0;
+        self.frames += 1;
+        for row in &mut rows {
+            row.frame = self.frames;
         }
-        return Ok(());
+        if self.output == Output::Json {
+            for (at, row) in rows.iter().enumerate() {
+                let before = if is_first && at == 0 { "[" } else { "," };
+                self.out.write_all(before.as_bytes())?;
+                serde_json::to_writer(&mut self.out, row)?;
+            }
+            return Ok(());
+        }
+        if !is_first {
+            writeln!(self.out)?;
+        }
+        let text = show::lay_out(&Cells::of(&rows), self.output);
+        self.out.write_all(text.as_bytes())
     }
-    if number != 1 {
-        writeln!(out)?;
+
+    /// Ends the array, if it was begun.
+    fn end(&mut self) -> io::Result<()> {
+        if self.output == Output::Json && self.frames != 0 {
+            writeln!(self.out, "]")?;
+        }
+        self.out.flush()
     }
-    write!(out, "{}", show::lay_out(&Cells::of(rows), output))
+}
+
+/// The frames that are traced.
+enum Frames {
+    /// One that was typed.
+    One(Option<TraceSpec>),
+    /// Those of a capture.
+    Many(CaptureReader),
+}
+
+impl Frames {
+    fn next(&mut self) -> Result<Option<TraceSpec>, CaptureError> {
+        match self {
+            Self::One(spec) => Ok(spec.take()),
+            Self::Many(capture) => Ok(capture.next()?.map(|frame| TraceSpec {
+                frame: Some(frame),
+                ..TraceSpec::default()
+            })),
+        }
+    }
 }
 
 /// Why a capture cannot be read.
@@ -103,110 +146,165 @@ enum CaptureError {
     Empty { file: String },
 }
 
-/// Bytes of a capture that are read at once: a packet of it fits.
+/// Bytes of a capture that are in memory at once: a packet of it fits.
 const BUFFER: usize = 1 << 20;
 
-/// The frames of a capture.
-fn frames_of(path: &Path) -> Result<Vec<TraceSpec>, Failure> {
-    let file = path.display().to_string();
-    let frames = File::open(path)
-        .map_err(|source| CaptureError::File {
-            file: file.clone(),
-            source,
-        })
-        .and_then(|from| read_frames(&file, from));
-    frames.map_err(|error| Failure::Failed(error.into()))
+/// Reads the frames of a capture, one after the other.
+struct CaptureReader {
+    file: String,
+    blocks: Box<dyn PcapReaderIterator + Send>,
+    /// The link types of its interfaces.
+    links: Vec<Linktype>,
+    /// How many frames were read.
+    frames: usize,
 }
 
-fn read_frames(
-    file: &str,
-    from: impl io::Read + Send + 'static,
-) -> Result<Vec<TraceSpec>, CaptureError> {
-    let format = || CaptureError::Format {
-        file: file.to_owned(),
-    };
-    let mut reader = create_reader(BUFFER, from).map_err(|_| format())?;
-    let mut links = Vec::new();
-    let mut frames = Vec::new();
-    loop {
-        let (taken, block) = match reader.next() {
-            Ok(next) => next,
-            Err(PcapError::Eof) => break,
-            Err(PcapError::Incomplete(_)) => {
-                reader.refill().map_err(|_| format())?;
-                continue;
+impl CaptureReader {
+    fn open(path: &Path) -> Result<Self, CaptureError> {
+        let file = path.display().to_string();
+        match File::open(path) {
+            Ok(from) => Self::new(file, from),
+            Err(source) => Err(CaptureError::File { file, source }),
+        }
+    }
+
+    fn new(file: String, from: impl io::Read + Send + 'static) -> Result<Self, CaptureError> {
+        match create_reader(BUFFER, from) {
+            Ok(blocks) => Ok(Self {
+                file,
+                blocks,
+                links: Vec::new(),
+                frames: 0,
+            }),
+            Err(_) => Err(CaptureError::Format { file }),
+        }
+    }
+
+    /// The next frame; `None` behind the last one.
+    fn next(&mut self) -> Result<Option<FrameBytes>, CaptureError> {
+        let file = &self.file;
+        let format = || CaptureError::Format { file: file.clone() };
+        loop {
+            let (taken, block) = match self.blocks.next() {
+                Ok(next) => next,
+                Err(PcapError::Eof) if self.frames == 0 => {
+                    return Err(CaptureError::Empty { file: file.clone() });
+                }
+                Err(PcapError::Eof) => return Ok(None),
+                Err(PcapError::Incomplete(_)) => {
+                    self.blocks.refill().map_err(|_| format())?;
+                    continue;
+                }
+                Err(_) => return Err(format()),
+            };
+            let packet = packet(&block, &mut self.links);
+            let frame = match packet {
+                None => None,
+                Some(packet) => {
+                    self.frames += 1;
+                    let links = &self.links;
+                    Some(packet.frame(file, self.frames, links))
+                }
+            };
+            self.blocks.consume(taken);
+            if let Some(frame) = frame {
+                return frame.map(Some);
             }
-            Err(_) => return Err(format()),
-        };
-        let packet = match &block {
-            PcapBlockOwned::LegacyHeader(header) => {
-                links = vec![header.network];
-                None
-            }
-            PcapBlockOwned::NG(Block::SectionHeader(_)) => {
-                links.clear();
-                None
-            }
-            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-                links.push(interface.linktype);
-                None
-            }
-            PcapBlockOwned::Legacy(packet) => Some((0, packet.caplen, packet.origlen, packet.data)),
-            PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-                Some((packet.if_id, packet.caplen, packet.origlen, packet.data))
-            }
-            PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
-                let len = packet.data.len().min(packet.origlen as usize);
-                let len = u32::try_from(len).unwrap_or(u32::MAX);
-                Some((0, len, packet.origlen, packet.data))
-            }
-            PcapBlockOwned::NG(_) => None,
-        };
-        if let Some((interface, kept, len, data)) = packet {
-            let linktype = links.get(interface as usize).ok_or_else(format)?;
-            if *linktype != Linktype::ETHERNET {
-                return Err(CaptureError::LinkType {
-                    file: file.to_owned(),
-                    linktype: *linktype,
-                });
-            }
-            let number = frames.len() + 1;
-            if kept < len {
-                return Err(CaptureError::Cut {
-                    file: file.to_owned(),
-                    number,
-                    kept: kept as usize,
-                    len: len as usize,
-                });
-            }
-            // Behind the packet there can be padding.
-            let bytes = data.get(..len as usize).ok_or_else(format)?;
-            let frame = FrameBytes::new(bytes.to_vec());
-            let frame = frame.map_err(|source| CaptureError::Frame {
-                file: file.to_owned(),
-                number,
-                source,
-            })?;
-            frames.push(TraceSpec {
-                frame: Some(frame),
-                ..TraceSpec::default()
+        }
+    }
+}
+
+/// A packet of a capture.
+struct Packet<'a> {
+    /// The number of its interface.
+    interface: u32,
+    /// Bytes that were kept of it, and those that it had.
+    kept: u32,
+    len: u32,
+    /// What was kept, and perhaps padding.
+    data: &'a [u8],
+}
+
+/// The packet of a block, if it is one. What a block says of interfaces, `links` take on.
+fn packet<'a>(block: &PcapBlockOwned<'a>, links: &mut Vec<Linktype>) -> Option<Packet<'a>> {
+    match block {
+        PcapBlockOwned::LegacyHeader(header) => *links = vec![header.network],
+        PcapBlockOwned::NG(Block::SectionHeader(_)) => links.clear(),
+        PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
+            links.push(interface.linktype)
+        }
+        PcapBlockOwned::Legacy(packet) => {
+            return Some(Packet {
+                interface: 0,
+                kept: packet.caplen,
+                len: packet.origlen,
+                data: packet.data,
             });
         }
-        reader.consume(taken);
+        PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+            return Some(Packet {
+                interface: packet.if_id,
+                kept: packet.caplen,
+                len: packet.origlen,
+                data: packet.data,
+            });
+        }
+        PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
+            let kept = packet.data.len().min(packet.origlen as usize);
+            return Some(Packet {
+                interface: 0,
+                kept: u32::try_from(kept).unwrap_or(u32::MAX),
+                len: packet.origlen,
+                data: packet.data,
+            });
+        }
+        PcapBlockOwned::NG(_) => {}
     }
-    if frames.is_empty() {
-        return Err(CaptureError::Empty {
-            file: file.to_owned(),
-        });
+    None
+}
+
+impl Packet<'_> {
+    /// The frame with this number, if it is a whole Ethernet frame.
+    fn frame(
+        &self,
+        file: &str,
+        number: usize,
+        links: &[Linktype],
+    ) -> Result<FrameBytes, CaptureError> {
+        let file = file.to_owned();
+        let Some(&linktype) = links.get(self.interface as usize) else {
+            return Err(CaptureError::Format { file });
+        };
+        if linktype != Linktype::ETHERNET {
+            return Err(CaptureError::LinkType { file, linktype });
+        }
+        if self.kept < self.len {
+            return Err(CaptureError::Cut {
+                file,
+                number,
+                kept: self.kept as usize,
+                len: self.len as usize,
+            });
+        }
+        let Some(bytes) = self.data.get(..self.len as usize) else {
+            return Err(CaptureError::Format { file });
+        };
+        FrameBytes::new(bytes.to_vec()).map_err(|source| CaptureError::Frame {
+            file,
+            number,
+            source,
+        })
     }
-    Ok(frames)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::model::TraceStep;
 
     /// A capture with a header of the old format and these packets, each with the length that it had.
     fn pcap(linktype: u32, packets: &[(&[u8], u32)]) -> Cursor<Vec<u8>> {
@@ -247,12 +345,13 @@ mod tests {
         Cursor::new(bytes)
     }
 
-    fn frames(capture: Cursor<Vec<u8>>) -> Vec<Vec<u8>> {
-        let specs = read_frames("a.pcap", capture).unwrap();
-        let bytes = specs
-            .into_iter()
-            .map(|spec| spec.frame.unwrap().bytes().to_vec());
-        bytes.collect()
+    fn read(capture: impl io::Read + Send + 'static) -> Result<Vec<Vec<u8>>, CaptureError> {
+        let mut reader = CaptureReader::new("a.pcap".into(), capture)?;
+        let mut frames = Vec::new();
+        while let Some(frame) = reader.next()? {
+            frames.push(frame.bytes().to_vec());
+        }
+        Ok(frames)
     }
 
     #[test]
@@ -260,8 +359,9 @@ mod tests {
         let frame = (0..61).collect::<Vec<u8>>();
         let (one, other): (&[u8], &[u8]) = (&frame, &frame[..17]);
 
-        assert_eq!(frames(pcap(1, &[(one, 61), (other, 17)])), [one, other]);
-        assert_eq!(frames(pcapng(one)), [one]);
+        let old = read(pcap(1, &[(one, 61), (other, 17)])).unwrap();
+        assert_eq!(old, [one, other]);
+        assert_eq!(read(pcapng(one)).unwrap(), [one]);
     }
 
     #[test]
@@ -274,8 +374,83 @@ mod tests {
             (Cursor::new(b"02000000000b".to_vec()), "is no capture"),
             (Cursor::new(Vec::new()), "is no capture"),
         ] {
-            let refused = read_frames("a.pcap", capture).unwrap_err().to_string();
+            let refused = read(capture).unwrap_err().to_string();
             assert!(refused.contains(says), "{refused}");
+        }
+    }
+
+    /// A capture that never ends, of which it is counted how much was read.
+    struct Endless {
+        packet: Vec<u8>,
+        given: Arc<AtomicUsize>,
+    }
+
+    impl io::Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let before = self.given.fetch_add(buffer.len(), Ordering::Relaxed);
+            for (at, byte) in (before..).zip(buffer.iter_mut()) {
+                *byte = match at.checked_sub(24) {
+                    Some(at) => self.packet[at % self.packet.len()],
+                    None => pcap(1, &[]).get_ref()[at],
+                };
+            }
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn of_a_capture_no_more_is_read_than_is_traced() {
+        let given = Arc::new(AtomicUsize::new(0));
+        let packet = pcap(1, &[(&[7; 60], 60)]).into_inner().split_off(24);
+        let endless = Endless {
+            packet,
+            given: Arc::clone(&given),
+        };
+        let mut reader = CaptureReader::new("a.pcap".into(), endless).unwrap();
+
+        for _ in 0..3 {
+            let frame = reader.next().unwrap().unwrap();
+            assert_eq!(frame.bytes(), [7; 60]);
+        }
+
+        let given = given.load(Ordering::Relaxed);
+        assert!(given <= BUFFER, "{given} bytes were read");
+    }
+
+    fn row(text: &str) -> TraceRow {
+        TraceRow {
+            frame: 1,
+            hook: "port".into(),
+            step: TraceStep::Frame,
+            text: text.into(),
+            reason: None,
+            vteps: vec![],
+            ports: vec![],
+            outer: None,
+        }
+    }
+
+    #[test]
+    fn the_frames_of_a_capture_are_one_array_however_many_are_traced() {
+        let printed = |frames: &[&str]| {
+            let mut printer = Printer {
+                out: Vec::new(),
+                output: Output::Json,
+                frames: 0,
+            };
+            for text in frames {
+                printer.print(vec![row(text), row("end")]).unwrap();
+            }
+            printer.end().unwrap();
+            printer.out
+        };
+
+        assert_eq!(printed(&[]), b"");
+        for frames in [&["a"][..], &["a", "b", "c"]] {
+            let rows: Vec<TraceRow> = serde_json::from_slice(&printed(frames)).unwrap();
+            let numbers: Vec<_> = rows.iter().map(|row| row.frame as usize).collect();
+            let wanted: Vec<_> = (1..=frames.len()).flat_map(|n| [n, n]).collect();
+            assert_eq!(numbers, wanted);
         }
     }
 }

@@ -40,4 +40,4 @@ pub use record::{
 pub use repair::{Broken, DeviceFacts, DeviceRepair, DeviceWanted, May, Patience, device};
 pub use state::{State, TableSizes};
 pub use tend::{BridgePlan, BridgeStep};
-pub use trace::Traced;
+pub use trace::{Traced, TracedUplink};

@@ -6,6 +6,7 @@ use vtep_common::abi::{config::Config, flags::ConfigFlags, id::Ifindex};
 
 use super::{error::DaemonError, options::Options, programs, tags};
 use crate::{
+    control::TracedUplink,
     datapath::{Datapath, DatapathError, Transaction, XdpOutcome},
     model::{EventDetails, EventKind, UplinkHook, UplinkState, UplinkStatus, XdpMode},
     netlink::{self, Link, LinkKind, Netlink, XdpFeatures},
@@ -236,6 +237,17 @@ impl Uplinks {
     /// Each of them that is there, in the order in which they were named.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Link> {
         self.0.iter().filter_map(|uplink| uplink.link.as_ref())
+    }
+
+    /// Whether the interface of that name is one of them, for a trace.
+    pub(super) fn traced(&self, dev: &str) -> TracedUplink {
+        match self.0.iter().find(|uplink| uplink.status.dev == dev) {
+            None => TracedUplink::None,
+            Some(uplink) => match &uplink.link {
+                None => TracedUplink::Absent,
+                Some(link) => TracedUplink::There(link.index),
+            },
+        }
     }
 
     /// Their names, for the log.

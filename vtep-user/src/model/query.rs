@@ -341,7 +341,11 @@ pub(super) static QUERIES: &[Operation<Query>] = &[
             summary: "What would become of a frame at a port or an uplink, step by step. Nothing is sent, counted or learned.",
             input: Input::query::<TraceSpec>(),
             answers: Answers::rows::<TraceRow>(),
-            refusals: &[RefusalKind::Invalid, RefusalKind::NotFound],
+            refusals: &[
+                RefusalKind::Invalid,
+                RefusalKind::NotFound,
+                RefusalKind::Conflict,
+            ],
         },
         read: |given| {
             Ok(Query::Trace(Box::new(TraceAt {

@@ -4,7 +4,7 @@ use vtep_common::{abi::port::PortKey, sim::trace::trace};
 
 use super::{interleaving::host_tables, lab::*};
 use crate::{
-    control::Traced,
+    control::{Traced, TracedUplink},
     model::{
         FrameBytes, NeighSpec, NexthopSpec, Op, PortSpec, TraceAt, TraceRow, TraceSpec, TraceStep,
         TraceTo, Value as _, VniSpec,
@@ -50,11 +50,14 @@ fn bytes(dev: &str, hex: &str) -> TraceAt {
 }
 
 fn traced(lab: &Lab, at: &TraceAt) -> Traced {
-    lab.state.traced(at, None).unwrap()
+    lab.state.traced(at, TracedUplink::None).unwrap()
 }
 
 fn refused(lab: &Lab, at: &TraceAt) -> String {
-    let refusal = lab.state.traced(at, None).expect_err("refused");
+    let refusal = lab
+        .state
+        .traced(at, TracedUplink::None)
+        .expect_err("refused");
     refusal.to_string()
 }
 
@@ -174,14 +177,20 @@ fn what_is_no_frame_of_the_port_is_refused() {
     assert!(refused(&lab, &to("nope", B)).contains("neither a port nor an uplink"));
     lab.goes("tap0");
     assert!(refused(&lab, &to("tap0", B)).contains("waits for its interface"));
-    let uplink = lab.state.traced(&to("eth0", B), Some(UPLINK));
+    let uplink = lab
+        .state
+        .traced(&to("eth0", B), TracedUplink::There(UPLINK));
     assert!(
         uplink
             .unwrap_err()
             .to_string()
             .contains("--frame HEX, or --pcap FILE")
     );
-    assert!(lab.state.traced(&bytes("eth0", "00"), Some(UPLINK)).is_ok());
+    assert!(
+        lab.state
+            .traced(&bytes("eth0", "00"), TracedUplink::There(UPLINK))
+            .is_ok()
+    );
 }
 
 #[test]

@@ -16,8 +16,8 @@ use vtep_common::{
 };
 
 use self::words::Words;
-use super::{ops::refuse, state::State};
-use crate::model::{Refusal, TraceAt, TraceRow, TraceSpec};
+use super::state::State;
+use crate::model::{Refusal, TraceAt, TraceRow, TraceSpec, TraceTo};
 
 /// A frame that is to be traced, and what is said of it before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +56,27 @@ impl Traced {
     }
 }
 
-impl State {
-    /// The frame that is to be traced. `uplink` is the number of the interface, where it is an uplink.
-    pub fn traced(&self, at: &TraceAt, uplink: Option<Ifindex>) -> Result<Traced, Refusal> {
-        let TraceAt { dev, spec } = at;
+/// Whether the interface of a trace is an uplink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TracedUplink {
+    /// It is none.
+    None,
+    /// It is one, and waited for.
+    Absent,
+    /// It is this interface.
+    There(Ifindex),
+}
+
+/// Which frame is asked for.
+enum Asked {
+    /// One of these bytes.
+    Bytes(Vec<u8>),
+    /// One that is made, for this destination.
+    Made(TraceTo),
+}
+
+impl Asked {
+    fn of(spec: &TraceSpec) -> Result<Self, Refusal> {
         let TraceSpec {
             frame,
             dst,
@@ -67,35 +84,45 @@ impl State {
             size,
             vlan,
         } = spec;
-        let frame = frame.as_ref().map(|frame| frame.bytes().to_vec());
-        let is_made = src.is_some() || size.is_some() || vlan.is_some();
-        match (&frame, dst) {
-            (Some(_), None) if !is_made => {}
-            (None, Some(_)) => {}
-            (None, None) => {
-                return Err(Refusal::invalid(
-                    "it is not said which frame; give its bytes, or whom it is for: --frame HEX, --dst MAC or --dst IP",
-                ));
-            }
-            (Some(_), _) => {
-                return Err(Refusal::invalid(
-                    "the bytes of a frame say where it goes; give either --frame HEX, or --dst with --src, --size and --vlan",
-                ));
-            }
+        let is_made = dst.is_some() || src.is_some() || size.is_some() || vlan.is_some();
+        match (frame, dst) {
+            (Some(frame), _) if !is_made => Ok(Self::Bytes(frame.bytes().to_vec())),
+            (Some(_), _) => Err(Refusal::invalid(
+                "the bytes of a frame say where it goes; give either --frame HEX, or --dst with --src, --size and --vlan",
+            )),
+            (None, Some(to)) => Ok(Self::Made(*to)),
+            (None, None) => Err(Refusal::invalid(
+                "it is not said which frame; give its bytes, or whom it is for: --frame HEX, --dst MAC or --dst IP",
+            )),
         }
-        if let Some(ifindex) = uplink {
-            let bytes = frame.ok_or_else(|| {
-                Refusal::invalid(format!(
+    }
+}
+
+impl State {
+    /// The frame that is to be traced, which comes in by an uplink, or by a port.
+    pub fn traced(&self, at: &TraceAt, uplink: TracedUplink) -> Result<Traced, Refusal> {
+        let TraceAt { dev, spec } = at;
+        let frame = Asked::of(spec)?;
+        match uplink {
+            TracedUplink::There(ifindex) => match frame {
+                Asked::Bytes(bytes) => Ok(Traced {
+                    ifindex,
+                    bytes,
+                    notes: Vec::new(),
+                    from_underlay: true,
+                }),
+                Asked::Made(_) => Err(Refusal::invalid(format!(
                     "{dev} is an uplink, where whole packets arrive; give one with: vtep trace {dev} --frame HEX, or --pcap FILE"
-                ))
-            })?;
-            return Ok(Traced {
-                ifindex,
-                bytes,
-                notes: Vec::new(),
-                from_underlay: true,
-            });
+                ))),
+            },
+            TracedUplink::Absent => Err(Refusal::conflict(format!(
+                "uplink {dev} waits for its interface, so that no packet comes from it; see it with: vtep status"
+            ))),
+            TracedUplink::None => self.from_port(dev, frame, spec),
         }
+    }
+
+    fn from_port(&self, dev: &str, frame: Asked, spec: &TraceSpec) -> Result<Traced, Refusal> {
         let found = self.ports.device_named(dev);
         let (ifindex, device) = found.ok_or_else(|| {
             Refusal::not_found(format!(
@@ -107,10 +134,9 @@ impl State {
                 "port {dev} waits for its interface, so that no frame comes from it; see it with: vtep port show {dev}"
             )));
         }
-        let (bytes, notes) = match (frame, dst) {
-            (Some(bytes), _) => (bytes, Vec::new()),
-            (None, Some(to)) => made::frame(self, (dev, device), *to, spec)?,
-            (None, None) => return Err(refuse::no_such_port(dev)),
+        let (bytes, notes) = match frame {
+            Asked::Bytes(bytes) => (bytes, Vec::new()),
+            Asked::Made(to) => made::frame(self, (dev, device), to, spec)?,
         };
         Ok(Traced {
             ifindex,

@@ -8,8 +8,7 @@ use crate::model::{Refusal, TraceAt, TraceRow};
 impl Core {
     /// What would become of a frame, step by step. Nothing is written, but what is looked up is looked up now.
     pub(super) fn trace(&self, at: &TraceAt) -> Result<Vec<TraceRow>, Refusal> {
-        let uplink = self.uplinks.iter().find(|link| link.name == at.dev);
-        let traced = self.state.traced(at, uplink.map(|link| link.index))?;
+        let traced = self.state.traced(at, self.uplinks.traced(&at.dev))?;
         let attached = self.datapath.attached(traced.first_program());
         let xdp = attached.map_err(internal)?.contains(&traced.ifindex);
         let mut tables = self.datapath.nothing_read().map_err(internal)?;

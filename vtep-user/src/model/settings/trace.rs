@@ -52,21 +52,26 @@ impl FrameBytes {
     fn of_hex(text: &str) -> Result<Self, BadValue> {
         let is_offset = |word: &&str| word.starts_with("0x") && word.ends_with(':');
         let words = text.split_whitespace().filter(|word| !is_offset(word));
-        let digits: String = words
+        let parts = words
             .flat_map(|word| word.split([':', '-', '.', ',']))
-            .map(|part| part.strip_prefix("0x").unwrap_or(part))
-            .collect();
-        if let Some(other) = digits.chars().find(|digit| !digit.is_ascii_hexdigit()) {
-            return Err(BadValue::new(format!(
-                "`{}` is no hexadecimal digit; give the bytes of the frame, from its destination MAC on, as in: 02000000000b02000000000a0800...",
-                other.escape_debug()
-            )));
-        }
-        if !digits.len().is_multiple_of(2) {
-            return Err(BadValue::new(format!(
-                "{} hexadecimal digits are no whole bytes; give two for each byte",
-                digits.len()
-            )));
+            .map(|part| part.strip_prefix("0x").unwrap_or(part));
+        let mut digits = String::new();
+        for part in parts {
+            if let Some(other) = part.chars().find(|digit| !digit.is_ascii_hexdigit()) {
+                return Err(BadValue::new(format!(
+                    "`{}` is no hexadecimal digit; give the bytes of the frame, from its destination MAC on, as in: 02000000000b02000000000a0800...",
+                    other.escape_debug()
+                )));
+            }
+            // Digits from both sides of a separator are no byte.
+            if !part.len().is_multiple_of(2) {
+                let (_, last) = part.split_at(part.len().saturating_sub(8));
+                return Err(BadValue::new(format!(
+                    "{} hexadecimal digits, which end with `{last}`, are no whole bytes; give two for each byte",
+                    part.len()
+                )));
+            }
+            digits += part;
         }
         let bytes = (0..digits.len()).step_by(2);
         let bytes = bytes.filter_map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok());
@@ -391,6 +396,8 @@ mod tests {
         for (text, says) in [
             ("02 0g", "`g` is no hexadecimal digit"),
             ("020", "give two for each byte"),
+            ("2:0:0:0:0:b", "give two for each byte"),
+            ("0200 000 00b", "3 hexadecimal digits, which end with `000`"),
             ("", "there are no bytes"),
             (&"00".repeat(FrameBytes::MOST + 1), "GSO packet"),
         ] {
