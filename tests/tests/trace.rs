@@ -9,16 +9,18 @@ use vtep_tests::encoder::inner::v4;
 use vtep_tests::encoder::{Frame, Mac, eth};
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
-use vtep_tests::lab::{GREEN, UPLINK};
+use vtep_tests::lab::{BLUE, GREEN, UPLINK};
 use vtep_tests::link::Link as _;
 use vtep_tests::over_each_family;
 use vtep_tests::traffic::checks::marked;
+use vtep_tests::wait::until_true;
 
 over_each_family! {
     a_frame_for_a_remote_vm_is_told_to_the_bytes_of_its_outer_header,
     an_unknown_mac_is_flooded_to_the_vteps_and_ports_of_the_list,
     a_packet_in_an_unknown_vni_is_told_at_the_uplink,
     a_packet_for_a_vm_here_is_told_through_every_hook,
+    what_the_slow_path_device_hands_on_is_counted_and_delivered_as_traced,
     a_frame_in_a_wrong_vlan_is_told_to_be_dropped,
     a_frame_that_is_too_big_is_told_with_the_numbers,
     a_host_is_found_by_its_ip,
@@ -182,6 +184,63 @@ fn a_packet_for_a_vm_here_is_told_through_every_hook(family: Family) {
     assert_eq!(last["reason"], "flooded_locally");
     assert_eq!(last["ports"], serde_json::json!([PORT]));
     wire.delivers(&group, &marked(FAR_VM, Mac::BROADCAST, 2).build());
+}
+
+/// Packets that have ended at a hook for a reason.
+fn counted(wire: &Wire, hook: &Value, reason: &Value) -> u64 {
+    let rows = wire.daemon.rows("stats");
+    let of_both = rows
+        .iter()
+        .filter(|row| row["hook"] == *hook && row["reason"] == *reason);
+    of_both.filter_map(|row| row["packets"].as_u64()).sum()
+}
+
+fn what_the_slow_path_device_hands_on_is_counted_and_delivered_as_traced(family: Family) {
+    let wire = Wire::new(family);
+    let far = wire.far_ip.to_string();
+    // A VNI without a port.
+    wire.daemon.ok(&format!("vni add {BLUE}"));
+    wire.daemon.ok(&format!(
+        "fdb append {} --vni {BLUE} --dst {far}",
+        Mac::ZERO
+    ));
+    let group = Mac([0x01, 0, 0x5e, 0, 0, 1]);
+    let (a, b) = v4();
+    let frames = [
+        (GREEN, marked(FAR_VM, Mac::BROADCAST, 1).build()),
+        (
+            GREEN,
+            eth(FAR_VM, group)
+                .ipv4(a, b)
+                .udp(1, 2)
+                .payload(2, 64)
+                .build(),
+        ),
+        (GREEN, marked(FAR_VM, Mac::nth(0x66), 3).build()),
+        (BLUE, marked(FAR_VM, Mac::BROADCAST, 4).build()),
+    ];
+    let mut reasons = Vec::new();
+    for (vni, frame) in frames {
+        let packet = wire.tunnelled(vni, &frame);
+        let last = verdict(&wire, &format!("{UPLINK} --frame {}", hex(&packet)));
+        let (hook, reason) = (&last["hook"], &last["reason"]);
+        assert_eq!(hook, "tunnel", "{last}");
+        let before = counted(&wire, hook, reason);
+
+        if last["ports"] == serde_json::json!([PORT]) {
+            wire.delivers(&packet, &frame);
+        } else {
+            assert_eq!(last["ports"], serde_json::json!([]));
+            wire.uplink.send(&packet);
+        }
+
+        until_true("the frame to be counted as traced", || {
+            counted(&wire, hook, reason) == before + 1
+        });
+        reasons.push(reason.as_str().unwrap_or_default().to_owned());
+    }
+    assert_eq!(reasons[..3], ["flooded_locally"; 3]);
+    assert_ne!(reasons[3], "flooded_locally");
 }
 
 fn a_frame_in_a_wrong_vlan_is_told_to_be_dropped(family: Family) {

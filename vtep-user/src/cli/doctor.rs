@@ -6,11 +6,11 @@ use super::daemon::Daemon;
 use super::failure::{Failure, block_on};
 use super::output::Output;
 use crate::api::client::ClientError;
-use crate::doctor::{collect, examine};
+use crate::doctor::{collect, examine, names};
 use crate::model::{CheckRow, CheckState};
 
-/// How far the command that mends something is indented.
-const INDENT: usize = 6;
+/// How wide the column of the states is.
+const STATE_WIDTH: usize = 4;
 
 /// Goes through all checks and prints what each found.
 pub(super) fn run(daemon: Daemon<'_>, output: Output) -> Result<(), Failure> {
@@ -29,8 +29,9 @@ pub(super) fn run(daemon: Daemon<'_>, output: Output) -> Result<(), Failure> {
         serde_json::to_writer(&mut out, &rows).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
+        let width = names().map(str::len).max().unwrap_or_default();
         for row in &rows {
-            write!(out, "{}", text(row, output))?;
+            write!(out, "{}", text(row, width, output))?;
         }
     }
     out.flush()?;
@@ -40,8 +41,8 @@ pub(super) fn run(daemon: Daemon<'_>, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A row as people read it: a line for what was found, and one for what mends it.
-fn text(row: &CheckRow, output: Output) -> String {
+/// A row as people read it: its state and its check in columns, what was found, and below it what mends it. `width` is that of the checks' names.
+fn text(row: &CheckRow, width: usize, output: Output) -> String {
     let CheckRow {
         check,
         state,
@@ -54,15 +55,15 @@ fn text(row: &CheckRow, output: Output) -> String {
         CheckState::Warn => "33",
         CheckState::Fail => "31",
     };
-    let state = output.paint(colour, &format!("{state:<5}"));
+    let state = output.paint(colour, &format!("{state:<STATE_WIDTH$}"));
+    let head = format!("{state}  {check:<width$} ");
+    let indent = STATE_WIDTH + width + 4;
     let about = about.as_ref().map(|about| format!("{about}:"));
     let words = about.iter().flat_map(|about| about.split(' '));
-    let words = std::iter::once(check.as_str())
-        .chain(words)
-        .chain(finding.split(' '));
-    let mut text = output.folded(&state, words, INDENT);
+    let words = words.chain(finding.split(' '));
+    let mut text = output.folded(&head, words, indent);
     if let Some(mend) = mend {
-        text.extend(std::iter::repeat_n(' ', INDENT));
+        text.extend(std::iter::repeat_n(' ', indent));
         text.push_str("mend: ");
         text.push_str(mend);
         text.push('\n');
@@ -84,8 +85,8 @@ mod tests {
             mend: Some("ip link set vm0 mtu 1450".into()),
         };
         assert_eq!(
-            text(&row, Output::Plain),
-            "FAIL  path_mtu vm0: the MTU is 1500\n      mend: ip link set vm0 mtu 1450\n"
+            text(&row, 9, Output::Plain),
+            "FAIL  path_mtu   vm0: the MTU is 1500\n                 mend: ip link set vm0 mtu 1450\n"
         );
         row = CheckRow {
             state: CheckState::Ok,
@@ -94,8 +95,8 @@ mod tests {
             ..row
         };
         assert_eq!(
-            text(&row, Output::Plain),
-            "ok    path_mtu the MTU is 1500\n"
+            text(&row, 9, Output::Plain),
+            "ok    path_mtu   the MTU is 1500\n"
         );
     }
 }

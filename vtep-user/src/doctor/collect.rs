@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -11,15 +12,18 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 use vtep_common::wire::vxlan;
 
-use super::facts::{DaemonFacts, Facts, FdbFacts, Firewall, HostFacts};
+use super::facts::{DaemonFacts, Facts, FdbFacts, Firewall, HostFacts, Unseen, Way};
 use super::namespace;
 use crate::api::client::{Client, ClientError};
 use crate::causes::with_causes;
-use crate::model::{FdbFilter, Query, StatsFilter, Status};
-use crate::netlink::{self, Link, LinkKind, Netlink, OWNER};
+use crate::model::{FdbFilter, PeerRow, PeerState, Query, StatsFilter, Status};
+use crate::netlink::{self, Link, LinkKind, NeighbourState, Netlink, OWNER, Sent, vrf_over};
 
 /// How long it is watched whether drops grow.
 const WATCHED: Duration = Duration::from_secs(1);
+
+/// VTEPs without a path whose ways are looked up.
+const WAYS: usize = 64;
 
 /// Why facts cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -44,14 +48,19 @@ pub async fn collect(instance: &str, client: Option<Client>) -> Result<Facts, Co
     let entered = daemon
         .as_ref()
         .map_or(Ok(()), |daemon| namespace::enter(daemon.status.pid));
-    let elsewhere = entered.err().map(|error| error.to_string());
-    let netlink = Netlink::open()?;
-    let links = netlink.links().await?;
-    let status = daemon.as_ref().map(|daemon| &daemon.status);
-    let udp_port = status.map_or_else(|| port_of(instance, &links), |status| status.udp_port);
-    let host = HostFacts {
-        elsewhere,
-        ..of_host(&netlink, instance, udp_port, status, links).await?
+    let (udp_port, host) = match (entered, &daemon) {
+        (Err(error), Some(daemon)) => {
+            let unseen = Some(Unseen {
+                why: error.to_string(),
+                denied: error.kind() == io::ErrorKind::PermissionDenied,
+            });
+            let host = HostFacts {
+                unseen,
+                ..HostFacts::default()
+            };
+            (daemon.status.udp_port, host)
+        }
+        (_, daemon) => of_host(instance, daemon.as_ref()).await?,
     };
     if let (Some(client), Some(daemon)) = (&mut client, &mut daemon) {
         sleep_until(begun + WATCHED).await;
@@ -98,13 +107,15 @@ fn port_of(instance: &str, links: &[Link]) -> u16 {
     }
 }
 
+/// The UDP port, and what the kernel says in this network namespace.
 async fn of_host(
-    netlink: &Netlink,
     instance: &str,
-    udp_port: u16,
-    status: Option<&Status>,
-    links: Vec<Link>,
-) -> Result<HostFacts, netlink::Error> {
+    daemon: Option<&DaemonFacts>,
+) -> Result<(u16, HostFacts), netlink::Error> {
+    let netlink = Netlink::open()?;
+    let links = netlink.links().await?;
+    let status = daemon.map(|daemon| &daemon.status);
+    let udp_port = status.map_or_else(|| port_of(instance, &links), |status| status.udp_port);
     let own = device(instance, &links).map_or("", |link| &link.name);
     let conflict = netlink.port_conflict(udp_port, own).await?;
     let uplinks = status.map_or(&[][..], |status| &status.uplinks);
@@ -112,7 +123,8 @@ async fn of_host(
     let mut cards = BTreeMap::new();
     for link in &links {
         if link.kind == LinkKind::Physical && uplinks.contains(&link.name.as_str()) {
-            cards.insert(link.name.clone(), netlink.card(link.index)?);
+            let card = netlink.card(link.index);
+            cards.insert(link.name.clone(), card.map_err(|error| with_causes(&error)));
         }
     }
     let strictness = |dev: &str| Some(rp_filter(dev)?.max(rp_filter("all")?));
@@ -120,13 +132,67 @@ async fn of_host(
         .iter()
         .filter_map(|dev| Some(((*dev).to_owned(), strictness(dev)?)))
         .collect();
-    Ok(HostFacts {
-        elsewhere: None,
-        firewall: firewall(netlink),
+    let ways = match daemon {
+        Some(daemon) => ways(&netlink, daemon, &links).await?,
+        None => BTreeMap::new(),
+    };
+    let facts = HostFacts {
+        unseen: None,
+        firewall: firewall(&netlink),
         links,
         cards,
         rp_filter,
         conflict,
+        ways,
+    };
+    Ok((udp_port, facts))
+}
+
+/// What the kernel says of the ways to VTEPs that the daemon has no path to.
+async fn ways(
+    netlink: &Netlink,
+    daemon: &DaemonFacts,
+    links: &[Link],
+) -> Result<BTreeMap<IpAddr, Way>, netlink::Error> {
+    let DaemonFacts { status, peers, .. } = daemon;
+    let uplink = status.uplinks.first();
+    let uplink = uplink.and_then(|uplink| links.iter().find(|link| link.name == uplink.dev));
+    let by_index = |index| links.iter().find(|link| link.index == index);
+    let vrf = uplink.and_then(|uplink| vrf_over(uplink.index, by_index));
+    let has_none =
+        |peer: &&PeerRow| matches!(peer.state, PeerState::Unreachable | PeerState::Resolving);
+    let mut ways = BTreeMap::new();
+    for peer in peers.iter().filter(has_none).take(WAYS) {
+        let mut locals = status.locals.iter();
+        let sent = Sent {
+            from: locals.find(|ip| ip.is_ipv4() == peer.ip.is_ipv4()).copied(),
+            udp_port: Some(status.udp_port),
+            vrf,
+        };
+        ways.insert(peer.ip, way(netlink, peer.ip, sent, links).await?);
+    }
+    Ok(ways)
+}
+
+async fn way(
+    netlink: &Netlink,
+    ip: IpAddr,
+    sent: Sent,
+    links: &[Link],
+) -> Result<Way, netlink::Error> {
+    let Some(route) = netlink.resolve(ip, sent).await? else {
+        return Ok(Way::missing(&netlink.routes_to(ip)?));
+    };
+    if route.local {
+        return Ok(Way::Own);
+    }
+    let next_hop = route.next_hop(ip);
+    let neighbour = netlink.neighbour(route.oif, next_hop).await?;
+    let link = links.iter().find(|link| link.index == route.oif);
+    Ok(Way::Leads {
+        dev: link.map_or_else(|| format!("if{}", route.oif), |link| link.name.clone()),
+        next_hop,
+        failed: neighbour.is_some_and(|neighbour| neighbour.state == NeighbourState::Failed),
     })
 }
 

@@ -5,15 +5,17 @@
 
 mod checks;
 mod collect;
+#[cfg(test)]
+mod documented;
 mod facts;
 mod finding;
 mod firewall;
 mod namespace;
 
 pub use collect::{CollectError, collect};
-pub use facts::{DaemonFacts, Facts, FdbFacts, Firewall, HostFacts};
+pub use facts::{DaemonFacts, Facts, FdbFacts, Firewall, HostFacts, Unseen, Way};
 
-use crate::model::{CheckRow, CheckState};
+use crate::model::CheckRow;
 use checks::{
     cards, conflicts, daemon, drops, duplicates, flood, limits, paths, ports, rules, uplinks, vlans,
 };
@@ -24,123 +26,169 @@ struct Check {
     name: &'static str,
     /// What is said where it finds nothing.
     well: &'static str,
-    /// Whether it goes by what a daemon says.
-    of_daemon: bool,
+    goes_by: GoesBy,
     run: fn(&Facts) -> Vec<Finding>,
 }
 
-/// A check that needs a daemon.
-const fn of_daemon(
+/// What a check goes by; without it, it is left out.
+#[derive(Clone, Copy)]
+enum GoesBy {
+    /// Whatever is there.
+    Anything,
+    /// What a daemon says.
+    Daemon,
+    /// What the kernel says.
+    Host,
+    /// What both say.
+    Both,
+}
+
+impl GoesBy {
+    fn is_there(self, facts: &Facts) -> bool {
+        let (daemon, host) = (facts.daemon.is_some(), facts.host.unseen.is_none());
+        match self {
+            Self::Anything => true,
+            Self::Daemon => daemon,
+            Self::Host => host,
+            Self::Both => daemon && host,
+        }
+    }
+}
+
+const fn check(
     name: &'static str,
     well: &'static str,
+    goes_by: GoesBy,
     run: fn(&Facts) -> Vec<Finding>,
 ) -> Check {
     Check {
         name,
         well,
-        of_daemon: true,
-        run,
-    }
-}
-
-/// A check of the host alone.
-const fn of_host(name: &'static str, well: &'static str, run: fn(&Facts) -> Vec<Finding>) -> Check {
-    Check {
-        name,
-        well,
-        of_daemon: false,
+        goes_by,
         run,
     }
 }
 
 /// All checks, in the order that they are printed in.
 static CHECKS: &[Check] = &[
-    of_host(
+    check(
         "daemon",
         "the daemon answers and waits for nothing",
+        GoesBy::Anything,
         daemon::answers,
     ),
-    of_daemon(
+    check(
         "config",
         "nothing differs from the configuration file, if there is one",
+        GoesBy::Daemon,
         daemon::config,
     ),
-    of_daemon(
+    check(
         "repairs",
         "nobody changes what is vtep's",
+        GoesBy::Daemon,
         daemon::left_alone,
     ),
-    of_daemon(
+    check(
         "uplinks",
         "all are up, with an address to send from",
+        GoesBy::Daemon,
         uplinks::work,
     ),
-    of_daemon("routes", "every VTEP has a route", paths::routes),
-    of_daemon(
+    check(
+        "routes",
+        "every VTEP has a route",
+        GoesBy::Daemon,
+        paths::routes,
+    ),
+    check(
         "silence",
-        "every VTEP that is sent to is heard",
+        "every VTEP with MACs behind it is heard",
+        GoesBy::Daemon,
         paths::silence,
     ),
-    of_daemon(
+    check(
         "path_mtu",
         "no guest's packets are larger than the path to its VTEPs carries",
+        GoesBy::Daemon,
         paths::mtu,
     ),
-    of_host(
+    check(
         "firewall",
         "no rule of the host drops VXLAN packets",
+        GoesBy::Host,
         rules::drop_vxlan,
     ),
-    of_daemon(
+    check(
         "rp_filter",
         "no uplink drops packets by the way back to their sender",
+        GoesBy::Both,
         uplinks::rp_filter,
     ),
-    of_daemon(
+    check(
         "promiscuous",
         "no uplink takes frames that are not for this host",
+        GoesBy::Both,
         uplinks::promiscuous,
     ),
-    of_daemon(
+    check(
         "cards",
         "rings and offloads are as they should be",
+        GoesBy::Both,
         cards::settings,
     ),
-    of_host(
+    check(
         "conflicts",
         "nobody else has the UDP port or one of the VNIs",
+        GoesBy::Host,
         conflicts::others,
     ),
-    of_daemon(
+    check(
         "flood_list",
         "every VTEP behind an entry gets the VNI's floods",
+        GoesBy::Daemon,
         flood::missing,
     ),
-    of_daemon("duplicates", "no MAC is in two places", duplicates::frozen),
-    of_daemon("vlans", "tags fit the ports", vlans::fit),
-    of_daemon(
+    check(
+        "duplicates",
+        "no MAC is in two places",
+        GoesBy::Daemon,
+        duplicates::frozen,
+    ),
+    check("vlans", "tags fit the ports", GoesBy::Daemon, vlans::fit),
+    check(
         "bypasses",
         "frames meet all filters and limits at the ports",
+        GoesBy::Daemon,
         ports::bypasses,
     ),
-    of_daemon("limits", "every table has room", limits::room),
-    of_daemon(
+    check(
+        "limits",
+        "every table has room",
+        GoesBy::Daemon,
+        limits::room,
+    ),
+    check(
         "drops",
         "nothing was dropped while this looked",
+        GoesBy::Daemon,
         drops::growing,
     ),
 ];
 
+/// The names of all checks, in the order of their rows.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CHECKS.iter().map(|check| check.name)
+}
+
 /// Goes through all checks. Each has a row for each thing that it finds, or one that says that it found nothing.
 #[must_use]
 pub fn examine(facts: &Facts) -> Vec<CheckRow> {
-    let run = CHECKS
-        .iter()
-        .filter(|check| facts.daemon.is_some() || !check.of_daemon);
+    let run = CHECKS.iter().filter(|check| check.goes_by.is_there(facts));
     run.flat_map(|check| {
         let mut found = (check.run)(facts);
         if found.is_empty() {
-            found.push(Finding::new(CheckState::Ok, check.well));
+            found.push(Finding::ok(check.well));
         }
         found.into_iter().map(|finding| finding.row(check.name))
     })
@@ -152,6 +200,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::model::CheckState;
     use facts::testkit::{healthy, without_daemon};
 
     #[test]

@@ -20,10 +20,12 @@ const HEADER_DEV_INDEX: u16 = 1;
 /// `ETHTOOL_A_FEATURES_HW` and `ETHTOOL_A_FEATURES_ACTIVE`.
 const CHANGEABLE: u16 = 2;
 const ACTIVE: u16 = 4;
-/// `ETHTOOL_A_BITSET_BITS`, `ETHTOOL_A_BITSET_BITS_BIT` and `ETHTOOL_A_BITSET_BIT_NAME`.
+/// `ETHTOOL_A_BITSET_NOMASK`, `ETHTOOL_A_BITSET_BITS`, `ETHTOOL_A_BITSET_BITS_BIT`, `ETHTOOL_A_BITSET_BIT_NAME` and `ETHTOOL_A_BITSET_BIT_VALUE`.
+const NO_MASK: u16 = 1;
 const BITS: u16 = 3;
 const BIT: u16 = 1;
 const BIT_NAME: u16 = 2;
+const BIT_VALUE: u16 = 3;
 /// `ETHTOOL_A_RINGS_RX_MAX` and `ETHTOOL_A_RINGS_RX`.
 const RX_MAX: u16 = 2;
 const RX: u16 = 6;
@@ -72,11 +74,52 @@ fn number(answer: &Answer, attribute: u16) -> io::Result<Option<u32>> {
     Ok(bytes.map(u32::from_ne_bytes))
 }
 
-/// The names of a set of bits.
+/// The names of the bits that are set.
 fn names(answer: &Answer, attribute: u16) -> io::Result<BTreeSet<String>> {
-    let set = answer.attribute(attribute)?.unwrap_or_default();
-    let bits = attribute_of(&set, BITS)?.unwrap_or_default();
-    let bits = attributes_of(&bits, BIT)?.into_iter();
-    let name = |bit: Vec<u8>| Ok(text(&attribute_of(&bit, BIT_NAME)?.unwrap_or_default()));
-    bits.map(name).collect()
+    set_bits(&answer.attribute(attribute)?.unwrap_or_default())
+}
+
+/// A set with a mask lists all bits of the mask, and says of each whether it is set; one without a mask lists those alone that are.
+fn set_bits(set: &[u8]) -> io::Result<BTreeSet<String>> {
+    let has_mask = attribute_of(set, NO_MASK)?.is_none();
+    let bits = attribute_of(set, BITS)?.unwrap_or_default();
+    let mut names = BTreeSet::new();
+    for bit in attributes_of(&bits, BIT)? {
+        if !has_mask || attribute_of(&bit, BIT_VALUE)?.is_some() {
+            names.insert(text(&attribute_of(&bit, BIT_NAME)?.unwrap_or_default()));
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A set of two bits, of which `set` say that they have a value.
+    fn bitset(has_mask: bool, set: &[&str]) -> Vec<u8> {
+        let bits = ["rx-gro", "rx-lro"].map(|name| {
+            let mut bit = attribute_bytes(BIT_NAME, &[name.as_bytes(), b"\0"].concat());
+            if set.contains(&name) {
+                bit.extend(attribute_bytes(BIT_VALUE, &[]));
+            }
+            attribute_bytes(BIT | NESTED, &bit)
+        });
+        let mut bytes = Vec::new();
+        if !has_mask {
+            bytes.extend(attribute_bytes(NO_MASK, &[]));
+        }
+        bytes.extend(attribute_bytes(BITS | NESTED, &bits.concat()));
+        bytes
+    }
+
+    #[test]
+    fn of_a_set_with_a_mask_only_the_bits_with_a_value_are_set() {
+        let names = |set: Vec<u8>| Vec::from_iter(set_bits(&set).unwrap());
+
+        assert_eq!(names(bitset(true, &["rx-gro"])), ["rx-gro"]);
+        assert_eq!(names(bitset(true, &[])), [""; 0]);
+        assert_eq!(names(bitset(false, &[])), ["rx-gro", "rx-lro"]);
+        assert_eq!(names(Vec::new()), [""; 0]);
+    }
 }

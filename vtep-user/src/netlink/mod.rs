@@ -27,6 +27,7 @@ mod other_end;
 mod packet;
 pub mod peer_route;
 mod route;
+mod route_table;
 mod slow_path_device;
 mod table;
 mod traffic;
@@ -61,6 +62,7 @@ pub use self::{
     packet::FrameSender,
     peer_route::PeerRoute,
     route::{Route, Sent},
+    route_table::{RouteKind, TableRoute},
     slow_path_device::{OWNER, SlowPathDevice},
     traffic::{Filter, FilterSide, Qdisc},
     vlan_offload::VlanOffload,

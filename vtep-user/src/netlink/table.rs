@@ -23,11 +23,28 @@ struct Dumped {
     is_whole: bool,
 }
 
+/// Which rows are kept of a table that may be long.
+#[derive(Clone, Copy)]
+pub(super) enum Kept<'a> {
+    All,
+    Those(&'a dyn Fn(&[u8]) -> bool),
+}
+
 /// The rows of a table of the family `protocol`, asked for by a message of type `kind`. None, if the kernel does not have such a table.
 pub(super) fn dump(protocol: isize, kind: u16, question: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    dump_those(protocol, kind, question, Kept::All)
+}
+
+/// Some rows of such a table.
+pub(super) fn dump_those(
+    protocol: isize,
+    kind: u16,
+    question: &[u8],
+    kept: Kept<'_>,
+) -> io::Result<Vec<Vec<u8>>> {
     let mut attempt = 1;
     loop {
-        let dumped = dump_once(protocol, kind, question)?;
+        let dumped = dump_once(protocol, kind, question, kept)?;
         if dumped.is_whole || attempt == DUMP_ATTEMPTS {
             return Ok(dumped.rows);
         }
@@ -35,7 +52,7 @@ pub(super) fn dump(protocol: isize, kind: u16, question: &[u8]) -> io::Result<Ve
     }
 }
 
-fn dump_once(protocol: isize, kind: u16, question: &[u8]) -> io::Result<Dumped> {
+fn dump_once(protocol: isize, kind: u16, question: &[u8], kept: Kept<'_>) -> io::Result<Dumped> {
     let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
     socket.send_to(&request(kind, question), &SocketAddr::new(0, 0), 0)?;
@@ -48,7 +65,7 @@ fn dump_once(protocol: isize, kind: u16, question: &[u8]) -> io::Result<Dumped> 
         datagram.clear();
         // The kernel has the first part ready by the time that sending returns, and each other one when the last is read.
         socket.recv_from(&mut datagram, libc::MSG_DONTWAIT)?;
-        if take(&datagram, &mut dumped)? {
+        if take(&datagram, &mut dumped, kept)? {
             return Ok(dumped);
         }
     }
@@ -70,7 +87,7 @@ fn invalid() -> io::Error {
 }
 
 /// Takes the rows of a datagram; true if it was the last.
-fn take(datagram: &[u8], dumped: &mut Dumped) -> io::Result<bool> {
+fn take(datagram: &[u8], dumped: &mut Dumped, kept: Kept<'_>) -> io::Result<bool> {
     let mut rest = datagram;
     while !rest.is_empty() {
         let message = NetlinkBuffer::new_checked(rest).map_err(|_| invalid())?;
@@ -86,7 +103,10 @@ fn take(datagram: &[u8], dumped: &mut Dumped) -> io::Result<bool> {
                     errno => Err(io::Error::from_raw_os_error(errno)),
                 };
             }
-            _ => dumped.rows.push(payload.to_vec()),
+            _ => match kept {
+                Kept::Those(wanted) if !wanted(payload) => {}
+                Kept::All | Kept::Those(_) => dumped.rows.push(payload.to_vec()),
+            },
         }
         rest = rest.get(len.next_multiple_of(ALIGN)..).unwrap_or_default();
     }
@@ -109,7 +129,7 @@ mod tests {
             rows: vec![],
             is_whole: true,
         };
-        let last = take(datagram, &mut dumped)?;
+        let last = take(datagram, &mut dumped, Kept::All)?;
         Ok((dumped, last))
     }
 

@@ -25,7 +25,17 @@ const LRO: &str = "rx-lro";
 /// Rings and offloads of the uplinks that cost speed, or frames.
 pub(in crate::doctor) fn settings(facts: &Facts) -> Vec<Finding> {
     let cards = facts.host.cards.iter();
-    cards.flat_map(|(dev, card)| of_card(dev, card)).collect()
+    let found = cards.flat_map(|(dev, card)| match card {
+        Ok(card) => of_card(dev, card),
+        Err(why) => vec![
+            Finding::warn(
+                format!("rings and offloads cannot be read: {why}"),
+                format!("ethtool -g {dev}; ethtool -k {dev}"),
+            )
+            .about(dev),
+        ],
+    });
+    found.collect()
 }
 
 fn of_card(dev: &str, card: &Card) -> Vec<Finding> {
@@ -36,20 +46,24 @@ fn of_card(dev: &str, card: &Card) -> Vec<Finding> {
     {
         let better = most.min(4 * SHORT_RING);
         found.push(
-            Finding::warn(format!(
-                "the receive ring holds {rx} frames of {most} at most, and bursts are lost"
-            ))
-            .about(dev)
-            .mend(format!("ethtool -G {dev} rx {better}")),
+            Finding::warn(
+                format!(
+                    "the receive ring holds {rx} frames of {most} at most, and bursts are lost"
+                ),
+                format!("ethtool -G {dev} rx {better}"),
+            )
+            .about(dev),
         );
     }
     for (offload, loss) in ON {
         let is_off = |name: &String| name == offload && !card.active.contains(name);
         if card.changeable.iter().any(is_off) {
             found.push(
-                Finding::warn(format!("{offload} is off: {loss}"))
-                    .about(dev)
-                    .mend(format!("ethtool -K {dev} {offload} on")),
+                Finding::warn(
+                    format!("{offload} is off: {loss}"),
+                    format!("ethtool -K {dev} {offload} on"),
+                )
+                .about(dev),
             );
         }
     }
@@ -57,7 +71,7 @@ fn of_card(dev: &str, card: &Card) -> Vec<Finding> {
         let finding =
             format!("{LRO} is on: what it puts together cannot be sent on, and XDP is refused");
         let mend = format!("ethtool -K {dev} {LRO} off");
-        found.push(Finding::warn(finding).about(dev).mend(mend));
+        found.push(Finding::warn(finding, mend).about(dev));
     }
     found
 }
@@ -67,6 +81,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::doctor::facts::testkit::at_host;
 
     fn names(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|&name| name.to_owned()).collect()
@@ -86,6 +101,17 @@ mod tests {
             .iter()
             .map(|finding| finding.told().2.to_owned())
             .collect()
+    }
+
+    #[test]
+    fn a_card_that_cannot_be_read_is_named() {
+        let found = settings(&at_host(|host| {
+            host.cards.insert("eth0".into(), Err("busy".into()));
+            host.cards.insert("eth1".into(), Ok(good()));
+        }));
+        assert_eq!(found.len(), 1);
+        let mend = "ethtool -g eth0; ethtool -k eth0";
+        assert_eq!(found[0].told(), ("WARN", "eth0", mend));
     }
 
     #[test]

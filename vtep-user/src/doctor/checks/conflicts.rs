@@ -12,8 +12,8 @@ pub(in crate::doctor) fn others(facts: &Facts) -> Vec<Finding> {
         let (finding, mend) = text.split_once("; ").unwrap_or((&text, ""));
         let command = mend.split_once("with: ").map(|(_, rest)| rest);
         let command = command.and_then(|rest| rest.split(',').next());
-        let finding = Finding::fail(finding).about(&format_args!("UDP port {}", facts.udp_port));
-        found.push(finding.mend(command.unwrap_or("ss -lunp")));
+        let finding = Finding::fail(finding, command.unwrap_or("ss -lunp"));
+        found.push(finding.about(&format_args!("UDP port {}", facts.udp_port)));
     }
     let vnis = facts.rows(|daemon| &daemon.vnis);
     for link in &facts.host.links {
@@ -28,11 +28,13 @@ pub(in crate::doctor) fn others(facts: &Facts) -> Vec<Finding> {
         if vnis.iter().any(|row| row.vni.get() == vni) {
             let name = &link.name;
             found.push(
-                Finding::warn(format!(
-                    "the kernel's vxlan device {name} has the VNI too, and takes part in the same segment by another way"
-                ))
-                .about(&format_args!("vni {vni}"))
-                .mend(format!("ip link del {name}")),
+                Finding::warn(
+                    format!(
+                        "the kernel's vxlan device {name} has the VNI too, and takes part in the same segment by another way"
+                    ),
+                    format!("ip link del {name}"),
+                )
+                .about(&format_args!("vni {vni}")),
             );
         }
     }

@@ -38,11 +38,11 @@ pub(in crate::doctor) fn growing(facts: &Facts) -> Vec<Finding> {
             } else {
                 "frames were"
             };
-            Finding::warn(format!(
-                "{more} {frames} dropped within a second. {meaning}"
-            ))
+            Finding::warn(
+                format!("{more} {frames} dropped within a second. {meaning}"),
+                format!("vtep drops{option}"),
+            )
             .about(&format_args!("{reason} at {hook}"))
-            .mend(format!("vtep drops{option}"))
         })
         .collect()
 }

@@ -12,11 +12,13 @@ pub(in crate::doctor) fn frozen(facts: &Facts) -> Vec<Finding> {
         let FdbRow { vni, mac, .. } = row;
         let at = place(row.dst.as_ref(), row.dev.as_ref());
         let other = place(row.other_dst.as_ref(), row.other_dev.as_ref());
-        Finding::warn(format!(
-            "the MAC is at {at} and at {other} too, and frames from {other} are dropped; give one of the two another MAC"
-        ))
+        Finding::warn(
+            format!(
+                "the MAC is at {at} and at {other} too, and frames from {other} are dropped; give one of the two another MAC"
+            ),
+            format!("vtep fdb del {mac} --vni {vni}{option}"),
+        )
         .about(&format_args!("{mac} in vni {vni}"))
-        .mend(format!("vtep fdb del {mac} --vni {vni}{option}"))
     })
     .collect()
 }

@@ -27,13 +27,13 @@ pub(in crate::doctor) fn missing(facts: &Facts) -> Vec<Finding> {
             };
             let option = instance::option(&facts.instance);
             found.push(
-                Finding::warn(format!(
-                    "MACs are behind {vtep}, but {what}: no ARP request and no other broadcast gets there"
-                ))
-                .about(&format_args!("vni {vni}"))
-                .mend(format!(
-                    "vtep fdb append 00:00:00:00:00:00 --vni {vni} --dst {vtep}{option}"
-                )),
+                Finding::warn(
+                    format!(
+                        "MACs are behind {vtep}, but {what}: no ARP request and no other broadcast gets there"
+                    ),
+                    format!("vtep fdb append 00:00:00:00:00:00 --vni {vni} --dst {vtep}{option}"),
+                )
+                .about(&format_args!("vni {vni}")),
             );
         }
     }

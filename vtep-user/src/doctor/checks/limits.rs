@@ -18,16 +18,27 @@ pub(in crate::doctor) fn room(facts: &Facts) -> Vec<Finding> {
             return None;
         }
         let what = if used < *max { "nearly full" } else { "full" };
-        let finding = Finding::warn(format!("{used} of {max} are used: it is {what}")).about(limit);
-        Some(match limit.as_str() {
-            "fdb" | "fdb_learned" | "fdb_learned_by_one" => {
-                let more = max.saturating_mul(2);
-                finding.mend(format!("vtep run --fdb-max {more}{option}"))
-            }
-            _ => finding,
-        })
+        let mend = mend(limit, *max);
+        let finding = format!("{used} of {max} are used: it is {what}");
+        Some(Finding::warn(finding, format!("{mend}{option}")).about(limit))
     });
     found.collect()
+}
+
+/// What makes room, or shows what takes it.
+fn mend(limit: &str, max: u64) -> String {
+    match limit {
+        "fdb" | "fdb_learned" | "fdb_learned_by_one" => {
+            return format!("vtep run --fdb-max {}", max.saturating_mul(2));
+        }
+        "peers" | "peers_learned" => "vtep peer show",
+        "vnis" => "vtep vni show",
+        "ports" => "vtep port show",
+        "nexthops" => "vtep nexthop show",
+        limit if limit.starts_with("hosts") => "vtep neigh show",
+        _ => "vtep status",
+    }
+    .to_owned()
 }
 
 #[cfg(test)]
@@ -51,7 +62,7 @@ mod tests {
         );
         assert_eq!(
             of("vnis", Some(16_384), 16_384)[0].told(),
-            ("WARN", "vnis", "-")
+            ("WARN", "vnis", "vtep vni show --instance blue")
         );
         assert_eq!(of("hosts_of_mac", None, 0), []);
     }

@@ -1,65 +1,184 @@
 //! The paths to VTEPs: whether they lead there, carry a guest's packets, and something comes back.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::doctor::{facts::Facts, finding::Finding};
-use crate::model::{PeerRow, PeerState};
+use crate::doctor::{
+    facts::{Facts, Way},
+    finding::Finding,
+};
+use crate::model::{PeerRow, PeerState, StatsRow};
+
+/// Packets to a VTEP from which on it is odd that none ever came back: a guest asks three times.
+const FEW: u64 = 3;
 
 /// Whether every VTEP can be sent to.
 pub(in crate::doctor) fn routes(facts: &Facts) -> Vec<Finding> {
     let peers = facts.rows(|daemon| &daemon.peers);
     let found = peers.iter().filter_map(|peer| {
-        let PeerRow { ip, dev, via, .. } = peer;
-        let found = match (peer.state, dev) {
-            (PeerState::Unreachable, None) => Finding::fail("there is no route to this VTEP")
-                .mend(format!("ip route add {ip} via GATEWAY")),
-            (PeerState::Unreachable, Some(dev)) => Finding::fail(format!(
-                "the route to this VTEP leads over {dev}, which is down, or whose next hop does not answer"
-            ))
-            .mend(format!("ip neighbour show dev {dev}")),
-            (PeerState::Resolving, Some(dev)) => Finding::warn(format!(
-                "the next hop {} at {dev} has not answered yet",
-                via.unwrap_or(*ip)
-            ))
-            .mend(format!("ip neighbour show dev {dev}")),
-            _ => return None,
+        let found = match peer.state {
+            PeerState::Unreachable => unreachable(facts, peer),
+            PeerState::Resolving => resolving(facts, peer)?,
+            PeerState::Resolved | PeerState::Silent => return None,
         };
-        Some(found.about(ip))
+        Some(found.about(&peer.ip))
     });
     found.collect()
 }
 
-/// Whether every VTEP that is sent to is heard.
+/// Why there is no path to a VTEP.
+fn unreachable(facts: &Facts, peer: &PeerRow) -> Finding {
+    let ip = peer.ip;
+    let family = if ip.is_ipv6() { " -6" } else { "" };
+    match facts.host.ways.get(&ip) {
+        Some(Way::Own) => Finding::fail(
+            "the address of this VTEP is one of this host's own",
+            format!("ip address show to {ip}"),
+        ),
+        Some(Way::Refused(route)) => {
+            let kind = route.kind.name();
+            let (prefix, table) = (route.prefix, route.table);
+            Finding::fail(
+                format!("a route keeps packets from this VTEP: {kind} {prefix} in table {table}"),
+                format!("ip route del {kind} {prefix} table {table}"),
+            )
+        }
+        Some(Way::OtherTable { table, prefix }) => Finding::fail(
+            format!(
+                "table {table} has a route to this VTEP, {prefix}, but no rule has its packets look there"
+            ),
+            format!("ip{family} rule add to {ip} lookup {table}"),
+        ),
+        Some(Way::Rule) => Finding::fail(
+            "the main table has a route to this VTEP, but a routing rule keeps its packets from it",
+            format!("ip{family} rule show"),
+        ),
+        Some(Way::Nothing) => Finding::fail("there is no route to this VTEP", new_route(facts, ip)),
+        Some(Way::Leads { dev, .. }) => leads_nowhere(facts, dev),
+        None => match &peer.dev {
+            Some(dev) => leads_nowhere(facts, dev),
+            None => Finding::fail(
+                "there is no route to this VTEP",
+                format!("ip route get {ip}"),
+            ),
+        },
+    }
+}
+
+/// An interface by which packets do not leave.
+fn leads_nowhere(facts: &Facts, dev: &str) -> Finding {
+    match facts.link(dev) {
+        Some(link) if !link.up => Finding::fail(
+            format!("the route to this VTEP leads over {dev}, which is down"),
+            format!("ip link set {dev} up"),
+        ),
+        _ => Finding::fail(
+            format!("the route to this VTEP leads over {dev}, by which packets do not leave"),
+            format!("ip -d link show dev {dev}"),
+        ),
+    }
+}
+
+/// A route to a VTEP: by the router that leads to another one, or else as if it were on the link.
+fn new_route(facts: &Facts, ip: IpAddr) -> String {
+    let mut peers = facts.rows(|daemon| &daemon.peers).iter();
+    let router = peers.find_map(|peer| {
+        let near = peer.ip.is_ipv4() == ip.is_ipv4();
+        peer.via.zip(peer.dev.as_ref()).filter(|_| near)
+    });
+    match (router, facts.uplinks().next()) {
+        (Some((via, dev)), _) => format!("ip route add {ip} via {via} dev {dev}"),
+        (None, Some(dev)) => format!("ip route add {ip} dev {dev}"),
+        (None, None) => format!("ip route get {ip}"),
+    }
+}
+
+/// What is known of a next hop whose MAC the kernel looks for; nothing where none is needed.
+fn resolving(facts: &Facts, peer: &PeerRow) -> Option<Finding> {
+    let way = facts.host.ways.get(&peer.ip);
+    let (dev, next_hop, failed) = match way {
+        Some(Way::Leads {
+            dev,
+            next_hop,
+            failed,
+        }) => (dev, *next_hop, *failed),
+        // What has changed since the daemon looked, it will find itself.
+        Some(_) => return None,
+        None => (peer.dev.as_ref()?, peer.via.unwrap_or(peer.ip), false),
+    };
+    if facts.link(dev).is_some_and(|link| !link.ethernet) {
+        return None;
+    }
+    let mend = format!("ip neighbour show to {next_hop} dev {dev}");
+    Some(if failed {
+        Finding::fail(
+            format!(
+                "no neighbour {next_hop} answers at {dev}, which packets to this VTEP are handed to"
+            ),
+            mend,
+        )
+    } else {
+        Finding::warn(
+            format!("the next hop {next_hop} at {dev} has not answered yet"),
+            mend,
+        )
+    })
+}
+
+/// Whether every VTEP is heard that frames for known MACs are sent to. One that only gets floods need not answer them.
 pub(in crate::doctor) fn silence(facts: &Facts) -> Vec<Finding> {
-    let peers = facts.rows(|daemon| &daemon.peers);
-    // A group of VTEPs sends nothing itself.
-    let peers = peers.iter().filter(|peer| !peer.ip.is_multicast());
+    let Some(daemon) = &facts.daemon else {
+        return Vec::new();
+    };
+    let counted = counted(&daemon.stats);
+    let has_macs: BTreeSet<_> = daemon.fdb.behind.values().flatten().collect();
+    let peers = daemon
+        .peers
+        .iter()
+        .filter(|peer| has_macs.contains(&peer.ip));
     let found = peers.filter_map(|peer| {
         let PeerRow { ip, state, .. } = peer;
-        let never = counted(facts, *ip, "tx") > 0 && counted(facts, *ip, "rx") == 0;
-        let finding = match state.as_str() {
-            "silent" => "packets are sent to this VTEP, and none come from it any more",
-            "resolved" if never => "packets are sent to this VTEP, and none ever came from it",
-            _ => return None,
+        let (sent, heard) = counted.get(ip).copied().unwrap_or_default();
+        let since = peer.last_heard_s.map_or_else(
+            || "none has come since".to_owned(),
+            |age| format!("none has come for {age} s"),
+        );
+        let finding = match state {
+            PeerState::Silent if heard > 0 => format!("packets are sent to this VTEP, and {since}"),
+            PeerState::Silent | PeerState::Resolved if heard == 0 && sent >= FEW => {
+                "packets are sent to this VTEP, and none ever came from it".to_owned()
+            }
+            PeerState::Silent | PeerState::Resolved | PeerState::Resolving | PeerState::Unreachable => {
+                return None;
+            }
         };
         Some(
-            Finding::warn(format!(
-                "{finding}: it may be off, not know this VTEP, or a firewall between may drop UDP port {}",
-                facts.udp_port
-            ))
-            .about(ip)
-            .mend(format!("ping {ip}")),
+            Finding::warn(
+                format!(
+                    "{finding}: it may be off, not know this VTEP, or a firewall between may drop UDP port {}",
+                    facts.udp_port
+                ),
+                format!("ping {ip}"),
+            )
+            .about(ip),
         )
     });
     found.collect()
 }
 
-/// Packets of a VTEP that went one way.
-fn counted(facts: &Facts, ip: IpAddr, way: &str) -> u64 {
-    let rows = facts.rows(|daemon| &daemon.stats).iter();
-    rows.filter(|row| row.peer == Some(ip) && row.reason.as_deref() == Some(way))
-        .map(|row| row.packets)
-        .sum()
+/// Packets to each VTEP, and from it.
+fn counted(stats: &[StatsRow]) -> BTreeMap<IpAddr, (u64, u64)> {
+    let mut counted: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+    for row in stats {
+        let Some(peer) = row.peer else { continue };
+        let (sent, heard) = counted.entry(peer).or_default();
+        match row.reason.as_deref() {
+            Some("tx") => *sent += row.packets,
+            Some("rx") => *heard += row.packets,
+            _ => {}
+        }
+    }
+    counted
 }
 
 /// Whether the paths carry what a guest may send.
@@ -69,13 +188,15 @@ pub(in crate::doctor) fn mtu(facts: &Facts) -> Vec<Finding> {
         let (fits, mtu) = (port.mtu_advice?, port.mtu?);
         let dev = &port.dev;
         Some(
-            Finding::fail(format!(
-                "the MTU is {mtu}, and packets of more than {fits} bytes do not reach every VTEP of vni {}; set that in the guest too, or raise the MTU of the underlay by {}",
-                port.vni,
-                mtu.saturating_sub(fits)
-            ))
-            .about(dev)
-            .mend(format!("ip link set {dev} mtu {fits}")),
+            Finding::fail(
+                format!(
+                    "the MTU is {mtu}, and packets of more than {fits} bytes do not reach every VTEP of vni {}; set that in the guest too, or raise the MTU of the underlay by {}",
+                    port.vni,
+                    mtu.saturating_sub(fits)
+                ),
+                format!("ip link set {dev} mtu {fits}"),
+            )
+            .about(dev),
         )
     });
     found.collect()
@@ -84,50 +205,152 @@ pub(in crate::doctor) fn mtu(facts: &Facts) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::facts::testkit::{healthy, with};
+    use crate::doctor::facts::testkit::{far, healthy, with};
+    use crate::netlink::{RouteKind, TableRoute};
 
-    #[test]
-    fn a_vtep_without_a_route_fails() {
-        let of = |state, dev: Option<&str>| {
-            routes(&with(|daemon| {
-                daemon.peers[0].state = state;
-                daemon.peers[0].dev = dev.map(str::to_owned);
-            }))
-        };
-        assert_eq!(routes(&healthy()), []);
-
-        assert_eq!(
-            of(PeerState::Unreachable, None)[0].told(),
-            ("FAIL", "192.0.2.2", "ip route add 192.0.2.2 via GATEWAY")
-        );
-        let near = "ip neighbour show dev eth0";
-        for (state, word) in [
-            (PeerState::Unreachable, "FAIL"),
-            (PeerState::Resolving, "WARN"),
-        ] {
-            assert_eq!(of(state, Some("eth0"))[0].told(), (word, "192.0.2.2", near));
-        }
+    /// What is said of the VTEP in a state, with a way that the kernel knows, if one is given.
+    fn of(state: PeerState, dev: Option<&str>, way: Option<Way>) -> Vec<Finding> {
+        let mut facts = with(|daemon| {
+            daemon.peers[0].state = state;
+            daemon.peers[0].dev = dev.map(str::to_owned);
+        });
+        facts.host.ways.extend(way.map(|way| (far(), way)));
+        routes(&facts)
     }
 
     #[test]
-    fn a_vtep_that_is_sent_to_and_never_heard_is_silent() {
-        let of = |sent, heard| {
+    fn a_vtep_without_a_path_fails_with_the_cause_and_what_is_to_be_done() {
+        assert_eq!(routes(&healthy()), []);
+        let refused = |kind| {
+            Way::Refused(TableRoute {
+                table: 254,
+                prefix: "192.0.2.0/24".parse().unwrap(),
+                kind,
+                priority: 0,
+            })
+        };
+        let elsewhere = Way::OtherTable {
+            table: 100,
+            prefix: "192.0.2.0/24".parse().unwrap(),
+        };
+        for (way, mend) in [
+            (Way::Own, "ip address show to 192.0.2.2"),
+            (
+                refused(RouteKind::Blackhole),
+                "ip route del blackhole 192.0.2.0/24 table 254",
+            ),
+            (
+                refused(RouteKind::Prohibit),
+                "ip route del prohibit 192.0.2.0/24 table 254",
+            ),
+            (
+                refused(RouteKind::Unreachable),
+                "ip route del unreachable 192.0.2.0/24 table 254",
+            ),
+            (elsewhere, "ip rule add to 192.0.2.2 lookup 100"),
+            (Way::Rule, "ip rule show"),
+            (Way::Nothing, "ip route add 192.0.2.2 dev eth0"),
+        ] {
+            let found = of(PeerState::Unreachable, None, Some(way.clone()));
+            assert_eq!(found[0].told(), ("FAIL", "192.0.2.2", mend), "{way:?}");
+        }
+        // Where the host cannot be looked at.
+        let found = of(PeerState::Unreachable, None, None);
+        assert_eq!(
+            found[0].told(),
+            ("FAIL", "192.0.2.2", "ip route get 192.0.2.2")
+        );
+    }
+
+    #[test]
+    fn a_new_route_leads_by_the_router_of_others() {
+        let mut facts = with(|daemon| {
+            let other = PeerRow {
+                ip: "198.51.100.7".parse().unwrap(),
+                via: Some("192.0.2.254".parse().unwrap()),
+                ..daemon.peers[0].clone()
+            };
+            daemon.peers[0].state = PeerState::Unreachable;
+            daemon.peers.push(other);
+        });
+        facts.host.ways.insert(far(), Way::Nothing);
+
+        let found = routes(&facts);
+
+        let mend = "ip route add 192.0.2.2 via 192.0.2.254 dev eth0";
+        assert_eq!(found[0].told(), ("FAIL", "192.0.2.2", mend));
+        assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn a_path_over_an_interface_that_is_down_has_it_switched_on() {
+        let mut facts = with(|daemon| daemon.peers[0].state = PeerState::Unreachable);
+        facts.host.links[0].up = false;
+        assert_eq!(
+            routes(&facts)[0].told(),
+            ("FAIL", "192.0.2.2", "ip link set eth0 up")
+        );
+        facts.host.links[0].up = true;
+        assert_eq!(
+            routes(&facts)[0].told(),
+            ("FAIL", "192.0.2.2", "ip -d link show dev eth0")
+        );
+    }
+
+    #[test]
+    fn a_next_hop_that_does_not_answer_fails_and_one_that_is_asked_is_waited_for() {
+        let leads = |failed| Way::Leads {
+            dev: "eth0".into(),
+            next_hop: far(),
+            failed,
+        };
+        let mend = "ip neighbour show to 192.0.2.2 dev eth0";
+        for (way, word) in [
+            (Some(leads(true)), "FAIL"),
+            (Some(leads(false)), "WARN"),
+            (None, "WARN"),
+        ] {
+            let found = of(PeerState::Resolving, Some("eth0"), way);
+            assert_eq!(found[0].told(), (word, "192.0.2.2", mend));
+        }
+        // An interface without Ethernet asks for no MAC.
+        let mut facts = with(|daemon| daemon.peers[0].state = PeerState::Resolving);
+        facts.host.links[0].ethernet = false;
+        assert_eq!(routes(&facts), []);
+    }
+
+    #[test]
+    fn a_vtep_with_macs_behind_it_that_is_sent_to_and_not_heard_is_silent() {
+        let of = |state, sent, heard| {
             silence(&with(|daemon| {
+                daemon.peers[0].state = state;
                 daemon.stats[0].packets = sent;
                 daemon.stats[1].packets = heard;
             }))
         };
+        let quiet = [
+            of(PeerState::Resolved, 0, 0),
+            of(PeerState::Resolved, 5, 1),
+            // One broadcast, or two, that nobody need answer.
+            of(PeerState::Silent, FEW - 1, 0),
+            of(PeerState::Unreachable, 5, 0),
+        ];
+        assert_eq!(quiet, [const { vec![] }; 4]);
 
-        assert_eq!([of(0, 0), of(5, 1)], [vec![], vec![]]);
-        assert_eq!(of(1, 0)[0].told(), ("WARN", "192.0.2.2", "ping 192.0.2.2"));
+        for found in [
+            of(PeerState::Resolved, FEW, 0),
+            of(PeerState::Silent, FEW, 0),
+            of(PeerState::Silent, 9, 7),
+        ] {
+            assert_eq!(found[0].told(), ("WARN", "192.0.2.2", "ping 192.0.2.2"));
+        }
     }
 
     #[test]
-    fn a_group_is_never_heard() {
+    fn a_vtep_that_only_gets_floods_need_not_be_heard() {
         let found = silence(&with(|daemon| {
-            let group = "239.1.1.1".parse().unwrap();
-            daemon.peers[0].ip = group;
-            daemon.stats[0].peer = Some(group);
+            daemon.peers[0].state = PeerState::Silent;
+            daemon.fdb.behind.clear();
         }));
         assert_eq!(found, []);
     }

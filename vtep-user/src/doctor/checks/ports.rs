@@ -1,9 +1,11 @@
 //! Ports: whose filters and limits are passed by.
 
 use crate::doctor::{facts::Facts, finding::Finding};
+use crate::instance;
 
 /// What others have set at a port's interface and frames do not meet.
 pub(in crate::doctor) fn bypasses(facts: &Facts) -> Vec<Finding> {
+    let option = instance::option(&facts.instance);
     let ports = facts.rows(|daemon| &daemon.ports);
     let mut found = Vec::new();
     for (at, port) in ports.iter().enumerate() {
@@ -12,12 +14,12 @@ pub(in crate::doctor) fn bypasses(facts: &Facts) -> Vec<Finding> {
             continue;
         }
         found.extend(port.bypasses.iter().map(|bypass| {
-            let found = Finding::warn(bypass).about(&port.dev);
             // Some say themselves what to type.
-            match bypass.rsplit_once(" with: ") {
-                Some((_, command)) => found.mend(command),
-                None => found.mend(format!("vtep port show {}", port.dev)),
-            }
+            let command = match bypass.rsplit_once(" with: ") {
+                Some((_, command)) => command.to_owned(),
+                None => format!("vtep port show {}", port.dev),
+            };
+            Finding::warn(bypass, command + &option).about(&port.dev)
         }));
     }
     found
@@ -43,8 +45,12 @@ mod tests {
         assert_eq!(
             found.iter().map(Finding::told).collect::<Vec<_>>(),
             [
-                ("WARN", "vm0", "vtep port set vm0 --delivery qdisc"),
-                ("WARN", "vm0", "vtep port show vm0")
+                (
+                    "WARN",
+                    "vm0",
+                    "vtep port set vm0 --delivery qdisc --instance blue"
+                ),
+                ("WARN", "vm0", "vtep port show vm0 --instance blue")
             ]
         );
     }

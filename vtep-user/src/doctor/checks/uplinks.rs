@@ -1,7 +1,7 @@
 //! The uplinks: whether they can be used, and what the kernel does to packets there.
 
 use crate::doctor::{facts::Facts, finding::Finding};
-use crate::model::UplinkState;
+use crate::model::{PeerRow, UplinkState};
 
 /// The value of `rp_filter` with which the kernel drops what comes by another interface than its answer would leave by.
 const STRICT: u8 = 1;
@@ -14,14 +14,14 @@ pub(in crate::doctor) fn work(facts: &Facts) -> Vec<Finding> {
         .filter_map(|uplink| {
             let dev = &uplink.dev;
             let finding = match uplink.state {
-                UplinkState::Absent => Finding::fail("the interface does not exist").mend("ip link"),
+                UplinkState::Absent => Finding::fail("the interface does not exist", "ip link"),
                 UplinkState::Down => {
-                    Finding::fail("the interface is down").mend(format!("ip link set {dev} up"))
+                    Finding::fail("the interface is down", format!("ip link set {dev} up"))
                 }
-                UplinkState::Up if facts.link(dev).is_some_and(|link| !link.carrier) => {
-                    Finding::fail("the interface has no carrier: a cable, or what is at its other end, is missing")
-                        .mend(format!("ethtool {dev}"))
-                }
+                UplinkState::Up if facts.link(dev).is_some_and(|link| !link.carrier) => Finding::fail(
+                    "the interface has no carrier: a cable, or what is at its other end, is missing",
+                    format!("ethtool {dev}"),
+                ),
                 UplinkState::Up => return None,
             };
             Some(finding.about(dev))
@@ -32,30 +32,43 @@ pub(in crate::doctor) fn work(facts: &Facts) -> Vec<Finding> {
         .as_ref()
         .is_none_or(|daemon| !daemon.status.locals.is_empty());
     if !has_address {
-        let dev = facts.uplinks().next().unwrap_or("DEV");
-        found.push(
-            Finding::fail("there is no address to send from")
-                .about(dev)
-                .mend(format!("ip address add ADDRESS/LENGTH dev {dev}")),
+        let dev = facts.uplinks().next();
+        let show = dev.map_or_else(
+            || "ip address".to_owned(),
+            |dev| format!("ip address show dev {dev}"),
         );
+        let finding = Finding::fail(
+            "there is no address to send from; give the interface the one that other VTEPs send to",
+            show,
+        );
+        found.push(match dev {
+            Some(dev) => finding.about(dev),
+            None => finding,
+        });
     }
     found
 }
 
-/// Whether the kernel drops packets by the way back to their sender.
+/// Whether the kernel drops packets of a VTEP, because the way back to it leads over another interface than they come by.
 pub(in crate::doctor) fn rp_filter(facts: &Facts) -> Vec<Finding> {
-    let strict = facts
-        .uplinks()
-        .filter(|dev| facts.host.rp_filter.get(*dev) == Some(&STRICT));
-    strict
-        .map(|dev| {
+    let is_strict = |dev: &&str| facts.host.rp_filter.get(*dev) == Some(&STRICT);
+    let found = facts.uplinks().filter(is_strict).filter_map(|dev| {
+        let peers = facts.rows(|daemon| &daemon.peers).iter();
+        // It is of IPv4 alone.
+        let mut peers = peers.filter(|peer| peer.ip.is_ipv4());
+        let leads_elsewhere = |peer: &PeerRow| peer.dev.clone().filter(|by| by != dev);
+        let (vtep, by) = peers.find_map(|peer| Some((peer.ip, leads_elsewhere(peer)?)))?;
+        Some(
             Finding::warn(
-                "rp_filter is strict: the kernel drops packets from VTEPs to which another interface leads. What XDP and TC finish passes by it",
+                format!(
+                    "rp_filter is strict: the kernel drops packets from VTEP {vtep} that come by this interface, because the way to it leads over {by}. What XDP and TC finish passes by it"
+                ),
+                format!("sysctl -w net/ipv4/conf/{dev}/rp_filter=2"),
             )
-            .about(dev)
-            .mend(format!("sysctl -w net/ipv4/conf/{dev}/rp_filter=2"))
-        })
-        .collect()
+            .about(dev),
+        )
+    });
+    found.collect()
 }
 
 /// Whether an uplink takes frames that are not for this host, because somebody said so.
@@ -68,9 +81,11 @@ pub(in crate::doctor) fn promiscuous(facts: &Facts) -> Vec<Finding> {
         .uplinks()
         .filter(|dev| !is_port(dev) && facts.link(dev).is_some_and(|link| link.promiscuous));
     set.map(|dev| {
-        Finding::warn("the interface is promiscuous, and every frame of the wire is looked at")
-            .about(dev)
-            .mend(format!("ip link set {dev} promisc off"))
+        Finding::warn(
+            "the interface is promiscuous, and every frame of the wire is looked at",
+            format!("ip link set {dev} promisc off"),
+        )
+        .about(dev)
     })
     .collect()
 }
@@ -99,19 +114,28 @@ mod tests {
         let found = work(&with(|daemon| daemon.status.locals.clear()));
         assert_eq!(
             found[0].told(),
-            ("FAIL", "eth0", "ip address add ADDRESS/LENGTH dev eth0")
+            ("FAIL", "eth0", "ip address show dev eth0")
         );
     }
 
     #[test]
-    fn a_strict_rp_filter_is_named_and_a_loose_one_is_not() {
-        let of = |value| {
-            rp_filter(&at_host(|host| {
+    fn a_strict_rp_filter_is_named_where_a_vtep_is_reached_by_another_interface() {
+        let of = |value, dev: &str, ip: &str| {
+            let mut facts = at_host(|host| {
                 host.rp_filter.insert("eth0".into(), value);
-            }))
+            });
+            let peer = &mut facts.daemon.as_mut().unwrap().peers[0];
+            (peer.ip, peer.dev) = (ip.parse().unwrap(), Some(dev.into()));
+            rp_filter(&facts)
         };
-        assert_eq!([of(0), of(2)], [vec![], vec![]]);
-        assert_eq!(of(1)[0].told().1, "eth0");
+        let v4 = "192.0.2.2";
+        assert_eq!([of(0, "eth1", v4), of(2, "eth1", v4)], [vec![], vec![]]);
+        assert_eq!(
+            [of(1, "eth0", v4), of(1, "eth1", "2001:db8::2")],
+            [vec![], vec![]]
+        );
+        let mend = "sysctl -w net/ipv4/conf/eth0/rp_filter=2";
+        assert_eq!(of(1, "eth1", v4)[0].told(), ("WARN", "eth0", mend));
     }
 
     #[test]

@@ -43,14 +43,13 @@ fn on_vlan_interfaces(facts: &Facts) -> Vec<Finding> {
         let is_vlan = |kind: &LinkKind| matches!(kind, LinkKind::Other(kind) if kind == "vlan");
         facts.link(dev).filter(|link| is_vlan(&link.kind))?;
         Some(
-            Finding::warn(format!(
-                "VLAN {vlan} of it never has a frame: it is the interface of a VLAN, and its frames have lost their tag"
-            ))
-            .about(dev)
-            .mend(format!(
-                "vtep port del {dev} --vlan {vlan}{option}; vtep port add {dev} --vni {}{option}",
-                port.vni
-            )),
+            Finding::warn(
+                format!(
+                    "VLAN {vlan} of it never has a frame: it is the interface of a VLAN, and its frames have lost their tag. Let them in as untagged"
+                ),
+                format!("vtep port add {dev} --vni {}{option}", port.vni),
+            )
+            .about(dev),
         )
     });
     found.collect()
@@ -78,17 +77,19 @@ fn dropped(facts: &Facts) -> Vec<Finding> {
         found.push(match suspect {
             Some(port) => {
                 let vlan = port.vlan.map_or("?".to_owned(), |vlan| vlan.to_string());
-                Finding::warn(format!("{finding}, and VLAN {vlan} has had none"))
-                    .about(&port.dev)
-                    .mend(format!(
-                        "vtep port del {dev} --vlan {vlan}{option}; vtep port add {dev} --vni {} --vlan ID{option}",
-                        port.vni,
-                        dev = port.dev
-                    ))
+                Finding::warn(
+                    format!(
+                        "{finding}, and VLAN {vlan} has had none. See with which tag they come"
+                    ),
+                    format!("vtep capture --reason {reason}{option}"),
+                )
+                .about(&port.dev)
             }
-            None => Finding::warn(finding)
-                .about(reason)
-                .mend(mend(reason, &option)),
+            None => Finding::warn(
+                format!("{finding}. See which"),
+                format!("vtep capture --reason {reason}{option}"),
+            )
+            .about(reason),
         });
     }
     found
@@ -105,16 +106,6 @@ fn unused_vlan(facts: &Facts) -> Option<&PortRow> {
     };
     let mut ports = facts.rows(|daemon| &daemon.ports).iter();
     ports.find(|port| port.vlan.is_some() && !has_sent(&port.dev))
-}
-
-/// What lets frames through that are dropped for this reason.
-fn mend(reason: &str, option: &str) -> String {
-    match reason {
-        "vlan_unmapped" => format!("vtep port add DEV --vni VNI --vlan ID{option}"),
-        "not_a_port" => format!("vtep port add DEV --vni VNI{option}"),
-        "inner_vlan" => format!("vtep vni set VNI --inner-vlan pass{option}"),
-        _ => format!("vtep port show{option}"),
-    }
 }
 
 #[cfg(test)]
@@ -146,7 +137,7 @@ mod tests {
 
         let found = of_vlan_10(3, 3, 0);
 
-        let mend = "vtep port del vm0 --vlan 10 --instance blue; vtep port add vm0 --vni 100 --vlan ID --instance blue";
+        let mend = "vtep capture --reason vlan_unmapped --instance blue";
         assert_eq!(found[0].told(), ("WARN", "vm0", mend));
     }
 
@@ -158,7 +149,7 @@ mod tests {
             (
                 "WARN",
                 "vlan_unmapped",
-                "vtep port add DEV --vni VNI --vlan ID --instance blue"
+                "vtep capture --reason vlan_unmapped --instance blue"
             )
         );
         for (reason, _) in REASONS {
@@ -176,7 +167,7 @@ mod tests {
 
         assert_eq!(
             found[0].told().2,
-            "vtep port del vm0 --vlan 10 --instance blue; vtep port add vm0 --vni 100 --instance blue"
+            "vtep port add vm0 --vni 100 --instance blue"
         );
     }
 }

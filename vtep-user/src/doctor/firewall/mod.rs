@@ -1,10 +1,12 @@
 //! What the rules of netfilter make of a VXLAN packet, as far as `nft -j list ruleset` tells.
 //!
-//! Rules are gone through as the kernel does, for a packet of which only some things are known. What a rule asks of the others is not: then it
-//! may hold or not.
+//! Rules are gone through as the kernel does, for a packet of which only some things are known. What a rule asks of the others is not: then both
+//! are followed, that it holds and that it does not. Matches and targets of iptables, `nft` has no words for: what hangs on them cannot be read.
 
 mod matching;
 mod packet;
+
+use std::collections::HashMap;
 
 use serde_json::Value;
 
@@ -19,24 +21,75 @@ pub(super) enum Fate {
     Passes,
     /// It is dropped, in this chain.
     Dropped(Place),
-    /// It may be dropped, in this chain.
+    /// It is dropped in this chain, if what is not known of it is so.
     Perhaps(Place),
+    /// Whether it is dropped in this chain, cannot be read.
+    Unread(Place),
 }
 
 /// A chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub(super) family: String,
     pub(super) table: String,
     pub(super) chain: String,
 }
 
-/// What a walk through a chain led to.
-enum Walk {
-    Accepted,
-    Dropped,
-    /// The end of the chain, or a `return`.
-    Through,
+impl Place {
+    /// The chain that a row of a ruleset names by this key, in the row's table.
+    fn of(row: &Value, chain: &str) -> Self {
+        Self {
+            family: text(row, "family").to_owned(),
+            table: text(row, "table").to_owned(),
+            chain: text(row, chain).to_owned(),
+        }
+    }
+}
+
+/// The ends that a walk can come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ends {
+    accepted: bool,
+    dropped: bool,
+    /// One of these hangs on what cannot be read.
+    illegible: bool,
+    /// The end of the rule, or of the chain: what stands behind counts.
+    on: bool,
+    /// The end of the chain, also where rules stand behind.
+    returned: bool,
+}
+
+impl Ends {
+    const ON: Self = Self {
+        on: true,
+        ..Self::NONE
+    };
+    const NONE: Self = Self {
+        accepted: false,
+        dropped: false,
+        illegible: false,
+        on: false,
+        returned: false,
+    };
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            accepted: self.accepted || other.accepted,
+            dropped: self.dropped || other.dropped,
+            illegible: self.illegible || other.illegible,
+            on: self.on || other.on,
+            returned: self.returned || other.returned,
+        }
+    }
+
+    /// The same where it cannot be read whether it comes to that: then it may go on as well.
+    fn illegible(self) -> Self {
+        Self {
+            illegible: self.illegible || self.accepted || self.dropped || self.returned,
+            on: true,
+            ..self
+        }
+    }
 }
 
 /// The hooks that a packet passes that comes, and one that leaves.
@@ -46,22 +99,21 @@ const OUT: [&str; 3] = ["output", "postrouting", "egress"];
 /// How deep chains may call each other (`NFT_JUMP_STACK_SIZE`).
 const DEPTH: usize = 16;
 
-/// What a ruleset makes of a packet: the first chain that drops it, or else the first that may.
-pub(super) fn fate(ruleset: &Value, packet: &Packet) -> Fate {
-    let rules = Ruleset::of(ruleset);
+/// Targets of iptables that keep a packet from where it goes; all others let the next rule see it, or change what is not looked at here.
+const TARGETS: [&str; 4] = ["DROP", "REJECT", "TARPIT", "STEAL"];
+
+/// What a ruleset makes of a packet: the first chain that drops it, or else the first that may, or else the first of which that cannot be read.
+pub(super) fn fate(rules: &Ruleset<'_>, packet: &Packet) -> Fate {
     let hooks = if packet.iif.is_some() { IN } else { OUT };
     let mut fate = Fate::Passes;
-    for chain in rules.base_chains() {
-        let place = Place {
-            family: text(chain, "family").to_owned(),
-            table: text(chain, "table").to_owned(),
-            chain: text(chain, "name").to_owned(),
-        };
+    for chain in &rules.base_chains {
+        let place = Place::of(chain, "name");
         let family = matches!(
-            (place.family.as_str(), packet.v6),
+            (place.family.as_str(), packet.is_v6()),
             ("inet" | "netdev", _) | ("ip", false) | ("ip6", true)
         );
-        if !family || !hooks.contains(&text(chain, "hook")) {
+        // Chains for address translation see the first packet of a flow, and drop none by design.
+        if !family || !hooks.contains(&text(chain, "hook")) || text(chain, "type") == "nat" {
             continue;
         }
         let device = chain.get("dev").and_then(Value::as_str);
@@ -70,177 +122,199 @@ pub(super) fn fate(ruleset: &Value, packet: &Packet) -> Fate {
         if is_netdev && device.is_some() && device != of_uplink {
             continue;
         }
-        // Some versions do not say whose chain it is.
-        let mut sure = !is_netdev || device.is_some();
-        let dropped = match rules.walk(&place, packet, &mut sure, 0) {
-            Walk::Dropped => true,
-            Walk::Accepted => false,
-            Walk::Through => text(chain, "policy") == "drop",
-        };
-        match (dropped, sure) {
-            (true, true) => return Fate::Dropped(place),
-            (_, false) if fate == Fate::Passes => fate = Fate::Perhaps(place),
-            _ => {}
+        let mut ends = rules.walk(&place, packet, 0);
+        if ends.on || ends.returned {
+            let drops = text(chain, "policy") == "drop";
+            ends.dropped |= drops;
+            ends.accepted |= !drops;
         }
+        // Some versions do not say whose chain it is.
+        ends.accepted |= is_netdev && device.is_none();
+        fate = match (ends.dropped, ends.accepted, fate) {
+            (true, false, _) => return Fate::Dropped(place),
+            (true, true, Fate::Passes | Fate::Unread(_)) if !ends.illegible => Fate::Perhaps(place),
+            (true, true, Fate::Passes) => Fate::Unread(place),
+            (_, _, fate) => fate,
+        };
     }
     fate
 }
 
 /// The parts of a ruleset.
-struct Ruleset<'a> {
-    rows: &'a [Value],
+pub(super) struct Ruleset<'a> {
+    /// The chains at hooks.
+    base_chains: Vec<&'a Value>,
+    /// The rules of each chain.
+    rules: HashMap<Place, Vec<&'a [Value]>>,
+    /// The elements of named sets and maps, by table and name.
+    sets: HashMap<Place, &'a Value>,
 }
 
 impl<'a> Ruleset<'a> {
-    fn of(ruleset: &'a Value) -> Self {
+    pub(super) fn of(ruleset: &'a Value) -> Self {
         let rows = ruleset.get("nftables").and_then(Value::as_array);
-        Self {
-            rows: rows.map_or(&[], Vec::as_slice),
-        }
-    }
-
-    fn all(&self, kind: &'static str) -> impl Iterator<Item = &'a Value> {
-        self.rows.iter().filter_map(move |row| row.get(kind))
-    }
-
-    /// The chains at hooks.
-    fn base_chains(&self) -> impl Iterator<Item = &'a Value> {
-        self.all("chain")
-            .filter(|chain| chain.get("hook").is_some())
-    }
-
-    /// The elements of a named set.
-    fn set(&self, place: &Place, name: &str) -> Option<&'a Value> {
-        let mut sets = self.all("set").chain(self.all("map"));
-        let set = sets.find(|set| {
-            text(set, "family") == place.family
-                && text(set, "table") == place.table
-                && text(set, "name") == name
-        });
-        set?.get("elem")
-    }
-
-    /// Goes through a chain; `sure` becomes false where something counts that is not known.
-    fn walk(&self, place: &Place, packet: &Packet, sure: &mut bool, depth: usize) -> Walk {
-        if depth > DEPTH {
-            *sure = false;
-            return Walk::Through;
-        }
-        let rules = self.all("rule").filter(|rule| {
-            text(rule, "family") == place.family
-                && text(rule, "table") == place.table
-                && text(rule, "chain") == place.chain
-        });
-        for rule in rules {
+        let rows = rows.map_or(&[][..], Vec::as_slice);
+        let all = |kind: &'static str| rows.iter().filter_map(move |row| row.get(kind));
+        let mut rules: HashMap<_, Vec<_>> = HashMap::new();
+        for rule in all("rule") {
             let parts = rule.get("expr").and_then(Value::as_array);
-            match self.rule(parts.map_or(&[], Vec::as_slice), place, packet, sure, depth) {
-                Step::On => {}
-                Step::Return => return Walk::Through,
-                Step::End(walk) => return walk,
+            let of_chain = rules.entry(Place::of(rule, "chain")).or_default();
+            of_chain.push(parts.map_or(&[][..], Vec::as_slice));
+        }
+        let sets = all("set").chain(all("map"));
+        let sets = sets.filter_map(|set| Some((Place::of(set, "name"), set.get("elem")?)));
+        Self {
+            base_chains: all("chain")
+                .filter(|chain| chain.get("hook").is_some())
+                .collect(),
+            rules,
+            sets: sets.collect(),
+        }
+    }
+
+    /// The elements of a named set of the table that a chain is in.
+    fn set(&self, place: &Place, name: &str) -> Option<&'a Value> {
+        let set = Place {
+            chain: name.to_owned(),
+            ..place.clone()
+        };
+        self.sets.get(&set).copied()
+    }
+
+    /// Goes through a chain.
+    fn walk(&self, place: &Place, packet: &Packet, depth: usize) -> Ends {
+        if depth > DEPTH {
+            return Ends::ON;
+        }
+        let mut ends = Ends::NONE;
+        for parts in self.rules.get(place).into_iter().flatten() {
+            let of_rule = self.rule(parts, place, packet, depth);
+            ends = ends.and(Ends {
+                on: false,
+                ..of_rule
+            });
+            if !of_rule.on {
+                return ends;
             }
         }
-        Walk::Through
+        ends.and(Ends::ON)
     }
 
-    fn rule(
-        &self,
-        parts: &[Value],
-        place: &Place,
-        packet: &Packet,
-        sure: &mut bool,
-        depth: usize,
-    ) -> Step {
-        // Whether all that the rule asks for is known to hold.
-        let mut known = true;
+    /// The ends of one rule; `on` is the next rule.
+    fn rule(&self, parts: &[Value], place: &Place, packet: &Packet, depth: usize) -> Ends {
+        // Whether all that the rule asks for is known to hold, and can be read.
+        let (mut sure, mut legible) = (true, true);
+        let mut ends = Ends::NONE;
         let set = |name: &str| self.set(place, name);
-        for part in parts {
+        for (at, part) in parts.iter().enumerate() {
             let Some((word, value)) = part.as_object().and_then(|part| part.iter().next()) else {
                 continue;
             };
-            let verdict = match word.as_str() {
+            let mut of_part = match word.as_str() {
                 "match" => match holds(value, packet, &set) {
                     Answer::Yes => continue,
-                    Answer::No => return Step::On,
+                    Answer::No => return ends.and(Ends::ON),
                     Answer::Unknown => {
-                        known = false;
+                        sure = false;
                         continue;
                     }
                 },
                 // These hold at times.
                 "limit" | "quota" | "connlimit" | "ct count" => {
-                    known = false;
+                    sure = false;
                     continue;
                 }
-                // A match, or a verdict, of iptables that `nft` has no words for.
-                "xt" => {
-                    *sure = false;
-                    return Step::On;
-                }
-                "vmap" => match matching::chosen(value, packet, &set) {
-                    (Answer::Yes, Some(verdict)) => verdict,
-                    (Answer::Unknown, _) => {
-                        *sure = false;
+                "xt" => match target(value, at + 1 == parts.len()) {
+                    Some(ends) => ends,
+                    None => {
+                        legible = false;
                         continue;
                     }
-                    _ => return Step::On,
                 },
-                _ => part,
+                "vmap" => match matching::chosen(value, packet, &set) {
+                    (Answer::Yes, Some(verdict)) => self.verdict(verdict, place, packet, depth),
+                    (Answer::No | Answer::Yes, _) => return ends.and(Ends::ON),
+                    (Answer::Unknown, _) => {
+                        let verdicts = matching::verdicts(value, &set);
+                        verdicts.fold(Ends::ON, |ends, verdict| {
+                            ends.and(self.verdict(verdict, place, packet, depth))
+                        })
+                    }
+                },
+                _ => self.verdict(part, place, packet, depth),
             };
-            match self.verdict(verdict, place, packet, sure, depth) {
-                Step::On => {}
-                // What may hold or not changes nothing that is known, but may.
-                _ if !known => {
-                    *sure = false;
-                    return Step::On;
-                }
-                step => return step,
+            if !legible {
+                of_part = of_part.illegible();
+            }
+            of_part.on |= !sure;
+            ends = ends.and(Ends {
+                on: false,
+                ..of_part
+            });
+            if !of_part.on {
+                return ends;
             }
         }
-        Step::On
+        ends.and(Ends::ON)
     }
 
-    fn verdict(
-        &self,
-        verdict: &Value,
-        place: &Place,
-        packet: &Packet,
-        sure: &mut bool,
-        depth: usize,
-    ) -> Step {
+    fn verdict(&self, verdict: &Value, place: &Place, packet: &Packet, depth: usize) -> Ends {
         let Some((word, value)) = verdict
             .as_object()
             .and_then(|verdict| verdict.iter().next())
         else {
-            return Step::On;
+            return Ends::ON;
         };
         match word.as_str() {
-            "accept" | "queue" => Step::End(Walk::Accepted),
-            "drop" | "reject" => Step::End(Walk::Dropped),
-            "return" => Step::Return,
+            "accept" | "queue" => Ends {
+                accepted: true,
+                ..Ends::NONE
+            },
+            "drop" | "reject" => Ends {
+                dropped: true,
+                ..Ends::NONE
+            },
+            "return" => Ends {
+                returned: true,
+                ..Ends::NONE
+            },
             "jump" | "goto" => {
                 let there = Place {
                     chain: text(value, "target").to_owned(),
                     ..place.clone()
                 };
-                match self.walk(&there, packet, sure, depth + 1) {
-                    Walk::Through if word == "jump" => Step::On,
-                    Walk::Through => Step::Return,
-                    ended => Step::End(ended),
+                let ends = self.walk(&there, packet, depth + 1);
+                let back = ends.on || ends.returned;
+                let is_jump = word == "jump";
+                Ends {
+                    on: back && is_jump,
+                    returned: back && !is_jump,
+                    ..ends
                 }
             }
             // Counters, logs and marks decide nothing.
-            _ => Step::On,
+            _ => Ends::ON,
         }
     }
 }
 
-/// What a rule leads to.
-enum Step {
-    /// The next rule.
-    On,
-    /// The end of the chain.
-    Return,
-    End(Walk),
+/// What a target of iptables leads to; `None` if it is a match, which cannot be read. Old versions of `nft` do not say which of them it is: what
+/// stands last is a target.
+fn target(value: &Value, is_last: bool) -> Option<Ends> {
+    match (text(value, "type"), text(value, "name")) {
+        ("match", _) => None,
+        ("target", name) if TARGETS.contains(&name) => Some(Ends {
+            dropped: true,
+            ..Ends::NONE
+        }),
+        ("target", _) => Some(Ends::ON),
+        _ if is_last => Some(Ends {
+            dropped: true,
+            illegible: true,
+            ..Ends::ON
+        }),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -260,14 +334,15 @@ mod tests {
         rows.extend(rules.iter().map(
             |rule| json!({"rule": {"family": "inet", "table": "t", "chain": "input", "expr": rule}}),
         ));
-        fate(&json!({ "nftables": rows }), &packet())
+        fate(&Ruleset::of(&json!({ "nftables": rows })), &packet())
     }
 
     fn packet() -> Packet {
         Packet {
             iif: Some("eth0".into()),
             oif: None,
-            v6: false,
+            far: "192.0.2.2".parse().unwrap(),
+            own: "192.0.2.1".parse().unwrap(),
             udp_port: 4789,
         }
     }
@@ -370,24 +445,125 @@ mod tests {
 
     #[test]
     fn what_is_not_known_may_hold() {
-        let from = matches(
-            "==",
-            &json!({"payload": {"protocol": "ip", "field": "saddr"}}),
-            "198.18.0.9",
-        );
+        let mark = matches("==", &json!({"meta": {"key": "mark"}}), 7);
         let drop = json!({"drop": null});
         let accept = json!({"accept": null});
         for (policy, rules) in [
-            ("accept", vec![json!([from, drop])]),
-            ("drop", vec![json!([from, accept])]),
+            ("accept", vec![json!([mark, drop])]),
+            ("drop", vec![json!([mark, accept])]),
             ("accept", vec![json!([{"limit": {"rate": 5}}, drop])]),
-            ("accept", vec![json!([{"xt": null}, drop])]),
         ] {
             assert_eq!(fate_of(policy, &rules), Fate::Perhaps(here()), "{rules:?}");
         }
-        // Whatever it is, the packet is dropped here, or there.
-        let both = [json!([from, drop]), json!([port(4789), accept])];
-        assert_eq!(fate_of("drop", &both), Fate::Perhaps(here()));
+        // Whatever it is, the packet passes, or is dropped.
+        for (policy, rules, fate) in [
+            ("accept", vec![json!([mark, accept])], Fate::Passes),
+            (
+                "drop",
+                vec![json!([mark, accept]), json!([port(4789), accept])],
+                Fate::Passes,
+            ),
+            ("drop", vec![json!([mark, drop])], Fate::Dropped(here())),
+            (
+                "accept",
+                vec![json!([mark, drop]), json!([drop])],
+                Fate::Dropped(here()),
+            ),
+            (
+                "accept",
+                vec![json!([mark, {"return": null}]), json!([drop])],
+                Fate::Perhaps(here()),
+            ),
+        ] {
+            assert_eq!(fate_of(policy, &rules), fate, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_vteps_are_known() {
+        let from = |right: Value| {
+            matches(
+                "==",
+                &json!({"payload": {"protocol": "ip", "field": "saddr"}}),
+                right,
+            )
+        };
+        let accept = json!({"accept": null});
+        let net = |addr: &str, len: u8| json!({"prefix": {"addr": addr, "len": len}});
+        for right in [
+            json!("192.0.2.2"),
+            net("192.0.2.0", 24),
+            json!({"set": ["198.18.0.1", net("192.0.2.0", 30)]}),
+            json!({"range": ["192.0.2.1", "192.0.2.9"]}),
+        ] {
+            let rule = json!([from(right.clone()), accept]);
+            assert_eq!(fate_of("drop", &[rule]), Fate::Passes, "{right}");
+        }
+        for right in [
+            json!("192.0.2.3"),
+            net("198.18.0.0", 15),
+            json!({"range": ["192.0.2.3", "192.0.2.9"]}),
+        ] {
+            let rule = json!([from(right.clone()), accept]);
+            assert_eq!(fate_of("drop", &[rule]), Fate::Dropped(here()), "{right}");
+        }
+        let to = matches(
+            "==",
+            &json!({"payload": {"protocol": "ip", "field": "daddr"}}),
+            "192.0.2.1",
+        );
+        assert_eq!(fate_of("drop", &[json!([to, accept])]), Fate::Passes);
+    }
+
+    #[test]
+    fn what_has_no_words_cannot_be_read_and_where_it_does_not_matter_nothing_is_said() {
+        let [drop, accept] = ["drop", "accept"].map(|word| json!({word: null}));
+        let old = json!({"xt": null});
+        let is = |kind: &str, name: &str| json!({"xt": {"type": kind, "name": name}});
+        let unread = Fate::Unread(here());
+        for (policy, rule, fate) in [
+            ("accept", json!([old, accept]), Fate::Passes),
+            ("accept", json!([old, drop]), unread.clone()),
+            ("drop", json!([old, accept]), unread.clone()),
+            (
+                "accept",
+                json!([old, {"jump": {"target": "other"}}]),
+                unread.clone(),
+            ),
+            (
+                "accept",
+                json!([is("match", "addrtype"), drop]),
+                unread.clone(),
+            ),
+            // A target that is not named, and some that are.
+            ("accept", json!([{"counter": null}, old]), unread.clone()),
+            ("accept", json!([is("target", "LOG")]), Fate::Passes),
+            (
+                "accept",
+                json!([is("target", "TARPIT")]),
+                Fate::Dropped(here()),
+            ),
+            // A match without a target decides nothing.
+            ("accept", json!([old, {"counter": null}]), Fate::Passes),
+            // What does not hold anyway need not be read.
+            ("accept", json!([port(53), old, drop]), Fate::Passes),
+        ] {
+            assert_eq!(
+                fate_of(policy, std::slice::from_ref(&rule)),
+                fate,
+                "{policy} {rule}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_map_of_verdicts_that_asks_for_what_is_not_known_may_lead_to_each() {
+        let map = |verdict: &str| {
+            let data = json!({"set": [[7, {verdict: null}], [8, {"accept": null}]]});
+            json!([{"vmap": {"key": {"meta": {"key": "mark"}}, "data": data}}])
+        };
+        assert_eq!(fate_of("accept", &[map("drop")]), Fate::Perhaps(here()));
+        assert_eq!(fate_of("accept", &[map("accept")]), Fate::Passes);
     }
 
     #[test]
@@ -412,12 +588,14 @@ mod tests {
 
     #[test]
     fn hooks_and_families_of_other_packets_do_not_count() {
-        let of = |family: &str, hook: &str, dev: Option<&str>| {
+        let of_type = |kind: &str, family: &str, hook: &str, dev: Option<&str>| {
             let chain = json!({"chain": {
-                "family": family, "table": "t", "name": "c", "hook": hook, "policy": "drop", "dev": dev,
+                "family": family, "table": "t", "name": "c", "hook": hook, "policy": "drop", "dev": dev, "type": kind,
             }});
-            fate(&json!({ "nftables": [chain] }), &packet())
+            fate(&Ruleset::of(&json!({ "nftables": [chain] })), &packet())
         };
+        let of = |family: &str, hook: &str, dev: Option<&str>| of_type("filter", family, hook, dev);
+        assert_eq!(of_type("nat", "ip", "input", None), Fate::Passes);
         for (family, hook) in [
             ("ip6", "input"),
             ("ip", "output"),
