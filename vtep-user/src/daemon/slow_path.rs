@@ -6,7 +6,7 @@ use super::{error::DaemonError, programs};
 use crate::{
     control::{DeviceFacts, DeviceRepair, DeviceWanted},
     datapath::Datapath,
-    netlink::{self, Link, Netlink, SlowPathDevice},
+    netlink::{self, Link, LinkKind, Netlink, SlowPathDevice},
 };
 
 /// The program that takes its frames.
@@ -156,6 +156,10 @@ impl SlowPath {
             mac: MacAddr::from_bytes(link.mac),
             addresses,
             qdisc: link.qdisc,
+            vrf: match link.kind {
+                LinkKind::Vxlan { dev, .. } => dev,
+                _ => None,
+            },
         }))
     }
 
@@ -180,6 +184,14 @@ impl SlowPath {
             DeviceRepair::SwitchOn => netlink.switch_on(at).await?,
         }
         Ok(())
+    }
+
+    /// Has it send and receive within a VRF, or within none.
+    pub(super) async fn bind(&self, vrf: Option<Ifindex>) -> Result<(), DaemonError> {
+        Ok(self
+            .netlink
+            .bind_slow_path_device(self.ifindex, vrf)
+            .await?)
     }
 
     /// Removes the device.

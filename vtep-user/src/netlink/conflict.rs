@@ -86,6 +86,7 @@ impl Netlink {
                 vni,
                 port: its,
                 external,
+                ..
             } = link.kind
             else {
                 continue;

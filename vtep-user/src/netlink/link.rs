@@ -103,6 +103,8 @@ pub enum LinkKind {
         port: u16,
         /// Whether VNI and destination come with each packet (`external`).
         external: bool,
+        /// The interface that it was told to use (`dev`).
+        dev: Option<Ifindex>,
     },
     /// The kernel's bridge.
     Bridge {
@@ -261,9 +263,11 @@ fn bridge_kind(parts: &[InfoBridge]) -> LinkKind {
 }
 
 fn vxlan_kind(parts: &[InfoVxlan]) -> LinkKind {
-    let (mut vni, mut port, mut external) = (0, 0, false);
+    let (mut vni, mut port, mut external, mut dev) = (0, 0, false, None);
     for part in parts {
         match part {
+            InfoVxlan::Link(0) => {}
+            InfoVxlan::Link(value) => dev = Some(Ifindex::new(*value)),
             InfoVxlan::Id(value) => vni = *value,
             InfoVxlan::Port(value) => port = *value,
             InfoVxlan::CollectMetadata(value) => external = *value,
@@ -274,6 +278,7 @@ fn vxlan_kind(parts: &[InfoVxlan]) -> LinkKind {
         vni,
         port,
         external,
+        dev,
     }
 }
 
@@ -372,6 +377,7 @@ mod tests {
                 InfoVxlan::Id(100),
                 InfoVxlan::Port(4789),
                 InfoVxlan::CollectMetadata(false),
+                InfoVxlan::Link(7),
             ])),
         ]);
 
@@ -382,7 +388,8 @@ mod tests {
             LinkKind::Vxlan {
                 vni: 100,
                 port: 4789,
-                external: false
+                external: false,
+                dev: Some(Ifindex::new(7)),
             }
         );
     }

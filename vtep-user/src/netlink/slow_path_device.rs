@@ -9,6 +9,8 @@ use netlink_packet_route::{
     },
 };
 
+use vtep_common::abi::id::Ifindex;
+
 use super::{Error, Link, LinkKind, Netlink};
 
 /// The sizes to try for the tunnel device, largest first, in bytes. Its own limit must never be the one that counts:
@@ -78,6 +80,30 @@ impl Netlink {
                 }
             }
         }
+    }
+
+    /// Has the tunnel device send and receive within a VRF, or within none: `ip link set DEV type vxlan dev VRF`, and off and on again, since it
+    /// opens its sockets then. With metadata, the kernel takes the routing domain of these (Linux commit 0dfb36aa3877).
+    pub async fn bind_slow_path_device(
+        &self,
+        index: Ifindex,
+        vrf: Option<Ifindex>,
+    ) -> Result<(), Error> {
+        let info = LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Vxlan),
+            LinkInfo::Data(InfoData::Vxlan(vec![InfoVxlan::Link(
+                vrf.map_or(0, Ifindex::get),
+            )])),
+        ]);
+        let mut message = LinkMessage::default();
+        message.header.index = index.get();
+        message.attributes = vec![info];
+        let change = RouteNetlinkMessage::NewLink(message);
+        let object = index.to_string();
+        self.request("set the routing domain of", &object, change, 0)
+            .await?;
+        self.switch_off(index).await?;
+        self.switch_on(index).await
     }
 
     /// Removes an interface: `ip link del NAME`. One that is not there is [`Error::NoSuchLink`].

@@ -65,19 +65,13 @@ const BRIEF: [&str; 2] = ["kernel_budget", "kernel_fixtures"];
 const CARD_TARGET: &str = "cards";
 
 /// What is not run, and why; the results say so too.
-const LEFT_OUT: [(&str, &[(&str, &str)]); 2] = [
-    (
-        "kernel_budget",
-        &[(
-            "a_loaded_daemon_holds_less_than_30_mib",
-            "does not depend on the kernel",
-        )],
-    ),
-    (
-        "wiring",
-        &[("vrf::", "fails: vtep knows nothing of VRFs yet")],
-    ),
-];
+const LEFT_OUT: [(&str, &[(&str, &str)]); 1] = [(
+    "kernel_budget",
+    &[(
+        "a_loaded_daemon_holds_less_than_30_mib",
+        "does not depend on the kernel",
+    )],
+)];
 
 /// How long the tests of one guest may take by the guest's own clock.
 pub(super) const GUEST_LIMIT: Duration = Duration::from_secs(3600);

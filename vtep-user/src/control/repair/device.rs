@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vtep_common::abi::addr::MacAddr;
+use vtep_common::abi::{addr::MacAddr, id::Ifindex};
 
 use super::Broken;
 
@@ -30,6 +30,8 @@ pub struct DeviceFacts {
     pub qdisc: Option<String>,
     /// Whether our program takes its frames.
     pub attached: bool,
+    /// The VRF that it sends and receives within. Which one is wanted changes with the uplinks: nobody is at fault.
+    pub vrf: Option<Ifindex>,
 }
 
 /// The slow-path device as it should be.
@@ -129,6 +131,7 @@ pub fn device(is: &DeviceFacts, wanted: &DeviceWanted) -> Vec<DeviceRepair> {
         addresses,
         qdisc,
         attached,
+        vrf: _,
     } = is;
     let mut steps = Vec::new();
     let mut step = |needed: bool, step: DeviceRepair| {
@@ -182,6 +185,7 @@ mod tests {
             addresses: Vec::new(),
             qdisc: Some("noqueue".into()),
             attached: true,
+            vrf: None,
         }
     }
 

@@ -94,6 +94,8 @@ pub(super) struct Core {
     slow_path: SlowPath,
     /// The VRF that the uplinks belong to.
     vrf: Option<Ifindex>,
+    /// The VRF that the slow-path device could not be put into.
+    unbound: Option<Ifindex>,
     resolver: Resolver,
     attacher: Attacher,
     works: Works,
@@ -150,6 +152,7 @@ impl Core {
             bridges: Bridges::new(options.instance()),
             repairs: Repairs::default(),
             vrf: None,
+            unbound: None,
             lost: LostEvents::new(&datapath)?,
             heard_last: None,
             config: options.config.as_ref().map(Configuration::new),
@@ -186,6 +189,7 @@ impl Core {
         }
         self.bridges.reset(&links);
         self.find_vrf();
+        self.tend_slow_path(false).await;
         self.reserve();
         self.refresh_own_macs();
         self.refresh_uplink_macs()?;

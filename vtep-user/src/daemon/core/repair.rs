@@ -138,6 +138,9 @@ impl Core {
                 return;
             }
         };
+        if is.vrf != self.vrf {
+            self.bind_slow_path().await;
+        }
         let dev = self.slow_path.name();
         for step in control::device(&is, &self.slow_path.wanted()) {
             let broken = step.broken();
@@ -149,6 +152,28 @@ impl Core {
             let event = self.repairs.note(&dev, broken, &step.cause(&dev), done);
             self.look_for_watchers();
             self.events.publish(event.into_iter().collect());
+        }
+    }
+
+    /// Has the slow-path device send and receive within the VRF of the uplinks. What cannot be done is logged once, and tried again.
+    async fn bind_slow_path(&mut self) {
+        let dev = self.slow_path.name();
+        let wanted = match self.vrf {
+            Some(vrf) => format!("in the VRF of the uplinks (interface {vrf})"),
+            None => "in no VRF, like the uplinks".to_owned(),
+        };
+        match self.slow_path.bind(self.vrf).await {
+            Ok(()) => tracing::info!("the slow-path device {dev} is {wanted} now"),
+            Err(error) if self.unbound == self.vrf => {
+                tracing::debug!("{dev} is not {wanted}: {}", with_causes(&error));
+            }
+            Err(error) => {
+                self.unbound = self.vrf;
+                tracing::warn!(
+                    "the slow-path device {dev} is not {wanted}: {}. Until it is, floods leave by the routes of another table, and vtep run goes on trying",
+                    with_causes(&error)
+                );
+            }
         }
     }
 

@@ -196,6 +196,7 @@ impl Core {
             }
         }
         if self.find_vrf() {
+            self.tend_slow_path(false).await;
             self.resolve_all();
         }
         if todo.groups && !self.groups.is_empty() {
@@ -249,13 +250,7 @@ impl Core {
     pub(super) fn find_vrf(&mut self) -> bool {
         let first = self.uplinks.iter().next().map(|link| link.index);
         let vrf = first.and_then(|uplink| self.bridges.vrf_over(uplink));
-        let before = std::mem::replace(&mut self.vrf, vrf);
-        if let Some(vrf) = vrf.filter(|_| before != vrf) {
-            tracing::warn!(
-                "the uplinks belong to a VRF (interface {vrf}): VTEPs are reached by its routes, but the slow path is not in it yet"
-            );
-        }
-        before != vrf
+        std::mem::replace(&mut self.vrf, vrf) != vrf
     }
 
     /// Takes in what the underlay says of a path. If it cannot be heard any more, the rest goes on.

@@ -55,6 +55,7 @@ mod tests {
                     vni,
                     port: 8472,
                     external,
+                    dev: None,
                 };
                 host.links.push(link(9, "vxlan100", kind));
             }))
