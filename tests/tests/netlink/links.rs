@@ -51,7 +51,8 @@ fn links_are_told_apart_by_kind() {
             LinkKind::Vxlan {
                 vni: 100,
                 port: 4790,
-                external: false
+                external: false,
+                dev: None,
             }
         );
         assert_eq!(
@@ -59,7 +60,8 @@ fn links_are_told_apart_by_kind() {
             LinkKind::Vxlan {
                 vni: 0,
                 port: 4791,
-                external: true
+                external: true,
+                dev: None,
             }
         );
         assert_eq!(kind("tap0").await, LinkKind::Tap);

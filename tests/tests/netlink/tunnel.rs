@@ -24,7 +24,8 @@ fn the_tunnel_device_holds_the_port_for_both_families_and_is_adopted_again() {
             LinkKind::Vxlan {
                 vni: 0,
                 port: PORT,
-                external: true
+                external: true,
+                dev: None,
             }
         );
         assert!(made.link.up && made.link.mtu >= 65_000, "{:?}", made.link);

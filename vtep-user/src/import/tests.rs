@@ -652,6 +652,7 @@ fn vxlan_kind(vni: u32, port: u16) -> LinkKind {
         vni,
         port,
         external: false,
+        dev: None,
     }
 }
 

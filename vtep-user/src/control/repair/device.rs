@@ -273,6 +273,7 @@ mod tests {
             addresses: vec![("2001:db8::1".parse().unwrap(), 64)],
             qdisc: Some("netem".into()),
             attached: false,
+            vrf: None,
         };
         let steps = device(&is, &wanted());
         let mut broken: Vec<Broken> = steps.iter().map(DeviceRepair::broken).collect();
