@@ -216,6 +216,7 @@ fn of_host() -> Vec<Facts> {
                 vni: 100,
                 port: 8472,
                 external: false,
+                dev: None,
             };
             host.links.push(link(9, "vxlan100", kind));
         }),
