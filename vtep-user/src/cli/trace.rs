@@ -231,7 +231,7 @@ fn packet<'a>(block: &PcapBlockOwned<'a>, links: &mut Vec<Linktype>) -> Option<P
         PcapBlockOwned::LegacyHeader(header) => *links = vec![header.network],
         PcapBlockOwned::NG(Block::SectionHeader(_)) => links.clear(),
         PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-            links.push(interface.linktype)
+            links.push(interface.linktype);
         }
         PcapBlockOwned::Legacy(packet) => {
             return Some(Packet {

@@ -119,9 +119,9 @@ impl Way {
     #[must_use]
     pub fn missing(routes: &[TableRoute]) -> Self {
         let in_main = routes.iter().find(|route| route.table == MAIN);
-        let refuses = |route: &&TableRoute| route.kind != RouteKind::Leads;
-        let refused = in_main.filter(refuses);
-        if let Some(refused) = refused.or_else(|| routes.iter().find(refuses)) {
+        let is_none = |route: &&TableRoute| route.kind != RouteKind::Leads;
+        let refused = in_main.filter(is_none);
+        if let Some(refused) = refused.or_else(|| routes.iter().find(is_none)) {
             Self::Refused(*refused)
         } else if in_main.is_some() {
             Self::Rule

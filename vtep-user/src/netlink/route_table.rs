@@ -154,7 +154,7 @@ mod tests {
         let prefix: IpNet = prefix.parse().unwrap();
         let mut row = vec![0; HEADER_LEN];
         (row[FAMILY], row[PREFIX_LEN]) = (family(prefix.addr()), prefix.prefix_len());
-        (row[TABLE], row[TYPE]) = (table as u8, kind);
+        (row[TABLE], row[TYPE]) = (table.to_le_bytes()[0], kind);
         let dst = match prefix.addr() {
             IpAddr::V4(v4) => v4.octets().to_vec(),
             IpAddr::V6(v6) => v6.octets().to_vec(),

@@ -118,11 +118,11 @@ impl State {
             TracedUplink::Absent => Err(Refusal::conflict(format!(
                 "uplink {dev} waits for its interface, so that no packet comes from it; see it with: vtep status"
             ))),
-            TracedUplink::None => self.from_port(dev, frame, spec),
+            TracedUplink::None => self.decide_at_port(dev, frame, spec),
         }
     }
 
-    fn from_port(&self, dev: &str, frame: Asked, spec: &TraceSpec) -> Result<Traced, Refusal> {
+    fn decide_at_port(&self, dev: &str, frame: Asked, spec: &TraceSpec) -> Result<Traced, Refusal> {
         let found = self.ports.device_named(dev);
         let (ifindex, device) = found.ok_or_else(|| {
             Refusal::not_found(format!(

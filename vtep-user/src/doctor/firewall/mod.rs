@@ -47,6 +47,10 @@ impl Place {
 }
 
 /// The ends that a walk can come to.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a set: a walk may come to any of these ends"
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Ends {
     accepted: bool,
@@ -224,13 +228,13 @@ impl<'a> Ruleset<'a> {
                     sure = false;
                     continue;
                 }
-                "xt" => match target(value, at + 1 == parts.len()) {
-                    Some(ends) => ends,
-                    None => {
+                "xt" => {
+                    let Some(ends) = target(value, at + 1 == parts.len()) else {
                         legible = false;
                         continue;
-                    }
-                },
+                    };
+                    ends
+                }
                 "vmap" => match matching::chosen(value, packet, &set) {
                     (Answer::Yes, Some(verdict)) => self.verdict(verdict, place, packet, depth),
                     (Answer::No | Answer::Yes, _) => return ends.and(Ends::ON),
