@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use vtep_common::abi::drops::DropKey;
 use vtep_tests::bpf::map::MapDump;
 use vtep_tests::daemon::refusal::refused;
+use vtep_tests::daemon::samples::sum;
 use vtep_tests::encoder::inner::udp4;
 use vtep_tests::encoder::{Mac, eth};
 use vtep_tests::lab::underlay::Family;
@@ -66,16 +67,6 @@ fn rows_in_kernel(wire: &Wire) -> usize {
     MapDump::read(&wire.daemon.pins().join("DROPS"))
         .entries
         .len()
-}
-
-/// The sum of a family of the metrics over the samples that have all of these labels.
-fn sum(metrics: &str, family: &str, labels: &[&str]) -> u64 {
-    let samples = metrics
-        .lines()
-        .filter_map(|line| line.strip_prefix(family)?.strip_prefix('{'));
-    let wanted = samples.filter(|line| labels.iter().all(|label| line.contains(label)));
-    let values = wanted.map(|line| line.rsplit_once(' ').unwrap().1);
-    values.map(|value| value.parse::<u64>().unwrap()).sum()
 }
 
 #[test]

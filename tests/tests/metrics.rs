@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use vtep_tests::daemon::refusal::text;
+use vtep_tests::daemon::samples::sum;
 use vtep_tests::encoder::Mac;
 use vtep_tests::encoder::inner::udp4;
 use vtep_tests::lab::ns::{unique, with_input};
@@ -35,16 +36,6 @@ fn dist(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../dist")
         .join(file)
-}
-
-/// The sum of a family over the samples that have all of these labels.
-fn sum(metrics: &str, family: &str, labels: &[&str]) -> u64 {
-    let samples = metrics
-        .lines()
-        .filter_map(|line| line.strip_prefix(family)?.strip_prefix('{'));
-    let wanted = samples.filter(|line| labels.iter().all(|label| line.contains(label)));
-    let values = wanted.map(|line| line.rsplit_once(' ').unwrap().1);
-    values.map(|value| value.parse::<u64>().unwrap()).sum()
 }
 
 #[test]

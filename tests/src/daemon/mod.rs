@@ -3,6 +3,7 @@
 pub mod binary;
 pub mod monitor;
 pub mod refusal;
+pub mod samples;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};

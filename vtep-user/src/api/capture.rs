@@ -32,10 +32,7 @@ pub(super) async fn capture(
     asker: Asker,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let body = asker.body(Bytes::from_request(request, &())).await?;
-    let body = body.map_err(|error| Refusal::invalid(error.body_text()))?;
-    let filter = objects::from_slice::<CaptureFilter>(&body);
-    let filter = filter.map_err(|error| Refusal::invalid(error.to_string()))?;
+    let filter = filter_of(&asker, request).await?;
     let taken = begin(&shared, &asker, filter, Moment::AtTheEnd).await?;
     let reader = Reader {
         _owed: asker.caller.owe(),
@@ -43,6 +40,14 @@ pub(super) async fn capture(
     };
     let body = Body::from_stream(reader.into_pieces());
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// Reads which frames a request asks for.
+pub(super) async fn filter_of(asker: &Asker, request: Request) -> Result<CaptureFilter, Refusal> {
+    let body = asker.body(Bytes::from_request(request, &())).await?;
+    let body = body.map_err(|error| Refusal::invalid(error.body_text()))?;
+    let filter = objects::from_slice(&body);
+    filter.map_err(|error| Refusal::invalid(error.to_string()))
 }
 
 /// Begins a capture.

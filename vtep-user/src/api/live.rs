@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest as _, Request, State};
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
@@ -17,7 +17,7 @@ use super::shared::{Asker, Shared};
 use crate::{
     ask::{Command, Moment, Reply, Taken},
     capture::live::happened,
-    model::{CaptureFilter, CaptureRow, LiveLine, Refusal, TraceRow, TraceStep, objects},
+    model::{CaptureFilter, CaptureRow, LiveLine, Refusal, TraceRow, TraceStep},
 };
 
 /// Frames of one request, at most: each takes the core some of its time.
@@ -36,10 +36,7 @@ pub(super) async fn trace_live(
     asker: Asker,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let body = asker.body(Bytes::from_request(request, &())).await?;
-    let body = body.map_err(|error| Refusal::invalid(error.body_text()))?;
-    let filter = objects::from_slice::<CaptureFilter>(&body);
-    let filter = filter.map_err(|error| Refusal::invalid(error.to_string()))?;
+    let filter = capture::filter_of(&asker, request).await?;
     if filter.count.is_none_or(|count| count > MOST) {
         return Err(Refusal::invalid(format!(
             "it is not said how many frames are traced, or they are too many; give `count` from 1 to {MOST}"

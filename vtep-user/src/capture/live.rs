@@ -133,25 +133,7 @@ fn is_as_decided(row: &CaptureRow, verdict: &TraceRow) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::row::tests::captured;
-    use crate::model::Vni;
-
-    fn row() -> CaptureRow {
-        CaptureRow {
-            time: "T".into(),
-            hook: "port".into(),
-            reason: "encapsulated".into(),
-            direction: "tx".into(),
-            iface: Some("vm1".into()),
-            dev: Some("vm1".into()),
-            to_dev: None,
-            vni: Vni::new(100),
-            peer: Some([192, 0, 2, 2].into()),
-            len: 60,
-            outer_unreadable: false,
-            bytes: String::new(),
-        }
-    }
+    use crate::capture::row::tests::{captured, row};
 
     fn verdict() -> TraceRow {
         TraceRow {

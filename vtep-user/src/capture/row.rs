@@ -127,6 +127,24 @@ pub(super) mod tests {
         }
     }
 
+    /// What is said of a frame from a port to a VTEP.
+    pub(in crate::capture) fn row() -> CaptureRow {
+        CaptureRow {
+            time: "T".into(),
+            hook: "port".into(),
+            reason: "encapsulated".into(),
+            direction: "tx".into(),
+            iface: Some("vm1".into()),
+            dev: Some("vm1".into()),
+            to_dev: None,
+            vni: Vni::new(100),
+            peer: Some([192, 0, 2, 2].into()),
+            len: 60,
+            outer_unreadable: false,
+            bytes: String::new(),
+        }
+    }
+
     /// A record of a frame of which nothing else is known.
     pub(in crate::capture) fn captured(hook: Hook, reason: Reason, bytes: &[u8]) -> Captured {
         let mut record = Captured {

@@ -80,24 +80,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::capture::row::tests::row;
     use crate::model::{MacAddr, ReasonName};
-
-    fn row() -> CaptureRow {
-        CaptureRow {
-            time: "T".into(),
-            hook: "port".into(),
-            reason: "encapsulated".into(),
-            direction: "tx".into(),
-            iface: Some("vm1".into()),
-            dev: Some("vm1".into()),
-            to_dev: None,
-            vni: Vni::new(100),
-            peer: Some([192, 0, 2, 2].into()),
-            len: 60,
-            outer_unreadable: false,
-            bytes: String::new(),
-        }
-    }
 
     const FRAME: [u8; 14] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
 

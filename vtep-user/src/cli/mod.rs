@@ -23,6 +23,7 @@ mod live;
 mod log;
 mod monitor;
 mod output;
+mod pieces;
 mod progress;
 mod run;
 mod show;

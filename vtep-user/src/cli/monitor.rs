@@ -1,22 +1,18 @@
 //! `vtep monitor`
 
 use std::io::{self, Write};
-use std::thread;
 
 use axum::body::Bytes;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
 
 use super::daemon::Daemon;
 use super::failure::{Failure, block_on};
 use super::output::Output;
+use super::pieces::hand_on;
 use crate::api::client::ClientError;
 use crate::instance;
 use crate::model::{EventDetails, EventRow, VniFilter, printable};
-
-/// Pieces that may wait to be printed. What does not fit waits in the daemon, which says what it had to leave out.
-const PIECES_AHEAD: usize = 16;
 
 /// How wide the names of most events stand.
 const EVENT_WIDTH: usize = 9;
@@ -59,79 +55,36 @@ where
 }
 
 /// Prints events until there are no more, or nobody reads them.
-///
-/// The printing is on a thread of its own: a terminal that takes nothing must not keep a signal from being heard.
 async fn watch<S>(
     events: S,
     output: Output,
-    out: impl Write + Send + 'static,
+    mut out: impl Write + Send + 'static,
 ) -> Result<(), Failure>
 where
     S: Stream<Item = Result<Bytes, ClientError>> + Unpin,
 {
-    let mut events = events;
-    let (sender, mut pieces) = mpsc::channel::<Bytes>(PIECES_AHEAD);
-    let (done, printed) = oneshot::channel();
-    thread::spawn(move || {
-        let mut paper = Printer {
-            output,
-            out,
-            rest: Vec::new(),
-        };
-        let mut result = Ok(());
-        while let Some(piece) = pieces.blocking_recv() {
-            result = paper.take(&piece);
-            if result.is_err() {
-                break;
-            }
+    hand_on(events, move |mut lines| {
+        while let Some(lines) = lines.next() {
+            print(&lines, output, &mut out)?;
         }
-        drop(pieces);
-        // Nobody waits for it any more after a signal.
-        drop(done.send(result));
-    });
-    loop {
-        let piece = tokio::select! {
-            piece = events.next() => piece,
-            () = sender.closed() => break,
-        };
-        // A stream that breaks off ends like one that the daemon ended: the daemon was killed.
-        let Some(Ok(piece)) = piece else { break };
-        if sender.send(piece).await.is_err() {
-            break;
-        }
-    }
-    drop(sender);
-    printed.await.map_err(|gone| Failure::Failed(gone.into()))?
+        Ok(())
+    })
+    .await
 }
 
-/// Puts pieces of the stream together to lines and prints these.
-struct Printer<W> {
-    output: Output,
-    out: W,
-    /// The start of a line whose end has not come yet.
-    rest: Vec<u8>,
-}
-
-impl<W: Write> Printer<W> {
-    fn take(&mut self, piece: &[u8]) -> Result<(), Failure> {
-        self.rest.extend_from_slice(piece);
-        let Some(end) = self.rest.iter().rposition(|&byte| byte == b'\n') else {
-            return Ok(());
-        };
-        let rest = self.rest.split_off(end + 1);
-        let lines = std::mem::replace(&mut self.rest, rest);
-        if self.output == Output::Json {
-            self.out.write_all(&lines)?;
-        } else {
-            let mut text = String::new();
-            for line in lines.split_inclusive(|&byte| byte == b'\n') {
-                let row = serde_json::from_slice(line).map_err(ClientError::Unreadable)?;
-                text += &event_line(&row, self.output);
-            }
-            self.out.write_all(text.as_bytes())?;
+/// Prints whole lines.
+fn print(lines: &[u8], output: Output, out: &mut impl Write) -> Result<(), Failure> {
+    if output == Output::Json {
+        out.write_all(lines)?;
+    } else {
+        let mut text = String::new();
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            let row = serde_json::from_slice(line).map_err(ClientError::Unreadable)?;
+            text += &event_line(&row, output);
         }
-        Ok(self.out.flush()?)
+        out.write_all(text.as_bytes())?;
     }
+    Ok(out.flush()?)
 }
 
 /// An event as a line, in the words of `vtep fdb show`.
@@ -173,8 +126,10 @@ fn event_line(row: &EventRow, output: Output) -> String {
 mod tests {
     use std::process::Command;
     use std::sync::{Arc, Mutex};
+    use std::thread;
     use std::time::Duration;
 
+    use futures::StreamExt as _;
     use tokio::time::timeout;
 
     use super::*;

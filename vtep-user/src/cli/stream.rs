@@ -1,22 +1,18 @@
 //! A stream of lines from a capture: written down until it ends, is interrupted, or has taken long enough.
 
 use std::io::{self, Write as _};
-use std::thread;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::daemon::Daemon;
 use super::failure::Failure;
+use super::pieces::{Lines, hand_on};
 use crate::api::client::ClientError;
 use crate::model::{CaptureEnd, CaptureFilter};
-
-/// Pieces that may wait to be written. What does not fit waits in the daemon, which says how much it had to leave out.
-const PIECES_AHEAD: usize = 16;
 
 /// How long an interrupted stream waits for what the daemon has taken.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -169,74 +165,38 @@ where
 }
 
 /// Writes lines down until the last, and returns what that says; nothing where the stream breaks off before.
-///
-/// The writing is on a thread of its own: a pipe that takes nothing must not keep a signal from being heard.
 pub(super) async fn write_down<S>(
     lines: S,
-    sink: Box<dyn Sink>,
+    mut sink: Box<dyn Sink>,
 ) -> Result<Option<CaptureEnd>, Failure>
 where
     S: Stream<Item = Result<Bytes, ClientError>> + Unpin,
 {
-    let mut lines = lines;
-    let (sender, mut pieces) = mpsc::channel::<Bytes>(PIECES_AHEAD);
-    let (done, written) = oneshot::channel();
-    thread::spawn(move || {
-        let mut writer = Writer {
-            sink,
-            rest: Vec::new(),
-            end: None,
-        };
-        // Readers know a file by its head, however long the first line takes.
-        let mut result = writer.sink.flush().map_err(Failure::from);
-        while result.is_ok()
-            && let Some(piece) = pieces.blocking_recv()
-        {
-            result = writer.take(&piece);
-        }
-        drop(pieces);
-        let ended = writer.sink.end().map_err(Failure::from);
-        // Nobody waits for it any more after a second signal.
-        drop(done.send(result.and(ended).map(|()| writer.end)));
-    });
-    loop {
-        let piece = tokio::select! {
-            piece = lines.next() => piece,
-            () = sender.closed() => break,
-        };
-        // A stream that breaks off ends like one that the daemon ended: the daemon was killed.
-        let Some(Ok(piece)) = piece else { break };
-        if sender.send(piece).await.is_err() {
-            break;
-        }
-    }
-    drop(sender);
-    written.await.map_err(|gone| Failure::Failed(gone.into()))?
+    hand_on(lines, move |mut lines| {
+        let written = put_all(&mut lines, &mut *sink);
+        drop(lines);
+        let ended = sink.end();
+        let end = written?;
+        ended?;
+        Ok(end)
+    })
+    .await
 }
 
-/// Puts pieces of the stream together to lines, and writes these down.
-struct Writer {
-    sink: Box<dyn Sink>,
-    /// The start of a line whose end has not come yet.
-    rest: Vec<u8>,
-    end: Option<CaptureEnd>,
-}
-
-impl Writer {
-    fn take(&mut self, piece: &[u8]) -> Result<(), Failure> {
-        self.rest.extend_from_slice(piece);
-        let Some(end) = self.rest.iter().rposition(|&byte| byte == b'\n') else {
-            return Ok(());
-        };
-        let rest = self.rest.split_off(end + 1);
-        let lines = std::mem::replace(&mut self.rest, rest);
+/// Puts every line on the sink, and returns what the last one says.
+fn put_all(lines: &mut Lines, sink: &mut dyn Sink) -> Result<Option<CaptureEnd>, Failure> {
+    let mut end = None;
+    // Readers know a file by its head, however long the first line takes.
+    sink.flush()?;
+    while let Some(lines) = lines.next() {
         for line in lines.split(|&byte| byte == b'\n') {
             if !line.is_empty() {
-                self.end = self.sink.put(line)?.or(self.end);
+                end = sink.put(line)?.or(end);
             }
         }
-        Ok(self.sink.flush()?)
+        sink.flush()?;
     }
+    Ok(end)
 }
 
 #[cfg(test)]

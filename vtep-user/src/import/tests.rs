@@ -8,7 +8,7 @@ use super::{Facts, ImportError, configuration};
 use crate::model::{ImportRow, line};
 use crate::netlink::{
     BridgeMember, FdbEntry, FdbKind, InterfaceAddress, Link, LinkKind, MemberVlan, MemberVlans,
-    Neighbour, NeighbourState, OWNER, Vxlan,
+    Neighbour, NeighbourState, OWNER, Vxlan, testkit,
 };
 
 const ETH0: u32 = 2;
@@ -628,22 +628,8 @@ fn vlans(all: &[(u16, bool)]) -> MemberVlans {
 
 fn link(index: u32, name: &str, kind: LinkKind) -> Link {
     Link {
-        index: Ifindex::new(index),
-        name: name.into(),
         mac: mac(u8::try_from(index).unwrap()),
-        mtu: 1500,
-        up: true,
-        carrier: true,
-        ethernet: true,
-        kind,
-        peer: None,
-        peer_netns: None,
-        master: None,
-        alias: None,
-        bridge_port: None,
-        generic_xdp: false,
-        promiscuous: false,
-        qdisc: None,
+        ..testkit::link(index, name, kind)
     }
 }
 

@@ -30,6 +30,8 @@ mod route;
 mod route_table;
 mod slow_path_device;
 mod table;
+#[cfg(test)]
+pub(crate) mod testkit;
 mod traffic;
 pub mod udp;
 mod vlan_offload;

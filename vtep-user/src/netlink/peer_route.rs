@@ -133,7 +133,7 @@ impl Netlink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::{LinkKind, NeighbourState};
+    use crate::netlink::{LinkKind, NeighbourState, testkit};
 
     const OIF: Ifindex = Ifindex::new(4);
     const UPLINK_MAC: Mac = [2, 0, 0, 0, 0, 0xa];
@@ -294,22 +294,8 @@ mod tests {
 
     fn link() -> Link {
         Link {
-            bridge_port: None,
-            index: OIF,
-            name: "up0".to_owned(),
             mac: UPLINK_MAC,
-            mtu: 1500,
-            up: true,
-            carrier: true,
-            ethernet: true,
-            kind: LinkKind::Physical,
-            peer: None,
-            peer_netns: None,
-            master: None,
-            alias: None,
-            generic_xdp: false,
-            promiscuous: false,
-            qdisc: None,
+            ..testkit::link(OIF.get(), "up0", LinkKind::Physical)
         }
     }
 

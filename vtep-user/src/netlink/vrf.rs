@@ -44,25 +44,12 @@ impl Netlink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::testkit;
 
     fn link(index: u32, kind: LinkKind, master: Option<u32>) -> Link {
         Link {
-            index: Ifindex::new(index),
-            name: format!("if{index}"),
-            mac: [0; 6],
-            mtu: 1500,
-            up: true,
-            carrier: true,
-            ethernet: true,
-            kind,
-            peer: None,
-            peer_netns: None,
             master: master.map(Ifindex::new),
-            alias: None,
-            bridge_port: None,
-            generic_xdp: false,
-            promiscuous: false,
-            qdisc: None,
+            ..testkit::link(index, &format!("if{index}"), kind)
         }
     }
 

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use vtep_common::abi::id::Ifindex;
-
 use super::{DaemonFacts, Facts, FdbFacts, HostFacts};
 use crate::model::{
     Df, DropsRow, EntryState, FdbRow, Flood, InnerVlan, L2cp, LimitStatus, MacAddr, Mode,
     OverLimit, PeerRow, PeerState, PortDelivery, PortGuard, PortHook, PortRange, PortRow,
     PortState, Reserved, Source, Sources, StatsRow, Status, UplinkState, UplinkStatus, Vni, VniRow,
 };
-use crate::netlink::{Link, LinkKind};
+use crate::netlink::LinkKind;
+pub(in crate::doctor) use crate::netlink::testkit::link;
 
 /// The VNI.
 pub(in crate::doctor) const VNI: Vni = Vni::new(100).unwrap();
@@ -213,27 +212,5 @@ pub(in crate::doctor) fn drops_row(reason: &str, packets: u64) -> DropsRow {
         packets,
         bytes: 0,
         meaning: "What it means.".into(),
-    }
-}
-
-/// An interface that is up.
-pub(in crate::doctor) fn link(index: u32, name: &str, kind: LinkKind) -> Link {
-    Link {
-        index: Ifindex::new(index),
-        name: name.into(),
-        mac: [2, 0, 0, 0, 0, 1],
-        mtu: 1500,
-        up: true,
-        carrier: true,
-        ethernet: true,
-        kind,
-        peer: None,
-        peer_netns: None,
-        master: None,
-        alias: None,
-        bridge_port: None,
-        generic_xdp: false,
-        promiscuous: false,
-        qdisc: None,
     }
 }
