@@ -406,7 +406,53 @@ fn completions_are_there_for_each_shell() {
         assert!(out.status.success(), "{}", text(&out.stderr));
         let script = text(&out.stdout);
         assert!(script.contains("vtep"), "{shell}: {script}");
+        if shell == "bash" {
+            let read = Command::new("bash").args(["-n", "-c", &script]).output();
+            let read = read.unwrap();
+            assert!(read.status.success(), "{}", text(&read.stderr));
+        }
     }
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command_that_the_help_shows() {
+    let directory = std::env::temp_dir().join(ns::unique("manual"));
+
+    let out = Command::new(binary::vtep())
+        .arg("describe")
+        .arg(&directory)
+        .output()
+        .unwrap();
+
+    let mut pages: Vec<_> = std::fs::read_dir(&directory)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    drop(std::fs::remove_dir_all(&directory));
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    pages.retain(|page| page.matches('-').count() == 1);
+    let mut shown = commands_of(&["--help"]);
+    shown.retain(|word| word != "help");
+    let mut wanted: Vec<_> = shown.iter().map(|word| format!("vtep-{word}.8")).collect();
+    pages.sort();
+    wanted.sort();
+    assert_eq!(pages, wanted);
+    assert!(!shown.contains(&"describe".to_owned()), "{shown:?}");
+}
+
+/// The commands that a help lists.
+fn commands_of(help: &[&str]) -> Vec<String> {
+    let out = Command::new(binary::vtep()).args(help).output().unwrap();
+    let help = text(&out.stdout);
+    let (_, listed) = help.split_once("Commands:\n").expect("a list");
+    let lines = listed.lines().take_while(|line| !line.is_empty());
+    // What goes on in another line begins further to the right.
+    let first = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    first
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What bash offers where the cursor stands behind a line, with the script that is advised.

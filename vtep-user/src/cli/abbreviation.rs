@@ -40,8 +40,11 @@ pub(super) fn with_short_forms(command: Command) -> Command {
     })
 }
 
-/// The name of a command, and what is another word for it.
+/// The name of a command, and what is another word for it; nothing for one that the help does not show.
 fn words(command: &Command) -> Vec<String> {
+    if command.is_hide_set() {
+        return Vec::new();
+    }
     let name = command.get_name();
     let synonyms = SYNONYMS.iter().filter(|(_, verb)| *verb == name);
     let words = std::iter::once(name).chain(synonyms.map(|(word, _)| *word));
@@ -166,6 +169,7 @@ mod tests {
             ("mon", "monitor"),
             ("dr", "drops"),
             ("ver", "ver"),
+            ("desc", "desc"),
         ] {
             assert_eq!(
                 resolved(typed),

@@ -4,8 +4,8 @@ use clap::Command;
 
 use super::{abbreviation, grammar, log};
 use crate::model::command::{
-    APPLY, BATCH, CAPTURE, COMPLETIONS, DOCTOR, DUMP, GLOBALS, IMPORT, MONITOR, RUN, SAVE,
-    TEARDOWN, TOP, TRACE,
+    APPLY, BATCH, CAPTURE, COMPLETIONS, DESCRIBE, DOCTOR, DUMP, GLOBALS, IMPORT, MONITOR, RUN,
+    SAVE, TEARDOWN, TOP, TRACE,
 };
 
 /// The whole command line.
@@ -36,6 +36,7 @@ pub(super) fn whole() -> Command {
                 &COMPLETIONS,
             ]
             .map(grammar::command),
-        );
+        )
+        .subcommand(grammar::command(&DESCRIBE).hide(true));
     abbreviation::with_short_forms(whole)
 }

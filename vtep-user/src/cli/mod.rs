@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! The verbs of the daemon are described in `model::operation`; `grammar` makes a command of each, and hands what was
-//! typed to it. What else there is has a file of its own: `run`, `monitor`, `top`, `capture`, `doctor`, `import`, `batch`, `teardown`, `completions`.
+//! typed to it. What else there is has a file of its own: `run`, `monitor`, `top`, `capture`, `doctor`, `import`, `batch`, `teardown`, `completions`, `describe`.
 
 mod abbreviation;
 mod apply;
@@ -21,6 +21,7 @@ mod journal;
 mod lines;
 mod live;
 mod log;
+mod manual;
 mod monitor;
 mod output;
 mod pieces;
@@ -45,7 +46,9 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use crate::causes::with_causes;
-use crate::model::command::{APPLY, BATCH, CAPTURE, COMPLETIONS, GLOBALS, Globals, TRACE};
+use crate::model::command::{
+    APPLY, BATCH, CAPTURE, COMPLETIONS, DESCRIBE, GLOBALS, Globals, TRACE,
+};
 use crate::model::config;
 use crate::model::request::Request;
 use crate::model::settings::{
@@ -162,6 +165,9 @@ fn run(typed: &ArgMatches) -> Result<(), Failure> {
             teardown::run(daemon, options)
         }
         Some(("completions", args)) => completions::run(grammar::key(&COMPLETIONS, args)?),
+        Some(("describe", args)) => {
+            manual::write(grammar::file(&DESCRIBE, args).expect("clap asks for it"))
+        }
         _ => ask(
             daemon,
             output,

@@ -137,6 +137,14 @@ pub static COMPLETIONS: Syntax = Syntax {
     takes: &Nothing,
 };
 
+/// `vtep describe`, for whoever packs vtep
+pub static DESCRIBE: Syntax = Syntax {
+    words: &["describe"],
+    help: "Write the manual into a directory, a page for each command",
+    key: Some(Argument::key::<PathBuf>("DIR", "The directory")),
+    takes: &Nothing,
+};
+
 /// A word that several commands begin with.
 pub struct CommandGroup {
     /// The word.
@@ -197,6 +205,7 @@ pub fn commands() -> impl Iterator<Item = &'static Syntax> {
         &BATCH,
         &TEARDOWN,
         &COMPLETIONS,
+        &DESCRIBE,
     ];
     let operations = operations().filter_map(|operation| operation.command());
     operations.chain(others)
