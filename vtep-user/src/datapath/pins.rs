@@ -66,7 +66,8 @@ fn is_bpffs(path: &Path) -> bool {
     let mut found: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the path ends in a zero byte and the result has room for what the call writes.
     let status = unsafe { libc::statfs(path.as_ptr(), &raw mut found) };
-    status == 0 && found.f_type.cast_unsigned() == BPF_FS_MAGIC
+    // Signed in one C library, unsigned in another.
+    status == 0 && u64::try_from(found.f_type).is_ok_and(|kind| kind == BPF_FS_MAGIC)
 }
 
 pub(super) fn links_dir(dir: &Path) -> PathBuf {

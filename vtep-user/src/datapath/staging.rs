@@ -166,9 +166,10 @@ fn share(from: &Path, to: &Path, name: &str) -> Result<(), DatapathError> {
 fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
     let (one, other) = (path(one)?, path(other)?);
-    // SAFETY: both paths end in a zero byte.
+    // SAFETY: both paths end in a zero byte. The call itself, because not every C library has a function for it.
     let status = unsafe {
-        libc::renameat2(
+        libc::syscall(
+            libc::SYS_renameat2,
             libc::AT_FDCWD,
             one.as_ptr(),
             libc::AT_FDCWD,

@@ -24,7 +24,7 @@ const WAITING: libc::c_int = 128 << 10;
 /// Bytes of a message that are read: more than any says that means something here.
 const MESSAGE_LEN: usize = 1_500;
 /// Bytes of what the kernel says besides.
-const CONTROL_LEN: usize = 128;
+const CONTROL_LEN: u16 = 128;
 /// Level and option of `icmp(7)`, and of `ipv6(7)`.
 const SOL_RAW: libc::c_int = 255;
 const ICMP_FILTER: libc::c_int = 1;
@@ -141,7 +141,7 @@ async fn receive(socket: Option<&AsyncFd<OwnedFd>>) -> io::Result<Option<(Ifinde
 fn receive_one(socket: &OwnedFd) -> io::Result<Option<(Ifindex, Vec<u8>)>> {
     let mut message = vec![0; MESSAGE_LEN];
     // Words, so that what the kernel puts there is aligned.
-    let mut control = [0_u64; CONTROL_LEN / size_of::<u64>()];
+    let mut control = [0_u64; CONTROL_LEN as usize / size_of::<u64>()];
     let mut part = libc::iovec {
         iov_base: message.as_mut_ptr().cast(),
         iov_len: message.len(),
@@ -151,7 +151,7 @@ fn receive_one(socket: &OwnedFd) -> io::Result<Option<(Ifindex, Vec<u8>)>> {
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
     header.msg_control = control.as_mut_ptr().cast();
-    header.msg_controllen = CONTROL_LEN;
+    header.msg_controllen = CONTROL_LEN.into();
     // SAFETY: the kernel writes into the buffers of the header, each of its length.
     let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) };
     let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
