@@ -33,3 +33,11 @@ pub(crate) fn vtep(profile: Profile) -> Result<PathBuf> {
     )))?;
     Ok(target_dir()?.join(dir).join("vtep"))
 }
+
+/// Builds the `vtep` binary in release mode for another target, and returns where it lies.
+pub(crate) fn vtep_for(target: &str) -> Result<PathBuf> {
+    shown(&mut cargo_command(&format!(
+        "build --release --target {target} --package vtep-user --bin vtep"
+    )))?;
+    Ok(target_dir()?.join(target).join("release/vtep"))
+}

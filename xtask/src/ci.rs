@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::{
-    bench, setup,
+    bench, dist, setup,
     shell::{Result, cargo, cargo_command, cargo_text, command, quiet, shown},
     test, vm,
 };
@@ -21,6 +21,8 @@ pub(crate) fn run() -> Result<()> {
         shown(&mut command)?;
     }
     test::every(None, true)?;
+    println!("\n==> cargo xtask dist --trial");
+    dist::trial()?;
     println!("\n==> cargo xtask test vm {} --brief", vm::OLDEST);
     vm::run(&vm::Wanted::of_every_change())?;
     println!("\n==> cargo xtask bench --smoke");

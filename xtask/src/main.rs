@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod dist;
 mod fuzz;
 mod progress;
 mod run;
@@ -68,6 +69,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Build what people install, in target/dist: a Debian package, and an archive with a binary that needs no library.
+    Dist {
+        /// Only try a package of the development build: install, upgrade, remove and purge it in a copy of this system, as root.
+        #[arg(long)]
+        trial: bool,
+    },
     /// Run the fuzz targets; needs a C++ compiler for libFuzzer. A finding fails, and is kept in fuzz/artifacts.
     Fuzz {
         /// Only this target: `outer`, `decide_uplink`, `decide_port` or `path_report`.
@@ -99,6 +106,8 @@ fn main() -> ExitCode {
         Verb::Demo { keep } => demo::run(keep),
         Verb::Bench { args } => bench::run(&args),
         Verb::Upgrade { args } => upgrade::run(&args),
+        Verb::Dist { trial: false } => dist::run(),
+        Verb::Dist { trial: true } => dist::trial(),
         Verb::Fuzz { target, runs } => fuzz::run(target.as_deref(), runs),
     };
     match done {
