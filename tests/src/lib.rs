@@ -5,7 +5,7 @@
 //! | set up namespaces, an underlay, hypervisors and VMs | [`lab`]; one hypervisor whose every byte is seen: [`lab::wire`] |
 //! | run `vtep`, ask it, watch it, see what it refuses | [`daemon`] |
 //! | send frames on a device and see what comes | [`link`] |
-//! | have VMs talk: ping, TCP, UDP, streams, a VM that moves | [`traffic`]; what must hold of a whole segment: [`traffic::checks`] |
+//! | have VMs talk: ping, a steady ping, TCP, UDP, streams, a VM that moves | [`traffic`]; what must hold of a whole segment: [`traffic::checks`] |
 //! | write a frame as the RFCs have it, apart from the product's code | [`encoder`] |
 //! | call bpf(2): load, assemble, run and measure programs | [`bpf`] |
 //! | have an earlier build at work first, or what it had pinned: [`upgrade`] |

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::wait::{DEADLINE, poll};
 
@@ -15,7 +15,8 @@ pub struct Pty {
     child: Child,
     master: File,
     /// Kept open, so that what was set of the terminal can be asked when the program has ended.
-    slave: OwnedFd,
+    slave: Option<OwnedFd>,
+    reader: Option<JoinHandle<()>>,
     screen: Arc<Mutex<vt100::Parser>>,
 }
 
@@ -62,7 +63,7 @@ impl Pty {
             master.try_clone().expect("another descriptor"),
             screen.clone(),
         );
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut piece = [0; 4096];
             // It ends when nobody has the other end any more.
             while let Ok(length @ 1..) = reader.read(&mut piece) {
@@ -73,9 +74,27 @@ impl Pty {
         Self {
             child,
             master,
-            slave,
+            slave: Some(slave),
+            reader: Some(reader),
             screen,
         }
+    }
+
+    /// Waits until the program has ended; returns how, and all that stands on the screen then.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end in time.
+    #[must_use]
+    #[track_caller]
+    pub fn whole(mut self) -> (ExitStatus, String) {
+        let status = self.ended();
+        // With the last descriptor of the program's end, what it wrote ends.
+        drop(self.slave.take());
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the terminal was read");
+        }
+        (status, self.text())
     }
 
     /// What stands on the screen, a line for each row.
@@ -147,10 +166,11 @@ impl Pty {
     /// If the terminal does not say.
     #[must_use]
     pub fn is_cooked(&self) -> bool {
+        let slave = self.slave.as_ref().expect("a terminal that is in use");
         // SAFETY: a termios of zeros is one, and lives through the call; the descriptor is open.
         let flags = unsafe {
             let mut settings: libc::termios = std::mem::zeroed();
-            let read = libc::tcgetattr(self.slave.as_raw_fd(), &raw mut settings);
+            let read = libc::tcgetattr(slave.as_raw_fd(), &raw mut settings);
             assert_eq!(read, 0, "tcgetattr: {}", std::io::Error::last_os_error());
             settings.c_lflag
         };

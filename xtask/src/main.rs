@@ -49,11 +49,14 @@ enum Verb {
     },
     /// What a change must pass: formatting, lints, documentation, and every test without a skip.
     Ci,
-    /// Show two hypervisors whose virtual machines share a segment, in network namespaces.
+    /// Show hypervisors whose virtual machines share a segment, in network namespaces.
     Demo {
         /// Leave it running, and say how to look around.
         #[arg(long)]
         keep: bool,
+        /// Write what it shows to docs/demo.md.
+        #[arg(long, conflicts_with = "keep")]
+        record: bool,
     },
     /// Measure vtep beside the kernel's own vxlan device and bridge; `--help` lists the cases.
     #[command(disable_help_flag = true)]
@@ -103,7 +106,7 @@ fn main() -> ExitCode {
         } => vm::run(&wanted),
         Verb::Test { filter, .. } => test::run(filter.as_deref()),
         Verb::Ci => ci::run(),
-        Verb::Demo { keep } => demo::run(keep),
+        Verb::Demo { keep, record } => demo::run(keep, record),
         Verb::Bench { args } => bench::run(&args),
         Verb::Upgrade { args } => upgrade::run(&args),
         Verb::Dist { trial: false } => dist::run(),

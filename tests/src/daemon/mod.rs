@@ -13,20 +13,29 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::Value;
 
 use crate::encoder::Mac;
 use crate::lab::ns::{self, Ns};
+use crate::pty::Pty;
 use crate::wait::{DEADLINE, poll, until};
 
-static SHOWS: AtomicBool = AtomicBool::new(false);
+static SHOW: OnceLock<Show> = OnceLock::new();
 static OUTLIVES: AtomicBool = AtomicBool::new(false);
 
-/// Has every command that this process gives from now on printed, as one would type it on the hypervisor.
-pub fn show_commands() {
-    SHOWS.store(true, Ordering::Relaxed);
+/// What is done with the name of a hypervisor and a command that is given there.
+type Show = Box<dyn Fn(&str, &str) + Send + Sync>;
+
+/// Has `show` told every command that this process gives from now on: the namespace of the hypervisor, and what one would type there.
+///
+/// # Panics
+///
+/// If it was called before.
+pub fn show_commands(show: impl Fn(&str, &str) + Send + Sync + 'static) {
+    let set = SHOW.set(Box::new(show));
+    assert!(set.is_ok(), "commands are shown in one way");
 }
 
 /// Has every daemon that this process starts from now on outlive it, and not be ended by Ctrl-C on its terminal.
@@ -280,12 +289,33 @@ impl Daemon {
         ns::with_input(&mut command, input)
     }
 
-    /// Prints a command where that is wanted, see [`show_commands`].
+    /// Shows a command where that is wanted, see [`show_commands`].
     fn show(&self, args: &str) {
-        if SHOWS.load(Ordering::Relaxed) {
+        if let Some(show) = SHOW.get() {
             let here = self.namespace.file_name().unwrap_or_default();
-            println!("  {}# vtep {}", here.display(), args.trim_end());
+            show(
+                &here.to_string_lossy(),
+                &format!("vtep {}", args.trim_end()),
+            );
         }
+    }
+
+    /// Runs `vtep ARGS` on a terminal of so many columns; returns what stands on it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not succeed.
+    #[must_use]
+    #[track_caller]
+    pub fn on_terminal(&self, args: &str, columns: u16) -> String {
+        let mut command = Command::new(self.binary());
+        command
+            .args(args.split_whitespace())
+            .args(["--instance", &self.instance])
+            .envs(binary::environment());
+        let (status, text) = Pty::run(command, 200, columns).whole();
+        assert!(status.success(), "vtep {args}: {status}: {text}");
+        text
     }
 
     /// The command to type for `vtep ARGS`.

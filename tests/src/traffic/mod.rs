@@ -1,5 +1,6 @@
 //! Traffic between two namespaces, checked by content.
 
+pub mod beat;
 pub mod checks;
 pub mod roam;
 pub mod stream;
@@ -78,36 +79,51 @@ impl Pinger {
     /// Asks once.
     #[must_use]
     pub fn once(&self, seq: u16, within: Duration) -> bool {
-        let (request, answer, skip) = match self.to {
-            IpAddr::V4(_) => (8, 0, 20),
-            IpAddr::V6(_) => (128, 129, 0),
-        };
-        let mut message = vec![request, 0, 0, 0, 0x56, 0x54];
-        message.extend(seq.to_be_bytes());
-        message.extend(pattern(seq.into(), 56));
+        self.send(seq)
+            && poll(within, || {
+                let answer = self.answer(Duration::from_millis(50));
+                (answer == Some(seq)).then_some(())
+            })
+            .is_some()
+    }
+
+    /// Sends a request; says whether the kernel took it.
+    pub(crate) fn send(&self, seq: u16) -> bool {
+        let mut message = self.message(seq, true);
         // The kernel fills in the checksum of ICMPv6 by itself.
         let sum = checksum(&[&message]);
         message[2..4].copy_from_slice(&sum.to_be_bytes());
-        if self
-            .socket
-            .send_to(&message, SocketAddr::new(self.to, 0))
-            .is_err()
-        {
-            return false;
-        }
-        poll(within, || {
-            self.socket
-                .set_read_timeout(Some(Duration::from_millis(50)))
-                .ok()?;
-            let mut got = [0; 2048];
-            let (len, from) = self.socket.recv_from(&mut got).ok()?;
-            let body = got[..len].get(skip..)?;
-            let right = from.ip() == self.to
-                && body.first() == Some(&answer)
-                && body.get(4..) == message.get(4..);
-            right.then_some(())
-        })
-        .is_some()
+        let to = SocketAddr::new(self.to, 0);
+        self.socket.send_to(&message, to).is_ok()
+    }
+
+    /// Waits for one message, `within` at most; returns the number of the request that it answers whole.
+    pub(crate) fn answer(&self, within: Duration) -> Option<u16> {
+        // A timeout of zero would be none.
+        let within = within.max(Duration::from_micros(1));
+        self.socket.set_read_timeout(Some(within)).ok()?;
+        let mut got = [0; 2048];
+        let (len, from) = self.socket.recv_from(&mut got).ok()?;
+        let header = if self.to.is_ipv4() { 20 } else { 0 };
+        let body = got[..len].get(header..)?;
+        let seq = u16::from_be_bytes(*body.get(6..)?.first_chunk()?);
+        let want = self.message(seq, false);
+        let right = from.ip() == self.to && body[0] == want[0] && body[4..] == want[4..];
+        right.then_some(seq)
+    }
+
+    /// A request or its answer, without its checksum.
+    fn message(&self, seq: u16, is_request: bool) -> Vec<u8> {
+        let kind = match (self.to, is_request) {
+            (IpAddr::V4(_), true) => 8,
+            (IpAddr::V4(_), false) => 0,
+            (IpAddr::V6(_), true) => 128,
+            (IpAddr::V6(_), false) => 129,
+        };
+        let mut message = vec![kind, 0, 0, 0, 0x56, 0x54];
+        message.extend(seq.to_be_bytes());
+        message.extend(pattern(seq.into(), 56));
+        message
     }
 }
 
