@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use vtep_tests::daemon::binary;
+use vtep_tests::daemon::refusal::text;
 use vtep_tests::daemon::{Daemon, mount_bpffs};
 use vtep_tests::encoder::inner::udp4;
 use vtep_tests::encoder::{Frame, Mac, eth};
@@ -258,7 +259,7 @@ fn unit(key: &str) -> &'static str {
 /// A daemon with the user and the rights that the unit for systemd gives it.
 struct Hardened {
     ns: Ns,
-    _far: Ns,
+    far: Ns,
     instance: String,
     child: Child,
 }
@@ -296,7 +297,7 @@ impl Hardened {
         let child = command.spawn().expect("start the daemon");
         let started = Self {
             ns,
-            _far: far,
+            far,
             instance,
             child,
         };
@@ -315,6 +316,14 @@ impl Hardened {
             .args(args.split(' '))
             .args(["--instance", &self.instance]);
         with_input(&mut command, "")
+    }
+
+    /// Runs `vtep`, which succeeds; returns what it prints.
+    #[track_caller]
+    fn ok(&self, args: &str) -> String {
+        let out = self.vtep(args);
+        assert!(out.status.success(), "vtep {args}: {}", text(&out.stderr));
+        text(&out.stdout)
     }
 }
 
@@ -338,19 +347,43 @@ fn the_daemon_works_with_no_more_than_the_unit_for_systemd_grants() {
     // It may not bound itself: whoever started it has.
     has_few_rights(pid, KEPT | AT_START);
 
-    daemon.ns.ip("tuntap add dev t0 mode tap");
+    daemon.ns.veth("t0", &daemon.far, "vm0");
+    daemon.far.ip("addr add 10.0.0.1/24 dev vm0");
     for args in [
         "vni add 100",
-        "port add t0 --vni 100 --mac 02:00:00:00:00:01",
+        "port add t0 --vni 100",
         "fdb add 02:00:00:00:00:02 --vni 100 --dst 198.18.0.2",
         "vni add 7 --mode multicast --group 239.1.1.7",
         "vni del 7 --force",
-        "port del t0",
-        "teardown",
+        "trace t0 --dst 02:00:00:00:00:02",
     ] {
-        let out = daemon.vtep(args);
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "vtep {args}: {said}");
+        daemon.ok(args);
+    }
+    // What reads frames and the host's facts, while somebody asks for a host that is not there.
+    let mut asking = daemon.far.command("ping");
+    asking.args(["-q", "-c", "60", "-I", "vm0", "10.0.0.2"]);
+    let mut asking = asking
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("ask for a host");
+    let captured = daemon.ok("capture t0 --count 1");
+    let traced = daemon.ok("trace t0 --live 1 --seconds 50");
+    drop(asking.kill());
+    drop(asking.wait());
+    assert!(captured.contains("10.0.0.2"), "{captured}");
+    assert!(traced.contains("10.0.0.2"), "{traced}");
+    let findings = text(&daemon.vtep("doctor -j").stdout);
+    let findings: Vec<Value> = serde_json::from_str(&findings).expect("JSON");
+    let could_not = findings.iter().filter(|finding| {
+        let said = finding.to_string().to_lowercase();
+        said.contains("permi") || said.contains("cannot be read")
+    });
+    assert!(
+        !findings.is_empty() && could_not.count() == 0,
+        "{findings:#?}"
+    );
+    for args in ["port del t0", "teardown"] {
+        daemon.ok(args);
     }
     let ended = daemon.child.wait().expect("its end");
     assert!(ended.success(), "{ended}");

@@ -163,6 +163,21 @@ fn it_is_ready_without_its_uplink_and_says_what_it_waits_for() {
 }
 
 #[test]
+fn what_the_unit_says_may_be_said_again() {
+    need_root!();
+    let start = UNIT.lines().find_map(|line| {
+        let words = line.strip_prefix("ExecStart=/usr/bin/vtep run --instance %i ")?;
+        words.strip_suffix(" $VTEP_RUN")
+    });
+    let unit: Vec<_> = start.expect("its command").split(' ').collect();
+    assert_eq!(unit, ["--wait"]);
+    let mut manager = Manager::new(&[&unit[..], &["--iface", UPLINK, "--wait"]].concat());
+    manager.start();
+
+    manager.hears("READY=1");
+}
+
+#[test]
 fn it_is_alive_as_long_as_its_task_goes_round() {
     need_root!();
     let mut manager = Manager::new(&["--iface", UPLINK]);
@@ -334,7 +349,7 @@ fn systemd_has_nothing_to_say_of_the_unit() {
 #[test]
 fn the_unit_grants_little() {
     // Of 100, less is better; a service without any protection has 96.
-    let wanted = ["security", "--offline=yes", "--threshold=30"];
+    let wanted = ["security", "--offline=yes", "--threshold=25"];
     let Some((taken, said)) = analyze(&wanted) else {
         vtep_tests::skip!("needs systemd-analyze, of the package systemd");
     };
@@ -358,5 +373,6 @@ fn guests_and_routing_daemons_come_after_it_and_no_ring_is_made() {
     // frr.service comes before network.target.
     assert!(!line("After").contains("network.target"));
     assert_eq!(line("Type"), "notify");
+    assert_eq!(line("RestartPreventExitStatus"), "2", "wrong usage");
     assert!(line("WatchdogSec").parse::<u32>().is_ok());
 }

@@ -131,7 +131,8 @@ fn argument(described: &'static Argument) -> Arg {
         default_name = name.to_owned();
     }
     if takes == Takes::Nothing {
-        return arg.action(ArgAction::SetTrue);
+        // Said twice, it is as true: a unit may have what its user adds to it.
+        return arg.action(ArgAction::SetTrue).overrides_with(id(name));
     }
     let value_name = Some(value_name).filter(|name| !name.is_empty());
     let is_named = value_name.is_some();

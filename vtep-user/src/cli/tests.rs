@@ -216,6 +216,12 @@ fn fdb_show_and_flush_take_a_filter() {
 }
 
 #[test]
+fn what_is_on_may_be_said_twice() {
+    let once = request("fdb flush --vni 100 --learned");
+    assert_eq!(request("fdb flush --learned --vni 100 --learned"), once);
+}
+
+#[test]
 fn neigh_verbs_take_a_host_and_its_mac() {
     let spec = NeighSpec {
         ip: ip("2001:db8:ff::11"),
