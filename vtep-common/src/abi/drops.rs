@@ -98,13 +98,18 @@ impl DropKey {
         Some((kind, hook, Reason::from_code(reason.into())?))
     }
 
-    /// The rows of nobody: one for each kind, hook and reason. The daemon makes them, so that they are there whatever else is.
+    /// The rows of nobody. The daemon makes them, so that they are there whatever else is.
     pub fn of_nobody() -> impl Iterator<Item = Self> {
-        OwnerKind::ALL.into_iter().flat_map(|kind| {
-            Hook::ALL.into_iter().flat_map(move |hook| {
-                let lost = Reason::ALL.iter().filter(|reason| reason.is_lost());
-                lost.map(move |reason| Self::new(kind, Self::NOBODY, hook, *reason))
-            })
+        OwnerKind::ALL
+            .into_iter()
+            .flat_map(|kind| Self::of(kind, Self::NOBODY))
+    }
+
+    /// All rows that an owner may have: one for each hook and reason.
+    pub fn of(kind: OwnerKind, number: u32) -> impl Iterator<Item = Self> {
+        Hook::ALL.into_iter().flat_map(move |hook| {
+            let lost = Reason::ALL.iter().filter(|reason| reason.is_lost());
+            lost.map(move |reason| Self::new(kind, number, hook, *reason))
         })
     }
 }

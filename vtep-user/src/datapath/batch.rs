@@ -52,41 +52,99 @@ impl From<io::Error> for BatchError {
 
 /// Reads all entries.
 pub(super) fn entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> Result<Vec<(K, V)>, BatchError> {
-    Ok(pairs(all(LOOKUP_BATCH, map, 1)?))
+    collected(LOOKUP_BATCH, map)
 }
 
-/// Reads all entries of a per-CPU map: their keys, and for each a value for each of so many possible CPUs. The size of a value is a multiple
-/// of eight bytes.
-pub(super) fn entries_per_cpu<K: Pod, V: Pod>(
+/// Goes through all entries of a per-CPU map, of which it holds a batch at a time: `each` gets a key, and its values for so many possible CPUs. The
+/// size of a value is a multiple of eight bytes.
+pub(super) fn each_per_cpu<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
     cpus: usize,
-) -> Result<(Vec<K>, Vec<V>), BatchError> {
+    mut each: impl FnMut(K, &[V]),
+) -> Result<(), BatchError> {
     const { assert!(size_of::<V>().is_multiple_of(8)) };
-    all(LOOKUP_BATCH, map, cpus)
+    walk(kernel(LOOKUP_BATCH, map), cpus, |keys: &[K], values| {
+        for (key, values) in keys.iter().zip(values.chunks_exact(cpus)) {
+            each(*key, values);
+        }
+    })
 }
 
 /// Reads all entries and deletes them.
 pub(super) fn take_entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> Result<Vec<(K, V)>, BatchError> {
-    Ok(pairs(all(TAKE_BATCH, map, 1)?))
+    collected(TAKE_BATCH, map)
 }
 
-fn pairs<K, V>((keys, values): (Vec<K>, Vec<V>)) -> Vec<(K, V)> {
-    keys.into_iter().zip(values).collect()
-}
-
-/// All keys, and so many values of each.
-fn all<K: Pod, V: Pod>(
+fn collected<K: Pod, V: Pod>(
     command: libc::c_int,
     map: BorrowedFd<'_>,
+) -> Result<Vec<(K, V)>, BatchError> {
+    let mut all = Vec::new();
+    walk(kernel(command, map), 1, |keys: &[K], values: &[V]| {
+        all.extend(keys.iter().copied().zip(values.iter().copied()));
+    })?;
+    Ok(all)
+}
+
+/// Where a batch goes, and where it begins.
+struct Room<'a, K, V> {
+    /// The bucket of the hash table to begin with; the first one if there is none.
+    from: Option<u32>,
+    keys: &'a mut [K],
+    values: &'a mut [V],
+}
+
+/// What a batch was.
+struct Batch {
+    /// Keys that were read.
+    count: usize,
+    /// The bucket that the next one begins with; `None` at the end.
+    next: Option<u32>,
+}
+
+/// Goes through all entries with so many values each. `read` reads a batch; `each` gets what was read.
+fn walk<K: Pod, V: Pod>(
+    mut read: impl FnMut(Room<'_, K, V>) -> io::Result<Batch>,
     values_of_one: usize,
-) -> Result<(Vec<K>, Vec<V>), BatchError> {
-    let (mut all_keys, mut all_values) = (Vec::new(), Vec::new());
+    mut each: impl FnMut(&[K], &[V]),
+) -> Result<(), BatchError> {
     let at_once = (READ_AT_ONCE / values_of_one).max(64);
     let mut keys = vec![K::zeroed(); at_once];
     let mut values = vec![V::zeroed(); at_once * values_of_one];
-    // Where the kernel goes on: the number of a bucket.
-    let (mut from, mut next): (Option<u32>, u32) = (None, 0);
+    let mut from = None;
     loop {
+        let room = Room {
+            from,
+            keys: &mut keys,
+            values: &mut values,
+        };
+        match read(room) {
+            Ok(Batch { count, next }) => {
+                each(&keys[..count], &values[..count * values_of_one]);
+                if next.is_none() {
+                    return Ok(());
+                }
+                from = next;
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                // A bucket holds more than there is room for; nothing of it was read.
+                let len = keys.len() * 2;
+                keys.resize(len, Zeroable::zeroed());
+                values.resize(len * values_of_one, Zeroable::zeroed());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Reads batches of a map from the kernel.
+fn kernel<K: Pod, V: Pod>(
+    command: libc::c_int,
+    map: BorrowedFd<'_>,
+) -> impl FnMut(Room<'_, K, V>) -> io::Result<Batch> {
+    move |room| {
+        let Room { from, keys, values } = room;
+        let mut next = 0_u32;
         let mut attr = attr(map, keys.len());
         attr.in_batch = from
             .as_ref()
@@ -94,28 +152,18 @@ fn all<K: Pod, V: Pod>(
         attr.out_batch = &raw mut next as u64;
         attr.keys = keys.as_mut_ptr() as u64;
         attr.values = values.as_mut_ptr() as u64;
-        // SAFETY: the kernel writes no more keys and values than the vectors have, whose types have the sizes of the map's, and
+        // SAFETY: the kernel writes no more keys and values than there is room for, whose types have the sizes of the map's, and
         // one number to go on from, as hash tables have it.
         let done = unsafe { call(command, &mut attr) };
-        let at_end = match done {
-            Ok(()) => false,
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
-            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
-                // A bucket holds more than there is room for; nothing of it was read.
-                let len = keys.len() * 2;
-                keys.resize(len, Zeroable::zeroed());
-                values.resize(len * values_of_one, Zeroable::zeroed());
-                continue;
-            }
-            Err(error) => return Err(error.into()),
+        let next = match done {
+            Ok(()) => Some(next),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => None,
+            Err(error) => return Err(error),
         };
-        let count = attr.count as usize;
-        all_keys.extend_from_slice(&keys[..count]);
-        all_values.extend_from_slice(&values[..count * values_of_one]);
-        if at_end {
-            return Ok((all_keys, all_values));
-        }
-        from = Some(next);
+        Ok(Batch {
+            count: attr.count as usize,
+            next,
+        })
     }
 }
 
@@ -149,5 +197,93 @@ unsafe fn call(command: libc::c_int, attr: &mut BatchAttr) -> io::Result<()> {
         Err(io::Error::last_os_error())
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// A map with a bucket of each of these sizes, whose keys count from 0; each value is a key and the CPU's number.
+    fn map(
+        buckets: &[usize],
+        cpus: usize,
+    ) -> impl FnMut(Room<'_, u64, [u64; 2]>) -> io::Result<Batch> {
+        move |room| {
+            let first = room.from.unwrap_or(0) as usize;
+            let mut key: usize = buckets[..first].iter().sum();
+            let (mut count, mut bucket) = (0, first);
+            while bucket < buckets.len() && count + buckets[bucket] <= room.keys.len() {
+                for _ in 0..buckets[bucket] {
+                    room.keys[count] = key as u64;
+                    for cpu in 0..cpus {
+                        room.values[count * cpus + cpu] = [key as u64, cpu as u64];
+                    }
+                    (key, count) = (key + 1, count + 1);
+                }
+                bucket += 1;
+            }
+            if bucket == first {
+                return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+            }
+            let next = (bucket < buckets.len()).then(|| u32::try_from(bucket).unwrap());
+            Ok(Batch { count, next })
+        }
+    }
+
+    #[test]
+    fn each_batch_is_handed_on_before_the_next_one_is_read() {
+        const CPUS: usize = 128;
+        let buckets = [30; 100];
+        let steps = RefCell::new(Vec::new());
+        let mut of_map = map(&buckets, CPUS);
+        let read = |room: Room<'_, u64, [u64; 2]>| {
+            let room_for = (room.keys.len(), room.values.len());
+            steps.borrow_mut().push(("read", room_for.0));
+            assert_eq!(room_for, (64, 64 * CPUS));
+            of_map(room)
+        };
+        let mut wanted = 0..;
+
+        walk(read, CPUS, |keys, values| {
+            steps.borrow_mut().push(("each", keys.len()));
+            for (key, values) in keys.iter().zip(values.chunks_exact(CPUS)) {
+                assert_eq!(Some(*key), wanted.next());
+                assert_eq!((values[0], values[127]), ([*key, 0], [*key, 127]));
+            }
+        })
+        .unwrap();
+
+        assert_eq!(wanted.next(), Some(3_000));
+        let steps = steps.into_inner();
+        let pairs: Vec<_> = steps.chunks(2).collect();
+        assert_eq!(pairs.len(), 50);
+        assert!(
+            pairs.iter().all(|pair| *pair == [("read", 64), ("each", 60)]),
+            "{pairs:?}"
+        );
+    }
+
+    #[test]
+    fn a_bucket_that_is_larger_than_the_room_is_read_all_the_same() {
+        let buckets = [1, 10_000, 2];
+        let mut keys = Vec::new();
+
+        walk(map(&buckets, 1), 1, |read, _| keys.extend_from_slice(read)).unwrap();
+
+        assert_eq!(keys, (0..10_003).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_map_without_batches_is_told_from_a_refusal() {
+        let of = |errno: i32| {
+            let read = |_: Room<'_, u64, u64>| Err(io::Error::from_raw_os_error(errno));
+            walk(read, 1, |_, _| {})
+        };
+        assert!(matches!(of(libc::EINVAL), Err(BatchError::Unsupported)));
+        assert!(matches!(of(ENOTSUPP), Err(BatchError::Unsupported)));
+        assert!(matches!(of(libc::EPERM), Err(BatchError::Refused(_))));
     }
 }

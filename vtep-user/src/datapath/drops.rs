@@ -25,6 +25,7 @@ use super::{
     counter_row::CounterRow,
     error::DatapathError,
     object::{fd_of, take},
+    tables::gone,
 };
 
 /// `BPF_NOEXIST` (kernel `include/uapi/linux/bpf.h`).
@@ -56,13 +57,52 @@ impl DroppedFor {
     }
 }
 
+/// An owner: its kind and number.
+type Owner = (OwnerKind, u32);
+
 /// The rows.
 pub(super) struct Drops {
     map: PerCpuHashMap<MapData, DropKey, Counter>,
     /// The map once more, for what aya does not do.
     fd: OwnedFd,
-    /// Owners that are gone, and may have left rows.
-    gone: HashSet<(OwnerKind, u32)>,
+    gone: Gone,
+}
+
+/// Owners that are gone, and may have left rows.
+#[derive(Default)]
+struct Gone {
+    /// Since the last sweep: a frame that is under way can still make rows of theirs.
+    lately: HashSet<Owner>,
+    /// Before it.
+    earlier: HashSet<Owner>,
+}
+
+impl Gone {
+    fn note(&mut self, owner: Owner) {
+        self.lately.insert(owner);
+    }
+
+    fn has(&self, owner: Owner) -> bool {
+        self.lately.contains(&owner) || self.earlier.contains(&owner)
+    }
+
+    /// No rows are left of it, or they are another's.
+    fn forget(&mut self, owner: Owner) {
+        self.lately.remove(&owner);
+        self.earlier.remove(&owner);
+    }
+
+    /// Has the rows swept of the owners that were gone before the last sweep. Where that fails, the next one has them again.
+    fn sweep<E>(
+        &mut self,
+        sweep: impl FnOnce(&HashSet<Owner>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.earlier.is_empty() {
+            sweep(&self.earlier)?;
+        }
+        self.earlier = std::mem::take(&mut self.lately);
+        Ok(())
+    }
 }
 
 impl Drops {
@@ -84,47 +124,48 @@ impl Drops {
         Ok(Self {
             map,
             fd,
-            gone: HashSet::new(),
+            gone: Gone::default(),
         })
     }
 
     /// The rows that are not zero, in order.
     pub(super) fn rows(&self) -> Result<Vec<CounterRow<DroppedFor>>, DatapathError> {
-        let entries = self.entries()?.into_iter();
-        let rows = entries.filter_map(|(key, counter)| {
+        let mut rows = Vec::new();
+        self.each(|key, counter| {
             let Counter { packets, bytes } = counter;
-            let key = DroppedFor::of(key).filter(|_| packets != 0)?;
-            Some(CounterRow {
+            let key = DroppedFor::of(key).filter(|_| packets != 0);
+            rows.extend(key.map(|key| CounterRow {
                 key,
                 packets,
                 bytes,
-            })
-        });
-        let mut rows: Vec<_> = rows.collect();
+            }));
+        })?;
         rows.sort_unstable_by_key(|row| row.key);
         Ok(rows)
     }
 
     /// Notes that an owner is gone.
     pub(super) fn owner_gone(&mut self, kind: OwnerKind, number: u32) {
-        self.gone.insert((kind, number));
+        self.gone.note((kind, number));
     }
 
     /// Takes away what the last owner with this number has left, if there was one.
     pub(super) fn owner_new(&mut self, kind: OwnerKind, number: u32) -> Result<(), DatapathError> {
-        if self.gone.contains(&(kind, number)) {
-            self.forget_gone()?;
+        if self.gone.has((kind, number)) {
+            for key in DropKey::of(kind, number) {
+                gone(self.map.remove(&key), name::DROPS)?;
+            }
+            self.gone.forget((kind, number));
         }
         Ok(())
     }
 
-    /// Takes away the rows of owners that are gone.
+    /// Takes away the rows of owners that were gone when this was last called.
     pub(super) fn forget_gone(&mut self) -> Result<(), DatapathError> {
-        if self.gone.is_empty() {
-            return Ok(());
-        }
-        let gone = std::mem::take(&mut self.gone);
-        self.keep(|kind, number| !gone.contains(&(kind, number)))
+        let mut of_gone = std::mem::take(&mut self.gone);
+        let swept = of_gone.sweep(|gone| self.keep(|kind, number| !gone.contains(&(kind, number))));
+        self.gone = of_gone;
+        swept
     }
 
     /// Takes away the rows of all other owners. Those of nobody stay.
@@ -132,35 +173,34 @@ impl Drops {
         &mut self,
         is_kept: impl Fn(OwnerKind, u32) -> bool,
     ) -> Result<(), DatapathError> {
-        for (key, _) in self.entries()? {
+        let mut left = Vec::new();
+        self.each(|key, _| {
             let of = DroppedFor::of(key);
             // A later build may have reasons that this one does not know.
             let stays =
                 of.is_none_or(|of| of.number == DropKey::NOBODY || is_kept(of.kind, of.number));
-            if !stays {
-                self.map
-                    .remove(&key)
-                    .map_err(|source| DatapathError::map("clear", name::DROPS, source))?;
-            }
+            left.extend((!stays).then_some(key));
+        })?;
+        for key in left {
+            gone(self.map.remove(&key), name::DROPS)?;
         }
         Ok(())
     }
 
-    /// Every row, with its sum over all CPUs.
-    fn entries(&self) -> Result<Vec<(DropKey, Counter)>, DatapathError> {
+    /// Goes through all rows, each with its sum over all CPUs.
+    fn each(&self, mut each: impl FnMut(DropKey, Counter)) -> Result<(), DatapathError> {
         let failed = |source| DatapathError::map("read", name::DROPS, source);
         let cpus = nr_cpus().map_err(|(_, error)| failed(MapError::IoError(error)))?;
-        match batch::entries_per_cpu(self.fd.as_fd(), cpus) {
-            Ok((keys, values)) => {
-                let sums = values.chunks_exact(cpus).map(sum);
-                Ok(keys.into_iter().zip(sums).collect())
+        let read = batch::each_per_cpu(self.fd.as_fd(), cpus, |key, values| each(key, sum(values)));
+        match read {
+            Ok(()) => Ok(()),
+            Err(BatchError::Unsupported) => {
+                for entry in self.map.iter() {
+                    let (key, values) = entry.map_err(failed)?;
+                    each(key, sum(&values));
+                }
+                Ok(())
             }
-            Err(BatchError::Unsupported) => self
-                .map
-                .iter()
-                .map(|entry| entry.map(|(key, values)| (key, sum(&values))))
-                .collect::<Result<_, _>>()
-                .map_err(failed),
             Err(BatchError::Refused(source)) => Err(failed(MapError::IoError(source))),
         }
     }
@@ -171,5 +211,66 @@ fn sum(values: &[Counter]) -> Counter {
     Counter {
         packets: values.iter().map(|value| value.packets).sum(),
         bytes: values.iter().map(|value| value.bytes).sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Owner = (OwnerKind::Port, 1);
+    const TWO: Owner = (OwnerKind::Port, 2);
+
+    /// What a sweep takes away.
+    fn swept(gone: &mut Gone) -> Vec<Owner> {
+        let mut swept = Vec::new();
+        gone.sweep(|owners| {
+            swept.extend(owners);
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        swept
+    }
+
+    #[test]
+    fn an_owner_is_swept_when_no_frame_of_its_time_is_under_way() {
+        let mut gone = Gone::default();
+        gone.note(ONE);
+        assert_eq!(swept(&mut gone), []);
+        gone.note(TWO);
+        assert_eq!(swept(&mut gone), [ONE]);
+        assert_eq!(swept(&mut gone), [TWO]);
+        assert_eq!(swept(&mut gone), []);
+    }
+
+    #[test]
+    fn a_sweep_that_fails_is_done_again() {
+        let mut gone = Gone::default();
+        gone.note(ONE);
+        assert_eq!(swept(&mut gone), []);
+        gone.note(TWO);
+
+        assert_eq!(gone.sweep(|_| Err("no memory")), Err("no memory"));
+
+        assert!(gone.has(ONE) && gone.has(TWO));
+        assert_eq!(swept(&mut gone), [ONE]);
+        assert_eq!(swept(&mut gone), [TWO]);
+    }
+
+    #[test]
+    fn a_number_that_is_given_out_again_is_not_swept() {
+        for sweeps in [0, 1] {
+            let mut gone = Gone::default();
+            gone.note(ONE);
+            for _ in 0..sweeps {
+                assert_eq!(swept(&mut gone), []);
+            }
+            assert!(gone.has(ONE));
+
+            gone.forget(ONE);
+
+            assert!(!gone.has(ONE));
+            assert_eq!([swept(&mut gone), swept(&mut gone)], [[], []]);
+        }
     }
 }
