@@ -253,8 +253,10 @@ fn why_a_vtep_has_no_route_is_told_and_what_is_typed_then_mends_it() {
         until_true("the VTEP to be reachable", || state() != "unreachable");
     }
 
+    // One that no rule leads to keeps nothing from anywhere.
     host.ip(&format!(
         "route add {ip} via {gateway} table 100
+         route add unreachable {ip} table 77
          route del default"
     ));
     until_true("the VTEP to be unreachable", || state() == "unreachable");
@@ -270,6 +272,8 @@ fn why_a_vtep_has_no_route_is_told_and_what_is_typed_then_mends_it() {
     host.ip("rule del lookup 100");
     host.ip("route flush table 100");
     until_true("the VTEP to be unreachable", || state() == "unreachable");
+    finds(daemon, "routes", "FAIL", (ip, "ip rule show"));
+    host.ip("route flush table 77");
     // The router that leads to the other VTEP may lead to this one.
     let mend = format!("ip route add {ip} via {gateway} dev {UPLINK}");
     finds(daemon, "routes", "FAIL", (ip, &mend));
@@ -320,10 +324,10 @@ fn a_vtep_that_is_sent_to_and_not_heard_is_found_if_macs_are_behind_it() {
     let (ip, mac) = ("203.0.113.9", Mac::nth(0x77));
     flood_to_nobody(daemon, ip, "resolved");
     let link = ours.link();
-    for mark in 1..=3 {
-        link.send(&marked(ours.mac, Mac::BROADCAST, mark).build());
-    }
+    let mut marks = 1..;
     until_true("the VTEP to be silent", || {
+        let broadcast = marked(ours.mac, Mac::BROADCAST, marks.next().unwrap_or(0));
+        link.send(&broadcast.build());
         daemon.rows(&format!("peer show {ip}"))[0]["state"] == "silent"
     });
     assert_eq!(found(daemon, "silence"), [] as [Value; 0]);
@@ -402,6 +406,6 @@ fn without_a_daemon_the_host_is_looked_at() {
     let row = |check: &str| rows.iter().find(|row| row["check"] == check).expect(check);
     let daemon = row("daemon")["finding"].as_str().unwrap_or_default();
     assert!(daemon.contains("no daemon answers"), "{daemon}");
-    assert_eq!(row("conflicts")["mend"], "ip link del vxlan7");
+    assert_eq!(row("conflicts")["mend"], "ip -d link show dev vxlan7");
     assert_eq!(row("firewall")["state"], "ok");
 }

@@ -25,9 +25,8 @@ fn a_vtep_that_is_sent_to_and_says_nothing_is_silent_until_it_is_heard() {
         (&"resolved".into(), &Value::Null)
     );
 
-    wire.encap(&marked(VM, FAR_VM, 1).build());
-
     until_true("the VTEP to count as silent", || {
+        wire.encap(&marked(VM, FAR_VM, 1).build());
         peer(&wire)["state"] == "silent"
     });
     assert_eq!(peer(&wire)["last_heard_s"], Value::Null);

@@ -184,7 +184,7 @@ impl State {
                     ip: peer.ip,
                     dev: peer.dev.clone(),
                     mac: resolved.then(|| peer.macs().0),
-                    state: if resolved && peer.heard.is_silent(self.run.now) {
+                    state: if resolved && peer.heard.is_silent() {
                         PeerState::Silent
                     } else {
                         peer.state

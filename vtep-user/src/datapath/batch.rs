@@ -261,7 +261,9 @@ mod tests {
         let pairs: Vec<_> = steps.chunks(2).collect();
         assert_eq!(pairs.len(), 50);
         assert!(
-            pairs.iter().all(|pair| *pair == [("read", 64), ("each", 60)]),
+            pairs
+                .iter()
+                .all(|pair| *pair == [("read", 64), ("each", 60)]),
             "{pairs:?}"
         );
     }

@@ -93,10 +93,7 @@ impl Gone {
     }
 
     /// Has the rows swept of the owners that were gone before the last sweep. Where that fails, the next one has them again.
-    fn sweep<E>(
-        &mut self,
-        sweep: impl FnOnce(&HashSet<Owner>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn sweep<E>(&mut self, sweep: impl FnOnce(&HashSet<Owner>) -> Result<(), E>) -> Result<(), E> {
         if !self.earlier.is_empty() {
             sweep(&self.earlier)?;
         }

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
+use vtep_common::abi::id::Ifindex;
 use vtep_common::wire::vxlan;
 
-use super::facts::{DaemonFacts, Facts, FdbFacts, Firewall, HostFacts, Unseen, Way};
+use super::facts::{DaemonFacts, Facts, FdbFacts, Firewall, HostFacts, Tables, Unseen, Way};
 use super::namespace;
 use crate::api::client::{Client, ClientError};
 use crate::causes::with_causes;
@@ -92,16 +93,24 @@ async fn of_daemon(client: &mut Client) -> Result<DaemonFacts, ClientError> {
 }
 
 /// The slow-path device that a daemon of this instance has left.
-fn device<'a>(instance: &str, links: &'a [Link]) -> Option<&'a Link> {
+fn left_device<'a>(instance: &str, links: &'a [Link]) -> Option<&'a Link> {
     let owner = format!("{OWNER}{instance}");
     links
         .iter()
         .find(|link| link.alias.as_deref() == Some(owner.as_str()))
 }
 
+/// The name of the slow-path device: as the daemon says, since others may take its alias away; or else that of one that was left.
+fn own_device(instance: &str, status: Option<&Status>, links: &[Link]) -> Option<String> {
+    match status {
+        Some(status) => status.device.clone(),
+        None => left_device(instance, links).map(|link| link.name.clone()),
+    }
+}
+
 /// The UDP port of an instance without a daemon.
 fn port_of(instance: &str, links: &[Link]) -> u16 {
-    match device(instance, links).map(|link| &link.kind) {
+    match left_device(instance, links).map(|link| &link.kind) {
         Some(LinkKind::Vxlan { port, .. }) => *port,
         _ => vxlan::PORT,
     }
@@ -116,8 +125,8 @@ async fn of_host(
     let links = netlink.links().await?;
     let status = daemon.map(|daemon| &daemon.status);
     let udp_port = status.map_or_else(|| port_of(instance, &links), |status| status.udp_port);
-    let own = device(instance, &links).map_or("", |link| &link.name);
-    let conflict = netlink.port_conflict(udp_port, own).await?;
+    let own = own_device(instance, status, &links).unwrap_or_default();
+    let conflict = netlink.port_conflict(udp_port, &own).await?;
     let uplinks = status.map_or(&[][..], |status| &status.uplinks);
     let uplinks: Vec<_> = uplinks.iter().map(|uplink| uplink.dev.as_str()).collect();
     let mut cards = BTreeMap::new();
@@ -159,6 +168,7 @@ async fn ways(
     let uplink = uplink.and_then(|uplink| links.iter().find(|link| link.name == uplink.dev));
     let by_index = |index| links.iter().find(|link| link.index == index);
     let vrf = uplink.and_then(|uplink| vrf_over(uplink.index, by_index));
+    let tables = tables(vrf, links);
     let has_none =
         |peer: &&PeerRow| matches!(peer.state, PeerState::Unreachable | PeerState::Resolving);
     let mut ways = BTreeMap::new();
@@ -169,28 +179,40 @@ async fn ways(
             udp_port: Some(status.udp_port),
             vrf,
         };
-        ways.insert(peer.ip, way(netlink, peer.ip, sent, links).await?);
+        ways.insert(peer.ip, way(netlink, peer.ip, sent, &tables).await?);
     }
     Ok(ways)
+}
+
+/// The routing tables that packets look into which are sent in this VRF, or in none.
+fn tables(vrf: Option<Ifindex>, links: &[Link]) -> Tables {
+    let of_vrfs = links.iter().filter_map(|link| match link.kind {
+        LinkKind::Vrf { table } => Some((link.index, table)),
+        _ => None,
+    });
+    let ours = of_vrfs.clone().find(|(index, _)| Some(*index) == vrf);
+    Tables {
+        ours: ours.map_or(Tables::MAIN, |(_, table)| table),
+        of_vrfs: of_vrfs.map(|(_, table)| table).collect(),
+    }
 }
 
 async fn way(
     netlink: &Netlink,
     ip: IpAddr,
     sent: Sent,
-    links: &[Link],
+    tables: &Tables,
 ) -> Result<Way, netlink::Error> {
-    let Some(route) = netlink.resolve(ip, sent).await? else {
-        return Ok(Way::missing(&netlink.routes_to(ip)?));
+    let Some((route, link)) = netlink.resolve_within(ip, sent).await? else {
+        return Ok(Way::missing(&netlink.routes_to(ip)?, tables));
     };
     if route.local {
         return Ok(Way::Own);
     }
     let next_hop = route.next_hop(ip);
     let neighbour = netlink.neighbour(route.oif, next_hop).await?;
-    let link = links.iter().find(|link| link.index == route.oif);
     Ok(Way::Leads {
-        dev: link.map_or_else(|| format!("if{}", route.oif), |link| link.name.clone()),
+        dev: link.map_or_else(|| format!("if{}", route.oif), |link| link.name),
         next_hop,
         failed: neighbour.is_some_and(|neighbour| neighbour.state == NeighbourState::Failed),
     })
@@ -244,4 +266,42 @@ fn ruleset() -> Result<Value, String> {
         return Err(format!("nft -j list ruleset says: {said}"));
     }
     serde_json::from_slice(&out.stdout).map_err(|error| format!("nft prints no JSON: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::facts::testkit::healthy;
+    use crate::netlink::testkit::link;
+
+    #[test]
+    fn the_table_is_that_of_the_uplinks_vrf_or_the_main_one() {
+        let links = [
+            link(2, "eth0", LinkKind::Physical),
+            link(8, "blue", LinkKind::Vrf { table: 10 }),
+            link(9, "red", LinkKind::Vrf { table: 11 }),
+        ];
+        for (vrf, ours) in [(None, 254), (Some(8), 10), (Some(9), 11)] {
+            let tables = tables(vrf.map(Ifindex::new), &links);
+            assert_eq!((tables.ours, &*tables.of_vrfs), (ours, &[10, 11][..]));
+        }
+    }
+
+    #[test]
+    fn the_own_device_is_known_without_its_alias_while_a_daemon_answers() {
+        let kind = LinkKind::Vxlan {
+            vni: 0,
+            port: 4789,
+            external: true,
+            dev: None,
+        };
+        let mut device = link(9, "vtep4789", kind);
+        let status = healthy().daemon.unwrap().status;
+        let own = |status, device: &Link| own_device("blue", status, std::slice::from_ref(device));
+        assert_eq!(own(Some(&status), &device), Some("vtep4789".into()));
+        assert_eq!(own(None, &device), None);
+
+        device.alias = Some(format!("{OWNER}blue"));
+        assert_eq!(own(None, &device), Some("vtep4789".into()));
+    }
 }

@@ -123,9 +123,11 @@ fn of_paths() -> Vec<Facts> {
         (PeerState::Unreachable, Some(Way::Own)),
         (PeerState::Unreachable, Some(Way::Refused(refused))),
         (PeerState::Unreachable, Some(elsewhere)),
-        (PeerState::Unreachable, Some(Way::Rule)),
-        (PeerState::Unreachable, Some(Way::Nothing)),
+        (PeerState::Unreachable, Some(Way::Rule { table: 254 })),
+        (PeerState::Unreachable, Some(Way::Nothing { table: 254 })),
         (PeerState::Unreachable, Some(leads(false))),
+        (PeerState::Unreachable, Some(Way::Nothing { table: 10 })),
+        (PeerState::Unreachable, Some(Way::RefusedElsewhere(refused))),
         (PeerState::Unreachable, None),
         (PeerState::Resolving, Some(leads(true))),
         (PeerState::Resolving, Some(leads(false))),
@@ -150,6 +152,8 @@ fn of_paths() -> Vec<Facts> {
         other.via = Some("192.0.2.254".parse().unwrap());
         daemon.peers.push(other);
     }
+    let mut in_vrf = by_router.clone();
+    in_vrf.host.ways.insert(far(), Way::Nothing { table: 10 });
     let mut down = found[5].clone();
     down.host.links[0].up = false;
     let silent = with(|daemon| {
@@ -159,7 +163,7 @@ fn of_paths() -> Vec<Facts> {
         daemon.ports[0].mtu = Some(1500);
         daemon.ports[0].mtu_advice = Some(1450);
     });
-    found.extend([by_router, down, silent, too_small]);
+    found.extend([by_router, in_vrf, down, silent, too_small]);
     found
 }
 

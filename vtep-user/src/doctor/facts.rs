@@ -96,8 +96,10 @@ pub enum Way {
     },
     /// The address is this host's own.
     Own,
-    /// A route drops it.
+    /// A route of the uplink's table drops it.
     Refused(TableRoute),
+    /// The uplink's table has no way. A route of another table drops it, if a rule has it look there.
+    RefusedElsewhere(TableRoute),
     /// A routing table has a way, and packets for the VTEP do not look there.
     OtherTable {
         /// The number of the table.
@@ -105,34 +107,60 @@ pub enum Way {
         /// Where its route leads.
         prefix: IpNet,
     },
-    /// The main table has a way, and a routing rule keeps packets for the VTEP from it.
-    Rule,
+    /// The uplink's table has a way, and a routing rule keeps packets for the VTEP from it.
+    Rule {
+        /// The number of the table.
+        table: u32,
+    },
     /// No table has one.
-    Nothing,
+    Nothing {
+        /// The number of the uplink's table.
+        table: u32,
+    },
 }
 
-/// The routing table that packets look into unless a rule says another (`RT_TABLE_MAIN`).
-const MAIN: u32 = 254;
+/// The tables that packets to VTEPs may look into.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// That of the uplink: its VRF's, or else the main one.
+    pub ours: u32,
+    /// Those of VRFs, which only packets of theirs look into.
+    pub of_vrfs: Vec<u32>,
+}
+
+impl Tables {
+    /// The routing table that packets look into unless a rule says another (`RT_TABLE_MAIN`).
+    pub const MAIN: u32 = 254;
+
+    fn may_be_looked_into(&self, table: u32) -> bool {
+        // A way in another table would lead out of the VRF.
+        let others = self.ours == Self::MAIN && !self.of_vrfs.contains(&table);
+        table == self.ours || others
+    }
+}
 
 impl Way {
     /// Why there is no way, by the route of each table that a packet would take in it.
     #[must_use]
-    pub fn missing(routes: &[TableRoute]) -> Self {
-        let in_main = routes.iter().find(|route| route.table == MAIN);
-        let is_none = |route: &&TableRoute| route.kind != RouteKind::Leads;
-        let refused = in_main.filter(is_none);
-        if let Some(refused) = refused.or_else(|| routes.iter().find(is_none)) {
-            Self::Refused(*refused)
-        } else if in_main.is_some() {
-            Self::Rule
-        } else {
-            match routes.first() {
-                Some(route) => Self::OtherTable {
-                    table: route.table,
-                    prefix: route.prefix,
-                },
-                None => Self::Nothing,
-            }
+    pub fn missing(routes: &[TableRoute], tables: &Tables) -> Self {
+        let table = tables.ours;
+        let mut in_ours = routes.iter().filter(|route| route.table == table);
+        match in_ours.next() {
+            Some(route) if route.kind == RouteKind::Leads => return Self::Rule { table },
+            Some(route) => return Self::Refused(*route),
+            None => {}
+        }
+        let others = routes
+            .iter()
+            .filter(|route| tables.may_be_looked_into(route.table));
+        // Of a way and a refusal the way is told, whatever their order.
+        match others.min_by_key(|route| route.kind != RouteKind::Leads) {
+            Some(route) if route.kind == RouteKind::Leads => Self::OtherTable {
+                table: route.table,
+                prefix: route.prefix,
+            },
+            Some(route) => Self::RefusedElsewhere(*route),
+            None => Self::Nothing { table },
         }
     }
 }
@@ -198,19 +226,51 @@ mod tests {
             kind,
             priority: 0,
         };
-        let main = route(MAIN, "0.0.0.0/0", RouteKind::Leads);
-        let hole = route(MAIN, "192.0.2.0/24", RouteKind::Blackhole);
+        let table = Tables::MAIN;
+        let main = route(table, "0.0.0.0/0", RouteKind::Leads);
+        let hole = route(table, "192.0.2.0/24", RouteKind::Blackhole);
         let other = route(100, "192.0.2.0/24", RouteKind::Leads);
-
-        assert_eq!(Way::missing(&[]), Way::Nothing);
-        assert_eq!(Way::missing(&[main]), Way::Rule);
-        assert_eq!(Way::missing(&[other, main]), Way::Rule);
-        assert_eq!(Way::missing(&[other, hole]), Way::Refused(hole));
+        let forbidden = route(101, "192.0.2.2/32", RouteKind::Prohibit);
+        // What keeps packets of VRFs that have no route from the main table.
+        let guard = route(10, "0.0.0.0/0", RouteKind::Unreachable);
+        let in_vrf = route(10, "192.0.2.0/24", RouteKind::Leads);
         let elsewhere = Way::OtherTable {
             table: 100,
             prefix: other.prefix,
         };
-        assert_eq!(Way::missing(&[other]), elsewhere);
+        for (routes, way) in [
+            (&[][..], Way::Nothing { table }),
+            (&[main], Way::Rule { table }),
+            (&[other, main], Way::Rule { table }),
+            (&[other, hole], Way::Refused(hole)),
+            (&[forbidden, guard, hole], Way::Refused(hole)),
+            (&[other], elsewhere.clone()),
+            (&[forbidden, other], elsewhere.clone()),
+            (&[forbidden, main], Way::Rule { table }),
+            (&[forbidden], Way::RefusedElsewhere(forbidden)),
+            (&[guard], Way::Nothing { table }),
+            (&[in_vrf], Way::Nothing { table }),
+            (&[in_vrf, guard, other], elsewhere),
+        ] {
+            let tables = Tables {
+                ours: table,
+                of_vrfs: vec![10, 11],
+            };
+            assert_eq!(Way::missing(routes, &tables), way, "{routes:?}");
+        }
+        // An uplink in a VRF.
+        let table = 10;
+        for (routes, way) in [
+            (&[main, other, forbidden][..], Way::Nothing { table }),
+            (&[main, guard], Way::Refused(guard)),
+            (&[hole, in_vrf], Way::Rule { table }),
+        ] {
+            let tables = Tables {
+                ours: table,
+                of_vrfs: vec![10, 11],
+            };
+            assert_eq!(Way::missing(routes, &tables), way, "{routes:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod firewall;
 mod namespace;
 
 pub use collect::{CollectError, collect};
-pub use facts::{DaemonFacts, Facts, FdbFacts, Firewall, HostFacts, Unseen, Way};
+pub use facts::{DaemonFacts, Facts, FdbFacts, Firewall, HostFacts, Tables, Unseen, Way};
 
 use crate::model::CheckRow;
 use checks::{

@@ -44,7 +44,7 @@ pub(super) fn place(
                 vlan_aware: false, ..
             } => by_bridge(facts, device, bridge, segment, taken, &mut place),
             LinkKind::Bridge { .. } => {}
-            LinkKind::Vrf => by_itself(facts, device, &mut place),
+            LinkKind::Vrf { .. } => by_itself(facts, device, &mut place),
             _ => {
                 let what = format!(
                     "belongs to {}, which is no bridge of Linux; name the ports of the VNI",

@@ -399,7 +399,7 @@ words! {
         Resolving = "resolving",
         /// There is no usable route, or the next hop does not answer.
         Unreachable = "unreachable",
-        /// It is resolved and is sent to, but nothing was heard of it for five seconds since.
+        /// It is resolved, and three packets or more were sent to it over five seconds or more, but nothing was heard of it since the first.
         Silent = "silent",
     }
 }

@@ -5,8 +5,8 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{
         BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoTun,
-        InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
-        LinkXdp, XdpAttached,
+        InfoVrf, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType,
+        LinkMessage, LinkXdp, XdpAttached,
     },
 };
 use vtep_common::abi::id::Ifindex;
@@ -114,7 +114,10 @@ pub enum LinkKind {
         spanning_tree: bool,
     },
     /// A routing domain of its own, for the interfaces that belong to it.
-    Vrf,
+    Vrf {
+        /// The number of its routing table.
+        table: u32,
+    },
     /// Ethernet hardware, or what a hypervisor shows as such.
     Physical,
     /// Anything else, by the kernel's name for it.
@@ -217,6 +220,20 @@ fn bridge_port_of(info: &[LinkInfo]) -> Option<BridgePort> {
     })
 }
 
+fn vrf_kind(data: Option<&InfoData>) -> LinkKind {
+    let parts = match data {
+        Some(InfoData::Vrf(parts)) => parts.as_slice(),
+        _ => &[],
+    };
+    let table = parts.iter().find_map(|part| match part {
+        InfoVrf::TableId(table) => Some(*table),
+        _ => None,
+    });
+    LinkKind::Vrf {
+        table: table.unwrap_or_default(),
+    }
+}
+
 fn kind_of(info: &[LinkInfo]) -> Option<LinkKind> {
     let kind = info.iter().find_map(|part| match part {
         LinkInfo::Kind(kind) => Some(kind),
@@ -228,7 +245,7 @@ fn kind_of(info: &[LinkInfo]) -> Option<LinkKind> {
     });
     Some(match (kind, data) {
         (InfoKind::Veth, _) => LinkKind::Veth,
-        (InfoKind::Vrf, _) => LinkKind::Vrf,
+        (InfoKind::Vrf, data) => vrf_kind(data),
         (InfoKind::Bridge, Some(InfoData::Bridge(parts))) => bridge_kind(parts),
         (InfoKind::Bridge, _) => bridge_kind(&[]),
         (InfoKind::Tun, Some(InfoData::Tun(parts))) if !parts.iter().any(is_tap) => LinkKind::Tun,

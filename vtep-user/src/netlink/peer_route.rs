@@ -108,18 +108,29 @@ fn multicast_mac(ip: IpAddr) -> Option<Mac> {
 }
 
 impl Netlink {
+    /// Where a packet for `dst` would go ([`Netlink::resolve`]) without leaving its routing domain, and the interface that it would leave by.
+    pub async fn resolve_within(
+        &self,
+        dst: IpAddr,
+        sent: Sent,
+    ) -> Result<Option<(Route, Option<Link>)>, Error> {
+        let Some(route) = self.resolve(dst, sent).await? else {
+            return Ok(None);
+        };
+        let link = self.link(route.oif).await?;
+        let stays = match &link {
+            Some(link) => is_within(sent.vrf, link, self.vrf_of(link).await?),
+            None => true,
+        };
+        Ok(stays.then_some((route, link)))
+    }
+
     /// How a packet for `dst` leaves this host now. Asks only; [`Netlink::probe`] makes progress where the answer is
     /// [`PeerRoute::Pending`].
     pub async fn resolve_peer(&self, dst: IpAddr, sent: Sent) -> Result<PeerRoute, Error> {
-        let Some(route) = self.resolve(dst, sent).await? else {
+        let Some((route, link)) = self.resolve_within(dst, sent).await? else {
             return Ok(PeerRoute::NoRoute);
         };
-        let link = self.link(route.oif).await?;
-        if let Some(link) = &link
-            && !is_within(sent.vrf, link, self.vrf_of(link).await?)
-        {
-            return Ok(PeerRoute::NoRoute);
-        }
         let neighbour = self.neighbour(route.oif, route.next_hop(dst)).await?;
         Ok(resolve(
             dst,

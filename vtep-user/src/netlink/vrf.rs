@@ -20,7 +20,7 @@ pub fn vrf_over<'a>(
 }
 
 fn is_vrf(link: &Link) -> bool {
-    matches!(link.kind, LinkKind::Vrf)
+    matches!(link.kind, LinkKind::Vrf { .. })
 }
 
 impl Netlink {
@@ -63,7 +63,7 @@ mod tests {
             link(4, LinkKind::Physical, Some(5)),
             link(5, other(), None),
             link(6, LinkKind::Physical, Some(77)),
-            link(9, LinkKind::Vrf, None),
+            link(9, LinkKind::Vrf { table: 10 }, None),
         ];
         let by_index = |index: Ifindex| links.iter().find(|link| link.index == index);
         let vrf = Some(Ifindex::new(9));

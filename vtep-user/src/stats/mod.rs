@@ -165,8 +165,9 @@ pub fn drops(
     Ok(rows.collect())
 }
 
-/// Refuses what does not exist.
+/// Refuses what does not exist, and what is not counted.
 fn check(state: &State, filter: &StatsFilter) -> Result<(), Refusal> {
+    filter.check()?;
     let StatsFilter { vni, dev, peer } = filter;
     if let Some(vni) = vni {
         state.vni_rows(Some(*vni))?;
@@ -207,4 +208,31 @@ fn dropped_for<'a>(
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Limits;
+    use crate::model::RefusalKind;
+
+    #[test]
+    fn counters_of_two_at_once_are_refused() {
+        let state = State::new(Limits::default(), Vec::new(), 4789);
+        let filter = StatsFilter {
+            vni: Vni::new(1),
+            dev: Some("vm0".into()),
+            peer: None,
+        };
+
+        let refused = [
+            rows(&Snapshot::default(), &state, &filter).map(|_| ()),
+            drops(&Snapshot::default(), &state, &filter).map(|_| ()),
+        ];
+
+        for refused in refused {
+            let refusal = refused.unwrap_err();
+            assert_eq!(refusal.kind, RefusalKind::Invalid, "{refusal}");
+        }
+    }
 }

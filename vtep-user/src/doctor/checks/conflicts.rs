@@ -1,18 +1,21 @@
 //! Others that have the UDP port, or a VNI.
 
 use crate::doctor::{facts::Facts, finding::Finding};
-use crate::netlink::LinkKind;
+use crate::netlink::{Conflict, LinkKind};
 
 /// Who else has the UDP port, or one of the VNIs.
 pub(in crate::doctor) fn others(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     if let Some(conflict) = &facts.host.conflict {
-        // The sentence ends with what to do.
+        // Whose it is, and whether it is needed, the operator knows.
+        let mend = match conflict {
+            Conflict::VxlanDevice { name, .. } => show(name),
+            Conflict::Socket { .. } => "ss -lunp".to_owned(),
+        };
+        // The sentence ends with what a daemon that is started is to do.
         let text = conflict.to_string();
-        let (finding, mend) = text.split_once("; ").unwrap_or((&text, ""));
-        let command = mend.split_once("with: ").map(|(_, rest)| rest);
-        let command = command.and_then(|rest| rest.split(',').next());
-        let finding = Finding::fail(finding, command.unwrap_or("ss -lunp"));
+        let finding = text.split_once("; ").map_or(&*text, |(finding, _)| finding);
+        let finding = Finding::fail(finding, mend);
         found.push(finding.about(&format_args!("UDP port {}", facts.udp_port)));
     }
     let vnis = facts.rows(|daemon| &daemon.vnis);
@@ -32,7 +35,7 @@ pub(in crate::doctor) fn others(facts: &Facts) -> Vec<Finding> {
                     format!(
                         "the kernel's vxlan device {name} has the VNI too, and takes part in the same segment by another way"
                     ),
-                    format!("ip link del {name}"),
+                    show(name),
                 )
                 .about(&format_args!("vni {vni}")),
             );
@@ -41,11 +44,16 @@ pub(in crate::doctor) fn others(facts: &Facts) -> Vec<Finding> {
     found
 }
 
+/// What shows an interface.
+fn show(name: &str) -> String {
+    format!("ip -d link show dev {name}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::doctor::facts::testkit::{at_host, healthy, link};
-    use crate::netlink::{Conflict, Process};
+    use crate::netlink::Process;
 
     #[test]
     fn a_kernel_device_with_one_of_our_vnis_is_named() {
@@ -64,7 +72,7 @@ mod tests {
 
         assert_eq!(
             device(100, false)[0].told(),
-            ("WARN", "vni 100", "ip link del vxlan100")
+            ("WARN", "vni 100", "ip -d link show dev vxlan100")
         );
         assert_eq!([device(101, false), device(100, true)], [vec![], vec![]]);
     }
@@ -87,7 +95,7 @@ mod tests {
 
         assert_eq!(
             device[0].told(),
-            ("FAIL", "UDP port 4789", "ip link del vxlan7")
+            ("FAIL", "UDP port 4789", "ip -d link show dev vxlan7")
         );
         assert_eq!(socket[0].told(), ("FAIL", "UDP port 4789", "ss -lunp"));
     }

@@ -18,18 +18,21 @@ pub(in crate::doctor) fn room(facts: &Facts) -> Vec<Finding> {
             return None;
         }
         let what = if used < *max { "nearly full" } else { "full" };
-        let mend = mend(limit, *max);
-        let finding = format!("{used} of {max} are used: it is {what}");
+        let (more, mend) = mend(limit);
+        let finding = format!("{used} of {max} are used: it is {what}{more}");
         Some(Finding::warn(finding, format!("{mend}{option}")).about(limit))
     });
     found.collect()
 }
 
-/// What makes room, or shows what takes it.
-fn mend(limit: &str, max: u64) -> String {
-    match limit {
+/// How there is more room, where the daemon can have it, and what shows what takes it.
+fn mend(limit: &str) -> (&'static str, &'static str) {
+    let mend = match limit {
         "fdb" | "fdb_learned" | "fdb_learned_by_one" => {
-            return format!("vtep run --fdb-max {}", max.saturating_mul(2));
+            return (
+                "; a daemon that is started with a larger --fdb-max has more room",
+                "vtep status",
+            );
         }
         "peers" | "peers_learned" => "vtep peer show",
         "vnis" => "vtep vni show",
@@ -37,8 +40,8 @@ fn mend(limit: &str, max: u64) -> String {
         "nexthops" => "vtep nexthop show",
         limit if limit.starts_with("hosts") => "vtep neigh show",
         _ => "vtep status",
-    }
-    .to_owned()
+    };
+    ("", mend)
 }
 
 #[cfg(test)]
@@ -58,8 +61,10 @@ mod tests {
         assert_eq!(of("fdb", Some(89), 100), []);
         assert_eq!(
             of("fdb", Some(90), 100)[0].told(),
-            ("WARN", "fdb", "vtep run --fdb-max 200 --instance blue")
+            ("WARN", "fdb", "vtep status --instance blue")
         );
+        let text = of("fdb_learned", Some(90), 100).remove(0).row("limits");
+        assert!(text.finding.contains("--fdb-max"), "{text:?}");
         assert_eq!(
             of("vnis", Some(16_384), 16_384)[0].told(),
             ("WARN", "vnis", "vtep vni show --instance blue")

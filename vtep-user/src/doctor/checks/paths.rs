@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::doctor::{
-    facts::{Facts, Way},
+    facts::{Facts, Tables, Way},
     finding::Finding,
 };
 use crate::model::{PeerRow, PeerState, StatsRow};
 
 /// Packets to a VTEP from which on it is odd that none ever came back: a guest asks three times.
 const FEW: u64 = 3;
+
+/// How long nothing comes from a VTEP that was heard before it is odd, in seconds: its guests may have nothing to say for a while.
+const LONG_S: u64 = 30;
 
 /// Whether every VTEP can be sent to.
 pub(in crate::doctor) fn routes(facts: &Facts) -> Vec<Finding> {
@@ -43,17 +46,33 @@ fn unreachable(facts: &Facts, peer: &PeerRow) -> Finding {
                 format!("ip route del {kind} {prefix} table {table}"),
             )
         }
+        Some(Way::RefusedElsewhere(route)) => {
+            let kind = route.kind.name();
+            let (prefix, table) = (route.prefix, route.table);
+            Finding::fail(
+                format!(
+                    "there is no route to this VTEP but one that keeps packets from it, if a rule has them look there: {kind} {prefix} in table {table}"
+                ),
+                format!("ip{family} rule show"),
+            )
+        }
         Some(Way::OtherTable { table, prefix }) => Finding::fail(
             format!(
                 "table {table} has a route to this VTEP, {prefix}, but no rule has its packets look there"
             ),
             format!("ip{family} rule add to {ip} lookup {table}"),
         ),
-        Some(Way::Rule) => Finding::fail(
-            "the main table has a route to this VTEP, but a routing rule keeps its packets from it",
+        Some(Way::Rule { table }) => Finding::fail(
+            format!(
+                "{} has a route to this VTEP, but a routing rule keeps its packets from it",
+                name_of(*table)
+            ),
             format!("ip{family} rule show"),
         ),
-        Some(Way::Nothing) => Finding::fail("there is no route to this VTEP", new_route(facts, ip)),
+        Some(Way::Nothing { table }) => Finding::fail(
+            format!("{} has no route to this VTEP", name_of(*table)),
+            new_route(facts, ip, *table),
+        ),
         Some(Way::Leads { dev, .. }) => leads_nowhere(facts, dev),
         None => match &peer.dev {
             Some(dev) => leads_nowhere(facts, dev),
@@ -79,16 +98,28 @@ fn leads_nowhere(facts: &Facts, dev: &str) -> Finding {
     }
 }
 
-/// A route to a VTEP: by the router that leads to another one, or else as if it were on the link.
-fn new_route(facts: &Facts, ip: IpAddr) -> String {
+/// How a sentence calls a routing table.
+fn name_of(table: u32) -> String {
+    match table {
+        Tables::MAIN => "the main table".to_owned(),
+        table => format!("table {table}"),
+    }
+}
+
+/// A route to a VTEP in a table: by the router that leads to another one, or else as if it were on the link.
+fn new_route(facts: &Facts, ip: IpAddr, table: u32) -> String {
     let mut peers = facts.rows(|daemon| &daemon.peers).iter();
     let router = peers.find_map(|peer| {
         let near = peer.ip.is_ipv4() == ip.is_ipv4();
         peer.via.zip(peer.dev.as_ref()).filter(|_| near)
     });
+    let table = match table {
+        Tables::MAIN => String::new(),
+        table => format!(" table {table}"),
+    };
     match (router, facts.uplinks().next()) {
-        (Some((via, dev)), _) => format!("ip route add {ip} via {via} dev {dev}"),
-        (None, Some(dev)) => format!("ip route add {ip} dev {dev}"),
+        (Some((via, dev)), _) => format!("ip route add {ip} via {via} dev {dev}{table}"),
+        (None, Some(dev)) => format!("ip route add {ip} dev {dev}{table}"),
         (None, None) => format!("ip route get {ip}"),
     }
 }
@@ -139,23 +170,28 @@ pub(in crate::doctor) fn silence(facts: &Facts) -> Vec<Finding> {
     let found = peers.filter_map(|peer| {
         let PeerRow { ip, state, .. } = peer;
         let (sent, heard) = counted.get(ip).copied().unwrap_or_default();
-        let since = peer.last_heard_s.map_or_else(
-            || "none has come since".to_owned(),
-            |age| format!("none has come for {age} s"),
-        );
-        let finding = match state {
-            PeerState::Silent if heard > 0 => format!("packets are sent to this VTEP, and {since}"),
-            PeerState::Silent | PeerState::Resolved if heard == 0 && sent >= FEW => {
-                "packets are sent to this VTEP, and none ever came from it".to_owned()
+        let finding = match (state, peer.last_heard_s) {
+            (PeerState::Silent, Some(age)) if age >= LONG_S => format!(
+                "packets are sent to this VTEP again and again, and none has come from it for {age} s"
+            ),
+            (PeerState::Silent, None) if heard > 0 => {
+                "packets are sent to this VTEP again and again, and none has come from it since the daemon started".to_owned()
             }
-            PeerState::Silent | PeerState::Resolved | PeerState::Resolving | PeerState::Unreachable => {
-                return None;
+            (PeerState::Silent | PeerState::Resolved, _) if heard == 0 && sent >= FEW => {
+                format!("{sent} packets were sent to this VTEP, and none ever came from it")
             }
+            (
+                PeerState::Silent
+                | PeerState::Resolved
+                | PeerState::Resolving
+                | PeerState::Unreachable,
+                _,
+            ) => return None,
         };
         Some(
             Finding::warn(
                 format!(
-                    "{finding}: it may be off, not know this VTEP, or a firewall between may drop UDP port {}",
+                    "{finding}: it may be off, not know this VTEP, or a firewall between may drop UDP port {}; broadcasts alone nobody there need answer",
                     facts.udp_port
                 ),
                 format!("ping {ip}"),
@@ -221,14 +257,15 @@ mod tests {
     #[test]
     fn a_vtep_without_a_path_fails_with_the_cause_and_what_is_to_be_done() {
         assert_eq!(routes(&healthy()), []);
-        let refused = |kind| {
-            Way::Refused(TableRoute {
-                table: 254,
-                prefix: "192.0.2.0/24".parse().unwrap(),
-                kind,
-                priority: 0,
-            })
+        let route = |table, kind| TableRoute {
+            table,
+            prefix: "192.0.2.0/24".parse().unwrap(),
+            kind,
+            priority: 0,
         };
+        let refused = |kind| Way::Refused(route(254, kind));
+        let in_vrf = Way::Refused(route(10, RouteKind::Unreachable));
+        let forbidden = Way::RefusedElsewhere(route(101, RouteKind::Prohibit));
         let elsewhere = Way::OtherTable {
             table: 100,
             prefix: "192.0.2.0/24".parse().unwrap(),
@@ -247,9 +284,18 @@ mod tests {
                 refused(RouteKind::Unreachable),
                 "ip route del unreachable 192.0.2.0/24 table 254",
             ),
+            (in_vrf, "ip route del unreachable 192.0.2.0/24 table 10"),
+            (forbidden, "ip rule show"),
             (elsewhere, "ip rule add to 192.0.2.2 lookup 100"),
-            (Way::Rule, "ip rule show"),
-            (Way::Nothing, "ip route add 192.0.2.2 dev eth0"),
+            (Way::Rule { table: 254 }, "ip rule show"),
+            (
+                Way::Nothing { table: 254 },
+                "ip route add 192.0.2.2 dev eth0",
+            ),
+            (
+                Way::Nothing { table: 10 },
+                "ip route add 192.0.2.2 dev eth0 table 10",
+            ),
         ] {
             let found = of(PeerState::Unreachable, None, Some(way.clone()));
             assert_eq!(found[0].told(), ("FAIL", "192.0.2.2", mend), "{way:?}");
@@ -273,13 +319,15 @@ mod tests {
             daemon.peers[0].state = PeerState::Unreachable;
             daemon.peers.push(other);
         });
-        facts.host.ways.insert(far(), Way::Nothing);
-
-        let found = routes(&facts);
-
         let mend = "ip route add 192.0.2.2 via 192.0.2.254 dev eth0";
-        assert_eq!(found[0].told(), ("FAIL", "192.0.2.2", mend));
-        assert_eq!(found.len(), 1);
+        for (table, mend) in [(254, mend.to_owned()), (10, format!("{mend} table 10"))] {
+            facts.host.ways.insert(far(), Way::Nothing { table });
+
+            let found = routes(&facts);
+
+            assert_eq!(found[0].told(), ("FAIL", "192.0.2.2", mend.as_str()));
+            assert_eq!(found.len(), 1);
+        }
     }
 
     #[test]
@@ -321,28 +369,34 @@ mod tests {
 
     #[test]
     fn a_vtep_with_macs_behind_it_that_is_sent_to_and_not_heard_is_silent() {
-        let of = |state, sent, heard| {
+        let of = |state, sent, heard, last_heard_s| {
             silence(&with(|daemon| {
                 daemon.peers[0].state = state;
+                daemon.peers[0].last_heard_s = last_heard_s;
                 daemon.stats[0].packets = sent;
                 daemon.stats[1].packets = heard;
             }))
         };
         let quiet = [
-            of(PeerState::Resolved, 0, 0),
-            of(PeerState::Resolved, 5, 1),
+            of(PeerState::Resolved, 0, 0, None),
+            of(PeerState::Resolved, 5, 1, Some(900)),
             // One broadcast, or two, that nobody need answer.
-            of(PeerState::Silent, FEW - 1, 0),
-            of(PeerState::Unreachable, 5, 0),
+            of(PeerState::Silent, FEW - 1, 0, None),
+            of(PeerState::Unreachable, 5, 0, None),
+            // It has spoken a moment ago.
+            of(PeerState::Silent, 9, 7, Some(LONG_S - 1)),
         ];
-        assert_eq!(quiet, [const { vec![] }; 4]);
+        assert_eq!(quiet, [const { vec![] }; 5]);
 
-        for found in [
-            of(PeerState::Resolved, FEW, 0),
-            of(PeerState::Silent, FEW, 0),
-            of(PeerState::Silent, 9, 7),
+        for (found, known) in [
+            (of(PeerState::Resolved, FEW, 0, None), "3 packets were sent"),
+            (of(PeerState::Silent, FEW, 0, None), "none ever came"),
+            (of(PeerState::Silent, 9, 7, Some(LONG_S)), "for 30 s"),
+            (of(PeerState::Silent, 9, 7, None), "since the daemon"),
         ] {
             assert_eq!(found[0].told(), ("WARN", "192.0.2.2", "ping 192.0.2.2"));
+            let text = found[0].clone().row("silence").finding;
+            assert!(text.contains(known), "{text}");
         }
     }
 

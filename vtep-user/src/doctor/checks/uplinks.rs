@@ -56,7 +56,9 @@ pub(in crate::doctor) fn rp_filter(facts: &Facts) -> Vec<Finding> {
         let peers = facts.rows(|daemon| &daemon.peers).iter();
         // It is of IPv4 alone.
         let mut peers = peers.filter(|peer| peer.ip.is_ipv4());
-        let leads_elsewhere = |peer: &PeerRow| peer.dev.clone().filter(|by| by != dev);
+        // What leads over another uplink comes by that one.
+        let is_uplink = |by: &str| facts.uplinks().any(|uplink| uplink == by);
+        let leads_elsewhere = |peer: &PeerRow| peer.dev.clone().filter(|by| !is_uplink(by));
         let (vtep, by) = peers.find_map(|peer| Some((peer.ip, leads_elsewhere(peer)?)))?;
         Some(
             Finding::warn(
@@ -136,6 +138,28 @@ mod tests {
         );
         let mend = "sysctl -w net/ipv4/conf/eth0/rp_filter=2";
         assert_eq!(of(1, "eth1", v4)[0].told(), ("WARN", "eth0", mend));
+    }
+
+    #[test]
+    fn a_vtep_that_another_uplink_leads_to_comes_by_that_one() {
+        let mut facts = at_host(|host| {
+            host.rp_filter = ["eth0", "eth1"].map(|dev| (dev.to_owned(), 1)).into();
+        });
+        let daemon = facts.daemon.as_mut().unwrap();
+        let mut second = daemon.status.uplinks[0].clone();
+        second.dev = "eth1".into();
+        daemon.status.uplinks.push(second);
+        let mut other = daemon.peers[0].clone();
+        (other.ip, other.dev) = ("198.51.100.2".parse().unwrap(), Some("eth1".into()));
+        daemon.peers.push(other);
+        assert_eq!(rp_filter(&facts), []);
+
+        facts.daemon.as_mut().unwrap().peers[1].dev = Some("eth2".into());
+        let about: Vec<_> = rp_filter(&facts)
+            .iter()
+            .map(|found| found.told().1.to_owned())
+            .collect();
+        assert_eq!(about, ["eth0", "eth1"]);
     }
 
     #[test]

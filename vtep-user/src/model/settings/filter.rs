@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::model::argument::{ArgumentList, Rule, setting};
-use crate::model::{Parameters, Vni};
+use crate::model::{Parameters, Refusal, Vni};
 
 /// Which VNI: one, or all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
@@ -36,7 +36,7 @@ impl Parameters for VniFilter {
     }
 }
 
-/// Which counters: those that are split by every given field.
+/// Which counters: all of them, or those of one VNI, port or remote VTEP.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -71,6 +71,20 @@ pub static STATS: ArgumentList<StatsFilter> = ArgumentList {
     ],
     rules: &[Rule::OneAtMost(&["--vni", "--dev", "--peer"])],
 };
+
+impl StatsFilter {
+    /// Refuses to ask for more than one: each is counted by itself.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let Self { vni, dev, peer } = self;
+        let given = [vni.is_some(), dev.is_some(), peer.is_some()];
+        if given.iter().filter(|given| **given).count() > 1 {
+            return Err(Refusal::invalid(
+                "a VNI, a port and a remote VTEP are each counted by themselves; ask for one of them",
+            ));
+        }
+        Ok(())
+    }
+}
 
 impl Parameters for StatsFilter {
     fn blank() -> Self {
