@@ -192,7 +192,7 @@ impl Drops {
         match read {
             Ok(()) => Ok(()),
             Err(BatchError::Unsupported) => {
-                for entry in self.map.iter() {
+                for entry in &self.map {
                     let (key, values) = entry.map_err(failed)?;
                     each(key, sum(&values));
                 }
