@@ -77,7 +77,7 @@ fn next_batch(world: &World, survey: &mut AgreementSurvey) -> Vec<(u64, Sample, 
 
 /// Runs a batch. Action and bytes are compared frame by frame, the counters at the end; where they differ, frame by frame
 /// once more.
-fn compare(bench: &mut TestBed<'_>, world: &World, batch: &[(u64, Sample, Want)]) {
+fn compare(bench: &mut TestBed, world: &World, batch: &[(u64, Sample, Want)]) {
     let mut host = HostTotals::default();
     let before = bench.totals();
     for (seed, sample, want) in batch {
@@ -100,13 +100,13 @@ fn compare(bench: &mut TestBed<'_>, world: &World, batch: &[(u64, Sample, Want)]
 }
 
 /// Nothing was counted for a segment, port or peer that is in no table.
-fn counts_nothing_else(bench: &TestBed<'_>) {
+fn counts_nothing_else(bench: &TestBed) {
     let differences = bench.all_totals().differences(&bench.totals());
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 /// The data path writes the stamps of learned entries that are old, and nothing else of the FDB.
-fn leaves_other_entries(bench: &TestBed<'_>, world: &World) {
+fn leaves_other_entries(bench: &TestBed, world: &World) {
     for (key, value) in &world.tables.fdb {
         assert_eq!(bench.fdb(*key), *value, "{key:?}");
     }

@@ -94,7 +94,7 @@ fn frames_that_the_slow_path_device_decapsulates_end_as_the_host_says() {
 }
 
 /// Has the slow-path device take VXLAN packets from the uplink for our addresses, and for two that are not ours.
-fn receive_by_kernel(bench: &mut TestBed<'_>) {
+fn receive_by_kernel(bench: &mut TestBed) {
     for (area, key) in [
         ("ipv4/conf/all", "rp_filter"),
         ("ipv4/conf/uplink0", "rp_filter"),
@@ -109,7 +109,7 @@ fn receive_by_kernel(bench: &mut TestBed<'_>) {
          addr add 2001:db8::77/64 dev {UPLINK} nodad"
     ));
     // GRO would cut padding off.
-    set_gro(bench.here, DEVICE, false);
+    set_gro(&bench.here, DEVICE, false);
     let device = bench.interfaces.device;
     bench
         .datapath()
@@ -118,7 +118,7 @@ fn receive_by_kernel(bench: &mut TestBed<'_>) {
 }
 
 /// The frame of a seed as it can be sent to a port.
-fn at_port(bench: &TestBed<'_>, world: &World, seed: u64) -> Option<SentFrame> {
+fn at_port(bench: &TestBed, world: &World, seed: u64) -> Option<SentFrame> {
     let sample = world.sample(seed);
     // The uplink has no program of a port here.
     let device = bench
@@ -230,7 +230,7 @@ impl SentFrame {
     }
 
     /// What has to come out for it.
-    fn add_out(&self, bench: &TestBed<'_>, world: &World, out: &mut Out) {
+    fn add_out(&self, bench: &TestBed, world: &World, out: &mut Out) {
         let outcome = self.sample.apply(&self.decision, &world.tables);
         let whole = tagged(outcome.frame.clone(), outcome.skb_tag);
         let mut add = |ifindex: u32, frame: Vec<u8>| {
@@ -282,7 +282,7 @@ impl SentFrame {
 }
 
 /// Sends everything in batches and compares; returns the reasons that were reached.
-fn compare_all(bench: &mut TestBed<'_>, world: &World, sent: &[SentFrame]) -> BTreeSet<Reason> {
+fn compare_all(bench: &mut TestBed, world: &World, sent: &[SentFrame]) -> BTreeSet<Reason> {
     let wires = Wires::new(bench);
     let mut reached: BTreeMap<Reason, usize> = BTreeMap::new();
     for batch in sent.chunks(BATCH) {
@@ -308,7 +308,7 @@ fn compare_all(bench: &mut TestBed<'_>, world: &World, sent: &[SentFrame]) -> BT
 }
 
 fn compare(
-    bench: &mut TestBed<'_>,
+    bench: &mut TestBed,
     world: &World,
     wires: &Wires,
     batch: &[SentFrame],
@@ -393,11 +393,11 @@ fn is_of_the_host(frame: &[u8]) -> bool {
 }
 
 impl Wires {
-    fn new(bench: &TestBed<'_>) -> Self {
+    fn new(bench: &TestBed) -> Self {
         let names = PORTS.into_iter().chain([UPLINK]);
         Self(
             names
-                .map(|name| (name, Capture::arriving(bench.far, name)))
+                .map(|name| (name, Capture::arriving(&bench.far, name)))
                 .collect(),
         )
     }

@@ -13,11 +13,13 @@ use crate::bpf::{Attr, MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, OBJ_GET};
 use crate::bpf::{bpf, number, owned, path_text, pin, set_address};
 
 const MAP_NEXT_KEY: i64 = 4;
+const MAP_LOOKUP_BATCH: i64 = 24;
 const OBJ_INFO: i64 = 15;
 
 /// Types of maps by their numbers (kernel `include/uapi/linux/bpf.h`).
 const PROG_ARRAY: u32 = 3;
-const PER_CPU: [u32; 2] = [5, 6];
+const PER_CPU: [u32; 2] = [5, PER_CPU_ARRAY];
+const PER_CPU_ARRAY: u32 = 6;
 const RINGBUF: u32 = 27;
 
 /// A map: what it takes to make it, and what is in it.
@@ -47,25 +49,78 @@ impl MapDump {
     #[must_use]
     pub fn read(path: &Path) -> Self {
         let map = open(path);
+        let mut dump = Self::form(path, &map);
+        if ![PROG_ARRAY, RINGBUF].contains(&dump.kind) {
+            dump.entries = dump.read_entries(&map);
+        }
+        dump
+    }
+
+    /// What it takes to make a map, without what is in it.
+    fn form(path: &Path, map: &OwnedFd) -> Self {
         // The words of `struct bpf_map_info` up to the flags.
         let mut info = [0_u32; 6];
         let mut attr: Attr = [0; 32];
-        (attr[0], attr[1]) = (number(&map), 24);
+        (attr[0], attr[1]) = (number(map), 24);
         set_address(&mut attr, 2, info.as_mut_ptr().cast_const());
         bpf(OBJ_INFO, &mut attr).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let [kind, _, key_size, value_size, max_entries, flags] = info;
-        let mut dump = Self {
+        Self {
             kind,
             key_size,
             value_size,
             max_entries,
             flags,
             entries: BTreeMap::new(),
-        };
-        if ![PROG_ARRAY, RINGBUF].contains(&kind) {
-            dump.entries = dump.read_entries(&map);
         }
-        dump
+    }
+
+    /// Reads the counters of a pinned per-CPU array at once (Linux 5.13): packets and bytes of all CPUs, by their place. Those that are zero
+    /// are left out.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such array, or it cannot be read.
+    #[must_use]
+    pub fn read_counters(path: &Path) -> Vec<(u32, [u64; 2])> {
+        let map = open(path);
+        let Self {
+            kind,
+            value_size,
+            max_entries,
+            ..
+        } = Self::form(path, &map);
+        assert_eq!(
+            (kind, value_size),
+            (PER_CPU_ARRAY, 16),
+            "{}",
+            path.display()
+        );
+        let (count, cpus) = (length(max_entries), possible_cpus());
+        let (mut keys, mut values) = (vec![0_u32; count], vec![[0_u64; 2]; count * cpus]);
+        let mut next = 0_u32;
+        let mut attr: Attr = [0; 32];
+        // From the beginning: there is no place to go on from.
+        set_address(&mut attr, 2, &raw mut next);
+        set_address(&mut attr, 4, keys.as_mut_ptr());
+        set_address(&mut attr, 6, values.as_mut_ptr());
+        (attr[8], attr[9]) = (max_entries, number(&map));
+        match bpf(MAP_LOOKUP_BATCH, &mut attr) {
+            Ok(_) => {}
+            // There are no more.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => panic!("read {}: {error}", path.display()),
+        }
+        assert_eq!(attr[8], max_entries, "all entries at once");
+        let sum = |values: &[[u64; 2]]| {
+            let word = |at: usize| values.iter().map(|value| value[at]).sum();
+            [word(0), word(1)]
+        };
+        let sums = values.chunks_exact(cpus).map(sum);
+        keys.into_iter()
+            .zip(sums)
+            .filter(|(_, sum)| *sum != [0; 2])
+            .collect()
     }
 
     fn read_entries(&self, map: &OwnedFd) -> BTreeMap<String, String> {
@@ -110,7 +165,7 @@ impl MapDump {
     }
 
     fn is_array(&self) -> bool {
-        [2, 6].contains(&self.kind)
+        [2, PER_CPU_ARRAY].contains(&self.kind)
     }
 
     /// Bytes of a value as bpf(2) moves it.

@@ -189,12 +189,7 @@ fn is_headless(frame: &[u8]) -> bool {
 /// # Errors
 ///
 /// A text for people that tells all about the frame.
-pub fn run(
-    bench: &mut TestBed<'_>,
-    name: &str,
-    sample: &Sample,
-    want: &Want,
-) -> Result<(), String> {
+pub fn run(bench: &mut TestBed, name: &str, sample: &Sample, want: &Want) -> Result<(), String> {
     match bench.run(sample.hook(), &sample.frame, &sample.meta) {
         Ok(ran) if want.is(&ran) => {
             notes(bench, sample, want).map_err(|difference| report(name, sample, want, &difference))
@@ -205,7 +200,7 @@ pub fn run(
 }
 
 /// Compares what was done on the way to the verdict.
-fn notes(bench: &mut TestBed<'_>, sample: &Sample, want: &Want) -> Result<(), String> {
+fn notes(bench: &mut TestBed, sample: &Sample, want: &Want) -> Result<(), String> {
     let (answered, expected) = (bench.too_big(), too_big(sample, want));
     bench.forget_answers(answered.iter().map(|frame| frame.port));
     let said = |frames: &[TooBig]| -> Vec<_> {
@@ -269,7 +264,7 @@ fn too_big(sample: &Sample, want: &Want) -> Vec<TooBig> {
 ///
 /// As for [`run`].
 pub fn run_counted(
-    bench: &mut TestBed<'_>,
+    bench: &mut TestBed,
     world: &World,
     name: &str,
     sample: &Sample,

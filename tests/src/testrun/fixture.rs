@@ -175,14 +175,15 @@ impl Fixture {
 /// # Panics
 ///
 /// With all that is not as wanted, of every case.
-pub fn check(bench: &mut TestBed<'_>, cases: &[Fixture]) {
+pub fn check(bench: &mut TestBed, cases: &[Fixture]) {
     bench.load(&World::new(bench.interfaces).tables);
     let mut failures = Vec::new();
     let mut ends = 0;
+    let mut counted = bench.totals();
     for case in cases {
         for end in &case.ends {
             ends += 1;
-            failures.extend(check_end(bench, case, end).err());
+            failures.extend(check_end(bench, case, end, &mut counted).err());
         }
     }
     println!("{} cases, {ends} runs", cases.len());
@@ -197,17 +198,24 @@ pub fn check(bench: &mut TestBed<'_>, cases: &[Fixture]) {
     );
 }
 
-fn check_end(bench: &mut TestBed<'_>, case: &Fixture, end: &Ending) -> Result<(), String> {
+/// Checks one run; `before` is what was counted until then, and becomes what was counted after it.
+fn check_end(
+    bench: &mut TestBed,
+    case: &Fixture,
+    end: &Ending,
+    before: &mut Totals,
+) -> Result<(), String> {
     let meta = Meta {
         ifindex: (case.device)(&bench.interfaces),
         tag: None,
         gso_size: case.gso_size,
     };
-    let before = bench.totals();
     let traced = traced(bench, case, end, &meta);
-    let spent = bench.totals().since(&before);
+    let spent = bench.totals().since(before);
     let ran = bench.run(end.hook, &case.frame, &meta);
-    let counted = bench.totals().since(&before);
+    let after = bench.totals();
+    let counted = after.since(before);
+    *before = after;
     let answered = bench.too_big();
     bench.forget_answers(answered.iter().map(|frame| frame.port));
     let wrong = match ran {
@@ -233,7 +241,7 @@ fn check_end(bench: &mut TestBed<'_>, case: &Fixture, end: &Ending) -> Result<()
 }
 
 /// What a trace says of the frame, by the maps. It knows no GSO packets, and none begins behind the slow-path device.
-fn traced(bench: &TestBed<'_>, case: &Fixture, end: &Ending, meta: &Meta) -> Option<Hop> {
+fn traced(bench: &TestBed, case: &Fixture, end: &Ending, meta: &Meta) -> Option<Hop> {
     let side = match end.hook {
         Hook::UplinkXdp => Side::Uplink(DecapStage::Xdp),
         Hook::Uplink => Side::Uplink(DecapStage::Tc),

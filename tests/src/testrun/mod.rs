@@ -7,19 +7,21 @@ pub mod compare;
 pub mod fixture;
 pub mod totals;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::{ProgramError, TestRun, TestRunOptions};
 use vtep_common::abi::event::Event;
-use vtep_common::abi::id::{Id, Ifindex, PeerId, PortSlot, SegmentId};
+use vtep_common::abi::id::{Ifindex, PeerId, PortSlot, SegmentId};
 use vtep_common::abi::{
-    counter::Hook,
+    counter::{Counter, Hook},
     event::Guard,
     fdb::{FdbKey, FdbValue},
-    map::{MAX_PEERS, MAX_PORTS, MAX_SEGMENTS, name},
+    map::name,
     policer::Policer,
     port::GuardedKey,
     segment::SourceKey,
@@ -33,6 +35,7 @@ use vtep_user::control::{Stamps as _, Write};
 use vtep_user::datapath::{BPFFS, Datapath, remove_pins};
 
 use self::totals::Totals;
+use crate::bpf::map::MapDump;
 use crate::daemon::mount_bpffs;
 use crate::lab::ns::{self, Ns};
 
@@ -64,14 +67,17 @@ pub struct Ran {
 }
 
 /// The programs and maps of an instance, loaded for a test.
-pub struct TestBed<'a> {
-    /// The namespace that the programs run in.
-    pub here: &'a Ns,
-    /// The namespace of the other end of every port and of the uplink; each has the same name there.
-    pub far: &'a Ns,
+///
+/// Its fields are dropped in their order: what is pinned goes when the programs have, and the namespaces last.
+pub struct TestBed {
     datapath: Datapath,
     guards: HashMap<MapData, u64, Guard>,
     policers: Array<MapData, Policer>,
+    pins: Pins,
+    /// The namespace that the programs run in.
+    pub here: Arc<Ns>,
+    /// The namespace of the other end of every port and of the uplink; each has the same name there.
+    pub far: Ns,
     numbers: Numbers,
     /// The interfaces that are there.
     pub interfaces: Interfaces,
@@ -98,62 +104,91 @@ impl Drop for Pins {
 
 /// Runs `body` with a bench, on a thread within the bench's namespace: a test run looks for interfaces in the namespace of
 /// its caller.
-pub fn with_test_bed<T: Send>(body: impl FnOnce(&mut TestBed<'_>) -> T + Send) -> T {
-    mount_bpffs();
-    let (here, far) = (Ns::new("bench"), Ns::new("far"));
-    for ns in [&here, &far] {
-        // Nothing but the test's own frames is on its way here.
-        for area in ["default", "all"] {
-            ns.sysctl(&format!("ipv6/conf/{area}/disable_ipv6"), "1");
+pub fn with_test_bed<T: Send>(body: impl FnOnce(&mut TestBed) -> T + Send) -> T {
+    TestBed::new().within(body)
+}
+
+/// The bench that tests of this process share, when none of them has it.
+static SHARED: Mutex<Option<TestBed>> = Mutex::new(None);
+
+/// The same with a bench that later tests of this process get too, as they all load the same tables: programs and maps are made once. One
+/// on which a test has failed is not used again. The last one goes when the process ends.
+pub fn with_shared_test_bed<T: Send>(body: impl FnOnce(&mut TestBed) -> T + Send) -> T {
+    static AT_EXIT: Once = Once::new();
+    AT_EXIT.call_once(|| {
+        // SAFETY: the function may be called at any time.
+        let set = unsafe { libc::atexit(drop_shared) };
+        assert_eq!(set, 0, "nobody would remove the bench");
+    });
+    let shared = take_shared();
+    let mut bench = shared.unwrap_or_else(TestBed::new);
+    let result = bench.within(body);
+    *SHARED.lock().unwrap_or_else(PoisonError::into_inner) = Some(bench);
+    result
+}
+
+fn take_shared() -> Option<TestBed> {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+extern "C" fn drop_shared() {
+    drop(take_shared());
+}
+
+impl TestBed {
+    /// Sets it all up.
+    fn new() -> Self {
+        mount_bpffs();
+        let (here, far) = (Ns::new("bench"), Ns::new("far"));
+        for ns in [&here, &far] {
+            // Nothing but the test's own frames is on its way here.
+            for area in ["default", "all"] {
+                ns.sysctl(&format!("ipv6/conf/{area}/disable_ipv6"), "1");
+            }
         }
-    }
-    for name in PORTS.into_iter().chain([UPLINK]) {
-        here.veth(name, &far, name);
-        // Room for whatever is made of a frame.
-        here.ip(&format!("link set {name} mtu 9000"));
-        far.ip(&format!("link set {name} mtu 65535"));
-    }
-    here.ip(&format!(
-        "link add {DEVICE} type vxlan external dstport 4789\nlink set {DEVICE} up"
-    ));
-    let [access, narrow, trunk, carrier, quiet, lone] = PORTS.map(|name| here.ifindex(name));
-    let interfaces = Interfaces {
-        access,
-        narrow,
-        trunk,
-        carrier,
-        quiet,
-        lone,
-        uplink: here.ifindex(UPLINK),
-        device: here.ifindex(DEVICE),
-    };
-    let pins = Pins(Path::new(BPFFS).join("vtep").join(ns::unique("test")));
-    here.run(|| {
-        let datapath = Datapath::open(&pins.0, FDB_MAX)
-            .unwrap_or_else(|error| panic!("load the programs: {error}"));
-        body(&mut TestBed {
-            here: &here,
-            far: &far,
+        for name in PORTS.into_iter().chain([UPLINK]) {
+            here.veth(name, &far, name);
+            // Room for whatever is made of a frame.
+            here.ip(&format!("link set {name} mtu 9000"));
+            far.ip(&format!("link set {name} mtu 65535"));
+        }
+        here.ip(&format!(
+            "link add {DEVICE} type vxlan external dstport 4789\nlink set {DEVICE} up"
+        ));
+        let [access, narrow, trunk, carrier, quiet, lone] = PORTS.map(|name| here.ifindex(name));
+        let interfaces = Interfaces {
+            access,
+            narrow,
+            trunk,
+            carrier,
+            quiet,
+            lone,
+            uplink: here.ifindex(UPLINK),
+            device: here.ifindex(DEVICE),
+        };
+        let pins = Pins(Path::new(BPFFS).join("vtep").join(ns::unique("test")));
+        let datapath = here.run(|| {
+            Datapath::open(&pins.0, FDB_MAX)
+                .unwrap_or_else(|error| panic!("load the programs: {error}"))
+        });
+        Self {
             datapath,
             guards: pinned(&pins.0, name::GUARDS, Map::LruHashMap),
             policers: pinned(&pins.0, name::POLICERS, Map::Array),
+            pins,
+            here: Arc::new(here),
+            far,
             numbers: Numbers::default(),
             interfaces,
-        })
-    })
-}
+        }
+    }
 
-/// A map of the instance below `pins`, opened once more.
-fn pinned<T>(pins: &Path, name: &str, kind: impl Fn(MapData) -> Map) -> T
-where
-    T: TryFrom<Map, Error = MapError>,
-{
-    MapData::from_pin(pins.join(name))
-        .and_then(|data| T::try_from(kind(data)))
-        .unwrap_or_else(|error| panic!("open {name}: {error}"))
-}
+    /// Runs `body` within the namespace.
+    fn within<T: Send>(&mut self, body: impl FnOnce(&mut Self) -> T + Send) -> T {
+        let here = Arc::clone(&self.here);
+        here.run(|| body(self))
+    }
 
-impl TestBed<'_> {
     /// The programs and maps.
     pub fn datapath(&mut self) -> &mut Datapath {
         &mut self.datapath
@@ -178,12 +213,14 @@ impl TestBed<'_> {
             .find_map(|(number, name)| (number == ifindex).then_some(name))
     }
 
-    /// Writes tables into the maps, as they are. Only once: what the maps hold is not cleared before.
+    /// Writes tables into the maps, as they are. Other tables only once: what the maps hold is not cleared before. With the same tables again,
+    /// everything is as after the first time but for the counters.
     ///
     /// # Panics
     ///
     /// If the kernel refuses.
     pub fn load(&mut self, tables: &HostTables) {
+        self.forget();
         self.datapath
             .write(&writes(tables))
             .unwrap_or_else(|error| panic!("write the tables: {error}"));
@@ -347,7 +384,31 @@ impl TestBed<'_> {
     /// If they cannot be read.
     #[must_use]
     pub fn all_totals(&self) -> Totals {
-        self.read(&all(MAX_SEGMENTS), &all(MAX_PORTS), &all(MAX_PEERS))
+        let mut totals = self.read(&[], &[], &[]);
+        for (kind, map) in [
+            ("segment", name::SEGMENT_COUNTERS),
+            ("port", name::PORT_COUNTERS),
+            ("peer", name::PEER_COUNTERS),
+        ] {
+            for (index, [packets, bytes]) in MapDump::read_counters(&self.pins.0.join(map)) {
+                totals.add_index(kind, index, Counter { packets, bytes });
+            }
+        }
+        totals
+    }
+
+    /// What the programs have left behind for the daemon and for themselves, other than counters.
+    fn forget(&mut self) {
+        let events = self.datapath.events(usize::MAX);
+        // What is held back for a while only may have come twice.
+        let subjects = events.iter().map(|event| Event::subject(&event.words()));
+        for subject in subjects.collect::<BTreeSet<_>>() {
+            self.guards
+                .remove(&subject)
+                .unwrap_or_else(|error| panic!("the guard of {subject:#x}: {error}"));
+        }
+        let answered = self.too_big();
+        self.forget_answers(answered.iter().map(|frame| frame.port));
     }
 
     fn read(&self, segments: &[SegmentId], ports: &[PortSlot], peers: &[PeerId]) -> Totals {
@@ -359,9 +420,14 @@ impl TestBed<'_> {
     }
 }
 
-/// The first ones of a table.
-fn all<K: Id>(count: u32) -> Vec<K> {
-    (0..count).map(K::from_number).collect()
+/// A map of the instance below `pins`, opened once more.
+fn pinned<T>(pins: &Path, name: &str, kind: impl Fn(MapData) -> Map) -> T
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    MapData::from_pin(pins.join(name))
+        .and_then(|data| T::try_from(kind(data)))
+        .unwrap_or_else(|error| panic!("open {name}: {error}"))
 }
 
 /// The name of the program of a hook.

@@ -75,14 +75,16 @@ impl Totals {
             ("peer", &counters.peers),
         ] {
             for (index, counter) in map.borrow().iter() {
-                let direction = Direction::ALL[usize::from(index % 2 == 1)];
-                self.add(
-                    number_name(kind, index / 2, direction),
-                    counter.packets,
-                    counter.bytes,
-                );
+                self.add_index(kind, *index, *counter);
             }
         }
+    }
+
+    /// Adds a counter by its place among those of a `kind` ([`Direction::index`]).
+    pub(super) fn add_index(&mut self, kind: &str, index: u32, counter: Counter) {
+        let direction = Direction::ALL[usize::from(index % 2 == 1)];
+        let name = number_name(kind, index / 2, direction);
+        self.add(name, counter.packets, counter.bytes);
     }
 
     /// What was counted since `earlier`.

@@ -12,7 +12,7 @@ use vtep_common::testkit::frames::{Interfaces, unicast};
 use vtep_tests::encoder::{Frame, Mac, eth, pseudo};
 use vtep_tests::testrun::fixture::Count::{Peer, Port as ToPort, Segment};
 use vtep_tests::testrun::fixture::{Count, Fixture, check};
-use vtep_tests::testrun::with_test_bed;
+use vtep_tests::testrun::with_shared_test_bed;
 
 /// Ours, in the tables' templates.
 pub(crate) const OWN_MAC: Mac = Mac([0x02, 0, 0, 0, 0, 0xfd]);
@@ -171,9 +171,9 @@ pub(crate) const fn to_port(segment: SegmentId, peer: PeerId, port: PortSlot) ->
     to_peer(segment, port, peer)
 }
 
-/// Runs cases in a bench of their own.
+/// Runs cases, after those of other tests.
 pub(crate) fn all(cases: &[Fixture]) {
-    with_test_bed(|bench| check(bench, cases));
+    with_shared_test_bed(|bench| check(bench, cases));
 }
 
 /// What XDP and TC do alike.

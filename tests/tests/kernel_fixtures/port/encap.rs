@@ -10,7 +10,7 @@ use vtep_common::testkit::frames::{
 use vtep_tests::encoder::{Frame, eth};
 use vtep_tests::need_root;
 use vtep_tests::testrun::fixture::{Count, Fixture, case, raw_case, source_port};
-use vtep_tests::testrun::with_test_bed;
+use vtep_tests::testrun::with_shared_test_bed;
 
 use crate::named::{
     AtBothHooks as _, FAR_V4, FAR_V6, HOP_MAC, INNER_V4, INNER_V6, JUMBO_V4, OWN_MAC, OWN_V4,
@@ -273,7 +273,7 @@ fn a_flow_keeps_its_source_port_and_flows_differ() {
         let head = eth(VM, at(PLAIN, PEER_V4)).ipv4(a, b);
         head.tcp(source, 80, 7).payload(1, len).build()
     };
-    let ports = with_test_bed(|bench| {
+    let ports = with_shared_test_bed(|bench| {
         let world = vtep_common::testkit::frames::World::new(bench.interfaces);
         bench.load(&world.tables);
         let meta = vtep_common::frame::packet::Meta {
