@@ -19,10 +19,10 @@ use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
 use vtep_tests::lab::{Attach, GREEN, Kind, Lab, UPLINK};
 use vtep_tests::link::Link as _;
-use vtep_tests::need_root;
 use vtep_tests::traffic::checks::marked;
 use vtep_tests::traffic::ping;
 use vtep_tests::wait::{until, until_true};
+use vtep_tests::{need_programs, need_root};
 
 /// A VNI that no hypervisor has.
 const NOWHERE: u32 = 999;
@@ -210,6 +210,7 @@ fn tshark(file: &Scratch, fields: &[&str]) -> Vec<String> {
 #[test]
 fn a_pipe_shows_tcpdump_both_directions_of_a_ping_under_an_xdp_uplink() {
     need_root!();
+    need_programs!(["tcpdump"]);
     let lab = lab();
     // XDP delivers to a tap.
     let a = lab.vm_by(Attach::TapPlain, 0, 1, GREEN);
@@ -263,6 +264,7 @@ fn a_pipe_shows_tcpdump_both_directions_of_a_ping_under_an_xdp_uplink() {
 #[test]
 fn a_file_says_where_and_why_each_frame_ended_to_tcpdump_and_tshark() {
     need_root!();
+    need_programs!(["tcpdump", "tshark"]);
     let wire = Wire::with(
         Family::V4,
         "",
@@ -664,6 +666,7 @@ fn one_captures_at_a_time_and_the_log_says_who() {
 #[test]
 fn what_is_too_much_is_left_out_and_counted() {
     need_root!();
+    need_programs!(["tcpdump"]);
     let wire = Wire::new(Family::V4);
     let file = Scratch::new();
     let args = format!("--vni {NOWHERE} -w {}", file.name());

@@ -11,9 +11,9 @@ use vtep_tests::lab::wire::{FAR_VM, PORT, VM, Wire};
 use vtep_tests::lab::{GREEN, Kind, Lab};
 use vtep_tests::link::Link as _;
 use vtep_tests::link::tap::Tap;
-use vtep_tests::need_root;
 use vtep_tests::traffic::checks::marked;
 use vtep_tests::wait::{DEADLINE, poll, until_true};
+use vtep_tests::{need_programs, need_root};
 
 /// A MAC behind a second port.
 const NEIGHBOUR: Mac = Mac::nth(0x21);
@@ -387,6 +387,7 @@ fn an_ingress_filter_behind_ours_is_named_and_the_log_says_so_at_port_add() {
 #[test]
 fn netfilters_hooks_at_a_port_see_nothing_and_are_named() {
     need_root!();
+    need_programs!(["nft"]);
     let (wire, neighbour) = wire(&["--uplink-hook", "xdp"]);
     let ways = ways(&wire, &neighbour);
     let mut mark = 0;
@@ -425,6 +426,7 @@ fn netfilters_hooks_at_a_port_see_nothing_and_are_named() {
 #[test]
 fn what_a_bridge_and_its_filters_would_do_is_not_asked() {
     need_root!();
+    need_programs!(["nft"]);
     let (wire, _neighbour) = wire(&[]);
     wire.ns.ip(&format!(
         "link add br0 type bridge

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use vtep_tests::daemon::binary;
 use vtep_tests::lab::ns::done;
-use vtep_tests::need_root;
 use vtep_tests::wait::until;
+use vtep_tests::{need_programs, need_root};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/demo.md");
 
@@ -86,6 +86,7 @@ fn left_behind(pid: u32) -> Vec<String> {
 #[test]
 fn its_page_shows_what_it_shows() {
     need_root!();
+    need_programs!(["ping"]);
     let file = std::env::temp_dir().join(format!("vtep-demo-{}.md", std::process::id()));
 
     done(demo().arg("--record").arg(&file), "");
@@ -102,6 +103,7 @@ fn its_page_shows_what_it_shows() {
 #[test]
 fn ctrl_c_takes_everything_away() {
     need_root!();
+    need_programs!(["ping"]);
     let mut child = demo()
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

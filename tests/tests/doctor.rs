@@ -11,10 +11,10 @@ use vtep_tests::lab::ns::{self, Ns};
 use vtep_tests::lab::underlay::{Family, Topology, Underlay};
 use vtep_tests::lab::{GREEN, Kind, Lab, UPLINK, Vm};
 use vtep_tests::link::Link as _;
-use vtep_tests::need_root;
 use vtep_tests::traffic::checks::{marked, ping_both_ways};
 use vtep_tests::traffic::roam::{ROAMER, Site};
 use vtep_tests::wait::until_true;
+use vtep_tests::{need_programs, need_root};
 
 const UNDERLAY: Underlay = Underlay {
     family: Family::V4,
@@ -133,6 +133,7 @@ fn a_vtep_that_the_flood_list_lacks_is_found() {
 #[test]
 fn a_firewall_that_drops_vxlan_is_found() {
     need_root!();
+    need_programs!(["nft"]);
     let (lab, ..) = overlay(&[]);
     let (daemon, host) = (lab.daemon(0), &lab.hypervisors[0].ns);
     let load = |rules: &str| ns::done(host.command("nft").args(["-f", "-"]), rules);

@@ -8,14 +8,11 @@ use crate::{
     test, vm,
 };
 
-/// Programs that tests call where they are there, and that nothing else needs: the Debian package of each.
-const CHECKERS: [(&str, &str); 1] = [("promtool", "prometheus")];
-
 /// Runs the verb.
 pub(crate) fn run() -> Result<()> {
     setup::ensure()?;
     lint_tools()?;
-    setup::programs("programs that check", &CHECKERS)?;
+    setup::promtool()?;
     for mut command in lints() {
         println!("\n==> {}", cargo_text(&command));
         shown(&mut command)?;

@@ -1,6 +1,9 @@
 //! `cargo xtask setup`: what building and running needs, installed where it is missing.
 
 use std::{
+    collections::BTreeSet,
+    env,
+    ffi::OsString,
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -19,9 +22,14 @@ const LINKER_VERSION: &str = "0.13.0";
 /// The LLVM majors that this bpf-linker can be built against.
 const LINKER_LLVM: std::ops::RangeInclusive<u32> = 21..=23;
 
-/// Programs that the verbs and the tests call, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 8] = [
-    ("cc", "gcc"),
+/// A program, and the Debian package that has it.
+pub(crate) type Program = (&'static str, &'static str);
+
+/// What links the host's side.
+const LINKER: [Program; 1] = [("cc", "gcc")];
+
+/// Programs that the verbs and the tests call.
+const PROGRAMS: [Program; 7] = [
     ("ip", "iproute2"),
     ("bridge", "iproute2"),
     ("tc", "iproute2"),
@@ -31,67 +39,108 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("nsenter", "util-linux"),
 ];
 
+/// What reads the files of `vtep capture` in tests.
+const READERS: [Program; 2] = [("tcpdump", "tcpdump"), ("tshark", "tshark")];
+
+/// What checks the metrics and the rules in tests. Its package starts a server, so that it is never installed.
+const PROMTOOL: Program = ("promtool", "prometheus");
+
 /// The mount point of the BPF file system.
 const BPFFS: &str = "/sys/fs/bpf";
 
 /// Runs the verb.
 pub(crate) fn run(check: bool) -> Result<()> {
-    if check {
-        missing(&Set { install: false })
-    } else {
-        ensure()
+    if !check {
+        return ensure();
     }
+    let set = Set { install: false };
+    let needed = set.needed();
+    let of_tests: Vec<_> = [
+        set.programs("readers of captures, for tests", &READERS),
+        set.promtool(),
+    ]
+    .into_iter()
+    .filter_map(std::result::Result::err)
+    .collect();
+    if !of_tests.is_empty() {
+        eprint!("tests will be skipped:\n{}", texts(&of_tests));
+    }
+    missing("not set up", &needed)
 }
 
-/// Installs what is missing.
+/// Installs what is missing; fails with the commands for what stays missing.
 pub(crate) fn ensure() -> Result<()> {
-    missing(&Set { install: true })
+    missing(
+        "cannot install everything",
+        &(Set { install: true }).needed(),
+    )
 }
 
-/// Goes through everything; fails with the commands for what stays missing.
-fn missing(set: &Set) -> Result<()> {
-    let mut gaps = Vec::new();
-    if let Err(gap) = set.programs("programs of the system", &PROGRAMS) {
-        gaps.push(gap);
+/// Installs what tests need. Where programs of the system cannot be installed, says so, and leaves it to the tests to skip themselves; fails if
+/// all of them are required, or nothing can be built.
+pub(crate) fn ensure_tests(require_all: bool) -> Result<()> {
+    let set = Set { install: true };
+    missing("cannot install everything", &set.builders())?;
+    let gaps = [
+        set.programs("programs of the system", &PROGRAMS),
+        set.programs("readers of captures", &READERS),
+    ];
+    let gaps: Vec<_> = gaps
+        .into_iter()
+        .filter_map(std::result::Result::err)
+        .collect();
+    if require_all {
+        return missing("cannot install everything", &gaps);
     }
-    match set.compiler() {
-        Err(gap) => {
-            gaps.push(gap);
-            if toolchain::find_linker(&Machine::from_env()).is_none() {
-                // Which LLVM it needs depends on the compiler.
-                gaps.push(Gap {
-                    what: "bpf-linker".to_owned(),
-                    commands: vec!["cargo xtask setup   # once the compiler is there".to_owned()],
-                    why: None,
-                });
-            }
-        }
-        Ok(compiler) => {
-            if let Err(gap) = set.linker(&compiler) {
-                gaps.push(gap);
-            }
-        }
+    if !gaps.is_empty() {
+        eprint!("tests will be skipped:\n{}", texts(&gaps));
     }
+    Ok(())
+}
+
+/// Unpacks promtool where only vtep's tests find it.
+pub(crate) fn promtool() -> Result<()> {
+    let gap = (Set { install: true }).promtool().err();
+    missing("cannot install everything", gap.as_slice())
+}
+
+/// What tests find programs in: `PATH`, and where [`promtool`] unpacks.
+pub(crate) fn path_of_tests() -> Result<OsString> {
+    let mut machine = Machine::from_env();
+    let dir = programs_of(&unpacked(&machine, PROMTOOL.1));
+    machine.path.push(dir);
+    match env::join_paths(&machine.path) {
+        Ok(path) => Ok(path),
+        Err(error) => said(format!("PATH: {error}")),
+    }
+}
+
+/// Where the package is unpacked.
+fn unpacked(machine: &Machine, package: &str) -> PathBuf {
+    machine.cache.join("packages").join(package)
+}
+
+/// Where the programs of an unpacked package lie.
+fn programs_of(dir: &Path) -> PathBuf {
+    dir.join("usr/bin")
+}
+
+/// Fails if there is any gap.
+fn missing(head: &str, gaps: &[Gap]) -> Result<()> {
     if gaps.is_empty() {
         return Ok(());
     }
-    let head = if set.install {
-        "cannot install everything"
-    } else {
-        "not set up"
-    };
-    said(format!(
-        "{head}:\n{}",
-        gaps.iter().map(Gap::text).collect::<String>()
-    ))
+    said(format!("{head}:\n{}", texts(gaps)))
 }
 
-/// Installs what is missing of other programs than every verb needs; each comes with its Debian package.
-pub(crate) fn programs(what: &str, programs: &[(&str, &str)]) -> Result<()> {
-    match (Set { install: true }).programs(what, programs) {
-        Ok(()) => Ok(()),
-        Err(gap) => said(format!("cannot install everything:\n{}", gap.text())),
-    }
+fn texts(gaps: &[Gap]) -> String {
+    gaps.iter().map(Gap::text).collect()
+}
+
+/// Installs what is missing of other programs than every verb needs.
+pub(crate) fn programs(what: &str, programs: &[Program]) -> Result<()> {
+    let gap = (Set { install: true }).programs(what, programs).err();
+    missing("cannot install everything", gap.as_slice())
 }
 
 /// Something that is missing and could not be installed.
@@ -110,7 +159,11 @@ impl Gap {
             commands,
             why,
         } = self;
-        let mut text = format!("  {what} is missing. Install it with:\n");
+        let mut text = if commands.is_empty() {
+            format!("  {what} is missing. Install it with the package manager of this system.\n")
+        } else {
+            format!("  {what} is missing. Install it with:\n")
+        };
         for (nth, command) in commands.iter().enumerate() {
             text.extend(["    ", if nth == 0 { "" } else { "or: " }, command, "\n"]);
         }
@@ -128,6 +181,8 @@ struct Way {
     /// Shown before the command where it has to be typed by hand.
     environment: String,
     needs_root: bool,
+    /// It only downloads a package, which is unpacked here.
+    unpack: Option<PathBuf>,
 }
 
 impl Way {
@@ -143,6 +198,19 @@ impl Way {
             command,
             environment: String::new(),
             needs_root: true,
+            unpack: None,
+        }
+    }
+
+    /// Unpacks a Debian package without installing it.
+    fn unpack(package: &str, dir: &Path) -> Self {
+        let mut command = Command::new("apt-get");
+        command.args(["download", package]);
+        Self {
+            command,
+            environment: format!("mkdir -p {0} && cd {0} && ", dir.display()),
+            needs_root: false,
+            unpack: Some(dir.to_owned()),
         }
     }
 
@@ -151,6 +219,7 @@ impl Way {
             command: shell::command(&format!("rustup {line}")),
             environment: String::new(),
             needs_root: false,
+            unpack: None,
         }
     }
 
@@ -160,7 +229,12 @@ impl Way {
         } else {
             ""
         };
-        format!("{sudo}{}{}", self.environment, text(&self.command))
+        let unpack = if self.unpack.is_some() {
+            " && dpkg-deb -x *.deb ."
+        } else {
+            ""
+        };
+        format!("{sudo}{}{}{unpack}", self.environment, text(&self.command))
     }
 }
 
@@ -170,6 +244,50 @@ struct Set {
 }
 
 impl Set {
+    /// Goes through everything that every verb needs; returns what stays missing.
+    fn needed(&self) -> Vec<Gap> {
+        let mut gaps = self.builders();
+        gaps.extend(self.programs("programs of the system", &PROGRAMS).err());
+        gaps
+    }
+
+    /// Goes through what it takes to build both sides.
+    fn builders(&self) -> Vec<Gap> {
+        let mut gaps = Vec::new();
+        gaps.extend(
+            self.programs("the linker of the host's side", &LINKER)
+                .err(),
+        );
+        match self.compiler() {
+            Err(gap) => {
+                gaps.push(gap);
+                if toolchain::find_linker(&Machine::from_env()).is_none() {
+                    // Which LLVM it needs depends on the compiler.
+                    gaps.push(Gap {
+                        what: "bpf-linker".to_owned(),
+                        commands: vec![
+                            "cargo xtask setup   # once the compiler is there".to_owned(),
+                        ],
+                        why: None,
+                    });
+                }
+            }
+            Ok(compiler) => gaps.extend(self.linker(&compiler).err()),
+        }
+        gaps
+    }
+
+    fn promtool(&self) -> std::result::Result<(), Gap> {
+        let (program, package) = PROMTOOL;
+        let dir = unpacked(&Machine::from_env(), package);
+        let find = |machine: &Machine| {
+            let found = find_program(machine, program)
+                .or_else(|| Some(programs_of(&dir).join(program)).filter(|file| file.is_file()))?;
+            Some(((), found.display().to_string()))
+        };
+        self.item(program, find, vec![Way::unpack(package, &dir)], |_| None)
+    }
+
     /// Returns what `find` finds, after trying `ways` one after the other, or at last `otherwise`.
     fn item<T>(
         &self,
@@ -201,7 +319,7 @@ impl Set {
                     break;
                 }
                 step.doing(&text(&way.command));
-                match install(step, &mut way.command) {
+                match install(step, &mut way) {
                     Ok(()) => {
                         if let Some(found) = find(&Machine::from_env()) {
                             return Ok(found);
@@ -220,32 +338,26 @@ impl Set {
         })
     }
 
-    fn programs(&self, what: &str, programs: &[(&str, &str)]) -> std::result::Result<(), Gap> {
-        let lacking = |machine: &Machine| -> Vec<String> {
-            let mut packages: Vec<_> = programs
-                .iter()
+    fn programs(&self, what: &str, programs: &[Program]) -> std::result::Result<(), Gap> {
+        let lacking = |machine: &Machine| -> Vec<Program> {
+            let programs = programs.iter().copied();
+            programs
                 .filter(|(program, _)| find_program(machine, program).is_none())
-                .map(|(_, package)| (*package).to_owned())
-                .collect();
-            packages.dedup();
-            packages
+                .collect()
         };
-        let packages = lacking(&Machine::from_env());
-        let what = if packages.is_empty() {
+        let missing = lacking(&Machine::from_env());
+        let names: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
+        let what = if missing.is_empty() {
             what.to_owned()
         } else {
-            format!("{what} ({})", packages.join(", "))
+            format!("{what} ({})", names.join(", "))
         };
+        let packages: BTreeSet<_> = missing.iter().map(|(_, package)| *package).collect();
+        let packages: Vec<_> = packages.into_iter().map(str::to_owned).collect();
         let find = |machine: &Machine| {
             lacking(machine).is_empty().then(|| {
-                (
-                    (),
-                    programs
-                        .iter()
-                        .map(|(name, _)| *name)
-                        .collect::<Vec<_>>()
-                        .join(" "),
-                )
+                let names: Vec<_> = programs.iter().map(|(name, _)| *name).collect();
+                ((), names.join(" "))
             })
         };
         self.item(&what, find, vec![Way::apt(&packages)], |_| None)
@@ -295,8 +407,33 @@ impl Set {
     }
 }
 
+/// Goes a way to the end.
+fn install(step: &SetupStep, way: &mut Way) -> Result<()> {
+    let Some(dir) = way.unpack.clone() else {
+        return run_installer(step, &mut way.command);
+    };
+    cleared(&dir)?;
+    run_installer(step, way.command.current_dir(&dir))?;
+    let reading = || doing(format!("read {}", dir.display()));
+    for entry in fs::read_dir(&dir).map_err(reading())? {
+        let file = entry.map_err(reading())?.path();
+        let mut unpack = Command::new("dpkg-deb");
+        quiet(unpack.arg("-x").args([&file, &dir]))?;
+        fs::remove_file(&file).map_err(doing(format!("remove {}", file.display())))?;
+    }
+    Ok(())
+}
+
+/// Makes an empty directory.
+fn cleared(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).map_err(doing(format!("clear {}", dir.display())))?;
+    }
+    fs::create_dir_all(dir).map_err(doing(format!("make {}", dir.display())))
+}
+
 /// Runs an installer; apt's lists are brought up to date if it fails without that.
-fn install(step: &SetupStep, command: &mut Command) -> Result<()> {
+fn run_installer(step: &SetupStep, command: &mut Command) -> Result<()> {
     let first = watched(command, |line| step.line(line));
     if first.is_ok() || command.get_program() != "apt-get" {
         return first;
@@ -375,10 +512,7 @@ fn rustup_llvm(machine: &Machine, oldest: u32) -> Option<Llvm> {
 
 /// Links `library` into `dir`, under its own name and the one that `-lLLVM` looks for.
 fn expose(library: &Path, dir: &Path) -> Result<()> {
-    if dir.exists() {
-        fs::remove_dir_all(dir).map_err(doing(format!("clear {}", dir.display())))?;
-    }
-    fs::create_dir_all(dir).map_err(doing(format!("make {}", dir.display())))?;
+    cleared(dir)?;
     for name in [
         library.file_name().unwrap_or_default(),
         "libLLVM.so".as_ref(),
@@ -414,6 +548,7 @@ fn linker_way(llvm: &Llvm) -> Way {
         command,
         environment,
         needs_root: false,
+        unpack: None,
     }
 }
 
@@ -473,6 +608,35 @@ mod tests {
         assert_eq!(
             gap.text(),
             "  bpf-linker is missing. Install it with:\n    one\n    or: two\n"
+        );
+    }
+
+    #[test]
+    fn a_gap_that_nothing_fills_names_no_command() {
+        let gap = Gap {
+            what: "ip".to_owned(),
+            commands: Vec::new(),
+            why: None,
+        };
+
+        let text = gap.text();
+
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(
+            text.contains("ip is missing. Install it with the package manager"),
+            "{text}"
+        );
+        assert!(!text.contains("apt"), "{text}");
+    }
+
+    #[test]
+    fn a_package_that_starts_a_server_is_unpacked_and_not_installed() {
+        let way = Way::unpack("prometheus", Path::new("/cache/prometheus"));
+
+        assert!(!way.needs_root);
+        assert_eq!(
+            way.text(),
+            "mkdir -p /cache/prometheus && cd /cache/prometheus && apt-get download prometheus && dpkg-deb -x *.deb ."
         );
     }
 

@@ -21,9 +21,6 @@ const REQUIRE_ALL: &str = "VTEP_REQUIRE_ALL";
 /// Names the file that a test which skips itself adds a line to.
 const SKIP_LOG: &str = "VTEP_SKIP_LOG";
 
-/// What reads the files of `vtep capture` in tests, and the Debian package of each.
-const READERS: [(&str, &str); 2] = [("tcpdump", "tcpdump"), ("tshark", "tshark")];
-
 /// Runs the verb.
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     every(
@@ -34,18 +31,21 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
 
 /// Runs every test whose name contains `filter`; with `require_all`, a skip is a failure.
 pub(crate) fn every(filter: Option<&str>, require_all: bool) -> Result<()> {
-    setup::ensure()?;
-    setup::programs("readers of captures", &READERS)?;
+    setup::ensure_tests(require_all)?;
     if is_root() {
         setup::bpffs()?;
     }
     let vtep = build::vtep(Profile::Dev)?;
+    let path = setup::path_of_tests()?;
     let log = target_dir()?.join(format!("skipped-{}.log", std::process::id()));
     let mut sum = Tally::default();
     let mut ends = Vec::new();
     let mut broken = Vec::new();
     for mut command in commands(filter) {
-        command.env(SKIP_LOG, &log).env(BINARY, &vtep);
+        command
+            .env(SKIP_LOG, &log)
+            .env(BINARY, &vtep)
+            .env("PATH", &path);
         if require_all {
             command.env(REQUIRE_ALL, "1");
         }
