@@ -141,12 +141,12 @@ pub enum Moment {
 pub enum Taken {
     /// A frame at its end.
     Frame(Box<CaptureRow>),
-    /// A frame as it came to its hook, and a row of how it ended, without its bytes. Those that were not captured are zeros: `cut` is how many were.
+    /// A frame as it came to its hook, and a row of how it ended, without its bytes.
     Arrived {
-        /// What the hook decides on.
+        /// What the hook decides on, with the bytes that were captured.
         arrived: Box<Arrived>,
-        /// Bytes that were captured, if some were not.
-        cut: Option<u32>,
+        /// Bytes that it came with.
+        came_with: u32,
         /// How it ended.
         row: Box<CaptureRow>,
     },

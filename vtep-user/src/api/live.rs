@@ -16,7 +16,7 @@ use super::connections::Owed;
 use super::shared::{Asker, Shared};
 use crate::{
     ask::{Command, Moment, Reply, Taken},
-    capture::live::happened,
+    capture::live::{happened, stretch},
     model::{CaptureFilter, CaptureRow, LiveLine, Refusal, TraceRow, TraceStep},
 };
 
@@ -77,8 +77,13 @@ impl Reader {
         match self.taken.recv().await? {
             Taken::Frame(_) => {}
             Taken::End(end) => write(&mut piece, &LiveLine::End(end)),
-            Taken::Arrived { arrived, cut, row } => {
+            Taken::Arrived {
+                mut arrived,
+                came_with,
+                row,
+            } => {
                 self.frames += 1;
+                let cut = stretch(&mut arrived.frame, came_with);
                 for mut row in self.rows(arrived, cut, &row).await? {
                     row.frame = self.frames;
                     write(&mut piece, &LiveLine::Row(row));
@@ -92,7 +97,7 @@ impl Reader {
     async fn rows(
         &self,
         arrived: Box<Arrived>,
-        cut: Option<u32>,
+        cut: Option<usize>,
         row: &CaptureRow,
     ) -> Option<Vec<TraceRow>> {
         let len = arrived.frame.len();

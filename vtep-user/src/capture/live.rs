@@ -21,7 +21,8 @@ use crate::model::{CaptureRow, TraceRow, TraceStep};
 /// Bytes of a frame that are made of zeros where it was cut, at most: no GSO packet is longer.
 const LONGEST: usize = 1 << 20;
 
-/// A record of a frame that was taken as it came, as its hook decides on it. `None` where it was not, or where it is not known by whom the slow-path
+/// A record of a frame that was taken as it came, as its hook decides on it, but with the bytes that were captured alone: thousands may wait for a
+/// reader, and a GSO packet is long ([`stretch`]). `None` where it was not, or where it is not known by whom the slow-path
 /// device was sent it.
 #[must_use]
 pub fn arrived(captured: &Captured, row: &CaptureRow) -> Option<Arrived> {
@@ -42,14 +43,11 @@ pub fn arrived(captured: &Captured, row: &CaptureRow) -> Option<Arrived> {
             destination: None,
         }),
     };
-    let mut frame = captured.frame().to_vec();
-    let len = usize::try_from(captured.frame_len).unwrap_or(usize::MAX);
-    frame.resize(len.clamp(frame.len(), LONGEST), 0);
     let [tpid, tci] = [captured.tag >> 16, captured.tag & 0xffff]
         .map(|half| u16::try_from(half).unwrap_or_default());
     Some(Arrived {
         side,
-        frame,
+        frame: captured.frame().to_vec(),
         meta: Meta {
             ifindex: captured.ifindex,
             tag: (captured.tag != 0).then_some(Tag { tpid, tci }),
@@ -58,10 +56,12 @@ pub fn arrived(captured: &Captured, row: &CaptureRow) -> Option<Arrived> {
     })
 }
 
-/// How many bytes of a frame were captured, if not all of them.
-#[must_use]
-pub fn cut(captured: &Captured) -> Option<u32> {
-    (captured.len < captured.frame_len).then_some(captured.len)
+/// Makes a frame as long as it came, with zeros for what was not captured. How many bytes were, if not all of them.
+pub fn stretch(frame: &mut Vec<u8>, came_with: u32) -> Option<usize> {
+    let captured = frame.len();
+    let len = usize::try_from(came_with).unwrap_or(usize::MAX);
+    frame.resize(len.clamp(captured, LONGEST), 0);
+    (captured < frame.len()).then_some(captured)
 }
 
 /// The row beside a decision: how the frame really ended, and whether that is what was decided.
@@ -217,8 +217,11 @@ mod tests {
         (record.as_it_came, record.frame_len, record.gso_size) = (1, 3_000, 1_400);
         record.tag = 0x8100_0005;
 
-        let got = arrived(&record, &row()).unwrap();
+        let mut got = arrived(&record, &row()).unwrap();
+        assert_eq!(got.frame, [1; 100], "no more waits for a reader");
+        let cut = stretch(&mut got.frame, record.frame_len);
 
+        assert_eq!(cut, Some(100));
         assert_eq!(got.side, Side::Port(PortStage::Tc));
         assert_eq!(
             (got.frame.len(), got.frame[99], got.frame[100]),
@@ -232,7 +235,7 @@ mod tests {
                 tci: 5
             })
         );
-        assert_eq!(cut(&record), Some(100));
+        assert_eq!(stretch(&mut got.frame, record.frame_len), None);
         record.as_it_came = 0;
         assert_eq!(arrived(&record, &row()), None);
     }

@@ -296,7 +296,7 @@ impl Capture {
                     };
                     Taken::Arrived {
                         arrived: Box::new(arrived),
-                        cut: live::cut(captured),
+                        came_with: captured.frame_len,
                         row: Box::new(row),
                     }
                 }
