@@ -42,7 +42,7 @@ fn lints() -> Vec<Command> {
         "fmt --manifest-path vtep-ebpf/Cargo.toml --check",
         "clippy --workspace --all-targets -- -D warnings",
         // Which `cargo test` passes over: `cargo xtask test vm` runs them.
-        "clippy --package vtep-tests --test wiring --test cards -- -D warnings",
+        "clippy --package vtep-tests --test wiring --test cards --test installed_service -- -D warnings",
         // For the host's target: clippy belongs to a compiler, and the one that builds for BPF may
         // come without.
         "clippy --manifest-path vtep-ebpf/Cargo.toml -- -D warnings",

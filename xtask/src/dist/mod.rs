@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The version of everything here.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What packing needs of this machine, and the Debian package of each.
 const PROGRAMS: [(&str, &str); 5] = [
@@ -68,7 +68,7 @@ pub(crate) fn trial() -> Result<()> {
 }
 
 /// Makes the Debian package of a binary.
-fn package(vtep: &Path, version: &str, stamp: &str, dir: &Path) -> Result<PathBuf> {
+pub(crate) fn package(vtep: &Path, version: &str, stamp: &str, dir: &Path) -> Result<PathBuf> {
     let mut tree = Tree::new(vtep, vtep)?;
     tree.add_debian_documents()?;
     deb::pack(&tree, version, stamp, dir)
@@ -85,7 +85,7 @@ fn cleared(name: &str) -> Result<PathBuf> {
 }
 
 /// The time that everything in a package has, in seconds since 1970: `SOURCE_DATE_EPOCH`, or that of the commit.
-fn stamp() -> Result<String> {
+pub(crate) fn stamp() -> Result<String> {
     if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
         return Ok(given);
     }

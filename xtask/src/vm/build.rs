@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     build::{self, Profile},
+    dist,
     shell::{CommandFailure, Result, cargo_command, doing, quiet, said, starting, text},
 };
 
@@ -16,13 +17,18 @@ use crate::{
 pub(super) struct Built {
     /// The `vtep` binary.
     pub(super) vtep: PathBuf,
+    /// The Debian package of it, where a guest wants it.
+    pub(super) package: Option<PathBuf>,
     tests: BTreeMap<String, PathBuf>,
 }
 
 impl Built {
-    /// Builds the test targets `names`, and keeps them and `vtep` in `dir`.
-    pub(super) fn new(names: &[&str], dir: &Path) -> Result<Self> {
+    /// Builds the test targets `names`, and keeps them and `vtep` in `dir`; if asked for, also packed.
+    pub(super) fn new(names: &[&str], is_packed: bool, dir: &Path) -> Result<Self> {
         let vtep = stripped(&build::vtep(Profile::Dev)?, dir, "vtep")?;
+        let package = is_packed
+            .then(|| dist::package(&vtep, dist::VERSION, &dist::stamp()?, dir))
+            .transpose()?;
         let mut command = cargo_command("test --no-run --package vtep-tests --message-format=json");
         for name in names {
             command.args(["--test", name]);
@@ -46,7 +52,11 @@ impl Built {
             let kept = stripped(&path, dir, &name)?;
             tests.insert(name, kept);
         }
-        Ok(Self { vtep, tests })
+        Ok(Self {
+            vtep,
+            package,
+            tests,
+        })
     }
 
     /// The binary of a test target.

@@ -23,6 +23,7 @@ pub(super) fn write(
     job: &Job,
 ) -> Result<()> {
     let test = built.test(job.target)?;
+    let package = built.package.as_ref().filter(|_| job.is_managed());
     let write = || -> io::Result<()> {
         let mut out = BufWriter::new(File::create(to)?);
         for part in [root, &kernel.modules] {
@@ -34,6 +35,10 @@ pub(super) fn write(
         archive.file("job/settings", 0o644, settings(job).as_bytes())?;
         archive.file("job/test", 0o755, &fs::read(test)?)?;
         archive.file("job/vtep", 0o755, &fs::read(&built.vtep)?)?;
+        if let Some(package) = package {
+            archive.file("job/vtep.deb", 0o644, &fs::read(package)?)?;
+            archive.file("job/guest.service", 0o644, include_bytes!("guest.service"))?;
+        }
         archive.end()?.flush()
     };
     write().map_err(doing(format!("write {}", to.display())))
@@ -42,8 +47,13 @@ pub(super) fn write(
 /// What `init.sh` reads.
 fn settings(job: &Job) -> String {
     let modules = job.card.map_or("", |card| card.modules);
+    let manager = if job.is_managed() {
+        "/usr/lib/systemd/systemd"
+    } else {
+        ""
+    };
     format!(
-        "MODULES='{modules}'\nLIMIT={}\nARGUMENTS='{}'\n",
+        "MANAGER={manager}\nMODULES='{modules}'\nLIMIT={}\nARGUMENTS='{}'\n",
         GUEST_LIMIT.as_secs(),
         job.arguments()
     )

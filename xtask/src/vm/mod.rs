@@ -5,7 +5,7 @@
 //! | which tests run, and for how long | `plan.rs` |
 //! | which cards there are, and what is between them | `card.rs` |
 //! | which kernels, and what of them | `kernel.rs`; where packages come from: `apt.rs`, `package.rs` |
-//! | what is in a guest | `root.rs`, `initrd.rs`, `init.sh`; its form: `cpio.rs`; the tests: `build.rs` |
+//! | what is in a guest | `root.rs`, `initrd.rs`, `init.sh`, `guest.service`; its form: `cpio.rs`; the tests: `build.rs` |
 //! | the machine | `qemu.rs`; how it is run and ended: `guest.rs` |
 //! | what is read of what it says | `verdict.rs` |
 //! | the page with the results | `report.rs` |
@@ -125,11 +125,12 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
         kernels.iter().map(String::as_str).collect()
     };
     let cache = Machine::from_env().cache.join("vm");
-    let (root, kernels) = parts(&cache, &kernels)?;
+    let is_managed = jobs.iter().any(Job::is_managed);
+    let (roots, kernels) = parts(&cache, &kernels, is_managed)?;
     let dir = Scratch::new(&target_dir()?.join("vm"))?;
     let names: BTreeSet<_> = jobs.iter().map(|job| job.target).collect();
     let names: Vec<_> = names.into_iter().collect();
-    let built = Built::new(&names, &dir.0.join("built"))?;
+    let built = Built::new(&names, is_managed, &dir.0.join("built"))?;
 
     let todo: VecDeque<_> = kernels
         .iter()
@@ -140,7 +141,7 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
         NonZero::get,
     );
     let bench = Bench {
-        root: &root,
+        roots: &roots,
         built: &built,
         dir: &dir.0,
         limit: plan::host_limit(*brief),
@@ -155,16 +156,24 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
     finish(&rows)
 }
 
-/// The root file system and the kernels, from the cache where they are in it.
-fn parts(cache: &Path, wanted: &[&str]) -> Result<(PathBuf, Vec<Kernel>)> {
+/// Root file systems for guests.
+struct Roots {
+    plain: PathBuf,
+    /// The one with a service manager, where a guest wants it.
+    managed: Option<PathBuf>,
+}
+
+/// The root file systems and the kernels, from the cache where they are in it.
+fn parts(cache: &Path, wanted: &[&str], is_managed: bool) -> Result<(Roots, Vec<Kernel>)> {
     fs::create_dir_all(cache).map_err(doing(format!("make {}", cache.display())))?;
     let apt = SetupStep::run("lists of Debian's packages", |_| {
         Ok((Apt::new(cache)?, String::new()))
     })?;
-    let root = SetupStep::run("root file system for guests", |_| {
-        let root = root::archive(&apt, cache)?;
-        let word = root.display().to_string();
-        Ok((root, word))
+    let roots = SetupStep::run("root file system for guests", |_| {
+        let plain = root::archive(&apt, cache)?;
+        let managed = is_managed.then(|| root::managed(&apt, cache)).transpose()?;
+        let word = plain.display().to_string();
+        Ok((Roots { plain, managed }, word))
     })?;
     let kernel = |wanted: &&str| {
         SetupStep::run(format!("kernel {wanted}"), |_| {
@@ -174,7 +183,7 @@ fn parts(cache: &Path, wanted: &[&str]) -> Result<(PathBuf, Vec<Kernel>)> {
         })
     };
     let kernels = wanted.iter().map(kernel).collect::<Result<Vec<_>>>()?;
-    Ok((root, kernels))
+    Ok((roots, kernels))
 }
 
 /// Shows the sum.
@@ -239,7 +248,7 @@ impl Page {
 
 /// What guests are made of, and where what they need lies while they run.
 struct Bench<'a> {
-    root: &'a Path,
+    roots: &'a Roots,
     built: &'a Built,
     dir: &'a Path,
     limit: Duration,
@@ -337,7 +346,9 @@ impl Bench<'_> {
             ["initrd", "console", "log"].map(|end| self.dir.join(format!("{name}.{end}")));
         let mut verdict = Verdict::default();
         let mut run = || -> Result<()> {
-            initrd::write(&initrd, self.root, kernel, self.built, job)?;
+            let Roots { plain, managed } = self.roots;
+            let managed = managed.as_ref().filter(|_| job.is_managed());
+            initrd::write(&initrd, managed.unwrap_or(plain), kernel, self.built, job)?;
             let mut command = qemu::command(kernel, &initrd, &console, job.card);
             let mut log = fs::File::create(&log).map_err(doing("make the guest's log"))?;
             guest::run(&mut command, self.limit, |line| {

@@ -20,7 +20,7 @@ pub(super) struct Job {
 }
 
 /// The targets whose tests depend on the kernel.
-const TARGETS: [&str; 35] = [
+const TARGETS: [&str; 36] = [
     "kernel_budget",
     "kernel_fixtures",
     "kernel_traffic",
@@ -56,10 +56,14 @@ const TARGETS: [&str; 35] = [
     "reuse",
     "bridge",
     "wiring",
+    SERVICE_TARGET,
 ];
 
 /// The few that run on every change, on the oldest kernel alone.
 const BRIEF: [&str; 2] = ["kernel_budget", "kernel_fixtures"];
+
+/// The target that wants a service manager as the guest's first process, and the Debian package.
+const SERVICE_TARGET: &str = "installed_service";
 
 /// The target that runs once for each sort of card.
 const CARD_TARGET: &str = "cards";
@@ -100,6 +104,11 @@ impl Job {
             None => self.target.to_owned(),
             Some(card) => format!("{}: {}", self.target, card.name),
         }
+    }
+
+    /// Whether the guest's first process is a service manager.
+    pub(super) fn is_managed(&self) -> bool {
+        self.target == SERVICE_TARGET
     }
 
     /// The arguments of the test binary.

@@ -25,6 +25,16 @@ const PACKAGES: [&str; 11] = [
     "wireguard-tools",
 ];
 
+/// What a guest with a service manager has besides, and what installs packages there.
+const MANAGED: [&str; 6] = [
+    "coreutils",
+    "dash",
+    "dpkg",
+    "libc-bin",
+    "passwd",
+    "systemd-sysv",
+];
+
 /// What no guest reads.
 const UNREAD: [&str; 5] = [
     "usr/share/doc",
@@ -39,13 +49,22 @@ const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
 
 /// Returns the archive, made again when apt's lists are new.
 pub(super) fn archive(apt: &Apt, cache: &Path) -> Result<PathBuf> {
-    let archive = cache.join("root.cpio");
+    packed(apt, cache, "root", &PACKAGES)
+}
+
+/// The same with a service manager.
+pub(super) fn managed(apt: &Apt, cache: &Path) -> Result<PathBuf> {
+    packed(apt, cache, "managed", &[&PACKAGES[..], &MANAGED].concat())
+}
+
+fn packed(apt: &Apt, cache: &Path, name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let archive = cache.join(format!("{name}.cpio"));
     let made = fs::metadata(&archive).and_then(|about| about.modified());
     if made.is_ok_and(|made| apt.updated().is_some_and(|updated| updated < made)) {
         return Ok(archive);
     }
-    let files = apt.closure(&PACKAGES)?;
-    let tree = cache.join("root");
+    let files = apt.closure(packages)?;
+    let tree = cache.join(name);
     if tree.exists() {
         fs::remove_dir_all(&tree).map_err(doing("clear what was unpacked before"))?;
     }
