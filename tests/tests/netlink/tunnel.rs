@@ -15,7 +15,7 @@ fn the_tunnel_device_holds_the_port_for_both_families_and_is_adopted_again() {
 
     inside(&here, async |netlink| {
         let made = netlink
-            .create_slow_path_device(TUNNEL, PORT, OWNER)
+            .create_slow_path_device(TUNNEL, PORT, OWNER, None)
             .await
             .unwrap();
         assert!(!made.adopted);
@@ -39,7 +39,7 @@ fn the_tunnel_device_holds_the_port_for_both_families_and_is_adopted_again() {
         assert_eq!(own, [] as [IpAddr; 0], "no link-local address");
 
         let again = netlink
-            .create_slow_path_device(TUNNEL, PORT, OWNER)
+            .create_slow_path_device(TUNNEL, PORT, OWNER, None)
             .await
             .unwrap();
         assert!(again.adopted);
@@ -57,7 +57,7 @@ fn the_tunnel_device_has_the_attributes_that_the_data_path_needs() {
     let here = Ns::new("here");
     inside(&here, async |netlink| {
         netlink
-            .create_slow_path_device(TUNNEL, PORT, OWNER)
+            .create_slow_path_device(TUNNEL, PORT, OWNER, None)
             .await
             .unwrap();
     });
@@ -89,7 +89,7 @@ fn another_vxlan_device_on_the_port_is_named() {
 
     inside(&here, async |netlink| {
         let refused = netlink
-            .create_slow_path_device(TUNNEL, PORT, OWNER)
+            .create_slow_path_device(TUNNEL, PORT, OWNER, None)
             .await
             .unwrap_err();
 
@@ -114,7 +114,7 @@ fn a_socket_on_the_port_is_named_with_its_process() {
             let _socket = UdpSocket::bind((any, port)).unwrap();
 
             let refused = netlink
-                .create_slow_path_device(TUNNEL, port, OWNER)
+                .create_slow_path_device(TUNNEL, port, OWNER, None)
                 .await
                 .unwrap_err();
 
@@ -144,7 +144,7 @@ fn a_socket_whose_device_moved_away_is_still_a_conflict() {
 
     inside(&here, async |netlink| {
         let refused = netlink
-            .create_slow_path_device(TUNNEL, PORT, OWNER)
+            .create_slow_path_device(TUNNEL, PORT, OWNER, None)
             .await
             .unwrap_err();
 
@@ -170,7 +170,7 @@ fn an_interface_of_that_name_that_is_not_ours_is_left_alone() {
     inside(&here, async |netlink| {
         let refusal = async |name: &str, port| {
             netlink
-                .create_slow_path_device(name, port, OWNER)
+                .create_slow_path_device(name, port, OWNER, None)
                 .await
                 .unwrap_err()
                 .to_string()
@@ -192,11 +192,11 @@ fn an_interface_of_that_name_that_is_not_ours_is_left_alone() {
                 .contains("is a vxlan device on UDP port 4790")
         );
         netlink
-            .create_slow_path_device("vtep4792", 4792, OWNER)
+            .create_slow_path_device("vtep4792", 4792, OWNER, None)
             .await
             .unwrap();
         let other = netlink
-            .create_slow_path_device("vtep4792", 4792, "vtep instance b")
+            .create_slow_path_device("vtep4792", 4792, "vtep instance b", None)
             .await;
         let said = other.unwrap_err().to_string();
         let instance = OWNER.strip_prefix(vtep_user::netlink::OWNER).expect("ours");

@@ -22,15 +22,16 @@ pub(super) fn device_name(udp_port: u16) -> String {
     format!("vtep{udp_port}")
 }
 
-/// Makes the slow-path device of an instance, or adopts it.
+/// Makes the slow-path device of an instance within a VRF or none, or adopts it as it is.
 pub(super) async fn create(
     netlink: &Netlink,
     instance: &str,
     udp_port: u16,
+    vrf: Option<Ifindex>,
 ) -> Result<SlowPathDevice, DaemonError> {
     let name = device_name(udp_port);
     Ok(netlink
-        .create_slow_path_device(&name, udp_port, &owner(instance))
+        .create_slow_path_device(&name, udp_port, &owner(instance), vrf)
         .await?)
 }
 
@@ -80,14 +81,15 @@ impl SlowPath {
         device_name(self.udp_port)
     }
 
-    /// Makes the device anew after somebody deleted it, and attaches to it. One that was moved to another network namespace still holds the
-    /// UDP port here: it is deleted there.
+    /// Makes the device anew after somebody deleted it, within a VRF or none, and attaches to it. One that was moved to another network
+    /// namespace still holds the UDP port here: it is deleted there.
     pub(super) async fn recreate(
         &mut self,
+        vrf: Option<Ifindex>,
         datapath: &mut Datapath,
     ) -> Result<Recreated, DaemonError> {
         let moved = self.netlink.delete_moved(&owner(&self.instance)).await?;
-        let link = self.create_and_attach(datapath).await?;
+        let link = self.create_and_attach(vrf, datapath).await?;
         Ok(if moved {
             Recreated::Moved(link)
         } else {
@@ -95,8 +97,22 @@ impl SlowPath {
         })
     }
 
-    async fn create_and_attach(&mut self, datapath: &mut Datapath) -> Result<Link, DaemonError> {
-        let tunnel = create(&self.netlink, &self.instance, self.udp_port).await?;
+    /// Takes the device away and makes it anew, within another VRF or none, and attaches to it.
+    pub(super) async fn move_to(
+        &mut self,
+        vrf: Option<Ifindex>,
+        datapath: &mut Datapath,
+    ) -> Result<Link, DaemonError> {
+        self.delete().await?;
+        self.create_and_attach(vrf, datapath).await
+    }
+
+    async fn create_and_attach(
+        &mut self,
+        vrf: Option<Ifindex>,
+        datapath: &mut Datapath,
+    ) -> Result<Link, DaemonError> {
+        let tunnel = create(&self.netlink, &self.instance, self.udp_port, vrf).await?;
         let used = self.attach(&tunnel.link, datapath);
         if used.is_err()
             && !tunnel.adopted
@@ -184,14 +200,6 @@ impl SlowPath {
             DeviceRepair::SwitchOn => netlink.switch_on(at).await?,
         }
         Ok(())
-    }
-
-    /// Has it send and receive within a VRF, or within none.
-    pub(super) async fn bind(&self, vrf: Option<Ifindex>) -> Result<(), DaemonError> {
-        Ok(self
-            .netlink
-            .bind_slow_path_device(self.ifindex, vrf)
-            .await?)
     }
 
     /// Removes the device.

@@ -73,7 +73,7 @@ pub(super) async fn start(options: &mut Options) -> Result<Started, DaemonError>
     // A bad file changes nothing.
     let wanted = read_wanted(options, &locals)?;
 
-    let tunnel = slow_path::create(&netlink, options.instance(), options.udp_port()).await?;
+    let tunnel = slow_path::create(&netlink, options.instance(), options.udp_port(), None).await?;
     let made = prepare(
         options,
         &netlink,

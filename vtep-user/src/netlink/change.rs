@@ -46,16 +46,11 @@ impl Netlink {
             Err(error) if error.errno() == Some(libc::EBUSY) => {}
             done => return done,
         }
-        self.switch_off(index).await?;
+        self.set_flag(index, "switch off", LinkFlags::Up, false)
+            .await?;
         let renamed = rename().await;
         self.switch_on(index).await?;
         renamed
-    }
-
-    /// Switches an interface off: `ip link set NAME down`.
-    pub(super) async fn switch_off(&self, index: Ifindex) -> Result<(), Error> {
-        self.set_flag(index, "switch off", LinkFlags::Up, false)
-            .await
     }
 
     /// Takes an IP address from an interface: `ip address del IP/BITS dev NAME`. One that is not there is no failure.

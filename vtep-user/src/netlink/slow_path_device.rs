@@ -46,6 +46,10 @@ impl Netlink {
     /// missing checksum over IPv6 is taken on receipt, and so are reserved bits of the header where the kernel can
     /// be told (6.14). From the moment it is up it holds the port for both families, whatever becomes of us.
     ///
+    /// One that is made within a VRF is told so by `dev VRF`: the kernel opens its sockets there, and with metadata sends within their routing
+    /// domain too (Linux commit 0dfb36aa3877). It reports a `dev` that was taken away for ever, so this is not changed later: the device is made
+    /// anew. A device that is there is left in the VRF that it is in.
+    ///
     /// [`Error::PortTaken`] names whoever has the port; [`Error::OtherInstance`] says whose the device is if it is
     /// not `owner`'s; [`Error::NameTaken`] that an interface of this name is something else. Upon any error nothing new is left behind.
     pub async fn create_slow_path_device(
@@ -53,6 +57,7 @@ impl Netlink {
         name: &str,
         udp_port: u16,
         owner: &str,
+        vrf: Option<Ifindex>,
     ) -> Result<SlowPathDevice, Error> {
         let found = self.find_link(name).await?;
         if let Some(link) = &found {
@@ -63,7 +68,7 @@ impl Netlink {
         }
         let adopted = found.is_some();
         if !adopted {
-            self.add_vxlan(name, udp_port).await?;
+            self.add_vxlan(name, udp_port, vrf).await?;
         }
         match self.set_up_tunnel(name, owner).await {
             Ok(link) => Ok(SlowPathDevice { link, adopted }),
@@ -82,30 +87,6 @@ impl Netlink {
         }
     }
 
-    /// Has the tunnel device send and receive within a VRF, or within none: `ip link set DEV type vxlan dev VRF`, and off and on again, since it
-    /// opens its sockets then. With metadata, the kernel takes the routing domain of these (Linux commit 0dfb36aa3877).
-    pub async fn bind_slow_path_device(
-        &self,
-        index: Ifindex,
-        vrf: Option<Ifindex>,
-    ) -> Result<(), Error> {
-        let info = LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Vxlan),
-            LinkInfo::Data(InfoData::Vxlan(vec![InfoVxlan::Link(
-                vrf.map_or(0, Ifindex::get),
-            )])),
-        ]);
-        let mut message = LinkMessage::default();
-        message.header.index = index.get();
-        message.attributes = vec![info];
-        let change = RouteNetlinkMessage::NewLink(message);
-        let object = index.to_string();
-        self.request("set the routing domain of", &object, change, 0)
-            .await?;
-        self.switch_off(index).await?;
-        self.switch_on(index).await
-    }
-
     /// Removes an interface: `ip link del NAME`. One that is not there is [`Error::NoSuchLink`].
     pub async fn delete_link(&self, name: &str) -> Result<(), Error> {
         let link = self.link_by_name(name).await?;
@@ -117,21 +98,28 @@ impl Netlink {
             .map(drop)
     }
 
-    async fn add_vxlan(&self, name: &str, udp_port: u16) -> Result<(), Error> {
+    async fn add_vxlan(
+        &self,
+        name: &str,
+        udp_port: u16,
+        vrf: Option<Ifindex>,
+    ) -> Result<(), Error> {
+        let mut vxlan = vec![
+            InfoVxlan::CollectMetadata(true),
+            InfoVxlan::Port(udp_port),
+            InfoVxlan::PortRange(SOURCE_PORTS),
+            InfoVxlan::Learning(false),
+            InfoVxlan::UDPZeroCsumRX(true),
+            // No bit of the header is reserved for the kernel to refuse; older kernels skip the attribute.
+            InfoVxlan::ReservedBits(0),
+        ];
+        vxlan.extend(vrf.map(|vrf| InfoVxlan::Link(vrf.get())));
         let mut message = LinkMessage::default();
         message.attributes = vec![
             LinkAttribute::IfName(name.to_owned()),
             LinkAttribute::LinkInfo(vec![
                 LinkInfo::Kind(InfoKind::Vxlan),
-                LinkInfo::Data(InfoData::Vxlan(vec![
-                    InfoVxlan::CollectMetadata(true),
-                    InfoVxlan::Port(udp_port),
-                    InfoVxlan::PortRange(SOURCE_PORTS),
-                    InfoVxlan::Learning(false),
-                    InfoVxlan::UDPZeroCsumRX(true),
-                    // No bit of the header is reserved for the kernel to refuse; older kernels skip the attribute.
-                    InfoVxlan::ReservedBits(0),
-                ])),
+                LinkInfo::Data(InfoData::Vxlan(vxlan)),
             ]),
         ];
         let change = RouteNetlinkMessage::NewLink(message);

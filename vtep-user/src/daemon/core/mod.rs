@@ -94,8 +94,6 @@ pub(super) struct Core {
     slow_path: SlowPath,
     /// The VRF that the uplinks belong to.
     vrf: Option<Ifindex>,
-    /// The VRF that the slow-path device could not be put into.
-    unbound: Option<Ifindex>,
     resolver: Resolver,
     attacher: Attacher,
     works: Works,
@@ -152,7 +150,6 @@ impl Core {
             bridges: Bridges::new(options.instance()),
             repairs: Repairs::default(),
             vrf: None,
-            unbound: None,
             lost: LostEvents::new(&datapath)?,
             heard_last: None,
             config: options.config.as_ref().map(Configuration::new),

@@ -16,6 +16,7 @@ use crate::{
     causes::with_causes,
     control::{self, Attachment, Broken},
     model::PortHook,
+    netlink::Link,
 };
 
 /// Ports that are looked at in a second.
@@ -139,7 +140,7 @@ impl Core {
             }
         };
         if is.vrf != self.vrf {
-            self.bind_slow_path().await;
+            return self.move_slow_path().await;
         }
         let dev = self.slow_path.name();
         for step in control::device(&is, &self.slow_path.wanted()) {
@@ -155,26 +156,31 @@ impl Core {
         }
     }
 
-    /// Has the slow-path device send and receive within the VRF of the uplinks. What cannot be done is logged once, and tried again.
-    async fn bind_slow_path(&mut self) {
+    /// Moves the slow-path device to the VRF of the uplinks, or out of it. Where it cannot be made there, it is gone, and is made anew like one
+    /// that somebody deleted.
+    async fn move_slow_path(&mut self) {
         let dev = self.slow_path.name();
-        let wanted = match self.vrf {
+        let to = match self.vrf {
             Some(vrf) => format!("in the VRF of the uplinks (interface {vrf})"),
             None => "in no VRF, like the uplinks".to_owned(),
         };
-        match self.slow_path.bind(self.vrf).await {
-            Ok(()) => tracing::info!("the slow-path device {dev} is {wanted} now"),
-            Err(error) if self.unbound == self.vrf => {
-                tracing::debug!("{dev} is not {wanted}: {}", with_causes(&error));
+        match self.slow_path.move_to(self.vrf, &mut self.datapath).await {
+            Ok(link) => {
+                tracing::info!("the slow-path device {dev} was made anew, {to}");
+                self.take_slow_path(&link);
             }
-            Err(error) => {
-                self.unbound = self.vrf;
-                tracing::warn!(
-                    "the slow-path device {dev} is not {wanted}: {}. Until it is, floods leave by the routes of another table, and vtep run goes on trying",
-                    with_causes(&error)
-                );
-            }
+            Err(error) => tracing::warn!(
+                "the slow-path device {dev} could not be made anew, {to}: {}. vtep run goes on trying",
+                with_causes(&error)
+            ),
         }
+    }
+
+    /// Goes on with a slow-path device that takes the place of the last.
+    fn take_slow_path(&mut self, link: &Link) {
+        self.own_macs.note(link);
+        self.bridges.note(link);
+        self.reserve();
     }
 
     /// Makes the slow-path device anew. What cannot be done is logged, and tried again: all that needs no slow-path device goes on.
@@ -183,7 +189,7 @@ impl Core {
         if !self.repairs.may(&name, Broken::Device) {
             return;
         }
-        let (cause, done) = match self.slow_path.recreate(&mut self.datapath).await {
+        let (cause, done) = match self.slow_path.recreate(self.vrf, &mut self.datapath).await {
             Ok(recreated) => {
                 let (link, cause) = match recreated {
                     Recreated::Deleted(link) => {
@@ -196,9 +202,7 @@ impl Core {
                         ),
                     ),
                 };
-                self.own_macs.note(&link);
-                self.bridges.note(&link);
-                self.reserve();
+                self.take_slow_path(&link);
                 (cause, Ok(()))
             }
             Err(error) => (
