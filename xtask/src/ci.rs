@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::{
-    bench, dist, setup,
+    arm64, bench, dist, setup,
     shell::{Result, cargo, cargo_command, cargo_text, command, quiet, shown},
     test, vm,
 };
@@ -22,6 +22,8 @@ pub(crate) fn run() -> Result<()> {
     dist::trial()?;
     println!("\n==> cargo xtask test vm {} --brief", vm::OLDEST);
     vm::run(&vm::Wanted::of_every_change())?;
+    println!("\n==> cargo xtask test arm64 --build-only");
+    arm64::build_only()?;
     println!("\n==> cargo xtask bench --smoke");
     bench::smoke()
 }
@@ -42,7 +44,7 @@ fn lints() -> Vec<Command> {
         "fmt --manifest-path vtep-ebpf/Cargo.toml --check",
         "clippy --workspace --all-targets -- -D warnings",
         // Which `cargo test` passes over: `cargo xtask test vm` runs them.
-        "clippy --package vtep-tests --test wiring --test cards --test installed_service -- -D warnings",
+        "clippy --package vtep-tests --test wiring --test cards --test installed_service --test machines -- -D warnings",
         // For the host's target: clippy belongs to a compiler, and the one that builds for BPF may
         // come without.
         "clippy --manifest-path vtep-ebpf/Cargo.toml -- -D warnings",

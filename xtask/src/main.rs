@@ -1,5 +1,6 @@
 //! Developer commands: everything that is done with this repository is one of these.
 
+mod arm64;
 mod bench;
 mod build;
 mod ci;
@@ -93,6 +94,14 @@ enum Verb {
 enum Elsewhere {
     /// Run the tests that depend on the kernel in QEMU guests: with other kernels and network cards.
     Vm(vm::Wanted),
+    /// Run QEMU's machines as virtual machines of hypervisors on this host, and move one while it runs.
+    Machines(vm::machines::Wanted),
+    /// Build for 64-bit Arm, and run the host tests there by emulation (QEMU's user mode).
+    Arm64 {
+        /// Only build the daemon and its programs, and start it once.
+        #[arg(long)]
+        build_only: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -104,6 +113,18 @@ fn main() -> ExitCode {
             elsewhere: Some(Elsewhere::Vm(wanted)),
             ..
         } => vm::run(&wanted),
+        Verb::Test {
+            elsewhere: Some(Elsewhere::Machines(wanted)),
+            ..
+        } => vm::machines::run(&wanted),
+        Verb::Test {
+            elsewhere: Some(Elsewhere::Arm64 { build_only: true }),
+            ..
+        } => arm64::build_only(),
+        Verb::Test {
+            elsewhere: Some(Elsewhere::Arm64 { build_only: false }),
+            ..
+        } => arm64::run(),
         Verb::Test { filter, .. } => test::run(filter.as_deref()),
         Verb::Ci => ci::run(),
         Verb::Demo { keep, record } => demo::run(keep, record),

@@ -22,7 +22,7 @@ const LINKER_VERSION: &str = "0.13.0";
 /// The LLVM majors that this bpf-linker can be built against.
 const LINKER_LLVM: std::ops::RangeInclusive<u32> = 21..=23;
 
-/// A program, and the Debian package that has it.
+/// A program, and the Debian packages that it takes, with blanks between them.
 pub(crate) type Program = (&'static str, &'static str);
 
 /// What links the host's side.
@@ -352,7 +352,8 @@ impl Set {
         } else {
             format!("{what} ({})", names.join(", "))
         };
-        let packages: BTreeSet<_> = missing.iter().map(|(_, package)| *package).collect();
+        let packages = missing.iter().flat_map(|(_, packages)| packages.split(' '));
+        let packages: BTreeSet<_> = packages.collect();
         let packages: Vec<_> = packages.into_iter().map(str::to_owned).collect();
         let find = |machine: &Machine| {
             lacking(machine).is_empty().then(|| {

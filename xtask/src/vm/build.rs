@@ -29,33 +29,16 @@ impl Built {
         let package = is_packed
             .then(|| dist::package(&vtep, dist::VERSION, &dist::stamp()?, dir))
             .transpose()?;
-        let mut command = cargo_command("test --no-run --package vtep-tests --message-format=json");
-        for name in names {
-            command.args(["--test", name]);
-        }
-        // What the compiler has to say goes to the terminal.
-        command.stderr(std::process::Stdio::inherit());
-        let out = command.output().map_err(starting(&command))?;
-        if !out.status.success() {
-            return Err(CommandFailure::Status {
-                command: text(&command),
-                status: out.status.to_string(),
-                output: String::new(),
-            });
-        }
-        let mut tests = BTreeMap::new();
-        for path in String::from_utf8_lossy(&out.stdout)
-            .lines()
-            .filter_map(executable)
-        {
-            let name = target(&path);
-            let kept = stripped(&path, dir, &name)?;
-            tests.insert(name, kept);
+        let tests: Vec<_> = names.iter().flat_map(|name| ["--test", name]).collect();
+        let mut kept = BTreeMap::new();
+        for (name, path) in executables(&tests)? {
+            let path = stripped(&path, dir, &name)?;
+            kept.insert(name, path);
         }
         Ok(Self {
             vtep,
             package,
-            tests,
+            tests: kept,
         })
     }
 
@@ -66,6 +49,25 @@ impl Built {
             None => said(format!("cargo has built no test {target}")),
         }
     }
+}
+
+/// Builds targets of `vtep-tests`; returns the file of each.
+pub(super) fn executables(targets: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    let mut command = cargo_command("build --package vtep-tests --message-format=json");
+    command.args(targets);
+    // What the compiler has to say goes to the terminal.
+    command.stderr(std::process::Stdio::inherit());
+    let out = command.output().map_err(starting(&command))?;
+    if !out.status.success() {
+        return Err(CommandFailure::Status {
+            command: text(&command),
+            status: out.status.to_string(),
+            output: String::new(),
+        });
+    }
+    let said = String::from_utf8_lossy(&out.stdout);
+    let files = said.lines().filter_map(executable);
+    Ok(files.map(|file| (target(&file), file)).collect())
 }
 
 /// The file that one of cargo's messages names.

@@ -9,6 +9,7 @@
 //! | the machine | `qemu.rs`; how it is run and ended: `guest.rs` |
 //! | what is read of what it says | `verdict.rs` |
 //! | the page with the results | `report.rs` |
+//! | virtual machines of this host's hypervisors | `machines.rs`, `machine.sh` |
 
 mod apt;
 mod build;
@@ -17,6 +18,7 @@ mod cpio;
 mod guest;
 mod initrd;
 mod kernel;
+pub(crate) mod machines;
 mod package;
 mod plan;
 mod qemu;
@@ -30,7 +32,6 @@ use std::{
     io::Write as _,
     num::NonZero,
     path::{Path, PathBuf},
-    process::Command,
     sync::{Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -47,7 +48,7 @@ use self::{
 use crate::{
     progress::SetupStep,
     setup,
-    shell::{Result, doing, quiet, repository, said, target_dir},
+    shell::{Result, doing, repository, said, target_dir},
     test::Tally,
     toolchain::Machine,
 };
@@ -221,23 +222,9 @@ struct Page {
 
 impl Page {
     fn new(name: &str) -> Result<Self> {
-        let mut git = Command::new("git");
-        git.args(["rev-parse", "--short", "HEAD"])
-            .current_dir(repository());
-        let qemu = quiet(Command::new(qemu::PROGRAM.0).arg("--version"))?;
-        let qemu = qemu.lines().next().unwrap_or_default();
-        let date = quiet(Command::new("date").args(["--utc", "+%F"]))?;
-        let date = date.trim();
-        let args: Vec<_> = std::env::args().skip(1).collect();
-        Ok(Self {
-            file: repository().join(format!("docs/results/{date}-{name}.md")),
-            head: Head {
-                date: date.to_owned(),
-                command: format!("cargo xtask {}", args.join(" ")),
-                commit: quiet(&mut git)?.trim().to_owned(),
-                qemu: qemu.split(" (").next().unwrap_or_default().to_owned(),
-            },
-        })
+        let head = Head::now()?;
+        let file = repository().join(format!("docs/results/{}-{name}.md", head.date));
+        Ok(Self { file, head })
     }
 
     fn write(&self, kernels: &[Kernel], rows: &[Row<'_>]) -> Result<()> {

@@ -83,7 +83,8 @@ pub(super) const GUEST_LIMIT: Duration = Duration::from_secs(3600);
 /// How long a guest may take by the host's.
 pub(super) const fn host_limit(brief: bool) -> Duration {
     // Those of every change take some minutes, longer beside other builds, and should not keep a change for an hour.
-    Duration::from_secs(if brief { 2700 } else { 3600 })
+    // Nobody waits for the others.
+    Duration::from_secs(if brief { 2700 } else { 10_800 })
 }
 
 impl Job {

@@ -1,8 +1,9 @@
 //! The results of a run, as a page.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, process::Command};
 
-use super::{kernel::Kernel, plan::Job, verdict::Verdict};
+use super::{kernel::Kernel, plan::Job, qemu, verdict::Verdict};
+use crate::shell::{Result, quiet, repository};
 
 /// What ran where, and how it ended.
 pub(super) struct Row<'a> {
@@ -17,6 +18,25 @@ pub(super) struct Head {
     pub(super) command: String,
     pub(super) commit: String,
     pub(super) qemu: String,
+}
+
+impl Head {
+    /// Of what runs now.
+    pub(super) fn now() -> Result<Self> {
+        let mut git = Command::new("git");
+        git.args(["rev-parse", "--short", "HEAD"])
+            .current_dir(repository());
+        let qemu = quiet(Command::new(qemu::PROGRAM.0).arg("--version"))?;
+        let qemu = qemu.lines().next().unwrap_or_default();
+        let date = quiet(Command::new("date").args(["--utc", "+%F"]))?;
+        let args: Vec<_> = std::env::args().skip(1).collect();
+        Ok(Self {
+            date: date.trim().to_owned(),
+            command: format!("cargo xtask {}", args.join(" ")),
+            commit: quiet(&mut git)?.trim().to_owned(),
+            qemu: qemu.split(" (").next().unwrap_or_default().to_owned(),
+        })
+    }
 }
 
 /// Writes the page.

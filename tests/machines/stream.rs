@@ -1,0 +1,141 @@
+//! Someone who talks to a machine all the time: a stream whose every byte comes back, and datagrams whose answers show for how long there
+//! were none.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Shutdown, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use vtep_tests::encoder::pattern;
+use vtep_tests::lab::ns::Ns;
+use vtep_tests::wait::{DEADLINE, until_true};
+
+/// The port that `peer serve` answers on.
+const PORT: u16 = 5000;
+/// How often a datagram is sent.
+const EVERY: Duration = Duration::from_millis(5);
+/// What the stream repeats.
+const BLOCK: usize = 1 << 14;
+
+/// The talk, until it is ended.
+pub(crate) struct Talk {
+    stop: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
+    beat: JoinHandle<Duration>,
+    stream: [JoinHandle<usize>; 2],
+}
+
+/// What came of a talk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Came {
+    /// The longest time without an answer.
+    pub(crate) gap: Duration,
+    /// Bytes of the stream that were sent, and that came back as they were.
+    pub(crate) bytes: [usize; 2],
+}
+
+impl Talk {
+    /// Begins it: `from` a namespace, to a machine.
+    pub(crate) fn start(from: &Ns, to: IpAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let answers = Arc::new(AtomicUsize::new(0));
+        let (socket, stream) = from.run(|| {
+            let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(any).expect("a socket");
+            socket.connect((to, PORT)).expect("connect");
+            let stream = TcpStream::connect((to, PORT)).expect("connect");
+            (socket, stream)
+        });
+        stream
+            .set_read_timeout(Some(DEADLINE))
+            .expect("a read timeout");
+        let out = stream.try_clone().expect("a second handle");
+        let beat = {
+            let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
+            thread::spawn(move || beat(&socket, &stop, &answers))
+        };
+        let sender = {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || send(out, &stop))
+        };
+        let receiver = thread::spawn(move || receive(stream));
+        Self {
+            stop,
+            answers,
+            beat,
+            stream: [sender, receiver],
+        }
+    }
+
+    /// Waits for so many more answers.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, more: usize) {
+        let target = self.answers.load(Ordering::Relaxed) + more;
+        until_true("answers", || self.answers.load(Ordering::Relaxed) >= target);
+    }
+
+    /// Ends it.
+    pub(crate) fn finish(self) -> Came {
+        self.stop.store(true, Ordering::Relaxed);
+        let bytes = self.stream.map(|end| end.join().expect("the stream"));
+        Came {
+            gap: self.beat.join().expect("the datagrams"),
+            bytes,
+        }
+    }
+}
+
+/// Sends numbered datagrams; returns the longest time between two answers.
+fn beat(socket: &UdpSocket, stop: &AtomicBool, answers: &AtomicUsize) -> Duration {
+    socket
+        .set_read_timeout(Some(EVERY))
+        .expect("a read timeout");
+    let (mut gap, mut number, mut last) = (Duration::ZERO, 0_u32, None);
+    let mut answer = [0; 4];
+    let mut due = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        if Instant::now() >= due {
+            // What is refused is lost, as what is not answered.
+            drop(socket.send(&number.to_be_bytes()));
+            number += 1;
+            due += EVERY;
+        }
+        if socket.recv(&mut answer).is_ok() {
+            let now = Instant::now();
+            gap = gap.max(last.map_or(Duration::ZERO, |last| now - last));
+            last = Some(now);
+            answers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    gap
+}
+
+/// Sends until it is to stop; returns how many bytes.
+fn send(mut stream: TcpStream, stop: &AtomicBool) -> usize {
+    let block = pattern(3, BLOCK);
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        stream.write_all(&block).expect("send");
+        sent += block.len();
+    }
+    stream.shutdown(Shutdown::Write).expect("end the stream");
+    sent
+}
+
+/// Takes what comes back; returns how many bytes.
+fn receive(mut stream: TcpStream) -> usize {
+    let block = pattern(3, BLOCK);
+    let (mut came, mut part) = (0, vec![0; BLOCK]);
+    loop {
+        let length = stream.read(&mut part).expect("an answer");
+        if length == 0 {
+            return came;
+        }
+        for byte in &part[..length] {
+            assert_eq!(*byte, block[came % BLOCK], "byte {came} of the stream");
+            came += 1;
+        }
+    }
+}
