@@ -25,7 +25,9 @@ use vtep_tests::link::capture::Capture;
 use vtep_tests::link::offload::set_gro;
 use vtep_tests::need_root;
 use vtep_tests::testrun::totals::Totals;
-use vtep_tests::testrun::{DEVICE, LONGEST, PORTS, SHORTEST, TestBed, UPLINK, with_test_bed};
+use vtep_tests::testrun::{
+    DEVICE, LONGEST, PORTS, SHORTEST, TestBed, UPLINK, is_of_the_host, with_test_bed,
+};
 use vtep_tests::wait::{DEADLINE, poll};
 
 /// Frames that are sent at ports.
@@ -384,12 +386,6 @@ impl SentFrame {
             self.sample.meta,
         )
     }
-}
-
-/// True for what the host itself says of its multicast groups (RFC 3810), when it likes.
-fn is_of_the_host(frame: &[u8]) -> bool {
-    const MLD_ROUTERS: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0x16];
-    frame.starts_with(&MLD_ROUTERS)
 }
 
 impl Wires {

@@ -1,5 +1,7 @@
 //! Named cases: a frame, what the program returns for it, the whole frame then, and every counter.
 
+use std::time::Duration;
+
 use vtep_common::abi::counter::Direction;
 use vtep_common::abi::counter::Hook;
 use vtep_common::abi::drops::{OwnerKind, Owners};
@@ -14,9 +16,12 @@ use vtep_common::testkit::frames::{Interfaces, World};
 
 use super::compare::{code, difference};
 use super::totals::{Totals, number_name, owner_name, reason_name};
-use super::{Ran, TestBed, save, scapy};
+use super::{Ran, TestBed, UPLINK, is_of_the_host, save, scapy};
 use crate::dump;
 use crate::encoder::Frame;
+use crate::link::Link as _;
+use crate::link::capture::Capture;
+use crate::wait::DEADLINE;
 
 /// What is counted for a frame besides its reason.
 #[derive(Clone, Copy, Debug)]
@@ -212,6 +217,8 @@ fn check_end(
     };
     let traced = traced(bench, case, end, &meta);
     let spent = bench.totals().since(before);
+    let copied =
+        matches!(end.wanted, Expected::Anything).then(|| Capture::arriving(&bench.far, UPLINK));
     let ran = bench.run(end.hook, &case.frame, &meta);
     let after = bench.totals();
     let counted = after.since(before);
@@ -221,6 +228,7 @@ fn check_end(
     let wrong = match ran {
         Ok(ran) => wrong(case, end, &ran, &counted)
             .or_else(|| not_as_traced(end, &ran, traced.as_ref()))
+            .or_else(|| not_copied_as_traced(copied.as_ref(), traced.as_ref()))
             .or_else(|| counted_by_trace(&spent)),
         Err(error) => Some(format!("test run: {error}")),
     };
@@ -240,7 +248,7 @@ fn check_end(
     }
 }
 
-/// What a trace says of the frame, by the maps. It knows no GSO packets, and none begins behind the slow-path device.
+/// What a trace says of the frame, by the maps. None begins behind the slow-path device.
 fn traced(bench: &TestBed, case: &Fixture, end: &Ending, meta: &Meta) -> Option<Hop> {
     let side = match end.hook {
         Hook::UplinkXdp => Side::Uplink(DecapStage::Xdp),
@@ -249,7 +257,7 @@ fn traced(bench: &TestBed, case: &Fixture, end: &Ending, meta: &Meta) -> Option<
         Hook::PortXdp => Side::Port(PortStage::Xdp),
         Hook::Tunnel => return None,
     };
-    (case.gso_size == 0).then(|| bench.trace(side, &case.frame, meta))
+    Some(bench.trace(side, &case.frame, meta))
 }
 
 /// What the program does not do as the trace says: its action, the frame, or the reason.
@@ -274,6 +282,42 @@ fn not_as_traced(end: &Ending, ran: &Ran, traced: Option<&Hop>) -> Option<String
             "the trace says {}, and the program counted {}\n",
             hop.reason.name(),
             end.reason.name()
+        )
+    })
+}
+
+/// The copies for VTEPs, as they come to the far end of the uplink, that the trace says otherwise. Those that the kernel is to encapsulate go nowhere here:
+/// it has no routes.
+fn not_copied_as_traced(uplink: Option<&Capture>, traced: Option<&Hop>) -> Option<String> {
+    let (uplink, hop) = (uplink?, traced?);
+    let mut said: Vec<_> = hop
+        .packets
+        .iter()
+        .map(|(_, packet)| packet.clone())
+        .collect();
+    let is_ours = |frame: &&Vec<u8>| !is_of_the_host(frame);
+    let mut came = uplink.collect(DEADLINE, |seen| {
+        seen.iter().filter(is_ours).count() >= said.len()
+    });
+    while let Some(more) = uplink.recv(Duration::ZERO) {
+        came.push(more);
+    }
+    came.retain(|frame| is_ours(&frame));
+    came.sort();
+    said.sort();
+    let show = |frames: &[Vec<u8>]| {
+        frames
+            .iter()
+            .map(|frame| dump::hex(frame))
+            .collect::<String>()
+    };
+    (came != said).then(|| {
+        format!(
+            "copies for VTEPs: {} came\n{}{} were traced\n{}",
+            came.len(),
+            show(&came),
+            said.len(),
+            show(&said)
         )
     })
 }

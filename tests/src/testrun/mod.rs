@@ -572,6 +572,13 @@ fn writes(tables: &HostTables) -> Vec<Write> {
     writes
 }
 
+/// True for what the host itself says of its multicast groups (RFC 3810), when it likes.
+#[must_use]
+pub fn is_of_the_host(frame: &[u8]) -> bool {
+    const MLD_ROUTERS: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0x16];
+    frame.starts_with(&MLD_ROUTERS)
+}
+
 /// Writes frames to a capture file below the temporary directory, and says where.
 #[must_use]
 pub fn save(name: &str, frames: &[Vec<u8>]) -> String {
