@@ -41,7 +41,7 @@ use super::{
     groups::Groups,
     options::Options,
     own_macs::OwnMacs,
-    promiscuity,
+    process, promiscuity,
     repairs::Repairs,
     resolver::Resolver,
     ring::{Backlog, EVENTS_AT_ONCE, LostEvents, MOST_EVENTS, WAIT_FOR_MORE},
@@ -367,6 +367,7 @@ impl Core {
 
     /// Says that it serves, and that what the configuration file asks for at the start is done.
     fn is_ready(&self) {
+        process::give_back_memory();
         tracing::info!(instance = self.options.instance(), "ready");
         ServiceManager::ready();
     }
