@@ -1,4 +1,4 @@
-//! Reading a hash map many entries at a time, where aya makes a call for each.
+//! Reading a map many entries at a time, where aya makes a call for each.
 
 use std::{
     io,
@@ -88,7 +88,7 @@ fn collected<K: Pod, V: Pod>(
 
 /// Where a batch goes, and where it begins.
 struct Room<'a, K, V> {
-    /// The bucket of the hash table to begin with; the first one if there is none.
+    /// The bucket of the hash table to begin with, or the key of the array before it; the first one if there is none.
     from: Option<u32>,
     keys: &'a mut [K],
     values: &'a mut [V],
@@ -98,7 +98,7 @@ struct Room<'a, K, V> {
 struct Batch {
     /// Keys that were read.
     count: usize,
-    /// The bucket that the next one begins with; `None` at the end.
+    /// What the next one begins with; `None` at the end.
     next: Option<u32>,
 }
 
@@ -153,7 +153,7 @@ fn kernel<K: Pod, V: Pod>(
         attr.keys = keys.as_mut_ptr() as u64;
         attr.values = values.as_mut_ptr() as u64;
         // SAFETY: the kernel writes no more keys and values than there is room for, whose types have the sizes of the map's, and
-        // one number to go on from, as hash tables have it.
+        // one number to go on from, as hash tables and arrays have it.
         let done = unsafe { call(command, &mut attr) };
         let next = match done {
             Ok(()) => Some(next),

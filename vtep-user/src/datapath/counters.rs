@@ -1,6 +1,11 @@
 //! Reading the counters.
 
-use aya::maps::{MapData, PerCpuArray};
+use std::{collections::HashMap, os::fd::AsFd as _};
+
+use aya::{
+    maps::{MapData, MapError, PerCpuArray},
+    util::nr_cpus,
+};
 use vtep_common::abi::{
     counter::{Counter, Direction, Hook},
     drops::OwnerKind,
@@ -10,7 +15,13 @@ use vtep_common::abi::{
     reason::Reason,
 };
 
-use super::{Datapath, counter_row::CounterRow, drops::DroppedFor, error::DatapathError};
+use super::{
+    Datapath,
+    batch::{self, BatchError},
+    counter_row::CounterRow,
+    drops::DroppedFor,
+    error::DatapathError,
+};
 
 /// All counters that are not zero, at one time.
 #[derive(Clone, Debug, Default)]
@@ -37,24 +48,12 @@ impl Datapath {
         ports: &[PortSlot],
         peers: &[PeerId],
     ) -> Result<Snapshot, DatapathError> {
-        let mut reasons = Vec::new();
-        for hook in Hook::ALL {
-            for reason in Reason::ALL {
-                let index = hook.index() * Reason::SLOTS + reason.code();
-                reasons.extend(read(
-                    &self.maps.reason_counters,
-                    name::REASON_COUNTERS,
-                    index,
-                    (hook, *reason),
-                )?);
-            }
-        }
         let mut events = Vec::new();
         for end in EventEnd::ALL {
             events.extend(self.event_counter(end)?);
         }
         Ok(Snapshot {
-            reasons,
+            reasons: self.reasons()?,
             events,
             drops: self.maps.drops.rows()?,
             segments: both_ways(
@@ -65,6 +64,42 @@ impl Datapath {
             ports: both_ways(&self.maps.port_counters, name::PORT_COUNTERS, ports)?,
             peers: both_ways(&self.maps.peer_counters, name::PEER_COUNTERS, peers)?,
         })
+    }
+
+    /// The counters of all reasons, which are read at once.
+    fn reasons(&self) -> Result<Vec<CounterRow<(Hook, Reason)>>, DatapathError> {
+        let counters = self.reason_counters()?;
+        let mut rows = Vec::new();
+        for hook in Hook::ALL {
+            for reason in Reason::ALL {
+                let index = hook.index() * Reason::SLOTS + reason.code();
+                let counter = counters.get(&index).copied().unwrap_or_default();
+                rows.extend(row((hook, *reason), counter));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// What the map of the reasons holds, each with the sum over all CPUs, by its place.
+    fn reason_counters(&self) -> Result<HashMap<u32, Counter>, DatapathError> {
+        let map = &self.maps.reason_counters;
+        let failed = |source| DatapathError::map("read", name::REASON_COUNTERS, source);
+        let cpus = nr_cpus().map_err(|(_, error)| failed(MapError::IoError(error)))?;
+        let mut counters = HashMap::new();
+        let fd = self.maps.reason_counters_fd.as_fd();
+        let read = batch::each_per_cpu(fd, cpus, |index: u32, values: &[Counter]| {
+            counters.insert(index, sum(values));
+        });
+        match read {
+            Ok(()) => {}
+            Err(BatchError::Unsupported) => {
+                for index in 0..map.len() {
+                    counters.insert(index, sum(&map.get(&index, 0).map_err(failed)?));
+                }
+            }
+            Err(BatchError::Refused(source)) => return Err(failed(MapError::IoError(source))),
+        }
+        Ok(counters)
     }
 
     /// Forgets what was dropped for all other owners.
@@ -142,11 +177,23 @@ fn read<K>(
     let values = map
         .get(&index, 0)
         .map_err(|source| DatapathError::map("read", name, source))?;
-    let packets = values.iter().map(|counter| counter.packets).sum();
-    let bytes = values.iter().map(|counter| counter.bytes).sum();
-    Ok((packets != 0).then_some(CounterRow {
+    Ok(row(key, sum(&values)))
+}
+
+/// A row, unless nothing was counted.
+fn row<K>(key: K, counter: Counter) -> Option<CounterRow<K>> {
+    let Counter { packets, bytes } = counter;
+    (packets != 0).then_some(CounterRow {
         key,
         packets,
         bytes,
-    }))
+    })
+}
+
+/// The sum over all CPUs.
+pub(super) fn sum(values: &[Counter]) -> Counter {
+    Counter {
+        packets: values.iter().map(|value| value.packets).sum(),
+        bytes: values.iter().map(|value| value.bytes).sum(),
+    }
 }

@@ -23,6 +23,7 @@ use vtep_common::abi::{
 use super::{
     batch::{self, BatchError},
     counter_row::CounterRow,
+    counters::sum,
     error::DatapathError,
     object::{fd_of, take},
     tables::gone,
@@ -200,14 +201,6 @@ impl Drops {
             }
             Err(BatchError::Refused(source)) => Err(failed(MapError::IoError(source))),
         }
-    }
-}
-
-/// The sum over all CPUs.
-fn sum(values: &[Counter]) -> Counter {
-    Counter {
-        packets: values.iter().map(|value| value.packets).sum(),
-        bytes: values.iter().map(|value| value.bytes).sum(),
     }
 }
 

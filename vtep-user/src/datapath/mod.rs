@@ -131,6 +131,8 @@ struct Maps {
     parts: ProgramArray<MapData>,
     event_counters: PerCpuArray<MapData, Counter>,
     reason_counters: PerCpuArray<MapData, Counter>,
+    /// That map once more, for what aya does not do.
+    reason_counters_fd: OwnedFd,
     segment_counters: PerCpuArray<MapData, Counter>,
     port_counters: PerCpuArray<MapData, Counter>,
     peer_counters: PerCpuArray<MapData, Counter>,

@@ -18,10 +18,14 @@ where
     T::try_from(map).map_err(|source| DatapathError::map("open", name, source))
 }
 
-/// A descriptor of a hash map, of our own.
+/// A descriptor of a map, of our own.
 pub(super) fn fd_of(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, DatapathError> {
-    let Some(Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuHashMap(data)) =
-        ebpf.map(name)
+    let Some(
+        Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuHashMap(data)
+        | Map::PerCpuArray(data),
+    ) = ebpf.map(name)
     else {
         return Err(DatapathError::Missing(name));
     };

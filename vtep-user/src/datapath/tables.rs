@@ -44,6 +44,7 @@ impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf, fdb_max: u32) -> Result<Self, DatapathError> {
         let neighs_fd = fd_of(ebpf, name::NEIGHS)?;
         let guards_fd = fd_of(ebpf, name::GUARDS)?;
+        let reason_counters_fd = fd_of(ebpf, name::REASON_COUNTERS)?;
         let mut buckets = |table, name, room| buckets(ebpf, table, name, room);
         let addresses = buckets(Table::Addresses, name::ADDRESSES, MAX_LOCALS + MAX_PEERS)?;
         let vnis = buckets(Table::Vnis, name::VNIS, MAX_SEGMENTS)?;
@@ -80,6 +81,7 @@ impl Maps {
             parts: take(ebpf, name::PARTS)?,
             event_counters: take(ebpf, name::EVENT_COUNTERS)?,
             reason_counters: take(ebpf, name::REASON_COUNTERS)?,
+            reason_counters_fd,
             segment_counters: take(ebpf, name::SEGMENT_COUNTERS)?,
             port_counters: take(ebpf, name::PORT_COUNTERS)?,
             peer_counters: take(ebpf, name::PEER_COUNTERS)?,
