@@ -1,10 +1,10 @@
-//! The commands of `docs/howto/`: those that set a host up, and what each tool does when a guest starts and stops.
+//! The commands of `docs/howto/`: those that set a host up, and what each tool does when a guest starts and stops. And the quick start of the README.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use vtep_tests::daemon::binary;
+use vtep_tests::daemon::{Daemon, binary};
 use vtep_tests::encoder::Mac;
 use vtep_tests::lab::ns::{Ns, done};
 use vtep_tests::lab::underlay::{Family, Topology, Underlay};
@@ -218,4 +218,65 @@ fn docker() {
 #[test]
 fn qemu() {
     holds("qemu.md", "br100", &["tap0"]);
+}
+
+/// The block of the README that begins with a line.
+fn readme(fence: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = fs::read_to_string(path).expect("the README");
+    let mut lines = text.lines().skip_while(|line| *line != fence).skip(1);
+    let block: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
+    assert!(!block.is_empty(), "the README has no block {fence}");
+    block.join("\n")
+}
+
+/// What a block is on the second host: the addresses that a comment names, or those of the other one.
+fn on_second_host(block: &str) -> String {
+    block
+        .replace("10.0.0.1", "10.0.0.2")
+        .replace("192.0.2.1", "FIRST")
+        .replace("192.0.2.2", "192.0.2.1")
+        .replace("FIRST", "192.0.2.2")
+}
+
+#[test]
+fn the_quick_start_of_the_readme() {
+    need_root!();
+    let hosts = [Ns::new("first"), Ns::new("second")];
+    hosts[0].veth("eth0", &hosts[1], "eth0");
+    let guests = [Ns::new("vm1"), Ns::new("vm2")];
+    let (guest, conf) = (readme("```sh guest"), readme("```sh conf"));
+    let blocks = [
+        (guest.clone(), conf.clone()),
+        (on_second_host(&guest), on_second_host(&conf)),
+    ];
+    let mut daemons = Vec::new();
+    for ((number, host), (guest, conf)) in (1..).zip(&hosts).zip(&blocks) {
+        host.ip(&format!("addr add 192.0.2.{number}/24 dev eth0"));
+        // The namespace of the guest is there, under a name of its own.
+        let name = guests[number - 1].name();
+        let guest = guest
+            .replace("ip netns add vm\n", "")
+            .replace("netns vm", &format!("netns {name}"))
+            .replace("-n vm ", &format!("-n {name} "));
+        assert!(!guest.contains(" vm "), "{guest}");
+        done(host.command("bash").args(["-ec", &guest]), "");
+        let file = std::env::temp_dir().join(format!("{name}.conf"));
+        fs::write(&file, conf).expect("write the file");
+        let daemon = Daemon::start(host, &["--config", &file.display().to_string()]);
+        drop(fs::remove_file(&file));
+        daemons.push(daemon);
+    }
+
+    ping(&guests[0], "10.0.0.2".parse().expect("an address"));
+
+    let places = [
+        "dst 192.0.2.2 static",
+        "dev vnet0 learned",
+        "dst 192.0.2.2 learned",
+    ];
+    until_true("both MACs to be learned", || {
+        let shown = daemons[0].printed("fdb show");
+        places.iter().all(|place| shown.contains(place))
+    });
 }
