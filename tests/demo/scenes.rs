@@ -164,7 +164,7 @@ impl Scene<'_> {
         self.vtep(here, &format!("drops --dev {}", a.port));
         let frame = format!("trace {} --dst {} --size 1514", a.port, self.b.mac);
         self.vtep(here, &frame);
-        self.fails(&a.ns, &asked("-c 1 -W 1 -M do -s 1472"));
+        self.fails(&a.ns, &asked("-c 1 -W 10 -M do -s 1472"));
         set_mtu(self.lab.inner_mtu());
         self.run(&a.ns, &asked("-c 1 -M do -s 1422"));
     }
