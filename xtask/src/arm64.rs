@@ -54,8 +54,13 @@ pub(crate) fn build_only() -> Result<()> {
 fn build() -> Result<Cross> {
     setup::ensure()?;
     setup::programs("programs for arm64", &PROGRAMS)?;
+    let machine = Machine::from_env();
+    let installed = Cross::installed(&machine)?;
+    if installed.is_none() {
+        setup::programs("a compiler of Debian's", &[("/usr/bin/rustc", "rustc-web")])?;
+    }
     let cross = SetupStep::run("Rust's standard library for arm64", |_| {
-        let cross = Cross::find(&Machine::from_env())?;
+        let cross = installed.map_or_else(|| Cross::of_debian(&machine), Ok)?;
         let word = format!("in {}", cross.sysroot.display());
         Ok((cross, word))
     })?;
@@ -85,23 +90,33 @@ struct Cross {
 }
 
 impl Cross {
-    /// Takes the compiler in use where rustup has given it the target, else the distribution's.
-    fn find(machine: &Machine) -> Result<Self> {
-        let target_dir = target_dir()?.join("arm64");
-        let with = |rustc: PathBuf, sysroot: PathBuf| Self {
-            rustc,
-            sysroot,
-            target_dir: target_dir.clone(),
-        };
+    /// A compiler that has the library: the one in use where rustup has given it the target, or the distribution's.
+    fn installed(machine: &Machine) -> Result<Option<Self>> {
         let active = machine.in_path("rustc");
         for rustc in active.into_iter().chain([machine.system_rustc.clone()]) {
             match toolchain::sysroot(&rustc) {
-                Some(sysroot) if has_library(&sysroot) => return Ok(with(rustc, sysroot)),
+                Some(sysroot) if has_library(&sysroot) => {
+                    return Self::with(rustc, sysroot).map(Some);
+                }
                 _ => {}
             }
         }
+        Ok(None)
+    }
+
+    /// The distribution's compiler, with the library from the cache.
+    fn of_debian(machine: &Machine) -> Result<Self> {
         let sysroot = debian_library(machine)?;
-        Ok(with(machine.system_rustc.clone(), sysroot))
+        Self::with(machine.system_rustc.clone(), sysroot)
+    }
+
+    fn with(rustc: PathBuf, sysroot: PathBuf) -> Result<Self> {
+        let target_dir = target_dir()?.join("arm64");
+        Ok(Self {
+            rustc,
+            sysroot,
+            target_dir,
+        })
     }
 
     /// A cargo command that builds for the target.
