@@ -16,7 +16,7 @@ use aya::{
         ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode,
         links::{FdLink, LinkError, LinkOrder, PinnedLink},
         tc::{self, SchedClassifierLink, TcAttachOptions},
-        xdp::XdpLink,
+        xdp::{XdpError, XdpLink},
     },
     util::KernelVersion,
 };
@@ -28,7 +28,7 @@ use super::{
     link::{self, Place},
     pins,
 };
-use crate::model::XdpMode;
+use crate::{causes::with_causes, model::XdpMode};
 
 /// First kernel with tcx (commit e420bed02507, "bpf: Add fd-based tcx multi-prog infra with link support").
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
@@ -209,6 +209,13 @@ pub(super) fn attach_xdp(
             DatapathError::NoNativeXdp {
                 device: device.to_owned(),
                 cause: error.io_error.to_string(),
+            }
+        }
+        // With EINVAL aya asks again by netlink, for kernels that have no links, and has the driver's own words then.
+        ProgramError::XdpError(XdpError::NetlinkError(error)) if mode == XdpMode::Auto => {
+            DatapathError::NoNativeXdp {
+                device: device.to_owned(),
+                cause: with_causes(error),
             }
         }
         _ => failed(source),
