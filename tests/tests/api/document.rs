@@ -224,7 +224,8 @@ impl Document {
             })
     }
 
-    fn is_valid(&mut self, schema: &Value, value: &Value) -> bool {
+    /// Whether a value is as a schema of the document has it.
+    pub(crate) fn is_valid(&mut self, schema: &Value, value: &Value) -> bool {
         self.validator(schema).is_valid(value)
     }
 
@@ -370,14 +371,15 @@ fn integer(schema: &Value, dice: &mut Dice) -> Value {
 }
 
 /// A value as a parameter has it.
-fn plain(value: &Value) -> String {
+pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
 }
 
-fn encoded(text: &str) -> String {
+/// The same within a path or a query.
+pub(crate) fn encoded(text: &str) -> String {
     let bytes = text.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
             char::from(byte).to_string()

@@ -1,11 +1,15 @@
 //! The API against its own document: requests that are made from it, valid ones and others, and every answer compared with it.
 
+mod client;
 mod document;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
+use serde_json::json;
+
+use self::client::{Client, Failure};
 use self::document::{Dice, Document, Operation, Request};
 use vtep_tests::lab::underlay::Family;
 use vtep_tests::lab::wire::Wire;
@@ -118,6 +122,55 @@ fn restore(wire: &Wire) {
         drop(wire.daemon.vtep(&format!("vni add {vni}")));
     }
     drop(wire.daemon.vtep("port add vm0 --vni 1"));
+}
+
+#[test]
+fn a_client_made_of_the_document_sets_up_a_segment() {
+    need_root!();
+    let wire = Wire::new(Family::V4);
+    let mut client = Client::new(&wire);
+    let [mac, dst] = ["02:00:00:00:00:77", "198.18.0.77"];
+    let entry = json!({"vni": 7, "mac": mac, "dst": dst});
+
+    for (name, given) in [
+        ("vni_add", json!({"vni": 7, "max_macs": 100})),
+        ("vni_set", json!({"vni": 7, "suppress": true})),
+        (
+            "fdb_append",
+            json!({"vni": 7, "mac": "00:00:00:00:00:00", "dst": dst}),
+        ),
+        ("fdb_add", entry.clone()),
+    ] {
+        assert_eq!(client.call(name, &given), Ok(json!(null)), "{name}");
+    }
+
+    let vnis = client.rows("vni_get", &json!({"vni": 7}));
+    let set = [&vnis[0]["suppress"], &vnis[0]["max_macs"]];
+    assert_eq!(set, [&json!(true), &json!(100)]);
+    let rows = client.rows("fdb_list", &json!({"vni": 7, "dst": dst}));
+    assert!(rows.iter().any(|row| row["mac"] == mac), "{rows:?}");
+    let peers = client.rows("peer_list", &json!({}));
+    assert!(peers.iter().any(|row| row["ip"] == dst), "{peers:?}");
+
+    // What the daemon refuses.
+    let again = client.call("vni_add", &json!({"vni": 7}));
+    assert!(matches!(again, Err(Failure::Refused(409, _))), "{again:?}");
+    // What the client refuses, since the document does not have it.
+    for (name, given) in [
+        ("vni_paint", json!({"vni": 7})),
+        ("vni_add", json!({"vni": 8, "colour": "red"})),
+        ("vni_add", json!({})),
+        ("vni_get", json!({"vni": 7, "colour": "red"})),
+    ] {
+        let refused = client.call(name, &given);
+        assert!(matches!(refused, Err(Failure::Unknown(_))), "{refused:?}");
+    }
+
+    assert_eq!(client.call("fdb_del", &entry), Ok(json!(null)));
+    let whole = json!({"vni": 7, "force": true});
+    assert_eq!(client.call("vni_del", &whole), Ok(json!(null)));
+    let gone = client.call("vni_get", &json!({"vni": 7}));
+    assert!(matches!(gone, Err(Failure::Refused(404, _))), "{gone:?}");
 }
 
 #[test]
