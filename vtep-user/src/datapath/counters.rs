@@ -18,7 +18,7 @@ use vtep_common::abi::{
 use super::{
     Datapath,
     batch::{self, BatchError},
-    counter_row::CounterRow,
+    counter_row::{CounterRow, sum},
     drops::DroppedFor,
     error::DatapathError,
 };
@@ -188,12 +188,4 @@ fn row<K>(key: K, counter: Counter) -> Option<CounterRow<K>> {
         packets,
         bytes,
     })
-}
-
-/// The sum over all CPUs.
-pub(super) fn sum(values: &[Counter]) -> Counter {
-    Counter {
-        packets: values.iter().map(|value| value.packets).sum(),
-        bytes: values.iter().map(|value| value.bytes).sum(),
-    }
 }

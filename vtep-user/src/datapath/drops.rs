@@ -22,11 +22,9 @@ use vtep_common::abi::{
 
 use super::{
     batch::{self, BatchError},
-    counter_row::CounterRow,
-    counters::sum,
-    error::DatapathError,
+    counter_row::{CounterRow, sum},
+    error::{DatapathError, gone},
     object::{fd_of, take},
-    tables::gone,
 };
 
 /// `BPF_NOEXIST` (kernel `include/uapi/linux/bpf.h`).

@@ -174,3 +174,16 @@ impl DatapathError {
         }
     }
 }
+
+/// A key that was not there is gone as well.
+pub(super) fn gone(removed: Result<(), MapError>, name: &'static str) -> Result<(), DatapathError> {
+    match removed {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        Err(source) => Err(DatapathError::map("delete from", name, source)),
+    }
+}

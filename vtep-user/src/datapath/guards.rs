@@ -9,8 +9,7 @@ use vtep_common::abi::{addr::VtepAddr, event::Event, id::SegmentId, map::name};
 use super::{
     Datapath,
     batch::{self, BatchError},
-    error::DatapathError,
-    tables::gone,
+    error::{DatapathError, gone},
 };
 use crate::control::Write;
 

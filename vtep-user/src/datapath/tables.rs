@@ -34,7 +34,7 @@ use super::{
     batch::{self, BatchError},
     clock::nanoseconds,
     drops::Drops,
-    error::DatapathError,
+    error::{DatapathError, gone},
     hash_table::{HashTable, Unset},
     object::{fd_of, take},
 };
@@ -178,19 +178,6 @@ pub(super) fn set<K: Pod, V: Pod>(
             .insert(key, value, 0)
             .map_err(|source| DatapathError::map("write", name, source)),
         None => gone(map.remove(&key), name),
-    }
-}
-
-/// A key that was not there is gone as well.
-pub(super) fn gone(removed: Result<(), MapError>, name: &'static str) -> Result<(), DatapathError> {
-    match removed {
-        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error))
-            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
-        {
-            Ok(())
-        }
-        Err(source) => Err(DatapathError::map("delete from", name, source)),
     }
 }
 
