@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::{fs::MetadataExt as _, process::CommandExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -530,13 +531,22 @@ fn a_reader_that_is_slow_is_told_how_many_frames_it_has_missed() {
     let wire = Wire::new(Family::V4);
     let args = format!("--vni {NOWHERE} -j");
     let mut slow = Running::capture(&wire.daemon, &args, Stdio::piped());
+    let out = slow.0.stdout.take().expect("a piped standard output");
+    // It has begun when it says something: a daemon captures before whoever asked knows.
+    wire.uplink.send(&big_packet(&wire));
+    until_true("the first line", || {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the descriptor is open, and the call writes one number.
+        let asked = unsafe { libc::ioctl(out.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+        asked == 0 && bytes > 0
+    });
     // It reads nothing until it is interrupted.
     slow.signal(libc::SIGSTOP);
     overwhelm(&wire, 2 * FOR_SO_LONG);
 
     slow.signal(libc::SIGINT);
     slow.signal(libc::SIGCONT);
-    let lines = BufReader::new(slow.0.stdout.take().expect("a piped standard output")).lines();
+    let lines = BufReader::new(out).lines();
     let lines = lines
         .filter(|line| line.as_ref().is_ok_and(|line| line.contains("88b6")))
         .count();
