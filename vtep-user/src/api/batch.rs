@@ -29,7 +29,7 @@ const MOST_SENTENCES: usize = 1_000;
 
 /// Makes changes in their order, up to the first that is refused, or all but the refused ones. What was made before a refusal stays.
 #[utoipa::path(post, path = "/v1/batch", params(BatchOptions),
-    request_body(content = String, content_type = "application/x-ndjson",
+    request_body(content = Option<String>, content_type = "application/x-ndjson",
         description = "One `BatchLine` on each line."),
     responses((status = 200, body = BatchDone), (status = 400, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),

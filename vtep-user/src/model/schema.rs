@@ -28,7 +28,8 @@ impl PartialSchema for FrameBytes {
             .description(Some(
                 "The bytes of a frame as hexadecimal digits, with or without separators.",
             ))
-            .pattern(Some("^[0-9a-fA-Fx:.,\\s-]+$"))
+            // Two digits for each byte.
+            .pattern(Some("^[:.,\\s-]*((0x)?[0-9a-fA-F][0-9a-fA-F][:.,\\s-]*)+$"))
             .into()
     }
 }
@@ -49,7 +50,9 @@ impl PartialSchema for Prefix {
             .description(Some(
                 "An IP address, or a prefix whose bits behind its length are zero: `192.0.2.1`, `192.0.2.0/24`, `2001:db8::/64`.",
             ))
-            .pattern(Some("^[0-9a-fA-F:.]+(/[0-9]{1,3})?$"))
+            .pattern(Some(
+                "^[0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,2})?$|^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(/[0-9]{1,3})?$",
+            ))
             .into()
     }
 }
