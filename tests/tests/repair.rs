@@ -96,7 +96,10 @@ fn the_device_becomes_again_what_it_was() {
         let before = repairs(&wire, what);
         monitor.clear();
 
+        // Else a change of several steps is put right in the middle of it.
+        wire.daemon.signal(libc::SIGSTOP);
         wire.ns.ip(change);
+        wire.daemon.signal(libc::SIGCONT);
 
         until_true(&format!("{change} to be put right"), || {
             facts(&wire.ns, DEVICE) == whole
