@@ -1,20 +1,21 @@
-//! Someone who talks to a machine all the time: a stream whose every byte comes back, and datagrams whose answers show for how long there
-//! were none.
+//! Someone who talks to a machine all the time: a stream whose every byte comes back, and a ping whose answers show for how long there were
+//! none.
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Shutdown, TcpStream, UdpSocket};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use vtep_tests::encoder::pattern;
 use vtep_tests::lab::ns::Ns;
-use vtep_tests::wait::{DEADLINE, until_true};
+use vtep_tests::traffic::beat::Beat;
+use vtep_tests::wait::DEADLINE;
 
 /// The port that `peer serve` answers on.
 const PORT: u16 = 5000;
-/// How often a datagram is sent.
+/// How often an echo request is sent.
 const EVERY: Duration = Duration::from_millis(5);
 /// What the stream repeats.
 const BLOCK: usize = 1 << 14;
@@ -22,8 +23,7 @@ const BLOCK: usize = 1 << 14;
 /// The talk, until it is ended.
 pub(crate) struct Talk {
     stop: Arc<AtomicBool>,
-    answers: Arc<AtomicUsize>,
-    beat: JoinHandle<Duration>,
+    beat: Beat,
     stream: [JoinHandle<usize>; 2],
 }
 
@@ -40,22 +40,11 @@ impl Talk {
     /// Begins it: `from` a namespace, to a machine.
     pub(crate) fn start(from: &Ns, to: IpAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let answers = Arc::new(AtomicUsize::new(0));
-        let (socket, stream) = from.run(|| {
-            let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            let socket = UdpSocket::bind(any).expect("a socket");
-            socket.connect((to, PORT)).expect("connect");
-            let stream = TcpStream::connect((to, PORT)).expect("connect");
-            (socket, stream)
-        });
+        let stream = from.run(|| TcpStream::connect((to, PORT)).expect("connect"));
         stream
             .set_read_timeout(Some(DEADLINE))
             .expect("a read timeout");
         let out = stream.try_clone().expect("a second handle");
-        let beat = {
-            let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
-            thread::spawn(move || beat(&socket, &stop, &answers))
-        };
         let sender = {
             let stop = Arc::clone(&stop);
             thread::spawn(move || send(out, &stop))
@@ -63,17 +52,15 @@ impl Talk {
         let receiver = thread::spawn(move || receive(stream));
         Self {
             stop,
-            answers,
-            beat,
+            beat: Beat::start(from, to, EVERY),
             stream: [sender, receiver],
         }
     }
 
     /// Waits for so many more answers.
     #[track_caller]
-    pub(crate) fn wait_for(&self, more: usize) {
-        let target = self.answers.load(Ordering::Relaxed) + more;
-        until_true("answers", || self.answers.load(Ordering::Relaxed) >= target);
+    pub(crate) fn wait_for(&self, more: u32) {
+        self.beat.wait_for(more);
     }
 
     /// Ends it.
@@ -81,35 +68,10 @@ impl Talk {
         self.stop.store(true, Ordering::Relaxed);
         let bytes = self.stream.map(|end| end.join().expect("the stream"));
         Came {
-            gap: self.beat.join().expect("the datagrams"),
+            gap: self.beat.end().longest_gap,
             bytes,
         }
     }
-}
-
-/// Sends numbered datagrams; returns the longest time between two answers.
-fn beat(socket: &UdpSocket, stop: &AtomicBool, answers: &AtomicUsize) -> Duration {
-    socket
-        .set_read_timeout(Some(EVERY))
-        .expect("a read timeout");
-    let (mut gap, mut number, mut last) = (Duration::ZERO, 0_u32, None);
-    let mut answer = [0; 4];
-    let mut due = Instant::now();
-    while !stop.load(Ordering::Relaxed) {
-        if Instant::now() >= due {
-            // What is refused is lost, as what is not answered.
-            drop(socket.send(&number.to_be_bytes()));
-            number += 1;
-            due += EVERY;
-        }
-        if socket.recv(&mut answer).is_ok() {
-            let now = Instant::now();
-            gap = gap.max(last.map_or(Duration::ZERO, |last| now - last));
-            last = Some(now);
-            answers.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    gap
 }
 
 /// Sends until it is to stop; returns how many bytes.

@@ -1,4 +1,4 @@
-//! `cargo xtask test arm64`: the daemon and its programs built for 64-bit Arm, and the host tests run there by emulation.
+//! `cargo xtask test arm64`: the daemon and its programs built for 64-bit Arm, and the unit tests run there by emulation.
 
 use std::{
     fs,
@@ -40,7 +40,7 @@ const UNMEASURED: [&str; 4] = [
     "package.vtep-common.opt-level=0",
 ];
 
-/// Runs the verb: builds, and runs the host tests.
+/// Runs the verb: builds, and runs the unit tests.
 pub(crate) fn run() -> Result<()> {
     let cross = build()?;
     shown(&mut cross.cargo("test --no-fail-fast --package vtep-common --package vtep-user --lib"))

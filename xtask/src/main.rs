@@ -96,7 +96,7 @@ enum Elsewhere {
     Vm(vm::Wanted),
     /// Run QEMU's machines as virtual machines of hypervisors on this host, and move one while it runs.
     Machines(vm::machines::Wanted),
-    /// Build for 64-bit Arm, and run the host tests there by emulation (QEMU's user mode).
+    /// Build for 64-bit Arm, and run the unit tests there by emulation (QEMU's user mode).
     Arm64 {
         /// Only build the daemon and its programs, and start it once.
         #[arg(long)]

@@ -99,6 +99,11 @@ fn commands(filter: Option<&str>) -> [Command; 2] {
 /// what did not pass.
 fn counted(command: &mut Command, ends: &mut Vec<String>) -> Result<(Tally, bool)> {
     println!("\n==> {}", cargo_text(command));
+    watched(command, |line| ends.extend(noteworthy(line)))
+}
+
+/// Runs tests, shows what they print, hands each line to `seen`, and adds up their results.
+pub(crate) fn watched(command: &mut Command, mut seen: impl FnMut(&str)) -> Result<(Tally, bool)> {
     let start = starting(command);
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(start)?;
     let mut sum = Tally::default();
@@ -113,7 +118,7 @@ fn counted(command: &mut Command, ends: &mut Vec<String>) -> Result<(Tally, bool
         if let Some(part) = Tally::parse(&line) {
             sum += part;
         }
-        ends.extend(noteworthy(&line));
+        seen(&line);
     }
     let status = child.wait().map_err(doing("wait for the tests"))?;
     Ok((sum, status.success()))

@@ -2,18 +2,18 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead as _, BufReader, BufWriter, Write as _},
+    io::{self, BufWriter, Write as _},
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use super::{PROGRAMS, Scratch, build, cpio::Archive, kernel::Kernel, parts, report};
 use crate::{
     build::{Profile, vtep},
     setup,
-    shell::{Result, doing, need_root, quiet, repository, said, starting, target_dir},
+    shell::{Result, doing, need_root, quiet, repository, said, target_dir},
     suite::BINARY,
-    test::Tally,
+    test::{self, Tally},
     toolchain::Machine,
 };
 
@@ -66,7 +66,10 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
         .env("VTEP_MACHINE_KERNEL", &kernel.image)
         .env("VTEP_MACHINE_INITRD", &initrd);
     let notes = dir.0.join("notes");
-    let (lines, sum) = run_tests(command.env("VTEP_NOTES", &notes))?;
+    let mut lines = Vec::new();
+    let (sum, success) = test::watched(command.env("VTEP_NOTES", &notes), |line| {
+        lines.extend(line.strip_prefix("test ").map(str::to_owned));
+    })?;
     drop(fs::remove_file(&initrd));
     let notes = fs::read_to_string(&notes).unwrap_or_default();
     if let Some(name) = &wanted.record {
@@ -79,7 +82,7 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
         fs::write(&file, text).map_err(doing(format!("write {}", file.display())))?;
     }
     println!("{sum}");
-    if sum.is_good() {
+    if sum.is_good() && success {
         Ok(())
     } else {
         said("not every test passed")
@@ -96,27 +99,6 @@ fn write(to: &Path, root: &Path, kernel: &Kernel, peer: &Path) -> io::Result<()>
     archive.file("init", 0o755, include_bytes!("machine.sh"))?;
     archive.file("peer", 0o755, &fs::read(peer)?)?;
     archive.end()?.flush()
-}
-
-/// Runs the tests, and shows what they print; returns how each ended, and the sum.
-fn run_tests(command: &mut Command) -> Result<(Vec<String>, Tally)> {
-    let start = starting(command);
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(&start)?;
-    let (mut ends, mut sum) = (Vec::new(), Tally::default());
-    let pipe = child.stdout.take();
-    for line in pipe
-        .into_iter()
-        .flat_map(|pipe| BufReader::new(pipe).lines())
-    {
-        let line = line.map_err(doing("read what the tests print"))?;
-        println!("{line}");
-        if let Some(part) = Tally::parse(&line) {
-            sum += part;
-        }
-        ends.extend(line.strip_prefix("test ").map(str::to_owned));
-    }
-    child.wait().map_err(start)?;
-    Ok((ends, sum))
 }
 
 /// The page with the results.
